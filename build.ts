@@ -1,0 +1,148 @@
+// Makes dist/dialback, one executable that carries its own node:
+//   node build.ts [--target x64|arm64]      (a foreign target gets its name: dist/dialback-arm64)
+// esbuild bundles src/main.ts into one file; pkg's SEA module puts that into a copy of the base, a plain node.
+// The same sources, base and strip(1) give the same bytes in any folder.
+
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { chmodSync, copyFileSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { log } from '@yao-pkg/pkg/lib-es5/log.js';
+import pkg from '@yao-pkg/pkg/lib-es5/sea.js';
+import { build } from 'esbuild';
+
+const TOP = import.meta.dirname;
+const DIST = join(TOP, 'dist');
+
+type Arch = 'x64' | 'arm64';
+
+/** What of package.json and package-lock.json a build reads. */
+type Manifest = { version: string; optionalDependencies: Record<string, string> };
+type Lock = { packages: Record<string, { integrity?: string } | undefined> };
+
+function readJson<T>(name: string): T {
+  return JSON.parse(readFileSync(join(TOP, name), 'utf8')) as T;
+}
+
+/** Ends the build with one sentence; the second line is what to do about it. */
+function fail(found: string, next: string): never {
+  console.error(`build: ${found}\nnext: ${next}`);
+  process.exit(1);
+}
+
+function parseTarget(argv: string[]): Arch {
+  const { target } = parseArgs({ args: argv, options: { target: { type: 'string' } } }).values;
+  const arch = target ?? process.arch;
+  if (arch === 'x64' || arch === 'arm64') return arch;
+  return fail(`Cannot build for "${arch}": there is no base for it`, 'node build.ts --target x64|arm64');
+}
+
+/**
+ * Finds the node executable that becomes dialback. npm installs only the machine's own; a foreign one is
+ * fetched into `work` and must have the checksum that the lock file pins.
+ */
+function findBase(arch: Arch, version: string, work: string): string {
+  const name = `node-linux-${arch}`;
+  const installed = join(TOP, 'node_modules', name, 'bin', 'node');
+  if (existsSync(installed)) return installed;
+  if (arch === process.arch) fail(`Cannot read "${installed}": it is not there`, 'npm ci --ignore-scripts');
+  const pinned = readJson<Lock>('package-lock.json').packages[`node_modules/${name}`]?.integrity;
+  const pack = ['pack', '--silent', '--ignore-scripts', '--pack-destination', work, `${name}@${version}`];
+  const archive = join(work, execFileSync('npm', pack, { encoding: 'utf8' }).trim());
+  const found = `sha512-${createHash('sha512').update(readFileSync(archive)).digest('base64')}`;
+  if (found !== pinned) fail(`Cannot use ${name}: its checksum is ${found}, not ${pinned}`, 'try again');
+  execFileSync('tar', ['-xzf', archive, '-C', work, 'package/bin/node']);
+  return join(work, 'package', 'bin', 'node');
+}
+
+/**
+ * Takes the symbols out of a copy of the base: 18 MB less. Before the blob goes in, since stripping the result
+ * breaks it. Without a strip(1) for the target the base stays as it is: it works, it is only larger (and its
+ * checksum is another one, so compare builds made with the same binutils).
+ * @returns what was done, for the line that the build prints
+ */
+function stripBase(base: string, copy: string, arch: Arch): string {
+  const strip =
+    arch === process.arch ? 'strip' : `${arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu-strip`;
+  try {
+    execFileSync(strip, ['-o', copy, base], { stdio: ['ignore', 'ignore', 'pipe'] });
+    return 'stripped';
+  } catch {
+    copyFileSync(base, copy);
+    chmodSync(copy, 0o755);
+    return `NOT stripped, since ${strip} did not work (package binutils)`;
+  }
+}
+
+async function bundle(outfile: string, version: string): Promise<void> {
+  await build({
+    absWorkingDir: TOP, // paths in the output are relative to it: no checkout's path gets in
+    entryPoints: ['src/main.ts'],
+    outfile,
+    bundle: true,
+    platform: 'node',
+    target: 'node24',
+    format: 'cjs', // a SEA's main is CommonJS
+    charset: 'utf8',
+    define: { DIALBACK_VERSION: JSON.stringify(version) },
+    legalComments: 'inline',
+    logLevel: 'warning',
+  });
+}
+
+/** Puts `script` into a copy of `base`. pkg works in a temporary folder of its own, made inside `work`. */
+async function inject(script: string, base: string, output: string, arch: Arch, work: string): Promise<void> {
+  const seaConfig = {
+    main: `../${script}`, // relative to pkg's folder: an absolute path would be part of the result
+    disableExperimentalSEAWarning: true,
+    useSnapshot: false,
+    useCodeCache: false, // true saves under 2 ms and makes each build another one
+    execArgvExtension: 'none', // else NODE_OPTIONS from the environment is obeyed
+    execArgv: [
+      '--disable-sigusr1', // else that signal opens a debugger port
+      '--disable-warning=ExperimentalWarning',
+    ],
+  };
+  process.env.TMPDIR = work;
+  log.info = () => {}; // four lines that say nothing of use; warnings stay
+  await pkg.default(join(work, script), {
+    nodePath: base,
+    useLocalNode: arch !== process.arch, // the blob is made by this node, since a foreign base cannot run here
+    seaConfig,
+    targets: [{ nodeRange: 'node24', platform: 'linux', arch, output }],
+  });
+}
+
+async function main(): Promise<void> {
+  const startedMs = performance.now();
+  const arch = parseTarget(process.argv.slice(2));
+  const { version, optionalDependencies } = readJson<Manifest>('package.json');
+  const baseVersion = optionalDependencies[`node-linux-${arch}`];
+  // The blob's layout changes between patch releases: the node that writes it must be the one that reads it.
+  if (baseVersion !== process.versions.node) {
+    fail(`Cannot build with node ${process.versions.node}: the base is ${baseVersion}`, 'npm run build');
+  }
+
+  // Beside the result, so that the last step is a rename and a build that was stopped leaves the old file.
+  const work = mkdtempSync(join(DIST, '.build-'));
+  process.on('exit', () => rmSync(work, { recursive: true, force: true }));
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(130));
+
+  const base = join(work, 'base');
+  const made = join(work, 'made');
+  const output = join(DIST, arch === process.arch ? 'dialback' : `dialback-${arch}`);
+  await bundle(join(work, 'main.cjs'), version);
+  const strip = stripBase(findBase(arch, baseVersion, work), base, arch);
+  await inject('main.cjs', base, made, arch, work);
+  chmodSync(made, 0o755);
+  renameSync(made, output);
+
+  const bytes = readFileSync(output);
+  const sha256 = createHash('sha256').update(bytes).digest('hex');
+  const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
+  const megabytes = (bytes.length / 1e6).toFixed(1);
+  console.log(`${output.slice(TOP.length + 1)}: ${megabytes} MB, ${strip}, ${seconds} s, sha256 ${sha256}`);
+}
+
+await main();

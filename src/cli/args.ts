@@ -1,0 +1,262 @@
+/** The command line: argv in, one case a verb out; and `help`. */
+import minimist from 'minimist';
+import { EXIT, EXIT_MEANINGS, type ExitName, Fault } from '../fault.ts';
+import { escapeText } from '../wire/text.ts';
+
+/** What was asked for. */
+export type Request =
+  | {
+      verb: 'backup';
+      config: string | undefined;
+      state: string | undefined;
+      remote: string | undefined;
+      dryRun: boolean;
+      json: boolean;
+      volume: 'quiet' | 'normal' | 'verbose';
+    }
+  | { verb: 'gate'; run: string }
+  | { verb: 'gate-check' }
+  | { verb: 'grab'; client: string; config: string }
+  | {
+      verb: 'enroll';
+      name: string;
+      keyFile: string;
+      config: string | undefined;
+      replace: boolean;
+      authorizedKeys: string | undefined;
+    }
+  | { verb: 'unenroll'; name: string; config: string | undefined; authorizedKeys: string | undefined }
+  | { verb: 'list'; name: string | undefined; config: string | undefined; json: boolean }
+  | {
+      verb: 'restore';
+      client: string;
+      snapshot: string;
+      paths: string[];
+      config: string | undefined;
+      to: string;
+      force: boolean;
+      json: boolean;
+    }
+  | { verb: 'try'; folder: string | undefined }
+  | { verb: 'relay' }
+  | { verb: 'help' }
+  | { verb: 'version' };
+
+interface Grammar {
+  /** As help prints it. */
+  usage: string;
+  strings?: string[];
+  booleans?: string[];
+  alias?: Record<string, string>;
+  /** The least and the most positional arguments. */
+  takes: [number, number];
+  says: string;
+}
+
+const GRAMMAR = {
+  backup: {
+    usage: 'backup [--config F] [--state DIR] [--remote NAME] [--dry-run] [--json] [-q|-v]',
+    strings: ['config', 'state', 'remote'],
+    booleans: ['dry-run', 'json', 'quiet', 'verbose'],
+    alias: { q: 'quiet', v: 'verbose' },
+    takes: [0, 0],
+    says: 'client: have this machine backed up, now',
+  },
+  gate: {
+    usage: 'gate --run DIR | --check',
+    strings: ['run'],
+    booleans: ['check'],
+    takes: [0, 0],
+    says: 'client: what the one-time sshd is forced to run; --check says what SSH_ORIGINAL_COMMAND would get',
+  },
+  grab: {
+    usage: 'grab --client NAME --config F',
+    strings: ['client', 'config'],
+    takes: [0, 0],
+    says: "host: what sshd is forced to run for an enrolled client's key",
+  },
+  enroll: {
+    usage: 'enroll NAME KEYFILE|- [--config F] [--replace] [--authorized-keys F]',
+    strings: ['config', 'authorized-keys'],
+    booleans: ['replace'],
+    takes: [2, 2],
+    says: 'host: let the holder of this key ask for backups of NAME',
+  },
+  unenroll: {
+    usage: 'unenroll NAME [--config F] [--authorized-keys F]',
+    strings: ['config', 'authorized-keys'],
+    takes: [1, 1],
+    says: 'host: take that back; snapshots stay',
+  },
+  list: {
+    usage: 'list [NAME] [--config F] [--json]',
+    strings: ['config'],
+    booleans: ['json'],
+    takes: [0, 1],
+    says: 'host: the snapshots of one client, or of all',
+  },
+  restore: {
+    usage: 'restore NAME[@SNAPSHOT] [PATH…] --to DIR [--config F] [--force] [--json]',
+    strings: ['config', 'to'],
+    booleans: ['force', 'json'],
+    takes: [1, 10_000],
+    says: 'host: give files back, below DIR; as root with all that they had',
+  },
+  try: {
+    usage: 'try [DIR]',
+    takes: [0, 1],
+    says: 'both: a whole backup and restore on this machine, to see it work; leaves nothing behind',
+  },
+  help: { usage: 'help', takes: [0, 1], says: 'this text' },
+  version: { usage: 'version', takes: [0, 0], says: "dialback's version" },
+} satisfies Record<string, Grammar>;
+
+type Verb = keyof typeof GRAMMAR;
+
+/**
+ * Reads the command line.
+ * @param argv without node and the program
+ * @throws Fault `usage` that names the word
+ */
+export function parseArguments(argv: string[]): Request {
+  const [verb, ...rest] = argv;
+  if (verb === undefined) throw usage('start', 'no command was given', 'dialback help');
+  if (verb === '--help' || verb === '-h') return { verb: 'help' };
+  if (verb === '--version') return { verb: 'version' };
+  if (verb === 'relay') return { verb: 'relay' }; // internal; rsync appends words of its own
+  if (!Object.hasOwn(GRAMMAR, verb)) {
+    throw usage(`run "${escapeText(verb, 60)}"`, 'there is no such command', 'dialback help');
+  }
+  if (rest.includes('--help') || rest.includes('-h')) return { verb: 'help' };
+  return readVerb(verb as Verb, rest);
+}
+
+function usage(tried: string, found: string, next?: string): Fault {
+  return new Fault({ tried, found, exit: 'usage', ...(next ? { next } : {}) });
+}
+
+function readVerb(verb: Verb, rest: string[]): Request {
+  const grammar: Grammar = GRAMMAR[verb];
+  const next = `dialback ${grammar.usage}`;
+  const options = parseOptions(verb, grammar, rest, next);
+  const { words } = options;
+  const [least, most] = grammar.takes;
+  if (words.length < least) throw usage(`run "${verb}"`, 'an argument is missing', next);
+  if (words.length > most)
+    throw usage(`run "${verb}"`, `"${escapeText(words[most] ?? '', 60)}" is one argument too many`, next);
+  const text = (name: string): string | undefined => options.strings[name];
+  const flag = (name: string): boolean => options.booleans[name] ?? false;
+  const need = (name: string): string => {
+    const value = text(name);
+    if (value === undefined) throw usage(`run "${verb}"`, `--${name} is missing`, next);
+    return value;
+  };
+  const config = text('config');
+  const [first = '', second = ''] = words;
+  switch (verb) {
+    case 'backup': {
+      if (flag('quiet') && flag('verbose'))
+        throw usage('run "backup"', '-q and -v contradict each other', next);
+      const volume = flag('quiet') ? 'quiet' : flag('verbose') ? 'verbose' : 'normal';
+      return {
+        verb,
+        config,
+        state: text('state'),
+        remote: text('remote'),
+        dryRun: flag('dry-run'),
+        json: flag('json'),
+        volume,
+      };
+    }
+    case 'gate':
+      if (flag('check') === (text('run') !== undefined))
+        throw usage('run "gate"', 'it takes either --run or --check', next);
+      return flag('check') ? { verb: 'gate-check' } : { verb, run: need('run') };
+    case 'grab':
+      return { verb, client: need('client'), config: need('config') };
+    case 'enroll':
+      return {
+        verb,
+        name: first,
+        keyFile: second,
+        config,
+        replace: flag('replace'),
+        authorizedKeys: text('authorized-keys'),
+      };
+    case 'unenroll':
+      return { verb, name: first, config, authorizedKeys: text('authorized-keys') };
+    case 'list':
+      return { verb, name: words[0], config, json: flag('json') };
+    case 'restore': {
+      const [client = '', ...snapshot] = first.split('@');
+      const paths = words.slice(1);
+      return {
+        verb,
+        client,
+        snapshot: snapshot.length > 0 ? snapshot.join('@') : 'latest',
+        paths,
+        config,
+        to: need('to'),
+        force: flag('force'),
+        json: flag('json'),
+      };
+    }
+    case 'try':
+      return { verb, folder: words[0] };
+    case 'help':
+    case 'version':
+      return { verb };
+  }
+}
+
+interface Options {
+  words: string[];
+  strings: Record<string, string>;
+  booleans: Record<string, boolean>;
+}
+
+function parseOptions(verb: Verb, grammar: Grammar, rest: string[], next: string): Options {
+  const strings = grammar.strings ?? [];
+  const booleans = grammar.booleans ?? [];
+  const aliases = Object.entries(grammar.alias ?? {});
+  const parsed = minimist(rest, {
+    string: [...strings, '_'],
+    boolean: booleans,
+    alias: Object.fromEntries(aliases.map(([short, long]) => [long, short])),
+    unknown: word => {
+      if (!word.startsWith('-') || word === '-') return true;
+      throw usage(`run "${verb}"`, `"${escapeText(word, 60)}" is no option of it`, next);
+    },
+  });
+  const result: Options = { words: parsed._.map(String), strings: {}, booleans: {} };
+  for (const name of strings) {
+    const value: unknown = parsed[name];
+    if (value === undefined) continue;
+    if (Array.isArray(value)) throw usage(`run "${verb}"`, `--${name} was given twice`, next);
+    if (value === '') throw usage(`run "${verb}"`, `--${name} needs a value`, next);
+    result.strings[name] = String(value);
+  }
+  for (const name of booleans) result.booleans[name] = parsed[name] === true;
+  return result;
+}
+
+/** The help text. */
+export function helpText(): string {
+  const verbs = Object.values(GRAMMAR).map(({ usage: line, says }) => `  dialback ${line}\n      ${says}`);
+  const statuses = (Object.keys(EXIT) as ExitName[]).map(
+    name => `  ${String(EXIT[name]).padStart(3)}  ${EXIT_MEANINGS[name]}`,
+  );
+  return [
+    'dialback: backups that the client asks for and the host fetches, with nothing standing open',
+    '',
+    'Commands:',
+    ...verbs,
+    '',
+    'NAME is what a client is called. SNAPSHOT is the time that `list` shows, the beginning of it, or `latest`.',
+    '--config F: client.toml or host.toml; else ~/.config/dialback/, else /etc/dialback/.',
+    '',
+    'Exit statuses:',
+    ...statuses,
+    '',
+  ].join('\n');
+}

@@ -1,0 +1,163 @@
+/** Outcomes as text or JSON. Whatever came from elsewhere is escaped here. */
+import type { RunNews, RunOutcome } from '../client/backup.ts';
+import type { EnrollOptions, EnrollResult } from '../host/enroll.ts';
+import type { Listed } from '../host/listing.ts';
+import type { RestoreResult } from '../host/restore.ts';
+import { escapeText, showName } from '../wire/text.ts';
+
+const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+
+/** Bytes for people: `12.3 MiB`. */
+export function showBytes(bytes: number): string {
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1024 && unit < UNITS.length - 1) {
+    value /= 1024;
+    unit += 1;
+  }
+  return `${unit === 0 ? value : value.toFixed(1)} ${UNITS[unit]}`;
+}
+
+/** Milliseconds for people: `1.2 s`, `3 min 5 s`. */
+export function showDuration(ms: number): string {
+  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
+  const seconds = Math.round(ms / 1000);
+  return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+}
+
+const PHASE_TEXT: Record<Extract<RunNews, { event: 'phase' }>['phase'], string> = {
+  keys: 'made a one-time key',
+  calling: 'listening; calling the backup host',
+  dialling: 'the backup host dials back',
+  admitted: 'the backup host was let in, once',
+  copying: 'copying',
+  committing: 'copied; the backup host writes it to its disk',
+};
+
+/** A piece of news as a line for -v. */
+export function newsText(news: RunNews): string {
+  if (news.event === 'phase') return `${news.remote}: ${PHASE_TEXT[news.phase]}\n`;
+  if (news.event === 'progress') return `${news.remote}: ${showBytes(news.bytes)}, ${news.percent}%\n`;
+  return `${news.remote}: warning: ${news.message}\n`;
+}
+
+/** A run's outcome as one JSON line (design: JSON). */
+export function outcomeJson(run: RunOutcome): string {
+  const { outcome, fault } = run;
+  return `${JSON.stringify({
+    event: 'done',
+    remote: run.remote,
+    outcome: outcome?.outcome ?? 'failed',
+    snapshot: outcome?.snapshot ?? null,
+    files: outcome?.files ?? 0,
+    bytes: outcome?.bytes ?? 0,
+    transferred_bytes: outcome?.transferred_bytes ?? 0,
+    duration_ms: run.durationMs,
+    vanished: outcome?.vanished ?? 0,
+    missing: outcome?.missing.map(each => each.path) ?? [],
+    missing_count: outcome?.missing_count ?? 0,
+    exit: run.exit,
+    error: fault?.message ?? null,
+  })}\n`;
+}
+
+/** A run's success in one line. */
+export function summaryText(run: RunOutcome): string {
+  const { outcome } = run;
+  if (!outcome) return '';
+  const name = outcome.snapshot ?? 'nothing kept (dry run)';
+  const vanished = outcome.vanished > 0 ? `; ${outcome.vanished} vanished meanwhile` : '';
+  const size = `${outcome.files} files, ${showBytes(outcome.bytes)}`;
+  return `${run.remote}: ${name}: ${outcome.outcome}, ${size}, ${showBytes(outcome.transferred_bytes)} sent in ${showDuration(run.durationMs)}${vanished}\n`;
+}
+
+const MISSING_SHOWN = 20;
+
+/** What an incomplete snapshot lacks. */
+export function missingText(run: RunOutcome): string {
+  const { outcome } = run;
+  if (outcome?.outcome !== 'incomplete') return '';
+  const { missing, missing_count: count } = outcome;
+  const shown = missing
+    .slice(0, MISSING_SHOWN)
+    .map(each => `  ${showName(each.path)}${errnoText(each.errno)}\n`);
+  const rest = count > shown.length ? `  and ${count - shown.length} more\n` : '';
+  const head =
+    count > 0
+      ? `Cannot back up everything to "${run.remote}": ${count} could not be read\n`
+      : `Cannot back up everything to "${run.remote}": the backup host could not store all that was sent\n`;
+  const next =
+    count > 0 ? 'next: let this account read them, or exclude them\n' : "next: see the host's log\n";
+  return `dialback: ${head}${shown.join('')}${rest}${next}`;
+}
+
+const ERRNO: Record<number, string> = {
+  1: 'not permitted',
+  2: 'not there',
+  5: 'input/output error',
+  13: 'permission denied',
+};
+
+function errnoText(errno: number | null): string {
+  return errno === null ? '' : ` (${ERRNO[errno] ?? `errno ${errno}`})`;
+}
+
+/** `list` as a table. */
+export function listText(rows: Listed[]): string {
+  const head = ['client', 'snapshot', 'state', 'files', 'size', 'new', 'flags'];
+  const cells = rows.map(row => [
+    row.client,
+    row.snapshot,
+    row.state,
+    String(row.files),
+    showBytes(row.bytes),
+    showBytes(row.new_bytes),
+    row.flags.join(','),
+  ]);
+  const widths = head.map((title, column) =>
+    Math.max(title.length, ...cells.map(row => row[column]?.length ?? 0)),
+  );
+  const isNumber = (column: number): boolean => column >= 3 && column <= 5;
+  return [head, ...cells]
+    .map(row =>
+      row
+        .map((cell, column) =>
+          isNumber(column) ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0),
+        )
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n')
+    .concat('\n');
+}
+
+/** What enroll did, and what comes next. */
+export function enrollText(options: EnrollOptions, result: EnrollResult): string {
+  const did = {
+    added: `enrolled "${options.name}"`,
+    kept: `"${options.name}" was enrolled with this key already`,
+    updated: `enrolled "${options.name}" anew: same key, new command`,
+    replaced: `enrolled "${options.name}" with its new key; the old one is out`,
+  }[result.did];
+  const store = result.storeCreated === undefined ? '' : `created the store "${result.storeCreated}"\n`;
+  return `${store}${did} in "${result.authorizedKeys}"\nnext: on the client: dialback backup\n`;
+}
+
+/** What a restore gave back, and what it could not. */
+export function restoreText(to: string, result: RestoreResult): string {
+  const note = result.state === 'incomplete' ? ' (the snapshot is incomplete)' : '';
+  return `restored ${result.files} files, ${showBytes(result.bytes)}, of ${result.snapshot}${note} to "${escapeText(to)}"\n`;
+}
+
+/** The list for standard error: rsync's own itemized differences. */
+export function notGivenBackText(result: RestoreResult, isRootUser: boolean): string {
+  const { notGivenBack: lines } = result;
+  if (lines.length === 0) return '';
+  const next = isRootUser ? 'see `rsync --help` on --itemize-changes for the letters' : 'restore as root';
+  return [
+    `dialback: Cannot give everything back: ${lines.length} differ from the snapshot`,
+    ...lines.map(line => `  ${escapeText(line, 5000)}`),
+    `next: ${next}`,
+    '',
+  ].join('\n');
+}

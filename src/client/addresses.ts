@@ -1,0 +1,56 @@
+/** Who may connect back, and where the client listens: addresses and ranges, IPv4 and IPv6. */
+import { BlockList, isIP } from 'node:net';
+
+/** An address or a CIDR range. */
+export interface Range {
+  address: string;
+  family: 'ipv4' | 'ipv6';
+  /** Leading bits that must agree. */
+  bits: number;
+}
+
+/** An IPv4 address that came as IPv6 (`::ffff:192.0.2.1`, RFC 4291 section 2.5.5.2), unfolded; others as they are. */
+export function unfold(address: string): string {
+  const found = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
+  return found !== undefined && isIP(found) === 4 ? found : address;
+}
+
+/** @param text an address or a CIDR range; without a zone */
+export function parseFrom(text: string): Range | undefined {
+  const [rawAddress = '', rawBits, ...rest] = text.split('/');
+  if (rest.length > 0 || rawAddress.includes('%')) return undefined;
+  const address = unfold(rawAddress);
+  const version = isIP(address);
+  if (version === 0) return undefined;
+  const most = version === 4 ? 32 : 128;
+  if (rawBits !== undefined && !/^(0|[1-9]\d{0,2})$/.test(rawBits)) return undefined;
+  const bits = rawBits === undefined ? most : Number(rawBits);
+  if (bits > most) return undefined;
+  return { address, family: version === 4 ? 'ipv4' : 'ipv6', bits };
+}
+
+/** A range as sshd's `from=` wants it. */
+export function showRange(range: Range): string {
+  return range.bits === (range.family === 'ipv4' ? 32 : 128)
+    ? range.address
+    : `${range.address}/${range.bits}`;
+}
+
+/** Whether an address is in one of the ranges. */
+export function isFrom(ranges: Range[], rawAddress: string): boolean {
+  const address = unfold(rawAddress.split('%')[0] ?? '');
+  const version = isIP(address);
+  if (version === 0) return false;
+  const list = new BlockList();
+  for (const range of ranges) list.addSubnet(range.address, range.bits, range.family);
+  return list.check(address, version === 4 ? 'ipv4' : 'ipv6');
+}
+
+/** @param text `ADDR:PORT`, an IPv6 address in brackets; port 0 lets the system choose */
+export function parseListen(text: string): { address: string; port: number } | undefined {
+  const found = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
+  const address = found?.[1] ?? found?.[2] ?? '';
+  const port = Number(found?.[3]);
+  if (!found || port > 65_535) return undefined;
+  return isIP(address) === (found[1] === undefined ? 4 : 6) ? { address, port } : undefined;
+}

@@ -1,0 +1,343 @@
+/** `dialback backup`: one run for each remote, from the one-time key to the host's outcome. */
+import { configPath } from '../config.ts';
+import { EXIT, type ExitStatus, Fault } from '../fault.ts';
+import { appendJournal, exists, readWhole } from '../os/files.ts';
+import {
+  addressesOf,
+  deadlineSignal,
+  monotonicMs,
+  now,
+  ownAccount,
+  ownExecutable,
+  refuseRoot,
+  unless,
+  within,
+} from '../os/machine.ts';
+import { makeRunFolder, prepareStateFolder, takeLock } from '../os/runfolder.ts';
+import { FAILURES, type HostEvent, type OutcomeEvent } from '../wire/events.ts';
+import { encodeRequest } from '../wire/request.ts';
+import { daemonConfig } from '../wire/rsync.ts';
+import type { CallOptions } from '../wire/ssh.ts';
+import { parseFrom, type Range, unfold } from './addresses.ts';
+import { calledHostName, placeCall } from './call.ts';
+import {
+  type ClientConfig,
+  callFiles,
+  clientName,
+  ownNiceness,
+  type Remote,
+  readClientConfig,
+  remoteName,
+  stateFolder,
+} from './config.ts';
+import { type Endpoint, openEndpoint } from './endpoint.ts';
+import { forcedCommand } from './gate.ts';
+import { makeHostKey, makeOneTimeKey } from './onetime.ts';
+import { mountsLeftOut, parseExcludes, parseMounts, scopeFilter } from './scope.ts';
+
+/** The request's ssh gives up connecting after this. */
+const CONNECT_SECONDS = 30;
+/** The host must have connected back, authenticated and been let in this long after the call was placed. */
+const TAKEN_MS = 90_000;
+/** Then it must have begun to copy within this. */
+const FIRST_BYTE_MS = 60_000;
+/** A host that says nothing for this long (or for idle_timeout, if that is longer) is given up. */
+const SILENCE_MS = 60_000;
+
+export interface BackupOptions {
+  config: string | undefined;
+  state: string | undefined;
+  remote: string | undefined;
+  dryRun: boolean;
+}
+
+/** What a run says while it is under way. */
+export type RunNews =
+  | {
+      event: 'phase';
+      remote: string;
+      phase: 'keys' | 'calling' | 'admitted' | 'dialling' | 'copying' | 'committing';
+    }
+  | { event: 'progress'; remote: string; bytes: number; percent: number }
+  | { event: 'warning'; remote: string; message: string };
+
+/** How the run of one remote ended. */
+export interface RunOutcome {
+  remote: string;
+  /** The host's word; for a run that it said nothing of, undefined. */
+  outcome: OutcomeEvent | undefined;
+  /** Why it failed. */
+  fault: Fault | undefined;
+  exit: ExitStatus;
+  durationMs: number;
+}
+
+/**
+ * Backs up to each remote in turn, or to the one named; what befalls one does not stop the others.
+ * @param interrupt aborts on a signal: then all is cleaned up, and no further remote is begun
+ */
+export async function backup(
+  options: BackupOptions,
+  interrupt: AbortSignal,
+  tell: (news: RunNews) => void,
+): Promise<RunOutcome[]> {
+  refuseRoot('backup');
+  const config = readClientConfig(configPath('client.toml', options.config));
+  const remotes = config.remote.filter(
+    each => options.remote === undefined || remoteName(each) === options.remote,
+  );
+  if (remotes.length === 0) {
+    const known = config.remote.map(remoteName).join(', ');
+    throw new Fault({
+      tried: `find the remote "${options.remote}"`,
+      found: `there are: ${known}`,
+      exit: 'usage',
+    });
+  }
+  const state = stateFolder(config, options.state);
+  prepareStateFolder(state);
+  await using held = new AsyncDisposableStack();
+  const lock = await takeLock(held, `${state}/lock`);
+  if (lock === undefined) {
+    throw new Fault({ tried: 'start a backup', found: 'another run is under way', exit: 'locked' });
+  }
+  const outcomes: RunOutcome[] = [];
+  for (const remote of remotes) {
+    const outcome = await runOne({ config, remote, state, dryRun: options.dryRun, interrupt, tell });
+    outcomes.push(outcome);
+    if (interrupt.aborted) break;
+  }
+  return outcomes;
+}
+
+interface Run {
+  config: ClientConfig;
+  remote: Remote;
+  state: string;
+  dryRun: boolean;
+  interrupt: AbortSignal;
+  tell: (news: RunNews) => void;
+}
+
+/** One run, and its two lines in the journal. */
+async function runOne(run: Run): Promise<RunOutcome> {
+  const remote = remoteName(run.remote);
+  const journal = `${run.state}/journal.jsonl`;
+  const started = monotonicMs();
+  appendJournal(journal, { time: now().toISOString(), event: 'started', remote, dry_run: run.dryRun });
+  let outcome: OutcomeEvent | undefined;
+  let fault: Fault | undefined;
+  try {
+    using deadline = deadlineSignal(run.config.limits.deadline, () =>
+      lateFault(remote, 'the deadline has passed'),
+    );
+    outcome = await request({ ...run, interrupt: AbortSignal.any([run.interrupt, deadline.signal]) });
+    fault = outcomeFault(remote, outcome);
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    fault = error;
+  }
+  const exit = fault ? EXIT[fault.exit] : outcome?.outcome === 'incomplete' ? EXIT.incomplete : EXIT.done;
+  appendJournal(journal, {
+    time: now().toISOString(),
+    event: 'finished',
+    remote,
+    outcome: outcome?.outcome ?? 'failed',
+    snapshot: outcome?.snapshot ?? null,
+    transferred_bytes: outcome?.transferred_bytes ?? 0,
+    reason: fault?.message ?? null,
+  });
+  return { remote, outcome, fault, exit, durationMs: Math.round(monotonicMs() - started) };
+}
+
+function lateFault(remote: string, found: string): Fault {
+  return new Fault({ tried: `back up to "${remote}"`, found });
+}
+
+/** A failed outcome in words: the code's sentence, never the host's own text. */
+function outcomeFault(remote: string, outcome: OutcomeEvent): Fault | undefined {
+  if (outcome.code === null) return undefined;
+  const [exit, sentence, next] = FAILURES[outcome.code];
+  const status = outcome.rsync_exit === null ? '' : ` (rsync's exit status ${outcome.rsync_exit})`;
+  const found = `${sentence}${status}`;
+  return new Fault({ tried: `back up to "${remote}"`, found, exit, ...(next ? { next } : {}) });
+}
+
+/** Steps 1 and 2 of a run, and the wait for its end. Everything that it opens is closed, in reverse order, when it ends. */
+async function request(run: Run): Promise<OutcomeEvent> {
+  const { config, remote, interrupt } = run;
+  const name = clientName(config);
+  const label = remoteName(remote);
+  const phase = (each: Extract<RunNews, { event: 'phase' }>['phase']): void =>
+    run.tell({ event: 'phase', remote: label, phase: each });
+  const files = requireCallFiles(remote);
+  const excludes = readExcludes(config);
+
+  await using held = new AsyncDisposableStack();
+  const folder = makeRunFolder(held, run.state);
+  phase('keys');
+  const key = await makeOneTimeKey(interrupt, folder);
+  const hostKey = await makeHostKey(interrupt, folder);
+  const callOptions: CallOptions = {
+    target: remote.target,
+    ...files,
+    logFile: `${folder}/ssh.log`,
+    connectSeconds: CONNECT_SECONDS,
+    more: remote.ssh_options,
+    command: '',
+  };
+  const endpoint = await openEndpoint(held, {
+    run: folder,
+    from: await unless(interrupt, allowedPeers(remote, callOptions)),
+    listen: remote.listen,
+    publicKey: key.publicKey,
+    forcedCommand: forcedCommand(ownExecutable(), folder),
+    orders: {
+      niceness: ownNiceness(config),
+      bwlimitKib: Math.ceil((config.limits.bwlimit ?? 0) / 1024),
+      remote: label,
+    },
+    daemonConfig: daemonConfig({
+      filter: `${folder}/rsyncd/filter`,
+      idleSeconds: Math.ceil(config.limits.idle_timeout / 1000),
+    }),
+    filter: makeFilter(run, excludes),
+    openMs: TAKEN_MS,
+  });
+  phase('calling');
+  const record = Buffer.from(excludes.map(pattern => `${pattern}\n`).join(''));
+  const bytes = encodeRequest({
+    header: {
+      transport: 'direct',
+      user: ownAccount().name,
+      host_key: hostKey,
+      roots: config.scope.roots,
+      key_bytes: key.privateKey.length,
+      excludes_bytes: record.length,
+      dry_run: run.dryRun,
+    },
+    key: key.privateKey,
+    excludes: record,
+  });
+  const ears = new Ears(run, label);
+  const command = `${name}:${endpoint.port}`;
+  const call = await placeCall(held, { ...callOptions, command }, bytes, event => ears.hear(event));
+  key.privateKey.fill(0);
+  bytes.fill(0);
+  const outcome = await unless(
+    interrupt,
+    Promise.race([call.outcome, watchOver(run, endpoint, ears, () => phase('admitted'))]),
+  );
+  await call.hangUp();
+  return outcome;
+}
+
+/** Ends a run that does not get on: nobody came, nothing was copied, the host fell silent. Never resolves. */
+async function watchOver(run: Run, endpoint: Endpoint, ears: Ears, admitted: () => void): Promise<never> {
+  const label = remoteName(run.remote);
+  const { interrupt } = run;
+  await within(interrupt, TAKEN_MS, endpoint.taken, () => {
+    const { turnedAway, failed, lastWords } = endpoint.attempts();
+    const others = turnedAway > 0 ? `; ${turnedAway} connections from elsewhere were closed unread` : '';
+    const words = failed > 0 ? `; ${failed} did not get in${lastWords ? ` (sshd: ${lastWords})` : ''}` : '';
+    return new Fault({
+      tried: `back up to "${label}"`,
+      found: `the backup host did not connect back within ${TAKEN_MS / 1000} s${others}${words}`,
+      next: 'see that it can reach the port in `listen`, and that `from` names its address',
+      exit: 'unreachable',
+    });
+  });
+  admitted();
+  const began = ears.copying.promise;
+  await within(interrupt, FIRST_BYTE_MS, began, () =>
+    lateFault(label, `nothing was copied ${FIRST_BYTE_MS / 1000} s after the backup host was let in`),
+  );
+  const silenceMs = Math.max(SILENCE_MS, run.config.limits.idle_timeout);
+  for (;;) {
+    const heard = ears.nextWord();
+    await within(interrupt, silenceMs, heard, () =>
+      lateFault(label, `the backup host said nothing for ${silenceMs / 1000} s`),
+    );
+  }
+}
+
+/** What is heard of the host while it works. */
+class Ears {
+  readonly copying = Promise.withResolvers<void>();
+  readonly #run: Run;
+  readonly #label: string;
+  #next = Promise.withResolvers<void>();
+
+  constructor(run: Run, label: string) {
+    this.#run = run;
+    this.#label = label;
+  }
+
+  hear(event: HostEvent): void {
+    this.#next.resolve();
+    this.#next = Promise.withResolvers<void>();
+    if (event.event === 'phase') {
+      if (event.phase !== 'dialling') this.copying.resolve();
+      this.#run.tell({ event: 'phase', remote: this.#label, phase: event.phase });
+    } else if (event.event === 'progress') {
+      this.#run.tell({ event: 'progress', remote: this.#label, bytes: event.bytes, percent: event.percent });
+    }
+  }
+
+  nextWord(): Promise<void> {
+    return this.#next.promise;
+  }
+}
+
+function requireCallFiles(remote: Remote): { identity: string; knownHosts: string } {
+  const files = callFiles(remote);
+  if (!exists(files.identity)) {
+    throw new Fault({
+      tried: `use the key "${files.identity}"`,
+      found: 'there is none',
+      next: `ssh-keygen -t ed25519 -N '' -f '${files.identity}', or set \`identity\` in client.toml`,
+      exit: 'usage',
+    });
+  }
+  if (!exists(files.knownHosts)) {
+    throw new Fault({
+      tried: `know the backup host by "${files.knownHosts}"`,
+      found: 'there is no such file',
+      next: "put the line `HOST KEYTYPE KEY` into it, with the key from the host's administrator",
+      exit: 'usage',
+    });
+  }
+  return files;
+}
+
+/** Who may connect back: `from`, else every address that the target's host name has here. */
+async function allowedPeers(remote: Remote, callOptions: CallOptions): Promise<Range[]> {
+  const named = remote.from ?? (await addressesOf(await calledHostName(callOptions)));
+  return named.flatMap(each => parseFrom(unfold(each.split('%')[0] ?? '')) ?? parseFrom(each) ?? []);
+}
+
+const EXCLUDES_BYTES = 1024 * 1024;
+
+function readExcludes(config: ClientConfig): string[] {
+  const { exclude, exclude_from: file } = config.scope;
+  const fromFile = file === undefined ? [] : readWhole(file, EXCLUDES_BYTES).toString('utf8').split(/\r?\n/);
+  return [...parseExcludes(fromFile, `"${file}"`), ...parseExcludes(exclude, '`exclude` in client.toml')];
+}
+
+/** The daemon's filter: with what is never read, be it in the scope or not (design: always in `never`). */
+function makeFilter(run: Run, excludes: string[]): string {
+  const { roots, mounts, never } = run.config.scope;
+  const table = parseMounts(readWhole('/proc/self/mountinfo', 16 * 1024 * 1024).toString('utf8'));
+  const identities = run.config.remote.map(each => callFiles(each).identity);
+  const own = [...new Set([run.state, ...identities])];
+  for (const root of roots) {
+    if (never.includes(root)) {
+      throw new Fault({
+        tried: `back up "${root}"`,
+        found: 'it is both in `roots` and in `never`',
+        exit: 'usage',
+      });
+    }
+  }
+  return scopeFilter({ roots, never: [...never, ...own, ...mountsLeftOut(table, mounts, roots)], excludes });
+}

@@ -1,0 +1,116 @@
+/** The client's one call: ssh to its backup host, the request on its standard input, events on its standard error. */
+import { Fault } from '../fault.ts';
+import { exists, readWhole } from '../os/files.ts';
+import { type Child, run, standard, start } from '../os/process.ts';
+import type { DisposableHolder } from '../os/runfolder.ts';
+import { decodeEvent, EVENT_LINE_LIMIT, type HostEvent, type OutcomeEvent } from '../wire/events.ts';
+import { type CallOptions, callArguments } from '../wire/ssh.ts';
+import { escapeText } from '../wire/text.ts';
+
+/** A call under way. */
+export interface Call {
+  /** Resolves with the outcome that the host tells; rejects when ssh ends without one. */
+  outcome: Promise<OutcomeEvent>;
+  /** Hangs up: the request's input ends, and with it the sign of life. */
+  hangUp(): Promise<void>;
+}
+
+const HANG_UP_MS = 3_000;
+
+/**
+ * Calls. The request is sent at once; its input stays open until `hangUp`.
+ * @param heard is called for each event but the outcome
+ */
+export async function placeCall(
+  held: DisposableHolder,
+  options: CallOptions,
+  request: Buffer,
+  heard: (event: HostEvent) => void,
+): Promise<Call> {
+  const ssh = await start(standard('ssh', callArguments(options)), ['pipe', 'nothing', 'pipe']);
+  held.defer(() => ssh.end());
+  ssh.stdin?.write(request);
+  const outcome = Promise.withResolvers<OutcomeEvent>();
+  outcome.promise.catch(() => {}); // the caller may be busy elsewhere when it fails
+  readEvents(ssh, event => {
+    if (event.event === 'outcome') outcome.resolve(event);
+    else heard(event);
+  });
+  void ssh.ended.then(({ status }) => outcome.reject(callFault(options, status)));
+  return {
+    outcome: outcome.promise,
+    hangUp: async () => {
+      ssh.stdin?.end();
+      await Promise.race([ssh.exited, new Promise(resolve => setTimeout(resolve, HANG_UP_MS).unref())]);
+      await ssh.end();
+    },
+  };
+}
+
+/** Only events are taken from the host's standard error: other text may hold what a client should not learn. */
+function readEvents(ssh: Child, take: (event: HostEvent) => void): void {
+  if (!ssh.stderr) return;
+  let rest = '';
+  ssh.stderr.setEncoding('utf8');
+  ssh.stderr.on('data', (chunk: string) => {
+    const lines = (rest + chunk).split('\n');
+    rest = lines.pop() ?? '';
+    if (rest.length > EVENT_LINE_LIMIT) rest = rest.slice(0, EVENT_LINE_LIMIT + 1); // bounded; refused when it ends
+    for (const line of lines) {
+      const event = decodeEvent(line);
+      if ('value' in event) take(event.value);
+    }
+  });
+}
+
+/** Why ssh ended without an outcome; its own words are in its log file, apart from what the host said. */
+function callFault(options: CallOptions, status: number | null): Fault {
+  const words = exists(options.logFile)
+    ? readWhole(options.logFile, 1024 * 1024)
+        .toString('utf8')
+        .trim()
+    : '';
+  const last = escapeText(words.split('\n').at(-1) ?? '');
+  const tried = `call the backup host "${escapeText(options.target)}"`;
+  if (/Permission denied \(/.test(words)) {
+    const next = `have the host's administrator run: dialback enroll NAME KEYFILE (with ${options.identity}.pub)`;
+    return new Fault({
+      tried,
+      found: `it does not accept the key "${options.identity}"`,
+      next,
+      exit: 'refused',
+    });
+  }
+  if (/Host key verification failed|host key is known|REMOTE HOST IDENTIFICATION HAS CHANGED/.test(words)) {
+    const next = `get the host's public key from its administrator and put it into "${options.knownHosts}"`;
+    return new Fault({
+      tried,
+      found: `its key is not the one that "${options.knownHosts}" has`,
+      next,
+      exit: 'unreachable',
+    });
+  }
+  if (status === 255)
+    return new Fault({ tried, found: last || 'ssh ended without a word', exit: 'unreachable' });
+  return new Fault({
+    tried,
+    found: `it hung up without an outcome (status ${status ?? 'unknown'})`,
+    next: "ask its administrator; the host's log has the reason",
+  });
+}
+
+/**
+ * The host name that ssh would really call, once the config's ssh_options are applied (`ssh -G`).
+ * @throws Fault when ssh does not understand an option
+ */
+export async function calledHostName(options: CallOptions): Promise<string> {
+  const result = await run(standard('ssh', ['-G', ...callArguments(options)]));
+  const found = /^hostname (.+)$/m.exec(result.stdout.toString('utf8'))?.[1];
+  if (result.status === 0 && found) return found;
+  const words = escapeText(result.stderr.trim().split('\n').at(-1) ?? '');
+  throw new Fault({
+    tried: 'use `target` and `ssh_options`',
+    found: words || 'ssh does not accept them',
+    exit: 'usage',
+  });
+}

@@ -1,0 +1,138 @@
+/**
+ * The gate: what the one-time sshd is forced to run, and the trust boundary of the client. It lets exactly one thing
+ * happen, once: rsync as a daemon on this connection, reading, with the config that this run wrote.
+ *
+ * In order: the command is one of the few allowed, byte for byte; the run folder is ours and private; the ticket is
+ * still there (taking it is one rename, so two sessions cannot both have it); the grant is on record; then this
+ * process becomes rsync. Any other case ends here, with one line to the peer, one in the journal, and status 12.
+ */
+import { basename, dirname } from 'node:path';
+import { EXIT, type Parsed } from '../fault.ts';
+import { appendJournal, failedWith, linkStatus, readWhole, rename, say, writeNew } from '../os/files.ts';
+import { beNice, now, ownAccount, refuseRoot } from '../os/machine.ts';
+import { become, type Command, PLAIN_ENVIRONMENT, programPath, run, standard } from '../os/process.ts';
+import { daemonArguments, ioniceArguments, type Niceness, nicer, parseGateCommand } from '../wire/rsync.ts';
+import { escapeText, quoteForShell } from '../wire/text.ts';
+
+/** What backup leaves for the gate in RUN/gate.json. */
+export interface GateOrders {
+  niceness: Niceness;
+  bwlimitKib: number;
+  remote: string;
+}
+
+/** What the gate leaves for backup in RUN/taken: who took the ticket. */
+export interface Taken {
+  pid: number;
+  /** SSH_CONNECTION's second field: the port that the peer connected from. */
+  peerPort: number;
+}
+
+/** The command that sshd is forced to run, for its config and authorized_keys. */
+export function forcedCommand(executable: string, runFolder: string): string {
+  return `${quoteForShell(executable)} gate --run ${quoteForShell(runFolder)}`;
+}
+
+/**
+ * The step at which the launcher takes over once there is one: today rsync itself, as the plain user.
+ * @param runFolder absolute
+ */
+function senderCommand(runFolder: string, bwlimitKib: number): Command {
+  return {
+    program: programPath('rsync'),
+    args: daemonArguments(`${runFolder}/rsyncd/rsyncd.conf`, bwlimitKib),
+    environment: PLAIN_ENVIRONMENT, // constants: nothing of the session's reaches rsync
+  };
+}
+
+/**
+ * `dialback gate --run DIR`. Does not return when the peer is let in.
+ * @returns exit status 12; the peer has been told one line, the journal has the reason
+ */
+export async function gate(runFolder: string, environment: NodeJS.ProcessEnv): Promise<number> {
+  refuseRoot('gate');
+  if (!isRunFolder(runFolder)) return turnAway('this run is over');
+  const record = (event: string, more: Record<string, unknown>): void =>
+    appendJournal(`${dirname(runFolder)}/journal.jsonl`, {
+      time: now().toISOString(),
+      event,
+      run: basename(runFolder),
+      peer: escapeText(environment.SSH_CONNECTION ?? 'nobody'),
+      ...more,
+    });
+  const asked = environment.SSH_ORIGINAL_COMMAND;
+  try {
+    const parsed = parseGateCommand(asked);
+    const reason = 'reason' in parsed ? parsed.reason : takeTicket(runFolder, environment);
+    if ('reason' in parsed || reason !== undefined) {
+      record('refused', { reason, asked: asked === undefined ? null : escapeText(asked) });
+      return turnAway(reason ?? '');
+    }
+    const orders = readOrders(runFolder);
+    const niceness = nicer(orders.niceness, parsed.value);
+    record('granted', { remote: orders.remote, asked, niceness });
+    await applyNiceness(niceness);
+    become(senderCommand(runFolder, orders.bwlimitKib));
+  } catch (error) {
+    // Our own paths are nothing for the peer; without a record nobody is let in.
+    record('refused', { reason: escapeText(error instanceof Error ? error.message : String(error)) });
+    return turnAway('the gate failed; the client has the reason');
+  }
+}
+
+function turnAway(reason: string): number {
+  say(2, `dialback: Cannot let this in: ${reason}\n`);
+  return EXIT.refused;
+}
+
+/** `dialback gate --check`: says what the gate would do with SSH_ORIGINAL_COMMAND; runs nothing. */
+export function gateCheck(environment: NodeJS.ProcessEnv): number {
+  const parsed = parseGateCommand(environment.SSH_ORIGINAL_COMMAND);
+  say(1, `${describeDecision(parsed)}\n`);
+  return 'value' in parsed ? EXIT.done : EXIT.refused;
+}
+
+function describeDecision(parsed: Parsed<Niceness>): string {
+  if ('reason' in parsed) return `refused: ${parsed.reason}`;
+  const { nice, ionice } = parsed.value;
+  const disk =
+    ionice === null ? 'as it is' : ionice.class === 'idle' ? 'idle' : `best-effort ${ionice.level}`;
+  return `allowed: rsync as a daemon, reading (nice ${nice}, ionice ${disk})`;
+}
+
+/** Whether the folder is one that backup made, and the run still on: the name, ours, private, and no link. */
+function isRunFolder(path: string): boolean {
+  if (!/^\/.*\/run-[A-Za-z0-9]{6}$/.test(path)) return false;
+  try {
+    const found = linkStatus(path);
+    return found.isDirectory() && found.uid === ownAccount().uid && (found.mode & 0o777) === 0o700;
+  } catch {
+    return false;
+  }
+}
+
+function readOrders(runFolder: string): GateOrders {
+  return JSON.parse(readWhole(`${runFolder}/gate.json`, 65_536).toString('utf8')) as GateOrders;
+}
+
+/** Takes the ticket, so that nobody else finds it. @returns why it could not be taken, or undefined */
+function takeTicket(runFolder: string, environment: NodeJS.ProcessEnv): string | undefined {
+  try {
+    rename(`${runFolder}/ticket`, `${runFolder}/ticket-taken`);
+  } catch (error) {
+    if (failedWith(error, 'ENOENT')) return 'this run has no ticket left';
+    throw error;
+  }
+  const peerPort = Number(/^\S+ (\d{1,5}) /.exec(environment.SSH_CONNECTION ?? '')?.[1] ?? 0);
+  const taken: Taken = { pid: process.pid, peerPort };
+  writeNew(`${runFolder}/taken.new`, JSON.stringify(taken));
+  rename(`${runFolder}/taken.new`, `${runFolder}/taken`); // whole when backup sees it
+  return undefined;
+}
+
+async function applyNiceness(niceness: Niceness): Promise<void> {
+  beNice(niceness.nice);
+  const args = ioniceArguments(niceness.ionice);
+  // -t: a kernel without I/O classes is no reason not to back up
+  if (args) await run(standard('ionice', ['-t', ...args, '-p', String(process.pid)]));
+}

@@ -1,0 +1,173 @@
+/**
+ * The scope: what a client lets be read, as the filter file of its one-time rsync daemon. Pure: it makes text out of
+ * lists, and does not touch the machine.
+ *
+ * The daemon's filter is asked for every name, first match wins, and no peer can add to it or clear it. So the order
+ * of its lines is the policy: `never` and foreign file systems, then the excludes, then the roots, then nothing.
+ */
+import { Fault } from '../fault.ts';
+
+/** A mounted file system, of /proc/self/mountinfo (proc_pid_mountinfo(5)). */
+export interface Mount {
+  path: string;
+  type: string;
+  device: string;
+}
+
+/** File systems that hold no files of anybody's: reading them is senseless or (devices, secrets) harmful. */
+const PSEUDO = new Set([
+  'autofs',
+  'binfmt_misc',
+  'bpf',
+  'cgroup',
+  'cgroup2',
+  'configfs',
+  'debugfs',
+  'devpts',
+  'devtmpfs',
+  'efivarfs',
+  'fuse.portal',
+  'fuse.gvfsd-fuse',
+  'fusectl',
+  'hugetlbfs',
+  'mqueue',
+  'nsfs',
+  'proc',
+  'pstore',
+  'ramfs',
+  'rpc_pipefs',
+  'securityfs',
+  'selinuxfs',
+  'sysfs',
+  'tmpfs',
+  'tracefs',
+]);
+/** Of these no byte leaves, whatever `mounts` says (design: always in `never`). */
+const NEVER_TYPES = new Set(['devtmpfs', 'devpts', 'proc', 'sysfs']);
+/** File systems of another machine; it has a backup of its own. */
+const NETWORK =
+  /^(9p|afs|beegfs|ceph|cifs|coda|fuse\.(ceph|glusterfs|s3fs|sshfs|rclone)|gfs2?|glusterfs|lustre|ncpfs|nfs4?|ocfs2|smb3?|smbfs|virtiofs)$/;
+
+/** Reads /proc/self/mountinfo. Lines that are not understood are left out. */
+export function parseMounts(text: string): Mount[] {
+  const mounts: Mount[] = [];
+  for (const line of text.split('\n')) {
+    const [before, after] = line.split(' - ');
+    const fields = before?.split(' ') ?? [];
+    const type = after?.split(' ')[0];
+    const [, , device, , path] = fields;
+    if (path === undefined || device === undefined || type === undefined) continue;
+    mounts.push({
+      path: path.replace(/\\([0-7]{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8))),
+      type,
+      device,
+    });
+  }
+  return mounts;
+}
+
+/** Whether `path` is `folder` or below it. */
+export function isWithin(folder: string, path: string): boolean {
+  return path === folder || path.startsWith(folder === '/' ? '/' : `${folder}/`);
+}
+
+/**
+ * Which mount points are left out.
+ * @param mode `local`: pseudo and network file systems; `one`: every mount below a root; `all`: none but devices,
+ *   proc and sysfs
+ * @param roots a root that is itself such a mount point is wanted, and stays (devices, proc and sysfs apart)
+ */
+export function mountsLeftOut(mounts: Mount[], mode: 'local' | 'all' | 'one', roots: string[]): string[] {
+  const left = mounts.filter(mount => {
+    if (NEVER_TYPES.has(mount.type)) return true;
+    if (roots.includes(mount.path)) return false;
+    const below = roots.some(root => isWithin(root, mount.path));
+    if (!below || mode === 'all') return false;
+    return mode === 'one' || PSEUDO.has(mount.type) || NETWORK.test(mount.type);
+  });
+  return [...new Set(left.map(mount => mount.path))].sort();
+}
+
+/**
+ * Reads an exclude list: a pattern a line (rsync(1), PATTERN MATCHING RULES), `- ` before it allowed; empty lines and
+ * those that begin with `#` or `;` say nothing.
+ * @param source names the list in the fault
+ * @throws Fault that names the line: rules of another kind (`+`, `!`, `:`, `.`, merge files) could open the scope or
+ *   read other files, so there are none
+ */
+export function parseExcludes(lines: string[], source: string): string[] {
+  const patterns: string[] = [];
+  for (const [index, raw] of lines.entries()) {
+    const fault = (found: string, next?: string): Fault =>
+      new Fault({
+        tried: `use line ${index + 1} of ${source}`,
+        found,
+        exit: 'usage',
+        ...(next ? { next } : {}),
+      });
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused
+    if (/[\u0000-\u0008\u000a-\u001f\u007f]/.test(raw))
+      throw fault('it has a control character or a line break in it');
+    if (/^\s*$/.test(raw) || /^[#;]/.test(raw)) continue;
+    const pattern = raw.startsWith('- ') ? raw.slice(2) : raw;
+    if (/^!$|^[-+:.][,!/CserpxnwR]*\s/.test(pattern)) {
+      throw fault(
+        'it is a filter rule, and only exclude patterns are taken',
+        "a name that looks like one is written with a wildcard: '[+] name'",
+      );
+    }
+    if (Buffer.byteLength(pattern) > PATTERN_LIMIT) throw fault(`it is longer than ${PATTERN_LIMIT} bytes`);
+    patterns.push(pattern);
+  }
+  if (patterns.length > EXCLUDES_LIMIT) {
+    throw new Fault({
+      tried: `use ${source}`,
+      found: `it has more than ${EXCLUDES_LIMIT} patterns`,
+      exit: 'usage',
+    });
+  }
+  return patterns;
+}
+
+const PATTERN_LIMIT = 2000; // rsync reads lines of 4096 bytes (MAXPATHLEN)
+const EXCLUDES_LIMIT = 10_000;
+
+/** A path as a pattern that matches only itself: `\` is an escape only in a pattern with a wildcard (rsync(1)). */
+export function literalPattern(path: string): string {
+  return /[*?[]/.test(path) ? path.replace(/[\\*?[]/g, '\\$&') : path;
+}
+
+/** What the filter is made of. */
+export interface Scope {
+  roots: string[];
+  /** Absolute paths that are kept back with all below them. */
+  never: string[];
+  /** Patterns of the exclude list. */
+  excludes: string[];
+}
+
+/** The filter file: every line begins with `- ` or `+ `, so that no pattern can be read as a rule. */
+export function scopeFilter(scope: Scope): string {
+  const lines: string[] = [];
+  for (const path of scope.never) lines.push(`- ${literalPattern(path)}`);
+  for (const pattern of scope.excludes) lines.push(`- ${pattern}`);
+  if (!scope.roots.includes('/')) {
+    const ancestors = new Set<string>();
+    for (const root of scope.roots) {
+      for (let at = parent(root); at !== '/'; at = parent(at)) ancestors.add(at);
+    }
+    for (const folder of [...ancestors].sort()) lines.push(`+ ${literalPattern(folder)}/`);
+    for (const root of scope.roots) {
+      const pattern = literalPattern(root);
+      // `***` makes it a pattern with a wildcard, in which a backslash of the name must be escaped too.
+      const whole = /[*?[]/.test(root) ? pattern : pattern.replaceAll('\\', '\\\\');
+      lines.push(`+ ${pattern}`, `+ ${whole}/***`);
+    }
+    lines.push('- /**');
+  }
+  return lines.map(line => `${line}\n`).join('');
+}
+
+function parent(path: string): string {
+  return path.slice(0, path.lastIndexOf('/')) || '/';
+}

@@ -1,0 +1,167 @@
+/** What both config files have in common: TOML in, a checked value or a fault that names the key out. */
+import { parse, TomlError } from 'smol-toml';
+import * as v from 'valibot';
+import { Fault } from './fault.ts';
+import { exists, readWhole, status, writableByOthers } from './os/files.ts';
+import { ownAccount } from './os/machine.ts';
+import { escapeText } from './wire/text.ts';
+
+const CONFIG_LIMIT = 1024 * 1024;
+
+/**
+ * Finds the config file: the one named, else the first that exists of the user's and the system's.
+ * @param fileName `client.toml` or `host.toml`
+ */
+export function configPath(fileName: string, named: string | undefined): string {
+  if (named !== undefined) return named;
+  const places = [`${ownAccount().home}/.config/dialback/${fileName}`, `/etc/dialback/${fileName}`];
+  const found = places.find(exists);
+  if (found) return found;
+  throw new Fault({
+    tried: `read the config "${fileName}"`,
+    found: `it is neither ${places.join(' nor ')}`,
+    next: `write one (samples: share/${fileName}), or name it with --config`,
+    exit: 'usage',
+  });
+}
+
+/**
+ * Reads a config file whole.
+ * @param schema valibot's; strict objects, so that an unknown key is refused by its path
+ * @throws Fault with exit 2, always naming the file, and the key where it is one
+ */
+export function readConfig<T extends v.GenericSchema>(path: string, schema: T): v.InferOutput<T> {
+  return parseConfig(readTrusted(path), path, schema);
+}
+
+function readTrusted(path: string): string {
+  const tried = `read the config "${path}"`;
+  let bytes: Buffer;
+  try {
+    bytes = readWhole(path, CONFIG_LIMIT);
+  } catch (error) {
+    const found = error instanceof Fault ? error.found : String(error);
+    throw new Fault({ tried, found, exit: 'usage', code: 'config' });
+  }
+  // Who can write the config decides what is done. Its owner may: that is us, or, where root restores, the host's account.
+  const { uid } = ownAccount();
+  const others = writableByOthers(path, uid === 0 ? status(path).uid : uid);
+  if (others) {
+    throw new Fault({
+      tried: `trust the config "${path}"`,
+      found: others,
+      next: `chmod go-w '${path}'`,
+      exit: 'usage',
+      code: 'config',
+    });
+  }
+  return bytes.toString('utf8');
+}
+
+/** Parses a config's text; `path` only names it in the fault. */
+export function parseConfig<T extends v.GenericSchema>(
+  text: string,
+  path: string,
+  schema: T,
+): v.InferOutput<T> {
+  const tried = `use the config "${path}"`;
+  const fault = (found: string): Fault => new Fault({ tried, found, exit: 'usage', code: 'config' });
+  let table: unknown;
+  try {
+    table = parse(text);
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error;
+    const reason = (error.message.split('\n')[0] ?? '').replace('Invalid TOML document: ', '');
+    throw fault(`line ${error.line}, column ${error.column}: ${escapeText(reason)}`);
+  }
+  const result = v.safeParse(schema, table, { abortEarly: true });
+  if (result.success) return result.output;
+  throw fault(describe(result.issues[0]));
+}
+
+function describe(issue: v.BaseIssue<unknown>): string {
+  const key = v.getDotPath(issue) ?? '';
+  const name = key === '' ? 'the file' : `"${escapeText(key)}"`;
+  if (issue.kind === 'schema' && issue.type === 'strict_object' && issue.expected === 'never') {
+    return `${name} is not a key that it has${hint(key)}`;
+  }
+  if (issue.kind === 'schema' && issue.received === 'undefined') return `${name} is missing`;
+  if (issue.type === 'strict_object' || issue.received === 'undefined') return `${name} is missing`;
+  if (issue.kind === 'schema') {
+    return `${name} is ${escapeText(String(issue.received), 100)}, and should be ${expectation(issue)}`;
+  }
+  return `${name} ${issue.message}`;
+}
+
+/** Keys that the design names and that come with a later version. */
+const LATER =
+  /^(hooks|space|retention|client|account_client|limits\.checksum_every|requests\.(min_interval|max_concurrent))\b/;
+
+function hint(key: string): string {
+  return LATER.test(key) ? ' yet: it comes with a later version' : '';
+}
+
+function expectation(issue: v.BaseIssue<unknown>): string {
+  return (issue.expected ?? 'something else')
+    .replaceAll('"', "'")
+    .replaceAll('Array', 'a list')
+    .toLowerCase();
+}
+
+const SIZE_UNITS: Record<string, number> = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3, T: 1024 ** 4 };
+const TIME_UNITS: Record<string, number> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+  w: 604_800_000,
+};
+
+/** `"20G"` as bytes (powers of 1024, as rsync's), or undefined. */
+export function parseSize(text: string): number | undefined {
+  const found = /^(\d{1,12})([KMGT]?)$/.exec(text);
+  const value = Number(found?.[1]) * (SIZE_UNITS[found?.[2] ?? ''] ?? Number.NaN);
+  return found && Number.isSafeInteger(value) ? value : undefined;
+}
+
+/** `"36h"` as milliseconds, or undefined. */
+export function parseDuration(text: string): number | undefined {
+  const found = /^(\d{1,9})(ms|s|m|h|d|w)$/.exec(text);
+  const value = Number(found?.[1]) * (TIME_UNITS[found?.[2] ?? ''] ?? Number.NaN);
+  return found && Number.isSafeInteger(value) ? value : undefined;
+}
+
+/** A string such as "20G"; the value is bytes. */
+export const sizeKey = v.pipe(
+  v.string(),
+  v.check(text => parseSize(text) !== undefined, 'should be a size such as "500K", "20M" or "1G"'),
+  v.transform(text => parseSize(text) ?? 0),
+);
+
+/** A string such as "36h", at least `leastMs`; the value is milliseconds. */
+export function durationKey(leastMs = 1) {
+  return v.pipe(
+    v.string(),
+    v.check(
+      text => parseDuration(text) !== undefined,
+      'should be a time such as "90s", "15m", "36h" or "7d"',
+    ),
+    v.transform(text => parseDuration(text) ?? 0),
+    v.check(
+      ms => ms >= leastMs && ms <= MOST_MS,
+      `should be at least ${leastMs / 1000} s and at most 24 days`,
+    ),
+  );
+}
+
+const MOST_MS = 24 * 86_400_000; // setTimeout(2^31 ms) is the limit of node's timers
+
+/** An absolute path; `~/` stands for the account's home folder. */
+export const pathKey = v.pipe(
+  v.string(),
+  v.transform(path => (path.startsWith('~/') ? `${ownAccount().home}${path.slice(1)}` : path)),
+  v.check(path => path.startsWith('/'), 'should be an absolute path, or one that starts with ~/'),
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused
+  v.check(path => !/[\u0000-\u001f\u007f]/.test(path), 'has a control character'),
+);

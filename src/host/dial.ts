@@ -1,0 +1,169 @@
+/**
+ * The call back: an ssh-agent that holds the one-time key, one generated ssh_config, and an ssh whose two ends are
+ * descriptors for rsync. Everything ends with the run.
+ */
+import { Fault } from '../fault.ts';
+import { close, exists, openFifo, readWhole, writeNew } from '../os/files.ts';
+import { within } from '../os/machine.ts';
+import {
+  type Child,
+  type Ending,
+  endProcess,
+  type Process,
+  processAt,
+  run,
+  standard,
+  start,
+} from '../os/process.ts';
+import type { DisposableHolder } from '../os/runfolder.ts';
+import { isEd25519Key, type Request } from '../wire/request.ts';
+import { DAEMON_REQUEST } from '../wire/rsync.ts';
+import { dialConfig } from '../wire/ssh.ts';
+
+const CONNECT_SECONDS = 20;
+const AGENT_MS = 10_000;
+const KEY_LIFE_SECONDS = 120; // it is used once, at once
+
+/** A connection to the client's gate, as two descriptors for rsync's remote shell. */
+export interface Line {
+  /** What comes from the client. */
+  reading: number;
+  /** What goes to the client. */
+  writing: number;
+  /** ssh's own end. */
+  ended: Promise<Ending>;
+  /** Closes our copies of the two descriptors, once rsync has its own. */
+  letGo(): void;
+  /** What ssh itself said, when it ended. */
+  words(): string;
+}
+
+/**
+ * Dials back.
+ * @param peer the address that the request came from, never one out of the request
+ * @param heard is called with what the client's machine writes on standard error
+ */
+export async function dialBack(
+  held: DisposableHolder,
+  options: { run: string; peer: string; port: number; name: string; request: Request; signal: AbortSignal },
+  heard: (text: string) => void,
+): Promise<Line> {
+  const { run: folder, request, signal } = options;
+  const alias = `dialback-${options.name}`;
+  await startAgent(held, folder, request.key, signal);
+  writeNew(`${folder}/known_hosts`, `${alias} ${request.header.host_key}\n`);
+  writeNew(
+    `${folder}/ssh_config`,
+    dialConfig({
+      run: folder,
+      address: options.peer,
+      port: options.port,
+      user: request.header.user,
+      alias,
+      connectSeconds: CONNECT_SECONDS,
+    }),
+  );
+  const logFile = `${folder}/ssh.log`;
+  const down = openFifo(await makeFifo(`${folder}/down`));
+  const up = openFifo(await makeFifo(`${folder}/up`));
+  const command = standard('ssh', [
+    '-F',
+    `${folder}/ssh_config`,
+    '-E',
+    logFile,
+    '-T',
+    'client',
+    DAEMON_REQUEST,
+  ]);
+  const ssh = await start(command, [up.reading, down.writing, 'pipe']);
+  close(up.reading);
+  close(down.writing);
+  held.defer(() => ssh.end());
+  ssh.stderr?.setEncoding('utf8').on('data', heard);
+  return {
+    reading: down.reading,
+    writing: up.writing,
+    ended: ssh.exited,
+    letGo: () => {
+      close(down.reading);
+      close(up.writing);
+    },
+    words: () =>
+      exists(logFile)
+        ? readWhole(logFile, 1024 * 1024)
+            .toString('utf8')
+            .trim()
+        : '',
+  };
+}
+
+async function makeFifo(path: string): Promise<string> {
+  const made = await run(standard('mkfifo', ['-m', '600', '--', path]));
+  if (made.status === 0) return path;
+  throw new Fault({ tried: `create the FIFO "${path}"`, found: made.stderr.trim() });
+}
+
+/**
+ * Starts an agent of this run and gives it the one-time key, which is never on a disk here.
+ *
+ * `ssh-agent COMMAND` ends when COMMAND does, so a killed grab leaves none behind. The command is cat: it prints its
+ * own environment, which has the agent's process number, and then lives as long as we hold its standard input.
+ */
+async function startAgent(
+  held: DisposableHolder,
+  folder: string,
+  key: Buffer,
+  signal: AbortSignal,
+): Promise<void> {
+  const socket = `${folder}/agent`;
+  const life = ['-t', String(KEY_LIFE_SECONDS)];
+  const cat = standard('cat', []).program;
+  const keeper = await start(standard('ssh-agent', [...life, '-a', socket, cat, '/proc/self/environ', '-']), [
+    'pipe',
+    'pipe',
+    'nothing',
+  ]);
+  held.defer(() => keeper.end());
+  const late = (): Fault =>
+    new Fault({ tried: 'start ssh-agent', found: `it was not ready within ${AGENT_MS / 1000} s` });
+  const agent = await within(signal, AGENT_MS, agentProcess(keeper), late);
+  held.defer(() => endProcess(agent)); // it removes its socket
+  const environment = { SSH_AUTH_SOCK: socket };
+  const added = await run(standard('ssh-add', ['-q', '-'], environment), {
+    input: key,
+    timeoutMs: AGENT_MS,
+    signal,
+  });
+  key.fill(0);
+  if (added.status !== 0) {
+    throw new Fault({
+      tried: 'use the one-time key',
+      found: 'ssh-add does not accept it',
+      exit: 'refused',
+      code: 'request',
+    });
+  }
+  const listed = await run(standard('ssh-add', ['-L'], environment), { timeoutMs: AGENT_MS, signal });
+  const publicKey = listed.stdout.toString('latin1').trim().split(' ').slice(0, 2).join(' ');
+  if (!isEd25519Key(publicKey)) {
+    throw new Fault({
+      tried: 'use the one-time key',
+      found: 'it is no ed25519 key',
+      exit: 'refused',
+      code: 'request',
+    });
+  }
+  writeNew(`${folder}/key.pub`, `${publicKey}\n`);
+}
+
+/** The agent's process, told by the environment that its command got. */
+async function agentProcess(keeper: Child): Promise<Process> {
+  let text = '';
+  for await (const chunk of keeper.stdout ?? []) {
+    text += String(chunk);
+    const pid = /(?:^|\0)SSH_AGENT_PID=(\d+)\0/.exec(text)?.[1];
+    const agent = pid === undefined ? undefined : processAt(Number(pid));
+    if (agent) return agent;
+  }
+  throw new Fault({ tried: 'start ssh-agent', found: 'it ended at once' });
+}

@@ -1,0 +1,281 @@
+/** `dialback enroll` and `unenroll`: which key may ask for a backup of which client. */
+import { Fault, type Parsed } from '../fault.ts';
+import {
+  exists,
+  failedWith,
+  fileFault,
+  makeFolder,
+  readStandardInput,
+  readWhole,
+  realPath,
+  replaceFile,
+  status,
+  writableByOthers,
+} from '../os/files.ts';
+import { isPackaged, ownAccount, ownExecutable, refuseRoot } from '../os/machine.ts';
+import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
+import { escapeText, NAME, quoteForShell } from '../wire/text.ts';
+import { type HostConfig, readHostConfig } from './config.ts';
+import { createClient, createStore } from './store.ts';
+
+/** One OpenSSH public key. */
+export interface PublicKey {
+  type: string;
+  /** Base64, as it stands in the file. */
+  blob: string;
+  comment: string;
+}
+
+const KEY_TYPES = new Set([
+  'ssh-ed25519',
+  'ssh-rsa',
+  'ecdsa-sha2-nistp256',
+  'ecdsa-sha2-nistp384',
+  'ecdsa-sha2-nistp521',
+  'sk-ssh-ed25519@openssh.com',
+  'sk-ecdsa-sha2-nistp256@openssh.com',
+]);
+const KEY_LIMIT = 16 * 1024;
+
+/** Reads a public key file: exactly one key, `TYPE BASE64 [COMMENT]`, without options before it. */
+export function parsePublicKey(text: string): Parsed<PublicKey> {
+  if (/PRIVATE KEY-----/.test(text))
+    return { reason: 'it is the private half; the file that ends in .pub is wanted' };
+  const lines = text.split(/\r?\n/).filter(line => line.trim() !== '' && !line.startsWith('#'));
+  const [line] = lines;
+  if (line === undefined) return { reason: 'it is empty' };
+  if (lines.length > 1) return { reason: `it has ${lines.length} lines, and one key is wanted` };
+  const found = /^(\S+) ([A-Za-z0-9+/]+={0,2})(?: (.*))?$/.exec(line.trim());
+  const [, type = '', blob = '', comment = ''] = found ?? [];
+  if (!found || !KEY_TYPES.has(type))
+    return { reason: 'it is not one line "TYPE BASE64 COMMENT" of an OpenSSH public key' };
+  const bytes = Buffer.from(blob, 'base64');
+  const nameLength = bytes.length >= 4 ? bytes.readUInt32BE(0) : 0;
+  if (bytes.toString('latin1', 4, 4 + nameLength) !== type || bytes.toString('base64') !== blob) {
+    return { reason: `its base64 part is not a key of type ${type}` };
+  }
+  return { value: { type, blob, comment: /^[\x21-\x7e ]{1,100}$/.test(comment) ? comment : '' } };
+}
+
+/** The line of authorized_keys for a client (sshd(8), AUTHORIZED_KEYS FILE FORMAT). */
+export function enrolledLine(options: {
+  executable: string;
+  name: string;
+  config: string;
+  key: PublicKey;
+}): string {
+  const { type, blob, comment } = options.key;
+  const command = `${quoteForShell(options.executable)} grab --client ${options.name} --config ${quoteForShell(options.config)}`;
+  const quoted = command.replaceAll('"', '\\"');
+  return `restrict,command="${quoted}" ${type} ${blob}${comment === '' ? '' : ` ${comment}`}`;
+}
+
+/** Whose line of authorized_keys this is: a client's of ours, or undefined. */
+export function enrolledName(line: string): string | undefined {
+  return /^restrict,command="'(?:[^"\\]|\\.)*' grab --client ([a-z0-9][a-z0-9._-]{0,62}) --config '/.exec(
+    line,
+  )?.[1];
+}
+
+/** What a new line does to the file. */
+export type Change = { lines: string[]; did: 'added' | 'kept' | 'updated' | 'replaced' };
+
+/**
+ * Puts a client's line among those of an authorized_keys file. Pure.
+ * @param lines the file's, without newlines
+ */
+export function placeLine(
+  lines: string[],
+  name: string,
+  key: PublicKey,
+  line: string,
+  replace: boolean,
+): Parsed<Change> {
+  const sameKey = lines.filter(each => !each.startsWith('#') && hasKey(each, key));
+  for (const each of sameKey) {
+    const other = enrolledName(each);
+    if (other === undefined)
+      return { reason: 'the key is in it already, without a command of dialback: it would open a login' };
+    if (other !== name) return { reason: `the key is enrolled already, for "${other}"` };
+  }
+  const own = lines.filter(each => enrolledName(each) === name);
+  if (own.length === 0) return { value: { lines: [...lines, line], did: 'added' } };
+  if (own.length === 1 && own[0] === line) return { value: { lines, did: 'kept' } };
+  const isSameKey = own.every(each => hasKey(each, key));
+  if (!isSameKey && !replace) return { reason: `"${name}" is enrolled already, with another key` };
+  const rest = lines.filter(each => enrolledName(each) !== name);
+  return { value: { lines: [...rest, line], did: isSameKey ? 'updated' : 'replaced' } };
+}
+
+function hasKey(line: string, key: PublicKey): boolean {
+  return line.split(/\s+/).includes(key.blob);
+}
+
+export interface EnrollOptions {
+  name: string;
+  /** A path, or `-` for standard input. */
+  keyFile: string;
+  replace: boolean;
+  config: string;
+  authorizedKeys: string | undefined;
+}
+
+export interface EnrollResult {
+  did: Change['did'];
+  authorizedKeys: string;
+  storeCreated: string | undefined;
+}
+
+/** Enrols a client: its folder in the store (and the store, where there is none), its key in authorized_keys. */
+export async function enroll(options: EnrollOptions): Promise<EnrollResult> {
+  requireName(options.name);
+  const account = ownAccount();
+  const configPath = realPath(options.config);
+  const config = readHostConfig(configPath);
+  requireReceiver(config, `enroll ${options.name} ${options.keyFile}`);
+  const executable = trustedExecutable();
+  requireQuotable(configPath);
+  const key = readKey(options.keyFile);
+  const file = options.authorizedKeys ?? `${account.home}/.ssh/authorized_keys`;
+  await using held = new AsyncDisposableStack();
+  const lines = await openKeys(held, file);
+  const line = enrolledLine({ executable, name: options.name, config: configPath, key });
+  const change = placeLine(lines, options.name, key, line, options.replace);
+  if ('reason' in change) {
+    throw new Fault({
+      tried: `enrol "${options.name}" in "${file}"`,
+      found: change.reason,
+      next: /another key$/.test(change.reason)
+        ? 'say --replace if the new key is to take its place'
+        : 'make a key of its own for this client: ssh-keygen -t ed25519',
+      exit: 'refused',
+    });
+  }
+  const storeCreated = createStore(config.store) ? config.store : undefined;
+  createClient(config.store, options.name);
+  if (change.value.did !== 'kept') writeKeys(file, change.value.lines);
+  return { did: change.value.did, authorizedKeys: file, storeCreated };
+}
+
+export interface UnenrollOptions {
+  name: string;
+  config: string;
+  authorizedKeys: string | undefined;
+}
+
+/** Takes a client's key out of authorized_keys. Its snapshots stay. @returns the file and the client's folder */
+export async function unenroll(
+  options: UnenrollOptions,
+): Promise<{ authorizedKeys: string; folder: string }> {
+  requireName(options.name);
+  const config = readHostConfig(options.config);
+  requireReceiver(config, `unenroll ${options.name}`);
+  const file = options.authorizedKeys ?? `${ownAccount().home}/.ssh/authorized_keys`;
+  await using held = new AsyncDisposableStack();
+  const lines = await openKeys(held, file);
+  const rest = lines.filter(line => enrolledName(line) !== options.name);
+  if (rest.length === lines.length) {
+    throw new Fault({
+      tried: `take "${options.name}" out of "${file}"`,
+      found: 'no key is enrolled there under that name',
+    });
+  }
+  writeKeys(file, rest);
+  return { authorizedKeys: file, folder: `${config.store}/clients/${options.name}` };
+}
+
+function requireName(name: string): void {
+  if (NAME.test(name)) return;
+  throw new Fault({
+    tried: `use the name "${escapeText(name)}"`,
+    found: 'a name is 1 to 63 of a-z, 0-9, ".", "_", "-", and does not begin with a mark',
+    exit: 'usage',
+  });
+}
+
+/** The verb must run as the account that receives: it owns the store, and its authorized_keys is written. */
+function requireReceiver(config: HostConfig, verb: string): void {
+  let owner: number | undefined;
+  try {
+    owner = status(config.store).uid;
+  } catch (error) {
+    if (!failedWith(error, 'ENOENT'))
+      throw fileFault(error, `use the store "${config.store}"`, { exit: 'usage' });
+  }
+  const { uid, name } = ownAccount();
+  if (owner === undefined || owner === 0) refuseRoot(verb);
+  if (owner === undefined || owner === uid) return;
+  throw new Fault({
+    tried: `run "${verb}" as ${name}`,
+    found: `the store "${config.store}" belongs to uid ${owner}, and that is the account that receives`,
+    next: `runuser -u "$(id -nu ${owner})" -- dialback ${verb}`,
+    exit: 'usage',
+  });
+}
+
+/** This executable, as sshd will run it: packaged, and nobody else's to change. */
+function trustedExecutable(): string {
+  const path = ownExecutable();
+  if (!isPackaged()) {
+    throw new Fault({
+      tried: 'enrol a client',
+      found: 'this is not the packaged executable',
+      next: 'npm run build, then dist/dialback enroll …',
+      exit: 'usage',
+    });
+  }
+  requireQuotable(path);
+  const others = writableByOthers(path, ownAccount().uid);
+  if (others)
+    throw new Fault({
+      tried: `have sshd run "${path}"`,
+      found: others,
+      next: 'install it where only root or you can write',
+      exit: 'usage',
+    });
+  return path;
+}
+
+/** authorized_keys has no escape but \" in a command; the shell none in single quotes. */
+function requireQuotable(path: string): void {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused
+  if (!/["'\\\u0000-\u001f\u007f]/.test(path)) return;
+  throw new Fault({
+    tried: `write "${escapeText(path)}" into authorized_keys`,
+    found: 'its name has a quote, a backslash or a control character',
+    exit: 'usage',
+  });
+}
+
+function readKey(keyFile: string): PublicKey {
+  const text = (keyFile === '-' ? readStandardInput(KEY_LIMIT) : readWhole(keyFile, KEY_LIMIT)).toString(
+    'utf8',
+  );
+  const parsed = parsePublicKey(text);
+  if ('value' in parsed) return parsed.value;
+  const place = keyFile === '-' ? 'standard input' : escapeText(keyFile);
+  throw new Fault({
+    tried: `read the key "${place}"`,
+    found: parsed.reason,
+    next: 'on the client: cat ~/.ssh/id_ed25519.pub',
+    exit: 'usage',
+  });
+}
+
+/** The lines of an authorized_keys file; locked until `held` is released, so that two enrolments do not meet. */
+async function openKeys(held: DisposableHolder, file: string): Promise<string[]> {
+  const folder = file.slice(0, file.lastIndexOf('/')) || '/';
+  if (!exists(folder)) makeFolder(folder);
+  if ((await takeLock(held, `${folder}/.dialback-lock`)) === undefined) {
+    throw new Fault({ tried: `change "${file}"`, found: 'another enrolment is under way', exit: 'locked' });
+  }
+  if (!exists(file)) return [];
+  const text = readWhole(file, 16 * 1024 * 1024).toString('utf8');
+  return text === '' ? [] : text.replace(/\n$/, '').split('\n');
+}
+
+function writeKeys(file: string, lines: string[]): void {
+  const target = exists(file) ? realPath(file) : file;
+  const mode = exists(target) ? status(target).mode & 0o777 : 0o600;
+  replaceFile(target, lines.map(line => `${line}\n`).join(''), mode);
+}

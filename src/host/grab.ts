@@ -1,0 +1,429 @@
+/**
+ * `dialback grab`: what the host runs on a request, as the forced command of one client's key.
+ *
+ * Everything that it writes to the client is an event (wire/events.ts): a code, a count, a name of the client's own.
+ * What went wrong in words stands in the client's journal in the store, and in the system's log.
+ */
+import { createHash } from 'node:crypto';
+import { isIP } from 'node:net';
+import { EXIT, type ExitStatus, Fault } from '../fault.ts';
+import { descriptorStream, say } from '../os/files.ts';
+import { deadlineSignal, monotonicMs, now, ownAccount, refuseRoot, unless, within } from '../os/machine.ts';
+import { hasProgram, run, standard } from '../os/process.ts';
+import { defaultStateFolder, makeRunFolder, prepareStateFolder } from '../os/runfolder.ts';
+import {
+  encodeEvent,
+  FAILURES,
+  type FailureCode,
+  failedOutcome,
+  type HostEvent,
+  type OutcomeEvent,
+} from '../wire/events.ts';
+import { decodeRequest, REQUEST_LIMITS, type Request } from '../wire/request.ts';
+import { RSYNC_EXIT } from '../wire/rsync.ts';
+import { escapeText, NAME, parseSummons, type Summons } from '../wire/text.ts';
+import { type HostConfig, readHostConfig } from './config.ts';
+import { dialBack, type Line } from './dial.ts';
+import { type Pull, type PullEnd, startPull } from './pull.ts';
+import {
+  type Arrival,
+  abandonSnapshot,
+  beginSnapshot,
+  type ClientStore,
+  commitSnapshot,
+  emptyTrash,
+  lockClient,
+  openClient,
+  openStore,
+  recordEvent,
+  type SnapshotRecord,
+} from './store.ts';
+
+/** The whole request must have come within this. */
+const REQUEST_MS = 30_000;
+/** From dialling to the first byte of the client's rsync. */
+const FIRST_BYTE_MS = 45_000;
+/** A client hears from us at least this often. */
+const HEARTBEAT_MS = 5_000;
+const PROGRESS_MS = 1_000;
+
+export interface GrabOptions {
+  client: string;
+  config: string;
+  /** SSH_CONNECTION and SSH_ORIGINAL_COMMAND are read, nothing else. */
+  environment: NodeJS.ProcessEnv;
+}
+
+/** Runs one request to its end. @returns the exit status; the client has heard the outcome by then */
+export async function grab(options: GrabOptions, interrupt: AbortSignal): Promise<ExitStatus> {
+  refuseRoot('grab');
+  const log: HostLog = { syslog: true, client: undefined, name: options.client, peer: undefined };
+  const started = monotonicMs();
+  let outcome: OutcomeEvent;
+  let fault: Fault | undefined;
+  let served: ClientStore | undefined;
+  try {
+    const result = await serve(options, interrupt, log);
+    ({ outcome, fault } = result);
+    served = result.client;
+  } catch (error) {
+    fault =
+      error instanceof Fault
+        ? error
+        : new Fault({ tried: 'serve the request', found: describe(error), code: 'internal' });
+    outcome = failedOutcome(failureCode(fault));
+  }
+  await writeLog(log, outcome, fault, Math.round(monotonicMs() - started));
+  tell(outcome);
+  // After the client has heard: what an interrupted run left is nobody's any more.
+  if (served) await emptyTrash(served);
+  if (outcome.code !== null) return EXIT[FAILURES[outcome.code][0]];
+  return outcome.outcome === 'incomplete' ? EXIT.incomplete : EXIT.done;
+}
+
+function describe(error: unknown): string {
+  return escapeText(error instanceof Error ? (error.stack ?? error.message) : String(error), 2000);
+}
+
+/** The one way in which anything reaches the client. */
+function tell(event: HostEvent): void {
+  say(2, encodeEvent(event));
+}
+
+/** The code that the client gets for a fault of ours; the fault's own words stay here. */
+function failureCode(fault: Fault): FailureCode {
+  if (fault.code !== undefined && Object.hasOwn(FAILURES, fault.code)) return fault.code as FailureCode;
+  if (fault.exit === 'noSpace') return 'no-space';
+  if (fault.exit === 'interrupted') return 'interrupted';
+  return 'internal';
+}
+
+interface HostLog {
+  syslog: boolean;
+  client: ClientStore | undefined;
+  name: string;
+  peer: string | undefined;
+}
+
+/** One line in the client's journal, one in the system's log. */
+async function writeLog(
+  log: HostLog,
+  outcome: OutcomeEvent,
+  fault: Fault | undefined,
+  durationMs: number,
+): Promise<void> {
+  const { missing: _, event: __, ...numbers } = outcome;
+  const event = outcome.code !== null && FAILURES[outcome.code][0] === 'refused' ? 'refused' : 'run';
+  try {
+    if (log.client) {
+      recordEvent(log.client, event, {
+        peer: log.peer ?? null,
+        ...numbers,
+        reason: fault?.message ?? null,
+        duration_ms: durationMs,
+      });
+    }
+  } catch {
+    // a store that cannot be written to is what the outcome says already; the system's log has the reason
+  }
+  if (!log.syslog || !hasProgram('logger')) return;
+  const words = fault ? ` (${escapeText(fault.message, 1000)})` : '';
+  const line = `${log.name}: ${outcome.outcome}${outcome.snapshot ? ` ${outcome.snapshot}` : ''}${words}`;
+  try {
+    await run(standard('logger', ['-t', 'dialback', '-p', 'daemon.notice', '--', line]), {
+      timeoutMs: 5_000,
+    });
+  } catch {
+    // no log daemon: the journal has it
+  }
+}
+
+interface Served {
+  outcome: OutcomeEvent;
+  fault: Fault | undefined;
+  client: ClientStore;
+}
+
+async function serve(options: GrabOptions, interrupt: AbortSignal, log: HostLog): Promise<Served> {
+  const summons = parseCall(options);
+  log.name = summons.name;
+  const config = readHostConfig(options.config);
+  log.syslog = config.syslog;
+  log.peer = peerAddress(options.environment);
+  openStore(config.store);
+  const client = openEnrolled(config, summons.name);
+  log.client = client;
+  await using held = new AsyncDisposableStack();
+  using deadline = deadlineSignal(config.requests.deadline, () =>
+    failure('deadline', 'the deadline has passed'),
+  );
+  const life = new AbortController();
+  const signal = AbortSignal.any([interrupt, deadline.signal, life.signal]);
+  const request = await receiveRequest(signal, life);
+  const lock = await lockClient(held, client);
+  const arrival = await beginSnapshot(client);
+  let kept = false;
+  held.defer(() => (kept ? undefined : abandonSnapshot(client, arrival)));
+  const result = await pullInto({ client, config, summons, peer: log.peer, request, lock, arrival, signal });
+  kept = result.kept;
+  return { outcome: result.outcome, fault: result.fault, client };
+}
+
+function failure(code: FailureCode, found: string): Fault {
+  return new Fault({ tried: 'serve the request', found, exit: FAILURES[code][0], code });
+}
+
+/** Who calls: the key tells (--client), and the request's NAME must agree. */
+function parseCall(options: GrabOptions): Summons {
+  if (!NAME.test(options.client))
+    throw failure('config', `--client "${escapeText(options.client)}" is no name`);
+  const asked = options.environment.SSH_ORIGINAL_COMMAND;
+  const summons = parseSummons(asked ?? '');
+  if ('reason' in summons)
+    throw failure('request', `the command "${escapeText(asked ?? '')}": ${summons.reason}`);
+  if (summons.value.name === options.client) return summons.value;
+  throw failure(
+    'name',
+    `the key of "${options.client}" was used with the name "${escapeText(summons.value.name)}"`,
+  );
+}
+
+/** The address to dial: that of the connection, never one out of the request. */
+function peerAddress(environment: NodeJS.ProcessEnv): string {
+  const connection = environment.SSH_CONNECTION;
+  if (connection === undefined) {
+    throw failure(
+      'address',
+      'there is no SSH_CONNECTION: grab is run by sshd, as the forced command of an enrolled key',
+    );
+  }
+  const rawAddress = connection.split(' ')[0] ?? '';
+  const address = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(rawAddress)?.[1] ?? rawAddress;
+  // A zone (fe80::1%eth0) is the name of one of our own interfaces.
+  const zone = address.split('%')[1];
+  if (
+    isIP(address.split('%')[0] ?? '') === 0 ||
+    (zone !== undefined && !/^[A-Za-z0-9_.-]{1,15}$/.test(zone))
+  ) {
+    throw failure(
+      'address',
+      `SSH_CONNECTION has the peer "${escapeText(rawAddress)}"; transport = "channel" needs no address`,
+    );
+  }
+  return address;
+}
+
+function openEnrolled(config: HostConfig, name: string): ClientStore {
+  try {
+    return openClient(config.store, name);
+  } catch (error) {
+    throw error instanceof Fault ? failure('config', error.found) : error;
+  }
+}
+
+/**
+ * Reads the request. From then on the input is the sign that the client lives: its end, or a byte more, ends the run.
+ * @param life is aborted then
+ */
+async function receiveRequest(signal: AbortSignal, life: AbortController): Promise<Request> {
+  const input = descriptorStream(0, { readable: true });
+  const received = Promise.withResolvers<Request>();
+  let bytes = Buffer.alloc(0);
+  let isWhole = false;
+  const most = REQUEST_LIMITS.header + REQUEST_LIMITS.key + REQUEST_LIMITS.excludes + 256;
+  const end = (code: FailureCode, found: string): void => {
+    const fault = failure(code, found);
+    received.reject(fault);
+    life.abort(fault);
+  };
+  input.on('data', (chunk: Buffer) => {
+    if (isWhole) return end('request', 'something follows the request');
+    bytes = Buffer.concat([bytes, chunk]);
+    const decoded = decodeRequest(bytes);
+    if ('reason' in decoded) return end('request', `the request: ${decoded.reason}`);
+    if ('request' in decoded) {
+      isWhole = true;
+      received.resolve(decoded.request);
+    } else if (bytes.length > most) {
+      end('request', 'the request is larger than requests are');
+    }
+    return undefined;
+  });
+  input.on('error', () => end('gone', 'the client hung up'));
+  input.on('end', () =>
+    end('gone', isWhole ? 'the client hung up' : `the request ended after ${bytes.length} bytes`),
+  );
+  return await within(signal, REQUEST_MS, received.promise, () =>
+    failure('request', `only ${bytes.length} bytes of the request came within ${REQUEST_MS / 1000} s`),
+  );
+}
+
+interface Job {
+  client: ClientStore;
+  config: HostConfig;
+  summons: Summons;
+  peer: string;
+  request: Request;
+  lock: number;
+  arrival: Arrival;
+  signal: AbortSignal;
+}
+
+interface JobResult {
+  outcome: OutcomeEvent;
+  fault: Fault | undefined;
+  /** Whether the arriving tree has become a snapshot. */
+  kept: boolean;
+}
+
+/** Dials, pulls, and commits what is worth it. */
+async function pullInto(job: Job): Promise<JobResult> {
+  const { signal, request } = job;
+  await using held = new AsyncDisposableStack();
+  const state = defaultStateFolder(ownAccount());
+  prepareStateFolder(state);
+  const folder = makeRunFolder(held, state);
+  tell({ event: 'phase', phase: 'dialling' });
+  const clientWords: string[] = [];
+  const dialled = {
+    run: folder,
+    peer: job.peer,
+    port: job.summons.port,
+    name: job.summons.name,
+    request,
+    signal,
+  };
+  const line = await dialBack(held, dialled, text => {
+    if (clientWords.length < 20) clientWords.push(escapeText(text.trim(), 400));
+  });
+  const pull = await startPull(held, {
+    roots: request.header.roots,
+    tree: job.arrival.tree,
+    linkDests: job.arrival.linkDests,
+    dryRun: request.header.dry_run,
+    line,
+    lock: job.lock,
+  });
+  await unless(signal, awaitFirstByte(pull, line, signal));
+  using _heart = heartbeat(pull);
+  tell({ event: 'phase', phase: 'copying' });
+  const end = await unless(signal, pull.ended);
+  const { outcome, found } = judge(job, end);
+  if (outcome.code !== null) {
+    const words = [...end.words, ...clientWords.map(each => `client: ${each}`), line.words()].filter(
+      each => each !== '',
+    );
+    return { outcome, fault: failure(outcome.code, [found, ...words].join(' | ')), kept: false };
+  }
+  const fault =
+    end.wordCount > 0
+      ? failure('rsync', `rsync had ${end.wordCount} complaints of its own: ${end.words.join(' | ')}`)
+      : undefined;
+  if (request.header.dry_run) return { outcome: { ...outcome, snapshot: null }, fault, kept: false };
+  tell({ event: 'phase', phase: 'committing' });
+  await commitSnapshot(job.client, job.arrival, await makeRecord(job, pull, end, outcome), request.excludes);
+  recordEvent(job.client, 'committed', {
+    snapshot: job.arrival.name,
+    outcome: outcome.outcome,
+    peer: job.peer,
+  });
+  return { outcome, fault, kept: true };
+}
+
+/** Waits until the client's rsync speaks; tells apart why it does not. */
+async function awaitFirstByte(pull: Pull, line: Line, signal: AbortSignal): Promise<void> {
+  const failed = line.ended.then(({ status }) => {
+    const words = line.words();
+    if (/Permission denied|Too many authentication failures/.test(words)) throw failure('denied', words);
+    if (/Host key verification failed|host key/i.test(words)) throw failure('denied', words);
+    if (status === 255) throw failure('unreachable', words || 'ssh ended without a word');
+    throw failure('no-answer', `ssh ended with status ${status ?? 'unknown'} before rsync spoke. ${words}`);
+  });
+  failed.catch(() => {}); // ssh also ends after the first byte, and then it is of no interest here
+  await within(signal, FIRST_BYTE_MS, Promise.race([pull.firstByte, failed]), () =>
+    failure('no-answer', `no byte came within ${FIRST_BYTE_MS / 1000} s after dialling`),
+  );
+}
+
+/** Tells the client how far it is, when that has changed, and that we live in any case. */
+function heartbeat(pull: Pull): Disposable {
+  let last = { bytes: -1, percent: -1 };
+  let quietMs = 0;
+  const timer = setInterval(() => {
+    const { bytes, percent } = pull.progress();
+    quietMs += PROGRESS_MS;
+    if (bytes === last.bytes && quietMs < HEARTBEAT_MS) return;
+    last = { bytes, percent };
+    quietMs = 0;
+    tell({ event: 'progress', bytes, percent });
+  }, PROGRESS_MS);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+/** Full, incomplete or failed (design: rsync 23 is incomplete, 24 alone is full). */
+function judge(job: Job, end: PullEnd): { outcome: OutcomeEvent; found: string } {
+  const { status, signal } = end.ending;
+  const exit = status ?? 255;
+  const failed = (code: FailureCode, found: string) => ({ outcome: failedOutcome(code, status), found });
+  const isWhole = exit === 0 || exit === RSYNC_EXIT.vanished;
+  if (!isWhole && exit !== RSYNC_EXIT.partial) {
+    if (end.isOutOfSpace) return failed('no-space', 'the store is full');
+    if (signal) return failed('interrupted', `rsync was ended by ${signal}`);
+    if (exit === RSYNC_EXIT.timeout) return failed('idle', 'nothing came for too long');
+    if ([10, 12, 255].includes(exit))
+      return failed('broken', `rsync's connection broke (exit status ${exit})`);
+    return failed('rsync', `rsync's exit status is ${exit}`);
+  }
+  if (end.isOutOfSpace) return failed('no-space', 'the store is full');
+  if (!isWhole && end.counts.files + end.counts.folders === 0)
+    return failed('nothing', 'none of the roots could be read');
+  const { files, bytes, transferred_bytes } = end.counts;
+  return {
+    found: '',
+    outcome: {
+      event: 'outcome',
+      outcome: isWhole ? 'full' : 'incomplete',
+      code: null,
+      rsync_exit: status,
+      snapshot: job.arrival.name,
+      files,
+      bytes,
+      transferred_bytes,
+      vanished: end.vanished,
+      missing_count: end.missingCount,
+      missing: end.missing,
+    },
+  };
+}
+
+async function makeRecord(
+  job: Job,
+  pull: Pull,
+  end: PullEnd,
+  outcome: OutcomeEvent,
+): Promise<SnapshotRecord> {
+  const version = await run(standard('rsync', ['--version']));
+  return {
+    version: 1,
+    client: job.client.name,
+    snapshot: job.arrival.name,
+    started: job.arrival.started.toISOString(),
+    finished: now().toISOString(),
+    state: outcome.outcome === 'incomplete' ? 'incomplete' : 'full',
+    transport: 'direct',
+    confined: { send: false, receive: false, landlock_abi: null },
+    rsync: {
+      client: null,
+      host: /version (\S+)/.exec(version.stdout.toString('utf8'))?.[1] ?? 'unknown',
+      exit: end.ending.status ?? 255,
+      options: pull.options,
+    },
+    scope: {
+      roots: job.request.header.roots,
+      excludes_sha256: createHash('sha256').update(job.request.excludes).digest('hex'),
+    },
+    counts: { ...end.counts, vanished: end.vanished, unreadable: end.missingCount, changed_during_run: 0 },
+    basis: job.arrival.basis,
+    flags: end.wordCount > 0 ? ['host-errors'] : [],
+  };
+}

@@ -1,0 +1,129 @@
+/** rsync on the host: one pull over a line that is already there, watched and understood. */
+import { createInterface } from 'node:readline';
+import { Fault } from '../fault.ts';
+import { ownExecutable } from '../os/machine.ts';
+import {
+  type Child,
+  type Command,
+  type Ending,
+  PLAIN_ENVIRONMENT,
+  programPath,
+  start,
+} from '../os/process.ts';
+import type { DisposableHolder } from '../os/runfolder.ts';
+import { MISSING_LIMIT, type Missing } from '../wire/events.ts';
+import { type PullCounts, PullReader, pullArguments, readComplaint } from '../wire/rsync.ts';
+import { escapeText } from '../wire/text.ts';
+import type { Line } from './dial.ts';
+import { FIRST_BYTE } from './relay.ts';
+
+/** rsync ends when nothing has crossed for this long; the client's own limit can be shorter. */
+const IDLE_SECONDS = 600;
+/** Lines of rsync's own messages that the journal keeps. */
+const WORDS_LIMIT = 20;
+
+export interface PullRequest {
+  roots: string[];
+  tree: string;
+  linkDests: string[];
+  dryRun: boolean;
+  line: Line;
+  /** The client's lock, handed on so that it lasts as long as rsync writes. */
+  lock: number;
+}
+
+/** A pull under way. */
+export interface Pull {
+  /** Resolves when the client's first byte has come. */
+  firstByte: Promise<void>;
+  ended: Promise<PullEnd>;
+  progress(): { bytes: number; percent: number };
+  options: string[];
+}
+
+/** What a pull came to. */
+export interface PullEnd {
+  ending: Ending;
+  counts: PullCounts;
+  missing: Missing[];
+  missingCount: number;
+  vanished: number;
+  /** Complaints that are not about the client's files, for the host's own log. */
+  words: string[];
+  wordCount: number;
+  isOutOfSpace: boolean;
+}
+
+/**
+ * The step at which the launcher's `receive` takes over once there is one: today rsync unconfined.
+ * @param args as wire/rsync.ts describes them
+ */
+function receiverCommand(args: string[]): Command {
+  return { program: programPath('rsync'), args, environment: PLAIN_ENVIRONMENT };
+}
+
+/** The remote shell as rsync's -e takes it: blanks in the path are kept by the quotes. */
+function remoteShell(): string {
+  const executable = ownExecutable();
+  if (executable.includes("'")) {
+    throw new Fault({ tried: `run "${executable}"`, found: "rsync cannot be given a path with ' in it" });
+  }
+  return `'${executable}' relay`;
+}
+
+/** Starts rsync. It is ended when `held` is released. */
+export async function startPull(held: DisposableHolder, request: PullRequest): Promise<Pull> {
+  const args = pullArguments({ ...request, shell: remoteShell(), idleSeconds: IDLE_SECONDS });
+  const { line, lock } = request;
+  const rsync: Child = await start(receiverCommand(args), [
+    'nothing',
+    'pipe',
+    'pipe',
+    line.reading,
+    line.writing,
+    lock,
+  ]);
+  line.letGo();
+  // A receiver that may finish dying keeps a half-arrived file under its name: so it gets some time.
+  held.defer(() => rsync.end(10_000));
+  const reader = new PullReader();
+  const firstByte = Promise.withResolvers<void>();
+  const end = {
+    missing: [] as Missing[],
+    missingCount: 0,
+    vanished: 0,
+    words: [] as string[],
+    wordCount: 0,
+    isOutOfSpace: false,
+  };
+  if (rsync.stdout) {
+    // A carriage return alone ends a line too: progress is written over itself.
+    createInterface({ input: rsync.stdout, crlfDelay: 0 }).on('line', each => reader.line(each));
+  }
+  if (rsync.stderr) {
+    createInterface({ input: rsync.stderr }).on('line', each => {
+      if (each === FIRST_BYTE) firstByte.resolve();
+      else takeComplaint(each);
+    });
+  }
+  function takeComplaint(text: string): void {
+    const complaint = readComplaint(text);
+    if (complaint === undefined) return;
+    if ('vanished' in complaint) {
+      end.vanished += 1;
+    } else if ('missing' in complaint) {
+      end.missingCount += 1;
+      if (end.missing.length < MISSING_LIMIT) end.missing.push(complaint.missing);
+    } else {
+      end.wordCount += 1;
+      if (/No space left on device|Disk quota exceeded/.test(text)) end.isOutOfSpace = true;
+      if (end.words.length < WORDS_LIMIT) end.words.push(escapeText(complaint.ours));
+    }
+  }
+  return {
+    firstByte: firstByte.promise,
+    ended: rsync.ended.then(ending => ({ ending, counts: reader.counts, ...end })),
+    progress: () => reader.progress,
+    options: args,
+  };
+}

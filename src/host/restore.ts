@@ -1,0 +1,207 @@
+/**
+ * `dialback restore`: gives back files with all that they had. rsync does the work, out of the fake-super tree.
+ *
+ * As root everything comes back. What is restored is staged in a private folder (0700) inside DIR and moved into
+ * place when it is whole: setuid files and devices become real there, half a tree must not be usable by others.
+ */
+import { dirname } from 'node:path';
+import { Fault } from '../fault.ts';
+import {
+  exists,
+  failedWith,
+  fileFault,
+  linkStatus,
+  list,
+  makeFolder,
+  makeUniqueFolder,
+  removeAll,
+  rename,
+} from '../os/files.ts';
+import { ownAccount } from '../os/machine.ts';
+import { type Result, run, standard } from '../os/process.ts';
+import { isRoot } from '../wire/request.ts';
+import { escapeText } from '../wire/text.ts';
+import { findSnapshot, openClient, openStore, type Snapshot } from './store.ts';
+
+export interface RestoreOptions {
+  store: string;
+  client: string;
+  /** As findSnapshot takes it. */
+  snapshot: string;
+  /** Absolute, as on the client; none: all. */
+  paths: string[];
+  to: string;
+  force: boolean;
+}
+
+export interface RestoreResult {
+  snapshot: string;
+  state: 'full' | 'incomplete';
+  files: number;
+  bytes: number;
+  /** What could not be given back, a line each: rsync's itemized difference and the path. */
+  notGivenBack: string[];
+}
+
+/** A restore of a large tree takes long, and ends by Ctrl-C. */
+const RESTORE_TIMEOUT_MS = 14 * 86_400_000; // within what setTimeout can hold
+const LIST_LIMIT = 64 * 1024 * 1024;
+
+/** How a fake-super tree is read, and real files written. */
+function restoreArguments(isRootUser: boolean): string[] {
+  return [
+    '-aHAXS',
+    '--numeric-ids',
+    '--fake-super', // the sending side: owners, modes and devices out of the xattrs
+    isRootUser ? '-M--super' : '-M--no-super',
+    '--relative',
+    '--stats',
+    '--no-human-readable',
+  ];
+}
+
+/** Restores, and compares afterwards what could not be given back. @param signal ends it in good order */
+export async function restore(options: RestoreOptions, signal: AbortSignal): Promise<RestoreResult> {
+  openStore(options.store);
+  const client = openClient(options.store, options.client);
+  const snapshot = findSnapshot(client, options.snapshot);
+  const sources =
+    options.paths.length === 0 ? [`${snapshot.tree}/./`] : options.paths.map(path => source(snapshot, path));
+  const isRootUser = ownAccount().uid === 0;
+  const isEmpty = prepareTarget(options);
+
+  const stage = makeUniqueFolder(`${options.to}/.dialback-restore-`);
+  try {
+    const args = [...restoreArguments(isRootUser), '--', ...sources, `${stage}/`];
+    const result = await runRsync(args, signal);
+    if (result.status !== 0 && result.status !== 23) throw rsyncFault(`restore to "${options.to}"`, result);
+    await moveIntoPlace(stage, options.to, isEmpty, signal);
+    const isWholeMachine = options.paths.length === 0 && snapshot.record.scope.roots.includes('/');
+    if (isWholeMachine) await applyTop(snapshot, options.to, isRootUser, signal);
+    const output = result.stdout.toString('latin1');
+    return {
+      snapshot: snapshot.name,
+      state: snapshot.record.state,
+      files:
+        Number(/^Number of files: (\d+)/m.exec(output)?.[1] ?? 0) -
+        Number(/^Number of files:.*\bdir: (\d+)/m.exec(output)?.[1] ?? 0),
+      bytes: Number(/^Total file size: (\d+)/m.exec(output)?.[1] ?? 0),
+      notGivenBack: await compare(sources, options.to, isWholeMachine, signal),
+    };
+  } finally {
+    removeAll(stage);
+  }
+}
+
+/** A path as on the client, as rsync's source: everything behind `/./` is made anew below DIR. */
+function source(snapshot: Snapshot, path: string): string {
+  const tried = `restore "${escapeText(path)}"`;
+  const shortest = path.length > 1 ? path.replace(/\/+$/, '') : path;
+  if (!isRoot(shortest))
+    throw new Fault({
+      tried,
+      found: 'it is not an absolute path without ".", ".." or doubled slashes',
+      exit: 'usage',
+    });
+  if (shortest === '/') return `${snapshot.tree}/./`;
+  try {
+    linkStatus(`${snapshot.tree}${shortest}`);
+  } catch (error) {
+    if (!failedWith(error, 'ENOENT') && !failedWith(error, 'ENOTDIR')) throw fileFault(error, tried);
+    throw new Fault({ tried, found: `snapshot ${snapshot.name} does not have it` });
+  }
+  return `${snapshot.tree}/.${shortest}`;
+}
+
+/** @returns whether DIR is empty; it is created where it is absent */
+function prepareTarget(options: RestoreOptions): boolean {
+  const { to } = options;
+  const tried = `restore to "${escapeText(to)}"`;
+  if (!exists(to)) {
+    if (!exists(dirname(to)))
+      throw new Fault({ tried, found: `there is no folder "${dirname(to)}"`, exit: 'usage' });
+    makeFolder(to, { mode: 0o755 });
+    return true;
+  }
+  let names: string[];
+  try {
+    names = list(to);
+  } catch (error) {
+    throw failedWith(error, 'ENOTDIR')
+      ? new Fault({ tried, found: 'it is not a folder', exit: 'usage' })
+      : fileFault(error, tried);
+  }
+  const isEmpty = names.every(name => name === 'lost+found');
+  if (isEmpty || options.force) return isEmpty && names.length === 0;
+  throw new Fault({
+    tried,
+    found: 'the folder is not empty',
+    next: 'name an empty or new one, or say --force: then what is restored replaces what has the same name',
+    exit: 'usage',
+  });
+}
+
+/** Into an empty folder by renames; into one that is not by rsync, which links what it would copy. */
+async function moveIntoPlace(
+  stage: string,
+  to: string,
+  isEmpty: boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  if (isEmpty) {
+    for (const name of list(stage, { encoding: 'buffer' })) {
+      const slash = Buffer.from('/');
+      rename(Buffer.concat([Buffer.from(stage), slash, name]), Buffer.concat([Buffer.from(to), slash, name]));
+    }
+    return;
+  }
+  // --omit-dir-times does not apply: folders get what the snapshot has. The top is DIR's own.
+  const args = [
+    '-aHAXS',
+    '--numeric-ids',
+    '--relative',
+    `--link-dest=${stage}`,
+    '--',
+    ...list(stage).map(name => `${stage}/./${name}`),
+    `${to}/`,
+  ];
+  const result = await runRsync(args, signal);
+  if (result.status !== 0) throw rsyncFault(`put what was restored into "${to}"`, result);
+}
+
+/** Gives DIR itself the attributes of the client's `/`. */
+async function applyTop(
+  snapshot: Snapshot,
+  to: string,
+  isRootUser: boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  const args = restoreArguments(isRootUser).filter(each => each !== '--relative' && each !== '--stats');
+  const result = await runRsync([...args, '--exclude=/*', '--', `${snapshot.tree}/`, `${to}/`], signal);
+  if (result.status !== 0 && result.status !== 23) throw rsyncFault(`give "${to}" its attributes`, result);
+}
+
+/** What differs between the snapshot and what was restored: rsync's own dry run. */
+async function compare(
+  sources: string[],
+  to: string,
+  withTop: boolean,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const args = ['-n', '-i', ...restoreArguments(true).filter(each => each !== '--stats')];
+  const result = await runRsync([...args, '--', ...sources, `${to}/`], signal);
+  return result.stdout
+    .toString('latin1')
+    .split('\n')
+    .filter(line => /^[<>ch.*][fdLDS]/.test(line) && (withTop || !/ \.\/$/.test(line)));
+}
+
+async function runRsync(args: string[], signal: AbortSignal): Promise<Result> {
+  return await run(standard('rsync', args), { timeoutMs: RESTORE_TIMEOUT_MS, limit: LIST_LIMIT, signal });
+}
+
+function rsyncFault(tried: string, result: Result): Fault {
+  const lines = result.stderr.trim().split('\n');
+  const found = lines.find(line => line !== '') ?? `rsync ended with status ${result.status}`;
+  return new Fault({ tried, found: escapeText(found) });
+}

@@ -1,0 +1,403 @@
+/**
+ * The store: STORE/store.json and STORE/clients/NAME/{lock, snapshots/, arriving/, trash/, journal.jsonl}.
+ *
+ * What is under snapshots/ is finished, always: it gets there by one rename of a tree that is whole and on the disk.
+ * rsync only ever writes into a fresh tree under arriving/; an interrupted one is never written to again, it becomes
+ * one more --link-dest of the next (in-place changes would reach into older snapshots through shared inodes).
+ */
+import { Fault } from '../fault.ts';
+import {
+  appendJournal,
+  exists,
+  fileFault,
+  linkStatus,
+  list,
+  makeFolder,
+  readWhole,
+  removeEmptyFolder,
+  rename,
+  replaceFile,
+  status,
+  syncFolder,
+  writeNew,
+} from '../os/files.ts';
+import { now, ownAccount, pause, randomHex } from '../os/machine.ts';
+import { programPath, run, standard } from '../os/process.ts';
+import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
+import { escapeText, NAME, SNAPSHOT, snapshotName, snapshotTime } from '../wire/text.ts';
+
+const STORE_VERSION = 1;
+const STORE_JSON = `${JSON.stringify({ version: STORE_VERSION })}\n`;
+
+/** A client's part of the store. */
+export interface ClientStore {
+  name: string;
+  /** STORE/clients/NAME */
+  folder: string;
+}
+
+/**
+ * Opens a store that is there. An unmounted disk must not become an empty store, so nothing is created.
+ * @throws Fault `noStore`
+ */
+export function openStore(store: string): void {
+  const tried = `use the store "${store}"`;
+  const next = 'mount its disk; or, for a new store, run `dialback enroll NAME KEYFILE`';
+  const json = `${store}/store.json`;
+  if (!exists(json)) {
+    // exists() cannot tell "none" from "not allowed to look"
+    const found = isReadable(store)
+      ? 'there is no store.json in it'
+      : 'it is not there, or this account may not read it';
+    throw new Fault({ tried, found, next, exit: 'noStore', code: 'no-store' });
+  }
+  let version: unknown;
+  try {
+    version = (JSON.parse(readWhole(json, 4096).toString('utf8')) as { version?: unknown }).version;
+  } catch (error) {
+    const found = error instanceof Fault ? error.found : 'its store.json is not JSON';
+    throw new Fault({ tried, found, exit: 'noStore', code: 'no-store' });
+  }
+  if (version !== STORE_VERSION) {
+    const found = `its version is ${escapeText(String(version))}, and this program knows ${STORE_VERSION}`;
+    throw new Fault({ tried, found, exit: 'noStore', code: 'no-store' });
+  }
+}
+
+function isReadable(folder: string): boolean {
+  try {
+    list(folder);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Creates the store where there is none; only `enroll` does that. @returns whether it was created */
+export function createStore(store: string): boolean {
+  if (exists(`${store}/store.json`)) {
+    openStore(store);
+    return false;
+  }
+  makeFolder(store, { parents: true });
+  let names: string[];
+  try {
+    names = list(store);
+  } catch (error) {
+    throw fileFault(error, `create the store "${store}"`);
+  }
+  if (names.some(each => each !== 'lost+found')) {
+    throw new Fault({
+      tried: `create the store "${store}"`,
+      found: 'the folder is not empty, and is no store',
+      exit: 'usage',
+    });
+  }
+  requirePrivate(store);
+  makeFolder(`${store}/clients`);
+  replaceFile(`${store}/store.json`, STORE_JSON);
+  return true;
+}
+
+function requirePrivate(store: string): void {
+  const found = status(store);
+  if (found.uid !== ownAccount().uid || (found.mode & 0o077) !== 0) {
+    throw new Fault({
+      tried: `create the store "${store}"`,
+      found: 'the folder is not private to this account',
+      next: `chown ${ownAccount().name} '${store}' && chmod 700 '${store}'`,
+      exit: 'usage',
+    });
+  }
+}
+
+/** A client's folder; @throws Fault when there is no such client */
+export function openClient(store: string, name: string): ClientStore {
+  const folder = `${store}/clients/${name}`;
+  if (!NAME.test(name) || !exists(folder)) {
+    throw new Fault({
+      tried: `find the client "${escapeText(name)}"`,
+      found: 'the store has none of that name',
+      next: 'dialback list',
+    });
+  }
+  return { name, folder };
+}
+
+/** Makes a client's folders; only `enroll` does that. */
+export function createClient(store: string, name: string): ClientStore {
+  const folder = `${store}/clients/${name}`;
+  makeFolder(folder);
+  for (const each of ['snapshots', 'arriving', 'trash']) makeFolder(`${folder}/${each}`);
+  return { name, folder };
+}
+
+/** The names of all clients that the store has, sorted. */
+export function listClients(store: string): string[] {
+  return list(`${store}/clients`)
+    .filter(each => NAME.test(each))
+    .sort();
+}
+
+/**
+ * One run a client at a time.
+ * @returns the lock's descriptor: it is handed to rsync, so that the lock lasts as long as anything writes
+ */
+export async function lockClient(held: DisposableHolder, client: ClientStore): Promise<number> {
+  const descriptor = await takeLock(held, `${client.folder}/lock`);
+  if (descriptor !== undefined) return descriptor;
+  throw new Fault({
+    tried: `start a run of "${client.name}"`,
+    found: 'another one is under way',
+    exit: 'locked',
+    code: 'busy',
+  });
+}
+
+/** Writes a line of a client's journal. */
+export function recordEvent(client: ClientStore, event: string, more: Record<string, unknown>): void {
+  appendJournal(`${client.folder}/journal.jsonl`, { time: now().toISOString(), event, ...more });
+}
+
+/** What snapshot.json says (design: JSON). */
+export interface SnapshotRecord {
+  version: 1;
+  client: string;
+  snapshot: string;
+  started: string;
+  finished: string;
+  state: 'full' | 'incomplete';
+  transport: 'direct';
+  confined: { send: boolean; receive: boolean; landlock_abi: number | null };
+  rsync: { client: string | null; host: string; exit: number; options: string[] };
+  scope: { roots: string[]; excludes_sha256: string };
+  counts: {
+    files: number;
+    folders: number;
+    bytes: number;
+    transferred_bytes: number;
+    new_bytes: number;
+    linked: number;
+    new: number;
+    content_changed: number;
+    attributes_changed: number;
+    vanished: number;
+    unreadable: number;
+    changed_during_run: number;
+  };
+  basis: string | null;
+  flags: string[];
+}
+
+/** A finished snapshot. */
+export interface Snapshot {
+  name: string;
+  folder: string;
+  tree: string;
+  record: SnapshotRecord;
+}
+
+/** The names of a client's finished snapshots, oldest first. */
+export function snapshotNames(client: ClientStore): string[] {
+  return list(`${client.folder}/snapshots`)
+    .filter(each => snapshotTime(each) !== undefined)
+    .sort();
+}
+
+/** A finished snapshot by its exact name. @throws Fault when its record cannot be read */
+export function readSnapshot(client: ClientStore, name: string): Snapshot {
+  const folder = `${client.folder}/snapshots/${name}`;
+  const record = JSON.parse(
+    readWhole(`${folder}/snapshot.json`, 1024 * 1024).toString('utf8'),
+  ) as SnapshotRecord;
+  return { name, folder, tree: `${folder}/tree`, record };
+}
+
+/** All finished snapshots of a client, oldest first. */
+export function listSnapshots(client: ClientStore): Snapshot[] {
+  return snapshotNames(client).map(name => readSnapshot(client, name));
+}
+
+/**
+ * Finds the snapshot that a command line means.
+ * @param wanted its name, a unique prefix, or `latest` (the newest full one)
+ */
+export function findSnapshot(client: ClientStore, wanted: string): Snapshot {
+  const fault = (found: string): Fault =>
+    new Fault({
+      tried: `find "${client.name}@${escapeText(wanted)}"`,
+      found,
+      next: `dialback list ${client.name}`,
+    });
+  const names = snapshotNames(client);
+  if (wanted === 'latest') {
+    const found = names
+      .map(name => readSnapshot(client, name))
+      .findLast(each => each.record.state === 'full');
+    if (found) return found;
+    throw fault(names.length === 0 ? 'there is no snapshot yet' : 'none of its snapshots is full; name one');
+  }
+  const found = wanted === '' ? [] : names.filter(name => name.startsWith(wanted));
+  const [only] = found;
+  if (only === undefined) throw fault('there is no such snapshot');
+  if (found.length > 1) throw fault(`${found.length} snapshots begin with that`);
+  return readSnapshot(client, only);
+}
+
+/** A tree that is being received. */
+export interface Arrival {
+  name: string;
+  started: Date;
+  folder: string;
+  tree: string;
+  /** The snapshot it is compared with, or null. */
+  basis: string | null;
+  /** What rsync links against, best first. */
+  linkDests: string[];
+  /** Names of older interrupted trees. */
+  leftOver: string[];
+}
+
+/** Interrupted trees that a run links against at most (a run that is killed can leave one beside the kept one). */
+const LEFT_OVER_LIMIT = 4;
+
+/**
+ * Begins a snapshot: a fresh, empty tree under arriving/, and what to link it against. The lock must be held.
+ * A name is a second; where it is taken already, the next second is waited for.
+ */
+export async function beginSnapshot(client: ClientStore): Promise<Arrival> {
+  let started = now();
+  while (isTaken(client, snapshotName(started))) {
+    await pause(1000 - (started.getTime() % 1000));
+    started = now();
+  }
+  const name = snapshotName(started);
+  const left = list(`${client.folder}/arriving`)
+    .filter(each => SNAPSHOT.test(each))
+    .sort()
+    .reverse();
+  for (const each of left.splice(LEFT_OVER_LIMIT)) moveToTrash(client, 'arriving', each);
+  const basis = pickBasis(client, name);
+  const folder = `${client.folder}/arriving/${name}`;
+  makeFolder(folder);
+  makeFolder(`${folder}/tree`);
+  return {
+    name,
+    started,
+    folder,
+    tree: `${folder}/tree`,
+    basis: basis[0] ?? null,
+    linkDests: [
+      ...basis.map(each => `${client.folder}/snapshots/${each}/tree`),
+      ...left.map(each => `${client.folder}/arriving/${each}/tree`),
+    ],
+    leftOver: left,
+  };
+}
+
+function isTaken(client: ClientStore, name: string): boolean {
+  return exists(`${client.folder}/snapshots/${name}`) || exists(`${client.folder}/arriving/${name}`);
+}
+
+/** The newest finished snapshot, and the newest full one if that is another. One from the future is the last choice. */
+function pickBasis(client: ClientStore, before: string): string[] {
+  const names = snapshotNames(client);
+  const past = names.filter(name => name < before);
+  const candidates = (past.length > 0 ? past : names).reverse();
+  const newest = candidates[0];
+  if (newest === undefined) return [];
+  const full = candidates.find(name => readSnapshot(client, name).record.state === 'full');
+  return full === undefined || full === newest ? [newest] : [newest, full];
+}
+
+/**
+ * Commits: what has arrived goes to the disk, its record beside it, and one rename makes it a finished snapshot.
+ * @param excludes the exclude list as the client sent it
+ */
+export async function commitSnapshot(
+  client: ClientStore,
+  arrival: Arrival,
+  record: SnapshotRecord,
+  excludes: Buffer,
+): Promise<void> {
+  writeNew(`${arrival.folder}/excludes`, excludes, { sync: true });
+  writeNew(`${arrival.folder}/snapshot.json`, `${JSON.stringify(record, null, 2)}\n`, { sync: true });
+  // The whole file system at once: a tree of many files is not synced one by one.
+  const synced = await run(standard('sync', ['--file-system', '--', arrival.folder]), {
+    timeoutMs: SYNC_TIMEOUT_MS,
+  });
+  if (synced.status !== 0) {
+    throw new Fault({
+      tried: 'write the snapshot to the disk',
+      found: synced.stderr.trim() || 'sync failed',
+    });
+  }
+  rename(arrival.folder, `${client.folder}/snapshots/${arrival.name}`);
+  syncFolder(`${client.folder}/snapshots`);
+  syncFolder(`${client.folder}/arriving`);
+  for (const each of arrival.leftOver) moveToTrash(client, 'arriving', each);
+}
+
+const SYNC_TIMEOUT_MS = 3_600_000;
+
+/**
+ * Ends a run that did not make a snapshot. What has arrived is kept for the next run, as one tree: names that only
+ * the older interrupted tree has are linked into the newer one (only links are made; no inode is written to).
+ */
+export async function abandonSnapshot(client: ClientStore, arrival: Arrival): Promise<void> {
+  const [older, ...oldest] = arrival.leftOver;
+  if (list(arrival.tree).length === 0) {
+    removeEmptyFolder(arrival.tree);
+    removeEmptyFolder(arrival.folder);
+    return;
+  }
+  if (older !== undefined) {
+    const from = `${client.folder}/arriving/${older}/tree`;
+    const args = [
+      '--recursive',
+      '--links',
+      '--times',
+      '--ignore-existing',
+      `--link-dest=${from}`,
+      '--',
+      `${from}/`,
+      `${arrival.tree}/`,
+    ];
+    const merged = await run(standard('rsync', args), { timeoutMs: SYNC_TIMEOUT_MS });
+    if (merged.status !== 0) return; // both stay, and the next run links against both
+    moveToTrash(client, 'arriving', older);
+  }
+  for (const each of oldest) moveToTrash(client, 'arriving', each);
+}
+
+/** Moves a tree to trash/, whence `emptyTrash` removes it. */
+function moveToTrash(client: ClientStore, from: 'arriving', name: string): void {
+  if (!SNAPSHOT.test(name))
+    throw new Fault({ tried: `remove "${name}"`, found: 'that is not the name of a tree' });
+  rename(`${client.folder}/${from}/${name}`, `${client.folder}/trash/${name}-${randomHex(4)}`);
+  recordEvent(client, 'removed', { what: `${from}/${name}`, reason: 'a newer tree holds all that it held' });
+}
+
+/** Removes what is in trash/, at idle priority; what is left undone the next run does. */
+export async function emptyTrash(client: ClientStore): Promise<void> {
+  for (const each of list(`${client.folder}/trash`)) {
+    const path = `${client.folder}/trash/${each}`;
+    if (!/^\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}Z-[0-9a-f]{8}$/.test(each) || !linkStatus(path).isDirectory())
+      continue;
+    await run(
+      standard('ionice', [
+        '-t',
+        '-c3',
+        programPath('rm'),
+        '--recursive',
+        '--force',
+        '--one-file-system',
+        '--',
+        path,
+      ]),
+      {
+        timeoutMs: SYNC_TIMEOUT_MS,
+      },
+    );
+  }
+}

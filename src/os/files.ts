@@ -1,0 +1,317 @@
+/** The only code that touches the file system and the two output descriptors. */
+import {
+  accessSync,
+  appendFileSync,
+  chmodSync,
+  chownSync,
+  closeSync,
+  constants,
+  copyFileSync,
+  existsSync,
+  fstatSync,
+  fsyncSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  realpathSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  unlinkSync,
+  watch,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { Socket } from 'node:net';
+import { dirname } from 'node:path';
+import { isatty } from 'node:tty';
+import { Fault, type FaultParts } from '../fault.ts';
+
+export {
+  appendFileSync as appendText,
+  chmodSync as chmod,
+  chownSync as chown,
+  closeSync as close,
+  constants as openFlags,
+  copyFileSync as copyFile,
+  existsSync as exists,
+  linkSync as link,
+  lstatSync as linkStatus,
+  openSync as open,
+  readdirSync as list,
+  realpathSync as realPath,
+  renameSync as rename,
+  rmdirSync as removeEmptyFolder,
+  statSync as status,
+  symlinkSync as makeLink,
+  truncateSync as truncate,
+  unlinkSync as removeFile,
+};
+
+/** What the system said of a failed call, in words: `no such file or folder`, else errno's name and text. */
+export function whatFailed(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  switch (code) {
+    case 'ENOENT':
+      return 'there is no such file or folder';
+    case 'EACCES':
+    case 'EPERM':
+      return 'permission denied';
+    case 'ENOSPC':
+      return 'no space left on the device';
+    case 'EROFS':
+      return 'the file system is read-only';
+    default:
+      return (message ?? String(error)).replace(/^(E[A-Z0-9]+: [^,]*),.*$/s, '$1');
+  }
+}
+
+/** Whether a failed call failed with this errno name. */
+export function failedWith(error: unknown, code: string): boolean {
+  return (error as NodeJS.ErrnoException | undefined)?.code === code;
+}
+
+/** A Fault out of a failed call. */
+export function fileFault(error: unknown, tried: string, more: Partial<FaultParts> = {}): Fault {
+  const exit = failedWith(error, 'ENOSPC') ? ({ exit: 'noSpace' } as const) : {};
+  return new Fault({ tried, found: whatFailed(error), ...exit, ...more });
+}
+
+/** Makes a folder (0700 unless told); the parents too when told. An existing one is left as it is. */
+export function makeFolder(path: string, options: { parents?: boolean; mode?: number } = {}): void {
+  try {
+    mkdirSync(path, { mode: options.mode ?? 0o700, recursive: options.parents ?? false });
+  } catch (error) {
+    if (!failedWith(error, 'EEXIST')) throw fileFault(error, `create the folder "${path}"`);
+  }
+}
+
+/** Makes a private folder with a name of its own; @param prefix the path up to the six random characters */
+export function makeUniqueFolder(prefix: string): string {
+  try {
+    return mkdtempSync(prefix);
+  } catch (error) {
+    throw fileFault(error, `create a folder "${prefix}…"`);
+  }
+}
+
+/** Reads a file whole. @param limit bytes; a larger one is a Fault, and so is anything but a plain file */
+export function readWhole(path: string, limit: number): Buffer {
+  let descriptor: number;
+  try {
+    // O_NONBLOCK: a FIFO in the file's place must not hang us.
+    descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (error) {
+    throw fileFault(error, `read "${path}"`);
+  }
+  try {
+    const { size } = requirePlain(descriptor, path);
+    if (size > limit) {
+      throw new Fault({ tried: `read "${path}"`, found: `it has ${size} bytes, at most ${limit} are taken` });
+    }
+    return readFileSync(descriptor);
+  } catch (error) {
+    throw error instanceof Fault ? error : fileFault(error, `read "${path}"`);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function requirePlain(descriptor: number, path: string): { size: number; uid: number; mode: number } {
+  const found = fstatSync(descriptor);
+  if (!found.isFile()) throw new Fault({ tried: `read "${path}"`, found: 'it is not a plain file' });
+  return found;
+}
+
+/** Writes a new file (0600 unless told); an existing one is an error. Synced to the disk when told. */
+export function writeNew(
+  path: string,
+  content: string | Buffer,
+  options: { mode?: number; sync?: boolean } = {},
+): void {
+  try {
+    writeFileSync(path, content, { mode: options.mode ?? 0o600, flag: 'wx', flush: options.sync ?? false });
+  } catch (error) {
+    throw fileFault(error, `write "${path}"`);
+  }
+}
+
+/** Replaces a file whole: readers see the old content or the new one, after a power cut too. */
+export function replaceFile(path: string, content: string | Buffer, mode = 0o600): void {
+  const fresh = `${path}.new-${process.pid}`;
+  try {
+    writeFileSync(fresh, content, { mode, flush: true });
+    chmodSync(fresh, mode);
+    renameSync(fresh, path);
+    syncFolder(dirname(path));
+  } catch (error) {
+    rmSync(fresh, { force: true });
+    throw fileFault(error, `write "${path}"`);
+  }
+}
+
+/** Makes the names in a folder durable. */
+export function syncFolder(path: string): void {
+  const descriptor = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/** Removes a file or a folder with all in it; none there is fine. Only for run folders and temporary ones. */
+export function removeAll(path: string): void {
+  rmSync(path, { recursive: true, force: true });
+}
+
+/**
+ * Who may write here besides its owner and root: the folder itself and each one above it, as sshd's StrictModes
+ * looks at them. @returns a sentence that names the first path others can change, or undefined
+ */
+export function writableByOthers(path: string, owner: number): string | undefined {
+  for (let at = realpathSync(path); ; at = dirname(at)) {
+    const found = statSync(at);
+    if (found.uid !== owner && found.uid !== 0) return `"${at}" belongs to uid ${found.uid}`;
+    // A sticky folder (/tmp) lets others add names, but not replace ours.
+    const sticky = found.isDirectory() && (found.mode & 0o1000) !== 0 && at !== path;
+    if ((found.mode & 0o022) !== 0 && !sticky) {
+      return `"${at}" can be written by others (mode ${(found.mode & 0o7777).toString(8)})`;
+    }
+    if (at === '/') return undefined;
+  }
+}
+
+/** A journal line's file: appended whole by one write, so that two writers never mix. Rotated at this size. */
+const JOURNAL_BYTES = 4 * 1024 * 1024;
+
+/** Appends one JSON line to a journal (0600); a full one is moved to `.1` first. */
+export function appendJournal(path: string, entry: Record<string, unknown>): void {
+  const line = `${JSON.stringify(entry)}\n`;
+  try {
+    if (existsSync(path) && statSync(path).size > JOURNAL_BYTES) renameSync(path, `${path}.1`);
+    const descriptor = openSync(path, 'a', 0o600);
+    try {
+      writeSync(descriptor, line);
+    } finally {
+      closeSync(descriptor);
+    }
+  } catch (error) {
+    throw fileFault(error, `write the journal "${path}"`);
+  }
+}
+
+/**
+ * Two descriptors of a FIFO, reading and writing, whose name is gone when this returns: a pipe that node does
+ * not read from (facts: a child's stdio `pipe` is read by node at once).
+ */
+export function openFifo(path: string): { reading: number; writing: number } {
+  const both = openSync(path, constants.O_RDWR); // so that neither of the next two blocks
+  const reading = openSync(path, constants.O_RDONLY);
+  const writing = openSync(path, constants.O_WRONLY);
+  closeSync(both);
+  unlinkSync(path);
+  return { reading, writing };
+}
+
+/** Reads a FIFO to its end without blocking a thread; `close` gives up. @param limit bytes */
+export function readFifo(path: string, limit: number): { content: Promise<Buffer>; close: () => void } {
+  const socket = descriptorStream(openSync(path, constants.O_RDONLY | constants.O_NONBLOCK), {
+    readable: true,
+  });
+  const content = new Promise<Buffer>((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    socket.on('data', (chunk: Buffer) => {
+      chunks.push(chunk);
+      size += chunk.length;
+      if (size > limit) socket.destroy(new Error(`more than ${limit} bytes`));
+    });
+    socket.on('end', () => resolve(Buffer.concat(chunks)));
+    socket.on('error', reject);
+  });
+  content.catch(() => {}); // the caller may have given up
+  return { content, close: () => socket.destroy() };
+}
+
+/** A descriptor as a stream, read and written without blocking a thread. */
+export function descriptorStream(
+  descriptor: number,
+  ways: { readable?: boolean; writable?: boolean },
+): Socket {
+  return new Socket({ fd: descriptor, readable: ways.readable ?? false, writable: ways.writable ?? false });
+}
+
+/** Calls back each time a name comes or goes in a folder. @returns the end of it */
+export function watchFolder(path: string, changed: () => void): () => void {
+  const watcher = watch(path, changed);
+  return () => watcher.close();
+}
+
+/** Reads at most `limit` bytes of standard input, to its end. */
+export function readStandardInput(limit: number): Buffer {
+  const chunks: Buffer[] = [];
+  const chunk = Buffer.alloc(65_536);
+  for (let size = 0; size <= limit; ) {
+    const got = readSync(0, chunk, 0, chunk.length, null);
+    if (got === 0) return Buffer.concat(chunks);
+    chunks.push(Buffer.from(chunk.subarray(0, got)));
+    size += got;
+  }
+  throw new Fault({ tried: 'read standard input', found: `more than ${limit} bytes came` });
+}
+
+const SLEEPER = new Int32Array(new SharedArrayBuffer(4));
+const WRITE_PATIENCE_MS = 30_000;
+
+/**
+ * Writes text to standard output (1) or standard error (2), whole, and without node's streams: those leave a
+ * pipe non-blocking for the program that `gate` becomes. A reader that has gone away is no error of ours; one
+ * that reads nothing for 30 s is treated as gone.
+ */
+export function say(descriptor: 1 | 2, text: string): void {
+  let rest: Uint8Array = Buffer.from(text);
+  let waitedMs = 0;
+  while (rest.length > 0) {
+    try {
+      rest = rest.subarray(writeSync(descriptor, rest));
+      waitedMs = 0;
+    } catch (error) {
+      if (!failedWith(error, 'EAGAIN') || waitedMs >= WRITE_PATIENCE_MS) return;
+      Atomics.wait(SLEEPER, 0, 0, 10);
+      waitedMs += 10;
+    }
+  }
+}
+
+/** Whether a person reads along. */
+export function isTerminal(descriptor: 1 | 2): boolean {
+  return isatty(descriptor);
+}
+
+/** Whether there is a program that this account may run. */
+export function mayRun(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** A file below /proc, or undefined when it is gone; names in it are bytes. */
+export function readProc(name: string): string | undefined {
+  try {
+    return readFileSync(`/proc/${name}`, 'latin1');
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,161 @@
+/** The machine as dialback sees it: who runs us, what time it is, chance, signals and deadlines. */
+import { randomBytes } from 'node:crypto';
+import { lookup } from 'node:dns/promises';
+import { getPriority, homedir, hostname, setPriority, userInfo } from 'node:os';
+import { isSea } from 'node:sea';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Fault } from '../fault.ts';
+
+/** The account that runs us. */
+export interface Account {
+  uid: number;
+  gid: number;
+  name: string;
+  home: string;
+}
+
+/**
+ * The account that runs us, from the password file; HOME is believed where it is absolute, since cron, sshd
+ * and sudo all set it on purpose.
+ * @throws Fault when the uid has no entry: ssh and ssh-keygen would refuse to work too.
+ */
+export function ownAccount(): Account {
+  try {
+    const info = userInfo();
+    const home = homedir();
+    return {
+      uid: info.uid,
+      gid: info.gid,
+      name: info.username,
+      home: home.startsWith('/') ? home : info.homedir,
+    };
+  } catch {
+    throw new Fault({
+      tried: `find out who runs this (uid ${process.getuid?.() ?? '?'})`,
+      found: 'there is no such account in the password file',
+      next: 'run it as an account that exists',
+      exit: 'usage',
+    });
+  }
+}
+
+/**
+ * Refuses uid 0 (P8): these verbs work as an ordinary user, so that a mistake in them stays small.
+ * @param verb the verb's name, for the message
+ */
+export function refuseRoot(verb: string): void {
+  if (process.getuid?.() === 0 || process.geteuid?.() === 0) {
+    throw new Fault({
+      tried: `run "${verb}" as root`,
+      found: 'it is made for an ordinary account and needs no privilege',
+      next: `runuser -u ACCOUNT -- dialback ${verb} …`,
+      exit: 'usage',
+    });
+  }
+}
+
+/** The first label of the machine's host name, in lower case. */
+export function hostLabel(): string {
+  return (hostname().split('.')[0] ?? '').toLowerCase();
+}
+
+/** Whether this is the packaged executable (and not the sources under node). */
+export function isPackaged(): boolean {
+  return isSea();
+}
+
+/** This executable's absolute path. */
+export function ownExecutable(): string {
+  return process.execPath;
+}
+
+/** The time now. The only clock of the program. */
+export function now(): Date {
+  return new Date();
+}
+
+/** Milliseconds of a clock that never goes back, for deadlines and durations. */
+export function monotonicMs(): number {
+  return performance.now();
+}
+
+/** @param bytes how many; @returns as many random bytes in hexadecimal */
+export function randomHex(bytes: number): string {
+  return randomBytes(bytes).toString('hex');
+}
+
+/** Waits; ends early, by throwing the signal's reason, when the signal aborts. */
+export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  try {
+    await delay(ms, undefined, signal ? { signal } : {});
+  } catch {
+    throw signal?.reason;
+  }
+}
+
+/**
+ * All addresses that a host name has here, IPv4 and IPv6, as getaddrinfo(3) gives them.
+ * @throws Fault `unreachable` when there are none
+ */
+export async function addressesOf(host: string): Promise<string[]> {
+  try {
+    const found = await lookup(host, { all: true });
+    return found.map(entry => entry.address);
+  } catch (error) {
+    throw new Fault({
+      tried: `resolve the backup host's name "${host}"`,
+      found: `it has no address here (${(error as NodeJS.ErrnoException).code ?? 'unknown error'})`,
+      next: 'check `target`, or name its addresses in `from`',
+      exit: 'unreachable',
+    });
+  }
+}
+
+/** Makes this process nicer: never less nice than it is. @param nice 0 to 19 */
+export function beNice(nice: number): void {
+  if (nice > getPriority()) setPriority(nice);
+}
+
+/** A signal that aborts with an `interrupted` Fault on SIGINT, SIGTERM and SIGHUP; installed once, by main. */
+export function interruption(): AbortSignal {
+  const controller = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(name, () => {
+      controller.abort(new Fault({ tried: 'go on', found: `interrupted by ${name}`, exit: 'interrupted' }));
+    });
+  }
+  return controller.signal;
+}
+
+/** A promise for the value, or the signal's reason as soon as it aborts; nothing stays registered after. */
+export async function unless<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
+  if (signal.aborted) throw signal.reason;
+  let stop = (): void => {};
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason);
+    signal.addEventListener('abort', stop, { once: true });
+  });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
+}
+
+/** A signal that aborts after `ms` with what `late` makes; disposing of it stops the clock. */
+export function deadlineSignal(ms: number, late: () => Fault): { signal: AbortSignal } & Disposable {
+  const controller = new AbortController();
+  const timer = setTimeout(() => controller.abort(late()), ms);
+  return { signal: controller.signal, [Symbol.dispose]: () => clearTimeout(timer) };
+}
+
+/** `unless` with a deadline of its own: after `ms` it throws what `late` makes. */
+export async function within<T>(
+  signal: AbortSignal,
+  ms: number,
+  promise: Promise<T>,
+  late: () => Fault,
+): Promise<T> {
+  using deadline = deadlineSignal(ms, late);
+  return await unless(AbortSignal.any([signal, deadline.signal]), promise);
+}

@@ -1,0 +1,304 @@
+/** The only code that starts, ends and becomes other programs. Never a shell, never the caller's environment. */
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
+import type { Socket } from 'node:net';
+import type { Readable, Writable } from 'node:stream';
+import { Fault } from '../fault.ts';
+import { list, mayRun, readProc } from './files.ts';
+import { monotonicMs, pause } from './machine.ts';
+
+/** A program to run: everything that decides what it does. */
+export interface Command {
+  /** Absolute path. */
+  program: string;
+  args: string[];
+  /** The whole environment; nothing is inherited. */
+  environment: Record<string, string>;
+  cwd?: string;
+  /** As another account; only root can. Supplementary groups are dropped. */
+  account?: { uid: number; gid: number };
+}
+
+/** What one of a child's descriptors is: nothing (/dev/null), a pipe to us, one of ours, or a connection. */
+export type Descriptor = 'nothing' | 'pipe' | number | Socket;
+
+/** How a child ended. */
+export interface Ending {
+  status: number | null;
+  signal: NodeJS.Signals | null;
+}
+
+/** A child under way. */
+export interface Child {
+  pid: number;
+  program: string;
+  stdin: Writable | null;
+  stdout: Readable | null;
+  stderr: Readable | null;
+  /** Resolves when the program has ended and its pipes are read to their end. Never rejects. */
+  ended: Promise<Ending>;
+  /** Resolves as soon as the program itself has ended, whoever may still hold its pipes. Never rejects. */
+  exited: Promise<Ending>;
+  /** Ends it and all that descends from it: closes stdin, SIGTERM, `graceMs` later SIGKILL. Waits for it. */
+  end(graceMs?: number): Promise<void>;
+}
+
+/** The environment that every child gets: constants only. */
+export const PLAIN_ENVIRONMENT: Record<string, string> = {
+  PATH: '/usr/bin:/bin:/usr/sbin:/sbin',
+  LC_ALL: 'C', // messages in one language and names escaped one way
+};
+
+const PROGRAM_FOLDERS = ['/usr/bin', '/bin', '/usr/sbin', '/sbin', '/usr/local/bin', '/usr/local/sbin'];
+const PACKAGES: Record<string, string> = {
+  rsync: 'rsync',
+  ssh: 'openssh-client',
+  'ssh-add': 'openssh-client',
+  'ssh-agent': 'openssh-client',
+  'ssh-keygen': 'openssh-client',
+  sshd: 'openssh-server',
+  flock: 'util-linux',
+  ionice: 'util-linux',
+};
+
+/**
+ * Where a standard program is: the first of the system's folders that has it. PATH is not asked.
+ * @throws Fault that names Debian's package
+ */
+export function programPath(name: string): string {
+  for (const folder of PROGRAM_FOLDERS) {
+    const path = `${folder}/${name}`;
+    if (mayRun(path)) return path;
+  }
+  const pack = PACKAGES[name];
+  throw new Fault({
+    tried: `run "${name}"`,
+    found: `it is in none of ${PROGRAM_FOLDERS.join(', ')}`,
+    ...(pack ? { next: `apt-get install ${pack}` } : {}),
+  });
+}
+
+/** Whether a program of this name is installed. */
+export function hasProgram(name: string): boolean {
+  return PROGRAM_FOLDERS.some(folder => mayRun(`${folder}/${name}`));
+}
+
+/** A command of a standard program with the plain environment and what is added to it. */
+export function standard(name: string, args: string[], environment: Record<string, string> = {}): Command {
+  return { program: programPath(name), args, environment: { ...PLAIN_ENVIRONMENT, ...environment } };
+}
+
+/**
+ * Starts a program. Its descriptors are exactly those named, from 0 on; it is ended by `end()`.
+ * @throws Fault when it cannot be started
+ */
+export async function start(command: Command, descriptors: Descriptor[]): Promise<Child> {
+  const stdio: StdioOptions = descriptors.map(each => (each === 'nothing' ? 'ignore' : each));
+  const child: ChildProcess = spawn(command.program, command.args, {
+    env: command.environment,
+    cwd: command.cwd ?? '/',
+    stdio,
+    shell: false,
+    ...(command.account ?? {}),
+  });
+  const exited = new Promise<Ending>(resolve => {
+    child.once('exit', (status, signal) => resolve({ status, signal }));
+  });
+  const ended = new Promise<Ending>(resolve => {
+    child.once('close', (status, signal) => resolve({ status, signal }));
+  });
+  await new Promise<void>((resolve, reject) => {
+    child.once('spawn', resolve);
+    child.once('error', error => {
+      reject(
+        new Fault({
+          tried: `run "${command.program}"`,
+          found: (error as NodeJS.ErrnoException).code ?? error.message,
+        }),
+      );
+    });
+  });
+  child.on('error', () => {}); // a kill that came too late
+  child.stdin?.on('error', () => {}); // a child that has stopped reading says why by its ending
+  const pid = child.pid ?? 0;
+  return {
+    pid,
+    program: command.program,
+    stdin: child.stdin,
+    stdout: child.stdout,
+    stderr: child.stderr,
+    ended,
+    exited,
+    end: (graceMs = DEFAULT_GRACE_MS) => endTree(child, pid, exited, graceMs),
+  };
+}
+
+const DEFAULT_GRACE_MS = 3_000;
+const KILL_PATIENCE_MS = 5_000;
+
+/** Ends a child and its descendants; returns when none of them is left (or SIGKILL was of no use for 5 s). */
+async function endTree(
+  child: ChildProcess,
+  pid: number,
+  exited: Promise<Ending>,
+  graceMs: number,
+): Promise<void> {
+  const family = familyOf(pid);
+  child.stdin?.destroy();
+  for (const member of family) signalProcess(member, 'SIGTERM');
+  await waitForAll(family, graceMs);
+  // Asked again, since a member can have had children in the meantime.
+  const rest = [...family, ...family.flatMap(member => familyOf(member.pid))].filter(isAlive);
+  for (const member of rest) signalProcess(member, 'SIGKILL');
+  await waitForAll(rest, KILL_PATIENCE_MS);
+  for (const stream of [child.stdout, child.stderr]) stream?.destroy();
+  if (!isAlive({ pid, startTicks: family[0]?.startTicks ?? '' })) await exited;
+}
+
+/** A process that cannot be mistaken for a later one of the same number. */
+export interface Process {
+  pid: number;
+  /** Field 22 of /proc/PID/stat: when it was started. */
+  startTicks: string;
+}
+
+function statOf(pid: number): { parent: number; state: string; startTicks: string } | undefined {
+  const text = readProc(`${pid}/stat`);
+  if (text === undefined) return undefined;
+  // The command's name is in parentheses and may hold anything; the fields that matter come after the last one.
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return { state: fields[0] ?? '', parent: Number(fields[1]), startTicks: fields[19] ?? '' };
+}
+
+/** A process by its number, or undefined when there is none. */
+export function processAt(pid: number): Process | undefined {
+  const found = statOf(pid);
+  return found ? { pid, startTicks: found.startTicks } : undefined;
+}
+
+/** Whether it still runs; one that has ended and waits for its parent does not. */
+export function isAlive(process: Process): boolean {
+  const found = statOf(process.pid);
+  return found !== undefined && found.state !== 'Z' && found.startTicks === process.startTicks;
+}
+
+/** A process and all that descends from it, parents first. */
+function familyOf(pid: number): Process[] {
+  const children = new Map<number, Process[]>();
+  for (const name of list('/proc')) {
+    if (!/^\d+$/.test(name)) continue;
+    const found = statOf(Number(name));
+    if (!found) continue;
+    const siblings = children.get(found.parent) ?? [];
+    siblings.push({ pid: Number(name), startTicks: found.startTicks });
+    children.set(found.parent, siblings);
+  }
+  const top = processAt(pid);
+  const family: Process[] = top ? [top] : [];
+  for (const member of family) family.push(...(children.get(member.pid) ?? []));
+  return family;
+}
+
+function signalProcess(target: Process, signal: NodeJS.Signals): void {
+  if (!isAlive(target)) return;
+  try {
+    process.kill(target.pid, signal);
+  } catch {
+    // it has ended in between, or is not ours to signal: waitForAll tells
+  }
+}
+
+/** Ends one process that is not our child: SIGTERM, `graceMs` later SIGKILL. */
+export async function endProcess(target: Process, graceMs = DEFAULT_GRACE_MS): Promise<void> {
+  signalProcess(target, 'SIGTERM');
+  await waitForAll([target], graceMs);
+  signalProcess(target, 'SIGKILL');
+  await waitForAll([target], KILL_PATIENCE_MS);
+}
+
+async function waitForAll(processes: Process[], ms: number): Promise<void> {
+  const end = monotonicMs() + ms;
+  // The kernel tells only a parent of its children's end; descendants are looked at.
+  for (let stepMs = 2; processes.some(isAlive) && monotonicMs() < end; stepMs = Math.min(stepMs * 2, 50)) {
+    await pause(stepMs);
+  }
+}
+
+/** What a short program left behind. */
+export interface Result extends Ending {
+  stdout: Buffer;
+  stderr: string;
+}
+
+/** Bounds of a short program. */
+export interface RunOptions {
+  input?: string | Buffer;
+  timeoutMs?: number;
+  /** Bytes of standard output that are taken; more is a Fault. */
+  limit?: number;
+  /** Descriptors from 3 on. */
+  more?: number[];
+  /** Ends it, and makes `run` throw the signal's reason. */
+  signal?: AbortSignal;
+}
+
+const RUN_TIMEOUT_MS = 60_000;
+const RUN_LIMIT = 16 * 1024 * 1024;
+const STDERR_KEPT = 16 * 1024;
+
+/** Runs a short program to its end and returns what it said. @throws Fault when it is late or too talkative */
+export async function run(command: Command, options: RunOptions = {}): Promise<Result> {
+  const input = options.input === undefined ? 'nothing' : 'pipe';
+  const child = await start(command, [input, 'pipe', 'pipe', ...(options.more ?? [])]);
+  const limit = options.limit ?? RUN_LIMIT;
+  const chunks: Buffer[] = [];
+  let size = 0;
+  let stderr = '';
+  let stopped: unknown;
+  const end = (reason: unknown): void => {
+    stopped ??= reason;
+    void child.end(500);
+  };
+  const stop = (found: string): void => end(new Fault({ tried: `run "${command.program}"`, found }));
+  const abort = (): void => end(options.signal?.reason);
+  if (options.signal?.aborted) abort();
+  options.signal?.addEventListener('abort', abort, { once: true });
+  child.stdout?.on('data', (chunk: Buffer) => {
+    size += chunk.length;
+    if (size > limit) stop(`it printed more than ${limit} bytes`);
+    else chunks.push(chunk);
+  });
+  child.stderr?.on('data', (chunk: Buffer) => {
+    if (stderr.length < STDERR_KEPT) stderr += chunk.toString('utf8');
+  });
+  const timeoutMs = options.timeoutMs ?? RUN_TIMEOUT_MS;
+  const timer = setTimeout(() => stop(`it did not end within ${timeoutMs / 1000} s`), timeoutMs);
+  if (options.input !== undefined) child.stdin?.end(options.input);
+  const ending = await child.ended;
+  clearTimeout(timer);
+  options.signal?.removeEventListener('abort', abort);
+  if (stopped !== undefined) throw stopped;
+  return { ...ending, stdout: Buffer.concat(chunks), stderr };
+}
+
+/**
+ * Becomes another program: same process number, nothing of ours left. `env --default-signal` goes before it,
+ * since node leaves SIGPIPE and SIGXFSZ ignored.
+ * @throws Fault when the program cannot be run; execve's own failure would end us without a word
+ */
+export function become(command: Command): never {
+  const env = programPath('env');
+  if (!command.program.startsWith('/') || !mayRun(command.program)) {
+    throw new Fault({ tried: `run "${command.program}"`, found: 'it is not a program that we may run' });
+  }
+  const args = [env, '--default-signal=PIPE,XFSZ', command.program, ...command.args];
+  if (!process.execve)
+    throw new Fault({ tried: `run "${command.program}"`, found: 'this node has no execve' });
+  process.execve(env, args, command.environment);
+  throw new Fault({ tried: `become "${command.program}"`, found: 'execve came back' });
+}
+
+/** Says how a program ended, in words. */
+export function endingText(ending: Ending): string {
+  if (ending.signal) return `ended by ${ending.signal}`;
+  return ending.status === 0 ? 'ended well' : `ended with status ${ending.status ?? 'unknown'}`;
+}

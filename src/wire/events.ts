@@ -1,0 +1,202 @@
+/**
+ * The events: what a host tells its client, one a line on standard error, `dialback-event: {json}`.
+ *
+ * No field takes free text: how a run failed is one of the codes below, and the sentence that a user reads is the
+ * client's own. So nothing of the host (a path, a user, another client's name) can get into them by accident (P1),
+ * and nothing of a hostile host can get onto the client's screen.
+ */
+import type { ExitName, Parsed } from '../fault.ts';
+import { type JsonName, SNAPSHOT } from './text.ts';
+
+export const EVENT_PREFIX = 'dialback-event: ';
+
+/** The longest line that a client reads as an event; longer ones are dropped. */
+export const EVENT_LINE_LIMIT = 256 * 1024;
+/** The most names that an outcome lists as missing; `missing_count` has them all. */
+export const MISSING_LIMIT = 100;
+
+/** Why a run failed: the client's exit status and its sentence. */
+export const FAILURES = {
+  name: ['refused', 'the backup host knows this key under another name', 'check `name` in client.toml'],
+  request: [
+    'refused',
+    'the backup host did not accept the request',
+    'compare `dialback version` on both machines',
+  ],
+  address: [
+    'refused',
+    'the backup host cannot see the address that this call came from',
+    'use transport = "channel", which needs no call back',
+  ],
+  busy: ['locked', 'the backup host is still at work on another run of this client', 'try again later'],
+  'no-store': [
+    'noStore',
+    'the backup host has no store at hand',
+    'ask its administrator whether the disk is mounted',
+  ],
+  config: [
+    'failed',
+    'the backup host is not set up correctly',
+    "ask its administrator; the host's log has the reason",
+  ],
+  unreachable: [
+    'unreachable',
+    'the backup host could not connect back to this machine',
+    'open the port of `listen` for it; behind NAT use transport = "channel"',
+  ],
+  denied: [
+    'refused',
+    'the backup host connected back, but could not authenticate there',
+    'check that `from` names its address, and that this account has a working login shell',
+  ],
+  'no-answer': [
+    'failed',
+    'the backup host connected back, but nothing answered there as rsync',
+    'see that `$SHELL -c true` prints nothing for this account',
+  ],
+  rsync: ['failed', 'rsync ended with an error', "see the host's log"],
+  broken: ['failed', 'the connection broke while files were copied', undefined],
+  nothing: [
+    'failed',
+    'none of the roots could be read',
+    'check `roots`, and that this account may read them',
+  ],
+  idle: ['failed', 'nothing came for too long while files were copied', undefined],
+  deadline: ['failed', "the run took longer than the host's deadline", undefined],
+  'no-space': ['noSpace', 'the backup host has no space left', 'ask its administrator'],
+  gone: ['failed', 'the client hung up before the end', undefined],
+  interrupted: ['failed', 'the run was interrupted on the backup host', undefined],
+  internal: ['failed', 'the backup host failed', "ask its administrator; the host's log has the reason"],
+} as const satisfies Record<string, readonly [ExitName, string, string | undefined]>;
+
+export type FailureCode = keyof typeof FAILURES;
+
+/** What the host is doing. */
+export const PHASES = ['dialling', 'copying', 'committing'] as const;
+export type Phase = (typeof PHASES)[number];
+
+/** One name that a snapshot lacks, and errno's number where rsync told it. */
+export interface Missing {
+  path: JsonName;
+  errno: number | null;
+}
+
+/** How a run ended. */
+export interface OutcomeEvent {
+  event: 'outcome';
+  outcome: 'full' | 'incomplete' | 'failed';
+  /** Only with `failed`. */
+  code: FailureCode | null;
+  /** rsync's exit status, where it ran. */
+  rsync_exit: number | null;
+  /** The snapshot's name; null when none was made. */
+  snapshot: string | null;
+  files: number;
+  bytes: number;
+  transferred_bytes: number;
+  vanished: number;
+  missing_count: number;
+  missing: Missing[];
+}
+
+export type HostEvent =
+  | { event: 'phase'; phase: Phase }
+  | { event: 'progress'; bytes: number; percent: number }
+  | OutcomeEvent;
+
+/** An event as the line that carries it. */
+export function encodeEvent(event: HostEvent): string {
+  return `${EVENT_PREFIX}${JSON.stringify(event)}\n`;
+}
+
+/** An outcome of a run that failed, with nothing to count. */
+export function failedOutcome(code: FailureCode, rsyncExit: number | null = null): OutcomeEvent {
+  return {
+    event: 'outcome',
+    outcome: 'failed',
+    code,
+    rsync_exit: rsyncExit,
+    snapshot: null,
+    files: 0,
+    bytes: 0,
+    transferred_bytes: 0,
+    vanished: 0,
+    missing_count: 0,
+    missing: [],
+  };
+}
+
+/**
+ * Decodes a line of the host's standard error.
+ * @param line without its newline
+ * @returns the event with exactly the known fields; or why the line is none
+ */
+export function decodeEvent(line: string): Parsed<HostEvent> {
+  if (!line.startsWith(EVENT_PREFIX)) return { reason: 'it is no event' };
+  if (line.length > EVENT_LINE_LIMIT) return { reason: `it is longer than ${EVENT_LINE_LIMIT} characters` };
+  let found: unknown;
+  try {
+    found = JSON.parse(line.slice(EVENT_PREFIX.length));
+  } catch {
+    return { reason: 'it is not JSON' };
+  }
+  if (typeof found !== 'object' || found === null || Array.isArray(found))
+    return { reason: 'it is not an object' };
+  const fields = found as Record<string, unknown>;
+  const kind = fields.event;
+  if (kind !== 'phase' && kind !== 'progress' && kind !== 'outcome')
+    return { reason: 'it is an unknown event' };
+  const checks: Record<string, (value: unknown) => boolean> = EVENT_CHECKS[kind];
+  for (const key of Object.keys(fields)) {
+    if (key !== 'event' && !Object.hasOwn(checks, key)) return { reason: `${kind} has an unknown key` };
+  }
+  for (const [key, isGood] of Object.entries(checks)) {
+    if (!Object.hasOwn(fields, key) || !isGood(fields[key]))
+      return { reason: `${kind} has no acceptable "${key}"` };
+  }
+  if (kind === 'outcome') {
+    const outcome = fields as unknown as OutcomeEvent;
+    if ((outcome.outcome === 'failed') !== (outcome.code !== null)) {
+      return { reason: 'outcome and code contradict each other' };
+    }
+    if (outcome.outcome === 'failed' && outcome.snapshot !== null)
+      return { reason: 'a failed run has a snapshot' };
+    if (outcome.missing.length > outcome.missing_count) return { reason: 'more is missing than is counted' };
+  }
+  return { value: fields as unknown as HostEvent };
+}
+
+const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
+
+const EVENT_CHECKS = {
+  phase: { phase: (value: unknown) => (PHASES as readonly unknown[]).includes(value) },
+  progress: { bytes: isCount, percent: (value: unknown) => isCount(value) && (value as number) <= 100 },
+  outcome: {
+    outcome: (value: unknown) => value === 'full' || value === 'incomplete' || value === 'failed',
+    code: (value: unknown) => value === null || (typeof value === 'string' && Object.hasOwn(FAILURES, value)),
+    rsync_exit: (value: unknown) => value === null || (isCount(value) && (value as number) <= 255),
+    snapshot: (value: unknown) => value === null || (typeof value === 'string' && SNAPSHOT.test(value)),
+    files: isCount,
+    bytes: isCount,
+    transferred_bytes: isCount,
+    vanished: isCount,
+    missing_count: isCount,
+    missing: (value: unknown) =>
+      Array.isArray(value) && value.length <= MISSING_LIMIT && value.every(isMissing),
+  },
+} satisfies Record<HostEvent['event'], Record<string, (value: unknown) => boolean>>;
+
+function isMissing(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const { path, errno, ...rest } = value as Record<string, unknown>;
+  return Object.keys(rest).length === 0 && isJsonName(path) && (errno === null || isCount(errno));
+}
+
+function isJsonName(value: unknown): boolean {
+  if (typeof value === 'string') return value.length <= 16_384;
+  if (typeof value !== 'object' || value === null) return false;
+  const { base64, ...rest } = value as Record<string, unknown>;
+  return (
+    Object.keys(rest).length === 0 && typeof base64 === 'string' && /^[A-Za-z0-9+/=]{1,22000}$/.test(base64)
+  );
+}

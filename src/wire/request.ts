@@ -1,0 +1,172 @@
+/**
+ * The request: what a client sends on the standard input of its one call, and what a host takes.
+ *
+ *     dialback-request 1\n
+ *     header LENGTH\n   LENGTH bytes: one JSON object
+ *     key LENGTH\n      LENGTH bytes: the one-time private key, as ssh-keygen wrote it
+ *     excludes LENGTH\n LENGTH bytes: the exclude list, a record for the store
+ *
+ * Lengths are decimal, without leading zeros, within the limits below. Nothing may follow; the input stays open
+ * as the sign that the client lives.
+ */
+import type { Parsed } from '../fault.ts';
+import { LOGIN } from './text.ts';
+
+export const REQUEST_VERSION = 'dialback-request 1';
+
+/** The most bytes that each part may have. */
+export const REQUEST_LIMITS = { header: 64 * 1024, key: 8 * 1024, excludes: 1024 * 1024 } as const;
+/** The most roots that one request may name, and the longest path (PATH_MAX less its NUL). */
+export const ROOTS_LIMIT = 256;
+export const PATH_LIMIT = 4095;
+
+type Part = keyof typeof REQUEST_LIMITS;
+const PARTS: Part[] = ['header', 'key', 'excludes'];
+const LENGTH_LINE_LIMIT = 32;
+
+/** What the header says. */
+export interface RequestHeader {
+  transport: 'direct';
+  /** The account to dial back to. */
+  user: string;
+  /** The public half of the one-time sshd's key: `ssh-ed25519 AAAA…`. */
+  host_key: string;
+  /** Absolute paths, without `.`, `..` or doubled slashes. */
+  roots: string[];
+  /** How many bytes the two parts after the header have. */
+  key_bytes: number;
+  excludes_bytes: number;
+  /** Look, but keep nothing. */
+  dry_run: boolean;
+}
+
+export interface Request {
+  header: RequestHeader;
+  key: Buffer;
+  excludes: Buffer;
+}
+
+/** A request as bytes. */
+export function encodeRequest(request: Request): Buffer {
+  const header = Buffer.from(JSON.stringify(request.header));
+  const parts: Record<Part, Buffer> = { header, key: request.key, excludes: request.excludes };
+  const pieces: Buffer[] = [Buffer.from(`${REQUEST_VERSION}\n`)];
+  for (const part of PARTS) pieces.push(Buffer.from(`${part} ${parts[part].length}\n`), parts[part]);
+  return Buffer.concat(pieces);
+}
+
+/** What is known of a request from its first bytes: all of it, that more must come, or why it is none. */
+export type DecodedRequest = { request: Request } | { incomplete: true } | { reason: string };
+
+/**
+ * Decodes what has come so far. It refuses as early as it can: a wrong first line needs no second one.
+ * @param bytes all bytes from the first one on
+ */
+export function decodeRequest(bytes: Buffer): DecodedRequest {
+  const version = takeLine(bytes, 0, REQUEST_VERSION.length);
+  if (!('line' in version)) return version;
+  if (version.line !== REQUEST_VERSION) return { reason: `its first line is not "${REQUEST_VERSION}"` };
+  let at = version.end;
+  const found: Partial<Record<Part, Buffer>> = {};
+  let header: RequestHeader | undefined;
+  for (const part of PARTS) {
+    const taken = takePart(bytes, at, part);
+    if (!('content' in taken)) return taken;
+    found[part] = taken.content;
+    at = taken.end;
+    if (part === 'header') {
+      const parsed = parseHeader(taken.content);
+      if ('reason' in parsed) return parsed;
+      header = parsed.value;
+    }
+  }
+  const { key, excludes } = found;
+  if (!header || !key || !excludes) return { incomplete: true };
+  if (key.length !== header.key_bytes) return { reason: 'key has another length than the header says' };
+  if (excludes.length !== header.excludes_bytes)
+    return { reason: 'excludes has another length than the header says' };
+  if (at !== bytes.length) return { reason: 'something follows the request' };
+  return { request: { header, key, excludes } };
+}
+
+type Refusal = { incomplete: true } | { reason: string };
+
+function takeLine(bytes: Buffer, from: number, limit: number): { line: string; end: number } | Refusal {
+  const end = bytes.indexOf(0x0a, from);
+  if (end < 0 && bytes.length - from <= limit) return { incomplete: true };
+  if (end < 0 || end - from > limit) return { reason: 'a line is longer than such lines are' };
+  return { line: bytes.toString('latin1', from, end), end: end + 1 };
+}
+
+function takePart(bytes: Buffer, from: number, part: Part): { content: Buffer; end: number } | Refusal {
+  const taken = takeLine(bytes, from, LENGTH_LINE_LIMIT);
+  if (!('line' in taken)) return taken;
+  const digits = new RegExp(`^${part} (0|[1-9]\\d{0,9})$`).exec(taken.line)?.[1];
+  if (digits === undefined) return { reason: `the line "${part} LENGTH" was expected` };
+  const length = Number(digits);
+  if (length > REQUEST_LIMITS[part]) return { reason: `${part} has more than ${REQUEST_LIMITS[part]} bytes` };
+  const end = taken.end + length;
+  if (bytes.length < end) return { incomplete: true };
+  return { content: bytes.subarray(taken.end, end), end };
+}
+
+function parseHeader(bytes: Buffer): Parsed<RequestHeader> {
+  const text = bytes.toString('utf8');
+  if (!Buffer.from(text, 'utf8').equals(bytes)) return { reason: 'the header is not UTF-8' };
+  let found: unknown;
+  try {
+    found = JSON.parse(text);
+  } catch {
+    return { reason: 'the header is not JSON' };
+  }
+  if (typeof found !== 'object' || found === null || Array.isArray(found)) {
+    return { reason: 'the header is not an object' };
+  }
+  const fields = found as Record<string, unknown>;
+  for (const key of Object.keys(fields)) {
+    if (!Object.hasOwn(HEADER_CHECKS, key))
+      return { reason: 'the header has a key that this version does not know' };
+  }
+  for (const [key, isGood] of Object.entries(HEADER_CHECKS)) {
+    if (!Object.hasOwn(fields, key)) return { reason: `the header has no "${key}"` };
+    if (!isGood(fields[key])) return { reason: `the header's "${key}" is not acceptable` };
+  }
+  return { value: fields as unknown as RequestHeader };
+}
+
+const HEADER_CHECKS: Record<keyof RequestHeader, (value: unknown) => boolean> = {
+  transport: value => value === 'direct',
+  user: value => typeof value === 'string' && LOGIN.test(value),
+  host_key: value => typeof value === 'string' && isEd25519Key(value),
+  roots: value =>
+    Array.isArray(value) && value.length > 0 && value.length <= ROOTS_LIMIT && value.every(isRoot),
+  key_bytes: value => Number.isSafeInteger(value) && (value as number) > 0,
+  excludes_bytes: value => Number.isSafeInteger(value) && (value as number) >= 0,
+  dry_run: value => typeof value === 'boolean',
+};
+
+/** A root as both sides take it: absolute, in its shortest form, without control characters. */
+export function isRoot(value: unknown): value is string {
+  if (typeof value !== 'string' || !value.startsWith('/') || value.length > PATH_LIMIT) return false;
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused
+  if (/[\u0000-\u001f\u007f]/.test(value)) return false;
+  // A lone surrogate would come out as other bytes than went in.
+  if (!value.isWellFormed()) return false;
+  if (value === '/') return true;
+  return value
+    .slice(1)
+    .split('/')
+    .every(segment => segment !== '' && segment !== '.' && segment !== '..');
+}
+
+const ED25519_BLOB_BYTES = 51; // 4 + "ssh-ed25519" + 4 + 32, RFC 8709 section 4
+
+/** Whether this is one ed25519 public key and nothing else: type, base64, no comment. */
+export function isEd25519Key(text: string): boolean {
+  const encoded = /^ssh-ed25519 ([A-Za-z0-9+/]{68})$/.exec(text)?.[1];
+  if (encoded === undefined) return false;
+  const blob = Buffer.from(encoded, 'base64');
+  return (
+    blob.length === ED25519_BLOB_BYTES && blob.toString('latin1', 4, 15) === 'ssh-ed25519' && blob[3] === 11
+  );
+}

@@ -1,0 +1,253 @@
+/** rsync's command line, both ways, in one table; and what rsync says, understood. */
+import type { Parsed } from '../fault.ts';
+import type { Missing } from './events.ts';
+import { jsonName } from './text.ts';
+
+/** How nicely a program runs: nice(1)'s number and ionice(1)'s class. */
+export interface Niceness {
+  /** 0 to 19. */
+  nice: number;
+  /** null: as it is. `level` 0 to 7, only for best-effort. */
+  ionice: { class: 'idle' } | { class: 'best-effort'; level: number } | null;
+}
+
+/** What a host may ask the gate for: this, byte for byte, with nothing before, between or behind. */
+const ALLOWED = /^(?:nice -n(\d|1\d) )?(?:ionice -c(?:(3)|2(?: -n([0-7]))?) )?rsync --server --daemon \.$/;
+const IONICE = / ?ionice -c/;
+const DEFAULT_LEVEL = 4; // ionice(1)
+
+/**
+ * Reads SSH_ORIGINAL_COMMAND.
+ * @returns how nicely rsync was asked for, or why this is refused
+ */
+export function parseGateCommand(command: string | undefined): Parsed<Niceness> {
+  if (command === undefined) return { reason: 'a login was asked for' };
+  const found = ALLOWED.exec(command);
+  if (!found) return { reason: 'something else than rsync as a daemon was asked for' };
+  const [, nice, idle, level] = found;
+  const ionice: Niceness['ionice'] = idle
+    ? { class: 'idle' }
+    : IONICE.test(command)
+      ? { class: 'best-effort', level: level === undefined ? DEFAULT_LEVEL : Number(level) }
+      : null;
+  return { value: { nice: Number(nice ?? 0), ionice } };
+}
+
+/** The nicer of two in both respects: the client's limits are a floor, the host may only ask for nicer. */
+export function nicer(one: Niceness, other: Niceness): Niceness {
+  const rank = (ionice: Niceness['ionice']): number =>
+    ionice === null ? -1 : ionice.class === 'idle' ? 8 : ionice.level;
+  return {
+    nice: Math.max(one.nice, other.nice),
+    ionice: rank(one.ionice) >= rank(other.ionice) ? one.ionice : other.ionice,
+  };
+}
+
+/** ionice(1)'s arguments for a class, or undefined for none. */
+export function ioniceArguments(ionice: Niceness['ionice']): string[] | undefined {
+  if (ionice === null) return undefined;
+  return ionice.class === 'idle' ? ['-c3'] : ['-c2', `-n${ionice.level}`];
+}
+
+/** The one module that the daemon serves. */
+const MODULE = 'root';
+
+/** The options that a backup needs; the daemon refuses all others by `*`. */
+const NEEDED = [
+  'archive',
+  'recursive',
+  'links',
+  'perms',
+  'times',
+  'owner',
+  'group',
+  'devices',
+  'specials',
+  'hard-links',
+  'acls',
+  'xattrs',
+  'sparse',
+  'relative',
+  'numeric-ids',
+  'timeout',
+  'bwlimit',
+  'verbose',
+];
+/** Options that `*` passes over (rsync's options.c, set_refuse_options) and no backup needs. */
+const NOT_BY_WILDCARD = ['secluded-args', 'from0', 'log-format', 'checksum-seed', 'iconv'];
+
+/**
+ * rsyncd.conf(5) for the client's side.
+ * @param filter the file with the scope's rules
+ * @param idleSeconds after this long without a byte the daemon ends
+ */
+export function daemonConfig(options: { filter: string; idleSeconds: number }): string {
+  return [
+    'log file = /dev/null', // else syslog; the grant stands in our journal
+    'pid file =',
+    'use chroot = no', // needs root; the scope is kept by the filter, and by the kernel once the launcher is there
+    'munge symlinks = no', // links are backed up as they are
+    'open noatime = no', // needs the owner or CAP_FOWNER: without them EPERM and an empty backup
+    'max verbosity = 1', // -vv would print the excludes
+    'reverse lookup = no', // no name service on our behalf
+    'dont compress =', // rsync's own list of suffixes is for module owners who know their files
+    `timeout = ${options.idleSeconds}`,
+    `[${MODULE}]`,
+    'path = /',
+    'read only = yes', // the server refuses to be a receiver
+    'list = no',
+    'max connections = 0', // a limit would want a lock file
+    `exclude from = ${options.filter}`, // a list of the daemon's own that no peer can clear
+    `refuse options = * ${NEEDED.map(name => `!${name}`).join(' ')} ${NOT_BY_WILDCARD.join(' ')}`,
+  ]
+    .join('\n')
+    .concat('\n');
+}
+
+/** The daemon's arguments. @param bwlimitKib KiB a second, 0 for no limit; a peer can only ask for less */
+export function daemonArguments(config: string, bwlimitKib: number): string[] {
+  const limit = bwlimitKib > 0 ? [`--bwlimit=${bwlimitKib}`] : [];
+  return ['--server', '--daemon', `--config=${config}`, ...limit, '.'];
+}
+
+/** What ssh asks the gate for: the daemon, over the connection. */
+export const DAEMON_REQUEST = 'rsync --server --daemon .';
+
+/** The host's pull. */
+export interface PullOptions {
+  roots: string[];
+  /** A fresh, empty folder. */
+  tree: string;
+  /** Finished or interrupted trees to link against, best first; rsync takes 20. */
+  linkDests: string[];
+  /** The remote shell, as rsync's -e wants it. */
+  shell: string;
+  idleSeconds: number;
+  dryRun: boolean;
+}
+
+/** rsync's arguments on the host. */
+export function pullArguments(options: PullOptions): string[] {
+  return [
+    '-aHAXS', // archive, hard links, ACLs, xattrs, holes
+    '--numeric-ids', // the client's numbers; its names mean nothing here
+    '--fake-super', // owners and devices as xattrs of plain files: no privilege needed
+    '--relative', // each root at its own path
+    '--partial', // a large file that half arrived is the next run's basis
+    '--stats',
+    '--no-human-readable', // plain numbers
+    '--info=progress2',
+    '--out-format=%i %l', // what was done to each name, and its length; names are not needed
+    `--timeout=${options.idleSeconds}`,
+    ...(options.dryRun ? ['--dry-run'] : []),
+    ...options.linkDests.map(path => `--link-dest=${path}`),
+    '-e',
+    options.shell,
+    '--',
+    ...options.roots.map(root => `client::${MODULE}/.${root}`),
+    `${options.tree}/`,
+  ];
+}
+
+/** What a pull did, in numbers. */
+export interface PullCounts {
+  files: number;
+  folders: number;
+  bytes: number;
+  transferred_bytes: number;
+  linked: number;
+  new: number;
+  content_changed: number;
+  attributes_changed: number;
+  /** Bytes in plain files that no older snapshot shares. */
+  new_bytes: number;
+}
+
+/** Reads rsync's standard output line by line (a carriage return ends a line too) and counts. */
+export class PullReader {
+  readonly counts: PullCounts = {
+    files: 0,
+    folders: 0,
+    bytes: 0,
+    transferred_bytes: 0,
+    linked: 0,
+    new: 0,
+    content_changed: 0,
+    attributes_changed: 0,
+    new_bytes: 0,
+  };
+  progress: { bytes: number; percent: number } = { bytes: 0, percent: 0 };
+  #linkedTwins = 0;
+
+  /** Takes one line. */
+  line(line: string): void {
+    const item = /^([<>ch.])([fdLDS])(\S{9}) (\d+)$/.exec(line);
+    if (item) this.#item(item[1] ?? '', item[2] ?? '', item[3] ?? '', Number(item[4]));
+    else this.#statistic(line);
+    const { counts } = this;
+    const fresh = counts.new + counts.content_changed + counts.attributes_changed + this.#linkedTwins;
+    counts.linked = Math.max(0, counts.files - fresh);
+  }
+
+  #item(done: string, type: string, flags: string, length: number): void {
+    if (type === 'd') return;
+    // A hard link to a name of this same tree: no inode of its own.
+    if (done === 'h') {
+      this.#linkedTwins += 1;
+      return;
+    }
+    if (flags.startsWith('+')) this.counts.new += 1;
+    else if (done === '>' || /^[cs]/.test(flags.replace(/^\./, '')) || flags[1] === 's')
+      this.counts.content_changed += 1;
+    else this.counts.attributes_changed += 1;
+    if (type === 'f') this.counts.new_bytes += length;
+  }
+
+  #statistic(line: string): void {
+    const progress = /^\s*(\d+)\s+(\d{1,3})%\s/.exec(line);
+    if (progress) {
+      this.progress = { bytes: Number(progress[1]), percent: Math.min(100, Number(progress[2])) };
+      return;
+    }
+    const files = /^Number of files: (\d+)(?: \((.*)\))?$/.exec(line);
+    if (files) {
+      this.counts.folders = Number(/\bdir: (\d+)/.exec(files[2] ?? '')?.[1] ?? 0);
+      this.counts.files = Number(files[1]) - this.counts.folders;
+      return;
+    }
+    const size = /^(Total file size|Literal data): (\d+) bytes$/.exec(line);
+    if (size?.[1] === 'Total file size') this.counts.bytes = Number(size[2]);
+    else if (size) this.counts.transferred_bytes = Number(size[2]);
+  }
+}
+
+/** A line of rsync's standard error that speaks of a file of the client's. */
+export type PullComplaint = { missing: Missing } | { vanished: true } | { ours: string };
+
+/**
+ * Reads one line of the pull's standard error. The sender's messages name files in module `root`; rsync writes
+ * bytes outside printable ASCII as \#ooo (rsync(1), --8-bit-output).
+ * @returns undefined for a line that says nothing new
+ */
+export function readComplaint(line: string): PullComplaint | undefined {
+  if (/^file has vanished: ".*" \(in root\)$/.test(line)) return { vanished: true };
+  const found = /^rsync: \[sender\] [^"]*"{1,2}(.*?)"{0,1}(?:",.*)? ?\(in root\)(.*)$/.exec(line);
+  if (found) {
+    const errno = /\((\d{1,3})\)$/.exec(line)?.[1];
+    const path = unescapeName(found[1] ?? '');
+    return { missing: { path: jsonName(path), errno: errno === undefined ? null : Number(errno) } };
+  }
+  if (/^rsync (error|warning): |^\s*$/.test(line)) return undefined;
+  return { ours: line };
+}
+
+/** A name as rsync printed it, as bytes. */
+function unescapeName(text: string): Buffer {
+  return Buffer.from(
+    text.replace(/\\#([0-3][0-7]{2})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8))),
+    'latin1',
+  );
+}
+
+/** What rsync's exit statuses mean (rsync(1), EXIT VALUES), as far as we act on them. */
+export const RSYNC_EXIT = { partial: 23, vanished: 24, timeout: 30, connectTimeout: 35, fileIo: 11 } as const;

@@ -1,0 +1,184 @@
+/** The config files and options of OpenSSH that dialback writes, both ways; each line with its reason. */
+
+/** A value for ssh_config and sshd_config: quoted, and `%` doubled since both expand tokens. */
+function quoted(path: string): string {
+  return `"${path.replaceAll('%', '%%')}"`;
+}
+
+/** The one-time sshd: nothing but one forced command for one key (sshd_config(5)). */
+export function sshdConfig(options: { run: string; forcedCommand: string; graceSeconds: number }): string {
+  const { run, forcedCommand, graceSeconds } = options;
+  return [
+    `HostKey ${quoted(`${run}/host_key`)}`,
+    `AuthorizedKeysFile ${quoted(`${run}/authorized_keys`)}`,
+    'StrictModes yes', // the run folder is private; if it is not, nobody gets in
+    'AuthenticationMethods publickey', // the one-time key, and no other way
+    'PubkeyAuthentication yes',
+    'PasswordAuthentication no',
+    'KbdInteractiveAuthentication no',
+    'HostbasedAuthentication no',
+    'UsePAM no', // needs root
+    `ForceCommand ${forcedCommand}`, // the gate, whatever is asked for and whatever authorized_keys says
+    'DisableForwarding yes', // no -L, -R, -D, -A, -X, tun: present ones and future ones
+    'AllowAgentForwarding no',
+    'AllowTcpForwarding no',
+    'AllowStreamLocalForwarding no',
+    'X11Forwarding no',
+    'GatewayPorts no',
+    'PermitTunnel no',
+    'PermitTTY no', // rsync needs none, and a terminal would mangle its bytes
+    'PermitUserRC no', // ~/.ssh/rc is another program
+    'PermitUserEnvironment no', // no environment out of authorized_keys
+    'AcceptEnv nothing', // a name that no client sends; by default none is accepted, and this keeps it so
+    'MaxSessions 1', // one session a connection
+    'MaxAuthTries 2',
+    `LoginGraceTime ${graceSeconds}`, // a silent peer is gone after this
+    'ClientAliveInterval 15', // a host that is cut off is noticed, and its rsync ended
+    'ClientAliveCountMax 4',
+    'Compression no', // rsync's business
+    'IPQoS le', // background network class
+    'UseDNS no', // addresses decide
+    'PrintMotd no',
+    'PrintLastLog no',
+    'Banner none',
+    'PidFile none',
+    'LogLevel VERBOSE', // to our own ears only: standard error
+  ]
+    .join('\n')
+    .concat('\n');
+}
+
+/**
+ * The one line of authorized_keys (sshd(8), AUTHORIZED_KEYS FILE FORMAT).
+ * @param expires after this no authentication succeeds, whatever is left lying about
+ */
+export function oneTimeKeyLine(options: {
+  from: string[];
+  expires: Date;
+  forcedCommand: string;
+  key: string;
+}): string {
+  const stamp = options.expires.toISOString().slice(0, 19).replace(/[-:T]/g, '');
+  const from = options.from.join(',');
+  const command = options.forcedCommand.replaceAll('"', '\\"');
+  return `restrict,from="${from}",expiry-time="${stamp}Z",command="${command}" ${options.key}\n`;
+}
+
+/** What every ssh of ours is told, on either side (ssh_config(5)). */
+const ALWAYS: [string, string][] = [
+  ['BatchMode', 'yes'], // never ask a person
+  ['StrictHostKeyChecking', 'yes'], // no trust on first use
+  ['GlobalKnownHostsFile', '/dev/null'],
+  ['UpdateHostKeys', 'no'], // the other side does not get to change what we know
+  ['VerifyHostKeyDNS', 'no'],
+  ['IdentitiesOnly', 'yes'], // this key and no other
+  ['PreferredAuthentications', 'publickey'],
+  ['ControlMaster', 'no'],
+  ['ControlPath', 'none'], // never somebody else's connection
+  ['ControlPersist', 'no'],
+  ['ClearAllForwardings', 'yes'],
+  ['ForwardAgent', 'no'],
+  ['ForwardX11', 'no'],
+  ['Tunnel', 'no'],
+  ['PermitLocalCommand', 'no'],
+  ['RequestTTY', 'no'],
+  ['EscapeChar', 'none'],
+  ['Compression', 'no'],
+  ['IPQoS', 'le'],
+  ['ServerAliveInterval', '15'], // a peer that is cut off is noticed
+  ['ServerAliveCountMax', '4'],
+];
+
+/** The host's ssh for the call back. */
+export interface DialConfig {
+  run: string;
+  address: string;
+  port: number;
+  user: string;
+  alias: string;
+  connectSeconds: number;
+}
+
+/** The one generated ssh_config of a run; the alias `client` is all that it knows. */
+export function dialConfig(options: DialConfig): string {
+  const { run } = options;
+  const lines: [string, string][] = [
+    ['HostName', options.address.replaceAll('%', '%%')],
+    ['Port', String(options.port)],
+    ['User', options.user],
+    ['HostKeyAlias', options.alias], // the key stands in known_hosts under this name, not under an address
+    ['HostKeyAlgorithms', 'ssh-ed25519'],
+    ['UserKnownHostsFile', quoted(`${run}/known_hosts`)],
+    ['IdentityAgent', quoted(`${run}/agent`)],
+    ['IdentityFile', quoted(`${run}/key.pub`)], // the public half tells the agent which key
+    ['CheckHostIP', 'no'], // there is nothing on record for an address
+    ['CanonicalizeHostname', 'no'],
+    ['ConnectTimeout', String(options.connectSeconds)],
+    ['ConnectionAttempts', '1'],
+    ['LogLevel', 'ERROR'],
+    ...ALWAYS,
+  ];
+  return ['Host client', ...lines.map(([key, value]) => `  ${key} ${value}`)].join('\n').concat('\n');
+}
+
+/** The client's call. */
+export interface CallOptions {
+  target: string;
+  identity: string;
+  knownHosts: string;
+  logFile: string;
+  connectSeconds: number;
+  /** `Option=value`, from the config. */
+  more: string[];
+  command: string;
+}
+
+/** The options that dialback sets itself, which the config's `ssh_options` therefore may not. */
+export const FIXED_OPTIONS: ReadonlySet<string> = new Set(
+  [
+    ...ALWAYS.map(([key]) => key),
+    'IdentityFile',
+    'IdentityAgent',
+    'UserKnownHostsFile',
+    'LogLevel',
+    'RemoteCommand',
+    'LocalCommand',
+    'SendEnv',
+    'SetEnv',
+    'Include',
+    'Host',
+    'Match',
+    'ForkAfterAuthentication',
+    'StdinNull',
+    'SessionType',
+    'CertificateFile',
+    'PKCS11Provider',
+    'LocalForward',
+    'RemoteForward',
+    'DynamicForward',
+  ].map(key => key.toLowerCase()),
+);
+
+/** The arguments of the client's ssh: no config file but these options. */
+export function callArguments(options: CallOptions): string[] {
+  const set: [string, string][] = [
+    ...ALWAYS,
+    ['IdentityFile', quoted(options.identity)],
+    ['IdentityAgent', 'none'],
+    ['UserKnownHostsFile', quoted(options.knownHosts)],
+    ['LogLevel', 'ERROR'],
+  ];
+  const more = [...options.more, `ConnectTimeout=${options.connectSeconds}`]; // ssh takes the first value of each
+  return [
+    '-F',
+    'none',
+    '-T',
+    '-E', // ssh's own words apart from what the other machine says
+    options.logFile,
+    ...set.flatMap(([key, value]) => ['-o', `${key}=${value}`]),
+    ...more.flatMap(each => ['-o', each]),
+    '--',
+    options.target,
+    options.command,
+  ];
+}

@@ -1,0 +1,74 @@
+/** Names and text that cross between the two machines: parsed strictly, shown safely. */
+import type { Parsed } from '../fault.ts';
+
+/** What a client may be called; also a folder's name in the store. */
+export const NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
+/** A login name that may be dialled; useradd(8)'s default pattern. */
+export const LOGIN = /^[a-z_][a-z0-9_-]{0,31}$/;
+/** A snapshot's name: the host's UTC start. */
+export const SNAPSHOT = /^\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}Z$/;
+
+/** A time as a snapshot's name, to the second. */
+export function snapshotName(time: Date): string {
+  return `${time.toISOString().slice(0, 19).replaceAll(':', '-')}Z`;
+}
+
+/** The time that a snapshot's name tells, or undefined when it is no such name or no such day. */
+export function snapshotTime(name: string): Date | undefined {
+  if (!SNAPSHOT.test(name)) return undefined;
+  const time = new Date(`${name.slice(0, 10)}T${name.slice(11, 19).replaceAll('-', ':')}Z`);
+  return !Number.isNaN(time.getTime()) && snapshotName(time) === name ? time : undefined;
+}
+
+/** What a client's ssh asks for: its name and the port it listens on. */
+export interface Summons {
+  name: string;
+  port: number;
+}
+
+/** @param text `NAME:PORT`, byte for byte; the port in decimal without leading zeros */
+export function parseSummons(text: string): Parsed<Summons> {
+  const found = /^([^:]*):([1-9]\d{0,4})$/.exec(text);
+  if (!found) return { reason: 'it is not NAME:PORT' };
+  const [, name = '', digits = ''] = found;
+  if (!NAME.test(name)) return { reason: 'the name has characters or a length that names do not have' };
+  const port = Number(digits);
+  return port <= 65_535 ? { value: { name, port } } : { reason: 'there is no such port' };
+}
+
+/**
+ * Text from outside made safe for a terminal and a log: control characters, bidirectional marks and what is not
+ * UTF-8 shown as escapes, and cut at `limit` characters.
+ */
+export function escapeText(text: string, limit = 400): string {
+  const escaped = text.replace(
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is replaced
+    /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufffd\\]/g,
+    character => ESCAPES[character] ?? `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+  return escaped.length > limit ? `${escaped.slice(0, limit)}…` : escaped;
+}
+
+const ESCAPES: Record<string, string> = { '\n': '\\n', '\r': '\\r', '\t': '\\t', '\\': '\\\\' };
+
+/** A word for /bin/sh, in single quotes. */
+export function quoteForShell(word: string): string {
+  return `'${word.replaceAll("'", `'\\''`)}'`;
+}
+
+/** A file's name for JSON: a string where it is UTF-8, else its bytes (design: `{"base64": …}`). */
+export type JsonName = string | { base64: string };
+
+/** @param bytes a name as the file system has it */
+export function jsonName(bytes: Buffer): JsonName {
+  const text = bytes.toString('utf8');
+  return Buffer.from(text, 'utf8').equals(bytes) ? text : { base64: bytes.toString('base64') };
+}
+
+/** A name out of JSON for people: escaped, bytes that are not UTF-8 as \ooo. */
+export function showName(name: JsonName): string {
+  if (typeof name === 'string') return escapeText(name, 4096);
+  return Buffer.from(name.base64, 'base64')
+    .toString('latin1')
+    .replace(/[^\x20-\x5b\x5d-\x7e]/g, byte => `\\${byte.charCodeAt(0).toString(8).padStart(3, '0')}`);
+}

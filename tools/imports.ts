@@ -1,0 +1,238 @@
+// Checks who imports whom in src/: `node tools/imports.ts` prints file:line for each breach and exits 1.
+// Client and host share only the wire, text from outside is parsed by pure code, and only os/ touches the machine.
+// TypeScript's own parser reads the files (pinned, since the interface is still marked unstable), so that a
+// comment, a string, a type-only import or an import() deep in a function are each seen as what they are.
+
+import { readdirSync, readFileSync } from 'node:fs';
+import { isBuiltin } from 'node:module';
+import { join, posix } from 'node:path';
+import type { Node, SourceFile } from 'typescript/unstable/ast';
+import {
+  isCallExpression,
+  isElementAccessExpression,
+  isExportDeclaration,
+  isIdentifier,
+  isImportDeclaration,
+  isImportTypeNode,
+  isLiteralTypeNode,
+  isNamedImports,
+  isNoSubstitutionTemplateLiteral,
+  isObjectBindingPattern,
+  isPropertyAccessExpression,
+  isStringLiteral,
+  isVariableDeclaration,
+  SyntaxKind,
+} from 'typescript/unstable/ast';
+import { API } from 'typescript/unstable/async';
+import { createVirtualFileSystem } from 'typescript/unstable/fs';
+
+/** One import that is not allowed; `line` counts from 1. */
+export type Breach = { file: string; line: number; rule: string };
+
+/** One way in which a file reaches for something outside itself. */
+type Use =
+  | { kind: 'import'; line: number; specifier: string; names: string[] | 'all' }
+  | { kind: 'unreadable import'; line: number }
+  | { kind: 'exit'; line: number; noted: boolean };
+
+/**
+ * What wire/ may take from node: functions of their arguments alone. 'all' where the whole module is pure.
+ */
+const PURE_BUILTINS: Record<string, readonly string[] | 'all'> = {
+  'node:buffer': 'all',
+  'node:net': ['isIP', 'isIPv4', 'isIPv6', 'BlockList'],
+  'node:crypto': ['createHash', 'timingSafeEqual'],
+};
+
+/** Ways around an import statement: with them the other rules could not be checked. */
+const LOADERS = ['node:module', 'node:vm', 'node:process'];
+
+/** The words that a comment on the line of an exit in os/, or on the line above it, must hold. */
+const EXIT_NOTE = 'exit relayed:';
+
+/**
+ * Checks files against the rules; reads and prints nothing.
+ * @param files text by path, as seen from the top of the repository ("src/wire/request.ts"); those outside src/
+ *   are not judged
+ * @returns the breaches in the order of files and lines; none where all is well
+ */
+export async function findBreaches(files: ReadonlyMap<string, string>): Promise<Breach[]> {
+  const judged = new Map([...files].filter(([file]) => file.startsWith('src/')));
+  return (await parse(judged)).flatMap(([file, source]) =>
+    findUses(source).flatMap(use => {
+      const rule = judge(file, use);
+      return rule === undefined ? [] : [{ file, line: use.line, rule }];
+    }),
+  );
+}
+
+/** Says which rule `use` breaks in `file`, or nothing. */
+function judge(file: string, use: Use): string | undefined {
+  const inside = (folder: string) => file.startsWith(`src/${folder}/`);
+  if (use.kind === 'unreadable import') return 'an import names its file as a plain string';
+  if (use.kind === 'exit') {
+    if (file === 'src/main.ts' || (inside('os') && use.noted)) return undefined;
+    return `only main.ts ends the process (in os/ where a comment says "${EXIT_NOTE} …")`;
+  }
+
+  if (isBuiltin(use.specifier)) {
+    const name = use.specifier.startsWith('node:') ? use.specifier : `node:${use.specifier}`;
+    if (LOADERS.includes(name)) return `nobody imports ${name}`;
+    if (name === 'node:child_process' && file !== 'src/os/process.ts')
+      return 'only os/process.ts imports node:child_process';
+    if (/^node:fs(\/|$)/.test(name) && file !== 'src/os/files.ts') return 'only os/files.ts imports node:fs';
+    if (inside('wire') && !isPure(name, use.names)) {
+      return `wire/ imports no builtin but ${Object.keys(PURE_BUILTINS).join(', ')}, and of those only what is pure`;
+    }
+    return undefined;
+  }
+
+  if (/^[./#]/.test(use.specifier)) {
+    const target = posix.join(posix.dirname(file), use.specifier);
+    const into = (folder: string) => target.startsWith(`src/${folder}/`);
+    if (!/^\.\.?\//.test(use.specifier) || !target.startsWith('src/'))
+      return 'src/ imports nothing of ours from outside src/';
+    if (target === 'src/main.ts') return 'nobody imports main.ts';
+    if (file === 'src/fault.ts') return 'fault.ts imports nothing of ours';
+    if (inside('client') && into('host')) return 'client/ never imports host/';
+    if (inside('host') && into('client')) return 'host/ never imports client/';
+    if (inside('wire') && !into('wire') && target !== 'src/fault.ts')
+      return 'wire/ imports only wire/ and fault.ts';
+    if (inside('os') && !into('os') && target !== 'src/fault.ts') return 'os/ imports only os/ and fault.ts';
+    return undefined;
+  }
+
+  if (inside('wire') || inside('os')) return `${inside('wire') ? 'wire' : 'os'}/ imports no package`;
+  if (/^minimist(\/|$)/.test(use.specifier) && !inside('cli') && file !== 'src/main.ts')
+    return 'only cli/ and main.ts import minimist';
+  return undefined;
+}
+
+function isPure(builtin: string, names: string[] | 'all'): boolean {
+  const pure = PURE_BUILTINS[builtin];
+  return (
+    pure === 'all' || (pure !== undefined && names !== 'all' && names.every(name => pure.includes(name)))
+  );
+}
+
+/** Parses without looking at any file, library or type: the parser sees a folder that does not exist. */
+async function parse(files: ReadonlyMap<string, string>): Promise<[string, SourceFile][]> {
+  const names = [...files.keys()].sort();
+  const config = '/tsconfig.json';
+  const options = { noLib: true, noResolve: true, types: [], allowImportingTsExtensions: true, noEmit: true };
+  const fs = createVirtualFileSystem({
+    [config]: JSON.stringify({ files: names, compilerOptions: options }),
+    ...Object.fromEntries(names.map(name => [`/${name}`, files.get(name) ?? ''])),
+  });
+  const api = new API({ cwd: '/', fs });
+  try {
+    const project = (await api.updateSnapshot({ openProjects: [config] })).getProject(config);
+    const sources: [string, SourceFile][] = [];
+    for (const name of names) {
+      const source = await project?.program.getSourceFile(`/${name}`);
+      // A file that the parser passes over would be a file that no rule is checked in.
+      if (source === undefined) throw new Error(`Cannot check "${name}": the parser did not read it`);
+      sources.push([name, source]);
+    }
+    return sources;
+  } finally {
+    await api.close();
+  }
+}
+
+/** Lists every import of any form, and every call that ends the process. */
+function findUses(source: SourceFile): Use[] {
+  const uses: Use[] = [];
+  const lines = source.text.split('\n');
+
+  const visit = (node: Node): void => {
+    const line = source.getLineAndCharacterOfPosition(node.getStart(source)).line + 1;
+    const add = (module: Node | undefined, names: string[] | 'all') => {
+      const specifier = module && literal(module);
+      uses.push(
+        specifier === undefined
+          ? { kind: 'unreadable import', line }
+          : { kind: 'import', line, specifier, names },
+      );
+    };
+
+    if (isImportDeclaration(node)) add(node.moduleSpecifier, importedNames(node.importClause));
+    else if (isExportDeclaration(node) && node.moduleSpecifier) add(node.moduleSpecifier, 'all');
+    else if (isImportTypeNode(node))
+      add(isLiteralTypeNode(node.argument) ? node.argument.literal : undefined, 'all');
+    else if (node.kind === SyntaxKind.ExternalModuleReference || isLoad(node)) add(firstChild(node), 'all');
+    else if (isExit(node)) {
+      const noted = lines.slice(Math.max(0, line - 2), line).some(text => text.includes(EXIT_NOTE));
+      uses.push({ kind: 'exit', line, noted });
+    }
+    node.forEachChild(visit);
+  };
+  visit(source);
+  return uses;
+}
+
+/** import(X), require(X) and process.getBuiltinModule(X). */
+function isLoad(node: Node): boolean {
+  if (!isCallExpression(node)) return false;
+  const callee = node.expression;
+  if (callee.kind === SyntaxKind.ImportKeyword) return true;
+  if (isIdentifier(callee)) return callee.text === 'require';
+  return isPropertyAccessExpression(callee) && callee.name.text === 'getBuiltinModule';
+}
+
+/** What a load names: the first argument, or the only child of `import x = require('y')`'s reference. */
+function firstChild(node: Node): Node | undefined {
+  if (isCallExpression(node)) return node.arguments[0];
+  let first: Node | undefined;
+  node.forEachChild(child => {
+    first ??= child;
+  });
+  return first;
+}
+
+/** process.exit, process['exit'], `const { exit } = process`, and the same for the harsher ways to end. */
+function isExit(node: Node): boolean {
+  const ends = (name: string | undefined) =>
+    name !== undefined && ['exit', 'reallyExit', 'abort'].includes(name);
+  const isProcess = (it: Node | undefined) =>
+    it !== undefined &&
+    ((isIdentifier(it) && it.text === 'process') ||
+      (isPropertyAccessExpression(it) && it.name.text === 'process'));
+  if (isPropertyAccessExpression(node)) return isProcess(node.expression) && ends(node.name.text);
+  if (isElementAccessExpression(node))
+    return isProcess(node.expression) && ends(literal(node.argumentExpression));
+  if (!isVariableDeclaration(node) || !isProcess(node.initializer) || !isObjectBindingPattern(node.name))
+    return false;
+  return node.name.elements.some(element => {
+    const name = element.propertyName ?? element.name;
+    return name !== undefined && isIdentifier(name) && ends(name.text);
+  });
+}
+
+function literal(node: Node): string | undefined {
+  return isStringLiteral(node) || isNoSubstitutionTemplateLiteral(node) ? node.text : undefined;
+}
+
+/** The names that `import { a, b as c } from …` takes (a, b); 'all' for a default or a namespace import. */
+function importedNames(clause: Parameters<typeof isNamedImports>[0] | undefined): string[] | 'all' {
+  const bindings: Node[] = [];
+  clause?.forEachChild(child => {
+    bindings.push(child);
+  });
+  const [only] = bindings;
+  if (only === undefined || bindings.length > 1 || !isNamedImports(only)) return 'all';
+  return only.elements.map(element => (element.propertyName ?? element.name).text);
+}
+
+if (import.meta.main) {
+  const top = join(import.meta.dirname, '..');
+  const names = readdirSync(join(top, 'src'), { recursive: true, encoding: 'utf8' })
+    .filter(name => /\.[cm]?[jt]sx?$/.test(name))
+    .map(name => `src/${name}`);
+  const breaches = await findBreaches(
+    new Map(names.map(name => [name, readFileSync(join(top, name), 'utf8')])),
+  );
+  for (const { file, line, rule } of breaches) console.error(`${file}:${line}: ${rule}`);
+  console.log(`imports: ${names.length} files, ${breaches.length} breaches`);
+  if (breaches.length > 0 || names.length === 0) process.exit(1);
+}

@@ -1,0 +1,108 @@
+#!/bin/sh
+# Installs what is missing: `tools/prepare.sh build|try|test` (what for), `--packages try|test` (no npm part).
+# Debian packages need root; an ordinary user is told the command instead. Nothing is started, ever: an sshd
+# that is installed here stays off, since dialback runs its own and only for as long as one backup takes.
+set -eu
+cd "$(dirname "$0")/.."
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # where sshd is, and where a user's PATH may not lead
+
+npm_too=yes
+if [ "${1-}" = --packages ]; then npm_too=no; shift; fi
+
+# command:package, each a command that is run.
+for_try='ssh:openssh-client ssh-keygen:openssh-client ssh-agent:openssh-client ssh-add:openssh-client
+  sshd:openssh-server rsync:rsync setpriv:util-linux flock:util-linux nice:coreutils ionice:util-linux
+  mkfifo:coreutils'
+for_test='setfacl:acl getfacl:acl setfattr:attr getfattr:attr perl:perl-base strace:strace ps:procps'
+case ${1-} in
+  build) needed= ;;
+  try) needed=$for_try ;;
+  test) needed="$for_try $for_test" ;;
+  *) echo "usage: tools/prepare.sh [--packages] build|try|test" >&2; exit 2 ;;
+esac
+
+policy=/usr/sbin/policy-rc.d
+saved=$policy.before-dialback
+mark='put here by tools/prepare.sh of dialback'
+restore_policy() {
+  if [ -e "$saved" ]; then mv -f "$saved" "$policy"; elif grep -qs "$mark" "$policy"; then rm -f "$policy"; fi
+}
+
+# Debian asks $policy before a package starts its service; 101 is "not allowed".
+forbid_services() {
+  restore_policy # what a run that was killed has left
+  # One that forbids it already (as in a container's image) is left alone.
+  if [ -x "$policy" ] && { rc=0; "$policy" ssh start >/dev/null 2>&1 || rc=$?; [ "$rc" = 101 ]; }; then return; fi
+  if [ -e "$policy" ]; then mv -f "$policy" "$saved"; fi
+  printf '#!/bin/sh\n# %s\nexit 101\n' "$mark" >"$policy"
+  chmod 755 "$policy"
+}
+
+# The package's own script enables the service for the next boot; without systemd that is a link for a later one.
+disable_sshd() {
+  if command -v systemctl >/dev/null; then
+    systemctl disable ssh.service ssh.socket >/dev/null 2>&1 || true
+  fi
+  if command -v deb-systemd-helper >/dev/null; then
+    deb-systemd-helper disable ssh.service ssh.socket >/dev/null 2>&1 || true
+  fi
+  if command -v update-rc.d >/dev/null; then update-rc.d ssh disable >/dev/null 2>&1 || true; fi
+}
+
+# Also where the installation fails or is interrupted: it may have come as far as the service.
+clean_up() {
+  case $packages in *openssh-server*) disable_sshd ;; esac
+  restore_policy
+}
+
+apt_install() {
+  DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "$@"
+}
+
+install_packages() {
+  trap clean_up EXIT
+  trap 'exit 130' INT TERM HUP
+  forbid_services
+  # Without lists there is nothing to choose from.
+  if ! apt_install --simulate "$@" >/dev/null 2>&1; then apt-get update -q; fi
+  # Lists that are too old name files that are gone: fetch them and try once more.
+  apt_install "$@" || { apt-get update -q && apt_install "$@"; }
+  clean_up
+  trap - EXIT INT TERM HUP
+}
+
+commands= packages=
+for pair in $needed; do
+  command -v "${pair%%:*}" >/dev/null && continue
+  commands="$commands ${pair%%:*}"
+  case " $packages " in *" ${pair#*:} "*) ;; *) packages="$packages ${pair#*:}" ;; esac
+done
+
+if [ -n "$packages" ]; then
+  if ! command -v apt-get >/dev/null; then
+    echo "prepare: Cannot install$commands: there is no apt-get" >&2
+    echo "next: install the packages that bring them (in Debian:$packages)" >&2
+    exit 1
+  elif [ "$(id -u)" != 0 ]; then
+    echo "prepare: Cannot run without$commands (packages:$packages): only root can install them" >&2
+    echo "next: sudo tools/prepare.sh --packages $1" >&2
+    exit 1
+  fi
+  echo "prepare: installing$packages"
+  # $packages is a list of words.
+  # shellcheck disable=SC2086
+  install_packages $packages
+fi
+
+# npm writes that file last: an installation that was broken off, or that is older than the lock, is redone.
+installed=node_modules/.package-lock.json
+if [ "$npm_too" = yes ] && { [ ! -e "$installed" ] || [ package-lock.json -nt "$installed" ]; }; then
+  echo "prepare: npm ci --ignore-scripts"
+  # Only errors: under node 20 npm warns that pkg wants a newer one, which it gets (node_modules/.bin/node).
+  npm ci --ignore-scripts --loglevel=error
+  if [ ! -x node_modules/.bin/node ]; then
+    echo "prepare: Cannot build here: there is no node for $(uname -sm) among the npm packages" >&2
+    echo "next: use Linux on x86_64 or aarch64; npm must not leave out optional packages" >&2
+    exit 1
+  fi
+fi
