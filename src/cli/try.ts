@@ -35,6 +35,7 @@ import {
   standard,
   start,
 } from '../os/process.ts';
+import { NANOSECONDS } from '../wire/rsync.ts';
 import { escapeText } from '../wire/text.ts';
 import { showBytes, showDuration } from './print.ts';
 
@@ -457,7 +458,7 @@ async function playRuns(stage: Stage): Promise<void> {
     '--numeric-ids',
     '--checksum',
     '--delete',
-    '--modify-window=-1',
+    NANOSECONDS,
     '--',
     `${data}/`,
     `${target}${data}/`,

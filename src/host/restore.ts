@@ -20,6 +20,7 @@ import {
 import { ownAccount } from '../os/machine.ts';
 import { type Result, run, standard } from '../os/process.ts';
 import { isRoot } from '../wire/request.ts';
+import { NANOSECONDS } from '../wire/rsync.ts';
 import { escapeText } from '../wire/text.ts';
 import { findSnapshot, openClient, openStore, type Snapshot } from './store.ts';
 
@@ -55,6 +56,7 @@ function restoreArguments(isRootUser: boolean): string[] {
     '--fake-super', // the sending side: owners, modes and devices out of the xattrs
     isRootUser ? '-M--super' : '-M--no-super',
     '--relative',
+    NANOSECONDS,
     '--stats',
     '--no-human-readable',
   ];
@@ -160,6 +162,7 @@ async function moveIntoPlace(
     '-aHAXS',
     '--numeric-ids',
     '--relative',
+    NANOSECONDS,
     `--link-dest=${stage}`,
     '--',
     ...list(stage).map(name => `${stage}/./${name}`),

@@ -24,6 +24,7 @@ import {
 import { now, ownAccount, pause, randomHex } from '../os/machine.ts';
 import { programPath, run, standard } from '../os/process.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
+import { NANOSECONDS } from '../wire/rsync.ts';
 import { escapeText, NAME, SNAPSHOT, snapshotName, snapshotTime } from '../wire/text.ts';
 
 const STORE_VERSION = 1;
@@ -358,6 +359,7 @@ export async function abandonSnapshot(client: ClientStore, arrival: Arrival): Pr
       '--links',
       '--times',
       '--ignore-existing',
+      NANOSECONDS,
       `--link-dest=${from}`,
       '--',
       `${from}/`,
