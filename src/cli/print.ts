@@ -149,11 +149,13 @@ export function restoreText(to: string, result: RestoreResult): string {
   return `restored ${result.files} files, ${showBytes(result.bytes)}, of ${result.snapshot}${note} to "${escapeText(to)}"\n`;
 }
 
-/** The list for standard error: rsync's own itemized differences. */
+/** The list for standard error: rsync's own messages, or its itemized differences. */
 export function notGivenBackText(result: RestoreResult, isRootUser: boolean): string {
   const { notGivenBack: lines } = result;
   if (lines.length === 0) return '';
-  const next = isRootUser ? 'see `rsync --help` on --itemize-changes for the letters' : 'restore as root';
+  const next = isRootUser
+    ? 'see what rsync says of each'
+    : 'restore as root (the letters: rsync(1), --itemize-changes)';
   return [
     `dialback: Cannot give everything back: ${lines.length} differ from the snapshot`,
     ...lines.map(line => `  ${escapeText(line, 5000)}`),

@@ -132,9 +132,13 @@ export function parseExcludes(lines: string[], source: string): string[] {
 const PATTERN_LIMIT = 2000; // rsync reads lines of 4096 bytes (MAXPATHLEN)
 const EXCLUDES_LIMIT = 10_000;
 
-/** A path as a pattern that matches only itself: `\` is an escape only in a pattern with a wildcard (rsync(1)). */
+/**
+ * A path as a pattern that matches only itself: `\` is an escape only in a pattern with a wildcard (rsync(1)).
+ * A line end, which only a mount point's name can have, would begin a rule of its own: `?` stands for it.
+ */
 export function literalPattern(path: string): string {
-  return /[*?[]/.test(path) ? path.replace(/[\\*?[]/g, '\\$&') : path;
+  if (!/[*?[\n\r]/.test(path)) return path;
+  return path.replace(/[\\*?[]/g, '\\$&').replace(/[\n\r]/g, '?');
 }
 
 /** What the filter is made of. */

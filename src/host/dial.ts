@@ -126,7 +126,8 @@ async function startAgent(
   held.defer(() => keeper.end());
   const late = (): Fault =>
     new Fault({ tried: 'start ssh-agent', found: `it was not ready within ${AGENT_MS / 1000} s` });
-  const agent = await within(signal, AGENT_MS, agentProcess(keeper), late);
+  // Not ended by a signal: an agent whose number we never learn would outlive us by ten seconds.
+  const agent = await within(new AbortController().signal, AGENT_MS, agentProcess(keeper), late);
   held.defer(() => endProcess(agent)); // it removes its socket
   const environment = { SSH_AUTH_SOCK: socket };
   const added = await run(standard('ssh-add', ['-q', '-'], environment), {

@@ -7,7 +7,7 @@
 import { createHash } from 'node:crypto';
 import { isIP } from 'node:net';
 import { EXIT, type ExitStatus, Fault } from '../fault.ts';
-import { descriptorStream, say } from '../os/files.ts';
+import { descriptorStream, list, say } from '../os/files.ts';
 import { deadlineSignal, monotonicMs, now, ownAccount, refuseRoot, unless, within } from '../os/machine.ts';
 import { hasProgram, run, standard } from '../os/process.ts';
 import { defaultStateFolder, makeRunFolder, prepareStateFolder } from '../os/runfolder.ts';
@@ -377,6 +377,10 @@ function judge(job: Job, end: PullEnd): { outcome: OutcomeEvent; found: string }
   if (end.isOutOfSpace) return failed('no-space', 'the store is full');
   if (!isWhole && end.counts.files + end.counts.folders === 0)
     return failed('nothing', 'none of the roots could be read');
+  // A partial transfer that stored nothing at all is the host's failure, not something missing on the client.
+  if (!isWhole && !job.request.header.dry_run && list(job.arrival.tree).length === 0) {
+    return failed('rsync', 'nothing could be stored');
+  }
   const { files, bytes, transferred_bytes } = end.counts;
   return {
     found: '',

@@ -307,8 +307,17 @@ function pickBasis(client: ClientStore, before: string): string[] {
   const candidates = (past.length > 0 ? past : names).reverse();
   const newest = candidates[0];
   if (newest === undefined) return [];
-  const full = candidates.find(name => readSnapshot(client, name).record.state === 'full');
+  const full = candidates.find(name => isFull(client, name));
   return full === undefined || full === newest ? [newest] : [newest, full];
+}
+
+/** A record that cannot be read is no reason not to back up: its tree is a basis like any other. */
+function isFull(client: ClientStore, name: string): boolean {
+  try {
+    return readSnapshot(client, name).record.state === 'full';
+  } catch {
+    return false;
+  }
 }
 
 /**

@@ -16,7 +16,7 @@ export const REQUEST_VERSION = 'dialback-request 1';
 
 /** The most bytes that each part may have. */
 export const REQUEST_LIMITS = { header: 64 * 1024, key: 8 * 1024, excludes: 1024 * 1024 } as const;
-/** The most roots that one request may name, and the longest path (PATH_MAX less its NUL). */
+/** The most roots that one request may name, and the longest path in bytes (PATH_MAX less its NUL). */
 export const ROOTS_LIMIT = 256;
 export const PATH_LIMIT = 4095;
 
@@ -147,7 +147,8 @@ const HEADER_CHECKS: Record<keyof RequestHeader, (value: unknown) => boolean> = 
 
 /** A root as both sides take it: absolute, in its shortest form, without control characters. */
 export function isRoot(value: unknown): value is string {
-  if (typeof value !== 'string' || !value.startsWith('/') || value.length > PATH_LIMIT) return false;
+  if (typeof value !== 'string' || !value.startsWith('/') || Buffer.byteLength(value) > PATH_LIMIT)
+    return false;
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused
   if (/[\u0000-\u001f\u007f]/.test(value)) return false;
   // A lone surrogate would come out as other bytes than went in.
@@ -159,14 +160,13 @@ export function isRoot(value: unknown): value is string {
     .every(segment => segment !== '' && segment !== '.' && segment !== '..');
 }
 
-const ED25519_BLOB_BYTES = 51; // 4 + "ssh-ed25519" + 4 + 32, RFC 8709 section 4
+/** What stands before the 32 bytes of an ed25519 key (RFC 8709 section 4). */
+const ED25519_HEAD = '\0\0\0\x0bssh-ed25519\0\0\0\x20';
 
 /** Whether this is one ed25519 public key and nothing else: type, base64, no comment. */
 export function isEd25519Key(text: string): boolean {
   const encoded = /^ssh-ed25519 ([A-Za-z0-9+/]{68})$/.exec(text)?.[1];
   if (encoded === undefined) return false;
-  const blob = Buffer.from(encoded, 'base64');
-  return (
-    blob.length === ED25519_BLOB_BYTES && blob.toString('latin1', 4, 15) === 'ssh-ed25519' && blob[3] === 11
-  );
+  const blob = Buffer.from(encoded, 'base64'); // 68 letters: 19 and 32 bytes
+  return blob.toString('latin1', 0, ED25519_HEAD.length) === ED25519_HEAD;
 }

@@ -239,7 +239,8 @@ export type PullComplaint = { missing: Missing } | { vanished: true } | { ours: 
  */
 export function readComplaint(line: string): PullComplaint | undefined {
   if (/^file has vanished: ".*" \(in root\)$/.test(line)) return { vanished: true };
-  const found = /^rsync: \[sender\] [^"]*"{1,2}(.*?)"{0,1}(?:",.*)? ?\(in root\)(.*)$/.exec(line);
+  // Up to the last mark: a name can hold quotes, and the mark itself.
+  const found = /^rsync: \[sender\] [^"]*"(.*)" \(in root\)/.exec(line);
   if (found) {
     const errno = /\((\d{1,3})\)$/.exec(line)?.[1];
     const path = unescapeName(found[1] ?? '');

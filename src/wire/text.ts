@@ -41,12 +41,12 @@ export function parseSummons(text: string): Parsed<Summons> {
  * UTF-8 shown as escapes, and cut at `limit` characters.
  */
 export function escapeText(text: string, limit = 400): string {
-  const escaped = text.replace(
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is replaced
-    /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufffd\\]/g,
-    character => ESCAPES[character] ?? `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
-  return escaped.length > limit ? `${escaped.slice(0, limit)}…` : escaped;
+  // Controls, formats (bidirectional marks, what has no width), line ends, lone surrogates, what was no UTF-8.
+  const escaped = text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\ufffd\\]/gu, character => {
+    const code = (character.codePointAt(0) ?? 0).toString(16);
+    return ESCAPES[character] ?? (code.length > 4 ? `\\u{${code}}` : `\\u${code.padStart(4, '0')}`);
+  });
+  return escaped.length > limit ? `${escaped.slice(0, limit).replace(/\p{Cs}$/u, '')}…` : escaped;
 }
 
 const ESCAPES: Record<string, string> = { '\n': '\\n', '\r': '\\r', '\t': '\\t', '\\': '\\\\' };

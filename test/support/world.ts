@@ -1,0 +1,406 @@
+/**
+ * Two users who do not trust each other, and all that a backup needs between them: real ssh, sshd and rsync, on
+ * loopback, in a temporary folder with a blank in its name. What it makes, it removes.
+ */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer, type Server } from 'node:net';
+import { join } from 'node:path';
+
+/** Why the scenarios are skipped when they are; test/run.ts expects exactly this. */
+export const NEEDS_ROOT: string | false =
+  process.getuid?.() === 0 ? false : 'needs root: it makes two temporary users';
+
+const BINARY = join(import.meta.dirname, '../../dist/dialback');
+
+export interface Party {
+  login: string;
+  uid: number;
+  gid: number;
+  home: string;
+}
+
+export interface Result {
+  status: number | null;
+  signal: NodeJS.Signals | null;
+  stdout: string;
+  stderr: string;
+}
+
+export interface StartOptions {
+  input?: string | Buffer;
+  /** Is called with each line of standard output as it comes. */
+  onLine?: (line: string) => void;
+  environment?: Record<string, string>;
+  timeoutMs?: number;
+  /** Leaves standard input open; the caller ends it. */
+  keepsInput?: boolean;
+}
+
+export interface Running {
+  child: ChildProcess;
+  done: Promise<Result>;
+}
+
+/** What `backup --json` says last. */
+export interface Done {
+  remote: string;
+  outcome: 'full' | 'incomplete' | 'failed';
+  snapshot: string | null;
+  files: number;
+  bytes: number;
+  transferred_bytes: number;
+  missing: (string | { base64: string })[];
+  missing_count: number;
+  error: string | null;
+}
+
+/** Waits until something holds; looks often, and gives up after a while with what was waited for. */
+export async function until(what: string, holds: () => boolean, ms = 20_000): Promise<void> {
+  const end = performance.now() + ms;
+  while (!holds()) {
+    if (performance.now() > end) throw new Error(`waited ${ms} ms in vain: ${what}`);
+    await new Promise(resolve => setTimeout(resolve, 20));
+  }
+}
+
+/** A process that runs as one of the two users. */
+export interface Found {
+  pid: number;
+  command: string;
+}
+
+/** A client, a host, and the way between them. */
+export class World {
+  readonly base: string;
+  readonly binary: string;
+  readonly client: Party;
+  readonly host: Party;
+  readonly name = 'acorn';
+  /** What is backed up, unless a config says otherwise. */
+  readonly data: string;
+  readonly store: string;
+  readonly clientToml: string;
+  readonly hostToml: string;
+  readonly authorizedKeys: string;
+  port = 0;
+  #server: Server | undefined;
+  readonly #children = new Set<ChildProcess>();
+
+  private constructor(base: string) {
+    this.base = base;
+    this.binary = join(base, 'dialback');
+    copyFileSync(BINARY, this.binary);
+    chmodSync(this.binary, 0o755);
+    this.client = makeUser(base, 'client');
+    this.host = makeUser(base, 'host');
+    this.data = join(this.client.home, 'my data');
+    this.store = join(this.host.home, 'the store');
+    this.clientToml = join(this.client.home, 'client.toml');
+    this.hostToml = join(this.host.home, 'host.toml');
+    this.authorizedKeys = join(this.host.home, '.ssh/authorized_keys');
+  }
+
+  /** Makes users, keys, sshd, store and configs, and enrols the client. */
+  static async make(): Promise<World> {
+    const base = mkdtempSync('/tmp/dialback test-');
+    chmodSync(base, 0o755);
+    const world = new World(base);
+    const { client, host } = world;
+    mkdirSync(world.data);
+    chownSync(world.data, client.uid, client.gid);
+    world.keygen(client, join(client.home, '.ssh/id_ed25519'));
+    mkdirSync(join(host.home, 'sshd'));
+    chownSync(join(host.home, 'sshd'), host.uid, host.gid);
+    world.keygen(host, join(host.home, 'sshd/key'));
+    world.write(
+      host,
+      join(host.home, 'sshd/config'),
+      [
+        `HostKey "${host.home}/sshd/key"`,
+        `AuthorizedKeysFile "${world.authorizedKeys}"`,
+        'AuthenticationMethods publickey',
+        'UsePAM no',
+        'PidFile none',
+        'PrintMotd no',
+        '',
+      ].join('\n'),
+    );
+    await world.#listen();
+    const hostKey = readFileSync(join(host.home, 'sshd/key.pub'), 'utf8').trim();
+    world.write(client, join(client.home, '.ssh/known_hosts'), `[127.0.0.1]:${world.port} ${hostKey}\n`);
+    world.write(host, world.hostToml, `store = "${world.store}"\nsyslog = false\n`);
+    world.configure();
+    const enrolled = await world.enroll(
+      world.name,
+      readFileSync(join(client.home, '.ssh/id_ed25519.pub'), 'utf8'),
+    );
+    if (enrolled.status !== 0) throw new Error(`enroll: ${enrolled.stderr}`);
+    return world;
+  }
+
+  /** Writes client.toml; what is given replaces the parts of the same name. */
+  configure(parts: { top?: string; remote?: string; scope?: string; limits?: string } = {}): void {
+    const { client, host } = this;
+    const toml = [
+      parts.top ?? `name = "${this.name}"`,
+      `state = "${this.clientState}"`,
+      '[[remote]]',
+      `target = "ssh://${host.login}@127.0.0.1:${this.port}"`,
+      parts.remote ?? `name = "vault"\nfrom = ["127.0.0.1"]\nlisten = "127.0.0.1:0"`,
+      '[scope]',
+      parts.scope ?? `roots = ["${this.data}"]`,
+      '[limits]',
+      parts.limits ?? 'deadline = "5m"',
+      '',
+    ].join('\n');
+    this.write(client, this.clientToml, toml);
+  }
+
+  get clientState(): string {
+    return join(this.client.home, 'state');
+  }
+
+  get hostState(): string {
+    return join(this.host.home, '.local/state/dialback');
+  }
+
+  /** A client's folder in the store. */
+  get shelf(): string {
+    return join(this.store, 'clients', this.name);
+  }
+
+  keygen(party: Party, path: string): void {
+    execFileSync('/usr/bin/ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'a test', '-f', path], {
+      uid: party.uid,
+      gid: party.gid,
+      stdio: 'pipe',
+    });
+  }
+
+  write(party: Party, path: string, content: string | Buffer, mode = 0o600): void {
+    writeFileSync(path, content, { mode });
+    chmodSync(path, mode);
+    chownSync(path, party.uid, party.gid);
+  }
+
+  /** Starts a program as one of the two, or as root. */
+  start(party: Party | 'root', program: string, args: string[], options: StartOptions = {}): Running {
+    const home = party === 'root' ? '/root' : party.home;
+    const child = spawn(program, args, {
+      cwd: '/',
+      env: { PATH: '/usr/bin:/bin:/usr/sbin:/sbin', HOME: home, LC_ALL: 'C', ...options.environment },
+      stdio: ['pipe', 'pipe', 'pipe'],
+      ...(party === 'root' ? {} : { uid: party.uid, gid: party.gid }),
+    });
+    this.#children.add(child);
+    let stdout = '';
+    let stderr = '';
+    let line = '';
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      stdout += text;
+      const lines = (line + text).split('\n');
+      line = lines.pop() ?? '';
+      for (const each of lines) options.onLine?.(each);
+    });
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      stderr += text;
+    });
+    child.stdin?.on('error', () => {});
+    if (!options.keepsInput) child.stdin?.end(options.input ?? '');
+    const timer = setTimeout(() => child.kill('SIGKILL'), options.timeoutMs ?? 120_000);
+    const done = new Promise<Result>((resolve, reject) => {
+      child.once('error', reject);
+      child.once('close', (status, signal) => {
+        clearTimeout(timer);
+        this.#children.delete(child);
+        resolve({ status, signal, stdout, stderr });
+      });
+    });
+    return { child, done };
+  }
+
+  async run(party: Party | 'root', args: string[], options: StartOptions = {}): Promise<Result> {
+    return await this.start(party, this.binary, args, options).done;
+  }
+
+  /** One backup with --json; its last line read. */
+  async backup(args: string[] = [], options: StartOptions = {}): Promise<Result & { last: Done }> {
+    const result = await this.run(
+      this.client,
+      ['backup', '--json', '--config', this.clientToml, ...args],
+      options,
+    );
+    return { ...result, last: lastLine(result) };
+  }
+
+  async enroll(name: string, key: string, more: string[] = []): Promise<Result> {
+    const args = [
+      'enroll',
+      name,
+      '-',
+      '--config',
+      this.hostToml,
+      '--authorized-keys',
+      this.authorizedKeys,
+      ...more,
+    ];
+    return await this.run(this.host, args, { input: key });
+  }
+
+  async restore(to: string, more: string[] = [], party: Party | 'root' = 'root'): Promise<Result> {
+    return await this.run(party, ['restore', this.name, '--config', this.hostToml, '--to', to, ...more]);
+  }
+
+  /** The names of the finished snapshots, oldest first. */
+  snapshots(): string[] {
+    return readdirSync(join(this.shelf, 'snapshots')).sort();
+  }
+
+  tree(snapshot: string): string {
+    return join(this.shelf, 'snapshots', snapshot, 'tree');
+  }
+
+  journal(side: 'client' | 'host'): Record<string, unknown>[] {
+    const path =
+      side === 'client' ? join(this.clientState, 'journal.jsonl') : join(this.shelf, 'journal.jsonl');
+    if (!existsSync(path)) return [];
+    const lines = readFileSync(path, 'utf8').split('\n');
+    return lines.filter(line => line !== '').map(line => JSON.parse(line) as Record<string, unknown>);
+  }
+
+  /** What runs as either user; a process that has ended and was not waited for does not run. */
+  processes(): Found[] {
+    const uids = new Set([this.client.uid, this.host.uid]);
+    const found: Found[] = [];
+    for (const name of readdirSync('/proc')) {
+      if (!/^\d+$/.test(name)) continue;
+      try {
+        const text = readFileSync(`/proc/${name}/status`, 'latin1');
+        const uid = Number(/^Uid:\s+(\d+)/m.exec(text)?.[1]);
+        if (!uids.has(uid) || /^State:\s+[ZX]/m.test(text)) continue;
+        const command = readFileSync(`/proc/${name}/cmdline`, 'latin1').replaceAll('\0', ' ').trim();
+        found.push({ pid: Number(name), command });
+      } catch {
+        // it has ended in between
+      }
+    }
+    return found;
+  }
+
+  /** Everything that a run must not leave behind, a line each. */
+  leftovers(): string[] {
+    const found = this.processes().map(each => `process ${each.pid}: ${each.command}`);
+    for (const state of [this.clientState, this.hostState]) {
+      if (!existsSync(state)) continue;
+      for (const name of readdirSync(state))
+        if (name.startsWith('run-')) found.push(`folder ${state}/${name}`);
+    }
+    for (const name of readdirSync('/tmp'))
+      if (name.startsWith('ssh-')) found.push(`agent's folder /tmp/${name}`);
+    const uids = new Set([this.client.uid, this.host.uid]);
+    for (const table of ['tcp', 'tcp6']) {
+      for (const row of readFileSync(`/proc/net/${table}`, 'latin1').split('\n').slice(1)) {
+        const fields = row.trim().split(/\s+/);
+        if (fields[3] === '0A' && uids.has(Number(fields[7]))) found.push(`listener ${fields[1]}`);
+      }
+    }
+    return found;
+  }
+
+  /** Removes all of it; what still runs is named before it is ended, and is a failure. */
+  async dispose(): Promise<void> {
+    for (const child of this.#children) child.kill('SIGKILL');
+    await new Promise(resolve => (this.#server ? this.#server.close(resolve) : resolve(undefined)));
+    let left: Found[] = this.processes();
+    try {
+      await until(
+        'all processes of the two users have ended',
+        () => (left = this.processes()).length === 0,
+        5_000,
+      );
+    } finally {
+      for (const each of left) process.kill(each.pid, 'SIGKILL');
+      rmSync(this.base, { recursive: true, force: true });
+      for (const party of [this.client, this.host]) {
+        await until(`${party.login} is removed`, () => {
+          try {
+            execFileSync('/usr/sbin/userdel', [party.login], { stdio: 'pipe' });
+            return true;
+          } catch {
+            return false;
+          }
+        });
+      }
+    }
+  }
+
+  /** The host's ordinary sshd, as the host's user. */
+  async #listen(): Promise<void> {
+    const { host } = this;
+    const server = createServer({ pauseOnConnect: true }, socket => {
+      socket.on('error', () => {});
+      const child = spawn('/usr/sbin/sshd', ['-i', '-e', '-f', join(host.home, 'sshd/config')], {
+        cwd: '/',
+        env: {},
+        uid: host.uid,
+        gid: host.gid,
+        stdio: [socket, socket, 'ignore'],
+      });
+      this.#children.add(child);
+      child.once('spawn', () => socket.destroy());
+      child.once('exit', () => this.#children.delete(child));
+    });
+    this.#server = server;
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+    const address = server.address();
+    this.port = typeof address === 'object' && address ? address.port : 0;
+  }
+}
+
+/** The outcome line of `backup --json`. */
+export function lastLine(result: Result): Done {
+  const line = result.stdout.trim().split('\n').at(-1) ?? '';
+  try {
+    return JSON.parse(line) as Done;
+  } catch {
+    throw new Error(
+      `no outcome: status ${result.status}, stdout "${result.stdout}", stderr "${result.stderr}"`,
+    );
+  }
+}
+
+function makeUser(base: string, role: string): Party {
+  const login = `dbtest-${role}-${randomBytes(2).toString('hex')}`;
+  const home = join(base, role);
+  const args = [
+    '--system',
+    '--user-group',
+    '--no-create-home',
+    '--home-dir',
+    home,
+    '--shell',
+    '/bin/sh',
+    login,
+  ];
+  execFileSync('/usr/sbin/useradd', args, { stdio: 'pipe' });
+  const id = (which: string): number => Number(execFileSync('/usr/bin/id', [which, login]).toString());
+  const party = { login, uid: id('-u'), gid: id('-g'), home };
+  for (const folder of [home, join(home, '.ssh')]) {
+    mkdirSync(folder, { mode: 0o700 });
+    chownSync(folder, party.uid, party.gid);
+  }
+  return party;
+}
