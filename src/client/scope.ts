@@ -6,6 +6,7 @@
  * of its lines is the policy: `never` and foreign file systems, then the excludes, then the roots, then nothing.
  */
 import { Fault } from '../fault.ts';
+import { PATH_LIMIT } from '../wire/request.ts';
 
 /** A mounted file system, of /proc/self/mountinfo (proc_pid_mountinfo(5)). */
 export interface Mount {
@@ -110,7 +111,8 @@ export function parseExcludes(lines: string[], source: string): string[] {
       throw fault('it has a control character or a line break in it');
     if (/^\s*$/.test(raw) || /^[#;]/.test(raw)) continue;
     const pattern = raw.startsWith('- ') ? raw.slice(2) : raw;
-    if (/^!$|^[-+:.][,!/CserpxnwR]*\s/.test(pattern)) {
+    if (pattern === '') throw fault('it has no pattern after the dash');
+    if (/^!\s*$|^[-+:.]C$|^[-+:.][-+,!/CserpxnwR]*\s/.test(pattern)) {
       throw fault(
         'it is a filter rule, and only exclude patterns are taken',
         "a name that looks like one is written with a wildcard: '[+] name'",
@@ -153,7 +155,12 @@ export interface Scope {
 /** The filter file: every line begins with `- ` or `+ `, so that no pattern can be read as a rule. */
 export function scopeFilter(scope: Scope): string {
   const lines: string[] = [];
-  for (const path of scope.never) lines.push(`- ${literalPattern(path)}`);
+  for (const path of scope.never) {
+    const exact = literalPattern(path);
+    // A rule that is too long rsync leaves out; with `?` for each mark it fits, and a few neighbours stay behind too.
+    const fits = Buffer.byteLength(exact) <= PATH_LIMIT;
+    lines.push(`- ${fits ? exact : path.replace(/[\\*?[\n\r]/g, '?')}`);
+  }
   for (const pattern of scope.excludes) lines.push(`- ${pattern}`);
   if (!scope.roots.includes('/')) {
     const ancestors = new Set<string>();

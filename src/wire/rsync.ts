@@ -72,6 +72,7 @@ const NEEDED = [
   'timeout',
   'bwlimit',
   'verbose',
+  'no-msgs2stderr', // --stderr=client
 ];
 /** Options that `*` passes over (rsync's options.c, set_refuse_options) and no backup needs. */
 const NOT_BY_WILDCARD = ['secluded-args', 'from0', 'log-format', 'checksum-seed', 'iconv'];
@@ -142,19 +143,29 @@ export function pullArguments(options: PullOptions): string[] {
     '--relative', // each root at its own path
     NANOSECONDS,
     '--partial', // a large file that half arrived is the next run's basis
+    '--stderr=client', // what the sender could not read comes over the protocol: all of it is here before rsync ends
     '--stats',
     '--no-human-readable', // plain numbers
     '--info=progress2',
     '--out-format=%i %l', // what was done to each name, and its length; names are not needed
     `--timeout=${options.idleSeconds}`,
-    ...(options.dryRun ? ['--dry-run'] : []),
+    // Without xattrs: a dry run would copy those of a basis' folders to folders that are not there (rsync 3.5.0).
+    ...(options.dryRun ? ['--dry-run', '--no-xattrs'] : []),
     ...options.linkDests.map(path => `--link-dest=${path}`),
     '-e',
     options.shell,
     '--',
-    ...options.roots.map(root => `client::${MODULE}/.${root}`),
+    ...options.roots.map(root => `client::${MODULE}/.${asGlob(root)}`),
     `${options.tree}/`,
   ];
+}
+
+/**
+ * The daemon expands wildcards in what it is asked for, name by name of a path; only in a name with a wildcard is a
+ * backslash an escape. (A name with both rsync 3.5.0 cannot be asked for: its receiver rejects what comes.)
+ */
+function asGlob(root: string): string {
+  return root.replace(/[^/]*[*?[][^/]*/g, name => name.replace(/[\\*?[]/g, '\\$&'));
 }
 
 /** What a pull did, in numbers. */

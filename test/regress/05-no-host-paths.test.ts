@@ -182,14 +182,10 @@ describe('nothing of the host reaches the client', { skip: NEEDS_ROOT }, () => {
     {
       what: 'an executable that is gone',
       status: 1,
-      make: () =>
-        writeFileSync(
-          world.authorizedKeys,
-          (kept = readFileSync(world.authorizedKeys, 'utf8')).replaceAll(
-            world.binary,
-            `${world.host.home}/gone`,
-          ),
-        ),
+      make: () => {
+        kept = readFileSync(world.authorizedKeys, 'utf8');
+        writeFileSync(world.authorizedKeys, kept.replaceAll(world.binary, `${world.host.home}/gone`));
+      },
       unmake: () => writeFileSync(world.authorizedKeys, kept),
     },
   ];

@@ -324,15 +324,10 @@ export class World {
   async dispose(): Promise<void> {
     for (const child of this.#children) child.kill('SIGKILL');
     await new Promise(resolve => (this.#server ? this.#server.close(resolve) : resolve(undefined)));
-    let left: Found[] = this.processes();
     try {
-      await until(
-        'all processes of the two users have ended',
-        () => (left = this.processes()).length === 0,
-        5_000,
-      );
+      await until('all processes of the two users have ended', () => this.processes().length === 0, 5_000);
     } finally {
-      for (const each of left) process.kill(each.pid, 'SIGKILL');
+      for (const each of this.processes()) process.kill(each.pid, 'SIGKILL');
       rmSync(this.base, { recursive: true, force: true });
       for (const party of [this.client, this.host]) {
         await until(`${party.login} is removed`, () => {
