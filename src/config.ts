@@ -85,27 +85,35 @@ function describe(issue: v.BaseIssue<unknown>): string {
   if (issue.kind === 'schema' && issue.type === 'strict_object' && issue.expected === 'never') {
     return `${name} is not a key that it has${hint(key)}`;
   }
-  if (issue.kind === 'schema' && issue.received === 'undefined') return `${name} is missing`;
-  if (issue.type === 'strict_object' || issue.received === 'undefined') return `${name} is missing`;
-  if (issue.kind === 'schema') {
-    return `${name} is ${escapeText(String(issue.received), 100)}, and should be ${expectation(issue)}`;
-  }
+  if (issue.received === 'undefined') return `${name} is missing`;
+  const found = `${name} is ${inWords(issue.received)}`;
+  if (issue.type === 'picklist') return `${found}, and ${issue.message}`;
+  if (issue.kind === 'schema')
+    return `${found}, and should be ${inWords(issue.expected ?? 'something else')}`;
   return `${name} ${issue.message}`;
+}
+
+/** valibot's names of types in TOML's words; what is none of them is a value, and stays as it is. */
+const WORDS = new Map([
+  ['string', 'a string'],
+  ['number', 'a number'],
+  ['boolean', 'true or false'],
+  ['Array', 'a list'],
+  ['Object', 'a table'],
+  ['null', 'a table'], // smol-toml's tables have no prototype
+  ['TomlDate', 'a date'],
+]);
+
+function inWords(type: string): string {
+  return WORDS.get(type) ?? escapeText(type, 100);
 }
 
 /** Keys that the design names and that come with a later version. */
 const LATER =
-  /^(hooks|space|retention|client|account_client|limits\.checksum_every|requests\.(min_interval|max_concurrent))\b/;
+  /^(hooks|space|retention|client|limits\.checksum_every|requests\.(min_interval|max_concurrent))\b/;
 
 function hint(key: string): string {
   return LATER.test(key) ? ' yet: it comes with a later version' : '';
-}
-
-function expectation(issue: v.BaseIssue<unknown>): string {
-  return (issue.expected ?? 'something else')
-    .replaceAll('"', "'")
-    .replaceAll('Array', 'a list')
-    .toLowerCase();
 }
 
 const SIZE_UNITS: Record<string, number> = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3, T: 1024 ** 4 };

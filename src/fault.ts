@@ -73,5 +73,10 @@ export class Fault extends Error {
   }
 }
 
+/** The error that came first, where a clean-up after it failed too (`await using` wraps the two). */
+export function firstError(error: unknown): unknown {
+  return error instanceof SuppressedError ? firstError(error.suppressed) : error;
+}
+
 /** A value, or the reason why there is none: what every parser of outside text returns. */
 export type Parsed<T> = { value: T } | { reason: string };

@@ -2,6 +2,7 @@
 import { helpText, parseArguments, type Request } from './cli/args.ts';
 import {
   enrollText,
+  jsonText,
   listText,
   missingText,
   newsText,
@@ -14,15 +15,16 @@ import { tryOut } from './cli/try.ts';
 import { backup, type RunNews, type RunOutcome } from './client/backup.ts';
 import { gate, gateCheck } from './client/gate.ts';
 import { configPath } from './config.ts';
-import { EXIT, Fault } from './fault.ts';
+import { EXIT, Fault, firstError } from './fault.ts';
 import { readHostConfig } from './host/config.ts';
 import { enroll, unenroll } from './host/enroll.ts';
 import { grab } from './host/grab.ts';
 import { listAll } from './host/listing.ts';
 import { relay } from './host/relay.ts';
 import { restore } from './host/restore.ts';
-import { isTerminal, say } from './os/files.ts';
-import { interruption, ownAccount } from './os/machine.ts';
+import { accountConfig, parseShell } from './host/shell.ts';
+import { isTerminal, outputLost, say } from './os/files.ts';
+import { interruption, interruptWith, ownAccount, ownExecutable } from './os/machine.ts';
 import { encodeEvent, failedOutcome } from './wire/events.ts';
 import { escapeText } from './wire/text.ts';
 
@@ -40,6 +42,8 @@ async function perform(request: Request): Promise<number> {
       return gateCheck(process.env);
     case 'grab':
       return await grab({ ...request, environment: process.env }, interruption());
+    case 'shell':
+      return await performShell(request.words);
     case 'relay':
       return await relay();
     case 'enroll': {
@@ -57,12 +61,12 @@ async function perform(request: Request): Promise<number> {
     }
     case 'list': {
       const rows = listAll(hostStore(request.config), request.name);
-      say(1, request.json ? `${JSON.stringify(rows)}\n` : listText(rows));
+      say(1, request.json ? jsonText(rows) : listText(rows));
       return EXIT.done;
     }
     case 'restore': {
       const result = await restore({ ...request, store: hostStore(request.config) }, interruption());
-      say(1, request.json ? `${JSON.stringify(result)}\n` : restoreText(request.to, result));
+      say(1, request.json ? jsonText(result) : restoreText(request.to, result));
       say(2, notGivenBackText(result, ownAccount().uid === 0));
       return result.notGivenBack.length > 0 ? EXIT.incomplete : EXIT.done;
     }
@@ -77,6 +81,30 @@ async function perform(request: Request): Promise<number> {
   }
 }
 
+/** Whatever is not a backup request is refused with one line: who reads it is the other machine. */
+async function performShell(words: string[]): Promise<number> {
+  const config = accountConfig(ownAccount().home);
+  const client = config === undefined ? undefined : accountClient(config);
+  const account = config !== undefined && client !== undefined ? { client, config } : undefined;
+  const parsed = parseShell(words, ownExecutable(), process.env.SSH_ORIGINAL_COMMAND, account);
+  if ('reason' in parsed) {
+    say(2, `dialback: Cannot do this here: ${parsed.reason}\n`);
+    return EXIT.refused;
+  }
+  const { originalCommand, ...request } = parsed.value;
+  const environment = { ...process.env, SSH_ORIGINAL_COMMAND: originalCommand };
+  return await grab({ ...request, environment }, interruption());
+}
+
+/** A config that cannot be read speaks for nobody; a forced command names its own. */
+function accountClient(config: string): string | undefined {
+  try {
+    return readHostConfig(config).account_client;
+  } catch {
+    return undefined;
+  }
+}
+
 function hostStore(config: string | undefined): string {
   return readHostConfig(configPath('host.toml', config)).store;
 }
@@ -84,12 +112,15 @@ function hostStore(config: string | undefined): string {
 async function performBackup(request: Extract<Request, { verb: 'backup' }>): Promise<number> {
   const { json, volume } = request;
   const tell = (news: RunNews): void => {
-    if (json) say(1, `${JSON.stringify(news)}\n`);
+    if (json) say(1, jsonText(news));
     else if (volume === 'verbose') say(1, newsText(news));
   };
   const runs = await backup(request, interruption(), tell);
   for (const run of runs) printRun(run, json, volume);
-  return runs.find(run => run.exit !== EXIT.done)?.exit ?? EXIT.done;
+  // A run that failed says more than one that is incomplete.
+  const statuses = runs.map(run => run.exit);
+  const failed = statuses.find(status => status !== EXIT.done && status !== EXIT.incomplete);
+  return failed ?? (statuses.includes(EXIT.incomplete) ? EXIT.incomplete : EXIT.done);
 }
 
 /** cron mails whatever is printed: a success says something only to a person, or when asked. */
@@ -120,7 +151,9 @@ function explain(error: unknown): number {
 
 const argv = process.argv.slice(2);
 /** These two speak to the other machine: it gets no words of ours, only that it failed. */
-const isGrab = argv[0] === 'grab' && process.env.SSH_CONNECTION !== undefined;
+const isGrab =
+  (argv[0] === 'grab' || argv[0] === '-c' || process.argv0.startsWith('-')) &&
+  process.env.SSH_CONNECTION !== undefined;
 const isGate = argv[0] === 'gate' && process.env.SSH_CONNECTION !== undefined;
 
 function explainToPeer(error: unknown): number {
@@ -132,12 +165,23 @@ function explainToPeer(error: unknown): number {
   return error instanceof Fault ? EXIT[error.exit] : EXIT.failed;
 }
 
-const fail = (error: unknown): never =>
-  process.exit(isGrab || isGate ? explainToPeer(error) : explain(error));
-process.on('uncaughtException', fail);
+const fail = (error: unknown): never => {
+  const first = firstError(error);
+  process.exit(isGrab || isGate ? explainToPeer(first) : explain(first));
+};
+
+/** An error that nobody awaits: what is under way ends as at a signal, and cleans up; then `fail` gets it. */
+process.on('uncaughtException', error => {
+  process.exitCode = EXIT.failed; // should nothing be left to wait for
+  interruptWith(error);
+  setTimeout(() => fail(error), CLEAN_UP_MS).unref();
+});
+const CLEAN_UP_MS = 30_000;
+
+/** A success whose words were lost is none. */
+function succeed(status: number): never {
+  process.exit(status === EXIT.done && outputLost() ? EXIT.failed : status);
+}
 
 // Not `await`: the bundle is CommonJS, which has none at the top.
-new Promise<number>(resolve => resolve(perform(parseArguments(argv)))).then(
-  status => process.exit(status),
-  fail,
-);
+new Promise<number>(resolve => resolve(perform(parseArguments(argv, process.argv0)))).then(succeed, fail);

@@ -1,4 +1,5 @@
 /** The command line: argv in, one case a verb out; and `help`. */
+import { resolve } from 'node:path';
 import minimist from 'minimist';
 import { EXIT, EXIT_MEANINGS, type ExitName, Fault } from '../fault.ts';
 import { escapeText } from '../wire/text.ts';
@@ -39,6 +40,8 @@ export type Request =
     }
   | { verb: 'try'; folder: string | undefined }
   | { verb: 'relay' }
+  /** As the account's login shell. */
+  | { verb: 'shell'; words: string[] }
   | { verb: 'help' }
   | { verb: 'version' };
 
@@ -116,9 +119,11 @@ type Verb = keyof typeof GRAMMAR;
 /**
  * Reads the command line.
  * @param argv without node and the program
+ * @param calledAs argv[0] as the caller gave it: login(1) and sshd put a dash before a login shell's
  * @throws Fault `usage` that names the word
  */
-export function parseArguments(argv: string[]): Request {
+export function parseArguments(argv: string[], calledAs = ''): Request {
+  if (argv[0] === '-c' || calledAs.startsWith('-')) return { verb: 'shell', words: argv };
   const [verb, ...rest] = argv;
   if (verb === undefined) throw usage('start', 'no command was given', 'dialback help');
   if (verb === '--help' || verb === '-h') return { verb: 'help' };
@@ -151,7 +156,12 @@ function readVerb(verb: Verb, rest: string[]): Request {
     if (value === undefined) throw usage(`run "${verb}"`, `--${name} is missing`, next);
     return value;
   };
-  const config = text('config');
+  // Programs that we start run in `/`: a path is made absolute where it comes in.
+  const path = (name: string): string | undefined => {
+    const value = text(name);
+    return value === undefined ? undefined : resolve(value);
+  };
+  const config = path('config');
   const [first = '', second = ''] = words;
   switch (verb) {
     case 'backup': {
@@ -161,7 +171,7 @@ function readVerb(verb: Verb, rest: string[]): Request {
       return {
         verb,
         config,
-        state: text('state'),
+        state: path('state'),
         remote: text('remote'),
         dryRun: flag('dry-run'),
         json: flag('json'),
@@ -181,10 +191,10 @@ function readVerb(verb: Verb, rest: string[]): Request {
         keyFile: second,
         config,
         replace: flag('replace'),
-        authorizedKeys: text('authorized-keys'),
+        authorizedKeys: path('authorized-keys'),
       };
     case 'unenroll':
-      return { verb, name: first, config, authorizedKeys: text('authorized-keys') };
+      return { verb, name: first, config, authorizedKeys: path('authorized-keys') };
     case 'list':
       return { verb, name: words[0], config, json: flag('json') };
     case 'restore': {
@@ -196,13 +206,13 @@ function readVerb(verb: Verb, rest: string[]): Request {
         snapshot: snapshot.length > 0 ? snapshot.join('@') : 'latest',
         paths,
         config,
-        to: need('to'),
+        to: resolve(need('to')),
         force: flag('force'),
         json: flag('json'),
       };
     }
     case 'try':
-      return { verb, folder: words[0] };
+      return { verb, folder: words[0] === undefined ? undefined : resolve(words[0]) };
     case 'help':
     case 'version':
       return { verb };
@@ -219,6 +229,13 @@ function parseOptions(verb: Verb, grammar: Grammar, rest: string[], next: string
   const strings = grammar.strings ?? [];
   const booleans = grammar.booleans ?? [];
   const aliases = Object.entries(grammar.alias ?? {});
+  // What minimist would take: `--no-config` for a config called "false", `--json=x` and `-v5` for flags; `--__proto__` it trips over.
+  const end = rest.indexOf('--');
+  const odd = (end < 0 ? rest : rest.slice(0, end)).find(
+    word =>
+      /^--(no-|__proto__)|^-[a-z]+[^a-z]/i.test(word) || booleans.some(name => word.startsWith(`--${name}=`)),
+  );
+  if (odd) throw usage(`run "${verb}"`, `"${escapeText(odd, 60)}" is no option of it`, next);
   const parsed = minimist(rest, {
     string: [...strings, '_'],
     boolean: booleans,

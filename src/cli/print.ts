@@ -5,6 +5,15 @@ import type { Listed } from '../host/listing.ts';
 import type { RestoreResult } from '../host/restore.ts';
 import { escapeText, showName } from '../wire/text.ts';
 
+/** A value as one line of JSON; what a terminal would obey or hide is written as an escape. */
+export function jsonText(value: unknown): string {
+  const escaped = JSON.stringify(value).replace(
+    /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,
+    character => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+  return `${escaped}\n`;
+}
+
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
 
 /** Bytes for people: `12.3 MiB`. */
@@ -44,7 +53,7 @@ export function newsText(news: RunNews): string {
 /** A run's outcome as one JSON line (design: JSON). */
 export function outcomeJson(run: RunOutcome): string {
   const { outcome, fault } = run;
-  return `${JSON.stringify({
+  return jsonText({
     event: 'done',
     remote: run.remote,
     outcome: outcome?.outcome ?? 'failed',
@@ -58,13 +67,13 @@ export function outcomeJson(run: RunOutcome): string {
     missing_count: outcome?.missing_count ?? 0,
     exit: run.exit,
     error: fault?.message ?? null,
-  })}\n`;
+  });
 }
 
 /** A run's success in one line. */
 export function summaryText(run: RunOutcome): string {
   const { outcome } = run;
-  if (!outcome) return '';
+  if (!outcome || outcome.outcome === 'failed') return ''; // the fault says it
   const name = outcome.snapshot ?? 'nothing kept (dry run)';
   const vanished = outcome.vanished > 0 ? `; ${outcome.vanished} vanished meanwhile` : '';
   const size = `${outcome.files} files, ${showBytes(outcome.bytes)}`;

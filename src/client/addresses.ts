@@ -26,7 +26,31 @@ export function parseFrom(text: string): Range | undefined {
   if (rawBits !== undefined && !/^(0|[1-9]\d{0,2})$/.test(rawBits)) return undefined;
   const bits = rawBits === undefined ? most : Number(rawBits);
   if (bits > most) return undefined;
-  return { address, family: version === 4 ? 'ipv4' : 'ipv6', bits };
+  return {
+    address: bits === most ? address : firstOf(address, bits),
+    family: version === 4 ? 'ipv4' : 'ipv6',
+    bits,
+  };
+}
+
+/** A range's first address: sshd's `from=` takes no range whose address has bits beyond the mask (match.c). */
+function firstOf(address: string, bits: number): string {
+  const isShort = isIP(address) === 4;
+  const [size, base] = isShort ? [8, 10] : [16, 16];
+  const [head = '', tail] = isShort
+    ? [address]
+    : new URL(`http://[${address}]`).hostname.slice(1, -1).split('::');
+  const parts = (text = ''): number[] =>
+    text
+      .split(/[.:]/)
+      .filter(Boolean)
+      .map(each => Number.parseInt(each, base));
+  const zeros = tail === undefined ? 0 : 8 - parts(head).length - parts(tail).length;
+  const masked = [...parts(head), ...Array<number>(zeros).fill(0), ...parts(tail)].map((part, index) => {
+    const rest = Math.max(0, size - Math.max(0, bits - index * size));
+    return (rest >= size ? 0 : (part >> rest) << rest).toString(base);
+  });
+  return isShort ? masked.join('.') : new URL(`http://[${masked.join(':')}]`).hostname.slice(1, -1);
 }
 
 /** A range as sshd's `from=` wants it. */

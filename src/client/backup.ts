@@ -1,6 +1,6 @@
 /** `dialback backup`: one run for each remote, from the one-time key to the host's outcome. */
 import { configPath } from '../config.ts';
-import { EXIT, type ExitStatus, Fault } from '../fault.ts';
+import { EXIT, type ExitStatus, Fault, firstError } from '../fault.ts';
 import { appendJournal, exists, readWhole } from '../os/files.ts';
 import {
   addressesOf,
@@ -18,6 +18,7 @@ import { FAILURES, type HostEvent, type OutcomeEvent } from '../wire/events.ts';
 import { encodeRequest } from '../wire/request.ts';
 import { daemonConfig } from '../wire/rsync.ts';
 import type { CallOptions } from '../wire/ssh.ts';
+import { escapeText } from '../wire/text.ts';
 import { parseFrom, type Range, unfold } from './addresses.ts';
 import { calledHostName, placeCall } from './call.ts';
 import {
@@ -31,7 +32,7 @@ import {
   stateFolder,
 } from './config.ts';
 import { type Endpoint, openEndpoint } from './endpoint.ts';
-import { forcedCommand } from './gate.ts';
+import { endReader, forcedCommand } from './gate.ts';
 import { makeHostKey, makeOneTimeKey } from './onetime.ts';
 import { mountsLeftOut, parseExcludes, parseMounts, scopeFilter } from './scope.ts';
 
@@ -131,11 +132,13 @@ async function runOne(run: Run): Promise<RunOutcome> {
     using deadline = deadlineSignal(run.config.limits.deadline, () =>
       lateFault(remote, 'the deadline has passed'),
     );
-    outcome = await request({ ...run, interrupt: AbortSignal.any([run.interrupt, deadline.signal]) });
-    fault = outcomeFault(remote, outcome);
+    const heard = await request({ ...run, interrupt: AbortSignal.any([run.interrupt, deadline.signal]) });
+    outcome = heard.outcome;
+    fault = outcomeFault(remote, outcome, heard.sshdWords);
   } catch (error) {
-    if (!(error instanceof Fault)) throw error;
-    fault = error;
+    const first = firstError(error);
+    if (!(first instanceof Fault)) throw first;
+    fault = first;
   }
   const exit = fault ? EXIT[fault.exit] : outcome?.outcome === 'incomplete' ? EXIT.incomplete : EXIT.done;
   appendJournal(journal, {
@@ -154,17 +157,21 @@ function lateFault(remote: string, found: string): Fault {
   return new Fault({ tried: `back up to "${remote}"`, found });
 }
 
-/** A failed outcome in words: the code's sentence, never the host's own text. */
-function outcomeFault(remote: string, outcome: OutcomeEvent): Fault | undefined {
+/**
+ * A failed outcome in words: the code's sentence, never the host's own text.
+ * @param sshdWords what our own sshd complained of, which is often why the host was not let in
+ */
+function outcomeFault(remote: string, outcome: OutcomeEvent, sshdWords: string): Fault | undefined {
   if (outcome.code === null) return undefined;
   const [exit, sentence, next] = FAILURES[outcome.code];
   const status = outcome.rsync_exit === null ? '' : ` (rsync's exit status ${outcome.rsync_exit})`;
-  const found = `${sentence}${status}`;
+  const sshd = outcome.code === 'denied' && sshdWords !== '' ? ` (our sshd: ${escapeText(sshdWords)})` : '';
+  const found = `${sentence}${status}${sshd}`;
   return new Fault({ tried: `back up to "${remote}"`, found, exit, ...(next ? { next } : {}) });
 }
 
 /** Steps 1 and 2 of a run, and the wait for its end. Everything that it opens is closed, in reverse order, when it ends. */
-async function request(run: Run): Promise<OutcomeEvent> {
+async function request(run: Run): Promise<{ outcome: OutcomeEvent; sshdWords: string }> {
   const { config, remote, interrupt } = run;
   const name = clientName(config);
   const label = remoteName(remote);
@@ -174,7 +181,7 @@ async function request(run: Run): Promise<OutcomeEvent> {
   const excludes = readExcludes(config);
 
   await using held = new AsyncDisposableStack();
-  const folder = makeRunFolder(held, run.state);
+  const folder = await makeRunFolder(held, run.state, endReader);
   phase('keys');
   const key = await makeOneTimeKey(interrupt, folder);
   const hostKey = await makeHostKey(interrupt, folder);
@@ -205,7 +212,7 @@ async function request(run: Run): Promise<OutcomeEvent> {
     openMs: TAKEN_MS,
   });
   phase('calling');
-  const record = Buffer.from(excludes.map(pattern => `${pattern}\n`).join(''));
+  const record = Buffer.from(excludes.map(pattern => `${pattern}\n`).join(''), 'latin1');
   const bytes = encodeRequest({
     header: {
       transport: 'direct',
@@ -222,14 +229,14 @@ async function request(run: Run): Promise<OutcomeEvent> {
   const ears = new Ears(run, label);
   const command = `${name}:${endpoint.port}`;
   const call = await placeCall(held, { ...callOptions, command }, bytes, event => ears.hear(event));
-  key.privateKey.fill(0);
-  bytes.fill(0);
+  // First of all when this ends: nobody is let in any more while the call is hung up.
+  held.defer(() => endpoint.close());
   const outcome = await unless(
     interrupt,
     Promise.race([call.outcome, watchOver(run, endpoint, ears, () => phase('admitted'))]),
   );
   await call.hangUp();
-  return outcome;
+  return { outcome, sshdWords: endpoint.attempts().lastWords };
 }
 
 /** Ends a run that does not get on: nobody came, nothing was copied, the host fell silent. Never resolves. */
@@ -239,7 +246,8 @@ async function watchOver(run: Run, endpoint: Endpoint, ears: Ears, admitted: () 
   await within(interrupt, TAKEN_MS, endpoint.taken, () => {
     const { turnedAway, failed, lastWords } = endpoint.attempts();
     const others = turnedAway > 0 ? `; ${turnedAway} connections from elsewhere were closed unread` : '';
-    const words = failed > 0 ? `; ${failed} did not get in${lastWords ? ` (sshd: ${lastWords})` : ''}` : '';
+    const words =
+      failed > 0 ? `; ${failed} did not get in${lastWords ? ` (sshd: ${escapeText(lastWords)})` : ''}` : '';
     return new Fault({
       tried: `back up to "${label}"`,
       found: `the backup host did not connect back within ${TAKEN_MS / 1000} s${others}${words}`,
@@ -320,14 +328,18 @@ const EXCLUDES_BYTES = 1024 * 1024;
 
 function readExcludes(config: ClientConfig): string[] {
   const { exclude, exclude_from: file } = config.scope;
-  const fromFile = file === undefined ? [] : readWhole(file, EXCLUDES_BYTES).toString('utf8').split(/\r?\n/);
-  return [...parseExcludes(fromFile, `"${file}"`), ...parseExcludes(exclude, '`exclude` in client.toml')];
+  const fromFile =
+    file === undefined ? [] : readWhole(file, EXCLUDES_BYTES).toString('latin1').split(/\r?\n/);
+  return [
+    ...parseExcludes(fromFile, `"${file}"`),
+    ...parseExcludes(exclude.map(asBytes), '`exclude` in client.toml'),
+  ];
 }
 
 /** The daemon's filter: with what is never read, be it in the scope or not (design: always in `never`). */
 function makeFilter(run: Run, excludes: string[]): string {
   const { roots, mounts, never } = run.config.scope;
-  const table = parseMounts(readWhole('/proc/self/mountinfo', 16 * 1024 * 1024).toString('utf8'));
+  const table = parseMounts(readWhole('/proc/self/mountinfo', 16 * 1024 * 1024).toString('latin1'));
   const identities = run.config.remote.map(each => callFiles(each).identity);
   const own = [...new Set([run.state, ...identities])];
   for (const root of roots) {
@@ -339,5 +351,12 @@ function makeFilter(run: Run, excludes: string[]): string {
       });
     }
   }
-  return scopeFilter({ roots, never: [...never, ...own, ...mountsLeftOut(table, mounts, roots)], excludes });
+  const bytes = roots.map(asBytes);
+  const left = mountsLeftOut(table, mounts, bytes);
+  return scopeFilter({ roots: bytes, never: [...[...never, ...own].map(asBytes), ...left], excludes });
+}
+
+/** Text as the bytes that it has in a file, a character each: names need not be UTF-8. */
+function asBytes(text: string): string {
+  return Buffer.from(text, 'utf8').toString('latin1');
 }

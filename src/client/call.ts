@@ -1,7 +1,7 @@
 /** The client's one call: ssh to its backup host, the request on its standard input, events on its standard error. */
 import { Fault } from '../fault.ts';
 import { exists, readWhole } from '../os/files.ts';
-import { type Child, run, standard, start } from '../os/process.ts';
+import { type Child, eachLine, run, standard, start } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { decodeEvent, EVENT_LINE_LIMIT, type HostEvent, type OutcomeEvent } from '../wire/events.ts';
 import { type CallOptions, callArguments } from '../wire/ssh.ts';
@@ -29,7 +29,8 @@ export async function placeCall(
 ): Promise<Call> {
   const ssh = await start(standard('ssh', callArguments(options)), ['pipe', 'nothing', 'pipe']);
   held.defer(() => ssh.end());
-  ssh.stdin?.write(request);
+  // Wiped once it is written: it has the private key. Not before, since the pipe takes only so much at once.
+  ssh.stdin?.write(request, () => request.fill(0));
   const outcome = Promise.withResolvers<OutcomeEvent>();
   outcome.promise.catch(() => {}); // the caller may be busy elsewhere when it fails
   readEvents(ssh, event => {
@@ -49,17 +50,10 @@ export async function placeCall(
 
 /** Only events are taken from the host's standard error: other text may hold what a client should not learn. */
 function readEvents(ssh: Child, take: (event: HostEvent) => void): void {
-  if (!ssh.stderr) return;
-  let rest = '';
-  ssh.stderr.setEncoding('utf8');
-  ssh.stderr.on('data', (chunk: string) => {
-    const lines = (rest + chunk).split('\n');
-    rest = lines.pop() ?? '';
-    if (rest.length > EVENT_LINE_LIMIT) rest = rest.slice(0, EVENT_LINE_LIMIT + 1); // bounded; refused when it ends
-    for (const line of lines) {
-      const event = decodeEvent(line);
-      if ('value' in event) take(event.value);
-    }
+  // One character more than an event may have: what was cut is refused.
+  eachLine(ssh.stderr, EVENT_LINE_LIMIT + 1, line => {
+    const event = decodeEvent(line);
+    if ('value' in event) take(event.value);
   });
 }
 

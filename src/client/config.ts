@@ -19,9 +19,12 @@ const rootKey = v.pipe(
   v.check((path: string) => isRoot(path), 'should be a path without ".", "..", doubled or trailing slashes'),
 );
 
-/** `[user@]host` or `ssh://[user@]host[:port]`: nothing that ssh could take for an option. */
+/**
+ * `[user@]host` or `ssh://[user@]host[:port]`: nothing that ssh could take for an option, and nothing that it takes for
+ * a strange host name (`host:port`, `[::1]`); an IPv6 address stands alone, without `ssh://`.
+ */
 const TARGET =
-  /^(?:ssh:\/\/)?(?:[a-z_][a-z0-9_.-]*@)?(?:[a-zA-Z0-9][a-zA-Z0-9._-]*|\[?[0-9a-fA-F:.]+(?:%[a-zA-Z0-9_.-]+)?\]?)(?::\d{1,5})?$/;
+  /^(?:ssh:\/\/(?=[^:]*(?::\d{1,5})?$))?(?:[a-z_][a-z0-9_.-]*@)?(?:[a-zA-Z0-9][a-zA-Z0-9._-]*(?:(?<=^ssh:\/\/.*):\d{1,5})?|[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:.]*(?:%[a-zA-Z0-9_.-]+)?)$/;
 
 const sshOption = v.pipe(
   v.string(),

@@ -4,22 +4,26 @@
  * A port scan, a silent peer or a peer with a wrong key costs the run nothing.
  */
 import { createServer, type Server, type Socket } from 'node:net';
-import { createInterface } from 'node:readline';
 import { Fault } from '../fault.ts';
-import { exists, makeFolder, readWhole, watchFolder, writeNew } from '../os/files.ts';
+import { makeFolder, removeFileIfThere, watchFolder, writeNew } from '../os/files.ts';
 import { now } from '../os/machine.ts';
-import { type Child, type Ending, endProcess, isAlive, processAt, standard, start } from '../os/process.ts';
+import { type Child, type Ending, eachLine, standard, start } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { oneTimeKeyLine, sshdConfig } from '../wire/ssh.ts';
-import { isFrom, parseListen, type Range, showRange, unfold } from './addresses.ts';
-import type { GateOrders, Taken } from './gate.ts';
+import { isFrom, parseListen, type Range, showRange } from './addresses.ts';
+import { endReader, type GateOrders, readTaken, type Taken } from './gate.ts';
 
 /** sshd ends a connection that has not authenticated after this. */
 const GRACE_MS = 15_000;
 /** A connection that has authenticated must have taken the ticket within this. */
 const TICKET_MS = 10_000;
-/** So many sshd at once; a further connection is closed, and may come again. */
+/** So many sshd at once. */
 const SESSIONS_LIMIT = 8;
+/**
+ * So many connections wait for a place, unread; the oldest is closed when there are more. The newest is served first:
+ * the host comes after those that were sent to hold it up.
+ */
+const WAITING_LIMIT = 64;
 
 export interface EndpointOptions {
   run: string;
@@ -30,6 +34,7 @@ export interface EndpointOptions {
   orders: GateOrders;
   /** The daemon's config and filter, for RUN/rsyncd. */
   daemonConfig: string;
+  /** A character a byte. */
   filter: string;
   /** After this nobody gets in any more. */
   openMs: number;
@@ -42,6 +47,8 @@ export interface Endpoint {
   taken: Promise<Taken>;
   /** Resolves when the session that took the ticket has ended. */
   ended: Promise<Ending>;
+  /** Closes it to all who have not taken the ticket. */
+  close(): void;
   /** What came to the listener and went in vain, for the message when nobody got in. */
   attempts(): { turnedAway: number; failed: number; lastWords: string };
 }
@@ -61,21 +68,57 @@ export async function openEndpoint(held: DisposableHolder, options: EndpointOpti
   const ended = Promise.withResolvers<Ending>();
   let isTaken = false;
 
-  const server = createServer({ pauseOnConnect: true }, socket => void accept(socket));
+  const server = createServer({ pauseOnConnect: true }, socket => receive(socket));
+  // Last of all: who took the ticket is ended by its number, whatever has become of its sshd. The ticket can be taken
+  // until the very end, so it is looked for here and not remembered.
+  held.defer(() => endReader(options.run));
   held.defer(async () => {
-    closeListener(server);
+    close();
     await Promise.all([...sessions].map(session => endSession(session)));
   });
 
-  async function accept(socket: Socket): Promise<void> {
-    const peer = unfold(socket.remoteAddress ?? '');
-    const peerPort = socket.remotePort ?? 0;
+  const waiting: Socket[] = [];
+  let starting = 0;
+
+  /** Nobody else is let in. */
+  function close(): void {
+    isTaken = true;
+    closeListener(server);
+    for (const socket of waiting.splice(0)) turnAway(socket);
+    removeFileIfThere(`${options.run}/ticket`);
+  }
+
+  function receive(socket: Socket): void {
     socket.on('error', () => {}); // a peer that has gone already
-    if (isTaken || !isFrom(options.from, peer) || sessions.size >= SESSIONS_LIMIT) {
-      attempts.turnedAway += 1;
-      socket.destroy(); // before a byte is read
+    if (isTaken || !isFrom(options.from, socket.remoteAddress ?? '')) {
+      turnAway(socket);
       return;
     }
+    waiting.push(socket);
+    if (waiting.length > WAITING_LIMIT) turnAway(waiting.shift());
+    serveNext();
+  }
+
+  function turnAway(socket: Socket | undefined): void {
+    if (!socket) return;
+    attempts.turnedAway += 1;
+    socket.destroy(); // before a byte is read
+  }
+
+  function serveNext(): void {
+    while (!isTaken && sessions.size + starting < SESSIONS_LIMIT && waiting.length > 0) {
+      const socket = waiting.pop();
+      if (!socket || socket.remotePort === undefined) continue; // it has gone
+      starting += 1;
+      void serve(socket).finally(() => {
+        starting -= 1;
+        serveNext();
+      });
+    }
+  }
+
+  async function serve(socket: Socket): Promise<void> {
+    const peerPort = socket.remotePort ?? 0;
     let sshd: Child;
     try {
       // -e: to our standard error; -i: this one connection. The socket is sshd's alone from here on.
@@ -97,13 +140,13 @@ export async function openEndpoint(held: DisposableHolder, options: EndpointOpti
       timer: setTimeout(() => void endSession(session), GRACE_MS + TICKET_MS),
     };
     sessions.add(session);
-    if (sshd.stderr)
-      createInterface({ input: sshd.stderr }).on('line', line => {
-        if (/^(error|fatal|Authentication refused|Bad )/i.test(line)) attempts.lastWords = line;
-      });
+    eachLine(sshd.stderr, 1000, line => {
+      if (/^(error|fatal|Authentication refused|Bad )/i.test(line)) attempts.lastWords = line.trim();
+    });
     void sshd.exited.then(ending => {
       clearTimeout(session.timer);
       sessions.delete(session);
+      serveNext();
       if (winner === session) ended.resolve(ending);
       else attempts.failed += 1;
     });
@@ -113,23 +156,19 @@ export async function openEndpoint(held: DisposableHolder, options: EndpointOpti
 
   let winner: Session | undefined;
   function onTaken(): void {
-    if (isTaken || !exists(`${options.run}/taken`)) return;
-    isTaken = true;
-    const who = JSON.parse(readWhole(`${options.run}/taken`, 4096).toString('utf8')) as Taken;
-    closeListener(server);
+    const who = isTaken ? undefined : readTaken(options.run);
+    if (!who) return;
+    close();
     winner = [...sessions].find(session => session.peerPort === who.peerPort);
     if (winner) clearTimeout(winner.timer);
     for (const session of sessions) if (session !== winner) void endSession(session);
-    // rsync is in a session of its own below sshd: it is ended by its number, whatever has become of sshd.
-    const reader = processAt(who.pid);
-    if (reader) held.defer(() => (isAlive(reader) ? endProcess(reader) : undefined));
     if (!winner) ended.resolve({ status: null, signal: null });
     taken.resolve(who);
   }
 
   held.defer(watchFolder(options.run, onTaken));
   const port = await listen(server, options.listen);
-  return { port, taken: taken.promise, ended: ended.promise, attempts: () => attempts };
+  return { port, taken: taken.promise, ended: ended.promise, close, attempts: () => attempts };
 }
 
 async function endSession(session: Session): Promise<void> {
@@ -145,7 +184,7 @@ function writeFiles(options: EndpointOptions): void {
   const { run, forcedCommand } = options;
   makeFolder(`${run}/rsyncd`);
   writeNew(`${run}/rsyncd/rsyncd.conf`, options.daemonConfig);
-  writeNew(`${run}/rsyncd/filter`, options.filter);
+  writeNew(`${run}/rsyncd/filter`, Buffer.from(options.filter, 'latin1'));
   writeNew(`${run}/gate.json`, JSON.stringify(options.orders));
   writeNew(`${run}/sshd_config`, sshdConfig({ run, forcedCommand, graceSeconds: GRACE_MS / 1000 }));
   writeNew(

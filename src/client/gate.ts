@@ -8,9 +8,27 @@
  */
 import { basename, dirname } from 'node:path';
 import { EXIT, type Parsed } from '../fault.ts';
-import { appendJournal, failedWith, linkStatus, readWhole, rename, say, writeNew } from '../os/files.ts';
+import {
+  appendJournal,
+  exists,
+  failedWith,
+  linkStatus,
+  readWhole,
+  rename,
+  say,
+  writeNew,
+} from '../os/files.ts';
 import { beNice, now, ownAccount, refuseRoot } from '../os/machine.ts';
-import { become, type Command, PLAIN_ENVIRONMENT, programPath, run, standard } from '../os/process.ts';
+import {
+  become,
+  type Command,
+  endProcess,
+  PLAIN_ENVIRONMENT,
+  processAt,
+  programPath,
+  run,
+  standard,
+} from '../os/process.ts';
 import { daemonArguments, ioniceArguments, type Niceness, nicer, parseGateCommand } from '../wire/rsync.ts';
 import { escapeText, quoteForShell } from '../wire/text.ts';
 
@@ -24,6 +42,8 @@ export interface GateOrders {
 /** What the gate leaves for backup in RUN/taken: who took the ticket. */
 export interface Taken {
   pid: number;
+  /** So that the number cannot be taken for a later process. */
+  startTicks: string;
   /** SSH_CONNECTION's second field: the port that the peer connected from. */
   peerPort: number;
 }
@@ -124,10 +144,22 @@ function takeTicket(runFolder: string, environment: NodeJS.ProcessEnv): string |
     throw error;
   }
   const peerPort = Number(/^\S+ (\d{1,5}) /.exec(environment.SSH_CONNECTION ?? '')?.[1] ?? 0);
-  const taken: Taken = { pid: process.pid, peerPort };
+  const taken: Taken = { pid: process.pid, startTicks: processAt(process.pid)?.startTicks ?? '', peerPort };
   writeNew(`${runFolder}/taken.new`, JSON.stringify(taken));
   rename(`${runFolder}/taken.new`, `${runFolder}/taken`); // whole when backup sees it
   return undefined;
+}
+
+/** Who took the ticket of a run, or undefined when nobody has. */
+export function readTaken(runFolder: string): Taken | undefined {
+  const path = `${runFolder}/taken`;
+  return exists(path) ? (JSON.parse(readWhole(path, 4096).toString('utf8')) as Taken) : undefined;
+}
+
+/** Ends the reader of a run whose `backup` was killed, should it still read. */
+export async function endReader(runFolder: string): Promise<void> {
+  const taken = readTaken(runFolder);
+  if (taken) await endProcess(taken);
 }
 
 async function applyNiceness(niceness: Niceness): Promise<void> {

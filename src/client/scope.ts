@@ -152,31 +152,40 @@ export interface Scope {
   excludes: string[];
 }
 
-/** The filter file: every line begins with `- ` or `+ `, so that no pattern can be read as a rule. */
+/**
+ * The filter file: every line begins with `- ` or `+ `, so that no pattern can be read as a rule.
+ *
+ * Each name that is kept back stands there twice, with and without `/**`: a peer's merge rule is checked against the
+ * file's own name only, not against its parents (rsync 3.5.0, exclude.c, parse_filter_file), and would otherwise have
+ * a file below an excluded folder read as rules.
+ */
 export function scopeFilter(scope: Scope): string {
   const lines: string[] = [];
   for (const path of scope.never) {
     const exact = literalPattern(path);
     // A rule that is too long rsync leaves out; with `?` for each mark it fits, and a few neighbours stay behind too.
-    const fits = Buffer.byteLength(exact) <= PATH_LIMIT;
-    lines.push(`- ${fits ? exact : path.replace(/[\\*?[\n\r]/g, '?')}`);
+    const pattern = exact.length <= PATH_LIMIT - 3 ? exact : path.replace(/[\\*?[\n\r]/g, '?');
+    lines.push(`- ${pattern}`, `- ${below(pattern)}`);
   }
-  for (const pattern of scope.excludes) lines.push(`- ${pattern}`);
+  for (const pattern of scope.excludes) lines.push(`- ${pattern}`, `- ${below(pattern)}`);
   if (!scope.roots.includes('/')) {
     const ancestors = new Set<string>();
     for (const root of scope.roots) {
       for (let at = parent(root); at !== '/'; at = parent(at)) ancestors.add(at);
     }
     for (const folder of [...ancestors].sort()) lines.push(`+ ${literalPattern(folder)}/`);
-    for (const root of scope.roots) {
-      const pattern = literalPattern(root);
-      // `***` makes it a pattern with a wildcard, in which a backslash of the name must be escaped too.
-      const whole = /[*?[]/.test(root) ? pattern : pattern.replaceAll('\\', '\\\\');
-      lines.push(`+ ${pattern}`, `+ ${whole}/***`);
-    }
+    for (const root of scope.roots)
+      lines.push(`+ ${literalPattern(root)}`, `+ ${below(literalPattern(root))}`);
     lines.push('- /**');
   }
   return lines.map(line => `${line}\n`).join('');
+}
+
+/** A pattern for all that is below what `pattern` matches. */
+function below(pattern: string): string {
+  const folder = pattern.replace(/\/+$/, '');
+  // `**` makes it a pattern with a wildcard, in which a backslash must be escaped.
+  return `${/[*?[]/.test(folder) ? folder : folder.replaceAll('\\', '\\\\')}/**`;
 }
 
 function parent(path: string): string {

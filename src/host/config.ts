@@ -1,10 +1,12 @@
 /** host.toml: where the store is, and what requests may cost. */
 import * as v from 'valibot';
 import { durationKey, pathKey, readConfig } from '../config.ts';
+import { NAME } from '../wire/text.ts';
 
 const CONFIG = v.strictObject({
   store: pathKey,
   metadata: v.optional(v.picklist(['fake-super'], 'should be "fake-super"'), 'fake-super'),
+  account_client: v.optional(v.pipe(v.string(), v.regex(NAME, 'should be the name of a client'))),
   syslog: v.optional(v.boolean(), true),
   requests: v.optional(v.strictObject({ deadline: v.optional(durationKey(1000), '24h') }), {}),
 });

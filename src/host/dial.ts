@@ -8,6 +8,7 @@ import { within } from '../os/machine.ts';
 import {
   type Child,
   type Ending,
+  eachLine,
   endProcess,
   type Process,
   processAt,
@@ -20,7 +21,8 @@ import { isEd25519Key, type Request } from '../wire/request.ts';
 import { DAEMON_REQUEST } from '../wire/rsync.ts';
 import { dialConfig } from '../wire/ssh.ts';
 
-const CONNECT_SECONDS = 20;
+/** Longer than the client's sshd waits for silent peers: the connection may have to wait for a place there. */
+const CONNECT_SECONDS = 40;
 const AGENT_MS = 10_000;
 const KEY_LIFE_SECONDS = 120; // it is used once, at once
 
@@ -79,7 +81,7 @@ export async function dialBack(
   close(up.reading);
   close(down.writing);
   held.defer(() => ssh.end());
-  ssh.stderr?.setEncoding('utf8').on('data', heard);
+  eachLine(ssh.stderr, 1000, heard);
   return {
     reading: down.reading,
     writing: up.writing,

@@ -50,11 +50,29 @@ export function parsePublicKey(text: string): Parsed<PublicKey> {
   if (!found || !KEY_TYPES.has(type))
     return { reason: 'it is not one line "TYPE BASE64 COMMENT" of an OpenSSH public key' };
   const bytes = Buffer.from(blob, 'base64');
-  const nameLength = bytes.length >= 4 ? bytes.readUInt32BE(0) : 0;
-  if (bytes.toString('latin1', 4, 4 + nameLength) !== type || bytes.toString('base64') !== blob) {
+  const [name, ...rest] = stringsOf(bytes);
+  if (name?.toString('latin1') !== type || rest.length === 0 || bytes.toString('base64') !== blob) {
     return { reason: `its base64 part is not a key of type ${type}` };
   }
   return { value: { type, blob, comment: /^[\x21-\x7e ]{1,100}$/.test(comment) ? comment : '' } };
+}
+
+/** The strings that a key is made of (RFC 4251 section 5); none when they do not fill it exactly. */
+function stringsOf(bytes: Buffer): Buffer[] {
+  const strings: Buffer[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const from = at + 4;
+    at = from + (from <= bytes.length ? bytes.readUInt32BE(at) : 0);
+    if (at > bytes.length) return [];
+    strings.push(bytes.subarray(from, at));
+  }
+  return strings;
+}
+
+/** The command that an enrolled key is bound to, as sshd hands it to the account's shell. */
+export function enrolledCommand(options: { executable: string; name: string; config: string }): string {
+  const { executable, name, config } = options;
+  return `${quoteForShell(executable)} grab --client ${name} --config ${quoteForShell(config)}`;
 }
 
 /** The line of authorized_keys for a client (sshd(8), AUTHORIZED_KEYS FILE FORMAT). */
@@ -65,8 +83,7 @@ export function enrolledLine(options: {
   key: PublicKey;
 }): string {
   const { type, blob, comment } = options.key;
-  const command = `${quoteForShell(options.executable)} grab --client ${options.name} --config ${quoteForShell(options.config)}`;
-  const quoted = command.replaceAll('"', '\\"');
+  const quoted = enrolledCommand(options).replaceAll('"', '\\"');
   return `restrict,command="${quoted}" ${type} ${blob}${comment === '' ? '' : ` ${comment}`}`;
 }
 
@@ -139,7 +156,9 @@ export async function enroll(options: EnrollOptions): Promise<EnrollResult> {
   const file = options.authorizedKeys ?? `${account.home}/.ssh/authorized_keys`;
   await using held = new AsyncDisposableStack();
   const lines = await openKeys(held, file);
-  const line = enrolledLine({ executable, name: options.name, config: configPath, key });
+  // As openKeys reads the file: a character a byte.
+  const text = enrolledLine({ executable, name: options.name, config: configPath, key });
+  const line = Buffer.from(text, 'utf8').toString('latin1');
   const change = placeLine(lines, options.name, key, line, options.replace);
   if ('reason' in change) {
     throw new Fault({
@@ -270,12 +289,13 @@ async function openKeys(held: DisposableHolder, file: string): Promise<string[]>
     throw new Fault({ tried: `change "${file}"`, found: 'another enrolment is under way', exit: 'locked' });
   }
   if (!exists(file)) return [];
-  const text = readWhole(file, 16 * 1024 * 1024).toString('utf8');
+  const text = readWhole(file, 16 * 1024 * 1024).toString('latin1');
   return text === '' ? [] : text.replace(/\n$/, '').split('\n');
 }
 
 function writeKeys(file: string, lines: string[]): void {
   const target = exists(file) ? realPath(file) : file;
   const mode = exists(target) ? status(target).mode & 0o777 : 0o600;
-  replaceFile(target, lines.map(line => `${line}\n`).join(''), mode);
+  // A character a byte: what others wrote into the file need not be UTF-8.
+  replaceFile(target, Buffer.from(lines.map(line => `${line}\n`).join(''), 'latin1'), mode);
 }

@@ -6,9 +6,19 @@
  */
 import { createHash } from 'node:crypto';
 import { isIP } from 'node:net';
-import { EXIT, type ExitStatus, Fault } from '../fault.ts';
-import { descriptorStream, list, say } from '../os/files.ts';
-import { deadlineSignal, monotonicMs, now, ownAccount, refuseRoot, unless, within } from '../os/machine.ts';
+import type { Writable } from 'node:stream';
+import { EXIT, type ExitStatus, Fault, firstError } from '../fault.ts';
+import { descriptorStream, list } from '../os/files.ts';
+import {
+  deadlineSignal,
+  monotonicMs,
+  now,
+  ownAccount,
+  pause,
+  refuseRoot,
+  unless,
+  within,
+} from '../os/machine.ts';
 import { hasProgram, run, standard } from '../os/process.ts';
 import { defaultStateFolder, makeRunFolder, prepareStateFolder } from '../os/runfolder.ts';
 import {
@@ -42,9 +52,10 @@ import {
 /** The whole request must have come within this. */
 const REQUEST_MS = 30_000;
 /** From dialling to the first byte of the client's rsync. */
-const FIRST_BYTE_MS = 45_000;
+const FIRST_BYTE_MS = 60_000;
 /** A client hears from us at least this often. */
 const HEARTBEAT_MS = 5_000;
+const SSH_END_MS = 1_000;
 const PROGRESS_MS = 1_000;
 
 export interface GrabOptions {
@@ -57,16 +68,23 @@ export interface GrabOptions {
 /** Runs one request to its end. @returns the exit status; the client has heard the outcome by then */
 export async function grab(options: GrabOptions, interrupt: AbortSignal): Promise<ExitStatus> {
   refuseRoot('grab');
+  if (options.environment.SSH_CONNECTION === undefined) {
+    throw new Fault({
+      tried: 'run "grab" by hand',
+      found: 'it is what sshd runs for an enrolled key: there is no SSH_CONNECTION',
+      next: 'dialback enroll NAME KEYFILE; then, on the client, dialback backup',
+      exit: 'usage',
+    });
+  }
   const log: HostLog = { syslog: true, client: undefined, name: options.client, peer: undefined };
   const started = monotonicMs();
   let outcome: OutcomeEvent;
   let fault: Fault | undefined;
-  let served: ClientStore | undefined;
   try {
     const result = await serve(options, interrupt, log);
     ({ outcome, fault } = result);
-    served = result.client;
-  } catch (error) {
+  } catch (caught) {
+    const error = firstError(caught);
     fault =
       error instanceof Fault
         ? error
@@ -74,9 +92,9 @@ export async function grab(options: GrabOptions, interrupt: AbortSignal): Promis
     outcome = failedOutcome(failureCode(fault));
   }
   await writeLog(log, outcome, fault, Math.round(monotonicMs() - started));
-  tell(outcome);
+  await tellLast(outcome);
   // After the client has heard: what an interrupted run left is nobody's any more.
-  if (served) await emptyTrash(served);
+  if (log.client && !interrupt.aborted) await emptyTrash(log.client);
   if (outcome.code !== null) return EXIT[FAILURES[outcome.code][0]];
   return outcome.outcome === 'incomplete' ? EXIT.incomplete : EXIT.done;
 }
@@ -85,9 +103,24 @@ function describe(error: unknown): string {
   return escapeText(error instanceof Error ? (error.stack ?? error.message) : String(error), 2000);
 }
 
-/** The one way in which anything reaches the client. */
+/** Events that a client has not taken yet may fill so much of our memory; then progress is left out. */
+const UNHEARD_LIMIT = 1024 * 1024;
+const LAST_WORD_MS = 10_000;
+
+let toClient: Writable | undefined;
+
+/** The one way in which anything reaches the client. It never waits: a client that does not listen holds up nothing. */
 function tell(event: HostEvent): void {
-  say(2, encodeEvent(event));
+  toClient ??= descriptorStream(2, { writable: true }).on('error', () => {}); // it has hung up: its input tells
+  if (toClient.writableLength < UNHEARD_LIMIT) toClient.write(encodeEvent(event));
+}
+
+/** The last event, and the time for it to get out. */
+async function tellLast(event: OutcomeEvent): Promise<void> {
+  tell(event);
+  const stream = toClient;
+  const sent = new Promise<void>(resolve => stream?.end(resolve).once('close', resolve));
+  await Promise.race([sent, pause(LAST_WORD_MS)]);
 }
 
 /** The code that the client gets for a fault of ours; the fault's own words stay here. */
@@ -282,7 +315,7 @@ async function pullInto(job: Job): Promise<JobResult> {
   await using held = new AsyncDisposableStack();
   const state = defaultStateFolder(ownAccount());
   prepareStateFolder(state);
-  const folder = makeRunFolder(held, state);
+  const folder = await makeRunFolder(held, state);
   tell({ event: 'phase', phase: 'dialling' });
   const clientWords: string[] = [];
   const dialled = {
@@ -304,7 +337,7 @@ async function pullInto(job: Job): Promise<JobResult> {
     line,
     lock: job.lock,
   });
-  await unless(signal, awaitFirstByte(pull, line, signal));
+  await awaitFirstByte(pull, line, signal);
   using _heart = heartbeat(pull);
   tell({ event: 'phase', phase: 'copying' });
   const end = await unless(signal, pull.ended);
@@ -321,13 +354,9 @@ async function pullInto(job: Job): Promise<JobResult> {
       : undefined;
   if (request.header.dry_run) return { outcome: { ...outcome, snapshot: null }, fault, kept: false };
   tell({ event: 'phase', phase: 'committing' });
-  await commitSnapshot(job.client, job.arrival, await makeRecord(job, pull, end, outcome), request.excludes);
-  recordEvent(job.client, 'committed', {
-    snapshot: job.arrival.name,
-    outcome: outcome.outcome,
-    peer: job.peer,
-  });
-  return { outcome, fault, kept: true };
+  const record = await makeRecord(job, pull, end, outcome);
+  const late = await commitSnapshot(job.client, job.arrival, record, request.excludes);
+  return { outcome, fault: late ?? fault, kept: true };
 }
 
 /** Waits until the client's rsync speaks; tells apart why it does not. */
@@ -340,7 +369,10 @@ async function awaitFirstByte(pull: Pull, line: Line, signal: AbortSignal): Prom
     throw failure('no-answer', `ssh ended with status ${status ?? 'unknown'} before rsync spoke. ${words}`);
   });
   failed.catch(() => {}); // ssh also ends after the first byte, and then it is of no interest here
-  await within(signal, FIRST_BYTE_MS, Promise.race([pull.firstByte, failed]), () =>
+  // Where rsync ends first, it can be that ssh has, a moment ago: then that is the cause. Else rsync's end is judged.
+  const ended = pull.ended.then(() => Promise.race([failed, pause(SSH_END_MS)]));
+  ended.catch(() => {});
+  await within(signal, FIRST_BYTE_MS, Promise.race([pull.firstByte, failed, ended]), () =>
     failure('no-answer', `no byte came within ${FIRST_BYTE_MS / 1000} s after dialling`),
   );
 }
@@ -369,6 +401,10 @@ function judge(job: Job, end: PullEnd): { outcome: OutcomeEvent; found: string }
   if (!isWhole && exit !== RSYNC_EXIT.partial) {
     if (end.isOutOfSpace) return failed('no-space', 'the store is full');
     if (signal) return failed('interrupted', `rsync was ended by ${signal}`);
+    // A start-up file of the client's account that prints comes before rsync's greeting.
+    if (end.words.some(each => each.includes('rather than greeting'))) {
+      return failed('no-answer', 'something else than rsync spoke first');
+    }
     if (exit === RSYNC_EXIT.timeout) return failed('idle', 'nothing came for too long');
     if ([10, 12, 255].includes(exit))
       return failed('broken', `rsync's connection broke (exit status ${exit})`);

@@ -1,11 +1,11 @@
 /** rsync on the host: one pull over a line that is already there, watched and understood. */
-import { createInterface } from 'node:readline';
 import { Fault } from '../fault.ts';
-import { ownExecutable } from '../os/machine.ts';
+import { ownExecutable, pause } from '../os/machine.ts';
 import {
   type Child,
   type Command,
   type Ending,
+  eachLine,
   PLAIN_ENVIRONMENT,
   programPath,
   start,
@@ -19,6 +19,9 @@ import { FIRST_BYTE } from './relay.ts';
 
 /** rsync ends when nothing has crossed for this long; the client's own limit can be shorter. */
 const IDLE_SECONDS = 600;
+/** Of a line of rsync's: a name of 4095 bytes, each of them escaped, and the words around it. */
+const LINE_LIMIT = 32 * 1024;
+const LAST_WORDS_MS = 3_000;
 /** Lines of rsync's own messages that the journal keeps. */
 const WORDS_LIMIT = 20;
 
@@ -59,7 +62,8 @@ export interface PullEnd {
  * @param args as wire/rsync.ts describes them
  */
 function receiverCommand(args: string[]): Command {
-  return { program: programPath('rsync'), args, environment: PLAIN_ENVIRONMENT };
+  // SIGTERM: a receiver that may finish dying keeps a half-arrived file under its name.
+  return { program: programPath('rsync'), args, environment: PLAIN_ENVIRONMENT, deathSignal: 'TERM' };
 }
 
 /** The remote shell as rsync's -e takes it: blanks in the path are kept by the quotes. */
@@ -84,7 +88,6 @@ export async function startPull(held: DisposableHolder, request: PullRequest): P
     lock,
   ]);
   line.letGo();
-  // A receiver that may finish dying keeps a half-arrived file under its name: so it gets some time.
   held.defer(() => rsync.end(10_000));
   const reader = new PullReader();
   const firstByte = Promise.withResolvers<void>();
@@ -96,16 +99,12 @@ export async function startPull(held: DisposableHolder, request: PullRequest): P
     wordCount: 0,
     isOutOfSpace: false,
   };
-  if (rsync.stdout) {
-    // A carriage return alone ends a line too: progress is written over itself.
-    createInterface({ input: rsync.stdout, crlfDelay: 0 }).on('line', each => reader.line(each));
-  }
-  if (rsync.stderr) {
-    createInterface({ input: rsync.stderr }).on('line', each => {
-      if (each === FIRST_BYTE) firstByte.resolve();
-      else takeComplaint(each);
-    });
-  }
+  // Progress is written over itself: a carriage return ends a line too.
+  eachLine(rsync.stdout, LINE_LIMIT, each => reader.line(each));
+  eachLine(rsync.stderr, LINE_LIMIT, each => {
+    if (each === FIRST_BYTE) firstByte.resolve();
+    else takeComplaint(each);
+  });
   function takeComplaint(text: string): void {
     const complaint = readComplaint(text);
     if (complaint === undefined) return;
@@ -116,13 +115,23 @@ export async function startPull(held: DisposableHolder, request: PullRequest): P
       if (end.missing.length < MISSING_LIMIT) end.missing.push(complaint.missing);
     } else {
       end.wordCount += 1;
-      if (/No space left on device|Disk quota exceeded/.test(text)) end.isOutOfSpace = true;
+      // An attribute that does not fit beside the others is "no space" too (ext4), and no sign of a full disk.
+      if (
+        /No space left on device|Disk quota exceeded/.test(text) &&
+        !/xattr|acl/i.test(text.split('"')[0] ?? '')
+      ) {
+        end.isOutOfSpace = true;
+      }
       if (end.words.length < WORDS_LIMIT) end.words.push(escapeText(complaint.ours));
     }
   }
   return {
     firstByte: firstByte.promise,
-    ended: rsync.ended.then(ending => ({ ending, counts: reader.counts, ...end })),
+    // Its pipes can be held open by the relay for as long as the client likes: what it said is here soon after its end.
+    ended: rsync.exited.then(async ending => {
+      await Promise.race([rsync.ended, pause(LAST_WORDS_MS)]);
+      return { ending, counts: reader.counts, ...end };
+    }),
     progress: () => reader.progress,
     options: args,
   };

@@ -5,17 +5,20 @@
  */
 import { pipeline } from 'node:stream/promises';
 import { EXIT } from '../fault.ts';
-import { descriptorStream, say } from '../os/files.ts';
+import { close, descriptorStream, say } from '../os/files.ts';
 
 /** What rsync and ssh are given as descriptors. */
 export const RELAY_FROM_SSH = 3;
 export const RELAY_TO_SSH = 4;
+/** The client's lock, which rsync holds as long as it writes; ours to let go of. */
+export const RELAY_LOCK = 5;
 
 /** Said on standard error (rsync's, hence grab's) when the other machine's first byte has come. */
 export const FIRST_BYTE = 'dialback-relay: first byte';
 
 /** Copies both ways until the connection ends. @returns the exit status */
 export async function relay(): Promise<number> {
+  close(RELAY_LOCK);
   const fromSsh = descriptorStream(RELAY_FROM_SSH, { readable: true });
   const toSsh = descriptorStream(RELAY_TO_SSH, { writable: true });
   fromSsh.once('data', () => say(2, `${FIRST_BYTE}\n`));

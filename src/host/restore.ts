@@ -7,6 +7,7 @@
 import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
 import {
+  chmod,
   exists,
   failedWith,
   fileFault,
@@ -20,7 +21,7 @@ import {
 import { ownAccount } from '../os/machine.ts';
 import { type Result, run, standard } from '../os/process.ts';
 import { isRoot } from '../wire/request.ts';
-import { NANOSECONDS } from '../wire/rsync.ts';
+import { NANOSECONDS, RSYNC_EXIT } from '../wire/rsync.ts';
 import { escapeText } from '../wire/text.ts';
 import { findSnapshot, openClient, openStore, type Snapshot } from './store.ts';
 
@@ -62,7 +63,7 @@ function restoreArguments(isRootUser: boolean): string[] {
   ];
 }
 
-/** Restores, and compares afterwards what could not be given back. @param signal ends it in good order */
+/** Restores, and finds out what could not be given back. @param signal ends it in good order */
 export async function restore(options: RestoreOptions, signal: AbortSignal): Promise<RestoreResult> {
   openStore(options.store);
   const client = openClient(options.store, options.client);
@@ -72,15 +73,19 @@ export async function restore(options: RestoreOptions, signal: AbortSignal): Pro
   const isRootUser = ownAccount().uid === 0;
   const isEmpty = prepareTarget(options);
 
+  // Private, and no part of what rsync writes: it would give the top the attributes of the client's `/` at once.
   const stage = makeUniqueFolder(`${options.to}/.dialback-restore-`);
+  const staged = `${stage}/tree`;
   try {
-    const args = [...restoreArguments(isRootUser), '--', ...sources, `${stage}/`];
-    const result = await runRsync(args, signal);
-    if (result.status !== 0 && result.status !== 23) throw rsyncFault(`restore to "${options.to}"`, result);
-    await moveIntoPlace(stage, options.to, isEmpty, signal);
+    const args = [...restoreArguments(isRootUser), '--', ...sources, `${staged}/`];
+    const given = await runRsync(args, signal);
+    if (!isDone(given)) throw rsyncFault(`restore to "${options.to}"`, given);
+    const complaints = complaintsOf(given);
+    if (exists(staged)) complaints.push(...(await moveIntoPlace(staged, options.to, isEmpty, signal)));
     const isWholeMachine = options.paths.length === 0 && snapshot.record.scope.roots.includes('/');
-    if (isWholeMachine) await applyTop(snapshot, options.to, isRootUser, signal);
-    const output = result.stdout.toString('latin1');
+    if (isWholeMachine) complaints.push(...(await applyTop(snapshot, options.to, isRootUser, signal)));
+    if (!isRootUser) complaints.push(...(await differences(sources, options.to, signal)));
+    const output = given.stdout.toString('latin1');
     return {
       snapshot: snapshot.name,
       state: snapshot.record.state,
@@ -88,11 +93,27 @@ export async function restore(options: RestoreOptions, signal: AbortSignal): Pro
         Number(/^Number of files: (\d+)/m.exec(output)?.[1] ?? 0) -
         Number(/^Number of files:.*\bdir: (\d+)/m.exec(output)?.[1] ?? 0),
       bytes: Number(/^Total file size: (\d+)/m.exec(output)?.[1] ?? 0),
-      notGivenBack: await whatIsMissing(result, sources, options.to, signal),
+      notGivenBack: [...new Set(complaints)],
     };
   } finally {
-    removeAll(stage);
+    await removeStage(stage, isRootUser);
   }
+}
+
+/** Whether rsync did what it could: all of it, or all but what it complained of (23). */
+function isDone(result: Result): boolean {
+  return result.status === 0 || result.status === RSYNC_EXIT.partial;
+}
+
+function complaintsOf(result: Result): string[] {
+  return result.stderr.split('\n').filter(line => line !== '' && !/^rsync error: /.test(line));
+}
+
+/** An ordinary user cannot remove what lies in a folder that was restored without the right to write. */
+async function removeStage(stage: string, isRootUser: boolean): Promise<void> {
+  if (!isRootUser)
+    await run(standard('chmod', ['-R', 'u+rwx', '--', stage]), { timeoutMs: RESTORE_TIMEOUT_MS });
+  removeAll(stage);
 }
 
 /** A path as on the client, as rsync's source: everything behind `/./` is made anew below DIR. */
@@ -143,71 +164,82 @@ function prepareTarget(options: RestoreOptions): boolean {
   });
 }
 
-/** Into an empty folder by renames; into one that is not by rsync, which links what it would copy. */
+/**
+ * Into an empty folder by renames; into one that is not by rsync, which links what it would copy.
+ * @returns what could not be put into place
+ */
 async function moveIntoPlace(
-  stage: string,
+  staged: string,
   to: string,
   isEmpty: boolean,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<string[]> {
+  const names = list(staged, { encoding: 'buffer' });
   if (isEmpty) {
-    for (const name of list(stage, { encoding: 'buffer' })) {
-      const slash = Buffer.from('/');
-      rename(Buffer.concat([Buffer.from(stage), slash, name]), Buffer.concat([Buffer.from(to), slash, name]));
-    }
-    return;
+    for (const name of names) moveEntry(beneath(staged, name), beneath(to, name));
+    return [];
   }
-  // --omit-dir-times does not apply: folders get what the snapshot has. The top is DIR's own.
-  const args = [
-    '-aHAXS',
-    '--numeric-ids',
-    '--relative',
-    NANOSECONDS,
-    `--link-dest=${stage}`,
-    '--',
-    ...list(stage).map(name => `${stage}/./${name}`),
-    `${to}/`,
-  ];
-  const result = await runRsync(args, signal);
-  if (result.status !== 0) throw rsyncFault(`put what was restored into "${to}"`, result);
+  // The names on standard input: they need not be UTF-8, and the top, DIR's own, is not among them.
+  const args = ['-aHAXS', '--recursive', '--numeric-ids', '--relative', NANOSECONDS, `--link-dest=${staged}`];
+  const input = Buffer.concat(names.flatMap(name => [name, Buffer.from([0])]));
+  const result = await runRsync(
+    [...args, '--from0', '--files-from=-', '--', `${staged}/`, `${to}/`],
+    signal,
+    input,
+  );
+  if (!isDone(result)) throw rsyncFault(`put what was restored into "${to}"`, result);
+  return complaintsOf(result);
 }
 
-/** Gives DIR itself the attributes of the client's `/`. */
+function beneath(folder: string, name: Buffer): Buffer {
+  return Buffer.concat([Buffer.from(`${folder}/`), name]);
+}
+
+/** To move a folder to another one, an ordinary user must be allowed to write into it. */
+function moveEntry(from: Buffer, to: Buffer): void {
+  const { mode } = linkStatus(from);
+  const isLocked = linkStatus(from).isDirectory() && (mode & 0o200) === 0;
+  if (isLocked) chmod(from, (mode & 0o7777) | 0o200);
+  rename(from, to);
+  if (isLocked) chmod(to, mode & 0o7777);
+}
+
+/** Gives DIR itself the attributes of the client's `/`. @returns what could not be given */
 async function applyTop(
   snapshot: Snapshot,
   to: string,
   isRootUser: boolean,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<string[]> {
   const args = restoreArguments(isRootUser).filter(each => each !== '--relative' && each !== '--stats');
   const result = await runRsync([...args, '--exclude=/*', '--', `${snapshot.tree}/`, `${to}/`], signal);
-  if (result.status !== 0 && result.status !== 23) throw rsyncFault(`give "${to}" its attributes`, result);
+  if (!isDone(result)) throw rsyncFault(`give "${to}" its attributes`, result);
+  return complaintsOf(result);
 }
 
 /**
- * What could not be given back. Root's rsync says itself what failed; without root it does not try what it may not, so
- * its dry run tells what differs. (Not for root: it takes a file with a capability and other xattrs for different, as
- * a fake-super tree lists them in another order. Measured, rsync 3.5.0.)
+ * What differs from the snapshot, by rsync's dry run: without root rsync does not even try what it may not, and says
+ * nothing of it. (For root it is of no use: it takes a file with a capability and other xattrs for different, as a
+ * fake-super tree lists them in another order. Measured, rsync 3.5.0.)
  */
-async function whatIsMissing(
-  given: Result,
-  sources: string[],
-  to: string,
-  signal: AbortSignal,
-): Promise<string[]> {
-  if (ownAccount().uid === 0) {
-    return given.stderr.split('\n').filter(line => line !== '' && !/^rsync error: /.test(line));
-  }
+async function differences(sources: string[], to: string, signal: AbortSignal): Promise<string[]> {
   const args = ['-n', '-i', ...restoreArguments(true).filter(each => each !== '--stats')];
   const result = await runRsync([...args, '--', ...sources, `${to}/`], signal);
-  return result.stdout
-    .toString('latin1')
-    .split('\n')
-    .filter(line => /^[<>ch.*][fdLDS]/.test(line) && !/ \.\/$/.test(line));
+  if (!isDone(result)) throw rsyncFault('compare what was restored', result);
+  const lines = result.stdout.toString('latin1').split('\n');
+  return [
+    ...lines.filter(line => /^[<>ch.*][fdLDS]/.test(line) && !/ \.\/$/.test(line)),
+    ...complaintsOf(result),
+  ];
 }
 
-async function runRsync(args: string[], signal: AbortSignal): Promise<Result> {
-  return await run(standard('rsync', args), { timeoutMs: RESTORE_TIMEOUT_MS, limit: LIST_LIMIT, signal });
+async function runRsync(args: string[], signal: AbortSignal, input?: Buffer): Promise<Result> {
+  return await run(standard('rsync', args), {
+    timeoutMs: RESTORE_TIMEOUT_MS,
+    limit: LIST_LIMIT,
+    signal,
+    ...(input ? { input } : {}),
+  });
 }
 
 function rsyncFault(tried: string, result: Result): Fault {

@@ -15,6 +15,7 @@ import {
   makeFolder,
   readWhole,
   removeEmptyFolder,
+  removeFileIfThere,
   rename,
   replaceFile,
   status,
@@ -205,13 +206,54 @@ export function snapshotNames(client: ClientStore): string[] {
     .sort();
 }
 
-/** A finished snapshot by its exact name. @throws Fault when its record cannot be read */
+/**
+ * A finished snapshot by its exact name. Where its record is damaged, one is made of what is certain: the tree is there,
+ * and can be restored; nothing says that it is full.
+ */
 export function readSnapshot(client: ClientStore, name: string): Snapshot {
   const folder = `${client.folder}/snapshots/${name}`;
-  const record = JSON.parse(
-    readWhole(`${folder}/snapshot.json`, 1024 * 1024).toString('utf8'),
-  ) as SnapshotRecord;
-  return { name, folder, tree: `${folder}/tree`, record };
+  const snapshot = { name, folder, tree: `${folder}/tree` };
+  try {
+    const record = JSON.parse(
+      readWhole(`${folder}/snapshot.json`, 1024 * 1024).toString('utf8'),
+    ) as SnapshotRecord;
+    if (record.version === 1 && record.counts && record.scope && record.flags) return { ...snapshot, record };
+  } catch {
+    // as below
+  }
+  return { ...snapshot, record: damagedRecord(client.name, name) };
+}
+
+function damagedRecord(client: string, snapshot: string): SnapshotRecord {
+  const started = (snapshotTime(snapshot) ?? new Date(0)).toISOString();
+  return {
+    version: 1,
+    client,
+    snapshot,
+    started,
+    finished: started,
+    state: 'incomplete',
+    transport: 'direct',
+    confined: { send: false, receive: false, landlock_abi: null },
+    rsync: { client: null, host: 'unknown', exit: 255, options: [] },
+    scope: { roots: [], excludes_sha256: '' },
+    counts: {
+      files: 0,
+      folders: 0,
+      bytes: 0,
+      transferred_bytes: 0,
+      new_bytes: 0,
+      linked: 0,
+      new: 0,
+      content_changed: 0,
+      attributes_changed: 0,
+      vanished: 0,
+      unreadable: 0,
+      changed_during_run: 0,
+    },
+    basis: null,
+    flags: ['damaged'],
+  };
 }
 
 /** All finished snapshots of a client, oldest first. */
@@ -307,45 +349,50 @@ function pickBasis(client: ClientStore, before: string): string[] {
   const candidates = (past.length > 0 ? past : names).reverse();
   const newest = candidates[0];
   if (newest === undefined) return [];
-  const full = candidates.find(name => isFull(client, name));
+  const full = candidates.find(name => readSnapshot(client, name).record.state === 'full');
   return full === undefined || full === newest ? [newest] : [newest, full];
-}
-
-/** A record that cannot be read is no reason not to back up: its tree is a basis like any other. */
-function isFull(client: ClientStore, name: string): boolean {
-  try {
-    return readSnapshot(client, name).record.state === 'full';
-  } catch {
-    return false;
-  }
 }
 
 /**
  * Commits: what has arrived goes to the disk, its record beside it, and one rename makes it a finished snapshot.
  * @param excludes the exclude list as the client sent it
+ * @returns what failed after the rename, where nothing can undo the snapshot any more; undefined: nothing
  */
 export async function commitSnapshot(
   client: ClientStore,
   arrival: Arrival,
   record: SnapshotRecord,
   excludes: Buffer,
-): Promise<void> {
-  writeNew(`${arrival.folder}/excludes`, excludes, { sync: true });
-  writeNew(`${arrival.folder}/snapshot.json`, `${JSON.stringify(record, null, 2)}\n`, { sync: true });
-  // The whole file system at once: a tree of many files is not synced one by one.
-  const synced = await run(standard('sync', ['--file-system', '--', arrival.folder]), {
-    timeoutMs: SYNC_TIMEOUT_MS,
-  });
-  if (synced.status !== 0) {
-    throw new Fault({
-      tried: 'write the snapshot to the disk',
-      found: synced.stderr.trim() || 'sync failed',
+): Promise<Fault | undefined> {
+  try {
+    writeNew(`${arrival.folder}/excludes`, excludes, { sync: true });
+    writeNew(`${arrival.folder}/snapshot.json`, `${JSON.stringify(record, null, 2)}\n`, { sync: true });
+    // The whole file system at once: a tree of many files is not synced one by one.
+    const synced = await run(standard('sync', ['--file-system', '--', arrival.folder]), {
+      timeoutMs: SYNC_TIMEOUT_MS,
     });
+    if (synced.status !== 0) {
+      throw new Fault({
+        tried: 'write the snapshot to the disk',
+        found: synced.stderr.trim() || 'sync failed',
+      });
+    }
+    rename(arrival.folder, `${client.folder}/snapshots/${arrival.name}`);
+  } catch (error) {
+    for (const name of ['excludes', 'snapshot.json']) removeFileIfThere(`${arrival.folder}/${name}`);
+    throw error instanceof Fault ? error : fileFault(error, `commit "${arrival.name}"`);
   }
-  rename(arrival.folder, `${client.folder}/snapshots/${arrival.name}`);
-  syncFolder(`${client.folder}/snapshots`);
-  syncFolder(`${client.folder}/arriving`);
-  for (const each of arrival.leftOver) moveToTrash(client, 'arriving', each);
+  try {
+    syncFolder(`${client.folder}/snapshots`);
+    syncFolder(`${client.folder}/arriving`);
+    recordEvent(client, 'committed', { snapshot: arrival.name, state: record.state });
+    for (const each of arrival.leftOver) moveToTrash(client, 'arriving', each);
+    return undefined;
+  } catch (error) {
+    return error instanceof Fault
+      ? error
+      : fileFault(error, `put the store in order after "${arrival.name}"`);
+  }
 }
 
 const SYNC_TIMEOUT_MS = 3_600_000;
@@ -356,6 +403,7 @@ const SYNC_TIMEOUT_MS = 3_600_000;
  */
 export async function abandonSnapshot(client: ClientStore, arrival: Arrival): Promise<void> {
   const [older, ...oldest] = arrival.leftOver;
+  if (!exists(arrival.tree)) return; // the store has gone, or it was committed after all
   if (list(arrival.tree).length === 0) {
     removeEmptyFolder(arrival.tree);
     removeEmptyFolder(arrival.folder);

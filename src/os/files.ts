@@ -168,6 +168,11 @@ export function syncFolder(path: string): void {
   }
 }
 
+/** Removes a file's name; none there is fine. */
+export function removeFileIfThere(path: string): void {
+  rmSync(path, { force: true });
+}
+
 /** Removes a file or a folder with all in it; none there is fine. Only for run folders and temporary ones. */
 export function removeAll(path: string): void {
   rmSync(path, { recursive: true, force: true });
@@ -272,6 +277,13 @@ export function readStandardInput(limit: number): Buffer {
 const SLEEPER = new Int32Array(new SharedArrayBuffer(4));
 const WRITE_PATIENCE_MS = 30_000;
 
+let isOutputLost = false;
+
+/** Whether standard output could not be written (a full disk, say): then a success is none. */
+export function outputLost(): boolean {
+  return isOutputLost;
+}
+
 /**
  * Writes text to standard output (1) or standard error (2), whole, and without node's streams: those leave a
  * pipe non-blocking for the program that `gate` becomes. A reader that has gone away is no error of ours; one
@@ -285,7 +297,10 @@ export function say(descriptor: 1 | 2, text: string): void {
       rest = rest.subarray(writeSync(descriptor, rest));
       waitedMs = 0;
     } catch (error) {
-      if (!failedWith(error, 'EAGAIN') || waitedMs >= WRITE_PATIENCE_MS) return;
+      if (!failedWith(error, 'EAGAIN') || waitedMs >= WRITE_PATIENCE_MS) {
+        if (descriptor === 1 && !failedWith(error, 'EPIPE')) isOutputLost = true;
+        return;
+      }
       Atomics.wait(SLEEPER, 0, 0, 10);
       waitedMs += 10;
     }

@@ -116,15 +116,21 @@ export function beNice(nice: number): void {
   if (nice > getPriority()) setPriority(nice);
 }
 
-/** A signal that aborts with an `interrupted` Fault on SIGINT, SIGTERM and SIGHUP; installed once, by main. */
+const interrupted = new AbortController();
+
+/** A signal that aborts with an `interrupted` Fault on SIGINT, SIGTERM and SIGHUP. Asked for once, by main. */
 export function interruption(): AbortSignal {
-  const controller = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(name, () => {
-      controller.abort(new Fault({ tried: 'go on', found: `interrupted by ${name}`, exit: 'interrupted' }));
+      interrupted.abort(new Fault({ tried: 'go on', found: `interrupted by ${name}`, exit: 'interrupted' }));
     });
   }
-  return controller.signal;
+  return interrupted.signal;
+}
+
+/** Ends whatever is under way as a signal would, so that it cleans up after itself; for errors that nobody awaits. */
+export function interruptWith(reason: unknown): void {
+  interrupted.abort(reason);
 }
 
 /** A promise for the value, or the signal's reason as soon as it aborts; nothing stays registered after. */

@@ -14,6 +14,11 @@ export interface Command {
   /** The whole environment; nothing is inherited. */
   environment: Record<string, string>;
   cwd?: string;
+  /**
+   * The signal that it gets when we die, however we die (PR_SET_PDEATHSIG, by setpriv(1)): SIGKILL, or SIGTERM for a
+   * program that has something to put in order. A set-id program (ssh-agent) loses it.
+   */
+  deathSignal?: 'KILL' | 'TERM';
   /** As another account; only root can. Supplementary groups are dropped. */
   account?: { uid: number; gid: number };
 }
@@ -51,6 +56,7 @@ export const PLAIN_ENVIRONMENT: Record<string, string> = {
 const PROGRAM_FOLDERS = ['/usr/bin', '/bin', '/usr/sbin', '/sbin', '/usr/local/bin', '/usr/local/sbin'];
 const PACKAGES: Record<string, string> = {
   rsync: 'rsync',
+  setpriv: 'util-linux',
   ssh: 'openssh-client',
   'ssh-add': 'openssh-client',
   'ssh-agent': 'openssh-client',
@@ -93,7 +99,8 @@ export function standard(name: string, args: string[], environment: Record<strin
  */
 export async function start(command: Command, descriptors: Descriptor[]): Promise<Child> {
   const stdio: StdioOptions = descriptors.map(each => (each === 'nothing' ? 'ignore' : each));
-  const child: ChildProcess = spawn(command.program, command.args, {
+  const args = ['--pdeathsig', command.deathSignal ?? 'KILL', '--', command.program, ...command.args];
+  const child: ChildProcess = spawn(programPath('setpriv'), args, {
     env: command.environment,
     cwd: command.cwd ?? '/',
     stdio,
@@ -295,6 +302,27 @@ export function become(command: Command): never {
     throw new Fault({ tried: `run "${command.program}"`, found: 'this node has no execve' });
   process.execve(env, args, command.environment);
   throw new Fault({ tried: `become "${command.program}"`, found: 'execve came back' });
+}
+
+/**
+ * Calls back with each line of a stream; a newline ends it, a carriage return too.
+ * @param limit characters: of a longer line only these are kept, so that no peer can fill our memory
+ */
+export function eachLine(stream: Readable | null, limit: number, take: (line: string) => void): void {
+  let rest = '';
+  stream?.setEncoding('utf8');
+  stream?.on('data', (chunk: string) => {
+    const lines = chunk.split(/[\n\r]/);
+    for (const [index, piece] of lines.entries()) {
+      rest = (rest + piece).slice(0, limit);
+      if (index === lines.length - 1) break;
+      take(rest);
+      rest = '';
+    }
+  });
+  stream?.on('end', () => {
+    if (rest !== '') take(rest);
+  });
 }
 
 /** Says how a program ended, in words. */

@@ -1,7 +1,19 @@
 /** Where dialback works while it runs: the state folder, its lock, and one private folder a run. */
 
+import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
-import { close, linkStatus, makeFolder, makeUniqueFolder, open, openFlags, removeAll } from './files.ts';
+import {
+  close,
+  linkStatus,
+  list,
+  makeFolder,
+  makeUniqueFolder,
+  open,
+  openFlags,
+  realPath,
+  removeAll,
+  status,
+} from './files.ts';
 import { type Account, ownAccount } from './machine.ts';
 import { run, standard } from './process.ts';
 
@@ -29,14 +41,55 @@ export function prepareStateFolder(path: string): void {
   if (!found.isDirectory()) throw fault('it is not a folder');
   if (found.uid !== account.uid) throw fault(`it belongs to uid ${found.uid}, not to ${account.name}`);
   if ((found.mode & 0o077) !== 0) throw fault('others may look into it', `chmod 700 '${path}'`);
+  // sshd's StrictModes goes up to the home folder (auth_secure_path), and takes even a sticky folder for unsafe.
+  for (let at = dirname(realPath(path)); at !== account.home && at !== '/'; at = dirname(at)) {
+    const { uid, mode } = status(at);
+    if (uid !== 0 && uid !== account.uid)
+      throw fault(`"${at}" above it belongs to uid ${uid}, so sshd would not trust it`);
+    if ((mode & 0o022) !== 0) {
+      throw fault(
+        `"${at}" above it can be written by others, so sshd would not trust it`,
+        `chmod go-w '${at}', or name another folder`,
+      );
+    }
+  }
 }
 
-/** Makes this run's private folder (0700); it is removed, with all in it, when `held` is released. */
-export function makeRunFolder(held: DisposableHolder, stateFolder: string): string {
+/**
+ * Makes this run's private folder (0700), locked as long as we live; it is removed, with all in it, when `held` is
+ * released. What a killed run left is removed first: its folder is there, and nobody holds its lock.
+ * @param beforeRemoval is called with each such folder, to end what may still belong to it
+ */
+export async function makeRunFolder(
+  held: DisposableHolder,
+  stateFolder: string,
+  beforeRemoval: (stale: string) => Promise<void> = async () => {},
+): Promise<string> {
+  // Between the making of a folder and its locking nobody else may take it for a stale one.
+  await using admission = new AsyncDisposableStack();
+  if ((await takeLock(admission, `${stateFolder}/folders.lock`, LOCK_WAIT_SECONDS)) === undefined) {
+    throw new Fault({
+      tried: 'begin a run',
+      found: 'another one has been beginning for too long',
+      exit: 'locked',
+    });
+  }
+  for (const name of list(stateFolder)) {
+    if (!RUN_FOLDER.test(name)) continue;
+    const stale = `${stateFolder}/${name}`;
+    await using check = new AsyncDisposableStack();
+    if ((await takeLock(check, `${stale}/lock`)) === undefined) continue;
+    await beforeRemoval(stale);
+    removeAll(stale);
+  }
   const path = makeUniqueFolder(`${stateFolder}/run-`);
+  await takeLock(held, `${path}/lock`);
   held.defer(() => removeAll(path));
   return path;
 }
+
+const RUN_FOLDER = /^run-[A-Za-z0-9]{6}$/;
+const LOCK_WAIT_SECONDS = 15;
 
 /** The part of AsyncDisposableStack that is needed: what is deferred last is done first. */
 export interface DisposableHolder {
@@ -44,15 +97,23 @@ export interface DisposableHolder {
 }
 
 /**
- * Takes a lock on a file by flock(1), without waiting. The lock belongs to the open descriptor: it lasts until
+ * Takes a lock on a file by flock(1). The lock belongs to the open descriptor: it lasts until
  * we and every child that was given the descriptor have closed it.
+ * @param waitSeconds how long to wait for it; 0: not at all
  * @returns the descriptor, or undefined when somebody else holds the lock
  */
-export async function takeLock(held: DisposableHolder, path: string): Promise<number | undefined> {
+export async function takeLock(
+  held: DisposableHolder,
+  path: string,
+  waitSeconds = 0,
+): Promise<number | undefined> {
   const descriptor = open(path, openFlags.O_RDWR | openFlags.O_CREAT | openFlags.O_NOFOLLOW, 0o600);
-  const { status, stderr } = await run(standard('flock', ['--exclusive', '--nonblock', '3']), {
-    more: [descriptor],
-  });
+  const { status, stderr } = await run(
+    standard('flock', ['--exclusive', '--timeout', String(waitSeconds), '3']),
+    {
+      more: [descriptor],
+    },
+  );
   if (status !== 0) {
     close(descriptor);
     if (status === 1) return undefined;

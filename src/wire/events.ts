@@ -6,7 +6,7 @@
  * and nothing of a hostile host can get onto the client's screen.
  */
 import type { ExitName, Parsed } from '../fault.ts';
-import { type JsonName, SNAPSHOT } from './text.ts';
+import { type JsonName, snapshotTime } from './text.ts';
 
 export const EVENT_PREFIX = 'dialback-event: ';
 
@@ -106,7 +106,10 @@ export type HostEvent =
 
 /** An event as the line that carries it. */
 export function encodeEvent(event: HostEvent): string {
-  return `${EVENT_PREFIX}${JSON.stringify(event)}\n`;
+  const line = `${EVENT_PREFIX}${JSON.stringify(event)}\n`;
+  if (line.length <= EVENT_LINE_LIMIT || event.event !== 'outcome') return line;
+  // A client drops a longer line. `missing_count` still has them all.
+  return encodeEvent({ ...event, missing: event.missing.slice(0, event.missing.length / 2) });
 }
 
 /** An outcome of a run that failed, with nothing to count. */
@@ -161,6 +164,8 @@ export function decodeEvent(line: string): Parsed<HostEvent> {
     }
     if (outcome.outcome === 'failed' && outcome.snapshot !== null)
       return { reason: 'a failed run has a snapshot' };
+    if (outcome.outcome === 'full' && outcome.missing_count > 0)
+      return { reason: 'a full run lacks something' };
     if (outcome.missing.length > outcome.missing_count) return { reason: 'more is missing than is counted' };
   }
   return { value: fields as unknown as HostEvent };
@@ -175,7 +180,8 @@ const EVENT_CHECKS = {
     outcome: (value: unknown) => value === 'full' || value === 'incomplete' || value === 'failed',
     code: (value: unknown) => value === null || (typeof value === 'string' && Object.hasOwn(FAILURES, value)),
     rsync_exit: (value: unknown) => value === null || (isCount(value) && (value as number) <= 255),
-    snapshot: (value: unknown) => value === null || (typeof value === 'string' && SNAPSHOT.test(value)),
+    snapshot: (value: unknown) =>
+      value === null || (typeof value === 'string' && snapshotTime(value) !== undefined),
     files: isCount,
     bytes: isCount,
     transferred_bytes: isCount,

@@ -9,7 +9,7 @@ function quoted(path: string): string {
 export function sshdConfig(options: { run: string; forcedCommand: string; graceSeconds: number }): string {
   const { run, forcedCommand, graceSeconds } = options;
   return [
-    `HostKey ${quoted(`${run}/host_key`)}`,
+    `HostKey "${run}/host_key"`, // it expands no tokens
     `AuthorizedKeysFile ${quoted(`${run}/authorized_keys`)}`,
     'StrictModes yes', // the run folder is private; if it is not, nobody gets in
     'AuthenticationMethods publickey', // the one-time key, and no other way
