@@ -102,6 +102,7 @@ async function inject(script: string, base: string, output: string, arch: Arch, 
     execArgv: [
       '--disable-sigusr1', // else that signal opens a debugger port
       '--disable-warning=ExperimentalWarning',
+      '--', // else node takes a login shell's own name, `-dialback`, for an option of its own
     ],
   };
   process.env.TMPDIR = work;
