@@ -116,7 +116,7 @@ test('makeTortureTree() refuses a folder that is not empty', t => {
 });
 
 test('makeTortureTree() refuses to make what only root can when not root', {
-  skip: isRoot && 'root may',
+  skip: isRoot && 'needs an ordinary user: root may',
 }, t => {
   const folder = scratch(t);
   assert.throws(() => makeTortureTree(folder, { asRoot: true }), /not root/);
@@ -586,7 +586,7 @@ test('manifest() refuses what is not a folder', t => {
 });
 
 test('manifest() is whole or is not when a file cannot be read', {
-  skip: isRoot && 'root reads it all',
+  skip: isRoot && 'needs an ordinary user: root reads it all',
 }, t => {
   const top = makeSample(scratch(t));
   chmodSync(join(top, 'file'), 0o200);

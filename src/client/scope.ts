@@ -164,7 +164,7 @@ export function scopeFilter(scope: Scope): string {
   for (const path of scope.never) {
     const exact = literalPattern(path);
     // A rule that is too long rsync leaves out; with `?` for each mark it fits, and a few neighbours stay behind too.
-    const pattern = exact.length <= PATH_LIMIT - 3 ? exact : path.replace(/[\\*?[\n\r]/g, '?');
+    const pattern = Buffer.byteLength(exact) <= PATH_LIMIT - 3 ? exact : path.replace(/[\\*?[\n\r]/g, '?');
     lines.push(`- ${pattern}`, `- ${below(pattern)}`);
   }
   for (const pattern of scope.excludes) lines.push(`- ${pattern}`, `- ${below(pattern)}`);

@@ -422,7 +422,7 @@ function judge(job: Job, end: PullEnd): { outcome: OutcomeEvent; found: string }
     found: '',
     outcome: {
       event: 'outcome',
-      outcome: isWhole ? 'full' : 'incomplete',
+      outcome: isWhole && end.missingCount === 0 ? 'full' : 'incomplete',
       code: null,
       rsync_exit: status,
       snapshot: job.arrival.name,

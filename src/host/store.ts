@@ -217,11 +217,21 @@ export function readSnapshot(client: ClientStore, name: string): Snapshot {
     const record = JSON.parse(
       readWhole(`${folder}/snapshot.json`, 1024 * 1024).toString('utf8'),
     ) as SnapshotRecord;
-    if (record.version === 1 && record.counts && record.scope && record.flags) return { ...snapshot, record };
+    if (isRecord(record)) return { ...snapshot, record };
   } catch {
     // as below
   }
   return { ...snapshot, record: damagedRecord(client.name, name) };
+}
+
+function isRecord(record: SnapshotRecord): boolean {
+  return (
+    record.version === 1 &&
+    (record.state === 'full' || record.state === 'incomplete') &&
+    [record.started, record.finished].every(each => typeof each === 'string') &&
+    [record.flags, record.scope.roots].every(Array.isArray) &&
+    [record.counts.files, record.counts.bytes, record.counts.new_bytes].every(Number.isSafeInteger)
+  );
 }
 
 function damagedRecord(client: string, snapshot: string): SnapshotRecord {

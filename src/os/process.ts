@@ -99,6 +99,8 @@ export function standard(name: string, args: string[], environment: Record<strin
  */
 export async function start(command: Command, descriptors: Descriptor[]): Promise<Child> {
   const stdio: StdioOptions = descriptors.map(each => (each === 'nothing' ? 'ignore' : each));
+  if (!command.program.startsWith('/') || !mayRun(command.program))
+    throw new Fault({ tried: `run "${command.program}"`, found: 'it is not a program that we may run' });
   const args = ['--pdeathsig', command.deathSignal ?? 'KILL', '--', command.program, ...command.args];
   const child: ChildProcess = spawn(programPath('setpriv'), args, {
     env: command.environment,
@@ -135,21 +137,19 @@ export async function start(command: Command, descriptors: Descriptor[]): Promis
     stderr: child.stderr,
     ended,
     exited,
-    end: (graceMs = DEFAULT_GRACE_MS) => endTree(child, pid, exited, graceMs),
+    end: (graceMs = DEFAULT_GRACE_MS) => endTree(child, ended, graceMs),
   };
 }
 
 const DEFAULT_GRACE_MS = 3_000;
 const KILL_PATIENCE_MS = 5_000;
+const LAST_WORDS_MS = 500;
 
 /** Ends a child and its descendants; returns when none of them is left (or SIGKILL was of no use for 5 s). */
-async function endTree(
-  child: ChildProcess,
-  pid: number,
-  exited: Promise<Ending>,
-  graceMs: number,
-): Promise<void> {
-  const family = familyOf(pid);
+async function endTree(child: ChildProcess, ended: Promise<Ending>, graceMs: number): Promise<void> {
+  // Once node has waited for it, its number may be somebody else's.
+  const isOurs = child.exitCode === null && child.signalCode === null;
+  const family = isOurs && child.pid !== undefined ? familyOf(child.pid) : [];
   child.stdin?.destroy();
   for (const member of family) signalProcess(member, 'SIGTERM');
   await waitForAll(family, graceMs);
@@ -157,8 +157,9 @@ async function endTree(
   const rest = [...family, ...family.flatMap(member => familyOf(member.pid))].filter(isAlive);
   for (const member of rest) signalProcess(member, 'SIGKILL');
   await waitForAll(rest, KILL_PATIENCE_MS);
+  // What it said last is read, unless somebody else holds its pipes.
+  await Promise.race([ended, pause(LAST_WORDS_MS)]);
   for (const stream of [child.stdout, child.stderr]) stream?.destroy();
-  if (!isAlive({ pid, startTicks: family[0]?.startTicks ?? '' })) await exited;
 }
 
 /** A process that cannot be mistaken for a later one of the same number. */

@@ -1,0 +1,272 @@
+import assert from 'node:assert/strict';
+import { resolve } from 'node:path';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { helpText, parseArguments, type Request } from '../src/cli/args.ts';
+import { EXIT, EXIT_MEANINGS, type ExitName, Fault } from '../src/fault.ts';
+
+/** The words of a line; no word of ours has a blank in it. */
+const read = (line: string): Request => parseArguments(line.split(' ').filter(Boolean));
+
+function fault(argv: string[]): Fault {
+  try {
+    parseArguments(argv);
+  } catch (error) {
+    assert.ok(error instanceof Fault, String(error));
+    assert.equal(error.exit, 'usage');
+    return error;
+  }
+  throw new Error(`accepted: ${argv.join(' ')}`);
+}
+
+const PLAIN = { config: undefined, json: false };
+const BACKUP = {
+  verb: 'backup',
+  ...PLAIN,
+  state: undefined,
+  remote: undefined,
+  dryRun: false,
+  volume: 'normal',
+};
+const RESTORE = { verb: 'restore', ...PLAIN, snapshot: 'latest', paths: [], to: '/d', force: false };
+
+const ACCEPTED: [line: string, request: object][] = [
+  ['backup', BACKUP],
+  ['backup -q', { ...BACKUP, volume: 'quiet' }],
+  ['backup --quiet', { ...BACKUP, volume: 'quiet' }],
+  ['backup -v', { ...BACKUP, volume: 'verbose' }],
+  ['backup --verbose --verbose', { ...BACKUP, volume: 'verbose' }],
+  ['backup --dry-run --json', { ...BACKUP, dryRun: true, json: true }],
+  ['backup --config /c --state=/s --remote r', { ...BACKUP, config: '/c', state: '/s', remote: 'r' }],
+  ['backup --remote=-x', { ...BACKUP, remote: '-x' }],
+  ['backup --remote 007', { ...BACKUP, remote: '007' }],
+  ['backup --remote=a=b', { ...BACKUP, remote: 'a=b' }],
+  ['gate --run /r/run-x', { verb: 'gate', run: '/r/run-x' }],
+  ['gate --check', { verb: 'gate-check' }],
+  ['grab --client 007 --config /h', { verb: 'grab', client: '007', config: '/h' }],
+  ['grab --client 1e3 --config /h', { verb: 'grab', client: '1e3', config: '/h' }],
+  [
+    'enroll a k',
+    { verb: 'enroll', name: 'a', keyFile: 'k', config: undefined, replace: false, authorizedKeys: undefined },
+  ],
+  [
+    'enroll 007 - --replace',
+    {
+      verb: 'enroll',
+      name: '007',
+      keyFile: '-',
+      config: undefined,
+      replace: true,
+      authorizedKeys: undefined,
+    },
+  ],
+  [
+    'enroll a k --authorized-keys /f',
+    { verb: 'enroll', name: 'a', keyFile: 'k', config: undefined, replace: false, authorizedKeys: '/f' },
+  ],
+  ['unenroll 0x10', { verb: 'unenroll', name: '0x10', config: undefined, authorizedKeys: undefined }],
+  ['list', { verb: 'list', name: undefined, ...PLAIN }],
+  ['list 007 --json', { verb: 'list', name: '007', config: undefined, json: true }],
+  ['list --json 007', { verb: 'list', name: '007', config: undefined, json: true }],
+  ['restore a --to /d', { ...RESTORE, client: 'a' }],
+  ['restore 2024 --to /d', { ...RESTORE, client: '2024' }],
+  ['restore 007@2024 --to /1', { ...RESTORE, client: '007', snapshot: '2024', to: '/1' }],
+  ['restore a@latest /x 12 --force --to /d', { ...RESTORE, client: 'a', paths: ['/x', '12'], force: true }],
+  ['restore a --to /d -- -x --to --json', { ...RESTORE, client: 'a', paths: ['-x', '--to', '--json'] }],
+  ['restore a@b@c --to /d', { ...RESTORE, client: 'a', snapshot: 'b@c' }],
+  ['restore a@ --to /d', { ...RESTORE, client: 'a', snapshot: '' }],
+  ['try', { verb: 'try', folder: undefined }],
+  ['try /x', { verb: 'try', folder: '/x' }],
+  ['try -- -x', { verb: 'try', folder: resolve('-x') }],
+  ['help', { verb: 'help' }],
+  ['help backup', { verb: 'help' }],
+  ['--help', { verb: 'help' }],
+  ['-h', { verb: 'help' }],
+  ['backup --help', { verb: 'help' }],
+  ['restore -h', { verb: 'help' }],
+  ['version', { verb: 'version' }],
+  ['--version', { verb: 'version' }],
+  ['relay client rsync --server --daemon .', { verb: 'relay' }],
+];
+
+const REFUSED: [line: string, message: RegExp][] = [
+  ['', /^Cannot start: no command was given$/],
+  ['bakup', /^Cannot run "bakup": there is no such command$/],
+  ['BACKUP', /no such command/],
+  ['--config x backup', /^Cannot run "--config": there is no such command$/],
+  ['constructor', /no such command/],
+  ['toString', /no such command/],
+  ['__proto__', /no such command/],
+  ['\u001b[31m', /^Cannot run "\\u001b\[31m": there is no such command$/],
+  ['backup x', /"x" is one argument too many/],
+  ['backup -- x', /"x" is one argument too many/],
+  ['backup --x', /"--x" is no option of it/],
+  ['backup --Config c', /"--Config" is no option of it/],
+  ['backup --configs c', /"--configs" is no option of it/],
+  ['backup --config.x c', /"--config.x" is no option of it/],
+  ['backup --__proto__ c', /is no option of it/],
+  ['backup --constructor.prototype.x c', /is no option of it/],
+  ['backup --to d', /"--to" is no option of it/],
+  ['backup -x', /"-x" is no option of it/],
+  ['backup -qx', /is no option of it/],
+  ['backup -config c', /is no option of it/],
+  ['backup -qv', /^Cannot run "backup": -q and -v contradict each other$/],
+  ['backup -q --verbose', /contradict/],
+  ['backup -v5', /"-v5" is no option of it/],
+  ['backup -q=1', /is no option of it/],
+  ['backup --no-json', /"--no-json" is no option of it/],
+  ['backup --no-config', /"--no-config" is no option of it/],
+  ['backup --dry-run --no-dry-run', /"--no-dry-run" is no option of it/],
+  ['backup --dry-run=no', /"--dry-run=no" is no option of it/],
+  ['backup --json=false', /"--json=false" is no option of it/],
+  ['backup --config', /--config needs a value/],
+  ['backup --config=', /--config needs a value/],
+  ['backup --config -q', /--config needs a value/],
+  ['backup --config --json', /--config needs a value/],
+  ['backup --config -- c', /--config needs a value/],
+  ['backup --config a --config b', /--config was given twice/],
+  ['backup --config a --config a', /--config was given twice/],
+  ['backup --config=a --config', /--config was given twice/],
+  ['gate', /it takes either --run or --check/],
+  ['gate --run r --check', /it takes either --run or --check/],
+  ['gate --run', /--run needs a value/],
+  ['gate --run a b', /"b" is one argument too many/],
+  ['grab', /--client is missing/],
+  ['grab --client a', /--config is missing/],
+  ['grab --config c', /--client is missing/],
+  ['grab a --config c', /"a" is one argument too many/],
+  ['grab --client a --config c --json', /is no option of it/],
+  ['enroll', /an argument is missing/],
+  ['enroll a', /an argument is missing/],
+  ['enroll a k x', /"x" is one argument too many/],
+  ['enroll a k --json', /is no option of it/],
+  ['unenroll', /an argument is missing/],
+  ['unenroll a b', /one argument too many/],
+  ['list a b', /"b" is one argument too many/],
+  ['restore', /an argument is missing/],
+  ['restore a', /^Cannot run "restore": --to is missing$/],
+  ['restore --to d', /an argument is missing/],
+  ['restore a --to', /--to needs a value/],
+  ['restore a --to d --to e', /--to was given twice/],
+  ['try a b', /one argument too many/],
+  ['try --json', /is no option of it/],
+  ['help a b', /one argument too many/],
+  ['help --x', /is no option of it/],
+  ['version x', /"x" is one argument too many/],
+  ['version -v', /is no option of it/],
+];
+
+describe('parseArguments()', () => {
+  for (const [line, request] of ACCEPTED)
+    it(`reads "${line}"`, () => assert.deepEqual({ ...read(line) }, request));
+
+  for (const [line, message] of REFUSED)
+    it(`refuses ${JSON.stringify(line)}`, () => {
+      const { message: text, next } = fault(line.split(' ').filter(Boolean));
+      assert.match(text, message);
+      assert.match(next ?? '', /^dialback (help$|[a-z]+\b)/);
+    });
+
+  it('makes the paths of options absolute, by the folder that it is called in', () => {
+    const request = read('backup --config c/../d --state ./s');
+    assert.ok(request.verb === 'backup');
+    assert.deepEqual([request.config, request.state], [resolve('d'), resolve('s')]);
+  });
+
+  it('tells the usage of the verb, when its words are wrong', () => {
+    assert.equal(fault(['grab']).next, 'dialback grab --client NAME --config F');
+  });
+
+  it('takes empty words for what they are', () => {
+    assert.match(fault(['']).message, /^Cannot run "": there is no such command$/);
+    assert.match(fault(['backup', '']).message, /"" is one argument too many/);
+    assert.match(fault(['backup', '--config', '']).message, /--config needs a value/);
+  });
+
+  it('throws nothing but a usage fault of two printable lines, whatever the words', () => {
+    const verb = fc.constantFrom(...new Set(ACCEPTED.map(([line]) => line.split(' ')[0] ?? '')));
+    const word = fc.oneof(
+      fc.constantFrom(
+        '--config',
+        '--to',
+        '-',
+        '--',
+        '-q',
+        '-v',
+        '--json',
+        '--run',
+        '--client',
+        'a',
+        '--no-x',
+        '---',
+        '-1',
+        '--=',
+        '-=',
+      ),
+      fc.string({ unit: 'binary', maxLength: 8 }),
+    );
+    fc.assert(
+      fc.property(fc.oneof(verb, word), fc.array(word, { maxLength: 5 }), (first, rest) => {
+        try {
+          parseArguments([first, ...rest]);
+        } catch (error) {
+          assert.ok(error instanceof Fault, String(error));
+          assert.equal(error.exit, 'usage');
+          assert.doesNotMatch(error.text().replace('\nnext: ', ''), /\p{Cc}/u);
+        }
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  it('keeps a name as it was written, when it looks like a number', () => {
+    const name = fc.stringMatching(/^[0-9][0-9a-fx._e-]{0,10}$/);
+    fc.assert(
+      fc.property(name, each => {
+        const request = parseArguments(['list', each]);
+        assert.ok(request.verb === 'list' && request.name === each);
+        const other = parseArguments(['grab', '--client', each, '--config', each]);
+        assert.ok(other.verb === 'grab' && other.client === each && other.config === each);
+      }),
+    );
+  });
+});
+
+describe('helpText()', () => {
+  it('has the whole table of exit statuses, and no other', () => {
+    const table = helpText().slice(helpText().indexOf('Exit statuses:'));
+    const lines = [...table.matchAll(/^ {2}([ \d]{3}) {2}(.+)$/gm)].map(([, number, words]) => [
+      Number(number),
+      words,
+    ]);
+    assert.deepEqual(
+      lines,
+      (Object.keys(EXIT) as ExitName[]).map(name => [EXIT[name], EXIT_MEANINGS[name]]),
+    );
+    assert.equal(new Set(Object.values(EXIT)).size, Object.keys(EXIT).length);
+  });
+
+  it('has one line for each verb that is no internal one, which says nothing of `relay`', () => {
+    const verbs = [...helpText().matchAll(/^ {2}dialback ([a-z]+)/gm)].map(([, verb]) => verb);
+    assert.deepEqual(verbs, [
+      'backup',
+      'gate',
+      'grab',
+      'enroll',
+      'unenroll',
+      'list',
+      'restore',
+      'try',
+      'help',
+      'version',
+    ]);
+    assert.doesNotMatch(helpText(), /relay/);
+  });
+
+  it('is printable and fits 120 columns', () => {
+    for (const line of helpText().split('\n')) {
+      assert.doesNotMatch(line, /\p{Cc}/u);
+      assert.ok(line.length <= 120, line);
+    }
+  });
+});

@@ -1,0 +1,199 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import {
+  CLIENT_SCHEMA,
+  type ClientConfig,
+  clientName,
+  ownNiceness,
+  remoteName,
+  stateFolder,
+} from '../src/client/config.ts';
+import { parseConfig } from '../src/config.ts';
+import { Fault } from '../src/fault.ts';
+import { FIXED_OPTIONS } from '../src/wire/ssh.ts';
+
+const REMOTE = '[[remote]]\ntarget = "me@backup"\n';
+
+function read(text: string): ClientConfig {
+  return parseConfig(text, 'client.toml', CLIENT_SCHEMA);
+}
+
+function found(text: string): string {
+  try {
+    read(text);
+  } catch (error) {
+    assert.ok(error instanceof Fault, String(error));
+    return error.found;
+  }
+  return 'accepted';
+}
+
+const REFUSED: [text: string, found: string | RegExp][] = [
+  ['', '"remote" is missing'],
+  ['remote = []', '"remote" must name one remote at least'],
+  ['[remote]\ntarget = "h"', '"remote" is a table, and should be a list'],
+  ['[[remote]]', '"remote.0.target" is missing'],
+  ['[[remote]]\ntarget = 1', '"remote.0.target" is 1, and should be a string'],
+  [`${REMOTE}port = 22`, '"remote.0.port" is not a key that it has'],
+  [
+    `${REMOTE}transport = "channel"`,
+    /^"remote\.0\.transport" is "channel", and should be "direct"; .* later version$/,
+  ],
+  [`${REMOTE}from = []`, '"remote.0.from" must not be empty: it says who may connect'],
+  [`${REMOTE}from = "192.0.2.1"`, '"remote.0.from" is "192.0.2.1", and should be a list'],
+  [`${REMOTE}from = ["backup.example.org"]`, '"remote.0.from.0" should be an address or a CIDR range'],
+  [`${REMOTE}from = ["192.0.2.1", "*"]`, '"remote.0.from.1" should be an address or a CIDR range'],
+  [`${REMOTE}listen = "8022"`, '"remote.0.listen" should be ADDR:PORT, such as "0.0.0.0:8022" or "[::]:0"'],
+  [`${REMOTE}listen = 8022`, '"remote.0.listen" is 8022, and should be a string'],
+  [`${REMOTE}identity = "id"`, /^"remote\.0\.identity" should be an absolute path/],
+  [`${REMOTE}known_hosts = ".ssh/x"`, /^"remote\.0\.known_hosts" should be an absolute path/],
+  [`${REMOTE}name = "A b"`, /^"remote\.0\.name" should be 1 to 63 of a-z/],
+  [`name = "-a"\n${REMOTE}`, /^"name" should be 1 to 63 of a-z/],
+  [`state = "x"\n${REMOTE}`, /^"state" should be an absolute path/],
+  [`${REMOTE}[scope]\nroots = []`, '"scope.roots" must name one root at least'],
+  [`${REMOTE}[scope]\nroots = ["home"]`, /^"scope\.roots\.0" should be an absolute path/],
+  [`${REMOTE}[scope]\nroots = ["/a/"]`, /^"scope\.roots\.0" should be a path without/],
+  [`${REMOTE}[scope]\nroots = ["/a/../b"]`, /^"scope\.roots\.0" should be a path without/],
+  [`${REMOTE}[scope]\nnever = ["/a", "b"]`, /^"scope\.never\.1" should be an absolute path/],
+  [`${REMOTE}[scope]\nnever = ["/a\\nb"]`, '"scope.never.0" has a control character'],
+  [`${REMOTE}[scope]\nexclude = "*.o"`, '"scope.exclude" is "*.o", and should be a list'],
+  [`${REMOTE}[scope]\nmounts = "none"`, '"scope.mounts" is "none", and should be "local", "all" or "one"'],
+  [`${REMOTE}[scope]\nexcludes = []`, '"scope.excludes" is not a key that it has'],
+  [`${REMOTE}[scope]\nroots = [${'"/a",'.repeat(257)}]`, '"scope.roots" names too many roots'],
+  [`${REMOTE}[limits]\nnice = 20`, '"limits.nice" should be 0 to 19'],
+  [`${REMOTE}[limits]\nnice = -1`, '"limits.nice" should be 0 to 19'],
+  [`${REMOTE}[limits]\nnice = 0.5`, '"limits.nice" should be a whole number'],
+  [`${REMOTE}[limits]\nnice = inf`, '"limits.nice" should be a whole number'],
+  [`${REMOTE}[limits]\nnice = "5"`, '"limits.nice" is "5", and should be a number'],
+  [
+    `${REMOTE}[limits]\nionice = "rt"`,
+    '"limits.ionice" is "rt", and should be "idle", "best-effort" or "none"',
+  ],
+  [`${REMOTE}[limits]\nbwlimit = "5MB"`, /^"limits\.bwlimit" should be a size such as/],
+  [`${REMOTE}[limits]\nbwlimit = 5`, '"limits.bwlimit" is 5, and should be a string'],
+  [`${REMOTE}[limits]\ndeadline = "0s"`, /^"limits\.deadline" should be at least 1 s/],
+  [`${REMOTE}[limits]\nidle_timeout = "5"`, /^"limits\.idle_timeout" should be a time such as/],
+  [`${REMOTE}[limits]\nchecksum_every = "7d"`, /^"limits\.checksum_every" is not a key that it has yet/],
+  [`${REMOTE}[hooks]\nbefore = "x"`, /^"hooks" is not a key that it has yet/],
+];
+
+const TARGETS_REFUSED = [
+  '',
+  '-oProxyCommand=id',
+  '-l',
+  'a b',
+  ' a',
+  'a\n',
+  'a;b',
+  'a@b@c',
+  '@a',
+  'a@',
+  'me@-x',
+  'ssh://',
+  'ssh://-x',
+  'ssh://a/b',
+  'ssh:/a',
+  'http://a',
+  'backup:22',
+  'me@backup:22',
+  '[::1]',
+  '[::1]:22',
+  'ssh://[::1]:22',
+  'ssh://::1',
+  'ssh://a:',
+  'ssh://a:123456',
+  '$(id)',
+  'a,b',
+  'A@b',
+  '/etc',
+  "a'b",
+];
+const TARGETS_ACCEPTED = [
+  'backup',
+  'Backup.Example.ORG',
+  'me@backup',
+  'me.x@192.0.2.1',
+  '192.0.2.1',
+  'ssh://backup',
+  'ssh://me@backup:2222',
+  'ssh://192.0.2.1:22',
+  '::1',
+  'me@2001:db8::1',
+  'fe80::1%eth0',
+  'a_b',
+];
+
+describe('CLIENT_SCHEMA', () => {
+  for (const [text, expected] of REFUSED)
+    it(`refuses ${JSON.stringify(text.replace(REMOTE, '… ')).slice(0, 70)} by its key`, () => {
+      const reason = found(text);
+      if (typeof expected === 'string') assert.equal(reason, expected);
+      else assert.match(reason, expected);
+    });
+
+  for (const target of TARGETS_REFUSED)
+    it(`refuses the target ${JSON.stringify(target)}`, () =>
+      assert.equal(
+        found(`[[remote]]\ntarget = ${JSON.stringify(target)}`),
+        '"remote.0.target" should be [user@]host or ssh://[user@]host[:port]',
+      ));
+  for (const target of TARGETS_ACCEPTED)
+    it(`accepts the target "${target}"`, () =>
+      assert.equal(found(`[[remote]]\ntarget = "${target}"`), 'accepted'));
+
+  it('refuses each ssh option that dialback sets itself, in any case of its letters', () => {
+    for (const option of FIXED_OPTIONS)
+      for (const name of [option, option.toUpperCase()])
+        assert.match(
+          found(`${REMOTE}ssh_options = ["${name}=x"]`),
+          /^"remote\.0\.ssh_options\.0" names an option that/,
+        );
+  });
+  for (const option of [
+    '',
+    'Port',
+    'Port 22',
+    'Port = 22',
+    '=22',
+    '-oPort=22',
+    'Port=',
+    'Port=22\\nProxyCommand=id',
+    ' Port=22',
+  ])
+    it(`refuses the ssh option ${JSON.stringify(option)}`, () =>
+      assert.match(
+        found(`${REMOTE}ssh_options = ["${option}"]`),
+        /^"remote\.0\.ssh_options\.0" should be "Option=value"/,
+      ));
+
+  it('has a value for everything but the remote', () => {
+    const config = read(REMOTE);
+    assert.deepEqual(JSON.parse(JSON.stringify(config)), {
+      remote: [{ target: 'me@backup', transport: 'direct', ssh_options: [] }],
+      scope: { roots: ['/'], exclude: [], never: [], mounts: 'local' },
+      limits: { nice: 10, ionice: 'idle', deadline: 86_400_000, idle_timeout: 300_000 },
+    });
+  });
+});
+
+describe('ClientConfig', () => {
+  it('remoteName() is the name, else the host of the target', () => {
+    const name = (text: string): string => read(text).remote.map(remoteName).join();
+    assert.equal(name(REMOTE), 'backup');
+    assert.equal(name(`${REMOTE}name = "nas"`), 'nas');
+    assert.equal(name('[[remote]]\ntarget = "ssh://me@backup:22"'), 'backup:22');
+  });
+  it('ownNiceness() follows the limits', () => {
+    const of = (limits: string) => ownNiceness(read(`${REMOTE}[limits]\n${limits}`));
+    assert.deepEqual(of(''), { nice: 10, ionice: { class: 'idle' } });
+    assert.deepEqual(of('nice = 0\nionice = "none"'), { nice: 0, ionice: null });
+    assert.deepEqual(of('ionice = "best-effort"'), { nice: 10, ionice: { class: 'best-effort', level: 7 } });
+  });
+  it('clientName() and stateFolder() take what is configured', () => {
+    const config = read(`name = "007"\nstate = "/s"\n${REMOTE}`);
+    assert.equal(clientName(config), '007');
+    assert.equal(stateFolder(config, undefined), '/s');
+    assert.equal(stateFolder(config, '/named'), '/named');
+    assert.match(stateFolder(read(REMOTE), undefined), /^\/.*\/\.local\/state\/dialback$/);
+  });
+});

@@ -1,0 +1,255 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { describe, it, type TestContext } from 'node:test';
+import { Fault } from '../src/fault.ts';
+import {
+  appendJournal,
+  makeFolder,
+  openFifo,
+  readFifo,
+  readWhole,
+  replaceFile,
+  whatFailed,
+  writableByOthers,
+  writeNew,
+} from '../src/os/files.ts';
+
+const uid = process.getuid?.() ?? 0;
+const withoutRoot = uid === 0 ? false : 'needs root to own files as another user';
+
+function scratch(context: TestContext): string {
+  const path = mkdtempSync(`${tmpdir()}/dialback files `);
+  context.after(() => rmSync(path, { recursive: true, force: true }));
+  return path;
+}
+
+function fault(action: () => unknown): Fault {
+  try {
+    action();
+  } catch (error) {
+    assert.ok(error instanceof Fault, String(error));
+    return error;
+  }
+  throw new Error('no fault');
+}
+
+function mkfifo(path: string): void {
+  assert.equal(spawnSync('mkfifo', [path]).status, 0);
+}
+
+describe('readWhole()', () => {
+  it('reads a file that has exactly as many bytes as it may, and refuses one more', t => {
+    const top = scratch(t);
+    writeFileSync(`${top}/a`, 'x'.repeat(100));
+    assert.equal(readWhole(`${top}/a`, 100).length, 100);
+    assert.equal(
+      fault(() => readWhole(`${top}/a`, 99)).message,
+      `Cannot read "${top}/a": it has 100 bytes, at most 99 are taken`,
+    );
+    writeFileSync(`${top}/empty`, '');
+    assert.equal(readWhole(`${top}/empty`, 0).length, 0);
+  });
+
+  it('refuses at once what is no plain file', t => {
+    const top = scratch(t);
+    mkfifo(`${top}/fifo`);
+    mkdirSync(`${top}/folder`);
+    symlinkSync('fifo', `${top}/link`);
+    for (const name of ['fifo', 'folder', 'link'])
+      assert.equal(fault(() => readWhole(`${top}/${name}`, 10)).found, 'it is not a plain file', name);
+    assert.equal(fault(() => readWhole('/dev/zero', 10)).found, 'it is not a plain file');
+    assert.equal(fault(() => readWhole(`${top}/none`, 10)).found, 'there is no such file or folder');
+    symlinkSync('loop', `${top}/loop`);
+    assert.match(fault(() => readWhole(`${top}/loop`, 10)).found, /ELOOP/);
+  });
+
+  it('leaves no descriptor open, when it refuses', t => {
+    const top = scratch(t);
+    const count = (): number => readdirSync('/proc/self/fd').length;
+    const before = count();
+    for (let each = 0; each < 20; each += 1) {
+      fault(() => readWhole(top, 10));
+      fault(() => readWhole(`${top}/none`, 10));
+    }
+    assert.equal(count(), before);
+  });
+});
+
+describe('writeNew()', () => {
+  it('writes a private file, and refuses where there is one, or a link to nowhere', t => {
+    const top = scratch(t);
+    writeNew(`${top}/a`, 'x');
+    assert.equal(statSync(`${top}/a`).mode & 0o777, 0o600);
+    assert.match(fault(() => writeNew(`${top}/a`, 'y')).found, /EEXIST/);
+    assert.equal(readFileSync(`${top}/a`, 'utf8'), 'x');
+    symlinkSync(`${top}/elsewhere`, `${top}/link`);
+    assert.match(fault(() => writeNew(`${top}/link`, 'y')).found, /EEXIST/);
+    assert.ok(!existsSync(`${top}/elsewhere`));
+  });
+});
+
+describe('replaceFile()', () => {
+  it('makes a new inode with the mode it is told, and leaves nothing beside it', t => {
+    const top = scratch(t);
+    writeFileSync(`${top}/a`, 'old');
+    linkSync(`${top}/a`, `${top}/b`);
+    replaceFile(`${top}/a`, 'new', 0o644);
+    assert.equal(readFileSync(`${top}/a`, 'utf8'), 'new');
+    assert.equal(readFileSync(`${top}/b`, 'utf8'), 'old');
+    assert.equal(statSync(`${top}/a`).mode & 0o777, 0o644);
+    replaceFile(`${top}/a`, 'newer');
+    assert.equal(statSync(`${top}/a`).mode & 0o777, 0o600);
+    assert.deepEqual(readdirSync(top).sort(), ['a', 'b']);
+  });
+
+  it('leaves the old file and nothing beside it, when it fails', t => {
+    const top = scratch(t);
+    mkdirSync(`${top}/folder/in`, { recursive: true });
+    assert.match(fault(() => replaceFile(`${top}/folder`, 'x')).message, /^Cannot write ".*folder": /);
+    assert.match(fault(() => replaceFile(`${top}/none/a`, 'x')).found, /no such file/);
+    assert.deepEqual(readdirSync(top), ['folder']);
+  });
+});
+
+describe('writableByOthers()', () => {
+  it('names the first path, upwards, that others can write', t => {
+    const top = scratch(t);
+    mkdirSync(`${top}/a/b`, { recursive: true });
+    writeFileSync(`${top}/a/b/file`, '');
+    const file = `${top}/a/b/file`;
+    const with_ = (path: string, mode: number, expected: RegExp | undefined): void => {
+      const before = statSync(path).mode;
+      chmodSync(path, mode);
+      const found = writableByOthers(file, uid);
+      if (expected) assert.match(found ?? 'nothing', expected);
+      else assert.equal(found, undefined);
+      chmodSync(path, before);
+    };
+    assert.equal(writableByOthers(file, uid), undefined);
+    for (const mode of [0o602, 0o620, 0o622, 0o666, 0o1622])
+      with_(file, mode, new RegExp(`file" can be written by others \\(mode ${mode.toString(8)}\\)`));
+    for (const mode of [0o777, 0o775, 0o757]) with_(`${top}/a`, mode, /\/a" can be written by others/);
+    with_(`${top}/a`, 0o1777, undefined); // as /tmp
+    with_(`${top}/a`, 0o755, undefined);
+    with_(file, 0o444, undefined);
+  });
+
+  it('looks at the folder itself even when it is sticky', t => {
+    const top = scratch(t);
+    chmodSync(top, 0o1777);
+    assert.match(writableByOthers(top, uid) ?? '', /can be written by others/);
+  });
+
+  it('follows links to where the file really is', t => {
+    const top = scratch(t);
+    mkdirSync(`${top}/open`);
+    writeFileSync(`${top}/open/file`, '');
+    chmodSync(`${top}/open`, 0o777);
+    symlinkSync(`${top}/open/file`, `${top}/link`);
+    assert.match(writableByOthers(`${top}/link`, uid) ?? '', /open" can be written/);
+  });
+
+  it('names a path that belongs to another user', { skip: withoutRoot }, t => {
+    const top = scratch(t);
+    writeFileSync(`${top}/file`, '');
+    chownSync(top, 12_345, 12_345);
+    assert.equal(writableByOthers(`${top}/file`, 0), `"${top}" belongs to uid 12345`);
+    assert.equal(writableByOthers(`${top}/file`, 12_345), undefined);
+  });
+});
+
+describe('openFifo() and readFifo()', () => {
+  it('make a pipe without a name, and read one to its end', async t => {
+    const top = scratch(t);
+    mkfifo(`${top}/a`);
+    const { reading, writing } = openFifo(`${top}/a`);
+    assert.ok(!existsSync(`${top}/a`));
+    writeSync(writing, 'hello');
+    closeSync(writing);
+    const bytes = Buffer.alloc(10);
+    assert.equal(readSync(reading, bytes), 5);
+    assert.equal(readSync(reading, bytes), 0);
+    closeSync(reading);
+
+    mkfifo(`${top}/b`);
+    const { content } = readFifo(`${top}/b`, 100);
+    const end = openSync(`${top}/b`, 'w');
+    writeSync(end, 'x'.repeat(100));
+    closeSync(end);
+    assert.equal((await content).toString(), 'x'.repeat(100));
+  });
+
+  it('refuse more than the limit, and end when they are closed', async t => {
+    const top = scratch(t);
+    mkfifo(`${top}/a`);
+    const first = readFifo(`${top}/a`, 10);
+    const end = openSync(`${top}/a`, 'w');
+    writeSync(end, 'x'.repeat(11));
+    await assert.rejects(first.content, /more than 10 bytes/);
+    closeSync(end);
+    const second = readFifo(`${top}/a`, 10);
+    second.close(); // nothing hangs on it
+  });
+});
+
+describe('appendJournal()', () => {
+  it('appends whole lines to a private file, and moves a full one aside', t => {
+    const top = scratch(t);
+    const path = `${top}/journal.jsonl`;
+    appendJournal(path, { event: 'a\nb' });
+    appendJournal(path, { event: 'c' });
+    assert.deepEqual(readFileSync(path, 'utf8'), '{"event":"a\\nb"}\n{"event":"c"}\n');
+    assert.equal(statSync(path).mode & 0o777, 0o600);
+    writeFileSync(path, 'x'.repeat(4 * 1024 * 1024 + 1));
+    appendJournal(path, { event: 'd' });
+    assert.equal(readFileSync(path, 'utf8'), '{"event":"d"}\n');
+    assert.equal(statSync(`${path}.1`).size, 4 * 1024 * 1024 + 1);
+  });
+});
+
+describe('makeFolder()', () => {
+  it('makes a private folder, leaves one that is there, and says why it cannot', t => {
+    const top = scratch(t);
+    makeFolder(`${top}/a`);
+    assert.equal(statSync(`${top}/a`).mode & 0o777, 0o700);
+    chmodSync(`${top}/a`, 0o750);
+    makeFolder(`${top}/a`);
+    assert.equal(statSync(`${top}/a`).mode & 0o777, 0o750);
+    assert.match(
+      fault(() => makeFolder(`${top}/x/y`)).message,
+      /^Cannot create the folder ".*": there is no such file or folder$/,
+    );
+    makeFolder(`${top}/x/y`, { parents: true });
+    assert.equal(statSync(`${top}/x`).mode & 0o777, 0o700);
+  });
+});
+
+describe('whatFailed()', () => {
+  it('says it in words, without the path that Node adds', () => {
+    const error = (code: string): Error =>
+      Object.assign(new Error(`${code}: some words, open '/x'`), { code });
+    assert.equal(whatFailed(error('ENOENT')), 'there is no such file or folder');
+    assert.equal(whatFailed(error('EACCES')), 'permission denied');
+    assert.equal(whatFailed(error('EMFILE')), 'EMFILE: some words');
+    assert.equal(whatFailed('x'), 'x');
+  });
+});

@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { parse } from 'smol-toml';
+import type * as v from 'valibot';
+import { CLIENT_SCHEMA } from '../src/client/config.ts';
+import { parseExcludes } from '../src/client/scope.ts';
+import { parseConfig } from '../src/config.ts';
+import { HOST_SCHEMA } from '../src/host/config.ts';
+
+const SHARE = join(import.meta.dirname, '..', 'share');
+const sample = (name: string): string => readFileSync(join(SHARE, name), 'utf8');
+
+/** A sample with its commented-out settings (`#key = …`, no blank behind the #) put in force. */
+function withAll(text: string): string {
+  return text.replaceAll(/^#(?=[a-z_]+ = )/gm, '');
+}
+
+/** What of valibot's schemas is looked at here. */
+interface Shape {
+  entries?: Record<string, Shape>;
+  wrapped?: Shape;
+  item?: Shape;
+  pipe?: Shape[];
+  default?: unknown;
+}
+
+/** One key of a schema, as `remote.target`, with its fixed default where it has one. */
+interface Key {
+  path: string;
+  fallback: unknown;
+}
+
+function keysOf(schema: Shape, path = ''): Key[] {
+  const inner = schema.wrapped ?? schema.item ?? schema.pipe?.[0];
+  if (schema.entries === undefined) return inner ? keysOf(inner, path) : [];
+  return Object.entries(schema.entries).flatMap(([name, entry]) => {
+    const own = path === '' ? name : `${path}.${name}`;
+    const below = keysOf(entry, own);
+    return below.length > 0 ? below : [{ path: own, fallback: entry.default }];
+  });
+}
+
+/** The value at a path of a TOML table; of a list of tables the first counts. */
+function valueAt(table: unknown, path: string): unknown {
+  return path.split('.').reduce<unknown>((at, name) => {
+    const found = (at as Record<string, unknown> | undefined)?.[name];
+    return Array.isArray(found) && typeof found[0] === 'object' ? found[0] : found;
+  }, table);
+}
+
+const CONFIGS: [name: string, schema: v.GenericSchema, leastKeys: number][] = [
+  ['client.toml', CLIENT_SCHEMA, 20],
+  ['host.toml', HOST_SCHEMA, 4],
+];
+
+for (const [name, schema, leastKeys] of CONFIGS) {
+  describe(`share/${name}`, () => {
+    const text = sample(name);
+
+    it('is a valid config as it stands', () => {
+      parseConfig(text, name, schema);
+    });
+
+    it('is a valid config with all that is commented out', () => {
+      parseConfig(withAll(text), name, schema);
+    });
+
+    it('has every key of the schema', () => {
+      const keys = keysOf(schema as Shape);
+      assert.ok(keys.length >= leastKeys, `only ${keys.length} keys were found in the schema`);
+      const table = parse(withAll(text));
+      const absent = keys.filter(({ path }) => valueAt(table, path) === undefined).map(({ path }) => path);
+      assert.deepEqual(absent, []);
+    });
+
+    it('shows the default where a key with one is commented out', () => {
+      const live = parse(text);
+      const all = parse(withAll(text));
+      for (const { path, fallback } of keysOf(schema as Shape)) {
+        const isExample = Array.isArray(fallback) && fallback.length === 0 && path === 'remote.ssh_options';
+        if (fallback === undefined || isExample || valueAt(live, path) !== undefined) continue;
+        assert.deepEqual(valueAt(all, path), fallback, path);
+      }
+    });
+
+    it('is refused by key path with a key that there is not', () => {
+      assert.throws(
+        () => parseConfig(`colour = "red"\n${text}`, name, schema),
+        /"colour" is not a key that it has/,
+      );
+    });
+  });
+}
+
+describe('share/excludes', () => {
+  it('is taken line by line', () => {
+    const lines = sample('excludes').split('\n');
+    const patterns = parseExcludes(lines, 'share/excludes');
+    assert.deepEqual(
+      patterns,
+      lines.filter(line => line !== '' && !line.startsWith('#')),
+    );
+    assert.ok(patterns.length > 5);
+  });
+
+  it('has no pattern with a blank at its end', () => {
+    for (const line of sample('excludes').split('\n')) assert.equal(line, line.trimEnd());
+  });
+});
+
+describe('share/dialback.cron', () => {
+  it('has one line of five times and a command by its absolute path', () => {
+    const lines = sample('dialback.cron')
+      .split('\n')
+      .filter(line => line !== '' && !line.startsWith('#'));
+    assert.equal(lines.length, 1);
+    assert.match(lines[0] ?? '', /^\d{1,2} \d{1,2} \* \* \* \/\S+\/dialback backup$/);
+  });
+});
