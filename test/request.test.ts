@@ -38,6 +38,7 @@ function makeRequest(
       key_bytes: key.length,
       excludes_bytes: excludes.length,
       dry_run: false,
+      rsync: '3.5.0',
       ...header,
     },
     key,
@@ -84,6 +85,7 @@ const anyRequest: fc.Arbitrary<Request> = fc
     host_key: fc.uint8Array({ minLength: 32, maxLength: 32 }).map(keyText),
     roots: fc.array(anyRoot, { minLength: 1, maxLength: 8 }),
     dry_run: fc.boolean(),
+    rsync: fc.constantFrom('3.5.0', '3.2.7', 'unknown', '3.5.0+ds1'),
     key: anyBytes(400, 1),
     excludes: anyBytes(400),
   })
@@ -316,6 +318,7 @@ describe('decodeRequest()', () => {
     key_bytes: [0, -1, 1.5, '36', 2 ** 53, [36], true],
     excludes_bytes: [-1, 0.5, '4', 2 ** 53, [4], false],
     dry_run: ['false', '', 0, 1, [], {}],
+    rsync: ['', ' ', '3.5.0 ', '3/5', 'x'.repeat(41), 3.5, null, []],
   };
   for (const key of keys) {
     for (const value of [...WRONG[key], null])

@@ -13,6 +13,7 @@ import {
   unless,
   within,
 } from '../os/machine.ts';
+import { rsyncVersion } from '../os/process.ts';
 import { makeRunFolder, prepareStateFolder, takeLock } from '../os/runfolder.ts';
 import { FAILURES, type HostEvent, type OutcomeEvent } from '../wire/events.ts';
 import { encodeRequest } from '../wire/request.ts';
@@ -222,6 +223,7 @@ async function request(run: Run): Promise<{ outcome: OutcomeEvent; sshdWords: st
       key_bytes: key.privateKey.length,
       excludes_bytes: record.length,
       dry_run: run.dryRun,
+      rsync: await rsyncVersion(),
     },
     key: key.privateKey,
     excludes: record,

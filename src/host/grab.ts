@@ -5,7 +5,6 @@
  * What went wrong in words stands in the client's journal in the store, and in the system's log.
  */
 import { createHash } from 'node:crypto';
-import { isIP } from 'node:net';
 import type { Writable } from 'node:stream';
 import { EXIT, type ExitStatus, Fault, firstError } from '../fault.ts';
 import { descriptorStream, list } from '../os/files.ts';
@@ -19,7 +18,7 @@ import {
   unless,
   within,
 } from '../os/machine.ts';
-import { hasProgram, run, standard } from '../os/process.ts';
+import { hasProgram, rsyncVersion, run, standard } from '../os/process.ts';
 import { defaultStateFolder, makeRunFolder, prepareStateFolder } from '../os/runfolder.ts';
 import {
   encodeEvent,
@@ -29,9 +28,10 @@ import {
   type HostEvent,
   type OutcomeEvent,
 } from '../wire/events.ts';
-import { decodeRequest, REQUEST_LIMITS, type Request } from '../wire/request.ts';
+import type { Request } from '../wire/request.ts';
 import { RSYNC_EXIT } from '../wire/rsync.ts';
-import { escapeText, NAME, parseSummons, type Summons } from '../wire/text.ts';
+import { escapeText, type Summons } from '../wire/text.ts';
+import { failure, parseCall, peerAddress, receiveRequest } from './caller.ts';
 import { type HostConfig, readHostConfig } from './config.ts';
 import { dialBack, type Line } from './dial.ts';
 import { type Pull, type PullEnd, startPull } from './pull.ts';
@@ -49,8 +49,6 @@ import {
   type SnapshotRecord,
 } from './store.ts';
 
-/** The whole request must have come within this. */
-const REQUEST_MS = 30_000;
 /** From dialling to the first byte of the client's rsync. */
 const FIRST_BYTE_MS = 60_000;
 /** A client hears from us at least this often. */
@@ -202,93 +200,12 @@ async function serve(options: GrabOptions, interrupt: AbortSignal, log: HostLog)
   return { outcome: result.outcome, fault: result.fault, client };
 }
 
-function failure(code: FailureCode, found: string): Fault {
-  return new Fault({ tried: 'serve the request', found, exit: FAILURES[code][0], code });
-}
-
-/** Who calls: the key tells (--client), and the request's NAME must agree. */
-function parseCall(options: GrabOptions): Summons {
-  if (!NAME.test(options.client))
-    throw failure('config', `--client "${escapeText(options.client)}" is no name`);
-  const asked = options.environment.SSH_ORIGINAL_COMMAND;
-  const summons = parseSummons(asked ?? '');
-  if ('reason' in summons)
-    throw failure('request', `the command "${escapeText(asked ?? '')}": ${summons.reason}`);
-  if (summons.value.name === options.client) return summons.value;
-  throw failure(
-    'name',
-    `the key of "${options.client}" was used with the name "${escapeText(summons.value.name)}"`,
-  );
-}
-
-/** The address to dial: that of the connection, never one out of the request. */
-function peerAddress(environment: NodeJS.ProcessEnv): string {
-  const connection = environment.SSH_CONNECTION;
-  if (connection === undefined) {
-    throw failure(
-      'address',
-      'there is no SSH_CONNECTION: grab is run by sshd, as the forced command of an enrolled key',
-    );
-  }
-  const rawAddress = connection.split(' ')[0] ?? '';
-  const address = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(rawAddress)?.[1] ?? rawAddress;
-  // A zone (fe80::1%eth0) is the name of one of our own interfaces.
-  const zone = address.split('%')[1];
-  if (
-    isIP(address.split('%')[0] ?? '') === 0 ||
-    (zone !== undefined && !/^[A-Za-z0-9_.-]{1,15}$/.test(zone))
-  ) {
-    throw failure(
-      'address',
-      `SSH_CONNECTION has the peer "${escapeText(rawAddress)}"; transport = "channel" needs no address`,
-    );
-  }
-  return address;
-}
-
 function openEnrolled(config: HostConfig, name: string): ClientStore {
   try {
     return openClient(config.store, name);
   } catch (error) {
     throw error instanceof Fault ? failure('config', error.found) : error;
   }
-}
-
-/**
- * Reads the request. From then on the input is the sign that the client lives: its end, or a byte more, ends the run.
- * @param life is aborted then
- */
-async function receiveRequest(signal: AbortSignal, life: AbortController): Promise<Request> {
-  const input = descriptorStream(0, { readable: true });
-  const received = Promise.withResolvers<Request>();
-  let bytes = Buffer.alloc(0);
-  let isWhole = false;
-  const most = REQUEST_LIMITS.header + REQUEST_LIMITS.key + REQUEST_LIMITS.excludes + 256;
-  const end = (code: FailureCode, found: string): void => {
-    const fault = failure(code, found);
-    received.reject(fault);
-    life.abort(fault);
-  };
-  input.on('data', (chunk: Buffer) => {
-    if (isWhole) return end('request', 'something follows the request');
-    bytes = Buffer.concat([bytes, chunk]);
-    const decoded = decodeRequest(bytes);
-    if ('reason' in decoded) return end('request', `the request: ${decoded.reason}`);
-    if ('request' in decoded) {
-      isWhole = true;
-      received.resolve(decoded.request);
-    } else if (bytes.length > most) {
-      end('request', 'the request is larger than requests are');
-    }
-    return undefined;
-  });
-  input.on('error', () => end('gone', 'the client hung up'));
-  input.on('end', () =>
-    end('gone', isWhole ? 'the client hung up' : `the request ended after ${bytes.length} bytes`),
-  );
-  return await within(signal, REQUEST_MS, received.promise, () =>
-    failure('request', `only ${bytes.length} bytes of the request came within ${REQUEST_MS / 1000} s`),
-  );
 }
 
 interface Job {
@@ -442,7 +359,6 @@ async function makeRecord(
   end: PullEnd,
   outcome: OutcomeEvent,
 ): Promise<SnapshotRecord> {
-  const version = await run(standard('rsync', ['--version']));
   return {
     version: 1,
     client: job.client.name,
@@ -453,8 +369,8 @@ async function makeRecord(
     transport: 'direct',
     confined: { send: false, receive: false, landlock_abi: null },
     rsync: {
-      client: null,
-      host: /version (\S+)/.exec(version.stdout.toString('utf8'))?.[1] ?? 'unknown',
+      client: job.request.header.rsync,
+      host: await rsyncVersion(),
       exit: end.ending.status ?? 255,
       options: pull.options,
     },

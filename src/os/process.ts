@@ -326,6 +326,12 @@ export function eachLine(stream: Readable | null, limit: number, take: (line: st
   });
 }
 
+/** The version of the rsync that is installed here, or `unknown`. */
+export async function rsyncVersion(): Promise<string> {
+  const { stdout } = await run(standard('rsync', ['--version']));
+  return /^rsync +version ([0-9A-Za-z.+~-]{1,40}) /.exec(stdout.toString('utf8'))?.[1] ?? 'unknown';
+}
+
 /** Says how a program ended, in words. */
 export function endingText(ending: Ending): string {
   if (ending.signal) return `ended by ${ending.signal}`;

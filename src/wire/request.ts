@@ -38,6 +38,8 @@ export interface RequestHeader {
   excludes_bytes: number;
   /** Look, but keep nothing. */
   dry_run: boolean;
+  /** The version of the client's rsync, for the snapshot's record. */
+  rsync: string;
 }
 
 export interface Request {
@@ -143,6 +145,7 @@ const HEADER_CHECKS: Record<keyof RequestHeader, (value: unknown) => boolean> = 
   key_bytes: value => Number.isSafeInteger(value) && (value as number) > 0,
   excludes_bytes: value => Number.isSafeInteger(value) && (value as number) >= 0,
   dry_run: value => typeof value === 'boolean',
+  rsync: value => typeof value === 'string' && /^[0-9A-Za-z.+~-]{1,40}$/.test(value),
 };
 
 /** A root as both sides take it: absolute, in its shortest form, without control characters. */

@@ -66,6 +66,7 @@ describe('nothing of the host reaches the client', { skip: NEEDS_ROOT }, () => {
       key_bytes: 5,
       excludes_bytes: 0,
       dry_run: false,
+      rsync: '3.5.0',
     },
     key: Buffer.from('no key'.slice(0, 5)),
     excludes: Buffer.alloc(0),

@@ -146,6 +146,7 @@ describe('odd times', { skip: NEEDS_ROOT }, () => {
         key_bytes: 3,
         excludes_bytes: 0,
         dry_run: false,
+        rsync: '3.5.0',
       }),
     );
     return Buffer.concat([

@@ -47,6 +47,8 @@ export interface StartOptions {
   timeoutMs?: number;
   /** Leaves standard input open; the caller ends it. */
   keepsInput?: boolean;
+  /** In a session and a process group of its own. */
+  detached?: boolean;
 }
 
 export interface Running {
@@ -203,6 +205,7 @@ export class World {
       cwd: '/',
       env: { PATH: '/usr/bin:/bin:/usr/sbin:/sbin', HOME: home, LC_ALL: 'C', ...options.environment },
       stdio: ['pipe', 'pipe', 'pipe'],
+      detached: options.detached ?? false,
       ...(party === 'root' ? {} : { uid: party.uid, gid: party.gid }),
     });
     this.#children.add(child);

@@ -1,0 +1,96 @@
+/**
+ * Who calls, from where, and with which request: all that the host takes from a client before it does anything.
+ * Nothing in it names a path, a host or a command of ours.
+ */
+import { isIP } from 'node:net';
+import { Fault } from '../fault.ts';
+import { descriptorStream } from '../os/files.ts';
+import { within } from '../os/machine.ts';
+import { FAILURES, type FailureCode } from '../wire/events.ts';
+import { decodeRequest, REQUEST_LIMITS, type Request } from '../wire/request.ts';
+import { escapeText, NAME, parseSummons, type Summons } from '../wire/text.ts';
+
+/** The whole request must have come within this. */
+const REQUEST_MS = 30_000;
+
+/** A fault with the code that the client is told; the words stay here. */
+export function failure(code: FailureCode, found: string): Fault {
+  return new Fault({ tried: 'serve the request', found, exit: FAILURES[code][0], code });
+}
+
+/** Who calls: the key tells (--client), and the request's NAME must agree. */
+export function parseCall(options: { client: string; environment: NodeJS.ProcessEnv }): Summons {
+  if (!NAME.test(options.client))
+    throw failure('config', `--client "${escapeText(options.client)}" is no name`);
+  const asked = options.environment.SSH_ORIGINAL_COMMAND;
+  const summons = parseSummons(asked ?? '');
+  if ('reason' in summons)
+    throw failure('request', `the command "${escapeText(asked ?? '')}": ${summons.reason}`);
+  if (summons.value.name === options.client) return summons.value;
+  throw failure(
+    'name',
+    `the key of "${options.client}" was used with the name "${escapeText(summons.value.name)}"`,
+  );
+}
+
+/** The address to dial: that of the connection, never one out of the request. */
+export function peerAddress(environment: NodeJS.ProcessEnv): string {
+  const connection = environment.SSH_CONNECTION;
+  if (connection === undefined) {
+    throw failure(
+      'address',
+      'there is no SSH_CONNECTION: grab is run by sshd, as the forced command of an enrolled key',
+    );
+  }
+  const rawAddress = connection.split(' ')[0] ?? '';
+  const address = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(rawAddress)?.[1] ?? rawAddress;
+  // A zone (fe80::1%eth0) is the name of one of our own interfaces.
+  const zone = address.split('%')[1];
+  if (
+    isIP(address.split('%')[0] ?? '') === 0 ||
+    (zone !== undefined && !/^[A-Za-z0-9_.-]{1,15}$/.test(zone))
+  ) {
+    throw failure(
+      'address',
+      `SSH_CONNECTION has the peer "${escapeText(rawAddress)}"; transport = "channel" needs no address`,
+    );
+  }
+  return address;
+}
+
+/**
+ * Reads the request. From then on the input is the sign that the client lives: its end, or a byte more, ends the run.
+ * @param life is aborted then
+ */
+export async function receiveRequest(signal: AbortSignal, life: AbortController): Promise<Request> {
+  const input = descriptorStream(0, { readable: true });
+  const received = Promise.withResolvers<Request>();
+  let bytes = Buffer.alloc(0);
+  let isWhole = false;
+  const most = REQUEST_LIMITS.header + REQUEST_LIMITS.key + REQUEST_LIMITS.excludes + 256;
+  const end = (code: FailureCode, found: string): void => {
+    const fault = failure(code, found);
+    received.reject(fault);
+    life.abort(fault);
+  };
+  input.on('data', (chunk: Buffer) => {
+    if (isWhole) return end('request', 'something follows the request');
+    bytes = Buffer.concat([bytes, chunk]);
+    const decoded = decodeRequest(bytes);
+    if ('reason' in decoded) return end('request', `the request: ${decoded.reason}`);
+    if ('request' in decoded) {
+      isWhole = true;
+      received.resolve(decoded.request);
+    } else if (bytes.length > most) {
+      end('request', 'the request is larger than requests are');
+    }
+    return undefined;
+  });
+  input.on('error', () => end('gone', 'the client hung up'));
+  input.on('end', () =>
+    end('gone', isWhole ? 'the client hung up' : `the request ended after ${bytes.length} bytes`),
+  );
+  return await within(signal, REQUEST_MS, received.promise, () =>
+    failure('request', `only ${bytes.length} bytes of the request came within ${REQUEST_MS / 1000} s`),
+  );
+}
