@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { decodeEvent } from '../../src/wire/events.ts';
 import { encodeRequest } from '../../src/wire/request.ts';
-import { NEEDS_ROOT, type Result, until, World } from '../support/world.ts';
+import { NEEDS_ROOT, until, World } from '../support/world.ts';
 
 const OTHER = 'some-other-client';
 
@@ -38,23 +38,6 @@ describe('nothing of the host reaches the client', { skip: NEEDS_ROOT }, () => {
       const found = text.split('\n').find(line => line.includes(secret) && !line.includes(world.client.home));
       assert.equal(found, undefined, `${what}: "${secret}"`);
     }
-  }
-
-  /** What the host itself sends: the client's key, its own call, and a request without anything behind it. */
-  async function rawCall(summons: string, request: Buffer): Promise<Result> {
-    const { client, host } = world;
-    const args = [
-      '-F',
-      'none',
-      '-i',
-      join(client.home, '.ssh/id_ed25519'),
-      '-o',
-      'LogLevel=ERROR',
-      '-o',
-      'BatchMode=yes',
-    ];
-    const where = ['-p', String(world.port), '-l', host.login, '127.0.0.1', summons];
-    return await world.start(client, '/usr/bin/ssh', [...args, ...where], { input: request }).done;
   }
 
   const request = encodeRequest({
@@ -202,7 +185,7 @@ describe('nothing of the host reaches the client', { skip: NEEDS_ROOT }, () => {
         assert.equal(verbose.status, each.status, verbose.stderr);
         assertSilent(verbose.stdout + verbose.stderr, '-v');
         if (each.what === 'an executable that is gone') return; // these words are the host's shell's, not ours
-        const raw = await rawCall(`${world.name}:1`, request);
+        const raw = await world.callHost([], [`${world.name}:1`], request);
         assert.equal(raw.stdout, '');
         assertSilent(raw.stderr, 'the bytes that the host sends');
         for (const line of raw.stderr.split('\n').slice(0, -1)) assert.ok('value' in decodeEvent(line), line);
@@ -239,7 +222,7 @@ describe('nothing of the host reaches the client', { skip: NEEDS_ROOT }, () => {
       [`${world.name}:7`, request.subarray(0, 100)],
       [`${world.name}:7`, Buffer.concat([request, Buffer.from('x')])],
     ] as const) {
-      const { status, stdout, stderr } = await rawCall(summons, bytes);
+      const { status, stdout, stderr } = await world.callHost([], [summons], bytes);
       assert.notEqual(status, 0);
       assert.equal(stdout, '');
       assertSilent(stderr, JSON.stringify(summons));

@@ -5,7 +5,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { NEEDS_ROOT, type Result, World } from '../support/world.ts';
+import { NEEDS_ROOT, World } from '../support/world.ts';
 
 describe('dialback as login shell', { skip: NEEDS_ROOT }, () => {
   let world: World;
@@ -17,22 +17,6 @@ describe('dialback as login shell', { skip: NEEDS_ROOT }, () => {
   after(async () => {
     await world.dispose();
   });
-
-  async function ssh(args: string[], command: string[]): Promise<Result> {
-    const { client, host } = world;
-    const options = [
-      '-F',
-      'none',
-      '-i',
-      join(client.home, '.ssh/id_ed25519'),
-      '-o',
-      'LogLevel=ERROR',
-      '-o',
-      'BatchMode=yes',
-    ];
-    const where = ['-p', String(world.port), '-l', host.login, ...args, '127.0.0.1', ...command];
-    return await world.start(client, '/usr/bin/ssh', [...options, ...where]).done;
-  }
 
   it('runs the line that enroll wrote', async () => {
     const { status, last } = await world.backup();
@@ -54,7 +38,7 @@ describe('dialback as login shell', { skip: NEEDS_ROOT }, () => {
       [[], ['']],
       [['-s'], ['sftp']],
     ] as const) {
-      const { status, stdout, stderr } = await ssh([...args], [...command]);
+      const { status, stdout, stderr } = await world.callHost([...args], [...command]);
       const isForShell = args[0] !== '-tt' && args[0] !== '-s'; // those sshd itself refuses
       assert.ok(
         isForShell ? status === 12 : status !== 0,
@@ -145,7 +129,7 @@ describe('dialback as login shell', { skip: NEEDS_ROOT }, () => {
     );
     const { status, last } = await world.backup();
     assert.equal(status, 0, last.error ?? '');
-    const other = await ssh([], ['id']);
+    const other = await world.callHost([], ['id']);
     assert.equal(other.status, 12);
     world.configure({ top: 'name = "somebody-else"' });
     const wrong = await world.backup();

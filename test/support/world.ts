@@ -249,6 +249,23 @@ export class World {
     return { ...result, last: lastLine(result) };
   }
 
+  /** The client's key, used by hand: what its holder gets from the host's sshd. */
+  async callHost(args: string[], command: string[], input: Buffer | string = ''): Promise<Result> {
+    const { client, host } = this;
+    const options = [
+      '-F',
+      'none',
+      '-i',
+      join(client.home, '.ssh/id_ed25519'),
+      '-o',
+      'LogLevel=ERROR',
+      '-o',
+      'BatchMode=yes',
+    ];
+    const where = ['-p', String(this.port), '-l', host.login, ...args, '127.0.0.1', ...command];
+    return await this.start(client, '/usr/bin/ssh', [...options, ...where], { input }).done;
+  }
+
   async enroll(name: string, key: string, more: string[] = []): Promise<Result> {
     const args = [
       'enroll',
