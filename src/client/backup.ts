@@ -19,7 +19,7 @@ import { FAILURES, type HostEvent, type OutcomeEvent } from '../wire/events.ts';
 import { encodeRequest } from '../wire/request.ts';
 import { daemonConfig } from '../wire/rsync.ts';
 import type { CallOptions } from '../wire/ssh.ts';
-import { escapeText } from '../wire/text.ts';
+import { escapeText, LOGIN } from '../wire/text.ts';
 import { parseFrom, type Range, unfold } from './addresses.ts';
 import { calledHostName, placeCall } from './call.ts';
 import {
@@ -138,20 +138,30 @@ async function runOne(run: Run): Promise<RunOutcome> {
     fault = outcomeFault(remote, outcome, heard.sshdWords);
   } catch (error) {
     const first = firstError(error);
-    if (!(first instanceof Fault)) throw first;
-    fault = first;
+    // What befalls one remote does not stop the others, be it a mistake of ours.
+    fault =
+      first instanceof Fault ? first : new Fault({ tried: `back up to "${remote}"`, found: describe(first) });
   }
   const exit = fault ? EXIT[fault.exit] : outcome?.outcome === 'incomplete' ? EXIT.incomplete : EXIT.done;
-  appendJournal(journal, {
-    time: now().toISOString(),
-    event: 'finished',
-    remote,
-    outcome: outcome?.outcome ?? 'failed',
-    snapshot: outcome?.snapshot ?? null,
-    transferred_bytes: outcome?.transferred_bytes ?? 0,
-    reason: fault?.message ?? null,
-  });
+  try {
+    appendJournal(journal, {
+      time: now().toISOString(),
+      event: 'finished',
+      remote,
+      outcome: outcome?.outcome ?? 'failed',
+      snapshot: outcome?.snapshot ?? null,
+      transferred_bytes: outcome?.transferred_bytes ?? 0,
+      reason: fault?.message ?? null,
+    });
+  } catch (error) {
+    // The outcome stands, on record or not.
+    run.tell({ event: 'warning', remote, message: error instanceof Error ? error.message : String(error) });
+  }
   return { remote, outcome, fault, exit, durationMs: Math.round(monotonicMs() - started) };
+}
+
+function describe(error: unknown): string {
+  return escapeText(error instanceof Error ? (error.stack ?? error.message) : String(error), 2000);
 }
 
 function lateFault(remote: string, found: string): Fault {
@@ -165,7 +175,10 @@ function lateFault(remote: string, found: string): Fault {
 function outcomeFault(remote: string, outcome: OutcomeEvent, sshdWords: string): Fault | undefined {
   if (outcome.code === null) return undefined;
   const [exit, sentence, next] = FAILURES[outcome.code];
-  const status = outcome.rsync_exit === null ? '' : ` (rsync's exit status ${outcome.rsync_exit})`;
+  const status =
+    outcome.code !== 'rsync' || outcome.rsync_exit === null
+      ? ''
+      : ` (rsync's exit status ${outcome.rsync_exit})`;
   const sshd = outcome.code === 'denied' && sshdWords !== '' ? ` (our sshd: ${escapeText(sshdWords)})` : '';
   const found = `${sentence}${status}${sshd}`;
   return new Fault({ tried: `back up to "${remote}"`, found, exit, ...(next ? { next } : {}) });
@@ -178,6 +191,7 @@ async function request(run: Run): Promise<{ outcome: OutcomeEvent; sshdWords: st
   const label = remoteName(remote);
   const phase = (each: Extract<RunNews, { event: 'phase' }>['phase']): void =>
     run.tell({ event: 'phase', remote: label, phase: each });
+  requireLogin();
   const files = requireCallFiles(remote);
   const excludes = readExcludes(config);
 
@@ -299,6 +313,17 @@ class Ears {
   }
 }
 
+function requireLogin(): void {
+  const { name } = ownAccount();
+  if (LOGIN.test(name)) return;
+  throw new Fault({
+    tried: `be dialled back as "${escapeText(name)}"`,
+    found: 'a login name must be 1 to 32 of a-z, 0-9, "_", "-", and begin with a letter or "_"',
+    next: 'run it as an account with such a name',
+    exit: 'usage',
+  });
+}
+
 function requireCallFiles(remote: Remote): { identity: string; knownHosts: string } {
   const files = callFiles(remote);
   if (!exists(files.identity)) {
@@ -322,7 +347,8 @@ function requireCallFiles(remote: Remote): { identity: string; knownHosts: strin
 
 /** Who may connect back: `from`, else every address that the target's host name has here. */
 async function allowedPeers(remote: Remote, callOptions: CallOptions): Promise<Range[]> {
-  const named = remote.from ?? (await addressesOf(await calledHostName(callOptions)));
+  const host = await calledHostName(callOptions); // also where `from` is named: ssh tells what is wrong with its options
+  const named = remote.from ?? (await addressesOf(host));
   return named.flatMap(each => parseFrom(unfold(each.split('%')[0] ?? '')) ?? parseFrom(each) ?? []);
 }
 

@@ -10,7 +10,7 @@ import { now } from '../os/machine.ts';
 import { type Child, type Ending, eachLine, standard, start } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { oneTimeKeyLine, sshdConfig } from '../wire/ssh.ts';
-import { isFrom, parseListen, type Range, showRange } from './addresses.ts';
+import { isFrom, parseListen, type Range, showRange, unfold } from './addresses.ts';
 import { endReader, type GateOrders, readTaken, type Taken } from './gate.ts';
 
 /** sshd ends a connection that has not authenticated after this. */
@@ -54,6 +54,7 @@ export interface Endpoint {
 }
 
 interface Session {
+  peerAddress: string;
   peerPort: number;
   sshd: Child;
   timer: NodeJS.Timeout;
@@ -118,6 +119,7 @@ export async function openEndpoint(held: DisposableHolder, options: EndpointOpti
   }
 
   async function serve(socket: Socket): Promise<void> {
+    const peerAddress = unfold(socket.remoteAddress ?? '');
     const peerPort = socket.remotePort ?? 0;
     let sshd: Child;
     try {
@@ -135,6 +137,7 @@ export async function openEndpoint(held: DisposableHolder, options: EndpointOpti
       socket.destroy();
     }
     const session: Session = {
+      peerAddress,
       peerPort,
       sshd,
       timer: setTimeout(() => void endSession(session), GRACE_MS + TICKET_MS),
@@ -159,7 +162,9 @@ export async function openEndpoint(held: DisposableHolder, options: EndpointOpti
     const who = isTaken ? undefined : readTaken(options.run);
     if (!who) return;
     close();
-    winner = [...sessions].find(session => session.peerPort === who.peerPort);
+    winner = [...sessions].find(
+      session => session.peerPort === who.peerPort && session.peerAddress === unfold(who.peerAddress),
+    );
     if (winner) clearTimeout(winner.timer);
     for (const session of sessions) if (session !== winner) void endSession(session);
     if (!winner) ended.resolve({ status: null, signal: null });

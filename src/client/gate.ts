@@ -8,16 +8,7 @@
  */
 import { basename, dirname } from 'node:path';
 import { EXIT, type Parsed } from '../fault.ts';
-import {
-  appendJournal,
-  exists,
-  failedWith,
-  linkStatus,
-  readWhole,
-  rename,
-  say,
-  writeNew,
-} from '../os/files.ts';
+import { appendJournal, failedWith, linkStatus, readWhole, rename, say, writeNew } from '../os/files.ts';
 import { beNice, now, ownAccount, refuseRoot } from '../os/machine.ts';
 import {
   become,
@@ -44,7 +35,8 @@ export interface Taken {
   pid: number;
   /** So that the number cannot be taken for a later process. */
   startTicks: string;
-  /** SSH_CONNECTION's second field: the port that the peer connected from. */
+  /** SSH_CONNECTION's first two fields: the address and the port that the peer connected from. */
+  peerAddress: string;
   peerPort: number;
 }
 
@@ -143,17 +135,26 @@ function takeTicket(runFolder: string, environment: NodeJS.ProcessEnv): string |
     if (failedWith(error, 'ENOENT')) return 'this run has no ticket left';
     throw error;
   }
-  const peerPort = Number(/^\S+ (\d{1,5}) /.exec(environment.SSH_CONNECTION ?? '')?.[1] ?? 0);
-  const taken: Taken = { pid: process.pid, startTicks: processAt(process.pid)?.startTicks ?? '', peerPort };
+  const [peerAddress = '', peerPort = ''] = (environment.SSH_CONNECTION ?? '').split(' ');
+  const taken: Taken = {
+    pid: process.pid,
+    startTicks: processAt(process.pid)?.startTicks ?? '',
+    peerAddress,
+    peerPort: Number(peerPort),
+  };
   writeNew(`${runFolder}/taken.new`, JSON.stringify(taken));
   rename(`${runFolder}/taken.new`, `${runFolder}/taken`); // whole when backup sees it
   return undefined;
 }
 
-/** Who took the ticket of a run, or undefined when nobody has. */
+/** Who took the ticket of a run, or undefined when nobody has (a file that a power cut emptied says nobody). */
 export function readTaken(runFolder: string): Taken | undefined {
-  const path = `${runFolder}/taken`;
-  return exists(path) ? (JSON.parse(readWhole(path, 4096).toString('utf8')) as Taken) : undefined;
+  try {
+    const taken = JSON.parse(readWhole(`${runFolder}/taken`, 4096).toString('utf8')) as Taken;
+    return Number.isSafeInteger(taken.pid) && taken.pid > 1 && taken.startTicks !== '' ? taken : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Ends the reader of a run whose `backup` was killed, should it still read. */

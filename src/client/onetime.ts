@@ -66,5 +66,6 @@ function readPublicKey(path: string): string {
 function requireSuccess(program: string, result: Result): void {
   if (result.status === 0) return;
   const found = result.stderr.trim().split('\n').at(-1) || `it ${endingText(result)}`;
-  throw new Fault({ tried: `run "${program}"`, found });
+  const exit = /No space left/.test(result.stderr) ? ({ exit: 'noSpace' } as const) : {};
+  throw new Fault({ tried: `run "${program}"`, found, ...exit });
 }

@@ -112,6 +112,10 @@ export function parseExcludes(lines: string[], source: string): string[] {
     if (/^\s*$/.test(raw) || /^[#;]/.test(raw)) continue;
     const pattern = raw.startsWith('- ') ? raw.slice(2) : raw;
     if (pattern === '') throw fault('it has no pattern after the dash');
+    if (/^\/+$|\/\/$/.test(pattern)) throw fault('it ends in slashes that rsync would match with nothing');
+    if (/[*?[]/.test(pattern) && /(?<!\\)(?:\\\\)*\\$/.test(pattern)) {
+      throw fault('it ends in a backslash, which escapes nothing');
+    }
     if (/^!\s*$|^[-+:.]C$|^[-+:.][-+,!/CserpxnwR]*\s/.test(pattern)) {
       throw fault(
         'it is a filter rule, and only exclude patterns are taken',
@@ -167,7 +171,11 @@ export function scopeFilter(scope: Scope): string {
     const pattern = Buffer.byteLength(exact) <= PATH_LIMIT - 3 ? exact : path.replace(/[\\*?[\n\r]/g, '?');
     lines.push(`- ${pattern}`, `- ${below(pattern)}`);
   }
-  for (const pattern of scope.excludes) lines.push(`- ${pattern}`, `- ${below(pattern)}`);
+  for (const pattern of scope.excludes) {
+    lines.push(`- ${pattern}`);
+    // `**/` and `*/` mean all folders: what is below them is kept back with them, and files beside them are not.
+    if (!/(?:^|\/)\*+\/$/.test(pattern)) lines.push(`- ${below(pattern)}`);
+  }
   if (!scope.roots.includes('/')) {
     const ancestors = new Set<string>();
     for (const root of scope.roots) {

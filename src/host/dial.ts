@@ -13,6 +13,7 @@ import {
   type Process,
   processAt,
   run,
+  signalNumber,
   standard,
   start,
 } from '../os/process.ts';
@@ -130,7 +131,9 @@ async function startAgent(
     new Fault({ tried: 'start ssh-agent', found: `it was not ready within ${AGENT_MS / 1000} s` });
   // Not ended by a signal: an agent whose number we never learn would outlive us by ten seconds.
   const agent = await within(new AbortController().signal, AGENT_MS, agentProcess(keeper), late);
-  held.defer(() => endProcess(agent)); // it removes its socket
+  // It removes its socket. Where /proc hides it (hidepid; it is not dumpable) it is signalled all the same: its number
+  // stays its own as long as cat, its parent, lives and does not wait for it.
+  held.defer(() => (agent.startTicks === '' ? signalNumber(agent.pid) : endProcess(agent)));
   const environment = { SSH_AUTH_SOCK: socket };
   const added = await run(standard('ssh-add', ['-q', '-'], environment), {
     input: key,
@@ -165,8 +168,7 @@ async function agentProcess(keeper: Child): Promise<Process> {
   for await (const chunk of keeper.stdout ?? []) {
     text += String(chunk);
     const pid = /(?:^|\0)SSH_AGENT_PID=(\d+)\0/.exec(text)?.[1];
-    const agent = pid === undefined ? undefined : processAt(Number(pid));
-    if (agent) return agent;
+    if (pid !== undefined) return processAt(Number(pid)) ?? { pid: Number(pid), startTicks: '' };
   }
   throw new Fault({ tried: 'start ssh-agent', found: 'it ended at once' });
 }

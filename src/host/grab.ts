@@ -92,7 +92,8 @@ export async function grab(options: GrabOptions, interrupt: AbortSignal): Promis
   await writeLog(log, outcome, fault, Math.round(monotonicMs() - started));
   await tellLast(outcome);
   // After the client has heard: what an interrupted run left is nobody's any more.
-  if (log.client && !interrupt.aborted) await emptyTrash(log.client);
+  // What cannot be removed now the next run removes; the outcome stands.
+  if (log.client && !interrupt.aborted) await emptyTrash(log.client).catch(() => {});
   if (outcome.code !== null) return EXIT[FAILURES[outcome.code][0]];
   return outcome.outcome === 'incomplete' ? EXIT.incomplete : EXIT.done;
 }
@@ -194,8 +195,17 @@ async function serve(options: GrabOptions, interrupt: AbortSignal, log: HostLog)
   const lock = await lockClient(held, client);
   const arrival = await beginSnapshot(client);
   let kept = false;
-  held.defer(() => (kept ? undefined : abandonSnapshot(client, arrival)));
-  const result = await pullInto({ client, config, summons, peer: log.peer, request, lock, arrival, signal });
+  let isFull = false;
+  held.defer(() => (kept ? undefined : abandonSnapshot(client, arrival, isFull)));
+  let result: JobResult;
+  try {
+    result = await pullInto({ client, config, summons, peer: log.peer, request, lock, arrival, signal });
+  } catch (error) {
+    const first = firstError(error);
+    isFull = first instanceof Fault && first.exit === 'noSpace';
+    throw error;
+  }
+  isFull = result.outcome.code === 'no-space';
   kept = result.kept;
   return { outcome: result.outcome, fault: result.fault, client };
 }

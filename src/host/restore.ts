@@ -245,5 +245,8 @@ async function runRsync(args: string[], signal: AbortSignal, input?: Buffer): Pr
 function rsyncFault(tried: string, result: Result): Fault {
   const lines = result.stderr.trim().split('\n');
   const found = lines.find(line => line !== '') ?? `rsync ended with status ${result.status}`;
-  return new Fault({ tried, found: escapeText(found) });
+  const exit = /No space left on device|Disk quota exceeded/.test(result.stderr)
+    ? ({ exit: 'noSpace' } as const)
+    : {};
+  return new Fault({ tried, found: escapeText(found), ...exit });
 }

@@ -40,7 +40,9 @@ export function parseShell(
       found &&
       NAME.test(name) &&
       config.startsWith('/') &&
-      command === enrolledCommand({ executable, name, config })
+      command === enrolledCommand({ executable, name, config }) &&
+      // An account that is one client's serves that client alone, whatever the words are and whoever set them.
+      (!account || (account.client === name && account.config === config))
     ) {
       return { value: { client: name, config, originalCommand } };
     }

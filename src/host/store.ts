@@ -325,15 +325,25 @@ export async function beginSnapshot(client: ClientStore): Promise<Arrival> {
     started = now();
   }
   const name = snapshotName(started);
-  const left = list(`${client.folder}/arriving`)
+  let left = list(`${client.folder}/arriving`)
     .filter(each => SNAPSHOT.test(each))
     .sort()
     .reverse();
   for (const each of left.splice(LEFT_OVER_LIMIT)) moveToTrash(client, 'arriving', each);
   const basis = pickBasis(client, name);
   const folder = `${client.folder}/arriving/${name}`;
-  makeFolder(folder);
-  makeFolder(`${folder}/tree`);
+  try {
+    makeFolder(folder);
+    makeFolder(`${folder}/tree`);
+  } catch (error) {
+    // A full disk, and it may be full of what interrupted runs left: that goes first.
+    if (!(error instanceof Fault) || error.exit !== 'noSpace' || left.length === 0) throw error;
+    for (const each of left) moveToTrash(client, 'arriving', each);
+    left = [];
+    await emptyTrash(client);
+    makeFolder(folder);
+    makeFolder(`${folder}/tree`);
+  }
   return {
     name,
     started,
@@ -343,7 +353,7 @@ export async function beginSnapshot(client: ClientStore): Promise<Arrival> {
     linkDests: [
       ...basis.map(each => `${client.folder}/snapshots/${each}/tree`),
       ...left.map(each => `${client.folder}/arriving/${each}/tree`),
-    ],
+    ].filter(exists),
     leftOver: left,
   };
 }
@@ -410,8 +420,13 @@ const SYNC_TIMEOUT_MS = 3_600_000;
 /**
  * Ends a run that did not make a snapshot. What has arrived is kept for the next run, as one tree: names that only
  * the older interrupted tree has are linked into the newer one (only links are made; no inode is written to).
+ * @param isFull where the disk is full nothing is kept: an unfinished tree must not take the room from all later runs
  */
-export async function abandonSnapshot(client: ClientStore, arrival: Arrival): Promise<void> {
+export async function abandonSnapshot(client: ClientStore, arrival: Arrival, isFull = false): Promise<void> {
+  if (isFull) {
+    for (const each of [arrival.name, ...arrival.leftOver]) moveToTrash(client, 'arriving', each);
+    return;
+  }
   const [older, ...oldest] = arrival.leftOver;
   if (!exists(arrival.tree)) return; // the store has gone, or it was committed after all
   if (list(arrival.tree).length === 0) {
@@ -443,8 +458,14 @@ export async function abandonSnapshot(client: ClientStore, arrival: Arrival): Pr
 function moveToTrash(client: ClientStore, from: 'arriving', name: string): void {
   if (!SNAPSHOT.test(name))
     throw new Fault({ tried: `remove "${name}"`, found: 'that is not the name of a tree' });
-  rename(`${client.folder}/${from}/${name}`, `${client.folder}/trash/${name}-${randomHex(4)}`);
-  recordEvent(client, 'removed', { what: `${from}/${name}`, reason: 'a newer tree holds all that it held' });
+  const path = `${client.folder}/${from}/${name}`;
+  if (!exists(path)) return;
+  rename(path, `${client.folder}/trash/${name}-${randomHex(4)}`);
+  try {
+    recordEvent(client, 'removed', { what: `${from}/${name}` });
+  } catch {
+    // a rename needs no room on a full disk, a line in the journal does
+  }
 }
 
 /** Removes what is in trash/, at idle priority; what is left undone the next run does. */

@@ -8,6 +8,7 @@ import {
   constants,
   copyFileSync,
   existsSync,
+  type FSWatcher,
   fstatSync,
   fsyncSync,
   linkSync,
@@ -97,7 +98,9 @@ export function makeFolder(path: string, options: { parents?: boolean; mode?: nu
 /** Makes a private folder with a name of its own; @param prefix the path up to the six random characters */
 export function makeUniqueFolder(prefix: string): string {
   try {
-    return mkdtempSync(prefix);
+    const path = mkdtempSync(prefix);
+    chmodSync(path, 0o700); // whatever the umask
+    return path;
   } catch (error) {
     throw fileFault(error, `create a folder "${prefix}…"`);
   }
@@ -255,10 +258,27 @@ export function descriptorStream(
   return new Socket({ fd: descriptor, readable: ways.readable ?? false, writable: ways.writable ?? false });
 }
 
-/** Calls back each time a name comes or goes in a folder. @returns the end of it */
+const LOOK_MS = 100;
+
+/**
+ * Calls back each time a name comes or goes in a folder; where the kernel has no watch left for us (inotify(7),
+ * max_user_instances) ten times a second. @returns the end of it
+ */
 export function watchFolder(path: string, changed: () => void): () => void {
-  const watcher = watch(path, changed);
-  return () => watcher.close();
+  let timer: NodeJS.Timeout | undefined;
+  const look = (): void => {
+    timer ??= setInterval(changed, LOOK_MS);
+  };
+  let watcher: FSWatcher | undefined;
+  try {
+    watcher = watch(path, changed).on('error', look);
+  } catch {
+    look();
+  }
+  return () => {
+    watcher?.close();
+    clearInterval(timer);
+  };
 }
 
 /** Reads at most `limit` bytes of standard input, to its end. */

@@ -151,12 +151,17 @@ async function endTree(child: ChildProcess, ended: Promise<Ending>, graceMs: num
   const isOurs = child.exitCode === null && child.signalCode === null;
   const family = isOurs && child.pid !== undefined ? familyOf(child.pid) : [];
   child.stdin?.destroy();
+  // Where /proc does not show it (hidepid, and a program that is not dumpable) it is signalled all the same.
+  const isHidden = isOurs && family.length === 0;
+  if (isHidden) child.kill('SIGTERM');
   for (const member of family) signalProcess(member, 'SIGTERM');
   await waitForAll(family, graceMs);
   // Asked again, since a member can have had children in the meantime.
   const rest = [...family, ...family.flatMap(member => familyOf(member.pid))].filter(isAlive);
   for (const member of rest) signalProcess(member, 'SIGKILL');
   await waitForAll(rest, KILL_PATIENCE_MS);
+  if (isHidden) await Promise.race([ended, pause(graceMs)]);
+  if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
   // What it said last is read, unless somebody else holds its pipes.
   await Promise.race([ended, pause(LAST_WORDS_MS)]);
   for (const stream of [child.stdout, child.stderr]) stream?.destroy();
@@ -212,6 +217,15 @@ function signalProcess(target: Process, signal: NodeJS.Signals): void {
     process.kill(target.pid, signal);
   } catch {
     // it has ended in between, or is not ours to signal: waitForAll tells
+  }
+}
+
+/** Asks a process to end by its number alone; only for one that cannot have ended and given its number away. */
+export function signalNumber(pid: number): void {
+  try {
+    process.kill(pid, 'SIGTERM');
+  } catch {
+    // it has ended
   }
 }
 

@@ -3,7 +3,9 @@
 import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
 import {
+  chmod,
   close,
+  fileFault,
   linkStatus,
   list,
   makeFolder,
@@ -75,17 +77,27 @@ export async function makeRunFolder(
     });
   }
   for (const name of list(stateFolder)) {
-    if (!RUN_FOLDER.test(name)) continue;
-    const stale = `${stateFolder}/${name}`;
-    await using check = new AsyncDisposableStack();
-    if ((await takeLock(check, `${stale}/lock`)) === undefined) continue;
-    await beforeRemoval(stale);
-    removeAll(stale);
+    if (RUN_FOLDER.test(name)) await removeStale(`${stateFolder}/${name}`, beforeRemoval);
   }
   const path = makeUniqueFolder(`${stateFolder}/run-`);
   await takeLock(held, `${path}/lock`);
   held.defer(() => removeAll(path));
   return path;
+}
+
+/** Removes a run folder that nobody holds. What is none of ours, or cannot be removed, is no reason not to back up. */
+async function removeStale(path: string, beforeRemoval: (stale: string) => Promise<void>): Promise<void> {
+  try {
+    const found = linkStatus(path);
+    if (!found.isDirectory() || found.uid !== ownAccount().uid) return;
+    chmod(path, 0o700); // a strange umask can have left it without
+    await using check = new AsyncDisposableStack();
+    if ((await takeLock(check, `${path}/lock`)) === undefined) return;
+    await beforeRemoval(path);
+    removeAll(path);
+  } catch {
+    // it stays, as it would have anyway
+  }
 }
 
 const RUN_FOLDER = /^run-[A-Za-z0-9]{6}$/;
@@ -107,7 +119,12 @@ export async function takeLock(
   path: string,
   waitSeconds = 0,
 ): Promise<number | undefined> {
-  const descriptor = open(path, openFlags.O_RDWR | openFlags.O_CREAT | openFlags.O_NOFOLLOW, 0o600);
+  let descriptor: number;
+  try {
+    descriptor = open(path, openFlags.O_RDWR | openFlags.O_CREAT | openFlags.O_NOFOLLOW, 0o600);
+  } catch (error) {
+    throw fileFault(error, `lock "${path}"`);
+  }
   const { status, stderr } = await run(
     standard('flock', ['--exclusive', '--timeout', String(waitSeconds), '3']),
     {

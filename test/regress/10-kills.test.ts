@@ -18,6 +18,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
 import { diffManifests, type Manifest, manifest } from '../support/manifest.ts';
 import { type Found, NEEDS_ROOT, until, World } from '../support/world.ts';
 
@@ -37,7 +38,7 @@ function noise(size: number, seed: string): Buffer {
   return Buffer.concat(blocks).subarray(0, size);
 }
 
-describe('kills', { skip: NEEDS_ROOT }, () => {
+describe('kills', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let world: World;
   let round = 0;
   /** Every snapshot so far, as it was when it was finished. */

@@ -9,6 +9,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
@@ -277,6 +278,44 @@ describe('found in review', { skip: NEEDS_ROOT }, () => {
       assert.deepEqual(own, [], `round ${round}`);
       await until('all has ended', () => world.leftovers().length === 0, 15_000);
     }
+  });
+
+  it('what looks like a run folder, whatever it is, does not keep a run from its work', async () => {
+    const { client } = world;
+    const make = (name: string, mode: number): string => {
+      const path = join(world.clientState, name);
+      mkdirSync(path);
+      chownSync(path, client.uid, client.gid);
+      chmodSync(path, mode);
+      return path;
+    };
+    // As a power cut leaves it; as a strange umask does; no folder at all; somebody else's; a link.
+    world.write(client, join(make('run-AAAAAA', 0o700), 'taken'), '');
+    make('run-BBBBBB', 0);
+    world.write(client, join(world.clientState, 'run-CCCCCC'), '');
+    mkdirSync(join(world.clientState, 'run-DDDDDD'));
+    symlinkSync(world.data, join(world.clientState, 'run-EEEEEE'));
+    assert.equal((await world.backup()).status, 0);
+    const left = readdirSync(world.clientState).filter(name => name.startsWith('run-'));
+    assert.deepEqual(left.sort(), ['run-CCCCCC', 'run-DDDDDD', 'run-EEEEEE'], 'what is none of ours stays');
+    assert.ok(!readdirSync(world.data).includes('lock'), 'nothing is written through the link');
+    for (const name of left) rmSync(join(world.clientState, name), { recursive: true });
+  });
+
+  it('the kernel has no watch left: the run looks by itself', async () => {
+    // Whoever else runs as the client's user can use them up (max_user_instances).
+    const script =
+      'use strict; my @f; while ((my $d = syscall(294, 0)) >= 0) { push @f, $d } print "used up\\n"; $| = 1; print ""; sleep 30;';
+    const hog = world.start(world.client, '/usr/bin/perl', ['-e', `$| = 1; ${script}`], { keepsInput: true });
+    let said = '';
+    hog.child.stdout?.on('data', (text: string) => {
+      said += text;
+    });
+    await until('they are used up', () => said.includes('used up'));
+    const { status, last } = await world.backup();
+    hog.child.kill('SIGKILL');
+    await hog.done;
+    assert.equal(status, 0, JSON.stringify(last));
   });
 
   it('and the tree is still what it was', async () => {

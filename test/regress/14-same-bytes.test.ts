@@ -1,0 +1,76 @@
+// Goal: the same sources make the same bytes, whatever folder they lie in and whoever builds them; and the executable for
+// arm64 can be built here (it is not run).
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { copyCheckout, IN_CLEAN_MACHINE, loginEnvironment } from '../support/checkout.ts';
+
+const MODULES = join(import.meta.dirname, '../../node_modules');
+const DEADLINE_MS = 5 * 60_000;
+
+describe('a build', { skip: IN_CLEAN_MACHINE }, () => {
+  let base: string;
+  let plain: string;
+  let odd: string;
+  before(() => {
+    base = mkdtempSync('/tmp/dialback-bytes-');
+    plain = join(base, 'plain');
+    odd = join(base, 'further down/with a blank');
+    for (const folder of [plain, odd]) {
+      copyCheckout(folder);
+      // Hard links give the bytes that `npm ci` gives, at once. A symlink does not: esbuild writes a comment with the path
+      // of each module, which would be outside then.
+      const isSameDisk = statSync(MODULES).dev === statSync(folder).dev;
+      assertDone(spawnSync('cp', [isSameDisk ? '-al' : '-a', MODULES, folder], { encoding: 'utf8' }));
+    }
+  });
+  after(() => {
+    if (base) rmSync(base, { recursive: true, force: true });
+  });
+
+  function build(folder: string, args: string[] = [], environment: Record<string, string> = {}): void {
+    const result = spawnSync('npm', ['run', 'build', ...args], {
+      cwd: folder,
+      env: { ...loginEnvironment(homedir()), ...environment },
+      encoding: 'utf8',
+      timeout: DEADLINE_MS,
+    });
+    assertDone(result);
+  }
+
+  it('makes the same bytes in two folders, one with a blank in its name, in two environments', () => {
+    mkdirSync(join(base, 'tmp'));
+    build(plain);
+    build(odd, [], { TZ: 'Asia/Tokyo', LC_ALL: 'C', TMPDIR: join(base, 'tmp'), SOURCE_DATE_EPOCH: '1' });
+    const [one, other] = [plain, odd].map(folder => readFileSync(join(folder, 'dist/dialback')));
+    assert.ok(one && other && one.length > 10_000_000);
+    assert.equal(sha256(other), sha256(one));
+    assert.ok(!one.includes(base), 'the folder is not in it');
+  });
+
+  it('for arm64 makes an ELF file of that machine, with dialback in it', () => {
+    build(odd, ['--', '--target', 'arm64']);
+    const bytes = readFileSync(join(odd, 'dist/dialback-arm64'));
+    assert.equal(bytes.toString('latin1', 0, 4), '\x7fELF');
+    assert.equal(bytes[4], 2, '64 bits');
+    assert.equal(bytes[5], 1, 'little endian');
+    assert.equal(bytes.readUInt16LE(18), 183, 'e_machine is EM_AARCH64 (elf.h)');
+    // What node looks at to know that it carries a program; in a plain node a 0 stands there.
+    assert.ok(bytes.includes('NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2:1'), 'the blob is in it');
+    assert.ok(bytes.includes('src/client/gate.ts'), "dialback's own code is in it");
+  });
+});
+
+function sha256(bytes: Buffer): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+/** Fails with the command's own words. */
+function assertDone(result: ReturnType<typeof spawnSync>): void {
+  const { status, signal, stdout, stderr, error } = result;
+  assert.equal(status, 0, `status ${status}, signal ${signal}, ${error?.message ?? ''}\n${stdout}${stderr}`);
+}

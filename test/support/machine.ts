@@ -1,0 +1,142 @@
+/**
+ * A machine for the length of a test: this one's root file system under an overlay, in namespaces of its own. What is done
+ * in it is in memory, and gone with its first process; that one ends when its standard input does. So nothing has to
+ * be unmounted or removed, however the test ends: with its process the kernel ends all others and drops the mounts.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+
+const TOP = join(import.meta.dirname, '../..');
+
+// /mnt is only where the pieces lie, in this mount namespace alone. Propagation is private: nothing shows outside.
+const BOOT = `
+  set -eu
+  read -r pid rest </proc/self/stat
+  mount -t tmpfs machine /mnt
+  mkdir /mnt/upper /mnt/work /mnt/root
+  mount -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work machine /mnt/root
+  cd /mnt/root
+  mount -t proc proc proc
+  mount -t sysfs sysfs sys
+  mount --bind /dev dev
+  mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts
+  mkdir -p dev/shm
+  mount -t tmpfs -o mode=1777 shm dev/shm
+  mount -t tmpfs -o mode=1777 tmp tmp
+  mount -t tmpfs -o mode=755 run run
+  # It can be a link into /run.
+  cp --remove-destination /etc/resolv.conf etc/resolv.conf
+  # The checkout that this test is a part of, with all that was installed and built there.
+  if [ -d ".$1" ]; then mount -t tmpfs hidden ".$1"; fi
+  # Other system users than those outside: /proc/net/tcp shows the listeners of both, and a test run out there ends
+  # what runs under its own users' ids.
+  sed -i -E '/^#? *SYS_[UG]ID_(MIN|MAX)/d' etc/login.defs
+  printf '%s\\n' 'SYS_UID_MIN 301' 'SYS_UID_MAX 599' 'SYS_GID_MIN 301' 'SYS_GID_MAX 599' >>etc/login.defs
+  echo "$pid"
+  # Not exec: the shell, as process 1, also waits for orphans.
+  chroot /mnt/root /bin/sh -c 'cat >/dev/null; true'
+`;
+
+export interface Ended {
+  status: number | null;
+  /** Standard output and error as they came. */
+  output: string;
+  seconds: number;
+}
+
+export interface RunOptions {
+  folder: string;
+  environment: Record<string, string>;
+  timeoutMs: number;
+  account?: { uid: number; gid: number };
+}
+
+export class Machine {
+  readonly #first: ChildProcess;
+  /** Process 1 of the machine, as it is numbered outside. */
+  readonly #pid: number;
+
+  private constructor(first: ChildProcess, pid: number) {
+    this.#first = first;
+    this.#pid = pid;
+  }
+
+  /** Needs root. Fails with the words of what was refused. */
+  static async boot(): Promise<Machine> {
+    const namespaces = ['--mount', '--pid', '--fork', '--kill-child', '--propagation', 'private'];
+    const first = spawn('unshare', [...namespaces, '/bin/sh', '-c', BOOT, 'sh', TOP], {
+      cwd: '/',
+      stdio: ['pipe', 'pipe', 'pipe'],
+    });
+    let said = '';
+    first.stderr.setEncoding('utf8').on('data', (text: string) => {
+      said += text;
+    });
+    const lines = createInterface({ input: first.stdout });
+    const pid = await Promise.race([
+      once(lines, 'line').then(([line]) => Number(line)),
+      once(first, 'close').then(([status]) => {
+        throw new Error(`Cannot make a machine: status ${status}\n${said}`);
+      }),
+    ]);
+    return new Machine(first, pid);
+  }
+
+  /** Where a path of the machine is found from outside. */
+  path(inside: string): string {
+    return `/proc/${this.#pid}/root/mnt/root${inside}`;
+  }
+
+  /** Runs a command in it. @throws what it has said so far, if it has not ended in time */
+  async run(command: string[], { folder, environment, timeoutMs, account }: RunOptions): Promise<Ended> {
+    const startedMs = performance.now();
+    const enter = ['--target', String(this.#pid), '--mount', '--pid', `--root=${this.path('')}`];
+    const as = account ? ['--setuid', String(account.uid), '--setgid', String(account.gid)] : [];
+    const child = spawn('nsenter', [...enter, ...as, 'env', '-C', folder, ...command], {
+      cwd: '/',
+      env: environment,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let output = '';
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        output += text;
+      });
+    const end = new AbortController();
+    const status = await Promise.race([
+      once(child, 'close', { signal: end.signal }).then(([it]) => it as number | null),
+      new Promise<never>((_, reject) => {
+        const timer = setTimeout(() => {
+          reject(new Error(`"${command.join(' ')}" has not ended after ${timeoutMs} ms:\n${output}`));
+        }, timeoutMs);
+        end.signal.addEventListener('abort', () => clearTimeout(timer));
+      }),
+    ]).finally(() => end.abort());
+    return { status, output, seconds: (performance.now() - startedMs) / 1000 };
+  }
+
+  /** The names of the programs that run in it, sorted. It is itself made of `cat`, `sh` and `sh`. */
+  programs(): string[] {
+    const proc = this.path('/proc');
+    const found: string[] = [];
+    for (const pid of readdirSync(proc).filter(name => /^\d+$/.test(name))) {
+      try {
+        found.push(readFileSync(`${proc}/${pid}/comm`, 'utf8').trim());
+      } catch {
+        // it has ended in between
+      }
+    }
+    return found.sort();
+  }
+
+  /** Ends it and all that runs in it. */
+  async end(): Promise<void> {
+    const first = this.#first;
+    const exited = first.exitCode === null && first.signalCode === null ? once(first, 'exit') : undefined;
+    first.stdin?.end();
+    await exited;
+  }
+}
