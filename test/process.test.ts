@@ -197,9 +197,9 @@ describe('Child', () => {
   });
 
   it('end() leaves processes alone that are not below the child', async t => {
-    const other = await start(sh('sleep 300'), ['nothing', 'nothing', 'nothing']);
+    const other = await start(sh('exec sleep 300'), ['nothing', 'nothing', 'nothing']);
     t.after(() => other.end(0));
-    const child = await start(sh('sleep 300'), ['nothing', 'nothing', 'nothing']);
+    const child = await start(sh('exec sleep 300'), ['nothing', 'nothing', 'nothing']);
     await child.end(0);
     const found = processAt(other.pid);
     assert.ok(found && isAlive(found));

@@ -274,7 +274,7 @@ describe('found in review', { skip: NEEDS_ROOT }, () => {
       assert.ok(status === 130 || status === 0, `${status}`);
       const own = world
         .leftovers()
-        .filter(each => /rsync --server|backup --json|client\/state\/run-/.test(each));
+        .filter(each => /: \/usr\/bin\/rsync --server|backup --json|client\/state\/run-/.test(each));
       assert.deepEqual(own, [], `round ${round}`);
       await until('all has ended', () => world.leftovers().length === 0, 15_000);
     }
