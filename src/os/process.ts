@@ -149,15 +149,17 @@ const LAST_WORDS_MS = 500;
 async function endTree(child: ChildProcess, ended: Promise<Ending>, graceMs: number): Promise<void> {
   // Once node has waited for it, its number may be somebody else's.
   const isOurs = child.exitCode === null && child.signalCode === null;
-  const family = isOurs && child.pid !== undefined ? familyOf(child.pid) : [];
+  const family = isOurs && child.pid !== undefined ? stopFamily(child.pid) : [];
   child.stdin?.destroy();
   // Where /proc does not show it (hidepid, and a program that is not dumpable) it is signalled all the same.
   const isHidden = isOurs && family.length === 0;
   if (isHidden) child.kill('SIGTERM');
-  for (const member of family) signalProcess(member, 'SIGTERM');
+  for (const signal of ['SIGTERM', 'SIGCONT'] as const) {
+    for (const member of family) signalProcess(member, signal);
+  }
   await waitForAll(family, graceMs);
-  // Asked again, since a member can have had children in the meantime.
-  const rest = [...family, ...family.flatMap(member => familyOf(member.pid))].filter(isAlive);
+  // Asked again, since a member that lives on can have had children in the meantime.
+  const rest = family.filter(isAlive).flatMap(member => [member, ...stopFamily(member.pid)]);
   for (const member of rest) signalProcess(member, 'SIGKILL');
   await waitForAll(rest, KILL_PATIENCE_MS);
   if (isHidden) await Promise.race([ended, pause(graceMs)]);
@@ -209,6 +211,19 @@ function familyOf(pid: number): Process[] {
   const family: Process[] = top ? [top] : [];
   for (const member of family) family.push(...(children.get(member.pid) ?? []));
   return family;
+}
+
+/** A process and all that descends from it, each of them stopped: so none can have a child that we do not see. */
+function stopFamily(pid: number): Process[] {
+  const stopped = new Map<number, Process>();
+  for (;;) {
+    const fresh = familyOf(pid).filter(member => !stopped.has(member.pid));
+    if (fresh.length === 0) return [...stopped.values()];
+    for (const member of fresh) {
+      signalProcess(member, 'SIGSTOP');
+      stopped.set(member.pid, member);
+    }
+  }
 }
 
 function signalProcess(target: Process, signal: NodeJS.Signals): void {
