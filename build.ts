@@ -48,7 +48,14 @@ function findBase(arch: Arch, version: string, work: string): string {
   if (existsSync(installed)) return installed;
   if (arch === process.arch) fail(`Cannot read "${installed}": it is not there`, 'npm ci --ignore-scripts');
   const pinned = readJson<Lock>('package-lock.json').packages[`node_modules/${name}`]?.integrity;
-  const pack = ['pack', '--loglevel=error', '--ignore-scripts', '--pack-destination', work, `${name}@${version}`];
+  const pack = [
+    'pack',
+    '--loglevel=error',
+    '--ignore-scripts',
+    '--pack-destination',
+    work,
+    `${name}@${version}`,
+  ];
   const archive = join(work, execFileSync('npm', pack, { encoding: 'utf8' }).trim());
   const found = `sha512-${createHash('sha512').update(readFileSync(archive)).digest('base64')}`;
   if (found !== pinned) fail(`Cannot use ${name}: its checksum is ${found}, not ${pinned}`, 'try again');
