@@ -4,7 +4,8 @@ import { chmodSync, chownSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { isFrom, parseFrom, parseListen, type Range, showRange, unfold } from '../src/client/addresses.ts';
+import { isFrom, parseFrom, parseListen, type Range, showRange } from '../src/client/addresses.ts';
+import { unfold } from '../src/wire/text.ts';
 
 const ipv4 = fc.ipV4();
 const ipv6 = fc.ipV6().filter(address => !address.includes('.'));

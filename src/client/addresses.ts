@@ -1,5 +1,6 @@
 /** Who may connect back, and where the client listens: addresses and ranges, IPv4 and IPv6. */
 import { BlockList, isIP } from 'node:net';
+import { unfold } from '../wire/text.ts';
 
 /** An address or a CIDR range. */
 export interface Range {
@@ -7,12 +8,6 @@ export interface Range {
   family: 'ipv4' | 'ipv6';
   /** Leading bits that must agree. */
   bits: number;
-}
-
-/** An IPv4 address that came as IPv6 (`::ffff:192.0.2.1`, RFC 4291 section 2.5.5.2), unfolded; others as they are. */
-export function unfold(address: string): string {
-  const found = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
-  return found !== undefined && isIP(found) === 4 ? found : address;
 }
 
 /** @param text an address or a CIDR range; without a zone */

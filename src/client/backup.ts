@@ -19,8 +19,8 @@ import { FAILURES, type HostEvent, type OutcomeEvent } from '../wire/events.ts';
 import { encodeRequest } from '../wire/request.ts';
 import { daemonConfig } from '../wire/rsync.ts';
 import type { CallOptions } from '../wire/ssh.ts';
-import { escapeText, LOGIN } from '../wire/text.ts';
-import { parseFrom, type Range, unfold } from './addresses.ts';
+import { escapeText, LOGIN, unfold } from '../wire/text.ts';
+import { parseFrom, type Range } from './addresses.ts';
 import { calledHostName, placeCall } from './call.ts';
 import {
   type ClientConfig,

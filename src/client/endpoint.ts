@@ -7,10 +7,11 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { Fault } from '../fault.ts';
 import { makeFolder, removeFileIfThere, watchFolder, writeNew } from '../os/files.ts';
 import { now } from '../os/machine.ts';
-import { type Child, type Ending, eachLine, standard, start } from '../os/process.ts';
+import { type Child, eachLine, standard, start } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { oneTimeKeyLine, sshdConfig } from '../wire/ssh.ts';
-import { isFrom, parseListen, type Range, showRange, unfold } from './addresses.ts';
+import { unfold } from '../wire/text.ts';
+import { isFrom, parseListen, type Range, showRange } from './addresses.ts';
 import { endReader, type GateOrders, readTaken, type Taken } from './gate.ts';
 
 /** sshd ends a connection that has not authenticated after this. */
@@ -45,8 +46,6 @@ export interface Endpoint {
   port: number;
   /** Resolves when a session has taken the ticket; the listener is closed then. */
   taken: Promise<Taken>;
-  /** Resolves when the session that took the ticket has ended. */
-  ended: Promise<Ending>;
   /** Closes it to all who have not taken the ticket. */
   close(): void;
   /** What came to the listener and went in vain, for the message when nobody got in. */
@@ -66,7 +65,6 @@ export async function openEndpoint(held: DisposableHolder, options: EndpointOpti
   const sessions = new Set<Session>();
   const attempts = { turnedAway: 0, failed: 0, lastWords: '' };
   const taken = Promise.withResolvers<Taken>();
-  const ended = Promise.withResolvers<Ending>();
   let isTaken = false;
 
   const server = createServer({ pauseOnConnect: true }, socket => receive(socket));
@@ -146,12 +144,11 @@ export async function openEndpoint(held: DisposableHolder, options: EndpointOpti
     eachLine(sshd.stderr, 1000, line => {
       if (/^(error|fatal|Authentication refused|Bad )/i.test(line)) attempts.lastWords = line.trim();
     });
-    void sshd.exited.then(ending => {
+    void sshd.exited.then(() => {
       clearTimeout(session.timer);
       sessions.delete(session);
       serveNext();
-      if (winner === session) ended.resolve(ending);
-      else attempts.failed += 1;
+      if (winner !== session) attempts.failed += 1;
     });
     // The ticket can have been taken while sshd was started.
     if (isTaken && winner !== session) void endSession(session);
@@ -167,13 +164,12 @@ export async function openEndpoint(held: DisposableHolder, options: EndpointOpti
     );
     if (winner) clearTimeout(winner.timer);
     for (const session of sessions) if (session !== winner) void endSession(session);
-    if (!winner) ended.resolve({ status: null, signal: null });
     taken.resolve(who);
   }
 
   held.defer(watchFolder(options.run, onTaken));
   const port = await listen(server, options.listen);
-  return { port, taken: taken.promise, ended: ended.promise, close, attempts: () => attempts };
+  return { port, taken: taken.promise, close, attempts: () => attempts };
 }
 
 async function endSession(session: Session): Promise<void> {

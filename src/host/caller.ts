@@ -8,7 +8,7 @@ import { descriptorStream } from '../os/files.ts';
 import { within } from '../os/machine.ts';
 import { FAILURES, type FailureCode } from '../wire/events.ts';
 import { decodeRequest, REQUEST_LIMITS, type Request } from '../wire/request.ts';
-import { escapeText, NAME, parseSummons, type Summons } from '../wire/text.ts';
+import { escapeText, NAME, parseSummons, type Summons, unfold } from '../wire/text.ts';
 
 /** The whole request must have come within this. */
 const REQUEST_MS = 30_000;
@@ -43,7 +43,7 @@ export function peerAddress(environment: NodeJS.ProcessEnv): string {
     );
   }
   const rawAddress = connection.split(' ')[0] ?? '';
-  const address = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(rawAddress)?.[1] ?? rawAddress;
+  const address = unfold(rawAddress);
   // A zone (fe80::1%eth0) is the name of one of our own interfaces.
   const zone = address.split('%')[1];
   if (

@@ -173,7 +173,6 @@ async function writeLog(
 interface Served {
   outcome: OutcomeEvent;
   fault: Fault | undefined;
-  client: ClientStore;
 }
 
 async function serve(options: GrabOptions, interrupt: AbortSignal, log: HostLog): Promise<Served> {
@@ -207,7 +206,7 @@ async function serve(options: GrabOptions, interrupt: AbortSignal, log: HostLog)
   }
   isFull = result.outcome.code === 'no-space';
   kept = result.kept;
-  return { outcome: result.outcome, fault: result.fault, client };
+  return { outcome: result.outcome, fault: result.fault };
 }
 
 function openEnrolled(config: HostConfig, name: string): ClientStore {

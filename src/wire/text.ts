@@ -1,4 +1,5 @@
 /** Names and text that cross between the two machines: parsed strictly, shown safely. */
+import { isIP } from 'node:net';
 import type { Parsed } from '../fault.ts';
 
 /** What a client may be called; also a folder's name in the store. */
@@ -7,6 +8,12 @@ export const NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 export const LOGIN = /^[a-z_][a-z0-9_-]{0,31}$/;
 /** A snapshot's name: the host's UTC start. */
 export const SNAPSHOT = /^\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}Z$/;
+
+/** An IPv4 address that came as IPv6 (`::ffff:192.0.2.1`, RFC 4291 section 2.5.5.2), unfolded; others as they are. */
+export function unfold(address: string): string {
+  const found = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
+  return found !== undefined && isIP(found) === 4 ? found : address;
+}
 
 /** A time as a snapshot's name, to the second. */
 export function snapshotName(time: Date): string {
