@@ -112,14 +112,16 @@ describe('outcomes', { skip: NEEDS_ROOT }, () => {
     rmSync(folder, { recursive: true });
   });
 
-  it('failed: a root that is not there leaves nothing behind', async () => {
+  it('failed: none of the roots is there, and no snapshot is made', async () => {
     const before = world.snapshots();
     world.configure({ scope: `roots = ["${world.data}/nowhere"]` });
     const { status, last } = await world.backup();
     world.configure();
-    assert.equal(last.outcome === 'failed' ? 1 : 3, status);
-    if (last.outcome === 'failed') assert.deepEqual(world.snapshots(), before);
-    else assert.equal(last.missing_count, 1);
+    assert.equal(status, 1);
+    assert.equal(last.outcome, 'failed');
+    assert.match(last.error ?? '', /none of the roots could be read$/);
+    assert.deepEqual(world.snapshots(), before);
+    assert.deepEqual(readdirSync(join(world.shelf, 'arriving')), []);
   });
 
   it('failed: what had arrived is kept, and the next run sends only the rest; older snapshots do not change', async () => {
