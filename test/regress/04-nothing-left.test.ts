@@ -1,5 +1,6 @@
 // Goal: however a run ends, it leaves no process, no listener, no agent, no key and no run folder, on either side.
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import {
   chmodSync,
   chownSync,
@@ -22,8 +23,9 @@ describe('nothing is left', { skip: NEEDS_ROOT }, () => {
     world = await World.make();
     for (let index = 0; index < 50; index += 1)
       writeFileSync(join(world.data, `file ${index}`), `content ${index}`);
-    // 8 MiB at 2 MiB a second: time enough for a signal while it is copied.
-    writeFileSync(join(world.data, 'large'), Buffer.alloc(8 * 1024 * 1024, 'some text, not zeros. '));
+    // 8 MiB at 2 MiB a second: time enough for a signal while it is copied. Nothing in it repeats itself: else all of it
+    // could be made from the first few blocks that an earlier run left, and be there at once.
+    writeFileSync(join(world.data, 'large'), randomBytes(8 * 1024 * 1024));
   });
   after(async () => {
     await world.dispose();

@@ -1,6 +1,7 @@
 // Goal: whatever happens on the host, nothing that reaches the client holds a path of it, another client's name or its
 // account's home: not what the client prints (-v, --json), and not the bytes that the host sends.
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { chmodSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -197,7 +198,7 @@ describe('nothing of the host reaches the client', { skip: NEEDS_ROOT }, () => {
 
   it('while another run is under way', async () => {
     world.configure({ limits: 'bwlimit = "200K"' });
-    writeFileSync(join(world.data, 'large'), Buffer.alloc(4 * 1024 * 1024, 'not zeros '));
+    writeFileSync(join(world.data, 'large'), randomBytes(4 * 1024 * 1024));
     const first = world.start(world.client, world.binary, ['backup', '--json', '--config', world.clientToml]);
     await until('it copies', () => readdirSync(join(world.shelf, 'arriving')).length > 0);
     const state = join(world.client.home, 'another state');

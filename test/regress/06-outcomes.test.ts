@@ -1,6 +1,7 @@
 // Goal: full, incomplete and failed are told apart, what is missing is named, what had arrived is not sent again, and
 // older snapshots stay as they were.
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import {
   chmodSync,
   chownSync,
@@ -127,7 +128,6 @@ describe('outcomes', { skip: NEEDS_ROOT }, () => {
   it('failed: what had arrived is kept, and the next run sends only the rest; older snapshots do not change', async () => {
     const size = 12 * 1024 * 1024;
     // Content that differs from block to block, so that only real matches save anything.
-    const { randomBytes } = await import('node:crypto');
     for (const name of ['a large', 'b large', 'c large'])
       writeFileSync(join(world.data, name), randomBytes(size));
     for (const name of ['a large', 'b large', 'c large'])
@@ -206,7 +206,7 @@ describe('outcomes', { skip: NEEDS_ROOT }, () => {
 
   it('two runs at once: the second one is told, by its own lock or by the host', async () => {
     world.configure({ limits: 'bwlimit = "1M"' });
-    writeFileSync(join(world.data, 'long'), Buffer.alloc(4 * 1024 * 1024, 'not zeros '));
+    writeFileSync(join(world.data, 'long'), randomBytes(4 * 1024 * 1024));
     const first = world.start(
       world.client,
       world.binary,

@@ -1,6 +1,7 @@
 // Goal: what is out of order ends in one clear line, with nothing half done: two requests at once, a clock that jumps, a
 // store that is not mounted, a key used with another name, a request that is cut anywhere.
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -28,7 +29,7 @@ describe('odd times', { skip: NEEDS_ROOT }, () => {
   }
 
   it('two requests at once by the same client: one is served, the other one told', async () => {
-    writeFileSync(join(world.data, 'large'), Buffer.alloc(3 * 1024 * 1024, 'not zeros '));
+    writeFileSync(join(world.data, 'large'), randomBytes(3 * 1024 * 1024));
     world.configure({ limits: 'bwlimit = "3M"' });
     const args = (state: string): string[] => [
       'backup',
