@@ -1,0 +1,931 @@
+/*
+ * launch: lends rsync one capability, or none, and builds the jail that it runs in.
+ *
+ * The only file of dialback with an effective capability (cap_dac_read_search=ep, 0750 root:dialback). Whoever may run
+ * it can have every file of this machine read that /etc/dialback/never leaves. That is all it can be used for:
+ *
+ *   send RUN [KIB]                    client: becomes rsync as a daemon that can read the scope of RUN, and do nothing
+ *                                     else; at most KIB KiB a second
+ *   receive TREE [LINKROOT...] -- ARG...
+ *                                     host: becomes rsync that can write into TREE, link from each LINKROOT, and reach
+ *                                     nothing else; without any capability
+ *   pump                              host: rsync's remote shell inside `receive`: copies between rsync and the ssh
+ *                                     that was started outside, whose ends are the descriptors 3 and 4
+ *   lend gate --run RUN               client, where the config says "inherited": hands the capability to dialback's
+ *                                     gate, which hands it to an rsync that the administrator gave it to
+ *
+ * How to read it: the two tables are the policy, `send` and `receive` are the order in which it comes into force, and
+ * everything before them is one check or one step each. It starts from nothing allowed: what no row names is refused.
+ * Nothing is taken from the environment (`lend` passes two of sshd's variables on, unread). Every failure is one line
+ * and exit status 126, or 127 where the program to become is not there.
+ *
+ * SERVICE_UID, SELF_PATH, RSYNC_PATH, DIALBACK_PATH and NEVER_PATH come from make.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/landlock.h>
+#include <linux/openat2.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Where the kernel's headers are older than the kernel may be. */
+#ifndef LANDLOCK_ACCESS_FS_REFER
+#define LANDLOCK_ACCESS_FS_REFER (1ULL << 13)
+#endif
+#ifndef LANDLOCK_ACCESS_FS_TRUNCATE
+#define LANDLOCK_ACCESS_FS_TRUNCATE (1ULL << 14)
+#endif
+#ifndef LANDLOCK_ACCESS_FS_IOCTL_DEV
+#define LANDLOCK_ACCESS_FS_IOCTL_DEV (1ULL << 15)
+#endif
+#ifndef __NR_fchmodat2
+#define __NR_fchmodat2 452
+#endif
+
+#if defined(__x86_64__)
+#define OUR_ARCH AUDIT_ARCH_X86_64
+#define X32_BIT 0x40000000 /* __X32_SYSCALL_BIT */
+#ifndef LOADER_PATH
+#define LOADER_PATH "/lib64/ld-linux-x86-64.so.2"
+#endif
+#elif defined(__aarch64__)
+#define OUR_ARCH AUDIT_ARCH_AARCH64
+#define X32_BIT 0x40000000 /* no call has such a number */
+#ifndef LOADER_PATH
+#define LOADER_PATH "/lib/ld-linux-aarch64.so.1"
+#endif
+#else
+#error "made for x86-64 and arm64"
+#endif
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+#define FIRST_BYTE "dialback-relay: first byte\n" /* host/relay.ts says and reads the same */
+
+enum { REFUSED = 126, NO_PROGRAM = 127 };
+enum { FROM_SSH = 3, TO_SSH = 4, LOCK = 5 }; /* host/relay.ts: what rsync and pump are given */
+enum { SCOPE_BYTES = 1 << 20, PATHS_MAX = 10000 };
+
+/* ---- Words ------------------------------------------------------------------------------------------------------ */
+
+/* Ends with one line. `thing` may come from outside: control characters in it are shown as '?'. */
+static _Noreturn void die(int status, const char *verb, const char *thing, const char *found, ...)
+{
+	char line[3 * PATH_MAX];
+	va_list args;
+	int n = snprintf(line, sizeof line, "dialback-launch: Cannot %s \"%.*s\": ", verb, PATH_MAX, thing);
+	va_start(args, found);
+	if (n > 0 && (size_t)n < sizeof line)
+		n += vsnprintf(line + n, sizeof line - (size_t)n, found, args);
+	va_end(args);
+	for (char *at = line; *at != '\0'; at++)
+		if ((unsigned char)*at < ' ' || *at == 0x7f)
+			*at = '?';
+	dprintf(STDERR_FILENO, "%s\n", line);
+	exit(status);
+}
+
+static _Noreturn void die_errno(const char *verb, const char *thing, const char *call)
+{
+	die(REFUSED, verb, thing, "%s: %s", call, strerror(errno));
+}
+
+/* ---- What may be called: the seccomp table ---------------------------------------------------------------------- */
+
+enum { SEND = 1, RECEIVE = 2, BOTH = SEND | RECEIVE };
+enum check {
+	ANY,	  /* whatever its arguments are */
+	NO_BITS,  /* none of these bits in that argument */
+	AT_MOST,  /* that argument is this or less */
+	EQUALS,	  /* that argument is exactly this */
+	NOT_THERE /* refused with ENOSYS, so that libc takes the older call, which is checked */
+};
+
+struct calls {
+	int verbs;
+	enum check check;
+	unsigned argument;
+	uint64_t value;
+	size_t count;
+	const long *numbers;
+};
+#define ROW(verbs, check, argument, value, ...)                                                              \
+	{verbs, check, argument, value, sizeof((const long[]){__VA_ARGS__}) / sizeof(long), (const long[]){__VA_ARGS__}}
+#define NR(name) __NR_##name
+
+/* Opened for reading only: whatever else an open file could be used for is refused where it is opened. */
+#define WRITING_FLAGS (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC | O_APPEND | (O_TMPFILE & ~O_DIRECTORY))
+/* 0x80 is CLONE_NEWTIME: it lies in the byte of the exit signal, and fork's, SIGCHLD, does not have it. */
+#define NAMESPACE_FLAGS                                                                                      \
+	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | 0x80)
+
+/* Its address is what the sender may execve; see the row. */
+static const char RSYNC[] = RSYNC_PATH;
+
+/* A call that is in no row fails with EPERM. A call of another ABI (32 bit, x32) ends the process. */
+static const struct calls CALLS[] = {
+	/* Memory: no program starts without. */
+	ROW(BOTH, ANY, 0, 0, NR(brk), NR(mmap), NR(munmap), NR(mremap), NR(mprotect), NR(madvise)),
+	/* libc's own start, its locks and signal handlers: of this process alone. */
+	ROW(BOTH, ANY, 0, 0, NR(set_tid_address), NR(set_robust_list), NR(rseq), NR(futex), NR(rt_sigaction),
+	    NR(rt_sigprocmask), NR(rt_sigreturn), NR(restart_syscall), NR(getrandom), NR(exit), NR(exit_group)),
+	/* Its own limits, not another process's. */
+	ROW(BOTH, EQUALS, 0, 0, NR(prlimit64)),
+	/* What it is and what time it is; how much memory there is (qsort asks); to sleep (bwlimit). */
+	ROW(BOTH, ANY, 0, 0, NR(getpid), NR(getppid), NR(gettid), NR(getuid), NR(geteuid), NR(getgid), NR(getegid),
+	    NR(getgroups), NR(uname), NR(sysinfo), NR(clock_gettime), NR(gettimeofday), NR(nanosleep),
+	    NR(clock_nanosleep)),
+	/* Descriptors that are open: the sender has none that can be written to but the connection. */
+	ROW(BOTH, ANY, 0, 0, NR(read), NR(readv), NR(pread64), NR(write), NR(writev), NR(lseek), NR(close), NR(dup),
+	    NR(dup3), NR(pselect6), NR(ppoll)),
+	/* F_DUPFD, F_[GS]ETFD and F_[GS]ETFL: no locks, leases or signals. */
+	ROW(BOTH, AT_MOST, 1, F_SETFL, NR(fcntl)),
+	/* To open: Landlock says what; the sender only to read. openat2's flags are in memory, where no filter looks. */
+	ROW(SEND, NO_BITS, 2, WRITING_FLAGS, NR(openat)),
+	ROW(RECEIVE, ANY, 0, 0, NR(openat)),
+	ROW(BOTH, NOT_THERE, 0, 0, NR(openat2), NR(faccessat2), NR(clone3)),
+	/* Names and attributes, which Landlock does not cover: stat, readlink, ACLs and xattrs, all of them read. */
+	ROW(BOTH, ANY, 0, 0, NR(fstat), NR(newfstatat), NR(statx), NR(statfs), NR(fstatfs), NR(readlinkat), NR(faccessat),
+	    NR(getdents64), NR(getcwd), NR(chdir), NR(fchdir), NR(umask), NR(fadvise64), NR(getxattr), NR(lgetxattr),
+	    NR(fgetxattr), NR(listxattr), NR(llistxattr), NR(flistxattr)),
+	/* The step into rsync: only with this one string, at an address that rsync does not learn. Else the dynamic loader,
+	   which must be executable, could be told to run any file that can be read. (The value is set at run time.) */
+	ROW(SEND, EQUALS, 0, 0, NR(execve)),
+	/* The receiver makes files and folders: Landlock says where. */
+	ROW(RECEIVE, ANY, 0, 0, NR(pwrite64), NR(ftruncate), NR(fallocate), NR(fsync), NR(mkdirat), NR(unlinkat),
+	    NR(renameat), NR(renameat2), NR(linkat)),
+	/* It sets modes, times and xattrs (owners and devices stand in user.rsync.%stat): Landlock does not cover that. */
+	ROW(RECEIVE, ANY, 0, 0, NR(fchmod), NR(fchmodat), NR(utimensat), NR(setxattr), NR(lsetxattr), NR(fsetxattr),
+	    NR(removexattr), NR(lremovexattr), NR(fremovexattr)),
+	ROW(RECEIVE, NOT_THERE, 0, 0, NR(fchmodat2)),
+	/* It is three processes, generator, receiver and `pump`, and ends them; execve: Landlock says what. */
+	ROW(RECEIVE, NO_BITS, 0, NAMESPACE_FLAGS, NR(clone)),
+	ROW(RECEIVE, ANY, 0, 0, NR(execve), NR(wait4), NR(pipe2), NR(splice), NR(close_range)),
+	ROW(RECEIVE, EQUALS, 0, AF_UNIX, NR(socketpair)), /* between themselves; there is no socket() */
+	ROW(RECEIVE, EQUALS, 0, PR_SET_PDEATHSIG, NR(prctl)),
+	ROW(RECEIVE, AT_MOST, 1, SIGUSR2, NR(kill)), /* from ABI 6 on Landlock lets it reach only each other */
+#ifdef __x86_64__
+	/* The same under older names, which arm64 does not have. */
+	ROW(BOTH, ANY, 0, 0, NR(arch_prctl), NR(time), NR(dup2), NR(select), NR(poll), NR(getpgrp), NR(stat), NR(lstat),
+	    NR(readlink), NR(access)),
+	ROW(SEND, NO_BITS, 1, WRITING_FLAGS, NR(open)),
+	ROW(RECEIVE, ANY, 0, 0, NR(open), NR(mkdir), NR(rmdir), NR(unlink), NR(rename), NR(link), NR(chmod), NR(pipe),
+	    NR(fork), NR(vfork), NR(pause)),
+#endif
+};
+
+#define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(field))
+#define ANSWER(what) BPF_STMT(BPF_RET | BPF_K, (uint32_t)(what))
+/* If the test holds, go on; else skip so many instructions. */
+#define UNLESS(test, value, skip) BPF_JUMP(BPF_JMP | (test) | BPF_K, (uint32_t)(value), 0, (skip))
+#define IF(test, value, skip) BPF_JUMP(BPF_JMP | (test) | BPF_K, (uint32_t)(value), (skip), 0)
+
+/* Adds the instructions that judge one call; whatever they do not decide goes on to the next row. */
+static size_t judge(struct sock_filter *code, long number, const struct calls *row, uint64_t value)
+{
+	/* Both architectures are little-endian: an argument's low word comes first. */
+	size_t low = offsetof(struct seccomp_data, args) + row->argument * 8;
+	const struct sock_filter any[] = {UNLESS(BPF_JEQ, number, 1), ANSWER(SECCOMP_RET_ALLOW)};
+	const struct sock_filter not_there[] = {UNLESS(BPF_JEQ, number, 1), ANSWER(SECCOMP_RET_ERRNO | ENOSYS)};
+	const struct sock_filter no_bits[] = {UNLESS(BPF_JEQ, number, 4), LOAD(low), IF(BPF_JSET, value, 1),
+					      ANSWER(SECCOMP_RET_ALLOW), ANSWER(SECCOMP_RET_ERRNO | EPERM)};
+	const struct sock_filter at_most[] = {UNLESS(BPF_JEQ, number, 4), LOAD(low), IF(BPF_JGT, value, 1),
+					      ANSWER(SECCOMP_RET_ALLOW), ANSWER(SECCOMP_RET_ERRNO | EPERM)};
+	const struct sock_filter equals[] = {
+		UNLESS(BPF_JEQ, number, 6),	 LOAD(low),
+		UNLESS(BPF_JEQ, value, 3),	 LOAD(low + 4),
+		UNLESS(BPF_JEQ, value >> 32, 1), ANSWER(SECCOMP_RET_ALLOW),
+		ANSWER(SECCOMP_RET_ERRNO | EPERM)};
+#define CHECK(name) {name, sizeof name}
+	const struct {
+		const struct sock_filter *code;
+		size_t size;
+	} checks[] = {[ANY] = CHECK(any), [NO_BITS] = CHECK(no_bits), [AT_MOST] = CHECK(at_most),
+		      [EQUALS] = CHECK(equals), [NOT_THERE] = CHECK(not_there)};
+	memcpy(code, checks[row->check].code, checks[row->check].size);
+	return checks[row->check].size / sizeof *code;
+}
+
+/* Puts the rows of one verb into force, for this process and all that it becomes or starts. */
+static void allow_calls(int verb)
+{
+	static struct sock_filter code[BPF_MAXINSNS] = {
+		LOAD(offsetof(struct seccomp_data, arch)), IF(BPF_JEQ, OUR_ARCH, 1), ANSWER(SECCOMP_RET_KILL_PROCESS),
+		LOAD(offsetof(struct seccomp_data, nr)),
+		UNLESS(BPF_JGE, X32_BIT, 1), ANSWER(SECCOMP_RET_KILL_PROCESS)};
+	size_t n = 6;
+	for (const struct calls *row = CALLS; row < CALLS + COUNT(CALLS); row++) {
+		if ((row->verbs & verb) == 0)
+			continue;
+		for (size_t i = 0; i < row->count; i++) { /* 7 instructions a call at most: far below BPF_MAXINSNS */
+			bool is_step = verb == SEND && row->numbers[i] == NR(execve);
+			n += judge(code + n, row->numbers[i], row, is_step ? (uint64_t)(uintptr_t)RSYNC : row->value);
+		}
+	}
+	code[n++] = (struct sock_filter)ANSWER(SECCOMP_RET_ERRNO | EPERM);
+	const struct sock_fprog filter = {.len = (unsigned short)n, .filter = code};
+	if (syscall(NR(seccomp), SECCOMP_SET_MODE_FILTER, 0, &filter) != 0)
+		die_errno("restrict", "system calls", "seccomp");
+}
+
+/* ---- What may be done to files: the Landlock table -------------------------------------------------------------- */
+
+#define READ_FILE LANDLOCK_ACCESS_FS_READ_FILE
+#define READ_DIR LANDLOCK_ACCESS_FS_READ_DIR
+#define EXECUTE LANDLOCK_ACCESS_FS_EXECUTE
+
+/* All that Landlock can refuse, and since which ABI; every one is refused where no rule grants it. */
+static const struct {
+	uint64_t right;
+	int abi;
+	bool of_files; /* whether a rule on a plain file may name it */
+} RIGHTS[] = {
+	{EXECUTE, 1, true},
+	{LANDLOCK_ACCESS_FS_WRITE_FILE, 1, true},
+	{READ_FILE, 1, true},
+	{READ_DIR, 1, false},
+	{LANDLOCK_ACCESS_FS_REMOVE_DIR, 1, false},
+	{LANDLOCK_ACCESS_FS_REMOVE_FILE, 1, false},
+	{LANDLOCK_ACCESS_FS_MAKE_CHAR, 1, false},
+	{LANDLOCK_ACCESS_FS_MAKE_DIR, 1, false},
+	{LANDLOCK_ACCESS_FS_MAKE_REG, 1, false},
+	{LANDLOCK_ACCESS_FS_MAKE_SOCK, 1, false},
+	{LANDLOCK_ACCESS_FS_MAKE_FIFO, 1, false},
+	{LANDLOCK_ACCESS_FS_MAKE_BLOCK, 1, false},
+	{LANDLOCK_ACCESS_FS_MAKE_SYM, 1, false},
+	{LANDLOCK_ACCESS_FS_REFER, 2, false},	 /* links and renames across folders */
+	{LANDLOCK_ACCESS_FS_TRUNCATE, 3, true},	 /* before: seccomp has no truncate(), and O_TRUNC only in `receive` */
+	{LANDLOCK_ACCESS_FS_IOCTL_DEV, 5, true}, /* before: seccomp has no ioctl() */
+};
+enum { SINCE_TCP = 4, SINCE_SCOPES = 6 };
+
+/* As the newest kernel has it; older ones take it with zeros where they know nothing. */
+struct ruleset {
+	uint64_t files, tcp, scoped;
+};
+enum { TCP_BIND_AND_CONNECT = 3, ABSTRACT_SOCKETS_AND_SIGNALS = 3 };
+
+/* What a rule may grant. READ is what `send` gives; the others are what `receive` needs. */
+#define READ (READ_FILE | READ_DIR)
+#define RUN_IT (READ_FILE | EXECUTE)
+#define LINK_FROM /* link() asks that the old place allows all that the new place does to a file's content */       \
+	(READ | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REFER | LANDLOCK_ACCESS_FS_TRUNCATE)
+#define WRITE_INTO /* files and folders; no devices, FIFOs, sockets or symlinks: a fake-super tree has none */       \
+	(LINK_FROM | LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_DIR | \
+	 LANDLOCK_ACCESS_FS_MAKE_REG)
+
+static int landlock_abi;      /* of this kernel */
+static uint64_t known_rights; /* of this kernel */
+static uint64_t file_rights;  /* those of them that a rule on a plain file may name */
+
+/* A ruleset that refuses all that this kernel can refuse. */
+static int refuse_everything(int least_abi)
+{
+	long abi = syscall(NR(landlock_create_ruleset), NULL, (size_t)0, LANDLOCK_CREATE_RULESET_VERSION);
+	if (abi < 0)
+		die(REFUSED, "confine", RSYNC_PATH, "this kernel has no Landlock, or has it switched off (%s)", strerror(errno));
+	if (abi < least_abi)
+		die(REFUSED, "confine", RSYNC_PATH, "this kernel's Landlock is too old (ABI %ld, and %d is needed)", abi,
+		    least_abi);
+	for (size_t row = 0; row < COUNT(RIGHTS); row++) {
+		if (RIGHTS[row].abi > abi)
+			continue;
+		known_rights |= RIGHTS[row].right;
+		if (RIGHTS[row].of_files)
+			file_rights |= RIGHTS[row].right;
+	}
+	const struct ruleset all = {.files = known_rights,
+				    .tcp = abi >= SINCE_TCP ? TCP_BIND_AND_CONNECT : 0,
+				    .scoped = abi >= SINCE_SCOPES ? ABSTRACT_SOCKETS_AND_SIGNALS : 0};
+	long ruleset = syscall(NR(landlock_create_ruleset), &all, sizeof all, 0);
+	if (ruleset < 0)
+		die_errno("confine", RSYNC_PATH, "landlock_create_ruleset");
+	landlock_abi = (int)abi;
+	return (int)ruleset;
+}
+
+/* Grants rights on an open file, or on a folder with all below it. */
+static void grant(int ruleset, int fd, const struct stat *found, uint64_t rights, const char *path)
+{
+	struct landlock_path_beneath_attr rule = {.parent_fd = fd};
+	rule.allowed_access = rights & known_rights & (S_ISDIR(found->st_mode) ? UINT64_MAX : file_rights);
+	if (rule.allowed_access != 0 &&
+	    syscall(NR(landlock_add_rule), ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) != 0)
+		die_errno("grant", path, "landlock_add_rule");
+}
+
+/* The same by name, links followed. @param must whether it has to be there */
+static void grant_path(int ruleset, const char *path, uint64_t rights, bool must)
+{
+	struct stat found;
+	int fd = open(path, O_PATH | O_CLOEXEC);
+	if (fd < 0 && !must && (errno == ENOENT || errno == EACCES))
+		return;
+	if (fd < 0 || fstat(fd, &found) != 0)
+		die_errno("open", path, "open");
+	grant(ruleset, fd, &found, rights, path);
+	close(fd);
+}
+
+/* ---- The scope: roots less `never` ------------------------------------------------------------------------------ */
+
+struct paths {
+	char *at[PATHS_MAX];
+	size_t count;
+};
+static struct paths roots, nevers, libraries;
+
+/* Whether `path` is `folder` or below it. */
+static bool is_within(const char *folder, const char *path)
+{
+	size_t length = strlen(folder);
+	if (strcmp(folder, "/") == 0)
+		return true;
+	return strncmp(folder, path, length) == 0 && (path[length] == '/' || path[length] == '\0');
+}
+
+static bool is_never(const char *path)
+{
+	for (size_t i = 0; i < nevers.count; i++)
+		if (is_within(nevers.at[i], path))
+			return true;
+	return false;
+}
+
+static bool has_never_below(const char *path)
+{
+	for (size_t i = 0; i < nevers.count; i++)
+		if (is_within(path, nevers.at[i]))
+			return true;
+	return false;
+}
+
+/* The path without links, as far as it is there; what is not there yet is taken by its name. */
+static char *without_links(const char *path)
+{
+	char *full = realpath(path, NULL);
+	if (full != NULL)
+		return full;
+	if (errno != ENOENT && errno != ENOTDIR)
+		die_errno("resolve", path, "realpath");
+	char *folder = strdup(path);
+	char *name = folder == NULL ? NULL : strrchr(folder, '/');
+	if (name == NULL || name == folder) /* directly below the root, and not there */
+		return folder;
+	*name++ = '\0';
+	char *parent = without_links(folder);
+	if (asprintf(&full, "%s/%s", strcmp(parent, "/") == 0 ? "" : parent, name) < 0)
+		die_errno("resolve", path, "malloc");
+	free(parent);
+	free(folder);
+	return full;
+}
+
+static void add_path(struct paths *list, const char *path, const char *source)
+{
+	size_t length = strlen(path);
+	if (path[0] != '/')
+		die(REFUSED, "use", source, "a path in it does not begin with \"/\"");
+	if (length >= PATH_MAX)
+		die(REFUSED, "use", source, "a path in it is too long");
+	if (list->count == PATHS_MAX)
+		die(REFUSED, "use", source, "it names more than %d paths", PATHS_MAX);
+	char *full = NULL;
+	if (list == &roots) { /* a root that is a link is backed up as a link: what it leads to is not meant */
+		const char *name = strrchr(path, '/') + 1;
+		char *folder = strndup(path, name == path + 1 ? 1 : (size_t)(name - path) - 1);
+		char *parent = folder == NULL ? NULL : without_links(folder);
+		if (parent == NULL || asprintf(&full, "%s/%s", strcmp(parent, "/") == 0 ? "" : parent, name) < 0)
+			die_errno("resolve", path, "malloc");
+		free(folder);
+		free(parent);
+	} else {
+		full = without_links(path);
+	}
+	list->at[list->count++] = full;
+}
+
+/*
+ * Grants reading of `name` in the open folder `parent` and of all below it, less every `never`. Landlock only grants: where
+ * a `never` is below, each of its siblings is granted by itself, along the path. Then the folder itself can be listed,
+ * and with it, since READ_DIR reaches all below, the names in the `never`; their contents cannot be read. A file that comes
+ * into such a folder later is not granted.
+ */
+static void grant_reading(int ruleset, int parent, const char *name, const char *path)
+{
+	const struct open_how how = {.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS};
+	struct stat found;
+	if (is_never(path))
+		return;
+	long fd = syscall(NR(openat2), parent, name, &how, sizeof how);
+	if (fd < 0 && (errno == ENOENT || errno == ELOOP || errno == ENOTDIR || errno == EACCES || errno == ESTALE))
+		return; /* gone in the meantime, or a file system that not even root may look into: rsync will say so */
+	if (fd < 0 || fstat((int)fd, &found) != 0)
+		die_errno("open", path, "openat2");
+	if (S_ISREG(found.st_mode) || (S_ISDIR(found.st_mode) && !has_never_below(path))) {
+		grant(ruleset, (int)fd, &found, READ, path);
+	} else if (S_ISDIR(found.st_mode)) {
+		grant(ruleset, (int)fd, &found, READ_DIR, path);
+		int readable = openat((int)fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		DIR *folder = readable < 0 ? NULL : fdopendir(readable);
+		if (folder == NULL)
+			die_errno("list", path, "opendir");
+		for (struct dirent *entry; (errno = 0, entry = readdir(folder)) != NULL;) {
+			char *child;
+			if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+				continue;
+			if (asprintf(&child, "%s/%s", strcmp(path, "/") == 0 ? "" : path, entry->d_name) < 0)
+				die_errno("list", path, "malloc");
+			grant_reading(ruleset, readable, entry->d_name, child);
+			free(child);
+		}
+		if (errno != 0)
+			die_errno("list", path, "readdir");
+		closedir(folder);
+	} /* devices, FIFOs and sockets are never opened, and links need no right */
+	close((int)fd);
+}
+
+/* ---- What is believed ------------------------------------------------------------------------------------------- */
+
+/* Refuses a file that anyone but root could change, in its place or by putting another one there. */
+static void require_roots_own(const char *path)
+{
+	struct stat found;
+	char *full = realpath(path, NULL);
+	if (full == NULL)
+		die(errno == ENOENT ? NO_PROGRAM : REFUSED, "trust", path, "realpath: %s", strerror(errno));
+	for (char *end = full + strlen(full); end != NULL; end = strrchr(full, '/')) {
+		*end = '\0';
+		const char *part = *full == '\0' ? "/" : full;
+		if (lstat(part, &found) != 0)
+			die_errno("trust", part, "lstat");
+		if (found.st_uid != 0)
+			die(REFUSED, "trust", path, "\"%s\" belongs to uid %u, not to root", part, found.st_uid);
+		/* In a sticky folder only its owner can put something else in the place of root's. */
+		bool is_sticky = S_ISDIR(found.st_mode) && (found.st_mode & S_ISVTX) != 0;
+		if ((found.st_mode & (S_IWGRP | S_IWOTH)) != 0 && !is_sticky)
+			die(REFUSED, "trust", path, "\"%s\" can be written by others (mode %04o)", part,
+			    found.st_mode & 07777U);
+	}
+	free(full);
+}
+
+/* Refuses to be another copy than the installed one, or one that others can change. */
+static void require_own_place(void)
+{
+	struct stat running, installed;
+	require_roots_own(SELF_PATH);
+	if (stat("/proc/self/exe", &running) != 0 || stat(SELF_PATH, &installed) != 0)
+		die_errno("find", SELF_PATH, "stat");
+	if (running.st_dev != installed.st_dev || running.st_ino != installed.st_ino)
+		die(REFUSED, "run", "launch", "it is another file than \"" SELF_PATH "\"");
+}
+
+static void require_service(void)
+{
+	if (getuid() != SERVICE_UID || geteuid() != SERVICE_UID)
+		die(REFUSED, "run", SELF_PATH, "it was made for uid %u, and is run by uid %u", (unsigned)SERVICE_UID,
+		    (unsigned)getuid());
+}
+
+/* ---- Capabilities ----------------------------------------------------------------------------------------------- */
+
+static const uint32_t THE_ONE = 1U << CAP_DAC_READ_SEARCH;
+
+static void set_capabilities(uint32_t permitted, uint32_t effective, uint32_t inheritable)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+	struct __user_cap_data_struct data[2] = {
+		{.permitted = permitted, .effective = effective, .inheritable = inheritable}};
+	if (syscall(NR(capset), &header, data) != 0)
+		die_errno("set", "capabilities", "capset");
+}
+
+static void require_capability(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+	struct __user_cap_data_struct data[2];
+	if (syscall(NR(capget), &header, data) != 0)
+		die_errno("get", "capabilities", "capget");
+	if ((data[0].permitted & THE_ONE) == 0 && prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1)
+		die(REFUSED, "lend", "cap_dac_read_search",
+		    "the caller has set no_new_privs, so that no program it starts can gain anything");
+	if ((data[0].permitted & THE_ONE) == 0)
+		die(REFUSED, "lend", "cap_dac_read_search",
+		    "\"" SELF_PATH "\" has not got it: setcap cap_dac_read_search=ep, on a file system without nosuid");
+}
+
+/* ---- Steps that `send`, `receive` and `lend` have in common ----------------------------------------------------- */
+
+static char *const ENVIRONMENT[] = {"PATH=/usr/bin:/bin", "LC_ALL=C", NULL};
+
+/* From here on nothing of the caller's state is left: signals, mask, umask, descriptors above `last`, cwd. */
+static void forget_caller(unsigned last)
+{
+	sigset_t none;
+	for (int number = 1; number < NSIG; number++)
+		signal(number, SIG_DFL); /* KILL and STOP refuse, as they may */
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	umask(077);
+	if (syscall(NR(close_range), last + 1, ~0U, 0) != 0)
+		for (int fd = (int)last + 1; fd < 65536; fd++) /* before Linux 5.9 */
+			close(fd);
+	if (chdir("/") != 0)
+		die_errno("enter", "/", "chdir");
+}
+
+/* Dies with the caller. To be called after the last change of credentials, which would undo it. */
+static void die_with_parent(int signal_number, pid_t parent)
+{
+	if (prctl(PR_SET_PDEATHSIG, signal_number, 0, 0, 0) != 0)
+		die_errno("end with", "the caller", "prctl");
+	if (getppid() != parent)
+		exit(REFUSED); /* it died before: nobody is left to read a line */
+}
+
+static void limit(__rlimit_resource_t what, rlim_t most)
+{
+	struct rlimit now;
+	if (getrlimit(what, &now) != 0)
+		die_errno("set", "limits", "getrlimit");
+	if (now.rlim_max > most)
+		now.rlim_max = most;
+	now.rlim_cur = now.rlim_max;
+	if (setrlimit(what, &now) != 0)
+		die_errno("set", "limits", "setrlimit");
+}
+
+static _Noreturn void become(const char *program, char *const arguments[], char *const environment[])
+{
+	execve(program, arguments, environment);
+	die(errno == ENOENT ? NO_PROGRAM : REFUSED, "run", program, "execve: %s", strerror(errno));
+}
+
+/* The last steps into the jail, in the one order that works: each takes something away that those before it need. */
+static _Noreturn void become_confined(int ruleset, int verb, char *const arguments[])
+{
+	limit(RLIMIT_CORE, 0); /* it would hold what was read */
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+		die_errno("confine", RSYNC, "prctl");
+	if (syscall(NR(landlock_restrict_self), ruleset, 0) != 0)
+		die_errno("confine", RSYNC, "landlock_restrict_self");
+	close(ruleset);
+	dprintf(STDERR_FILENO, "dialback-launch: landlock_abi %d\n", landlock_abi);
+	allow_calls(verb);
+	become(RSYNC, arguments, ENVIRONMENT);
+}
+
+/* ---- send ------------------------------------------------------------------------------------------------------- */
+
+/* Opens RUN: a folder of ours that nobody else can look into, by its own name. */
+static int open_run(const char *run)
+{
+	struct stat found;
+	const char *name = strrchr(run, '/');
+	if (run[0] != '/' || name == NULL || strncmp(name, "/run-", 5) != 0 || strlen(name) != strlen("/run-XXXXXX") ||
+	    strspn(name + 5, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") != 6)
+		die(REFUSED, "use", run, "it is not called /.../run-XXXXXX");
+	int fd = open(run, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &found) != 0)
+		die_errno("use", run, "open");
+	if (found.st_uid != SERVICE_UID || (found.st_mode & 07777) != 0700)
+		die(REFUSED, "use", run, "it belongs to uid %u with mode %04o, and should be ours with 0700", found.st_uid,
+		    found.st_mode & 07777U);
+	return fd;
+}
+
+/* Reads a whole file of RUN, NUL-terminated. */
+static char *read_scope(int run, size_t *size)
+{
+	struct stat found;
+	char *text = malloc(SCOPE_BYTES + 1);
+	int fd = openat(run, "scope", O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	if (text == NULL || fd < 0 || fstat(fd, &found) != 0)
+		die_errno("read", "RUN/scope", "open");
+	if (!S_ISREG(found.st_mode) || found.st_uid != SERVICE_UID || (found.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+		die(REFUSED, "read", "RUN/scope", "it is not a plain file that only we can write");
+	if (found.st_size > SCOPE_BYTES)
+		die(REFUSED, "read", "RUN/scope", "it has more than %d bytes", SCOPE_BYTES);
+	ssize_t n = 0;
+	*size = 0;
+	while (*size < SCOPE_BYTES && (n = read(fd, text + *size, SCOPE_BYTES - *size)) > 0)
+		*size += (size_t)n;
+	if (n < 0)
+		die_errno("read", "RUN/scope", "read");
+	text[*size] = '\0';
+	close(fd);
+	return text;
+}
+
+/* Takes RUN/scope apart: records `root PATH`, `never PATH` and `library PATH`, a NUL behind each. */
+static void take_scope(const char *text, size_t size)
+{
+	if (size == 0 || text[size - 1] != '\0')
+		die(REFUSED, "use", "RUN/scope", "it does not end with a whole record");
+	for (const char *record = text; record < text + size; record += strlen(record) + 1) {
+		if (strncmp(record, "root ", 5) == 0)
+			add_path(&roots, record + 5, "RUN/scope");
+		else if (strncmp(record, "never ", 6) == 0)
+			add_path(&nevers, record + 6, "RUN/scope");
+		else if (strncmp(record, "library ", 8) == 0)
+			add_path(&libraries, record + 8, "RUN/scope");
+		else
+			die(REFUSED, "use", "RUN/scope", "it has a record of another kind");
+	}
+	if (roots.count == 0)
+		die(REFUSED, "use", "RUN/scope", "it names no root");
+}
+
+/* The administrator's list, which nobody below root can shorten: an absolute path a line, '#' before a comment. */
+static void take_never_list(void)
+{
+	char *line = NULL;
+	size_t room = 0;
+	ssize_t length;
+	require_roots_own(NEVER_PATH);
+	FILE *list = fopen(NEVER_PATH, "re");
+	if (list == NULL)
+		die_errno("read", NEVER_PATH, "open");
+	while ((errno = 0, length = getline(&line, &room, list)) >= 0) {
+		if (length > 0 && line[length - 1] == '\n')
+			line[--length] = '\0';
+		if (memchr(line, '\0', (size_t)length) != NULL)
+			die(REFUSED, "use", NEVER_PATH, "it has a zero byte in it");
+		if (line[0] != '\0' && line[0] != '#')
+			add_path(&nevers, line, NEVER_PATH);
+	}
+	if (errno != 0 || ferror(list))
+		die_errno("read", NEVER_PATH, "read");
+	free(line);
+	fclose(list);
+}
+
+/* Devices, processes and the kernel's own: where they are by custom, and where they are mounted besides. */
+static void take_machine(void)
+{
+	static const char *const TYPES[] = {"devtmpfs", "devpts", "proc", "sysfs"};
+	char *line = NULL;
+	size_t room = 0;
+	add_path(&nevers, "/dev", "launch"); /* a container's can be a tmpfs */
+	add_path(&nevers, "/proc", "launch");
+	add_path(&nevers, "/sys", "launch");
+	FILE *table = fopen("/proc/self/mountinfo", "re"); /* proc_pid_mountinfo(5) */
+	if (table == NULL)
+		die_errno("read", "/proc/self/mountinfo", "open");
+	while (getline(&line, &room, table) >= 0) {
+		char *path = NULL, *type = strstr(line, " - ");
+		if (type == NULL || sscanf(line, "%*s %*s %*s %*s %ms", &path) != 1)
+			die(REFUSED, "read", "/proc/self/mountinfo", "a line of it is not understood");
+		char *to = path;
+		for (const char *from = path; *from != '\0'; to++) { /* blanks and the like stand there as \040 */
+			unsigned octal;
+			if (from[0] == '\\' && sscanf(from + 1, "%3o", &octal) == 1) {
+				*to = (char)octal;
+				from += 4;
+			} else {
+				*to = *from++;
+			}
+		}
+		*to = '\0';
+		for (size_t i = 0; i < COUNT(TYPES); i++) {
+			size_t n = strlen(TYPES[i]);
+			if (strncmp(type + 3, TYPES[i], n) == 0 && type[3 + n] == ' ')
+				add_path(&nevers, path, "/proc/self/mountinfo");
+		}
+		free(path);
+	}
+	if (ferror(table))
+		die_errno("read", "/proc/self/mountinfo", "read");
+	free(line);
+	fclose(table);
+}
+
+static _Noreturn void send_verb(const char *run, const char *kib)
+{
+	pid_t parent = getppid();
+	size_t size;
+	char *config, *rate = NULL, *state;
+	forget_caller(STDERR_FILENO);
+	require_service();
+	require_own_place();
+	require_roots_own(RSYNC_PATH);
+	require_capability();
+	set_capabilities(THE_ONE, 0, 0); /* RUN is ours to open, or it is none of ours */
+	int run_fd = open_run(run);
+	char *scope = read_scope(run_fd, &size);
+	int rsyncd = openat(run_fd, "rsyncd", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat found;
+	if (rsyncd < 0 || fstat(rsyncd, &found) != 0)
+		die_errno("use", "RUN/rsyncd", "open");
+	if (kib != NULL && (strlen(kib) == 0 || strlen(kib) > 9 || strspn(kib, "0123456789") != strlen(kib)))
+		die(REFUSED, "use", kib, "it is no number of KiB a second");
+	if (asprintf(&config, "--config=%s/rsyncd/rsyncd.conf", run) < 0 ||
+	    (kib != NULL && asprintf(&rate, "--bwlimit=%s", kib) < 0) || (state = strdup(run)) == NULL)
+		die_errno("use", run, "malloc");
+
+	set_capabilities(THE_ONE, THE_ONE, THE_ONE);
+	int ruleset = refuse_everything(1);
+	*strrchr(state, '/') = '\0';
+	add_path(&nevers, state, "launch"); /* keys, tickets and locks; of it only RUN/rsyncd is granted, below */
+	take_machine();
+	take_never_list();
+	take_scope(scope, size);
+	for (size_t i = 0; i < roots.count; i++)
+		grant_reading(ruleset, AT_FDCWD, roots.at[i], roots.at[i]);
+	for (size_t i = 0; i < libraries.count; i++)
+		grant_reading(ruleset, AT_FDCWD, libraries.at[i], libraries.at[i]);
+	grant_path(ruleset, "/etc/ld.so.cache", READ_FILE, false);
+	grant_path(ruleset, LOADER_PATH, RUN_IT, false); /* a static rsync has none */
+	grant_path(ruleset, RSYNC, RUN_IT, true);
+	grant(ruleset, rsyncd, &found, READ, "RUN/rsyncd");
+
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_READ_SEARCH, 0, 0) != 0)
+		die_errno("lend", "cap_dac_read_search", "prctl");
+	limit(RLIMIT_FSIZE, 0); /* it writes no file */
+	limit(RLIMIT_NOFILE, 64);
+	die_with_parent(SIGKILL, parent);
+	char *const arguments[] = {"rsync", "--server", "--daemon", config, rate == NULL ? "." : rate,
+				   rate == NULL ? NULL : ".", NULL};
+	become_confined(ruleset, SEND, arguments);
+}
+
+/* ---- receive ---------------------------------------------------------------------------------------------------- */
+
+static _Noreturn void receive_verb(int count, char *arguments[])
+{
+	/* Read by everybody; without a capability these rights give nothing that the account has not got. */
+	static const char *const READABLE[] = {"/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache",
+					       "/etc/localtime", "/etc/nsswitch.conf", "/etc/passwd", "/etc/group"};
+	pid_t parent = getppid();
+	int end = 0;
+	forget_caller(LOCK);
+	set_capabilities(0, 0, 0);
+	require_own_place();
+	require_roots_own(RSYNC_PATH);
+	while (end < count && strcmp(arguments[end], "--") != 0)
+		if (arguments[end++][0] != '/')
+			die(REFUSED, "use", arguments[end - 1], "a folder is named by a path that begins with \"/\"");
+	if (end == 0 || end == count)
+		die(REFUSED, "run", "receive", "it takes TREE [LINKROOT...] -- ARGUMENT...");
+
+	int ruleset = refuse_everything(2);
+	grant_path(ruleset, arguments[0], WRITE_INTO, true);
+	for (int i = 1; i < end; i++)
+		grant_path(ruleset, arguments[i], LINK_FROM, true);
+	for (size_t i = 0; i < COUNT(READABLE); i++)
+		grant_path(ruleset, READABLE[i], READ_FILE, false);
+	grant_path(ruleset, "/dev/null", READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE, true);
+	grant_path(ruleset, LOADER_PATH, RUN_IT, false);
+	grant_path(ruleset, RSYNC, RUN_IT, true);
+	grant_path(ruleset, SELF_PATH, RUN_IT, true); /* pump */
+
+	limit(RLIMIT_NOFILE, 1024);
+	die_with_parent(SIGTERM, parent); /* not KILL: a receiver that may finish dying keeps a half-arrived file */
+	arguments[end] = "rsync";
+	become_confined(ruleset, RECEIVE, arguments + end);
+}
+
+/* ---- pump ------------------------------------------------------------------------------------------------------- */
+
+/* Moves what can be moved, without a copy where one side is a pipe. @return bytes, 0 at the end, -1 on an error */
+static ssize_t move(int from, int to)
+{
+	static bool copies;
+	static char buffer[1 << 16];
+	if (!copies) {
+		ssize_t n = splice(from, NULL, to, NULL, sizeof buffer, SPLICE_F_MOVE);
+		if (n >= 0 || errno != EINVAL)
+			return n;
+		copies = true; /* neither side is a pipe */
+	}
+	ssize_t n = read(from, buffer, sizeof buffer);
+	for (ssize_t done = 0, more; done < n; done += more) {
+		struct pollfd out = {.fd = to, .events = POLLOUT};
+		more = write(to, buffer + done, (size_t)(n - done));
+		if (more < 0 && errno != EINTR && errno != EAGAIN)
+			return -1;
+		if (more < 0)
+			more = 0, poll(&out, 1, -1);
+	}
+	return n;
+}
+
+static int pump_one_way(int from, int to, bool announces)
+{
+	for (;;) {
+		ssize_t n = move(from, to);
+		if (n == 0)
+			return 0;
+		if (n > 0 && announces) {
+			announces = false;
+			dprintf(STDERR_FILENO, FIRST_BYTE);
+		}
+		if (n < 0 && errno == EAGAIN) { /* one of the two does not block: which, poll finds out */
+			struct pollfd ends[] = {{.fd = from, .events = POLLIN}, {.fd = to, .events = POLLOUT}};
+			poll(&ends[0], 1, -1);
+			poll(&ends[1], 1, -1);
+		} else if (n < 0 && errno != EINTR) {
+			return 1;
+		}
+	}
+}
+
+/* Two processes, one a way: each may wait as long as it likes, and neither holds the other up. */
+static int pump_verb(void)
+{
+	pid_t ours = getpid();
+	syscall(NR(close_range), LOCK, ~0U, 0);
+	signal(SIGPIPE, SIG_IGN);
+	pid_t upward = fork();
+	if (upward < 0)
+		die_errno("run", "pump", "fork");
+	if (upward == 0) {
+		close(FROM_SSH);
+		close(STDOUT_FILENO);
+		if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 || getppid() != ours)
+			_exit(1);
+		_exit(pump_one_way(STDIN_FILENO, TO_SSH, false));
+	}
+	close(TO_SSH); /* so that ssh sees rsync's end */
+	close(STDIN_FILENO);
+	/* When the connection ends, so does our standard output: else both rsyncs wait for each other. */
+	return pump_one_way(FROM_SSH, STDOUT_FILENO, true);
+}
+
+/* ---- lend ------------------------------------------------------------------------------------------------------- */
+
+/* One of sshd's variables as it is, or an empty one that dialback takes for none. */
+static char *pass_on(const char *name)
+{
+	char *pair;
+	const char *value = getenv(name);
+	if (value == NULL)
+		return NULL;
+	if (asprintf(&pair, "%s=%s", name, value) < 0)
+		die_errno("pass on", name, "malloc");
+	return pair;
+}
+
+static _Noreturn void lend_verb(char *run)
+{
+	char *environment[5] = {ENVIRONMENT[0], ENVIRONMENT[1], NULL, NULL, NULL};
+	size_t n = 2;
+	pid_t parent = getppid();
+	forget_caller(STDERR_FILENO);
+	require_service();
+	require_own_place();
+	require_roots_own(DIALBACK_PATH);
+	require_roots_own(RSYNC_PATH);
+	require_capability();
+	close(open_run(run));
+	set_capabilities(THE_ONE, THE_ONE, THE_ONE);
+	/* What was asked for, and by whom: dialback's gate judges the one and records the other. */
+	char *passed[] = {pass_on("SSH_ORIGINAL_COMMAND"), pass_on("SSH_CONNECTION")};
+	for (size_t i = 0; i < COUNT(passed); i++)
+		if (passed[i] != NULL)
+			environment[n++] = passed[i];
+	die_with_parent(SIGKILL, parent);
+	char *const arguments[] = {"dialback", "gate", "--run", run, NULL};
+	become(DIALBACK_PATH, arguments, environment);
+}
+
+/* ----------------------------------------------------------------------------------------------------------------- */
+
+int main(int count, char *arguments[])
+{
+	const char *verb = count > 1 ? arguments[1] : "";
+	if (strcmp(verb, "send") == 0 && (count == 3 || count == 4))
+		send_verb(arguments[2], arguments[3]);
+	if (strcmp(verb, "receive") == 0)
+		receive_verb(count - 2, arguments + 2);
+	if (strcmp(verb, "pump") == 0 && count >= 2) /* rsync adds words of its own: host and command */
+		return pump_verb();
+	if (strcmp(verb, "lend") == 0 && count == 5 && strcmp(arguments[2], "gate") == 0 &&
+	    strcmp(arguments[3], "--run") == 0)
+		lend_verb(arguments[4]);
+	die(REFUSED, "run", "launch", "its arguments are none of: send RUN [KIB]; receive TREE [LINKROOT...] -- ARGUMENT...; pump; "
+				      "lend gate --run RUN");
+}
