@@ -49,11 +49,15 @@ export function pull(options: PullOptions): Pulled {
   const tree = `${work}/tree ${pulls}`;
   mkdirSync(tree, { recursive: true });
   writeFileSync(`${work}/filter`, filter);
-  writeFileSync(`${work}/rsyncd.conf`, daemonConfig({ filter: `${work}/filter`, idleSeconds: 20 }));
+  writeFileSync(
+    `${work}/rsyncd.conf`,
+    daemonConfig({ filter: `${work}/filter`, idleSeconds: 20, confined: false }),
+  );
   const serve = options.server ?? `exec rsync --server --daemon --config='${work}/rsyncd.conf' .`;
   writeFileSync(`${work}/shell`, `#!/bin/sh\n${serve}\n`);
   chmodSync(`${work}/shell`, 0o755);
   const args = pullArguments({
+    confined: false,
     roots,
     tree,
     linkDests,

@@ -43,7 +43,13 @@ const missing = fc.array(
 const snapshot = fc
   .date({ min: new Date(0), max: new Date('9999-12-31T23:59:59Z'), noInvalidDate: true })
   .map(snapshotName);
-const counts = { files: count, bytes: count, transferred_bytes: count, vanished: count };
+const counts = {
+  files: count,
+  bytes: count,
+  transferred_bytes: count,
+  vanished: count,
+  changed_during_run: count,
+};
 const anyEvent: fc.Arbitrary<HostEvent> = fc.oneof(
   fc.record({ event: fc.constant('phase' as const), phase: fc.constantFrom(...PHASES) }),
   fc.record({ event: fc.constant('progress' as const), bytes: count, percent: fc.nat(100) }),

@@ -39,6 +39,7 @@ function makeRequest(
       excludes_bytes: excludes.length,
       dry_run: false,
       rsync: '3.5.0',
+      enumerated: ['/', '/var'],
       ...header,
     },
     key,
@@ -318,6 +319,17 @@ describe('decodeRequest()', () => {
     key_bytes: [0, -1, 1.5, '36', 2 ** 53, [36], true],
     excludes_bytes: [-1, 0.5, '4', 2 ** 53, [4], false],
     dry_run: ['false', '', 0, 1, [], {}],
+    enumerated: [
+      '/',
+      [''],
+      ['var'],
+      ['/var/'],
+      ['/', '/a/../b'],
+      [['/']],
+      [null],
+      { 0: '/' },
+      ['/a', '/b\n'],
+    ],
     rsync: ['', ' ', '3.5.0 ', '3/5', 'x'.repeat(41), 3.5, null, []],
   };
   for (const key of keys) {

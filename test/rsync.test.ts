@@ -358,7 +358,7 @@ describe('ioniceArguments()', () => {
 
 describe('daemonConfig()', () => {
   it('has one module, which is read only, hidden, and keeps to the filter', () => {
-    const text = daemonConfig({ filter: '/run folder/filter', idleSeconds: 300 });
+    const text = daemonConfig({ filter: '/run folder/filter', idleSeconds: 300, confined: false });
     const lines = text.trimEnd().split('\n');
     assert.deepEqual(
       lines.filter(line => line.startsWith('[')),
@@ -429,6 +429,7 @@ describe('daemonArguments()', () => {
 describe('pullArguments()', () => {
   it('names each root relative to the module, behind `--`', () => {
     const args = pullArguments({
+      confined: false,
       roots: ['/', '/home/-x'],
       tree: '/store/t',
       linkDests: ['/a', '/b'],
@@ -675,6 +676,7 @@ describe('readComplaint()', () => {
     const tree = `${work}/vanishing`;
     mkdirSync(tree);
     const args = pullArguments({
+      confined: false,
       roots: [source],
       tree,
       linkDests: [],

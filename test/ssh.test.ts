@@ -59,7 +59,7 @@ function valuesOf(text: string): Map<string, string> {
 }
 
 describe('sshdConfig()', () => {
-  const forced = (): string => forcedCommand('/opt/dial back/dialback', run);
+  const forced = (): string => forcedCommand(['/opt/dial back/dialback'], run);
   const text = (): string => sshdConfig({ run, forcedCommand: forced(), graceSeconds: 15 });
 
   it('is accepted by the real sshd of an ordinary user, each option as it was set', () => {

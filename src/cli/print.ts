@@ -63,6 +63,7 @@ export function outcomeJson(run: RunOutcome): string {
     transferred_bytes: outcome?.transferred_bytes ?? 0,
     duration_ms: run.durationMs,
     vanished: outcome?.vanished ?? 0,
+    changed_during_run: outcome?.changed_during_run ?? 0,
     missing: outcome?.missing.map(each => each.path) ?? [],
     missing_count: outcome?.missing_count ?? 0,
     exit: run.exit,
@@ -76,8 +77,12 @@ export function summaryText(run: RunOutcome): string {
   if (!outcome || outcome.outcome === 'failed') return ''; // the fault says it
   const name = outcome.snapshot ?? 'nothing kept (dry run)';
   const vanished = outcome.vanished > 0 ? `; ${outcome.vanished} vanished meanwhile` : '';
+  const changed =
+    outcome.changed_during_run > 0
+      ? `; ${outcome.changed_during_run} changed meanwhile, and come with the next run`
+      : '';
   const size = `${outcome.files} files, ${showBytes(outcome.bytes)}`;
-  return `${run.remote}: ${name}: ${outcome.outcome}, ${size}, ${showBytes(outcome.transferred_bytes)} sent in ${showDuration(run.durationMs)}${vanished}\n`;
+  return `${run.remote}: ${name}: ${outcome.outcome}, ${size}, ${showBytes(outcome.transferred_bytes)} sent in ${showDuration(run.durationMs)}${vanished}${changed}\n`;
 }
 
 const MISSING_SHOWN = 20;

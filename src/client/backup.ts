@@ -1,14 +1,14 @@
 /** `dialback backup`: one run for each remote, from the one-time key to the host's outcome. */
 import { configPath } from '../config.ts';
 import { EXIT, type ExitStatus, Fault, firstError } from '../fault.ts';
-import { appendJournal, exists, readWhole } from '../os/files.ts';
+import { appendJournal, exists, readWhole, realPath } from '../os/files.ts';
+import { readNeverList, requireInheritance, rsyncLibraries, tryConfinement } from '../os/launcher.ts';
 import {
   addressesOf,
   deadlineSignal,
   monotonicMs,
   now,
   ownAccount,
-  ownExecutable,
   refuseRoot,
   unless,
   within,
@@ -16,7 +16,7 @@ import {
 import { rsyncVersion } from '../os/process.ts';
 import { makeRunFolder, prepareStateFolder, takeLock } from '../os/runfolder.ts';
 import { FAILURES, type HostEvent, type OutcomeEvent } from '../wire/events.ts';
-import { encodeRequest } from '../wire/request.ts';
+import { ENUMERATED_LIMIT, encodeRequest, isRoot } from '../wire/request.ts';
 import { daemonConfig } from '../wire/rsync.ts';
 import type { CallOptions } from '../wire/ssh.ts';
 import { escapeText, LOGIN, unfold } from '../wire/text.ts';
@@ -25,6 +25,7 @@ import { calledHostName, placeCall } from './call.ts';
 import {
   type ClientConfig,
   callFiles,
+  capabilityOf,
   clientName,
   ownNiceness,
   type Remote,
@@ -33,9 +34,16 @@ import {
   stateFolder,
 } from './config.ts';
 import { type Endpoint, openEndpoint } from './endpoint.ts';
-import { endReader, forcedCommand } from './gate.ts';
+import { endReader, forcedCommand, gateProgram } from './gate.ts';
 import { makeHostKey, makeOneTimeKey } from './onetime.ts';
-import { mountsLeftOut, parseExcludes, parseMounts, scopeFilter } from './scope.ts';
+import {
+  enumeratedFolders,
+  mountsLeftOut,
+  parseExcludes,
+  parseMounts,
+  scopeFilter,
+  scopeRecords,
+} from './scope.ts';
 
 /** The request's ssh gives up connecting after this. */
 const CONNECT_SECONDS = 30;
@@ -194,6 +202,8 @@ async function request(run: Run): Promise<{ outcome: OutcomeEvent; sshdWords: st
   requireLogin();
   const files = requireCallFiles(remote);
   const excludes = readExcludes(config);
+  const capability = capabilityOf(config);
+  const scope = kernelScope(run);
 
   await using held = new AsyncDisposableStack();
   const folder = await makeRunFolder(held, run.state, endReader);
@@ -213,19 +223,24 @@ async function request(run: Run): Promise<{ outcome: OutcomeEvent; sshdWords: st
     from: await unless(interrupt, allowedPeers(remote, callOptions)),
     listen: remote.listen,
     publicKey: key.publicKey,
-    forcedCommand: forcedCommand(ownExecutable(), folder),
+    forcedCommand: forcedCommand(gateProgram(capability), folder),
     orders: {
       niceness: ownNiceness(config),
+      capability,
       bwlimitKib: Math.ceil((config.limits.bwlimit ?? 0) / 1024),
       remote: label,
     },
     daemonConfig: daemonConfig({
       filter: `${folder}/rsyncd/filter`,
       idleSeconds: Math.ceil(config.limits.idle_timeout / 1000),
+      confined: capability === 'confined',
     }),
-    filter: makeFilter(run, excludes),
+    filter: scopeFilter({ ...scope, excludes }),
+    scope: scopeRecords(scope, capability === 'confined' ? await rsyncLibraries() : []),
     openMs: TAKEN_MS,
   });
+  if (capability === 'confined') await tryConfinement(folder);
+  if (capability === 'inherited') await requireInheritance();
   phase('calling');
   const record = Buffer.from(excludes.map(pattern => `${pattern}\n`).join(''), 'latin1');
   const bytes = encodeRequest({
@@ -238,6 +253,7 @@ async function request(run: Run): Promise<{ outcome: OutcomeEvent; sshdWords: st
       excludes_bytes: record.length,
       dry_run: run.dryRun,
       rsync: await rsyncVersion(),
+      enumerated: capability === 'confined' ? knownFolders(scope) : [],
     },
     key: key.privateKey,
     excludes: record,
@@ -364,12 +380,18 @@ function readExcludes(config: ClientConfig): string[] {
   ];
 }
 
-/** The daemon's filter: with what is never read, be it in the scope or not (design: always in `never`). */
-function makeFilter(run: Run, excludes: string[]): string {
+/** The enumerated folders that a request can name. Of others a changed file counts as unreadable, which is safe. */
+function knownFolders(scope: { roots: string[]; never: string[] }): string[] {
+  const names = enumeratedFolders(scope).map(path => Buffer.from(path, 'latin1').toString('utf8'));
+  return names.filter(isRoot).slice(0, ENUMERATED_LIMIT);
+}
+
+/** Roots and what is never read, be it in the scope or not (design: always in `never`); a character a byte. */
+function kernelScope(run: Run): { roots: string[]; never: string[] } {
   const { roots, mounts, never } = run.config.scope;
   const table = parseMounts(readWhole('/proc/self/mountinfo', 16 * 1024 * 1024).toString('latin1'));
   const identities = run.config.remote.map(each => callFiles(each).identity);
-  const own = [...new Set([run.state, ...identities])];
+  const own = [run.state, ...identities, ...readNeverList()];
   for (const root of roots) {
     if (never.includes(root)) {
       throw new Fault({
@@ -381,7 +403,18 @@ function makeFilter(run: Run, excludes: string[]): string {
   }
   const bytes = roots.map(asBytes);
   const left = mountsLeftOut(table, mounts, bytes);
-  return scopeFilter({ roots: bytes, never: [...[...never, ...own].map(asBytes), ...left], excludes });
+  // The kernel goes by the place, the filter by the name: both names of a place that a link leads to are kept back.
+  const named = [...never, ...own].flatMap(path => [path, realPlace(path)]);
+  return { roots: bytes, never: [...new Set([...named.map(asBytes), ...left])] };
+}
+
+/** Where a path is without links, as far as this account can see. */
+function realPlace(path: string): string {
+  try {
+    return realPath(path);
+  } catch {
+    return path;
+  }
 }
 
 /** Text as the bytes that it has in a file, a character each: names need not be UTF-8. */

@@ -2,6 +2,7 @@
 import * as v from 'valibot';
 import { durationKey, pathKey, readConfig, sizeKey } from '../config.ts';
 import { Fault } from '../fault.ts';
+import { hasLauncher } from '../os/launcher.ts';
 import { hostLabel, ownAccount } from '../os/machine.ts';
 import { defaultStateFolder } from '../os/runfolder.ts';
 import { isRoot, ROOTS_LIMIT } from '../wire/request.ts';
@@ -70,6 +71,9 @@ const remote = v.strictObject({
 const CONFIG = v.strictObject({
   name: v.optional(name),
   state: v.optional(pathKey),
+  capability: v.optional(
+    v.picklist(['confined', 'inherited', 'none'], 'should be "confined", "inherited" or "none"'),
+  ),
   remote: v.pipe(v.array(remote), v.minLength(1, 'must name one remote at least')),
   scope: v.optional(
     v.strictObject({
@@ -161,6 +165,14 @@ export function clientName(config: ClientConfig): string {
 /** Where the client keeps its state. */
 export function stateFolder(config: ClientConfig, named: string | undefined): string {
   return named ?? config.state ?? defaultStateFolder(ownAccount());
+}
+
+/** How rsync comes by the right to read everything, if it does. */
+export type Capability = 'confined' | 'inherited' | 'none';
+
+/** As configured; else in the launcher's jail where there is a launcher, and never less than that without being told. */
+export function capabilityOf(config: ClientConfig): Capability {
+  return config.capability ?? (hasLauncher() ? 'confined' : 'none');
 }
 
 /** The key that the client calls with, and the file that knows the host's key. */

@@ -35,8 +35,9 @@ export interface EndpointOptions {
   orders: GateOrders;
   /** The daemon's config and filter, for RUN/rsyncd. */
   daemonConfig: string;
-  /** A character a byte. */
+  /** The daemon's filter and the launcher's scope; a character a byte. */
   filter: string;
+  scope: string;
   /** After this nobody gets in any more. */
   openMs: number;
 }
@@ -186,6 +187,7 @@ function writeFiles(options: EndpointOptions): void {
   makeFolder(`${run}/rsyncd`);
   writeNew(`${run}/rsyncd/rsyncd.conf`, options.daemonConfig);
   writeNew(`${run}/rsyncd/filter`, Buffer.from(options.filter, 'latin1'));
+  writeNew(`${run}/scope`, Buffer.from(options.scope, 'latin1'));
   writeNew(`${run}/gate.json`, JSON.stringify(options.orders));
   writeNew(`${run}/sshd_config`, sshdConfig({ run, forcedCommand, graceSeconds: GRACE_MS / 1000 }));
   writeNew(

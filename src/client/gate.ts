@@ -9,7 +9,8 @@
 import { basename, dirname } from 'node:path';
 import { EXIT, type Parsed } from '../fault.ts';
 import { appendJournal, failedWith, linkStatus, readWhole, rename, say, writeNew } from '../os/files.ts';
-import { beNice, now, ownAccount, refuseRoot } from '../os/machine.ts';
+import { launcherCommand, launcherPath } from '../os/launcher.ts';
+import { beNice, now, ownAccount, ownExecutable, refuseRoot } from '../os/machine.ts';
 import {
   become,
   type Command,
@@ -22,11 +23,13 @@ import {
 } from '../os/process.ts';
 import { daemonArguments, ioniceArguments, type Niceness, nicer, parseGateCommand } from '../wire/rsync.ts';
 import { escapeText, quoteForShell } from '../wire/text.ts';
+import type { Capability } from './config.ts';
 
 /** What backup leaves for the gate in RUN/gate.json. */
 export interface GateOrders {
   niceness: Niceness;
   bwlimitKib: number;
+  capability: Capability;
   remote: string;
 }
 
@@ -41,15 +44,27 @@ export interface Taken {
 }
 
 /** The command that sshd is forced to run, for its config and authorized_keys. */
-export function forcedCommand(executable: string, runFolder: string): string {
-  return `${quoteForShell(executable)} gate --run ${quoteForShell(runFolder)}`;
+export function forcedCommand(program: string[], runFolder: string): string {
+  return [...program, 'gate', '--run', runFolder]
+    .map(word => (/^[a-z-]+$/.test(word) ? word : quoteForShell(word)))
+    .join(' ');
+}
+
+/** What is forced: with `inherited` the launcher comes before the gate, and lends it what rsync is to inherit. */
+export function gateProgram(capability: Capability): string[] {
+  return capability === 'inherited' ? [launcherPath(), 'lend'] : [ownExecutable()];
 }
 
 /**
- * The step at which the launcher takes over once there is one: today rsync itself, as the plain user.
+ * What the gate becomes: the launcher's `send`, which becomes rsync in its jail; or rsync itself, which can read what this
+ * account can, or what it has inherited the right to.
  * @param runFolder absolute
  */
-function senderCommand(runFolder: string, bwlimitKib: number): Command {
+function senderCommand(runFolder: string, { capability, bwlimitKib }: GateOrders): Command {
+  if (capability === 'confined') {
+    const limit = bwlimitKib > 0 ? [String(bwlimitKib)] : [];
+    return launcherCommand(['send', runFolder, ...limit]);
+  }
   return {
     program: programPath('rsync'),
     args: daemonArguments(`${runFolder}/rsyncd/rsyncd.conf`, bwlimitKib),
@@ -82,9 +97,9 @@ export async function gate(runFolder: string, environment: NodeJS.ProcessEnv): P
     }
     const orders = readOrders(runFolder);
     const niceness = nicer(orders.niceness, parsed.value);
-    record('granted', { remote: orders.remote, asked, niceness });
+    record('granted', { remote: orders.remote, asked, niceness, capability: orders.capability });
     await applyNiceness(niceness);
-    become(senderCommand(runFolder, orders.bwlimitKib));
+    become(senderCommand(runFolder, orders));
   } catch (error) {
     // Our own paths are nothing for the peer; without a record nobody is let in.
     record('refused', { reason: escapeText(error instanceof Error ? error.message : String(error)) });

@@ -189,6 +189,37 @@ export function scopeFilter(scope: Scope): string {
   return lines.map(line => `${line}\n`).join('');
 }
 
+/**
+ * The scope as the launcher reads it: records with a NUL behind each. The kernel keeps to roots and `never` whatever names
+ * a file has; excludes are by name and stand in the filter alone.
+ * @param libraries what rsync is loaded with, to be read besides
+ */
+export function scopeRecords(scope: Pick<Scope, 'roots' | 'never'>, libraries: string[]): string {
+  return [
+    ...scope.roots.map(path => `root ${path}`),
+    ...scope.never.map(path => `never ${path}`),
+    ...libraries.map(path => `library ${path}`),
+  ]
+    .map(record => `${record}\0`)
+    .join('');
+}
+
+/**
+ * The folders whose children the launcher grants one by one, since a `never` is somewhere below. A file that is put in the
+ * place of another one there, while a run is on, cannot be read in that run.
+ */
+export function enumeratedFolders(scope: Pick<Scope, 'roots' | 'never'>): string[] {
+  const found = new Set<string>();
+  for (const path of scope.never) {
+    if (path === '/') continue;
+    for (let at = parent(path); ; at = parent(at)) {
+      if (scope.roots.some(root => isWithin(root, at))) found.add(at);
+      if (at === '/') break;
+    }
+  }
+  return [...found].sort();
+}
+
 /** A pattern for all that is below what `pattern` matches. */
 function below(pattern: string): string {
   const folder = pattern.replace(/\/+$/, '');

@@ -8,6 +8,7 @@ const CONFIG = v.strictObject({
   metadata: v.optional(v.picklist(['fake-super'], 'should be "fake-super"'), 'fake-super'),
   account_client: v.optional(v.pipe(v.string(), v.regex(NAME, 'should be the name of a client'))),
   syslog: v.optional(v.boolean(), true),
+  confined: v.optional(v.boolean()),
   requests: v.optional(v.strictObject({ deadline: v.optional(durationKey(1000), '24h') }), {}),
 });
 

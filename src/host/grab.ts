@@ -8,6 +8,7 @@ import { createHash } from 'node:crypto';
 import type { Writable } from 'node:stream';
 import { EXIT, type ExitStatus, Fault, firstError } from '../fault.ts';
 import { descriptorStream, list } from '../os/files.ts';
+import { hasLauncher, readLandlockLine } from '../os/launcher.ts';
 import {
   deadlineSignal,
   monotonicMs,
@@ -244,6 +245,7 @@ async function pullInto(job: Job): Promise<JobResult> {
   const folder = await makeRunFolder(held, state);
   tell({ event: 'phase', phase: 'dialling' });
   const clientWords: string[] = [];
+  let isSenderConfined = false;
   const dialled = {
     run: folder,
     peer: job.peer,
@@ -253,7 +255,8 @@ async function pullInto(job: Job): Promise<JobResult> {
     signal,
   };
   const line = await dialBack(held, dialled, text => {
-    if (clientWords.length < 20) clientWords.push(escapeText(text.trim(), 400));
+    if (readLandlockLine(text) !== undefined) isSenderConfined = true;
+    else if (clientWords.length < 20) clientWords.push(escapeText(text.trim(), 400));
   });
   const pull = await startPull(held, {
     roots: request.header.roots,
@@ -262,6 +265,8 @@ async function pullInto(job: Job): Promise<JobResult> {
     dryRun: request.header.dry_run,
     line,
     lock: job.lock,
+    confined: job.config.confined ?? hasLauncher(),
+    enumerated: request.header.enumerated,
   });
   await awaitFirstByte(pull, line, signal);
   using _heart = heartbeat(pull);
@@ -280,7 +285,12 @@ async function pullInto(job: Job): Promise<JobResult> {
       : undefined;
   if (request.header.dry_run) return { outcome: { ...outcome, snapshot: null }, fault, kept: false };
   tell({ event: 'phase', phase: 'committing' });
-  const record = await makeRecord(job, pull, end, outcome);
+  const confined = {
+    send: isSenderConfined,
+    receive: end.landlockAbi !== null,
+    landlock_abi: end.landlockAbi,
+  };
+  const record = await makeRecord(job, pull, end, outcome, confined);
   const late = await commitSnapshot(job.client, job.arrival, record, request.excludes);
   return { outcome, fault: late ?? fault, kept: true };
 }
@@ -318,12 +328,19 @@ function heartbeat(pull: Pull): Disposable {
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
+/** src/launcher/launch.c; rsync has no such statuses. */
+const LAUNCHER_REFUSED = 126;
+const LAUNCHER_MISSING = 127;
+
 /** Full, incomplete or failed (design: rsync 23 is incomplete, 24 alone is full). */
 function judge(job: Job, end: PullEnd): { outcome: OutcomeEvent; found: string } {
   const { status, signal } = end.ending;
   const exit = status ?? 255;
   const failed = (code: FailureCode, found: string) => ({ outcome: failedOutcome(code, status), found });
-  const isWhole = exit === 0 || exit === RSYNC_EXIT.vanished;
+  // Changed files alone make rsync say "partial"; they come with the next run, as vanished ones need not.
+  const isOnlyChanged =
+    exit === RSYNC_EXIT.partial && end.changedDuringRun > 0 && end.missingCount + end.wordCount === 0;
+  const isWhole = exit === 0 || exit === RSYNC_EXIT.vanished || isOnlyChanged;
   if (!isWhole && exit !== RSYNC_EXIT.partial) {
     if (end.isOutOfSpace) return failed('no-space', 'the store is full');
     if (signal) return failed('interrupted', `rsync was ended by ${signal}`);
@@ -332,6 +349,8 @@ function judge(job: Job, end: PullEnd): { outcome: OutcomeEvent; found: string }
       return failed('no-answer', 'something else than rsync spoke first');
     }
     if (exit === RSYNC_EXIT.timeout) return failed('idle', 'nothing came for too long');
+    if ([LAUNCHER_REFUSED, LAUNCHER_MISSING].includes(exit))
+      return failed('config', `the launcher did not confine rsync (exit status ${exit})`);
     if ([10, 12, 255].includes(exit))
       return failed('broken', `rsync's connection broke (exit status ${exit})`);
     return failed('rsync', `rsync's exit status is ${exit}`);
@@ -356,6 +375,7 @@ function judge(job: Job, end: PullEnd): { outcome: OutcomeEvent; found: string }
       bytes,
       transferred_bytes,
       vanished: end.vanished,
+      changed_during_run: end.changedDuringRun,
       missing_count: end.missingCount,
       missing: end.missing,
     },
@@ -367,6 +387,7 @@ async function makeRecord(
   pull: Pull,
   end: PullEnd,
   outcome: OutcomeEvent,
+  confined: SnapshotRecord['confined'],
 ): Promise<SnapshotRecord> {
   return {
     version: 1,
@@ -376,7 +397,7 @@ async function makeRecord(
     finished: now().toISOString(),
     state: outcome.outcome === 'incomplete' ? 'incomplete' : 'full',
     transport: 'direct',
-    confined: { send: false, receive: false, landlock_abi: null },
+    confined,
     rsync: {
       client: job.request.header.rsync,
       host: await rsyncVersion(),
@@ -387,7 +408,12 @@ async function makeRecord(
       roots: job.request.header.roots,
       excludes_sha256: createHash('sha256').update(job.request.excludes).digest('hex'),
     },
-    counts: { ...end.counts, vanished: end.vanished, unreadable: end.missingCount, changed_during_run: 0 },
+    counts: {
+      ...end.counts,
+      vanished: end.vanished,
+      unreadable: end.missingCount,
+      changed_during_run: end.changedDuringRun,
+    },
     basis: job.arrival.basis,
     flags: end.wordCount > 0 ? ['host-errors'] : [],
   };

@@ -1,5 +1,7 @@
 /** rsync on the host: one pull over a line that is already there, watched and understood. */
+import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
+import { launcherCommand, launcherPath, readLandlockLine } from '../os/launcher.ts';
 import { ownExecutable, pause } from '../os/machine.ts';
 import {
   type Child,
@@ -33,6 +35,10 @@ export interface PullRequest {
   line: Line;
   /** The client's lock, handed on so that it lasts as long as rsync writes. */
   lock: number;
+  /** Whether rsync runs in the launcher's jail. */
+  confined: boolean;
+  /** Folders of the client's in which a file that could not be read has changed during the run. */
+  enumerated: string[];
 }
 
 /** A pull under way. */
@@ -51,6 +57,9 @@ export interface PullEnd {
   missing: Missing[];
   missingCount: number;
   vanished: number;
+  changedDuringRun: number;
+  /** The Landlock ABI of the jail that rsync ran in; null for none. */
+  landlockAbi: number | null;
   /** Complaints that are not about the client's files, for the host's own log. */
   words: string[];
   wordCount: number;
@@ -58,28 +67,39 @@ export interface PullEnd {
 }
 
 /**
- * The step at which the launcher's `receive` takes over once there is one: today rsync unconfined.
+ * rsync, in the launcher's jail (it can write into the tree, link from the others, and nothing else) or without.
  * @param args as wire/rsync.ts describes them
  */
-function receiverCommand(args: string[]): Command {
+function receiverCommand(args: string[], { confined, tree, linkDests }: PullRequest): Command {
   // SIGTERM: a receiver that may finish dying keeps a half-arrived file under its name.
+  if (confined) return launcherCommand(['receive', tree, ...linkDests, '--', ...args], 'TERM');
   return { program: programPath('rsync'), args, environment: PLAIN_ENVIRONMENT, deathSignal: 'TERM' };
 }
 
 /** The remote shell as rsync's -e takes it: blanks in the path are kept by the quotes. */
-function remoteShell(): string {
-  const executable = ownExecutable();
-  if (executable.includes("'")) {
-    throw new Fault({ tried: `run "${executable}"`, found: "rsync cannot be given a path with ' in it" });
+function remoteShell(confined: boolean): string {
+  const program = confined ? launcherPath() : ownExecutable();
+  if (program.includes("'")) {
+    throw new Fault({ tried: `run "${program}"`, found: "rsync cannot be given a path with ' in it" });
   }
-  return `'${executable}' relay`;
+  return `'${program}' ${confined ? 'pump' : 'relay'}`;
 }
+
+/**
+ * Whether a file that could not be read is one that was put there while the run was on: it lies in a folder whose children
+ * the client's kernel grants one by one, and may not be opened. What is `never` is not even tried.
+ */
+function hasChanged(missing: Missing, enumerated: Set<string>): boolean {
+  if (missing.errno !== EACCES || typeof missing.path !== 'string') return false;
+  return enumerated.has(dirname(missing.path));
+}
+const EACCES = 13;
 
 /** Starts rsync. It is ended when `held` is released. */
 export async function startPull(held: DisposableHolder, request: PullRequest): Promise<Pull> {
-  const args = pullArguments({ ...request, shell: remoteShell(), idleSeconds: IDLE_SECONDS });
+  const args = pullArguments({ ...request, shell: remoteShell(request.confined), idleSeconds: IDLE_SECONDS });
   const { line, lock } = request;
-  const rsync: Child = await start(receiverCommand(args), [
+  const rsync: Child = await start(receiverCommand(args, request), [
     'nothing',
     'pipe',
     'pipe',
@@ -95,6 +115,8 @@ export async function startPull(held: DisposableHolder, request: PullRequest): P
     missing: [] as Missing[],
     missingCount: 0,
     vanished: 0,
+    changedDuringRun: 0,
+    landlockAbi: null as number | null,
     words: [] as string[],
     wordCount: 0,
     isOutOfSpace: false,
@@ -102,14 +124,19 @@ export async function startPull(held: DisposableHolder, request: PullRequest): P
   // Progress is written over itself: a carriage return ends a line too.
   eachLine(rsync.stdout, LINE_LIMIT, each => reader.line(each));
   eachLine(rsync.stderr, LINE_LIMIT, each => {
+    const abi = readLandlockLine(each);
     if (each === FIRST_BYTE) firstByte.resolve();
+    else if (abi !== undefined && request.confined) end.landlockAbi ??= abi;
     else takeComplaint(each);
   });
+  const enumerated = new Set(request.enumerated);
   function takeComplaint(text: string): void {
     const complaint = readComplaint(text);
     if (complaint === undefined) return;
     if ('vanished' in complaint) {
       end.vanished += 1;
+    } else if ('missing' in complaint && hasChanged(complaint.missing, enumerated)) {
+      end.changedDuringRun += 1;
     } else if ('missing' in complaint) {
       end.missingCount += 1;
       if (end.missing.length < MISSING_LIMIT) end.missing.push(complaint.missing);

@@ -32,7 +32,6 @@
 #include <linux/landlock.h>
 #include <linux/openat2.h>
 #include <linux/seccomp.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -181,7 +180,7 @@ static const struct calls CALLS[] = {
 	ROW(RECEIVE, NOT_THERE, 0, 0, NR(fchmodat2)),
 	/* It is three processes, generator, receiver and `pump`, and ends them; execve: Landlock says what. */
 	ROW(RECEIVE, NO_BITS, 0, NAMESPACE_FLAGS, NR(clone)),
-	ROW(RECEIVE, ANY, 0, 0, NR(execve), NR(wait4), NR(pipe2), NR(splice), NR(close_range)),
+	ROW(RECEIVE, ANY, 0, 0, NR(execve), NR(wait4), NR(pipe2), NR(close_range)),
 	ROW(RECEIVE, EQUALS, 0, AF_UNIX, NR(socketpair)), /* between themselves; there is no socket() */
 	ROW(RECEIVE, EQUALS, 0, PR_SET_PDEATHSIG, NR(prctl)),
 	ROW(RECEIVE, AT_MOST, 1, SIGUSR2, NR(kill)), /* from ABI 6 on Landlock lets it reach only each other */
@@ -810,45 +809,29 @@ static _Noreturn void receive_verb(int count, char *arguments[])
 
 /* ---- pump ------------------------------------------------------------------------------------------------------- */
 
-/* Moves what can be moved, without a copy where one side is a pipe. @return bytes, 0 at the end, -1 on an error */
-static ssize_t move(int from, int to)
+/*
+ * Copies until the end. Not by splice(): from a socket into a pipe it waits for data with the pipe locked, and ssh, which
+ * reads that pipe and does everything in one thread, would stand still with it.
+ */
+static int copy(int from, int to, const char *announce)
 {
-	static bool copies;
 	static char buffer[1 << 16];
-	if (!copies) {
-		ssize_t n = splice(from, NULL, to, NULL, sizeof buffer, SPLICE_F_MOVE);
-		if (n >= 0 || errno != EINVAL)
-			return n;
-		copies = true; /* neither side is a pipe */
-	}
-	ssize_t n = read(from, buffer, sizeof buffer);
-	for (ssize_t done = 0, more; done < n; done += more) {
-		struct pollfd out = {.fd = to, .events = POLLOUT};
-		more = write(to, buffer + done, (size_t)(n - done));
-		if (more < 0 && errno != EINTR && errno != EAGAIN)
-			return -1;
-		if (more < 0)
-			more = 0, poll(&out, 1, -1);
-	}
-	return n;
-}
-
-static int pump_one_way(int from, int to, bool announces)
-{
 	for (;;) {
-		ssize_t n = move(from, to);
+		ssize_t n = read(from, buffer, sizeof buffer);
 		if (n == 0)
 			return 0;
-		if (n > 0 && announces) {
-			announces = false;
-			dprintf(STDERR_FILENO, FIRST_BYTE);
-		}
-		if (n < 0 && errno == EAGAIN) { /* one of the two does not block: which, poll finds out */
-			struct pollfd ends[] = {{.fd = from, .events = POLLIN}, {.fd = to, .events = POLLOUT}};
-			poll(&ends[0], 1, -1);
-			poll(&ends[1], 1, -1);
-		} else if (n < 0 && errno != EINTR) {
+		if (n < 0 && errno != EINTR)
 			return 1;
+		if (n > 0 && announce != NULL)
+			dprintf(STDERR_FILENO, "%s", announce);
+		if (n > 0)
+			announce = NULL;
+		for (ssize_t done = 0, more; done < n; done += more) {
+			more = write(to, buffer + done, (size_t)(n - done));
+			if (more < 0 && errno != EINTR)
+				return 1;
+			if (more < 0)
+				more = 0;
 		}
 	}
 }
@@ -867,12 +850,12 @@ static int pump_verb(void)
 		close(STDOUT_FILENO);
 		if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 || getppid() != ours)
 			_exit(1);
-		_exit(pump_one_way(STDIN_FILENO, TO_SSH, false));
+		_exit(copy(STDIN_FILENO, TO_SSH, NULL));
 	}
 	close(TO_SSH); /* so that ssh sees rsync's end */
 	close(STDIN_FILENO);
 	/* When the connection ends, so does our standard output: else both rsyncs wait for each other. */
-	return pump_one_way(FROM_SSH, STDOUT_FILENO, true);
+	return copy(FROM_SSH, STDOUT_FILENO, FIRST_BYTE);
 }
 
 /* ---- lend ------------------------------------------------------------------------------------------------------- */

@@ -63,6 +63,7 @@ const PACKAGES: Record<string, string> = {
   'ssh-keygen': 'openssh-client',
   sshd: 'openssh-server',
   flock: 'util-linux',
+  getcap: 'libcap2-bin',
   ionice: 'util-linux',
 };
 

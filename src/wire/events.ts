@@ -95,6 +95,8 @@ export interface OutcomeEvent {
   bytes: number;
   transferred_bytes: number;
   vanished: number;
+  /** Files that were replaced while the run was on, in a folder whose children the client's kernel grants one by one. */
+  changed_during_run: number;
   missing_count: number;
   missing: Missing[];
 }
@@ -124,6 +126,7 @@ export function failedOutcome(code: FailureCode, rsyncExit: number | null = null
     bytes: 0,
     transferred_bytes: 0,
     vanished: 0,
+    changed_during_run: 0,
     missing_count: 0,
     missing: [],
   };
@@ -186,6 +189,7 @@ const EVENT_CHECKS = {
     bytes: isCount,
     transferred_bytes: isCount,
     vanished: isCount,
+    changed_during_run: isCount,
     missing_count: isCount,
     missing: (value: unknown) =>
       Array.isArray(value) && value.length <= MISSING_LIMIT && value.every(isMissing),

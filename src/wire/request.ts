@@ -19,6 +19,8 @@ export const REQUEST_LIMITS = { header: 64 * 1024, key: 8 * 1024, excludes: 1024
 /** The most roots that one request may name, and the longest path in bytes (PATH_MAX less its NUL). */
 export const ROOTS_LIMIT = 256;
 export const PATH_LIMIT = 4095;
+/** The most folders that `enumerated` may name. */
+export const ENUMERATED_LIMIT = 1000;
 
 type Part = keyof typeof REQUEST_LIMITS;
 const PARTS: Part[] = ['header', 'key', 'excludes'];
@@ -40,6 +42,11 @@ export interface RequestHeader {
   dry_run: boolean;
   /** The version of the client's rsync, for the snapshot's record. */
   rsync: string;
+  /**
+   * Folders in which a file that is replaced during the run cannot be read until the next one, since the client's kernel
+   * grants their children one by one. Empty where nothing is confined.
+   */
+  enumerated: string[];
 }
 
 export interface Request {
@@ -145,6 +152,7 @@ const HEADER_CHECKS: Record<keyof RequestHeader, (value: unknown) => boolean> = 
   key_bytes: value => Number.isSafeInteger(value) && (value as number) > 0,
   excludes_bytes: value => Number.isSafeInteger(value) && (value as number) >= 0,
   dry_run: value => typeof value === 'boolean',
+  enumerated: value => Array.isArray(value) && value.length <= ENUMERATED_LIMIT && value.every(isRoot),
   rsync: value => typeof value === 'string' && /^[0-9A-Za-z.+~-]{1,40}$/.test(value),
 };
 

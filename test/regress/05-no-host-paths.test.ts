@@ -51,6 +51,7 @@ describe('nothing of the host reaches the client', { skip: NEEDS_ROOT }, () => {
       excludes_bytes: 0,
       dry_run: false,
       rsync: '3.5.0',
+      enumerated: [],
     },
     key: Buffer.from('no key'.slice(0, 5)),
     excludes: Buffer.alloc(0),

@@ -17,13 +17,14 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { createServer, type Server } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 
 /** Why the scenarios are skipped when they are; test/run.ts expects exactly this. */
 export const NEEDS_ROOT: string | false =
   process.getuid?.() === 0 ? false : 'needs root: it makes two temporary users';
 
-const BINARY = join(import.meta.dirname, '../../dist/dialback');
+const TOP = join(import.meta.dirname, '../..');
+const BINARY = join(TOP, 'dist/dialback');
 
 export interface Party {
   login: string;
@@ -103,7 +104,8 @@ export class World {
 
   private constructor(base: string) {
     this.base = base;
-    this.binary = join(base, 'dialback');
+    this.binary = join(base, 'bin/dialback');
+    mkdirSync(dirname(this.binary), { mode: 0o755 });
     copyFileSync(BINARY, this.binary);
     chmodSync(this.binary, 0o755);
     this.client = makeUser(base, 'client');
@@ -116,10 +118,11 @@ export class World {
   }
 
   /** Makes users, keys, sshd, store and configs, and enrols the client. */
-  static async make(): Promise<World> {
+  static async make(options: { launcher?: boolean } = {}): Promise<World> {
     const base = mkdtempSync('/tmp/dialback test-');
     chmodSync(base, 0o755);
     const world = new World(base);
+    if (options.launcher) world.installLauncher();
     const { client, host } = world;
     mkdirSync(world.data);
     chownSync(world.data, client.uid, client.gid);
@@ -151,6 +154,31 @@ export class World {
     );
     if (enrolled.status !== 0) throw new Error(`enroll: ${enrolled.stderr}`);
     return world;
+  }
+
+  /** Where dialback looks for its launcher. */
+  get launcher(): string {
+    return join(this.base, 'libexec/dialback/launch');
+  }
+
+  /** The administrator's list of this world. */
+  get neverList(): string {
+    return join(this.base, 'never');
+  }
+
+  /** The launcher as `make install` would have it, for this world's client; the host may run it too. */
+  installLauncher(rsync = '/usr/bin/rsync'): void {
+    mkdirSync(dirname(this.launcher), { recursive: true, mode: 0o755 });
+    writeFileSync(this.neverList, '# what no backup may read\n', { mode: 0o644 });
+    compileLauncher({
+      to: this.launcher,
+      serviceUid: this.client.uid,
+      rsync,
+      dialback: this.binary,
+      never: this.neverList,
+    });
+    chmodSync(this.launcher, 0o755);
+    execFileSync('/usr/sbin/setcap', ['cap_dac_read_search=ep', this.launcher], { stdio: 'pipe' });
   }
 
   /** Writes client.toml; what is given replaces the parts of the same name. */
@@ -395,6 +423,35 @@ export function lastLine(result: Result): Done {
       `no outcome: status ${result.status}, stdout "${result.stdout}", stderr "${result.stderr}"`,
     );
   }
+}
+
+/** As in the Makefile (LAUNCH_CFLAGS); test/launcher.test.ts compares the two. */
+const LAUNCH_CFLAGS =
+  '-std=c17 -O2 -static-pie -fPIE -Wall -Wextra -Wconversion -Wshadow -Wformat=2 -Werror -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -Wl,-z,relro,-z,now,-z,noexecstack'.split(
+    ' ',
+  );
+
+/** Compiles src/launcher/launch.c with make's flags. @throws with the compiler's words */
+export function compileLauncher(options: {
+  to: string;
+  serviceUid: number;
+  rsync: string;
+  dialback: string;
+  never: string;
+}): void {
+  const define = (name: string, path: string): string => `-D${name}="${path}"`;
+  const args = [
+    ...LAUNCH_CFLAGS,
+    `-DSERVICE_UID=${options.serviceUid}`,
+    define('SELF_PATH', options.to),
+    define('RSYNC_PATH', options.rsync),
+    define('DIALBACK_PATH', options.dialback),
+    define('NEVER_PATH', options.never),
+    '-o',
+    options.to,
+    join(TOP, 'src/launcher/launch.c'),
+  ];
+  execFileSync('/usr/bin/gcc', args, { stdio: 'pipe' });
 }
 
 function makeUser(base: string, role: string): Party {

@@ -1,0 +1,116 @@
+/**
+ * The launcher (src/launcher/launch.c) as the rest of dialback sees it: where it is, what it is told, what it says.
+ * It stands beside this executable, `PREFIX/bin/dialback` and `PREFIX/libexec/dialback/launch`, as `make install` puts
+ * the two; an executable that was only built has none.
+ */
+import { dirname, join } from 'node:path';
+import { Fault } from '../fault.ts';
+import { exists, mayRun, readWhole } from './files.ts';
+import { ownExecutable } from './machine.ts';
+import { type Command, endingText, PLAIN_ENVIRONMENT, programPath, run, standard } from './process.ts';
+
+/** The administrator's list of what no backup may read, which the launcher enforces. */
+export const NEVER_LIST = '/etc/dialback/never';
+const NEVER_LIMIT = 1024 * 1024;
+
+/** Where the launcher is, if it is installed. */
+export function launcherPath(): string {
+  return join(dirname(ownExecutable()), '../libexec/dialback/launch');
+}
+
+/** Whether there is a launcher. One that does not work is no reason to go without: then the run fails. */
+export function hasLauncher(): boolean {
+  return exists(launcherPath());
+}
+
+/**
+ * The launcher's command line.
+ * @throws Fault when it is not there, or is not ours to run
+ */
+export function launcherCommand(args: string[], deathSignal?: 'KILL' | 'TERM'): Command {
+  const program = launcherPath();
+  if (!mayRun(program)) {
+    const found = exists(program) ? 'this account may not run it' : 'it is not there';
+    throw new Fault({
+      tried: `run the launcher "${program}"`,
+      found,
+      next: 'dialback doctor',
+      code: 'config',
+    });
+  }
+  return { program, args, environment: PLAIN_ENVIRONMENT, ...(deathSignal ? { deathSignal } : {}) };
+}
+
+/** What the launcher says on standard error when all of a jail stands: the kernel's Landlock ABI. */
+export function readLandlockLine(line: string): number | undefined {
+  const abi = /^dialback-launch: landlock_abi (\d{1,4})$/.exec(line.trim())?.[1];
+  return abi === undefined ? undefined : Number(abi);
+}
+
+/**
+ * The shared libraries that rsync is loaded with, for the sender's jail: rsync itself cannot be read about them, so the
+ * dynamic loader is asked (ld.so(8), LD_TRACE_LOADED_OBJECTS; it is what ldd(1) does). A static rsync has none.
+ */
+export async function rsyncLibraries(): Promise<string[]> {
+  // By env(1): set for ourselves, the variable would have setpriv(1) traced, which every child begins as.
+  const { stdout } = await run(standard('env', ['LD_TRACE_LOADED_OBJECTS=1', programPath('rsync')]));
+  return [...stdout.toString('latin1').matchAll(/^\t(?:.* => )?(\/\S+) \(0x[0-9a-f]+\)$/gm)].flatMap(
+    found => found[1] ?? [],
+  );
+}
+
+/**
+ * Starts rsync in the sender's jail once, without a peer, and sees that it comes as far as its greeting: so capability,
+ * Landlock, seccomp and rsync are known to work before a backup host is called.
+ * @param runFolder with its scope and rsyncd folder written
+ * @returns the kernel's Landlock ABI
+ * @throws Fault with the launcher's own line
+ */
+export async function tryConfinement(runFolder: string): Promise<number> {
+  const result = await run(launcherCommand(['send', runFolder]), { timeoutMs: 60_000 });
+  const lines = result.stderr.split('\n').filter(line => line !== '');
+  const abi = lines.map(readLandlockLine).find(found => found !== undefined);
+  if (abi !== undefined && result.stdout.toString('latin1').startsWith('@RSYNCD:')) return abi;
+  const words = lines.filter(line => readLandlockLine(line) === undefined).join(' | ');
+  throw new Fault({
+    tried: 'confine rsync',
+    found: words === '' ? endingText(result) : words.replace(/^dialback-launch: /, ''),
+    next: 'dialback doctor',
+  });
+}
+
+const CAPABILITY = 'cap_dac_read_search';
+
+/**
+ * Sees that the chain of `capability = "inherited"` is whole: launcher `ep`, this executable `i`, rsync `ei`. A link that
+ * has lost its capability (a package upgrade takes rsync's) would not fail, but read less.
+ * @throws Fault that names the file and the command that mends it
+ */
+export async function requireInheritance(): Promise<void> {
+  const chain: [string, string][] = [
+    [launcherCommand([]).program, 'ep'],
+    [ownExecutable(), 'i'],
+    [programPath('rsync'), 'ei'],
+  ];
+  for (const [path, flags] of chain) {
+    const { stdout } = await run(standard('getcap', ['--', path]));
+    const text = stdout.toString('utf8').trim();
+    // "PATH cap_dac_read_search=ei": the flags' order is libcap's.
+    const has = text.slice(path.length).trim().replace(/^= /, '');
+    if (has === `${CAPABILITY}=${flags}` || has === `${CAPABILITY}+${flags}`) continue;
+    throw new Fault({
+      tried: `lend "${path}" the capability to read`,
+      found: `its file capability is ${has === '' ? 'not set' : `"${has}"`}, and should be ${CAPABILITY}=${flags}`,
+      next: `setcap ${CAPABILITY}=${flags} '${path}'`,
+    });
+  }
+}
+
+/** The paths of the administrator's list; none where there is no launcher to enforce it. */
+export function readNeverList(): string[] {
+  if (!exists(NEVER_LIST)) return []; // the launcher refuses to go without
+  return readWhole(NEVER_LIST, NEVER_LIMIT)
+    .toString('utf8')
+    .split('\n')
+    .filter(line => line !== '' && !line.startsWith('#'));
+}
