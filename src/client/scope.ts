@@ -44,7 +44,16 @@ const PSEUDO = new Set([
   'tracefs',
 ]);
 /** Of these no byte leaves, whatever `mounts` says (design: always in `never`). */
-const NEVER_TYPES = new Set(['devtmpfs', 'devpts', 'proc', 'sysfs']);
+const NEVER_TYPES = new Set([
+  'configfs',
+  'debugfs',
+  'devpts',
+  'devtmpfs',
+  'proc',
+  'securityfs',
+  'sysfs',
+  'tracefs',
+]);
 /** File systems of another machine; it has a backup of its own. */
 const NETWORK =
   /^(9p|afs|beegfs|ceph|cifs|coda|fuse\.(ceph|glusterfs|s3fs|sshfs|rclone)|gfs2?|glusterfs|lustre|ncpfs|nfs4?|ocfs2|smb3?|smbfs|virtiofs)$/;

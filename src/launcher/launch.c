@@ -118,6 +118,7 @@ enum check {
 	NO_BITS,  /* none of these bits in that argument */
 	AT_MOST,  /* that argument is this or less */
 	EQUALS,	  /* that argument is exactly this */
+	THE_STEP, /* the same, and any other value ends the process */
 	NOT_THERE /* refused with ENOSYS, so that libc takes the older call, which is checked */
 };
 
@@ -168,9 +169,10 @@ static const struct calls CALLS[] = {
 	ROW(BOTH, ANY, 0, 0, NR(fstat), NR(newfstatat), NR(statx), NR(statfs), NR(fstatfs), NR(readlinkat), NR(faccessat),
 	    NR(getdents64), NR(getcwd), NR(chdir), NR(fchdir), NR(umask), NR(fadvise64), NR(getxattr), NR(lgetxattr),
 	    NR(fgetxattr), NR(listxattr), NR(llistxattr), NR(flistxattr)),
-	/* The step into rsync: only with this one string, at an address that rsync does not learn. Else the dynamic loader,
-	   which must be executable, could be told to run any file that can be read. (The value is set at run time.) */
-	ROW(SEND, EQUALS, 0, 0, NR(execve)),
+	/* The step into rsync: only with this one string, whose address rsync does not learn, and a wrong guess is its last. Else
+	   the dynamic loader, which must be executable, could be told to run any file that can be read. (The value, RSYNC's
+	   address, is set at run time.) */
+	ROW(SEND, THE_STEP, 0, 0, NR(execve)),
 	/* The receiver makes files and folders: Landlock says where. */
 	ROW(RECEIVE, ANY, 0, 0, NR(pwrite64), NR(ftruncate), NR(fallocate), NR(fsync), NR(mkdirat), NR(unlinkat),
 	    NR(renameat), NR(renameat2), NR(linkat)),
@@ -182,7 +184,6 @@ static const struct calls CALLS[] = {
 	ROW(RECEIVE, NO_BITS, 0, NAMESPACE_FLAGS, NR(clone)),
 	ROW(RECEIVE, ANY, 0, 0, NR(execve), NR(wait4), NR(pipe2), NR(close_range)),
 	ROW(RECEIVE, EQUALS, 0, AF_UNIX, NR(socketpair)), /* between themselves; there is no socket() */
-	ROW(RECEIVE, EQUALS, 0, PR_SET_PDEATHSIG, NR(prctl)),
 	ROW(RECEIVE, AT_MOST, 1, SIGUSR2, NR(kill)), /* from ABI 6 on Landlock lets it reach only each other */
 #ifdef __x86_64__
 	/* The same under older names, which arm64 does not have. */
@@ -211,17 +212,18 @@ static size_t judge(struct sock_filter *code, long number, const struct calls *r
 					      ANSWER(SECCOMP_RET_ALLOW), ANSWER(SECCOMP_RET_ERRNO | EPERM)};
 	const struct sock_filter at_most[] = {UNLESS(BPF_JEQ, number, 4), LOAD(low), IF(BPF_JGT, value, 1),
 					      ANSWER(SECCOMP_RET_ALLOW), ANSWER(SECCOMP_RET_ERRNO | EPERM)};
+	uint32_t otherwise = row->check == THE_STEP ? SECCOMP_RET_KILL_PROCESS : SECCOMP_RET_ERRNO | EPERM;
 	const struct sock_filter equals[] = {
 		UNLESS(BPF_JEQ, number, 6),	 LOAD(low),
 		UNLESS(BPF_JEQ, value, 3),	 LOAD(low + 4),
 		UNLESS(BPF_JEQ, value >> 32, 1), ANSWER(SECCOMP_RET_ALLOW),
-		ANSWER(SECCOMP_RET_ERRNO | EPERM)};
+		ANSWER(otherwise)};
 #define CHECK(name) {name, sizeof name}
 	const struct {
 		const struct sock_filter *code;
 		size_t size;
 	} checks[] = {[ANY] = CHECK(any), [NO_BITS] = CHECK(no_bits), [AT_MOST] = CHECK(at_most),
-		      [EQUALS] = CHECK(equals), [NOT_THERE] = CHECK(not_there)};
+		      [EQUALS] = CHECK(equals), [THE_STEP] = CHECK(equals), [NOT_THERE] = CHECK(not_there)};
 	memcpy(code, checks[row->check].code, checks[row->check].size);
 	return checks[row->check].size / sizeof *code;
 }
@@ -238,8 +240,8 @@ static void allow_calls(int verb)
 		if ((row->verbs & verb) == 0)
 			continue;
 		for (size_t i = 0; i < row->count; i++) { /* 7 instructions a call at most: far below BPF_MAXINSNS */
-			bool is_step = verb == SEND && row->numbers[i] == NR(execve);
-			n += judge(code + n, row->numbers[i], row, is_step ? (uint64_t)(uintptr_t)RSYNC : row->value);
+			uint64_t value = row->check == THE_STEP ? (uint64_t)(uintptr_t)RSYNC : row->value;
+			n += judge(code + n, row->numbers[i], row, value);
 		}
 	}
 	code[n++] = (struct sock_filter)ANSWER(SECCOMP_RET_ERRNO | EPERM);
@@ -685,7 +687,8 @@ static void take_never_list(void)
 /* Devices, processes and the kernel's own: where they are by custom, and where they are mounted besides. */
 static void take_machine(void)
 {
-	static const char *const TYPES[] = {"devtmpfs", "devpts", "proc", "sysfs"};
+	static const char *const TYPES[] = {"devtmpfs", "devpts", "proc",	"sysfs",
+					    "debugfs",	"tracefs", "securityfs", "configfs"};
 	char *line = NULL;
 	size_t room = 0;
 	add_path(&nevers, "/dev", "launch"); /* a container's can be a tmpfs */
@@ -763,7 +766,6 @@ static _Noreturn void send_verb(const char *run, const char *kib)
 
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_READ_SEARCH, 0, 0) != 0)
 		die_errno("lend", "cap_dac_read_search", "prctl");
-	limit(RLIMIT_FSIZE, 0); /* it writes no file */
 	limit(RLIMIT_NOFILE, 64);
 	die_with_parent(SIGKILL, parent);
 	char *const arguments[] = {"rsync", "--server", "--daemon", config, rate == NULL ? "." : rate,
@@ -839,17 +841,16 @@ static int copy(int from, int to, const char *announce)
 /* Two processes, one a way: each may wait as long as it likes, and neither holds the other up. */
 static int pump_verb(void)
 {
-	pid_t ours = getpid();
 	syscall(NR(close_range), LOCK, ~0U, 0);
 	signal(SIGPIPE, SIG_IGN);
+	fcntl(STDIN_FILENO, F_SETFL, 0); /* rsync leaves its remote shell sockets that do not wait */
+	fcntl(STDOUT_FILENO, F_SETFL, 0);
 	pid_t upward = fork();
 	if (upward < 0)
 		die_errno("run", "pump", "fork");
-	if (upward == 0) {
+	if (upward == 0) { /* it ends when rsync does, or ssh */
 		close(FROM_SSH);
 		close(STDOUT_FILENO);
-		if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 || getppid() != ours)
-			_exit(1);
 		_exit(copy(STDIN_FILENO, TO_SSH, NULL));
 	}
 	close(TO_SSH); /* so that ssh sees rsync's end */
