@@ -83,8 +83,8 @@ const CONFIG = v.strictObject({
             v.pipe(
               rootKey,
               v.check(
-                (path: string) => !path.split('/').some(name => /[*?[]/.test(name) && name.includes('\\')),
-                'has a name with both a wildcard and a backslash, which rsync cannot be asked for; name the folder above it',
+                (path: string) => !path.split('/').some(name => /[*?[\]]/.test(name) && name.includes('\\')),
+                'has a name with both a backslash and one of *?[], which rsync cannot be asked for; name the folder above it',
               ),
             ),
           ),

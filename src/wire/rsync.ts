@@ -168,7 +168,8 @@ export function pullArguments(options: PullOptions): string[] {
 
 /**
  * The daemon expands wildcards in what it is asked for, name by name of a path; only in a name with a wildcard is a
- * backslash an escape. (A name with both rsync 3.5.0 cannot be asked for: its receiver rejects what comes.)
+ * backslash an escape. (A name with a backslash and one of `*?[]` rsync 3.5.0 cannot be asked for:
+ * its receiver rejects what comes.)
  */
 function asGlob(root: string): string {
   return root.replace(/[^/]*[*?[][^/]*/g, name => name.replace(/[\\*?[]/g, '\\$&'));
