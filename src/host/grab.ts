@@ -8,7 +8,7 @@ import { createHash } from 'node:crypto';
 import type { Writable } from 'node:stream';
 import { EXIT, type ExitStatus, Fault, firstError } from '../fault.ts';
 import { descriptorStream, list } from '../os/files.ts';
-import { hasLauncher, readLandlockLine } from '../os/launcher.ts';
+import { hasLauncher, readJailLine } from '../os/launcher.ts';
 import {
   deadlineSignal,
   monotonicMs,
@@ -255,7 +255,7 @@ async function pullInto(job: Job): Promise<JobResult> {
     signal,
   };
   const line = await dialBack(held, dialled, text => {
-    if (readLandlockLine(text) !== undefined) isSenderConfined = true;
+    if (readJailLine(text) !== undefined) isSenderConfined = true;
     else if (clientWords.length < 20) clientWords.push(escapeText(text.trim(), 400));
   });
   const pull = await startPull(held, {
@@ -285,10 +285,12 @@ async function pullInto(job: Job): Promise<JobResult> {
       : undefined;
   if (request.header.dry_run) return { outcome: { ...outcome, snapshot: null }, fault, kept: false };
   tell({ event: 'phase', phase: 'committing' });
+  const { jail } = end;
   const confined = {
     send: isSenderConfined,
-    receive: end.landlockAbi !== null,
-    landlock_abi: end.landlockAbi,
+    receive: jail !== undefined,
+    landlock_abi: jail?.landlockAbi ?? null,
+    own_root: jail?.hasOwnRoot ?? false,
   };
   const record = await makeRecord(job, pull, end, outcome, confined);
   const late = await commitSnapshot(job.client, job.arrival, record, request.excludes);

@@ -1,7 +1,7 @@
 /** rsync on the host: one pull over a line that is already there, watched and understood. */
 import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
-import { launcherCommand, launcherPath, readLandlockLine } from '../os/launcher.ts';
+import { type Jail, launcherCommand, launcherPath, readJailLine } from '../os/launcher.ts';
 import { ownExecutable, pause } from '../os/machine.ts';
 import {
   type Child,
@@ -58,8 +58,8 @@ export interface PullEnd {
   missingCount: number;
   vanished: number;
   changedDuringRun: number;
-  /** The Landlock ABI of the jail that rsync ran in; null for none. */
-  landlockAbi: number | null;
+  /** The jail that rsync ran in; undefined for none. */
+  jail: Jail | undefined;
   /** Complaints that are not about the client's files, for the host's own log. */
   words: string[];
   wordCount: number;
@@ -116,7 +116,7 @@ export async function startPull(held: DisposableHolder, request: PullRequest): P
     missingCount: 0,
     vanished: 0,
     changedDuringRun: 0,
-    landlockAbi: null as number | null,
+    jail: undefined as Jail | undefined,
     words: [] as string[],
     wordCount: 0,
     isOutOfSpace: false,
@@ -124,9 +124,9 @@ export async function startPull(held: DisposableHolder, request: PullRequest): P
   // Progress is written over itself: a carriage return ends a line too.
   eachLine(rsync.stdout, LINE_LIMIT, each => reader.line(each));
   eachLine(rsync.stderr, LINE_LIMIT, each => {
-    const abi = readLandlockLine(each);
+    const jail = request.confined ? readJailLine(each) : undefined;
     if (each === FIRST_BYTE) firstByte.resolve();
-    else if (abi !== undefined && request.confined) end.landlockAbi ??= abi;
+    else if (jail !== undefined) end.jail ??= jail;
     else takeComplaint(each);
   });
   const enumerated = new Set(request.enumerated);

@@ -170,7 +170,7 @@ export interface SnapshotRecord {
   finished: string;
   state: 'full' | 'incomplete';
   transport: 'direct';
-  confined: { send: boolean; receive: boolean; landlock_abi: number | null };
+  confined: { send: boolean; receive: boolean; landlock_abi: number | null; own_root: boolean };
   rsync: { client: string | null; host: string; exit: number; options: string[] };
   scope: { roots: string[]; excludes_sha256: string };
   counts: {
@@ -244,7 +244,7 @@ function damagedRecord(client: string, snapshot: string): SnapshotRecord {
     finished: started,
     state: 'incomplete',
     transport: 'direct',
-    confined: { send: false, receive: false, landlock_abi: null },
+    confined: { send: false, receive: false, landlock_abi: null, own_root: false },
     rsync: { client: null, host: 'unknown', exit: 255, options: [] },
     scope: { roots: [], excludes_sha256: '' },
     counts: {

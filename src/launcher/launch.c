@@ -41,6 +41,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -296,6 +297,7 @@ enum { TCP_BIND_AND_CONNECT = 3, ABSTRACT_SOCKETS_AND_SIGNALS = 3 };
 	(LINK_FROM | LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_DIR | \
 	 LANDLOCK_ACCESS_FS_MAKE_REG)
 
+static bool has_own_root;     /* see try_own_root */
 static int landlock_abi;      /* of this kernel */
 static uint64_t known_rights; /* of this kernel */
 static uint64_t file_rights;  /* those of them that a rule on a plain file may name */
@@ -594,7 +596,7 @@ static _Noreturn void become_confined(int ruleset, int verb, char *const argumen
 	if (syscall(NR(landlock_restrict_self), ruleset, 0) != 0)
 		die_errno("confine", RSYNC, "landlock_restrict_self");
 	close(ruleset);
-	dprintf(STDERR_FILENO, "dialback-launch: landlock_abi %d\n", landlock_abi);
+	dprintf(STDERR_FILENO, "dialback-launch: landlock_abi %d%s\n", landlock_abi, has_own_root ? " own_root" : "");
 	allow_calls(verb);
 	become(RSYNC, arguments, ENVIRONMENT);
 }
@@ -773,13 +775,102 @@ static _Noreturn void send_verb(const char *run, const char *kib)
 	become_confined(ruleset, SEND, arguments);
 }
 
+/* ---- A root of its own ------------------------------------------------------------------------------------------ */
+
+/* Read by everybody; without a capability these give nothing that the account has not got. */
+static const char *const COMMON[] = {"/lib",	       "/lib64",	 "/usr/lib",		"/usr/lib64", "/etc/ld.so.cache",
+				     "/etc/localtime", "/etc/nsswitch.conf", "/etc/passwd", "/etc/group"};
+
+/* Puts a file, a folder with all that is mounted below, or a link, to the same place below `root`. */
+static bool bring(const char *root, const char *path)
+{
+	char target[2 * PATH_MAX], leads_to[PATH_MAX] = "";
+	struct stat found;
+	if (lstat(path, &found) != 0)
+		return errno == ENOENT;
+	snprintf(target, sizeof target, "%s%s", root, path);
+	for (char *at = target + strlen(root) + 1; (at = strchr(at, '/')) != NULL; *at++ = '/') {
+		*at = '\0';
+		if (mkdir(target, 0755) != 0 && errno != EEXIST)
+			return false;
+	}
+	if (S_ISLNK(found.st_mode)) /* /lib, where it is a part of /usr */
+		return readlink(path, leads_to, sizeof leads_to - 1) > 0 && symlink(leads_to, target) == 0;
+	if (S_ISDIR(found.st_mode) ? mkdir(target, 0755) != 0 && errno != EEXIST
+				   : close(open(target, O_CREAT | O_WRONLY | O_CLOEXEC, 0644)) != 0)
+		return false;
+	return mount(path, target, NULL, MS_BIND | MS_REC, NULL) == 0;
+}
+
+static bool write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	return fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text) && close(fd) == 0;
+}
+
+/*
+ * Enters user and mount namespaces of its own, in which there is this client's folder, what rsync is made of, and nothing else: no
+ * other client, no store.json, no host.toml, no home. Landlock does not keep the receiver from changing the modes, times
+ * and xattrs of what the account owns; that there is no way to it does.
+ */
+static bool enter_own_root(const char *shelf)
+{
+	static const char *const PLACES[] = {"/mnt", "/media", "/tmp"}; /* one of them, to build it in */
+	char uids[64], gids[64];
+	const char *root = NULL;
+	for (size_t i = 0; root == NULL && i < COUNT(PLACES); i++)
+		if (!is_within(PLACES[i], shelf) && !is_within(PLACES[i], SELF_PATH) && access(PLACES[i], F_OK) == 0)
+			root = PLACES[i];
+	snprintf(uids, sizeof uids, "%u %u 1\n", getuid(), getuid());
+	snprintf(gids, sizeof gids, "%u %u 1\n", getgid(), getgid());
+	/* Dumpable again: as a file with a capability it is not, and then /proc/self is root's. */
+	if (root == NULL || prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) != 0 || unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0 ||
+	    !write_text("/proc/self/setgroups", "deny") || !write_text("/proc/self/uid_map", uids) ||
+	    !write_text("/proc/self/gid_map", gids) || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) != 0 ||
+	    mount("dialback", root, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=0755") != 0)
+		return false;
+	for (size_t i = 0; i < COUNT(COMMON); i++)
+		if (!bring(root, COMMON[i]))
+			return false;
+	/* /proc: rsync changes the mode of what it has open by /proc/self/fd. */
+	return bring(root, RSYNC) && bring(root, SELF_PATH) && bring(root, "/dev/null") && bring(root, "/proc") &&
+	       bring(root, shelf) && chdir(root) == 0 && syscall(NR(pivot_root), ".", ".") == 0 &&
+	       umount2(".", MNT_DETACH) == 0 && chdir("/") == 0;
+}
+
+/* The same, if the kernel lets the account do it, which another process finds out first: half of it would be no use. */
+static bool try_own_root(const char *shelf)
+{
+	int status;
+	pid_t child = fork();
+	if (child == 0)
+		_exit(enter_own_root(shelf) ? 0 : 1);
+	if (child < 0 || waitpid(child, &status, 0) != child || status != 0)
+		return false;
+	if (!enter_own_root(shelf))
+		die_errno("make", "a root of its own", "mount");
+	set_capabilities(0, 0, 0); /* those of the new namespace, all of them */
+	return true;
+}
+
+/* The folder that all of these are in. */
+static char *common_folder(char *const paths[], int count)
+{
+	char *common = strdup(paths[0]);
+	for (int i = 1; i < count && common != NULL; i++)
+		while (!is_within(common, paths[i])) {
+			char *slash = strrchr(common, '/');
+			slash[slash == common ? 1 : 0] = '\0';
+		}
+	if (common == NULL)
+		die_errno("use", paths[0], "malloc");
+	return common;
+}
+
 /* ---- receive ---------------------------------------------------------------------------------------------------- */
 
 static _Noreturn void receive_verb(int count, char *arguments[])
 {
-	/* Read by everybody; without a capability these rights give nothing that the account has not got. */
-	static const char *const READABLE[] = {"/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache",
-					       "/etc/localtime", "/etc/nsswitch.conf", "/etc/passwd", "/etc/group"};
 	pid_t parent = getppid();
 	int end = 0;
 	forget_caller(LOCK);
@@ -792,12 +883,13 @@ static _Noreturn void receive_verb(int count, char *arguments[])
 	if (end == 0 || end == count)
 		die(REFUSED, "run", "receive", "it takes TREE [LINKROOT...] -- ARGUMENT...");
 
+	has_own_root = try_own_root(common_folder(arguments, end));
 	int ruleset = refuse_everything(2);
 	grant_path(ruleset, arguments[0], WRITE_INTO, true);
 	for (int i = 1; i < end; i++)
 		grant_path(ruleset, arguments[i], LINK_FROM, true);
-	for (size_t i = 0; i < COUNT(READABLE); i++)
-		grant_path(ruleset, READABLE[i], READ_FILE, false);
+	for (size_t i = 0; i < COUNT(COMMON); i++)
+		grant_path(ruleset, COMMON[i], READ_FILE, false);
 	grant_path(ruleset, "/dev/null", READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE, true);
 	grant_path(ruleset, LOADER_PATH, RUN_IT, false);
 	grant_path(ruleset, RSYNC, RUN_IT, true);

@@ -41,10 +41,18 @@ export function launcherCommand(args: string[], deathSignal?: 'KILL' | 'TERM'): 
   return { program, args, environment: PLAIN_ENVIRONMENT, ...(deathSignal ? { deathSignal } : {}) };
 }
 
-/** What the launcher says on standard error when all of a jail stands: the kernel's Landlock ABI. */
-export function readLandlockLine(line: string): number | undefined {
-  const abi = /^dialback-launch: landlock_abi (\d{1,4})$/.exec(line.trim())?.[1];
-  return abi === undefined ? undefined : Number(abi);
+/** A jail that stands. */
+export interface Jail {
+  /** The kernel's Landlock ABI. */
+  landlockAbi: number;
+  /** Whether the receiver has a root file system of its own, with nothing in it but this client's folder. */
+  hasOwnRoot: boolean;
+}
+
+/** What the launcher says on standard error when all of a jail stands. */
+export function readJailLine(line: string): Jail | undefined {
+  const found = /^dialback-launch: landlock_abi (\d{1,4})( own_root)?$/.exec(line.trim());
+  return found ? { landlockAbi: Number(found[1]), hasOwnRoot: found[2] !== undefined } : undefined;
 }
 
 /**
@@ -63,15 +71,15 @@ export async function rsyncLibraries(): Promise<string[]> {
  * Starts rsync in the sender's jail once, without a peer, and sees that it comes as far as its greeting: so capability,
  * Landlock, seccomp and rsync are known to work before a backup host is called.
  * @param runFolder with its scope and rsyncd folder written
- * @returns the kernel's Landlock ABI
+ * @returns the jail
  * @throws Fault with the launcher's own line
  */
-export async function tryConfinement(runFolder: string): Promise<number> {
+export async function tryConfinement(runFolder: string): Promise<Jail> {
   const result = await run(launcherCommand(['send', runFolder]), { timeoutMs: 60_000 });
   const lines = result.stderr.split('\n').filter(line => line !== '');
-  const abi = lines.map(readLandlockLine).find(found => found !== undefined);
-  if (abi !== undefined && result.stdout.toString('latin1').startsWith('@RSYNCD:')) return abi;
-  const words = lines.filter(line => readLandlockLine(line) === undefined).join(' | ');
+  const jail = lines.map(readJailLine).find(found => found !== undefined);
+  if (jail !== undefined && result.stdout.toString('latin1').startsWith('@RSYNCD:')) return jail;
+  const words = lines.filter(line => readJailLine(line) === undefined).join(' | ');
   throw new Fault({
     tried: 'confine rsync',
     found: words === '' ? endingText(result) : words.replace(/^dialback-launch: /, ''),
