@@ -19,12 +19,14 @@ import {
   writeSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { dirname } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { Fault } from '../src/fault.ts';
 import {
   appendJournal,
   makeFolder,
   openFifo,
+  placeFile,
   readFifo,
   readWhole,
   replaceFile,
@@ -240,6 +242,41 @@ describe('makeFolder()', () => {
     );
     makeFolder(`${top}/x/y`, { parents: true });
     assert.equal(statSync(`${top}/x`).mode & 0o777, 0o700);
+  });
+
+  it('gives up where no folder can be made, with the parents too', () => {
+    for (const path of ['/proc/x', '/proc/x/y/z'])
+      assert.match(
+        fault(() => makeFolder(path, { parents: true })).message,
+        /^Cannot create the folder "\/proc\/x": there is no such file or folder$/,
+      );
+  });
+});
+
+describe('placeFile()', () => {
+  it('puts a private file into place, over what a killed one left and whatever the umask', t => {
+    const path = `${scratch(t)}/file`;
+    writeFileSync(`${path}.new`, 'half');
+    placeFile(path, 'content');
+    assert.equal(readFileSync(path, 'utf8'), 'content');
+    assert.equal(statSync(path).mode & 0o777, 0o600);
+    assert.deepEqual(readdirSync(dirname(path)), ['file']);
+  });
+
+  it('leaves what is there as it is, a link to nowhere too', t => {
+    const top = scratch(t);
+    writeFileSync(`${top}/file`, 'old');
+    symlinkSync('nowhere', `${top}/link`);
+    for (const name of ['file', 'link'])
+      assert.match(fault(() => placeFile(`${top}/${name}`, 'new')).message, /": it is there already$/);
+    assert.equal(readFileSync(`${top}/file`, 'utf8'), 'old');
+    assert.deepEqual(readdirSync(top).sort(), ['file', 'link']);
+  });
+
+  it('says why it cannot', t => {
+    const path = `${scratch(t)}/none/file`;
+    const { message } = fault(() => placeFile(path, 'new'));
+    assert.equal(message, `Cannot write "${path}": there is no such file or folder`);
   });
 });
 

@@ -88,10 +88,16 @@ export function fileFault(error: unknown, tried: string, more: Partial<FaultPart
 
 /** Makes a folder (0700 unless told); the parents too when told. An existing one is left as it is. */
 export function makeFolder(path: string, options: { parents?: boolean; mode?: number } = {}): void {
+  const { parents = false, mode = 0o700 } = options;
   try {
-    mkdirSync(path, { mode: options.mode ?? 0o700, recursive: options.parents ?? false });
+    mkdirSync(path, { mode });
   } catch (error) {
-    if (!failedWith(error, 'EEXIST')) throw fileFault(error, `create the folder "${path}"`);
+    if (failedWith(error, 'EEXIST')) return;
+    // Not mkdir's own `recursive`: where the parent is there and takes no folders (/proc), node 24 tries for ever.
+    if (!parents || !failedWith(error, 'ENOENT') || existsSync(dirname(path)))
+      throw fileFault(error, `create the folder "${path}"`);
+    makeFolder(dirname(path), options);
+    makeFolder(path, { mode });
   }
 }
 
@@ -156,6 +162,27 @@ export function replaceFile(path: string, content: string | Buffer, mode = 0o600
     renameSync(fresh, path);
     syncFolder(dirname(path));
   } catch (error) {
+    rmSync(fresh, { force: true });
+    throw fileFault(error, `write "${path}"`);
+  }
+}
+
+/**
+ * Puts a new file into its place, whole or not at all; one that is there stays, and is an error. Only where the caller
+ * holds a lock against its like: then what a killed one left is removed here, and nobody comes in between.
+ */
+export function placeFile(path: string, content: string | Buffer, mode = 0o600): void {
+  const fresh = `${path}.new`;
+  try {
+    if (lstatSync(path, { throwIfNoEntry: false }))
+      throw new Fault({ tried: `write "${path}"`, found: 'it is there already' });
+    rmSync(fresh, { force: true });
+    writeFileSync(fresh, content, { mode, flag: 'wx', flush: true });
+    chmodSync(fresh, mode); // whatever the umask
+    renameSync(fresh, path);
+    syncFolder(dirname(path));
+  } catch (error) {
+    if (error instanceof Fault) throw error;
     rmSync(fresh, { force: true });
     throw fileFault(error, `write "${path}"`);
   }
