@@ -8,21 +8,47 @@ import { escapeText } from './wire/text.ts';
 
 const CONFIG_LIMIT = 1024 * 1024;
 
+/** The config files, and the command that writes one where there is none. */
+const WRITERS = { 'client.toml': 'dialback init', 'host.toml': 'dialback enroll NAME KEYFILE' } as const;
+
+type ConfigName = keyof typeof WRITERS;
+
+/** The user's own folder for configs; `init` keeps its key there too. */
+export function ownConfigFolder(): string {
+  return `${ownAccount().home}/.config/dialback`;
+}
+
+function configPlaces(fileName: ConfigName): [own: string, system: string] {
+  return [`${ownConfigFolder()}/${fileName}`, `/etc/dialback/${fileName}`];
+}
+
 /**
  * Finds the config file: the one named, else the first that exists of the user's and the system's.
- * @param fileName `client.toml` or `host.toml`
  */
-export function configPath(fileName: string, named: string | undefined): string {
+export function configPath(fileName: ConfigName, named: string | undefined): string {
   if (named !== undefined) return named;
-  const places = [`${ownAccount().home}/.config/dialback/${fileName}`, `/etc/dialback/${fileName}`];
+  const places = configPlaces(fileName);
   const found = places.find(exists);
   if (found) return found;
   throw new Fault({
     tried: `read the config "${fileName}"`,
     found: `it is neither ${places.join(' nor ')}`,
-    next: `write one (samples: share/${fileName}), or name it with --config`,
+    next: `${WRITERS[fileName]} (it writes one; or name one with --config)`,
     exit: 'usage',
   });
+}
+
+/**
+ * The config file that is there, or else the one to write: the one named, else the user's own. For the verbs that
+ * write one where there is none.
+ */
+export function configPlace(
+  fileName: ConfigName,
+  named: string | undefined,
+): { path: string; isThere: boolean } {
+  const places = named === undefined ? configPlaces(fileName) : [named];
+  const found = places.find(exists);
+  return { path: found ?? places[0] ?? '', isThere: found !== undefined };
 }
 
 /**

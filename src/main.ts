@@ -2,6 +2,7 @@
 import { helpText, parseArguments, type Request } from './cli/args.ts';
 import {
   enrollText,
+  initText,
   jsonText,
   listText,
   missingText,
@@ -14,6 +15,7 @@ import {
 import { tryOut } from './cli/try.ts';
 import { backup, type RunNews, type RunOutcome } from './client/backup.ts';
 import { gate, gateCheck } from './client/gate.ts';
+import { init } from './client/init.ts';
 import { configPath } from './config.ts';
 import { EXIT, Fault, firstError } from './fault.ts';
 import { readHostConfig } from './host/config.ts';
@@ -36,6 +38,9 @@ async function perform(request: Request): Promise<number> {
   switch (request.verb) {
     case 'backup':
       return await performBackup(request);
+    case 'init':
+      say(1, initText(await init(request, interruption()), request.config));
+      return EXIT.done;
     case 'gate':
       return await gate(request.run, process.env);
     case 'gate-check':
@@ -46,11 +51,9 @@ async function perform(request: Request): Promise<number> {
       return await performShell(request.words);
     case 'relay':
       return await relay();
-    case 'enroll': {
-      const options = { ...request, config: configPath('host.toml', request.config) };
-      say(1, enrollText(options, await enroll(options)));
+    case 'enroll':
+      say(1, enrollText(request.name, await enroll(request)));
       return EXIT.done;
-    }
     case 'unenroll': {
       const { authorizedKeys, folder } = await unenroll({
         ...request,

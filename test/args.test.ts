@@ -28,6 +28,8 @@ const BACKUP = {
   dryRun: false,
   volume: 'normal',
 };
+const ENROLL = { config: undefined, store: undefined, replace: false, authorizedKeys: undefined };
+const INIT = { verb: 'init', name: undefined, target: undefined, hostKey: undefined, config: undefined };
 const RESTORE = { verb: 'restore', ...PLAIN, snapshot: 'latest', paths: [], to: '/d', force: false };
 
 const ACCEPTED: [line: string, request: object][] = [
@@ -41,29 +43,32 @@ const ACCEPTED: [line: string, request: object][] = [
   ['backup --remote=-x', { ...BACKUP, remote: '-x' }],
   ['backup --remote 007', { ...BACKUP, remote: '007' }],
   ['backup --remote=a=b', { ...BACKUP, remote: 'a=b' }],
+  ['init', INIT],
+  ['init --name 007', { ...INIT, name: '007' }],
+  [
+    'init --name=n --target=-x --host-key=k --config /c',
+    { verb: 'init', name: 'n', target: '-x', hostKey: 'k', config: '/c' },
+  ],
   ['gate --run /r/run-x', { verb: 'gate', run: '/r/run-x' }],
   ['gate --check', { verb: 'gate-check' }],
   ['grab --client 007 --config /h', { verb: 'grab', client: '007', config: '/h' }],
   ['grab --client 1e3 --config /h', { verb: 'grab', client: '1e3', config: '/h' }],
-  [
-    'enroll a k',
-    { verb: 'enroll', name: 'a', keyFile: 'k', config: undefined, replace: false, authorizedKeys: undefined },
-  ],
+  ['enroll a k', { verb: 'enroll', name: 'a', keyFile: 'k', ...ENROLL }],
   [
     'enroll 007 - --replace',
     {
       verb: 'enroll',
       name: '007',
       keyFile: '-',
-      config: undefined,
+      ...ENROLL,
       replace: true,
-      authorizedKeys: undefined,
     },
   ],
   [
     'enroll a k --authorized-keys /f',
-    { verb: 'enroll', name: 'a', keyFile: 'k', config: undefined, replace: false, authorizedKeys: '/f' },
+    { verb: 'enroll', name: 'a', keyFile: 'k', ...ENROLL, authorizedKeys: '/f' },
   ],
+  ['enroll a - --store /s', { verb: 'enroll', name: 'a', keyFile: '-', ...ENROLL, store: '/s' }],
   ['unenroll 0x10', { verb: 'unenroll', name: '0x10', config: undefined, authorizedKeys: undefined }],
   ['list', { verb: 'list', name: undefined, ...PLAIN }],
   ['list 007 --json', { verb: 'list', name: '007', config: undefined, json: true }],
@@ -127,6 +132,11 @@ const REFUSED: [line: string, message: RegExp][] = [
   ['backup --config a --config b', /--config was given twice/],
   ['backup --config a --config a', /--config was given twice/],
   ['backup --config=a --config', /--config was given twice/],
+  ['init laptop', /"laptop" is one argument too many/],
+  ['init --json', /is no option of it/],
+  ['init --host-key', /--host-key needs a value/],
+  ['init --target a --target b', /--target was given twice/],
+  ['enroll a - --store', /--store needs a value/],
   ['gate', /it takes either --run or --check/],
   ['gate --run r --check', /it takes either --run or --check/],
   ['gate --run', /--run needs a value/],
@@ -249,6 +259,7 @@ describe('helpText()', () => {
   it('has one line for each verb that is no internal one, which says nothing of `relay`', () => {
     const verbs = [...helpText().matchAll(/^ {2}dialback ([a-z]+)/gm)].map(([, verb]) => verb);
     assert.deepEqual(verbs, [
+      'init',
       'backup',
       'gate',
       'grab',

@@ -1,144 +1,26 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
-import { enrolledLine, enrolledName, type PublicKey, parsePublicKey, placeLine } from '../src/host/enroll.ts';
+import { parseConfig } from '../src/config.ts';
+import { HOST_SCHEMA } from '../src/host/config.ts';
+import { enrolledLine, enrolledName, hostToml, ownTarget, placeLine } from '../src/host/enroll.ts';
+import { type PublicKey, parsePublicKey } from '../src/wire/key.ts';
+import { Keys } from './support/keys.ts';
 
-let folder = '';
-/** Public key files by type, made by the real ssh-keygen. */
-const real = new Map<string, string>();
-
+let keys: Keys;
 before(() => {
-  folder = mkdtempSync(`${tmpdir()}/dialback keys `);
-  const keygen = (...args: string[]): void => {
-    const { status, stderr } = spawnSync('ssh-keygen', ['-q', ...args], { encoding: 'utf8', input: 'y\n' });
-    assert.equal(status, 0, stderr);
-  };
-  for (const [type, bits] of [
-    ['ed25519', '256'],
-    ['rsa', '2048'],
-    ['ecdsa', '521'],
-  ] as const) {
-    keygen('-t', type, '-b', bits, '-N', '', '-C', `me@${type}`, '-f', `${folder}/${type}`);
-    real.set(type, readFileSync(`${folder}/${type}.pub`, 'utf8'));
-  }
-  keygen('-s', `${folder}/ed25519`, '-I', 'x', '-n', 'me', `${folder}/ecdsa.pub`);
+  keys = new Keys();
 });
-after(() => rmSync(folder, { recursive: true, force: true }));
+after(() => keys?.remove());
 
-const text = (name: string): string => real.get(name) ?? '';
+const text = (name: string): string => keys.text(name);
 const keyOf = (name: string): PublicKey => {
   const parsed = parsePublicKey(text(name));
   assert.ok('value' in parsed);
   return parsed.value;
 };
-const reasonFor = (each: string): string => {
-  const parsed = parsePublicKey(each);
-  return 'reason' in parsed ? parsed.reason : 'accepted';
-};
-
-describe('parsePublicKey()', () => {
-  it('reads what ssh-keygen made: with comments, empty lines and other line ends around it', () => {
-    for (const type of ['ed25519', 'rsa', 'ecdsa']) {
-      const key = keyOf(type);
-      assert.equal(`${key.type} ${key.blob} ${key.comment}\n`, text(type));
-      for (const around of [
-        `\n${text(type)}\n`,
-        `# a comment\n${text(type)}`,
-        text(type).replace('\n', '\r\n'),
-        ` ${text(type)}`,
-      ])
-        assert.deepEqual(parsePublicKey(around), { value: key });
-    }
-  });
-
-  it('leaves a comment out that is long or not plain ASCII', () => {
-    const bare = text('ed25519').replace(/ me@.*/, '');
-    for (const comment of ['ä', 'a\tb', 'x'.repeat(101), '\u001b[31m', ''])
-      assert.equal((parsePublicKey(`${bare.trim()} ${comment}`) as { value: PublicKey }).value.comment, '');
-  });
-
-  it('refuses a private key, and says which file is wanted', () => {
-    for (const type of ['ed25519', 'rsa', 'ecdsa'])
-      assert.equal(
-        reasonFor(readFileSync(`${folder}/${type}`, 'utf8')),
-        'it is the private half; the file that ends in .pub is wanted',
-      );
-    assert.match(reasonFor(`${text('ed25519')}-----BEGIN RSA PRIVATE KEY-----`), /private half/);
-  });
-
-  const wrongForm = /^it is not one line "TYPE BASE64 COMMENT" of an OpenSSH public key$/;
-  const refused: [string, () => string, RegExp][] = [
-    ['nothing', () => '', /^it is empty$/],
-    ['blank lines', () => ' \n\n\t\n', /^it is empty$/],
-    ['only a comment', () => '# ssh-ed25519 AAAA\n', /^it is empty$/],
-    ['two keys', () => text('ed25519') + text('rsa'), /^it has 2 lines, and one key is wanted$/],
-    ['the same key twice', () => text('ed25519').repeat(2), /^it has 2 lines/],
-    ['options before the key', () => `command="id" ${text('ed25519')}`, wrongForm],
-    ['restrict before the key', () => `restrict ${text('ed25519')}`, wrongForm],
-    ['a known_hosts line', () => `host ${text('ed25519')}`, wrongForm],
-    ['a certificate', () => readFileSync(`${folder}/ecdsa-cert.pub`, 'utf8'), wrongForm],
-    ['an authority', () => `@cert-authority ${text('ed25519')}`, wrongForm],
-    ['a DSA key', () => 'ssh-dss AAAAB3NzaC1kc3MAAACB', wrongForm],
-    ['an unknown type', () => text('ed25519').replace('ssh-ed25519', 'ssh-ed448'), wrongForm],
-    ['the type alone', () => 'ssh-ed25519', wrongForm],
-    ['two blanks', () => text('ed25519').replace(' ', '  '), wrongForm],
-    ['a SSH2 file', () => '---- BEGIN SSH2 PUBLIC KEY ----', wrongForm],
-    ['no base64', () => 'ssh-ed25519 AAA-BBB_', wrongForm],
-    ['HTML', () => '<html>', wrongForm],
-    [
-      'another type than its blob',
-      () => text('ed25519').replace('ssh-ed25519', 'ssh-rsa'),
-      /not a key of type ssh-rsa$/,
-    ],
-    [
-      'the blob of another',
-      () => text('rsa').replace('ssh-rsa', 'ssh-ed25519'),
-      /not a key of type ssh-ed25519$/,
-    ],
-    ['base64 cut short', () => 'ssh-ed25519 AAAA', /not a key of type ssh-ed25519$/],
-    [
-      'base64 with bits to spare',
-      () => 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AB==',
-      /not a key of type ssh-ed25519$/,
-    ],
-    [
-      'a key cut short',
-      () => `ssh-ed25519 ${keyOf('ed25519').blob.slice(0, 40)}`,
-      /not a key of type ssh-ed25519$/,
-    ],
-    [
-      'a key that is the type alone',
-      () => 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5',
-      /not a key of type ssh-ed25519$/,
-    ],
-    [
-      'a key with more behind it',
-      () => `ssh-ed25519 ${keyOf('ed25519').blob}AAAA`,
-      /not a key of type ssh-ed25519$/,
-    ],
-  ];
-  for (const [what, make, reason] of refused)
-    it(`refuses ${what}`, () => assert.match(reasonFor(make()), reason));
-
-  it('never throws, and puts no line end into what it reads, when the text is arbitrary', () => {
-    fc.assert(
-      fc.property(
-        fc.oneof(
-          fc.string({ unit: 'binary' }),
-          fc.string().map(each => `${text('ed25519').trim()} ${each}`),
-        ),
-        each => {
-          const parsed = parsePublicKey(each);
-          if ('value' in parsed) assert.doesNotMatch(Object.values(parsed.value).join(''), /[^\x20-\x7e]/);
-        },
-      ),
-      { numRuns: 500 },
-    );
-  });
-});
 
 const EXECUTABLE = '/opt/dial back/dialback';
 const CONFIG = '/home/b ü/host.toml';
@@ -155,8 +37,10 @@ describe('enrolledLine()', () => {
   });
 
   it('is a key to the real ssh-keygen', () => {
-    writeFileSync(`${folder}/line`, `${line('laptop', keyOf('ed25519'))}\n`);
-    const { status, stdout } = spawnSync('ssh-keygen', ['-l', '-f', `${folder}/line`], { encoding: 'utf8' });
+    writeFileSync(`${keys.folder}/line`, `${line('laptop', keyOf('ed25519'))}\n`);
+    const { status, stdout } = spawnSync('ssh-keygen', ['-l', '-f', `${keys.folder}/line`], {
+      encoding: 'utf8',
+    });
     assert.equal(status, 0);
     assert.match(stdout, /\(ED25519\)$/m);
   });
@@ -286,4 +170,31 @@ describe('placeLine()', () => {
       { numRuns: 500 },
     );
   });
+});
+
+describe('hostToml()', () => {
+  it('is a config that is read as the store that it was made of', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'grapheme' }), each => {
+        const store = `/${each.replaceAll(/\p{Cc}/gu, '')}`;
+        assert.equal(parseConfig(hostToml(store), 'host.toml', HOST_SCHEMA).store, store);
+      }),
+    );
+  });
+});
+
+describe('ownTarget()', () => {
+  for (const [user, host, target] of [
+    ['dialback', 'backup.example.org', 'dialback@backup.example.org'],
+    ['d', 'Box_1', 'd@Box_1'],
+    ['Dialback', 'backup', 'USER@HOST'],
+    ['EXAMPLE\\anna', 'backup', 'USER@HOST'],
+    ['d', '', 'USER@HOST'],
+    ['d', '-x', 'USER@HOST'],
+    ['d', 'a b', 'USER@HOST'],
+    ['d', "x'$(id)", 'USER@HOST'],
+    ['d', '::1', 'USER@HOST'],
+    ['-l', 'backup', 'USER@HOST'],
+  ] as const)
+    it(`makes "${target}" of "${user}" and "${host}"`, () => assert.equal(ownTarget(user, host), target));
 });

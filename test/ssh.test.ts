@@ -20,6 +20,7 @@ import {
   callArguments,
   dialConfig,
   FIXED_OPTIONS,
+  knownHostsName,
   oneTimeKeyLine,
   sshdConfig,
 } from '../src/wire/ssh.ts';
@@ -317,5 +318,38 @@ describe('callArguments()', () => {
       env: { ...ENVIRONMENT, HOME: top },
     });
     assert.notEqual(status, 0);
+  });
+});
+
+describe('knownHostsName()', () => {
+  for (const [target, name] of [
+    ['backup', 'backup'],
+    ['me@Backup.Example.ORG', 'backup.example.org'],
+    ['ssh://me@backup', 'backup'],
+    ['ssh://backup:22', 'backup'],
+    ['ssh://backup:0022', 'backup'],
+    ['ssh://me@backup:2222', '[backup]:2222'],
+    ['ssh://192.0.2.1:65535', '[192.0.2.1]:65535'],
+    ['192.0.2.1', '192.0.2.1'],
+    ['::1', '::1'],
+    ['me@2001:DB8::1', '2001:db8::1'],
+    ['ssh://backup:0', undefined],
+    ['ssh://backup:65536', undefined],
+  ] as const)
+    it(`${name === undefined ? 'refuses' : `is ${name} for`} ${target}`, () =>
+      assert.equal(knownHostsName(target), name));
+
+  it('is the name and the port that ssh itself makes of the target', () => {
+    for (const target of [
+      'me@Backup.Example.ORG',
+      'ssh://me@backup:2222',
+      'ssh://BOX:0022',
+      '192.0.2.1',
+      'me@2001:db8::1',
+    ]) {
+      const values = valuesOf(call('ssh', ['-G', '-F', 'none', '--', target]));
+      const [host, port] = [values.get('hostname'), values.get('port')];
+      assert.equal(knownHostsName(target), port === '22' ? host : `[${host}]:${port}`);
+    }
   });
 });

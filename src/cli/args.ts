@@ -15,6 +15,13 @@ export type Request =
       json: boolean;
       volume: 'quiet' | 'normal' | 'verbose';
     }
+  | {
+      verb: 'init';
+      name: string | undefined;
+      target: string | undefined;
+      hostKey: string | undefined;
+      config: string | undefined;
+    }
   | { verb: 'gate'; run: string }
   | { verb: 'gate-check' }
   | { verb: 'grab'; client: string; config: string }
@@ -23,6 +30,7 @@ export type Request =
       name: string;
       keyFile: string;
       config: string | undefined;
+      store: string | undefined;
       replace: boolean;
       authorizedKeys: string | undefined;
     }
@@ -57,6 +65,12 @@ interface Grammar {
 }
 
 const GRAMMAR = {
+  init: {
+    usage: 'init [--name NAME] [--target TARGET --host-key KEY] [--config F]',
+    strings: ['name', 'target', 'host-key', 'config'],
+    takes: [0, 0],
+    says: 'client: make its key; with what `enroll` printed on the host, its config; prints the next command',
+  },
   backup: {
     usage: 'backup [--config F] [--state DIR] [--remote NAME] [--dry-run] [--json] [-q|-v]',
     strings: ['config', 'state', 'remote'],
@@ -79,11 +93,11 @@ const GRAMMAR = {
     says: "host: what sshd is forced to run for an enrolled client's key",
   },
   enroll: {
-    usage: 'enroll NAME KEYFILE|- [--config F] [--replace] [--authorized-keys F]',
-    strings: ['config', 'authorized-keys'],
+    usage: 'enroll NAME KEYFILE|- [--store DIR] [--config F] [--replace] [--authorized-keys F]',
+    strings: ['store', 'config', 'authorized-keys'],
     booleans: ['replace'],
     takes: [2, 2],
-    says: 'host: let the holder of this key ask for backups of NAME',
+    says: 'host: let the holder of this key ask for backups of NAME; prints the next command',
   },
   unenroll: {
     usage: 'unenroll NAME [--config F] [--authorized-keys F]',
@@ -178,6 +192,8 @@ function readVerb(verb: Verb, rest: string[]): Request {
         volume,
       };
     }
+    case 'init':
+      return { verb, name: text('name'), target: text('target'), hostKey: text('host-key'), config };
     case 'gate':
       if (flag('check') === (text('run') !== undefined))
         throw usage('run "gate"', 'it takes either --run or --check', next);
@@ -190,6 +206,7 @@ function readVerb(verb: Verb, rest: string[]): Request {
         name: first,
         keyFile: second,
         config,
+        store: path('store'),
         replace: flag('replace'),
         authorizedKeys: path('authorized-keys'),
       };

@@ -1,9 +1,11 @@
 /** Outcomes as text or JSON. Whatever came from elsewhere is escaped here. */
 import type { RunNews, RunOutcome } from '../client/backup.ts';
-import type { EnrollOptions, EnrollResult } from '../host/enroll.ts';
+import type { InitResult } from '../client/init.ts';
+import type { EnrollResult } from '../host/enroll.ts';
 import type { Listed } from '../host/listing.ts';
 import type { RestoreResult } from '../host/restore.ts';
-import { escapeText, showName } from '../wire/text.ts';
+import { fingerprint, showKey } from '../wire/key.ts';
+import { escapeText, quoteForShell, showName } from '../wire/text.ts';
 
 /** A value as one line of JSON; what a terminal would obey or hide is written as an escape. */
 export function jsonText(value: unknown): string {
@@ -146,15 +148,56 @@ export function listText(rows: Listed[]): string {
 }
 
 /** What enroll did, and what comes next. */
-export function enrollText(options: EnrollOptions, result: EnrollResult): string {
+export function enrollText(name: string, result: EnrollResult): string {
   const did = {
-    added: `enrolled "${options.name}"`,
-    kept: `"${options.name}" was enrolled with this key already`,
-    updated: `enrolled "${options.name}" anew: same key, new command`,
-    replaced: `enrolled "${options.name}" with its new key; the old one is out`,
+    added: `enrolled "${name}"`,
+    kept: `"${name}" was enrolled with this key already`,
+    updated: `enrolled "${name}" anew: same key, new command`,
+    replaced: `enrolled "${name}" with its new key; the old one is out`,
   }[result.did];
   const store = result.storeCreated === undefined ? '' : `created the store "${result.storeCreated}"\n`;
-  return `${store}${did} in "${result.authorizedKeys}"\nnext: on the client: dialback backup\n`;
+  const wrote = result.configWritten
+    ? `wrote "${result.configWritten.path}": backups go to "${result.configWritten.store}"\n`
+    : '';
+  return `${wrote}${store}${did} in "${result.authorizedKeys}"\n${enrollNext(name, result)}`;
+}
+
+/** The command for the client, and what in it a person has to check. */
+function enrollNext(name: string, { target, hostKey }: EnrollResult): string {
+  const key = hostKey
+    ? `this host's key: ${fingerprint(hostKey.key)} (${hostKey.path})`
+    : 'no public key of this host is in /etc/ssh: write the one that its sshd has (sshd_config, HostKey) for KEY';
+  const command = `dialback init --name ${name} --target ${target} --host-key ${quoteForShell(hostKey ? showKey(hostKey.key) : 'KEY')}`;
+  return [
+    key,
+    `see that the client knows this host by the name in "${target}"; with a port it is ssh://${target}:PORT`,
+    nextText('on the client', command),
+  ].join('\n');
+}
+
+/** A command for somebody else: on a line of its own, so that it is easily copied whole. */
+function nextText(where: string, command: string): string {
+  return `next: ${where}:\n  ${command}\n`;
+}
+
+/** What init did, and what comes next. */
+export function initText(result: InitResult, namedConfig: string | undefined): string {
+  const { name, key, setUp } = result;
+  const enrol = nextText(
+    'on the backup host, as the account that receives',
+    `echo ${quoteForShell(`${key.publicKey} ${name}`)} | dialback enroll ${name} -`,
+  );
+  const made = `${key.isNew ? 'made the key' : 'the key is'} "${key.path}"\n`;
+  if (!setUp) return `${made}${enrol}`;
+  const roots = setUp.roots.map(root => `"${escapeText(root)}"`).join(', ');
+  const backup = `dialback backup${namedConfig === undefined ? '' : ` --config ${quoteForShell(setUp.config)}`}\n`;
+  const told = [
+    `the host's key: ${setUp.fingerprint}: compare it with what \`enroll\` said on the host`,
+    `${setUp.isNew ? 'wrote' : 'it is set up already, by'} "${setUp.config}": ${roots} to "${setUp.target}", ${setUp.isConfined ? "in the kernel's jail" : 'as far as this account may read'}`,
+    '',
+  ].join('\n');
+  // A key that was made just now is enrolled nowhere.
+  return key.isNew ? `${made}${told}${enrol}then: ${backup}` : `${told}next: ${backup}`;
 }
 
 /** What a restore gave back, and what it could not. */

@@ -329,7 +329,8 @@ class Ears {
   }
 }
 
-function requireLogin(): void {
+/** The host dials back by the login name, which therefore has to be a plain one. */
+export function requireLogin(): void {
   const { name } = ownAccount();
   if (LOGIN.test(name)) return;
   throw new Fault({

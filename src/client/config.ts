@@ -8,7 +8,7 @@ import { defaultStateFolder } from '../os/runfolder.ts';
 import { isRoot, ROOTS_LIMIT } from '../wire/request.ts';
 import type { Niceness } from '../wire/rsync.ts';
 import { FIXED_OPTIONS } from '../wire/ssh.ts';
-import { NAME } from '../wire/text.ts';
+import { NAME, TARGET } from '../wire/text.ts';
 import { parseFrom, parseListen } from './addresses.ts';
 
 const name = v.pipe(
@@ -19,13 +19,6 @@ const rootKey = v.pipe(
   pathKey,
   v.check((path: string) => isRoot(path), 'should be a path without ".", "..", doubled or trailing slashes'),
 );
-
-/**
- * `[user@]host` or `ssh://[user@]host[:port]`: nothing that ssh could take for an option, and nothing that it takes for
- * a strange host name (`host:port`, `[::1]`); an IPv6 address stands alone, without `ssh://`.
- */
-const TARGET =
-  /^(?:ssh:\/\/(?=[^:]*(?::\d{1,5})?$))?(?:[a-z_][a-z0-9_.-]*@)?(?:[a-zA-Z0-9][a-zA-Z0-9._-]*(?:(?<=^ssh:\/\/.*):\d{1,5})?|[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:.]*(?:%[a-zA-Z0-9_.-]+)?)$/;
 
 const sshOption = v.pipe(
   v.string(),

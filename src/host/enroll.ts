@@ -1,10 +1,12 @@
 /** `dialback enroll` and `unenroll`: which key may ask for a backup of which client. */
+import { configPlace, parseConfig } from '../config.ts';
 import { Fault, type Parsed } from '../fault.ts';
 import {
   exists,
   failedWith,
   fileFault,
   makeFolder,
+  placeFile,
   readStandardInput,
   readWhole,
   realPath,
@@ -12,62 +14,14 @@ import {
   status,
   writableByOthers,
 } from '../os/files.ts';
-import { isPackaged, ownAccount, ownExecutable, refuseRoot } from '../os/machine.ts';
+import { hostName, isPackaged, ownAccount, ownExecutable, refuseRoot } from '../os/machine.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
-import { escapeText, NAME, quoteForShell } from '../wire/text.ts';
-import { type HostConfig, readHostConfig } from './config.ts';
+import { type PublicKey, parseHostKey, parsePublicKey } from '../wire/key.ts';
+import { escapeText, NAME, quoteForShell, TARGET } from '../wire/text.ts';
+import { HOST_SCHEMA, readHostConfig } from './config.ts';
 import { createClient, createStore } from './store.ts';
 
-/** One OpenSSH public key. */
-export interface PublicKey {
-  type: string;
-  /** Base64, as it stands in the file. */
-  blob: string;
-  comment: string;
-}
-
-const KEY_TYPES = new Set([
-  'ssh-ed25519',
-  'ssh-rsa',
-  'ecdsa-sha2-nistp256',
-  'ecdsa-sha2-nistp384',
-  'ecdsa-sha2-nistp521',
-  'sk-ssh-ed25519@openssh.com',
-  'sk-ecdsa-sha2-nistp256@openssh.com',
-]);
 const KEY_LIMIT = 16 * 1024;
-
-/** Reads a public key file: exactly one key, `TYPE BASE64 [COMMENT]`, without options before it. */
-export function parsePublicKey(text: string): Parsed<PublicKey> {
-  if (/PRIVATE KEY-----/.test(text))
-    return { reason: 'it is the private half; the file that ends in .pub is wanted' };
-  const lines = text.split(/\r?\n/).filter(line => line.trim() !== '' && !line.startsWith('#'));
-  const [line] = lines;
-  if (line === undefined) return { reason: 'it is empty' };
-  if (lines.length > 1) return { reason: `it has ${lines.length} lines, and one key is wanted` };
-  const found = /^(\S+) ([A-Za-z0-9+/]+={0,2})(?: (.*))?$/.exec(line.trim());
-  const [, type = '', blob = '', comment = ''] = found ?? [];
-  if (!found || !KEY_TYPES.has(type))
-    return { reason: 'it is not one line "TYPE BASE64 COMMENT" of an OpenSSH public key' };
-  const bytes = Buffer.from(blob, 'base64');
-  const [name, ...rest] = stringsOf(bytes);
-  if (name?.toString('latin1') !== type || rest.length === 0 || bytes.toString('base64') !== blob) {
-    return { reason: `its base64 part is not a key of type ${type}` };
-  }
-  return { value: { type, blob, comment: /^[\x21-\x7e ]{1,100}$/.test(comment) ? comment : '' } };
-}
-
-/** The strings that a key is made of (RFC 4251 section 5); none when they do not fill it exactly. */
-function stringsOf(bytes: Buffer): Buffer[] {
-  const strings: Buffer[] = [];
-  for (let at = 0; at < bytes.length; ) {
-    const from = at + 4;
-    at = from + (from <= bytes.length ? bytes.readUInt32BE(at) : 0);
-    if (at > bytes.length) return [];
-    strings.push(bytes.subarray(from, at));
-  }
-  return strings;
-}
 
 /** The command that an enrolled key is bound to, as sshd hands it to the account's shell. */
 export function enrolledCommand(options: { executable: string; name: string; config: string }): string {
@@ -133,24 +87,34 @@ export interface EnrollOptions {
   /** A path, or `-` for standard input. */
   keyFile: string;
   replace: boolean;
-  config: string;
+  /** The config that was named. */
+  config: string | undefined;
+  /** For the config that is written where there is none yet; else a folder in the account's home. */
+  store: string | undefined;
   authorizedKeys: string | undefined;
 }
 
 export interface EnrollResult {
   did: Change['did'];
   authorizedKeys: string;
+  /** The config that was written, with its store. */
+  configWritten: { path: string; store: string } | undefined;
   storeCreated: string | undefined;
+  /** How this host is called from a client that knows it by the machine's own name. */
+  target: string;
+  /** The key that this machine's sshd has, as far as its files tell. */
+  hostKey: { key: PublicKey; path: string } | undefined;
 }
 
 /** Enrols a client: its folder in the store (and the store, where there is none), its key in authorized_keys. */
 export async function enroll(options: EnrollOptions): Promise<EnrollResult> {
   requireName(options.name);
   const account = ownAccount();
-  const configPath = realPath(options.config);
-  const config = readHostConfig(configPath);
-  requireReceiver(config, `enroll ${options.name} ${options.keyFile}`);
+  const place = configPlace('host.toml', options.config);
+  const store = chooseStore(options, place);
+  requireReceiver(store, `enroll ${options.name} ${options.keyFile}`);
   const executable = trustedExecutable();
+  const configPath = prepareConfig(place);
   requireQuotable(configPath);
   const key = readKey(options.keyFile);
   const file = options.authorizedKeys ?? `${account.home}/.ssh/authorized_keys`;
@@ -170,10 +134,85 @@ export async function enroll(options: EnrollOptions): Promise<EnrollResult> {
       exit: 'refused',
     });
   }
-  const storeCreated = createStore(config.store) ? config.store : undefined;
-  createClient(config.store, options.name);
+  const storeCreated = createStore(store) ? store : undefined;
+  // After the store: a folder that cannot be one must not get into the config, nor stand in the way of the next try.
+  if (!place.isThere) placeFile(configPath, hostToml(store));
+  createClient(store, options.name);
   if (change.value.did !== 'kept') writeKeys(file, change.value.lines);
-  return { did: change.value.did, authorizedKeys: file, storeCreated };
+  return {
+    did: change.value.did,
+    authorizedKeys: file,
+    configWritten: place.isThere ? undefined : { path: configPath, store },
+    storeCreated,
+    target: ownTarget(account.name, hostName()),
+    hostKey: readHostKey(),
+  };
+}
+
+type Place = ReturnType<typeof configPlace>;
+
+/** The store: the config's, else the one that is asked for, else a folder of the account's own. */
+function chooseStore({ config, store }: EnrollOptions, place: Place): string {
+  if (!place.isThere) {
+    if (config !== undefined && store === undefined) {
+      throw new Fault({
+        tried: `read the config "${place.path}"`,
+        found: 'there is no such file or folder',
+        next: 'say --store DIR too: then it is written',
+        exit: 'usage',
+      });
+    }
+    const chosen = store ?? `${ownAccount().home}/dialback-store`;
+    parseConfig(hostToml(chosen), place.path, HOST_SCHEMA); // what is written can be read
+    return chosen;
+  }
+  const configured = readHostConfig(realPath(place.path)).store;
+  if (store === undefined || store === configured) return configured;
+  throw new Fault({
+    tried: `use the store "${escapeText(store)}"`,
+    found: `"${place.path}" is there already, and has the store "${configured}"`,
+    next: 'leave --store out, or change that file by hand',
+    exit: 'usage',
+  });
+}
+
+/** The config that enroll writes. Pure. */
+export function hostToml(store: string): string {
+  return [
+    '# host.toml, as `dialback enroll` wrote it. It has more keys: share/host.toml names each, with its default.',
+    `store = ${JSON.stringify(store)}`, // JSON's strings are TOML's
+    '',
+  ].join('\n');
+}
+
+/** The config's real path, which goes into authorized_keys; of one that is still to be written, its folder's. */
+function prepareConfig({ path, isThere }: Place): string {
+  if (isThere) return realPath(path);
+  const folder = path.slice(0, path.lastIndexOf('/')) || '/';
+  makeFolder(folder, { parents: true });
+  return `${realPath(folder)}${path.slice(path.lastIndexOf('/'))}`;
+}
+
+/** `USER@HOST`, or placeholders where a name is one that no client could call. */
+export function ownTarget(user: string, host: string): string {
+  const target = `${user}@${host}`;
+  return TARGET.test(target) && !host.includes(':') ? target : 'USER@HOST';
+}
+
+/** Where sshd keeps its keys unless told otherwise (sshd_config(5), HostKey); anybody may read the public halves. */
+const HOST_KEY_FILES = ['ed25519', 'ecdsa', 'rsa'].map(type => `/etc/ssh/ssh_host_${type}_key.pub`);
+
+/** The first of this machine's keys that is what it should be. */
+function readHostKey(): EnrollResult['hostKey'] {
+  for (const path of HOST_KEY_FILES) {
+    try {
+      const parsed = parseHostKey(readWhole(path, KEY_LIMIT).toString('utf8'));
+      if ('value' in parsed) return { key: parsed.value, path };
+    } catch {
+      // It is not there, or not readable: the next one will do. Without any the client's administrator is told what to do.
+    }
+  }
+  return undefined;
 }
 
 export interface UnenrollOptions {
@@ -188,7 +227,7 @@ export async function unenroll(
 ): Promise<{ authorizedKeys: string; folder: string }> {
   requireName(options.name);
   const config = readHostConfig(options.config);
-  requireReceiver(config, `unenroll ${options.name}`);
+  requireReceiver(config.store, `unenroll ${options.name}`);
   const file = options.authorizedKeys ?? `${ownAccount().home}/.ssh/authorized_keys`;
   await using held = new AsyncDisposableStack();
   const lines = await openKeys(held, file);
@@ -213,20 +252,19 @@ function requireName(name: string): void {
 }
 
 /** The verb must run as the account that receives: it owns the store, and its authorized_keys is written. */
-function requireReceiver(config: HostConfig, verb: string): void {
+function requireReceiver(store: string, verb: string): void {
   let owner: number | undefined;
   try {
-    owner = status(config.store).uid;
+    owner = status(store).uid;
   } catch (error) {
-    if (!failedWith(error, 'ENOENT'))
-      throw fileFault(error, `use the store "${config.store}"`, { exit: 'usage' });
+    if (!failedWith(error, 'ENOENT')) throw fileFault(error, `use the store "${store}"`, { exit: 'usage' });
   }
   const { uid, name } = ownAccount();
   if (owner === undefined || owner === 0) refuseRoot(verb);
   if (owner === undefined || owner === uid) return;
   throw new Fault({
     tried: `run "${verb}" as ${name}`,
-    found: `the store "${config.store}" belongs to uid ${owner}, and that is the account that receives`,
+    found: `the store "${store}" belongs to uid ${owner}, and that is the account that receives`,
     next: `runuser -u "$(id -nu ${owner})" -- dialback ${verb}`,
     exit: 'usage',
   });
@@ -276,7 +314,7 @@ function readKey(keyFile: string): PublicKey {
   throw new Fault({
     tried: `read the key "${place}"`,
     found: parsed.reason,
-    next: 'on the client: cat ~/.ssh/id_ed25519.pub',
+    next: 'on the client: dialback init (it prints this command, with the key)',
     exit: 'usage',
   });
 }

@@ -26,7 +26,7 @@ import { now, ownAccount, pause, randomHex } from '../os/machine.ts';
 import { programPath, run, standard } from '../os/process.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
 import { NANOSECONDS } from '../wire/rsync.ts';
-import { escapeText, NAME, SNAPSHOT, snapshotName, snapshotTime } from '../wire/text.ts';
+import { escapeText, NAME, quoteForShell, SNAPSHOT, snapshotName, snapshotTime } from '../wire/text.ts';
 
 const STORE_VERSION = 1;
 const STORE_JSON = `${JSON.stringify({ version: STORE_VERSION })}\n`;
@@ -81,7 +81,7 @@ export function createStore(store: string): boolean {
     openStore(store);
     return false;
   }
-  makeFolder(store, { parents: true });
+  makeStoreFolder(store);
   let names: string[];
   try {
     names = list(store);
@@ -99,6 +99,17 @@ export function createStore(store: string): boolean {
   makeFolder(`${store}/clients`);
   replaceFile(`${store}/store.json`, STORE_JSON);
   return true;
+}
+
+function makeStoreFolder(store: string): void {
+  try {
+    makeFolder(store, { parents: true });
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    const { tried, found, exit } = error;
+    const next = `as root: install -d -o ${ownAccount().name} -m 700 ${quoteForShell(store)}`;
+    throw new Fault({ tried, found, next, exit });
+  }
 }
 
 function requirePrivate(store: string): void {

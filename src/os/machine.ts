@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
 import { getPriority, homedir, hostname, setPriority, userInfo } from 'node:os';
+import { resolve } from 'node:path';
 import { isSea } from 'node:sea';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Fault } from '../fault.ts';
@@ -27,7 +28,7 @@ export function ownAccount(): Account {
       uid: info.uid,
       gid: info.gid,
       name: info.username,
-      home: home.startsWith('/') ? home : info.homedir,
+      home: home.startsWith('/') ? resolve(home) : info.homedir, // a slash at its end would be doubled in every path
     };
   } catch {
     throw new Fault({
@@ -52,6 +53,11 @@ export function refuseRoot(verb: string): void {
       exit: 'usage',
     });
   }
+}
+
+/** The machine's host name, whole. */
+export function hostName(): string {
+  return hostname();
 }
 
 /** The first label of the machine's host name, in lower case. */

@@ -121,6 +121,23 @@ export function dialConfig(options: DialConfig): string {
   return ['Host client', ...lines.map(([key, value]) => `  ${key} ${value}`)].join('\n').concat('\n');
 }
 
+/**
+ * What a target's host is called in known_hosts (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT): as ssh looks it up, in lower case,
+ * and with its port where that is not 22.
+ * @param target of the shape TARGET
+ * @returns undefined when there is no such port
+ */
+export function knownHostsName(target: string): string | undefined {
+  const isUrl = target.startsWith('ssh://');
+  const place = target
+    .replace(/^ssh:\/\//, '')
+    .replace(/^[^@]*@/, '')
+    .toLowerCase();
+  const [host = '', port = '22'] = isUrl ? place.split(':') : [place];
+  if (Number(port) < 1 || Number(port) > 65_535) return undefined;
+  return Number(port) === 22 ? host : `[${host}]:${Number(port)}`;
+}
+
 /** The client's call. */
 export interface CallOptions {
   target: string;

@@ -35,6 +35,7 @@ const BOOT = `
   # what runs under its own users' ids.
   sed -i -E '/^#? *SYS_[UG]ID_(MIN|MAX)/d' etc/login.defs
   printf '%s\\n' 'SYS_UID_MIN 301' 'SYS_UID_MAX 599' 'SYS_GID_MIN 301' 'SYS_GID_MAX 599' >>etc/login.defs
+  if [ "$2" = network ]; then ip link set lo up; fi
   echo "$pid"
   # Not exec: the shell, as process 1, also waits for orphans.
   chroot /mnt/root /bin/sh -c 'cat >/dev/null; true'
@@ -58,16 +59,23 @@ export class Machine {
   readonly #first: ChildProcess;
   /** Process 1 of the machine, as it is numbered outside. */
   readonly #pid: number;
+  readonly #ownNetwork: boolean;
 
-  private constructor(first: ChildProcess, pid: number) {
+  private constructor(first: ChildProcess, pid: number, ownNetwork: boolean) {
     this.#first = first;
     this.#pid = pid;
+    this.#ownNetwork = ownNetwork;
   }
 
-  /** Needs root. Fails with the words of what was refused. */
-  static async boot(): Promise<Machine> {
+  /**
+   * Needs root. Fails with the words of what was refused.
+   * @param options whether it has a network of its own, with nothing but loopback, and a host name of its own
+   */
+  static async boot(options: { ownNetwork: boolean } = { ownNetwork: false }): Promise<Machine> {
     const namespaces = ['--mount', '--pid', '--fork', '--kill-child', '--propagation', 'private'];
-    const first = spawn('unshare', [...namespaces, '/bin/sh', '-c', BOOT, 'sh', TOP], {
+    if (options.ownNetwork) namespaces.push('--net', '--uts');
+    const words = [TOP, options.ownNetwork ? 'network' : ''];
+    const first = spawn('unshare', [...namespaces, '/bin/sh', '-c', BOOT, 'sh', ...words], {
       cwd: '/',
       stdio: ['pipe', 'pipe', 'pipe'],
     });
@@ -82,7 +90,7 @@ export class Machine {
         throw new Error(`Cannot make a machine: status ${status}\n${said}`);
       }),
     ]);
-    return new Machine(first, pid);
+    return new Machine(first, pid, options.ownNetwork);
   }
 
   /** Where a path of the machine is found from outside. */
@@ -94,6 +102,7 @@ export class Machine {
   async run(command: string[], { folder, environment, timeoutMs, account }: RunOptions): Promise<Ended> {
     const startedMs = performance.now();
     const enter = ['--target', String(this.#pid), '--mount', '--pid', `--root=${this.path('')}`];
+    if (this.#ownNetwork) enter.push('--net', '--uts');
     const as = account ? ['--setuid', String(account.uid), '--setgid', String(account.gid)] : [];
     const child = spawn('nsenter', [...enter, ...as, 'env', '-C', folder, ...command], {
       cwd: '/',

@@ -117,25 +117,30 @@ export class World {
     this.authorizedKeys = join(this.host.home, '.ssh/authorized_keys');
   }
 
-  /** Makes users, keys, sshd, store and configs, and enrols the client. */
-  static async make(options: { launcher?: boolean } = {}): Promise<World> {
+  /** Makes users, keys, sshd, store and configs, and enrols the client; or users and sshd alone. */
+  static async make(options: { launcher?: boolean; isSetUp?: boolean } = {}): Promise<World> {
     const base = mkdtempSync('/tmp/dialback test-');
     chmodSync(base, 0o755);
     const world = new World(base);
     if (options.launcher) world.installLauncher();
-    const { client, host } = world;
     mkdirSync(world.data);
-    chownSync(world.data, client.uid, client.gid);
-    world.keygen(client, join(client.home, '.ssh/id_ed25519'));
+    chownSync(world.data, world.client.uid, world.client.gid);
+    await world.#startHost();
+    if (options.isSetUp ?? true) await world.#setUp();
+    return world;
+  }
+
+  async #startHost(): Promise<void> {
+    const { host } = this;
     mkdirSync(join(host.home, 'sshd'));
     chownSync(join(host.home, 'sshd'), host.uid, host.gid);
-    world.keygen(host, join(host.home, 'sshd/key'));
-    world.write(
+    this.keygen(host, join(host.home, 'sshd/key'));
+    this.write(
       host,
       join(host.home, 'sshd/config'),
       [
         `HostKey "${host.home}/sshd/key"`,
-        `AuthorizedKeysFile "${world.authorizedKeys}"`,
+        `AuthorizedKeysFile "${this.authorizedKeys}"`,
         'AuthenticationMethods publickey',
         'UsePAM no',
         'PidFile none',
@@ -143,17 +148,19 @@ export class World {
         '',
       ].join('\n'),
     );
-    await world.#listen();
+    await this.#listen();
+  }
+
+  async #setUp(): Promise<void> {
+    const { client, host } = this;
+    this.keygen(client, join(client.home, '.ssh/id_ed25519'));
     const hostKey = readFileSync(join(host.home, 'sshd/key.pub'), 'utf8').trim();
-    world.write(client, join(client.home, '.ssh/known_hosts'), `[127.0.0.1]:${world.port} ${hostKey}\n`);
-    world.write(host, world.hostToml, `store = "${world.store}"\nsyslog = false\n`);
-    world.configure();
-    const enrolled = await world.enroll(
-      world.name,
-      readFileSync(join(client.home, '.ssh/id_ed25519.pub'), 'utf8'),
-    );
+    this.write(client, join(client.home, '.ssh/known_hosts'), `[127.0.0.1]:${this.port} ${hostKey}\n`);
+    this.write(host, this.hostToml, `store = "${this.store}"\nsyslog = false\n`);
+    this.configure();
+    const key = readFileSync(join(client.home, '.ssh/id_ed25519.pub'), 'utf8');
+    const enrolled = await this.enroll(this.name, key);
     if (enrolled.status !== 0) throw new Error(`enroll: ${enrolled.stderr}`);
-    return world;
   }
 
   /** Where dialback looks for its launcher. */

@@ -1,0 +1,421 @@
+/**
+ * `dialback init`: the client's part of the way to the first backup. Called plainly, it makes the client's key; called
+ * with what `enroll` printed on the host, it writes down that host's key and the config. Keys go from one machine to the
+ * other by people's hands: nothing is fetched, and nothing is trusted on first use.
+ */
+import { configPlace, ownConfigFolder, parseConfig } from '../config.ts';
+import { Fault, type FaultParts, type Parsed } from '../fault.ts';
+import {
+  linkStatus,
+  makeFolder,
+  mayRun,
+  placeFile,
+  readWhole,
+  realPath,
+  removeFileIfThere,
+  replaceFile,
+  status,
+  writableByOthers,
+} from '../os/files.ts';
+import { hasLauncher, launcherPath } from '../os/launcher.ts';
+import { hostLabel, ownAccount, refuseRoot } from '../os/machine.ts';
+import { run, standard } from '../os/process.ts';
+import {
+  type DisposableHolder,
+  defaultStateFolder,
+  makeRunFolder,
+  prepareStateFolder,
+  takeLock,
+} from '../os/runfolder.ts';
+import { fingerprint, type PublicKey, parseHostKey, parsePublicKey, showKey } from '../wire/key.ts';
+import { isEd25519Key } from '../wire/request.ts';
+import { knownHostsName } from '../wire/ssh.ts';
+import { escapeText, NAME, quoteForShell, TARGET } from '../wire/text.ts';
+import { requireLogin } from './backup.ts';
+import {
+  CLIENT_SCHEMA,
+  type ClientConfig,
+  callFiles,
+  capabilityOf,
+  clientName,
+  type Remote,
+  readClientConfig,
+  stateFolder,
+} from './config.ts';
+import { endReader } from './gate.ts';
+
+export interface InitOptions {
+  /** What the host calls this client; undefined: what the config says, else the host name's first label. */
+  name: string | undefined;
+  /** The host, as `enroll` printed it there; both or none. */
+  target: string | undefined;
+  hostKey: string | undefined;
+  config: string | undefined;
+}
+
+export interface InitResult {
+  name: string;
+  key: { path: string; publicKey: string; isNew: boolean };
+  /** Only where a host was named. */
+  setUp: SetUp | undefined;
+}
+
+/** How the client is set up for its host. */
+export interface SetUp {
+  config: string;
+  isNew: boolean;
+  target: string;
+  roots: string[];
+  isConfined: boolean;
+  /** Of the host's key, for two people to compare. */
+  fingerprint: string;
+}
+
+/** A host as it was named on the command line, checked. */
+interface Host {
+  target: string;
+  /** Its name in known_hosts. */
+  knownAs: string;
+  key: PublicKey;
+}
+
+/** What init makes: all of it below the account's home folder, and nobody else's business. */
+interface OwnFiles {
+  folder: string;
+  identity: string;
+  knownHosts: string;
+}
+
+/** The home folder's part is named as the config has it, so that a second call finds the same words. */
+function ownFiles(): OwnFiles {
+  const folder = ownConfigFolder();
+  // A key of its own: one that is used for other things must not be enrolled by accident, nor can it be without a passphrase.
+  return { folder, identity: `${folder}/id_ed25519`, knownHosts: `${folder}/known_hosts` };
+}
+
+/**
+ * Makes what is missing, and nothing twice: called again with the same words it changes nothing; with others it refuses.
+ * @param interrupt aborts on a signal; what is half done then does not stand in the way of the next call
+ */
+export async function init(options: InitOptions, interrupt: AbortSignal): Promise<InitResult> {
+  try {
+    return await setUpClient(options, interrupt);
+  } catch (error) {
+    // Ctrl-C ends our children too: their end is not what went wrong.
+    throw interrupt.aborted ? interrupt.reason : error;
+  }
+}
+
+async function setUpClient(options: InitOptions, interrupt: AbortSignal): Promise<InitResult> {
+  refuseRoot('init');
+  requireLogin();
+  const host = parseHost(options);
+  const place = configPlace('client.toml', options.config);
+  const config = place.isThere ? readClientConfig(place.path) : undefined;
+  const name = chooseName(options.name, config);
+  const files = ownFiles();
+  if (config) requireSame({ path: place.path, config, files, name, host });
+
+  const state = config ? stateFolder(config, undefined) : defaultStateFolder(ownAccount());
+  prepareStateFolder(state);
+  prepareFolder(files.folder);
+  await using held = new AsyncDisposableStack();
+  if ((await takeLock(held, `${state}/init.lock`)) === undefined) {
+    throw new Fault({ tried: 'set this client up', found: 'another init is under way', exit: 'locked' });
+  }
+  const key = await ownKey({ held, state, path: files.identity, comment: name, interrupt });
+  if (!host) return { name, key, setUp: undefined };
+  // The config last: with it the client is set up, and without it the next call goes on from here.
+  rememberHostKey(files.knownHosts, host);
+  if (!config) writeConfig(place.path, { name, target: host.target, files });
+  const written = config ?? readClientConfig(place.path);
+  const setUp: SetUp = {
+    config: place.path,
+    isNew: config === undefined,
+    target: host.target,
+    roots: written.scope.roots,
+    isConfined: capabilityOf(written) === 'confined',
+    fingerprint: fingerprint(host.key),
+  };
+  return { name, key, setUp };
+}
+
+function usage(parts: Omit<FaultParts, 'exit'>): Fault {
+  return new Fault({ ...parts, exit: 'usage' });
+}
+
+const HOST_HINT = 'take both words as `dialback enroll` printed them on the host';
+
+function parseHost(options: InitOptions): Host | undefined {
+  const { target, hostKey } = options;
+  if (target === undefined && hostKey === undefined) return undefined;
+  if (target === undefined || hostKey === undefined) {
+    const found = `--${target === undefined ? 'target' : 'host-key'} is missing: they belong together`;
+    throw usage({ tried: 'set this client up', found, next: HOST_HINT });
+  }
+  const tried = `call the host "${escapeText(target, 100)}"`;
+  if (!TARGET.test(target))
+    throw usage({ tried, found: 'it is not [user@]host or ssh://[user@]host[:port]', next: HOST_HINT });
+  const knownAs = knownHostsName(target);
+  if (knownAs === undefined) throw usage({ tried, found: 'there is no such port', next: HOST_HINT });
+  const key = parseHostKey(hostKey);
+  if ('reason' in key)
+    throw usage({ tried: "take that as the host's key", found: key.reason, next: HOST_HINT });
+  return { target, knownAs, key: key.value };
+}
+
+function chooseName(named: string | undefined, config: ClientConfig | undefined): string {
+  const found = named ?? (config ? clientName(config) : hostLabel());
+  if (NAME.test(found)) return found;
+  throw usage({
+    tried: `call this client "${escapeText(found, 100)}"`,
+    found: 'a name is 1 to 63 of a-z, 0-9, ".", "_", "-", and does not begin with a mark',
+    next: 'dialback init --name NAME',
+  });
+}
+
+/** A config that is there is never changed: it has to say what the command line says, or the call is a mistake. */
+function requireSame(options: {
+  path: string;
+  config: ClientConfig;
+  files: OwnFiles;
+  name: string;
+  host: Host | undefined;
+}): void {
+  const { path, config, files, name, host } = options;
+  const refuse = (found: string): never => {
+    throw usage({
+      tried: `set this client up as "${name}"${host ? ` for "${host.target}"` : ''}`,
+      found: `"${path}" is there already, and ${found}`,
+      next: 'change that file by hand; or, to begin anew, move it away and say the same again',
+    });
+  };
+  const configured = clientName(config);
+  if (configured !== name) refuse(`calls it "${configured}"`);
+  const isOwn = (each: Remote): boolean => callFiles(each).identity === files.identity;
+  if (!host) {
+    const identity = config.remote.map(each => callFiles(each).identity)[0];
+    if (!config.remote.some(isOwn)) refuse(`calls with another key, "${identity}"`);
+    return;
+  }
+  const remote = config.remote.find(each => each.target === host.target);
+  if (remote === undefined) {
+    const targets = config.remote.map(each => `"${escapeText(each.target)}"`).join(', ');
+    throw refuse(`calls ${targets}`);
+  }
+  if (!isOwn(remote)) refuse(`calls it with another key, "${callFiles(remote).identity}"`);
+  const { knownHosts } = callFiles(remote);
+  if (knownHosts !== files.knownHosts) refuse(`knows it by another file, "${knownHosts}"`);
+}
+
+/** ssh and the config's reader ask the same: nobody else may write here. */
+function prepareFolder(folder: string): void {
+  makeFolder(folder, { parents: true });
+  const others = writableByOthers(folder, ownAccount().uid);
+  if (others === undefined) return;
+  throw usage({
+    tried: `keep a key in "${folder}"`,
+    found: others,
+    next: 'let nobody else write there (chmod go-w)',
+  });
+}
+
+interface KeyOptions {
+  held: DisposableHolder;
+  state: string;
+  path: string;
+  comment: string;
+  interrupt: AbortSignal;
+}
+
+/** The client's key: the one that is there, if it is what it should be; else a new one. */
+async function ownKey(options: KeyOptions): Promise<InitResult['key']> {
+  const { path, comment } = options;
+  const half = `${path}.pub`;
+  removeFileIfThere(`${path}.new`); // a private key, where a call was killed in between
+  const isNew = !isThere(path);
+  if (isNew && isThere(half)) {
+    throw usage({
+      tried: `make the key "${path}"`,
+      found: `there is "${half}", the public half of a key whose private half is gone`,
+      next: `put that back, or: rm ${quoteForShell(half)}`,
+    });
+  }
+  const publicKey = isNew ? await makeKey(options) : await readKey(options);
+  // The private half comes first, and the other can be had from it: so a call that was killed in between is no harm.
+  if (!isThere(half)) placeFile(half, `${publicKey} ${comment}\n`, 0o644);
+  requireHalf(path, half, publicKey);
+  return { path, publicKey, isNew };
+}
+
+/** A link that leads nowhere is there too. */
+function isThere(path: string): boolean {
+  return linkStatus(path, { throwIfNoEntry: false }) !== undefined;
+}
+
+const KEYGEN_TIMEOUT_MS = 15_000;
+const KEY_BYTES = 16 * 1024;
+
+/** Without a passphrase, for nobody is there to be asked. It is made in a run folder, which is never backed up. */
+async function makeKey({ held, state, path, comment, interrupt }: KeyOptions): Promise<string> {
+  const folder = await makeRunFolder(held, state, endReader);
+  const fresh = `${folder}/new_key`;
+  const { status: ended, stderr } = await keygen(interrupt, [
+    '-t',
+    'ed25519',
+    '-N',
+    '',
+    '-C',
+    comment,
+    '-f',
+    fresh,
+  ]);
+  if (ended !== 0) {
+    const exit = /No space left/.test(stderr) ? ({ exit: 'noSpace' } as const) : {};
+    throw new Fault({ tried: 'make a key', found: lastWords(stderr), ...exit });
+  }
+  const publicKey = keyOf(readWhole(`${fresh}.pub`, KEY_BYTES).toString('latin1'));
+  if (publicKey === undefined)
+    throw new Fault({ tried: 'make a key', found: 'ssh-keygen wrote something else' });
+  placeFile(path, readWhole(fresh, KEY_BYTES));
+  return publicKey;
+}
+
+/** The public half of the key that is there, out of its private half. */
+async function readKey({ path, interrupt }: KeyOptions): Promise<string> {
+  const tried = `use the key "${path}"`;
+  const found = status(path);
+  const { uid } = ownAccount();
+  if (!found.isFile()) throw usage({ tried, found: 'it is not a plain file' });
+  if (found.uid !== uid) throw usage({ tried, found: `it belongs to uid ${found.uid}` });
+  // ssh would not take it either.
+  if ((found.mode & 0o077) !== 0)
+    throw usage({ tried, found: 'others may read or write it', next: `chmod 600 ${quoteForShell(path)}` });
+  const next = 'move it away, and its .pub: then init makes another one';
+  const { status: ended, stdout, stderr } = await keygen(interrupt, ['-y', '-P', '', '-f', path]);
+  if (/passphrase/.test(stderr))
+    throw usage({
+      tried,
+      found: 'it has a passphrase, and nobody is there to be asked when a backup runs',
+      next,
+    });
+  if (ended !== 0) throw usage({ tried, found: lastWords(stderr), next });
+  const publicKey = keyOf(stdout.toString('latin1'));
+  if (publicKey === undefined) throw usage({ tried, found: 'it is not an ed25519 key', next });
+  return publicKey;
+}
+
+async function keygen(interrupt: AbortSignal, args: string[]) {
+  return await run(standard('ssh-keygen', ['-q', ...args]), {
+    timeoutMs: KEYGEN_TIMEOUT_MS,
+    signal: interrupt,
+  });
+}
+
+function lastWords(stderr: string): string {
+  return escapeText(stderr.trim().split('\n').at(-1) ?? '') || 'ssh-keygen failed without a word';
+}
+
+/** An ed25519 key without its comment, or undefined. */
+function keyOf(text: string): string | undefined {
+  const [, key = ''] = /^(\S+ \S+)(?: .*)?\n?$/.exec(text) ?? [];
+  return isEd25519Key(key) ? key : undefined;
+}
+
+/** ssh offers what the public half says: with another one the call would fail, and nobody would know why. */
+function requireHalf(path: string, half: string, publicKey: string): void {
+  const parsed = parsePublicKey(readWhole(half, KEY_BYTES).toString('utf8'));
+  if ('value' in parsed && showKey(parsed.value) === publicKey) return;
+  throw usage({
+    tried: `use the key "${path}"`,
+    found: `"${half}" is not its public half`,
+    next: `rm ${quoteForShell(half)} (init writes it anew)`,
+  });
+}
+
+/**
+ * Puts a host's key among the lines of a known_hosts file. Pure.
+ * @param knownAs the host's name there
+ * @returns the file's text, or why not: a host has one key here, and another one is never put beside it
+ */
+export function placeHostKey(text: string, knownAs: string, key: PublicKey): Parsed<string> {
+  const own = `${knownAs} ${showKey(key)}`;
+  for (const line of text.split(/\r?\n/)) {
+    const [hosts = '', type = '', blob = ''] = line.trim().split(/\s+/);
+    if (!hosts.toLowerCase().split(',').includes(knownAs)) continue;
+    if (type === key.type && blob === key.blob) return { value: text };
+    return { reason: `it has another key for ${knownAs}` };
+  }
+  return { value: `${text}${text === '' || text.endsWith('\n') ? '' : '\n'}${own}\n` };
+}
+
+const KNOWN_HOSTS_BYTES = 1024 * 1024;
+
+function rememberHostKey(path: string, host: Host): void {
+  const isNew = !isThere(path);
+  // A character a byte: what others wrote into the file need not be UTF-8.
+  const text = isNew ? '' : readWhole(path, KNOWN_HOSTS_BYTES).toString('latin1');
+  const placed = placeHostKey(text, host.knownAs, host.key);
+  if ('reason' in placed) {
+    throw new Fault({
+      tried: `know the host "${host.target}" by that key`,
+      found: `"${path}": ${placed.reason}`,
+      next: `ask the host's administrator which is right; to forget the old one: ssh-keygen -R '${host.knownAs}' -f ${quoteForShell(path)}`,
+      exit: 'refused',
+    });
+  }
+  if (isNew) placeFile(path, placed.value);
+  else if (placed.value !== text) replaceFile(realPath(path), Buffer.from(placed.value, 'latin1'));
+}
+
+function writeConfig(path: string, options: { name: string; target: string; files: OwnFiles }): void {
+  const text = clientToml({ ...options, ...ownScope() });
+  parseConfig(text, path, CLIENT_SCHEMA); // what is written can be read
+  makeFolder(path.slice(0, path.lastIndexOf('/')) || '/', { parents: true });
+  placeFile(path, text);
+}
+
+/**
+ * What is read, and how: all of the machine, where this account may be lent the right to; else what is its own. A
+ * launcher that is there for another account would make every run fail: then the config says that there is to be none.
+ */
+function ownScope(): { roots: string[]; capability: 'none' | undefined } {
+  if (mayRun(launcherPath())) return { roots: ['/'], capability: undefined };
+  return { roots: [realPath(ownAccount().home)], capability: hasLauncher() ? 'none' : undefined };
+}
+
+/** The config that init writes. Pure. */
+export function clientToml(options: {
+  name: string;
+  target: string;
+  files: { identity: string; knownHosts: string };
+  roots: string[];
+  capability: 'none' | undefined;
+}): string {
+  const { name, target, files, roots, capability } = options;
+  // JSON's strings are TOML's basic strings, but for DEL, which no path of ours may have.
+  const quote = (text: string): string => JSON.stringify(text);
+  return [
+    '# client.toml, as `dialback init` wrote it. It has more keys: share/client.toml names each, with its default.',
+    `name = ${quote(name)}`,
+    ...(capability
+      ? [
+          "# The launcher is another account's: rsync reads what this account may read, and no jail holds it.",
+          `capability = ${quote(capability)}`,
+        ]
+      : []),
+    '',
+    '[[remote]]',
+    `target = ${quote(target)}`,
+    `identity = ${quote(files.identity)}`,
+    `known_hosts = ${quote(files.knownHosts)}`,
+    '# Where the host connects back to. Default: any port. Name one where a firewall has to let it through.',
+    '#listen = "[::]:8022"',
+    '',
+    '[scope]',
+    `roots = [${roots.map(quote).join(', ')}]`,
+    '# What is backed up can be read on the host: leave out keys and passwords that open other doors.',
+    'exclude = [".ssh/", ".cache/"]',
+    '',
+  ].join('\n');
+}

@@ -1,0 +1,109 @@
+/** OpenSSH's public keys as text: the client's that is enrolled, the host's that the client knows. Read strictly. */
+import { createHash } from 'node:crypto';
+import type { Parsed } from '../fault.ts';
+
+/** One OpenSSH public key. */
+export interface PublicKey {
+  type: string;
+  /** Base64, as it stands in the file. */
+  blob: string;
+  comment: string;
+}
+
+/** What follows the type's own name in a key of each type (RFC 8709, RFC 5656, RFC 4253 section 6.6). */
+const HOST_KEY_SHAPES: Record<string, (parts: Buffer[]) => boolean> = {
+  'ssh-ed25519': parts => parts.length === 1 && parts[0]?.length === 32,
+  'ecdsa-sha2-nistp256': parts => isCurvePoint(parts, 'nistp256', 32),
+  'ecdsa-sha2-nistp384': parts => isCurvePoint(parts, 'nistp384', 48),
+  'ecdsa-sha2-nistp521': parts => isCurvePoint(parts, 'nistp521', 66),
+  'ssh-rsa': parts => isRsa(parts),
+};
+/** Keys that need a token to be touched: for people, so of no use for a host. */
+const TOKEN_TYPES = ['sk-ssh-ed25519@openssh.com', 'sk-ecdsa-sha2-nistp256@openssh.com'];
+const KEY_TYPES = new Set([...Object.keys(HOST_KEY_SHAPES), ...TOKEN_TYPES]);
+
+/** Reads a public key file: exactly one key, `TYPE BASE64 [COMMENT]`, without options before it. */
+export function parsePublicKey(text: string): Parsed<PublicKey> {
+  if (/PRIVATE KEY-----/.test(text))
+    return { reason: 'it is the private half; the file that ends in .pub is wanted' };
+  const lines = text.split(/\r?\n/).filter(line => line.trim() !== '' && !line.startsWith('#'));
+  const [line] = lines;
+  if (line === undefined) return { reason: 'it is empty' };
+  if (lines.length > 1) return { reason: `it has ${lines.length} lines, and one key is wanted` };
+  const found = /^(\S+) ([A-Za-z0-9+/]+={0,2})(?: (.*))?$/.exec(line.trim());
+  const [, type = '', blob = '', comment = ''] = found ?? [];
+  if (!found || !KEY_TYPES.has(type))
+    return { reason: 'it is not one line "TYPE BASE64 COMMENT" of an OpenSSH public key' };
+  const bytes = Buffer.from(blob, 'base64');
+  const [name, ...rest] = stringsOf(bytes);
+  if (name?.toString('latin1') !== type || rest.length === 0 || bytes.toString('base64') !== blob) {
+    return { reason: `its base64 part is not a key of type ${type}` };
+  }
+  return { value: { type, blob, comment: /^[\x21-\x7e ]{1,100}$/.test(comment) ? comment : '' } };
+}
+
+/** The least and the most bits of an RSA key that is taken: sshd makes 3072, and ssh takes no more than 16384. */
+const RSA_BITS = { least: 2048, most: 16_384 };
+
+/**
+ * Reads a host's public key, as its file in /etc/ssh has it: one of the types that sshd can have, and every byte of it in
+ * its place. A comment is dropped.
+ */
+export function parseHostKey(text: string): Parsed<PublicKey> {
+  const parsed = parsePublicKey(text);
+  if ('reason' in parsed) return parsed;
+  const { type, blob } = parsed.value;
+  const shape = HOST_KEY_SHAPES[type];
+  if (shape === undefined) return { reason: `${type} is no type of a host's key` };
+  const [, ...parts] = stringsOf(Buffer.from(blob, 'base64'));
+  if (!shape(parts)) return { reason: `its base64 part is not a whole key of type ${type}` };
+  return { value: { type, blob, comment: '' } };
+}
+
+/** Uncompressed, as sshd has them: 4 and the two coordinates (SEC 1, section 2.3.3). */
+function isCurvePoint(parts: Buffer[], curve: string, bytes: number): boolean {
+  const [name, point] = parts;
+  if (parts.length !== 2 || name?.toString('latin1') !== curve) return false;
+  return point?.length === 1 + 2 * bytes && point[0] === 4;
+}
+
+/** The exponent and the modulus: positive, without needless zeros before them (RFC 4251 section 5, mpint). */
+function isRsa(parts: Buffer[]): boolean {
+  const [exponent, modulus] = parts;
+  if (parts.length !== 2 || !exponent || !modulus || !parts.every(isPositive)) return false;
+  const bits = bitsOf(modulus);
+  return bits >= RSA_BITS.least && bits <= RSA_BITS.most && bitsOf(exponent) <= 64;
+}
+
+function isPositive(number: Buffer): boolean {
+  const [first = 0x80, second = 0] = number;
+  return first < 0x80 && (first !== 0 || second >= 0x80);
+}
+
+function bitsOf(number: Buffer): number {
+  const at = number.findIndex(byte => byte !== 0);
+  return at < 0 ? 0 : (number.length - at - 1) * 8 + (32 - Math.clz32(number[at] ?? 0));
+}
+
+/** The strings that a key is made of (RFC 4251 section 5); none when they do not fill it exactly. */
+function stringsOf(bytes: Buffer): Buffer[] {
+  const strings: Buffer[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const from = at + 4;
+    at = from + (from <= bytes.length ? bytes.readUInt32BE(at) : 0);
+    if (at > bytes.length) return [];
+    strings.push(bytes.subarray(from, at));
+  }
+  return strings;
+}
+
+/** A key's fingerprint as `ssh-keygen -l` shows it, for two people to compare. */
+export function fingerprint(key: PublicKey): string {
+  const digest = createHash('sha256').update(Buffer.from(key.blob, 'base64')).digest('base64');
+  return `SHA256:${digest.replace(/=+$/, '')}`;
+}
+
+/** A key without its comment. */
+export function showKey(key: PublicKey): string {
+  return `${key.type} ${key.blob}`;
+}
