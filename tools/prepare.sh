@@ -13,7 +13,8 @@ if [ "${1-}" = --packages ]; then npm_too=no; shift; fi
 for_try='ssh:openssh-client ssh-keygen:openssh-client ssh-agent:openssh-client ssh-add:openssh-client
   sshd:openssh-server rsync:rsync setpriv:util-linux flock:util-linux nice:coreutils ionice:util-linux
   mkfifo:coreutils'
-for_test='setfacl:acl getfacl:acl setfattr:attr getfattr:attr perl:perl-base strace:strace ps:procps'
+for_test='setfacl:acl getfacl:acl setfattr:attr getfattr:attr perl:perl-base strace:strace ps:procps
+  ip:iproute2'
 case ${1-} in
   build) needed= ;;
   try) needed=$for_try ;;

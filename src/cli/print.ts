@@ -192,7 +192,7 @@ export function initText(result: InitResult, namedConfig: string | undefined): s
   const roots = setUp.roots.map(root => `"${escapeText(root)}"`).join(', ');
   const backup = `dialback backup${namedConfig === undefined ? '' : ` --config ${quoteForShell(setUp.config)}`}\n`;
   const told = [
-    `the host's key: ${setUp.fingerprint}: compare it with what \`enroll\` said on the host`,
+    `the host's key: ${setUp.fingerprint} (compare it with what \`enroll\` said on the host)`,
     `${setUp.isNew ? 'wrote' : 'it is set up already, by'} "${setUp.config}": ${roots} to "${setUp.target}", ${setUp.isConfined ? "in the kernel's jail" : 'as far as this account may read'}`,
     '',
   ].join('\n');
