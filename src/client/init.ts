@@ -18,7 +18,7 @@ import {
   writableByOthers,
 } from '../os/files.ts';
 import { hasLauncher, launcherPath } from '../os/launcher.ts';
-import { hostLabel, ownAccount, refuseRoot } from '../os/machine.ts';
+import { hostLabel, ownAccount, pause, refuseRoot } from '../os/machine.ts';
 import { run, standard } from '../os/process.ts';
 import {
   type DisposableHolder,
@@ -101,10 +101,13 @@ export async function init(options: InitOptions, interrupt: AbortSignal): Promis
   try {
     return await setUpClient(options, interrupt);
   } catch (error) {
-    // Ctrl-C ends our children too: their end is not what went wrong.
+    // Ctrl-C ends our children too: their end is not what went wrong, and it can be heard of before the signal itself.
+    await pause(SIGNAL_MS);
     throw interrupt.aborted ? interrupt.reason : error;
   }
 }
+
+const SIGNAL_MS = 30;
 
 async function setUpClient(options: InitOptions, interrupt: AbortSignal): Promise<InitResult> {
   refuseRoot('init');

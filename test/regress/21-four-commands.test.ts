@@ -499,7 +499,7 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
   });
 
   it('ends at Ctrl-C, and the next try succeeds', async () => {
-    for (let delayMs = 20; delayMs <= 100; delayMs += 10) {
+    for (let delayMs = 20; delayMs <= 100; delayMs += 5) {
       const { child, done } = world.start(world.client, world.binary, ['init'], { detached: true });
       const timer = setTimeout(() => child.pid && interrupt(child.pid), delayMs);
       const { status, signal, stderr } = await done;
