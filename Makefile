@@ -2,12 +2,15 @@
 # brings along (node_modules/.bin/node): hence everything here goes through npm.
 
 .DEFAULT_GOAL := help
-.PHONY: help try build test clean
+.PHONY: help try build launcher launcher-arm64 test install uninstall clean
 
 help:
 	@echo 'make try [DIR=FOLDER]  install what is missing, build, and show a backup and a restore of a copy of FOLDER'
 	@echo 'make build             dist/dialback, one executable'
+	@echo 'make launcher          dist/launch, the one program with a privilege, for the uid in SERVICE_UID='
 	@echo 'make test              lint, types, unit and regress tests; a part of them: npm test -- NAME'
+	@echo 'make install           on this machine, as root; for a package: DESTDIR=FOLDER, as anybody; PREFIX=/usr/local'
+	@echo 'make uninstall         take that away; configs, backups and the account stay'
 	@echo 'make clean             remove what the build made'
 
 # The shell expands DIR, not make: a name with blanks or a dollar in it stays one argument.
@@ -20,13 +23,28 @@ build:
 	@tools/prepare.sh build
 	@$(MAKE) -s dist/dialback
 
+# Both always compile, since the uid and the paths in it are not make's to compare. arm64 is compiled and never run here.
+launcher:
+	@tools/prepare.sh --packages launcher
+	@tools/launcher.sh dist/launch
+
+launcher-arm64:
+	@CC=$${CC:-aarch64-linux-gnu-gcc} tools/launcher.sh dist/launch-arm64
+
 test:
 	@tools/prepare.sh test
 	@$(MAKE) -s dist/dialback
 	@npm test --silent
 
+# What is given on make's command line (PREFIX, DESTDIR, SERVICE_UID, INHERITED) is in the environment of these two.
+install:
+	@tools/install.sh install
+
+uninstall:
+	@tools/install.sh uninstall
+
 clean:
-	rm -rf dist/.build-* dist/dialback dist/dialback-*
+	rm -rf dist/.build-* dist/dialback dist/dialback-* dist/launch dist/launch-* dist/launch.*
 
 # All that gets into the file: folders too, since a source that went away changes nothing but its folder.
 # tsconfig.json is one of them, for esbuild reads it ("use strict"); the lock file stands for the base.

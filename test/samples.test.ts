@@ -119,3 +119,67 @@ describe('share/dialback.cron', () => {
     assert.match(lines[0] ?? '', /^\d{1,2} \d{1,2} \* \* \* \/\S+\/dialback backup$/);
   });
 });
+
+describe('share/dialback.cron.d', () => {
+  const lines = sample('dialback.cron.d').trimEnd().split('\n');
+
+  it('is off: no line of times', () => {
+    assert.deepEqual(
+      lines.filter(line => line !== '' && !line.startsWith('#')),
+      ['SHELL=/bin/sh', 'MAILTO=root'],
+    );
+  });
+
+  it('ends with the line that is switched on by taking its # away', () => {
+    assert.match(
+      lines.at(-1) ?? '',
+      /^#\d{1,2} \d{1,2} \* \* \* dialback \/usr\/local\/bin\/dialback backup$/,
+    );
+  });
+});
+
+describe('share/never', () => {
+  const lines = sample('never').trimEnd().split('\n');
+
+  it('keeps nothing back by itself', () => {
+    assert.deepEqual(
+      lines.filter(line => line !== '' && !line.startsWith('#')),
+      [],
+    );
+  });
+
+  it('has examples that are absolute paths', () => {
+    const examples = lines.filter(line => /^#(?! |$)/.test(line));
+    assert.ok(examples.length > 0);
+    for (const line of examples) assert.match(line, /^#(\/[^/\s]+)+$/);
+  });
+});
+
+/** systemd.exec(5) of 252, "NoNewPrivileges=": those that override its being off, for a service that is not root's. */
+const NO_NEW_PRIVILEGES =
+  'NoNewPrivileges DynamicUser LockPersonality MemoryDenyWriteExecute PrivateDevices ProtectClock ProtectHostname ' +
+  'ProtectKernelLogs ProtectKernelModules ProtectKernelTunables RestrictAddressFamilies RestrictNamespaces ' +
+  'RestrictRealtime RestrictSUIDSGID SystemCallArchitectures SystemCallFilter SystemCallLog';
+/** Those that give the service another view of the files, of users or of the network. */
+const HIDING =
+  'PrivateTmp ProtectHome ProtectSystem InaccessiblePaths TemporaryFileSystem RootDirectory RootImage ProtectProc ' +
+  'ProcSubset ProtectControlGroups ReadOnlyPaths PrivateUsers PrivateNetwork IPAddressDeny AmbientCapabilities';
+
+describe('share/dialback-backup.service', () => {
+  const text = sample('dialback-backup.service');
+
+  it('sets nothing under which the launcher gets no capability, or that hides what is to be backed up', () => {
+    for (const name of `${NO_NEW_PRIVILEGES} ${HIDING}`.split(' '))
+      assert.doesNotMatch(text, new RegExp(`^${name}=`, 'm'), name);
+  });
+
+  it('says of each why not', () => {
+    const comments = text.replaceAll(/^[^#].*$/gm, '');
+    for (const name of `${NO_NEW_PRIVILEGES} ${HIDING}`.split(' '))
+      if (name !== 'RootImage') assert.match(comments, new RegExp(`\\b${name}\\b`), name);
+  });
+
+  it('leaves the one capability that the launcher needs, and no other', () => {
+    assert.match(text, /^CapabilityBoundingSet=CAP_DAC_READ_SEARCH$/m);
+  });
+});

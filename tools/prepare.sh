@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what is missing: `tools/prepare.sh build|try|test` (what for), `--packages try|test` (no npm part).
+# Installs what is missing: `tools/prepare.sh build|launcher|try|test|install` (what for); after `--packages` without the
+# npm part.
 # Debian packages need root; an ordinary user is told the command instead. Nothing is started, ever: an sshd
 # that is installed here stays off, since dialback runs its own and only for as long as one backup takes.
 set -eu
@@ -9,17 +10,22 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # where sshd is, and where a user's P
 npm_too=yes
 if [ "${1-}" = --packages ]; then npm_too=no; shift; fi
 
-# command:package, each a command that is run.
+# what:package; a command that is run, or, where a package brings none, a file by its absolute path.
 for_try='ssh:openssh-client ssh-keygen:openssh-client ssh-agent:openssh-client ssh-add:openssh-client
   sshd:openssh-server rsync:rsync setpriv:util-linux flock:util-linux nice:coreutils ionice:util-linux
   mkfifo:coreutils'
-for_test='setfacl:acl getfacl:acl setfattr:attr getfattr:attr perl:perl-base strace:strace ps:procps
-  ip:iproute2'
+for_launcher='gcc:gcc /usr/include/stdlib.h:libc6-dev'
+for_install="$for_try $for_launcher setcap:libcap2-bin"
+for_test='setfacl:acl getfacl:acl setfattr:attr getfattr:attr perl:perl-base strace:strace ps:procps ip:iproute2
+  systemd-analyze:systemd aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
+  /usr/aarch64-linux-gnu/include/stdlib.h:libc6-dev-arm64-cross'
 case ${1-} in
-  build) needed= ;;
+  build) needed='' ;;
+  launcher) needed=$for_launcher ;;
   try) needed=$for_try ;;
-  test) needed="$for_try $for_test" ;;
-  *) echo "usage: tools/prepare.sh [--packages] build|try|test" >&2; exit 2 ;;
+  test) needed="$for_install $for_test" ;;
+  install) needed=$for_install ;;
+  *) echo "usage: tools/prepare.sh [--packages] build|launcher|try|test|install" >&2; exit 2 ;;
 esac
 
 policy=/usr/sbin/policy-rc.d
@@ -72,9 +78,12 @@ install_packages() {
   trap - EXIT INT TERM HUP
 }
 
-commands= packages=
+commands='' packages=''
 for pair in $needed; do
-  command -v "${pair%%:*}" >/dev/null && continue
+  case $pair in
+    /*) if [ -e "${pair%%:*}" ]; then continue; fi ;;
+    *) if command -v "${pair%%:*}" >/dev/null; then continue; fi ;;
+  esac
   commands="$commands ${pair%%:*}"
   case " $packages " in *" ${pair#*:} "*) ;; *) packages="$packages ${pair#*:}" ;; esac
 done

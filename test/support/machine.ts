@@ -3,7 +3,7 @@
  * in it is in memory, and gone with its first process; that one ends when its standard input does. So nothing has to
  * be unmounted or removed, however the test ends: with its process the kernel ends all others and drops the mounts.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -96,6 +96,30 @@ export class Machine {
   /** Where a path of the machine is found from outside. */
   path(inside: string): string {
     return `/proc/${this.#pid}/root/mnt/root${inside}`;
+  }
+
+  /**
+   * What is not as in the file system below: a line for each name with kind, mode, owner, size, times and inode. /tmp, /run
+   * and the like are file systems of their own, and not in it.
+   * @param without paths that are left out, with all below them
+   */
+  changes(without: string[] = []): string[] {
+    const upper = `/proc/${this.#pid}/root/mnt/upper`;
+    const pruned = without.flatMap(path => ['-path', `${upper}${path}`, '-prune', '-o']);
+    // Not the folders' times: they say that a name came and went, which the names themselves tell.
+    const print = [
+      '-type',
+      'd',
+      '-printf',
+      '/%P d %m %U:%G\n',
+      '-o',
+      '-printf',
+      '/%P %y %m %U:%G %s %T@ %C@ %i\n',
+    ];
+    return execFileSync('find', [upper, ...pruned, ...print], { encoding: 'utf8' })
+      .trimEnd()
+      .split('\n')
+      .sort();
   }
 
   /** Runs a command in it. @throws what it has said so far, if it has not ended in time */

@@ -1,0 +1,88 @@
+/** A machine of namespaces and an overlay with a checkout in it that is built already, for `make install` and what follows. */
+import { copyFileSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { copyCheckout, loginEnvironment } from './checkout.ts';
+import { type Ended, Machine } from './machine.ts';
+
+const TOP = join(import.meta.dirname, '../..');
+
+/** An account of the machine. */
+export interface User {
+  uid: number;
+  gid: number;
+  home: string;
+}
+
+export class Site {
+  readonly machine: Machine;
+  readonly folder = '/srv/a new folder/dialback';
+
+  private constructor(machine: Machine) {
+    this.machine = machine;
+  }
+
+  /** Boots it. The checkout is what the working tree holds now; the binary is the one that was built last. */
+  static async make(): Promise<Site> {
+    const site = new Site(await Machine.boot());
+    copyCheckout(site.machine.path(site.folder));
+    // Newer than all they were made of, since they are copied last: nothing is built or fetched again.
+    mkdirSync(site.machine.path(`${site.folder}/node_modules`));
+    for (const made of ['dist/dialback', 'node_modules/.package-lock.json'])
+      copyFileSync(join(TOP, made), site.machine.path(`${site.folder}/${made}`));
+    return site;
+  }
+
+  /** Makes an ordinary user with a home. */
+  async addUser(name: string): Promise<User> {
+    const { output } = await this.shell(`useradd --create-home ${name} && id -u ${name} && id -g ${name}`);
+    const [uid, gid] = output.trim().split('\n').map(Number);
+    if (uid === undefined || gid === undefined) throw new Error(output);
+    return { uid, gid, home: `/home/${name}` };
+  }
+
+  /** In the checkout; without an account as root. */
+  async run(command: string[], user?: User): Promise<Ended> {
+    return await this.machine.run(command, {
+      folder: this.folder,
+      environment: loginEnvironment(user?.home ?? '/root'),
+      timeoutMs: 120_000,
+      ...(user ? { account: { uid: user.uid, gid: user.gid } } : {}),
+    });
+  }
+
+  async shell(script: string, user?: User): Promise<Ended> {
+    return await this.run(['sh', '-c', script], user);
+  }
+
+  /** What a command says that has to go well. @throws with all that it said when it does not */
+  async say(script: string): Promise<string> {
+    const { status, output } = await this.shell(script);
+    if (status !== 0) throw new Error(`"${script}" ended with ${status}:\n${output}`);
+    return output.trimEnd();
+  }
+
+  /**
+   * Makes a package of the rsync that is installed, without a network: with the same version, files and scripts.
+   * @returns the package's path
+   */
+  async packRsync(): Promise<string> {
+    await this.say(`
+      set -eu
+      mkdir -p /var/tmp/pack/DEBIAN
+      cd /var/tmp
+      dpkg-query -L rsync | while IFS= read -r path; do if [ -f "$path" ]; then echo "$path"; fi; done |
+        tar -cP --verbatim-files-from -T - | tar -x -C pack
+      dpkg-query -s rsync | awk '/^[^ ]/ { left = /^(Status|Conffiles):/ } !left' >pack/DEBIAN/control
+      for part in preinst postinst prerm postrm conffiles; do
+        if [ -e "/var/lib/dpkg/info/rsync.$part" ]; then cp -p "/var/lib/dpkg/info/rsync.$part" "pack/DEBIAN/$part"; fi
+      done
+      dpkg-deb --root-owner-group --build pack rsync.deb
+    `);
+    return '/var/tmp/rsync.deb';
+  }
+
+  /** What of the machine has changed since it was booted, the checkout apart. */
+  changes(without: string[] = []): string[] {
+    return this.machine.changes([this.folder, ...without]);
+  }
+}

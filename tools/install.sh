@@ -1,0 +1,350 @@
+#!/bin/sh
+# Lays dialback down on this machine, or takes it away: `tools/install.sh install|uninstall`. make calls it, and hands
+# its variables on in the environment:
+#   PREFIX         default: /usr/local
+#   DESTDIR        for packages: all goes below that folder, nothing else of the machine is touched, no root is needed
+#   SERVICE_UID    the number of the user dialback, where that user is not there yet
+#   INHERITED      1: rsync itself gets its capability, for capability = "inherited"; 0: it is taken away again
+# Each step can be done again: what is already as it should be is left alone. Files come into place by one rename, with
+# owner, mode and capability set before it: an installation that was stopped leaves the old file, never half of one.
+set -eu
+cd "$(dirname "$0")/.."
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+umask 022
+
+account=dialback
+home=/var/lib/dialback
+config=/etc/dialback
+cron=/etc/cron.d/dialback
+hook=/etc/dpkg/dpkg.cfg.d/dialback
+rsync=/usr/bin/rsync
+lent=cap_dac_read_search
+found_mark='# It had it before: uninstall leaves it.'
+
+say() { echo "install: $1"; }
+fail() {
+  echo "install: Cannot $1" >&2
+  echo "next: $2" >&2
+  exit 1
+}
+
+prefix=${PREFIX:-/usr/local}
+prefix=${prefix%/}
+case $prefix in
+  '') fail 'use PREFIX=/: there is no /libexec' 'use PREFIX=/usr' ;;
+  /*[!A-Za-z0-9._/+-]* | [!/]*) fail "use PREFIX=\"$prefix\": it must be absolute, and only letters, digits and . _ / + - are taken" 'choose another PREFIX' ;;
+esac
+stage=${DESTDIR-}
+case $stage in '' | /*) ;; *) stage=$PWD/$stage ;; esac
+stage=${stage%"${stage##*[!/]}"} # DESTDIR=/ is this machine
+if [ -n "$stage" ]; then live=no; else live=yes; fi
+# The launcher and dialback find each other by the paths that the kernel tells them, which have no links in them.
+if [ "$live" = yes ]; then prefix=$(realpath -m "$prefix"); fi
+
+binary=$prefix/bin/dialback
+launcher=$prefix/libexec/dialback/launch
+share=$prefix/share/dialback
+# systemd looks below these two, and below no other prefix.
+case $prefix in
+  /usr | /usr/local) units=$prefix/lib/systemd/system ;;
+  *) units=/etc/systemd/system ;;
+esac
+
+# What the admin may change: name in share/, place.
+offered="never:$config/never excludes:$config/excludes client.toml:$config/client.toml.sample
+  host.toml:$config/host.toml.sample dialback.cron.d:$cron"
+unit_files='dialback-backup.service dialback-backup.timer'
+
+work=
+temporary=
+clean_up() { rm -rf "$work" "$temporary"; }
+start_work() {
+  trap clean_up EXIT
+  trap 'exit 130' INT TERM HUP
+  work=$(mktemp -d)
+  for name in never excludes client.toml host.toml dialback.cron dialback.cron.d $unit_files; do
+    sed "s|/usr/local/|${prefix%/}/|g" "share/$name" >"$work/$name"
+  done
+}
+
+share_changed=
+changed= # whether there was anything to do
+note() {
+  changed=yes
+  say "$1"
+}
+# The copies in share/ are told of by the folder's name alone, and once.
+told() {
+  case $1 in
+    "$share"/*) changed=yes share_changed=yes ;;
+    "removed $share"/*) changed=yes share_changed=yes ;;
+    *) note "$1" ;;
+  esac
+}
+
+has_capability() { [ "$live" = no ] || setcap -q -v "$2" "$1" >/dev/null 2>&1; }
+has_none() { [ "$live" = no ] || [ -z "$(getcap "$1")" ]; }
+is_as() { # PATH MODE GROUP CAPABILITY
+  if [ -n "$4" ]; then has_capability "$1" "$4" || return 1; else has_none "$1" || return 1; fi
+  [ "$live" = no ] || [ "$(stat -c '%U:%G' "$1")" = "root:$3" ] || return 1
+  [ "$(stat -c %a "$1")" = "$2" ]
+}
+
+# lay SOURCE PLACE MODE [GROUP [CAPABILITY]]: PLACE becomes a copy of SOURCE.
+lay() {
+  place=$stage$2 group=${4:-root} capability=${5-}
+  if [ -f "$place" ] && [ ! -L "$place" ] && cmp -s "$1" "$place" && is_as "$place" "$3" "$group" "$capability"; then
+    return
+  fi
+  [ ! -d "$place" ] || fail "lay down \"$2\": a folder is in its place" 'move it away'
+  mkdir -p "${place%/*}"
+  rm -f "${place%/*}"/.dialback-?????? # what an installation that was killed has left
+  temporary=$(mktemp "${place%/*}/.dialback-XXXXXX")
+  cat "$1" >"$temporary"
+  # In this order: a change of owner takes a capability away.
+  if [ "$live" = yes ]; then chown "root:$group" "$temporary"; fi
+  chmod "$3" "$temporary"
+  if [ -n "$capability" ] && [ "$live" = yes ]; then
+    setcap "$capability" "$temporary" || true
+    has_capability "$temporary" "$capability" ||
+      fail "give \"$2\" its capability $capability: its file system does not keep it (getcap: \"$(getcap "$temporary")\")" \
+        'choose a PREFIX on a file system that does, as ext4, XFS and Btrfs do'
+  fi
+  mv -fT "$temporary" "$place"
+  temporary=
+  told "$2${capability:+ ($capability)}"
+}
+
+# offer NAME PLACE: lays down what the admin may change. It is replaced as long as it is as an installation laid it
+# down; that one's copy is in share/, and is renewed after it.
+offer() {
+  place=$stage$2
+  if [ ! -e "$place" ] && [ ! -L "$place" ] || cmp -s "$stage$share/$1" "$place" || cmp -s "$work/$1" "$place"; then
+    lay "$work/$1" "$2" 644
+  elif ! cmp -s "$stage$share/$1" "$work/$1"; then
+    note "$2 is kept, since it was changed; this version's is $share/$1"
+  fi
+  lay "$work/$1" "$share/$1" 644
+}
+
+# Whoever can write a folder above the launcher could put another program in its place.
+check_folders() {
+  [ "$(realpath -m "$1")" = "$1" ] ||
+    fail "install \"$1\": it leads to \"$(realpath -m "$1")\"" 'choose a PREFIX whose bin and libexec are not links'
+  at=$1
+  while :; do
+    if [ -e "$at" ] && [ -n "$(find "$at" -maxdepth 0 \( ! -user 0 -o -perm /022 \))" ]; then
+      fail "install \"$1\": others than root can write the folder \"$at\" ($(stat -c '%U:%G, mode %a' "$at"))" \
+        "chown root \"$at\" && chmod go-w \"$at\""
+    fi
+    [ "$at" != / ] || break
+    at=$(dirname "$at")
+  done
+  if findmnt -n -o OPTIONS -T "$(existing "$1")" 2>/dev/null | grep -qw nosuid; then
+    fail "install \"$1\": it is on a file system that is mounted nosuid, where capabilities mean nothing" 'choose another PREFIX'
+  fi
+}
+existing() {
+  at=$1
+  while [ ! -e "$at" ]; do at=$(dirname "$at"); done
+  echo "$at"
+}
+
+useradd_line() {
+  echo "useradd --system${1:+ --uid $1} --gid $account --home-dir $home --no-create-home --shell /bin/sh --password '*' $account"
+}
+
+# No password (sshd takes `!` for a locked account, `*` for one that has none), and a shell that runs commands: the
+# one-time sshd starts the gate through it.
+make_account() { # sets uid
+  if ! getent group "$account" >/dev/null; then
+    groupadd --system "$account"
+    note "group $account"
+  fi
+  if ! getent passwd "$account" >/dev/null; then
+    # The line is made of our own words and a number.
+    eval "$(useradd_line "${SERVICE_UID-}")"
+    note "user $account (uid $(id -u "$account"))"
+  elif ! id -nG "$account" | tr ' ' '\n' | grep -qx "$account"; then
+    usermod --append --groups "$account" "$account"
+    note "user $account is now in the group $account"
+  fi
+  uid=$(id -u "$account")
+  [ "$uid" != 0 ] || fail "serve the user $account: it is root" "give it another number (usermod --uid NUMBER $account)"
+  [ "${SERVICE_UID:-$uid}" = "$uid" ] ||
+    fail "serve SERVICE_UID=$SERVICE_UID: the user $account has the number $uid" 'make install, without SERVICE_UID'
+  if [ ! -e "$home" ]; then
+    install -d -m 700 -o "$account" -g "$account" "$home"
+    note "$home"
+  fi
+}
+
+# With capability = "inherited" the kernel gives rsync what dialback may pass on. dpkg puts a new file in rsync's place
+# at each upgrade: hence a hook, which is also the sign that the capability was our doing.
+grant_rsync() {
+  [ -x "$rsync" ] || fail "give rsync its capability: there is no $rsync" 'apt-get install rsync'
+  found=
+  if [ -e "$hook" ]; then
+    if grep -qxF "$found_mark" "$hook"; then found=yes; fi
+  elif ! has_none "$rsync"; then
+    has_capability "$rsync" "$lent=ei" ||
+      fail "give rsync the capability $lent=ei: it has another one (getcap: \"$(getcap "$rsync")\")" "setcap -r $rsync"
+    found=yes
+  fi
+  { cat share/dpkg-rsync; echo "${found:+$found_mark}"; } >"$work/dpkg-rsync"
+  # The hook first: a capability without it would be nobody's to take away.
+  lay "$work/dpkg-rsync" "$hook" 644
+  if ! has_capability "$rsync" "$lent=ei"; then
+    setcap "$lent=ei" "$rsync"
+    has_capability "$rsync" "$lent=ei" ||
+      fail "give rsync the capability $lent=ei: its file system does not keep it" 'use capability = "confined"'
+    note "$rsync ($lent=ei)"
+  fi
+}
+revoke_rsync() {
+  [ -e "$stage$hook" ] || return 0
+  if [ "$live" = yes ] && ! grep -qsxF "$found_mark" "$hook" && has_capability "$rsync" "$lent=ei"; then
+    setcap -r "$rsync"
+    note "$rsync has no capability any more"
+  fi
+  remove "$hook"
+}
+
+remove() { # PLACE
+  if [ -e "$stage$1" ] || [ -L "$stage$1" ]; then
+    rm -f "$stage$1"
+    told "removed $1"
+  fi
+}
+
+check() {
+  case ${SERVICE_UID-} in *[!0-9]* | 0*) fail "serve SERVICE_UID=\"$SERVICE_UID\": it must be a number, and not root's" 'make install, without SERVICE_UID' ;; esac
+  case ${INHERITED-} in '' | 0 | 1) ;; *) fail "use INHERITED=\"$INHERITED\": it is 0 or 1" 'make install, without INHERITED' ;; esac
+  if [ "$live" = no ]; then return; fi
+  [ "$(id -u)" = 0 ] || fail "change \"$prefix\", /etc and the accounts: only root can" \
+    "sudo make $1 (or, to make a package, make $1 DESTDIR=FOLDER)"
+}
+
+# The files alone, below DESTDIR too.
+lay_files() {
+  SERVICE_UID=$uid PREFIX=$prefix tools/launcher.sh dist/launch
+  lay dist/dialback "$binary" 755 root "$lent=i"
+  lay dist/launch "$launcher" 750 "$account" "$lent=ep"
+  for pair in $offered; do offer "${pair%%:*}" "${pair#*:}"; done
+  lay "$work/dialback.cron" "$share/dialback.cron" 644
+  for unit in $unit_files; do lay "$work/$unit" "$units/$unit" 644; done
+  if [ -n "$share_changed" ]; then say "$share (copies of the samples and lists, as they came)"; fi
+}
+
+install_here() {
+  tools/prepare.sh install
+  make -s dist/dialback
+  check_folders "$prefix/bin"
+  check_folders "$prefix/libexec/dialback"
+  check_folders "$config"
+  dist/dialback version >/dev/null ||
+    fail 'install dist/dialback: it does not run on this machine' 'see "What it needs" in README.md'
+  make_account
+  lay_files
+  case ${INHERITED-} in 1) grant_rsync ;; 0) revoke_rsync ;; esac
+  if [ -z "$changed" ]; then say 'nothing to do: all of it is there already'; fi
+  if [ -n "$changed" ] && [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
+  if [ ! -e /etc/systemd/system/timers.target.wants/dialback-backup.timer ] && ! grep -q '^[^#].*backup$' "$cron"; then
+    echo "There are a timer and a cron line, and both are off. When a backup has gone well, switch one of them on:"
+    echo "systemctl enable --now dialback-backup.timer, or the # before the last line of $cron"
+  fi
+  case $prefix in
+    /usr | /usr/local) echo "next: runuser -u $account -- dialback init" ;;
+    *) echo "next: runuser -u $account -- $binary init" ;;
+  esac
+}
+
+# For packages. Standard output is what their post-install has to do, as a script; all else goes to standard error.
+install_staged() {
+  uid=${SERVICE_UID:-$(id -u "$account" 2>/dev/null || true)}
+  [ -n "$uid" ] || fail "compile the launcher: the number of the user $account is not known, since there is none here" \
+    'make install DESTDIR=FOLDER SERVICE_UID=NUMBER'
+  {
+    tools/prepare.sh launcher
+    make -s dist/dialback
+    lay_files
+    if [ "${INHERITED-}" = 1 ]; then lay share/dpkg-rsync "$hook" 644; fi
+    if [ -z "$changed" ]; then say 'nothing to do: all of it is there already'; fi
+  } >&2
+  cat <<END
+# What has to be done, by root, where these files were laid down (they are root's; the launcher serves uid $uid alone):
+getent group $account >/dev/null || groupadd --system $account
+getent passwd $account >/dev/null || $(useradd_line "$uid")
+test "\$(id -u $account)" = $uid
+test -e $home || install -d -m 700 -o $account -g $account $home
+chown root:$account $launcher
+chmod 750 $launcher
+setcap $lent=ep $launcher
+setcap $lent=i $binary
+END
+  if [ "${INHERITED-}" = 1 ]; then echo "setcap $lent=ei $rsync"; fi
+  echo 'if test -d /run/systemd/system; then systemctl daemon-reload; fi'
+}
+
+uninstall() {
+  if [ ! -e "$stage$binary" ] && [ ! -e "$stage$launcher" ] && [ ! -e "$stage$share" ]; then
+    # Without what was laid down below this PREFIX, a file in /etc could be another installation's.
+    say "nothing to do: dialback is not installed below $prefix"
+    return
+  fi
+  if [ "$live" = yes ] && command -v systemctl >/dev/null && [ -e "$units/dialback-backup.timer" ]; then
+    # Without a systemd that runs this only takes away the link for the next start.
+    if [ -d /run/systemd/system ]; then now=--now; else now=; fi
+    systemctl --quiet disable $now dialback-backup.timer || true
+  fi
+  revoke_rsync
+  for unit in $unit_files; do remove "$units/$unit"; done
+  for pair in $offered; do
+    name=${pair%%:*} place=${pair#*:}
+    if cmp -s "$stage$share/$name" "$stage$place"; then
+      remove "$place"
+    elif [ "$place" = "$cron" ] && [ -e "$stage$cron" ]; then
+      # It would go on calling what is no longer there.
+      mkdir -p "$stage$config"
+      mv --backup=numbered -T "$stage$cron" "$stage$config/cron.d.saved"
+      note "removed $cron; since it was changed, it is kept as $config/cron.d.saved"
+    fi
+    remove "$share/$name"
+  done
+  remove "$share/dialback.cron"
+  rm -f "$stage$prefix/bin"/.dialback-?????? "$stage${launcher%/*}"/.dialback-??????
+  if [ -n "$share_changed" ]; then say "removed $share"; fi
+  remove "$launcher"
+  # Folders that others use as well stay, since they are not empty.
+  for folder in "$share" "${launcher%/*}" "$prefix/libexec" "$prefix/lib/systemd/system" "$prefix/lib/systemd" "$config"; do
+    rmdir "$stage$folder" 2>/dev/null || true
+  done
+  remove "$binary"
+  if [ "$live" = yes ]; then tell_kept; fi
+}
+
+# What is the user's own, and the commands that take that away as well.
+tell_kept() {
+  if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
+  kept=
+  for folder in "$config" "$home"; do if [ -e "$folder" ]; then kept="$kept $folder"; fi; done
+  echo "Kept: what was backed up to this machine (host.toml's \`store\` says where)${kept:+,$kept}, and the account $account."
+  echo "To remove those as well: ${kept:+rm -r$kept; }userdel $account"
+  shells=$(awk -F: -v shell="$binary" '$7 == shell { print $1 }' /etc/passwd)
+  if [ -n "$shells" ]; then
+    echo "The login shell of $shells was $binary. To let it run commands again: usermod --shell /bin/sh $account"
+  fi
+}
+
+case ${1-} in
+  install)
+    check install
+    start_work
+    if [ "$live" = yes ]; then install_here; else install_staged; fi
+    ;;
+  uninstall)
+    check uninstall
+    uninstall
+    ;;
+  *) echo 'usage: tools/install.sh install|uninstall' >&2; exit 2 ;;
+esac

@@ -1,0 +1,62 @@
+#!/bin/sh
+# Compiles the launcher: `tools/launcher.sh OUTPUT`. Whom it serves and which paths it trusts are compiled in, so that
+# nobody can tell it otherwise when it runs. They come from the environment, as make hands its variables on:
+#   SERVICE_UID    whom it serves; default: the user dialback's
+#   PREFIX         where it will be installed; default: /usr/local
+#   SELF_PATH, RSYNC_PATH, DIALBACK_PATH, NEVER_PATH    its own place, and what it starts and reads, one by one
+#   CC, LAUNCH_CFLAGS    the compiler and all of its options
+set -eu
+cd "$(dirname "$0")/.."
+
+fail() {
+  echo "launcher: Cannot $1" >&2
+  echo "next: $2" >&2
+  exit 1
+}
+
+output=${1-}
+[ -n "$output" ] || { echo 'usage: tools/launcher.sh OUTPUT' >&2; exit 2; }
+
+prefix=${PREFIX:-/usr/local}
+self=${SELF_PATH:-$prefix/libexec/dialback/launch}
+rsync=${RSYNC_PATH:-/usr/bin/rsync}
+dialback=${DIALBACK_PATH:-$prefix/bin/dialback}
+never=${NEVER_PATH:-/etc/dialback/never}
+for path in "$self" "$rsync" "$dialback" "$never"; do
+  # They become strings of C: nothing in them may end one, or mean something to the shells on the way.
+  case $path in
+    /*[!A-Za-z0-9._/+-]*) fail "compile in \"$path\": only letters, digits and . _ / + - are taken" 'use another PREFIX' ;;
+    */../* | */.. | */./* | */. | *//* | */) fail "compile in \"$path\": it has . or .. or an empty name in it" 'write it plainly' ;;
+    /*) ;;
+    *) fail "compile in \"$path\": it is not absolute" 'write it from / on' ;;
+  esac
+done
+
+uid=${SERVICE_UID:-$(id -u dialback 2>/dev/null || true)}
+case $uid in
+  '') fail 'compile the launcher: whom it serves is not known, for there is no user dialback' 'make launcher SERVICE_UID=NUMBER' ;;
+  *[!0-9]* | 0*) fail "compile the launcher for SERVICE_UID=\"$uid\": it must be a number, and not root's" 'make launcher SERVICE_UID=NUMBER' ;;
+esac
+
+cc=${CC:-gcc}
+command -v "$cc" >/dev/null || fail "compile the launcher: there is no $cc" 'tools/prepare.sh --packages launcher, or CC=COMPILER'
+
+# Static: no library is looked for when it runs with privilege. The rest makes a mistake in it hard to use.
+flags=${LAUNCH_CFLAGS:-"-std=c17 -O2 -static-pie -fPIE -Wall -Wextra -Wconversion -Wshadow -Wformat=2 -Werror
+  -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection
+  -Wl,-z,relro,-z,now,-z,noexecstack"}
+if [ -z "${LAUNCH_CFLAGS-}" ]; then
+  case $("$cc" -dumpmachine) in x86_64-* | i?86-*) flags="$flags -fcf-protection" ;; esac
+fi
+
+# Beside the result, so that the last step is a rename: who is stopped before it leaves the old file.
+made=$(mktemp "$output.XXXXXX")
+trap 'rm -f "$made"' EXIT
+trap 'exit 130' INT TERM HUP
+# $flags is a list of words.
+# shellcheck disable=SC2086
+"$cc" $flags -DSERVICE_UID="$uid" -DSELF_PATH="\"$self\"" -DRSYNC_PATH="\"$rsync\"" \
+  -DDIALBACK_PATH="\"$dialback\"" -DNEVER_PATH="\"$never\"" -o "$made" src/launcher/launch.c ||
+  fail 'compile src/launcher/launch.c: the compiler has said why' 'tools/prepare.sh --packages launcher'
+chmod 755 "$made"
+mv -f "$made" "$output"
