@@ -11,8 +11,12 @@ const SKIP =
   (process.getuid?.() !== 0 && 'needs root: it makes a machine of namespaces and an overlay');
 
 /** All that tools/prepare.sh installs and that a Debian can be without. */
-const PACKAGES = 'rsync openssh-server openssh-sftp-server openssh-client acl attr strace procps'.split(' ');
-const PROGRAMS = 'rsync sshd ssh ssh-keygen ssh-agent setfacl getfattr strace ps'.split(' ');
+const PACKAGES = (
+  'rsync openssh-server openssh-sftp-server openssh-client acl attr strace procps ' +
+  'gcc libc6-dev libcap2-bin gcc-aarch64-linux-gnu libc6-dev-arm64-cross'
+).split(' ');
+const PROGRAMS =
+  'rsync sshd ssh ssh-keygen ssh-agent setfacl getfattr strace ps gcc setcap aarch64-linux-gnu-gcc'.split(' ');
 
 const STEP_MS = 5 * 60_000;
 const WHOLE_TEST_MS = 12 * 60_000;
