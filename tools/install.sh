@@ -23,8 +23,7 @@ found_mark='# It had it before: uninstall leaves it.'
 
 say() { echo "install: $1"; }
 fail() {
-  echo "install: Cannot $1" >&2
-  echo "next: $2" >&2
+  printf 'install: Cannot %s\nnext: %s\n' "$1" "$2" >&2
   exit 1
 }
 

@@ -9,8 +9,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 fail() {
-  echo "launcher: Cannot $1" >&2
-  echo "next: $2" >&2
+  printf 'launcher: Cannot %s\nnext: %s\n' "$1" "$2" >&2
   exit 1
 }
 
@@ -23,9 +22,9 @@ rsync=${RSYNC_PATH:-/usr/bin/rsync}
 dialback=${DIALBACK_PATH:-$prefix/bin/dialback}
 never=${NEVER_PATH:-/etc/dialback/never}
 for path in "$self" "$rsync" "$dialback" "$never"; do
-  # They become strings of C: nothing in them may end one, or mean something to the shells on the way.
+  # They become strings of C: nothing in them may end one or mean something in one (`?` can begin a trigraph).
   case $path in
-    /*[!A-Za-z0-9._/+-]*) fail "compile in \"$path\": only letters, digits and . _ / + - are taken" 'use another PREFIX' ;;
+    *[\"\\?[:cntrl:]]*) fail "compile in \"$path\": quotes, backslashes, question marks and control characters are not taken" 'use another PREFIX' ;;
     */../* | */.. | */./* | */. | *//* | */) fail "compile in \"$path\": it has . or .. or an empty name in it" 'write it plainly' ;;
     /*) ;;
     *) fail "compile in \"$path\": it is not absolute" 'write it from / on' ;;

@@ -16,7 +16,9 @@ const PACKAGES = (
   'gcc libc6-dev libcap2-bin gcc-aarch64-linux-gnu libc6-dev-arm64-cross'
 ).split(' ');
 const PROGRAMS =
-  'rsync sshd ssh ssh-keygen ssh-agent setfacl getfattr strace ps gcc setcap aarch64-linux-gnu-gcc'.split(' ');
+  'rsync sshd ssh ssh-keygen ssh-agent setfacl getfattr strace ps gcc setcap aarch64-linux-gnu-gcc'.split(
+    ' ',
+  );
 
 const STEP_MS = 5 * 60_000;
 const WHOLE_TEST_MS = 12 * 60_000;

@@ -48,6 +48,21 @@ export interface Ended {
   seconds: number;
 }
 
+/** A process of the machine, at one moment. */
+export interface Process {
+  /** As the machine numbers it. */
+  pid: number;
+  parent: number;
+  command: string;
+  /** Real, effective and saved. */
+  uids: number[];
+  /** Permitted, inheritable, effective, ambient. */
+  capabilities: bigint[];
+  noNewPrivileges: boolean;
+  /** By a seccomp filter. */
+  filtered: boolean;
+}
+
 export interface RunOptions {
   folder: string;
   environment: Record<string, string>;
@@ -149,6 +164,32 @@ export class Machine {
       }),
     ]).finally(() => end.abort());
     return { status, output, seconds: (performance.now() - startedMs) / 1000 };
+  }
+
+  /** What runs in it, those that it is itself made of included. */
+  processes(): Process[] {
+    const proc = this.path('/proc');
+    const found: Process[] = [];
+    for (const name of readdirSync(proc).filter(each => /^\d+$/.test(each))) {
+      try {
+        const status = readFileSync(`${proc}/${name}/status`, 'latin1');
+        const field = (key: string): string => new RegExp(`^${key}:\\s*(.*)$`, 'm').exec(status)?.[1] ?? '';
+        if (/^[ZX]/.test(field('State'))) continue; // it has ended, and nobody has asked how
+        const command = readFileSync(`${proc}/${name}/cmdline`, 'latin1').replaceAll('\0', ' ').trim();
+        found.push({
+          pid: Number(name),
+          parent: Number(field('PPid')),
+          command,
+          uids: field('Uid').split(/\s+/).slice(0, 3).map(Number),
+          capabilities: ['CapPrm', 'CapInh', 'CapEff', 'CapAmb'].map(each => BigInt(`0x${field(each)}`)),
+          noNewPrivileges: field('NoNewPrivs') === '1',
+          filtered: field('Seccomp') === '2',
+        });
+      } catch {
+        // it has ended in between
+      }
+    }
+    return found;
   }
 
   /** The names of the programs that run in it, sorted. It is itself made of `cat`, `sh` and `sh`. */

@@ -34,10 +34,14 @@ export class Site {
 
   /** Makes an ordinary user with a home. */
   async addUser(name: string): Promise<User> {
-    const { output } = await this.shell(`useradd --create-home ${name} && id -u ${name} && id -g ${name}`);
-    const [uid, gid] = output.trim().split('\n').map(Number);
-    if (uid === undefined || gid === undefined) throw new Error(output);
-    return { uid, gid, home: `/home/${name}` };
+    await this.say(`useradd --create-home ${name}`);
+    return await this.user(name);
+  }
+
+  /** An account that is there. */
+  async user(name: string): Promise<User> {
+    const fields = (await this.say(`getent passwd ${name}`)).split(':');
+    return { uid: Number(fields[2]), gid: Number(fields[3]), home: fields[5] ?? '' };
   }
 
   /** In the checkout; without an account as root. */
