@@ -55,13 +55,18 @@ export function readJailLine(line: string): Jail | undefined {
   return found ? { landlockAbi: Number(found[1]), hasOwnRoot: found[2] !== undefined } : undefined;
 }
 
+/** The dynamic loader by the name that an executable has it by (LOADER_PATH in launch.c). */
+const LOADER = process.arch === 'arm64' ? '/lib/ld-linux-aarch64.so.1' : '/lib64/ld-linux-x86-64.so.2';
+
 /**
  * The shared libraries that rsync is loaded with, for the sender's jail: rsync itself cannot be read about them, so the
- * dynamic loader is asked (ld.so(8), LD_TRACE_LOADED_OBJECTS; it is what ldd(1) does). A static rsync has none.
+ * dynamic loader is asked (ld.so(8), --list; it is what ldd(1) does). A static rsync has none. Not by rsync's own start
+ * with LD_TRACE_LOADED_OBJECTS: where rsync has a file capability, the loader takes no such order and ends with 5.
  */
 export async function rsyncLibraries(): Promise<string[]> {
-  // By env(1): set for ourselves, the variable would have setpriv(1) traced, which every child begins as.
-  const { stdout } = await run(standard('env', ['LD_TRACE_LOADED_OBJECTS=1', programPath('rsync')]));
+  if (!exists(LOADER)) return [];
+  const command = { program: LOADER, args: ['--list', programPath('rsync')], environment: PLAIN_ENVIRONMENT };
+  const { stdout } = await run(command);
   return [...stdout.toString('latin1').matchAll(/^\t(?:.* => )?(\/\S+) \(0x[0-9a-f]+\)$/gm)].flatMap(
     found => found[1] ?? [],
   );
