@@ -432,13 +432,7 @@ export function lastLine(result: Result): Done {
   }
 }
 
-/** As in the Makefile (LAUNCH_CFLAGS); test/launcher.test.ts compares the two. */
-const LAUNCH_CFLAGS =
-  '-std=c17 -O2 -static-pie -fPIE -Wall -Wextra -Wconversion -Wshadow -Wformat=2 -Werror -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -Wl,-z,relro,-z,now,-z,noexecstack'.split(
-    ' ',
-  );
-
-/** Compiles src/launcher/launch.c with make's flags. @throws with the compiler's words */
+/** Compiles src/launcher/launch.c as `make launcher` does, for other places. @throws with the compiler's words */
 export function compileLauncher(options: {
   to: string;
   serviceUid: number;
@@ -446,19 +440,17 @@ export function compileLauncher(options: {
   dialback: string;
   never: string;
 }): void {
-  const define = (name: string, path: string): string => `-D${name}="${path}"`;
-  const args = [
-    ...LAUNCH_CFLAGS,
-    `-DSERVICE_UID=${options.serviceUid}`,
-    define('SELF_PATH', options.to),
-    define('RSYNC_PATH', options.rsync),
-    define('DIALBACK_PATH', options.dialback),
-    define('NEVER_PATH', options.never),
-    '-o',
-    options.to,
-    join(TOP, 'src/launcher/launch.c'),
-  ];
-  execFileSync('/usr/bin/gcc', args, { stdio: 'pipe' });
+  const environment = {
+    SERVICE_UID: String(options.serviceUid),
+    SELF_PATH: options.to,
+    RSYNC_PATH: options.rsync,
+    DIALBACK_PATH: options.dialback,
+    NEVER_PATH: options.never,
+  };
+  execFileSync(join(TOP, 'tools/launcher.sh'), [options.to], {
+    env: { ...process.env, ...environment },
+    stdio: 'pipe',
+  });
 }
 
 function makeUser(base: string, role: string): Party {
