@@ -23,7 +23,7 @@ build:
 	@tools/prepare.sh build
 	@$(MAKE) -s dist/dialback
 
-# Both always compile, since the uid and the paths in it are not make's to compare. arm64 is compiled and never run here.
+# Both always compile, since the uid and the paths in it are not make's to compare. The one for arm64 was never run.
 launcher:
 	@tools/prepare.sh --packages launcher
 	@tools/launcher.sh dist/launch

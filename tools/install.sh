@@ -31,7 +31,10 @@ prefix=${PREFIX:-/usr/local}
 prefix=${prefix%/}
 case $prefix in
   '') fail 'use PREFIX=/: there is no /libexec' 'use PREFIX=/usr' ;;
-  /*[!A-Za-z0-9._/+-]* | [!/]*) fail "use PREFIX=\"$prefix\": it must be absolute, and only letters, digits and . _ / + - are taken" 'choose another PREFIX' ;;
+  /*[!A-Za-z0-9._/+-]* | [!/]*)
+    fail "use PREFIX=\"$prefix\": it must be absolute, and only letters, digits and . _ / + - are taken" \
+      'choose another PREFIX'
+    ;;
 esac
 stage=${DESTDIR-}
 case $stage in '' | /*) ;; *) stage=$PWD/$stage ;; esac
@@ -106,7 +109,7 @@ lay() {
   if [ -n "$capability" ] && [ "$live" = yes ]; then
     setcap "$capability" "$temporary" || true
     has_capability "$temporary" "$capability" ||
-      fail "give \"$2\" its capability $capability: its file system does not keep it (getcap: \"$(getcap "$temporary")\")" \
+      fail "give \"$2\" its capability $capability: its file system does not keep it" \
         'choose a PREFIX on a file system that does, as ext4, XFS and Btrfs do'
   fi
   mv -fT "$temporary" "$place"
@@ -140,7 +143,8 @@ check_folders() {
     at=$(dirname "$at")
   done
   if findmnt -n -o OPTIONS -T "$(existing "$1")" 2>/dev/null | grep -qw nosuid; then
-    fail "install \"$1\": it is on a file system that is mounted nosuid, where capabilities mean nothing" 'choose another PREFIX'
+    fail "install \"$1\": it is on a file system that is mounted nosuid, where capabilities mean nothing" \
+      'choose another PREFIX'
   fi
 }
 existing() {
@@ -150,7 +154,8 @@ existing() {
 }
 
 useradd_line() {
-  echo "useradd --system${1:+ --uid $1} --gid $account --home-dir $home --no-create-home --shell /bin/sh --password '*' $account"
+  echo "useradd --system${1:+ --uid $1} --gid $account --home-dir $home --no-create-home" \
+    "--shell /bin/sh --password '*' $account"
 }
 
 # No password (sshd takes `!` for a locked account, `*` for one that has none), and a shell that runs commands: the
@@ -217,8 +222,15 @@ remove() { # PLACE
 }
 
 check() {
-  case ${SERVICE_UID-} in *[!0-9]* | 0*) fail "serve SERVICE_UID=\"$SERVICE_UID\": it must be a number, and not root's" 'make install, without SERVICE_UID' ;; esac
-  case ${INHERITED-} in '' | 0 | 1) ;; *) fail "use INHERITED=\"$INHERITED\": it is 0 or 1" 'make install, without INHERITED' ;; esac
+  case ${SERVICE_UID-} in
+    *[!0-9]* | 0*)
+      fail "serve SERVICE_UID=\"$SERVICE_UID\": it must be a number, and not root's" 'make install, without SERVICE_UID'
+      ;;
+  esac
+  case ${INHERITED-} in
+    '' | 0 | 1) ;;
+    *) fail "use INHERITED=\"$INHERITED\": it is 0 or 1" 'make install, without INHERITED' ;;
+  esac
   if [ "$live" = no ]; then return; fi
   [ "$(id -u)" = 0 ] || fail "change \"$prefix\", /etc and the accounts: only root can" \
     "sudo make $1 (or, to make a package, make $1 DESTDIR=FOLDER)"
@@ -315,7 +327,8 @@ uninstall() {
   if [ -n "$share_changed" ]; then say "removed $share"; fi
   remove "$launcher"
   # Folders that others use as well stay, since they are not empty.
-  for folder in "$share" "${launcher%/*}" "$prefix/libexec" "$prefix/lib/systemd/system" "$prefix/lib/systemd" "$config"; do
+  for folder in "$share" "${launcher%/*}" "$prefix/libexec" "$prefix/lib/systemd/system" "$prefix/lib/systemd" \
+    "$config"; do
     rmdir "$stage$folder" 2>/dev/null || true
   done
   remove "$binary"
@@ -327,7 +340,8 @@ tell_kept() {
   if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
   kept=
   for folder in "$config" "$home"; do if [ -e "$folder" ]; then kept="$kept $folder"; fi; done
-  echo "Kept: what was backed up to this machine (host.toml's \`store\` says where)${kept:+,$kept}, and the account $account."
+  echo "Kept: what was backed up to this machine (host.toml's \`store\` says where)${kept:+,$kept}," \
+    "and the account $account."
   echo "To remove those as well: ${kept:+rm -r$kept; }userdel $account"
   shells=$(awk -F: -v shell="$binary" '$7 == shell { print $1 }' /etc/passwd)
   if [ -n "$shells" ]; then

@@ -24,8 +24,13 @@ never=${NEVER_PATH:-/etc/dialback/never}
 for path in "$self" "$rsync" "$dialback" "$never"; do
   # They become strings of C: nothing in them may end one or mean something in one (`?` can begin a trigraph).
   case $path in
-    *[\"\\?[:cntrl:]]*) fail "compile in \"$path\": quotes, backslashes, question marks and control characters are not taken" 'use another PREFIX' ;;
-    */../* | */.. | */./* | */. | *//* | */) fail "compile in \"$path\": it has . or .. or an empty name in it" 'write it plainly' ;;
+    *[\"\\?[:cntrl:]]*)
+      fail "compile in \"$path\": quotes, backslashes, question marks and control characters are not taken" \
+        'use another PREFIX'
+      ;;
+    */../* | */.. | */./* | */. | *//* | */)
+      fail "compile in \"$path\": it has . or .. or an empty name in it" 'write it plainly'
+      ;;
     /*) ;;
     *) fail "compile in \"$path\": it is not absolute" 'write it from / on' ;;
   esac
@@ -33,12 +38,19 @@ done
 
 uid=${SERVICE_UID:-$(id -u dialback 2>/dev/null || true)}
 case $uid in
-  '') fail 'compile the launcher: whom it serves is not known, for there is no user dialback' 'make launcher SERVICE_UID=NUMBER' ;;
-  *[!0-9]* | 0*) fail "compile the launcher for SERVICE_UID=\"$uid\": it must be a number, and not root's" 'make launcher SERVICE_UID=NUMBER' ;;
+  '')
+    fail 'compile the launcher: whom it serves is not known, for there is no user dialback' \
+      'make launcher SERVICE_UID=NUMBER'
+    ;;
+  *[!0-9]* | 0*)
+    fail "compile the launcher for SERVICE_UID=\"$uid\": it must be a number, and not root's" \
+      'make launcher SERVICE_UID=NUMBER'
+    ;;
 esac
 
 cc=${CC:-gcc}
-command -v "$cc" >/dev/null || fail "compile the launcher: there is no $cc" 'tools/prepare.sh --packages launcher, or CC=COMPILER'
+command -v "$cc" >/dev/null ||
+  fail "compile the launcher: there is no $cc" 'tools/prepare.sh --packages launcher, or CC=COMPILER'
 
 # Static: no library is looked for when it runs with privilege. The rest makes a mistake in it hard to use.
 flags=${LAUNCH_CFLAGS:-"-std=c17 -O2 -static-pie -fPIE -Wall -Wextra -Wconversion -Wshadow -Wformat=2 -Werror

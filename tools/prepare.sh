@@ -1,7 +1,6 @@
 #!/bin/sh
-# Installs what is missing: `tools/prepare.sh build|launcher|try|test|install` (what for); after `--packages` without the
-# npm part.
-# Debian packages need root; an ordinary user is told the command instead. Nothing is started, ever: an sshd
+# Installs what is missing: `tools/prepare.sh build|launcher|try|test|install` (what for); after `--packages` without
+# npm's part. Debian packages need root; an ordinary user is told the command instead. Nothing is started, ever: an sshd
 # that is installed here stays off, since dialback runs its own and only for as long as one backup takes.
 set -eu
 cd "$(dirname "$0")/.."

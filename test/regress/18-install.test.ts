@@ -173,6 +173,36 @@ describe('make install', { skip: SKIP }, () => {
       assert.equal(await site.say('ls dist /tmp'), '/tmp:\n\ndist:\ndialback');
     });
 
+    it('killed at any moment leaves each file whole, and never a capability for more than the group', async () => {
+      const laid = site.changes();
+      const bare = `for file in ${LAUNCHER} ${BINARY}; do setcap -q -r $file || true; done`;
+      let killed = 0;
+      for (let delayMs = 40; delayMs <= 600; delayMs += 40) {
+        await site.say(bare);
+        // timeout(1) has a process group of its own, and kills all of it.
+        const { status } = await site.shell(`timeout --signal=KILL ${delayMs / 1000} make install`);
+        if (status !== 0) killed += 1;
+        assert.deepEqual(await owners(site), EXPECTED_OWNERS);
+        await site.say(`cmp dist/dialback ${BINARY}`);
+        const found = await site.say('getcap -r /usr /etc 2>/dev/null | grep dialback || true');
+        for (const line of found.split('\n').filter(each => each !== '')) {
+          assert.match(
+            line,
+            /\/(dialback cap_dac_read_search=i|launch cap_dac_read_search=ep|\.dialback-\S+ .*)$/,
+          );
+          const file = line.split(' ')[0];
+          if (line.endsWith('=ep'))
+            assert.equal(await site.say(`stat -c '%U:%G %a' ${file}`), 'root:dialback 750');
+        }
+      }
+      assert.ok(killed > 4, `only ${killed} were killed`);
+      await site.say(`${bare}; make install`);
+      assert.equal(await site.say('getcap -r /usr /etc 2>/dev/null | grep dialback'), EXPECTED_CAPABILITIES);
+      const names = (lines: string[]): string[] => lines.map(line => line.split(' ')[0] ?? '');
+      assert.deepEqual(names(site.changes()), names(laid), 'nothing is left beside them');
+      await site.say('rm -rf dist/launch.* /tmp/tmp.*'); // of compilations and installations that were killed
+    });
+
     it('is taken away again but for what is the user’s, with the commands for that', async () => {
       await site.say(
         'rm /etc/dialback/never /etc/dialback/client.toml && git checkout -q share 2>/dev/null || true',
