@@ -8,7 +8,6 @@ import { Fault, type FaultParts, type Parsed } from '../fault.ts';
 import {
   linkStatus,
   makeFolder,
-  mayRun,
   placeFile,
   readWhole,
   realPath,
@@ -17,7 +16,7 @@ import {
   status,
   writableByOthers,
 } from '../os/files.ts';
-import { hasLauncher, launcherPath } from '../os/launcher.ts';
+import { hasLauncher, launcherServesUs } from '../os/launcher.ts';
 import { hostLabel, ownAccount, pause, refuseRoot } from '../os/machine.ts';
 import { run, standard } from '../os/process.ts';
 import {
@@ -130,7 +129,7 @@ async function setUpClient(options: InitOptions, interrupt: AbortSignal): Promis
   if (!host) return { name, key, setUp: undefined };
   // The config last: with it the client is set up, and without it the next call goes on from here.
   rememberHostKey(files.knownHosts, host);
-  if (!config) writeConfig(place.path, { name, target: host.target, files });
+  if (!config) await writeConfig(place.path, { name, target: host.target, files });
   const written = config ?? readClientConfig(place.path);
   const setUp: SetUp = {
     config: place.path,
@@ -371,8 +370,11 @@ function rememberHostKey(path: string, host: Host): void {
   else if (placed.value !== text) replaceFile(realPath(path), Buffer.from(placed.value, 'latin1'));
 }
 
-function writeConfig(path: string, options: { name: string; target: string; files: OwnFiles }): void {
-  const text = clientToml({ ...options, ...ownScope() });
+async function writeConfig(
+  path: string,
+  options: { name: string; target: string; files: OwnFiles },
+): Promise<void> {
+  const text = clientToml({ ...options, ...(await ownScope()) });
   parseConfig(text, path, CLIENT_SCHEMA); // what is written can be read
   makeFolder(path.slice(0, path.lastIndexOf('/')) || '/', { parents: true });
   placeFile(path, text);
@@ -382,8 +384,8 @@ function writeConfig(path: string, options: { name: string; target: string; file
  * What is read, and how: all of the machine, where this account may be lent the right to; else what is its own. A
  * launcher that is there for another account would make every run fail: then the config says that there is to be none.
  */
-function ownScope(): { roots: string[]; capability: 'none' | undefined } {
-  if (mayRun(launcherPath())) return { roots: ['/'], capability: undefined };
+async function ownScope(): Promise<{ roots: string[]; capability: 'none' | undefined }> {
+  if (await launcherServesUs()) return { roots: ['/'], capability: undefined };
   return { roots: [realPath(ownAccount().home)], capability: hasLauncher() ? 'none' : undefined };
 }
 

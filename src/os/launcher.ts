@@ -23,6 +23,13 @@ export function hasLauncher(): boolean {
   return exists(launcherPath());
 }
 
+/** Whether the launcher is there and lends its capability to this account: it was made for one, and says for which. */
+export async function launcherServesUs(): Promise<boolean> {
+  if (!mayRun(launcherPath())) return false;
+  const { stderr } = await run(launcherCommand(['send', '/'])); // which is no run folder, if it comes so far
+  return !stderr.includes('it was made for uid ');
+}
+
 /**
  * The launcher's command line.
  * @throws Fault when it is not there, or is not ours to run

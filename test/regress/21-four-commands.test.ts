@@ -454,7 +454,8 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
     assert.ok(config().includes('roots = ["/"]'));
     assert.ok(!config().some(line => line.startsWith('capability')));
     rmSync(file('client.toml'));
-    chmodSync(world.launcher, 0o750);
+    // In its group, but it is not the account that the launcher was made for.
+    world.installLauncher({ serviceUid: world.host.uid });
     const other = await setUp();
     assert.match(other.stdout, /", as far as this account may read\n/);
     assert.ok(config().includes(`roots = ["${world.client.home}"]`));

@@ -174,13 +174,13 @@ export class World {
   }
 
   /** The launcher as `make install` would have it, for this world's client; the host may run it too. */
-  installLauncher(rsync = '/usr/bin/rsync'): void {
+  installLauncher(options: { rsync?: string; serviceUid?: number } = {}): void {
     mkdirSync(dirname(this.launcher), { recursive: true, mode: 0o755 });
     writeFileSync(this.neverList, '# what no backup may read\n', { mode: 0o644 });
     compileLauncher({
       to: this.launcher,
-      serviceUid: this.client.uid,
-      rsync,
+      serviceUid: options.serviceUid ?? this.client.uid,
+      rsync: options.rsync ?? '/usr/bin/rsync',
       dialback: this.binary,
       never: this.neverList,
     });
