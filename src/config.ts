@@ -2,7 +2,8 @@
 import { parse, TomlError } from 'smol-toml';
 import * as v from 'valibot';
 import { Fault } from './fault.ts';
-import { exists, readWhole, status, writableByOthers } from './os/files.ts';
+import { mendText } from './finding.ts';
+import { exists, findBreach, readWhole, status } from './os/files.ts';
 import { ownAccount } from './os/machine.ts';
 import { escapeText } from './wire/text.ts';
 
@@ -26,16 +27,19 @@ function configPlaces(fileName: ConfigName): [own: string, system: string] {
  * Finds the config file: the one named, else the first that exists of the user's and the system's.
  */
 export function configPath(fileName: ConfigName, named: string | undefined): string {
-  if (named !== undefined) return named;
-  const places = configPlaces(fileName);
-  const found = places.find(exists);
-  if (found) return found;
+  const found = named ?? findConfig(fileName);
+  if (found !== undefined) return found;
   throw new Fault({
     tried: `read the config "${fileName}"`,
-    found: `it is neither ${places.join(' nor ')}`,
+    found: `it is neither ${configPlaces(fileName).join(' nor ')}`,
     next: `${WRITERS[fileName]} (it writes one; or name one with --config)`,
     exit: 'usage',
   });
+}
+
+/** The first config file of that name that exists, the user's or the system's; or undefined. */
+export function findConfig(fileName: ConfigName): string | undefined {
+  return configPlaces(fileName).find(exists);
 }
 
 /**
@@ -71,12 +75,12 @@ function readTrusted(path: string): string {
   }
   // Who can write the config decides what is done. Its owner may: that is us, or, where root restores, the host's account.
   const { uid } = ownAccount();
-  const others = writableByOthers(path, uid === 0 ? status(path).uid : uid);
-  if (others) {
+  const breach = findBreach(path, uid === 0 ? status(path).uid : uid);
+  if (breach) {
     throw new Fault({
       tried: `trust the config "${path}"`,
-      found: others,
-      next: `chmod go-w '${path}'`,
+      found: breach.found,
+      next: mendText(breach, 'root'),
       exit: 'usage',
       code: 'config',
     });

@@ -1,6 +1,8 @@
 /** argv -> verb -> outcome -> text -> exit status. The only exit of the program, and its only catch-all. */
 import { helpText, parseArguments, type Request } from './cli/args.ts';
+import { doctor } from './cli/doctor.ts';
 import {
+  doctorText,
   enrollText,
   initText,
   jsonText,
@@ -18,6 +20,7 @@ import { gate, gateCheck } from './client/gate.ts';
 import { init } from './client/init.ts';
 import { configPath } from './config.ts';
 import { EXIT, Fault, firstError } from './fault.ts';
+import { worstStatus } from './finding.ts';
 import { readHostConfig } from './host/config.ts';
 import { enroll, unenroll } from './host/enroll.ts';
 import { grab } from './host/grab.ts';
@@ -72,6 +75,11 @@ async function perform(request: Request): Promise<number> {
       say(1, request.json ? jsonText(result) : restoreText(request.to, result));
       say(2, notGivenBackText(result, ownAccount().uid === 0));
       return result.notGivenBack.length > 0 ? EXIT.incomplete : EXIT.done;
+    }
+    case 'doctor': {
+      const findings = await doctor(request);
+      say(1, request.json ? jsonText(findings) : doctorText(findings));
+      return worstStatus(findings);
     }
     case 'try':
       return await tryOut(request.folder, interruption());

@@ -46,6 +46,13 @@ export type Request =
       force: boolean;
       json: boolean;
     }
+  | {
+      verb: 'doctor';
+      config: string | undefined;
+      /** Undefined: whichever is set up here. */
+      side: 'client' | 'host' | undefined;
+      json: boolean;
+    }
   | { verb: 'try'; folder: string | undefined }
   | { verb: 'relay' }
   /** As the account's login shell. */
@@ -118,6 +125,13 @@ const GRAMMAR = {
     booleans: ['force', 'json'],
     takes: [1, 10_000],
     says: 'host: give files back, below DIR; as root with all that they had',
+  },
+  doctor: {
+    usage: 'doctor [--client|--host] [--config F] [--json]',
+    strings: ['config'],
+    booleans: ['client', 'host', 'json'],
+    takes: [0, 0],
+    says: 'both: look at all that a backup needs, and say what is wrong, why it matters and what mends it',
   },
   try: {
     usage: 'try [DIR]',
@@ -228,6 +242,15 @@ function readVerb(verb: Verb, rest: string[]): Request {
         json: flag('json'),
       };
     }
+    case 'doctor':
+      if (flag('client') && flag('host'))
+        throw usage('run "doctor"', '--client and --host contradict each other', next);
+      return {
+        verb,
+        config,
+        side: flag('client') ? 'client' : flag('host') ? 'host' : undefined,
+        json: flag('json'),
+      };
     case 'try':
       return { verb, folder: words[0] === undefined ? undefined : resolve(words[0]) };
     case 'help':
@@ -291,6 +314,7 @@ export function helpText(): string {
     '',
     'Exit statuses:',
     ...statuses,
+    'Of `doctor`, as monitoring plugins have them: 0 all is well, 1 warnings or unknown, 2 critical.',
     '',
   ].join('\n');
 }

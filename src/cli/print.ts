@@ -1,6 +1,7 @@
 /** Outcomes as text or JSON. Whatever came from elsewhere is escaped here. */
 import type { RunNews, RunOutcome } from '../client/backup.ts';
 import type { InitResult } from '../client/init.ts';
+import type { Finding, State } from '../finding.ts';
 import type { EnrollResult } from '../host/enroll.ts';
 import type { Listed } from '../host/listing.ts';
 import type { RestoreResult } from '../host/restore.ts';
@@ -219,4 +220,33 @@ export function notGivenBackText(result: RestoreResult, isRootUser: boolean): st
     `next: ${next}`,
     '',
   ].join('\n');
+}
+
+const STATE_WIDTH = 10;
+
+/** What `doctor` found, in groups; why and what to do next only where something is not well. */
+export function doctorText(findings: Finding[]): string {
+  const groups = Map.groupBy(findings, each => each.check.split('.')[0] ?? '');
+  const lines: string[] = [];
+  for (const [group, members] of groups) {
+    lines.push(group);
+    for (const { check, state, found, why, next } of members) {
+      const label = check.slice(group.length + 1).replaceAll('_', ' ');
+      lines.push(`  ${state.padEnd(STATE_WIDTH)}${label}: ${printable(found)}`);
+      if (state === 'ok') continue;
+      const indent = ' '.repeat(STATE_WIDTH + 2);
+      lines.push(`${indent}why: ${why}`);
+      if (next !== null) lines.push(`${indent}next: ${printable(next)}`);
+    }
+  }
+  const count = (state: State): number => findings.filter(each => each.state === state).length;
+  lines.push(
+    `${count('critical')} critical, ${count('warning')} warning, ${count('unknown')} unknown, ${count('ok')} ok`,
+  );
+  return `${lines.join('\n')}\n`;
+}
+
+/** Nothing that a terminal obeys or hides; backslashes stay as they are, since a command may have some. */
+function printable(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, '?');
 }

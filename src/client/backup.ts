@@ -203,7 +203,7 @@ async function request(run: Run): Promise<{ outcome: OutcomeEvent; sshdWords: st
   const files = requireCallFiles(remote);
   const excludes = readExcludes(config);
   const capability = capabilityOf(config);
-  const scope = kernelScope(run);
+  const scope = kernelScope(config, run.state);
 
   await using held = new AsyncDisposableStack();
   const folder = await makeRunFolder(held, run.state, endReader);
@@ -363,7 +363,7 @@ function requireCallFiles(remote: Remote): { identity: string; knownHosts: strin
 }
 
 /** Who may connect back: `from`, else every address that the target's host name has here. */
-async function allowedPeers(remote: Remote, callOptions: CallOptions): Promise<Range[]> {
+export async function allowedPeers(remote: Remote, callOptions: CallOptions): Promise<Range[]> {
   const host = await calledHostName(callOptions); // also where `from` is named: ssh tells what is wrong with its options
   const named = remote.from ?? (await addressesOf(host));
   return named.flatMap(each => parseFrom(unfold(each.split('%')[0] ?? '')) ?? parseFrom(each) ?? []);
@@ -371,7 +371,8 @@ async function allowedPeers(remote: Remote, callOptions: CallOptions): Promise<R
 
 const EXCLUDES_BYTES = 1024 * 1024;
 
-function readExcludes(config: ClientConfig): string[] {
+/** The exclude patterns, out of the file and the config. @throws Fault that names the line */
+export function readExcludes(config: ClientConfig): string[] {
   const { exclude, exclude_from: file } = config.scope;
   const fromFile =
     file === undefined ? [] : readWhole(file, EXCLUDES_BYTES).toString('latin1').split(/\r?\n/);
@@ -388,11 +389,11 @@ function knownFolders(scope: { roots: string[]; never: string[] }): string[] {
 }
 
 /** Roots and what is never read, be it in the scope or not (design: always in `never`); a character a byte. */
-function kernelScope(run: Run): { roots: string[]; never: string[] } {
-  const { roots, mounts, never } = run.config.scope;
+export function kernelScope(config: ClientConfig, state: string): { roots: string[]; never: string[] } {
+  const { roots, mounts, never } = config.scope;
   const table = parseMounts(readWhole('/proc/self/mountinfo', 16 * 1024 * 1024).toString('latin1'));
-  const identities = run.config.remote.map(each => callFiles(each).identity);
-  const own = [run.state, ...identities, ...readNeverList()];
+  const identities = config.remote.map(each => callFiles(each).identity);
+  const own = [state, ...identities, ...readNeverList()];
   for (const root of roots) {
     if (never.includes(root)) {
       throw new Fault({
@@ -410,7 +411,7 @@ function kernelScope(run: Run): { roots: string[]; never: string[] } {
 }
 
 /** Where a path is without links, as far as this account can see. */
-function realPlace(path: string): string {
+export function realPlace(path: string): string {
   try {
     return realPath(path);
   } catch {

@@ -93,18 +93,51 @@ function callFault(options: CallOptions, status: number | null): Fault {
   });
 }
 
+/** Whom ssh would really call, once the config's ssh_options are applied. */
+export interface Called {
+  hostName: string;
+  port: number;
+  /** The name that the host's key has in known_hosts (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT). */
+  knownAs: string;
+  /** Through another program or machine: then the address is not one that this machine can reach itself. */
+  isProxied: boolean;
+}
+
 /**
- * The host name that ssh would really call, once the config's ssh_options are applied (`ssh -G`).
+ * Whom ssh would call (`ssh -G`, which calls nobody).
  * @throws Fault when ssh does not understand an option
  */
-export async function calledHostName(options: CallOptions): Promise<string> {
+export async function resolveCall(options: CallOptions): Promise<Called> {
   const result = await run(standard('ssh', ['-G', ...callArguments(options)]));
-  const found = /^hostname (.+)$/m.exec(result.stdout.toString('utf8'))?.[1];
-  if (result.status === 0 && found) return found;
+  const called = result.status === 0 ? parseResolved(result.stdout.toString('utf8')) : undefined;
+  if (called) return called;
   const words = escapeText(result.stderr.trim().split('\n').at(-1) ?? '');
   throw new Fault({
     tried: 'use `target` and `ssh_options`',
     found: words || 'ssh does not accept them',
     exit: 'usage',
   });
+}
+
+/** Reads what `ssh -G` prints: an option a line, in lower case. */
+export function parseResolved(text: string): Called | undefined {
+  const options = new Map(
+    text.split('\n').map(line => {
+      const [, key = '', value = ''] = /^(\S+) (.*)$/.exec(line) ?? [];
+      return [key, value] as const;
+    }),
+  );
+  const hostName = options.get('hostname');
+  const port = Number(options.get('port'));
+  if (!hostName || !Number.isInteger(port)) return undefined;
+  const alias = options.get('hostkeyalias');
+  const isProxied = ['proxycommand', 'proxyjump'].some(
+    key => !['none', '', undefined].includes(options.get(key)),
+  );
+  return { hostName, port, knownAs: alias ?? (port === 22 ? hostName : `[${hostName}]:${port}`), isProxied };
+}
+
+/** The host name that ssh would really call. @throws as `resolveCall` */
+export async function calledHostName(options: CallOptions): Promise<string> {
+  return (await resolveCall(options)).hostName;
 }

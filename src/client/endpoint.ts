@@ -26,18 +26,22 @@ const SESSIONS_LIMIT = 8;
  */
 const WAITING_LIMIT = 64;
 
-export interface EndpointOptions {
+/** What rsync and its jail go by. */
+export interface DaemonFiles {
+  /** The daemon's config and filter, for RUN/rsyncd. */
+  daemonConfig: string;
+  /** The daemon's filter and the launcher's scope; a character a byte. */
+  filter: string;
+  scope: string;
+}
+
+export interface EndpointOptions extends DaemonFiles {
   run: string;
   from: Range[];
   listen: string | undefined;
   publicKey: string;
   forcedCommand: string;
   orders: GateOrders;
-  /** The daemon's config and filter, for RUN/rsyncd. */
-  daemonConfig: string;
-  /** The daemon's filter and the launcher's scope; a character a byte. */
-  filter: string;
-  scope: string;
   /** After this nobody gets in any more. */
   openMs: number;
 }
@@ -182,12 +186,17 @@ function closeListener(server: Server): void {
   if (server.listening) server.close();
 }
 
+/** Writes what the launcher reads in a run folder. */
+export function writeDaemonFiles(run: string, files: DaemonFiles): void {
+  makeFolder(`${run}/rsyncd`);
+  writeNew(`${run}/rsyncd/rsyncd.conf`, files.daemonConfig);
+  writeNew(`${run}/rsyncd/filter`, Buffer.from(files.filter, 'latin1'));
+  writeNew(`${run}/scope`, Buffer.from(files.scope, 'latin1'));
+}
+
 function writeFiles(options: EndpointOptions): void {
   const { run, forcedCommand } = options;
-  makeFolder(`${run}/rsyncd`);
-  writeNew(`${run}/rsyncd/rsyncd.conf`, options.daemonConfig);
-  writeNew(`${run}/rsyncd/filter`, Buffer.from(options.filter, 'latin1'));
-  writeNew(`${run}/scope`, Buffer.from(options.scope, 'latin1'));
+  writeDaemonFiles(run, options);
   writeNew(`${run}/gate.json`, JSON.stringify(options.orders));
   writeNew(`${run}/sshd_config`, sshdConfig({ run, forcedCommand, graceSeconds: GRACE_MS / 1000 }));
   writeNew(

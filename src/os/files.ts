@@ -2,6 +2,7 @@
 import {
   accessSync,
   appendFileSync,
+  type BigIntStats,
   chmodSync,
   chownSync,
   closeSync,
@@ -23,10 +24,12 @@ import {
   renameSync,
   rmdirSync,
   rmSync,
+  statfsSync,
   statSync,
   symlinkSync,
   truncateSync,
   unlinkSync,
+  utimesSync,
   watch,
   writeFileSync,
   writeSync,
@@ -51,11 +54,18 @@ export {
   realpathSync as realPath,
   renameSync as rename,
   rmdirSync as removeEmptyFolder,
+  statfsSync as fileSystemStatus,
   statSync as status,
   symlinkSync as makeLink,
   truncateSync as truncate,
   unlinkSync as removeFile,
+  utimesSync as setTimes,
 };
+
+/** A file's status with its times to the nanosecond, and whole numbers of any size. */
+export function statusExact(path: string): BigIntStats {
+  return lstatSync(path, { bigint: true });
+}
 
 /** What the system said of a failed call, in words: `no such file or folder`, else errno's name and text. */
 export function whatFailed(error: unknown): string {
@@ -208,21 +218,37 @@ export function removeAll(path: string): void {
   rmSync(path, { recursive: true, force: true });
 }
 
+/** A file or folder that somebody else can change, on the way to one that nobody else may. */
+export interface Breach {
+  at: string;
+  /** A sentence that names it. */
+  found: string;
+  /** It belongs to somebody else; otherwise its mode lets others write. */
+  isForeign: boolean;
+}
+
 /**
  * Who may write here besides its owner and root: the folder itself and each one above it, as sshd's StrictModes
- * looks at them. @returns a sentence that names the first path others can change, or undefined
+ * looks at them. @returns the first path that others can change, or undefined
  */
-export function writableByOthers(path: string, owner: number): string | undefined {
+export function findBreach(path: string, owner: number): Breach | undefined {
   for (let at = realpathSync(path); ; at = dirname(at)) {
     const found = statSync(at);
-    if (found.uid !== owner && found.uid !== 0) return `"${at}" belongs to uid ${found.uid}`;
+    if (found.uid !== owner && found.uid !== 0)
+      return { at, found: `"${at}" belongs to uid ${found.uid}`, isForeign: true };
     // A sticky folder (/tmp) lets others add names, but not replace ours.
     const sticky = found.isDirectory() && (found.mode & 0o1000) !== 0 && at !== path;
     if ((found.mode & 0o022) !== 0 && !sticky) {
-      return `"${at}" can be written by others (mode ${(found.mode & 0o7777).toString(8)})`;
+      const mode = (found.mode & 0o7777).toString(8);
+      return { at, found: `"${at}" can be written by others (mode ${mode})`, isForeign: false };
     }
     if (at === '/') return undefined;
   }
+}
+
+/** `findBreach` as a sentence, or undefined. */
+export function writableByOthers(path: string, owner: number): string | undefined {
+  return findBreach(path, owner)?.found;
 }
 
 /** A journal line's file: appended whole by one write, so that two writers never mix. Rotated at this size. */
@@ -363,6 +389,26 @@ export function isTerminal(descriptor: 1 | 2): boolean {
 export function mayRun(path: string): boolean {
   try {
     accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Whether this account may write there (a read-only file system says no). */
+export function mayWrite(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Whether this account may read it; a folder: look into it. */
+export function mayRead(path: string): boolean {
+  try {
+    accessSync(path, statSync(path).isDirectory() ? constants.R_OK | constants.X_OK : constants.R_OK);
     return true;
   } catch {
     return false;

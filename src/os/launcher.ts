@@ -7,7 +7,15 @@ import { dirname, join } from 'node:path';
 import { Fault } from '../fault.ts';
 import { exists, mayRun, readWhole } from './files.ts';
 import { ownExecutable } from './machine.ts';
-import { type Command, endingText, PLAIN_ENVIRONMENT, programPath, run, standard } from './process.ts';
+import {
+  type Command,
+  endingText,
+  PLAIN_ENVIRONMENT,
+  programPath,
+  type Result,
+  run,
+  standard,
+} from './process.ts';
 
 /** The administrator's list of what no backup may read, which the launcher enforces. */
 export const NEVER_LIST = '/etc/dialback/never';
@@ -88,9 +96,26 @@ export async function rsyncLibraries(): Promise<string[]> {
  */
 export async function tryConfinement(runFolder: string): Promise<Jail> {
   const result = await run(launcherCommand(['send', runFolder]), { timeoutMs: 60_000 });
+  return readTrial(result, /^@RSYNCD:/);
+}
+
+/**
+ * Has rsync tell its version in the receiver's jail.
+ * @param tree an empty folder of our own
+ * @returns the jail
+ * @throws Fault with the launcher's own line
+ */
+export async function tryReceiving(tree: string): Promise<Jail> {
+  const command = launcherCommand(['receive', tree, '--', '--version']);
+  const result = await run(command, { timeoutMs: 60_000 });
+  return readTrial(result, /^rsync +version /);
+}
+
+/** @param expected what rsync says first when all is well */
+function readTrial(result: Result, expected: RegExp): Jail {
   const lines = result.stderr.split('\n').filter(line => line !== '');
   const jail = lines.map(readJailLine).find(found => found !== undefined);
-  if (jail !== undefined && result.stdout.toString('latin1').startsWith('@RSYNCD:')) return jail;
+  if (jail !== undefined && expected.test(result.stdout.toString('latin1'))) return jail;
   const words = lines.filter(line => readJailLine(line) === undefined).join(' | ');
   throw new Fault({
     tried: 'confine rsync',

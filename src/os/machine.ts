@@ -1,7 +1,7 @@
 /** The machine as dialback sees it: who runs us, what time it is, chance, signals and deadlines. */
 import { randomBytes } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
-import { getPriority, homedir, hostname, setPriority, userInfo } from 'node:os';
+import { getPriority, homedir, hostname, release, setPriority, tmpdir, userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import { isSea } from 'node:sea';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -63,6 +63,16 @@ export function hostName(): string {
 /** The first label of the machine's host name, in lower case. */
 export function hostLabel(): string {
   return (hostname().split('.')[0] ?? '').toLowerCase();
+}
+
+/** Where files that are gone at once are made. */
+export function temporaryFolder(): string {
+  return tmpdir();
+}
+
+/** The kernel's version, as uname(2) has it. */
+export function kernelRelease(): string {
+  return release();
 }
 
 /** Whether this is the packaged executable (and not the sources under node). */

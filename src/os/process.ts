@@ -84,6 +84,11 @@ export function programPath(name: string): string {
   });
 }
 
+/** Debian's package that has a program, where it is not one that every system has. */
+export function packageOf(name: string): string | undefined {
+  return PACKAGES[name];
+}
+
 /** Whether a program of this name is installed. */
 export function hasProgram(name: string): boolean {
   return PROGRAM_FOLDERS.some(folder => mayRun(`${folder}/${name}`));

@@ -29,15 +29,29 @@ export function defaultStateFolder(account: Account): string {
  * and rsyncd (blanks and UTF-8 are fine), ours, and nobody else's to change.
  */
 export function prepareStateFolder(path: string): void {
+  requireStateName(path);
+  makeFolder(path, { parents: true });
+  requireStateFolder(path);
+}
+
+function stateFault(path: string): (found: string, next?: string) => Fault {
   const tried = `use the state folder "${path}"`;
-  const fault = (found: string, next?: string): Fault =>
-    new Fault({ tried, found, exit: 'usage', ...(next ? { next } : {}) });
+  return (found, next) => new Fault({ tried, found, exit: 'usage', ...(next ? { next } : {}) });
+}
+
+/** Whether a state folder can be at this path, by the path alone. @throws Fault */
+export function requireStateName(path: string): void {
+  const fault = stateFault(path);
   if (!path.startsWith('/')) throw fault('it must be an absolute path');
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused
   if (/[\u0000-\u001f\u007f"'\\%$`#]/.test(path)) {
     throw fault('its name has a character that sshd, ssh or rsync would read as more than a letter');
   }
-  makeFolder(path, { parents: true });
+}
+
+/** Whether a state folder that is there is ours, and nobody else's to change; changes nothing. @throws Fault */
+export function requireStateFolder(path: string): void {
+  const fault = stateFault(path);
   const found = linkStatus(path);
   const account = ownAccount();
   if (!found.isDirectory()) throw fault('it is not a folder');

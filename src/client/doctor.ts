@@ -1,0 +1,756 @@
+/** `dialback doctor` on a client: what stands between it and its next backup, and what that backup would give away. */
+import { createServer, connect as openConnection } from 'node:net';
+import { dirname } from 'node:path';
+import { type Confinement, judgeTrust, type Subject } from '../doctor.ts';
+import { Fault } from '../fault.ts';
+import { type Finding, Topic } from '../finding.ts';
+import {
+  exists,
+  failedWith,
+  fileSystemStatus,
+  linkStatus,
+  list,
+  makeFolder,
+  makeUniqueFolder,
+  mayRead,
+  mayWrite,
+  readProc,
+  readWhole,
+  removeAll,
+  status,
+} from '../os/files.ts';
+import { type Jail, NEVER_LIST, rsyncLibraries, tryConfinement } from '../os/launcher.ts';
+import { ownAccount, temporaryFolder } from '../os/machine.ts';
+import { type MountEntry, otherNames, parseMountTable } from '../os/mounts.ts';
+import { run, standard } from '../os/process.ts';
+import { requireStateFolder, requireStateName } from '../os/runfolder.ts';
+import { daemonConfig } from '../wire/rsync.ts';
+import type { CallOptions } from '../wire/ssh.ts';
+import { escapeText, quoteForShell, snapshotTime } from '../wire/text.ts';
+import { parseListen } from './addresses.ts';
+import { allowedPeers, kernelScope, readExcludes, realPlace, requireLogin } from './backup.ts';
+import { type Called, resolveCall } from './call.ts';
+import { type ClientConfig, callFiles, clientName, type Remote, remoteName, stateFolder } from './config.ts';
+import { writeDaemonFiles } from './endpoint.ts';
+import { isWithin, scopeFilter, scopeRecords } from './scope.ts';
+
+const PATIENCE_MS = 10_000;
+/** A host that does not take a connection within this cannot be reached. */
+const CONNECT_MS = 5_000;
+
+/** All that is looked at for a client. @param path client.toml's, for what mends it */
+export async function examineClient(options: {
+  config: ClientConfig;
+  path: string;
+  confinement: Confinement;
+  subject: Subject;
+}): Promise<{ findings: Finding[]; landlockAbi: number | undefined }> {
+  const { config, path, confinement } = options;
+  const state = stateFolder(config, undefined);
+  const jail = confinement.way === 'confined' ? await tryJail(config, state) : undefined;
+  const findings = [
+    judgeConfinement(confinement, path, hasLandlock()),
+    ...(jail === undefined ? [] : [judgeJail(jail)]),
+    examineName(config),
+    examineState(state),
+    examineExcludes(config),
+    ...judgeRoots(config.scope.roots.map(rootFacts), confinement),
+  ];
+  const nevers = [...config.scope.never, ...config.remote.map(each => callFiles(each).identity)];
+  if (confinement.way !== 'none') {
+    const listed = examineNeverList(jail !== undefined && !(jail instanceof Fault));
+    findings.push(...listed.findings);
+    nevers.push(...listed.paths);
+  }
+  findings.push(...examineNever(nevers, config.scope.roots));
+  const isBusy = isLocked(`${state}/lock`);
+  const journal = readJournal(state);
+  for (const remote of config.remote) {
+    findings.push(...(await examineRemote(remote, isBusy)));
+    findings.push(judgeClock(remoteName(remote), measureSkew(journal, remoteName(remote))));
+  }
+  return {
+    findings,
+    landlockAbi: jail === undefined || jail instanceof Fault ? undefined : jail.landlockAbi,
+  };
+}
+
+function hasLandlock(): boolean {
+  try {
+    return readWhole('/sys/kernel/security/lsm', 65_536).toString('latin1').includes('landlock');
+  } catch {
+    return false;
+  }
+}
+
+// --- what is in force ---
+
+const CONFINEMENT = new Topic(
+  'client.confinement',
+  'the jail is what keeps a hostile backup host, once it has broken into rsync, from everything but reading',
+);
+
+/** @param canConfine whether the kernel is known to have Landlock */
+export function judgeConfinement({ way, isChosen }: Confinement, path: string, canConfine: boolean): Finding {
+  if (way === 'confined') return CONFINEMENT.ok('confined: rsync reads every file of the scope, in the jail');
+  if (way === 'inherited') {
+    const found = 'inherited: rsync reads every file, without the jail';
+    return canConfine
+      ? CONFINEMENT.warning(
+          `${found}, and this kernel has Landlock for one`,
+          `sed -i 's/^capability = .*/capability = "confined"/' ${quoteForShell(path)}`,
+        )
+      : CONFINEMENT.ok(found);
+  }
+  const found = 'none: rsync reads what this account may read, without the jail';
+  return isChosen
+    ? CONFINEMENT.ok(`${found}, as "${path}" says`)
+    : CONFINEMENT.warning(
+        `${found}, since there is no launcher`,
+        `make install, as root, in dialback's sources; or, if that is meant: sed -i '1i capability = "none"' ${quoteForShell(path)}`,
+      );
+}
+
+const JAIL = new Topic('client.jail', 'a launcher that does not work is not gone without: each backup fails');
+
+/** Has rsync started in the jail, with the scope of the config, in a folder of its own that is gone afterwards. */
+async function tryJail(config: ClientConfig, state: string): Promise<Jail | Fault> {
+  let folder: string | undefined;
+  try {
+    folder = makeUniqueFolder(`${temporaryFolder()}/dialback-doctor-`);
+    const run = `${folder}/run-doctor`; // the launcher takes a folder of this form alone
+    makeFolder(run);
+    const scope = kernelScope(config, state);
+    writeDaemonFiles(run, {
+      daemonConfig: daemonConfig({ filter: `${run}/rsyncd/filter`, idleSeconds: 60, confined: true }),
+      filter: scopeFilter({ ...scope, excludes: [] }),
+      scope: scopeRecords(scope, await rsyncLibraries()),
+    });
+    return await tryConfinement(run);
+  } catch (error) {
+    if (error instanceof Fault) return error;
+    throw error;
+  } finally {
+    if (folder !== undefined) removeAll(folder);
+  }
+}
+
+const JAIL_NEXT =
+  "mend what is critical of the launcher; where nothing is: make install, as root, in dialback's sources";
+
+/** @param tried the jail, or why it did not stand */
+export function judgeJail(tried: Jail | Fault): Finding {
+  if (!(tried instanceof Fault)) return JAIL.ok(`rsync starts in it (Landlock ABI ${tried.landlockAbi})`);
+  const found = `Cannot ${tried.tried}: ${tried.found}`;
+  const uid = /it was made for uid (\d+)/.exec(tried.found)?.[1];
+  if (uid !== undefined)
+    return JAIL.critical(
+      found,
+      `runuser -u "$(id -nu ${uid})" -- dialback doctor, since that account makes the backups`,
+    );
+  const own = tried.next === undefined || tried.next === 'dialback doctor';
+  return JAIL.critical(found, own ? JAIL_NEXT : (tried.next ?? ''));
+}
+
+// --- names and folders ---
+
+const NAMES = new Topic(
+  'client.name',
+  'the backup host knows this machine by its name, and dials its account',
+);
+
+function examineName(config: ClientConfig): Finding {
+  try {
+    requireLogin();
+    return NAMES.ok(`"${clientName(config)}", dialled back as "${ownAccount().name}"`);
+  } catch (error) {
+    return NAMES.fault(error, 'set `name` in client.toml');
+  }
+}
+
+const STATE = new Topic(
+  'client.state',
+  'each run works in it, and sshd trusts no key below a folder that others can change',
+);
+/** A run leaves a few small files; less than this is a disk that is full. */
+const STATE_FREE = 16 * 1024 * 1024;
+
+function examineState(path: string): Finding {
+  try {
+    requireStateName(path);
+    if (!exists(path)) return judgeNewState(path);
+    requireStateFolder(path);
+    if (!mayWrite(path))
+      return STATE.critical(
+        `"${path}" cannot be written to`,
+        `mount | grep ${quoteForShell(path)}; chmod 700 ${quoteForShell(path)}`,
+      );
+    const { bavail, bsize } = fileSystemStatus(path);
+    if (bavail * bsize < STATE_FREE)
+      return STATE.critical(`the disk of "${path}" is full`, `df -h ${quoteForShell(path)}`);
+    return STATE.ok(`"${path}" is this account's alone`);
+  } catch (error) {
+    return STATE.fault(error, 'set `state` in client.toml');
+  }
+}
+
+/** The first run makes it, with its parents; so the nearest one that is there must let us. */
+function judgeNewState(path: string): Finding {
+  let at = dirname(path);
+  while (!exists(at)) at = dirname(at);
+  return mayWrite(at)
+    ? STATE.ok(`"${path}" is not there yet: the first run makes it`)
+    : STATE.critical(
+        `"${path}" is not there, and this account cannot make it in "${at}"`,
+        `install -d -o ${ownAccount().name} -m 700 ${quoteForShell(path)}`,
+      );
+}
+
+// --- the scope ---
+
+const EXCLUDES = new Topic('client.excludes', 'a run does not start with an exclude list that it cannot use');
+
+function examineExcludes(config: ClientConfig): Finding {
+  try {
+    const { length } = readExcludes(config);
+    return EXCLUDES.ok(length === 1 ? 'one exclude pattern' : `${length} exclude patterns`);
+  } catch (error) {
+    return EXCLUDES.fault(error, 'set `exclude` and `exclude_from` in client.toml');
+  }
+}
+
+const ROOTS = new Topic(
+  'client.roots',
+  'what cannot be read is missing in the backup, which is then incomplete',
+);
+
+export interface RootFacts {
+  path: string;
+  /** `hidden`: a folder above it does not let this account see. */
+  is: 'readable' | 'closed' | 'missing' | 'hidden';
+}
+
+function rootFacts(path: string): RootFacts {
+  try {
+    linkStatus(path);
+  } catch (error) {
+    return { path, is: failedWith(error, 'EACCES') ? 'hidden' : 'missing' };
+  }
+  return { path, is: mayRead(path) ? 'readable' : 'closed' };
+}
+
+/** A backup without any of its roots fails; one that lacks some is incomplete. */
+export function judgeRoots(roots: RootFacts[], { way }: Confinement): Finding[] {
+  const names = (of: RootFacts[]): string => of.map(each => `"${each.path}"`).join(', ');
+  const missing = roots.filter(each => each.is === 'missing');
+  // With the capability the modes do not matter.
+  const closed = way === 'none' ? roots.filter(each => each.is === 'closed' || each.is === 'hidden') : [];
+  const next = 'set `roots` in client.toml';
+  const findings: Finding[] = [];
+  const isNone = missing.length + closed.length === roots.length;
+  const bad = (found: string, more = ''): Finding =>
+    isNone ? ROOTS.critical(found, `${next}${more}`) : ROOTS.warning(found, `${next}${more}`);
+  if (missing.length > 0) findings.push(bad(`not there: ${names(missing)}`));
+  if (closed.length > 0) {
+    findings.push(
+      bad(
+        `this account may not read ${names(closed)}`,
+        "; or make install, as root, in dialback's sources: with the launcher every file can be read",
+      ),
+    );
+  }
+  return findings.length > 0 ? findings : [ROOTS.ok(names(roots))];
+}
+
+// --- what is never read ---
+
+const NEVER_FILE = new Topic(
+  'client.never_list',
+  'the launcher reads it before anything else, and refuses to work without it',
+);
+
+/**
+ * The root-owned list of what no run reads.
+ * @param isJailed whether the launcher worked, so that there is some list
+ * @returns its paths too
+ */
+function examineNeverList(isJailed: boolean): { findings: Finding[]; paths: string[] } {
+  let text: string;
+  try {
+    text = readWhole(NEVER_LIST, 1024 * 1024).toString('utf8');
+  } catch (error) {
+    if (isJailed && !exists(NEVER_LIST)) {
+      const other = `the launcher goes by another list than "${NEVER_LIST}", which is not there`;
+      return {
+        findings: [NEVER_FILE.warning(other, "make install, as root, in dialback's sources")],
+        paths: [],
+      };
+    }
+    const found = error instanceof Fault ? error.found : String(error);
+    const next = exists(NEVER_LIST) ? `chmod 644 ${NEVER_LIST}` : `install -D -m 644 /dev/null ${NEVER_LIST}`;
+    return { findings: [NEVER_FILE.critical(`"${NEVER_LIST}": ${found}`, next)], paths: [] };
+  }
+  const trust = judgeTrust(NEVER_FILE, NEVER_LIST, 0, `"${NEVER_LIST}"`);
+  const { paths, faults } = parseNeverList(text);
+  const findings = faults.map(fault =>
+    NEVER_FILE.critical(`"${NEVER_LIST}", ${fault}`, `editor ${NEVER_LIST}`),
+  );
+  return { findings: trust.state === 'ok' && findings.length > 0 ? findings : [trust, ...findings], paths };
+}
+
+/** An absolute path a line; empty lines and those that begin with `#` say nothing. */
+export function parseNeverList(text: string): { paths: string[]; faults: string[] } {
+  const paths: string[] = [];
+  const faults: string[] = [];
+  for (const [index, line] of text.split('\n').entries()) {
+    const fault = (found: string): number => faults.push(`line ${index + 1}: ${found}`);
+    if (line === '' || line.startsWith('#')) continue;
+    if (!line.startsWith('/')) fault('it does not begin with "/"');
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused
+    else if (/[\u0000-\u001f\u007f]/.test(line)) fault('it has a control character in it');
+    else if (/\s$/.test(line)) fault('it ends with a blank, which would be part of the name');
+    else if (Buffer.byteLength(line) > 4095) fault('it is too long for a path');
+    else paths.push(line.replace(/(?<=.)\/+$/, ''));
+  }
+  return { paths, faults };
+}
+
+const NEVER = new Topic(
+  'client.never',
+  'the kernel goes by the file, not by its name: under another name what must never be read can be',
+);
+/** So many names are looked at below the folders of `never`. */
+const WALK_LIMIT = 50_000;
+
+/** What is known of one path of `never`. */
+export interface NeverFacts {
+  path: string;
+  /** Names by way of other mounts. */
+  otherNames: string[];
+  /** Files with more names than are below the path: the first of them. */
+  linked: string[];
+  linkedCount: number;
+  /** Whether all below it was seen: it can be closed to this account, or too large. */
+  isSeen: boolean;
+}
+
+/** @param roots another name outside of them is in nobody's backup */
+function examineNever(paths: string[], roots: string[]): Finding[] {
+  const all = [...new Set(paths)];
+  if (all.length === 0) return [NEVER.ok('nothing is named that must never be read')];
+  const table = parseMountTable(readProc('self/mountinfo') ?? '');
+  return judgeNever(all.map(path => neverFacts(path, table, all, roots)));
+}
+
+function neverFacts(path: string, table: MountEntry[], nevers: string[], roots: string[]): NeverFacts {
+  const place = realPlace(path); // the launcher goes by where a link leads
+  const names = otherNames(table, place).filter(
+    name => roots.some(root => isWithin(root, name)) && !nevers.some(never => isWithin(never, name)),
+  );
+  return { path, otherNames: names, ...findLinked(place, WALK_LIMIT) };
+}
+
+/** Plain files at or below a path that have a name somewhere else too. */
+export function findLinked(
+  path: string,
+  limit: number,
+): { linked: string[]; linkedCount: number; isSeen: boolean } {
+  const inodes = new Map<string, { name: string; seen: number; links: number }>();
+  let isSeen = true;
+  let left = limit;
+  const waiting = [path];
+  for (let at = waiting.pop(); at !== undefined; at = waiting.pop()) {
+    left -= 1;
+    if (left < 0) {
+      isSeen = false;
+      break;
+    }
+    try {
+      const found = linkStatus(at);
+      if (found.isDirectory()) {
+        for (const name of list(at)) waiting.push(`${at === '/' ? '' : at}/${name}`);
+      } else if (found.isFile() && found.nlink > 1) {
+        const key = `${found.dev}:${found.ino}`;
+        const known = inodes.get(key) ?? { name: at, seen: 0, links: found.nlink };
+        known.seen += 1;
+        inodes.set(key, known);
+      }
+    } catch (error) {
+      if (!failedWith(error, 'ENOENT')) isSeen = false; // what is not there has no other name
+    }
+  }
+  const linked = [...inodes.values()].filter(each => each.links > each.seen).map(each => each.name);
+  return { linked: linked.sort().slice(0, 3), linkedCount: linked.length, isSeen };
+}
+
+export function judgeNever(facts: NeverFacts[]): Finding[] {
+  const findings: Finding[] = [];
+  for (const { path, otherNames: names, linked, linkedCount, isSeen } of facts) {
+    const quoted = quoteForShell(path);
+    if (names.length > 0) {
+      findings.push(
+        NEVER.warning(
+          `"${path}", or a part of it, is also mounted at ${names.map(each => `"${escapeText(each)}"`).join(', ')}`,
+          `put ${names.map(each => `"${escapeText(each)}"`).join(', ')} into \`never\` too, or umount ${quoteForShell(names[0] ?? '')}`,
+        ),
+      );
+    }
+    if (linkedCount > 0) {
+      const first = linked[0] ?? path;
+      const more = linkedCount > 1 ? `, and ${linkedCount - 1} more,` : '';
+      findings.push(
+        NEVER.warning(
+          `"${escapeText(first)}"${more} has another name somewhere else (a hard link)`,
+          `find / -xdev -samefile ${quoteForShell(first)}; then remove the other name, or put it into \`never\` too`,
+        ),
+      );
+    }
+    if (!isSeen) {
+      findings.push(
+        NEVER.unknown(
+          `not all of "${path}" can be seen by this account, or it is too much to look at`,
+          `find ${quoted} -xdev -type f -links +1, as root: what it lists has another name`,
+        ),
+      );
+    }
+  }
+  const what = facts.length === 1 ? 'the path in `never` has' : `the ${facts.length} paths in \`never\` have`;
+  return findings.length > 0 ? findings : [NEVER.ok(`${what} no other name`)];
+}
+
+// --- the way to the host ---
+
+/** What is looked at for one remote; those that need an answer of the network side by side. */
+async function examineRemote(remote: Remote, isBusy: boolean): Promise<Finding[]> {
+  const files = callFiles(remote);
+  const label = remoteName(remote);
+  const callOptions: CallOptions = {
+    target: remote.target,
+    ...files,
+    logFile: '/dev/null',
+    connectSeconds: CONNECT_MS / 1000,
+    more: remote.ssh_options,
+    command: 'none',
+  };
+  const key = await examineKey(files.identity);
+  let called: Called;
+  try {
+    called = await resolveCall(callOptions);
+  } catch (error) {
+    return [key, REACH.fault(error, 'set `target` and `ssh_options` in client.toml')];
+  }
+  return [
+    key,
+    await examineKnownHosts(files.knownHosts, called),
+    await examineReach(called),
+    await examineFrom(remote, callOptions),
+    await examineListen(remote.listen, isBusy, label),
+  ];
+}
+
+const KEY = new Topic(
+  'client.key',
+  'it is what this machine calls with; ssh takes no key that others can read',
+);
+
+async function examineKey(path: string): Promise<Finding> {
+  const quoted = quoteForShell(path);
+  const make = `ssh-keygen -t ed25519 -N '' -f ${quoted}, and enrol ${quoteForShell(`${path}.pub`)} on the host`;
+  let found: ReturnType<typeof status>;
+  try {
+    found = status(path);
+  } catch (error) {
+    return failedWith(error, 'EACCES')
+      ? KEY.unknown(`this account may not look at "${path}"`, `ls -l ${quoted}`)
+      : KEY.critical(`there is no key "${path}"`, make);
+  }
+  const { uid, name } = ownAccount();
+  // Root's may be readable by a group that this account is in: ssh looks at the mode of our own files alone.
+  if (found.uid !== uid && (found.uid !== 0 || !mayRead(path)))
+    return KEY.critical(`"${path}" belongs to uid ${found.uid}`, `chown ${name} ${quoted}`);
+  if (found.uid === uid && (found.mode & 0o077) !== 0) {
+    const mode = (found.mode & 0o777).toString(8);
+    return KEY.critical(
+      `"${path}" is open to others (mode ${mode}), and ssh does not take it`,
+      `chmod 600 ${quoted}`,
+    );
+  }
+  const {
+    status: ended,
+    stdout,
+    stderr,
+  } = await run(standard('ssh-keygen', ['-y', '-P', '', '-f', path]), {
+    timeoutMs: PATIENCE_MS,
+  });
+  if (ended !== 0) {
+    return /passphrase/.test(stderr)
+      ? KEY.critical(
+          `"${path}" has a passphrase, and nobody is there to enter it`,
+          `ssh-keygen -p -N '' -f ${quoted}`,
+        )
+      : KEY.critical(`"${path}" is no private key: ${escapeText(stderr.trim(), 200)}`, make);
+  }
+  return judgeHalves(path, stdout.toString('utf8'), readPublicHalf(path));
+}
+
+function readPublicHalf(path: string): string | undefined {
+  try {
+    return readWhole(`${path}.pub`, 65_536).toString('utf8');
+  } catch {
+    return undefined;
+  }
+}
+
+/** ssh offers the key in the file beside it: another one is refused, whatever the private half is. */
+export function judgeHalves(path: string, own: string, beside: string | undefined): Finding {
+  const blob = (text: string): string | undefined => text.trim().split(/\s+/)[1];
+  if (beside !== undefined && blob(beside) !== blob(own)) {
+    return KEY.critical(
+      `"${path}.pub" is not the public half of "${path}"`,
+      `ssh-keygen -y -f ${quoteForShell(path)} > ${quoteForShell(`${path}.pub`)}`,
+    );
+  }
+  return KEY.ok(`"${path}" is a key that ssh takes`);
+}
+
+const KNOWN = new Topic(
+  'client.known_hosts',
+  "it has the backup host's key: nothing is trusted on first use, and who can write it decides whom we trust",
+);
+
+async function examineKnownHosts(path: string, called: Called): Promise<Finding> {
+  const quoted = quoteForShell(path);
+  const line = `the line \`${called.knownAs} KEYTYPE KEY\`, with the key from the host's administrator`;
+  if (!exists(path)) {
+    return KNOWN.critical(
+      `there is no "${path}"`,
+      `dialback enroll on the host prints its key; put ${line}, into "${path}"`,
+    );
+  }
+  const trust = judgeTrust(KNOWN, path, ownAccount().uid, `"${path}"`);
+  if (trust.state !== 'ok') return trust;
+  if (!mayRead(path)) return KNOWN.critical(`this account may not read "${path}"`, `chmod 600 ${quoted}`);
+  const { status: ended } = await run(standard('ssh-keygen', ['-F', called.knownAs, '-f', path]), {
+    timeoutMs: PATIENCE_MS,
+  });
+  return ended === 0
+    ? KNOWN.ok(`"${path}" has a key of "${escapeText(called.knownAs)}"`)
+    : KNOWN.critical(
+        `"${path}" has no key of "${escapeText(called.knownAs)}"`,
+        `put ${line}, into "${path}"`,
+      );
+}
+
+const REACH = new Topic('client.reach', 'a backup begins with a call to the backup host');
+
+/** What came of a connection to where the call would go. */
+export type Reached = { greeting: string } | { found: string };
+
+async function examineReach(called: Called): Promise<Finding> {
+  const { hostName, port, isProxied } = called;
+  if (isProxied) {
+    return REACH.ok(`"${escapeText(hostName)}" is called through another program, which was not tried`);
+  }
+  return judgeReach(hostName, port, await reach(hostName, port));
+}
+
+/** Connects, and waits for the greeting that every sshd begins with (RFC 4253 section 4.2); says nothing itself. */
+export function reach(host: string, port: number, patienceMs = CONNECT_MS): Promise<Reached> {
+  return new Promise(resolve => {
+    let text = '';
+    let isConnected = false;
+    const socket = openConnection({ host, port });
+    const end = (reached: Reached): void => {
+      clearTimeout(timer);
+      socket.destroy();
+      resolve(reached);
+    };
+    const timer = setTimeout(() => {
+      end({ found: `${isConnected ? 'it says nothing' : 'no answer'} within ${patienceMs / 1000} s` });
+    }, patienceMs);
+    socket.on('connect', () => {
+      isConnected = true;
+    });
+    socket.on('data', chunk => {
+      text += chunk.toString('latin1');
+      const greeting = /^SSH-[^\r\n]*(?=[\r\n])/m.exec(text)?.[0];
+      if (greeting !== undefined) end({ greeting });
+      else if (text.length > 8192) end({ found: 'what answers there is no sshd' });
+    });
+    socket.on('close', () =>
+      end({ found: text === '' ? 'it hung up without a word' : 'what answers there is no sshd' }),
+    );
+    socket.on('error', (error: NodeJS.ErrnoException) =>
+      end({ found: CONNECT_ERRORS[error.code ?? ''] ?? error.message }),
+    );
+  });
+}
+
+const CONNECT_ERRORS: Record<string, string> = {
+  ECONNREFUSED: 'nothing listens there',
+  EHOSTUNREACH: 'there is no way to it',
+  ENETUNREACH: 'there is no way to its network',
+  ENOTFOUND: 'its name has no address here',
+  EAI_AGAIN: 'its name cannot be looked up: the name service does not answer',
+  ETIMEDOUT: 'no answer',
+  ECONNRESET: 'it hung up without a word',
+};
+
+export function judgeReach(host: string, port: number, reached: Reached): Finding {
+  const where = `"${escapeText(host)}" port ${port}`;
+  return 'greeting' in reached
+    ? REACH.ok(`${where} answers (${escapeText(reached.greeting, 100)})`)
+    : REACH.critical(
+        `${where}: ${escapeText(reached.found)}`,
+        `start its sshd, or set \`target\` in client.toml: user@host, or ssh://user@host:PORT`,
+      );
+}
+
+const FROM = new Topic('client.from', 'only these addresses may connect back');
+
+async function examineFrom(remote: Remote, callOptions: CallOptions): Promise<Finding> {
+  try {
+    const ranges = await allowedPeers(remote, callOptions);
+    if (ranges.length === 0)
+      return FROM.critical('nobody may connect back', "name the host's addresses in `from` in client.toml");
+    const whence = remote.from ? '`from`' : 'the host name in `target`';
+    return FROM.ok(`${ranges.map(each => each.address).join(', ')}, by ${whence}`);
+  } catch (error) {
+    return FROM.fault(error, "name the host's addresses in `from` in client.toml");
+  }
+}
+
+const LISTEN = new Topic('client.listen', 'the backup host connects back to where this machine listens');
+
+/** Binds, and closes at once. A run that is under way listens itself, so its port is no finding. */
+async function examineListen(where: string | undefined, isBusy: boolean, label: string): Promise<Finding> {
+  const shown = where ?? 'a port of the system';
+  const failed = await tryListening(where);
+  return judgeListen(shown, failed, isBusy, label);
+}
+
+function tryListening(where: string | undefined): Promise<string | undefined> {
+  const { address, port } = where === undefined ? { port: 0 } : (parseListen(where) ?? { port: 0 });
+  return new Promise(resolve => {
+    const server = createServer();
+    server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
+    server.listen({ ...(address ? { host: address } : {}), port, exclusive: true }, () =>
+      server.close(() => resolve(undefined)),
+    );
+  });
+}
+
+/** @param failed errno's name, or undefined where it could listen */
+export function judgeListen(
+  where: string,
+  failed: string | undefined,
+  isBusy: boolean,
+  label: string,
+): Finding {
+  const port = /:(\d+)$/.exec(where)?.[1] ?? '';
+  switch (failed) {
+    case undefined:
+      return LISTEN.ok(`can listen on ${where}`);
+    case 'EADDRINUSE':
+      return isBusy
+        ? LISTEN.ok(`a run is under way, which listens on ${where}`)
+        : LISTEN.critical(
+            `another program listens on ${where}`,
+            `ss -ltnp 'sport = :${port}' says which; or set \`listen\` of "${label}" in client.toml`,
+          );
+    case 'EACCES':
+      return LISTEN.critical(
+        `this account may not listen on ${where}`,
+        `set \`listen\` of "${label}" in client.toml to a port from 1024 on`,
+      );
+    case 'EADDRNOTAVAIL':
+      return LISTEN.critical(
+        `${where} is no address of this machine`,
+        `ip address lists them; set \`listen\` of "${label}" in client.toml`,
+      );
+    default:
+      return LISTEN.critical(
+        `${where}: ${escapeText(failed)}`,
+        `set \`listen\` of "${label}" in client.toml`,
+      );
+  }
+}
+
+/** Whether somebody holds a lock on a file, without asking for it: that could get in a run's way. */
+function isLocked(path: string): boolean {
+  try {
+    const { ino } = status(path);
+    return new RegExp(`^\\d+: FLOCK .*:${ino} \\d+ \\S+$`, 'm').test(readProc('locks') ?? '');
+  } catch {
+    return false;
+  }
+}
+
+// --- the clocks ---
+
+const CLOCK = new Topic(
+  'client.clock',
+  "snapshots are named, and will be kept or removed, by the host's clock; files are compared by this machine's",
+);
+const SKEW_MS = 60_000;
+
+/** How far the host's clock is ahead (below zero: behind), and when that was seen. */
+export interface Skew {
+  skewMs: number;
+  at: string;
+}
+
+type JournalLine = Record<string, unknown>;
+
+function readJournal(state: string): JournalLine[] {
+  const lines: JournalLine[] = [];
+  for (const name of ['journal.jsonl.1', 'journal.jsonl']) {
+    try {
+      for (const line of readWhole(`${state}/${name}`, 64 * 1024 * 1024)
+        .toString('utf8')
+        .split('\n')) {
+        try {
+          lines.push(JSON.parse(line) as JournalLine);
+        } catch {
+          // the empty one behind the last newline, or one that a full disk cut short
+        }
+      }
+    } catch {
+      // there is none
+    }
+  }
+  return lines;
+}
+
+/**
+ * The difference of the two clocks, out of the last run that made a snapshot. A snapshot's name is the second in which the
+ * host began it: after the client's run had started, and before the client let the host in. What lies between these two
+ * on the client's clock is no difference.
+ */
+export function measureSkew(journal: JournalLine[], remote: string): Skew | undefined {
+  const own = journal.filter(line => line.remote === remote);
+  const end = own.findLastIndex(line => line.event === 'finished' && typeof line.snapshot === 'string');
+  const before = own.slice(0, Math.max(0, end));
+  const started = before.findLastIndex(line => line.event === 'started');
+  const granted = before.findLastIndex(line => line.event === 'granted');
+  const host = snapshotTime(String(own[end]?.snapshot))?.getTime();
+  if (host === undefined || started < 0 || granted < started) return undefined;
+  const [from = Number.NaN, to = Number.NaN] = [started, granted].map(index =>
+    Date.parse(String(before[index]?.time)),
+  );
+  if (!(from <= to)) return undefined; // this machine's clock was set in between
+  const skewMs = host > to ? host - to : host + 1000 < from ? host + 1000 - from : 0;
+  return { skewMs, at: new Date(from).toISOString() };
+}
+
+export function judgeClock(label: string, skew: Skew | undefined): Finding {
+  if (!skew) return CLOCK.unknown(`no backup to "${label}" is on record that would tell`, 'dialback backup');
+  const seconds = Math.round(Math.abs(skew.skewMs) / 1000);
+  const when = `at the backup of ${skew.at}`;
+  if (Math.abs(skew.skewMs) < SKEW_MS)
+    return CLOCK.ok(`the clocks of this machine and of "${label}" agreed to the minute, ${when}`);
+  return CLOCK.warning(
+    `the clock of "${label}" was ${seconds} s ${skew.skewMs > 0 ? 'ahead of' : 'behind'} this one, ${when}`,
+    'timedatectl set-ntp true, on the one that is wrong; then dialback backup',
+  );
+}

@@ -1,0 +1,513 @@
+/** `dialback doctor` on a host: whether its store can keep what will come, and whether clients can ask. */
+import { connect } from 'node:net';
+import { type Confinement, judgeTrust, type Subject } from '../doctor.ts';
+import { Fault } from '../fault.ts';
+import { type Finding, Topic } from '../finding.ts';
+import {
+  exists,
+  failedWith,
+  fileFault,
+  fileSystemStatus,
+  link,
+  linkStatus,
+  list,
+  makeFolder,
+  makeLink,
+  makeUniqueFolder,
+  mayWrite,
+  readProc,
+  readWhole,
+  realPath,
+  removeAll,
+  setTimes,
+  status,
+  statusExact,
+  writeNew,
+} from '../os/files.ts';
+import { type Jail, tryReceiving } from '../os/launcher.ts';
+import { ownAccount, ownExecutable, temporaryFolder } from '../os/machine.ts';
+import { mountOf, parseMountTable } from '../os/mounts.ts';
+import { endingText, hasProgram, run, standard } from '../os/process.ts';
+import { defaultStateFolder, requireStateFolder, requireStateName } from '../os/runfolder.ts';
+import { type PublicKey, parsePublicKey } from '../wire/key.ts';
+import { escapeText, quoteForShell } from '../wire/text.ts';
+import type { HostConfig } from './config.ts';
+import { enrolledLine, enrolledName } from './enroll.ts';
+import { listClients, openStore } from './store.ts';
+
+const PATIENCE_MS = 10_000;
+
+/** All that is looked at for a host. @param path host.toml's, as `enroll` writes it into authorized_keys */
+export async function examineHost(options: {
+  config: HostConfig;
+  path: string;
+  confinement: Confinement;
+  subject: Subject;
+}): Promise<{ findings: Finding[]; landlockAbi: number | undefined }> {
+  const { config, path, confinement, subject } = options;
+  const jail = confinement.way === 'confined' ? await tryJail() : undefined;
+  const findings = [
+    judgeConfinement(confinement, path),
+    ...(jail === undefined ? [] : [judgeJail(jail)]),
+    examineState(defaultStateFolder(ownAccount())),
+    ...(await examineStore(config.store)),
+    ...examineKeys(config, path),
+    await examineSshd(subject),
+  ];
+  return {
+    findings,
+    landlockAbi: jail === undefined || jail instanceof Fault ? undefined : jail.landlockAbi,
+  };
+}
+
+// --- what is in force ---
+
+const CONFINEMENT = new Topic(
+  'host.confinement',
+  "the jail is what keeps a hostile client, once it has broken into rsync, from other clients' backups",
+);
+
+export function judgeConfinement({ way, isChosen }: Confinement, path: string): Finding {
+  if (way !== 'none') return CONFINEMENT.ok('confined: rsync writes what arrives, and reaches nothing else');
+  const found = 'none: rsync can do what this account can';
+  return isChosen
+    ? CONFINEMENT.ok(`${found}, as "${path}" says`)
+    : CONFINEMENT.warning(
+        `${found}, since there is no launcher`,
+        `make install, as root, in dialback's sources; or, if that is meant: sed -i '1i confined = false' ${quoteForShell(path)}`,
+      );
+}
+
+const JAIL = new Topic('host.jail', 'a launcher that does not work is not gone without: each run fails');
+
+/** Has rsync started in the receiver's jail, with a tree that is gone afterwards. */
+async function tryJail(): Promise<Jail | Fault> {
+  let tree: string | undefined;
+  try {
+    tree = makeUniqueFolder(`${temporaryFolder()}/dialback-doctor-`);
+    return await tryReceiving(tree);
+  } catch (error) {
+    if (error instanceof Fault) return error;
+    throw error;
+  } finally {
+    if (tree !== undefined) removeAll(tree);
+  }
+}
+
+/** @param tried the jail, or why it did not stand */
+export function judgeJail(tried: Jail | Fault): Finding {
+  if (tried instanceof Fault) {
+    return JAIL.critical(
+      `Cannot ${tried.tried}: ${tried.found}`,
+      "mend what is critical of the launcher; where nothing is: make install, as root, in dialback's sources",
+    );
+  }
+  if (!tried.hasOwnRoot) {
+    return JAIL.warning(
+      'rsync starts in it, but without a root file system of its own: it could change modes and times outside of it',
+      'sysctl user.max_user_namespaces kernel.unprivileged_userns_clone kernel.apparmor_restrict_unprivileged_userns shows which of them keeps ordinary users from making one',
+    );
+  }
+  return JAIL.ok(`rsync starts in it (Landlock ABI ${tried.landlockAbi}, a root file system of its own)`);
+}
+
+// --- the run folder ---
+
+const STATE = new Topic(
+  'host.state',
+  'each run works there: the agent with the one-time key among other things',
+);
+/** A unix socket's path has 108 bytes with its end (unix(7)); the agent's is STATE/run-XXXXXX/agent. */
+const STATE_BYTES = 107 - '/run-XXXXXX/agent'.length;
+
+function examineState(path: string): Finding {
+  try {
+    requireStateName(path);
+    if (Buffer.byteLength(path) > STATE_BYTES) {
+      return STATE.critical(
+        `"${path}" is too long: the agent's socket in it could not be made`,
+        `usermod --home DIR ${ownAccount().name}, with a shorter DIR`,
+      );
+    }
+    if (exists(path)) {
+      requireStateFolder(path);
+      return mayWrite(path)
+        ? STATE.ok(`"${path}" is this account's alone`)
+        : STATE.critical(`"${path}" cannot be written to`, `chmod 700 ${quoteForShell(path)}`);
+    }
+    let at = path;
+    while (!exists(at)) at = at.slice(0, at.lastIndexOf('/')) || '/';
+    return mayWrite(at)
+      ? STATE.ok(`"${path}" is not there yet: the first run makes it`)
+      : STATE.critical(
+          `"${path}" is not there, and this account cannot make it in "${at}"`,
+          `install -d -o ${ownAccount().name} -m 700 ${quoteForShell(path)}`,
+        );
+  } catch (error) {
+    return STATE.fault(error, `chmod 700 ${quoteForShell(path)}`);
+  }
+}
+
+// --- the store ---
+
+const STORE = new Topic(
+  'host.store',
+  "without it no backup can be kept, and what is in it is nobody else's to see",
+);
+const XATTRS = new Topic(
+  'host.store_xattrs',
+  'owners, modes, links and devices are kept in user xattrs: without them they would be lost',
+);
+const LINKS = new Topic(
+  'host.store_links',
+  'what did not change is a hard link to the backup before: without them each backup is a full copy',
+);
+const TIMES = new Topic(
+  'host.store_times',
+  'files are compared by their times to the nanosecond: without them each backup is sent in full',
+);
+const SPACE = new Topic('host.store_space', 'a full disk ends every run of every client');
+const INODES = new Topic('host.store_inodes', 'each folder and each changed file of a backup is an inode');
+
+async function examineStore(store: string): Promise<Finding[]> {
+  try {
+    openStore(store);
+  } catch (error) {
+    return [STORE.fault(error, 'mount its disk')];
+  }
+  const found = status(store);
+  const owner = judgeStore(store, found, ownAccount(), mayWrite(store));
+  const room = fileSystemStatus(store);
+  const table = parseMountTable(readProc('self/mountinfo') ?? '');
+  const type = mountOf(table, realPath(store))?.type ?? 'unknown';
+  return [
+    owner,
+    ...(owner.state === 'critical' && found.uid !== ownAccount().uid ? [] : await probeStore(store, type)),
+    judgeSpace(store, room),
+    judgeInodes(store, room),
+  ];
+}
+
+export function judgeStore(
+  store: string,
+  found: { uid: number; mode: number },
+  account: { uid: number; name: string },
+  isWritable: boolean,
+): Finding {
+  const quoted = quoteForShell(store);
+  const mode = (found.mode & 0o7777).toString(8).padStart(4, '0');
+  if (found.uid !== account.uid)
+    return STORE.critical(
+      `"${store}" belongs to uid ${found.uid}, not to "${account.name}"`,
+      `runuser -u "$(id -nu ${found.uid})" -- dialback doctor --host, since that account receives`,
+    );
+  if ((found.mode & 0o077) !== 0)
+    return STORE.critical(`"${store}" is open to others (mode ${mode})`, `chmod 700 ${quoted}`);
+  if (!isWritable)
+    return STORE.critical(
+      `"${store}" cannot be written to (mode ${mode}, or mounted read-only)`,
+      `chmod 700 ${quoted}; findmnt -T ${quoted}`,
+    );
+  return STORE.ok(`"${store}" is private to "${account.name}"`);
+}
+
+/** What a file system was seen to do. */
+export interface Probe {
+  type: string;
+  /** Why owners and the like could not be kept, in rsync's words; undefined where they could. */
+  xattrs: string | undefined;
+  links: string | undefined;
+  /** A time that was set came back to the nanosecond. */
+  hasNanoseconds: boolean;
+}
+
+/**
+ * Tries in a private folder of the store what a run does there; the folder is gone when this returns. rsync itself
+ * writes a symlink the fake-super way, which it cannot without user xattrs.
+ */
+async function probeStore(store: string, type: string): Promise<Finding[]> {
+  let folder: string;
+  try {
+    folder = makeUniqueFolder(`${store}/.doctor-`);
+  } catch (error) {
+    return [STORE.fault(error, `df -h ${quoteForShell(store)}`)];
+  }
+  try {
+    makeFolder(`${folder}/from`);
+    makeFolder(`${folder}/to`);
+    writeNew(`${folder}/file`, '');
+    makeLink('nowhere', `${folder}/from/link`);
+    const links = tryLinking(`${folder}/file`, `${folder}/twin`);
+    setTimes(`${folder}/file`, 1, 1.123456789);
+    const hasNanoseconds = Number(statusExact(`${folder}/file`).mtimeNs % 1_000_000_000n) > 123_456_000;
+    return judgeProbe(store, { type, xattrs: await tryXattrs(folder), links, hasNanoseconds });
+  } catch (error) {
+    return [STORE.fault(fileFault(error, `try out the store "${store}"`), `df -h ${quoteForShell(store)}`)];
+  } finally {
+    removeAll(folder);
+  }
+}
+
+function tryLinking(from: string, to: string): string | undefined {
+  try {
+    link(from, to);
+    return linkStatus(from).nlink === 2 ? undefined : 'a second name does not count as one';
+  } catch (error) {
+    return fileFault(error, 'link').found;
+  }
+}
+
+async function tryXattrs(folder: string): Promise<string | undefined> {
+  if (!hasProgram('rsync')) return undefined; // another check says so
+  const args = ['--links', '--fake-super', '--', `${folder}/from/link`, `${folder}/to/`];
+  const ended = await run(standard('rsync', args), { timeoutMs: PATIENCE_MS });
+  const isKept =
+    ended.status === 0 && exists(`${folder}/to/link`) && linkStatus(`${folder}/to/link`).isFile();
+  return isKept ? undefined : escapeText(ended.stderr.trim().split('\n')[0] || endingText(ended), 200);
+}
+
+/** The most names that one file can have, where it is a number that backups can reach (ext4: Linux, EXT4_LINK_MAX). */
+const LINK_LIMITS: Record<string, number> = { ext2: 32_000, ext3: 32_000, ext4: 65_000, btrfs: 65_535 };
+
+export function judgeProbe(store: string, probe: Probe): Finding[] {
+  const { type, xattrs, links, hasNanoseconds } = probe;
+  const move = 'put `store` in host.toml on ext4, XFS or Btrfs';
+  const limit = LINK_LIMITS[type];
+  return [
+    xattrs === undefined
+      ? XATTRS.ok(`"${store}" (${type}) keeps them`)
+      : XATTRS.critical(`"${store}" (${type}): ${xattrs}`, move),
+    links === undefined
+      ? LINKS.ok(
+          limit === undefined
+            ? `"${store}" (${type}) has them`
+            : `"${store}" (${type}) has them, ${limit} to a file: one in more backups than that is copied once more`,
+        )
+      : LINKS.critical(`"${store}" (${type}): ${links}`, move),
+    hasNanoseconds
+      ? TIMES.ok(`"${store}" (${type}) keeps them`)
+      : TIMES.warning(`"${store}" (${type}) does not keep them`, move),
+  ];
+}
+
+const LOW_SHARE = 0.1;
+const OUT_SHARE = 0.02;
+const LOW_BYTES = 1024 ** 3;
+const OUT_BYTES = 100 * 1024 ** 2;
+
+/** What statfs(2) tells. */
+export interface Room {
+  bsize: number;
+  blocks: number;
+  bavail: number;
+  files: number;
+  ffree: number;
+}
+
+function percent(part: number, whole: number): string {
+  return `${Math.floor((100 * part) / whole)}%`;
+}
+
+export function judgeSpace(store: string, { bsize, blocks, bavail }: Room): Finding {
+  const free = bavail * bsize;
+  const found = `${Math.floor(free / 1024 ** 2)} MiB free (${percent(bavail, Math.max(1, blocks))}) for "${store}"`;
+  const next = `du -xsh ${quoteForShell(`${store}/clients`)}/*; make room, or a larger disk`;
+  if (free < OUT_BYTES || bavail < blocks * OUT_SHARE) return SPACE.critical(found, next);
+  if (free < LOW_BYTES || bavail < blocks * LOW_SHARE) return SPACE.warning(found, next);
+  return SPACE.ok(found);
+}
+
+/** Some file systems make inodes as they need them, and tell none: there is no limit then. */
+export function judgeInodes(store: string, { files, ffree }: Room): Finding {
+  if (files === 0) return INODES.ok('the file system makes them as they are needed');
+  const found = `${ffree} of ${files} free (${percent(ffree, files)}) for "${store}"`;
+  const next = 'a file system made with more of them (mkfs.ext4 -N), or XFS or Btrfs';
+  if (ffree < files * OUT_SHARE) return INODES.critical(found, next);
+  if (ffree < files * LOW_SHARE) return INODES.warning(found, next);
+  return INODES.ok(found);
+}
+
+// --- who may ask ---
+
+const KEYS = new Topic(
+  'host.authorized_keys',
+  'it says which key may ask for which backup: sshd reads none that others can write, and a line without its command opens a login',
+);
+
+function examineKeys(config: HostConfig, configPath: string): Finding[] {
+  const path = `${ownAccount().home}/.ssh/authorized_keys`;
+  const enrolNext = 'dialback enroll NAME KEYFILE';
+  let text: string;
+  try {
+    text = readWhole(path, 16 * 1024 * 1024).toString('utf8');
+  } catch (error) {
+    return exists(path)
+      ? [KEYS.fault(error, `chmod 600 ${quoteForShell(path)}`)]
+      : [KEYS.warning(`nobody is enrolled: there is no "${path}"`, enrolNext)];
+  }
+  const trust = judgeTrust(KEYS, path, ownAccount().uid, `"${path}"`);
+  const clients = namesOfClients(config.store);
+  const lines = judgeLines({
+    path,
+    lines: text.split('\n'),
+    clients,
+    executable: ownExecutable(),
+    config: realPath(configPath),
+    allowsPlainKey: config.account_client !== undefined,
+  });
+  return trust.state === 'ok' ? lines : [trust, ...lines.filter(each => each.state !== 'ok')];
+}
+
+/** The clients that the store has a folder for; undefined where there is no store to ask. */
+function namesOfClients(store: string): string[] | undefined {
+  try {
+    return listClients(store);
+  } catch {
+    return undefined;
+  }
+}
+
+export interface KeyLines {
+  path: string;
+  lines: string[];
+  clients: string[] | undefined;
+  executable: string;
+  config: string;
+  /** `account_client`: there a key without a command is the historic form. */
+  allowsPlainKey: boolean;
+}
+
+/** Each enrolled line must be what `enroll` would write now; a line that it did not write opens more than a backup. */
+export function judgeLines(facts: KeyLines): Finding[] {
+  const { path, clients, executable, config } = facts;
+  const findings: Finding[] = [];
+  const enrolled: string[] = [];
+  for (const [index, line] of facts.lines.entries()) {
+    if (/^\s*(#|$)/.test(line)) continue;
+    const name = enrolledName(line);
+    const where = `line ${index + 1} of "${path}"`;
+    if (name === undefined) {
+      if (facts.allowsPlainKey) continue;
+      findings.push(
+        KEYS.warning(
+          `${where} is none of dialback's: its key opens more than a backup, and with this account the store`,
+          `take it out: sed -i ${index + 1}d ${quoteForShell(path)}`,
+        ),
+      );
+      continue;
+    }
+    enrolled.push(name);
+    const key = keyOf(line);
+    if (!key || line !== enrolledLine({ executable, name, config, key })) {
+      findings.push(
+        KEYS.warning(
+          `${where}, for "${name}", is not bound to "${executable}" and "${config}"`,
+          enrolAgain(name, config, key),
+        ),
+      );
+    }
+    if (clients && !clients.includes(name)) {
+      findings.push(
+        KEYS.critical(
+          `${where} is for "${name}", and the store has no folder for it`,
+          enrolAgain(name, config, key),
+        ),
+      );
+    }
+  }
+  if (enrolled.length === 0 && !facts.allowsPlainKey)
+    findings.push(KEYS.warning(`nobody is enrolled in "${path}"`, 'dialback enroll NAME KEYFILE'));
+  const who = enrolled.length === 1 ? 'one client is' : `${enrolled.length} clients are`;
+  return findings.length > 0 ? findings : [KEYS.ok(`${who} enrolled in "${path}"`)];
+}
+
+/** The same key again is harmless: the line is written as it is now, and the client's folder made. */
+function enrolAgain(name: string, config: string, key: PublicKey | undefined): string {
+  const command = `dialback enroll ${name}`;
+  const end = `--config ${quoteForShell(config)}`;
+  return key
+    ? `echo ${quoteForShell(`${key.type} ${key.blob} ${key.comment}`.trim())} | ${command} - ${end}`
+    : `${command} KEYFILE ${end}`;
+}
+
+/** The key at the end of a line that `enroll` wrote. */
+function keyOf(line: string): PublicKey | undefined {
+  const text = /" (\S+ \S+(?: .*)?)$/.exec(line)?.[1];
+  const parsed = text === undefined ? undefined : parsePublicKey(text);
+  return parsed && 'value' in parsed ? parsed.value : undefined;
+}
+
+// --- the system's sshd ---
+
+const SSHD = new Topic('host.sshd', "a backup begins with a call that the system's sshd takes");
+
+export interface SshdFacts {
+  port: number;
+  /** What came of a connection to it. */
+  isThere: boolean;
+  usesPam: boolean;
+  /** `passwd -S` says that the password is locked (`!` or `*`: it does not tell which). */
+  isLocked: boolean;
+  name: string;
+}
+
+async function examineSshd(subject: Subject): Promise<Finding> {
+  const config = readSshdConfig();
+  const port = Number(/^\s*Port\s+(\d+)/im.exec(config)?.[1] ?? 22);
+  const { stdout } = hasProgram('passwd')
+    ? await run(standard('passwd', ['-S']), { timeoutMs: PATIENCE_MS })
+    : { stdout: Buffer.alloc(0) };
+  return judgeSshd({
+    port,
+    isThere: await answers(port),
+    usesPam: /^\s*UsePAM\s+yes/im.test(config),
+    isLocked: /^\S+ LK? /.test(stdout.toString('utf8')),
+    name: subject.name,
+  });
+}
+
+/** sshd's config with what it includes; what this account may not read is left out. */
+function readSshdConfig(): string {
+  const folder = '/etc/ssh/sshd_config.d';
+  const texts: string[] = [];
+  try {
+    const more = exists(folder) ? list(folder).sort() : [];
+    // The first value that is set is the one that counts, and Debian includes the folder first.
+    for (const path of [...more.map(name => `${folder}/${name}`), '/etc/ssh/sshd_config'])
+      if (path.endsWith('.conf') || path.endsWith('sshd_config'))
+        texts.push(readWhole(path, 1024 * 1024).toString('utf8'));
+  } catch (error) {
+    if (failedWith(error, 'ENOENT')) return '';
+  }
+  return texts.join('\n');
+}
+
+function answers(port: number): Promise<boolean> {
+  return new Promise(resolve => {
+    const socket = connect({ host: '127.0.0.1', port });
+    const end = (isThere: boolean): void => {
+      clearTimeout(timer);
+      socket.destroy();
+      resolve(isThere);
+    };
+    const timer = setTimeout(() => end(false), 2_000);
+    socket.once('connect', () => end(true)).once('error', () => end(false));
+  });
+}
+
+export function judgeSshd(facts: SshdFacts): Finding {
+  const { port, name } = facts;
+  if (!facts.isThere) {
+    return SSHD.warning(
+      `nothing listens on port ${port} of 127.0.0.1; perhaps it listens somewhere else`,
+      'systemctl enable --now ssh',
+    );
+  }
+  if (facts.isLocked && !facts.usesPam) {
+    return SSHD.warning(
+      `the password of "${name}" is locked, and without UsePAM sshd lets no account in whose password begins with "!"`,
+      `usermod -p '*' ${name}`,
+    );
+  }
+  return SSHD.ok(`something listens on port ${port}`);
+}

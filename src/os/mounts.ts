@@ -1,0 +1,75 @@
+/** What is mounted where, as proc_pid_mountinfo(5) tells it: which mount a path is on, and by which other names it is there. */
+
+/** A line of mountinfo. */
+export interface MountEntry {
+  path: string;
+  /** The folder of the file system that is seen at `path`. */
+  root: string;
+  device: string;
+  /** Of this mount alone: ro, nosuid, … */
+  options: string[];
+  type: string;
+}
+
+/** Reads mountinfo, as readProc() gives it: a character a byte. Lines that are not understood are left out. */
+export function parseMountTable(text: string): MountEntry[] {
+  return text.split('\n').flatMap(line => {
+    const [before = '', after = ''] = line.split(' - ');
+    const [, , device, root, path, options] = before.split(' ');
+    const type = after.split(' ')[0];
+    if (!device || !root || !path || !options || !type) return [];
+    return [{ path: unfoldName(path), root: unfoldName(root), device, options: options.split(','), type }];
+  });
+}
+
+/** `\040` and the like are bytes; together they are UTF-8. */
+function unfoldName(text: string): string {
+  const bytes = text.replace(/\\([0-7]{3})/g, (_, octal: string) =>
+    String.fromCharCode(Number.parseInt(octal, 8)),
+  );
+  return Buffer.from(bytes, 'latin1').toString('utf8');
+}
+
+function isBelow(folder: string, path: string): boolean {
+  return path === folder || path.startsWith(folder === '/' ? '/' : `${folder}/`);
+}
+
+/** The mount that a path is on: the longest, and of two at the same place the later one, which hides the other. */
+export function mountOf(table: MountEntry[], path: string): MountEntry | undefined {
+  return table
+    .filter(each => isBelow(each.path, path))
+    .reduce<MountEntry | undefined>(
+      (best, each) => (best && best.path.length > each.path.length ? best : each),
+      undefined,
+    );
+}
+
+/** Where else a path, or a part of what is below it, can be seen: its names by way of other mounts (bind mounts). */
+export function otherNames(table: MountEntry[], path: string): string[] {
+  const own = mountOf(table, path);
+  if (!own) return [];
+  const join = (folder: string, rest: string): string => `${folder === '/' ? '' : folder}${rest}` || '/';
+  const rest = own.path === '/' ? (path === '/' ? '' : path) : path.slice(own.path.length);
+  // The path itself, and whole file systems that are mounted below it.
+  const pieces = [
+    { mount: own, inner: join(own.root, rest) },
+    ...table
+      .filter(each => each.path !== path && isBelow(path, each.path))
+      .map(mount => ({ mount, inner: mount.root })),
+  ];
+  const names = new Set<string>();
+  for (const { mount, inner } of pieces) {
+    for (const other of table) {
+      if (other === mount || other.device !== mount.device) continue;
+      const tail = other.root === '/' ? (inner === '/' ? '' : inner) : inner.slice(other.root.length);
+      const name = isBelow(other.root, inner)
+        ? join(other.path, tail)
+        : isBelow(inner, other.root)
+          ? other.path
+          : undefined;
+      // A name inside of the path itself is kept back with it; one that a later mount hides cannot be reached.
+      if (name !== undefined && !isBelow(path, name) && mountOf(table, name) === other) names.add(name);
+    }
+  }
+  return [...names].sort();
+}
