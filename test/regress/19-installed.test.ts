@@ -299,6 +299,16 @@ describe('an installed dialback', { skip: SKIP }, () => {
       assert.equal(next, 'next: dialback doctor');
       assert.deepEqual(more, []);
       assert.deepEqual(await world.list(), before);
+      if (user === world.client) assert.match(await doctorSays(), /\S/, 'doctor names a mend');
+    }
+    /** The mends of what is critical about the launcher, as doctor names them. */
+    async function doctorSays(): Promise<string> {
+      const said = await world.as(world.client, 'dialback doctor --client --json || [ $? -lt 3 ]');
+      const findings = JSON.parse(said) as { check: string; state: string; next: string | null }[];
+      const critical = findings.filter(
+        ({ check, state }) => state === 'critical' && /^(launcher|client\.never)/.test(check),
+      );
+      return critical.map(({ next }) => next ?? '').join('\n');
     }
     /** `make install` mends it. */
     async function mended(): Promise<void> {
@@ -310,6 +320,10 @@ describe('an installed dialback', { skip: SKIP }, () => {
     it('says so when it has no capability', async () => {
       await world.site.say(`setcap -r ${LAUNCHER}`);
       await fails(world.client, /^dialback: Cannot confine rsync: .*cap_dac_read_search/);
+      await world.site.say((await doctorSays()).split('\n')[0] ?? '');
+      await succeeds();
+      assert.equal(await doctorSays(), '');
+      await world.site.say(`setcap -r ${LAUNCHER}`);
       await mended();
     });
 

@@ -172,10 +172,14 @@ export class Machine {
     const found: Process[] = [];
     for (const name of readdirSync(proc).filter(each => /^\d+$/.test(each))) {
       try {
+        const commandOf = (): string =>
+          readFileSync(`${proc}/${name}/cmdline`, 'latin1').replaceAll('\0', ' ').trim();
+        const command = commandOf();
         const status = readFileSync(`${proc}/${name}/status`, 'latin1');
+        // It became another program in between, or is about to: the two would not belong together.
+        if (command === '' || commandOf() !== command) continue;
         const field = (key: string): string => new RegExp(`^${key}:\\s*(.*)$`, 'm').exec(status)?.[1] ?? '';
         if (/^[ZX]/.test(field('State'))) continue; // it has ended, and nobody has asked how
-        const command = readFileSync(`${proc}/${name}/cmdline`, 'latin1').replaceAll('\0', ' ').trim();
         found.push({
           pid: Number(name),
           parent: Number(field('PPid')),
