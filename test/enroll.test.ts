@@ -177,7 +177,7 @@ describe('hostToml()', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme' }), each => {
         const store = `/${each.replaceAll(/\p{Cc}/gu, '')}`;
-        assert.equal(parseConfig(hostToml(store), 'host.toml', HOST_SCHEMA).store, store);
+        assert.equal(parseConfig(hostToml(store, true), 'host.toml', HOST_SCHEMA).store, store);
       }),
     );
   });

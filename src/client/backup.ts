@@ -1,8 +1,15 @@
 /** `dialback backup`: one run for each remote, from the one-time key to the host's outcome. */
+import { dirname } from 'node:path';
 import { configPath } from '../config.ts';
 import { EXIT, type ExitStatus, Fault, firstError } from '../fault.ts';
-import { appendJournal, exists, readWhole, realPath } from '../os/files.ts';
-import { readNeverList, requireInheritance, rsyncLibraries, tryConfinement } from '../os/launcher.ts';
+import { appendJournal, exists, readJournal, readWhole, realPath } from '../os/files.ts';
+import {
+  launcherHasGone,
+  readNeverList,
+  requireInheritance,
+  rsyncLibraries,
+  tryConfinement,
+} from '../os/launcher.ts';
 import {
   addressesOf,
   deadlineSignal,
@@ -16,7 +23,7 @@ import {
 import { rsyncVersion } from '../os/process.ts';
 import { makeRunFolder, prepareStateFolder, takeLock } from '../os/runfolder.ts';
 import { FAILURES, type HostEvent, type OutcomeEvent } from '../wire/events.ts';
-import { ENUMERATED_LIMIT, encodeRequest, isRoot } from '../wire/request.ts';
+import { ENUMERATED_LIMIT, encodeRequest, isRoot, PATH_LIMIT } from '../wire/request.ts';
 import { daemonConfig } from '../wire/rsync.ts';
 import type { CallOptions } from '../wire/ssh.ts';
 import { escapeText, LOGIN, unfold } from '../wire/text.ts';
@@ -203,6 +210,8 @@ async function request(run: Run): Promise<{ outcome: OutcomeEvent; sshdWords: st
   const files = requireCallFiles(remote);
   const excludes = readExcludes(config);
   const capability = capabilityOf(config);
+  if (capability === 'none' && config.capability === undefined && wasConfined(run.state))
+    throw launcherHasGone('client.toml', '`capability = "none"`');
   const scope = kernelScope(config, run.state);
 
   await using held = new AsyncDisposableStack();
@@ -268,7 +277,16 @@ async function request(run: Run): Promise<{ outcome: OutcomeEvent; sshdWords: st
     Promise.race([call.outcome, watchOver(run, endpoint, ears, () => phase('admitted'))]),
   );
   await call.hangUp();
+  // The launcher's words at the real start went to the host. Should it refuse still, here they are.
+  if (capability === 'confined' && (outcome.code === 'no-answer' || outcome.code === 'rsync'))
+    await tryConfinement(folder);
   return { outcome, sshdWords: endpoint.attempts().lastWords };
+}
+
+/** Whether the journal's last grant was to a confined rsync. */
+function wasConfined(state: string): boolean {
+  const granted = readJournal(state).filter(each => each.event === 'granted');
+  return granted.at(-1)?.capability === 'confined';
 }
 
 /** Ends a run that does not get on: nobody came, nothing was copied, the host fell silent. Never resolves. */
@@ -404,7 +422,12 @@ export function kernelScope(config: ClientConfig, state: string): { roots: strin
     }
   }
   const bytes = roots.map(asBytes);
-  const left = mountsLeftOut(table, mounts, bytes);
+  // A mount point with a longer name than a path may have is kept back with a folder above it.
+  const left = mountsLeftOut(table, mounts, bytes).map(path => {
+    let at = path;
+    while (Buffer.byteLength(at, 'latin1') > PATH_LIMIT) at = dirname(at);
+    return at;
+  });
   // The kernel goes by the place, the filter by the name: both names of a place that a link leads to are kept back.
   const named = [...never, ...own].flatMap(path => [path, realPlace(path)]);
   return { roots: bytes, never: [...new Set([...named.map(asBytes), ...left])] };

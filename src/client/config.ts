@@ -163,7 +163,7 @@ export function stateFolder(config: ClientConfig, named: string | undefined): st
 /** How rsync comes by the right to read everything, if it does. */
 export type Capability = 'confined' | 'inherited' | 'none';
 
-/** As configured; else in the launcher's jail where there is a launcher, and never less than that without being told. */
+/** As configured; else in the launcher's jail where there is a launcher. */
 export function capabilityOf(config: ClientConfig): Capability {
   return config.capability ?? (hasLauncher() ? 'confined' : 'none');
 }

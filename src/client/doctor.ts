@@ -14,6 +14,7 @@ import {
   makeUniqueFolder,
   mayRead,
   mayWrite,
+  readJournal,
   readProc,
   readWhole,
   removeAll,
@@ -700,34 +701,12 @@ export interface Skew {
   at: string;
 }
 
-type JournalLine = Record<string, unknown>;
-
-function readJournal(state: string): JournalLine[] {
-  const lines: JournalLine[] = [];
-  for (const name of ['journal.jsonl.1', 'journal.jsonl']) {
-    try {
-      for (const line of readWhole(`${state}/${name}`, 64 * 1024 * 1024)
-        .toString('utf8')
-        .split('\n')) {
-        try {
-          lines.push(JSON.parse(line) as JournalLine);
-        } catch {
-          // the empty one behind the last newline, or one that a full disk cut short
-        }
-      }
-    } catch {
-      // there is none
-    }
-  }
-  return lines;
-}
-
 /**
  * The difference of the two clocks, out of the last run that made a snapshot. A snapshot's name is the second in which the
  * host began it: after the client's run had started, and before the client let the host in. What lies between these two
  * on the client's clock is no difference.
  */
-export function measureSkew(journal: JournalLine[], remote: string): Skew | undefined {
+export function measureSkew(journal: Record<string, unknown>[], remote: string): Skew | undefined {
   const own = journal.filter(line => line.remote === remote);
   const end = own.findLastIndex(line => line.event === 'finished' && typeof line.snapshot === 'string');
   const before = own.slice(0, Math.max(0, end));

@@ -7,7 +7,7 @@
  * process becomes rsync. Any other case ends here, with one line to the peer, one in the journal, and status 12.
  */
 import { basename, dirname } from 'node:path';
-import { EXIT, type Parsed } from '../fault.ts';
+import { EXIT, Fault, type Parsed } from '../fault.ts';
 import { appendJournal, failedWith, linkStatus, readWhole, rename, say, writeNew } from '../os/files.ts';
 import { launcherCommand, launcherPath } from '../os/launcher.ts';
 import { beNice, now, ownAccount, ownExecutable, refuseRoot } from '../os/machine.ts';
@@ -65,6 +65,8 @@ function senderCommand(runFolder: string, { capability, bwlimitKib }: GateOrders
     const limit = bwlimitKib > 0 ? [String(bwlimitKib)] : [];
     return launcherCommand(['send', runFolder, ...limit]);
   }
+  if (capability !== 'none' && capability !== 'inherited')
+    throw new Fault({ tried: 'start rsync', found: 'it is not said whether it is to be confined' });
   return {
     program: programPath('rsync'),
     args: daemonArguments(`${runFolder}/rsyncd/rsyncd.conf`, bwlimitKib),

@@ -122,7 +122,9 @@ async function setUpClient(options: InitOptions, interrupt: AbortSignal): Promis
   prepareStateFolder(state);
   prepareFolder(files.folder);
   await using held = new AsyncDisposableStack();
-  if ((await takeLock(held, `${state}/init.lock`)) === undefined) {
+  const lock = await takeLock(held, `${state}/init.lock`);
+  // The other one may have come to its end between our look and our lock.
+  if (lock === undefined || (!config && configPlace('client.toml', options.config).isThere)) {
     throw new Fault({ tried: 'set this client up', found: 'another init is under way', exit: 'locked' });
   }
   const key = await ownKey({ held, state, path: files.identity, comment: name, interrupt });
@@ -384,8 +386,8 @@ async function writeConfig(
  * What is read, and how: all of the machine, where this account may be lent the right to; else what is its own. A
  * launcher that is there for another account would make every run fail: then the config says that there is to be none.
  */
-async function ownScope(): Promise<{ roots: string[]; capability: 'none' | undefined }> {
-  if (await launcherServesUs()) return { roots: ['/'], capability: undefined };
+async function ownScope(): Promise<{ roots: string[]; capability: 'confined' | 'none' | undefined }> {
+  if (await launcherServesUs()) return { roots: ['/'], capability: 'confined' };
   return { roots: [realPath(ownAccount().home)], capability: hasLauncher() ? 'none' : undefined };
 }
 
@@ -395,7 +397,7 @@ export function clientToml(options: {
   target: string;
   files: { identity: string; knownHosts: string };
   roots: string[];
-  capability: 'none' | undefined;
+  capability: 'confined' | 'none' | undefined;
 }): string {
   const { name, target, files, roots, capability } = options;
   // JSON's strings are TOML's basic strings, but for DEL, which no path of ours may have.
@@ -405,7 +407,9 @@ export function clientToml(options: {
     `name = ${quote(name)}`,
     ...(capability
       ? [
-          "# The launcher is another account's: rsync reads what this account may read, and no jail holds it.",
+          capability === 'confined'
+            ? "# rsync reads every file, in the kernel's jail. Without the launcher there is no backup."
+            : "# The launcher is another account's: rsync reads what this account may read, and no jail holds it.",
           `capability = ${quote(capability)}`,
         ]
       : []),

@@ -6,6 +6,7 @@ import {
   failedWith,
   fileFault,
   makeFolder,
+  mayRun,
   placeFile,
   readStandardInput,
   readWhole,
@@ -14,6 +15,7 @@ import {
   status,
   writableByOthers,
 } from '../os/files.ts';
+import { launcherPath } from '../os/launcher.ts';
 import { hostName, isPackaged, ownAccount, ownExecutable, refuseRoot } from '../os/machine.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
 import { type PublicKey, parseHostKey, parsePublicKey } from '../wire/key.ts';
@@ -136,7 +138,7 @@ export async function enroll(options: EnrollOptions): Promise<EnrollResult> {
   }
   const storeCreated = createStore(store) ? store : undefined;
   // After the store: a folder that cannot be one must not get into the config, nor stand in the way of the next try.
-  if (!place.isThere) placeFile(configPath, hostToml(store));
+  if (!place.isThere) placeFile(configPath, hostToml(store, mayRun(launcherPath())));
   createClient(store, options.name);
   if (change.value.did !== 'kept') writeKeys(file, change.value.lines);
   return {
@@ -163,7 +165,7 @@ function chooseStore({ config, store }: EnrollOptions, place: Place): string {
       });
     }
     const chosen = store ?? `${ownAccount().home}/dialback-store`;
-    parseConfig(hostToml(chosen), place.path, HOST_SCHEMA); // what is written can be read
+    parseConfig(hostToml(chosen, false), place.path, HOST_SCHEMA); // what is written can be read
     return chosen;
   }
   const configured = readHostConfig(realPath(place.path)).store;
@@ -177,10 +179,11 @@ function chooseStore({ config, store }: EnrollOptions, place: Place): string {
 }
 
 /** The config that enroll writes. Pure. */
-export function hostToml(store: string): string {
+export function hostToml(store: string, isConfined: boolean): string {
   return [
     '# host.toml, as `dialback enroll` wrote it. It has more keys: share/host.toml names each, with its default.',
     `store = ${JSON.stringify(store)}`, // JSON's strings are TOML's
+    ...(isConfined ? ['confined = true'] : []),
     '',
   ].join('\n');
 }

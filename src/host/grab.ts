@@ -8,7 +8,7 @@ import { createHash } from 'node:crypto';
 import type { Writable } from 'node:stream';
 import { EXIT, type ExitStatus, Fault, firstError } from '../fault.ts';
 import { descriptorStream, list } from '../os/files.ts';
-import { hasLauncher, readJailLine } from '../os/launcher.ts';
+import { hasLauncher, launcherHasGone, readJailLine } from '../os/launcher.ts';
 import {
   deadlineSignal,
   monotonicMs,
@@ -46,6 +46,7 @@ import {
   lockClient,
   openClient,
   openStore,
+  readSnapshot,
   recordEvent,
   type SnapshotRecord,
 } from './store.ts';
@@ -258,6 +259,10 @@ async function pullInto(job: Job): Promise<JobResult> {
     if (readJailLine(text) !== undefined) isSenderConfined = true;
     else if (clientWords.length < 20) clientWords.push(escapeText(text.trim(), 400));
   });
+  const { confined: last } = basisRecord(job) ?? {};
+  const isConfined = job.config.confined ?? hasLauncher();
+  if (last?.receive && !isConfined && job.config.confined === undefined)
+    throw launcherHasGone('host.toml', '`confined = false`');
   const pull = await startPull(held, {
     roots: request.header.roots,
     tree: job.arrival.tree,
@@ -265,7 +270,7 @@ async function pullInto(job: Job): Promise<JobResult> {
     dryRun: request.header.dry_run,
     line,
     lock: job.lock,
-    confined: job.config.confined ?? hasLauncher(),
+    confined: isConfined,
     enumerated: request.header.enumerated,
   });
   await awaitFirstByte(pull, line, signal);
@@ -299,7 +304,10 @@ async function pullInto(job: Job): Promise<JobResult> {
 
 /** Waits until the client's rsync speaks; tells apart why it does not. */
 async function awaitFirstByte(pull: Pull, line: Line, signal: AbortSignal): Promise<void> {
-  const failed = line.ended.then(({ status }) => {
+  const failed = line.ended.then(async ({ status }) => {
+    // ssh ends, too, when rsync has not come to be: then that is the cause, and is judged.
+    const end = await Promise.race([pull.ended, pause(SSH_END_MS)]);
+    if (end?.isRefusedByLauncher) return;
     const words = line.words();
     if (/Permission denied|Too many authentication failures/.test(words)) throw failure('denied', words);
     if (/Host key verification failed|host key/i.test(words)) throw failure('denied', words);
@@ -308,7 +316,9 @@ async function awaitFirstByte(pull: Pull, line: Line, signal: AbortSignal): Prom
   });
   failed.catch(() => {}); // ssh also ends after the first byte, and then it is of no interest here
   // Where rsync ends first, it can be that ssh has, a moment ago: then that is the cause. Else rsync's end is judged.
-  const ended = pull.ended.then(() => Promise.race([failed, pause(SSH_END_MS)]));
+  const ended = pull.ended.then(end =>
+    end.isRefusedByLauncher ? undefined : Promise.race([failed, pause(2 * SSH_END_MS)]),
+  );
   ended.catch(() => {});
   await within(signal, FIRST_BYTE_MS, Promise.race([pull.firstByte, failed, ended]), () =>
     failure('no-answer', `no byte came within ${FIRST_BYTE_MS / 1000} s after dialling`),
@@ -330,13 +340,11 @@ function heartbeat(pull: Pull): Disposable {
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
-/** src/launcher/launch.c; rsync has no such statuses. */
-const LAUNCHER_REFUSED = 126;
-const LAUNCHER_MISSING = 127;
-
 /** Full, incomplete or failed (design: rsync 23 is incomplete, 24 alone is full). */
 function judge(job: Job, end: PullEnd): { outcome: OutcomeEvent; found: string } {
   const { status, signal } = end.ending;
+  if (end.isRefusedByLauncher)
+    return { outcome: failedOutcome('config'), found: 'the launcher did not confine rsync' };
   const exit = status ?? 255;
   const failed = (code: FailureCode, found: string) => ({ outcome: failedOutcome(code, status), found });
   // Changed files alone make rsync say "partial"; they come with the next run, as vanished ones need not.
@@ -351,8 +359,6 @@ function judge(job: Job, end: PullEnd): { outcome: OutcomeEvent; found: string }
       return failed('no-answer', 'something else than rsync spoke first');
     }
     if (exit === RSYNC_EXIT.timeout) return failed('idle', 'nothing came for too long');
-    if ([LAUNCHER_REFUSED, LAUNCHER_MISSING].includes(exit))
-      return failed('config', `the launcher did not confine rsync (exit status ${exit})`);
     if ([10, 12, 255].includes(exit))
       return failed('broken', `rsync's connection broke (exit status ${exit})`);
     return failed('rsync', `rsync's exit status is ${exit}`);
@@ -382,6 +388,10 @@ function judge(job: Job, end: PullEnd): { outcome: OutcomeEvent; found: string }
       missing: end.missing,
     },
   };
+}
+
+function basisRecord(job: Job): SnapshotRecord | undefined {
+  return job.arrival.basis === null ? undefined : readSnapshot(job.client, job.arrival.basis).record;
 }
 
 async function makeRecord(
@@ -417,6 +427,10 @@ async function makeRecord(
       changed_during_run: end.changedDuringRun,
     },
     basis: job.arrival.basis,
-    flags: end.wordCount > 0 ? ['host-errors'] : [],
+    flags: [
+      ...(end.wordCount > 0 ? ['host-errors'] : []),
+      // A jail that is not what the last one was is nothing to find out later.
+      ...(basisRecord(job)?.confined?.own_root && !confined.own_root ? ['less-confined'] : []),
+    ],
   };
 }

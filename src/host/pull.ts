@@ -1,6 +1,7 @@
 /** rsync on the host: one pull over a line that is already there, watched and understood. */
 import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
+import { realPath } from '../os/files.ts';
 import { type Jail, launcherCommand, launcherPath, readJailLine } from '../os/launcher.ts';
 import { ownExecutable, pause } from '../os/machine.ts';
 import {
@@ -60,6 +61,8 @@ export interface PullEnd {
   changedDuringRun: number;
   /** The jail that rsync ran in; undefined for none. */
   jail: Jail | undefined;
+  /** The launcher did not come as far as rsync; its line is in `words`. */
+  isRefusedByLauncher: boolean;
   /** Complaints that are not about the client's files, for the host's own log. */
   words: string[];
   wordCount: number;
@@ -95,8 +98,17 @@ function hasChanged(missing: Missing, enumerated: Set<string>): boolean {
 }
 const EACCES = 13;
 
+/** src/launcher/launch.c: it refuses; there is no such program. */
+const LAUNCHER_STATUSES = new Set([126, 127]);
+
 /** Starts rsync. It is ended when `held` is released. */
-export async function startPull(held: DisposableHolder, request: PullRequest): Promise<Pull> {
+export async function startPull(held: DisposableHolder, asked: PullRequest): Promise<Pull> {
+  // The jail goes by places: a store that a link leads to is named by where it is.
+  const request = {
+    ...asked,
+    tree: realPath(asked.tree),
+    linkDests: asked.linkDests.map(each => realPath(each)),
+  };
   const args = pullArguments({ ...request, shell: remoteShell(request.confined), idleSeconds: IDLE_SECONDS });
   const { line, lock } = request;
   const rsync: Child = await start(receiverCommand(args, request), [
@@ -117,6 +129,7 @@ export async function startPull(held: DisposableHolder, request: PullRequest): P
     vanished: 0,
     changedDuringRun: 0,
     jail: undefined as Jail | undefined,
+    isRefusedByLauncher: false,
     words: [] as string[],
     wordCount: 0,
     isOutOfSpace: false,
@@ -157,6 +170,8 @@ export async function startPull(held: DisposableHolder, request: PullRequest): P
     // Its pipes can be held open by the relay for as long as the client likes: what it said is here soon after its end.
     ended: rsync.exited.then(async ending => {
       await Promise.race([rsync.ended, pause(LAST_WORDS_MS)]);
+      // With a jail, such a status is rsync's own, or one that the client has sent it.
+      end.isRefusedByLauncher = request.confined && !end.jail && LAUNCHER_STATUSES.has(ending.status ?? 0);
       return { ending, counts: reader.counts, ...end };
     }),
     progress: () => reader.progress,

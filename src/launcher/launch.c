@@ -48,6 +48,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 /* Where the kernel's headers are older than the kernel may be. */
@@ -176,13 +177,14 @@ static const struct calls CALLS[] = {
 	ROW(SEND, THE_STEP, 0, 0, NR(execve)),
 	/* The receiver makes files and folders: Landlock says where. */
 	ROW(RECEIVE, ANY, 0, 0, NR(pwrite64), NR(ftruncate), NR(fallocate), NR(fsync), NR(mkdirat), NR(unlinkat),
-	    NR(renameat), NR(renameat2), NR(linkat)),
+	    NR(renameat), NR(linkat)),
+	ROW(RECEIVE, NO_BITS, 4, RENAME_WHITEOUT, NR(renameat2)), /* which makes a device */
 	/* It sets modes, times and xattrs (owners and devices stand in user.rsync.%stat): Landlock does not cover that. */
 	ROW(RECEIVE, ANY, 0, 0, NR(fchmod), NR(fchmodat), NR(utimensat), NR(setxattr), NR(lsetxattr), NR(fsetxattr),
 	    NR(removexattr), NR(lremovexattr), NR(fremovexattr)),
 	ROW(RECEIVE, NOT_THERE, 0, 0, NR(fchmodat2)),
 	/* It is three processes, generator, receiver and `pump`, and ends them; execve: Landlock says what. */
-	ROW(RECEIVE, NO_BITS, 0, NAMESPACE_FLAGS, NR(clone)),
+	ROW(RECEIVE, NO_BITS, 0, NAMESPACE_FLAGS | CLONE_PARENT, NR(clone)), /* its own children, not the caller's */
 	ROW(RECEIVE, ANY, 0, 0, NR(execve), NR(wait4), NR(pipe2), NR(close_range)),
 	ROW(RECEIVE, EQUALS, 0, AF_UNIX, NR(socketpair)), /* between themselves; there is no socket() */
 	ROW(RECEIVE, AT_MOST, 1, SIGUSR2, NR(kill)), /* from ABI 6 on Landlock lets it reach only each other */
@@ -355,6 +357,8 @@ static void grant_path(int ruleset, const char *path, uint64_t rights, bool must
 
 struct paths {
 	char *at[PATHS_MAX];
+	dev_t device[PATHS_MAX];
+	ino_t inode[PATHS_MAX];
 	size_t count;
 };
 static struct paths roots, nevers, libraries;
@@ -372,6 +376,15 @@ static bool is_never(const char *path)
 {
 	for (size_t i = 0; i < nevers.count; i++)
 		if (is_within(nevers.at[i], path))
+			return true;
+	return false;
+}
+
+/* The same by what it is: a hard link to it, or its name as a file system that takes "A" for "a" has it. */
+static bool is_never_itself(const struct stat *found)
+{
+	for (size_t i = 0; i < nevers.count; i++)
+		if (nevers.inode[i] == found->st_ino && nevers.device[i] == found->st_dev && nevers.inode[i] != 0)
 			return true;
 	return false;
 }
@@ -405,16 +418,30 @@ static char *without_links(const char *path)
 	return full;
 }
 
+/* Whether a path says where it leads, from the first character to the last: comparing two is comparing their text. */
+static bool is_shortest(const char *path)
+{
+	if (path[0] != '/' || strlen(path) >= PATH_MAX)
+		return false;
+	for (const char *name = path + 1; path[1] != '\0'; name += strcspn(name, "/") + 1) {
+		size_t length = strcspn(name, "/");
+		if (length == 0 || strncmp(name, "..", length) == 0) /* empty, "." or ".." */
+			return false;
+		if (name[length] == '\0')
+			return true;
+	}
+	return true;
+}
+
 static void add_path(struct paths *list, const char *path, const char *source)
 {
-	size_t length = strlen(path);
-	if (path[0] != '/')
-		die(REFUSED, "use", source, "a path in it does not begin with \"/\"");
-	if (length >= PATH_MAX)
-		die(REFUSED, "use", source, "a path in it is too long");
+	struct stat found;
+	char *full = NULL;
+	if (!is_shortest(path))
+		die(REFUSED, "use", source,
+		    "a path in it is not from \"/\" on, or too long, or has \".\", \"..\" or a slash too many: %.200s", path);
 	if (list->count == PATHS_MAX)
 		die(REFUSED, "use", source, "it names more than %d paths", PATHS_MAX);
-	char *full = NULL;
 	if (list == &roots) { /* a root that is a link is backed up as a link: what it leads to is not meant */
 		const char *name = strrchr(path, '/') + 1;
 		char *folder = strndup(path, name == path + 1 ? 1 : (size_t)(name - path) - 1);
@@ -426,7 +453,22 @@ static void add_path(struct paths *list, const char *path, const char *source)
 	} else {
 		full = without_links(path);
 	}
+	if (lstat(full, &found) == 0) { /* 0 and 0, which no file has, where it is not there */
+		list->device[list->count] = found.st_dev;
+		list->inode[list->count] = found.st_ino;
+	}
 	list->at[list->count++] = full;
+}
+
+/* What cannot be opened is not granted, and rsync will say so: it has gone, is another one now, or is on a file system
+   that keeps root out too (FUSE) or does not answer. Any other failure is none that a file can be the reason of. */
+static void skip(const char *path, const char *call)
+{
+	static const int FORGIVEN[] = {ENOENT, ELOOP, ENOTDIR, EACCES, EPERM, ESTALE, ENOTCONN, EIO, EXDEV, EREMOTEIO};
+	for (size_t i = 0; i < COUNT(FORGIVEN); i++)
+		if (errno == FORGIVEN[i])
+			return;
+	die_errno("grant", path, call);
 }
 
 /*
@@ -442,10 +484,14 @@ static void grant_reading(int ruleset, int parent, const char *name, const char 
 	if (is_never(path))
 		return;
 	long fd = syscall(NR(openat2), parent, name, &how, sizeof how);
-	if (fd < 0 && (errno == ENOENT || errno == ELOOP || errno == ENOTDIR || errno == EACCES || errno == ESTALE))
-		return; /* gone in the meantime, or a file system that not even root may look into: rsync will say so */
-	if (fd < 0 || fstat((int)fd, &found) != 0)
-		die_errno("open", path, "openat2");
+	if (fd < 0)
+		return skip(path, "openat2");
+	if (fstat((int)fd, &found) != 0 || is_never_itself(&found)) {
+		if (!is_never_itself(&found))
+			skip(path, "fstat");
+		close((int)fd);
+		return;
+	}
 	if (S_ISREG(found.st_mode) || (S_ISDIR(found.st_mode) && !has_never_below(path))) {
 		grant(ruleset, (int)fd, &found, READ, path);
 	} else if (S_ISDIR(found.st_mode)) {
@@ -453,8 +499,8 @@ static void grant_reading(int ruleset, int parent, const char *name, const char 
 		int readable = openat((int)fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		DIR *folder = readable < 0 ? NULL : fdopendir(readable);
 		if (folder == NULL)
-			die_errno("list", path, "opendir");
-		for (struct dirent *entry; (errno = 0, entry = readdir(folder)) != NULL;) {
+			skip(path, "opendir");
+		for (struct dirent *entry; folder != NULL && (errno = 0, entry = readdir(folder)) != NULL;) {
 			char *child;
 			if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 				continue;
@@ -463,9 +509,10 @@ static void grant_reading(int ruleset, int parent, const char *name, const char 
 			grant_reading(ruleset, readable, entry->d_name, child);
 			free(child);
 		}
-		if (errno != 0)
-			die_errno("list", path, "readdir");
-		closedir(folder);
+		if (folder != NULL && errno != 0)
+			skip(path, "readdir");
+		if (folder != NULL)
+			closedir(folder);
 	} /* devices, FIFOs and sockets are never opened, and links need no right */
 	close((int)fd);
 }
@@ -675,10 +722,16 @@ static void take_never_list(void)
 	while ((errno = 0, length = getline(&line, &room, list)) >= 0) {
 		if (length > 0 && line[length - 1] == '\n')
 			line[--length] = '\0';
-		if (memchr(line, '\0', (size_t)length) != NULL)
-			die(REFUSED, "use", NEVER_PATH, "it has a zero byte in it");
-		if (line[0] != '\0' && line[0] != '#')
-			add_path(&nevers, line, NEVER_PATH);
+		while (length > 1 && line[length - 1] == '/')
+			line[--length] = '\0';
+		if (line[0] == '\0' || line[0] == '#')
+			continue;
+		for (ssize_t i = 0; i < length; i++)
+			if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
+				die(REFUSED, "use", NEVER_PATH, "a line of it has a control character: %.200s", line);
+		if (line[length - 1] == ' ') /* one that is meant can be kept back with its folder */
+			die(REFUSED, "use", NEVER_PATH, "a line of it ends with a blank: %.200s", line);
+		add_path(&nevers, line, NEVER_PATH);
 	}
 	if (errno != 0 || ferror(list))
 		die_errno("read", NEVER_PATH, "read");
@@ -701,7 +754,7 @@ static void take_machine(void)
 		die_errno("read", "/proc/self/mountinfo", "open");
 	while (getline(&line, &room, table) >= 0) {
 		char *path = NULL, *type = strstr(line, " - ");
-		if (type == NULL || sscanf(line, "%*s %*s %*s %*s %ms", &path) != 1)
+		if (type == NULL || sscanf(line, "%*s %*s %*s %*s %m[^ ]", &path) != 1)
 			die(REFUSED, "read", "/proc/self/mountinfo", "a line of it is not understood");
 		char *to = path;
 		for (const char *from = path; *from != '\0'; to++) { /* blanks and the like stand there as \040 */
@@ -782,12 +835,12 @@ static const char *const COMMON[] = {"/lib",	       "/lib64",	 "/usr/lib",		"/us
 				     "/etc/localtime", "/etc/nsswitch.conf", "/etc/passwd", "/etc/group"};
 
 /* Puts a file, a folder with all that is mounted below, or a link, to the same place below `root`. */
-static bool bring(const char *root, const char *path)
+static bool bring(const char *root, const char *path, bool must)
 {
 	char target[2 * PATH_MAX], leads_to[PATH_MAX] = "";
 	struct stat found;
 	if (lstat(path, &found) != 0)
-		return errno == ENOENT;
+		return !must && errno == ENOENT;
 	snprintf(target, sizeof target, "%s%s", root, path);
 	for (char *at = target + strlen(root) + 1; (at = strchr(at, '/')) != NULL; *at++ = '/') {
 		*at = '\0';
@@ -802,6 +855,33 @@ static bool bring(const char *root, const char *path)
 	return mount(path, target, NULL, MS_BIND | MS_REC, NULL) == 0;
 }
 
+/* Covers all in a folder that is none of these paths and does not lead to one: older snapshots, records, journal, lock. */
+static bool cover_others(const char *folder, char *const paths[], int count)
+{
+	bool is_well = true;
+	struct stat found;
+	DIR *list = opendir(folder);
+	for (struct dirent *entry; list != NULL && is_well && (entry = readdir(list)) != NULL;) {
+		char *path;
+		bool is_one = false, leads = false;
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		if (asprintf(&path, "%s/%s", strcmp(folder, "/") == 0 ? "" : folder, entry->d_name) < 0)
+			return false;
+		for (int i = 0; i < count; i++) {
+			is_one = is_one || strcmp(path, paths[i]) == 0;
+			leads = leads || is_within(path, paths[i]);
+		}
+		if (!is_one && leads)
+			is_well = cover_others(path, paths, count);
+		else if (!is_one && lstat(path, &found) == 0 && !S_ISLNK(found.st_mode))
+			is_well = mount(S_ISDIR(found.st_mode) ? "/.empty" : "/dev/null", path, NULL, MS_BIND, NULL) == 0 ||
+				  errno == ENOENT;
+		free(path);
+	}
+	return list != NULL && closedir(list) == 0 && is_well;
+}
+
 static bool write_text(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -809,11 +889,12 @@ static bool write_text(const char *path, const char *text)
 }
 
 /*
- * Enters user and mount namespaces of its own, in which there is this client's folder, what rsync is made of, and nothing else: no
- * other client, no store.json, no host.toml, no home. Landlock does not keep the receiver from changing the modes, times
- * and xattrs of what the account owns; that there is no way to it does.
+ * Enters namespaces of its own, in which there are these folders, what rsync is made of, and nothing else: no other client or
+ * snapshot, no store.json, no host.toml, no home. Landlock does not keep the receiver from changing the modes, times and xattrs
+ * of what the account owns; that there is no way to it does.
+ * @param shelf the one folder that all of them are in: a link across two mounts would be refused
  */
-static bool enter_own_root(const char *shelf)
+static bool enter_own_root(const char *shelf, char *const paths[], int count)
 {
 	static const char *const PLACES[] = {"/mnt", "/media", "/tmp"}; /* one of them, to build it in */
 	char uids[64], gids[64];
@@ -823,32 +904,78 @@ static bool enter_own_root(const char *shelf)
 			root = PLACES[i];
 	snprintf(uids, sizeof uids, "%u %u 1\n", getuid(), getuid());
 	snprintf(gids, sizeof gids, "%u %u 1\n", getgid(), getgid());
+	errno = ENOSYS;
 	/* Dumpable again: as a file with a capability it is not, and then /proc/self is root's. */
-	if (root == NULL || prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) != 0 || unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0 ||
-	    !write_text("/proc/self/setgroups", "deny") || !write_text("/proc/self/uid_map", uids) ||
-	    !write_text("/proc/self/gid_map", gids) || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) != 0 ||
+	if (root == NULL || prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) != 0 ||
+	    unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID) != 0 || !write_text("/proc/self/setgroups", "deny") ||
+	    !write_text("/proc/self/uid_map", uids) || !write_text("/proc/self/gid_map", gids) ||
+	    mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) != 0 ||
 	    mount("dialback", root, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=0755") != 0)
 		return false;
 	for (size_t i = 0; i < COUNT(COMMON); i++)
-		if (!bring(root, COMMON[i]))
+		if (!bring(root, COMMON[i], false))
 			return false;
 	/* /proc: rsync changes the mode of what it has open by /proc/self/fd. */
-	return bring(root, RSYNC) && bring(root, SELF_PATH) && bring(root, "/dev/null") && bring(root, "/proc") &&
-	       bring(root, shelf) && chdir(root) == 0 && syscall(NR(pivot_root), ".", ".") == 0 &&
-	       umount2(".", MNT_DETACH) == 0 && chdir("/") == 0;
+	return bring(root, RSYNC, true) && bring(root, SELF_PATH, true) && bring(root, "/dev/null", true) &&
+	       bring(root, "/proc", true) && bring(root, shelf, true) && chdir(root) == 0 &&
+	       syscall(NR(pivot_root), ".", ".") == 0 && umount2(".", MNT_DETACH) == 0 && chdir("/") == 0 &&
+	       mkdir("/.empty", 0) == 0 && (strcmp(shelf, paths[0]) == 0 || cover_others(shelf, paths, count));
 }
 
-/* The same, if the kernel lets the account do it, which another process finds out first: half of it would be no use. */
-static bool try_own_root(const char *shelf)
+static volatile pid_t inner; /* the first process of the new PID namespace */
+
+static void pass_on_signal(int number)
+{
+	kill(inner, number == SIGALRM ? SIGKILL : number);
+	alarm(10); /* what a receiver needs to keep a half-arrived file, and no more */
+}
+
+/*
+ * Goes on as the first process of the PID namespace: what it leaves behind ends with it, and to what is outside it can send
+ * no signal. The outer process does nothing but wait, and ends as the inner one did.
+ */
+static void become_first(void)
+{
+	int status;
+	inner = fork();
+	if (inner < 0)
+		die_errno("make", "a process of its own", "fork");
+	if (inner == 0) {
+		if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0)
+			die_errno("end with", "the caller", "prctl");
+		limit(RLIMIT_NPROC, 16); /* in a user namespace it counts what is in there alone (Linux 5.14): 4 are needed */
+		return;
+	}
+	close(FROM_SSH);
+	close(TO_SSH);
+	for (const int *number = (const int[]){SIGTERM, SIGINT, SIGHUP, SIGALRM, 0}; *number != 0; number++)
+		signal(*number, pass_on_signal);
+	while (waitpid(inner, &status, 0) != inner)
+		if (errno != EINTR)
+			die_errno("wait for", "rsync", "waitpid");
+	if (WIFEXITED(status))
+		exit(WEXITSTATUS(status));
+	limit(RLIMIT_CORE, 0);
+	signal(WTERMSIG(status), SIG_DFL);
+	raise(WTERMSIG(status));
+	exit(REFUSED);
+}
+
+/* All of that, if the kernel lets the account do it, which another process finds out first: half of it would be no use. */
+static bool try_own_root(const char *shelf, char *const paths[], int count)
 {
 	int status;
 	pid_t child = fork();
 	if (child == 0)
-		_exit(enter_own_root(shelf) ? 0 : 1);
-	if (child < 0 || waitpid(child, &status, 0) != child || status != 0)
-		return false;
-	if (!enter_own_root(shelf))
-		die_errno("make", "a root of its own", "mount");
+		_exit(enter_own_root(shelf, paths, count)				   ? 0
+		      : errno == EPERM || errno == EACCES || errno == ENOSYS || errno == EINVAL || errno == ENOSPC ? 1
+												      : 2);
+	if (child < 0 || waitpid(child, &status, 0) != child)
+		die_errno("make", "a root of its own", "fork");
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 1)
+		return false; /* the kernel does not have it, or the administrator does not want it: the line says so */
+	if (status != 0 || !enter_own_root(shelf, paths, count))
+		die(REFUSED, "make", "a root of its own", "it works only half: \"%s\" could not be brought", shelf);
 	set_capabilities(0, 0, 0); /* those of the new namespace, all of them */
 	return true;
 }
@@ -877,13 +1004,22 @@ static _Noreturn void receive_verb(int count, char *arguments[])
 	set_capabilities(0, 0, 0);
 	require_own_place();
 	require_roots_own(RSYNC_PATH);
-	while (end < count && strcmp(arguments[end], "--") != 0)
-		if (arguments[end++][0] != '/')
-			die(REFUSED, "use", arguments[end - 1], "a folder is named by a path that begins with \"/\"");
+	for (; end < count && strcmp(arguments[end], "--") != 0; end++) {
+		char *full = is_shortest(arguments[end]) ? realpath(arguments[end], NULL) : NULL;
+		if (full == NULL || strcmp(full, arguments[end]) != 0)
+			die(REFUSED, "use", arguments[end], "a folder is to be there, and named by its path without links");
+		free(full);
+	}
 	if (end == 0 || end == count)
 		die(REFUSED, "run", "receive", "it takes TREE [LINKROOT...] -- ARGUMENT...");
 
-	has_own_root = try_own_root(common_folder(arguments, end));
+	char *shelf = common_folder(arguments, end);
+	if (strcmp(shelf, "/") == 0)
+		die(REFUSED, "use", arguments[0], "the folders have no folder in common");
+	die_with_parent(SIGTERM, parent); /* not KILL: a receiver that may finish dying keeps a half-arrived file */
+	has_own_root = try_own_root(shelf, arguments, end);
+	if (has_own_root)
+		become_first();
 	int ruleset = refuse_everything(2);
 	grant_path(ruleset, arguments[0], WRITE_INTO, true);
 	for (int i = 1; i < end; i++)
@@ -896,7 +1032,6 @@ static _Noreturn void receive_verb(int count, char *arguments[])
 	grant_path(ruleset, SELF_PATH, RUN_IT, true); /* pump */
 
 	limit(RLIMIT_NOFILE, 1024);
-	die_with_parent(SIGTERM, parent); /* not KILL: a receiver that may finish dying keeps a half-arrived file */
 	arguments[end] = "rsync";
 	become_confined(ruleset, RECEIVE, arguments + end);
 }
@@ -976,6 +1111,8 @@ static _Noreturn void lend_verb(char *run)
 	require_roots_own(DIALBACK_PATH);
 	require_roots_own(RSYNC_PATH);
 	require_capability();
+	if (getxattr(RSYNC, "security.capability", NULL, 0) <= 0)
+		die(REFUSED, "lend", "cap_dac_read_search", "\"%s\" has no capability to inherit: make install INHERITED=1", RSYNC);
 	close(open_run(run));
 	set_capabilities(THE_ONE, THE_ONE, THE_ONE);
 	/* What was asked for, and by whom: dialback's gate judges the one and records the other. */

@@ -5,7 +5,7 @@
  */
 import { dirname, join } from 'node:path';
 import { Fault } from '../fault.ts';
-import { exists, mayRun, readWhole } from './files.ts';
+import { exists, failedWith, fileFault, linkStatus, mayRun, readWhole } from './files.ts';
 import { ownExecutable } from './machine.ts';
 import {
   type Command,
@@ -26,9 +26,32 @@ export function launcherPath(): string {
   return join(dirname(ownExecutable()), '../libexec/dialback/launch');
 }
 
-/** Whether there is a launcher. One that does not work is no reason to go without: then the run fails. */
+/**
+ * Whether there is a launcher. One that does not work, or cannot even be seen, is no reason to go without.
+ * @throws Fault when a folder above it cannot be looked into
+ */
 export function hasLauncher(): boolean {
-  return exists(launcherPath());
+  const path = launcherPath();
+  try {
+    linkStatus(path);
+    return true;
+  } catch (error) {
+    if (failedWith(error, 'ENOENT') || failedWith(error, 'ENOTDIR')) return false;
+    throw fileFault(error, `look for the launcher "${path}"`, { next: 'dialback doctor', code: 'config' });
+  }
+}
+
+/**
+ * Refuses to go without the launcher where the config leaves it open and the last run had it.
+ * @param file the config, for the message; @param ways the lines that would say what is meant
+ */
+export function launcherHasGone(file: string, ways: string): Fault {
+  return new Fault({
+    tried: "go without the kernel's jail",
+    found: `the last run had it, the launcher "${launcherPath()}" is gone, and ${file} does not say what to do`,
+    next: `make install, or write ${ways} into ${file}`,
+    code: 'config',
+  });
 }
 
 /** Whether the launcher is there and lends its capability to this account: it was made for one, and says for which. */

@@ -15,7 +15,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { diffManifests, manifest } from '../support/manifest.ts';
 import { makeTortureTree } from '../support/tree.ts';
@@ -236,6 +236,32 @@ describe('confined', { skip: NEEDS_ROOT }, () => {
       renameSync(world.launcher, `${world.launcher} elsewhere`);
       await fails(/Cannot run the launcher ".*": it is not there/);
       renameSync(`${world.launcher} elsewhere`, world.launcher);
+    });
+    it('when it cannot be seen, which is another thing than not being there', async () => {
+      configure();
+      chmodSync(dirname(world.launcher), 0o700);
+      await fails(/Cannot look for the launcher ".*": permission denied\nnext: dialback doctor\n/);
+      chmodSync(dirname(world.launcher), 0o755);
+    });
+    it('when it is gone since the last run', async () => {
+      renameSync(world.launcher, `${world.launcher} elsewhere`);
+      await fails(
+        /Cannot go without the kernel's jail: the last run had it, .*\nnext: make install, or write /,
+      );
+      // The client says that it goes without; the host does not.
+      configure([], { top: 'capability = "none"' });
+      await fails(/the backup host is not set up correctly/);
+      assert.match(String(world.journal('host').at(-1)?.reason), /Cannot go without the kernel's jail/);
+      renameSync(`${world.launcher} elsewhere`, world.launcher);
+    });
+    it('on the host, where it refuses', async () => {
+      chmodSync(world.launcher, 0o777);
+      await fails(/the backup host is not set up correctly/);
+      assert.match(
+        String(world.journal('host').at(-1)?.reason),
+        /did not confine rsync.*can be written by others/,
+      );
+      chmodSync(world.launcher, 0o755);
     });
     it('on the host', async () => {
       configure();
