@@ -875,7 +875,7 @@ static bool cover_others(const char *folder, char *const paths[], int count)
 		if (!is_one && leads)
 			is_well = cover_others(path, paths, count);
 		else if (!is_one && lstat(path, &found) == 0 && !S_ISLNK(found.st_mode))
-			is_well = mount(S_ISDIR(found.st_mode) ? "/.empty" : "/dev/null", path, NULL, MS_BIND, NULL) == 0 ||
+			is_well = mount(S_ISDIR(found.st_mode) ? "/.empty" : "/.nothing", path, NULL, MS_BIND, NULL) == 0 ||
 				  errno == ENOENT;
 		free(path);
 	}
@@ -919,7 +919,9 @@ static bool enter_own_root(const char *shelf, char *const paths[], int count)
 	return bring(root, RSYNC, true) && bring(root, SELF_PATH, true) && bring(root, "/dev/null", true) &&
 	       bring(root, "/proc", true) && bring(root, shelf, true) && chdir(root) == 0 &&
 	       syscall(NR(pivot_root), ".", ".") == 0 && umount2(".", MNT_DETACH) == 0 && chdir("/") == 0 &&
-	       mkdir("/.empty", 0) == 0 && (strcmp(shelf, paths[0]) == 0 || cover_others(shelf, paths, count));
+	       mkdir("/.empty", 0) == 0 && close(open("/.nothing", O_CREAT | O_CLOEXEC, 0)) == 0 &&
+	       (strcmp(shelf, paths[0]) == 0 || cover_others(shelf, paths, count)) &&
+	       mount(NULL, "/", NULL, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL) == 0;
 }
 
 static volatile pid_t inner; /* the first process of the new PID namespace */

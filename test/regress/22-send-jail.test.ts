@@ -407,8 +407,23 @@ describe('what lend passes on', { skip: SKIP }, () => {
   });
   after(() => sender?.dispose());
 
+  it('is nothing, where rsync has no capability that it could inherit', async () => {
+    const { status, stderr } = await sender.jail.start(sender.jail.account, sender.jail.launch, [
+      'lend',
+      'gate',
+      '--run',
+      sender.run,
+    ]);
+    assert.equal(status, 126);
+    assert.match(
+      stderr,
+      /^dialback-launch: Cannot lend "cap_dac_read_search": .* make install INHERITED=1\n$/,
+    );
+  });
+
   it("is the inheritable bit, two variables of sshd's, and nothing else", async () => {
     const { jail, run } = sender;
+    execFileSync('/usr/sbin/setcap', ['cap_dac_read_search=i', jail.probe]);
     const passed = {
       SSH_ORIGINAL_COMMAND: 'rsync --server --daemon .',
       SSH_CONNECTION: '192.0.2.1 1 192.0.2.2 2',
@@ -423,11 +438,10 @@ describe('what lend passes on', { skip: SKIP }, () => {
         whenReady: ({ pid }) => {
           looked = true;
           const status = readFileSync(`/proc/${pid}/status`, 'latin1');
-          // The probe stands in dialback's place, without the file capability that makes permitted of
-          // inheritable.
+          // The probe stands in dialback's place and in rsync's; its file capability makes permitted of inheritable.
           for (const [set, bits] of [
             ['Inh', 4],
-            ['Prm', 0],
+            ['Prm', 4],
             ['Eff', 0],
             ['Amb', 0],
           ])
@@ -612,11 +626,17 @@ describe('send refuses, in one line', { skip: SKIP }, () => {
     );
     const list = readFileSync(jail.never);
     for (const [content, found] of [
-      ['relative/path\n', /a path in it does not begin with "\/"/],
-      [' /leading blank\n', /a path in it does not begin with "\/"/],
-      ['/fine\n~/home\n', /a path in it does not begin with "\/"/],
-      ['/with\0zero\n', /it has a zero byte in it/],
-      [`/${'x'.repeat(5000)}\n`, /a path in it is too long/],
+      ['relative/path\n', /a path in it is not from "\/" on/],
+      [' /leading blank\n', /a path in it is not from "\/" on/],
+      ['/fine\n~/home\n', /a path in it is not from "\/" on/],
+      ['/with\0zero\n', /a line of it has a control character/],
+      ['/with a carriage return\r\n', /a line of it has a control character/],
+      ['/tab\tbed\n', /a line of it has a control character/],
+      ['/blank behind \n', /a line of it ends with a blank/],
+      ['/not/../there\n', /a path in it is not from "\/" on/],
+      ['/./there\n', /a path in it is not from "\/" on/],
+      ['/two//slashes\n', /a path in it is not from "\/" on/],
+      [`/${'x'.repeat(5000)}\n`, /a path in it is not from "\/" on, or too long/],
       ['/a\n'.repeat(20_000), /it names more than \d+ paths/],
     ] as const) {
       await inState(
@@ -738,13 +758,21 @@ describe('send refuses, in one line', { skip: SKIP }, () => {
       [written('Root /\0'), /it has a record of another kind/],
       [written('root /\0write /\0'), /it has a record of another kind/],
       [written('root\0'), /it has a record of another kind/],
-      [written('root \0'), /a path in it does not begin with "\/"/],
-      [written('root tmp\0'), /a path in it does not begin with "\/"/],
-      [written('root ./tmp\0'), /a path in it does not begin with "\/"/],
-      [written('root /\0never home\0'), /a path in it does not begin with "\/"/],
-      [written('root /\0library lib\0'), /a path in it does not begin with "\/"/],
+      [written('root \0'), /a path in it is not from "\/" on/],
+      [written('root /tmp/\0'), /a path in it is not from "\/" on/],
+      [written('root /tmp//\0'), /a path in it is not from "\/" on/],
+      [written('root //\0'), /a path in it is not from "\/" on/],
+      [written('root /.\0'), /a path in it is not from "\/" on/],
+      [written('root /tmp/.\0'), /a path in it is not from "\/" on/],
+      [written('root /tmp/x/..\0'), /a path in it is not from "\/" on/],
+      [written('root /\0library /tmp/../etc\0'), /a path in it is not from "\/" on/],
+      [written('root /\0never /tmp/..\0'), /a path in it is not from "\/" on/],
+      [written('root tmp\0'), /a path in it is not from "\/" on/],
+      [written('root ./tmp\0'), /a path in it is not from "\/" on/],
+      [written('root /\0never home\0'), /a path in it is not from "\/" on/],
+      [written('root /\0library lib\0'), /a path in it is not from "\/" on/],
       [written('never /tmp\0'), /it names no root/],
-      [written(`root /${'x'.repeat(5000)}\0`), /a path in it is too long/],
+      [written(`root /${'x'.repeat(5000)}\0`), /a path in it is not from "\/" on, or too long/],
       [written('root /a\0'.repeat(20_000)), /it names more than \d+ paths/],
     ] as const) {
       await inState(...state, async () => assertRefused(await sender.send(), found));

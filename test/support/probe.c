@@ -230,6 +230,18 @@ static int try_renameat2(char **arg) {
 static int try_exchange(char **arg) {
   return keep(syscall(SYS_renameat2, AT_FDCWD, arg[0], AT_FDCWD, arg[1], RENAME_EXCHANGE));
 }
+/* Leaves a process behind that would stay for a minute, with nothing of its parent's open. */
+static int try_linger(char **arg) {
+  (void)arg;
+  pid_t child = fork();
+  if (child != 0) return child < 0 ? -1 : 0;
+  for (int fd = 0; fd < 64; fd++) close(fd);
+  if (fork() == 0) sleep(60);
+  _exit(0);
+}
+static int try_whiteout(char **arg) {
+  return keep(syscall(SYS_renameat2, AT_FDCWD, arg[0], AT_FDCWD, arg[1], 4 /* RENAME_WHITEOUT */));
+}
 static int try_truncate(char **arg) { return truncate(arg[0], 1); }
 static int try_mkdir(char **arg) { return mkdir(arg[0], 0755); }
 static int try_mkdirat(char **arg) { return mkdirat(AT_FDCWD, arg[0], 0755); }
@@ -1067,7 +1079,7 @@ static const struct {
     ROW(open, 2), ROW(old_open, 2), ROW(creat, 1), ROW(openat2, 2), ROW(openat, 2), ROW(chdir_open, 2),
     ROW(reopen, 1), ROW(memory_file, 1), ROW(write_memory_file, 1), ROW(stat, 1), ROW(readlink, 1),
     ROW(lgetxattr, 2), ROW(llistxattr, 1), ROW(unlink, 1), ROW(unlinkat, 1), ROW(rmdir, 1), ROW(rename, 2),
-    ROW(renameat, 2), ROW(renameat2, 2), ROW(exchange, 2), ROW(truncate, 1), ROW(mkdir, 1), ROW(mkdirat, 1),
+    ROW(renameat, 2), ROW(renameat2, 2), ROW(exchange, 2), ROW(whiteout, 2), ROW(linger, 0), ROW(truncate, 1), ROW(mkdir, 1), ROW(mkdirat, 1),
     ROW(link, 2), ROW(linkat, 2), ROW(link_descriptor, 2), ROW(symlink, 2), ROW(symlinkat, 2), ROW(mknod, 2),
     ROW(old_mknod, 1), ROW(ftruncate, 1), ROW(fallocate, 1), ROW(punch, 1), ROW(copy_range, 2),
     ROW(sendfile, 2), ROW(chmod, 1), ROW(fchmod, 1), ROW(fchmodat, 1), ROW(fchmodat2, 1), ROW(chown, 1),
