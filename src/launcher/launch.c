@@ -380,7 +380,7 @@ static bool is_never(const char *path)
 	return false;
 }
 
-/* The same by what it is: a hard link to it, or its name as a file system that takes "A" for "a" has it. */
+/* The same by what it is: another mount of it, a hard link to it, or its name where a file system takes "A" for "a". */
 static bool is_never_itself(const struct stat *found)
 {
 	for (size_t i = 0; i < nevers.count; i++)
@@ -486,9 +486,10 @@ static void grant_reading(int ruleset, int parent, const char *name, const char 
 	long fd = syscall(NR(openat2), parent, name, &how, sizeof how);
 	if (fd < 0)
 		return skip(path, "openat2");
-	if (fstat((int)fd, &found) != 0 || is_never_itself(&found)) {
-		if (!is_never_itself(&found))
-			skip(path, "fstat");
+	bool is_there = fstat((int)fd, &found) == 0;
+	if (!is_there)
+		skip(path, "fstat");
+	if (!is_there || is_never_itself(&found)) {
 		close((int)fd);
 		return;
 	}

@@ -147,6 +147,7 @@ describe('odd times', { skip: NEEDS_ROOT }, () => {
         key_bytes: 3,
         excludes_bytes: 0,
         dry_run: false,
+        enumerated: [],
         rsync: '3.5.0',
       }),
     );
