@@ -1,7 +1,7 @@
 // Goal: with the launcher, an ordinary user's rsync reads every file of the scope, both sides' rsync run in their jails,
 // what is `never` does not leave, and a launcher that does not work is never gone without.
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import {
   appendFileSync,
@@ -19,7 +19,7 @@ import { dirname, join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { diffManifests, manifest } from '../support/manifest.ts';
 import { makeTortureTree } from '../support/tree.ts';
-import { lastLine, NEEDS_ROOT, until, World } from '../support/world.ts';
+import { lastLine, mayMakeNamespaces, NEEDS_ROOT, until, World } from '../support/world.ts';
 
 interface Recorded {
   confined: { send: boolean; receive: boolean; landlock_abi: number | null; own_root: boolean };
@@ -58,11 +58,6 @@ describe('confined', { skip: NEEDS_ROOT }, () => {
     const scope = `roots = ["${secret}", "${world.data}"]\nnever = [${list}]`;
     world.configure({ scope, top: `name = "${world.name}"\n${top}`, ...rest });
   }
-  /** Not in a chroot, as the clean machine is one, and not where the administrator forbids it. */
-  function mayMakeNamespaces(): boolean {
-    const { uid, gid } = world.host;
-    return spawnSync('/usr/bin/unshare', ['-U', '-m', '/bin/true'], { uid, gid, cwd: '/' }).status === 0;
-  }
   /** The names in a snapshot's tree below the secret folder. */
   function arrived(snapshot: string | null, folder = ''): string[] {
     return readdirSync(join(world.tree(snapshot ?? ''), secret, folder)).sort();
@@ -80,7 +75,7 @@ describe('confined', { skip: NEEDS_ROOT }, () => {
       send: true,
       receive: true,
       landlock_abi: confined.landlock_abi,
-      own_root: mayMakeNamespaces(),
+      own_root: mayMakeNamespaces(world.host),
     });
     assert.ok(rsync.options.includes('--insecure-links'));
     const granted = world.journal('client').find(each => each.event === 'granted');

@@ -2,7 +2,7 @@
  * Two users who do not trust each other, and all that a backup needs between them: real ssh, sshd and rsync, on
  * loopback, in a temporary folder with a blank in its name. What it makes, it removes.
  */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import {
   chmodSync,
@@ -418,6 +418,12 @@ export class World {
     const address = server.address();
     this.port = typeof address === 'object' && address ? address.port : 0;
   }
+}
+
+/** Not in a chroot, as the clean machine is one, and not where the administrator forbids it. */
+export function mayMakeNamespaces({ uid, gid }: Party): boolean {
+  const { status } = spawnSync('/usr/bin/unshare', ['-U', '-m', '/bin/true'], { uid, gid, cwd: '/' });
+  return status === 0;
 }
 
 /** The outcome line of `backup --json`. */
