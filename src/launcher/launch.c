@@ -595,9 +595,11 @@ static char *const ENVIRONMENT[] = {"PATH=/usr/bin:/bin", "LC_ALL=C", NULL};
 /* From here on nothing of the caller's state is left: signals, mask, umask, descriptors above `last`, cwd. */
 static void forget_caller(unsigned last)
 {
+	static const char as_it_comes[64]; /* the kernel's struct sigaction, of zeros: SIG_DFL */
 	sigset_t none;
+	/* Not by signal(3), which keeps libc's own two back; KILL and STOP refuse, as they may. */
 	for (int number = 1; number < NSIG; number++)
-		signal(number, SIG_DFL); /* KILL and STOP refuse, as they may */
+		syscall(NR(rt_sigaction), number, as_it_comes, NULL, (size_t)8);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	umask(077);

@@ -6,12 +6,13 @@ import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { decodeRequest } from '../../src/wire/request.ts';
+import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
 import { NEEDS_ROOT, type Running, until, World } from '../support/world.ts';
 
 /** How much longer a run may take than one that nobody disturbs. */
 const MORE_MS = 30_000;
 
-describe('strangers at the listener', { skip: NEEDS_ROOT }, () => {
+describe('strangers at the listener', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let world: World;
   let undisturbedMs = 0;
   let sockets: Socket[] = [];

@@ -6,10 +6,11 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { decodeEvent } from '../../src/wire/events.ts';
+import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
 import { diffManifests, manifest } from '../support/manifest.ts';
 import { lastLine, NEEDS_ROOT, type Result, until, World } from '../support/world.ts';
 
-describe('odd times', { skip: NEEDS_ROOT }, () => {
+describe('odd times', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let world: World;
   before(async () => {
     world = await World.make();

@@ -18,9 +18,10 @@ import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Finding, State } from '../../src/finding.ts';
+import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
 import { compileLauncher, mayMakeNamespaces, NEEDS_ROOT, type Party, World } from '../support/world.ts';
 
-describe('doctor', { skip: NEEDS_ROOT }, () => {
+describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let world: World;
   let client: Party;
   let host: Party;

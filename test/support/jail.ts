@@ -50,6 +50,16 @@ export interface Account {
 }
 
 /** A user, a folder of root's with launcher and probe, and a home; removed by `dispose()`. */
+/**
+ * The Landlock ABIs to try: the oldest that will do, one before ABI 6 and its scopes, and one that is newer than the kernel's.
+ * ALL_ABIS=1 tries every one, which takes some minutes.
+ */
+export function abisToTry(least: number, newest: number): number[] {
+  const every = Array.from({ length: newest - least + 1 }, (_, index) => least + index);
+  const some = every.filter(abi => process.env.ALL_ABIS === '1' || abi === least || abi === 5);
+  return [...some, newest + 100];
+}
+
 export class Jail {
   /**
    * Root's, with a blank in its name. In a folder that is root's up to the top, as an installed launcher is.
