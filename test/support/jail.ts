@@ -170,8 +170,7 @@ export class Jail {
    */
   async needVictim(): Promise<number> {
     const { victim } = this;
-    if (victim?.pid !== undefined && victim.exitCode === null && victim.signalCode === null)
-      return victim.pid;
+    if (victim?.pid !== undefined && !this.#isEnding(victim)) return victim.pid;
     return await new Promise((resolve, reject) => {
       const child = spawn(this.probe, ['--victim'], {
         ...this.account,
@@ -187,10 +186,21 @@ export class Jail {
     });
   }
 
+  /** What was sent is there when the sender's call returns, however long the victim, or node, then takes to notice. */
+  #isEnding(victim: ChildProcess): boolean {
+    if (victim.exitCode !== null || victim.signalCode !== null) return true;
+    try {
+      const status = readFileSync(`/proc/${victim.pid}/status`, 'latin1');
+      return /^State:\t[ZX]|^S(?:ig|hd)Pnd:\t0*[1-9a-f]/m.test(status);
+    } catch {
+      return true; // it has gone
+    }
+  }
+
   /** Whether the victim ends, or has ended, by a signal. */
   async victimEnds(): Promise<boolean> {
     const { victim } = this;
-    if (victim === undefined || victim.exitCode !== null || victim.signalCode !== null) return true;
+    if (victim === undefined || this.#isEnding(victim)) return true;
     return await Promise.race([
       new Promise<true>(resolve => victim.once('exit', () => resolve(true))),
       new Promise<false>(resolve => setTimeout(resolve, 200, false)),
