@@ -45,11 +45,8 @@ export function peerAddress(environment: NodeJS.ProcessEnv): string {
   const rawAddress = connection.split(' ')[0] ?? '';
   const address = unfold(rawAddress);
   // A zone (fe80::1%eth0) is the name of one of our own interfaces.
-  const zone = address.split('%')[1];
-  if (
-    isIP(address.split('%')[0] ?? '') === 0 ||
-    (zone !== undefined && !/^[A-Za-z0-9_.-]{1,15}$/.test(zone))
-  ) {
+  const [plain = '', zone, ...more] = address.split('%');
+  if (isIP(plain) === 0 || (zone !== undefined && !/^[A-Za-z0-9_.-]{1,15}$/.test(zone)) || more.length > 0) {
     throw failure(
       'address',
       `SSH_CONNECTION has the peer "${escapeText(rawAddress)}"; transport = "channel" needs no address`,
