@@ -623,6 +623,10 @@ describe('parseNeverList()', () => {
     ['/etc/\tx', /control character/],
     ['/etc/\0x', /control character/],
     [`/${'x'.repeat(4096)}`, /too long/],
+    // On these the launcher refuses to run.
+    ['/etc/../x', /^line 1: it has "\.", "\.\." or a slash too many/],
+    ['/etc/./x', /slash too many/],
+    ['/etc//x', /slash too many/],
     ['  # indented', /does not begin with/],
   ];
   for (const [text, fault] of cases)

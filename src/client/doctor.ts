@@ -25,6 +25,7 @@ import { ownAccount, temporaryFolder } from '../os/machine.ts';
 import { type MountEntry, otherNames, parseMountTable } from '../os/mounts.ts';
 import { run, standard } from '../os/process.ts';
 import { requireStateFolder, requireStateName } from '../os/runfolder.ts';
+import { isRoot } from '../wire/request.ts';
 import { daemonConfig } from '../wire/rsync.ts';
 import type { CallOptions } from '../wire/ssh.ts';
 import { escapeText, quoteForShell, snapshotTime } from '../wire/text.ts';
@@ -311,7 +312,11 @@ export function parseNeverList(text: string): { paths: string[]; faults: string[
     else if (/[\u0000-\u001f\u007f]/.test(line)) fault('it has a control character in it');
     else if (/\s$/.test(line)) fault('it ends with a blank, which would be part of the name');
     else if (Buffer.byteLength(line) > 4095) fault('it is too long for a path');
-    else paths.push(line.replace(/(?<=.)\/+$/, ''));
+    else {
+      const path = line.replace(/(?<=.)\/+$/, '');
+      if (isRoot(path)) paths.push(path);
+      else fault('it has ".", ".." or a slash too many in it');
+    }
   }
   return { paths, faults };
 }
