@@ -653,13 +653,18 @@ static _Noreturn void become_confined(int ruleset, int verb, char *const argumen
 
 /* ---- send ------------------------------------------------------------------------------------------------------- */
 
+static bool is_run_name(const char *run)
+{
+	const char *name = strrchr(run, '/');
+	return run[0] == '/' && strncmp(name, "/run-", 5) == 0 && strlen(name) == strlen("/run-XXXXXX") &&
+	       strspn(name + 5, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == 6;
+}
+
 /* Opens RUN: a folder of ours that nobody else can look into, by its own name. */
 static int open_run(const char *run)
 {
 	struct stat found;
-	const char *name = strrchr(run, '/');
-	if (run[0] != '/' || name == NULL || strncmp(name, "/run-", 5) != 0 || strlen(name) != strlen("/run-XXXXXX") ||
-	    strspn(name + 5, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") != 6)
+	if (!is_run_name(run))
 		die(REFUSED, "use", run, "it is not called /.../run-XXXXXX");
 	int fd = open(run, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &found) != 0)
@@ -712,7 +717,24 @@ static void take_scope(const char *text, size_t size)
 		die(REFUSED, "use", "RUN/scope", "it names no root");
 }
 
-/* The administrator's list, which nobody below root can shorten: an absolute path a line, '#' before a comment. */
+/* A line of the administrator's list: an absolute path, or '#' and a comment. */
+static void take_never_line(char *line, size_t length)
+{
+	if (length > 0 && line[length - 1] == '\n')
+		line[--length] = '\0';
+	while (length > 1 && line[length - 1] == '/')
+		line[--length] = '\0';
+	if (length == 0 || line[0] == '#')
+		return;
+	for (size_t i = 0; i < length; i++)
+		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
+			die(REFUSED, "use", NEVER_PATH, "a line of it has a control character: %.200s", line);
+	if (line[length - 1] == ' ') /* one that is meant can be kept back with its folder */
+		die(REFUSED, "use", NEVER_PATH, "a line of it ends with a blank: %.200s", line);
+	add_path(&nevers, line, NEVER_PATH);
+}
+
+/* The administrator's list, which nobody below root can shorten. */
 static void take_never_list(void)
 {
 	char *line = NULL;
@@ -722,65 +744,63 @@ static void take_never_list(void)
 	FILE *list = fopen(NEVER_PATH, "re");
 	if (list == NULL)
 		die_errno("read", NEVER_PATH, "open");
-	while ((errno = 0, length = getline(&line, &room, list)) >= 0) {
-		if (length > 0 && line[length - 1] == '\n')
-			line[--length] = '\0';
-		while (length > 1 && line[length - 1] == '/')
-			line[--length] = '\0';
-		if (line[0] == '\0' || line[0] == '#')
-			continue;
-		for (ssize_t i = 0; i < length; i++)
-			if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
-				die(REFUSED, "use", NEVER_PATH, "a line of it has a control character: %.200s", line);
-		if (line[length - 1] == ' ') /* one that is meant can be kept back with its folder */
-			die(REFUSED, "use", NEVER_PATH, "a line of it ends with a blank: %.200s", line);
-		add_path(&nevers, line, NEVER_PATH);
-	}
+	while ((errno = 0, length = getline(&line, &room, list)) >= 0)
+		take_never_line(line, (size_t)length);
 	if (errno != 0 || ferror(list))
 		die_errno("read", NEVER_PATH, "read");
 	free(line);
 	fclose(list);
 }
 
-/* Devices, processes and the kernel's own: where they are by custom, and where they are mounted besides. */
-static void take_machine(void)
+/* A line of mountinfo (proc_pid_mountinfo(5)): where devices, processes and the kernel's own are mounted is never read. */
+static void take_mount(char *line)
 {
 	static const char *const TYPES[] = {"devtmpfs", "devpts", "proc",	"sysfs",
 					    "debugfs",	"tracefs", "securityfs", "configfs"};
+	char *path = line, *type = strstr(line, " - ");
+	for (int field = 1; path != NULL && field < 5; field++)
+		path = (path = strchr(path, ' ')) == NULL ? NULL : path + 1;
+	if (type == NULL || path == NULL || path >= type)
+		die(REFUSED, "read", "/proc/self/mountinfo", "a line of it is not understood");
+	char *to = path;
+	for (const char *from = path; *from != ' '; to++) { /* blanks and the like stand there as \040 */
+		if (from[0] == '\\' && strspn(from + 1, "01234567") >= 3) {
+			*to = (char)((from[1] - '0') * 64 + (from[2] - '0') * 8 + (from[3] - '0'));
+			from += 4;
+		} else {
+			*to = *from++;
+		}
+	}
+	*to = '\0';
+	for (size_t i = 0; i < COUNT(TYPES); i++) {
+		size_t n = strlen(TYPES[i]);
+		if (strncmp(type + 3, TYPES[i], n) == 0 && type[3 + n] == ' ')
+			add_path(&nevers, path, "/proc/self/mountinfo");
+	}
+}
+
+/* Devices, processes and the kernel's own: where they are by custom, and where they are mounted besides. */
+static void take_machine(void)
+{
 	char *line = NULL;
 	size_t room = 0;
 	add_path(&nevers, "/dev", "launch"); /* a container's can be a tmpfs */
 	add_path(&nevers, "/proc", "launch");
 	add_path(&nevers, "/sys", "launch");
-	FILE *table = fopen("/proc/self/mountinfo", "re"); /* proc_pid_mountinfo(5) */
+	FILE *table = fopen("/proc/self/mountinfo", "re");
 	if (table == NULL)
 		die_errno("read", "/proc/self/mountinfo", "open");
-	while (getline(&line, &room, table) >= 0) {
-		char *path = NULL, *type = strstr(line, " - ");
-		if (type == NULL || sscanf(line, "%*s %*s %*s %*s %m[^ ]", &path) != 1)
-			die(REFUSED, "read", "/proc/self/mountinfo", "a line of it is not understood");
-		char *to = path;
-		for (const char *from = path; *from != '\0'; to++) { /* blanks and the like stand there as \040 */
-			unsigned octal;
-			if (from[0] == '\\' && sscanf(from + 1, "%3o", &octal) == 1) {
-				*to = (char)octal;
-				from += 4;
-			} else {
-				*to = *from++;
-			}
-		}
-		*to = '\0';
-		for (size_t i = 0; i < COUNT(TYPES); i++) {
-			size_t n = strlen(TYPES[i]);
-			if (strncmp(type + 3, TYPES[i], n) == 0 && type[3 + n] == ' ')
-				add_path(&nevers, path, "/proc/self/mountinfo");
-		}
-		free(path);
-	}
+	while (getline(&line, &room, table) >= 0)
+		take_mount(line);
 	if (ferror(table))
 		die_errno("read", "/proc/self/mountinfo", "read");
 	free(line);
 	fclose(table);
+}
+
+static bool is_rate(const char *kib)
+{
+	return strlen(kib) > 0 && strlen(kib) <= 9 && strspn(kib, "0123456789") == strlen(kib);
 }
 
 static _Noreturn void send_verb(const char *run, const char *kib)
@@ -800,7 +820,7 @@ static _Noreturn void send_verb(const char *run, const char *kib)
 	struct stat found;
 	if (rsyncd < 0 || fstat(rsyncd, &found) != 0)
 		die_errno("use", "RUN/rsyncd", "open");
-	if (kib != NULL && (strlen(kib) == 0 || strlen(kib) > 9 || strspn(kib, "0123456789") != strlen(kib)))
+	if (kib != NULL && !is_rate(kib))
 		die(REFUSED, "use", kib, "it is no number of KiB a second");
 	if (asprintf(&config, "--config=%s/rsyncd/rsyncd.conf", run) < 0 ||
 	    (kib != NULL && asprintf(&rate, "--bwlimit=%s", kib) < 0) || (state = strdup(run)) == NULL)
@@ -996,19 +1016,17 @@ static char *common_folder(char *const paths[], int count)
 		}
 	if (common == NULL)
 		die_errno("use", paths[0], "malloc");
+	if (strcmp(common, "/") == 0)
+		die(REFUSED, "use", paths[0], "the folders have no folder in common");
 	return common;
 }
 
 /* ---- receive ---------------------------------------------------------------------------------------------------- */
 
-static _Noreturn void receive_verb(int count, char *arguments[])
+/* How many folders stand before the "--": one at least, each of them there, and by its own name. */
+static int count_folders(int count, char *arguments[])
 {
-	pid_t parent = getppid();
 	int end = 0;
-	forget_caller(LOCK);
-	set_capabilities(0, 0, 0);
-	require_own_place();
-	require_roots_own(RSYNC_PATH);
 	for (; end < count && strcmp(arguments[end], "--") != 0; end++) {
 		char *full = is_shortest(arguments[end]) ? realpath(arguments[end], NULL) : NULL;
 		if (full == NULL || strcmp(full, arguments[end]) != 0)
@@ -1017,10 +1035,18 @@ static _Noreturn void receive_verb(int count, char *arguments[])
 	}
 	if (end == 0 || end == count)
 		die(REFUSED, "run", "receive", "it takes TREE [LINKROOT...] -- ARGUMENT...");
+	return end;
+}
 
+static _Noreturn void receive_verb(int count, char *arguments[])
+{
+	pid_t parent = getppid();
+	forget_caller(LOCK);
+	set_capabilities(0, 0, 0);
+	require_own_place();
+	require_roots_own(RSYNC_PATH);
+	int end = count_folders(count, arguments);
 	char *shelf = common_folder(arguments, end);
-	if (strcmp(shelf, "/") == 0)
-		die(REFUSED, "use", arguments[0], "the folders have no folder in common");
 	die_with_parent(SIGTERM, parent); /* not KILL: a receiver that may finish dying keeps a half-arrived file */
 	has_own_root = try_own_root(shelf, arguments, end);
 	if (has_own_root)
