@@ -69,7 +69,9 @@ export async function restore(options: RestoreOptions, signal: AbortSignal): Pro
   const client = openClient(options.store, options.client);
   const snapshot = findSnapshot(client, options.snapshot);
   const sources =
-    options.paths.length === 0 ? [`${snapshot.tree}/./`] : options.paths.map(path => source(snapshot, path));
+    options.paths.length === 0
+      ? [`${snapshot.tree}/./`]
+      : options.paths.map(path => sourceOf(snapshot, path));
   const isRootUser = ownAccount().uid === 0;
   const isEmpty = prepareTarget(options);
 
@@ -117,7 +119,7 @@ async function removeStage(stage: string, isRootUser: boolean): Promise<void> {
 }
 
 /** A path as on the client, as rsync's source: everything behind `/./` is made anew below DIR. */
-function source(snapshot: Snapshot, path: string): string {
+export function sourceOf(snapshot: Pick<Snapshot, 'name' | 'tree'>, path: string): string {
   const tried = `restore "${escapeText(path)}"`;
   const shortest = path.length > 1 ? path.replace(/\/+$/, '') : path;
   if (!isRoot(shortest))
