@@ -2,13 +2,15 @@
 # brings along (node_modules/.bin/node): hence everything here goes through npm.
 
 .DEFAULT_GOAL := help
-.PHONY: help try build launcher launcher-arm64 test bench install uninstall clean
+.PHONY: help try build launcher launcher-arm64 test fuzz bench install uninstall clean
 
 help:
 	@echo 'make try [DIR=FOLDER]  install what is missing, build, and show a backup and a restore of a copy of FOLDER'
 	@echo 'make build             dist/dialback, one executable'
 	@echo 'make launcher          dist/launch, the one program with a privilege, for the uid in SERVICE_UID='
 	@echo 'make test              lint, types, unit and regress tests; a part of them: npm test -- NAME'
+	@echo 'make fuzz [TARGET=NAME] [SECONDS=60]'
+	@echo '                       changed inputs for every decoder, so long for each; make test does a little of it'
 	@echo 'make bench             what the jails cost and save, as ratios against plain rsync; as root, some minutes'
 	@echo 'make install           on this machine, as root; for a package: DESTDIR=FOLDER, as anybody; PREFIX=/usr/local'
 	@echo 'make uninstall         take that away; configs, backups and the account stay'
@@ -36,6 +38,11 @@ test:
 	@tools/prepare.sh test
 	@$(MAKE) -s dist/dialback
 	@npm test --silent
+
+# What is given on make's command line is in its environment.
+fuzz:
+	@tools/prepare.sh fuzz
+	@PATH="$$PWD/node_modules/.bin:$$PATH" node tools/fuzz.ts
 
 bench:
 	@tools/prepare.sh test

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing: `tools/prepare.sh build|launcher|try|test|install` (what for); after `--packages` without
+# Installs what is missing: `tools/prepare.sh build|launcher|try|test|fuzz|install` (what for); after `--packages` without
 # npm's part. Debian packages need root; an ordinary user is told the command instead. Nothing is started, ever: an sshd
 # that is installed here stays off, since dialback runs its own and only for as long as one backup takes.
 set -eu
@@ -14,6 +14,8 @@ for_try='ssh:openssh-client ssh-keygen:openssh-client ssh-agent:openssh-client s
   sshd:openssh-server rsync:rsync setpriv:util-linux flock:util-linux nice:coreutils ionice:util-linux
   mkfifo:coreutils'
 for_launcher='gcc:gcc /usr/include/stdlib.h:libc6-dev'
+# The second brings clang's sanitizers and libFuzzer, whichever version of clang there is.
+for_fuzz='clang:clang /usr/share/doc/libclang-rt-dev:libclang-rt-dev'
 for_install="$for_try $for_launcher setcap:libcap2-bin"
 for_test='setfacl:acl getfacl:acl setfattr:attr getfattr:attr perl:perl-base strace:strace ps:procps ip:iproute2
   systemd-analyze:systemd aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
@@ -22,9 +24,10 @@ case ${1-} in
   build) needed='' ;;
   launcher) needed=$for_launcher ;;
   try) needed=$for_try ;;
-  test) needed="$for_install $for_test" ;;
+  test) needed="$for_install $for_fuzz $for_test" ;;
+  fuzz) needed=$for_fuzz ;;
   install) needed=$for_install ;;
-  *) echo "usage: tools/prepare.sh [--packages] build|launcher|try|test|install" >&2; exit 2 ;;
+  *) echo "usage: tools/prepare.sh [--packages] build|launcher|try|test|fuzz|install" >&2; exit 2 ;;
 esac
 
 policy=/usr/sbin/policy-rc.d

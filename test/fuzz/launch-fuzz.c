@@ -1,0 +1,298 @@
+/*
+ * Fuzzes what the launcher parses, with libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer. launch.c is included as
+ * it is; what it would do to the machine is put aside: it looks at a file system that is made up, and where it ends with a
+ * line it comes back here, after a look at the line.
+ *
+ * The first byte of an input says what the rest is.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static jmp_buf end_of_run;
+
+/* ---- What it allocates, to be freed where it does not come so far ------------------------------------------------- */
+
+static void *blocks[1 << 16];
+static size_t block_count;
+
+static void *keep(void *block)
+{
+	if (block == NULL || block_count == sizeof blocks / sizeof *blocks)
+		abort();
+	return blocks[block_count++] = block;
+}
+
+static void let_go(void *block)
+{
+	for (size_t i = block_count; block != NULL && i-- > 0;)
+		if (blocks[i] == block) {
+			blocks[i] = blocks[--block_count];
+			free(block);
+			return;
+		}
+	if (block != NULL)
+		abort(); /* freed twice, or never allocated */
+}
+
+static int keep_text(char **made, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	int n = vasprintf(made, format, args);
+	va_end(args);
+	keep(*made);
+	return n;
+}
+
+/* ---- A file system that is made up: a name says what it is --------------------------------------------------------- */
+
+/* "link" leads elsewhere, what begins with 'x' is not there, what begins with 'p' may not be looked at. */
+static char *resolve(const char *path, char *unused)
+{
+	const char *name = path;
+	(void)unused;
+	while ((name = strchr(name, '/')) != NULL) {
+		name++;
+		if (*name == 'x' || *name == 'p') {
+			errno = *name == 'x' ? ENOENT : EACCES;
+			return NULL;
+		}
+		if (strncmp(name, "link/", 5) == 0 || strcmp(name, "link") == 0) {
+			char *full = NULL;
+			keep_text(&full, "/else/where%s", name + 4);
+			return full;
+		}
+	}
+	return keep(strdup(path));
+}
+
+static int look_at(const char *path, struct stat *found)
+{
+	memset(found, 0, sizeof *found);
+	if (strstr(path, "/x") != NULL)
+		return -1;
+	found->st_ino = strlen(path) + 1; /* the same for many: hard links */
+	found->st_dev = 1;
+	return 0;
+}
+
+/* ---- Its end --------------------------------------------------------------------------------------------------- */
+
+/* What it says is one line of printable characters, whatever is in it. */
+static int look_at_line(int fd, const char *format, ...)
+{
+	static char line[1 << 16];
+	va_list args;
+	va_start(args, format);
+	int n = vsnprintf(line, sizeof line, format, args);
+	va_end(args);
+	if (fd != STDERR_FILENO || n <= 0 || (size_t)n >= sizeof line || line[n - 1] != '\n')
+		abort();
+	for (int i = 0; i < n - 1; i++)
+		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
+			abort();
+	return n;
+}
+
+static _Noreturn void come_back(int status)
+{
+	if (status != 126 && status != 127)
+		abort();
+	longjmp(end_of_run, 1);
+}
+
+#define SERVICE_UID 1000
+#define SELF_PATH "/usr/local/libexec/dialback/launch"
+#define RSYNC_PATH "/usr/bin/rsync"
+#define DIALBACK_PATH "/usr/local/bin/dialback"
+#define NEVER_PATH "/etc/dialback/never"
+
+#define main launcher_main
+#define exit come_back
+#define dprintf look_at_line
+#define strdup(text) keep(strdup(text))
+#define strndup(text, n) keep(strndup(text, n))
+#define asprintf keep_text
+#define free let_go
+#define realpath resolve
+#define lstat(path, found) look_at(path, found)
+#include "../../src/launcher/launch.c"
+#undef free
+#undef strdup
+#undef lstat
+
+/* ---- What must hold ---------------------------------------------------------------------------------------------- */
+
+static void require(bool holds)
+{
+	if (!holds)
+		abort();
+}
+
+/* The same as is_shortest() says, thought once more: from "/" on, and no name that is empty, "." or "..". */
+static bool is_plain(const char *path)
+{
+	size_t length = strlen(path);
+	if (path[0] != '/' || length >= PATH_MAX || strstr(path, "//") != NULL || strstr(path, "/./") != NULL ||
+	    strstr(path, "/../") != NULL)
+		return false;
+	return length == 1 || (path[length - 1] != '/' && (length < 2 || strcmp(path + length - 2, "/.") != 0) &&
+			       (length < 3 || strcmp(path + length - 3, "/..") != 0));
+}
+
+static void look_at_list(const struct paths *list)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		require(list->at[i] != NULL && list->at[i][0] == '/');
+		require(is_within("/", list->at[i]) && is_within(list->at[i], list->at[i]));
+	}
+}
+
+/* What is kept back is kept back with all below it, and is found from above. */
+static void look_at_nevers(void)
+{
+	char below[2 * PATH_MAX];
+	look_at_list(&nevers);
+	for (size_t i = 0; i < nevers.count; i++) {
+		snprintf(below, sizeof below, "%s/below", nevers.at[i]);
+		require(is_never(nevers.at[i]) && is_never(below) && has_never_below("/") && has_never_below(nevers.at[i]));
+	}
+}
+
+static size_t count_records(const char *text, size_t size, const char *kind)
+{
+	size_t n = 0;
+	for (const char *at = text; at < text + size; at += strlen(at) + 1)
+		n += strncmp(at, kind, strlen(kind)) == 0;
+	return n;
+}
+
+static void fuzz_scope(char *text, size_t size)
+{
+	size_t expected = size == 0 ? 0 : count_records(text, size, "root ");
+	take_scope(text, size);
+	require(roots.count == expected && roots.count > 0);
+	require(nevers.count == count_records(text, size, "never "));
+	require(libraries.count == count_records(text, size, "library "));
+	look_at_list(&roots);
+	look_at_list(&libraries);
+	look_at_nevers();
+}
+
+/* Line by line, as getline() has them: the newline is in it. */
+static void each_line(char *text, size_t size, void (*take)(char *line, size_t length))
+{
+	for (char *at = text; at < text + size;) {
+		char *newline = memchr(at, '\n', (size_t)(text + size - at));
+		size_t length = newline == NULL ? (size_t)(text + size - at) : (size_t)(newline - at) + 1;
+		/* A copy of its own size, so that one byte too far is found out. */
+		char *line = keep(malloc(length + 1));
+		memcpy(line, at, length);
+		line[length] = '\0';
+		take(line, length);
+		let_go(line);
+		at += length;
+	}
+}
+
+static void never_line(char *line, size_t length)
+{
+	size_t before = nevers.count;
+	/* A line that says nothing is an empty one or a comment, and no other. */
+	bool says_nothing = length == 0 || line[0] == '#' || line[0] == '\n';
+	take_never_line(line, length);
+	require(nevers.count == before + (says_nothing ? 0 : 1));
+}
+
+static void mount_line(char *line, size_t length)
+{
+	size_t before = nevers.count;
+	(void)length;
+	take_mount(line);
+	require(nevers.count == before || nevers.count == before + 1);
+}
+
+/* Two paths: how they lie to each other, by two ways of asking. */
+static void fuzz_paths(char *text, size_t size)
+{
+	char *second = memchr(text, '\0', size) == NULL ? NULL : text + strlen(text) + 1;
+	require(is_shortest(text) == is_plain(text));
+	if (second == NULL || second >= text + size || !is_shortest(text) || !is_shortest(second))
+		return;
+	char *with_slash = NULL, *other = NULL;
+	keep_text(&with_slash, "%s/", strcmp(text, "/") == 0 ? "" : text);
+	keep_text(&other, "%s/", strcmp(second, "/") == 0 ? "" : second);
+	require(is_within(text, second) == (strncmp(with_slash, other, strlen(with_slash)) == 0));
+	char *list[] = {text, second};
+	char *common = common_folder(list, 2); /* it comes back only where there is one */
+	require(is_plain(common) && is_within(common, text) && is_within(common, second));
+}
+
+/* The words behind `send` or `receive`, apart from what they would do. */
+static void fuzz_arguments(char *text, size_t size)
+{
+	char *words[64];
+	int count = 0;
+	for (char *at = text; at < text + size && count < 63; at += strlen(at) + 1)
+		words[count++] = at;
+	words[count] = NULL;
+	if (count == 0)
+		return;
+	if (is_rate(words[0]))
+		require(atol(words[0]) >= 0 && atol(words[0]) <= 999999999);
+	if (is_run_name(words[0])) {
+		char *state = keep(strdup(words[0]));
+		*strrchr(state, '/') = '\0';
+		add_path(&nevers, state, "launch");
+		require(is_plain(state) && nevers.count == 1);
+	}
+	int end = count_folders(count, words);
+	require(end > 0 && end < count && strcmp(words[end], "--") == 0);
+	for (int i = 0; i < end; i++)
+		require(is_plain(words[i]));
+	require(strcmp(common_folder(words, end), "/") != 0);
+}
+
+static void forget(struct paths *list)
+{
+	memset(list->inode, 0, list->count * sizeof *list->inode);
+	memset(list->device, 0, list->count * sizeof *list->device);
+	list->count = 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	if (size == 0)
+		return 0;
+	/* As read_scope() has it: a NUL behind the last byte. */
+	char *text = keep(malloc(size));
+	memcpy(text, data + 1, size - 1);
+	text[size - 1] = '\0';
+	if (setjmp(end_of_run) == 0) {
+		switch (data[0]) {
+		case 's': fuzz_scope(text, size - 1); break;
+		case 'n': each_line(text, size - 1, never_line); break;
+		case 'm': each_line(text, size - 1, mount_line); break;
+		case 'p': fuzz_paths(text, size - 1); break;
+		case 'a': fuzz_arguments(text, size - 1); break;
+		default: break;
+		}
+	}
+	look_at_nevers();
+	forget(&roots);
+	forget(&nevers);
+	forget(&libraries);
+	while (block_count > 0)
+		free(blocks[--block_count]);
+	return 0;
+}
