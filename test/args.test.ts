@@ -114,6 +114,10 @@ const REFUSED: [line: string, message: RegExp][] = [
   ['backup --config.x c', /"--config.x" is no option of it/],
   ['backup --__proto__ c', /is no option of it/],
   ['backup --constructor.prototype.x c', /is no option of it/],
+  // Names that every object has.
+  ['backup --constructor', /"--constructor" is no option of it/],
+  ['backup --toString=x', /"--toString=x" is no option of it/],
+  ['try --hasOwnProperty x', /"--hasOwnProperty" is no option of it/],
   ['backup --to d', /"--to" is no option of it/],
   ['backup -x', /"-x" is no option of it/],
   ['backup -qx', /is no option of it/],

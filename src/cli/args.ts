@@ -269,12 +269,16 @@ function parseOptions(verb: Verb, grammar: Grammar, rest: string[], next: string
   const strings = grammar.strings ?? [];
   const booleans = grammar.booleans ?? [];
   const aliases = Object.entries(grammar.alias ?? {});
-  // What minimist would take: `--no-config` for a config called "false", `--json=x` and `-v5` for flags; `--__proto__` it trips over.
+  // What minimist would take: `--no-config` for a config called "false", `--json=x` and `-v5` for flags; and on names that
+  // every object has (`--constructor`) it trips.
+  const known = new Set([...strings, ...booleans]);
+  const isOdd = (word: string): boolean => {
+    if (!word.startsWith('--')) return /^-[a-z]+[^a-z]/i.test(word);
+    const [name = '', value] = word.slice(2).split('=');
+    return !known.has(name) || (value !== undefined && booleans.includes(name));
+  };
   const end = rest.indexOf('--');
-  const odd = (end < 0 ? rest : rest.slice(0, end)).find(
-    word =>
-      /^--(no-|__proto__)|^-[a-z]+[^a-z]/i.test(word) || booleans.some(name => word.startsWith(`--${name}=`)),
-  );
+  const odd = (end < 0 ? rest : rest.slice(0, end)).find(isOdd);
   if (odd) throw usage(`run "${verb}"`, `"${escapeText(odd, 60)}" is no option of it`, next);
   const parsed = minimist(rest, {
     string: [...strings, '_'],
