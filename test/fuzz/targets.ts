@@ -43,7 +43,7 @@ import {
   type OutcomeEvent,
 } from '../../src/wire/events.ts';
 import { fingerprint, type PublicKey, parseHostKey, parsePublicKey, showKey } from '../../src/wire/key.ts';
-import { decodeRequest, encodeRequest, isRoot } from '../../src/wire/request.ts';
+import { decodeRequest, encodeRequest, isRoot, REQUEST_VERSION } from '../../src/wire/request.ts';
 import {
   DAEMON_REQUEST,
   ioniceArguments,
@@ -76,7 +76,7 @@ function reasonOf(reason: string): string {
   return reason.replace(/"(?:[^"]*")?.*|\d+/g, '#').slice(0, 60);
 }
 
-/** What a Fault says; any other error is a bug. @param isShown false where a path of our own caller stands in it */
+/** What became of it, or what its Fault says; any other error is a bug. */
 function refusal(action: () => string): string {
   try {
     return action();
@@ -92,9 +92,7 @@ const sameJson = (one: unknown, other: unknown): void =>
 
 const request: Target = {
   name: 'request',
-  seeds: examples('request', 'request-refused').map(each =>
-    each.replace(/^(header|key|excludes) (\d+)$/gm, '$1 $2'),
-  ),
+  seeds: examples('request', 'request-refused'),
   words: [
     'dialback-request 1\n',
     'header ',
@@ -106,18 +104,50 @@ const request: Target = {
   ],
   run(input) {
     const decoded = decodeRequest(input);
-    // What has come so far: never another answer than that more must come, where the whole is one.
-    const half = decodeRequest(input.subarray(0, input.length >> 1));
-    if ('reason' in decoded) {
-      assert.ok(!('request' in half) || input.length >> 1 < input.length);
-      return reasonOf(decoded.reason);
-    }
-    if (input.length > 0) assert.ok('incomplete' in half, JSON.stringify(half));
+    if ('reason' in decoded) return reasonOf(decoded.reason);
+    // Of what is one, or can become one, less is incomplete, and never refused; more is refused, and never taken.
+    if (input.length > 0) assert.deepEqual(decodeRequest(input.subarray(0, input.length >> 1)), INCOMPLETE);
     if ('incomplete' in decoded) return 'incomplete';
-    const again = decodeRequest(encodeRequest(decoded.request));
-    sameJson(again, decoded);
-    for (const root of decoded.request.header.roots) assert.ok(isRoot(root) && normalize(root) === root);
+    assert.deepEqual(decodeRequest(input.subarray(0, -1)), INCOMPLETE);
+    assert.ok('reason' in decodeRequest(Buffer.concat([input, Buffer.from('x')])));
+    sameJson(decodeRequest(encodeRequest(decoded.request)), decoded);
+    const { roots, enumerated } = decoded.request.header;
+    for (const path of [...roots, ...enumerated]) {
+      assert.equal(normalize(path), path);
+      assert.ok(path === '/' || !path.endsWith('/'));
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused
+      assert.doesNotMatch(path, /[\u0000-\u001f\u007f\p{Cs}]/u);
+    }
     return 'accepted';
+  },
+};
+const INCOMPLETE = { incomplete: true };
+
+/** Headers alone: what is around them is made to fit, so that a changed header does not fail by its length. */
+const header: Target = {
+  name: 'header',
+  seeds: examples('request', 'request-refused').flatMap(each => /^\{.*\}(?=key \d)/m.exec(each)?.[0] ?? []),
+  words: [
+    ...['"roots":["/"]', ',"/a/b"', '"enumerated":[]', '"user":"anna"', '"dry_run":true', '"rsync":"3.5.0"'],
+    ...['/../', '/./', '//', '/"', '":', '",', '\\u0000', '\\ud800'],
+  ],
+  mostBytes: 8192,
+  run(input) {
+    let parsed: { key_bytes?: unknown; excludes_bytes?: unknown } = {};
+    try {
+      parsed = Object(JSON.parse(input.toString('utf8')));
+    } catch {
+      // It is refused all the same.
+    }
+    const fill = (bytes: unknown): Buffer =>
+      Buffer.alloc(typeof bytes === 'number' ? Math.max(0, Math.min(9000, bytes)) : 0, 'k');
+    const [key, excludes] = [fill(parsed.key_bytes), fill(parsed.excludes_bytes)];
+    return request.run(
+      Buffer.concat([
+        ...[Buffer.from(`${REQUEST_VERSION}\nheader ${input.length}\n`), input],
+        ...[Buffer.from(`key ${key.length}\n`), key, Buffer.from(`excludes ${excludes.length}\n`), excludes],
+      ]),
+    );
   },
 };
 
@@ -142,6 +172,11 @@ const event: Target = {
       assert.doesNotMatch(newsText({ ...value, remote: 'r' }).trimEnd(), UNSAFE);
       return value.event;
     }
+    const { outcome, code, snapshot, missing, missing_count } = value;
+    assert.equal(outcome === 'failed', code !== null);
+    assert.ok(outcome !== 'failed' || snapshot === null);
+    assert.ok(missing.length <= missing_count && missing.length <= MISSING_LIMIT);
+    assert.ok(outcome !== 'full' || missing_count === 0);
     const run = { remote: 'r', outcome: value, fault: undefined, exit: 0, durationMs: 1 } as const;
     for (const line of `${summaryText(run)}${missingText(run)}`.split('\n'))
       assert.doesNotMatch(line, UNSAFE);
@@ -207,7 +242,12 @@ const excludes: Target = {
   words: ['- ', '+ ', ': ', '. ', '!', '-C', ':e ', '/**', '*/', '[[:alpha:]]', '\\\\'],
   run(input) {
     return refusal(() => {
-      const patterns = parseExcludes(input.toString('utf8').split('\n'), 'the list');
+      const all = input.toString('utf8').split('\n');
+      const patterns = parseExcludes(all, 'the list');
+      assert.equal(
+        patterns.length,
+        all.filter(line => line.trim() !== '' && !'#;'.includes(line.charAt(0))).length,
+      );
       const dashed = patterns.map(pattern => `- ${pattern}`);
       assert.deepEqual(parseExcludes(dashed, 'the list'), patterns);
       checkFilter(scopeFilter({ roots: ['/'], never: [], excludes: patterns }), patterns.length);
@@ -396,6 +436,8 @@ const key: Target = {
     }
     const { value } = parsed;
     assert.deepEqual(parsePublicKey(`${showKey(value)} ${value.comment}`), parsed);
+    // One way to write a key: else one that is enrolled would not be found again.
+    assert.equal(Buffer.from(value.blob, 'base64').toString('base64'), value.blob);
     assert.match(fingerprint(value), /^SHA256:[A-Za-z0-9+/]{43}$/);
     const line = enrolledLine({ executable: '/d', name: 'a', config: '/c', key: value });
     assert.doesNotMatch(line, UNSAFE);
@@ -412,6 +454,7 @@ const FORCED = enrolledCommand({ executable: EXECUTABLE, name: 'laptop', config:
 const shell: Target = {
   name: 'shell',
   seeds: [
+    `-c\0${FORCED}\0x\0laptop:8022`,
     `-c\0${FORCED}\0laptop:8022`,
     '-c\0laptop:8022',
     `-c\0${FORCED}; id\0x`,
@@ -428,7 +471,7 @@ const shell: Target = {
       const parsed = parseShell(words, EXECUTABLE, original, account);
       if ('reason' in parsed) return reasonOf(parsed.reason);
       const { client, config, originalCommand } = parsed.value;
-      assert.equal(words[0], '-c');
+      assert.ok(words.length === 2 && words[0] === '-c');
       if (original === undefined) assert.ok(account && words[1] === originalCommand);
       else assert.equal(words[1], enrolledCommand({ executable: EXECUTABLE, name: client, config }));
       if (account) assert.deepEqual({ client, config }, account);
@@ -446,6 +489,7 @@ const pull: Target = {
     'Literal data: 17 bytes\nrsync: [sender] send_files failed to open "/etc/shadow" (in root): Permission denied (13)\n',
     'file has vanished: "/a b" (in root)\nrsync: [sender] opendir "/x\\#303\\#244" (in root) failed: No such file (2)\n',
     'rsync error: some files/attrs were not transferred (code 23)\nrsync warning: x\n@ERROR: x\n',
+    `rsync: [sender] x "/${'a'.repeat(20_000)}" (in root): x (13)`, // a name that no file has
   ],
   words: [
     'rsync: [sender] ',
@@ -498,6 +542,12 @@ const pull: Target = {
   mostBytes: 8192,
 };
 
+/** Whether an IPv4 address has nothing behind the bits of its range: of others sshd takes no range. */
+function isFirst(address: string, bits: number): boolean {
+  const bytes = address.split('.').map(each => Number(each).toString(2).padStart(8, '0'));
+  return !bytes.join('').slice(bits).includes('1');
+}
+
 const addresses: Target = {
   name: 'addresses',
   seeds: [
@@ -508,6 +558,7 @@ const addresses: Target = {
     '::1.2.3.4/100',
     '[::1]:8022',
     '0.0.0.0:0',
+    '0.0.0.0:65536',
     'fe80::1%eth0 22 ::1 22',
   ],
   words: ['::ffff:', '/128', '/32', '/0', '%eth0', '[', ']:', '::', ':8022', '.255', 'fe80::1'],
@@ -520,6 +571,7 @@ const addresses: Target = {
       assert.match(shown, /^[0-9a-fA-F.:]+(\/\d+)?$/);
       assert.deepEqual(parseFrom(shown), range);
       assert.ok(isFrom([range], range.address));
+      if (range.family === 'ipv4') assert.ok(isFirst(range.address, range.bits), shown);
       // An address is in a range that it begins.
       assert.ok(isFrom([range], text.split('/')[0] ?? ''));
     }
@@ -586,7 +638,7 @@ const commandLine: Target = {
   },
 };
 
-/** A store with three snapshots, made when it is first needed. */
+/** What restore looks at: three snapshots, made when they are first needed. */
 class Store {
   readonly folder = mkdtempSync(`${tmpdir()}/dialback fuzz `);
   readonly tree = `${this.folder}/snapshots/2026-11-23T00-12-00Z/tree`;
@@ -765,6 +817,7 @@ const examined: Target = {
 export const TARGETS: readonly Target[] = [
   ...[
     request,
+    header,
     event,
     gate,
     summons,
