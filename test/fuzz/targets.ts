@@ -720,6 +720,7 @@ const authorizedKeys: Target = {
   name: 'authorized-keys',
   seeds: [
     '',
+    `${ENROLLED}\n${ENROLLED}\n`,
     `${ENROLLED}\n`,
     `# mine\n${OTHER}\n${KEY} me\n`,
     `${OTHER}\n`,
