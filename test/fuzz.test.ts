@@ -10,7 +10,7 @@ import { buildLaunchFuzzer, dictionaryText, launchExecutions, runLaunchFuzzer } 
 import { TARGETS } from './fuzz/targets.ts';
 
 /** So many inputs a target, and always the same ones: `make fuzz` goes on from here. */
-const EXECUTIONS = 4000;
+const EXECUTIONS = 2500;
 const LAUNCH_EXECUTIONS = 100_000;
 const SEED = 1;
 

@@ -40,8 +40,8 @@ export interface Explored {
 }
 
 const BATCH = 200;
-/** A batch takes some milliseconds; in a decoder that does not come back from one input, it is ended after so long. */
-const PATIENCE_MS = 10_000;
+/** A batch takes less than a second; in a decoder that does not come back from one input, it is ended after so long. */
+const PATIENCE_MS = 30_000;
 
 /**
  * @param inputs are run first, as they are

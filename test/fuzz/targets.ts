@@ -123,10 +123,14 @@ const request: Target = {
 };
 const INCOMPLETE = { incomplete: true };
 
+const HEADERS = examples('request', 'request-refused').flatMap(
+  each => /^\{.*\}(?=key \d)/m.exec(each)?.[0] ?? [],
+);
+
 /** Headers alone: what is around them is made to fit, so that a changed header does not fail by its length. */
 const header: Target = {
   name: 'header',
-  seeds: examples('request', 'request-refused').flatMap(each => /^\{.*\}(?=key \d)/m.exec(each)?.[0] ?? []),
+  seeds: HEADERS.flatMap(each => [each, each.replace('"/etc"', '"/etc\\ud800"')]),
   words: [
     ...['"roots":["/"]', ',"/a/b"', '"enumerated":[]', '"user":"anna"', '"dry_run":true', '"rsync":"3.5.0"'],
     ...['/../', '/./', '//', '/"', '":', '",', '\\u0000', '\\ud800'],
