@@ -696,7 +696,7 @@ const jailLine: Target = {
   name: 'jail-line',
   seeds: [
     'dialback-launch: landlock_abi 7 own_root',
-    'dialback-launch: landlock_abi 1',
+    'dialback-launch: landlock_abi 12345',
     'dialback-launch: Cannot x',
   ],
   words: ['dialback-launch: ', 'landlock_abi ', ' own_root'],
