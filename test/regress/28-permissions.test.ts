@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
+import type { GateOrders } from '../../src/client/gate.ts';
 import { decodeRequest } from '../../src/wire/request.ts';
 import { assertDocumented } from '../support/attempts.ts';
 import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
@@ -63,6 +64,31 @@ const LEND = {
   why: undefined,
 };
 const LENT = 'the gate gets it, and hands it to the rsync that root gave it to';
+
+/** Makes a folder as that of a run, in one's own home. */
+const RUN_FOLDER = `set -eu
+  umask 077
+  mkdir -p at/run-AAAAAA/rsyncd at/tree
+  { printf 'root /srv/data\\0'; ldd /usr/bin/rsync | grep -o '/[^ ]*' | sed 's/^/library /' | tr '\\n' '\\0'; } >at/run-AAAAAA/scope
+  printf '%s\\n' 'use chroot = no' '[root]' 'path = /' >at/run-AAAAAA/rsyncd/rsyncd.conf`;
+const ORDERS: GateOrders = {
+  niceness: { nice: 0, ionice: null },
+  bwlimitKib: 0,
+  capability: 'confined',
+  remote: 'vault',
+};
+const OWN_OR_ROOT = "the account's own; root restores owners too";
+
+/** What came of a verb. */
+function verdict(works: RegExp, output: string): Answer {
+  if (works.test(output)) return 'yes';
+  if (/^dialback: Cannot run "[^"]*" as root: /m.test(output)) return 'not as root';
+  if (/permission denied|EACCES/i.test(output)) return 'EACCES';
+  if (/^dialback: Cannot let this in: /m.test(output)) return 'gate: refused';
+  if (/^dialback: Cannot read the config .*: there is no such file/m.test(output)) return 'sees no config';
+  const code = /"event":"outcome".*"code":"([a-z-]+)"/.exec(output)?.[1];
+  return code === undefined ? `? ${output}` : `grab: ${code}`;
+}
 
 /** Something that is asked of an sshd. */
 interface Call {
@@ -316,13 +342,8 @@ describe('who may do what', { skip: SKIP }, () => {
       },
       LEND,
     ];
-    const prepare = `set -eu
-      umask 077
-      mkdir -p at/run-AAAAAA/rsyncd at/tree
-      { printf 'root /srv/data\\0'; ldd /usr/bin/rsync | grep -o '/[^ ]*' | sed 's/^/library /' | tr '\\n' '\\0'; } >at/run-AAAAAA/scope
-      printf '%s\\n' 'use chroot = no' '[root]' 'path = /' >at/run-AAAAAA/rsyncd/rsyncd.conf`;
     const users = [stage.anna, stage.host, stage.client, 'root' as const];
-    for (const user of users) await stage.as(user, prepare);
+    for (const user of users) await stage.as(user, RUN_FOLDER);
     const answerOf = ({ works }: { works: RegExp }, { output }: Ended): Answer => {
       if (works.test(output)) return 'yes';
       if (/made for uid/.test(output)) return 'made for another uid';
@@ -353,6 +374,75 @@ describe('who may do what', { skip: SKIP }, () => {
     });
     await stage.as('root', `rm -r /root/at ${HOME}/at ${VAULT}/at /home/anna/at`);
     check('launcher', 'the launcher', ['another user', 'one of its group', 'the account'], lines);
+  });
+
+  it('with the verbs', async () => {
+    const { anna, host, client } = stage;
+    const config = `--config ${VAULT}/.config/dialback/host.toml`;
+    const keys = `--authorized-keys ${VAULT}/.ssh/authorized_keys`;
+    const call = "SSH_CONNECTION='127.0.0.1 1 127.0.0.1 2'";
+    const run = `${HOME}/at/run-AAAAAA`;
+    const verbs: { what: string; script: string; works: RegExp; why: string }[] = [
+      {
+        what: "`backup`, with the client's config",
+        script: `dialback backup --config ${HOME}/.config/dialback/client.toml && echo done`,
+        works: /^done$/m,
+        why: OWN,
+      },
+      {
+        what: "`gate --run RUN`, with the client's run folder",
+        script: `${call} SSH_ORIGINAL_COMMAND='rsync --server --daemon .' dialback gate --run ${run} </dev/null`,
+        works: /^@RSYNCD:/m,
+        why: 'once: the ticket',
+      },
+      {
+        what: '`gate --check`',
+        script: `SSH_ORIGINAL_COMMAND='rsync --server --daemon .' dialback gate --check`,
+        works: /^allowed: /m,
+        why: 'it says what it would do, and does nothing',
+      },
+      {
+        what: "`grab --client acorn`, with the host's config",
+        script: `echo nonsense | ${call} SSH_ORIGINAL_COMMAND=acorn:9 dialback grab --client acorn ${config}`,
+        works: /"code":"request"/,
+        why: `${OWN}; here it was given no request, and said so`,
+      },
+      {
+        what: "`enroll`, with the host's config and authorized_keys",
+        script: `dialback enroll cedar at/a.pub ${config} ${keys} && echo done`,
+        works: /^done$/m,
+        why: OWN,
+      },
+      {
+        what: '`unenroll`, the same',
+        script: `dialback unenroll cedar ${config} ${keys} && echo done`,
+        works: /^done$/m,
+        why: OWN,
+      },
+      { what: '`list`', script: `dialback list acorn ${config}`, works: /^\d{4}-|acorn/m, why: OWN_OR_ROOT },
+      {
+        what: '`restore`',
+        script: `dialback restore acorn '/srv/data/a file' --to at/restored ${config}; test -e 'at/restored/srv/data/a file' && echo done`,
+        works: /^done$/m,
+        why: OWN_OR_ROOT,
+      },
+    ];
+    const users = [anna, client, host, 'root' as const];
+    for (const user of users)
+      await stage.as(user, `${RUN_FOLDER}; echo '${stage.read(`${VAULT}/sshd/key.pub`).trim()}' >at/a.pub`);
+    await stage.as(client, `echo '${JSON.stringify(ORDERS)}' >${run}/gate.json`);
+    const lines: Line[] = [];
+    for (const { what, script, works, why } of verbs) {
+      const answers: Answer[] = [];
+      for (const user of users) {
+        if (script.includes(run)) await stage.as(client, `: >${run}/ticket`);
+        const { output } = await stage.start(user, script);
+        answers.push(verdict(works, output));
+      }
+      lines.push({ what, verbs: [{ verb: '', answers, control: 'not needed' }], why });
+    }
+    await stage.as('root', `rm -r /root/at ${HOME}/at ${VAULT}/at /home/anna/at`);
+    check('verbs', 'the verb', ['another user', "the client's account", "the host's account", 'root'], lines);
   });
 
   /** Asks something of an sshd, as an account of the machine. */
