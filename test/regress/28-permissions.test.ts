@@ -85,7 +85,6 @@ function verdict(works: RegExp, output: string): Answer {
   if (/^dialback: Cannot run "[^"]*" as root: /m.test(output)) return 'not as root';
   if (/permission denied|EACCES/i.test(output)) return 'EACCES';
   if (/^dialback: Cannot let this in: /m.test(output)) return 'gate: refused';
-  if (/^dialback: Cannot read the config .*: there is no such file/m.test(output)) return 'sees no config';
   const code = /"event":"outcome".*"code":"([a-z-]+)"/.exec(output)?.[1];
   return code === undefined ? `? ${output}` : `grab: ${code}`;
 }
