@@ -599,28 +599,27 @@ describe('who may do what', { skip: SKIP }, () => {
       for (const key of keys) answers.push(await backupOf(name, key));
       lines.push({ what: `a backup of ${name}`, verbs: [{ verb: '', answers, control: 'not needed' }], why });
     }
+    const calls: Call[] = [...ANY_SSHD, ...VERBS];
     const column = async (key: string): Promise<Answer[]> => {
       const answers: Answer[] = [];
-      for (const call of [...ANY_SSHD, ...VERBS])
-        answers.push(judge(call, await ask(client, call, { key, port: stage.port, login: 'vault' })));
+      for (const call of calls) {
+        // Who has no key is not asked what he wants: once is enough.
+        const isKnown = key !== keys[0] || answers.length === 0;
+        const to = { key, port: stage.port, login: 'vault' };
+        answers.push(isKnown ? judge(call, await ask(client, call, to)) : (answers[0] ?? '?'));
+      }
       return answers;
     };
     const columns = await Promise.all(keys.map(column));
-    // All at once: the administrator has a shell.
+    // All verbs at once: the administrator has a shell.
     const all: Call = {
-      what: 'all of them',
+      what: 'all verbs',
       command: VERBS.map(({ command }) => command).join("'; '"),
-      works: /$/,
+      works: new RegExp(`(^it ran: \\d+$\\s[^]*?){${VERBS.length}}`, 'm'),
     };
-    const ran = (await ask(client, all, administrator(stage.port))).output.match(/^it ran: \d+$/gm);
-    for (const [row, call] of [...ANY_SSHD, ...VERBS].entries()) {
+    for (const [row, call] of calls.entries()) {
       const answers = columns.map(each => each[row] ?? '?');
-      const isVerb = row >= ANY_SSHD.length;
-      const control = isVerb
-        ? ran?.length === VERBS.length
-          ? 'yes'
-          : `only ${ran}`
-        : await byAdministrator(call);
+      const control = await byAdministrator(row < ANY_SSHD.length ? call : all);
       lines.push({ what: call.what, verbs: [{ verb: '', answers, control }] });
     }
     check('keys', "at the host's sshd", ['no key of a client', "beech's key", "acorn's key"], lines);
