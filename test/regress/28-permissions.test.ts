@@ -34,22 +34,30 @@ interface Kind {
   what: string;
   command: RegExp;
   why: string;
+  /** Whether even the account itself may not attach to it; to its others it may, unless Yama forbids all of that. */
+  isClosed?: boolean;
 }
 
 const CLIENT_PROCESSES: Kind[] = [
   { what: '`dialback backup`', command: /dialback backup/, why: OWN },
   { what: '`ssh`, the call', command: /^\S*ssh .*vault/, why: OWN },
-  { what: '`sshd -i`, the one-time sshd', command: /^\S*sshd\b.* -i\b|^sshd: /, why: OWN },
+  { what: '`sshd -i`, the one-time sshd', command: /^\S*sshd\S* .*-i\b|^sshd\S*: /, why: OWN },
   {
     what: '`rsync --daemon`, in its jail',
     command: /^rsync --server --daemon/,
     why: 'the account may end it; it cannot be made to lend what it may read',
+    isClosed: true,
   },
 ];
 
 const HOST_PROCESSES: Kind[] = [
   { what: '`dialback grab`', command: /dialback grab/, why: OWN },
-  { what: '`ssh-agent` with the one-time key', command: /^\S*ssh-agent /, why: `${OWN}, but for its memory` },
+  {
+    what: '`ssh-agent` with the one-time key',
+    command: /^\S*ssh-agent /,
+    why: `${OWN}, but for its memory`,
+    isClosed: true,
+  },
   { what: '`cat`, which it ends with', command: /^\S*cat \/proc/, why: OWN },
   { what: '`ssh`, the way back', command: /^\S*ssh -F/, why: OWN },
   { what: '`rsync`, the receiver, in its jail', command: /^rsync /, why: OWN },
@@ -190,10 +198,15 @@ describe('who may do what', { skip: SKIP }, () => {
   /** Processes, and each thing below some folders, while a run stands still. */
   function things(kinds: Kind[], user: User): Thing[] {
     const found = stage.processes(user);
-    return kinds.map(({ what, command, why }) => {
+    return kinds.map(({ what, command, why, isClosed }) => {
       const process = found.find(each => command.test(each.command));
       assert.ok(process, `${what} runs:\n${found.map(each => each.command).join('\n')}`);
-      return { what, at: String(process.pid), verbs: ['signal', 'look', 'take over'], why };
+      return {
+        what,
+        at: String(process.pid),
+        verbs: ['signal', 'look', ...(isClosed ? ['take over'] : [])],
+        why,
+      };
     });
   }
   /** Everything below a folder that is not left out. @param shown a path as the table has it */
