@@ -536,6 +536,7 @@ describe('who may do what', { skip: SKIP }, () => {
       column(oneTime, '-o BindAddress=127.0.0.2'),
       column(`${folder}/another`),
       column(oneTime, '', calls),
+      Promise.all(ANY_SSHD.slice(0, 4).map(byAdministrator)),
     ]);
     // It stays: what comes next comes while rsync reads.
     const reading = stage.start(
@@ -603,15 +604,12 @@ describe('who may do what', { skip: SKIP }, () => {
       if (status === 12) return 'grab: refused';
       return `? ${output}`;
     };
-    const lines: Line[] = [];
-    for (const [name, why] of [
-      ['acorn', 'what its key is enrolled for'],
-      ['beech', 'the same'],
-    ] as const) {
+    const backups = async (name: string): Promise<Line> => {
       const answers: Answer[] = [];
       for (const key of keys) answers.push(await backupOf(name, key));
-      lines.push({ what: `a backup of ${name}`, verbs: [{ verb: '', answers, control: 'not needed' }], why });
-    }
+      const why = 'what the key is enrolled for';
+      return { what: `a backup of ${name}`, verbs: [{ verb: '', answers, control: 'not needed' }], why };
+    };
     const calls: Call[] = [...ANY_SSHD, ...VERBS];
     const column = async (key: string): Promise<Answer[]> => {
       const answers: Answer[] = [];
@@ -623,7 +621,10 @@ describe('who may do what', { skip: SKIP }, () => {
       }
       return answers;
     };
-    const columns = await Promise.all(keys.map(column));
+    const [lines, ...columns] = await Promise.all([
+      (async () => [await backups('acorn'), await backups('beech')])(), // one after the other: they are one client
+      ...keys.map(column),
+    ]);
     // All verbs at once: the administrator has a shell.
     const all: Call = {
       what: 'all verbs',
