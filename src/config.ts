@@ -3,7 +3,7 @@ import { parse, TomlError } from 'smol-toml';
 import * as v from 'valibot';
 import { Fault } from './fault.ts';
 import { mendText } from './finding.ts';
-import { exists, findBreach, readWhole, status } from './os/files.ts';
+import { exists, failedWith, findBreach, readWhole, status } from './os/files.ts';
 import { ownAccount } from './os/machine.ts';
 import { escapeText } from './wire/text.ts';
 
@@ -51,8 +51,18 @@ export function configPlace(
   named: string | undefined,
 ): { path: string; isThere: boolean } {
   const places = named === undefined ? configPlaces(fileName) : [named];
-  const found = places.find(exists);
+  const found = places.find(mayBeThere);
   return { path: found ?? places[0] ?? '', isThere: found !== undefined };
+}
+
+/** What cannot be seen may be there: then reading it says why it cannot be read. */
+function mayBeThere(path: string): boolean {
+  try {
+    status(path);
+    return true;
+  } catch (error) {
+    return !failedWith(error, 'ENOENT') && !failedWith(error, 'ENOTDIR');
+  }
 }
 
 /**
