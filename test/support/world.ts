@@ -233,6 +233,11 @@ export class World {
     chownSync(path, party.uid, party.gid);
   }
 
+  /** Gives a path to one of the two. */
+  own(party: Party, path: string): void {
+    chownSync(path, party.uid, party.gid);
+  }
+
   /** Starts a program as one of the two, or as root. */
   start(party: Party | 'root', program: string, args: string[], options: StartOptions = {}): Running {
     const home = party === 'root' ? '/root' : party.home;
