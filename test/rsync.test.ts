@@ -15,6 +15,7 @@ import {
 import { createInterface } from 'node:readline';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { decodeEvent, encodeEvent, failedOutcome, type OutcomeEvent } from '../src/wire/events.ts';
 import {
   DAEMON_REQUEST,
   daemonArguments,
@@ -554,6 +555,28 @@ describe('PullReader', () => {
     assert.deepEqual([reader.counts.files, reader.counts.folders], [3, 0]);
   });
 
+  it('keeps to numbers that a record and an event can hold, when a client claims others', () => {
+    const most = Number.MAX_SAFE_INTEGER;
+    const huge = '9'.repeat(400);
+    const lines = [
+      `>f+++++++++ ${huge}`,
+      `>f+++++++++ ${huge}`,
+      `  ${huge} 5% x`,
+      `Number of files: ${huge} (reg: 1)`,
+      'Total file size: 9223372036854775807 bytes',
+      `Literal data: ${huge} bytes`,
+    ];
+    const reader = new PullReader();
+    for (const line of lines) reader.line(line);
+    const { files, bytes, transferred_bytes, new_bytes } = reader.counts;
+    assert.deepEqual([files, bytes, transferred_bytes, new_bytes], [most, most, most, most]);
+    assert.deepEqual(reader.progress, { bytes: most, percent: 5 });
+    reader.line('Number of files: 1 (reg: 1, dir: 5)');
+    assert.equal(reader.counts.files, 0);
+    const outcome: OutcomeEvent = { ...failedOutcome('rsync'), files, bytes, transferred_bytes };
+    assert.deepEqual(decodeEvent(encodeEvent(outcome).trimEnd()), { value: outcome });
+  });
+
   it('never throws, and never counts below nothing, when the lines are arbitrary', () => {
     const near = fc.string({
       unit: fc.constantFrom('>', 'f', '+', '.', ' ', '1', '9', 'h', 'd', '%'),
@@ -723,6 +746,19 @@ describe('readComplaint()', () => {
   for (const [line, expected] of others)
     it(`takes ${JSON.stringify(line)} for ${expected ? 'our own' : 'nothing'}`, () =>
       assert.deepEqual(readComplaint(line), expected ? { ours: line } : undefined));
+
+  it('cuts a name that is longer than any, so that the client takes the outcome that has it', () => {
+    const line = `rsync: [sender] send_files failed to open "/${'a'.repeat(20_000)}" (in root): x (13)`;
+    const complaint = readComplaint(line);
+    assert.ok(complaint && 'missing' in complaint);
+    const { missing } = complaint;
+    assert.equal(missing.path, `/${'a'.repeat(4094)}`);
+    const outcome: OutcomeEvent = {
+      ...failedOutcome('rsync'),
+      ...{ outcome: 'incomplete', code: null, missing_count: 1, missing: [missing] },
+    };
+    assert.deepEqual(decodeEvent(encodeEvent(outcome).trimEnd()), { value: outcome });
+  });
 
   it('never throws, when the line is arbitrary', () => {
     const near = fc

@@ -1,6 +1,7 @@
 /** rsync's command line, both ways, in one table; and what rsync says, understood. */
 import type { Parsed } from '../fault.ts';
 import type { Missing } from './events.ts';
+import { PATH_LIMIT } from './request.ts';
 import { jsonName } from './text.ts';
 
 /** How nicely a program runs: nice(1)'s number and ionice(1)'s class. */
@@ -189,6 +190,11 @@ export interface PullCounts {
   new_bytes: number;
 }
 
+/** A number that the client's rsync has a say in: a record and an event can hold it, however large it claims to be. */
+function countOf(number: string | number | undefined): number {
+  return Math.min(Number(number), Number.MAX_SAFE_INTEGER);
+}
+
 /** Reads rsync's standard output line by line (a carriage return ends a line too) and counts. */
 export class PullReader {
   readonly counts: PullCounts = {
@@ -208,7 +214,7 @@ export class PullReader {
   /** Takes one line. */
   line(line: string): void {
     const item = /^([<>ch.])([fdLDS])(\S{9}) (\d+)$/.exec(line);
-    if (item) this.#item(item[1] ?? '', item[2] ?? '', item[3] ?? '', Number(item[4]));
+    if (item) this.#item(item[1] ?? '', item[2] ?? '', item[3] ?? '', countOf(item[4]));
     else this.#statistic(line);
     const { counts } = this;
     const fresh = counts.new + counts.content_changed + counts.attributes_changed + this.#linkedTwins;
@@ -226,24 +232,24 @@ export class PullReader {
     else if (done === '>' || /^[cs]/.test(flags.replace(/^\./, '')) || flags[1] === 's')
       this.counts.content_changed += 1;
     else this.counts.attributes_changed += 1;
-    if (type === 'f') this.counts.new_bytes += length;
+    if (type === 'f') this.counts.new_bytes = countOf(this.counts.new_bytes + length);
   }
 
   #statistic(line: string): void {
     const progress = /^\s*(\d+)\s+(\d{1,3})%\s/.exec(line);
     if (progress) {
-      this.progress = { bytes: Number(progress[1]), percent: Math.min(100, Number(progress[2])) };
+      this.progress = { bytes: countOf(progress[1]), percent: Math.min(100, countOf(progress[2])) };
       return;
     }
     const files = /^Number of files: (\d+)(?: \((.*)\))?$/.exec(line);
     if (files) {
-      this.counts.folders = Number(/\bdir: (\d+)/.exec(files[2] ?? '')?.[1] ?? 0);
-      this.counts.files = Number(files[1]) - this.counts.folders;
+      this.counts.folders = countOf(/\bdir: (\d+)/.exec(files[2] ?? '')?.[1] ?? 0);
+      this.counts.files = Math.max(0, countOf(files[1]) - this.counts.folders);
       return;
     }
     const size = /^(Total file size|Literal data): (\d+) bytes$/.exec(line);
-    if (size?.[1] === 'Total file size') this.counts.bytes = Number(size[2]);
-    else if (size) this.counts.transferred_bytes = Number(size[2]);
+    if (size?.[1] === 'Total file size') this.counts.bytes = countOf(size[2]);
+    else if (size) this.counts.transferred_bytes = countOf(size[2]);
   }
 }
 
@@ -261,7 +267,8 @@ export function readComplaint(line: string): PullComplaint | undefined {
   const found = /^rsync: \[sender\] [^"]*"(.*)" \(in root\)/.exec(line);
   if (found) {
     const errno = /\((\d{1,3})\)$/.exec(line)?.[1];
-    const path = unescapeName(found[1] ?? '');
+    // A longer name is no file's: it is cut, so that the client takes what it is told of it.
+    const path = unescapeName(found[1] ?? '').subarray(0, PATH_LIMIT);
     return { missing: { path: jsonName(path), errno: errno === undefined ? null : Number(errno) } };
   }
   if (/^rsync (error|warning): |^\s*$/.test(line)) return undefined;
