@@ -364,6 +364,9 @@ function judge(job: Job, end: PullEnd): { outcome: OutcomeEvent; found: string }
     return failed('rsync', `rsync's exit status is ${exit}`);
   }
   if (end.isOutOfSpace) return failed('no-space', 'the store is full');
+  // The client's rsync can tell ours to end, with any status (MSG_ERROR_EXIT, @RSYNCD: EXIT).
+  if (isWhole && !end.hasStatistics)
+    return failed('rsync', `rsync ended with ${exit}, without having said what it did`);
   if (!isWhole && end.counts.files + end.counts.folders === 0)
     return failed('nothing', 'none of the roots could be read');
   // A partial transfer that stored nothing at all is the host's failure, not something missing on the client.
