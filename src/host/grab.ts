@@ -178,14 +178,14 @@ interface Served {
 }
 
 async function serve(options: GrabOptions, interrupt: AbortSignal, log: HostLog): Promise<Served> {
-  const summons = parseCall(options);
-  log.name = summons.name;
   const config = readHostConfig(options.config);
   log.syslog = config.syslog;
-  log.peer = peerAddress(options.environment);
   openStore(config.store);
-  const client = openEnrolled(config, summons.name);
+  // By the key's name, before what was asked for is looked at: a refusal stands in the journal of whose key it was.
+  const client = openEnrolled(config, options.client);
   log.client = client;
+  log.peer = peerAddress(options.environment);
+  const summons = parseCall(options);
   await using held = new AsyncDisposableStack();
   using deadline = deadlineSignal(config.requests.deadline, () =>
     failure('deadline', 'the deadline has passed'),
