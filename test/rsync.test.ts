@@ -459,6 +459,14 @@ function read(stdout: string): PullReader {
 }
 
 describe('PullReader', () => {
+  it('tells whether rsync has come to its statistics', () => {
+    const reader = new PullReader();
+    for (const line of ['>f+++++++++ 7', '  7 100%    0.00kB/s', '']) reader.line(line);
+    assert.equal(reader.hasStatistics, false);
+    reader.line('Number of files: 2 (reg: 1, dir: 1)');
+    assert.equal(reader.hasStatistics, true);
+  });
+
   it('counts what real runs did: first, unchanged, and changed in each way', () => {
     using scratch = makeScratch('counts');
     const { path: work } = scratch;

@@ -192,8 +192,13 @@ describe('makeRunFolder()', () => {
     const alive = await makeRunFolder(held, top);
     for (const name of ['run-AAAAAA', 'run-short', 'other']) mkdirSync(`${top}/${name}`, 0o700);
     const stale: string[] = [];
-    const mine = await makeRunFolder(held, top, async path => void stale.push(path));
+    const mine = await makeRunFolder(held, top, async path => {
+      stale.push(path);
+      // Where another run is just removing its own folder, a new file in it would make that fail.
+      assert.deepEqual(readdirSync(path), []);
+    });
     assert.deepEqual(stale, [`${top}/run-AAAAAA`]);
+    assert.ok(!existsSync(`${top}/run-AAAAAA`));
     const left = readdirSync(top).filter(name => !name.endsWith('.lock'));
     assert.deepEqual(
       left.sort(),

@@ -8,6 +8,7 @@ import {
   LOGIN,
   NAME,
   parseSummons,
+  plainJson,
   quoteForShell,
   SNAPSHOT,
   showName,
@@ -345,6 +346,25 @@ function wordsOfShell(words: string[]): Buffer {
   assert.equal(status, 0, stderr.toString());
   return stdout;
 }
+
+describe('plainJson()', () => {
+  it('leaves nothing that a terminal obeys or hides, and means the same', () => {
+    fc.assert(
+      fc.property(
+        fc.string({
+          unit: fc.oneof(fc.constantFrom(...STRANGE, '\u009b', '\u00ad', '\u{e0001}'), fc.string()),
+        }),
+        text => {
+          for (const indent of [undefined, 2]) {
+            const json = plainJson({ text: [text] }, indent);
+            assert.doesNotMatch(json, /(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u);
+            assert.deepEqual(JSON.parse(json), { text: [text] });
+          }
+        },
+      ),
+    );
+  });
+});
 
 describe('quoteForShell()', () => {
   const hard = [

@@ -6,15 +6,12 @@ import type { EnrollResult } from '../host/enroll.ts';
 import type { Listed } from '../host/listing.ts';
 import type { RestoreResult } from '../host/restore.ts';
 import { fingerprint, showKey } from '../wire/key.ts';
-import { escapeText, quoteForShell, showName } from '../wire/text.ts';
+import { escapeText, plainJson, quoteForShell, showName } from '../wire/text.ts';
 
 /** A value as one line of JSON; what a terminal would obey or hide is written as an escape. */
 export function jsonText(value: unknown): string {
-  const escaped = JSON.stringify(value).replace(
-    /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,
-    character => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
-  return `${escaped}\n`;
+  return `${plainJson(value)}
+`;
 }
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];

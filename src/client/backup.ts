@@ -22,7 +22,7 @@ import {
 } from '../os/machine.ts';
 import { rsyncVersion } from '../os/process.ts';
 import { makeRunFolder, prepareStateFolder, takeLock } from '../os/runfolder.ts';
-import { FAILURES, type HostEvent, type OutcomeEvent } from '../wire/events.ts';
+import { FAILURES, type HostEvent, type OutcomeEvent, PHASES } from '../wire/events.ts';
 import { ENUMERATED_LIMIT, encodeRequest, isRoot, PATH_LIMIT } from '../wire/request.ts';
 import { daemonConfig } from '../wire/rsync.ts';
 import type { CallOptions } from '../wire/ssh.ts';
@@ -41,7 +41,7 @@ import {
   stateFolder,
 } from './config.ts';
 import { type Endpoint, openEndpoint } from './endpoint.ts';
-import { endReader, forcedCommand, gateProgram } from './gate.ts';
+import { endReader, forcedCommand, gateProgram, readTaken } from './gate.ts';
 import { makeHostKey, makeOneTimeKey } from './onetime.ts';
 import {
   enumeratedFolders,
@@ -60,6 +60,8 @@ const TAKEN_MS = 90_000;
 const FIRST_BYTE_MS = 60_000;
 /** A host that says nothing for this long (or for idle_timeout, if that is longer) is given up. */
 const SILENCE_MS = 60_000;
+/** A host tells how far it is once a second; one that tells more often is not heard. */
+const PROGRESS_MS = 500;
 
 export interface BackupOptions {
   config: string | undefined;
@@ -277,10 +279,21 @@ async function request(run: Run): Promise<{ outcome: OutcomeEvent; sshdWords: st
     Promise.race([call.outcome, watchOver(run, endpoint, ears, () => phase('admitted'))]),
   );
   await call.hangUp();
+  requireBelievable(run, outcome, readTaken(folder) !== undefined);
   // The launcher's words at the real start went to the host. Should it refuse still, here they are.
   if (capability === 'confined' && (outcome.code === 'no-answer' || outcome.code === 'rsync'))
     await tryConfinement(folder);
   return { outcome, sshdWords: endpoint.attempts().lastWords };
+}
+
+/** What a host says of a run that cannot have been so is no success, whatever the reason. */
+function requireBelievable(run: Run, outcome: OutcomeEvent, wasLetIn: boolean): void {
+  if (outcome.code !== null) return;
+  const label = remoteName(run.remote);
+  if (!wasLetIn) throw lateFault(label, 'the backup host says that it is done, and was never let in');
+  if ((outcome.snapshot === null) === run.dryRun) return;
+  const found = run.dryRun ? 'made a snapshot of a dry run' : 'kept nothing';
+  throw lateFault(label, `the backup host says that it ${found}`);
 }
 
 /** Whether the journal's last grant was to a confined rsync. */
@@ -325,19 +338,26 @@ class Ears {
   readonly #run: Run;
   readonly #label: string;
   #next = Promise.withResolvers<void>();
+  #phases = 0;
+  #progressMs = Number.NEGATIVE_INFINITY;
 
   constructor(run: Run, label: string) {
     this.#run = run;
     this.#label = label;
   }
 
+  /** However much a host says, what is passed on has a bound: each phase once, and in order; progress now and then. */
   hear(event: HostEvent): void {
     this.#next.resolve();
     this.#next = Promise.withResolvers<void>();
     if (event.event === 'phase') {
+      const order = PHASES.indexOf(event.phase);
+      if (order < this.#phases) return;
+      this.#phases = order + 1;
       if (event.phase !== 'dialling') this.copying.resolve();
       this.#run.tell({ event: 'phase', remote: this.#label, phase: event.phase });
-    } else if (event.event === 'progress') {
+    } else if (event.event === 'progress' && monotonicMs() - this.#progressMs >= PROGRESS_MS) {
+      this.#progressMs = monotonicMs();
       this.#run.tell({ event: 'progress', remote: this.#label, bytes: event.bytes, percent: event.percent });
     }
   }

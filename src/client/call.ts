@@ -33,7 +33,10 @@ export async function placeCall(
   ssh.stdin?.write(request, () => request.fill(0));
   const outcome = Promise.withResolvers<OutcomeEvent>();
   outcome.promise.catch(() => {}); // the caller may be busy elsewhere when it fails
+  let isOver = false; // the outcome is the last event: what comes after it is nothing
   readEvents(ssh, event => {
+    if (isOver) return;
+    isOver = event.event === 'outcome';
     if (event.event === 'outcome') outcome.resolve(event);
     else heard(event);
   });

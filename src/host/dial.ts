@@ -21,6 +21,7 @@ import type { DisposableHolder } from '../os/runfolder.ts';
 import { isEd25519Key, type Request } from '../wire/request.ts';
 import { DAEMON_REQUEST } from '../wire/rsync.ts';
 import { dialConfig } from '../wire/ssh.ts';
+import { escapeText } from '../wire/text.ts';
 
 /** Longer than the client's sshd waits for silent peers: the connection may have to wait for a place there. */
 const CONNECT_SECONDS = 40;
@@ -37,7 +38,7 @@ export interface Line {
   ended: Promise<Ending>;
   /** Closes our copies of the two descriptors, once rsync has its own. */
   letGo(): void;
-  /** What ssh itself said, when it ended. */
+  /** What ssh itself said, when it ended: also what the client's sshd had it say, hence escaped. */
   words(): string;
 }
 
@@ -93,9 +94,12 @@ export async function dialBack(
     },
     words: () =>
       exists(logFile)
-        ? readWhole(logFile, 1024 * 1024)
-            .toString('utf8')
-            .trim()
+        ? escapeText(
+            readWhole(logFile, 1024 * 1024)
+              .toString('utf8')
+              .trim(),
+            2000,
+          )
         : '',
   };
 }

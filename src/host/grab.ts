@@ -178,14 +178,14 @@ interface Served {
 }
 
 async function serve(options: GrabOptions, interrupt: AbortSignal, log: HostLog): Promise<Served> {
-  const summons = parseCall(options);
-  log.name = summons.name;
   const config = readHostConfig(options.config);
   log.syslog = config.syslog;
-  log.peer = peerAddress(options.environment);
   openStore(config.store);
-  const client = openEnrolled(config, summons.name);
+  // By the key's name, before what was asked for is looked at: a refusal stands in the journal of whose key it was.
+  const client = openEnrolled(config, options.client);
   log.client = client;
+  log.peer = peerAddress(options.environment);
+  const summons = parseCall(options);
   await using held = new AsyncDisposableStack();
   using deadline = deadlineSignal(config.requests.deadline, () =>
     failure('deadline', 'the deadline has passed'),
@@ -364,6 +364,9 @@ function judge(job: Job, end: PullEnd): { outcome: OutcomeEvent; found: string }
     return failed('rsync', `rsync's exit status is ${exit}`);
   }
   if (end.isOutOfSpace) return failed('no-space', 'the store is full');
+  // The client's rsync can tell ours to end, with any status (MSG_ERROR_EXIT, @RSYNCD: EXIT).
+  if (isWhole && !end.hasStatistics)
+    return failed('rsync', `rsync ended with ${exit}, without having said what it did`);
   if (!isWhole && end.counts.files + end.counts.folders === 0)
     return failed('nothing', 'none of the roots could be read');
   // A partial transfer that stored nothing at all is the host's failure, not something missing on the client.

@@ -55,6 +55,8 @@ export interface Pull {
 export interface PullEnd {
   ending: Ending;
   counts: PullCounts;
+  /** Whether rsync has said its statistics: one that was told by its peer to end has not. */
+  hasStatistics: boolean;
   missing: Missing[];
   missingCount: number;
   vanished: number;
@@ -172,7 +174,7 @@ export async function startPull(held: DisposableHolder, asked: PullRequest): Pro
       await Promise.race([rsync.ended, pause(LAST_WORDS_MS)]);
       // With a jail, such a status is rsync's own, or one that the client has sent it.
       end.isRefusedByLauncher = request.confined && !end.jail && LAUNCHER_STATUSES.has(ending.status ?? 0);
-      return { ending, counts: reader.counts, ...end };
+      return { ending, counts: reader.counts, hasStatistics: reader.hasStatistics, ...end };
     }),
     progress: () => reader.progress,
     options: args,

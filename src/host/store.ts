@@ -26,7 +26,15 @@ import { now, ownAccount, pause, randomHex } from '../os/machine.ts';
 import { programPath, run, standard } from '../os/process.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
 import { NANOSECONDS } from '../wire/rsync.ts';
-import { escapeText, NAME, quoteForShell, SNAPSHOT, snapshotName, snapshotTime } from '../wire/text.ts';
+import {
+  escapeText,
+  NAME,
+  plainJson,
+  quoteForShell,
+  SNAPSHOT,
+  snapshotName,
+  snapshotTime,
+} from '../wire/text.ts';
 
 const STORE_VERSION = 1;
 const STORE_JSON = `${JSON.stringify({ version: STORE_VERSION })}\n`;
@@ -397,7 +405,7 @@ export async function commitSnapshot(
 ): Promise<Fault | undefined> {
   try {
     writeNew(`${arrival.folder}/excludes`, excludes, { sync: true });
-    writeNew(`${arrival.folder}/snapshot.json`, `${JSON.stringify(record, null, 2)}\n`, { sync: true });
+    writeNew(`${arrival.folder}/snapshot.json`, `${plainJson(record, 2)}\n`, { sync: true });
     // The whole file system at once: a tree of many files is not synced one by one.
     const synced = await run(standard('sync', ['--file-system', '--', arrival.folder]), {
       timeoutMs: SYNC_TIMEOUT_MS,

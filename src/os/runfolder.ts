@@ -5,6 +5,7 @@ import { Fault } from '../fault.ts';
 import {
   chmod,
   close,
+  exists,
   fileFault,
   linkStatus,
   list,
@@ -106,7 +107,10 @@ async function removeStale(path: string, beforeRemoval: (stale: string) => Promi
     if (!found.isDirectory() || found.uid !== ownAccount().uid) return;
     chmod(path, 0o700); // a strange umask can have left it without
     await using check = new AsyncDisposableStack();
-    if ((await takeLock(check, `${path}/lock`)) === undefined) return;
+    // Whoever removes its own folder just now must not find a new file in it: the lock is taken, and never made. One
+    // without a lock is being removed, or its maker was killed before it had one.
+    const lock = `${path}/lock`;
+    if (exists(lock) && (await takeLock(check, lock, 0, false)) === undefined) return;
     await beforeRemoval(path);
     removeAll(path);
   } catch {
@@ -126,16 +130,19 @@ export interface DisposableHolder {
  * Takes a lock on a file by flock(1). The lock belongs to the open descriptor: it lasts until
  * we and every child that was given the descriptor have closed it.
  * @param waitSeconds how long to wait for it; 0: not at all
+ * @param makesIt whether the file is made where there is none
  * @returns the descriptor, or undefined when somebody else holds the lock
  */
 export async function takeLock(
   held: DisposableHolder,
   path: string,
   waitSeconds = 0,
+  makesIt = true,
 ): Promise<number | undefined> {
   let descriptor: number;
   try {
-    descriptor = open(path, openFlags.O_RDWR | openFlags.O_CREAT | openFlags.O_NOFOLLOW, 0o600);
+    const make = makesIt ? openFlags.O_CREAT : 0;
+    descriptor = open(path, openFlags.O_RDWR | make | openFlags.O_NOFOLLOW, 0o600);
   } catch (error) {
     throw fileFault(error, `lock "${path}"`);
   }

@@ -210,6 +210,8 @@ export class PullReader {
   };
   progress: { bytes: number; percent: number } = { bytes: 0, percent: 0 };
   #linkedTwins = 0;
+  /** Whether rsync has come as far as its statistics, which are the last that it does. */
+  hasStatistics = false;
 
   /** Takes one line. */
   line(line: string): void {
@@ -217,6 +219,7 @@ export class PullReader {
     if (item) this.#item(item[1] ?? '', item[2] ?? '', item[3] ?? '', countOf(item[4]));
     else this.#statistic(line);
     const { counts } = this;
+    if (line.startsWith('Number of files: ')) this.hasStatistics = true;
     const fresh = counts.new + counts.content_changed + counts.attributes_changed + this.#linkedTwins;
     counts.linked = Math.max(0, counts.files - fresh);
   }

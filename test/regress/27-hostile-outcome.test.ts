@@ -1,0 +1,233 @@
+// Goal: a host that answers with what no host says gets nothing onto the client's screen or into its journal, holds no run up
+// beyond the client's own deadline, and is not believed where it cannot be right; the next honest run succeeds.
+import assert from 'node:assert/strict';
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, beforeEach, describe, it } from 'node:test';
+import { encodeEvent, failedOutcome, type HostEvent, type OutcomeEvent } from '../../src/wire/events.ts';
+import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
+import { CONTROLS, NASTY } from '../support/lanes.ts';
+import { NEEDS_ROOT, type Result, until, World } from '../support/world.ts';
+
+/** From the call to its end; with the deadline in the client's config. */
+const SOON_MS = 20_000;
+const DEADLINE = '4s';
+
+const FULL: OutcomeEvent = {
+  ...failedOutcome('internal'),
+  outcome: 'full',
+  code: null,
+  rsync_exit: 0,
+  snapshot: '2026-11-23T00-12-00Z',
+  files: 1,
+  bytes: 7,
+};
+const INCOMPLETE: OutcomeEvent = { ...FULL, outcome: 'incomplete', missing_count: 2 };
+const lines = (...events: HostEvent[]): string => events.map(encodeEvent).join('');
+const COPYING: HostEvent = { event: 'phase', phase: 'copying' };
+const FIELDS = JSON.stringify(FULL).slice(1, -1);
+const raw = (json: string): string => `dialback-event: ${json}\n`;
+
+/** A host that says something on standard error, and how the run ends for its client. */
+interface Row {
+  what: string;
+  says: string;
+  /** Lets the client's gate be passed first, as an honest host would. */
+  dials?: boolean;
+  /** After that it says this without end; or it `waits`. */
+  goesOn?: string;
+  status: number;
+  error: RegExp;
+  dryRun?: boolean;
+}
+
+const row = (what: string, says: string, error: RegExp, status = 1): Row => ({ what, says, error, status });
+const dialling = (what: string, says: string, error: RegExp, status = 1): Row => ({
+  ...row(what, says, error, status),
+  dials: true,
+});
+const NO_OUTCOME = /it hung up without an outcome/;
+
+const ROWS: Row[] = [
+  row('nothing', '', NO_OUTCOME),
+  row('escapes', `${NASTY}\n`.repeat(100), NO_OUTCOME),
+  row('an event with escapes around it', `${NASTY}${lines(FULL)}`, NO_OUTCOME),
+  row('an event in the middle of a line', `x ${lines(FULL)}`, NO_OUTCOME),
+  row('a line of 1 MiB', `dialback-event: ${'x'.repeat(1 << 20)}\n`, NO_OUTCOME),
+  row('an outcome in a line that is too long', raw(`{${FIELDS}${' '.repeat(300_000)}}`), NO_OUTCOME),
+  row('an outcome with a key more', raw(`{${FIELDS},"text":"hello"}`), NO_OUTCOME),
+  row(
+    'an outcome with a number that is none',
+    raw(`{${FIELDS.replace('"files":1', '"files":1e400')}}`),
+    NO_OUTCOME,
+  ),
+  row('brackets, 200,000 deep', raw('['.repeat(200_000)), NO_OUTCOME),
+  row('an outcome in two halves', lines(FULL).replace(',"code"', '\n,"code"'), NO_OUTCOME),
+  row(
+    'an outcome that contradicts itself',
+    raw(`{${FIELDS.replace('"code":null', '"code":"busy"')}}`),
+    NO_OUTCOME,
+  ),
+  row('success, without having dialled', lines(FULL), /says that it is done, and was never let in/),
+  row('phases and success, without having dialled', lines(COPYING, FULL), /was never let in/),
+  row('success for a part, without having dialled', lines(INCOMPLETE), /was never let in/),
+  {
+    ...row(
+      'success of a dry run, without having dialled',
+      lines({ ...FULL, snapshot: null }),
+      /never let in/,
+    ),
+    dryRun: true,
+  },
+  dialling('success without a snapshot', lines({ ...FULL, snapshot: null }), /says that it kept nothing/),
+  { ...dialling('a snapshot of a dry run', lines(FULL), /made a snapshot of a dry run/), dryRun: true },
+  row('a refusal, and then success', lines(failedOutcome('busy'), FULL), /still at work on another run/, 11),
+  row('a code for every status', lines(failedOutcome('no-space')), /no space left/, 14),
+  {
+    ...row('a refusal, and then no end', lines(failedOutcome('name')), /under another name/, 12),
+    goesOn: 'waits',
+  },
+  {
+    ...row('a refusal, and then phases without end', lines(failedOutcome('name')), /another name/, 12),
+    goesOn: lines(COPYING),
+  },
+  { ...row('silence', '', /the deadline has passed/), goesOn: 'waits' },
+  { ...row('escapes without end', '', /the deadline has passed/), goesOn: `${NASTY}\n` },
+  { ...row('a line without end', 'dialback-event: ', /the deadline has passed/), goesOn: 'x' },
+  {
+    ...row('progress without end', '', /the deadline has passed/),
+    goesOn: lines(COPYING, { event: 'progress', bytes: 1, percent: 1 }),
+  },
+];
+
+describe('a hostile host and its outcomes', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
+  let world: World;
+  let enrolled = '';
+  let script = '';
+  before(async () => {
+    world = await World.make();
+    writeFileSync(join(world.data, 'kept'), 'content');
+    world.configure({ limits: `deadline = "${DEADLINE}"` });
+    // The host's sshd says something too, before anybody has authenticated.
+    const config = join(world.host.home, 'sshd/config');
+    writeFileSync(join(world.host.home, 'banner'), `${NASTY}\n`);
+    chmodSync(join(world.host.home, 'banner'), 0o644);
+    writeFileSync(config, `${readFileSync(config, 'utf8')}Banner "${world.host.home}/banner"\n`);
+    enrolled = readFileSync(world.authorizedKeys, 'utf8');
+    script = join(world.host.home, 'hostile.sh');
+  });
+  after(async () => {
+    await world.dispose();
+  });
+  beforeEach(() => {
+    writeFileSync(world.authorizedKeys, enrolled);
+  });
+
+  /** Puts a script in the place of grab. */
+  function answer({ says, goesOn, dials }: Pick<Row, 'says' | 'goesOn' | 'dials'>): void {
+    const { host } = world;
+    world.write(host, join(host.home, 'says'), says);
+    world.write(host, join(host.home, 'goes on'), goesOn ?? '');
+    const grab = /command="([^"]*)"/.exec(enrolled)?.[1] ?? '';
+    const body = [
+      // The real one does the work; what it says of it is dropped.
+      dials ? `${grab} 2>&1 | cat >/dev/null` : ':',
+      `cat '${host.home}/says' >&2`,
+      goesOn === undefined
+        ? ''
+        : goesOn === 'waits'
+          ? 'exec cat >/dev/null'
+          : `yes "$(cat '${host.home}/goes on')" >&2`,
+    ];
+    world.write(host, script, `${body.join('\n')}\n`);
+    writeFileSync(
+      world.authorizedKeys,
+      enrolled.replace(/command="(?:[^"\\]|\\.)*"/, () => `command="exec /bin/sh '${script}'"`),
+    );
+  }
+
+  async function run(...more: string[]): Promise<Result & { tookMs: number }> {
+    const started = performance.now();
+    const result = await world.run(world.client, ['backup', '--config', world.clientToml, ...more]);
+    return { ...result, tookMs: performance.now() - started };
+  }
+
+  /** What has to hold of every run: it is soon over, plain, and leaves nothing. */
+  async function assertPlain(result: Result & { tookMs: number }): Promise<void> {
+    assert.ok(result.tookMs < SOON_MS, `${Math.round(result.tookMs)} ms`);
+    assert.ok(result.stdout.length + result.stderr.length < 20_000, 'it floods nothing');
+    assert.doesNotMatch(result.stdout + result.stderr, CONTROLS);
+    assert.doesNotMatch(readFileSync(join(world.clientState, 'journal.jsonl'), 'utf8'), CONTROLS);
+    await until('nothing is left', () => world.leftovers().length === 0, 10_000);
+  }
+
+  const finished = (): Record<string, unknown>[] =>
+    world.journal('client').filter(each => each.event === 'finished');
+
+  for (const each of ROWS) {
+    it(each.what, async () => {
+      answer(each);
+      const before = finished().length;
+      const result = await run('--json', ...(each.dryRun ? ['--dry-run'] : []));
+      const events = result.stdout
+        .trim()
+        .split('\n')
+        .map(line => JSON.parse(line) as Record<string, unknown>);
+      const last = events.at(-1) ?? {};
+      assert.equal(last.event, 'done');
+      assert.match(String(last.error), each.error);
+      assert.equal(result.status, each.status);
+      assert.equal(events.filter(event => event.event === 'done').length, 1);
+      await assertPlain(result);
+      const lines = finished().slice(before);
+      assert.equal(lines.length, 1, 'one line');
+      assert.match(String(lines[0]?.reason), each.error);
+    });
+  }
+
+  it('names of what is missing, full of escapes, are shown as escapes', async () => {
+    const missing = [
+      { path: `/a${NASTY}`, errno: 13 },
+      {
+        path: { base64: Buffer.from(`/\xff${NASTY}`, 'latin1').toString('base64') },
+        errno: Number.MAX_SAFE_INTEGER,
+      },
+    ];
+    answer({ says: lines({ ...INCOMPLETE, missing, missing_count: Number.MAX_SAFE_INTEGER }), dials: true });
+    for (const how of ['--json', '-v']) {
+      const result = await run(how);
+      assert.equal(result.status, 3, result.stdout + result.stderr);
+      await assertPlain(result);
+    }
+  });
+
+  it('the end after any byte of an answer is no success', async () => {
+    const whole = lines({ event: 'phase', phase: 'dialling' }, COPYING, FULL);
+    const start = whole.lastIndexOf('dialback-event: ');
+    for (const bytes of [
+      1,
+      start - 1,
+      start,
+      start + 16,
+      start + 40,
+      whole.length - 30,
+      whole.length - 3,
+      whole.length - 2,
+    ]) {
+      answer({ says: whole.slice(0, bytes), dials: true });
+      const result = await run('--json');
+      assert.equal(result.status, 1, `${bytes} bytes: ${result.stdout}`);
+      assert.match(result.stdout, NO_OUTCOME);
+      await assertPlain(result);
+    }
+    answer({ says: whole, dials: true });
+    assert.equal((await run('--json')).status, 0);
+  });
+
+  it('the next honest run succeeds', async () => {
+    world.configure();
+    const { status, last, stderr } = await world.backup();
+    assert.equal(status, 0, stderr);
+    assert.equal(readFileSync(join(world.tree(last.snapshot ?? ''), world.data, 'kept'), 'utf8'), 'content');
+  });
+});

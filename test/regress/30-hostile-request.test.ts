@@ -1,0 +1,225 @@
+// Goal: whatever a client asks for, and however it does, grab refuses it soon, by name, with one plain line in that client's
+// journal and in the system's log; another client's name, a port where no sshd is, and requests that never end among it.
+import assert from 'node:assert/strict';
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { join } from 'node:path';
+import { before, it } from 'node:test';
+import type { RequestHeader } from '../../src/wire/request.ts';
+import { CONTROLS, group, hostileSuite, type Lane, NASTY, type Seen } from '../support/lanes.ts';
+import { until } from '../support/world.ts';
+
+/** What is sent in the place of a request, and why it is refused. */
+interface Call {
+  what: string;
+  command?: string;
+  header?: Partial<Record<keyof RequestHeader, unknown>>;
+  /** Instead of the request, or made of it. */
+  input?: string | Buffer | ((request: Buffer) => Buffer);
+  /** The input ends there. */
+  hangsUp?: boolean;
+  ends: string;
+  says: RegExp;
+}
+
+const commands = (what: string, command: string, says: RegExp, ends = 'request'): Call => ({
+  what,
+  command,
+  ends,
+  says,
+});
+const headers = (what: string, header: Call['header'] & {}): Call => ({
+  what,
+  header,
+  ends: 'request',
+  says: new RegExp(`"${Object.keys(header)[0]}" is not acceptable`),
+});
+const inputs = (what: string, input: Call['input'] & {}, says: RegExp): Call => ({
+  what,
+  input,
+  ends: 'request',
+  says,
+});
+
+const CALLS: Call[] = [
+  commands('no command', '', /is not NAME:PORT/),
+  commands('a command full of escapes', NASTY, /is not NAME:PORT/),
+  commands('a command of 100 KiB', 'x'.repeat(100 * 1024), /is not NAME:PORT/),
+  commands("another's name", 'other:7', /was used with the name "other"/, 'name'),
+  commands('a name that is a path', '../other:7', /characters or a length/),
+  commands('port 0', 'acorn:0', /is not NAME:PORT/),
+  commands('a port that there is not', 'acorn:65536', /no such port/),
+  inputs('escapes', `${NASTY}\n`, /a line is longer|first line/),
+  inputs('3 MiB of anything', Buffer.alloc(3 << 20, 0xff), /longer than such lines/),
+  inputs('a header of 4 GiB', 'dialback-request 1\nheader 4294967296\n', /more than 65536/),
+  inputs('a header of negative length', 'dialback-request 1\nheader -1\n', /header LENGTH/),
+  inputs('brackets, 60,000 deep', `dialback-request 1\nheader 60000\n${'['.repeat(60_000)}`, /not JSON/),
+  inputs('a key named __proto__', 'dialback-request 1\nheader 16\n{"__proto__":{}} ', /does not know/),
+  inputs('a key full of escapes', 'dialback-request 1\nheader 16\n{"\\u001b[2J":10} ', /does not know/),
+  headers('a user that is an option', { user: '-oProxyCommand=id' }),
+  headers('a user with a line of ssh_config', { user: 'root\nProxyCommand id' }),
+  headers('a host key with a line of known_hosts', { host_key: 'ssh-ed25519 AAAA\n* ssh-rsa AAAA' }),
+  headers('a root with escapes', { roots: ['/\x1b[2J'] }),
+  headers('a root with `..`', { roots: ['/a/../../other'] }),
+  headers('257 roots', { roots: Array.from({ length: 257 }, () => '/') }),
+  headers('an rsync full of escapes', { rsync: NASTY }),
+  headers('1,001 enumerated folders', { enumerated: Array.from({ length: 1001 }, () => '/a') }),
+  {
+    what: 'a key of another length',
+    header: { key_bytes: 1 },
+    ends: 'request',
+    says: /key has another length/,
+  },
+  inputs('one byte more', request => Buffer.concat([request, Buffer.from('x')]), /something follows/),
+  inputs(
+    'a key that is none',
+    request =>
+      Buffer.from(request.toString('latin1').replace('b3BlbnNzaC1rZXk', 'b3BlbnNzaC1LZXk'), 'latin1'),
+    /ssh-add does not accept it/,
+  ),
+  { what: 'no request', input: '', hangsUp: true, ends: 'gone', says: /ended after 0 bytes/ },
+  {
+    what: 'half a request',
+    input: request => request.subarray(0, request.length >> 1),
+    hangsUp: true,
+    ends: 'gone',
+    says: /ended after \d+ bytes/,
+  },
+  { what: 'a whole request, and then nobody', hangsUp: true, ends: 'gone', says: /hung up/ },
+];
+
+/** What the host finds where it is to dial back. */
+const LISTENERS: { what: string; greets: string | undefined; says: RegExp }[] = [
+  { what: 'nobody', greets: undefined, says: /refused/ },
+  { what: 'somebody who says nothing and leaves', greets: '', says: /./ },
+  { what: 'a banner full of escapes', greets: `SSH-2.0-${NASTY}\r\n`, says: /./ },
+  { what: 'more lines than a banner may have', greets: `${'x'.repeat(100)}\r\n`.repeat(2000), says: /./ },
+  { what: 'a line without an end', greets: 'x'.repeat(1 << 20), says: /./ },
+  { what: 'SSH 1', greets: 'SSH-1.5-old\r\n', says: /./ },
+];
+
+hostileSuite('a hostile client: requests', lanes => {
+  let drip: { lane: Lane; done: Promise<Seen & { tookMs: number }> };
+  before(async () => {
+    const { world, others } = lanes();
+    const lane = await lanes().makeLane('drip');
+    drip = { lane, done: dribble(lane) };
+    // What sshd and grab start for it comes a moment after grab itself.
+    await until('it drips', () =>
+      world.processes().some(each => each.command.includes('grab --client drip')),
+    );
+    for (const each of world.processes()) others.add(each.pid);
+  });
+
+  /** A request of which a byte comes now and then. */
+  async function dribble({ client, name }: Lane): Promise<Seen & { tookMs: number }> {
+    const started = performance.now();
+    const call = client.call(`${name}:7`);
+    const request = client.request();
+    let at = 0;
+    const timer = setInterval(() => {
+      call.child.stdin?.write(request.subarray(at, at + 1));
+      at += 1;
+    }, 100);
+    const ended = await call.done;
+    clearInterval(timer);
+    return { ...ended, tookMs: performance.now() - started };
+  }
+
+  group('what is asked for', lanes, () => {
+    for (const { what, command, header, input, hangsUp, ends, says } of CALLS) {
+      const act = async ({ client, name }: Lane): Promise<Seen> => {
+        const call = client.call(command ?? `${name}:7`);
+        const request = client.request(header as Partial<RequestHeader> | undefined);
+        call.child.stdin?.write(typeof input === 'function' ? input(request) : (input ?? request));
+        if (hangsUp) call.child.stdin?.end();
+        return await call.done;
+      };
+      it(what, () => lanes().attack(act, ends, says));
+    }
+  });
+
+  group('where it is to dial', lanes, () => {
+    for (const { what, greets, says } of LISTENERS) {
+      const act = async ({ client, name }: Lane): Promise<Seen> => {
+        const server = createServer(socket => void socket.on('error', () => {}).end(greets ?? ''));
+        await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+        const { port } = server.address() as AddressInfo;
+        if (greets === undefined) server.close();
+        const call = client.call(`${name}:${port}`);
+        call.child.stdin?.write(client.request());
+        const ended = await call.done;
+        server.close();
+        return ended;
+      };
+      it(what, () => lanes().attack(act, 'unreachable', says));
+    }
+
+    it('an sshd with another key', async () => {
+      const act = async ({ client, name }: Lane): Promise<Seen> => {
+        const listener = await client.listen(async () => {});
+        const call = client.call(`${name}:${listener.port}`);
+        const other = `ssh-ed25519 ${Buffer.concat([Buffer.from('\0\0\0\x0bssh-ed25519\0\0\0\x20'), Buffer.alloc(32, 7)]).toString('base64')}`;
+        call.child.stdin?.write(client.request({ host_key: other }));
+        const ended = await call.done;
+        await listener.close();
+        return ended;
+      };
+      await lanes().attack(act, 'denied', /[Hh]ost key/);
+    });
+  });
+
+  it('what goes to syslog is one plain line', async () => {
+    const { world } = lanes();
+    const [log, stub] = [join(world.host.home, 'logged'), join(world.base, 'logger')];
+    writeFileSync(stub, `#!/bin/sh\nprintf '%s\\0' "$@" >> '${log}'\n`);
+    chmodSync(stub, 0o755);
+    const toml = join(world.host.home, 'syslog.toml');
+    world.write(world.host, toml, `store = "${world.store}"\n`);
+    // In a mount namespace of its own, where that stands in logger's place.
+    const inPlace = 'mount --bind "$0" /usr/bin/logger && exec setpriv "$@"';
+    const account = [`--reuid=${world.host.uid}`, `--regid=${world.host.gid}`, '--clear-groups', '--'];
+    const grab = [world.binary, 'grab', '--client', 'acorn', '--config', toml];
+    for (const command of [NASTY, `${NASTY}:7`, 'other:7']) {
+      const { status } = await world.start(
+        'root',
+        '/usr/bin/unshare',
+        ['-m', 'sh', '-c', inPlace, stub, ...account, ...grab],
+        {
+          environment: {
+            HOME: world.host.home,
+            SSH_CONNECTION: '127.0.0.1 1 127.0.0.1 2',
+            SSH_ORIGINAL_COMMAND: command,
+          },
+        },
+      ).done;
+      assert.equal(status, 12);
+    }
+    const logged = readFileSync(log, 'utf8').split('\0').slice(0, -1);
+    assert.equal(logged.length, 3 * 6);
+    for (const word of logged) {
+      assert.doesNotMatch(word, CONTROLS);
+      assert.doesNotMatch(word, /\n/);
+    }
+    assert.match(logged[5] ?? '', /^acorn: failed \(Cannot serve the request: the command/);
+  });
+
+  it('a command longer than the environment can hold starts nothing', async () => {
+    const lane = lanes().all[0] ?? assert.fail();
+    const before = lanes().journal(lane).length;
+    const { status } = await lane.client.call(...Array.from({ length: 4 }, () => 'x'.repeat(60 * 1024))).done;
+    assert.notEqual(status, 0);
+    assert.equal(lanes().journal(lane).length, before);
+  });
+
+  it('a request that comes a byte at a time is not waited for', async () => {
+    const seen = await drip.done;
+    assert.ok(seen.tookMs < 45_000, `${Math.round(seen.tookMs)} ms`);
+    lanes().assertSeen(
+      seen,
+      lanes().journal(drip.lane).slice(-1),
+      'request',
+      /of the request came within 30 s/,
+    );
+  });
+});
