@@ -146,7 +146,8 @@ const TYPES: Row[] = [
 ];
 
 const text = (value: string): Buffer => Buffer.from(value);
-const withXattrs = (all: [string, Buffer][]) => [TOP, { ...A_FILE, xattrs: all }];
+/** Under another name where the next attack's file must not begin with what this one leaves. */
+const withXattrs = (all: [string, Buffer][], name = 'a') => [TOP, { ...A_FILE, name, xattrs: all }];
 /** In the place of the entry's ACLs and xattrs. */
 const withTail = (...tail: Uint8Array[]) => [TOP, { ...A_FILE, tail: Buffer.concat(tail) }];
 const oneXattr = [noAcls(FILE), varint(0), varint(1)];
@@ -177,7 +178,10 @@ const ATTRIBUTES: Row[] = [
   ),
   lists(
     '5,000 of them',
-    withXattrs(Array.from({ length: 5000 }, (_, index) => [`user.a${index}`, text('x')])),
+    withXattrs(
+      Array.from({ length: 5000 }, (_, index) => [`user.a${index}`, text('x')]),
+      'many',
+    ),
     'incomplete',
     /xattr/,
   ),
@@ -185,7 +189,7 @@ const ATTRIBUTES: Row[] = [
     'one of 1 MiB',
     async sender => {
       await sender.begin();
-      await sender.list(withXattrs([['user.large', Buffer.alloc(1 << 20)]]));
+      await sender.list(withXattrs([['user.large', Buffer.alloc(1 << 20)]], 'large'));
       await sender.serve(undefined, Buffer.alloc(1 << 20));
     },
     'incomplete',
@@ -236,7 +240,11 @@ const TRANSFER = Buffer.of(0, 0x80);
 const CONTENTS: Row[] = [
   plays(
     'a wrong sum',
-    afterList(sender => sender.serve(wanted => sender.send(wanted, CONTENT, Buffer.alloc(16)))),
+    async sender => {
+      await sender.begin();
+      await sender.list([TOP, file('wrong')]);
+      await sender.serve(wanted => sender.send(wanted, CONTENT, Buffer.alloc(16)));
+    },
     'incomplete',
     /failed verification/,
   ),
