@@ -745,10 +745,14 @@ static int try_signal_by_input(char **arg) {
   if (fcntl(0, F_SETFL, O_ASYNC) < 0) return -1;
   char byte;
   if (write(1, "ready\n", 6) < 0) return -1;
-  /* Who writes wakes the reader first, and sends the signal then: by the time that it has closed, it has done both. */
+  /* Not waited for in read(): the kernel sends no signal for data that a reader of a socket stands there for. And who
+     writes wakes the reader first, and sends the signal then: by the time that it has closed, it has done both. */
   ssize_t n;
-  do n = read(0, &byte, 1);
-  while (n > 0);
+  do {
+    struct pollfd input = {.fd = 0, .events = POLLIN};
+    poll(&input, 1, -1);
+    n = read(0, &byte, 1);
+  } while (n > 0);
   return keep(n);
 }
 static int try_prlimit(char **arg) {
