@@ -1065,7 +1065,7 @@ describe('a hostile host', { skip: SKIP }, () => {
     it('docs/security.md lists what was tried', () => {
       assert.equal(done.size, ATTACKS.length);
       const rows = ATTACKS.map(each => `| ${each.what} | ${each.ends} |`);
-      assertDocumented('host', ['| tried | what came of it |', '|---|---|', ...rows, ''].join('\n'));
+      assertDocumented('hostile host', ['| tried | what came of it |', '|---|---|', ...rows, ''].join('\n'));
     });
   });
 });
