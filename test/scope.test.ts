@@ -4,7 +4,6 @@ import { dirname } from 'node:path';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import {
-  isWithin,
   literalPattern,
   type Mount,
   mountsLeftOut,
@@ -14,6 +13,7 @@ import {
   scopeFilter,
 } from '../src/client/scope.ts';
 import { Fault } from '../src/fault.ts';
+import { isWithin } from '../src/os/mounts.ts';
 import { makeScratch, pull, removeTree } from './daemon.ts';
 
 describe('parseExcludes()', () => {

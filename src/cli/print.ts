@@ -10,8 +10,7 @@ import { escapeText, plainJson, quoteForShell, showName } from '../wire/text.ts'
 
 /** A value as one line of JSON; what a terminal would obey or hide is written as an escape. */
 export function jsonText(value: unknown): string {
-  return `${plainJson(value)}
-`;
+  return `${plainJson(value)}\n`;
 }
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];

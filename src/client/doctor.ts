@@ -22,7 +22,7 @@ import {
 } from '../os/files.ts';
 import { type Jail, NEVER_LIST, rsyncLibraries, tryConfinement } from '../os/launcher.ts';
 import { ownAccount, temporaryFolder } from '../os/machine.ts';
-import { type MountEntry, otherNames, parseMountTable } from '../os/mounts.ts';
+import { isWithin, type MountEntry, otherNames, parseMountTable } from '../os/mounts.ts';
 import { run, standard } from '../os/process.ts';
 import { requireStateFolder, requireStateName } from '../os/runfolder.ts';
 import { isRoot } from '../wire/request.ts';
@@ -34,7 +34,7 @@ import { allowedPeers, kernelScope, readExcludes, realPlace, requireLogin } from
 import { type Called, resolveCall } from './call.ts';
 import { type ClientConfig, callFiles, clientName, type Remote, remoteName, stateFolder } from './config.ts';
 import { writeDaemonFiles } from './endpoint.ts';
-import { isWithin, scopeFilter, scopeRecords } from './scope.ts';
+import { scopeFilter, scopeRecords } from './scope.ts';
 
 const PATIENCE_MS = 10_000;
 /** A host that does not take a connection within this cannot be reached. */

@@ -6,6 +6,7 @@
  * of its lines is the policy: `never` and foreign file systems, then the excludes, then the roots, then nothing.
  */
 import { Fault } from '../fault.ts';
+import { isWithin } from '../os/mounts.ts';
 import { PATH_LIMIT } from '../wire/request.ts';
 
 /** A mounted file system, of /proc/self/mountinfo (proc_pid_mountinfo(5)). */
@@ -74,11 +75,6 @@ export function parseMounts(text: string): Mount[] {
     });
   }
   return mounts;
-}
-
-/** Whether `path` is `folder` or below it. */
-export function isWithin(folder: string, path: string): boolean {
-  return path === folder || path.startsWith(folder === '/' ? '/' : `${folder}/`);
 }
 
 /**

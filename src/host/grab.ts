@@ -259,7 +259,7 @@ async function pullInto(job: Job): Promise<JobResult> {
     if (readJailLine(text) !== undefined) isSenderConfined = true;
     else if (clientWords.length < 20) clientWords.push(escapeText(text.trim(), 400));
   });
-  const { confined: last } = basisRecord(job) ?? {};
+  const last = basisRecord(job)?.confined;
   const isConfined = job.config.confined ?? hasLauncher();
   if (last?.receive && !isConfined && job.config.confined === undefined)
     throw launcherHasGone('host.toml', '`confined = false`');
@@ -297,7 +297,8 @@ async function pullInto(job: Job): Promise<JobResult> {
     landlock_abi: jail?.landlockAbi ?? null,
     own_root: jail?.hasOwnRoot ?? false,
   };
-  const record = await makeRecord(job, pull, end, outcome, confined);
+  const isLessConfined = (last?.own_root ?? false) && !confined.own_root;
+  const record = await makeRecord(job, pull, end, outcome, { confined, isLessConfined });
   const late = await commitSnapshot(job.client, job.arrival, record, request.excludes);
   return { outcome, fault: late ?? fault, kept: true };
 }
@@ -402,7 +403,7 @@ async function makeRecord(
   pull: Pull,
   end: PullEnd,
   outcome: OutcomeEvent,
-  confined: SnapshotRecord['confined'],
+  { confined, isLessConfined }: { confined: SnapshotRecord['confined']; isLessConfined: boolean },
 ): Promise<SnapshotRecord> {
   return {
     version: 1,
@@ -433,7 +434,7 @@ async function makeRecord(
     flags: [
       ...(end.wordCount > 0 ? ['host-errors'] : []),
       // A jail that is not what the last one was is nothing to find out later.
-      ...(basisRecord(job)?.confined?.own_root && !confined.own_root ? ['less-confined'] : []),
+      ...(isLessConfined ? ['less-confined'] : []),
     ],
   };
 }

@@ -1119,7 +1119,7 @@ static int pump_verb(void)
 
 /* ---- lend ------------------------------------------------------------------------------------------------------- */
 
-/* One of sshd's variables as it is, or an empty one that dialback takes for none. */
+/* One of sshd's variables as it is; NULL where sshd has not set it. */
 static char *pass_on(const char *name)
 {
 	char *pair;

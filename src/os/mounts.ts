@@ -30,14 +30,15 @@ function unfoldName(text: string): string {
   return Buffer.from(bytes, 'latin1').toString('utf8');
 }
 
-function isBelow(folder: string, path: string): boolean {
+/** Whether `path` is `folder` or below it. */
+export function isWithin(folder: string, path: string): boolean {
   return path === folder || path.startsWith(folder === '/' ? '/' : `${folder}/`);
 }
 
 /** The mount that a path is on: the longest, and of two at the same place the later one, which hides the other. */
 export function mountOf(table: MountEntry[], path: string): MountEntry | undefined {
   return table
-    .filter(each => isBelow(each.path, path))
+    .filter(each => isWithin(each.path, path))
     .reduce<MountEntry | undefined>(
       (best, each) => (best && best.path.length > each.path.length ? best : each),
       undefined,
@@ -54,7 +55,7 @@ export function otherNames(table: MountEntry[], path: string): string[] {
   const pieces = [
     { mount: own, inner: join(own.root, rest) },
     ...table
-      .filter(each => each.path !== path && isBelow(path, each.path))
+      .filter(each => each.path !== path && isWithin(path, each.path))
       .map(mount => ({ mount, inner: mount.root })),
   ];
   const names = new Set<string>();
@@ -62,13 +63,13 @@ export function otherNames(table: MountEntry[], path: string): string[] {
     for (const other of table) {
       if (other === mount || other.device !== mount.device) continue;
       const tail = other.root === '/' ? (inner === '/' ? '' : inner) : inner.slice(other.root.length);
-      const name = isBelow(other.root, inner)
+      const name = isWithin(other.root, inner)
         ? join(other.path, tail)
-        : isBelow(inner, other.root)
+        : isWithin(inner, other.root)
           ? other.path
           : undefined;
       // A name inside of the path itself is kept back with it; one that a later mount hides cannot be reached.
-      if (name !== undefined && !isBelow(path, name) && mountOf(table, name) === other) names.add(name);
+      if (name !== undefined && !isWithin(path, name) && mountOf(table, name) === other) names.add(name);
     }
   }
   return [...names].sort();

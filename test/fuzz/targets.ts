@@ -15,7 +15,6 @@ import { parseNeverList } from '../../src/client/doctor.ts';
 import { clientToml, placeHostKey } from '../../src/client/init.ts';
 import {
   enumeratedFolders,
-  isWithin,
   mountsLeftOut,
   parseExcludes,
   parseMounts,
@@ -32,7 +31,7 @@ import { sourceOf } from '../../src/host/restore.ts';
 import { parseShell } from '../../src/host/shell.ts';
 import { findSnapshot } from '../../src/host/store.ts';
 import { readJailLine } from '../../src/os/launcher.ts';
-import { otherNames, parseMountTable } from '../../src/os/mounts.ts';
+import { isWithin, otherNames, parseMountTable } from '../../src/os/mounts.ts';
 import {
   decodeEvent,
   encodeEvent,
