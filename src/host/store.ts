@@ -260,7 +260,10 @@ function readPin(folder: string): string | undefined {
 
 /** Keeps a snapshot whatever the policy says, until it is unpinned. @param reason one line */
 export function pinSnapshot(client: ClientStore, { name, folder }: Snapshot, reason: string): void {
-  const line = reason.replace(/\s+/g, ' ').trim().slice(0, REASON_LIMIT / 4);
+  const line = reason
+    .replace(/\s+/g, ' ')
+    .trim()
+    .slice(0, REASON_LIMIT / 4);
   replaceFile(`${folder}/${PIN}`, `${line}\n`);
   recordEvent(client, 'pinned', { snapshot: name, reason: line });
 }
