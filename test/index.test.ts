@@ -231,7 +231,7 @@ describe('StoreIndex', () => {
                 .map(each => `${each.parentPath}/${each.name}`.split('/tree/')[1]);
               assert.deepEqual(files, there.sort());
               assert.equal(
-                index.namesIn(name),
+                index.names().get(name),
                 there.length + new Set(there.map(each => each?.split('/')[0])).size,
               );
             }
