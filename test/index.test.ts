@@ -238,7 +238,7 @@ describe('StoreIndex', () => {
           });
         },
       ),
-      { numRuns: 40 },
+      { numRuns: 20 },
     );
   });
 
