@@ -291,6 +291,7 @@ function readVerb(verb: Verb, rest: string[]): Request {
         throw usage(
           'run "status"',
           `--max-age is "${escapeText(given, 60)}", and should be a time such as "36h"`,
+          next,
         );
       return { verb, name: words[0], maxAgeMs, config, json: flag('json') };
     }
