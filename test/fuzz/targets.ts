@@ -41,6 +41,7 @@ import {
   type Missing,
   type OutcomeEvent,
 } from '../../src/wire/events.ts';
+import { parseJson } from '../../src/wire/json.ts';
 import { fingerprint, type PublicKey, parseHostKey, parsePublicKey, showKey } from '../../src/wire/key.ts';
 import { decodeRequest, encodeRequest, isRoot, REQUEST_VERSION } from '../../src/wire/request.ts';
 import {
@@ -151,6 +152,56 @@ const header: Target = {
         ...[Buffer.from(`key ${key.length}\n`), key, Buffer.from(`excludes ${excludes.length}\n`), excludes],
       ]),
     );
+  },
+};
+
+/** How many keys the objects in a value have; it can be deep. */
+function countKeys(value: unknown): number {
+  let count = 0;
+  const waiting = [value];
+  for (let each = waiting.pop(); each !== undefined; each = waiting.pop()) {
+    if (typeof each !== 'object' || each === null) continue;
+    if (!Array.isArray(each)) count += Object.keys(each).length;
+    for (const inner of Object.values(each)) waiting.push(inner);
+  }
+  return count;
+}
+
+const json: Target = {
+  name: 'json',
+  seeds: [
+    '{"a":1,"a":2}',
+    '{"a":{"a":1},"b":[{"a":1},{"a":2}]}',
+    '{"a":":\\"}","\\u0061" : {}}',
+    '[{"":1,"b":"\\\\"},{"":"{\\"x\\":1,\\"x\\":2}"}]',
+    '{"__proto__":1,"__proto__":2}',
+    '{"\\u202e":1,"\\u202e":2}',
+    ...HEADERS.map(each => each.replace('{', '{"user":"root",')),
+  ],
+  words: ['{"a":', ',"a":1', '"\\u0061":', '\\"', '\\\\', '"}', '":', ' : ', '{}', '[', ']', '"__proto__":'],
+  mostBytes: 4096,
+  run(input) {
+    const text = input.toString('utf8');
+    const parsed = parseJson(text);
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch {
+      assert.deepEqual(parsed, { reason: 'is not JSON' });
+      return 'none';
+    }
+    // Outside of strings, each key has its colon, and there are no others.
+    let colons = 0;
+    let isInString = false;
+    for (let at = 0; at < text.length; at += 1) {
+      if (isInString && text[at] === '\\') at += 1;
+      else if (text[at] === '"') isInString = !isInString;
+      else if (!isInString && text[at] === ':') colons += 1;
+    }
+    assert.equal('value' in parsed, colons === countKeys(value));
+    if ('reason' in parsed) return reasonOf(parsed.reason);
+    sameJson(parsed.value, value);
+    return `accepted ${Math.min(3, colons)}`;
   },
 };
 
@@ -590,6 +641,14 @@ const addresses: Target = {
   },
 };
 
+/** The flags of a command line, and how many words it has. */
+function flagsOf(asked: object): unknown[] {
+  return Object.entries(asked).map(([name, value]) => [
+    name,
+    Array.isArray(value) ? value.length : typeof value === 'string' ? 'a word' : value,
+  ]);
+}
+
 const commandLine: Target = {
   name: 'command-line',
   seeds: [
@@ -607,6 +666,8 @@ const commandLine: Target = {
     'try\0x',
     'relay\0a',
     'unenroll\0a',
+    'restore\0a\0--force\0true\0--json\0false\0--to\0/d',
+    'backup\0-q\0true\0--dry-run\0false',
     'version',
   ],
   words: [
@@ -623,6 +684,8 @@ const commandLine: Target = {
     '--run',
     'a.b',
     '--constructor',
+    '\0true',
+    '\0false',
   ],
   mostBytes: 512,
   run(input) {
@@ -636,6 +699,9 @@ const commandLine: Target = {
       }
       assert.equal(Object.getPrototypeOf(asked), Object.prototype);
       assert.ok(!('a' in {}) && !('polluted' in {}));
+      // Words that mean something to a parser of options mean nothing here.
+      const plain = parseArguments(words.map(word => (/^(?:true|false)$/.test(word) ? 'x' : word)));
+      if (words[0] !== '-c') sameJson(flagsOf(asked), flagsOf(plain));
       return `${asked.verb} ${Object.values(asked).filter(Boolean).length}`;
     });
   },
@@ -822,6 +888,7 @@ export const TARGETS: readonly Target[] = [
   ...[
     request,
     header,
+    json,
     event,
     gate,
     summons,
