@@ -281,18 +281,16 @@ function parseOptions(verb: Verb, grammar: Grammar, rest: string[], next: string
   const words = end < 0 ? rest : rest.slice(0, end);
   const odd = words.find(isOdd);
   if (odd) throw usage(`run "${verb}"`, `"${escapeText(odd, 60)}" is no option of it`, next);
-  const parsed = minimist(
-    [...words.flatMap(word => plainFlags(word, grammar)), ...rest.slice(words.length)],
-    {
-      string: [...strings, '_'],
-      boolean: booleans,
-      alias: Object.fromEntries(aliases.map(([short, long]) => [long, short])),
-      unknown: word => {
-        if (!word.startsWith('-') || word === '-') return true;
-        throw usage(`run "${verb}"`, `"${escapeText(word, 60)}" is no option of it`, next);
-      },
+  const plain = [...words.flatMap(word => plainFlags(word, grammar)), ...rest.slice(words.length)];
+  const parsed = minimist(plain, {
+    string: [...strings, '_'],
+    boolean: booleans,
+    alias: Object.fromEntries(aliases.map(([short, long]) => [long, short])),
+    unknown: word => {
+      if (!word.startsWith('-') || word === '-') return true;
+      throw usage(`run "${verb}"`, `"${escapeText(word, 60)}" is no option of it`, next);
     },
-  );
+  });
   const result: Options = { words: parsed._.map(String), strings: {}, booleans: {} };
   for (const name of strings) {
     const value: unknown = parsed[name];
