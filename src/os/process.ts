@@ -3,7 +3,7 @@ import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
 import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { Fault } from '../fault.ts';
-import { list, mayRun, readProc } from './files.ts';
+import { list, mayRun, readProc, writeProc } from './files.ts';
 import { monotonicMs, pause } from './machine.ts';
 
 /** A program to run: everything that decides what it does. */
@@ -19,6 +19,8 @@ export interface Command {
    * program that has something to put in order. A set-id program (ssh-agent) loses it.
    */
   deathSignal?: 'KILL' | 'TERM';
+  /** Out of memory, the kernel ends it before all that matters more, and what it starts (as `endMeFirst()` has it). */
+  endedFirst?: true;
   /** As another account; only root can. Supplementary groups are dropped. */
   account?: { uid: number; gid: number };
 }
@@ -62,6 +64,7 @@ const PACKAGES: Record<string, string> = {
   'ssh-agent': 'openssh-client',
   'ssh-keygen': 'openssh-client',
   sshd: 'openssh-server',
+  choom: 'util-linux',
   flock: 'util-linux',
   getcap: 'libcap2-bin',
   ionice: 'util-linux',
@@ -107,7 +110,17 @@ export async function start(command: Command, descriptors: Descriptor[]): Promis
   const stdio: StdioOptions = descriptors.map(each => (each === 'nothing' ? 'ignore' : each));
   if (!command.program.startsWith('/') || !mayRun(command.program))
     throw new Fault({ tried: `run "${command.program}"`, found: 'it is not a program that we may run' });
-  const args = ['--pdeathsig', command.deathSignal ?? 'KILL', '--', command.program, ...command.args];
+  // Here and not by writing to /proc once it runs: by then it may have children.
+  const first =
+    command.endedFirst && hasProgram('choom') ? [programPath('choom'), '-n', MOST_EXPENDABLE, '--'] : [];
+  const args = [
+    '--pdeathsig',
+    command.deathSignal ?? 'KILL',
+    '--',
+    ...first,
+    command.program,
+    ...command.args,
+  ];
   const child: ChildProcess = spawn(programPath('setpriv'), args, {
     env: command.environment,
     cwd: command.cwd ?? '/',
@@ -321,6 +334,17 @@ export async function run(command: Command, options: RunOptions = {}): Promise<R
   options.signal?.removeEventListener('abort', abort);
   if (stopped !== undefined) throw stopped;
   return { ...ending, stdout: Buffer.concat(chunks), stderr };
+}
+
+/** The most that oom_score_adj takes. Anybody may raise his own; only root lowers it again. */
+const MOST_EXPENDABLE = '1000';
+
+/**
+ * Has the kernel end this process first when memory runs out (proc_pid_oom_score_adj(5)), and what it becomes or starts.
+ * Where the kernel does not take that, nothing is changed.
+ */
+export function endMeFirst(): void {
+  writeProc('self/oom_score_adj', MOST_EXPENDABLE);
 }
 
 /**
