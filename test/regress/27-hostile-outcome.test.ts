@@ -217,12 +217,19 @@ describe('a hostile host and its outcomes', { skip: NEEDS_ROOT || IN_CLEAN_MACHI
   }
   async function run(...more: string[]): Promise<Ran> {
     const started = performance.now();
-    const { child, done } = world.start(world.client, world.binary, [
-      'backup',
-      '--config',
-      world.clientToml,
-      ...more,
-    ]);
+    let linesLeft = 2000;
+    const { child, done } = world.start(
+      world.client,
+      world.binary,
+      ['backup', '--config', world.clientToml, ...more],
+      {
+        // Of a flood that is passed on, enough is enough.
+        onLine: () => {
+          linesLeft -= 1;
+          if (linesLeft < 0) child.kill('SIGKILL');
+        },
+      },
+    );
     let peakMib = 0;
     const timer = setInterval(() => {
       peakMib = Math.max(peakMib, peakOf(child.pid));
