@@ -3,7 +3,7 @@ import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
 import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { Fault } from '../fault.ts';
-import { list, mayRun, readProc, writeProc } from './files.ts';
+import { list, mayRun, mayWrite, readProc, writeProc } from './files.ts';
 import { monotonicMs, pause } from './machine.ts';
 
 /** A program to run: everything that decides what it does. */
@@ -19,7 +19,7 @@ export interface Command {
    * program that has something to put in order. A set-id program (ssh-agent) loses it.
    */
   deathSignal?: 'KILL' | 'TERM';
-  /** Out of memory, the kernel ends it before all that matters more, and what it starts (as `endMeFirst()` has it). */
+  /** Out of memory, the kernel ends it before all that matters more, and what it starts; as `endMeFirst()`. */
   endedFirst?: true;
   /** As another account; only root can. Supplementary groups are dropped. */
   account?: { uid: number; gid: number };
@@ -110,17 +110,13 @@ export async function start(command: Command, descriptors: Descriptor[]): Promis
   const stdio: StdioOptions = descriptors.map(each => (each === 'nothing' ? 'ignore' : each));
   if (!command.program.startsWith('/') || !mayRun(command.program))
     throw new Fault({ tried: `run "${command.program}"`, found: 'it is not a program that we may run' });
-  // Here and not by writing to /proc once it runs: by then it may have children.
-  const first =
-    command.endedFirst && hasProgram('choom') ? [programPath('choom'), '-n', MOST_EXPENDABLE, '--'] : [];
-  const args = [
+  const way = [
     '--pdeathsig',
     command.deathSignal ?? 'KILL',
     '--',
-    ...first,
-    command.program,
-    ...command.args,
+    ...(command.endedFirst ? wayToEndFirst() : []),
   ];
+  const args = [...way, command.program, ...command.args];
   const child: ChildProcess = spawn(programPath('setpriv'), args, {
     env: command.environment,
     cwd: command.cwd ?? '/',
@@ -336,7 +332,8 @@ export async function run(command: Command, options: RunOptions = {}): Promise<R
   return { ...ending, stdout: Buffer.concat(chunks), stderr };
 }
 
-/** The most that oom_score_adj takes. Anybody may raise his own; only root lowers it again. */
+/** Of this process. Anybody may raise his own, to 1000 at most; only root lowers it again. */
+const OOM_SCORE = 'self/oom_score_adj';
 const MOST_EXPENDABLE = '1000';
 
 /**
@@ -344,7 +341,16 @@ const MOST_EXPENDABLE = '1000';
  * Where the kernel does not take that, nothing is changed.
  */
 export function endMeFirst(): void {
-  writeProc('self/oom_score_adj', MOST_EXPENDABLE);
+  writeProc(OOM_SCORE, MOST_EXPENDABLE);
+}
+
+/**
+ * What goes before a program that is to be ended first; nothing where it would not work. Not by writing to /proc once the
+ * program runs: it can have children by then.
+ */
+function wayToEndFirst(): string[] {
+  const isPossible = hasProgram('choom') && mayWrite(`/proc/${OOM_SCORE}`);
+  return isPossible ? [programPath('choom'), '-n', MOST_EXPENDABLE, '--'] : [];
 }
 
 /**
