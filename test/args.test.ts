@@ -114,6 +114,16 @@ const ACCEPTED: [line: string, request: object][] = [
   ['version', { verb: 'version' }],
   ['--version', { verb: 'version' }],
   ['relay client rsync --server --daemon .', { verb: 'relay' }],
+  // What minimist would take for the value of the flag before it.
+  ['list --json true', { verb: 'list', name: 'true', config: undefined, json: true }],
+  ['list --json false', { verb: 'list', name: 'false', config: undefined, json: true }],
+  [
+    'restore a --force true --json false --to /d',
+    { ...RESTORE, client: 'a', paths: ['true', 'false'], force: true, json: true },
+  ],
+  ['restore --force true --to /d', { ...RESTORE, client: 'true', force: true }],
+  ['enroll a --replace false', { verb: 'enroll', name: 'a', keyFile: 'false', ...ENROLL, replace: true }],
+  ['backup -q --remote true', { ...BACKUP, volume: 'quiet', remote: 'true' }],
 ];
 
 const REFUSED: [line: string, message: RegExp][] = [
@@ -143,6 +153,14 @@ const REFUSED: [line: string, message: RegExp][] = [
   ['backup -config c', /is no option of it/],
   ['backup -qv', /^Cannot run "backup": -q and -v contradict each other$/],
   ['backup -q --verbose', /contradict/],
+  ['backup --json true', /"true" is one argument too many/],
+  ['backup --json false', /"false" is one argument too many/],
+  ['backup --dry-run false', /"false" is one argument too many/],
+  ['backup -q true', /"true" is one argument too many/],
+  ['backup -qq false', /"false" is one argument too many/],
+  ['backup --json=true', /"--json=true" is no option of it/],
+  ['doctor --client true', /"true" is one argument too many/],
+  ['gate --check false', /"false" is one argument too many/],
   ['backup -v5', /"-v5" is no option of it/],
   ['backup -q=1', /is no option of it/],
   ['backup --no-json', /"--no-json" is no option of it/],
@@ -252,6 +270,8 @@ describe('parseArguments()', () => {
         '-1',
         '--=',
         '-=',
+        'true',
+        'false',
       ),
       fc.string({ unit: 'binary', maxLength: 8 }),
     );

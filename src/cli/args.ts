@@ -347,9 +347,11 @@ function parseOptions(verb: Verb, grammar: Grammar, rest: string[], next: string
     return !known.has(name) || (value !== undefined && booleans.includes(name));
   };
   const end = rest.indexOf('--');
-  const odd = (end < 0 ? rest : rest.slice(0, end)).find(isOdd);
+  const words = end < 0 ? rest : rest.slice(0, end);
+  const odd = words.find(isOdd);
   if (odd) throw usage(`run "${verb}"`, `"${escapeText(odd, 60)}" is no option of it`, next);
-  const parsed = minimist(rest, {
+  const plain = [...words.flatMap(word => plainFlags(word, grammar)), ...rest.slice(words.length)];
+  const parsed = minimist(plain, {
     string: [...strings, '_'],
     boolean: booleans,
     alias: Object.fromEntries(aliases.map(([short, long]) => [long, short])),
@@ -368,6 +370,14 @@ function parseOptions(verb: Verb, grammar: Grammar, rest: string[], next: string
   }
   for (const name of booleans) result.booleans[name] = parsed[name] === true;
   return result;
+}
+
+/** Flags with their value: minimist would take a word `true` or `false` behind one (a path, say) for it, and swallow it. */
+function plainFlags(word: string, { booleans = [], alias = {} }: Grammar): string[] {
+  const letters = /^-([a-z]+)$/i.exec(word)?.[1]?.split('');
+  const names = letters ? letters.map(letter => alias[letter]) : [word.replace(/^--/, '')];
+  const isFlag = word.startsWith('-') && names.every(name => name !== undefined && booleans.includes(name));
+  return isFlag ? names.map(name => `--${name}=true`) : [word];
 }
 
 /** The help text. */

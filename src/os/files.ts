@@ -489,3 +489,13 @@ export function readProc(name: string): string | undefined {
     return undefined;
   }
 }
+
+/** Writes a setting of the kernel's below /proc. @returns whether it was taken */
+export function writeProc(name: string, value: string): boolean {
+  try {
+    writeFileSync(`/proc/${name}`, value);
+    return true;
+  } catch {
+    return false;
+  }
+}

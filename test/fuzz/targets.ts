@@ -17,7 +17,6 @@ import {
   enumeratedFolders,
   mountsLeftOut,
   parseExcludes,
-  parseMounts,
   scopeFilter,
   scopeRecords,
 } from '../../src/client/scope.ts';
@@ -31,7 +30,7 @@ import { sourceOf } from '../../src/host/restore.ts';
 import { parseShell } from '../../src/host/shell.ts';
 import { findSnapshot } from '../../src/host/store.ts';
 import { readJailLine } from '../../src/os/launcher.ts';
-import { isWithin, otherNames, parseMountTable } from '../../src/os/mounts.ts';
+import { inText, isWithin, otherNames, parseMountTable } from '../../src/os/mounts.ts';
 import {
   decodeEvent,
   encodeEvent,
@@ -41,6 +40,7 @@ import {
   type Missing,
   type OutcomeEvent,
 } from '../../src/wire/events.ts';
+import { parseJson } from '../../src/wire/json.ts';
 import { fingerprint, type PublicKey, parseHostKey, parsePublicKey, showKey } from '../../src/wire/key.ts';
 import { decodeRequest, encodeRequest, isRoot, REQUEST_VERSION } from '../../src/wire/request.ts';
 import {
@@ -151,6 +151,56 @@ const header: Target = {
         ...[Buffer.from(`key ${key.length}\n`), key, Buffer.from(`excludes ${excludes.length}\n`), excludes],
       ]),
     );
+  },
+};
+
+/** How many keys the objects in a value have; it can be deep. */
+function countKeys(value: unknown): number {
+  let count = 0;
+  const waiting = [value];
+  for (let each = waiting.pop(); each !== undefined; each = waiting.pop()) {
+    if (typeof each !== 'object' || each === null) continue;
+    if (!Array.isArray(each)) count += Object.keys(each).length;
+    for (const inner of Object.values(each)) waiting.push(inner);
+  }
+  return count;
+}
+
+const json: Target = {
+  name: 'json',
+  seeds: [
+    '{"a":1,"a":2}',
+    '{"a":{"a":1},"b":[{"a":1},{"a":2}]}',
+    '{"a":":\\"}","\\u0061" : {}}',
+    '[{"":1,"b":"\\\\"},{"":"{\\"x\\":1,\\"x\\":2}"}]',
+    '{"__proto__":1,"__proto__":2}',
+    '{"\\u202e":1,"\\u202e":2}',
+    ...HEADERS.map(each => each.replace('{', '{"user":"root",')),
+  ],
+  words: ['{"a":', ',"a":1', '"\\u0061":', '\\"', '\\\\', '"}', '":', ' : ', '{}', '[', ']', '"__proto__":'],
+  mostBytes: 4096,
+  run(input) {
+    const text = input.toString('utf8');
+    const parsed = parseJson(text);
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch {
+      assert.deepEqual(parsed, { reason: 'is not JSON' });
+      return 'none';
+    }
+    // Outside of strings, each key has its colon, and there are no others.
+    let colons = 0;
+    let isInString = false;
+    for (let at = 0; at < text.length; at += 1) {
+      if (isInString && text[at] === '\\') at += 1;
+      else if (text[at] === '"') isInString = !isInString;
+      else if (!isInString && text[at] === ':') colons += 1;
+    }
+    assert.equal('value' in parsed, colons === countKeys(value));
+    if ('reason' in parsed) return reasonOf(parsed.reason);
+    sameJson(parsed.value, value);
+    return `accepted ${Math.min(3, colons)}`;
   },
 };
 
@@ -318,14 +368,9 @@ const mounts: Target = {
   ],
   run(input) {
     const text = input.toString('latin1');
-    const found = parseMounts(text);
-    const table = parseMountTable(text);
-    // Two readers of one table must not differ on where a file system is; one of them keeps a character a byte.
-    for (const { path, type, device } of table)
-      assert.ok(
-        found.some(each => each.type === type && each.device === device && asText(each.path) === path),
-        path,
-      );
+    const found = parseMountTable(text);
+    const table = inText(found);
+    assert.equal(found.length, table.length);
     for (const mode of ['local', 'one', 'all'] as const)
       for (const path of mountsLeftOut(found, mode, ['/'])) assert.ok(found.some(each => each.path === path));
     for (const each of table) {
@@ -335,10 +380,6 @@ const mounts: Target = {
     return `${Math.min(3, found.length)} ${Math.min(3, table.length)}`;
   },
 };
-
-function asText(bytes: string): string {
-  return Buffer.from(bytes, 'latin1').toString('utf8');
-}
 
 /** @param check what must hold of an accepted config */
 function config<T extends v.GenericSchema>(
@@ -590,6 +631,14 @@ const addresses: Target = {
   },
 };
 
+/** The flags of a command line, and how many words it has. */
+function flagsOf(asked: object): unknown[] {
+  return Object.entries(asked).map(([name, value]) => [
+    name,
+    Array.isArray(value) ? value.length : typeof value === 'string' ? 'a word' : value,
+  ]);
+}
+
 const commandLine: Target = {
   name: 'command-line',
   seeds: [
@@ -607,6 +656,8 @@ const commandLine: Target = {
     'try\0x',
     'relay\0a',
     'unenroll\0a',
+    'restore\0a\0--force\0true\0--json\0false\0--to\0/d',
+    'backup\0-q\0true\0--dry-run\0false',
     'version',
   ],
   words: [
@@ -623,6 +674,8 @@ const commandLine: Target = {
     '--run',
     'a.b',
     '--constructor',
+    '\0true',
+    '\0false',
   ],
   mostBytes: 512,
   run(input) {
@@ -636,6 +689,9 @@ const commandLine: Target = {
       }
       assert.equal(Object.getPrototypeOf(asked), Object.prototype);
       assert.ok(!('a' in {}) && !('polluted' in {}));
+      // Words that mean something to a parser of options mean nothing here.
+      const plain = parseArguments(words.map(word => (/^(?:true|false)$/.test(word) ? 'x' : word)));
+      if (words[0] !== '-c') sameJson(flagsOf(asked), flagsOf(plain));
       return `${asked.verb} ${Object.values(asked).filter(Boolean).length}`;
     });
   },
@@ -822,6 +878,7 @@ export const TARGETS: readonly Target[] = [
   ...[
     request,
     header,
+    json,
     event,
     gate,
     summons,
