@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { Fault } from '../fault.ts';
 import { list, mayRun, readProc } from './files.ts';
-import { monotonicMs, pause } from './machine.ts';
+import { beNice, monotonicMs, pause } from './machine.ts';
 
 /** A program to run: everything that decides what it does. */
 export interface Command {
@@ -326,6 +326,14 @@ export async function run(command: Command, options: RunOptions = {}): Promise<R
   return { ...ending, stdout: Buffer.concat(chunks), stderr };
 }
 
+/** From here on we take only what processor and disk time nobody else wants; there is no way back. */
+export async function beIdle(): Promise<void> {
+  beNice(LEAST_NICE);
+  // -t: a kernel without I/O classes is no reason not to go on
+  await run(standard('ionice', ['-t', '-c3', '-p', String(process.pid)]));
+}
+const LEAST_NICE = 19;
+
 /**
  * Becomes another program: same process number, nothing of ours left. `env --default-signal` goes before it,
  * since node leaves SIGPIPE and SIGXFSZ ignored.
@@ -362,6 +370,29 @@ export function eachLine(stream: Readable | null, limit: number, take: (line: st
   stream?.on('end', () => {
     if (rest !== '') take(rest);
   });
+}
+
+/**
+ * Calls back with each record of a stream, as bytes; a NUL ends it. What stands behind the last NUL is none.
+ * @param limit bytes: a longer one ends the stream with an error
+ * @returns resolves at the stream's end
+ */
+export async function eachRecord(
+  stream: Readable,
+  limit: number,
+  take: (record: Buffer) => void,
+): Promise<void> {
+  let rest: Buffer = Buffer.alloc(0);
+  for await (const chunk of stream as AsyncIterable<Buffer>) {
+    const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+    let from = 0;
+    for (let end = bytes.indexOf(0); end >= 0; end = bytes.indexOf(0, from)) {
+      take(bytes.subarray(from, end));
+      from = end + 1;
+    }
+    rest = bytes.subarray(from);
+    if (rest.length > limit) throw new Error(`a record has more than ${limit} bytes`);
+  }
 }
 
 /** The version of the rsync that is installed here, or `unknown`. */
