@@ -27,9 +27,8 @@ import { changelogOf, compareVersions } from '../../src/holes.ts';
 import { peerAddress } from '../../src/host/caller.ts';
 import { HOST_SCHEMA } from '../../src/host/config.ts';
 import { enrolledCommand, enrolledLine, enrolledName, hostToml, placeLine } from '../../src/host/enroll.ts';
-import { sourceOf } from '../../src/host/restore.ts';
 import { parseShell } from '../../src/host/shell.ts';
-import { findSnapshot } from '../../src/host/store.ts';
+import { findSnapshot, pathInside } from '../../src/host/store.ts';
 import { readJailLine } from '../../src/os/launcher.ts';
 import { isWithin, otherNames, parseMountTable } from '../../src/os/mounts.ts';
 import {
@@ -682,9 +681,9 @@ const restore: Target = {
       return 'found';
     });
     const source = refusal(() => {
-      const path = sourceOf({ name: 's', tree }, text);
-      assert.ok(path.startsWith(`${tree}/.`));
-      assert.ok(isWithin(tree, normalize(path).replace(/(?<=.)\/$/, '')), path);
+      const inside = pathInside({ name: 's', tree }, text, 'restore it').toString('latin1');
+      assert.ok(!inside.startsWith('/'), inside);
+      assert.ok(isWithin(tree, normalize(`${tree}/${inside}`).replace(/(?<=.)\/$/, '')), inside);
       return 'a source';
     });
     return `${found}, ${source}`;
