@@ -15,6 +15,7 @@ import {
   newsText,
   notGivenBackText,
   outcomeJson,
+  planLacksText,
   plannedJson,
   plannedText,
   planText,
@@ -140,7 +141,6 @@ async function perform(request: Request): Promise<number> {
 async function performRestore(request: Extract<Request, { verb: 'restore' }>): Promise<number> {
   const { to, json, dryRun } = request;
   const options = { ...request, store: hostStore(request.config) };
-  const isRootUser = ownAccount().uid === 0;
   if (dryRun) {
     const names: JsonName[] = [];
     const result = await planRestore(options, interruption(), planned => {
@@ -148,13 +148,13 @@ async function performRestore(request: Extract<Request, { verb: 'restore' }>): P
       else say(1, plannedText(planned));
     });
     say(1, json ? jsonText({ ...result, paths: names }) : planText(to, result));
-    say(2, notGivenBackText(result, isRootUser));
+    say(2, planLacksText(result));
     return result.notGivenBack.length > 0 ? EXIT.incomplete : EXIT.done;
   }
   const tell = isTerminal(2) ? progressLine() : undefined;
   const result = await restore(options, interruption(), tell).finally(() => tell?.(undefined));
   say(1, json ? jsonText(result) : restoreText(to, result));
-  say(2, notGivenBackText(result, isRootUser));
+  say(2, notGivenBackText(result, ownAccount().uid === 0));
   return result.notGivenBack.length > 0 ? EXIT.incomplete : EXIT.done;
 }
 

@@ -357,9 +357,16 @@ export function plannedText({ path, type, isReplacing }: Planned): string {
   return `${showName(clientPath(path))}${slash}${isReplacing ? ' (replaces what is there)' : ''}\n`;
 }
 
-/** What a dry run of a restore would have said. */
+/** What a dry run of a restore says at its end. */
 export function planText(to: string, result: RestoreResult): string {
   return restoreText(to, result).replace(/^restored/, 'would restore');
+}
+
+/** What an ordinary account could not give back, for standard error. */
+export function planLacksText({ notGivenBack: lines }: RestoreResult): string {
+  if (lines.length === 0) return '';
+  const head = `dialback: Cannot give everything back: ${lines.length} would differ from the snapshot\n`;
+  return `${head}${lines.map(line => `  ${line}\n`).join('')}next: restore as root\n`;
 }
 
 const CLEAR_LINE = '\r\x1b[K';

@@ -66,8 +66,11 @@ export async function* compareSnapshots(
   const comparison = { before: before.tree, after: after.tree, signal };
   // Across file systems an inode's number says nothing.
   const areLinked = statusExact(before.tree).dev === statusExact(after.tree).dev;
+  // Where `/` itself was not backed up, the tree's top is only the folder that it lies in.
+  const hasTop = [before, after].every(each => each.record.scope.roots.includes('/'));
   let batch: Pair[] = [];
   for await (const pair of pairs(side(before, 0), side(after, 1))) {
+    if (!hasTop && pair.before?.path.length === 0) continue;
     if (areLinked && pair.before !== undefined && pair.before.inode === pair.after?.inode) continue;
     batch.push(pair);
     if (batch.length < BATCH) continue;

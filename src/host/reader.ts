@@ -38,6 +38,12 @@ export async function* listEntries(options: ListOptions, signal: AbortSignal): A
   const snapshot = openSnapshot(options);
   const wanted = options.paths.length === 0 ? ['/'] : options.paths;
   const inside = wanted.map(path => pathInside(snapshot, path, `list "${escapeText(path)}"`));
+  const isTopKnown = snapshot.record.scope.roots.includes('/');
+  if (options.isItself && !isTopKnown && inside.some(path => path.length === 0))
+    throw new Fault({
+      tried: 'list "/"',
+      found: `snapshot ${snapshot.name} has what is below it, not the folder itself`,
+    });
   const depth = options.isItself ? 0 : options.isRecursive ? undefined : 1;
   for (const path of inside) {
     const look = { paths: [path], signal, ...(depth === undefined ? {} : { depth }) };
@@ -87,7 +93,7 @@ async function copyOut(descriptor: number, tried: string, signal: AbortSignal): 
   signal.removeEventListener('abort', abort);
   signal.throwIfAborted();
   if (status === 0 || ended === 'SIGPIPE') return;
-  const found = /^cat: (.*)$/m.exec(said)?.[1] ?? 'cat failed';
+  const found = /cat: (.*)$/m.exec(said)?.[1] ?? 'cat failed';
   throw new Fault({ tried, found: escapeText(found) });
 }
 

@@ -20,7 +20,7 @@ import {
   rename,
 } from '../os/files.ts';
 import { ownAccount, ownGroups } from '../os/machine.ts';
-import { type Ending, eachLine, run, standard, start } from '../os/process.ts';
+import { type Ending, eachLine, programPath, run, standard, start } from '../os/process.ts';
 import { NANOSECONDS, RSYNC_EXIT } from '../wire/rsync.ts';
 import { escapeText, jsonName, showName } from '../wire/text.ts';
 import { readTree, type TreeEntry } from './attributes.ts';
@@ -241,7 +241,10 @@ async function removeStage(stage: string, isRootUser: boolean): Promise<void> {
   removeAll(stage);
 }
 
-/** rsync from what is selected, which is made anew below `to` with its parents. */
+/**
+ * rsync from what is selected: everything behind `/./` is made anew below `to`. The paths are arguments, since with
+ * --files-from rsync 3.5.0 gets a fake-super tree's xattrs mixed up, and ends with 2 ("internal abbrev error").
+ */
 async function copySelected(
   args: string[],
   { snapshot, paths }: Selection,
@@ -249,9 +252,15 @@ async function copySelected(
   signal: AbortSignal,
   tell?: (progress: RestoreProgress) => void,
 ): Promise<Copied> {
-  if (paths.length === 0) return await runRsync([...args, '--', `${snapshot.tree}/./`, to], { signal, tell });
-  const listed = [...args, '--recursive', '--from0', '--files-from=-', '--', `${snapshot.tree}/`, to];
-  return await runRsync(listed, { signal, tell, input: asFileList(paths) });
+  const sources = paths.length === 0 ? [Buffer.alloc(0)] : paths;
+  const words = sources.map(path => Buffer.concat([Buffer.from(`${snapshot.tree}/./`), path]));
+  return await runRsync([...args, '--', ...words.map(asWord), to], { signal, tell });
+}
+
+/** A string where nothing is lost by it. */
+function asWord(bytes: Buffer): string | Buffer {
+  const text = bytes.toString('utf8');
+  return Buffer.from(text, 'utf8').equals(bytes) ? text : bytes;
 }
 
 /** Names on standard input: they need not be UTF-8. One that begins with `#` or `;` is no comment of rsync's. */
@@ -365,9 +374,13 @@ async function differences(selection: Selection, to: string, signal: AbortSignal
 
 const LINE_LIMIT = 65_536;
 
-/** @throws Fault when it says more than can be kept; the signal's reason */
+/**
+ * Runs rsync, and keeps what it says.
+ * @param args bytes where an argument is no UTF-8: then xargs(1) gives them, since node can give only strings
+ * @throws Fault when it says more than can be kept; the signal's reason
+ */
 async function runRsync(
-  args: string[],
+  args: (string | Buffer)[],
   options: {
     signal: AbortSignal;
     input?: Buffer;
@@ -378,11 +391,16 @@ async function runRsync(
   signal.throwIfAborted();
   // All names before the first is copied: else the percents are of what it knows so far.
   const more = tell === undefined ? [] : ['--info=progress2', '--no-inc-recursive'];
-  const child = await start(standard('rsync', [...more, ...args]), [
-    input ? 'pipe' : 'nothing',
-    'pipe',
-    'pipe',
-  ]);
+  const words = [...more, ...args];
+  const plain = words.filter(word => typeof word === 'string');
+  const isPlain = plain.length === words.length;
+  const given = isPlain
+    ? input
+    : Buffer.concat(words.flatMap(word => [Buffer.from(word as string), Buffer.from([0])]));
+  const command = isPlain
+    ? standard('rsync', plain)
+    : standard('xargs', ['-0', '-x', '-n', String(words.length), programPath('rsync')]);
+  const child = await start(command, [given ? 'pipe' : 'nothing', 'pipe', 'pipe']);
   const abort = (): void => void child.end();
   if (signal.aborted) abort();
   signal.addEventListener('abort', abort, { once: true });
@@ -402,8 +420,11 @@ async function runRsync(
     else take(line);
   });
   eachLine(child.stderr, LINE_LIMIT, keep(copied.stderr));
-  if (input) child.stdin?.end(input);
+  if (given) child.stdin?.end(given);
   Object.assign(copied, await child.ended);
+  // xargs has one status for all that rsync can end with; rsync itself says which it was.
+  const code = copied.stderr.map(line => /^rsync error: .* \(code (\d+)\) at /.exec(line)?.[1]).find(Boolean);
+  if (!isPlain && copied.status !== 0 && code !== undefined) copied.status = Number(code);
   signal.removeEventListener('abort', abort);
   signal.throwIfAborted();
   if (kept <= LIST_LIMIT) return copied;
