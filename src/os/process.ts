@@ -65,9 +65,12 @@ const PACKAGES: Record<string, string> = {
   'ssh-keygen': 'openssh-client',
   sshd: 'openssh-server',
   choom: 'util-linux',
+  find: 'findutils',
   flock: 'util-linux',
+  getfattr: 'attr',
   getcap: 'libcap2-bin',
   ionice: 'util-linux',
+  xargs: 'findutils',
 };
 
 /**

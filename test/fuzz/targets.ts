@@ -7,7 +7,7 @@ import { join, normalize } from 'node:path';
 import type * as v from 'valibot';
 import { parseArguments } from '../../src/cli/args.ts';
 import { parseFindings } from '../../src/cli/doctor.ts';
-import { missingText, newsText, outcomeJson, summaryText } from '../../src/cli/print.ts';
+import { entryText, missingText, newsText, outcomeJson, summaryText } from '../../src/cli/print.ts';
 import { isFrom, parseFrom, parseListen, showRange } from '../../src/client/addresses.ts';
 import { parseResolved } from '../../src/client/call.ts';
 import { CLIENT_SCHEMA, ownNiceness, remoteName } from '../../src/client/config.ts';
@@ -23,12 +23,13 @@ import {
 import { parseConfig } from '../../src/config.ts';
 import { Fault } from '../../src/fault.ts';
 import { changelogOf, compareVersions } from '../../src/holes.ts';
+import { parseAcl, parseAttributes, parseFound, parseStat, truthOf } from '../../src/host/attributes.ts';
 import { peerAddress } from '../../src/host/caller.ts';
 import { HOST_SCHEMA } from '../../src/host/config.ts';
 import { enrolledCommand, enrolledLine, enrolledName, hostToml, placeLine } from '../../src/host/enroll.ts';
-import { sourceOf } from '../../src/host/restore.ts';
+import { parsePattern } from '../../src/host/find.ts';
 import { parseShell } from '../../src/host/shell.ts';
-import { findSnapshot } from '../../src/host/store.ts';
+import { findSnapshot, pathInside } from '../../src/host/store.ts';
 import { readJailLine } from '../../src/os/launcher.ts';
 import { inText, isWithin, otherNames, parseMountTable } from '../../src/os/mounts.ts';
 import {
@@ -51,7 +52,7 @@ import {
   readComplaint,
 } from '../../src/wire/rsync.ts';
 import { knownHostsName } from '../../src/wire/ssh.ts';
-import { escapeText, NAME, parseSummons, unfold } from '../../src/wire/text.ts';
+import { decodeName, encodeName, escapeText, NAME, parseSummons, unfold } from '../../src/wire/text.ts';
 import type { Target } from './explore.ts';
 
 const TOP = join(import.meta.dirname, '../..');
@@ -650,6 +651,10 @@ const commandLine: Target = {
     'grab\0--client\0a\0--config\0/c',
     'doctor\0--host\0--json',
     'list\0--\0-a',
+    'ls\0a@b\0/etc\0-R\0--json',
+    'cat\0a\0/etc/passwd',
+    'diff\0a@1\0a@2\0/etc',
+    'find\0a\0*.txt\0-i',
     'init\0--name\0a\0--target\0h\0--host-key\0k',
     '-c\0a',
     'help',
@@ -738,12 +743,64 @@ const restore: Target = {
       return 'found';
     });
     const source = refusal(() => {
-      const path = sourceOf({ name: 's', tree }, text);
-      assert.ok(path.startsWith(`${tree}/.`));
-      assert.ok(isWithin(tree, normalize(path).replace(/(?<=.)\/$/, '')), path);
+      const inside = pathInside({ name: 's', tree }, text, 'restore it').toString('latin1');
+      assert.ok(!inside.startsWith('/'), inside);
+      assert.ok(isWithin(tree, normalize(`${tree}/${inside}`).replace(/(?<=.)\/$/, '')), inside);
       return 'a source';
     });
     return `${found}, ${source}`;
+  },
+};
+
+/** What find, getfattr and a client's rsync have put into a stored tree, and a pattern for names. */
+const stored: Target = {
+  name: 'stored',
+  seeds: [
+    '18446744073709551615 2 4755 f 12 -1.9999999990 1000:100 ./a file',
+    '# file: ./a\\012b\nuser.rsync.%stat=0x3130303634342030\nuser.x\n\n',
+    '100644 0,0 1000:1000',
+    '20600 4000,1000000 0:4294967295',
+    '\u0080\0\0\0\u0080\0\0\0\u0005\0\0\0\u0080\0\0\0\u0039\u0030\0\0\u0007\0\0\u0080',
+    '[!a-c]*\\?[]x]',
+    '/etc/*.conf',
+  ],
+  words: [
+    '# file: ',
+    'user.rsync.',
+    '%aacl',
+    '%stat',
+    '=0x',
+    '\\012',
+    '\n',
+    '[',
+    ']',
+    '*',
+    '120777 0,0 ',
+    ' ./',
+  ],
+  mostBytes: 512,
+  run(input) {
+    const found = parseFound(input);
+    if ('value' in found) assert.ok(!found.value.path.includes(0) || input.includes(0));
+    const xattrs = [...parseAttributes(input).values()].flat();
+    const stat = parseStat(input);
+    if ('value' in stat) {
+      const { type, mode, uid, gid, device } = stat.value;
+      assert.ok(mode <= 0o7777 && Math.max(uid, gid) <= 0xffff_ffff);
+      assert.equal(device !== null, type.endsWith('device'));
+    }
+    const acl = parseAcl(input, 0o640, 'd:');
+    if ('value' in acl) assert.match(acl.value, /^d:u::[rwx-]{3}(,d:[ugm]:\d*:[rwx-]{3})*,d:o::[rwx-]{3}$/);
+    const entry = {
+      ...{ path: input, inode: 1n, links: 1, isFolder: input.length % 2 === 0, mode: 0, uid: 0, gid: 0 },
+      ...{ size: 0, mtimeNs: 0n },
+    };
+    const truth = truthOf(entry, [...xattrs, { name: Buffer.from('user.rsync.%stat'), value: input }], input);
+    assert.equal(truth.type === 'folder', entry.isFolder);
+    assert.doesNotMatch(entryText(truth, undefined).slice(0, -1), UNSAFE);
+    assert.deepEqual(encodeName(decodeName(input)), input);
+    const isMeant = parsePattern(decodeName(input.subarray(0, 100)), input.length % 3 === 0);
+    return `${'value' in found} ${Math.min(xattrs.length, 2)} ${'value' in stat && truth.type} ${'value' in acl} ${isMeant(input)}`;
   },
 };
 
@@ -892,5 +949,5 @@ export const TARGETS: readonly Target[] = [
     pull,
     addresses,
   ],
-  ...[commandLine, restore, jailLine, authorizedKeys, knownHosts, examined],
+  ...[commandLine, restore, stored, jailLine, authorizedKeys, knownHosts, examined],
 ];
