@@ -30,8 +30,12 @@ import {
   lockClient,
   openClient,
   openStore,
+  pinSnapshot,
+  readSnapshot,
+  removeSnapshot,
   type SnapshotRecord,
   snapshotNames,
+  unpinSnapshot,
 } from '../src/host/store.ts';
 
 function scratch(context: TestContext): string {
@@ -359,6 +363,60 @@ describe('abandonSnapshot()', () => {
     await abandonSnapshot(client, arrival);
     assert.deepEqual(readdirSync(`${client.folder}/arriving`), [arrival.name]);
     assert.deepEqual(readdirSync(arrival.tree).sort(), ['b', 'c']);
+  });
+});
+
+describe('removeSnapshot()', () => {
+  const names = ['2026-01-01T00-00-00Z', '2026-01-02T00-00-00Z', '2026-01-03T00-00-00Z'] as const;
+
+  it('takes a snapshot out by one rename, and says why in the journal', t => {
+    const client = makeClient(t);
+    for (const name of names) addSnapshot(client, name);
+    removeSnapshot(client, names[0], 'no rule wants it');
+    assert.deepEqual(snapshotNames(client), names.slice(1));
+    const [trash] = readdirSync(`${client.folder}/trash`);
+    assert.match(trash ?? '', /^2026-01-01T00-00-00Z-[0-9a-f]{8}$/);
+    const journal = readFileSync(`${client.folder}/journal.jsonl`, 'utf8');
+    assert.match(journal, /"removed","what":"snapshots\/2026-01-01T00-00-00Z","reason":"no rule wants it"/);
+  });
+
+  it('refuses what is not there, what is pinned, and the last full one, whoever asks', t => {
+    const client = makeClient(t);
+    addSnapshot(client, names[0]);
+    addSnapshot(client, names[1], 'incomplete');
+    addSnapshot(client, names[2], 'incomplete');
+    const refusal = (name: string): string => fault(() => removeSnapshot(client, name, 'x')).found;
+    for (const name of ['../../b/snapshots/x', '2026-01-09T00-00-00Z', '', '.']) {
+      assert.match(refusal(name), /no such snapshot/);
+    }
+    assert.match(refusal(names[0]), /last full one/);
+    pinSnapshot(client, readSnapshot(client, names[1]), 'before the\nmove');
+    assert.match(refusal(names[1]), /^it is pinned: before the move$/);
+    assert.equal(snapshotNames(client).length, 3);
+    unpinSnapshot(client, readSnapshot(client, names[1]));
+    removeSnapshot(client, names[1], 'x');
+    assert.deepEqual(snapshotNames(client), [names[0], names[2]]);
+  });
+
+  it('refuses the only snapshot, full or not', t => {
+    const client = makeClient(t);
+    addSnapshot(client, names[0], 'incomplete');
+    assert.match(fault(() => removeSnapshot(client, names[0], 'x')).found, /last/);
+  });
+});
+
+describe('pinSnapshot()', () => {
+  it('is seen by whoever reads the snapshot, until unpinSnapshot()', t => {
+    const client = makeClient(t);
+    addSnapshot(client, '2026-01-01T00-00-00Z');
+    const read = (): string | undefined => readSnapshot(client, '2026-01-01T00-00-00Z').pinned;
+    assert.equal(read(), undefined);
+    pinSnapshot(client, readSnapshot(client, '2026-01-01T00-00-00Z'), 'before the move');
+    assert.equal(read(), 'before the move');
+    writeFileSync(`${client.folder}/snapshots/2026-01-01T00-00-00Z/pinned`, 'x'.repeat(5000));
+    assert.match(read() ?? '', /cannot be read/);
+    unpinSnapshot(client, readSnapshot(client, '2026-01-01T00-00-00Z'));
+    assert.equal(read(), undefined);
   });
 });
 

@@ -80,6 +80,8 @@ function judge(file: string, use: Use): string | undefined {
     if (LOADERS.includes(name)) return `nobody imports ${name}`;
     if (name === 'node:child_process' && file !== 'src/os/process.ts')
       return 'only os/process.ts imports node:child_process';
+    if (name === 'node:sqlite' && file !== 'src/os/database.ts')
+      return 'only os/database.ts imports node:sqlite';
     if (/^node:fs(\/|$)/.test(name) && file !== 'src/os/files.ts') return 'only os/files.ts imports node:fs';
     if (inside('wire') && !isPure(name, use.names)) {
       return `wire/ imports no builtin but ${Object.keys(PURE_BUILTINS).join(', ')}, and of those only what is pure`;

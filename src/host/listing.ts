@@ -1,5 +1,4 @@
 /** `dialback list`: what the store holds. */
-import { exists } from '../os/files.ts';
 import { listClients, listSnapshots, openClient, openStore } from './store.ts';
 
 /** One snapshot, with the JSON keys of the design. */
@@ -22,7 +21,7 @@ export function listAll(store: string, client: string | undefined): Listed[] {
   openStore(store);
   const names = client === undefined ? listClients(store) : [openClient(store, client).name];
   return names.flatMap(name =>
-    listSnapshots(openClient(store, name)).map(({ name: snapshot, folder, record }) => ({
+    listSnapshots(openClient(store, name)).map(({ name: snapshot, pinned, record }) => ({
       client: name,
       snapshot,
       started: record.started,
@@ -31,7 +30,7 @@ export function listAll(store: string, client: string | undefined): Listed[] {
       files: record.counts.files,
       bytes: record.counts.bytes,
       new_bytes: record.counts.new_bytes,
-      pinned: exists(`${folder}/pinned`),
+      pinned: pinned !== undefined,
       flags: record.flags,
     })),
   );

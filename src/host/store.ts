@@ -216,6 +216,8 @@ export interface Snapshot {
   folder: string;
   tree: string;
   record: SnapshotRecord;
+  /** Why it is kept whatever the policy says, or undefined where nobody has said so. */
+  pinned: string | undefined;
 }
 
 /** The names of a client's finished snapshots, oldest first. */
@@ -231,7 +233,7 @@ export function snapshotNames(client: ClientStore): string[] {
  */
 export function readSnapshot(client: ClientStore, name: string): Snapshot {
   const folder = `${client.folder}/snapshots/${name}`;
-  const snapshot = { name, folder, tree: `${folder}/tree` };
+  const snapshot = { name, folder, tree: `${folder}/tree`, pinned: readPin(folder) };
   try {
     const record = JSON.parse(
       readWhole(`${folder}/snapshot.json`, 1024 * 1024).toString('utf8'),
@@ -241,6 +243,36 @@ export function readSnapshot(client: ClientStore, name: string): Snapshot {
     // as below
   }
   return { ...snapshot, record: damagedRecord(client.name, name) };
+}
+
+const PIN = 'pinned';
+/** Bytes of a pin's reason. */
+const REASON_LIMIT = 1000;
+
+function readPin(folder: string): string | undefined {
+  if (!exists(`${folder}/${PIN}`)) return undefined;
+  try {
+    return escapeText(readWhole(`${folder}/${PIN}`, REASON_LIMIT).toString('utf8').trim());
+  } catch {
+    return 'its reason cannot be read'; // it is pinned all the same
+  }
+}
+
+/** Keeps a snapshot whatever the policy says, until it is unpinned. @param reason one line */
+export function pinSnapshot(client: ClientStore, { name, folder }: Snapshot, reason: string): void {
+  const line = reason
+    .replace(/\s+/g, ' ')
+    .trim()
+    .slice(0, REASON_LIMIT / 4);
+  replaceFile(`${folder}/${PIN}`, `${line}\n`);
+  recordEvent(client, 'pinned', { snapshot: name, reason: line });
+}
+
+/** Leaves a snapshot to the policy again. */
+export function unpinSnapshot(client: ClientStore, { name, folder }: Snapshot): void {
+  removeFileIfThere(`${folder}/${PIN}`);
+  syncFolder(folder);
+  recordEvent(client, 'unpinned', { snapshot: name });
 }
 
 function isRecord(record: SnapshotRecord): boolean {
@@ -473,15 +505,40 @@ export async function abandonSnapshot(client: ClientStore, arrival: Arrival, isF
   for (const each of oldest) moveToTrash(client, 'arriving', each);
 }
 
+/**
+ * Takes a finished snapshot out of snapshots/, by one rename; `emptyTrash` deletes it. The client's lock must be held, so
+ * that no run links against it. What must never go is looked at here once more, whatever the caller has decided.
+ * @param reason for the journal
+ * @throws Fault when it is not there, pinned, or the last full one
+ */
+export function removeSnapshot(client: ClientStore, name: string, reason: string): void {
+  const fault = (found: string): Fault =>
+    new Fault({ tried: `remove "${client.name}@${escapeText(name)}"`, found });
+  const all = listSnapshots(client);
+  const wanted = all.find(each => each.name === name);
+  if (wanted === undefined) throw fault('there is no such snapshot');
+  if (wanted.pinned !== undefined) throw fault(`it is pinned: ${wanted.pinned}`);
+  const isLastFull = all.every(each => each === wanted || each.record.state !== 'full');
+  if (isLastFull && (wanted.record.state === 'full' || all.length === 1))
+    throw fault('it is the last full one that this client has');
+  moveToTrash(client, 'snapshots', name, { reason });
+  syncFolder(`${client.folder}/snapshots`);
+}
+
 /** Moves a tree to trash/, whence `emptyTrash` removes it. */
-function moveToTrash(client: ClientStore, from: 'arriving', name: string): void {
+function moveToTrash(
+  client: ClientStore,
+  from: 'arriving' | 'snapshots',
+  name: string,
+  more: Record<string, unknown> = {},
+): void {
   if (!SNAPSHOT.test(name))
     throw new Fault({ tried: `remove "${name}"`, found: 'that is not the name of a tree' });
   const path = `${client.folder}/${from}/${name}`;
   if (!exists(path)) return;
   rename(path, `${client.folder}/trash/${name}-${randomHex(4)}`);
   try {
-    recordEvent(client, 'removed', { what: `${from}/${name}` });
+    recordEvent(client, 'removed', { what: `${from}/${name}`, ...more });
   } catch {
     // a rename needs no room on a full disk, a line in the journal does
   }

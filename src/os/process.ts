@@ -361,6 +361,29 @@ export function eachLine(stream: Readable | null, limit: number, take: (line: st
   });
 }
 
+/**
+ * Calls back with each record of a stream, as bytes; a NUL ends it. What stands behind the last NUL is none.
+ * @param limit bytes: a longer one ends the stream with an error
+ * @returns resolves at the stream's end
+ */
+export async function eachRecord(
+  stream: Readable,
+  limit: number,
+  take: (record: Buffer) => void,
+): Promise<void> {
+  let rest: Buffer = Buffer.alloc(0);
+  for await (const chunk of stream as AsyncIterable<Buffer>) {
+    const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+    let from = 0;
+    for (let end = bytes.indexOf(0); end >= 0; end = bytes.indexOf(0, from)) {
+      take(bytes.subarray(from, end));
+      from = end + 1;
+    }
+    rest = bytes.subarray(from);
+    if (rest.length > limit) throw new Error(`a record has more than ${limit} bytes`);
+  }
+}
+
 /** The version of the rsync that is installed here, or `unknown`. */
 export async function rsyncVersion(): Promise<string> {
   const { stdout } = await run(standard('rsync', ['--version']));

@@ -1,0 +1,523 @@
+/**
+ * A client's index, clients/NAME/index.sqlite: which file is in which of its snapshots, and what only these hold.
+ *
+ * A cache, and nothing else: what is under snapshots/ is the truth, and each opening brings the index up to date with it;
+ * one that is lost, damaged or of another version is made anew. Hard links never cross clients, so each has its own.
+ *
+ * A snapshot gets a number as it comes (`id`). A file (a path and an inode) that is in every snapshot from `first` to
+ * `last` is one row, whatever their number; while it is in the newest, `last` is NULL. So an unchanged run writes next to
+ * nothing, and snapshots may come and go in any order: the numbers of those that are gone are stepped over. One that went
+ * away and came back (a run links against the newest and the newest full one) has two rows.
+ */
+import { Fault } from '../fault.ts';
+import {
+  type Database,
+  databaseFault,
+  inTransaction,
+  isDamage,
+  openCache,
+  type Shape,
+} from '../os/database.ts';
+import { exists, list, removeFileIfThere, status, statusExact } from '../os/files.ts';
+import { ownAccount } from '../os/machine.ts';
+import { eachRecord, standard, start } from '../os/process.ts';
+import type { DisposableHolder } from '../os/runfolder.ts';
+import { type ClientStore, snapshotNames } from './store.ts';
+
+const SHAPE: Shape = {
+  application: 0x6462_6978, // "dbix"
+  version: 1,
+  tables: `
+    CREATE TABLE snapshot (
+      id INTEGER PRIMARY KEY,
+      name TEXT NOT NULL UNIQUE,
+      tree INTEGER NOT NULL,          -- the inode of tree/: another one is another snapshot of the same name
+      folders INTEGER NOT NULL,       -- each a folder of its own
+      folder_bytes INTEGER NOT NULL
+    );
+    CREATE TABLE name (
+      id INTEGER PRIMARY KEY,
+      path BLOB NOT NULL UNIQUE       -- below tree/, without a slash in front
+    );
+    CREATE TABLE inode (
+      ino INTEGER PRIMARY KEY,
+      bytes INTEGER NOT NULL,         -- on the disk
+      size INTEGER NOT NULL,
+      mtime TEXT NOT NULL,            -- SECONDS.NANOSECONDS
+      digest BLOB                     -- SHA-256 of its content, once it was read
+    );
+    CREATE TABLE file (
+      name INTEGER NOT NULL,
+      ino INTEGER NOT NULL,           -- 0: a folder
+      first INTEGER NOT NULL,
+      last INTEGER,
+      PRIMARY KEY (name, ino, first)
+    ) WITHOUT ROWID;
+    CREATE INDEX file_ino ON file (ino, first, last);
+    CREATE INDEX file_first ON file (first);
+    CREATE INDEX file_last ON file (last);
+  `,
+};
+
+/** What is on the disk. */
+export interface Held {
+  bytes: number;
+  inodes: number;
+}
+
+/** A file as it is in some snapshots: the same path, the same inode. */
+export interface Version {
+  /** Below tree/, without a slash in front. */
+  path: Buffer;
+  isFolder: boolean;
+  /** Of the stored file; 0 for a folder. */
+  size: number;
+  /** SECONDS.NANOSECONDS; of a folder the index has none. */
+  mtime: string | undefined;
+  /** The snapshots that hold it, oldest first. */
+  snapshots: string[];
+}
+
+/** A file of one snapshot. */
+export interface IndexedFile {
+  path: Buffer;
+  inode: bigint;
+  size: number;
+  mtime: string;
+  digest: Uint8Array | undefined;
+}
+
+/**
+ * Opens a client's index, up to date with its snapshots. Who may not write into the store (root, which would leave files
+ * of its own there) gets it as it is.
+ * @param signal ends the look through new snapshots; what was taken in stays
+ * @throws Fault when it cannot be written (a full disk), or when root finds it missing or out of date
+ */
+export async function openIndex(
+  held: DisposableHolder,
+  client: ClientStore,
+  signal?: AbortSignal,
+): Promise<StoreIndex> {
+  const path = `${client.folder}/index.sqlite`;
+  const { uid } = status(client.folder);
+  const isOwner = ownAccount().uid === uid;
+  const open = (): StoreIndex => new StoreIndex(client, openCache(path, SHAPE, isOwner));
+  const attempt = async (): Promise<StoreIndex> => {
+    const index = open();
+    try {
+      if (isOwner) await index.update(signal);
+      else index.requireCurrent();
+      return index;
+    } catch (error) {
+      index.close();
+      throw error;
+    }
+  };
+  let index: StoreIndex;
+  try {
+    index = await attempt();
+  } catch (error) {
+    if (!isOwner || !isDamage(error)) throw databaseFault(error, `use the index of "${client.name}"`);
+    for (const each of ['', '-wal', '-shm']) removeFileIfThere(`${path}${each}`);
+    index = await attempt();
+  }
+  held.defer(() => index.close());
+  return index;
+}
+
+/** An open index. */
+export class StoreIndex {
+  readonly #client: ClientStore;
+  readonly #database: Database;
+
+  constructor(client: ClientStore, database: Database) {
+    this.#client = client;
+    this.#database = database;
+    // Inode numbers are 64 bits wide.
+    database.exec('PRAGMA temp_store = FILE; PRAGMA cache_size = -4096;');
+  }
+
+  /** Ends the use of it. */
+  close(): void {
+    if (this.#database.isOpen) this.#database.close();
+  }
+
+  #rows<T>(sql: string, ...values: (string | number | bigint | Uint8Array | null)[]): T[] {
+    return this.#database.prepare(sql).all(...values) as T[];
+  }
+
+  #snapshots(): { id: number; name: string; tree: bigint }[] {
+    const statement = this.#database.prepare('SELECT id, name, tree FROM snapshot ORDER BY id');
+    statement.setReadBigInts(true);
+    return (statement.all() as { id: bigint; name: string; tree: bigint }[]).map(each => ({
+      ...each,
+      id: Number(each.id),
+    }));
+  }
+
+  /** @throws Fault where a snapshot has come or gone since: an index that is not ours is not changed */
+  requireCurrent(): void {
+    const there = snapshotNames(this.#client);
+    const known = new Set(this.#snapshots().map(each => each.name));
+    if (there.length === known.size && there.every(name => known.has(name))) return;
+    throw new Fault({
+      tried: `use the index of "${this.#client.name}"`,
+      found: 'it is out of date, and root does not write into the store',
+      next: 'run the same as the account that owns the store',
+    });
+  }
+
+  /** Drops what has gone, takes in what has come; each snapshot whole or not at all. */
+  async update(signal?: AbortSignal): Promise<void> {
+    const there = snapshotNames(this.#client);
+    const inodes = new Map(there.map(name => [name, treeInode(this.#client, name)]));
+    for (const { name, tree } of this.#snapshots()) if (inodes.get(name) !== tree) this.forget(name);
+    const known = new Set(this.#snapshots().map(each => each.name));
+    for (const name of there) {
+      signal?.throwIfAborted();
+      const tree = inodes.get(name);
+      if (!known.has(name) && tree !== undefined) await this.#take(name, tree, signal);
+    }
+  }
+
+  async #take(name: string, tree: bigint, signal: AbortSignal | undefined): Promise<void> {
+    const database = this.#database;
+    database.exec(`
+      CREATE TEMP TABLE IF NOT EXISTS fresh (path BLOB, ino INTEGER, bytes INTEGER, size INTEGER, mtime TEXT);
+      CREATE TEMP TABLE IF NOT EXISTS seen (name INTEGER, ino INTEGER, PRIMARY KEY (name, ino)) WITHOUT ROWID;
+      DELETE FROM fresh; DELETE FROM seen; BEGIN`);
+    let folders = 0;
+    let folderBytes = 0;
+    try {
+      const insert = database.prepare('INSERT INTO fresh VALUES (?, ?, ?, ?, ?)');
+      await walk(`${this.#client.folder}/snapshots/${name}/tree`, signal, found => {
+        if (found.isFolder) {
+          folders += 1;
+          folderBytes += found.bytes;
+          if (found.path.length > 0) insert.run(found.path, 0, 0, 0, '');
+        } else insert.run(found.path, found.inode, found.bytes, found.size, found.mtime);
+      });
+      database.exec('COMMIT');
+    } catch (error) {
+      if (database.isTransaction) database.exec('ROLLBACK');
+      throw error;
+    }
+    // The tree can have gone to trash/ while it was looked through, and half of it with it.
+    if (treeInode(this.#client, name) !== tree) return;
+    inTransaction(database, () => {
+      if (database.prepare('SELECT 1 FROM snapshot WHERE name = ?').get(name)) return; // another process was faster
+      const previous = this.#rows<{ id: number | null }>('SELECT max(id) AS id FROM snapshot')[0]?.id ?? null;
+      const id = (previous ?? 0) + 1;
+      database.exec(`
+        INSERT OR IGNORE INTO name (path) SELECT path FROM fresh;
+        INSERT OR IGNORE INTO seen SELECT name.id, fresh.ino FROM fresh JOIN name USING (path);
+        INSERT OR IGNORE INTO inode (ino, bytes, size, mtime)
+          SELECT ino, bytes, size, mtime FROM fresh WHERE ino <> 0;`);
+      database
+        .prepare(
+          `UPDATE file SET last = ? WHERE last IS NULL
+             AND NOT EXISTS (SELECT 1 FROM seen WHERE seen.name = file.name AND seen.ino = file.ino)`,
+        )
+        .run(previous);
+      database
+        .prepare(
+          `INSERT INTO file SELECT name, ino, ?, NULL FROM seen WHERE NOT EXISTS
+             (SELECT 1 FROM file WHERE file.name = seen.name AND file.ino = seen.ino AND last IS NULL)`,
+        )
+        .run(id);
+      database
+        .prepare('INSERT INTO snapshot VALUES (?, ?, ?, ?, ?)')
+        .run(id, name, tree, folders, folderBytes);
+      database.exec('DELETE FROM fresh; DELETE FROM seen;');
+    });
+  }
+
+  /**
+   * Drops a snapshot that is no longer under snapshots/. Before its files are deleted: their inode numbers may then be
+   * given to new files.
+   */
+  forget(name: string): void {
+    const database = this.#database;
+    inTransaction(database, () => {
+      const found = this.#snapshots().findIndex(each => each.name === name);
+      const all = this.#snapshots().map(each => each.id);
+      const id = all[found];
+      if (id === undefined) return;
+      const next = all[found + 1] ?? null;
+      const previous = all[found - 1] ?? null;
+      database.exec(`
+        CREATE TEMP TABLE IF NOT EXISTS gone (name INTEGER, ino INTEGER, PRIMARY KEY (name, ino)) WITHOUT ROWID;
+        DELETE FROM gone;`);
+      const isAlone = next === null ? '(last = $id OR last IS NULL)' : 'last = $id';
+      database
+        .prepare(`INSERT OR IGNORE INTO gone SELECT name, ino FROM file WHERE first = $id AND ${isAlone}`)
+        .run({ id });
+      database.prepare(`DELETE FROM file WHERE first = $id AND ${isAlone}`).run({ id });
+      if (next !== null) database.prepare('UPDATE file SET first = ? WHERE first = ?').run(next, id);
+      if (previous !== null) database.prepare('UPDATE file SET last = ? WHERE last = ?').run(previous, id);
+      // What the one before the newest had as its last is in the newest now.
+      if (next === null && previous !== null)
+        database.prepare('UPDATE file SET last = NULL WHERE last = ?').run(previous);
+      database.prepare('DELETE FROM snapshot WHERE id = ?').run(id);
+      database.exec(`
+        DELETE FROM inode WHERE ino IN (SELECT ino FROM gone)
+          AND NOT EXISTS (SELECT 1 FROM file WHERE file.ino = inode.ino);
+        DELETE FROM name WHERE id IN (SELECT name FROM gone)
+          AND NOT EXISTS (SELECT 1 FROM file WHERE file.name = name.id);
+        DELETE FROM gone;`);
+    });
+  }
+
+  /** What all snapshots of this client hold together; shared files once. */
+  held(): Held {
+    const files = this.#rows<Held>('SELECT count(*) AS inodes, total(bytes) AS bytes FROM inode')[0];
+    const folders = this.#rows<Held>(
+      'SELECT total(folders) AS inodes, total(folder_bytes) AS bytes FROM snapshot',
+    )[0];
+    const own = this.#snapshots().map(({ name }) => recordsOf(this.#client, name));
+    return sum([files ?? NOTHING, folders ?? NOTHING, ...own]);
+  }
+
+  /**
+   * What removing snapshots frees, in bytes and inodes, if they are removed in this order: a file is freed with the last
+   * snapshot that has it.
+   * @returns by snapshot; those that the index does not know are left out
+   */
+  freedBy(order: string[]): Map<string, Held> {
+    const snapshots = this.#snapshots();
+    const ids = snapshots.map(each => each.id);
+    const place = new Map(order.map((name, at) => [name, at]));
+    /** By place in `ids`: when it is removed; Infinity: never. */
+    const removedAt = snapshots.map(({ name }) => place.get(name) ?? Number.POSITIVE_INFINITY);
+    const freed = new Map<string, Held>();
+    for (const { name } of snapshots) {
+      if (!place.has(name)) continue;
+      const [own] = this.#rows<Held>(
+        'SELECT folders AS inodes, folder_bytes AS bytes FROM snapshot WHERE name = ?',
+        name,
+      );
+      freed.set(name, sum([own ?? NOTHING, recordsOf(this.#client, name)]));
+    }
+    const groups = this.#database
+      .prepare(
+        `SELECT runs, count(*) AS inodes, total(bytes) AS bytes FROM (
+           SELECT group_concat(DISTINCT first || '-' || ifnull(last, '')) AS runs, inode.bytes
+           FROM file JOIN inode USING (ino) GROUP BY ino) GROUP BY runs`,
+      )
+      .iterate() as Iterable<{ runs: string } & Held>;
+    for (const { runs, inodes, bytes } of groups) {
+      const at = lastRemoval(runs, ids, removedAt);
+      const name = Number.isFinite(at) ? order[at] : undefined;
+      if (name !== undefined) freed.set(name, sum([freed.get(name) ?? NOTHING, { inodes, bytes }]));
+    }
+    return freed;
+  }
+
+  /** How many names a snapshot has, folders too: what deleting it takes its time for. */
+  namesIn(snapshot: string): number {
+    const [found] = this.#rows<{ count: number }>(
+      `SELECT count(*) AS count FROM file, (SELECT id FROM snapshot WHERE name = ?) AS wanted
+         WHERE first <= wanted.id AND (last IS NULL OR last >= wanted.id)`,
+      snapshot,
+    );
+    return found?.count ?? 0;
+  }
+
+  /**
+   * Each version of each file whose path is wanted, in the order of paths, the oldest version first.
+   * @param isWanted gets the path below tree/
+   */
+  *versions(isWanted: (path: Buffer) => boolean): Generator<Version> {
+    const snapshots = this.#snapshots();
+    const ids = snapshots.map(each => each.id);
+    const files = this.#database.prepare(`
+      SELECT ino = 0 AS isFolder, group_concat(first || '-' || ifnull(last, '')) AS runs, size, mtime
+      FROM file LEFT JOIN inode USING (ino) WHERE name = ? GROUP BY ino ORDER BY min(first)`);
+    const names = this.#database.prepare('SELECT id, path FROM name ORDER BY path');
+    for (const row of names.iterate() as Iterable<{ id: number; path: Uint8Array }>) {
+      const path = Buffer.from(row.path);
+      if (!isWanted(path)) continue;
+      const rows = files.all(row.id) as {
+        isFolder: number;
+        runs: string;
+        size: number | null;
+        mtime: string | null;
+      }[];
+      for (const { isFolder, runs, size, mtime } of rows) {
+        yield {
+          path,
+          isFolder: isFolder === 1,
+          size: size ?? 0,
+          mtime: mtime ?? undefined,
+          snapshots: [...membersOf(runs, ids)].map(at => snapshots[at]?.name ?? '').sort(),
+        };
+      }
+    }
+  }
+
+  /** The files of one snapshot, no folders, in the order of their paths' bytes. */
+  *files(snapshot: string): Generator<IndexedFile> {
+    const statement = this.#database.prepare(
+      `SELECT path, ino AS inode, size, mtime, digest FROM snapshot AS wanted, name
+         JOIN file ON file.name = name.id JOIN inode USING (ino)
+         WHERE wanted.name = ? AND first <= wanted.id AND (last IS NULL OR last >= wanted.id) ORDER BY path`,
+    );
+    statement.setReadBigInts(true);
+    for (const row of statement.iterate(snapshot)) {
+      const { path, inode, size, mtime, digest } = row as unknown as {
+        path: Uint8Array;
+        inode: bigint;
+        size: bigint;
+        mtime: string;
+        digest: Uint8Array | null;
+      };
+      yield { path: Buffer.from(path), inode, size: Number(size), mtime, digest: digest ?? undefined };
+    }
+  }
+
+  /** Some files of a snapshot whose content has no digest yet, each inode once. @param limit how many at most */
+  withoutDigest(snapshot: string, limit: number): { path: Buffer; inode: bigint; size: number }[] {
+    const statement = this.#database.prepare(
+      `SELECT path, file.ino AS inode, size FROM snapshot AS wanted, inode
+         JOIN file USING (ino) JOIN name ON name.id = file.name
+         WHERE digest IS NULL AND wanted.name = ? AND first <= wanted.id AND (last IS NULL OR last >= wanted.id)
+         GROUP BY file.ino LIMIT ?`,
+    );
+    statement.setReadBigInts(true);
+    const rows = statement.all(snapshot, limit) as { path: Uint8Array; inode: bigint; size: bigint }[];
+    return rows.map(({ path, inode, size }) => ({ path: Buffer.from(path), inode, size: Number(size) }));
+  }
+
+  /** Notes the SHA-256 of inodes' content; one that the index no longer has is passed over. */
+  setDigests(digests: Iterable<[inode: bigint, sha256: Uint8Array]>): void {
+    const update = this.#database.prepare('UPDATE inode SET digest = ? WHERE ino = ?');
+    inTransaction(this.#database, () => {
+      for (const [inode, sha256] of digests) update.run(sha256, inode);
+    });
+  }
+}
+
+const NOTHING: Held = { bytes: 0, inodes: 0 };
+
+function sum(parts: Held[]): Held {
+  return parts.reduce((one, other) => ({
+    bytes: one.bytes + other.bytes,
+    inodes: one.inodes + other.inodes,
+  }));
+}
+
+/** The places in `ids` of the snapshots that a file with these runs is in. */
+function* membersOf(runs: string, ids: number[]): Generator<number> {
+  const seen = new Set<number>();
+  for (const run of runs.split(',')) {
+    const [first = '', last = ''] = run.split('-');
+    const end = last === '' ? Number.POSITIVE_INFINITY : Number(last);
+    for (let at = placeFrom(ids, Number(first)); at < ids.length && (ids[at] ?? 0) <= end; at += 1) {
+      if (seen.has(at)) continue;
+      seen.add(at);
+      yield at;
+    }
+  }
+}
+
+/** The place of the first number that is not below `least`. */
+function placeFrom(ids: number[], least: number): number {
+  let [low, high] = [0, ids.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((ids[middle] ?? 0) < least) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** When the last of those that have it is removed; Infinity where one stays. */
+function lastRemoval(runs: string, ids: number[], removedAt: number[]): number {
+  let latest = -1;
+  for (const at of membersOf(runs, ids)) {
+    latest = Math.max(latest, removedAt[at] ?? Number.POSITIVE_INFINITY);
+    if (latest === Number.POSITIVE_INFINITY) break;
+  }
+  return latest < 0 ? Number.POSITIVE_INFINITY : latest;
+}
+
+/** The inode of a snapshot's tree, or undefined when it is not there. */
+function treeInode(client: ClientStore, name: string): bigint | undefined {
+  const tree = `${client.folder}/snapshots/${name}/tree`;
+  return exists(tree) ? BigInt.asIntN(64, statusExact(tree).ino) : undefined;
+}
+
+/** What a snapshot's own folder and the files beside its tree take. */
+function recordsOf(client: ClientStore, name: string): Held {
+  const folder = `${client.folder}/snapshots/${name}`;
+  try {
+    const parts = list(folder).filter(each => each !== 'tree');
+    const held = ['.', ...parts].map(each => ({
+      bytes: status(`${folder}/${each}`).blocks * 512,
+      inodes: 1,
+    }));
+    return sum(held);
+  } catch {
+    return NOTHING; // it has just gone
+  }
+}
+
+interface Found {
+  isFolder: boolean;
+  path: Buffer;
+  inode: bigint;
+  /** On the disk. */
+  bytes: number;
+  size: number;
+  mtime: string;
+}
+
+const RECORD_LIMIT = 16 * 1024;
+const WALK_END_MS = 3_000;
+
+/** Looks through a tree, by find(1): the tree itself first, with an empty path. */
+async function walk(
+  tree: string,
+  signal: AbortSignal | undefined,
+  take: (found: Found) => void,
+): Promise<void> {
+  const child = await start(standard('find', [tree, '-printf', '%y %i %b %s %T@ %P\\0']), [
+    'nothing',
+    'pipe',
+    'pipe',
+  ]);
+  const words: string[] = [];
+  child.stderr?.on('data', (chunk: Buffer) => words.push(chunk.toString('utf8').slice(0, 1000)));
+  const abort = (): void => void child.end(WALK_END_MS);
+  signal?.addEventListener('abort', abort, { once: true });
+  try {
+    if (child.stdout) await eachRecord(child.stdout, RECORD_LIMIT, record => take(parseFound(record)));
+    const { status: exit } = await child.ended;
+    signal?.throwIfAborted();
+    if (exit === 0) return;
+  } finally {
+    signal?.removeEventListener('abort', abort);
+    await child.end(WALK_END_MS);
+  }
+  throw new Fault({ tried: `look through "${tree}"`, found: words.join('').trim() || 'find failed' });
+}
+
+function parseFound(record: Buffer): Found {
+  const fields: string[] = [];
+  let from = 0;
+  for (let field = 0; field < 5; field += 1) {
+    const end = record.indexOf(0x20, from);
+    fields.push(record.toString('latin1', from, end));
+    from = end + 1;
+  }
+  const [type, inode = '0', blocks, size, mtime = ''] = fields;
+  const [seconds, fraction = ''] = mtime.split('.');
+  return {
+    isFolder: type === 'd',
+    path: Buffer.from(record.subarray(from)),
+    inode: BigInt.asIntN(64, BigInt(inode)),
+    bytes: Number(blocks) * 512,
+    size: Number(size),
+    mtime: `${seconds}.${fraction.slice(0, 9).padEnd(9, '0')}`,
+  };
+}

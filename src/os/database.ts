@@ -1,0 +1,121 @@
+/** The only code that opens a database: SQLite, as node brings it. */
+import { DatabaseSync } from 'node:sqlite';
+import { Fault } from '../fault.ts';
+import { exists, removeFileIfThere } from './files.ts';
+
+export type { DatabaseSync as Database } from 'node:sqlite';
+
+/** What a database is made of, and how one is known to be ours. */
+export interface Shape {
+  /** PRAGMA application_id: whose file it is. */
+  application: number;
+  /** PRAGMA user_version: another one is made anew. */
+  version: number;
+  /** The statements that make its tables. */
+  tables: string;
+}
+
+/** Another process may be writing for so long: a snapshot of millions of files being taken into an index. */
+const BUSY_MS = 300_000;
+
+/**
+ * Opens a database that can be made anew at any time (a cache): one that is damaged, of another version, or somebody
+ * else's is thrown away. Readers do not wait for the writer (WAL).
+ * @param writable where not, it is opened as it is: nothing is made, and nothing thrown away
+ * @throws Fault when it cannot be opened, or, not writable, when there is none that can be used
+ */
+export function openCache(path: string, shape: Shape, writable: boolean): DatabaseSync {
+  const tried = `open "${path}"`;
+  if (writable) {
+    const found = tryOpen(path, shape);
+    if (found) return found;
+    for (const each of ['', '-wal', '-shm']) removeFileIfThere(`${path}${each}`);
+    const made = tryOpen(path, shape);
+    if (made) return made;
+    throw new Fault({ tried, found: 'SQLite cannot make one there' });
+  }
+  if (!exists(path)) throw new Fault({ tried, found: 'there is none yet' });
+  try {
+    const database = new DatabaseSync(path, { readOnly: true, timeout: BUSY_MS });
+    if (isOurs(database, shape)) return database;
+    database.close();
+  } catch (error) {
+    throw new Fault({ tried, found: sqliteWords(error) });
+  }
+  throw new Fault({ tried, found: 'it is of another version' });
+}
+
+/** @returns undefined for one that is of no use */
+function tryOpen(path: string, shape: Shape): DatabaseSync | undefined {
+  let database: DatabaseSync | undefined;
+  try {
+    database = new DatabaseSync(path, { timeout: BUSY_MS });
+    database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;');
+    if (isOurs(database, shape)) return database;
+    if (makeTables(database, shape)) return database;
+    database.close();
+  } catch (error) {
+    database?.close();
+    // A full disk, or a folder that may not be written to, is no reason to throw anything away.
+    if (!isDamage(error))
+      throw new Fault({ tried: `open "${path}"`, found: sqliteWords(error), ...exitOf(error) });
+  }
+  return undefined;
+}
+
+/** @returns whether it is ours now: made here, or by another process in between; not where it has somebody else's tables */
+function makeTables(database: DatabaseSync, shape: Shape): boolean {
+  return inTransaction(database, () => {
+    if (isOurs(database, shape)) return true;
+    if (database.prepare('SELECT 1 FROM sqlite_schema').get() !== undefined) return false;
+    database.exec(shape.tables);
+    database.exec(`PRAGMA application_id = ${shape.application}; PRAGMA user_version = ${shape.version};`);
+    return true;
+  });
+}
+
+function isOurs(database: DatabaseSync, shape: Shape): boolean {
+  const pragma = (name: string): unknown => Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0];
+  return pragma('application_id') === shape.application && pragma('user_version') === shape.version;
+}
+
+/** SQLite's primary result codes (sqlite.org/rescode.html). */
+const CORRUPT = 11;
+const FULL = 13;
+const NOT_A_DATABASE = 26;
+
+function codeOf(error: unknown): number {
+  return ((error as { errcode?: number }).errcode ?? 0) & 0xff;
+}
+
+/** Whether a failure says that the file itself is of no use: a cache is then made anew. */
+export function isDamage(error: unknown): boolean {
+  return [CORRUPT, NOT_A_DATABASE].includes(codeOf(error));
+}
+
+function exitOf(error: unknown): { exit?: 'noSpace' } {
+  return codeOf(error) === FULL ? { exit: 'noSpace' } : {};
+}
+
+function sqliteWords(error: unknown): string {
+  return error instanceof Error ? `SQLite says: ${error.message}` : String(error);
+}
+
+/** A failure of SQLite's as a Fault that names what was tried. */
+export function databaseFault(error: unknown, tried: string): Fault {
+  return error instanceof Fault ? error : new Fault({ tried, found: sqliteWords(error), ...exitOf(error) });
+}
+
+/** Does all of it or nothing; nobody else writes meanwhile. */
+export function inTransaction<T>(database: DatabaseSync, action: () => T): T {
+  database.exec('BEGIN IMMEDIATE');
+  let result: T;
+  try {
+    result = action();
+    database.exec('COMMIT');
+  } catch (error) {
+    if (database.isTransaction) database.exec('ROLLBACK');
+    throw error;
+  }
+  return result;
+}
