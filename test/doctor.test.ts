@@ -217,6 +217,18 @@ describe('judgePrograms()', () => {
   });
 });
 
+describe('host: judgeReader()', () => {
+  it('only warns of what no backup needs, and names the packages', () => {
+    check(host.judgeReader([]), 'ok');
+    check(
+      host.judgeReader(['find', 'sort', 'xargs', 'getfattr']),
+      'warning',
+      /find, sort, xargs, getfattr$/,
+      /^apt-get install findutils coreutils attr$/,
+    );
+  });
+});
+
 describe('judgeKernel()', () => {
   const facts = {
     release: '6.1.0-13-amd64',

@@ -123,7 +123,7 @@ export function makeUniqueFolder(prefix: string): string {
 }
 
 /** Reads a file whole. @param limit bytes; a larger one is a Fault, and so is anything but a plain file */
-export function readWhole(path: string, limit: number): Buffer {
+export function readWhole(path: string | Buffer, limit: number): Buffer {
   let descriptor: number;
   try {
     // O_NONBLOCK: a FIFO in the file's place must not hang us.
@@ -144,7 +144,10 @@ export function readWhole(path: string, limit: number): Buffer {
   }
 }
 
-function requirePlain(descriptor: number, path: string): { size: number; uid: number; mode: number } {
+function requirePlain(
+  descriptor: number,
+  path: string | Buffer,
+): { size: number; uid: number; mode: number } {
   const found = fstatSync(descriptor);
   if (!found.isFile()) throw new Fault({ tried: `read "${path}"`, found: 'it is not a plain file' });
   return found;

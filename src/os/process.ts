@@ -62,9 +62,12 @@ const PACKAGES: Record<string, string> = {
   'ssh-agent': 'openssh-client',
   'ssh-keygen': 'openssh-client',
   sshd: 'openssh-server',
+  find: 'findutils',
   flock: 'util-linux',
+  getfattr: 'attr',
   getcap: 'libcap2-bin',
   ionice: 'util-linux',
+  xargs: 'findutils',
 };
 
 /**
