@@ -78,7 +78,7 @@ function octal(character: string): string {
 }
 
 /** Seconds, a point, nine digits: what follows the point counts up from the second before, for times before 1970 too. */
-function showTime(ns: bigint): string {
+export function showTime(ns: bigint): string {
   const part = ((ns % NANO) + NANO) % NANO;
   return `${(ns - part) / NANO}.${part.toString().padStart(9, '0')}`;
 }

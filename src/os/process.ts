@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { Fault } from '../fault.ts';
 import { list, mayRun, readProc } from './files.ts';
-import { monotonicMs, pause } from './machine.ts';
+import { beNice, monotonicMs, pause } from './machine.ts';
 
 /** A program to run: everything that decides what it does. */
 export interface Command {
@@ -385,6 +385,12 @@ export async function eachRecord(
     rest = bytes.subarray(from);
     if (rest.length > limit) throw new Error(`a record has more than ${limit} bytes`);
   }
+}
+
+/** Gives way to all else on this machine from now on: nice 19, and the disk when nobody else wants it. */
+export async function beIdle(): Promise<void> {
+  beNice(19);
+  await run(standard('ionice', ['-t', '-c3', '-p', String(process.pid)]));
 }
 
 /** The version of the rsync that is installed here, or `unknown`. */
