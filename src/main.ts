@@ -2,6 +2,8 @@
 import { helpText, parseArguments, type Request } from './cli/args.ts';
 import { doctor } from './cli/doctor.ts';
 import {
+  damagedFilesText,
+  damagedText,
   doctorText,
   enrollText,
   initText,
@@ -11,8 +13,11 @@ import {
   newsText,
   notGivenBackText,
   outcomeJson,
+  restoredJson,
   restoreText,
   summaryText,
+  verifiedJson,
+  verifiedText,
 } from './cli/print.ts';
 import { tryOut } from './cli/try.ts';
 import { backup, type RunNews, type RunOutcome } from './client/backup.ts';
@@ -25,9 +30,11 @@ import { readHostConfig } from './host/config.ts';
 import { enroll, unenroll } from './host/enroll.ts';
 import { grab } from './host/grab.ts';
 import { listAll } from './host/listing.ts';
+import { describeClient } from './host/manifest.ts';
 import { relay } from './host/relay.ts';
 import { restore } from './host/restore.ts';
 import { accountConfig, parseShell } from './host/shell.ts';
+import { isWell, verify } from './host/verify.ts';
 import { isTerminal, outputLost, say } from './os/files.ts';
 import { interruption, interruptWith, ownAccount, ownExecutable } from './os/machine.ts';
 import { encodeEvent, failedOutcome } from './wire/events.ts';
@@ -72,10 +79,19 @@ async function perform(request: Request): Promise<number> {
     }
     case 'restore': {
       const result = await restore({ ...request, store: hostStore(request.config) }, interruption());
-      say(1, request.json ? jsonText(result) : restoreText(request.to, result));
-      say(2, notGivenBackText(result, ownAccount().uid === 0));
-      return result.notGivenBack.length > 0 ? EXIT.incomplete : EXIT.done;
+      say(1, request.json ? jsonText(restoredJson(result)) : restoreText(request.to, result));
+      say(2, notGivenBackText(result, ownAccount().uid === 0) + damagedFilesText(result));
+      return result.notGivenBack.length + result.damaged.length > 0 ? EXIT.incomplete : EXIT.done;
     }
+    case 'verify': {
+      const results = await verify({ ...request, store: hostStore(request.config) }, interruption());
+      say(1, request.json ? jsonText(results.map(verifiedJson)) : verifiedText(results));
+      say(2, damagedText(results));
+      return isWell(results) ? EXIT.done : EXIT.failed;
+    }
+    case 'manifest':
+      await describeClient(request, interruption());
+      return EXIT.done;
     case 'doctor': {
       const findings = await doctor(request);
       say(1, request.json ? jsonText(findings) : doctorText(findings));

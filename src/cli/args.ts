@@ -37,6 +37,17 @@ export type Request =
   | { verb: 'unenroll'; name: string; config: string | undefined; authorizedKeys: string | undefined }
   | { verb: 'list'; name: string | undefined; config: string | undefined; json: boolean }
   | {
+      verb: 'verify';
+      client: string | undefined;
+      snapshot: string | undefined;
+      /** Percent. */
+      sample: number;
+      config: string | undefined;
+      json: boolean;
+    }
+  /** What grab starts when it is done. */
+  | { verb: 'manifest'; client: string; config: string }
+  | {
       verb: 'restore';
       client: string;
       snapshot: string;
@@ -126,6 +137,13 @@ const GRAMMAR = {
     takes: [1, 10_000],
     says: 'host: give files back, below DIR; as root with all that they had',
   },
+  verify: {
+    usage: 'verify [NAME[@SNAPSHOT]] [--sample 5%] [--config F] [--json]',
+    strings: ['sample', 'config'],
+    booleans: ['json'],
+    takes: [0, 1],
+    says: 'host: read snapshots back, and say what is not as it was stored; a run that was ended goes on; --sample: a part of the files, another each time',
+  },
   doctor: {
     usage: 'doctor [--client|--host] [--config F] [--json]',
     strings: ['config'],
@@ -157,6 +175,9 @@ export function parseArguments(argv: string[], calledAs = ''): Request {
   if (verb === '--help' || verb === '-h') return { verb: 'help' };
   if (verb === '--version') return { verb: 'version' };
   if (verb === 'relay') return { verb: 'relay' }; // internal; rsync appends words of its own
+  const [one, client, other, config] = rest; // as grab writes it
+  if (verb === 'manifest' && one === '--client' && client && other === '--config' && config)
+    return { verb, client, config };
   if (!Object.hasOwn(GRAMMAR, verb)) {
     throw usage(`run "${escapeText(verb, 60)}"`, 'there is no such command', 'dialback help');
   }
@@ -239,6 +260,20 @@ function readVerb(verb: Verb, rest: string[]): Request {
         config,
         to: resolve(need('to')),
         force: flag('force'),
+        json: flag('json'),
+      };
+    }
+    case 'verify': {
+      const [client, ...snapshot] = first.split('@');
+      const sample = /^(\d{1,3})%$/.exec(text('sample') ?? '100%')?.[1];
+      if (sample === undefined || Number(sample) < 1 || Number(sample) > 100)
+        throw usage('run "verify"', '--sample should be a part such as "5%", from 1% to 100%', next);
+      return {
+        verb,
+        client: client === '' ? undefined : client,
+        snapshot: snapshot.length > 0 ? snapshot.join('@') : undefined,
+        sample: Number(sample),
+        config,
         json: flag('json'),
       };
     }

@@ -5,8 +5,9 @@ import type { Finding, State } from '../finding.ts';
 import type { EnrollResult } from '../host/enroll.ts';
 import type { Listed } from '../host/listing.ts';
 import type { RestoreResult } from '../host/restore.ts';
+import type { Difference, Verified } from '../host/verify.ts';
 import { fingerprint, showKey } from '../wire/key.ts';
-import { escapeText, plainJson, quoteForShell, showName } from '../wire/text.ts';
+import { escapeText, jsonName, plainJson, quoteForShell, showName } from '../wire/text.ts';
 
 /** A value as one line of JSON; what a terminal would obey or hide is written as an escape. */
 export function jsonText(value: unknown): string {
@@ -199,7 +200,11 @@ export function initText(result: InitResult, namedConfig: string | undefined): s
 
 /** What a restore gave back, and what it could not. */
 export function restoreText(to: string, result: RestoreResult): string {
-  const note = result.state === 'incomplete' ? ' (the snapshot is incomplete)' : '';
+  const notes = [
+    ...(result.state === 'incomplete' ? ['the snapshot is incomplete'] : []),
+    ...(result.checked ? [] : ['not compared with a manifest: there is none to go by']),
+  ];
+  const note = notes.length > 0 ? ` (${notes.join('; ')})` : '';
   return `restored ${result.files} files, ${showBytes(result.bytes)}, of ${result.snapshot}${note} to "${escapeText(to)}"\n`;
 }
 
@@ -216,6 +221,86 @@ export function notGivenBackText(result: RestoreResult, isRootUser: boolean): st
     `next: ${next}`,
     '',
   ].join('\n');
+}
+
+/** What a restore gave back, for programs. */
+export function restoredJson(result: RestoreResult): object {
+  const damaged = result.damaged.map(each => ({ ...each, path: jsonName(clientPath(each.path)) }));
+  return { ...result, damaged };
+}
+
+/** The files that a restore gave back otherwise than they were backed up. */
+export function damagedFilesText({ snapshot, damaged }: RestoreResult): string {
+  if (damaged.length === 0) return '';
+  const lines = damaged.map(
+    ({ path, difference }) => `  ${showName(jsonName(clientPath(path)))}: ${DIFFERENCES[difference]}`,
+  );
+  return [
+    `dialback: Cannot give back as it was: ${damaged.length} files of ${snapshot} are damaged in the store`,
+    ...lines,
+    'next: dialback verify NAME (it tells which snapshots share them), and restore them from another one',
+    '',
+  ].join('\n');
+}
+
+const DIFFERENCES: Record<Difference, string> = {
+  content: 'other content',
+  attributes: 'other attributes',
+  size: 'another size',
+  time: 'another time',
+  type: 'of another type',
+  missing: 'missing',
+  extra: 'not in the manifest',
+  unreadable: 'cannot be read',
+};
+
+/** A path below a tree, as on the client. */
+function clientPath(path: string): Buffer {
+  return Buffer.from(`/${path}`, 'latin1');
+}
+
+/** What was verified, for programs. */
+export function verifiedJson(result: Verified): object {
+  const damaged = result.damaged.map(each => ({ ...each, path: jsonName(clientPath(each.path)) }));
+  return { ...result, damaged };
+}
+
+/** What was verified, a line a client. */
+export function verifiedText(results: Verified[]): string {
+  const lines = results.map(each => {
+    const part = each.sample < 100 ? ` (a sample of ${Math.round(each.sample)}%)` : '';
+    const damaged = each.damaged_count + each.records.length;
+    const notes = [
+      ...(each.resumed ? ['went on with one that was ended'] : []),
+      ...(each.made.length > 0 ? [`made the manifest of ${each.made.join(', ')}: not verified yet`] : []),
+      ...(each.unmade.length > 0
+        ? [`the manifest of ${each.unmade.join(', ')} is being made: not verified yet`]
+        : []),
+    ].map(note => `; ${note}`);
+    return `${each.client}: ${each.snapshots.length} snapshots verified${part}, ${each.names} names, ${each.files_read} files (${showBytes(each.bytes_read)}) read, ${damaged} damaged${notes.join('')}\n`;
+  });
+  return lines.join('');
+}
+
+/** What is damaged, a line each. */
+export function damagedText(results: Verified[]): string {
+  const lines = results.flatMap(({ client, damaged, damaged_count: count, records }) => [
+    ...damaged.map(({ path, differences, snapshots }) => {
+      const what = differences.map(each => DIFFERENCES[each]).join(', ');
+      return `  ${client}: ${showName(jsonName(clientPath(path)))}: ${what}; in ${snapshots.join(', ')}\n`;
+    }),
+    ...(count > damaged.length ? [`  ${client}: and ${count - damaged.length} more\n`] : []),
+    ...records.map(
+      ({ snapshot, name, found }) => `  ${client}: ${name} of ${snapshot}: ${escapeText(found)}\n`,
+    ),
+  ]);
+  if (lines.length === 0) return '';
+  const total = results.reduce((sum, each) => sum + each.damaged_count + each.records.length, 0);
+  return [
+    `dialback: Cannot find the store as it was: ${total} damaged\n`,
+    ...lines,
+    'next: look at the disk (smartctl -a, dmesg), and restore these files from a snapshot or a machine that has them whole\n',
+  ].join('');
 }
 
 const STATE_WIDTH = 10;

@@ -22,9 +22,12 @@ import {
   whatFailed,
   writingStream,
 } from '../os/files.ts';
+import { refuseRoot } from '../os/machine.ts';
+import { beIdle } from '../os/process.ts';
 import { takeLock } from '../os/runfolder.ts';
 import { escapeText } from '../wire/text.ts';
 import { BATCH, listTree, readXattrs, type StoredEntry, truthOf, type Xattr } from './attributes.ts';
+import { readHostConfig } from './config.ts';
 import { type IndexedFile, openIndex, type StoreIndex } from './index.ts';
 import {
   encodeEnd,
@@ -35,7 +38,7 @@ import {
   ManifestReader,
   showTime,
 } from './mtree.ts';
-import { type ClientStore, snapshotNames } from './store.ts';
+import { type ClientStore, openClient, openStore, recordEvent, snapshotNames } from './store.ts';
 
 const MANIFEST = 'manifest.mtree.gz';
 const SUMS = 'sha256sums';
@@ -47,6 +50,11 @@ export function manifestOf(client: ClientStore, snapshot: string): string {
   return `${client.folder}/snapshots/${snapshot}/${MANIFEST}`;
 }
 
+/** Whether a client has a snapshot without one. */
+export function lacksManifest(client: ClientStore): boolean {
+  return snapshotNames(client).some(name => !exists(manifestOf(client, name)));
+}
+
 /**
  * One digest for all extended attributes: SHA-256, in hexadecimal, over a line `NAME=0xHEX` each, in the order of the
  * names' bytes. (`getfattr -h -d -e hex FILE | grep = | LC_ALL=C sort | sha256sum` gives the same.)
@@ -54,8 +62,7 @@ export function manifestOf(client: ClientStore, snapshot: string): string {
 export function attributesDigest(xattrs: readonly Xattr[]): string {
   const hash = createHash('sha256');
   const sorted = [...xattrs].sort((one, other) => Buffer.compare(one.name, other.name));
-  for (const { name, value } of sorted)
-    hash.update(name).update(value.length === 0 ? '=""\n' : `=0x${value.toString('hex')}\n`);
+  for (const { name, value } of sorted) hash.update(name).update(`=0x${value.toString('hex')}\n`);
   return hash.digest('hex');
 }
 
@@ -87,6 +94,27 @@ export async function* inBatches<T>(entries: AsyncIterable<T>, size = BATCH): As
   if (batch.length > 0) yield batch;
 }
 
+/** `dialback manifest`, which grab starts when its client has hung up: makes what is missing, and steps aside for all else. */
+export async function describeClient(
+  options: { client: string; config: string },
+  signal: AbortSignal,
+): Promise<void> {
+  refuseRoot('manifest');
+  const { store } = readHostConfig(options.config);
+  openStore(store);
+  const client = openClient(store, options.client);
+  await beIdle();
+  try {
+    await makeManifests(client, signal);
+  } catch (error) {
+    signal.throwIfAborted();
+    // Nobody is there to hear it.
+    const reason = error instanceof Fault ? error.message : escapeText(String(error), 2000);
+    recordEvent(client, 'no-manifest', { reason });
+    throw error;
+  }
+}
+
 /**
  * Makes the manifests that are missing, the oldest snapshot's first. What a killed one has read stays in the index, and
  * the next one goes on.
@@ -100,7 +128,7 @@ export async function makeManifests(
 ): Promise<string[]> {
   const isMissing = (name: string): boolean => !exists(manifestOf(client, name));
   const made: string[] = [];
-  if (!snapshotNames(client).some(isMissing)) return made;
+  if (!lacksManifest(client)) return made;
   await using held = new AsyncDisposableStack();
   const lock = await takeLock(held, `${client.folder}/manifest.lock`, waitSeconds);
   if (lock === undefined) return made;
@@ -254,9 +282,12 @@ export function below(tree: string, path: Buffer): Buffer {
   return Buffer.concat([Buffer.from(`${tree}/`), path]);
 }
 
+/** What a manifest says cannot be trusted. */
+export class DamagedManifest extends Fault {}
+
 /**
  * Reads a manifest, entry by entry; of memory it needs a little.
- * @throws Fault that says what is wrong with it
+ * @throws DamagedManifest that says what is wrong with it
  */
 export async function* readManifest(
   client: ClientStore,
@@ -265,7 +296,7 @@ export async function* readManifest(
 ): AsyncGenerator<ManifestEntry> {
   const path = manifestOf(client, snapshot);
   const fault = (found: string): Fault =>
-    new Fault({ tried: `trust the manifest of "${client.name}@${snapshot}"`, found });
+    new DamagedManifest({ tried: `trust the manifest of "${client.name}@${snapshot}"`, found });
   const reader = new ManifestReader();
   const value = <T>(parsed: Parsed<T>): T => {
     if ('reason' in parsed) throw fault(parsed.reason);

@@ -24,6 +24,7 @@ import { isRoot } from '../wire/request.ts';
 import { NANOSECONDS, RSYNC_EXIT } from '../wire/rsync.ts';
 import { escapeText } from '../wire/text.ts';
 import { findSnapshot, openClient, openStore, type Snapshot } from './store.ts';
+import { type Checked, checkRestored } from './verify.ts';
 
 export interface RestoreOptions {
   store: string;
@@ -43,6 +44,10 @@ export interface RestoreResult {
   bytes: number;
   /** What could not be given back, a line each: rsync's message, or its itemized difference and the path. */
   notGivenBack: string[];
+  /** Whether the contents were compared with the snapshot's manifest; false where it has none yet. */
+  checked: boolean;
+  /** Files that are not as they were when they were backed up: they are given back as they are in the store. */
+  damaged: Checked['damaged'];
 }
 
 /** A restore of a large tree takes long, and ends by Ctrl-C. */
@@ -83,6 +88,10 @@ export async function restore(options: RestoreOptions, signal: AbortSignal): Pro
     const given = await runRsync(args, signal);
     if (!isDone(given)) throw rsyncFault(`restore to "${options.to}"`, given);
     const complaints = complaintsOf(given);
+    // Before anything is moved: what has become of it later is not the store's fault.
+    const what = { staged, paths: options.paths };
+    const { isChecked, damaged, found } = await checkRestored(client, snapshot, what, signal);
+    if (found !== undefined) complaints.push(`the manifest of ${snapshot.name} cannot be trusted: ${found}`);
     if (exists(staged)) complaints.push(...(await moveIntoPlace(staged, options.to, isEmpty, signal)));
     const isWholeMachine = options.paths.length === 0 && snapshot.record.scope.roots.includes('/');
     if (isWholeMachine) complaints.push(...(await applyTop(snapshot, options.to, isRootUser, signal)));
@@ -96,6 +105,8 @@ export async function restore(options: RestoreOptions, signal: AbortSignal): Pro
         Number(/^Number of files:.*\bdir: (\d+)/m.exec(output)?.[1] ?? 0),
       bytes: Number(/^Total file size: (\d+)/m.exec(output)?.[1] ?? 0),
       notGivenBack: [...new Set(complaints)],
+      checked: isChecked,
+      damaged,
     };
   } finally {
     await removeStage(stage, isRootUser);

@@ -22,6 +22,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   readSync,
   realpathSync,
   renameSync,
@@ -147,6 +148,11 @@ export function readWhole(path: string | Buffer, limit: number): Buffer {
   } finally {
     closeSync(descriptor);
   }
+}
+
+/** Where a symlink leads, as bytes. */
+export function readLink(path: string | Buffer): Buffer {
+  return readlinkSync(path, { encoding: 'buffer' });
 }
 
 /** The content of a plain file, as a stream. */
