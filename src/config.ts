@@ -149,8 +149,7 @@ function inWords(type: string): string {
 }
 
 /** Keys that the design names and that come with a later version. */
-const LATER =
-  /^(hooks|space|retention|client|limits\.checksum_every|requests\.(min_interval|max_concurrent))\b/;
+const LATER = /^(hooks|space|retention|client|requests\.(min_interval|max_concurrent))\b/;
 
 function hint(key: string): string {
   return LATER.test(key) ? ' yet: it comes with a later version' : '';
@@ -187,8 +186,8 @@ export const sizeKey = v.pipe(
   v.transform(text => parseSize(text) ?? 0),
 );
 
-/** A string such as "36h", at least `leastMs`; the value is milliseconds. */
-export function durationKey(leastMs = 1) {
+/** A string such as "36h", from `leastMs` to `mostMs`; the value is milliseconds. */
+export function durationKey(leastMs = 1, mostMs = MOST_MS) {
   return v.pipe(
     v.string(),
     v.check(
@@ -197,8 +196,8 @@ export function durationKey(leastMs = 1) {
     ),
     v.transform(text => parseDuration(text) ?? 0),
     v.check(
-      ms => ms >= leastMs && ms <= MOST_MS,
-      `should be at least ${leastMs / 1000} s and at most 24 days`,
+      ms => ms >= leastMs && ms <= mostMs,
+      `should be at least ${leastMs / 1000} s and at most ${mostMs / 86_400_000} days`,
     ),
   );
 }

@@ -281,12 +281,13 @@ describe('helpText()', () => {
       'unenroll',
       'list',
       'restore',
+      'verify',
       'doctor',
       'try',
       'help',
       'version',
     ]);
-    assert.doesNotMatch(helpText(), /relay/);
+    assert.doesNotMatch(helpText(), /relay|dialback manifest/);
   });
 
   it('is printable and fits 120 columns', () => {

@@ -142,7 +142,7 @@ const GRAMMAR = {
     strings: ['sample', 'config'],
     booleans: ['json'],
     takes: [0, 1],
-    says: 'host: read snapshots back, and say what is not as it was stored; a run that was ended goes on; --sample: a part of the files, another each time',
+    says: 'host: read snapshots back, all or a part of the files, and name what is not as it was stored',
   },
   doctor: {
     usage: 'doctor [--client|--host] [--config F] [--json]',

@@ -283,6 +283,7 @@ async function pullInto(job: Job): Promise<JobResult> {
     tree: job.arrival.tree,
     linkDests: job.arrival.linkDests,
     dryRun: request.header.dry_run,
+    checksum: request.header.checksum ?? false,
     line,
     lock: job.lock,
     confined: isConfined,

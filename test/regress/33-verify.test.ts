@@ -84,15 +84,12 @@ describe('verify', { skip: NEEDS_ROOT }, () => {
   const at = (snapshot: string, name: string): string => join(world.tree(snapshot), world.data, name);
   const beside = (snapshot: string, name: string): string => join(world.shelf, 'snapshots', snapshot, name);
   const manifest = (snapshot: string): string => beside(snapshot, 'manifest.mtree.gz');
-  const background = (): boolean =>
-    world.processes().some(each => each.command.includes(' manifest --client '));
 
   /** A backup, and the manifest that is made when the client has hung up. */
   async function backUp(): Promise<void> {
     const { status, stderr, last } = await world.backup();
     assert.equal(status, 0, stderr);
-    await until('its manifest is made', () => existsSync(manifest(last.snapshot ?? '')), 60_000);
-    await until('nothing goes on', () => !background(), 60_000);
+    assert.ok(existsSync(manifest(last.snapshot ?? '')), 'its manifest is made');
   }
 
   function ask(...args: string[]): Promise<Result> {
@@ -373,7 +370,7 @@ describe('verify', { skip: NEEDS_ROOT }, () => {
   it('is refused to root, and to two at once', async () => {
     const { status, stderr } = await world.run('root', ['verify', '--config', world.hostToml]);
     assert.equal(status, 2);
-    assert.match(stderr, /Cannot run "verify" as root[^]*runuser/);
+    assert.match(stderr, /Cannot run "verify" as root: .*\nnext: runuser/);
     const lock = openSync(join(world.shelf, 'verify.lock'), 'r+');
     const child = execFileSync('/usr/bin/flock', ['--exclusive', '--nonblock', '3'], {
       stdio: ['ignore', 'pipe', 'pipe', lock],
@@ -464,7 +461,7 @@ describe('verify', { skip: NEEDS_ROOT }, () => {
     const tree = world.tree(hole);
     mkdirSync(tree, { recursive: true });
     writeFileSync(join(tree, 'hole'), '');
-    truncateSync(join(tree, 'hole'), 4 * 1024 ** 3);
+    truncateSync(join(tree, 'hole'), 1024 ** 3);
     execFileSync('/bin/chown', ['-R', `${world.host.uid}:${world.host.gid}`, dirname(tree)]);
     chmodSync(dirname(tree), 0o700);
     assert.deepEqual((await verify()).made, [hole]);
