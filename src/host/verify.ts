@@ -455,7 +455,7 @@ class Pass {
     const statement = this.#database.prepare(
       `SELECT path, ino, group_concat(DISTINCT difference) AS differences,
          group_concat(DISTINCT snapshot) AS snapshots
-       FROM damage WHERE scope = ? GROUP BY path, ino ORDER BY path LIMIT ${DAMAGED_SHOWN}`,
+       FROM damage WHERE scope = ? GROUP BY path, ino ORDER BY path, min(snapshot) LIMIT ${DAMAGED_SHOWN}`,
     );
     statement.setReadBigInts(true);
     const rows = statement.all(this.#scope) as unknown as {
