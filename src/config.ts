@@ -149,7 +149,7 @@ function inWords(type: string): string {
 }
 
 /** Keys that the design names and that come with a later version. */
-const LATER = /^(hooks|space|retention|client|requests\.(min_interval|max_concurrent))\b/;
+const LATER = /^(hooks|requests\.max_concurrent)\b/;
 
 function hint(key: string): string {
   return LATER.test(key) ? ' yet: it comes with a later version' : '';
@@ -186,7 +186,12 @@ export const sizeKey = v.pipe(
   v.transform(text => parseSize(text) ?? 0),
 );
 
-/** A string such as "36h", from `leastMs` to `mostMs`; the value is milliseconds. */
+const MOST_MS = 24 * 86_400_000; // setTimeout(2^31 ms) is the limit of node's timers
+
+/**
+ * A string such as "36h"; the value is milliseconds.
+ * @param mostMs what no timer waits for may be longer than the default
+ */
 export function durationKey(leastMs = 1, mostMs = MOST_MS) {
   return v.pipe(
     v.string(),
@@ -202,7 +207,61 @@ export function durationKey(leastMs = 1, mostMs = MOST_MS) {
   );
 }
 
-const MOST_MS = 24 * 86_400_000; // setTimeout(2^31 ms) is the limit of node's timers
+/** So many, or so many of a hundred. */
+export type Quantity = { count: number } | { percent: number };
+
+/** `"5%"`, `"2.5%"` as a quantity, or undefined; what is over 100 is one too, and for the caller to refuse. */
+function parsePercent(text: string): Quantity | undefined {
+  const found = /^(\d{1,4}(?:\.\d{1,3})?)%$/.exec(text)?.[1];
+  return found === undefined ? undefined : { percent: Number(found) };
+}
+
+/** The bounds of a quantity's percentage. */
+export interface PercentBounds {
+  /** 0 is refused. */
+  isPositive?: boolean;
+  /** 100 is refused. */
+  isBelowAll?: boolean;
+}
+
+/** A string such as "20G" or "10%"; of a size, the count is bytes. */
+export function sizeOrPercentKey(bounds: PercentBounds = {}) {
+  const read = (text: string): Quantity | undefined => {
+    const bytes = parseSize(text);
+    return bytes === undefined ? parsePercent(text) : { count: bytes };
+  };
+  return v.pipe(
+    v.string(),
+    v.check(text => read(text) !== undefined, 'should be a size such as "20G" or a percentage such as "10%"'),
+    v.transform(text => read(text) ?? { count: 0 }),
+    ...boundsOf(bounds),
+  );
+}
+
+/** A whole number, or a string such as "5%". */
+export function countOrPercentKey(bounds: PercentBounds = {}) {
+  const read = (value: unknown): Quantity | undefined => {
+    if (typeof value === 'string') return parsePercent(value);
+    return Number.isSafeInteger(value) && Number(value) >= 0 ? { count: Number(value) } : undefined;
+  };
+  return v.pipe(
+    v.unknown(),
+    v.check(value => read(value) !== undefined, 'should be a whole number, or a percentage such as "5%"'),
+    v.transform(value => read(value) ?? { count: 0 }),
+    ...boundsOf(bounds),
+  );
+}
+
+function boundsOf({ isPositive = false, isBelowAll = false }: PercentBounds) {
+  const amount = (found: Quantity): number => ('count' in found ? found.count : found.percent);
+  return [
+    v.check<Quantity, string>(
+      found => 'count' in found || (isBelowAll ? found.percent < 100 : found.percent <= 100),
+      isBelowAll ? 'should be less than 100%' : 'should be at most 100%',
+    ),
+    v.check<Quantity, string>(found => !isPositive || amount(found) > 0, 'should be more than 0'),
+  ] as const;
+}
 
 /** An absolute path; `~/` stands for the account's home folder. */
 export const pathKey = v.pipe(

@@ -13,8 +13,10 @@ import {
   newsText,
   notGivenBackText,
   outcomeJson,
+  pruneText,
   restoredJson,
   restoreText,
+  statusText,
   summaryText,
   verifiedJson,
   verifiedText,
@@ -26,14 +28,26 @@ import { init } from './client/init.ts';
 import { configPath } from './config.ts';
 import { EXIT, Fault, firstError } from './fault.ts';
 import { worstStatus } from './finding.ts';
-import { readHostConfig } from './host/config.ts';
+import { type HostConfig, readHostConfig } from './host/config.ts';
 import { enroll, unenroll } from './host/enroll.ts';
 import { grab } from './host/grab.ts';
 import { listAll } from './host/listing.ts';
 import { describeClient } from './host/manifest.ts';
+import { prune } from './host/prune.ts';
 import { relay } from './host/relay.ts';
 import { restore } from './host/restore.ts';
 import { accountConfig, parseShell } from './host/shell.ts';
+import { statusExit, statusOf } from './host/status.ts';
+import {
+  type ClientStore,
+  findSnapshot,
+  openClient,
+  openStore,
+  pinSnapshot,
+  requireOwner,
+  type Snapshot,
+  unpinSnapshot,
+} from './host/store.ts';
 import { isWell, verify } from './host/verify.ts';
 import { isTerminal, outputLost, say } from './os/files.ts';
 import { interruption, interruptWith, ownAccount, ownExecutable } from './os/machine.ts';
@@ -82,6 +96,28 @@ async function perform(request: Request): Promise<number> {
       say(1, request.json ? jsonText(restoredJson(result)) : restoreText(request.to, result));
       say(2, notGivenBackText(result, ownAccount().uid === 0) + damagedFilesText(result));
       return result.notGivenBack.length + result.damaged.length > 0 ? EXIT.incomplete : EXIT.done;
+    }
+    case 'status': {
+      const clients = statusOf(hostConfig(request.config), request.name, request.maxAgeMs);
+      say(1, request.json ? jsonText(clients) : statusText(clients));
+      return statusExit(clients);
+    }
+    case 'prune': {
+      const result = await prune(hostConfig(request.config), request, interruption());
+      // cron mails whatever is printed
+      const isWanted = request.dryRun || request.isVerbose || isTerminal(1);
+      if (request.json) say(1, jsonText(result));
+      else if (isWanted) say(1, pruneText(result));
+      return EXIT.done;
+    }
+    case 'pin':
+    case 'unpin': {
+      const { store } = hostConfig(request.config);
+      const { client, snapshot } = findPinnable(store, request, request.verb);
+      if (request.verb === 'pin') pinSnapshot(client, snapshot, request.reason);
+      else unpinSnapshot(client, snapshot);
+      say(1, `${request.verb}ned "${client.name}@${snapshot.name}"\n`);
+      return EXIT.done;
     }
     case 'verify': {
       const results = await verify({ ...request, store: hostStore(request.config) }, interruption());
@@ -132,8 +168,23 @@ function accountClient(config: string): string | undefined {
   }
 }
 
+function hostConfig(config: string | undefined): HostConfig {
+  return readHostConfig(configPath('host.toml', config));
+}
+
 function hostStore(config: string | undefined): string {
-  return readHostConfig(configPath('host.toml', config)).store;
+  return hostConfig(config).store;
+}
+
+function findPinnable(
+  store: string,
+  wanted: { client: string; snapshot: string },
+  verb: string,
+): { client: ClientStore; snapshot: Snapshot } {
+  openStore(store);
+  requireOwner(store, verb);
+  const client = openClient(store, wanted.client);
+  return { client, snapshot: findSnapshot(client, wanted.snapshot) };
 }
 
 async function performBackup(request: Extract<Request, { verb: 'backup' }>): Promise<number> {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { parseConfig } from '../src/config.ts';
 import { Fault } from '../src/fault.ts';
-import { HOST_SCHEMA } from '../src/host/config.ts';
+import { HOST_SCHEMA, settingsFor } from '../src/host/config.ts';
 
 const REFUSED: [text: string, found: RegExp][] = [
   ['', /^"store" is missing$/],
@@ -17,10 +17,55 @@ const REFUSED: [text: string, found: RegExp][] = [
   ['store = "/s"\n[requests]\ndeadline = 5', /^"requests\.deadline" is 5, and should be a string$/],
   ['store = "/s"\n[requests]\ndeadline = "x"', /^"requests\.deadline" should be a time such as/],
   ['store = "/s"\n[requests]\ndeadline = "10ms"', /^"requests\.deadline" should be at least 1 s/],
-  ['store = "/s"\n[requests]\nmin_interval = "1h"', /^"requests\.min_interval" is not a key that it has yet/],
-  ['store = "/s"\n[space]\nmin_free = "1G"', /^"space" is not a key that it has yet/],
-  ['store = "/s"\n[retention]\nlast = 1', /^"retention" is not a key that it has yet/],
-  ['store = "/s"\n[client."a"]\nx = 1', /^"client" is not a key that it has yet/],
+  ['store = "/s"\n[requests]\nmin_interval = "1 h"', /^"requests\.min_interval" should be a time such as/],
+  [
+    'store = "/s"\n[requests]\nmin_interval = "99999w"',
+    /^"requests\.min_interval" should be at least 0 s and/,
+  ],
+  [
+    'store = "/s"\n[requests]\nmax_concurrent = 2',
+    /^"requests\.max_concurrent" is not a key that it has yet/,
+  ],
+  ['store = "/s"\n[hooks]\nafter = "x"', /^"hooks" is not a key that it has yet/],
+  ['store = "/s"\n[space]\nmin_free = 1', /^"space\.min_free" is 1, and should be a string$/],
+  ['store = "/s"\n[space]\nmin_free = "1GB"', /^"space\.min_free" should be a size such as/],
+  ['store = "/s"\n[space]\nmin_free = "-1%"', /^"space\.min_free" should be a size such as/],
+  ['store = "/s"\n[space]\nmin_free = "100%"', /^"space\.min_free" should be less than 100%$/],
+  ['store = "/s"\n[space]\nmin_free = "101%"', /^"space\.min_free" should be less than 100%$/],
+  ['store = "/s"\n[space]\nmin_inodes = "5"', /^"space\.min_inodes" should be a whole number, or a/],
+  ['store = "/s"\n[space]\nmin_inodes = 1.5', /^"space\.min_inodes" should be a whole number, or a/],
+  ['store = "/s"\n[space]\nmin_inodes = -1', /^"space\.min_inodes" should be a whole number, or a/],
+  ['store = "/s"\n[space]\nmin_inodes = true', /^"space\.min_inodes" should be a whole number, or a/],
+  ['store = "/s"\n[space]\nmin_inodes = "100%"', /^"space\.min_inodes" should be less than 100%$/],
+  ['store = "/s"\n[space]\ngrowth_budget = "101%"', /^"space\.growth_budget" should be at most 100%$/],
+  ['store = "/s"\n[space]\ngrowth_budget = "0%"', /^"space\.growth_budget" should be more than 0$/],
+  ['store = "/s"\n[space]\ngrowth_budget = "0"', /^"space\.growth_budget" should be more than 0$/],
+  ['store = "/s"\n[retention]\nlast = "3"', /^"retention\.last" is "3", and should be a number$/],
+  ['store = "/s"\n[retention]\nlast = 1.5', /^"retention\.last" should be a whole number from 0 to/],
+  ['store = "/s"\n[retention]\nlast = -1', /^"retention\.last" should be a whole number from 0 to/],
+  ['store = "/s"\n[retention]\nlast = nan', /^"retention\.last" is NaN, and should be a number$/],
+  ['store = "/s"\n[retention]\nlast = 100001', /^"retention\.last" should be a whole number from 0 to/],
+  [
+    'store = "/s"\n[retention]\nhourly = 0\ndaily = 0',
+    /^"retention" has rules that keep nothing: leave them/,
+  ],
+  ['store = "/s"\n[retention]\nquarterly = 1', /^"retention\.quarterly" is not a key that it has$/],
+  ['store = "/s"\n[retention]\ntimezone = "Berlin"', /^"retention\.timezone" should be a time zone such as/],
+  ['store = "/s"\n[client]\na = 1', /^"client\.a" is 1, and should be a table$/],
+  ['store = "/s"\n[client."A"]', /^"client\.A" is not the name of a client$/],
+  ['store = "/s"\n[client."../a"]', /^"client\.\.\.\/a" is not the name of a client$/],
+  // valibot's record() would pass over these without a word.
+  ['store = "/s"\n[client.constructor]', /^"client" cannot hold a client called "constructor" or/],
+  ['store = "/s"\n[client."__proto__"]', /^"client" cannot hold a client called "constructor" or/],
+  ['store = "/s"\n[client."a"]\nx = 1', /^"client\.a\.x" is not a key that it has$/],
+  ['store = "/s"\n[space]\ndelete_rate = -1', /^"space\.delete_rate" should be a whole number from 0/],
+  ['store = "/s"\n[space]\ndelete_rate = "5"', /^"space\.delete_rate" is "5", and should be a number$/],
+  ['store = "/s"\n[client."a".space]\nmin_free = "1G"', /^"client\.a\.space\.min_free" is not a key that/],
+  ['store = "/s"\n[client."a".retention]\ndaily = -1', /^"client\.a\.retention\.daily" should be a whole/],
+  [
+    'store = "/s"\n[retention]\ndaily = 1\n[client."a".retention]\ndaily = 0',
+    /^"client\.a\.retention" has rules that keep nothing: leave them/,
+  ],
 ];
 
 describe('HOST_SCHEMA', () => {
@@ -35,7 +80,83 @@ describe('HOST_SCHEMA', () => {
       store: '/s',
       metadata: 'fake-super',
       syslog: true,
-      requests: { deadline: 86_400_000 },
+      retention: { min_keep: 3, min_age: 86_400_000 },
+      space: { min_free: { percent: 2 }, min_inodes: { percent: 2 }, delete_rate: 0 },
+      requests: { min_interval: 0, deadline: 86_400_000 },
+      client: {},
     });
+  });
+
+  it('takes spans that are longer than any timer, and quantities of both kinds', () => {
+    const config = parseConfig(
+      [
+        'store = "/s"',
+        '[retention]\nmin_age = "400d"\nlast = 0\ndaily = 7',
+        '[space]\nmin_free = "0"\nmin_inodes = 20000\ngrowth_budget = "2.5%"\ndelete_rate = 5000',
+        '[requests]\nmin_interval = "52w"',
+      ].join('\n'),
+      'host.toml',
+      HOST_SCHEMA,
+    );
+    assert.equal(config.retention.min_age, 400 * DAY_MS);
+    assert.deepEqual(config.space, {
+      min_free: { count: 0 },
+      min_inodes: { count: 20_000 },
+      growth_budget: { percent: 2.5 },
+      delete_rate: 5000,
+    });
+    assert.equal(config.requests.min_interval, 364 * DAY_MS);
+  });
+});
+
+const DAY_MS = 86_400_000;
+
+describe('settingsFor()', () => {
+  const config = parseConfig(
+    [
+      'store = "/s"',
+      '[retention]\nlast = 2\ndaily = 7\nmin_keep = 5\nmin_age = "2d"\ntimezone = "Europe/Berlin"',
+      '[space]\nmin_free = "1G"\ngrowth_budget = "10%"',
+      '[requests]\nmin_interval = "20h"',
+      '[client."a".retention]\ndaily = 0\nyearly = 3\nmin_keep = 0\ntimezone = "Asia/Kolkata"',
+      '[client."a".space]\ngrowth_budget = "5M"',
+      '[client."a".requests]\nmin_interval = "0s"\ndeadline = "2h"',
+      '[client."b.c"]',
+    ].join('\n'),
+    'host.toml',
+    HOST_SCHEMA,
+  );
+  const forAll = {
+    policy: {
+      ...{ last: 2, hourly: 0, daily: 7, weekly: 0, monthly: 0, yearly: 0 },
+      ...{ minKeep: 5, minAgeMs: 2 * DAY_MS, zone: 'Europe/Berlin' },
+    },
+    minFree: { count: 1024 ** 3 },
+    minInodes: { percent: 2 },
+    growthBudget: { percent: 10 },
+    minIntervalMs: 20 * 3_600_000,
+    deadlineMs: DAY_MS,
+  };
+
+  it('gives what holds for all where a client has nothing of its own', () => {
+    for (const name of ['b.c', 'nobody', 'toString', 'constructor'])
+      assert.deepEqual(settingsFor(config, name), forAll);
+  });
+
+  it("puts a client's own before that, key by key", () => {
+    assert.deepEqual(settingsFor(config, 'a'), {
+      policy: { ...forAll.policy, daily: 0, yearly: 3, minKeep: 0, zone: 'Asia/Kolkata' },
+      minFree: forAll.minFree,
+      minInodes: forAll.minInodes,
+      growthBudget: { count: 5 * 1024 ** 2 },
+      minIntervalMs: 0,
+      deadlineMs: 7_200_000,
+    });
+  });
+
+  it('goes by the zone of the machine where none is named', () => {
+    const plain = parseConfig('store = "/s"', 'host.toml', HOST_SCHEMA);
+    assert.equal(settingsFor(plain, 'a').policy.zone, Intl.DateTimeFormat().resolvedOptions().timeZone);
+    assert.equal(settingsFor(plain, 'a').growthBudget, undefined);
   });
 });

@@ -23,6 +23,8 @@ interface Shape {
   wrapped?: Shape;
   item?: Shape;
   pipe?: Shape[];
+  /** Of a table with any names. */
+  value?: Shape;
   default?: unknown;
 }
 
@@ -33,7 +35,8 @@ interface Key {
 }
 
 function keysOf(schema: Shape, path = ''): Key[] {
-  const inner = schema.wrapped ?? schema.item ?? schema.pipe?.[0];
+  const inner = schema.wrapped ?? schema.item ?? schema.pipe?.find(each => each.entries || each.value);
+  if (schema.value?.entries) return keysOf(schema.value, `${path}.*`);
   if (schema.entries === undefined) return inner ? keysOf(inner, path) : [];
   return Object.entries(schema.entries).flatMap(([name, entry]) => {
     const own = path === '' ? name : `${path}.${name}`;
@@ -42,17 +45,18 @@ function keysOf(schema: Shape, path = ''): Key[] {
   });
 }
 
-/** The value at a path of a TOML table; of a list of tables the first counts. */
+/** The value at a path of a TOML table; of a list of tables the first counts, and of a table with any names. */
 function valueAt(table: unknown, path: string): unknown {
   return path.split('.').reduce<unknown>((at, name) => {
-    const found = (at as Record<string, unknown> | undefined)?.[name];
+    const found =
+      name === '*' ? Object.values(at ?? {})[0] : (at as Record<string, unknown> | undefined)?.[name];
     return Array.isArray(found) && typeof found[0] === 'object' ? found[0] : found;
   }, table);
 }
 
 const CONFIGS: [name: string, schema: v.GenericSchema, leastKeys: number][] = [
   ['client.toml', CLIENT_SCHEMA, 20],
-  ['host.toml', HOST_SCHEMA, 4],
+  ['host.toml', HOST_SCHEMA, 30],
 ];
 
 for (const [name, schema, leastKeys] of CONFIGS) {

@@ -1,6 +1,7 @@
 /** The command line: argv in, one case a verb out; and `help`. */
 import { resolve } from 'node:path';
 import minimist from 'minimist';
+import { parseDuration } from '../config.ts';
 import { EXIT, EXIT_MEANINGS, type ExitName, Fault } from '../fault.ts';
 import { escapeText } from '../wire/text.ts';
 
@@ -57,6 +58,17 @@ export type Request =
       force: boolean;
       json: boolean;
     }
+  | { verb: 'status'; name: string | undefined; maxAgeMs: number; config: string | undefined; json: boolean }
+  | {
+      verb: 'prune';
+      client: string | undefined;
+      dryRun: boolean;
+      isVerbose: boolean;
+      config: string | undefined;
+      json: boolean;
+    }
+  | { verb: 'pin'; client: string; snapshot: string; reason: string; config: string | undefined }
+  | { verb: 'unpin'; client: string; snapshot: string; config: string | undefined }
   | {
       verb: 'doctor';
       config: string | undefined;
@@ -137,6 +149,33 @@ const GRAMMAR = {
     takes: [1, 10_000],
     says: 'host: give files back, below DIR; as root with all that they had',
   },
+  status: {
+    usage: 'status [NAME] [--max-age 36h] [--config F] [--json]',
+    strings: ['max-age', 'config'],
+    booleans: ['json'],
+    takes: [0, 1],
+    says: 'host: how old and how large the backups are, and what is not well; for monitoring',
+  },
+  prune: {
+    usage: 'prune [NAME] [--dry-run] [-v] [--config F] [--json]',
+    strings: ['config'],
+    booleans: ['dry-run', 'verbose', 'json'],
+    alias: { v: 'verbose' },
+    takes: [0, 1],
+    says: 'host: remove what no rule of [retention] keeps; says why each one stays or goes, and what that frees',
+  },
+  pin: {
+    usage: 'pin NAME@SNAPSHOT [--reason TEXT] [--config F]',
+    strings: ['reason', 'config'],
+    takes: [1, 1],
+    says: 'host: keep this snapshot whatever the rules say',
+  },
+  unpin: {
+    usage: 'unpin NAME@SNAPSHOT [--config F]',
+    strings: ['config'],
+    takes: [1, 1],
+    says: 'host: leave it to the rules again',
+  },
   verify: {
     usage: 'verify [NAME[@SNAPSHOT]] [--sample 5%] [--config F] [--json]',
     strings: ['sample', 'config'],
@@ -161,6 +200,9 @@ const GRAMMAR = {
 } satisfies Record<string, Grammar>;
 
 type Verb = keyof typeof GRAMMAR;
+
+/** A night's run that was missed is told in the morning of the second day. */
+const DEFAULT_MAX_AGE = '36h';
 
 /**
  * Reads the command line.
@@ -263,6 +305,33 @@ function readVerb(verb: Verb, rest: string[]): Request {
         json: flag('json'),
       };
     }
+    case 'status': {
+      const given = text('max-age') ?? DEFAULT_MAX_AGE;
+      const maxAgeMs = parseDuration(given);
+      if (maxAgeMs === undefined)
+        throw usage(
+          'run "status"',
+          `--max-age is "${escapeText(given, 60)}", and should be a time such as "36h"`,
+          next,
+        );
+      return { verb, name: words[0], maxAgeMs, config, json: flag('json') };
+    }
+    case 'prune':
+      return {
+        verb,
+        client: words[0],
+        dryRun: flag('dry-run'),
+        isVerbose: flag('verbose'),
+        config,
+        json: flag('json'),
+      };
+    case 'pin':
+    case 'unpin': {
+      const [client = '', ...snapshot] = first.split('@');
+      if (snapshot.length === 0) throw usage(`run "${verb}"`, 'it takes one snapshot, by name', next);
+      const which = { client, snapshot: snapshot.join('@'), config };
+      return verb === 'pin' ? { verb, ...which, reason: text('reason') ?? 'by hand' } : { verb, ...which };
+    }
     case 'verify': {
       const [client, ...snapshot] = first.split('@');
       const sample = /^(\d{1,3})%$/.exec(text('sample') ?? '100%')?.[1];
@@ -353,7 +422,7 @@ export function helpText(): string {
     '',
     'Exit statuses:',
     ...statuses,
-    'Of `doctor`, as monitoring plugins have them: 0 all is well, 1 warnings or unknown, 2 critical.',
+    'Of `doctor` and `status`, as monitoring plugins have them: 0 all is well, 1 warnings or unknown, 2 critical.',
     '',
   ].join('\n');
 }

@@ -4,7 +4,9 @@ import type { InitResult } from '../client/init.ts';
 import type { Finding, State } from '../finding.ts';
 import type { EnrollResult } from '../host/enroll.ts';
 import type { Listed } from '../host/listing.ts';
+import type { PruneResult } from '../host/prune.ts';
 import type { RestoreResult } from '../host/restore.ts';
+import type { ClientStatus } from '../host/status.ts';
 import type { Difference, Verified } from '../host/verify.ts';
 import { fingerprint, showKey } from '../wire/key.ts';
 import { escapeText, jsonName, plainJson, quoteForShell, showName } from '../wire/text.ts';
@@ -116,9 +118,23 @@ function errnoText(errno: number | null): string {
   return errno === null ? '' : ` (${ERRNO[errno] ?? `errno ${errno}`})`;
 }
 
+/** Columns under their heads; numbers to the right. @param right the columns with numbers */
+function table(head: string[], rows: string[][], right: number[] = []): string {
+  const widths = head.map((title, column) =>
+    Math.max(title.length, ...rows.map(row => row[column]?.length ?? 0)),
+  );
+  const line = (row: string[]): string =>
+    row
+      .map((cell, column) =>
+        right.includes(column) ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0),
+      )
+      .join('  ')
+      .trimEnd();
+  return `${[head, ...rows].map(line).join('\n')}\n`;
+}
+
 /** `list` as a table. */
 export function listText(rows: Listed[]): string {
-  const head = ['client', 'snapshot', 'state', 'files', 'size', 'new', 'flags'];
   const cells = rows.map(row => [
     row.client,
     row.snapshot,
@@ -126,23 +142,78 @@ export function listText(rows: Listed[]): string {
     String(row.files),
     showBytes(row.bytes),
     showBytes(row.new_bytes),
-    row.flags.join(','),
+    [...(row.pinned ? ['pinned'] : []), ...row.flags].map(each => escapeText(each)).join(','),
   ]);
-  const widths = head.map((title, column) =>
-    Math.max(title.length, ...cells.map(row => row[column]?.length ?? 0)),
+  return table(['client', 'snapshot', 'state', 'files', 'size', 'new', 'flags'], cells, [3, 4, 5]);
+}
+
+/** A span for people, in two units at most: `3 d 4 h`. */
+export function showAge(ms: number): string {
+  const minutes = Math.floor(ms / 60_000);
+  const [days, hours] = [Math.floor(minutes / 1440), Math.floor(minutes / 60) % 24];
+  if (days > 0) return `${days} d ${hours} h`;
+  return hours > 0 ? `${hours} h ${minutes % 60} min` : `${minutes} min`;
+}
+
+/** `status`: a table, and below it what is not well. */
+export function statusText(clients: ClientStatus[]): string {
+  if (clients.length === 0) return 'there is no client yet\n';
+  const cells = clients.map(each => [
+    each.level,
+    each.client,
+    each.last_full ? each.last_full.snapshot : 'none',
+    each.last_full ? showAge(each.last_full.age_ms) : '-',
+    each.last_full ? showBytes(each.last_full.bytes) : '-',
+    each.last_full ? showBytes(each.last_full.new_bytes) : '-',
+    `${each.snapshots}${each.pinned.length > 0 ? ` (${each.pinned.length} pinned)` : ''}`,
+    each.held ? showBytes(each.held.bytes) : '?',
+    each.last_verify ? each.last_verify.at.slice(0, 10) : 'never',
+    each.next_removal ? `${each.next_removal.snapshot} on ${each.next_removal.at.slice(0, 10)}` : 'none',
+  ]);
+  const head = [
+    'state',
+    'client',
+    'last full',
+    'age',
+    'size',
+    'new',
+    'snapshots',
+    'on disk',
+    'verified',
+    'next removal',
+  ];
+  const problems = clients.flatMap(({ client, problems: found }) =>
+    found.map(each => `${client}: ${escapeText(each)}\n`),
   );
-  const isNumber = (column: number): boolean => column >= 3 && column <= 5;
-  return [head, ...cells]
-    .map(row =>
-      row
-        .map((cell, column) =>
-          isNumber(column) ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0),
-        )
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n')
-    .concat('\n');
+  return `${table(head, cells, [3, 4, 5, 6, 7])}${problems.join('')}`;
+}
+
+/** `prune`: why each snapshot stays or goes, and what that frees. */
+export function pruneText({ dry_run: isDry, clients }: PruneResult): string {
+  const cells = clients.flatMap(({ client, snapshots }) =>
+    snapshots.map(each => [
+      client,
+      each.snapshot,
+      each.state,
+      each.keep ? 'keep' : 'remove',
+      each.frees ? showBytes(each.frees.bytes) : '',
+      each.frees ? String(each.frees.inodes) : '',
+      each.reasons.join(', '),
+    ]),
+  );
+  const busy = clients.filter(each => each.busy);
+  const removed = clients.filter(each => !each.busy).flatMap(each => each.snapshots.filter(one => !one.keep));
+  const bytes = removed.reduce((sum, each) => sum + (each.frees?.bytes ?? 0), 0);
+  const inodes = removed.reduce((sum, each) => sum + (each.frees?.inodes ?? 0), 0);
+  const ms = clients.reduce((sum, each) => sum + each.estimated_ms, 0);
+  const what = `${removed.length} of ${cells.length} snapshots, ${showBytes(bytes)} and ${inodes} inodes`;
+  return [
+    ...(cells.length > 0
+      ? [table(['client', 'snapshot', 'state', '', 'frees', 'inodes', 'why'], cells, [4, 5])]
+      : []),
+    ...busy.map(({ client }) => `${client}: a run is under way; its snapshots are left for the next prune\n`),
+    isDry ? `would remove ${what}, in about ${showDuration(ms)}\n` : `removed ${what}\n`,
+  ].join('');
 }
 
 /** What enroll did, and what comes next. */

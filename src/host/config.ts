@@ -1,16 +1,152 @@
-/** host.toml: where the store is, and what requests may cost. */
+/** host.toml: where the store is, what is kept in it, what requests may cost; for all clients, and for single ones. */
 import * as v from 'valibot';
-import { durationKey, pathKey, readConfig } from '../config.ts';
+import {
+  countOrPercentKey,
+  durationKey,
+  pathKey,
+  type Quantity,
+  readConfig,
+  sizeOrPercentKey,
+} from '../config.ts';
+import { machineZone } from '../os/machine.ts';
 import { NAME } from '../wire/text.ts';
+import { isZone, type Policy } from './retention.ts';
 
-const CONFIG = v.strictObject({
-  store: pathKey,
-  metadata: v.optional(v.picklist(['fake-super'], 'should be "fake-super"'), 'fake-super'),
-  account_client: v.optional(v.pipe(v.string(), v.regex(NAME, 'should be the name of a client'))),
-  syslog: v.optional(v.boolean(), true),
-  confined: v.optional(v.boolean()),
-  requests: v.optional(v.strictObject({ deadline: v.optional(durationKey(1000), '24h') }), {}),
+/** For spans that no timer waits for: a hundred years. */
+const MOST_SPAN_MS = 36_525 * 86_400_000;
+const MOST_KEPT = 100_000;
+const MOST_RATE = 1_000_000_000;
+
+const kept = v.pipe(
+  v.number(),
+  v.check(
+    number => Number.isInteger(number) && number >= 0 && number <= MOST_KEPT,
+    `should be a whole number from 0 to ${MOST_KEPT}`,
+  ),
+);
+/** Names a second. */
+const rate = v.pipe(
+  v.number(),
+  v.check(
+    number => Number.isInteger(number) && number >= 0 && number <= MOST_RATE,
+    `should be a whole number from 0 to ${MOST_RATE}`,
+  ),
+);
+const span = durationKey(0, MOST_SPAN_MS);
+const growthBudget = sizeOrPercentKey({ isPositive: true });
+const deadline = durationKey(1000);
+const timezone = v.pipe(
+  v.string(),
+  v.check(isZone, 'should be a time zone such as "Europe/Berlin" or "UTC"'),
+);
+
+const RULES = {
+  last: v.optional(kept),
+  hourly: v.optional(kept),
+  daily: v.optional(kept),
+  weekly: v.optional(kept),
+  monthly: v.optional(kept),
+  yearly: v.optional(kept),
+};
+type Rules = { [Rule in keyof typeof RULES]?: number | undefined };
+
+const numbersOf = (rules: Rules): number[] => [
+  ...[rules.last, rules.hourly, rules.daily, rules.weekly, rules.monthly, rules.yearly].filter(
+    each => each !== undefined,
+  ),
+];
+
+/** Rules that are named and all 0 can be meant as "keep nothing" or as "keep all": neither is guessed. */
+function isDecided(rules: Rules): boolean {
+  const numbers = numbersOf(rules);
+  return numbers.length === 0 || numbers.some(each => each > 0);
+}
+const UNDECIDED = 'has rules that keep nothing: leave them out to keep all as long as there is room';
+
+const OVERRIDES = v.strictObject({
+  retention: v.optional(
+    v.strictObject({
+      ...RULES,
+      min_keep: v.optional(kept),
+      min_age: v.optional(span),
+      timezone: v.optional(timezone),
+    }),
+    {},
+  ),
+  space: v.optional(v.strictObject({ growth_budget: v.optional(growthBudget) }), {}),
+  requests: v.optional(
+    v.strictObject({ min_interval: v.optional(span), deadline: v.optional(deadline) }),
+    {},
+  ),
 });
+
+/** What valibot's record() passes over in silence. */
+const UNHEARD = ['constructor', 'prototype', '__proto__'];
+
+const CONFIG = v.pipe(
+  v.strictObject({
+    store: pathKey,
+    metadata: v.optional(v.picklist(['fake-super'], 'should be "fake-super"'), 'fake-super'),
+    account_client: v.optional(v.pipe(v.string(), v.regex(NAME, 'should be the name of a client'))),
+    syslog: v.optional(v.boolean(), true),
+    confined: v.optional(v.boolean()),
+    retention: v.optional(
+      v.pipe(
+        v.strictObject({
+          ...RULES,
+          min_keep: v.optional(kept, 3),
+          min_age: v.optional(span, '1d'),
+          timezone: v.optional(timezone),
+        }),
+        v.check(retention => isDecided(retention), UNDECIDED),
+      ),
+      {},
+    ),
+    space: v.optional(
+      v.strictObject({
+        min_free: v.optional(sizeOrPercentKey({ isBelowAll: true }), '2%'),
+        min_inodes: v.optional(countOrPercentKey({ isBelowAll: true }), '2%'),
+        growth_budget: v.optional(growthBudget),
+        delete_rate: v.optional(rate, 0),
+      }),
+      {},
+    ),
+    requests: v.optional(
+      v.strictObject({
+        min_interval: v.optional(span, '0s'),
+        deadline: v.optional(deadline, '24h'),
+      }),
+      {},
+    ),
+    client: v.optional(
+      v.pipe(
+        v.unknown(),
+        // A record leaves out what it cannot hold, and a limit that is written down must not be without effect.
+        v.check(
+          clients => !UNHEARD.some(name => Object.hasOwn(Object(clients), name)),
+          `cannot hold a client called ${UNHEARD.map(name => `"${name}"`).join(' or ')}`,
+        ),
+        v.record(v.pipe(v.string(), v.regex(NAME, 'is not the name of a client')), OVERRIDES),
+      ),
+      {},
+    ),
+  }),
+  v.rawCheck(({ dataset, addIssue }) => {
+    if (!dataset.typed) return;
+    const { value } = dataset;
+    for (const [name, own] of Object.entries(value.client)) {
+      if (isDecided({ ...value.retention, ...own.retention })) continue;
+      addIssue({
+        message: UNDECIDED,
+        path: [
+          { type: 'object', origin: 'value', input: value, key: 'client', value: value.client },
+          { type: 'object', origin: 'value', input: value.client, key: name, value: own },
+          { type: 'object', origin: 'value', input: own, key: 'retention', value: own.retention },
+        ],
+      });
+    }
+  }),
+);
 
 export type HostConfig = v.InferOutput<typeof CONFIG>;
 
@@ -20,4 +156,36 @@ export const HOST_SCHEMA = CONFIG;
 /** Reads host.toml. @throws Fault (exit 2) that names the key */
 export function readHostConfig(path: string): HostConfig {
   return readConfig(path, CONFIG);
+}
+
+/** What holds for one client: its own overrides, else what holds for all. */
+export interface ClientSettings {
+  policy: Policy;
+  /** What must stay free on the store's file system; the same for all. */
+  minFree: Quantity;
+  minInodes: Quantity;
+  /** How much the client may add within a day; undefined: what there is room for. */
+  growthBudget: Quantity | undefined;
+  minIntervalMs: number;
+  deadlineMs: number;
+}
+
+/** @param client its name; one without overrides gets what holds for all */
+export function settingsFor(config: HostConfig, client: string): ClientSettings {
+  const own = Object.hasOwn(config.client, client) ? config.client[client] : undefined;
+  const retention = { ...config.retention, ...own?.retention };
+  const { last = 0, hourly = 0, daily = 0, weekly = 0, monthly = 0, yearly = 0 } = retention;
+  return {
+    policy: {
+      ...{ last, hourly, daily, weekly, monthly, yearly },
+      minKeep: own?.retention.min_keep ?? config.retention.min_keep,
+      minAgeMs: own?.retention.min_age ?? config.retention.min_age,
+      zone: retention.timezone ?? machineZone(),
+    },
+    minFree: config.space.min_free,
+    minInodes: config.space.min_inodes,
+    growthBudget: own?.space.growth_budget ?? config.space.growth_budget,
+    minIntervalMs: own?.requests.min_interval ?? config.requests.min_interval,
+    deadlineMs: own?.requests.deadline ?? config.requests.deadline,
+  };
 }

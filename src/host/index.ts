@@ -125,6 +125,19 @@ export async function openIndex(
   return index;
 }
 
+/** A client's index as it is, to be closed; undefined where it is not up to date, or cannot be read. */
+export function peekIndex(client: ClientStore): StoreIndex | undefined {
+  let index: StoreIndex | undefined;
+  try {
+    index = new StoreIndex(client, openCache(`${client.folder}/index.sqlite`, SHAPE, false));
+    index.requireCurrent();
+    return index;
+  } catch {
+    index?.close();
+    return undefined;
+  }
+}
+
 /** An open index. */
 export class StoreIndex {
   readonly #client: ClientStore;
@@ -313,14 +326,17 @@ export class StoreIndex {
     return freed;
   }
 
-  /** How many names a snapshot has, folders too: what deleting it takes its time for. */
-  namesIn(snapshot: string): number {
-    const [found] = this.#rows<{ count: number }>(
-      `SELECT count(*) AS count FROM file, (SELECT id FROM snapshot WHERE name = ?) AS wanted
-         WHERE first <= wanted.id AND (last IS NULL OR last >= wanted.id)`,
-      snapshot,
+  /** How many names each snapshot has, folders too: what deleting it takes its time for. */
+  names(): Map<string, number> {
+    const snapshots = this.#snapshots();
+    const ids = snapshots.map(each => each.id);
+    const counts = new Array<number>(ids.length).fill(0);
+    const groups = this.#rows<{ runs: string; count: number }>(
+      "SELECT first || '-' || ifnull(last, '') AS runs, count(*) AS count FROM file GROUP BY first, last",
     );
-    return found?.count ?? 0;
+    for (const { runs, count } of groups)
+      for (const at of membersOf(runs, ids)) counts[at] = (counts[at] ?? 0) + count;
+    return new Map(snapshots.map(({ name }, at) => [name, counts[at] ?? 0]));
   }
 
   /**

@@ -22,7 +22,6 @@ import {
   whatFailed,
   writingStream,
 } from '../os/files.ts';
-import { refuseRoot } from '../os/machine.ts';
 import { beIdle } from '../os/process.ts';
 import { takeLock } from '../os/runfolder.ts';
 import { escapeText } from '../wire/text.ts';
@@ -38,7 +37,14 @@ import {
   ManifestReader,
   showTime,
 } from './mtree.ts';
-import { type ClientStore, openClient, openStore, recordEvent, snapshotNames } from './store.ts';
+import {
+  type ClientStore,
+  openClient,
+  openStore,
+  recordEvent,
+  requireOwner,
+  snapshotNames,
+} from './store.ts';
 
 const MANIFEST = 'manifest.mtree.gz';
 const SUMS = 'sha256sums';
@@ -99,19 +105,25 @@ export async function describeClient(
   options: { client: string; config: string },
   signal: AbortSignal,
 ): Promise<void> {
-  refuseRoot('manifest');
   const { store } = readHostConfig(options.config);
   openStore(store);
-  const client = openClient(store, options.client);
+  requireOwner(store, 'manifest');
   await beIdle();
+  await makeQuietly(openClient(store, options.client), signal);
+}
+
+/** Makes the manifests that are missing; what fails stands in the journal, and is tried again by the next. */
+export async function makeQuietly(client: ClientStore, signal: AbortSignal): Promise<void> {
   try {
     await makeManifests(client, signal);
   } catch (error) {
     signal.throwIfAborted();
-    // Nobody is there to hear it.
     const reason = error instanceof Fault ? error.message : escapeText(String(error), 2000);
-    recordEvent(client, 'no-manifest', { reason });
-    throw error;
+    try {
+      recordEvent(client, 'no-manifest', { reason });
+    } catch {
+      // a full disk: the snapshot is whole without one
+    }
   }
 }
 
@@ -224,6 +236,8 @@ async function readContents(
     }
     // Another inode than the index has under that path: the tree was changed by hand. linesOf() reads what is there.
     if (digests.length === 0) return;
+    // A snapshot that was removed meanwhile: its inodes may be other files' by now.
+    if (!exists(tree)) return;
     index.setDigests(digests);
   }
 }

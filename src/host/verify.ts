@@ -20,7 +20,7 @@ import {
   replaceFile,
   whatFailed,
 } from '../os/files.ts';
-import { monotonicMs, now, refuseRoot } from '../os/machine.ts';
+import { monotonicMs, now } from '../os/machine.ts';
 import { beIdle } from '../os/process.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
 import { escapeText, SNAPSHOT } from '../wire/text.ts';
@@ -44,6 +44,7 @@ import {
   openClient,
   openStore,
   recordEvent,
+  requireOwner,
   snapshotNames,
 } from './store.ts';
 
@@ -117,8 +118,8 @@ export function isWell(results: Verified[]): boolean {
 
 /** Verifies one snapshot, one client's, or all. @throws Fault `locked` when another process verifies the same client */
 export async function verify(options: VerifyOptions, signal: AbortSignal): Promise<Verified[]> {
-  refuseRoot('verify'); // it would leave files of its own in the store
   openStore(options.store);
+  requireOwner(options.store, 'verify');
   const clients = options.client === undefined ? listClients(options.store) : [options.client];
   await beIdle();
   const results: Verified[] = [];
@@ -541,7 +542,8 @@ const VERIFIED_LIMIT = 16 * 1024 * 1024;
 
 /** When each snapshot of a client was verified last; those that never were are not in it. */
 export function lastVerified(client: ClientStore): Map<string, LastVerified> {
-  return readVerified(client).snapshots;
+  const there = new Set(snapshotNames(client));
+  return new Map([...readVerified(client).snapshots].filter(([name]) => there.has(name)));
 }
 
 function readVerified(client: ClientStore): VerifiedFile {
@@ -568,8 +570,7 @@ function readVerified(client: ClientStore): VerifiedFile {
 
 function noteVerified(client: ClientStore, { snapshots }: Verified, pass: Pass): void {
   const old = readVerified(client);
-  const there = new Set(snapshotNames(client));
-  const all = new Map([...old.snapshots].filter(([name]) => there.has(name)));
+  const all = lastVerified(client);
   const time = now().toISOString();
   for (const name of snapshots) {
     const last = all.get(name) ?? { verified: null, sampled: null, damaged: 0 };

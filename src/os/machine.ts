@@ -65,6 +65,11 @@ export function hostLabel(): string {
   return (hostname().split('.')[0] ?? '').toLowerCase();
 }
 
+/** The machine's time zone, as the IANA time zone database names it. */
+export function machineZone(): string {
+  return Intl.DateTimeFormat().resolvedOptions().timeZone;
+}
+
 /** Where files that are gone at once are made. */
 export function temporaryFolder(): string {
   return tmpdir();

@@ -326,6 +326,14 @@ export async function run(command: Command, options: RunOptions = {}): Promise<R
   return { ...ending, stdout: Buffer.concat(chunks), stderr };
 }
 
+/** From here on we take only what processor and disk time nobody else wants; there is no way back. */
+export async function beIdle(): Promise<void> {
+  beNice(LEAST_NICE);
+  // -t: a kernel without I/O classes is no reason not to go on
+  await run(standard('ionice', ['-t', '-c3', '-p', String(process.pid)]));
+}
+const LEAST_NICE = 19;
+
 /**
  * Becomes another program: same process number, nothing of ours left. `env --default-signal` goes before it,
  * since node leaves SIGPIPE and SIGXFSZ ignored.
@@ -385,12 +393,6 @@ export async function eachRecord(
     rest = bytes.subarray(from);
     if (rest.length > limit) throw new Error(`a record has more than ${limit} bytes`);
   }
-}
-
-/** Gives way to all else on this machine from now on: nice 19, and the disk when nobody else wants it. */
-export async function beIdle(): Promise<void> {
-  beNice(19);
-  await run(standard('ionice', ['-t', '-c3', '-p', String(process.pid)]));
 }
 
 /**
