@@ -42,7 +42,6 @@ import {
   beginSnapshot,
   type ClientStore,
   commitSnapshot,
-  emptyTrash,
   lockClient,
   openClient,
   openStore,
@@ -50,6 +49,7 @@ import {
   recordEvent,
   type SnapshotRecord,
 } from './store.ts';
+import { emptyTrash } from './trash.ts';
 
 /** From dialling to the first byte of the client's rsync. */
 const FIRST_BYTE_MS = 60_000;
@@ -95,7 +95,7 @@ export async function grab(options: GrabOptions, interrupt: AbortSignal): Promis
   await tellLast(outcome);
   // After the client has heard: what an interrupted run left is nobody's any more.
   // What cannot be removed now the next run removes; the outcome stands.
-  if (log.client && !interrupt.aborted) await emptyTrash(log.client).catch(() => {});
+  if (log.client && !interrupt.aborted) await emptyTrash(log.client.folder).catch(() => {});
   if (outcome.code !== null) return EXIT[FAILURES[outcome.code][0]];
   return outcome.outcome === 'incomplete' ? EXIT.incomplete : EXIT.done;
 }

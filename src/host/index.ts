@@ -313,14 +313,17 @@ export class StoreIndex {
     return freed;
   }
 
-  /** How many names a snapshot has, folders too: what deleting it takes its time for. */
-  namesIn(snapshot: string): number {
-    const [found] = this.#rows<{ count: number }>(
-      `SELECT count(*) AS count FROM file, (SELECT id FROM snapshot WHERE name = ?) AS wanted
-         WHERE first <= wanted.id AND (last IS NULL OR last >= wanted.id)`,
-      snapshot,
+  /** How many names each snapshot has, folders too: what deleting it takes its time for. */
+  names(): Map<string, number> {
+    const snapshots = this.#snapshots();
+    const ids = snapshots.map(each => each.id);
+    const counts = new Array<number>(ids.length).fill(0);
+    const groups = this.#rows<{ runs: string; count: number }>(
+      "SELECT first || '-' || ifnull(last, '') AS runs, count(*) AS count FROM file GROUP BY first, last",
     );
-    return found?.count ?? 0;
+    for (const { runs, count } of groups)
+      for (const at of membersOf(runs, ids)) counts[at] = (counts[at] ?? 0) + count;
+    return new Map(snapshots.map(({ name }, at) => [name, counts[at] ?? 0]));
   }
 
   /**

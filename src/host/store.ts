@@ -10,7 +10,6 @@ import {
   appendJournal,
   exists,
   fileFault,
-  linkStatus,
   list,
   makeFolder,
   readWhole,
@@ -23,7 +22,7 @@ import {
   writeNew,
 } from '../os/files.ts';
 import { now, ownAccount, pause, randomHex } from '../os/machine.ts';
-import { programPath, run, standard } from '../os/process.ts';
+import { run, standard } from '../os/process.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
 import { NANOSECONDS } from '../wire/rsync.ts';
 import {
@@ -35,6 +34,7 @@ import {
   snapshotName,
   snapshotTime,
 } from '../wire/text.ts';
+import { emptyTrash } from './trash.ts';
 
 const STORE_VERSION = 1;
 const STORE_JSON = `${JSON.stringify({ version: STORE_VERSION })}\n`;
@@ -391,7 +391,7 @@ export async function beginSnapshot(client: ClientStore): Promise<Arrival> {
     if (!(error instanceof Fault) || error.exit !== 'noSpace' || left.length === 0) throw error;
     for (const each of left) moveToTrash(client, 'arriving', each);
     left = [];
-    await emptyTrash(client);
+    await emptyTrash(client.folder);
     makeFolder(folder);
     makeFolder(`${folder}/tree`);
   }
@@ -541,29 +541,5 @@ function moveToTrash(
     recordEvent(client, 'removed', { what: `${from}/${name}`, ...more });
   } catch {
     // a rename needs no room on a full disk, a line in the journal does
-  }
-}
-
-/** Removes what is in trash/, at idle priority; what is left undone the next run does. */
-export async function emptyTrash(client: ClientStore): Promise<void> {
-  for (const each of list(`${client.folder}/trash`)) {
-    const path = `${client.folder}/trash/${each}`;
-    if (!/^\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}Z-[0-9a-f]{8}$/.test(each) || !linkStatus(path).isDirectory())
-      continue;
-    await run(
-      standard('ionice', [
-        '-t',
-        '-c3',
-        programPath('rm'),
-        '--recursive',
-        '--force',
-        '--one-file-system',
-        '--',
-        path,
-      ]),
-      {
-        timeoutMs: SYNC_TIMEOUT_MS,
-      },
-    );
   }
 }

@@ -218,6 +218,54 @@ export function removeAll(path: string): void {
   rmSync(path, { recursive: true, force: true });
 }
 
+const NAMES_AT_ONCE = 2000;
+
+/**
+ * Deletes a folder with all in it, as `rm -rf --one-file-system` does, some names at a time: whoever iterates may wait in
+ * between, or leave off and go on another time. What somebody else has deleted meanwhile is fine.
+ * @returns yields how many names have gone since the last time
+ * @throws Fault where something is mounted in it, or a path is too long for the system: what is left, rm(1) may get
+ */
+export function* removingTree(path: string): Generator<number, void> {
+  const top = Buffer.from(path);
+  const { dev } = lstatSync(top);
+  let names = 0;
+  function* remove(folder: Buffer): Generator<number, void> {
+    const found = lstatSync(folder, { throwIfNoEntry: false });
+    if (found === undefined) return;
+    if (found.dev !== dev)
+      throw new Fault({ tried: `delete "${path}"`, found: 'another file system is mounted in it' });
+    const entries = unlessGone(() => readdirSync(folder, { withFileTypes: true, encoding: 'buffer' })) ?? [];
+    for (const entry of entries) {
+      const each = Buffer.concat([folder, SLASH, entry.name]);
+      if (entry.isDirectory()) yield* remove(each);
+      else unlessGone(() => unlinkSync(each));
+      names += 1;
+      if (names < NAMES_AT_ONCE) continue;
+      yield names;
+      names = 0;
+    }
+    unlessGone(() => rmdirSync(folder));
+  }
+  try {
+    yield* remove(top);
+  } catch (error) {
+    throw error instanceof Fault ? error : fileFault(error, `delete "${path}"`);
+  }
+  yield names + 1;
+}
+const SLASH = Buffer.from('/');
+
+/** @returns undefined where the name is gone */
+function unlessGone<T>(action: () => T): T | undefined {
+  try {
+    return action();
+  } catch (error) {
+    if (failedWith(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}
+
 /** A file or folder that somebody else can change, on the way to one that nobody else may. */
 export interface Breach {
   at: string;

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { Fault } from '../fault.ts';
 import { list, mayRun, readProc } from './files.ts';
-import { monotonicMs, pause } from './machine.ts';
+import { beNice, monotonicMs, pause } from './machine.ts';
 
 /** A program to run: everything that decides what it does. */
 export interface Command {
@@ -322,6 +322,14 @@ export async function run(command: Command, options: RunOptions = {}): Promise<R
   if (stopped !== undefined) throw stopped;
   return { ...ending, stdout: Buffer.concat(chunks), stderr };
 }
+
+/** From here on we take only what processor and disk time nobody else wants; there is no way back. */
+export async function beIdle(): Promise<void> {
+  beNice(LEAST_NICE);
+  // -t: a kernel without I/O classes is no reason not to go on
+  await run(standard('ionice', ['-t', '-c3', '-p', String(process.pid)]));
+}
+const LEAST_NICE = 19;
 
 /**
  * Becomes another program: same process number, nothing of ours left. `env --default-signal` goes before it,

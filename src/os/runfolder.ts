@@ -13,9 +13,11 @@ import {
   makeUniqueFolder,
   open,
   openFlags,
+  readProc,
   realPath,
   removeAll,
   status,
+  statusExact,
 } from './files.ts';
 import { type Account, ownAccount } from './machine.ts';
 import { run, standard } from './process.ts';
@@ -159,4 +161,19 @@ export async function takeLock(
   }
   held.defer(() => close(descriptor));
   return descriptor;
+}
+
+/**
+ * Whether somebody holds a lock of flock(2) on a file, without touching it: taking it, if only for a moment, would get in
+ * the way of a run that begins just then. By /proc/locks; where a file system has other device numbers there than in
+ * stat(2) (btrfs), the answer is no.
+ */
+export function isLocked(path: string): boolean {
+  if (!exists(path)) return false;
+  const { dev, ino } = statusExact(path);
+  const major = ((dev >> 8n) & 0xfffn) | ((dev >> 32n) & ~0xfffn);
+  const minor = (dev & 0xffn) | ((dev >> 12n) & ~0xffn & 0xffffffffn);
+  const pad = (number: bigint): string => number.toString(16).padStart(2, '0');
+  const place = ` ${pad(major)}:${pad(minor)}:${ino} `;
+  return (readProc('locks') ?? '').split('\n').some(line => line.includes(' FLOCK ') && line.includes(place));
 }

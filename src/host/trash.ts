@@ -1,0 +1,60 @@
+/**
+ * clients/NAME/trash/: trees on their way out. Getting there is one rename. Deleting hundreds of thousands of names takes
+ * its time, so that goes on apart from it, in nobody's run; whoever is ended in it loses nothing: the next one goes on.
+ */
+import { linkStatus, list, removingTree } from '../os/files.ts';
+import { monotonicMs, pause } from '../os/machine.ts';
+import { run, standard } from '../os/process.ts';
+import { isLocked } from '../os/runfolder.ts';
+import { SNAPSHOT } from '../wire/text.ts';
+
+/** How trash is deleted. */
+export interface Pace {
+  /** Names a second at most; 0: as fast as the disk lets us. */
+  namesPerSecond?: number;
+  /** While one of these files is locked, a run is under way, and the deleting waits. */
+  locks?: string[];
+  signal?: AbortSignal;
+}
+
+/** A tree in trash/: its snapshot's name, and what keeps two of the same name apart. */
+const TRASH = /^(.*)-[0-9a-f]{8}$/;
+const LOOK_MS = 500;
+const RM_TIMEOUT_MS = 3_600_000;
+
+/**
+ * Deletes what is in a client's trash; what is left undone the next one does.
+ * @param folder STORE/clients/NAME
+ * @returns how many names have gone, and how long that took without the waiting
+ */
+export async function emptyTrash(folder: string, pace: Pace = {}): Promise<{ names: number; ms: number }> {
+  const sum = { names: 0, ms: 0 };
+  for (const name of list(`${folder}/trash`)) {
+    const path = `${folder}/trash/${name}`;
+    if (!SNAPSHOT.test(TRASH.exec(name)?.[1] ?? '') || !linkStatus(path).isDirectory()) continue;
+    try {
+      await deleteTree(path, pace, sum);
+    } catch {
+      pace.signal?.throwIfAborted();
+      // Paths that are too long to be named at once: rm goes down folder by folder.
+      await run(standard('rm', ['--recursive', '--force', '--one-file-system', '--', path]), {
+        timeoutMs: RM_TIMEOUT_MS,
+      });
+    }
+  }
+  return sum;
+}
+
+async function deleteTree(path: string, pace: Pace, sum: { names: number; ms: number }): Promise<void> {
+  const { namesPerSecond = 0, locks = [], signal } = pace;
+  let sinceMs = monotonicMs();
+  for (const names of removingTree(path)) {
+    const ms = monotonicMs() - sinceMs;
+    sum.names += names;
+    sum.ms += ms;
+    const dueMs = namesPerSecond > 0 ? (1000 * names) / namesPerSecond : 0;
+    await pause(Math.max(0, dueMs - ms), signal);
+    while (locks.some(isLocked)) await pause(LOOK_MS, signal);
+    sinceMs = monotonicMs();
+  }
+}
