@@ -145,15 +145,15 @@ describe('judgeChange()', () => {
     assert.equal(judged.isUnusual, true);
     assert.equal(judged.began, at(60 * DAY).getTime());
     assert.deepEqual(judged.reasons, [
-      'fresh 97%, usually 2%',
-      'lost 97%, usually 2%',
-      'bytes 97%, usually 2%',
+      'fresh 97% in 24 hours, usually 2%',
+      'lost 97% in 24 hours, usually 2%',
+      'bytes 97% in 24 hours, usually 2%',
     ]);
   });
   it('looks at each share by itself', () => {
     for (const key of ['fresh', 'lost', 'bytes'] as const) {
       const judged = judgeChange(nights(60, 0.02), { ...all(0.02), [key]: 0.6 }, at(60 * DAY));
-      assert.deepEqual(judged.reasons, [`${key} 60%, usually 2%`]);
+      assert.deepEqual(judged.reasons, [`${key} 60% in 24 hours, usually 2%`]);
     }
   });
   it('does not flag a little, however little is usual', () =>

@@ -211,7 +211,7 @@ export function judgeChange(ledger: Ledger, change: Change, started: Date): Judg
     const limit = Math.min(MOST, Math.max(least, TIMES * usual));
     if (sum <= limit) continue;
     judgement.isUnusual = true;
-    judgement.reasons.push(`${key} ${show(sum)}, usually ${show(usual)}`);
+    judgement.reasons.push(`${key} ${show(sum)} in 24 hours, usually ${show(usual)}`);
     let rest = change[key];
     for (const hour of recent) {
       if (rest > limit) break;

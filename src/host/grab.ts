@@ -219,7 +219,7 @@ async function serve(options: GrabOptions, interrupt: AbortSignal, log: HostLog)
     });
   } catch (error) {
     const first = firstError(error);
-    isFull = first instanceof Fault && first.exit === 'noSpace';
+    isFull = first instanceof Fault && first.exit === 'noSpace' && first.code !== 'over-budget';
     throw error;
   }
   isFull = result.outcome.code === 'no-space';

@@ -12,12 +12,13 @@
  */
 import type { Quantity } from '../config.ts';
 import { Fault } from '../fault.ts';
-import { exists, fileSystemStatus, readWhole, replaceFile } from '../os/files.ts';
+import { exists, fileSystemStatus, list, readWhole, replaceFile } from '../os/files.ts';
 import { monotonicMs, now, pause } from '../os/machine.ts';
 import { eachRecord, standard, start } from '../os/process.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
 import { snapshotTime } from '../wire/text.ts';
 import {
+  type Change,
   candidateOf,
   changeOf,
   choosePin,
@@ -120,6 +121,7 @@ async function makeRoom(need: Need): Promise<string | undefined> {
   const others = clients.filter(client => !isOwn(client));
   for (const client of [...others, ...(need.inUse === undefined ? [need.client] : [])]) {
     if (lack() === undefined) return undefined;
+    if (list(`${client.folder}/arriving`).length === 0) continue;
     await withLock(need, client, () => discardInterrupted(client, 'room was needed'));
     await emptyTrash(client.folder, { signal });
   }
@@ -199,6 +201,9 @@ function writeLedger(client: ClientStore, ledger: Ledger): void {
   replaceFile(`${client.folder}/ledger.json`, `${JSON.stringify(ledger)}\n`);
 }
 
+/** How the reason of a pin begins that nobody has asked for, and that lapses. */
+const BY_ITSELF = 'by itself:';
+
 /** A request that was let in. */
 export interface Admission {
   /** Aborts when the run has to end for want of room. */
@@ -210,6 +215,7 @@ export interface Admission {
   /**
    * Looks at what has arrived, before it is committed.
    * @returns the flags of its record; an unusual one has pinned the last good one by then
+   * @throws Fault `over-budget` where it came faster than it was looked at
    */
   judge(arrival: Arrival): Promise<string[]>;
   /** The run is over, and what it added is noted. Never throws. @param isKept whether it has become a snapshot */
@@ -234,8 +240,9 @@ export async function admit(
     early(next.getTime() - now().getTime());
     throw failure('too-early', `the next run may start at ${next.toISOString()}`);
   }
-  for (const name of lapsePins(ledger, now()))
-    if (snapshotNames(client).includes(name)) unpinSnapshot(client, readSnapshot(client, name));
+  const lapsed = new Set(lapsePins(ledger, now()));
+  for (const each of listSnapshots(client))
+    if (lapsed.has(each.name) && each.pinned?.startsWith(BY_ITSELF)) unpinSnapshot(client, each);
   const hasFull = listSnapshots(client).some(each => each.record.state === 'full');
   const { growthBudget } = settings;
   const budget = growthBudget && amountOf(growthBudget, readRoom(config.store).bytes);
@@ -274,7 +281,13 @@ export async function admit(
   let hasBegun = false;
   return {
     signal: stop.signal,
-    keepsArrival: () => stop.signal.aborted || lackOf(readRoom(config.store), settings) !== undefined,
+    keepsArrival() {
+      try {
+        return stop.signal.aborted || lackOf(readRoom(config.store), settings) !== undefined;
+      } catch {
+        return true; // the store has gone
+      }
+    },
     begin(held, arrival) {
       noteStart(ledger, arrival.started);
       writeLedger(client, ledger);
@@ -288,7 +301,17 @@ export async function admit(
         return watching;
       });
     },
-    judge: arrival => judgeArrival(client, ledger, arrival, signal),
+    async judge(arrival) {
+      const snapshots = listSnapshots(client);
+      const yardstick = pickYardstick(snapshots, arrival.started);
+      const isNewest = yardstick?.name === snapshots.findLast(each => each.name < arrival.name)?.name;
+      const found = await measure(client, signal, { arrival, yardstick: isNewest ? undefined : yardstick });
+      if (found.ownBytes - before > left)
+        throw failure('over-budget', `${found.ownBytes - before} bytes came, and ${left} were left`);
+      ledger.arrivingBytes = found.ownBytes;
+      if (!yardstick) return [];
+      return judgeArrival(client, ledger, arrival, snapshots, changeOf(found, yardstick.record.counts.files));
+    },
     async settle(isKept) {
       if (!hasBegun) return;
       try {
@@ -306,19 +329,13 @@ export async function admit(
   };
 }
 
-async function judgeArrival(
+function judgeArrival(
   client: ClientStore,
   ledger: Ledger,
   arrival: Arrival,
-  signal: AbortSignal,
-): Promise<string[]> {
-  const snapshots = listSnapshots(client);
-  const yardstick = pickYardstick(snapshots, arrival.started);
-  const isNewest = yardstick?.name === snapshots.findLast(each => each.name < arrival.name)?.name;
-  const measured = await measure(client, signal, { arrival, yardstick: isNewest ? undefined : yardstick });
-  ledger.arrivingBytes = measured.ownBytes;
-  if (!yardstick) return [];
-  const change = changeOf(measured, yardstick.record.counts.files);
+  snapshots: Snapshot[],
+  change: Change,
+): string[] {
   const judged = judgeChange(ledger, change, arrival.started);
   if (!judged.isUnusual) {
     noteChange(ledger, change, arrival.started);
@@ -331,7 +348,7 @@ async function judgeArrival(
     notePin(ledger, good, now());
     // First the ledger: a pin that it does not know would never lapse.
     writeLedger(client, ledger);
-    pinSnapshot(client, readSnapshot(client, good), `by itself: ${reason}`);
+    pinSnapshot(client, readSnapshot(client, good), `${BY_ITSELF} ${reason}`);
   }
   return [UNUSUAL];
 }
