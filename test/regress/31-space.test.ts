@@ -188,6 +188,51 @@ describe('a store of 1 GiB', { skip: NEEDS_ROOT }, () => {
     assert.deepEqual(site.world.snapshots(), [small, lean, last]);
   });
 
+  it('at low water takes from the client that holds most, the oldest first, and from none that is at work', async () => {
+    const { world } = site;
+    const key = join(world.client.home, 'another');
+    world.keygen(world.client, key);
+    site.configure();
+    assert.equal((await world.enroll('birch', readFileSync(`${key}.pub`, 'utf8'))).status, 0);
+    // Snapshots of another client, as its runs would have left them.
+    const shelf = join(world.store, 'clients/birch');
+    const names = ['2026-01-01T00-00-00Z', '2026-01-02T00-00-00Z', '2026-01-03T00-00-00Z'];
+    for (const name of names) {
+      const folder = join(shelf, 'snapshots', name);
+      mkdirSync(join(folder, 'tree'), { recursive: true });
+      writeFileSync(join(folder, 'tree/file'), randomBytes(50 * MIB));
+      const record = { ...site.record(world.snapshots()[0] ?? ''), client: 'birch', snapshot: name };
+      writeFileSync(join(folder, 'snapshot.json'), JSON.stringify(record));
+    }
+    execFileSync('/usr/bin/chown', ['-R', `${world.host.uid}:${world.host.gid}`, shelf]);
+    const { bavail, bsize } = statfsSync(world.store);
+    const rules = '[retention]\nlast = 1\nmin_keep = 0\nmin_age = "0s"';
+    site.configure(`${rules}\n[space]\nmin_free = "${bavail * bsize + 20 * MIB}"`);
+
+    const lock = world.start(
+      world.host,
+      '/usr/bin/flock',
+      [join(shelf, 'lock'), 'sh', '-c', 'echo held; cat'],
+      {
+        keepsInput: true,
+      },
+    );
+    await new Promise(resolve => lock.child.stdout?.once('data', resolve));
+    assert.equal((await world.backup()).status, 14);
+    assert.deepEqual(readdirSync(join(shelf, 'snapshots')).sort(), names);
+    lock.child.stdin?.end();
+    await lock.done;
+
+    await site.keep();
+    assert.deepEqual(readdirSync(join(shelf, 'snapshots')).sort(), names.slice(1));
+    assert.deepEqual(readdirSync(join(shelf, 'trash')), []);
+    const told = readFileSync(join(shelf, 'journal.jsonl'), 'utf8').trim().split('\n').at(-1) ?? '';
+    assert.match(
+      told,
+      /"removed","what":"snapshots\/2026-01-01T00-00-00Z","reason":"room was needed \(no rule/,
+    );
+  });
+
   it('at low water removes nothing that a rule wants, and refuses', async () => {
     const before = site.world.snapshots();
     site.configure('[retention]\nlast = 100\n[space]\nmin_free = "1000M"');
