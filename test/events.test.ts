@@ -53,6 +53,7 @@ const counts = {
 const anyEvent: fc.Arbitrary<HostEvent> = fc.oneof(
   fc.record({ event: fc.constant('phase' as const), phase: fc.constantFrom(...PHASES) }),
   fc.record({ event: fc.constant('progress' as const), bytes: count, percent: fc.nat(100) }),
+  fc.record({ event: fc.constant('wait' as const), ms: count }),
   fc.record({
     ...counts,
     event: fc.constant('outcome' as const),
@@ -155,6 +156,7 @@ describe('decodeEvent()', () => {
   const good: Record<string, Record<string, unknown>> = {
     phase: { event: 'phase', phase: 'copying' },
     progress: { event: 'progress', bytes: 1, percent: 50 },
+    wait: { event: 'wait', ms: 1000 },
     outcome: { ...FULL },
   };
   for (const [kind, event] of Object.entries(good)) {
@@ -174,6 +176,7 @@ describe('decodeEvent()', () => {
   const wrong: [string, Record<string, unknown[]>][] = [
     ['phase', { phase: ['', 'Copying', 'keys', 'admitted', null, 0, ['copying'], 'toString'] }],
     ['progress', { bytes: wrongCounts, percent: [...wrongCounts, 101] }],
+    ['wait', { ms: wrongCounts }],
     [
       'outcome',
       {

@@ -450,7 +450,7 @@ export function restoreProgressText(progress: RestoreProgress | undefined): stri
 }
 
 /** What a restore gave back, and what it could not. */
-export function restoreText(to: string, result: RestoreResult): string {
+export function restoreText(to: string, result: RestorePlan): string {
   const notes = [
     ...(result.state === 'incomplete' ? ['the snapshot is incomplete'] : []),
     ...(result.checked ? [] : ['not compared with a manifest: there is none to go by']),

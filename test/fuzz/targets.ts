@@ -223,6 +223,7 @@ const event: Target = {
     if ('reason' in decoded) return reasonOf(decoded.reason);
     const { value } = decoded;
     sameJson(decodeEvent(encodeEvent(value).trimEnd()), decoded);
+    if (value.event === 'wait') return value.event;
     if (value.event !== 'outcome') {
       assert.doesNotMatch(newsText({ ...value, remote: 'r' }).trimEnd(), UNSAFE);
       return value.event;
