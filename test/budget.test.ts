@@ -391,7 +391,7 @@ const ATTACKS: [what: string, attack: Attack, stepMs: number][] = [
 const NIGHTS_BEFORE = 150;
 const rules = (rest: Partial<Policy>): Policy => ({
   ...{ last: 0, hourly: 0, daily: 0, weekly: 0, monthly: 0, yearly: 0 },
-  ...{ minKeep: 3, minAgeMs: DAY, zone: 'UTC' },
+  ...{ minKeep: 3, minAgeMs: DAY, givesRoom: true, zone: 'UTC' },
   ...rest,
 });
 const EACH_RULE = rules({ last: 3, hourly: 24, daily: 7, weekly: 5, monthly: 12, yearly: 3 });

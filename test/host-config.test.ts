@@ -80,7 +80,7 @@ describe('HOST_SCHEMA', () => {
       store: '/s',
       metadata: 'fake-super',
       syslog: true,
-      retention: { min_keep: 3, min_age: 86_400_000 },
+      retention: {},
       space: { min_free: { percent: 2 }, min_inodes: { percent: 2 }, delete_rate: 0 },
       requests: { min_interval: 0, deadline: 86_400_000 },
       client: {},
@@ -129,7 +129,7 @@ describe('settingsFor()', () => {
   const forAll = {
     policy: {
       ...{ last: 2, hourly: 0, daily: 7, weekly: 0, monthly: 0, yearly: 0 },
-      ...{ minKeep: 5, minAgeMs: 2 * DAY_MS, zone: 'Europe/Berlin' },
+      ...{ minKeep: 5, minAgeMs: 2 * DAY_MS, givesRoom: true, zone: 'Europe/Berlin' },
     },
     minFree: { count: 1024 ** 3 },
     minInodes: { percent: 2 },

@@ -13,7 +13,7 @@ const isUpdate = process.env.UPDATE_RETENTION === '1';
 
 const NO_RULES: Policy = {
   ...{ last: 0, hourly: 0, daily: 0, weekly: 0, monthly: 0, yearly: 0 },
-  ...{ minKeep: 0, minAgeMs: 0, zone: 'UTC' },
+  ...{ minKeep: 0, minAgeMs: 0, givesRoom: true, zone: 'UTC' },
 };
 
 /** `daily=3 min_keep=2 zone=Europe/Berlin` */
@@ -24,6 +24,7 @@ function parsePolicy(text: string): Policy {
     if (key === 'zone') policy.zone = value;
     else if (key === 'min_age') policy.minAgeMs = parseDuration(value) ?? assert.fail(word);
     else if (key === 'min_keep') policy.minKeep = Number(value);
+    else if (key === 'gives_room') policy.givesRoom = value === 'true';
     else if (key in policy) policy[key as 'last'] = Number(value);
     else assert.fail(word);
   }
@@ -240,6 +241,7 @@ const anyPolicy: fc.Arbitrary<Policy> = fc.record({
     minKeep: count,
   },
   minAgeMs: fc.constantFrom(0, 3_600_000, 40 * 86_400_000),
+  givesRoom: fc.boolean(),
   zone: fc.constantFrom(...ZONES),
 });
 const START = Date.UTC(2009, 9, 1);
@@ -393,7 +395,7 @@ describe('decideRetention(), whatever the history', () => {
         for (const each of decideRetention(snapshots, policy, now)) {
           assert.ok(each.keep || each.mayGoAtLowWater);
           if (hasRule) assert.equal(each.mayGoAtLowWater, !each.keep);
-          else assert.ok(each.keep);
+          else assert.ok(each.keep && (policy.givesRoom || !each.mayGoAtLowWater));
         }
       }),
       OPTIONS,

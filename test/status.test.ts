@@ -126,7 +126,7 @@ describe('statusExit()', () => {
 describe('nextRemoval()', () => {
   const policy = (more: Partial<Policy>): Policy => ({
     ...{ last: 0, hourly: 0, daily: 0, weekly: 0, monthly: 0, yearly: 0 },
-    ...{ minKeep: 0, minAgeMs: 0, zone: 'UTC' },
+    ...{ minKeep: 0, minAgeMs: 0, givesRoom: true, zone: 'UTC' },
     ...more,
   });
   const start = Date.UTC(2026, 0, 1, 12);

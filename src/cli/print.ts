@@ -449,11 +449,11 @@ export function restoreProgressText(progress: RestoreProgress | undefined): stri
   return `${CLEAR_LINE}restoring: ${progress.percent}%, ${showBytes(progress.bytes)}, ${progress.files} files`;
 }
 
-/** What a restore gave back, and what it could not. */
-export function restoreText(to: string, result: RestorePlan): string {
+/** What a restore gave back, or would give back. */
+export function restoreText(to: string, result: RestorePlan & { checked?: boolean }): string {
   const notes = [
     ...(result.state === 'incomplete' ? ['the snapshot is incomplete'] : []),
-    ...(result.checked ? [] : ['not compared with a manifest: there is none to go by']),
+    ...(result.checked === false ? ['not compared with a manifest: there is none to go by'] : []),
   ];
   const note = notes.length > 0 ? ` (${notes.join('; ')})` : '';
   return `restored ${result.files} files, ${showBytes(result.bytes)}, of ${result.snapshot}${note} to "${escapeText(to)}"\n`;

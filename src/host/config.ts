@@ -15,6 +15,9 @@ import { isZone, type Policy } from './retention.ts';
 /** For spans that no timer waits for: a hundred years. */
 const MOST_SPAN_MS = 36_525 * 86_400_000;
 const MOST_KEPT = 100_000;
+/** What stays whatever the rules say, where that is not set: an attack is made of one day's runs. */
+const MIN_KEEP = 3;
+const MIN_AGE_MS = 86_400_000;
 const MOST_RATE = 1_000_000_000;
 
 const kept = v.pipe(
@@ -61,7 +64,7 @@ function isDecided(rules: Rules): boolean {
   const numbers = numbersOf(rules);
   return numbers.length === 0 || numbers.some(each => each > 0);
 }
-const UNDECIDED = 'has rules that keep nothing: leave them out to keep all as long as there is room';
+const UNDECIDED = 'has rules that keep nothing: leave them out to keep all';
 
 const OVERRIDES = v.strictObject({
   retention: v.optional(
@@ -94,8 +97,8 @@ const CONFIG = v.pipe(
       v.pipe(
         v.strictObject({
           ...RULES,
-          min_keep: v.optional(kept, 3),
-          min_age: v.optional(span, '1d'),
+          min_keep: v.optional(kept),
+          min_age: v.optional(span),
           timezone: v.optional(timezone),
         }),
         v.check(retention => isDecided(retention), UNDECIDED),
@@ -174,12 +177,15 @@ export interface ClientSettings {
 export function settingsFor(config: HostConfig, client: string): ClientSettings {
   const own = Object.hasOwn(config.client, client) ? config.client[client] : undefined;
   const retention = { ...config.retention, ...own?.retention };
+  const { min_keep: minKeep, min_age: minAgeMs } = retention;
   const { last = 0, hourly = 0, daily = 0, weekly = 0, monthly = 0, yearly = 0 } = retention;
   return {
     policy: {
       ...{ last, hourly, daily, weekly, monthly, yearly },
-      minKeep: own?.retention.min_keep ?? config.retention.min_keep,
-      minAgeMs: own?.retention.min_age ?? config.retention.min_age,
+      minKeep: minKeep ?? MIN_KEEP,
+      minAgeMs: minAgeMs ?? MIN_AGE_MS,
+      // Nothing goes that nobody has said anything about.
+      givesRoom: (minKeep ?? minAgeMs) !== undefined,
       zone: retention.timezone ?? machineZone(),
     },
     minFree: config.space.min_free,

@@ -28,6 +28,8 @@ export interface Policy {
   minKeep: number;
   /** Younger ones stay whatever the rules say. */
   minAgeMs: number;
+  /** Without any rule: whether the oldest may go when room is needed, down to minKeep and minAge. */
+  givesRoom: boolean;
   /** Whose days: a name of the IANA time zone database, "Europe/Berlin". */
   zone: string;
 }
@@ -62,7 +64,7 @@ interface Dated extends Candidate {
 const RULES = ['last', 'hourly', 'daily', 'weekly', 'monthly', 'yearly'] as const;
 type Rule = (typeof RULES)[number];
 
-/** Whether a policy has any of the rules that count; without one, all are kept as long as there is room. */
+/** Whether a policy has any of the rules that count; without one, all are kept, at most until room is needed. */
 export function hasRules(policy: Policy): boolean {
   return RULES.some(rule => policy[rule] > 0);
 }
@@ -100,12 +102,13 @@ export function decideRetention(snapshots: Candidate[], policy: Policy, now: Dat
     if (now.getTime() - time < policy.minAgeMs) keep(name, 'younger than min_age');
   for (const { name, isPinned } of snapshots) if (isPinned) keep(name, 'pinned');
   const isOpen = !hasRules(policy);
+  const inTheOpen = policy.givesRoom ? 'as long as there is room' : 'no rule removes it';
   return snapshots
     .map(({ name }) => ({
       name,
       keep: isOpen || promised.has(name),
-      reasons: reasons.get(name) ?? [isOpen ? 'as long as there is room' : 'no rule keeps it'],
-      mayGoAtLowWater: !promised.has(name),
+      reasons: reasons.get(name) ?? [isOpen ? inTheOpen : 'no rule keeps it'],
+      mayGoAtLowWater: !promised.has(name) && (!isOpen || policy.givesRoom),
     }))
     .sort((one, other) => (one.name < other.name ? -1 : one.name > other.name ? 1 : 0));
 }
