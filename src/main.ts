@@ -2,6 +2,8 @@
 import { helpText, parseArguments, type Request } from './cli/args.ts';
 import { doctor } from './cli/doctor.ts';
 import {
+  damagedFilesText,
+  damagedText,
   differenceJson,
   differenceText,
   doctorText,
@@ -19,9 +21,14 @@ import {
   plannedJson,
   plannedText,
   planText,
+  pruneText,
+  restoredJson,
   restoreProgressText,
   restoreText,
+  statusText,
   summaryText,
+  verifiedJson,
+  verifiedText,
   versionJson,
   versionText,
 } from './cli/print.ts';
@@ -32,17 +39,31 @@ import { init } from './client/init.ts';
 import { configPath } from './config.ts';
 import { EXIT, Fault, firstError } from './fault.ts';
 import { worstStatus } from './finding.ts';
-import { readHostConfig } from './host/config.ts';
+import { type HostConfig, readHostConfig } from './host/config.ts';
 import { compareSnapshots } from './host/diff.ts';
 import { enroll, unenroll } from './host/enroll.ts';
 import { findVersions } from './host/find.ts';
 import { grab } from './host/grab.ts';
 import { listAll } from './host/listing.ts';
+import { describeClient } from './host/manifest.ts';
+import { prune } from './host/prune.ts';
 import { listEntries, printFile } from './host/reader.ts';
 import { relay } from './host/relay.ts';
 import { planRestore, type RestoreProgress, restore } from './host/restore.ts';
 import { accountConfig, parseShell } from './host/shell.ts';
-import { parsePath } from './host/store.ts';
+import { statusExit, statusOf } from './host/status.ts';
+import {
+  type ClientStore,
+  findSnapshot,
+  openClient,
+  openStore,
+  parsePath,
+  pinSnapshot,
+  requireOwner,
+  type Snapshot,
+  unpinSnapshot,
+} from './host/store.ts';
+import { isWell, verify } from './host/verify.ts';
 import { isTerminal, outputLost, say } from './os/files.ts';
 import {
   interruption,
@@ -122,6 +143,37 @@ async function perform(request: Request): Promise<number> {
     }
     case 'restore':
       return await performRestore(request);
+    case 'status': {
+      const clients = statusOf(hostConfig(request.config), request.name, request.maxAgeMs);
+      say(1, request.json ? jsonText(clients) : statusText(clients));
+      return statusExit(clients);
+    }
+    case 'prune': {
+      const result = await prune(hostConfig(request.config), request, interruption());
+      // cron mails whatever is printed
+      const isWanted = request.dryRun || request.isVerbose || isTerminal(1);
+      if (request.json) say(1, jsonText(result));
+      else if (isWanted) say(1, pruneText(result));
+      return EXIT.done;
+    }
+    case 'pin':
+    case 'unpin': {
+      const { store } = hostConfig(request.config);
+      const { client, snapshot } = findPinnable(store, request, request.verb);
+      if (request.verb === 'pin') pinSnapshot(client, snapshot, request.reason);
+      else unpinSnapshot(client, snapshot);
+      say(1, `${request.verb}ned "${client.name}@${snapshot.name}"\n`);
+      return EXIT.done;
+    }
+    case 'verify': {
+      const results = await verify({ ...request, store: hostStore(request.config) }, interruption());
+      say(1, request.json ? jsonText(results.map(verifiedJson)) : verifiedText(results));
+      say(2, damagedText(results));
+      return isWell(results) ? EXIT.done : EXIT.failed;
+    }
+    case 'manifest':
+      await describeClient(request, interruption());
+      return EXIT.done;
     case 'doctor': {
       const findings = await doctor(request);
       say(1, request.json ? jsonText(findings) : doctorText(findings));
@@ -153,9 +205,9 @@ async function performRestore(request: Extract<Request, { verb: 'restore' }>): P
   }
   const tell = isTerminal(2) ? progressLine() : undefined;
   const result = await restore(options, interruption(), tell).finally(() => tell?.(undefined));
-  say(1, json ? jsonText(result) : restoreText(to, result));
-  say(2, notGivenBackText(result, ownAccount().uid === 0));
-  return result.notGivenBack.length > 0 ? EXIT.incomplete : EXIT.done;
+  say(1, json ? jsonText(restoredJson(result)) : restoreText(to, result));
+  say(2, notGivenBackText(result, ownAccount().uid === 0) + damagedFilesText(result));
+  return result.notGivenBack.length + result.damaged.length > 0 ? EXIT.incomplete : EXIT.done;
 }
 
 const PROGRESS_MS = 200;
@@ -217,8 +269,23 @@ function accountClient(config: string): string | undefined {
   }
 }
 
+function hostConfig(config: string | undefined): HostConfig {
+  return readHostConfig(configPath('host.toml', config));
+}
+
 function hostStore(config: string | undefined): string {
-  return readHostConfig(configPath('host.toml', config)).store;
+  return hostConfig(config).store;
+}
+
+function findPinnable(
+  store: string,
+  wanted: { client: string; snapshot: string },
+  verb: string,
+): { client: ClientStore; snapshot: Snapshot } {
+  openStore(store);
+  requireOwner(store, verb);
+  const client = openClient(store, wanted.client);
+  return { client, snapshot: findSnapshot(client, wanted.snapshot) };
 }
 
 async function performBackup(request: Extract<Request, { verb: 'backup' }>): Promise<number> {

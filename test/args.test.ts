@@ -89,6 +89,25 @@ const ACCEPTED: [line: string, request: object][] = [
     { verb: 'enroll', name: 'a', keyFile: 'k', ...ENROLL, authorizedKeys: '/f' },
   ],
   ['enroll a - --store /s', { verb: 'enroll', name: 'a', keyFile: '-', ...ENROLL, store: '/s' }],
+  ['status', { verb: 'status', name: undefined, maxAgeMs: 129_600_000, config: undefined, json: false }],
+  [
+    'status 007 --max-age 90m --json',
+    { verb: 'status', name: '007', maxAgeMs: 5_400_000, config: undefined, json: true },
+  ],
+  [
+    'prune',
+    { verb: 'prune', client: undefined, dryRun: false, isVerbose: false, config: undefined, json: false },
+  ],
+  [
+    'prune a --dry-run -v --json',
+    { verb: 'prune', client: 'a', dryRun: true, isVerbose: true, config: undefined, json: true },
+  ],
+  ['pin a@2026', { verb: 'pin', client: 'a', snapshot: '2026', reason: 'by hand', config: undefined }],
+  [
+    'pin a@latest --reason before',
+    { verb: 'pin', client: 'a', snapshot: 'latest', reason: 'before', config: undefined },
+  ],
+  ['unpin a@2026', { verb: 'unpin', client: 'a', snapshot: '2026', config: undefined }],
   ['unenroll 0x10', { verb: 'unenroll', name: '0x10', config: undefined, authorizedKeys: undefined }],
   ['list', { verb: 'list', name: undefined, ...PLAIN }],
   ['list 007 --json', { verb: 'list', name: '007', config: undefined, json: true }],
@@ -129,6 +148,16 @@ const ACCEPTED: [line: string, request: object][] = [
   ['version', { verb: 'version' }],
   ['--version', { verb: 'version' }],
   ['relay client rsync --server --daemon .', { verb: 'relay' }],
+  // What minimist would take for the value of the flag before it.
+  ['list --json true', { verb: 'list', name: 'true', config: undefined, json: true }],
+  ['list --json false', { verb: 'list', name: 'false', config: undefined, json: true }],
+  [
+    'restore a --force true --json false --to /d',
+    { ...RESTORE, client: 'a', paths: ['true', 'false'], force: true, json: true },
+  ],
+  ['restore --force true --to /d', { ...RESTORE, client: 'true', force: true }],
+  ['enroll a --replace false', { verb: 'enroll', name: 'a', keyFile: 'false', ...ENROLL, replace: true }],
+  ['backup -q --remote true', { ...BACKUP, volume: 'quiet', remote: 'true' }],
 ];
 
 const REFUSED: [line: string, message: RegExp][] = [
@@ -158,6 +187,14 @@ const REFUSED: [line: string, message: RegExp][] = [
   ['backup -config c', /is no option of it/],
   ['backup -qv', /^Cannot run "backup": -q and -v contradict each other$/],
   ['backup -q --verbose', /contradict/],
+  ['backup --json true', /"true" is one argument too many/],
+  ['backup --json false', /"false" is one argument too many/],
+  ['backup --dry-run false', /"false" is one argument too many/],
+  ['backup -q true', /"true" is one argument too many/],
+  ['backup -qq false', /"false" is one argument too many/],
+  ['backup --json=true', /"--json=true" is no option of it/],
+  ['doctor --client true', /"true" is one argument too many/],
+  ['gate --check false', /"false" is one argument too many/],
   ['backup -v5', /"-v5" is no option of it/],
   ['backup -q=1', /is no option of it/],
   ['backup --no-json', /"--no-json" is no option of it/],
@@ -192,6 +229,13 @@ const REFUSED: [line: string, message: RegExp][] = [
   ['enroll a k x', /"x" is one argument too many/],
   ['enroll a k --json', /is no option of it/],
   ['unenroll', /an argument is missing/],
+  ['pin a', /one snapshot, by name/],
+  ['unpin a', /one snapshot, by name/],
+  ['pin', /an argument is missing/],
+  ['status --max-age soon', /--max-age is "soon", and should be a time/],
+  ['status a b', /one argument too many/],
+  ['prune a b', /one argument too many/],
+  ['prune --force', /no option of it/],
   ['unenroll a b', /one argument too many/],
   ['list a b', /"b" is one argument too many/],
   ['ls', /an argument is missing/],
@@ -271,6 +315,8 @@ describe('parseArguments()', () => {
         '-1',
         '--=',
         '-=',
+        'true',
+        'false',
       ),
       fc.string({ unit: 'binary', maxLength: 8 }),
     );
@@ -330,12 +376,17 @@ describe('helpText()', () => {
       'diff',
       'find',
       'restore',
+      'status',
+      'prune',
+      'pin',
+      'unpin',
+      'verify',
       'doctor',
       'try',
       'help',
       'version',
     ]);
-    assert.doesNotMatch(helpText(), /relay/);
+    assert.doesNotMatch(helpText(), /relay|dialback manifest/);
   });
 
   it('is printable and fits 120 columns', () => {

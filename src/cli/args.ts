@@ -1,6 +1,7 @@
 /** The command line: argv in, one case a verb out; and `help`. */
 import { resolve } from 'node:path';
 import minimist from 'minimist';
+import { parseDuration } from '../config.ts';
 import { EXIT, EXIT_MEANINGS, type ExitName, Fault } from '../fault.ts';
 import { escapeText } from '../wire/text.ts';
 
@@ -65,6 +66,17 @@ export type Request =
       json: boolean;
     }
   | {
+      verb: 'verify';
+      client: string | undefined;
+      snapshot: string | undefined;
+      /** Percent. */
+      sample: number;
+      config: string | undefined;
+      json: boolean;
+    }
+  /** What grab starts when it is done. */
+  | { verb: 'manifest'; client: string; config: string }
+  | {
       verb: 'restore';
       client: string;
       snapshot: string;
@@ -75,6 +87,17 @@ export type Request =
       dryRun: boolean;
       json: boolean;
     }
+  | { verb: 'status'; name: string | undefined; maxAgeMs: number; config: string | undefined; json: boolean }
+  | {
+      verb: 'prune';
+      client: string | undefined;
+      dryRun: boolean;
+      isVerbose: boolean;
+      config: string | undefined;
+      json: boolean;
+    }
+  | { verb: 'pin'; client: string; snapshot: string; reason: string; config: string | undefined }
+  | { verb: 'unpin'; client: string; snapshot: string; config: string | undefined }
   | {
       verb: 'doctor';
       config: string | undefined;
@@ -184,6 +207,40 @@ const GRAMMAR = {
     takes: [1, 10_000],
     says: 'host: give files back, below DIR; as root with all that they had; --dry-run only says what it would do',
   },
+  status: {
+    usage: 'status [NAME] [--max-age 36h] [--config F] [--json]',
+    strings: ['max-age', 'config'],
+    booleans: ['json'],
+    takes: [0, 1],
+    says: 'host: how old and how large the backups are, and what is not well; for monitoring',
+  },
+  prune: {
+    usage: 'prune [NAME] [--dry-run] [-v] [--config F] [--json]',
+    strings: ['config'],
+    booleans: ['dry-run', 'verbose', 'json'],
+    alias: { v: 'verbose' },
+    takes: [0, 1],
+    says: 'host: remove what no rule of [retention] keeps; says why each one stays or goes, and what that frees',
+  },
+  pin: {
+    usage: 'pin NAME@SNAPSHOT [--reason TEXT] [--config F]',
+    strings: ['reason', 'config'],
+    takes: [1, 1],
+    says: 'host: keep this snapshot whatever the rules say',
+  },
+  unpin: {
+    usage: 'unpin NAME@SNAPSHOT [--config F]',
+    strings: ['config'],
+    takes: [1, 1],
+    says: 'host: leave it to the rules again',
+  },
+  verify: {
+    usage: 'verify [NAME[@SNAPSHOT]] [--sample 5%] [--config F] [--json]',
+    strings: ['sample', 'config'],
+    booleans: ['json'],
+    takes: [0, 1],
+    says: 'host: read snapshots back, all or a part of the files, and name what is not as it was stored',
+  },
   doctor: {
     usage: 'doctor [--client|--host] [--config F] [--json]',
     strings: ['config'],
@@ -202,6 +259,9 @@ const GRAMMAR = {
 
 type Verb = keyof typeof GRAMMAR;
 
+/** A night's run that was missed is told in the morning of the second day. */
+const DEFAULT_MAX_AGE = '36h';
+
 /**
  * Reads the command line.
  * @param argv without node and the program
@@ -215,6 +275,9 @@ export function parseArguments(argv: string[], calledAs = ''): Request {
   if (verb === '--help' || verb === '-h') return { verb: 'help' };
   if (verb === '--version') return { verb: 'version' };
   if (verb === 'relay') return { verb: 'relay' }; // internal; rsync appends words of its own
+  const [one, client, other, config] = rest; // as grab writes it
+  if (verb === 'manifest' && one === '--client' && client && other === '--config' && config)
+    return { verb, client, config };
   if (!Object.hasOwn(GRAMMAR, verb)) {
     throw usage(`run "${escapeText(verb, 60)}"`, 'there is no such command', 'dialback help');
   }
@@ -329,6 +392,47 @@ function readVerb(verb: Verb, rest: string[]): Request {
         dryRun: flag('dry-run'),
         json: flag('json'),
       };
+    case 'status': {
+      const given = text('max-age') ?? DEFAULT_MAX_AGE;
+      const maxAgeMs = parseDuration(given);
+      if (maxAgeMs === undefined)
+        throw usage(
+          'run "status"',
+          `--max-age is "${escapeText(given, 60)}", and should be a time such as "36h"`,
+          next,
+        );
+      return { verb, name: words[0], maxAgeMs, config, json: flag('json') };
+    }
+    case 'prune':
+      return {
+        verb,
+        client: words[0],
+        dryRun: flag('dry-run'),
+        isVerbose: flag('verbose'),
+        config,
+        json: flag('json'),
+      };
+    case 'pin':
+    case 'unpin': {
+      if (!first.includes('@')) throw usage(`run "${verb}"`, 'it takes one snapshot, by name', next);
+      const [client, snapshot] = splitTarget(first);
+      const which = { client, snapshot, config };
+      return verb === 'pin' ? { verb, ...which, reason: text('reason') ?? 'by hand' } : { verb, ...which };
+    }
+    case 'verify': {
+      const [client, ...snapshot] = first.split('@');
+      const sample = /^(\d{1,3})%$/.exec(text('sample') ?? '100%')?.[1];
+      if (sample === undefined || Number(sample) < 1 || Number(sample) > 100)
+        throw usage('run "verify"', '--sample should be a part such as "5%", from 1% to 100%', next);
+      return {
+        verb,
+        client: client === '' ? undefined : client,
+        snapshot: snapshot.length > 0 ? snapshot.join('@') : undefined,
+        sample: Number(sample),
+        config,
+        json: flag('json'),
+      };
+    }
     case 'doctor':
       if (flag('client') && flag('host'))
         throw usage('run "doctor"', '--client and --host contradict each other', next);
@@ -377,9 +481,11 @@ function parseOptions(verb: Verb, grammar: Grammar, rest: string[], next: string
     return !known.has(name) || (value !== undefined && booleans.includes(name));
   };
   const end = rest.indexOf('--');
-  const odd = (end < 0 ? rest : rest.slice(0, end)).find(isOdd);
+  const words = end < 0 ? rest : rest.slice(0, end);
+  const odd = words.find(isOdd);
   if (odd) throw usage(`run "${verb}"`, `"${escapeText(odd, 60)}" is no option of it`, next);
-  const parsed = minimist(rest, {
+  const plain = [...words.flatMap(word => plainFlags(word, grammar)), ...rest.slice(words.length)];
+  const parsed = minimist(plain, {
     string: [...strings, '_'],
     boolean: booleans,
     alias: Object.fromEntries(aliases.map(([short, long]) => [long, short])),
@@ -400,6 +506,14 @@ function parseOptions(verb: Verb, grammar: Grammar, rest: string[], next: string
   return result;
 }
 
+/** Flags with their value: minimist would take a word `true` or `false` behind one (a path, say) for it, and swallow it. */
+function plainFlags(word: string, { booleans = [], alias = {} }: Grammar): string[] {
+  const letters = /^-([a-z]+)$/i.exec(word)?.[1]?.split('');
+  const names = letters ? letters.map(letter => alias[letter]) : [word.replace(/^--/, '')];
+  const isFlag = word.startsWith('-') && names.every(name => name !== undefined && booleans.includes(name));
+  return isFlag ? names.map(name => `--${name}=true`) : [word];
+}
+
 /** The help text. */
 export function helpText(): string {
   const verbs = Object.values(GRAMMAR).map(({ usage: line, says }) => `  dialback ${line}\n      ${says}`);
@@ -417,7 +531,7 @@ export function helpText(): string {
     '',
     'Exit statuses:',
     ...statuses,
-    'Of `doctor`, as monitoring plugins have them: 0 all is well, 1 warnings or unknown, 2 critical.',
+    'Of `doctor` and `status`, as monitoring plugins have them: 0 all is well, 1 warnings or unknown, 2 critical.',
     '',
   ].join('\n');
 }

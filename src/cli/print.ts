@@ -7,7 +7,10 @@ import type { Difference } from '../host/diff.ts';
 import type { EnrollResult } from '../host/enroll.ts';
 import type { Version } from '../host/index.ts';
 import type { Listed } from '../host/listing.ts';
-import type { Planned, RestoreProgress, RestoreResult } from '../host/restore.ts';
+import type { PruneResult } from '../host/prune.ts';
+import type { Planned, RestorePlan, RestoreProgress, RestoreResult } from '../host/restore.ts';
+import type { ClientStatus } from '../host/status.ts';
+import type { Damage, Verified } from '../host/verify.ts';
 import { fingerprint, showKey } from '../wire/key.ts';
 import { escapeText, type JsonName, jsonName, plainJson, quoteForShell, showName } from '../wire/text.ts';
 
@@ -118,9 +121,23 @@ function errnoText(errno: number | null): string {
   return errno === null ? '' : ` (${ERRNO[errno] ?? `errno ${errno}`})`;
 }
 
+/** Columns under their heads; numbers to the right. @param right the columns with numbers */
+function table(head: string[], rows: string[][], right: number[] = []): string {
+  const widths = head.map((title, column) =>
+    Math.max(title.length, ...rows.map(row => row[column]?.length ?? 0)),
+  );
+  const line = (row: string[]): string =>
+    row
+      .map((cell, column) =>
+        right.includes(column) ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0),
+      )
+      .join('  ')
+      .trimEnd();
+  return `${[head, ...rows].map(line).join('\n')}\n`;
+}
+
 /** `list` as a table. */
 export function listText(rows: Listed[]): string {
-  const head = ['client', 'snapshot', 'state', 'files', 'size', 'new', 'flags'];
   const cells = rows.map(row => [
     row.client,
     row.snapshot,
@@ -128,23 +145,78 @@ export function listText(rows: Listed[]): string {
     String(row.files),
     showBytes(row.bytes),
     showBytes(row.new_bytes),
-    row.flags.join(','),
+    [...(row.pinned ? ['pinned'] : []), ...row.flags].map(each => escapeText(each)).join(','),
   ]);
-  const widths = head.map((title, column) =>
-    Math.max(title.length, ...cells.map(row => row[column]?.length ?? 0)),
+  return table(['client', 'snapshot', 'state', 'files', 'size', 'new', 'flags'], cells, [3, 4, 5]);
+}
+
+/** A span for people, in two units at most: `3 d 4 h`. */
+export function showAge(ms: number): string {
+  const minutes = Math.floor(ms / 60_000);
+  const [days, hours] = [Math.floor(minutes / 1440), Math.floor(minutes / 60) % 24];
+  if (days > 0) return `${days} d ${hours} h`;
+  return hours > 0 ? `${hours} h ${minutes % 60} min` : `${minutes} min`;
+}
+
+/** `status`: a table, and below it what is not well. */
+export function statusText(clients: ClientStatus[]): string {
+  if (clients.length === 0) return 'there is no client yet\n';
+  const cells = clients.map(each => [
+    each.level,
+    each.client,
+    each.last_full ? each.last_full.snapshot : 'none',
+    each.last_full ? showAge(each.last_full.age_ms) : '-',
+    each.last_full ? showBytes(each.last_full.bytes) : '-',
+    each.last_full ? showBytes(each.last_full.new_bytes) : '-',
+    `${each.snapshots}${each.pinned.length > 0 ? ` (${each.pinned.length} pinned)` : ''}`,
+    each.held ? showBytes(each.held.bytes) : '?',
+    each.last_verify ? each.last_verify.at.slice(0, 10) : 'never',
+    each.next_removal ? `${each.next_removal.snapshot} on ${each.next_removal.at.slice(0, 10)}` : 'none',
+  ]);
+  const head = [
+    'state',
+    'client',
+    'last full',
+    'age',
+    'size',
+    'new',
+    'snapshots',
+    'on disk',
+    'verified',
+    'next removal',
+  ];
+  const problems = clients.flatMap(({ client, problems: found }) =>
+    found.map(each => `${client}: ${escapeText(each)}\n`),
   );
-  const isNumber = (column: number): boolean => column >= 3 && column <= 5;
-  return [head, ...cells]
-    .map(row =>
-      row
-        .map((cell, column) =>
-          isNumber(column) ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0),
-        )
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n')
-    .concat('\n');
+  return `${table(head, cells, [3, 4, 5, 6, 7])}${problems.join('')}`;
+}
+
+/** `prune`: why each snapshot stays or goes, and what that frees. */
+export function pruneText({ dry_run: isDry, clients }: PruneResult): string {
+  const cells = clients.flatMap(({ client, snapshots }) =>
+    snapshots.map(each => [
+      client,
+      each.snapshot,
+      each.state,
+      each.keep ? 'keep' : 'remove',
+      each.frees ? showBytes(each.frees.bytes) : '',
+      each.frees ? String(each.frees.inodes) : '',
+      each.reasons.join(', '),
+    ]),
+  );
+  const busy = clients.filter(each => each.busy);
+  const removed = clients.filter(each => !each.busy).flatMap(each => each.snapshots.filter(one => !one.keep));
+  const bytes = removed.reduce((sum, each) => sum + (each.frees?.bytes ?? 0), 0);
+  const inodes = removed.reduce((sum, each) => sum + (each.frees?.inodes ?? 0), 0);
+  const ms = clients.reduce((sum, each) => sum + each.estimated_ms, 0);
+  const what = `${removed.length} of ${cells.length} snapshots, ${showBytes(bytes)} and ${inodes} inodes`;
+  return [
+    ...(cells.length > 0
+      ? [table(['client', 'snapshot', 'state', '', 'frees', 'inodes', 'why'], cells, [4, 5])]
+      : []),
+    ...busy.map(({ client }) => `${client}: a run is under way; its snapshots are left for the next prune\n`),
+    isDry ? `would remove ${what}, in about ${showDuration(ms)}\n` : `removed ${what}\n`,
+  ].join('');
 }
 
 /** What enroll did, and what comes next. */
@@ -358,12 +430,12 @@ export function plannedText({ path, type, isReplacing }: Planned): string {
 }
 
 /** What a dry run of a restore says at its end. */
-export function planText(to: string, result: RestoreResult): string {
+export function planText(to: string, result: RestorePlan): string {
   return restoreText(to, result).replace(/^restored/, 'would restore');
 }
 
 /** What an ordinary account could not give back, for standard error. */
-export function planLacksText({ notGivenBack: lines }: RestoreResult): string {
+export function planLacksText({ notGivenBack: lines }: RestorePlan): string {
   if (lines.length === 0) return '';
   const head = `dialback: Cannot give everything back: ${lines.length} would differ from the snapshot\n`;
   return `${head}${lines.map(line => `  ${line}\n`).join('')}next: restore as root\n`;
@@ -378,8 +450,12 @@ export function restoreProgressText(progress: RestoreProgress | undefined): stri
 }
 
 /** What a restore gave back, and what it could not. */
-export function restoreText(to: string, result: RestoreResult): string {
-  const note = result.state === 'incomplete' ? ' (the snapshot is incomplete)' : '';
+export function restoreText(to: string, result: RestorePlan): string {
+  const notes = [
+    ...(result.state === 'incomplete' ? ['the snapshot is incomplete'] : []),
+    ...(result.checked ? [] : ['not compared with a manifest: there is none to go by']),
+  ];
+  const note = notes.length > 0 ? ` (${notes.join('; ')})` : '';
   return `restored ${result.files} files, ${showBytes(result.bytes)}, of ${result.snapshot}${note} to "${escapeText(to)}"\n`;
 }
 
@@ -396,6 +472,86 @@ export function notGivenBackText(result: RestoreResult, isRootUser: boolean): st
     `next: ${next}`,
     '',
   ].join('\n');
+}
+
+/** @param path below the tree, a character a byte */
+function damagedPath(path: string): JsonName {
+  return clientPath(Buffer.from(path, 'latin1'));
+}
+
+/** What a restore gave back, for programs. */
+export function restoredJson(result: RestoreResult): object {
+  const damaged = result.damaged.map(each => ({ ...each, path: damagedPath(each.path) }));
+  return { ...result, damaged };
+}
+
+/** The files that a restore gave back otherwise than they were backed up. */
+export function damagedFilesText({ snapshot, damaged }: RestoreResult): string {
+  if (damaged.length === 0) return '';
+  const lines = damaged.map(
+    ({ path, difference }) => `  ${showName(damagedPath(path))}: ${DAMAGES[difference]}`,
+  );
+  return [
+    `dialback: Cannot give back as it was: ${damaged.length} files of ${snapshot} are damaged in the store`,
+    ...lines,
+    'next: dialback verify NAME (it tells which snapshots share them), and restore them from another one',
+    '',
+  ].join('\n');
+}
+
+const DAMAGES: Record<Damage['differences'][number], string> = {
+  content: 'other content',
+  attributes: 'other attributes',
+  size: 'another size',
+  time: 'another time',
+  type: 'of another type',
+  missing: 'missing',
+  extra: 'not in the manifest',
+  unreadable: 'cannot be read',
+};
+
+/** What was verified, for programs. */
+export function verifiedJson(result: Verified): object {
+  const damaged = result.damaged.map(each => ({ ...each, path: damagedPath(each.path) }));
+  return { ...result, damaged };
+}
+
+/** What was verified, a line a client. */
+export function verifiedText(results: Verified[]): string {
+  const lines = results.map(each => {
+    const part = each.sample < 100 ? ` (a sample of ${Math.round(each.sample)}%)` : '';
+    const damaged = each.damaged_count + each.records.length;
+    const notes = [
+      ...(each.resumed ? ['went on with one that was ended'] : []),
+      ...(each.made.length > 0 ? [`made the manifest of ${each.made.join(', ')}: not verified yet`] : []),
+      ...(each.unmade.length > 0
+        ? [`the manifest of ${each.unmade.join(', ')} is being made: not verified yet`]
+        : []),
+    ].map(note => `; ${note}`);
+    return `${each.client}: ${each.snapshots.length} snapshots verified${part}, ${each.names} names, ${each.files_read} files (${showBytes(each.bytes_read)}) read, ${damaged} damaged${notes.join('')}\n`;
+  });
+  return lines.join('');
+}
+
+/** What is damaged, a line each. */
+export function damagedText(results: Verified[]): string {
+  const lines = results.flatMap(({ client, damaged, damaged_count: count, records }) => [
+    ...damaged.map(({ path, differences, snapshots }) => {
+      const what = differences.map(each => DAMAGES[each]).join(', ');
+      return `  ${client}: ${showName(damagedPath(path))}: ${what}; in ${snapshots.join(', ')}\n`;
+    }),
+    ...(count > damaged.length ? [`  ${client}: and ${count - damaged.length} more\n`] : []),
+    ...records.map(
+      ({ snapshot, name, found }) => `  ${client}: ${name} of ${snapshot}: ${escapeText(found)}\n`,
+    ),
+  ]);
+  if (lines.length === 0) return '';
+  const total = results.reduce((sum, each) => sum + each.damaged_count + each.records.length, 0);
+  return [
+    `dialback: Cannot find the store as it was: ${total} damaged\n`,
+    ...lines,
+    'next: look at the disk (smartctl -a, dmesg), and restore these files from a snapshot or a machine that has them whole\n',
+  ].join('');
 }
 
 const STATE_WIDTH = 10;

@@ -2,7 +2,7 @@
 import { dirname } from 'node:path';
 import { configPath } from '../config.ts';
 import { EXIT, type ExitStatus, Fault, firstError } from '../fault.ts';
-import { appendJournal, exists, readJournal, readWhole, realPath } from '../os/files.ts';
+import { appendJournal, exists, readJournal, readWhole, realPath, replaceFile } from '../os/files.ts';
 import {
   launcherHasGone,
   readNeverList,
@@ -20,11 +20,12 @@ import {
   unless,
   within,
 } from '../os/machine.ts';
+import { parseMountTable } from '../os/mounts.ts';
 import { rsyncVersion } from '../os/process.ts';
 import { makeRunFolder, prepareStateFolder, takeLock } from '../os/runfolder.ts';
 import { FAILURES, type HostEvent, type OutcomeEvent, PHASES } from '../wire/events.ts';
 import { ENUMERATED_LIMIT, encodeRequest, isRoot, PATH_LIMIT } from '../wire/request.ts';
-import { daemonConfig } from '../wire/rsync.ts';
+import { CHECKSUM_IDLE_SECONDS, daemonConfig } from '../wire/rsync.ts';
 import type { CallOptions } from '../wire/ssh.ts';
 import { escapeText, LOGIN, unfold } from '../wire/text.ts';
 import { parseFrom, type Range } from './addresses.ts';
@@ -43,14 +44,7 @@ import {
 import { type Endpoint, openEndpoint } from './endpoint.ts';
 import { endReader, forcedCommand, gateProgram, readTaken } from './gate.ts';
 import { makeHostKey, makeOneTimeKey } from './onetime.ts';
-import {
-  enumeratedFolders,
-  mountsLeftOut,
-  parseExcludes,
-  parseMounts,
-  scopeFilter,
-  scopeRecords,
-} from './scope.ts';
+import { enumeratedFolders, mountsLeftOut, parseExcludes, scopeFilter, scopeRecords } from './scope.ts';
 
 /** The request's ssh gives up connecting after this. */
 const CONNECT_SECONDS = 30;
@@ -150,9 +144,12 @@ async function runOne(run: Run): Promise<RunOutcome> {
     using deadline = deadlineSignal(run.config.limits.deadline, () =>
       lateFault(remote, 'the deadline has passed'),
     );
-    const heard = await request({ ...run, interrupt: AbortSignal.any([run.interrupt, deadline.signal]) });
+    const checksum = isChecksumDue(run);
+    const interrupt = AbortSignal.any([run.interrupt, deadline.signal]);
+    const heard = await request({ ...run, interrupt, checksum });
     outcome = heard.outcome;
-    fault = outcomeFault(remote, outcome, heard.sshdWords);
+    if (outcome.code === null && !run.dryRun) noteChecksum(run, checksum);
+    fault = outcomeFault(remote, outcome, heard);
   } catch (error) {
     const first = firstError(error);
     // What befalls one remote does not stop the others, be it a mistake of ours.
@@ -177,6 +174,41 @@ async function runOne(run: Run): Promise<RunOutcome> {
   return { remote, outcome, fault, exit, durationMs: Math.round(monotonicMs() - started) };
 }
 
+/** When each remote last compared contents, in the state folder: the journal forgets after a while. */
+const CHECKSUMS = 'checksums.json';
+
+function readChecksums(state: string): Record<string, number> {
+  try {
+    const found: unknown = JSON.parse(readWhole(`${state}/${CHECKSUMS}`, 1024 * 1024).toString('utf8'));
+    const entries = Object.entries(found as object).filter(([, ms]) => Number.isSafeInteger(ms));
+    return Object.fromEntries(entries) as Record<string, number>;
+  } catch {
+    return {}; // none yet, or a damaged one: it counts from this run on
+  }
+}
+
+/** A remote that never did counts from its first run on, which sends all anyway. A time to come is a clock that was wrong. */
+function isChecksumDue({ config, remote, state, dryRun }: Run): boolean {
+  const every = config.limits.checksum_every;
+  const last = readChecksums(state)[remoteName(remote)];
+  if (every === undefined || dryRun || last === undefined) return false;
+  const agoMs = now().getTime() - last;
+  return agoMs >= every || agoMs < 0;
+}
+
+function noteChecksum({ config, remote, state, tell }: Run, isDone: boolean): void {
+  if (config.limits.checksum_every === undefined) return;
+  const all = readChecksums(state);
+  const name = remoteName(remote);
+  if (!isDone && Object.hasOwn(all, name)) return;
+  try {
+    replaceFile(`${state}/${CHECKSUMS}`, `${JSON.stringify({ ...all, [name]: now().getTime() })}\n`);
+  } catch (error) {
+    // The outcome stands; the next run compares once more.
+    tell({ event: 'warning', remote: name, message: error instanceof Error ? error.message : String(error) });
+  }
+}
+
 function describe(error: unknown): string {
   return escapeText(error instanceof Error ? (error.stack ?? error.message) : String(error), 2000);
 }
@@ -187,11 +219,17 @@ function lateFault(remote: string, found: string): Fault {
 
 /**
  * A failed outcome in words: the code's sentence, never the host's own text.
- * @param sshdWords what our own sshd complained of, which is often why the host was not let in
+ * @param heard sshdWords: what our own sshd complained of, which is often why the host was not let in
  */
-function outcomeFault(remote: string, outcome: OutcomeEvent, sshdWords: string): Fault | undefined {
+function outcomeFault(
+  remote: string,
+  outcome: OutcomeEvent,
+  { sshdWords, waitMs }: { sshdWords: string; waitMs: number | undefined },
+): Fault | undefined {
   if (outcome.code === null) return undefined;
-  const [exit, sentence, next] = FAILURES[outcome.code];
+  const [exit, sentence, usualNext] = FAILURES[outcome.code];
+  const isTimed = outcome.code === 'too-early' && waitMs !== undefined && waitMs <= MOST_WAIT_MS;
+  const next = isTimed ? `try again in ${waitText(waitMs)}` : usualNext;
   const status =
     outcome.code !== 'rsync' || outcome.rsync_exit === null
       ? ''
@@ -201,8 +239,20 @@ function outcomeFault(remote: string, outcome: OutcomeEvent, sshdWords: string):
   return new Fault({ tried: `back up to "${remote}"`, found, exit, ...(next ? { next } : {}) });
 }
 
+/** A host that says more says nothing. */
+const MOST_WAIT_MS = 1000 * 86_400_000;
+
+/** Rounded up: whoever comes after that time is not too early again. */
+function waitText(ms: number): string {
+  if (ms < 60_000) return `${Math.ceil(ms / 1000)} s`;
+  const minutes = Math.ceil(ms / 60_000);
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
 /** Steps 1 and 2 of a run, and the wait for its end. Everything that it opens is closed, in reverse order, when it ends. */
-async function request(run: Run): Promise<{ outcome: OutcomeEvent; sshdWords: string }> {
+async function request(
+  run: Run & { checksum: boolean },
+): Promise<{ outcome: OutcomeEvent; sshdWords: string; waitMs: number | undefined }> {
   const { config, remote, interrupt } = run;
   const name = clientName(config);
   const label = remoteName(remote);
@@ -243,8 +293,12 @@ async function request(run: Run): Promise<{ outcome: OutcomeEvent; sshdWords: st
     },
     daemonConfig: daemonConfig({
       filter: `${folder}/rsyncd/filter`,
-      idleSeconds: Math.ceil(config.limits.idle_timeout / 1000),
+      idleSeconds: Math.max(
+        Math.ceil(config.limits.idle_timeout / 1000),
+        run.checksum ? CHECKSUM_IDLE_SECONDS : 0,
+      ),
       confined: capability === 'confined',
+      checksum: run.checksum,
     }),
     filter: scopeFilter({ ...scope, excludes }),
     scope: scopeRecords(scope, capability === 'confined' ? await rsyncLibraries() : []),
@@ -265,6 +319,7 @@ async function request(run: Run): Promise<{ outcome: OutcomeEvent; sshdWords: st
       dry_run: run.dryRun,
       rsync: await rsyncVersion(),
       enumerated: capability === 'confined' ? knownFolders(scope) : [],
+      ...(run.checksum ? { checksum: true } : {}),
     },
     key: key.privateKey,
     excludes: record,
@@ -283,7 +338,7 @@ async function request(run: Run): Promise<{ outcome: OutcomeEvent; sshdWords: st
   // The launcher's words at the real start went to the host. Should it refuse still, here they are.
   if (capability === 'confined' && (outcome.code === 'no-answer' || outcome.code === 'rsync'))
     await tryConfinement(folder);
-  return { outcome, sshdWords: endpoint.attempts().lastWords };
+  return { outcome, sshdWords: endpoint.attempts().lastWords, waitMs: ears.waitMs };
 }
 
 /** What a host says of a run that cannot have been so is no success, whatever the reason. */
@@ -335,6 +390,8 @@ async function watchOver(run: Run, endpoint: Endpoint, ears: Ears, admitted: () 
 /** What is heard of the host while it works. */
 class Ears {
   readonly copying = Promise.withResolvers<void>();
+  /** How long until the host takes the next run, where it has said so. */
+  waitMs: number | undefined;
   readonly #run: Run;
   readonly #label: string;
   #next = Promise.withResolvers<void>();
@@ -356,6 +413,8 @@ class Ears {
       this.#phases = order + 1;
       if (event.phase !== 'dialling') this.copying.resolve();
       this.#run.tell({ event: 'phase', remote: this.#label, phase: event.phase });
+    } else if (event.event === 'wait') {
+      this.waitMs = event.ms;
     } else if (event.event === 'progress' && monotonicMs() - this.#progressMs >= PROGRESS_MS) {
       this.#progressMs = monotonicMs();
       this.#run.tell({ event: 'progress', remote: this.#label, bytes: event.bytes, percent: event.percent });
@@ -429,7 +488,7 @@ function knownFolders(scope: { roots: string[]; never: string[] }): string[] {
 /** Roots and what is never read, be it in the scope or not (design: always in `never`); a character a byte. */
 export function kernelScope(config: ClientConfig, state: string): { roots: string[]; never: string[] } {
   const { roots, mounts, never } = config.scope;
-  const table = parseMounts(readWhole('/proc/self/mountinfo', 16 * 1024 * 1024).toString('latin1'));
+  const table = parseMountTable(readWhole('/proc/self/mountinfo', 16 * 1024 * 1024).toString('latin1'));
   const identities = config.remote.map(each => callFiles(each).identity);
   const own = [state, ...identities, ...readNeverList()];
   for (const root of roots) {

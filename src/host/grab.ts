@@ -14,12 +14,13 @@ import {
   monotonicMs,
   now,
   ownAccount,
+  ownExecutable,
   pause,
   refuseRoot,
   unless,
   within,
 } from '../os/machine.ts';
-import { hasProgram, rsyncVersion, run, standard } from '../os/process.ts';
+import { hasProgram, PLAIN_ENVIRONMENT, rsyncVersion, run, standard, startApart } from '../os/process.ts';
 import { defaultStateFolder, makeRunFolder, prepareStateFolder } from '../os/runfolder.ts';
 import {
   encodeEvent,
@@ -33,9 +34,11 @@ import type { Request } from '../wire/request.ts';
 import { RSYNC_EXIT } from '../wire/rsync.ts';
 import { escapeText, type Summons } from '../wire/text.ts';
 import { failure, parseCall, peerAddress, receiveRequest } from './caller.ts';
-import { type HostConfig, readHostConfig } from './config.ts';
+import { type HostConfig, readHostConfig, settingsFor } from './config.ts';
 import { dialBack, type Line } from './dial.ts';
+import { lacksManifest } from './manifest.ts';
 import { type Pull, type PullEnd, startPull } from './pull.ts';
+import { type Admission, admit } from './space.ts';
 import {
   type Arrival,
   abandonSnapshot,
@@ -96,8 +99,21 @@ export async function grab(options: GrabOptions, interrupt: AbortSignal): Promis
   // After the client has heard: what an interrupted run left is nobody's any more.
   // What cannot be removed now the next run removes; the outcome stands.
   if (log.client && !interrupt.aborted) await emptyTrash(log.client.folder).catch(() => {});
+  if (log.client && !interrupt.aborted) await describeApart(log.client, options);
   if (outcome.code !== null) return EXIT[FAILURES[outcome.code][0]];
   return outcome.outcome === 'incomplete' ? EXIT.incomplete : EXIT.done;
+}
+
+/** The manifest of what has come, by a process of its own: the client's ssh ends with this one, and need not wait for it. */
+async function describeApart(client: ClientStore, { config }: GrabOptions): Promise<void> {
+  try {
+    if (!lacksManifest(client)) return;
+    const args = ['manifest', '--client', client.name, '--config', config];
+    const environment = { ...PLAIN_ENVIRONMENT, HOME: ownAccount().home };
+    await startApart({ program: ownExecutable(), args, environment });
+  } catch {
+    // the next run does it, or `verify`: this one's outcome stands
+  }
 }
 
 function describe(error: unknown): string {
@@ -187,23 +203,38 @@ async function serve(options: GrabOptions, interrupt: AbortSignal, log: HostLog)
   log.peer = peerAddress(options.environment);
   const summons = parseCall(options);
   await using held = new AsyncDisposableStack();
-  using deadline = deadlineSignal(config.requests.deadline, () =>
+  using deadline = deadlineSignal(settingsFor(config, client.name).deadlineMs, () =>
     failure('deadline', 'the deadline has passed'),
   );
   const life = new AbortController();
   const signal = AbortSignal.any([interrupt, deadline.signal, life.signal]);
   const request = await receiveRequest(signal, life);
   const lock = await lockClient(held, client);
+  // A dry run keeps nothing, so it needs no room, and its start is none.
+  const admission = request.header.dry_run
+    ? undefined
+    : await admit(config, client, signal, waitMs => tell({ event: 'wait', ms: waitMs }));
   const arrival = await beginSnapshot(client);
   let kept = false;
   let isFull = false;
-  held.defer(() => (kept ? undefined : abandonSnapshot(client, arrival, isFull)));
+  held.defer(async () => {
+    // Where the room is watched, the next run that needs it takes what this one leaves.
+    const isGivenUp = isFull && !(admission?.keepsArrival() ?? false);
+    if (!kept) await abandonSnapshot(client, arrival, isGivenUp);
+    await admission?.settle(kept);
+  });
+  await using watched = new AsyncDisposableStack();
+  admission?.begin(watched, arrival);
+  const running = admission ? AbortSignal.any([signal, admission.signal]) : signal;
   let result: JobResult;
   try {
-    result = await pullInto({ client, config, summons, peer: log.peer, request, lock, arrival, signal });
+    result = await pullInto({
+      ...{ client, config, summons, peer: log.peer, request, lock, arrival, admission },
+      signal: running,
+    });
   } catch (error) {
     const first = firstError(error);
-    isFull = first instanceof Fault && first.exit === 'noSpace';
+    isFull = first instanceof Fault && first.exit === 'noSpace' && first.code !== 'over-budget';
     throw error;
   }
   isFull = result.outcome.code === 'no-space';
@@ -227,6 +258,8 @@ interface Job {
   request: Request;
   lock: number;
   arrival: Arrival;
+  /** Undefined for a dry run. */
+  admission: Admission | undefined;
   signal: AbortSignal;
 }
 
@@ -268,6 +301,7 @@ async function pullInto(job: Job): Promise<JobResult> {
     tree: job.arrival.tree,
     linkDests: job.arrival.linkDests,
     dryRun: request.header.dry_run,
+    checksum: request.header.checksum ?? false,
     line,
     lock: job.lock,
     confined: isConfined,
@@ -298,7 +332,14 @@ async function pullInto(job: Job): Promise<JobResult> {
     own_root: jail?.hasOwnRoot ?? false,
   };
   const isLessConfined = (last?.own_root ?? false) && !confined.own_root;
-  const record = await makeRecord(job, pull, end, outcome, { confined, isLessConfined });
+  const unusual = (await job.admission?.judge(job.arrival)) ?? [];
+  const flags = [
+    ...(end.wordCount > 0 ? ['host-errors'] : []),
+    // A jail that is not what the last one was is nothing to find out later.
+    ...(isLessConfined ? ['less-confined'] : []),
+    ...unusual,
+  ];
+  const record = await makeRecord(job, pull, end, outcome, { confined, flags });
   const late = await commitSnapshot(job.client, job.arrival, record, request.excludes);
   return { outcome, fault: late ?? fault, kept: true };
 }
@@ -403,7 +444,7 @@ async function makeRecord(
   pull: Pull,
   end: PullEnd,
   outcome: OutcomeEvent,
-  { confined, isLessConfined }: { confined: SnapshotRecord['confined']; isLessConfined: boolean },
+  { confined, flags }: Pick<SnapshotRecord, 'confined' | 'flags'>,
 ): Promise<SnapshotRecord> {
   return {
     version: 1,
@@ -431,10 +472,6 @@ async function makeRecord(
       changed_during_run: end.changedDuringRun,
     },
     basis: job.arrival.basis,
-    flags: [
-      ...(end.wordCount > 0 ? ['host-errors'] : []),
-      // A jail that is not what the last one was is nothing to find out later.
-      ...(isLessConfined ? ['less-confined'] : []),
-    ],
+    flags,
   };
 }

@@ -37,6 +37,7 @@ import {
   snapshotName,
   snapshotTime,
 } from '../wire/text.ts';
+import { candidateOf } from './budget.ts';
 import { emptyTrash } from './trash.ts';
 
 const STORE_VERSION = 1;
@@ -75,6 +76,18 @@ export function openStore(store: string): void {
     const found = `its version is ${escapeText(String(version))}, and this program knows ${STORE_VERSION}`;
     throw new Fault({ tried, found, exit: 'noStore', code: 'no-store' });
   }
+}
+
+/** What writes into a store must leave files of its owner's there. @throws Fault that names the command */
+export function requireOwner(store: string, verb: string): void {
+  const { uid } = status(`${store}/store.json`);
+  if (ownAccount().uid === uid) return;
+  throw new Fault({
+    tried: `${verb} in "${store}"`,
+    found: `the store belongs to uid ${uid}, and this is uid ${ownAccount().uid}`,
+    next: `runuser -u "$(id -nu ${uid})" -- dialback ${verb} …`,
+    exit: 'usage',
+  });
 }
 
 function isReadable(folder: string): boolean {
@@ -400,6 +413,8 @@ export interface Arrival {
   tree: string;
   /** The snapshot it is compared with, or null. */
   basis: string | null;
+  /** The snapshots that it links against, the newest first. */
+  bases: string[];
   /** What rsync links against, best first. */
   linkDests: string[];
   /** Names of older interrupted trees. */
@@ -445,6 +460,7 @@ export async function beginSnapshot(client: ClientStore): Promise<Arrival> {
     folder,
     tree: `${folder}/tree`,
     basis: basis[0] ?? null,
+    bases: basis,
     linkDests: [
       ...basis.map(each => `${client.folder}/snapshots/${each}/tree`),
       ...left.map(each => `${client.folder}/arriving/${each}/tree`),
@@ -457,14 +473,17 @@ function isTaken(client: ClientStore, name: string): boolean {
   return exists(`${client.folder}/snapshots/${name}`) || exists(`${client.folder}/arriving/${name}`);
 }
 
-/** The newest finished snapshot, and the newest full one if that is another. One from the future is the last choice. */
+/**
+ * The newest finished snapshot, and the newest full one that is not unusual if that is another. One from the future is the
+ * last choice.
+ */
 function pickBasis(client: ClientStore, before: string): string[] {
   const names = snapshotNames(client);
   const past = names.filter(name => name < before);
   const candidates = (past.length > 0 ? past : names).reverse();
   const newest = candidates[0];
   if (newest === undefined) return [];
-  const full = candidates.find(name => readSnapshot(client, name).record.state === 'full');
+  const full = candidates.find(name => candidateOf(readSnapshot(client, name)).state === 'full');
   return full === undefined || full === newest ? [newest] : [newest, full];
 }
 
@@ -567,6 +586,16 @@ export function removeSnapshot(client: ClientStore, name: string, reason: string
     throw fault('it is the last full one that this client has');
   moveToTrash(client, 'snapshots', name, { reason });
   syncFolder(`${client.folder}/snapshots`);
+}
+
+/**
+ * Gives up what interrupted runs left, for want of room. The client's lock must be held, and no run of it be under way.
+ * @returns whether there was any
+ */
+export function discardInterrupted(client: ClientStore, reason: string): boolean {
+  const left = list(`${client.folder}/arriving`).filter(each => SNAPSHOT.test(each));
+  for (const each of left) moveToTrash(client, 'arriving', each, { reason });
+  return left.length > 0;
 }
 
 /** Moves a tree to trash/, whence `emptyTrash` removes it. */

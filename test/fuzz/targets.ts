@@ -17,7 +17,6 @@ import {
   enumeratedFolders,
   mountsLeftOut,
   parseExcludes,
-  parseMounts,
   scopeFilter,
   scopeRecords,
 } from '../../src/client/scope.ts';
@@ -29,10 +28,11 @@ import { peerAddress } from '../../src/host/caller.ts';
 import { HOST_SCHEMA } from '../../src/host/config.ts';
 import { enrolledCommand, enrolledLine, enrolledName, hostToml, placeLine } from '../../src/host/enroll.ts';
 import { parsePattern } from '../../src/host/find.ts';
+import { encodeEnd, encodeEntry, MANIFEST_HEAD, ManifestReader } from '../../src/host/mtree.ts';
 import { parseShell } from '../../src/host/shell.ts';
 import { findSnapshot, pathInside } from '../../src/host/store.ts';
 import { readJailLine } from '../../src/os/launcher.ts';
-import { isWithin, otherNames, parseMountTable } from '../../src/os/mounts.ts';
+import { inText, isWithin, otherNames, parseMountTable } from '../../src/os/mounts.ts';
 import {
   decodeEvent,
   encodeEvent,
@@ -42,6 +42,7 @@ import {
   type Missing,
   type OutcomeEvent,
 } from '../../src/wire/events.ts';
+import { parseJson } from '../../src/wire/json.ts';
 import { fingerprint, type PublicKey, parseHostKey, parsePublicKey, showKey } from '../../src/wire/key.ts';
 import { decodeRequest, encodeRequest, isRoot, REQUEST_VERSION } from '../../src/wire/request.ts';
 import {
@@ -155,6 +156,56 @@ const header: Target = {
   },
 };
 
+/** How many keys the objects in a value have; it can be deep. */
+function countKeys(value: unknown): number {
+  let count = 0;
+  const waiting = [value];
+  for (let each = waiting.pop(); each !== undefined; each = waiting.pop()) {
+    if (typeof each !== 'object' || each === null) continue;
+    if (!Array.isArray(each)) count += Object.keys(each).length;
+    for (const inner of Object.values(each)) waiting.push(inner);
+  }
+  return count;
+}
+
+const json: Target = {
+  name: 'json',
+  seeds: [
+    '{"a":1,"a":2}',
+    '{"a":{"a":1},"b":[{"a":1},{"a":2}]}',
+    '{"a":":\\"}","\\u0061" : {}}',
+    '[{"":1,"b":"\\\\"},{"":"{\\"x\\":1,\\"x\\":2}"}]',
+    '{"__proto__":1,"__proto__":2}',
+    '{"\\u202e":1,"\\u202e":2}',
+    ...HEADERS.map(each => each.replace('{', '{"user":"root",')),
+  ],
+  words: ['{"a":', ',"a":1', '"\\u0061":', '\\"', '\\\\', '"}', '":', ' : ', '{}', '[', ']', '"__proto__":'],
+  mostBytes: 4096,
+  run(input) {
+    const text = input.toString('utf8');
+    const parsed = parseJson(text);
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch {
+      assert.deepEqual(parsed, { reason: 'is not JSON' });
+      return 'none';
+    }
+    // Outside of strings, each key has its colon, and there are no others.
+    let colons = 0;
+    let isInString = false;
+    for (let at = 0; at < text.length; at += 1) {
+      if (isInString && text[at] === '\\') at += 1;
+      else if (text[at] === '"') isInString = !isInString;
+      else if (!isInString && text[at] === ':') colons += 1;
+    }
+    assert.equal('value' in parsed, colons === countKeys(value));
+    if ('reason' in parsed) return reasonOf(parsed.reason);
+    sameJson(parsed.value, value);
+    return `accepted ${Math.min(3, colons)}`;
+  },
+};
+
 const event: Target = {
   name: 'event',
   seeds: lines('event', 'event-refused'),
@@ -172,6 +223,7 @@ const event: Target = {
     if ('reason' in decoded) return reasonOf(decoded.reason);
     const { value } = decoded;
     sameJson(decodeEvent(encodeEvent(value).trimEnd()), decoded);
+    if (value.event === 'wait') return value.event;
     if (value.event !== 'outcome') {
       assert.doesNotMatch(newsText({ ...value, remote: 'r' }).trimEnd(), UNSAFE);
       return value.event;
@@ -319,14 +371,9 @@ const mounts: Target = {
   ],
   run(input) {
     const text = input.toString('latin1');
-    const found = parseMounts(text);
-    const table = parseMountTable(text);
-    // Two readers of one table must not differ on where a file system is; one of them keeps a character a byte.
-    for (const { path, type, device } of table)
-      assert.ok(
-        found.some(each => each.type === type && each.device === device && asText(each.path) === path),
-        path,
-      );
+    const found = parseMountTable(text);
+    const table = inText(found);
+    assert.equal(found.length, table.length);
     for (const mode of ['local', 'one', 'all'] as const)
       for (const path of mountsLeftOut(found, mode, ['/'])) assert.ok(found.some(each => each.path === path));
     for (const each of table) {
@@ -336,10 +383,6 @@ const mounts: Target = {
     return `${Math.min(3, found.length)} ${Math.min(3, table.length)}`;
   },
 };
-
-function asText(bytes: string): string {
-  return Buffer.from(bytes, 'latin1').toString('utf8');
-}
 
 /** @param check what must hold of an accepted config */
 function config<T extends v.GenericSchema>(
@@ -591,6 +634,14 @@ const addresses: Target = {
   },
 };
 
+/** The flags of a command line, and how many words it has. */
+function flagsOf(asked: object): unknown[] {
+  return Object.entries(asked).map(([name, value]) => [
+    name,
+    Array.isArray(value) ? value.length : typeof value === 'string' ? 'a word' : value,
+  ]);
+}
+
 const commandLine: Target = {
   name: 'command-line',
   seeds: [
@@ -612,6 +663,8 @@ const commandLine: Target = {
     'try\0x',
     'relay\0a',
     'unenroll\0a',
+    'restore\0a\0--force\0true\0--json\0false\0--to\0/d',
+    'backup\0-q\0true\0--dry-run\0false',
     'version',
   ],
   words: [
@@ -628,6 +681,8 @@ const commandLine: Target = {
     '--run',
     'a.b',
     '--constructor',
+    '\0true',
+    '\0false',
   ],
   mostBytes: 512,
   run(input) {
@@ -641,6 +696,9 @@ const commandLine: Target = {
       }
       assert.equal(Object.getPrototypeOf(asked), Object.prototype);
       assert.ok(!('a' in {}) && !('polluted' in {}));
+      // Words that mean something to a parser of options mean nothing here.
+      const plain = parseArguments(words.map(word => (/^(?:true|false)$/.test(word) ? 'x' : word)));
+      if (words[0] !== '-c') sameJson(flagsOf(asked), flagsOf(plain));
       return `${asked.verb} ${Object.values(asked).filter(Boolean).length}`;
     });
   },
@@ -875,10 +933,56 @@ const examined: Target = {
   },
 };
 
+const DIGEST = '0123456789abcdef'.repeat(4);
+
+const manifest: Target = {
+  name: 'manifest',
+  seeds: [
+    `${MANIFEST_HEAD}. type=dir mode=0755 uid=0 gid=0 time=0.000000000 tags=xattrs-sha256-${DIGEST}\n${encodeEnd(1)}`,
+    `${MANIFEST_HEAD}. type=dir mode=0755 uid=0 gid=0 time=-1.500000000 tags=xattrs-sha256-${DIGEST}\n./a\\040b type=file mode=04755 uid=1000 gid=1000 size=3 time=1700000000.123456789 sha256digest=${DIGEST} tags=xattrs-sha256-${DIGEST}\n${encodeEnd(2)}`,
+  ],
+  words: [
+    '. type=dir mode=0755 uid=0 gid=0 time=1.000000000 ',
+    'type=file',
+    ' size=0',
+    ' time=0.000000000',
+    `sha256digest=${DIGEST}`,
+    ` tags=xattrs-sha256-${DIGEST}\n`,
+    '\\000',
+    '\\056\\056',
+    '/../',
+    '# end, 1 entries\n',
+    '\n./',
+    '/',
+  ],
+  run(input) {
+    const reader = new ManifestReader();
+    let again = MANIFEST_HEAD;
+    let last: string | undefined;
+    const text = input.toString('latin1');
+    for (const line of text.replace(/\n$/, '').split('\n')) {
+      const found = reader.line(line);
+      if ('reason' in found) return reasonOf(found.reason);
+      if (found.value === undefined) continue;
+      const { path } = found.value;
+      assert.ok(last === undefined || Buffer.from(last, 'latin1').compare(Buffer.from(path, 'latin1')) < 0);
+      assert.ok(path === '' || (!path.startsWith('/') && normalize(path) === path && !path.startsWith('..')));
+      last = path;
+      again += encodeEntry(found.value);
+    }
+    const end = reader.end();
+    if ('reason' in end) return reasonOf(end.reason);
+    // There is one way to write it.
+    assert.equal(`${again}${encodeEnd(end.value)}`, text.endsWith('\n') ? text : `${text}\n`);
+    return `accepted ${Math.min(end.value, 3)}`;
+  },
+};
+
 export const TARGETS: readonly Target[] = [
   ...[
     request,
     header,
+    json,
     event,
     gate,
     summons,
@@ -892,5 +996,5 @@ export const TARGETS: readonly Target[] = [
     pull,
     addresses,
   ],
-  ...[commandLine, restore, stored, jailLine, authorizedKeys, knownHosts, examined],
+  ...[commandLine, restore, stored, jailLine, authorizedKeys, knownHosts, examined, manifest],
 ];

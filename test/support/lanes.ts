@@ -12,6 +12,7 @@ import { decodeEvent, type OutcomeEvent } from '../../src/wire/events.ts';
 import { IN_CLEAN_MACHINE } from './checkout.ts';
 import {
   type Attack,
+  DIALECTS,
   type Entry,
   FILE,
   FOLDER,
@@ -55,6 +56,11 @@ export function plays(what: string, play: Attack['play'], ends: string, says?: R
   return { what, play, ends, says };
 }
 
+/** The same attacks, said as another version of rsync says it. */
+export function spoken(version: keyof typeof DIALECTS, all: Row[]): Row[] {
+  return all.map(row => ({ ...row, what: `${row.what}, as of ${version}`, dialect: DIALECTS[version] }));
+}
+
 /** An honest sender with that list. */
 export function listing(entries: (Entry | Buffer)[]): Attack['play'] {
   return async sender => {
@@ -65,10 +71,10 @@ export function listing(entries: (Entry | Buffer)[]): Attack['play'] {
 }
 
 /** After the greeting and a list of one file: what an attack does with the stream then. */
-export function afterList(play: (sender: Sender) => Promise<void>): Attack['play'] {
+export function afterList(play: (sender: Sender) => Promise<void>, file = A_FILE): Attack['play'] {
   return async sender => {
     await sender.begin();
-    await sender.list([TOP, A_FILE]);
+    await sender.list([TOP, file]);
     await play(sender);
   };
 }
@@ -143,6 +149,7 @@ export class Lanes {
   async assertHonest(lane: Lane): Promise<void> {
     const { world } = this;
     const result = await world.run(world.client, ['backup', '--json', '--config', lane.toml]);
+    await world.settled();
     const last = lastLine(result);
     assert.equal(last.outcome, 'full', result.stdout + result.stderr);
     const kept = join(lane.shelf, 'snapshots', last.snapshot ?? '', 'tree', world.data, 'kept');
@@ -234,7 +241,7 @@ export class Lanes {
 
 /** What a client's own runs may change on the host: its arriving trees, its journal, and that it has new snapshots. */
 const OWN =
-  /^(?:\.local\/state\/dialback: mtimeNs|the store\/clients\/\w+\/(?:arriving|trash|lock|journal\.jsonl)\b|the store\/clients\/\w+\/snapshots: mtimeNs|the store\/clients\/\w+\/snapshots\/.*: entry: none)/;
+  /^(?:\.local\/state\/dialback: mtimeNs|the store\/clients\/\w+\/(?:arriving|trash|lock|journal\.jsonl|index\.sqlite|manifest\.lock)\b|the store\/clients\/\w+(?:\/snapshots)?: mtimeNs|the store\/clients\/\w+\/snapshots\/.*: entry: none)/;
 
 /** A suite of attacks. @param body gets the lanes, which are there once its tests run */
 export function hostileSuite(title: string, body: (lanes: () => Lanes) => void): void {
