@@ -431,7 +431,8 @@ export function plannedText({ path, type, isReplacing }: Planned): string {
 
 /** What a dry run of a restore says at its end. */
 export function planText(to: string, result: RestorePlan): string {
-  return restoreText(to, result).replace(/^restored/, 'would restore');
+  const note = result.state === 'incomplete' ? ` (${INCOMPLETE})` : '';
+  return `would restore ${amountText(result)}${note} to "${escapeText(to)}"\n`;
 }
 
 /** What an ordinary account could not give back, for standard error. */
@@ -449,14 +450,20 @@ export function restoreProgressText(progress: RestoreProgress | undefined): stri
   return `${CLEAR_LINE}restoring: ${progress.percent}%, ${showBytes(progress.bytes)}, ${progress.files} files`;
 }
 
-/** What a restore gave back, or would give back. */
-export function restoreText(to: string, result: RestorePlan & { checked?: boolean }): string {
+const INCOMPLETE = 'the snapshot is incomplete';
+
+function amountText({ files, bytes, snapshot }: RestorePlan): string {
+  return `${files} files, ${showBytes(bytes)}, of ${snapshot}`;
+}
+
+/** What a restore gave back, and what it could not. */
+export function restoreText(to: string, result: RestoreResult): string {
   const notes = [
-    ...(result.state === 'incomplete' ? ['the snapshot is incomplete'] : []),
-    ...(result.checked === false ? ['not compared with a manifest: there is none to go by'] : []),
+    ...(result.state === 'incomplete' ? [INCOMPLETE] : []),
+    ...(result.checked ? [] : ['not compared with a manifest: there is none to go by']),
   ];
   const note = notes.length > 0 ? ` (${notes.join('; ')})` : '';
-  return `restored ${result.files} files, ${showBytes(result.bytes)}, of ${result.snapshot}${note} to "${escapeText(to)}"\n`;
+  return `restored ${amountText(result)}${note} to "${escapeText(to)}"\n`;
 }
 
 /** The list for standard error: rsync's own messages, or its itemized differences. */

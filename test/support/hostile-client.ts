@@ -348,7 +348,11 @@ export class Sender {
       const [length = 0] = await this.#read(1);
       await this.#read(length > 0x7f ? ((length & 0x7f) << 8) + ((await this.#read(1))[0] ?? 0) : length);
     }
-    await this.#take(4); // no filter rules
+    // Filter rules, each with its length before it; none ends them.
+    for (let length = 1; length > 0; ) {
+      length = (await this.#take(4)).readInt32LE(0);
+      await this.#take(length);
+    }
   }
 
   /** A whole list. */
