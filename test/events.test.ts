@@ -293,11 +293,27 @@ describe('decodeEvent()', () => {
     assert.deepEqual([0x78, 0xff, 0x01].map(listed), [50, 25, 6]);
   });
 
-  it('takes the last of two equal keys, as JSON.parse does, and checks that one', () => {
-    const twice = (first: string, last: string): string =>
-      `${EVENT_PREFIX}{"event":"phase","phase":${first},"phase":${last}}`;
-    assert.equal(reasonFor(twice('"x"', '"copying"')), 'accepted');
-    assert.equal(reasonFor(twice('"copying"', '"x"')), 'phase has no acceptable "phase"');
+  it('refuses a key that is there twice, in the event and in what is missing', () => {
+    const reason = (key: string): string => `it has the key "${key}" twice in one object`;
+    for (const [first, last] of [
+      ['"x"', '"copying"'],
+      ['"copying"', '"x"'],
+      ['"copying"', '"copying"'],
+    ])
+      assert.equal(
+        reasonFor(`${EVENT_PREFIX}{"event":"phase","phase":${first},"phase":${last}}`),
+        reason('phase'),
+      );
+    const kinds = '{"event":"outcome","phase":"copying","event":"phase"}';
+    assert.equal(reasonFor(EVENT_PREFIX + kinds), reason('event'));
+    for (const [missing, key] of [
+      ['{"path":"/a","path":"/b","errno":13}', 'path'],
+      ['{"path":"/a","errno":1,"err\\u006eo":2}', 'errno'],
+      ['{"path":{"base64":"YQ==","base64":"YQ=="},"errno":null}', 'base64'],
+    ] as const) {
+      const line = encodeEvent({ ...FULL, outcome: 'incomplete', missing_count: 1 }).trimEnd();
+      assert.equal(reasonFor(line.replace('"missing":[]', `"missing":[${missing}]`)), reason(key));
+    }
   });
 
   it('neither throws nor accepts, when the JSON is arbitrary', () => {

@@ -58,6 +58,8 @@ const REFUSED: [text: string, found: RegExp][] = [
   ['store = "/s"\n[client.constructor]', /^"client" cannot hold a client called "constructor" or/],
   ['store = "/s"\n[client."__proto__"]', /^"client" cannot hold a client called "constructor" or/],
   ['store = "/s"\n[client."a"]\nx = 1', /^"client\.a\.x" is not a key that it has$/],
+  ['store = "/s"\n[space]\ndelete_rate = -1', /^"space\.delete_rate" should be a whole number from 0/],
+  ['store = "/s"\n[space]\ndelete_rate = "5"', /^"space\.delete_rate" is "5", and should be a number$/],
   ['store = "/s"\n[client."a".space]\nmin_free = "1G"', /^"client\.a\.space\.min_free" is not a key that/],
   ['store = "/s"\n[client."a".retention]\ndaily = -1', /^"client\.a\.retention\.daily" should be a whole/],
   [
@@ -79,7 +81,7 @@ describe('HOST_SCHEMA', () => {
       metadata: 'fake-super',
       syslog: true,
       retention: { min_keep: 3, min_age: 86_400_000 },
-      space: { min_free: { percent: 2 }, min_inodes: { percent: 2 } },
+      space: { min_free: { percent: 2 }, min_inodes: { percent: 2 }, delete_rate: 0 },
       requests: { min_interval: 0, deadline: 86_400_000 },
       client: {},
     });
@@ -90,7 +92,7 @@ describe('HOST_SCHEMA', () => {
       [
         'store = "/s"',
         '[retention]\nmin_age = "400d"\nlast = 0\ndaily = 7',
-        '[space]\nmin_free = "0"\nmin_inodes = 20000\ngrowth_budget = "2.5%"',
+        '[space]\nmin_free = "0"\nmin_inodes = 20000\ngrowth_budget = "2.5%"\ndelete_rate = 5000',
         '[requests]\nmin_interval = "52w"',
       ].join('\n'),
       'host.toml',
@@ -101,6 +103,7 @@ describe('HOST_SCHEMA', () => {
       min_free: { count: 0 },
       min_inodes: { count: 20_000 },
       growth_budget: { percent: 2.5 },
+      delete_rate: 5000,
     });
     assert.equal(config.requests.min_interval, 364 * DAY_MS);
   });

@@ -16,8 +16,8 @@ for_try='ssh:openssh-client ssh-keygen:openssh-client ssh-agent:openssh-client s
 for_launcher='gcc:gcc /usr/include/stdlib.h:libc6-dev'
 # The second brings clang's sanitizers and libFuzzer, whichever version of clang there is.
 for_fuzz='clang:clang /usr/share/doc/libclang-rt-dev:libclang-rt-dev'
-for_install="$for_try $for_launcher setcap:libcap2-bin"
-for_test='setfacl:acl getfacl:acl setfattr:attr getfattr:attr perl:perl-base strace:strace ps:procps ip:iproute2
+for_install="$for_try $for_launcher setcap:libcap2-bin getfattr:attr"
+for_test='setfacl:acl getfacl:acl setfattr:attr perl:perl-base strace:strace ps:procps ip:iproute2
   systemd-analyze:systemd aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
   /usr/aarch64-linux-gnu/include/stdlib.h:libc6-dev-arm64-cross'
 case ${1-} in

@@ -2,11 +2,16 @@
 import type { RunNews, RunOutcome } from '../client/backup.ts';
 import type { InitResult } from '../client/init.ts';
 import type { Finding, State } from '../finding.ts';
+import type { EntryType, TreeEntry } from '../host/attributes.ts';
+import type { Difference } from '../host/diff.ts';
 import type { EnrollResult } from '../host/enroll.ts';
+import type { Version } from '../host/index.ts';
 import type { Listed } from '../host/listing.ts';
-import type { RestoreResult } from '../host/restore.ts';
+import type { PruneResult } from '../host/prune.ts';
+import type { Planned, RestoreProgress, RestoreResult } from '../host/restore.ts';
+import type { ClientStatus } from '../host/status.ts';
 import { fingerprint, showKey } from '../wire/key.ts';
-import { escapeText, plainJson, quoteForShell, showName } from '../wire/text.ts';
+import { escapeText, type JsonName, jsonName, plainJson, quoteForShell, showName } from '../wire/text.ts';
 
 /** A value as one line of JSON; what a terminal would obey or hide is written as an escape. */
 export function jsonText(value: unknown): string {
@@ -115,9 +120,23 @@ function errnoText(errno: number | null): string {
   return errno === null ? '' : ` (${ERRNO[errno] ?? `errno ${errno}`})`;
 }
 
+/** Columns under their heads; numbers to the right. @param right the columns with numbers */
+function table(head: string[], rows: string[][], right: number[] = []): string {
+  const widths = head.map((title, column) =>
+    Math.max(title.length, ...rows.map(row => row[column]?.length ?? 0)),
+  );
+  const line = (row: string[]): string =>
+    row
+      .map((cell, column) =>
+        right.includes(column) ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0),
+      )
+      .join('  ')
+      .trimEnd();
+  return `${[head, ...rows].map(line).join('\n')}\n`;
+}
+
 /** `list` as a table. */
 export function listText(rows: Listed[]): string {
-  const head = ['client', 'snapshot', 'state', 'files', 'size', 'new', 'flags'];
   const cells = rows.map(row => [
     row.client,
     row.snapshot,
@@ -125,23 +144,66 @@ export function listText(rows: Listed[]): string {
     String(row.files),
     showBytes(row.bytes),
     showBytes(row.new_bytes),
-    row.flags.join(','),
+    [...(row.pinned ? ['pinned'] : []), ...row.flags].map(each => escapeText(each)).join(','),
   ]);
-  const widths = head.map((title, column) =>
-    Math.max(title.length, ...cells.map(row => row[column]?.length ?? 0)),
+  return table(['client', 'snapshot', 'state', 'files', 'size', 'new', 'flags'], cells, [3, 4, 5]);
+}
+
+/** A span for people, in two units at most: `3 d 4 h`. */
+export function showAge(ms: number): string {
+  const minutes = Math.floor(ms / 60_000);
+  const [days, hours] = [Math.floor(minutes / 1440), Math.floor(minutes / 60) % 24];
+  if (days > 0) return `${days} d ${hours} h`;
+  return hours > 0 ? `${hours} h ${minutes % 60} min` : `${minutes} min`;
+}
+
+/** `status`: a table, and below it what is not well. */
+export function statusText(clients: ClientStatus[]): string {
+  if (clients.length === 0) return 'there is no client yet\n';
+  const cells = clients.map(each => [
+    each.level,
+    each.client,
+    each.last_full ? each.last_full.snapshot : 'none',
+    each.last_full ? showAge(each.last_full.age_ms) : '-',
+    each.last_full ? showBytes(each.last_full.bytes) : '-',
+    each.last_full ? showBytes(each.last_full.new_bytes) : '-',
+    `${each.snapshots}${each.pinned.length > 0 ? ` (${each.pinned.length} pinned)` : ''}`,
+    each.held ? showBytes(each.held.bytes) : '?',
+    each.next_removal ? `${each.next_removal.snapshot} on ${each.next_removal.at.slice(0, 10)}` : 'none',
+  ]);
+  const head = ['state', 'client', 'last full', 'age', 'size', 'new', 'snapshots', 'on disk', 'next removal'];
+  const problems = clients.flatMap(({ client, problems: found }) =>
+    found.map(each => `${client}: ${escapeText(each)}\n`),
   );
-  const isNumber = (column: number): boolean => column >= 3 && column <= 5;
-  return [head, ...cells]
-    .map(row =>
-      row
-        .map((cell, column) =>
-          isNumber(column) ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0),
-        )
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n')
-    .concat('\n');
+  return `${table(head, cells, [3, 4, 5, 6, 7])}${problems.join('')}`;
+}
+
+/** `prune`: why each snapshot stays or goes, and what that frees. */
+export function pruneText({ dry_run: isDry, clients }: PruneResult): string {
+  const cells = clients.flatMap(({ client, snapshots }) =>
+    snapshots.map(each => [
+      client,
+      each.snapshot,
+      each.state,
+      each.keep ? 'keep' : 'remove',
+      each.frees ? showBytes(each.frees.bytes) : '',
+      each.frees ? String(each.frees.inodes) : '',
+      each.reasons.join(', '),
+    ]),
+  );
+  const busy = clients.filter(each => each.busy);
+  const removed = clients.filter(each => !each.busy).flatMap(each => each.snapshots.filter(one => !one.keep));
+  const bytes = removed.reduce((sum, each) => sum + (each.frees?.bytes ?? 0), 0);
+  const inodes = removed.reduce((sum, each) => sum + (each.frees?.inodes ?? 0), 0);
+  const ms = clients.reduce((sum, each) => sum + each.estimated_ms, 0);
+  const what = `${removed.length} of ${cells.length} snapshots, ${showBytes(bytes)} and ${inodes} inodes`;
+  return [
+    ...(cells.length > 0
+      ? [table(['client', 'snapshot', 'state', '', 'frees', 'inodes', 'why'], cells, [4, 5])]
+      : []),
+    ...busy.map(({ client }) => `${client}: a run is under way; its snapshots are left for the next prune\n`),
+    isDry ? `would remove ${what}, in about ${showDuration(ms)}\n` : `removed ${what}\n`,
+  ].join('');
 }
 
 /** What enroll did, and what comes next. */
@@ -195,6 +257,183 @@ export function initText(result: InitResult, namedConfig: string | undefined): s
   ].join('\n');
   // A key that was made just now is enrolled nowhere.
   return key.isNew ? `${made}${told}${enrol}then: ${backup}` : `${told}next: ${backup}`;
+}
+
+const BILLION = 1_000_000_000n;
+
+/** A time as RFC 3339 has it, in UTC, to the nanosecond; one that has no year of four digits as `@SECONDS.NANOSECONDS`. */
+export function showTime(ns: bigint, digits: 0 | 9): string {
+  const rest = ((ns % BILLION) + BILLION) % BILLION;
+  const seconds = (ns - rest) / BILLION;
+  const fraction = digits === 0 ? '' : `.${String(rest).padStart(9, '0')}`;
+  const date = new Date(Number(seconds) * 1000);
+  const text = Number.isNaN(date.getTime()) ? '' : date.toISOString();
+  return /^\d{4}-/.test(text) ? `${text.slice(0, 19)}${fraction}Z` : `@${seconds}${fraction}`;
+}
+
+/** A path of a snapshot, as on the client. */
+function clientPath(path: Buffer): JsonName {
+  return jsonName(Buffer.concat([Buffer.from('/'), path]));
+}
+
+/** An entry for --json; the rest of `ls` is in it too. */
+export function entryJson(entry: TreeEntry): Record<string, unknown> {
+  const { type, mode, uid, gid, device, size, mtimeNs, target, acl, xattrs } = entry;
+  return {
+    path: clientPath(entry.path),
+    type,
+    mode: mode.toString(8).padStart(4, '0'),
+    uid,
+    gid,
+    size: type === 'folder' ? null : size,
+    device,
+    mtime: showTime(mtimeNs, 9),
+    target: target === null ? null : jsonName(target),
+    acl,
+    xattrs: xattrs.map(({ name, value }) => ({
+      name: jsonName(name),
+      value: { base64: value.toString('base64') },
+    })),
+  };
+}
+
+const TYPE_LETTERS: Record<EntryType, string> = {
+  file: '-',
+  folder: 'd',
+  symlink: 'l',
+  fifo: 'p',
+  socket: 's',
+  'char device': 'c',
+  'block device': 'b',
+};
+
+/** Type and mode as ls(1) has them: `-rwsr-xr-x`. */
+function showMode(type: EntryType, mode: number): string {
+  const special = [0o4000, 0o2000, 0o1000].map(bit => (mode & bit) !== 0);
+  const triples = [6, 3, 0].map((shift, index) => {
+    const rights = (mode >> shift) & 7;
+    const letter = index === 2 ? 't' : 's';
+    const runs = (rights & 1) !== 0;
+    const last = special[index] ? (runs ? letter : letter.toUpperCase()) : runs ? 'x' : '-';
+    return `${rights & 4 ? 'r' : '-'}${rights & 2 ? 'w' : '-'}${last}`;
+  });
+  return `${TYPE_LETTERS[type]}${triples.join('')}`;
+}
+
+/**
+ * An entry as a line of `ls`: `+` behind the mode is an ACL, `@` are xattrs. Columns have a least width, not a common one:
+ * a listing of any length goes out as it is read.
+ * @param folder where the whole path need not be said
+ */
+export function entryText(entry: TreeEntry, folder: Buffer | undefined): string {
+  const { type, mode, uid, gid, device, size, mtimeNs, target, acl, xattrs } = entry;
+  const marks = `${acl === null ? ' ' : '+'}${xattrs.length > 0 ? '@' : ' '}`;
+  const amount = device ? `${device.major}, ${device.minor}` : type === 'folder' ? '-' : String(size);
+  const isBelow = folder !== undefined && entry.path.length > folder.length;
+  const start = isBelow && folder.length > 0 ? folder.length + 1 : 0;
+  const name = isBelow ? jsonName(entry.path.subarray(start)) : clientPath(entry.path);
+  const leads = target === null ? '' : ` -> ${showName(jsonName(target))}`;
+  return `${showMode(type, mode)}${marks} ${`${uid}:${gid}`.padEnd(11)} ${amount.padStart(12)} ${showTime(mtimeNs, 0)} ${showName(name)}${leads}\n`;
+}
+
+/** A difference for --json. */
+export function differenceJson({ path, change, what, before, after }: Difference): Record<string, unknown> {
+  return {
+    path: clientPath(path),
+    change,
+    what,
+    before: before && entryJson(before),
+    after: after && entryJson(after),
+  };
+}
+
+/** A difference as a line: a letter, the path, and of what is in both which attributes. */
+export function differenceText({ path, change, what, before, after }: Difference): string {
+  const letter =
+    change === 'added'
+      ? '+'
+      : change === 'removed'
+        ? '-'
+        : what.includes('type')
+          ? 'T'
+          : what.some(each => each === 'content' || each === 'target' || each === 'device')
+            ? 'M'
+            : 'U';
+  const slash = (after ?? before)?.type === 'folder' && path.length > 0 ? '/' : '';
+  const details = before && after ? ` (${what.map(each => aspectText(each, before, after)).join(', ')})` : '';
+  return `${letter} ${showName(clientPath(path))}${slash}${details}\n`;
+}
+
+function aspectText(aspect: Difference['what'][number], before: TreeEntry, after: TreeEntry): string {
+  const octal = ({ mode }: TreeEntry): string => mode.toString(8).padStart(4, '0');
+  const owner = ({ uid, gid }: TreeEntry): string => `${uid}:${gid}`;
+  switch (aspect) {
+    case 'type':
+      return `${before.type} -> ${after.type}`;
+    case 'mode':
+      return `mode ${octal(before)} -> ${octal(after)}`;
+    case 'owner':
+      return `owner ${owner(before)} -> ${owner(after)}`;
+    default:
+      return aspect;
+  }
+}
+
+/** A version of a file for --json. */
+export function versionJson({ path, isFolder, size, mtime, snapshots }: Version): Record<string, unknown> {
+  return {
+    path: clientPath(path),
+    folder: isFolder,
+    size: isFolder ? null : size,
+    mtime: mtime === undefined || isFolder ? null : showTime(indexedTime(mtime), 9),
+    snapshots,
+  };
+}
+
+/** A version of a file as a line of `find`. */
+export function versionText({ path, isFolder, size, mtime, snapshots }: Version): string {
+  const what =
+    mtime === undefined || isFolder ? 'folder' : `${showBytes(size)}  ${showTime(indexedTime(mtime), 0)}`;
+  const [first = '', last = ''] = [snapshots[0], snapshots.at(-1)];
+  const held = snapshots.length === 1 ? first : `${first} … ${last} (${snapshots.length} snapshots)`;
+  return `${showName(clientPath(path))}  ${what}  ${held}\n`;
+}
+
+/** find(1)'s seconds are those below, also before 1970. */
+function indexedTime(mtime: string): bigint {
+  const [seconds = '0', nanoseconds = '0'] = mtime.split('.');
+  return BigInt(seconds) * BILLION + BigInt(nanoseconds);
+}
+
+/** A name that a restore would write, for --json. */
+export function plannedJson({ path }: Planned): JsonName {
+  return clientPath(path);
+}
+
+/** A name that a restore would write, on a line. */
+export function plannedText({ path, type, isReplacing }: Planned): string {
+  const slash = type === 'folder' && path.length > 0 ? '/' : '';
+  return `${showName(clientPath(path))}${slash}${isReplacing ? ' (replaces what is there)' : ''}\n`;
+}
+
+/** What a dry run of a restore says at its end. */
+export function planText(to: string, result: RestoreResult): string {
+  return restoreText(to, result).replace(/^restored/, 'would restore');
+}
+
+/** What an ordinary account could not give back, for standard error. */
+export function planLacksText({ notGivenBack: lines }: RestoreResult): string {
+  if (lines.length === 0) return '';
+  const head = `dialback: Cannot give everything back: ${lines.length} would differ from the snapshot\n`;
+  return `${head}${lines.map(line => `  ${line}\n`).join('')}next: restore as root\n`;
+}
+
+const CLEAR_LINE = '\r\x1b[K';
+
+/** How far a restore is, over what stands on a terminal's line; undefined: nothing. */
+export function restoreProgressText(progress: RestoreProgress | undefined): string {
+  if (progress === undefined) return CLEAR_LINE;
+  return `${CLEAR_LINE}restoring: ${progress.percent}%, ${showBytes(progress.bytes)}, ${progress.files} files`;
 }
 
 /** What a restore gave back, and what it could not. */

@@ -20,6 +20,7 @@ import {
   unless,
   within,
 } from '../os/machine.ts';
+import { parseMountTable } from '../os/mounts.ts';
 import { rsyncVersion } from '../os/process.ts';
 import { makeRunFolder, prepareStateFolder, takeLock } from '../os/runfolder.ts';
 import { FAILURES, type HostEvent, type OutcomeEvent, PHASES } from '../wire/events.ts';
@@ -43,14 +44,7 @@ import {
 import { type Endpoint, openEndpoint } from './endpoint.ts';
 import { endReader, forcedCommand, gateProgram, readTaken } from './gate.ts';
 import { makeHostKey, makeOneTimeKey } from './onetime.ts';
-import {
-  enumeratedFolders,
-  mountsLeftOut,
-  parseExcludes,
-  parseMounts,
-  scopeFilter,
-  scopeRecords,
-} from './scope.ts';
+import { enumeratedFolders, mountsLeftOut, parseExcludes, scopeFilter, scopeRecords } from './scope.ts';
 
 /** The request's ssh gives up connecting after this. */
 const CONNECT_SECONDS = 30;
@@ -451,7 +445,7 @@ function knownFolders(scope: { roots: string[]; never: string[] }): string[] {
 /** Roots and what is never read, be it in the scope or not (design: always in `never`); a character a byte. */
 export function kernelScope(config: ClientConfig, state: string): { roots: string[]; never: string[] } {
   const { roots, mounts, never } = config.scope;
-  const table = parseMounts(readWhole('/proc/self/mountinfo', 16 * 1024 * 1024).toString('latin1'));
+  const table = parseMountTable(readWhole('/proc/self/mountinfo', 16 * 1024 * 1024).toString('latin1'));
   const identities = config.remote.map(each => callFiles(each).identity);
   const own = [state, ...identities, ...readNeverList()];
   for (const root of roots) {

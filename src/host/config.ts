@@ -15,12 +15,21 @@ import { isZone, type Policy } from './retention.ts';
 /** For spans that no timer waits for: a hundred years. */
 const MOST_SPAN_MS = 36_525 * 86_400_000;
 const MOST_KEPT = 100_000;
+const MOST_RATE = 1_000_000_000;
 
 const kept = v.pipe(
   v.number(),
   v.check(
     number => Number.isInteger(number) && number >= 0 && number <= MOST_KEPT,
     `should be a whole number from 0 to ${MOST_KEPT}`,
+  ),
+);
+/** Names a second. */
+const rate = v.pipe(
+  v.number(),
+  v.check(
+    number => Number.isInteger(number) && number >= 0 && number <= MOST_RATE,
+    `should be a whole number from 0 to ${MOST_RATE}`,
   ),
 );
 const span = durationKey(0, MOST_SPAN_MS);
@@ -98,6 +107,7 @@ const CONFIG = v.pipe(
         min_free: v.optional(sizeOrPercentKey({ isBelowAll: true }), '2%'),
         min_inodes: v.optional(countOrPercentKey({ isBelowAll: true }), '2%'),
         growth_budget: v.optional(growthBudget),
+        delete_rate: v.optional(rate, 0),
       }),
       {},
     ),

@@ -26,8 +26,8 @@ import {
 } from '../os/files.ts';
 import { type Jail, tryReceiving } from '../os/launcher.ts';
 import { ownAccount, ownExecutable, temporaryFolder } from '../os/machine.ts';
-import { mountOf, parseMountTable } from '../os/mounts.ts';
-import { endingText, hasProgram, run, standard } from '../os/process.ts';
+import { inText, mountOf, parseMountTable } from '../os/mounts.ts';
+import { endingText, hasProgram, packageOf, run, standard } from '../os/process.ts';
 import { defaultStateFolder, requireStateFolder, requireStateName } from '../os/runfolder.ts';
 import { type PublicKey, parsePublicKey } from '../wire/key.ts';
 import { escapeText, quoteForShell } from '../wire/text.ts';
@@ -50,6 +50,7 @@ export async function examineHost(options: {
     judgeConfinement(confinement, path),
     ...(jail === undefined ? [] : [judgeJail(jail)]),
     examineState(defaultStateFolder(ownAccount())),
+    judgeReader(READER_NEEDS.filter(name => !hasProgram(name))),
     ...(await examineStore(config.store)),
     ...examineKeys(config, path),
     await examineSshd(subject),
@@ -58,6 +59,24 @@ export async function examineHost(options: {
     findings,
     landlockAbi: jail === undefined || jail instanceof Fault ? undefined : jail.landlockAbi,
   };
+}
+
+// --- looking in ---
+
+const READER = new Topic(
+  'host.reader',
+  'backups come and are given back without them, but ls and diff cannot show what is in one',
+);
+const READER_NEEDS = ['find', 'sort', 'xargs', 'getfattr'];
+
+/** @param missing names of programs that are in none of the system's folders */
+export function judgeReader(missing: string[]): Finding {
+  if (missing.length === 0) return READER.ok('all programs that look into a snapshot are there');
+  const packages = [...new Set(missing.map(name => packageOf(name) ?? 'coreutils'))];
+  return READER.warning(
+    `not in the system's folders: ${missing.join(', ')}`,
+    `apt-get install ${packages.join(' ')}`,
+  );
 }
 
 // --- what is in force ---
@@ -178,7 +197,7 @@ async function examineStore(store: string): Promise<Finding[]> {
   const found = status(store);
   const owner = judgeStore(store, found, ownAccount(), mayWrite(store));
   const room = fileSystemStatus(store);
-  const table = parseMountTable(readProc('self/mountinfo') ?? '');
+  const table = inText(parseMountTable(readProc('self/mountinfo') ?? ''));
   const type = mountOf(table, realPath(store))?.type ?? 'unknown';
   return [
     owner,

@@ -125,6 +125,19 @@ export async function openIndex(
   return index;
 }
 
+/** A client's index as it is, to be closed; undefined where it is not up to date, or cannot be read. */
+export function peekIndex(client: ClientStore): StoreIndex | undefined {
+  let index: StoreIndex | undefined;
+  try {
+    index = new StoreIndex(client, openCache(`${client.folder}/index.sqlite`, SHAPE, false));
+    index.requireCurrent();
+    return index;
+  } catch {
+    index?.close();
+    return undefined;
+  }
+}
+
 /** An open index. */
 export class StoreIndex {
   readonly #client: ClientStore;

@@ -9,7 +9,9 @@ import { Fault } from '../fault.ts';
 import {
   appendJournal,
   exists,
+  failedWith,
   fileFault,
+  linkStatus,
   list,
   makeFolder,
   readWhole,
@@ -26,6 +28,7 @@ import { run, standard } from '../os/process.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
 import { NANOSECONDS } from '../wire/rsync.ts';
 import {
+  encodeName,
   escapeText,
   NAME,
   plainJson,
@@ -347,6 +350,47 @@ export function findSnapshot(client: ClientStore, wanted: string): Snapshot {
   if (only === undefined) throw fault('there is no such snapshot');
   if (found.length > 1) throw fault(`${found.length} snapshots begin with that`);
   return readSnapshot(client, only);
+}
+
+/** PATH_MAX of Linux, without its NUL. */
+const PATH_LIMIT = 4095;
+
+/**
+ * Where a PATH of the command line lies in a snapshot's tree. Nothing in a stored tree is a symlink, so none is followed.
+ * @param path absolute, as on the client, as `decodeName` has it
+ * @param tried for the message
+ * @returns below tree/, without a slash in front; empty for `/`
+ * @throws Fault when it is no such path, or the snapshot does not have it
+ */
+export function pathInside(snapshot: Pick<Snapshot, 'name' | 'tree'>, path: string, tried: string): Buffer {
+  const inside = parsePath(path, tried);
+  if (!isInside(snapshot, inside, tried))
+    throw new Fault({ tried, found: `snapshot ${snapshot.name} does not have it` });
+  return inside;
+}
+
+/** `pathInside` without a look at any snapshot. */
+export function parsePath(path: string, tried: string): Buffer {
+  const inside = encodeName(path.replace(/^\/|\/+$/g, ''));
+  const isPlain = path.startsWith('/') && !path.includes('\0') && inside.length <= PATH_LIMIT;
+  const names = path.replace(/^\/|\/+$/g, '').split('/');
+  if (isPlain && (inside.length === 0 || names.every(name => !['', '.', '..'].includes(name)))) return inside;
+  throw new Fault({
+    tried,
+    found: 'it is not an absolute path without ".", ".." or doubled slashes',
+    exit: 'usage',
+  });
+}
+
+/** Whether a snapshot has something at a path of `parsePath`. */
+export function isInside({ tree }: Pick<Snapshot, 'tree'>, inside: Buffer, tried: string): boolean {
+  try {
+    linkStatus(Buffer.concat([Buffer.from(`${tree}/`), inside]));
+    return true;
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR', 'ENAMETOOLONG'].some(code => failedWith(error, code))) return false;
+    throw fileFault(error, tried);
+  }
 }
 
 /** A tree that is being received. */

@@ -1,7 +1,7 @@
 /** The only code that opens a database: SQLite, as node brings it. */
 import { DatabaseSync } from 'node:sqlite';
 import { Fault } from '../fault.ts';
-import { exists, removeFileIfThere } from './files.ts';
+import { close, exists, fileFault, open, openFlags, removeFileIfThere } from './files.ts';
 
 export type { DatabaseSync as Database } from 'node:sqlite';
 
@@ -49,6 +49,8 @@ export function openCache(path: string, shape: Shape, writable: boolean): Databa
 function tryOpen(path: string, shape: Shape): DatabaseSync | undefined {
   let database: DatabaseSync | undefined;
   try {
+    // SQLite would make it readable to all; what it lays beside it gets the same mode.
+    close(open(path, openFlags.O_RDWR | openFlags.O_CREAT, 0o600));
     database = new DatabaseSync(path, { timeout: BUSY_MS });
     database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;');
     if (isOurs(database, shape)) return database;
@@ -57,6 +59,7 @@ function tryOpen(path: string, shape: Shape): DatabaseSync | undefined {
   } catch (error) {
     database?.close();
     // A full disk, or a folder that may not be written to, is no reason to throw anything away.
+    if (!isSqlite(error)) throw fileFault(error, `open "${path}"`);
     if (!isDamage(error))
       throw new Fault({ tried: `open "${path}"`, found: sqliteWords(error), ...exitOf(error) });
   }
@@ -86,6 +89,10 @@ const NOT_A_DATABASE = 26;
 
 function codeOf(error: unknown): number {
   return ((error as { errcode?: number }).errcode ?? 0) & 0xff;
+}
+
+function isSqlite(error: unknown): boolean {
+  return (error as { code?: unknown }).code === 'ERR_SQLITE_ERROR';
 }
 
 /** Whether a failure says that the file itself is of no use: a cache is then made anew. */

@@ -6,6 +6,7 @@
  * and nothing of a hostile host can get onto the client's screen.
  */
 import type { ExitName, Parsed } from '../fault.ts';
+import { parseJson } from './json.ts';
 import { type JsonName, snapshotTime } from './text.ts';
 
 export const EVENT_PREFIX = 'dialback-event: ';
@@ -148,12 +149,9 @@ export function failedOutcome(code: FailureCode, rsyncExit: number | null = null
 export function decodeEvent(line: string): Parsed<HostEvent> {
   if (!line.startsWith(EVENT_PREFIX)) return { reason: 'it is no event' };
   if (line.length > EVENT_LINE_LIMIT) return { reason: `it is longer than ${EVENT_LINE_LIMIT} characters` };
-  let found: unknown;
-  try {
-    found = JSON.parse(line.slice(EVENT_PREFIX.length));
-  } catch {
-    return { reason: 'it is not JSON' };
-  }
+  const parsed = parseJson(line.slice(EVENT_PREFIX.length));
+  if ('reason' in parsed) return { reason: `it ${parsed.reason}` };
+  const found = parsed.value;
   if (typeof found !== 'object' || found === null || Array.isArray(found))
     return { reason: 'it is not an object' };
   const fields = found as Record<string, unknown>;

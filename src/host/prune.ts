@@ -1,0 +1,164 @@
+/**
+ * `dialback prune`: removes the snapshots that no rule keeps (host/retention.ts decides), and says of each one why it stays
+ * or goes and what its going frees. A dry run is the same with the last step left out.
+ *
+ * A removal is one rename into trash/, under the client's lock, so that no run links against what goes. The deleting
+ * comes after all renames, and waits while any run is under way.
+ */
+import { Fault } from '../fault.ts';
+import { readJournal, status } from '../os/files.ts';
+import { now, ownAccount } from '../os/machine.ts';
+import { beIdle } from '../os/process.ts';
+import { takeLock } from '../os/runfolder.ts';
+import { candidateOf } from './budget.ts';
+import { type HostConfig, settingsFor } from './config.ts';
+import { type Held, openIndex } from './index.ts';
+import { decideRetention } from './retention.ts';
+import {
+  type ClientStore,
+  listClients,
+  listSnapshots,
+  openClient,
+  openStore,
+  recordEvent,
+  removeSnapshot,
+} from './store.ts';
+import { emptyTrash } from './trash.ts';
+
+/** What becomes of one snapshot. */
+export interface PrunedSnapshot {
+  snapshot: string;
+  state: 'full' | 'incomplete';
+  keep: boolean;
+  reasons: string[];
+  /** What its going frees, after those above it have gone; null for one that stays. */
+  frees: Held | null;
+}
+
+/** What becomes of a client's snapshots, oldest first. */
+export interface PrunedClient {
+  client: string;
+  /** A run of it is under way: nothing of it was removed. */
+  busy: boolean;
+  snapshots: PrunedSnapshot[];
+  /** Names to delete, trash that was there before not counted. */
+  names: number;
+  /** About how long deleting them takes. */
+  estimated_ms: number;
+}
+
+/** What a prune did, or would do. */
+export interface PruneResult {
+  dry_run: boolean;
+  clients: PrunedClient[];
+}
+
+export interface PruneOptions {
+  /** Undefined: all. */
+  client: string | undefined;
+  dryRun: boolean;
+  /** When it is; undefined: now. */
+  at?: Date;
+}
+
+/** Until a deletion here has shown how fast they are. */
+const NAMES_PER_SECOND = 20_000;
+
+/**
+ * Removes what the policy of each client, or of one, wants removed.
+ * @param signal ends it; what is in trash/ by then the next one deletes
+ * @throws Fault `locked` when another one is under way
+ */
+export async function prune(
+  config: HostConfig,
+  options: PruneOptions,
+  signal: AbortSignal,
+): Promise<PruneResult> {
+  const { store } = config;
+  openStore(store);
+  const names = options.client === undefined ? listClients(store) : [openClient(store, options.client).name];
+  const clients = names.map(name => openClient(store, name));
+  if (options.dryRun) {
+    const pruned: PrunedClient[] = [];
+    for (const client of clients) pruned.push(await pruneClient(config, client, options, signal));
+    return { dry_run: true, clients: pruned };
+  }
+  requireOwner(store, 'prune');
+  await using held = new AsyncDisposableStack();
+  if ((await takeLock(held, `${store}/prune.lock`)) === undefined) {
+    throw new Fault({ tried: `prune "${store}"`, found: 'another prune is under way', exit: 'locked' });
+  }
+  await beIdle();
+  const pruned: PrunedClient[] = [];
+  for (const client of clients) pruned.push(await pruneClient(config, client, options, signal));
+  const locks = listClients(store).map(name => `${openClient(store, name).folder}/lock`);
+  const { delete_rate: namesPerSecond } = config.space;
+  for (const client of clients) {
+    const { names: deleted, ms } = await emptyTrash(client.folder, { namesPerSecond, locks, signal });
+    if (deleted > 0) recordEvent(client, 'deleted', { names: deleted, duration_ms: Math.round(ms) });
+  }
+  return { dry_run: false, clients: pruned };
+}
+
+/** What writes into a store must leave files of its owner's there. @throws Fault that names the command */
+export function requireOwner(store: string, verb: string): void {
+  const { uid } = status(`${store}/store.json`);
+  if (ownAccount().uid === uid) return;
+  throw new Fault({
+    tried: `${verb} in "${store}"`,
+    found: `the store belongs to uid ${uid}, and this is uid ${ownAccount().uid}`,
+    next: `runuser -u "$(id -nu ${uid})" -- dialback ${verb} …`,
+    exit: 'usage',
+  });
+}
+
+async function pruneClient(
+  config: HostConfig,
+  client: ClientStore,
+  options: PruneOptions,
+  signal: AbortSignal,
+): Promise<PrunedClient> {
+  const { dryRun } = options;
+  await using held = new AsyncDisposableStack();
+  const isFree = dryRun || (await takeLock(held, `${client.folder}/lock`)) !== undefined;
+  const index = await openIndex(held, client, signal);
+  const { policy } = settingsFor(config, client.name);
+  const all = listSnapshots(client);
+  const candidates = all.map(candidateOf);
+  const decisions = decideRetention(candidates, policy, options.at ?? now());
+  const going = decisions.filter(each => !each.keep).map(each => each.name);
+  const frees = index.freedBy(going);
+  const namesOf = index.names();
+  const names = going.reduce((sum, name) => sum + (namesOf.get(name) ?? 0), 0);
+  const stateOf = new Map(all.map(each => [each.name, each.record.state]));
+  const pruned: PrunedClient = {
+    client: client.name,
+    busy: !isFree,
+    snapshots: decisions.map(({ name, keep, reasons }) => ({
+      snapshot: name,
+      state: stateOf.get(name) ?? 'incomplete',
+      keep,
+      reasons,
+      frees: keep ? null : (frees.get(name) ?? { bytes: 0, inodes: 0 }),
+    })),
+    names,
+    estimated_ms: Math.round((1000 * names) / deletionRate(client)),
+  };
+  if (dryRun || !isFree) return pruned;
+  for (const { snapshot, keep, reasons } of pruned.snapshots) {
+    signal.throwIfAborted();
+    if (keep) continue;
+    removeSnapshot(client, snapshot, reasons.join(', '));
+    index.forget(snapshot);
+  }
+  return pruned;
+}
+
+/** Names a second, as the last deletion of this client's went. */
+function deletionRate(client: ClientStore): number {
+  const last = readJournal(client.folder).findLast(each => each.event === 'deleted');
+  const { names, duration_ms: ms } = last ?? {};
+  return typeof names === 'number' && typeof ms === 'number' && ms > 0
+    ? Math.max(1, (1000 * names) / ms)
+    : NAMES_PER_SECOND;
+}

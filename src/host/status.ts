@@ -1,0 +1,151 @@
+/** `dialback status`: how each client's backups stand, in the words and exit statuses of a monitoring plugin. */
+import { now } from '../os/machine.ts';
+import { snapshotName, snapshotTime } from '../wire/text.ts';
+import { candidateOf } from './budget.ts';
+import { type HostConfig, settingsFor } from './config.ts';
+import { type Held, peekIndex } from './index.ts';
+import { type Candidate, decideRetention, type Policy } from './retention.ts';
+import {
+  type ClientStore,
+  listClients,
+  listSnapshots,
+  openClient,
+  openStore,
+  type Snapshot,
+} from './store.ts';
+
+/** How a client stands. Worse is larger. */
+export type Level = 'ok' | 'warning' | 'critical';
+
+/** One client. */
+export interface ClientStatus {
+  client: string;
+  level: Level;
+  /** Why it is not well; none where it is. */
+  problems: string[];
+  snapshots: number;
+  pinned: string[];
+  /** The newest full one. */
+  last_full: { snapshot: string; age_ms: number; bytes: number; new_bytes: number } | null;
+  /** The newest one of any kind. */
+  newest: { snapshot: string; state: 'full' | 'incomplete'; flags: string[] } | null;
+  /** What all of them take together; null where the index is not up to date (`dialback prune --dry-run` makes it so). */
+  held: Held | null;
+  /** The snapshot that goes first, and when, if runs go on as they did; null: none within the next 400 runs. */
+  next_removal: { snapshot: string; at: string } | null;
+}
+
+/** @param maxAgeMs an older last full snapshot is critical */
+export function statusOf(config: HostConfig, name: string | undefined, maxAgeMs: number): ClientStatus[] {
+  openStore(config.store);
+  const names = name === undefined ? listClients(config.store) : [openClient(config.store, name).name];
+  return names.map(each => clientStatus(config, openClient(config.store, each), maxAgeMs));
+}
+
+/** The exit status that monitoring plugins have for the worst of them; nothing at all is a warning. */
+export function statusExit(clients: ClientStatus[]): 0 | 1 | 2 {
+  if (clients.some(each => each.level === 'critical')) return 2;
+  return clients.length === 0 || clients.some(each => each.level === 'warning') ? 1 : 0;
+}
+
+function clientStatus(config: HostConfig, client: ClientStore, maxAgeMs: number): ClientStatus {
+  const at = now();
+  const all = listSnapshots(client);
+  const full = all.findLast(each => each.record.state === 'full' && each.name <= snapshotName(at));
+  const newest = all.at(-1);
+  const ageMs = full === undefined ? 0 : at.getTime() - (snapshotTime(full.name)?.getTime() ?? 0);
+  const critical: string[] = [];
+  if (full === undefined) critical.push('there is no full snapshot');
+  else if (ageMs > maxAgeMs) critical.push('the last full snapshot is too old');
+  const warnings = newest === undefined ? [] : problemsOf(newest, at);
+  return {
+    client: client.name,
+    level: critical.length > 0 ? 'critical' : warnings.length > 0 ? 'warning' : 'ok',
+    problems: [...critical, ...warnings],
+    snapshots: all.length,
+    pinned: all.filter(each => each.pinned !== undefined).map(each => each.name),
+    last_full:
+      full === undefined
+        ? null
+        : {
+            snapshot: full.name,
+            age_ms: ageMs,
+            bytes: full.record.counts.bytes,
+            new_bytes: full.record.counts.new_bytes,
+          },
+    newest:
+      newest === undefined
+        ? null
+        : { snapshot: newest.name, state: newest.record.state, flags: newest.record.flags },
+    held: heldBy(client),
+    next_removal: nextRemoval(all, settingsFor(config, client.name).policy, at),
+  };
+}
+
+const FLAGS: Record<string, string> = {
+  'host-errors': 'the newest snapshot lacks what this host could not store',
+  'less-confined': "the newest run's jail was weaker than the one before",
+  damaged: "the newest snapshot's record cannot be read",
+  unusual: 'the newest run changed far more than this client does; the snapshot before it is pinned',
+};
+
+function problemsOf({ name, record }: Snapshot, at: Date): string[] {
+  const problems = record.flags.map(flag => FLAGS[flag] ?? `the newest snapshot is flagged "${flag}"`);
+  if (record.state === 'incomplete' && !record.flags.includes('damaged'))
+    problems.push(`the newest snapshot is incomplete: ${record.counts.unreadable} could not be read`);
+  if (name > snapshotName(at)) problems.push('the newest snapshot is from the future: see the clock');
+  return problems;
+}
+
+function heldBy(client: ClientStore): Held | null {
+  const index = peekIndex(client);
+  if (index === undefined) return null;
+  try {
+    return index.held();
+  } finally {
+    index.close();
+  }
+}
+
+const DAY_MS = 86_400_000;
+/** So many of the last runs tell how often there is one. */
+const RUNS_LOOKED_AT = 10;
+/** So many runs ahead. */
+const HORIZON = 400;
+
+/**
+ * Which snapshot the policy lets go of first, if there is a full run each so often as there was lately. Once let go of, one
+ * is not kept again by later runs: hence it can be searched by halves.
+ */
+export function nextRemoval(
+  all: Pick<Snapshot, 'name' | 'record' | 'pinned'>[],
+  policy: Policy,
+  at: Date,
+): { snapshot: string; at: string } | null {
+  const candidates = all.map(candidateOf);
+  const times = all
+    .map(each => snapshotTime(each.name)?.getTime() ?? 0)
+    .filter(time => time <= at.getTime())
+    .slice(-RUNS_LOOKED_AT);
+  const gaps = times.slice(1).map((time, index) => time - (times[index] ?? time));
+  const gapMs = Math.max(1000, gaps.sort((a, b) => a - b)[Math.floor(gaps.length / 2)] ?? DAY_MS);
+  const after = (runs: number): { snapshot: string; at: string } | null => {
+    const time = new Date(at.getTime() + runs * gapMs);
+    const coming: Candidate[] = Array.from({ length: runs }, (_, index) => ({
+      name: snapshotName(new Date(at.getTime() + (index + 1) * gapMs)),
+      state: 'full',
+      isPinned: false,
+    }));
+    const gone = decideRetention([...candidates, ...coming], policy, time).find(each => !each.keep);
+    const isReal = gone !== undefined && candidates.some(each => each.name === gone.name);
+    return isReal ? { snapshot: gone.name, at: time.toISOString() } : null;
+  };
+  if (after(HORIZON) === null) return null;
+  let [low, high] = [-1, HORIZON];
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (after(middle) === null) low = middle;
+    else high = middle;
+  }
+  return after(high);
+}

@@ -1,0 +1,162 @@
+import assert from 'node:assert/strict';
+import {
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { describe, it, type TestContext } from 'node:test';
+import { parseConfig } from '../src/config.ts';
+import { Fault } from '../src/fault.ts';
+import { HOST_SCHEMA, type HostConfig } from '../src/host/config.ts';
+import { prune } from '../src/host/prune.ts';
+import {
+  type ClientStore,
+  createClient,
+  createStore,
+  lockClient,
+  pinSnapshot,
+  readSnapshot,
+  snapshotNames,
+} from '../src/host/store.ts';
+import { snapshotName } from '../src/wire/text.ts';
+
+interface Site {
+  config: HostConfig;
+  client: ClientStore;
+}
+
+function makeSite(context: TestContext, retention: string): Site {
+  const scratch = mkdtempSync(`${tmpdir()}/dialback prune `);
+  context.after(() => rmSync(scratch, { recursive: true, force: true }));
+  const store = `${scratch}/store`;
+  createStore(store);
+  const config = parseConfig(`store = "${store}"\n[retention]\n${retention}`, 'host.toml', HOST_SCHEMA);
+  return { config, client: createClient(store, 'a') };
+}
+
+const DAY_MS = 86_400_000;
+const START = Date.UTC(2026, 0, 1, 12);
+const NEVER = new AbortController().signal;
+const day = (number: number): string => snapshotName(new Date(START + number * DAY_MS));
+
+/** A snapshot by hand: `base` is shared with the day before, `own` is not. */
+function addDay(client: ClientStore, number: number, state: 'full' | 'incomplete' = 'full'): string {
+  const name = day(number);
+  const folder = `${client.folder}/snapshots/${name}`;
+  mkdirSync(`${folder}/tree`, { recursive: true });
+  const before = `${client.folder}/snapshots/${day(number - 1)}/tree/base`;
+  if (number === 0) writeFileSync(`${folder}/tree/base`, 'x'.repeat(10_000));
+  else linkSync(before, `${folder}/tree/base`);
+  writeFileSync(`${folder}/tree/own`, 'y'.repeat(5000));
+  const counts = { files: 2, bytes: 15_000, new_bytes: 5000, unreadable: 0 };
+  const record = { version: 1, client: 'a', snapshot: name, state, started: '', finished: '', counts };
+  writeFileSync(`${folder}/snapshot.json`, JSON.stringify({ ...record, scope: { roots: ['/'] }, flags: [] }));
+  return name;
+}
+
+const at = (number: number): Date => new Date(START + number * DAY_MS + 1000);
+
+describe('prune()', () => {
+  it('removes what no rule keeps, and says of each why it stays or goes', async t => {
+    const { config, client } = makeSite(t, 'daily = 3\nmin_keep = 0\nmin_age = "0s"\ntimezone = "UTC"');
+    for (let number = 0; number < 6; number += 1) addDay(client, number);
+    const { clients } = await prune(config, { client: undefined, dryRun: false, at: at(6) }, NEVER);
+    assert.deepEqual(
+      clients[0]?.snapshots.map(each => [each.snapshot, each.keep, each.reasons.join()]),
+      [
+        [day(0), false, 'no rule keeps it'],
+        [day(1), false, 'no rule keeps it'],
+        [day(2), false, 'no rule keeps it'],
+        [day(3), true, 'daily 2026-01-04'],
+        [day(4), true, 'daily 2026-01-05'],
+        [day(5), true, 'daily 2026-01-06,the last full one'],
+      ],
+    );
+    assert.deepEqual(snapshotNames(client), [day(3), day(4), day(5)]);
+    assert.deepEqual(readdirSync(`${client.folder}/trash`), []);
+    const journal = readFileSync(`${client.folder}/journal.jsonl`, 'utf8').trim().split('\n');
+    const events = journal.map(line => (JSON.parse(line) as { event: string }).event);
+    assert.deepEqual(events, ['removed', 'removed', 'removed', 'deleted']);
+  });
+
+  it('does in earnest what a dry run has said, and frees as much', async t => {
+    const { config, client } = makeSite(t, 'daily = 1\nmin_keep = 0\nmin_age = "0s"\ntimezone = "UTC"');
+    for (let number = 0; number < 4; number += 1) addDay(client, number);
+    const blocksOf = (path: string): number => statSync(path).blocks * 512;
+    const own = blocksOf(`${client.folder}/snapshots/${day(0)}/tree/own`);
+    const base = blocksOf(`${client.folder}/snapshots/${day(0)}/tree/base`);
+    const options = { client: 'a', at: at(4) };
+    const said = await prune(config, { ...options, dryRun: true }, NEVER);
+    assert.equal(snapshotNames(client).length, 4);
+    const did = await prune(config, { ...options, dryRun: false }, NEVER);
+    assert.deepEqual(did.clients, said.clients);
+    assert.deepEqual(snapshotNames(client), [day(3)]);
+    for (const { frees } of said.clients[0]?.snapshots.slice(0, 3) ?? []) {
+      // own, two folders, the record; base stays, since the last one has it
+      assert.equal(frees?.inodes, 4);
+      assert.ok((frees?.bytes ?? 0) >= own && (frees?.bytes ?? 0) < own + base + 4 * 4096);
+    }
+    const again = await prune(config, { ...options, dryRun: false }, NEVER);
+    assert.deepEqual(
+      again.clients[0]?.snapshots.filter(each => !each.keep),
+      [],
+    );
+  });
+
+  it('keeps pins, and all without a rule', async t => {
+    const pinned = makeSite(t, 'daily = 1\nmin_keep = 0\nmin_age = "0s"');
+    for (let number = 0; number < 3; number += 1) addDay(pinned.client, number);
+    pinSnapshot(pinned.client, readSnapshot(pinned.client, day(0)), 'before the move');
+    await prune(pinned.config, { client: undefined, dryRun: false, at: at(3) }, NEVER);
+    assert.deepEqual(snapshotNames(pinned.client), [day(0), day(2)]);
+    const open = makeSite(t, '');
+    for (let number = 0; number < 9; number += 1) addDay(open.client, number);
+    await prune(open.config, { client: undefined, dryRun: false, at: at(900) }, NEVER);
+    assert.equal(snapshotNames(open.client).length, 9);
+  });
+
+  it('leaves a client alone whose run is under way, and says so', async t => {
+    const { config, client } = makeSite(t, 'daily = 1\nmin_keep = 0\nmin_age = "0s"');
+    for (let number = 0; number < 3; number += 1) addDay(client, number);
+    {
+      await using held = new AsyncDisposableStack();
+      await lockClient(held, client);
+      const { clients } = await prune(config, { client: 'a', dryRun: false, at: at(3) }, NEVER);
+      assert.equal(clients[0]?.busy, true);
+      assert.equal(snapshotNames(client).length, 3);
+    }
+    await prune(config, { client: 'a', dryRun: false, at: at(3) }, NEVER);
+    assert.equal(snapshotNames(client).length, 1);
+  });
+
+  it('refuses a second one at the same time, an unknown client, and a store that is not there', async t => {
+    const { config, client } = makeSite(t, 'daily = 1');
+    addDay(client, 0);
+    const failure = async (action: Promise<unknown>): Promise<Fault> => {
+      const caught = await action.then(
+        () => undefined,
+        error => error,
+      );
+      assert.ok(caught instanceof Fault, String(caught));
+      return caught;
+    };
+    await using held = new AsyncDisposableStack();
+    await lockClient(held, { name: 'a', folder: `${config.store}/clients/a` });
+    const { takeLock } = await import('../src/os/runfolder.ts');
+    await takeLock(held, `${config.store}/prune.lock`);
+    const options = { client: undefined, dryRun: false };
+    assert.equal((await failure(prune(config, options, NEVER))).exit, 'locked');
+    assert.match(
+      (await failure(prune(config, { ...options, client: 'b' }, NEVER))).found,
+      /none of that name/,
+    );
+    rmSync(`${config.store}/store.json`);
+    assert.equal((await failure(prune(config, options, NEVER))).exit, 'noStore');
+  });
+});
