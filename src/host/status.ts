@@ -86,7 +86,7 @@ const FLAGS: Record<string, string> = {
   'host-errors': 'the newest snapshot lacks what this host could not store',
   'less-confined': "the newest run's jail was weaker than the one before",
   damaged: "the newest snapshot's record cannot be read",
-  unusual: 'the newest run changed far more than this client does; the snapshot before it is pinned',
+  unusual: 'the newest run changed far more than this client does; the last usual snapshot is kept',
 };
 
 function problemsOf({ name, record }: Snapshot, at: Date): string[] {
