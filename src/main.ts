@@ -2,6 +2,8 @@
 import { helpText, parseArguments, type Request } from './cli/args.ts';
 import { doctor } from './cli/doctor.ts';
 import {
+  damagedFilesText,
+  damagedText,
   differenceJson,
   differenceText,
   doctorText,
@@ -20,10 +22,13 @@ import {
   plannedText,
   planText,
   pruneText,
+  restoredJson,
   restoreProgressText,
   restoreText,
   statusText,
   summaryText,
+  verifiedJson,
+  verifiedText,
   versionJson,
   versionText,
 } from './cli/print.ts';
@@ -40,7 +45,8 @@ import { enroll, unenroll } from './host/enroll.ts';
 import { findVersions } from './host/find.ts';
 import { grab } from './host/grab.ts';
 import { listAll } from './host/listing.ts';
-import { prune, requireOwner } from './host/prune.ts';
+import { describeClient } from './host/manifest.ts';
+import { prune } from './host/prune.ts';
 import { listEntries, printFile } from './host/reader.ts';
 import { relay } from './host/relay.ts';
 import { planRestore, type RestoreProgress, restore } from './host/restore.ts';
@@ -53,9 +59,11 @@ import {
   openStore,
   parsePath,
   pinSnapshot,
+  requireOwner,
   type Snapshot,
   unpinSnapshot,
 } from './host/store.ts';
+import { isWell, verify } from './host/verify.ts';
 import { isTerminal, outputLost, say } from './os/files.ts';
 import {
   interruption,
@@ -157,6 +165,15 @@ async function perform(request: Request): Promise<number> {
       say(1, `${request.verb}ned "${client.name}@${snapshot.name}"\n`);
       return EXIT.done;
     }
+    case 'verify': {
+      const results = await verify({ ...request, store: hostStore(request.config) }, interruption());
+      say(1, request.json ? jsonText(results.map(verifiedJson)) : verifiedText(results));
+      say(2, damagedText(results));
+      return isWell(results) ? EXIT.done : EXIT.failed;
+    }
+    case 'manifest':
+      await describeClient(request, interruption());
+      return EXIT.done;
     case 'doctor': {
       const findings = await doctor(request);
       say(1, request.json ? jsonText(findings) : doctorText(findings));
@@ -188,9 +205,9 @@ async function performRestore(request: Extract<Request, { verb: 'restore' }>): P
   }
   const tell = isTerminal(2) ? progressLine() : undefined;
   const result = await restore(options, interruption(), tell).finally(() => tell?.(undefined));
-  say(1, json ? jsonText(result) : restoreText(to, result));
-  say(2, notGivenBackText(result, ownAccount().uid === 0));
-  return result.notGivenBack.length > 0 ? EXIT.incomplete : EXIT.done;
+  say(1, json ? jsonText(restoredJson(result)) : restoreText(to, result));
+  say(2, notGivenBackText(result, ownAccount().uid === 0) + damagedFilesText(result));
+  return result.notGivenBack.length + result.damaged.length > 0 ? EXIT.incomplete : EXIT.done;
 }
 
 const PROGRESS_MS = 200;

@@ -380,12 +380,13 @@ describe('helpText()', () => {
       'prune',
       'pin',
       'unpin',
+      'verify',
       'doctor',
       'try',
       'help',
       'version',
     ]);
-    assert.doesNotMatch(helpText(), /relay/);
+    assert.doesNotMatch(helpText(), /relay|dialback manifest/);
   });
 
   it('is printable and fits 120 columns', () => {

@@ -81,7 +81,9 @@ const REFUSED: [text: string, found: string | RegExp][] = [
   [`${REMOTE}[limits]\nbwlimit = 5`, '"limits.bwlimit" is 5, and should be a string'],
   [`${REMOTE}[limits]\ndeadline = "0s"`, /^"limits\.deadline" should be at least 1 s/],
   [`${REMOTE}[limits]\nidle_timeout = "5"`, /^"limits\.idle_timeout" should be a time such as/],
-  [`${REMOTE}[limits]\nchecksum_every = "7d"`, /^"limits\.checksum_every" is not a key that it has yet/],
+  [`${REMOTE}[limits]\nchecksum_every = "7"`, /^"limits\.checksum_every" should be a time such as/],
+  [`${REMOTE}[limits]\nchecksum_every = "0s"`, /^"limits\.checksum_every" should be at least 1 s/],
+  [`${REMOTE}[limits]\nchecksum_every = 30`, '"limits.checksum_every" is 30, and should be a string'],
   [`${REMOTE}[hooks]\nbefore = "x"`, /^"hooks" is not a key that it has yet/],
 ];
 

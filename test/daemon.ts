@@ -64,6 +64,7 @@ export function pull(options: PullOptions): Pulled {
     shell: `'${work}/shell'`,
     idleSeconds: 20,
     dryRun: false,
+    checksum: false,
   });
   const { status, stdout, stderr, error } = spawnSync('rsync', [...more, ...args], {
     encoding: 'latin1',

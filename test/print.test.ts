@@ -205,6 +205,8 @@ describe('restoreText() and notGivenBackText()', () => {
       files: 2,
       bytes: 5,
       notGivenBack: lines,
+      checked: true,
+      damaged: [],
     }) as unknown as RestoreResult;
   it('tell what came back, and escape what did not', () => {
     assert.equal(

@@ -86,11 +86,14 @@ const anyRequest: fc.Arbitrary<Request> = fc
     host_key: fc.uint8Array({ minLength: 32, maxLength: 32 }).map(keyText),
     roots: fc.array(anyRoot, { minLength: 1, maxLength: 8 }),
     dry_run: fc.boolean(),
+    hasChecksum: fc.boolean(),
     rsync: fc.constantFrom('3.5.0', '3.2.7', 'unknown', '3.5.0+ds1'),
     key: anyBytes(400, 1),
     excludes: anyBytes(400),
   })
-  .map(({ key, excludes, ...header }) => makeRequest(header, { key, excludes }));
+  .map(({ key, excludes, hasChecksum, ...header }) =>
+    makeRequest(hasChecksum ? { ...header, checksum: true } : header, { key, excludes }),
+  );
 
 describe('decodeRequest()', () => {
   it('gives back what encodeRequest() was given', () => {
@@ -318,6 +321,7 @@ describe('decodeRequest()', () => {
     roots: ['/', [], [''], ['home'], ['/', '/a/../b'], [['/']], [null], { 0: '/' }, ['/a', '/b\n']],
     key_bytes: [0, -1, 1.5, '36', 2 ** 53, [36], true],
     excludes_bytes: [-1, 0.5, '4', 2 ** 53, [4], false],
+    checksum: [false, 'true', '', 0, 1, [], {}],
     dry_run: ['false', '', 0, 1, [], {}],
     enumerated: [
       '/',
@@ -332,7 +336,7 @@ describe('decodeRequest()', () => {
     ],
     rsync: ['', ' ', '3.5.0 ', '3/5', 'x'.repeat(41), 3.5, null, []],
   };
-  for (const key of keys) {
+  for (const key of [...keys, 'checksum'] as const) {
     for (const value of [...WRONG[key], null])
       it(`refuses "${key}" when it is ${JSON.stringify(value).slice(0, 60)}`, () => {
         const header = { ...makeRequest().header, [key]: value };

@@ -397,6 +397,18 @@ describe('daemonConfig()', () => {
     }
   });
 
+  it('lets contents be compared in a run that asks for it, and in no other', () => {
+    const refused = (checksum: boolean): string[] => {
+      const text = daemonConfig({ filter: '/f', idleSeconds: 1, confined: false, checksum });
+      return (/^refuse options = (.*)$/m.exec(text)?.[1] ?? '').split(' ');
+    };
+    assert.ok(!refused(false).includes('!checksum'));
+    assert.deepEqual(
+      refused(true).filter(each => !refused(false).includes(each)),
+      ['!checksum'],
+    );
+  });
+
   it('lets nobody write, when a peer pushes', () => {
     using scratch = makeScratch('push');
     const target = `${scratch.path}/target`;
@@ -437,6 +449,7 @@ describe('pullArguments()', () => {
       shell: 'sh',
       idleSeconds: 5,
       dryRun: false,
+      checksum: false,
     });
     assert.deepEqual(args.slice(args.indexOf('--')), [
       '--',
@@ -714,6 +727,7 @@ describe('readComplaint()', () => {
       shell: `'${work}/shell'`,
       idleSeconds: 20,
       dryRun: false,
+      checksum: false,
     });
     // Two seconds for the first file; all are in the list when its bytes arrive.
     const rsync = spawn('rsync', ['--bwlimit=1500', ...args], { stdio: ['ignore', 'pipe', 'pipe'] });

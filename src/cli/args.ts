@@ -66,6 +66,17 @@ export type Request =
       json: boolean;
     }
   | {
+      verb: 'verify';
+      client: string | undefined;
+      snapshot: string | undefined;
+      /** Percent. */
+      sample: number;
+      config: string | undefined;
+      json: boolean;
+    }
+  /** What grab starts when it is done. */
+  | { verb: 'manifest'; client: string; config: string }
+  | {
       verb: 'restore';
       client: string;
       snapshot: string;
@@ -223,6 +234,13 @@ const GRAMMAR = {
     takes: [1, 1],
     says: 'host: leave it to the rules again',
   },
+  verify: {
+    usage: 'verify [NAME[@SNAPSHOT]] [--sample 5%] [--config F] [--json]',
+    strings: ['sample', 'config'],
+    booleans: ['json'],
+    takes: [0, 1],
+    says: 'host: read snapshots back, all or a part of the files, and name what is not as it was stored',
+  },
   doctor: {
     usage: 'doctor [--client|--host] [--config F] [--json]',
     strings: ['config'],
@@ -257,6 +275,9 @@ export function parseArguments(argv: string[], calledAs = ''): Request {
   if (verb === '--help' || verb === '-h') return { verb: 'help' };
   if (verb === '--version') return { verb: 'version' };
   if (verb === 'relay') return { verb: 'relay' }; // internal; rsync appends words of its own
+  const [one, client, other, config] = rest; // as grab writes it
+  if (verb === 'manifest' && one === '--client' && client && other === '--config' && config)
+    return { verb, client, config };
   if (!Object.hasOwn(GRAMMAR, verb)) {
     throw usage(`run "${escapeText(verb, 60)}"`, 'there is no such command', 'dialback help');
   }
@@ -397,6 +418,20 @@ function readVerb(verb: Verb, rest: string[]): Request {
       const [client, snapshot] = splitTarget(first);
       const which = { client, snapshot, config };
       return verb === 'pin' ? { verb, ...which, reason: text('reason') ?? 'by hand' } : { verb, ...which };
+    }
+    case 'verify': {
+      const [client, ...snapshot] = first.split('@');
+      const sample = /^(\d{1,3})%$/.exec(text('sample') ?? '100%')?.[1];
+      if (sample === undefined || Number(sample) < 1 || Number(sample) > 100)
+        throw usage('run "verify"', '--sample should be a part such as "5%", from 1% to 100%', next);
+      return {
+        verb,
+        client: client === '' ? undefined : client,
+        snapshot: snapshot.length > 0 ? snapshot.join('@') : undefined,
+        sample: Number(sample),
+        config,
+        json: flag('json'),
+      };
     }
     case 'doctor':
       if (flag('client') && flag('host'))

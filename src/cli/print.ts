@@ -8,8 +8,9 @@ import type { EnrollResult } from '../host/enroll.ts';
 import type { Version } from '../host/index.ts';
 import type { Listed } from '../host/listing.ts';
 import type { PruneResult } from '../host/prune.ts';
-import type { Planned, RestoreProgress, RestoreResult } from '../host/restore.ts';
+import type { Planned, RestorePlan, RestoreProgress, RestoreResult } from '../host/restore.ts';
 import type { ClientStatus } from '../host/status.ts';
+import type { Damage, Verified } from '../host/verify.ts';
 import { fingerprint, showKey } from '../wire/key.ts';
 import { escapeText, type JsonName, jsonName, plainJson, quoteForShell, showName } from '../wire/text.ts';
 
@@ -169,9 +170,21 @@ export function statusText(clients: ClientStatus[]): string {
     each.last_full ? showBytes(each.last_full.new_bytes) : '-',
     `${each.snapshots}${each.pinned.length > 0 ? ` (${each.pinned.length} pinned)` : ''}`,
     each.held ? showBytes(each.held.bytes) : '?',
+    each.last_verify ? each.last_verify.at.slice(0, 10) : 'never',
     each.next_removal ? `${each.next_removal.snapshot} on ${each.next_removal.at.slice(0, 10)}` : 'none',
   ]);
-  const head = ['state', 'client', 'last full', 'age', 'size', 'new', 'snapshots', 'on disk', 'next removal'];
+  const head = [
+    'state',
+    'client',
+    'last full',
+    'age',
+    'size',
+    'new',
+    'snapshots',
+    'on disk',
+    'verified',
+    'next removal',
+  ];
   const problems = clients.flatMap(({ client, problems: found }) =>
     found.map(each => `${client}: ${escapeText(each)}\n`),
   );
@@ -417,12 +430,12 @@ export function plannedText({ path, type, isReplacing }: Planned): string {
 }
 
 /** What a dry run of a restore says at its end. */
-export function planText(to: string, result: RestoreResult): string {
+export function planText(to: string, result: RestorePlan): string {
   return restoreText(to, result).replace(/^restored/, 'would restore');
 }
 
 /** What an ordinary account could not give back, for standard error. */
-export function planLacksText({ notGivenBack: lines }: RestoreResult): string {
+export function planLacksText({ notGivenBack: lines }: RestorePlan): string {
   if (lines.length === 0) return '';
   const head = `dialback: Cannot give everything back: ${lines.length} would differ from the snapshot\n`;
   return `${head}${lines.map(line => `  ${line}\n`).join('')}next: restore as root\n`;
@@ -437,8 +450,12 @@ export function restoreProgressText(progress: RestoreProgress | undefined): stri
 }
 
 /** What a restore gave back, and what it could not. */
-export function restoreText(to: string, result: RestoreResult): string {
-  const note = result.state === 'incomplete' ? ' (the snapshot is incomplete)' : '';
+export function restoreText(to: string, result: RestorePlan): string {
+  const notes = [
+    ...(result.state === 'incomplete' ? ['the snapshot is incomplete'] : []),
+    ...(result.checked ? [] : ['not compared with a manifest: there is none to go by']),
+  ];
+  const note = notes.length > 0 ? ` (${notes.join('; ')})` : '';
   return `restored ${result.files} files, ${showBytes(result.bytes)}, of ${result.snapshot}${note} to "${escapeText(to)}"\n`;
 }
 
@@ -455,6 +472,86 @@ export function notGivenBackText(result: RestoreResult, isRootUser: boolean): st
     `next: ${next}`,
     '',
   ].join('\n');
+}
+
+/** @param path below the tree, a character a byte */
+function damagedPath(path: string): JsonName {
+  return clientPath(Buffer.from(path, 'latin1'));
+}
+
+/** What a restore gave back, for programs. */
+export function restoredJson(result: RestoreResult): object {
+  const damaged = result.damaged.map(each => ({ ...each, path: damagedPath(each.path) }));
+  return { ...result, damaged };
+}
+
+/** The files that a restore gave back otherwise than they were backed up. */
+export function damagedFilesText({ snapshot, damaged }: RestoreResult): string {
+  if (damaged.length === 0) return '';
+  const lines = damaged.map(
+    ({ path, difference }) => `  ${showName(damagedPath(path))}: ${DAMAGES[difference]}`,
+  );
+  return [
+    `dialback: Cannot give back as it was: ${damaged.length} files of ${snapshot} are damaged in the store`,
+    ...lines,
+    'next: dialback verify NAME (it tells which snapshots share them), and restore them from another one',
+    '',
+  ].join('\n');
+}
+
+const DAMAGES: Record<Damage['differences'][number], string> = {
+  content: 'other content',
+  attributes: 'other attributes',
+  size: 'another size',
+  time: 'another time',
+  type: 'of another type',
+  missing: 'missing',
+  extra: 'not in the manifest',
+  unreadable: 'cannot be read',
+};
+
+/** What was verified, for programs. */
+export function verifiedJson(result: Verified): object {
+  const damaged = result.damaged.map(each => ({ ...each, path: damagedPath(each.path) }));
+  return { ...result, damaged };
+}
+
+/** What was verified, a line a client. */
+export function verifiedText(results: Verified[]): string {
+  const lines = results.map(each => {
+    const part = each.sample < 100 ? ` (a sample of ${Math.round(each.sample)}%)` : '';
+    const damaged = each.damaged_count + each.records.length;
+    const notes = [
+      ...(each.resumed ? ['went on with one that was ended'] : []),
+      ...(each.made.length > 0 ? [`made the manifest of ${each.made.join(', ')}: not verified yet`] : []),
+      ...(each.unmade.length > 0
+        ? [`the manifest of ${each.unmade.join(', ')} is being made: not verified yet`]
+        : []),
+    ].map(note => `; ${note}`);
+    return `${each.client}: ${each.snapshots.length} snapshots verified${part}, ${each.names} names, ${each.files_read} files (${showBytes(each.bytes_read)}) read, ${damaged} damaged${notes.join('')}\n`;
+  });
+  return lines.join('');
+}
+
+/** What is damaged, a line each. */
+export function damagedText(results: Verified[]): string {
+  const lines = results.flatMap(({ client, damaged, damaged_count: count, records }) => [
+    ...damaged.map(({ path, differences, snapshots }) => {
+      const what = differences.map(each => DAMAGES[each]).join(', ');
+      return `  ${client}: ${showName(damagedPath(path))}: ${what}; in ${snapshots.join(', ')}\n`;
+    }),
+    ...(count > damaged.length ? [`  ${client}: and ${count - damaged.length} more\n`] : []),
+    ...records.map(
+      ({ snapshot, name, found }) => `  ${client}: ${name} of ${snapshot}: ${escapeText(found)}\n`,
+    ),
+  ]);
+  if (lines.length === 0) return '';
+  const total = results.reduce((sum, each) => sum + each.damaged_count + each.records.length, 0);
+  return [
+    `dialback: Cannot find the store as it was: ${total} damaged\n`,
+    ...lines,
+    'next: look at the disk (smartctl -a, dmesg), and restore these files from a snapshot or a machine that has them whole\n',
+  ].join('');
 }
 
 const STATE_WIDTH = 10;

@@ -28,6 +28,7 @@ import { isPackaged, monotonicMs, ownAccount, ownExecutable, randomHex } from '.
 import {
   type Child,
   type Command,
+  endCommand,
   hasProgram,
   PLAIN_ENVIRONMENT,
   type Result,
@@ -139,6 +140,8 @@ async function setUp(held: AsyncDisposableStack, signal: AbortSignal): Promise<S
       `${self.name} is client and backup host; run as root, this makes two users instead.`,
     );
   }
+  // What makes the manifest of the last snapshot outlives its run.
+  held.defer(() => endCommand(binary));
   return { base, binary, isRootUser, client, host, data: `${client.home}/data`, held, signal };
 }
 

@@ -2,7 +2,7 @@
 import { dirname } from 'node:path';
 import { configPath } from '../config.ts';
 import { EXIT, type ExitStatus, Fault, firstError } from '../fault.ts';
-import { appendJournal, exists, readJournal, readWhole, realPath } from '../os/files.ts';
+import { appendJournal, exists, readJournal, readWhole, realPath, replaceFile } from '../os/files.ts';
 import {
   launcherHasGone,
   readNeverList,
@@ -25,7 +25,7 @@ import { rsyncVersion } from '../os/process.ts';
 import { makeRunFolder, prepareStateFolder, takeLock } from '../os/runfolder.ts';
 import { FAILURES, type HostEvent, type OutcomeEvent, PHASES } from '../wire/events.ts';
 import { ENUMERATED_LIMIT, encodeRequest, isRoot, PATH_LIMIT } from '../wire/request.ts';
-import { daemonConfig } from '../wire/rsync.ts';
+import { CHECKSUM_IDLE_SECONDS, daemonConfig } from '../wire/rsync.ts';
 import type { CallOptions } from '../wire/ssh.ts';
 import { escapeText, LOGIN, unfold } from '../wire/text.ts';
 import { parseFrom, type Range } from './addresses.ts';
@@ -144,8 +144,11 @@ async function runOne(run: Run): Promise<RunOutcome> {
     using deadline = deadlineSignal(run.config.limits.deadline, () =>
       lateFault(remote, 'the deadline has passed'),
     );
-    const heard = await request({ ...run, interrupt: AbortSignal.any([run.interrupt, deadline.signal]) });
+    const checksum = isChecksumDue(run);
+    const interrupt = AbortSignal.any([run.interrupt, deadline.signal]);
+    const heard = await request({ ...run, interrupt, checksum });
     outcome = heard.outcome;
+    if (outcome.code === null && !run.dryRun) noteChecksum(run, checksum);
     fault = outcomeFault(remote, outcome, heard);
   } catch (error) {
     const first = firstError(error);
@@ -169,6 +172,41 @@ async function runOne(run: Run): Promise<RunOutcome> {
     run.tell({ event: 'warning', remote, message: error instanceof Error ? error.message : String(error) });
   }
   return { remote, outcome, fault, exit, durationMs: Math.round(monotonicMs() - started) };
+}
+
+/** When each remote last compared contents, in the state folder: the journal forgets after a while. */
+const CHECKSUMS = 'checksums.json';
+
+function readChecksums(state: string): Record<string, number> {
+  try {
+    const found: unknown = JSON.parse(readWhole(`${state}/${CHECKSUMS}`, 1024 * 1024).toString('utf8'));
+    const entries = Object.entries(found as object).filter(([, ms]) => Number.isSafeInteger(ms));
+    return Object.fromEntries(entries) as Record<string, number>;
+  } catch {
+    return {}; // none yet, or a damaged one: it counts from this run on
+  }
+}
+
+/** A remote that never did counts from its first run on, which sends all anyway. A time to come is a clock that was wrong. */
+function isChecksumDue({ config, remote, state, dryRun }: Run): boolean {
+  const every = config.limits.checksum_every;
+  const last = readChecksums(state)[remoteName(remote)];
+  if (every === undefined || dryRun || last === undefined) return false;
+  const agoMs = now().getTime() - last;
+  return agoMs >= every || agoMs < 0;
+}
+
+function noteChecksum({ config, remote, state, tell }: Run, isDone: boolean): void {
+  if (config.limits.checksum_every === undefined) return;
+  const all = readChecksums(state);
+  const name = remoteName(remote);
+  if (!isDone && Object.hasOwn(all, name)) return;
+  try {
+    replaceFile(`${state}/${CHECKSUMS}`, `${JSON.stringify({ ...all, [name]: now().getTime() })}\n`);
+  } catch (error) {
+    // The outcome stands; the next run compares once more.
+    tell({ event: 'warning', remote: name, message: error instanceof Error ? error.message : String(error) });
+  }
 }
 
 function describe(error: unknown): string {
@@ -213,7 +251,7 @@ function waitText(ms: number): string {
 
 /** Steps 1 and 2 of a run, and the wait for its end. Everything that it opens is closed, in reverse order, when it ends. */
 async function request(
-  run: Run,
+  run: Run & { checksum: boolean },
 ): Promise<{ outcome: OutcomeEvent; sshdWords: string; waitMs: number | undefined }> {
   const { config, remote, interrupt } = run;
   const name = clientName(config);
@@ -255,8 +293,12 @@ async function request(
     },
     daemonConfig: daemonConfig({
       filter: `${folder}/rsyncd/filter`,
-      idleSeconds: Math.ceil(config.limits.idle_timeout / 1000),
+      idleSeconds: Math.max(
+        Math.ceil(config.limits.idle_timeout / 1000),
+        run.checksum ? CHECKSUM_IDLE_SECONDS : 0,
+      ),
       confined: capability === 'confined',
+      checksum: run.checksum,
     }),
     filter: scopeFilter({ ...scope, excludes }),
     scope: scopeRecords(scope, capability === 'confined' ? await rsyncLibraries() : []),
@@ -277,6 +319,7 @@ async function request(
       dry_run: run.dryRun,
       rsync: await rsyncVersion(),
       enumerated: capability === 'confined' ? knownFolders(scope) : [],
+      ...(run.checksum ? { checksum: true } : {}),
     },
     key: key.privateKey,
     excludes: record,

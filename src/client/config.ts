@@ -61,6 +61,9 @@ const remote = v.strictObject({
   ssh_options: v.optional(v.array(sshOption), []),
 });
 
+/** No timer of ours waits for it: ten years. */
+const CHECKSUM_EVERY_MOST_MS = 3650 * 86_400_000;
+
 const CONFIG = v.strictObject({
   name: v.optional(name),
   state: v.optional(pathKey),
@@ -111,6 +114,7 @@ const CONFIG = v.strictObject({
       bwlimit: v.optional(sizeKey),
       deadline: v.optional(durationKey(1000), '24h'),
       idle_timeout: v.optional(durationKey(1000), '5m'),
+      checksum_every: v.optional(durationKey(1000, CHECKSUM_EVERY_MOST_MS)),
     }),
     {},
   ),

@@ -358,15 +358,15 @@ const BATCH_TIMEOUT_MS = 3_600_000;
 const TARGET_LIMIT = 4096;
 
 /**
- * What was true of some entries, in their order.
+ * The xattrs of some entries as they are stored, in their order; `user.` names alone.
  * @param stored of `listTree` of the same tree; not many more than BATCH at once
  * @throws Fault when one has gone, or cannot be read
  */
-export async function readAttributes(
+export async function readXattrs(
   tree: string,
   stored: readonly StoredEntry[],
   signal: AbortSignal,
-): Promise<TreeEntry[]> {
+): Promise<Xattr[][]> {
   if (stored.length === 0) return [];
   const args = [
     '-0',
@@ -389,8 +389,18 @@ export async function readAttributes(
     throw new Fault({ tried: `read the attributes in "${tree}"`, found: escapeText(line) });
   }
   const xattrs = parseAttributes(result.stdout);
-  return stored.map(each => {
-    const own = xattrs.get(asArgument(each.path).toString('latin1')) ?? [];
+  return stored.map(each => xattrs.get(asArgument(each.path).toString('latin1')) ?? []);
+}
+
+/** What was true of some entries, in their order; as `readXattrs`. */
+export async function readAttributes(
+  tree: string,
+  stored: readonly StoredEntry[],
+  signal: AbortSignal,
+): Promise<TreeEntry[]> {
+  const xattrs = await readXattrs(tree, stored, signal);
+  return stored.map((each, at) => {
+    const own = xattrs[at] ?? [];
     const { stat } = takeStat(own, each.isFolder);
     const isLink = stat?.type === 'symlink' && each.size <= TARGET_LIMIT;
     return truthOf(each, own, isLink ? readTarget(tree, each.path) : null);

@@ -14,12 +14,13 @@ import {
   monotonicMs,
   now,
   ownAccount,
+  ownExecutable,
   pause,
   refuseRoot,
   unless,
   within,
 } from '../os/machine.ts';
-import { hasProgram, rsyncVersion, run, standard } from '../os/process.ts';
+import { hasProgram, PLAIN_ENVIRONMENT, rsyncVersion, run, standard, startApart } from '../os/process.ts';
 import { defaultStateFolder, makeRunFolder, prepareStateFolder } from '../os/runfolder.ts';
 import {
   encodeEvent,
@@ -35,6 +36,7 @@ import { escapeText, type Summons } from '../wire/text.ts';
 import { failure, parseCall, peerAddress, receiveRequest } from './caller.ts';
 import { type HostConfig, readHostConfig, settingsFor } from './config.ts';
 import { dialBack, type Line } from './dial.ts';
+import { lacksManifest } from './manifest.ts';
 import { type Pull, type PullEnd, startPull } from './pull.ts';
 import { type Admission, admit } from './space.ts';
 import {
@@ -97,8 +99,21 @@ export async function grab(options: GrabOptions, interrupt: AbortSignal): Promis
   // After the client has heard: what an interrupted run left is nobody's any more.
   // What cannot be removed now the next run removes; the outcome stands.
   if (log.client && !interrupt.aborted) await emptyTrash(log.client.folder).catch(() => {});
+  if (log.client && !interrupt.aborted) await describeApart(log.client, options);
   if (outcome.code !== null) return EXIT[FAILURES[outcome.code][0]];
   return outcome.outcome === 'incomplete' ? EXIT.incomplete : EXIT.done;
+}
+
+/** The manifest of what has come, by a process of its own: the client's ssh ends with this one, and need not wait for it. */
+async function describeApart(client: ClientStore, { config }: GrabOptions): Promise<void> {
+  try {
+    if (!lacksManifest(client)) return;
+    const args = ['manifest', '--client', client.name, '--config', config];
+    const environment = { ...PLAIN_ENVIRONMENT, HOME: ownAccount().home };
+    await startApart({ program: ownExecutable(), args, environment });
+  } catch {
+    // the next run does it, or `verify`: this one's outcome stands
+  }
 }
 
 function describe(error: unknown): string {
@@ -286,6 +301,7 @@ async function pullInto(job: Job): Promise<JobResult> {
     tree: job.arrival.tree,
     linkDests: job.arrival.linkDests,
     dryRun: request.header.dry_run,
+    checksum: request.header.checksum ?? false,
     line,
     lock: job.lock,
     confined: isConfined,

@@ -404,6 +404,40 @@ export class StoreIndex {
     return rows.map(({ path, inode, size }) => ({ path: Buffer.from(path), inode, size: Number(size) }));
   }
 
+  /** Under which paths and in which snapshots (oldest first) an inode is. */
+  *sharing(inode: bigint): Generator<{ path: Buffer; snapshots: string[] }> {
+    const snapshots = this.#snapshots();
+    const ids = snapshots.map(each => each.id);
+    const rows = this.#rows<{ path: Uint8Array; runs: string }>(
+      `SELECT path, group_concat(first || '-' || ifnull(last, '')) AS runs FROM file JOIN name ON name.id = file.name
+         WHERE ino = ? GROUP BY name.id ORDER BY path`,
+      inode,
+    );
+    for (const { path, runs } of rows) {
+      const names = [...membersOf(runs, ids)].map(at => snapshots[at]?.name ?? '');
+      yield { path: Buffer.from(path), snapshots: names.sort() };
+    }
+  }
+
+  /**
+   * Takes over what a manifest says of files that have no digest here (the index was made anew): where the file is still
+   * of that size and time.
+   */
+  adoptDigests(
+    snapshot: string,
+    entries: Iterable<{ path: Buffer; size: number; mtime: string; sha256: Uint8Array }>,
+  ): void {
+    const adopt = this.#database.prepare(
+      `UPDATE inode SET digest = ? WHERE digest IS NULL AND size = ? AND mtime = ? AND ino IN
+         (SELECT file.ino FROM name JOIN file ON file.name = name.id, snapshot AS wanted
+           WHERE path = ? AND wanted.name = ? AND file.ino <> 0
+             AND first <= wanted.id AND (last IS NULL OR last >= wanted.id))`,
+    );
+    inTransaction(this.#database, () => {
+      for (const { path, size, mtime, sha256 } of entries) adopt.run(sha256, size, mtime, path, snapshot);
+    });
+  }
+
   /** Notes the SHA-256 of inodes' content; one that the index no longer has is passed over. */
   setDigests(digests: Iterable<[inode: bigint, sha256: Uint8Array]>): void {
     const update = this.#database.prepare('UPDATE inode SET digest = ? WHERE ino = ?');

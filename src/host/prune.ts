@@ -6,13 +6,14 @@
  * comes after all renames, and waits while any run is under way.
  */
 import { Fault } from '../fault.ts';
-import { readJournal, status } from '../os/files.ts';
-import { now, ownAccount } from '../os/machine.ts';
+import { readJournal } from '../os/files.ts';
+import { now } from '../os/machine.ts';
 import { beIdle } from '../os/process.ts';
 import { takeLock } from '../os/runfolder.ts';
 import { candidateOf } from './budget.ts';
 import { type HostConfig, settingsFor } from './config.ts';
 import { type Held, openIndex } from './index.ts';
+import { makeQuietly } from './manifest.ts';
 import { decideRetention } from './retention.ts';
 import {
   type ClientStore,
@@ -22,6 +23,7 @@ import {
   openStore,
   recordEvent,
   removeSnapshot,
+  requireOwner,
 } from './store.ts';
 import { emptyTrash } from './trash.ts';
 
@@ -97,19 +99,8 @@ export async function prune(
     const { names: deleted, ms } = await emptyTrash(client.folder, { namesPerSecond, locks, signal });
     if (deleted > 0) recordEvent(client, 'deleted', { names: deleted, duration_ms: Math.round(ms) });
   }
+  for (const client of clients) await makeQuietly(client, signal);
   return { dry_run: false, clients: pruned };
-}
-
-/** What writes into a store must leave files of its owner's there. @throws Fault that names the command */
-export function requireOwner(store: string, verb: string): void {
-  const { uid } = status(`${store}/store.json`);
-  if (ownAccount().uid === uid) return;
-  throw new Fault({
-    tried: `${verb} in "${store}"`,
-    found: `the store belongs to uid ${uid}, and this is uid ${ownAccount().uid}`,
-    next: `runuser -u "$(id -nu ${uid})" -- dialback ${verb} …`,
-    exit: 'usage',
-  });
 }
 
 async function pruneClient(

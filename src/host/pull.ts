@@ -15,7 +15,13 @@ import {
 } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { MISSING_LIMIT, type Missing } from '../wire/events.ts';
-import { type PullCounts, PullReader, pullArguments, readComplaint } from '../wire/rsync.ts';
+import {
+  CHECKSUM_IDLE_SECONDS,
+  type PullCounts,
+  PullReader,
+  pullArguments,
+  readComplaint,
+} from '../wire/rsync.ts';
 import { escapeText } from '../wire/text.ts';
 import type { Line } from './dial.ts';
 import { FIRST_BYTE } from './relay.ts';
@@ -38,6 +44,8 @@ export interface PullRequest {
   lock: number;
   /** Whether rsync runs in the launcher's jail. */
   confined: boolean;
+  /** Whether the client has asked to be compared by content. */
+  checksum: boolean;
   /** Folders of the client's in which a file that could not be read has changed during the run. */
   enumerated: string[];
 }
@@ -113,7 +121,8 @@ export async function startPull(held: DisposableHolder, asked: PullRequest): Pro
     tree: realPath(asked.tree),
     linkDests: asked.linkDests.map(each => realPath(each)),
   };
-  const args = pullArguments({ ...request, shell: remoteShell(request.confined), idleSeconds: IDLE_SECONDS });
+  const idleSeconds = request.checksum ? CHECKSUM_IDLE_SECONDS : IDLE_SECONDS;
+  const args = pullArguments({ ...request, shell: remoteShell(request.confined), idleSeconds });
   const { line, lock } = request;
   const rsync: Child = await start(receiverCommand(args, request), [
     'nothing',

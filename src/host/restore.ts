@@ -24,7 +24,8 @@ import { type Ending, eachLine, programPath, run, standard, start } from '../os/
 import { NANOSECONDS, RSYNC_EXIT } from '../wire/rsync.ts';
 import { escapeText, jsonName, showName } from '../wire/text.ts';
 import { readTree, type TreeEntry } from './attributes.ts';
-import { findSnapshot, openClient, openStore, pathInside, type Snapshot } from './store.ts';
+import { type ClientStore, findSnapshot, openClient, openStore, pathInside, type Snapshot } from './store.ts';
+import { type Checked, checkRestored } from './verify.ts';
 
 export interface RestoreOptions {
   store: string;
@@ -37,13 +38,21 @@ export interface RestoreOptions {
   force: boolean;
 }
 
-export interface RestoreResult {
+export interface RestorePlan {
   snapshot: string;
   state: 'full' | 'incomplete';
   files: number;
   bytes: number;
   /** What could not be given back, a line each: rsync's message, or its itemized difference and the path. */
   notGivenBack: string[];
+}
+
+/** What a restore has given back. */
+export interface RestoreResult extends RestorePlan {
+  /** Whether the contents were compared with the snapshot's manifest; false where it has none yet. */
+  checked: boolean;
+  /** Files that are not as they were when they were backed up: they are given back as they are in the store. */
+  damaged: Checked['damaged'];
 }
 
 /** How far a restore is. */
@@ -75,6 +84,7 @@ function restoreArguments(isRootUser: boolean): string[] {
 
 /** What is to be restored: the snapshot, and what of it; none: all. */
 interface Selection {
+  client: ClientStore;
   snapshot: Snapshot;
   /** Below its tree, without a slash in front; empty: all that the tree has. */
   paths: Buffer[];
@@ -84,10 +94,11 @@ interface Selection {
 
 function select(options: RestoreOptions): Selection {
   openStore(options.store);
-  const snapshot = findSnapshot(openClient(options.store, options.client), options.snapshot);
+  const client = openClient(options.store, options.client);
+  const snapshot = findSnapshot(client, options.snapshot);
   const isWholeMachine = options.paths.length === 0 && snapshot.record.scope.roots.includes('/');
   const paths = options.paths.map(path => pathInside(snapshot, path, `restore "${escapeText(path)}"`));
-  return { snapshot, paths: paths.some(path => path.length === 0) ? [] : paths, isWholeMachine };
+  return { client, snapshot, paths: paths.some(path => path.length === 0) ? [] : paths, isWholeMachine };
 }
 
 /**
@@ -101,7 +112,7 @@ export async function restore(
   tell?: (progress: RestoreProgress) => void,
 ): Promise<RestoreResult> {
   const selection = select(options);
-  const { snapshot } = selection;
+  const { client, snapshot } = selection;
   const isRootUser = ownAccount().uid === 0;
   const isEmpty = prepareTarget(options);
 
@@ -112,6 +123,10 @@ export async function restore(
     const given = await copySelected(restoreArguments(isRootUser), selection, `${staged}/`, signal, tell);
     if (!isDone(given)) throw rsyncFault(`restore to "${options.to}"`, given);
     const complaints = complaintsOf(given);
+    // Before anything is moved: what has become of it later is not the store's fault.
+    const what = { staged, paths: selection.paths };
+    const { isChecked, damaged, found } = await checkRestored(client, snapshot, what, signal);
+    if (found !== undefined) complaints.push(`the manifest of ${snapshot.name} cannot be trusted: ${found}`);
     if (exists(staged)) complaints.push(...(await moveIntoPlace(staged, options.to, isEmpty, signal)));
     if (selection.isWholeMachine)
       complaints.push(...(await applyTop(snapshot, options.to, isRootUser, signal)));
@@ -125,6 +140,8 @@ export async function restore(
         Number(/^Number of files:.*\bdir: (\d+)/m.exec(output)?.[1] ?? 0),
       bytes: Number(/^Total file size: (\d+)/m.exec(output)?.[1] ?? 0),
       notGivenBack: [...new Set(complaints)],
+      checked: isChecked,
+      damaged,
     };
   } finally {
     await removeStage(stage, isRootUser);
@@ -149,7 +166,7 @@ export async function planRestore(
   options: RestoreOptions,
   signal: AbortSignal,
   take: (planned: Planned) => void,
-): Promise<RestoreResult> {
+): Promise<RestorePlan> {
   const selection = select(options);
   const { snapshot, paths } = selection;
   examineTarget(options);
@@ -159,7 +176,7 @@ export async function planRestore(
     paths.length > 0 ? { paths } : {},
   ];
   const giver = ownAccount().uid === 0 ? undefined : { uid: ownAccount().uid, groups: ownGroups() };
-  const result: RestoreResult = {
+  const result: RestorePlan = {
     snapshot: snapshot.name,
     state: snapshot.record.state,
     files: 0,

@@ -13,6 +13,7 @@ import {
   openStore,
   type Snapshot,
 } from './store.ts';
+import { lastVerified } from './verify.ts';
 
 /** How a client stands. Worse is larger. */
 export type Level = 'ok' | 'warning' | 'critical';
@@ -29,6 +30,8 @@ export interface ClientStatus {
   last_full: { snapshot: string; age_ms: number; bytes: number; new_bytes: number } | null;
   /** The newest one of any kind. */
   newest: { snapshot: string; state: 'full' | 'incomplete'; flags: string[] } | null;
+  /** When a snapshot was read back last, all of it or a sample; and how many files were damaged, of all when each was. */
+  last_verify: { at: string; snapshots: number; damaged: number } | null;
   /** What all of them take together; null where the index is not up to date (`dialback prune --dry-run` makes it so). */
   held: Held | null;
   /** The snapshot that goes first, and when, if runs go on as they did; null: none within the next 400 runs. */
@@ -57,6 +60,11 @@ function clientStatus(config: HostConfig, client: ClientStore, maxAgeMs: number)
   const critical: string[] = [];
   if (full === undefined) critical.push('there is no full snapshot');
   else if (ageMs > maxAgeMs) critical.push('the last full snapshot is too old');
+  const verified = lastVerify(client);
+  if (verified !== null && verified.damaged > 0)
+    critical.push(
+      `${verified.damaged} files were damaged when they were verified: dialback verify names them`,
+    );
   const warnings = newest === undefined ? [] : problemsOf(newest, at);
   return {
     client: client.name,
@@ -77,6 +85,7 @@ function clientStatus(config: HostConfig, client: ClientStore, maxAgeMs: number)
       newest === undefined
         ? null
         : { snapshot: newest.name, state: newest.record.state, flags: newest.record.flags },
+    last_verify: verified,
     held: heldBy(client),
     next_removal: nextRemoval(all, settingsFor(config, client.name).policy, at),
   };
@@ -95,6 +104,15 @@ function problemsOf({ name, record }: Snapshot, at: Date): string[] {
     problems.push(`the newest snapshot is incomplete: ${record.counts.unreadable} could not be read`);
   if (name > snapshotName(at)) problems.push('the newest snapshot is from the future: see the clock');
   return problems;
+}
+
+function lastVerify(client: ClientStore): ClientStatus['last_verify'] {
+  const all = [...lastVerified(client).values()];
+  const times = all.flatMap(each => [each.verified ?? [], each.sampled ?? []].flat()).sort();
+  const latest = times.at(-1);
+  if (latest === undefined) return null;
+  // A file that several snapshots share is counted in each: the most of one is what can be said.
+  return { at: latest, snapshots: all.length, damaged: Math.max(...all.map(each => each.damaged)) };
 }
 
 function heldBy(client: ClientStore): Held | null {

@@ -78,6 +78,18 @@ export function openStore(store: string): void {
   }
 }
 
+/** What writes into a store must leave files of its owner's there. @throws Fault that names the command */
+export function requireOwner(store: string, verb: string): void {
+  const { uid } = status(`${store}/store.json`);
+  if (ownAccount().uid === uid) return;
+  throw new Fault({
+    tried: `${verb} in "${store}"`,
+    found: `the store belongs to uid ${uid}, and this is uid ${ownAccount().uid}`,
+    next: `runuser -u "$(id -nu ${uid})" -- dialback ${verb} …`,
+    exit: 'usage',
+  });
+}
+
 function isReadable(folder: string): boolean {
   try {
     list(folder);

@@ -1,4 +1,5 @@
 /** The only code that touches the file system and the two output descriptors. */
+import { createHash } from 'node:crypto';
 import {
   accessSync,
   appendFileSync,
@@ -8,6 +9,8 @@ import {
   closeSync,
   constants,
   copyFileSync,
+  createReadStream,
+  createWriteStream,
   existsSync,
   type FSWatcher,
   fstatSync,
@@ -19,6 +22,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   readSync,
   realpathSync,
   renameSync,
@@ -36,6 +40,8 @@ import {
 } from 'node:fs';
 import { Socket } from 'node:net';
 import { dirname } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
+import { setImmediate as breathe } from 'node:timers/promises';
 import { isatty } from 'node:tty';
 import { Fault, type FaultParts } from '../fault.ts';
 
@@ -141,6 +147,86 @@ export function readWhole(path: string | Buffer, limit: number): Buffer {
     throw error instanceof Fault ? error : fileFault(error, `read "${path}"`);
   } finally {
     closeSync(descriptor);
+  }
+}
+
+/** Where a symlink leads, as bytes. */
+export function readLink(path: string | Buffer): Buffer {
+  return readlinkSync(path, { encoding: 'buffer' });
+}
+
+/** The content of a plain file, as a stream. */
+export function readingStream(path: string): Readable {
+  return createReadStream('', { fd: openQuietly(path) });
+}
+
+/** A new file (0600), as a stream; what was there is gone. `settleFile` puts it into its place. */
+export function writingStream(path: string): Writable {
+  return createWriteStream(path, { flags: 'w', mode: 0o600 });
+}
+
+/** Gives a file that was written whole its name: readers see it whole or not at all, after a power cut too. */
+export function settleFile(fresh: string, path: string): void {
+  const descriptor = openSync(fresh, constants.O_RDONLY);
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+  renameSync(fresh, path);
+  syncFolder(dirname(path));
+}
+
+/** What a plain file holds, by its digest. */
+export interface Digested {
+  sha256: Buffer;
+  /** Bytes that were read. */
+  size: number;
+  inode: bigint;
+}
+
+const CHUNK = 1024 * 1024;
+const BREATHE_MS = 50;
+let chunk: Buffer | undefined;
+let breathedMs = 0;
+
+/**
+ * Reads a plain file to its end, for its SHA-256. Its access time is left alone where the owner reads it.
+ * @throws the failed call's error; the signal's reason
+ */
+export async function digestFile(path: string | Buffer, signal: AbortSignal): Promise<Digested> {
+  const descriptor = openQuietly(path);
+  try {
+    const status = fstatSync(descriptor, { bigint: true });
+    if (!status.isFile()) throw new Fault({ tried: 'read it', found: 'it is not a plain file' });
+    const hash = createHash('sha256');
+    chunk ??= Buffer.alloc(CHUNK);
+    let size = 0;
+    for (;;) {
+      // Small files are many: a turn of the event loop, which hears signals, for each would take longer than reading it.
+      if (performance.now() - breathedMs > BREATHE_MS) {
+        await breathe();
+        breathedMs = performance.now();
+      }
+      signal.throwIfAborted();
+      const got = readSync(descriptor, chunk, 0, CHUNK, null);
+      if (got === 0) return { sha256: hash.digest(), size, inode: status.ino };
+      hash.update(chunk.subarray(0, got));
+      size += got;
+    }
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/** open(2), O_NOATIME: only the owner may ask for it. */
+function openQuietly(path: string | Buffer): number {
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+  try {
+    return openSync(path, flags | constants.O_NOATIME);
+  } catch (error) {
+    if (!failedWith(error, 'EPERM')) throw error;
+    return openSync(path, flags);
   }
 }
 

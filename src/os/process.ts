@@ -425,6 +425,34 @@ export async function eachRecord(
   }
 }
 
+/**
+ * Starts a program that outlives us, in a session of its own, with nothing to read from or write to. The one exception to
+ * the rule that a child dies with us: only for work that may be ended at any moment, and is then done by the next.
+ */
+export async function startApart(command: Command): Promise<void> {
+  const child = spawn(command.program, command.args, {
+    env: command.environment,
+    cwd: command.cwd ?? '/',
+    stdio: 'ignore',
+    detached: true,
+    shell: false,
+  });
+  await new Promise<void>(resolve => {
+    child.once('spawn', resolve);
+    child.once('error', () => resolve()); // whoever needs it done looks whether it was
+  });
+  child.unref();
+}
+
+/** Ends every process that has this word on its command line, such as what `startApart` started. */
+export async function endCommand(word: string): Promise<void> {
+  const found = list('/proc').flatMap(name => {
+    const isIt = /^\d+$/.test(name) && readProc(`${name}/cmdline`)?.split('\0').includes(word);
+    return isIt ? (processAt(Number(name)) ?? []) : [];
+  });
+  await Promise.all(found.map(each => endProcess(each)));
+}
+
 /** The version of the rsync that is installed here, or `unknown`. */
 export async function rsyncVersion(): Promise<string> {
   const { stdout } = await run(standard('rsync', ['--version']));

@@ -48,6 +48,11 @@ export interface RequestHeader {
    * grants their children one by one. Empty where nothing is confined.
    */
   enumerated: string[];
+  /**
+   * True: files of which size and time are the same are compared by their content. Left out where it is not wanted, so that
+   * a host that does not know it yet serves all other runs.
+   */
+  checksum?: true;
 }
 
 export interface Request {
@@ -135,11 +140,14 @@ function parseHeader(bytes: Buffer): Parsed<RequestHeader> {
       return { reason: 'the header has a key that this version does not know' };
   }
   for (const [key, isGood] of Object.entries(HEADER_CHECKS)) {
+    if (!Object.hasOwn(fields, key) && key === OPTIONAL) continue;
     if (!Object.hasOwn(fields, key)) return { reason: `the header has no "${key}"` };
     if (!isGood(fields[key])) return { reason: `the header's "${key}" is not acceptable` };
   }
   return { value: fields as unknown as RequestHeader };
 }
+
+const OPTIONAL: keyof RequestHeader = 'checksum';
 
 const HEADER_CHECKS: Record<keyof RequestHeader, (value: unknown) => boolean> = {
   transport: value => value === 'direct',
@@ -151,6 +159,7 @@ const HEADER_CHECKS: Record<keyof RequestHeader, (value: unknown) => boolean> = 
   excludes_bytes: value => Number.isSafeInteger(value) && (value as number) >= 0,
   dry_run: value => typeof value === 'boolean',
   enumerated: value => Array.isArray(value) && value.length <= ENUMERATED_LIMIT && value.every(isRoot),
+  checksum: value => value === true,
   rsync: value => typeof value === 'string' && /^[0-9A-Za-z.+~-]{1,40}$/.test(value),
 };
 

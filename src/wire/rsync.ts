@@ -83,8 +83,15 @@ const NOT_BY_WILDCARD = ['secluded-args', 'from0', 'log-format', 'checksum-seed'
  * @param filter the file with the scope's rules
  * @param idleSeconds after this long without a byte the daemon ends
  * @param confined whether it runs in the launcher's jail, where nothing can be opened for writing, and syslog not be reached
+ * @param checksum whether this run, and no other, may compare contents: all files are read for it
  */
-export function daemonConfig(options: { filter: string; idleSeconds: number; confined: boolean }): string {
+export function daemonConfig(options: {
+  filter: string;
+  idleSeconds: number;
+  confined: boolean;
+  checksum?: boolean;
+}): string {
+  const needed = [...NEEDED, ...(options.checksum ? ['checksum'] : [])];
   return [
     ...(options.confined ? [] : ['log file = /dev/null']), // else syslog; the grant stands in our journal
     'pid file =',
@@ -101,7 +108,7 @@ export function daemonConfig(options: { filter: string; idleSeconds: number; con
     'list = no',
     'max connections = 0', // a limit would want a lock file
     `exclude from = ${options.filter}`, // a list of the daemon's own that no peer can clear
-    `refuse options = * ${NEEDED.map(name => `!${name}`).join(' ')} ${NOT_BY_WILDCARD.join(' ')}`,
+    `refuse options = * ${needed.map(name => `!${name}`).join(' ')} ${NOT_BY_WILDCARD.join(' ')}`,
   ]
     .join('\n')
     .concat('\n');
@@ -144,7 +151,15 @@ export interface PullOptions {
   confined: boolean;
   idleSeconds: number;
   dryRun: boolean;
+  /** Whether files are compared by their content, and not by size and time alone. */
+  checksum: boolean;
 }
+
+/**
+ * A run that compares contents may be silent for as long as one file takes to be read; ssh sees to it that a peer that has
+ * gone ends it all the same.
+ */
+export const CHECKSUM_IDLE_SECONDS = 6 * 3600;
 
 /** rsync's arguments on the host. */
 export function pullArguments(options: PullOptions): string[] {
@@ -164,6 +179,7 @@ export function pullArguments(options: PullOptions): string[] {
     `--timeout=${options.idleSeconds}`,
     // Without xattrs: a dry run would copy those of a basis' folders to folders that are not there (rsync 3.5.0).
     ...(options.dryRun ? ['--dry-run', '--no-xattrs'] : []),
+    ...(options.checksum ? ['--checksum'] : []),
     // Each of its paths is then opened at once, and not folder by folder against links: 2.2 times as fast. Only where no
     // link can lead out: the jail's Landlock rules hold whatever a name leads to.
     ...(options.confined ? ['--insecure-links'] : []),

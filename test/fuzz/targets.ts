@@ -28,6 +28,7 @@ import { peerAddress } from '../../src/host/caller.ts';
 import { HOST_SCHEMA } from '../../src/host/config.ts';
 import { enrolledCommand, enrolledLine, enrolledName, hostToml, placeLine } from '../../src/host/enroll.ts';
 import { parsePattern } from '../../src/host/find.ts';
+import { encodeEnd, encodeEntry, MANIFEST_HEAD, ManifestReader } from '../../src/host/mtree.ts';
 import { parseShell } from '../../src/host/shell.ts';
 import { findSnapshot, pathInside } from '../../src/host/store.ts';
 import { readJailLine } from '../../src/os/launcher.ts';
@@ -932,6 +933,51 @@ const examined: Target = {
   },
 };
 
+const DIGEST = '0123456789abcdef'.repeat(4);
+
+const manifest: Target = {
+  name: 'manifest',
+  seeds: [
+    `${MANIFEST_HEAD}. type=dir mode=0755 uid=0 gid=0 time=0.000000000 tags=xattrs-sha256-${DIGEST}\n${encodeEnd(1)}`,
+    `${MANIFEST_HEAD}. type=dir mode=0755 uid=0 gid=0 time=-1.500000000 tags=xattrs-sha256-${DIGEST}\n./a\\040b type=file mode=04755 uid=1000 gid=1000 size=3 time=1700000000.123456789 sha256digest=${DIGEST} tags=xattrs-sha256-${DIGEST}\n${encodeEnd(2)}`,
+  ],
+  words: [
+    '. type=dir mode=0755 uid=0 gid=0 time=1.000000000 ',
+    'type=file',
+    ' size=0',
+    ' time=0.000000000',
+    `sha256digest=${DIGEST}`,
+    ` tags=xattrs-sha256-${DIGEST}\n`,
+    '\\000',
+    '\\056\\056',
+    '/../',
+    '# end, 1 entries\n',
+    '\n./',
+    '/',
+  ],
+  run(input) {
+    const reader = new ManifestReader();
+    let again = MANIFEST_HEAD;
+    let last: string | undefined;
+    const text = input.toString('latin1');
+    for (const line of text.replace(/\n$/, '').split('\n')) {
+      const found = reader.line(line);
+      if ('reason' in found) return reasonOf(found.reason);
+      if (found.value === undefined) continue;
+      const { path } = found.value;
+      assert.ok(last === undefined || Buffer.from(last, 'latin1').compare(Buffer.from(path, 'latin1')) < 0);
+      assert.ok(path === '' || (!path.startsWith('/') && normalize(path) === path && !path.startsWith('..')));
+      last = path;
+      again += encodeEntry(found.value);
+    }
+    const end = reader.end();
+    if ('reason' in end) return reasonOf(end.reason);
+    // There is one way to write it.
+    assert.equal(`${again}${encodeEnd(end.value)}`, text.endsWith('\n') ? text : `${text}\n`);
+    return `accepted ${Math.min(end.value, 3)}`;
+  },
+};
+
 export const TARGETS: readonly Target[] = [
   ...[
     request,
@@ -950,5 +996,5 @@ export const TARGETS: readonly Target[] = [
     pull,
     addresses,
   ],
-  ...[commandLine, restore, stored, jailLine, authorizedKeys, knownHosts, examined],
+  ...[commandLine, restore, stored, jailLine, authorizedKeys, knownHosts, examined, manifest],
 ];

@@ -279,13 +279,20 @@ export class World {
     return await this.start(party, this.binary, args, options).done;
   }
 
-  /** One backup with --json; its last line read. */
+  /** What the host still does when a client has hung up, and is not in anybody's run: the manifest of what has come. */
+  async settled(): Promise<void> {
+    const isGoing = (): boolean => this.processes().some(each => / manifest --client /.test(each.command));
+    await until('the manifests are made', () => !isGoing(), 60_000);
+  }
+
+  /** One backup with --json; its last line read. Nothing of it goes on any more. */
   async backup(args: string[] = [], options: StartOptions = {}): Promise<Result & { last: Done }> {
     const result = await this.run(
       this.client,
       ['backup', '--json', '--config', this.clientToml, ...args],
       options,
     );
+    await this.settled();
     return { ...result, last: lastLine(result) };
   }
 

@@ -1,0 +1,208 @@
+/**
+ * The manifest of a snapshot: mtree(5) text, one line an entry, which bsdtar(1) (libarchive) and mtree(8) read too.
+ *
+ *     #mtree
+ *     # dialback manifest 1
+ *     . type=dir mode=0755 uid=0 gid=0 time=1700000000.000000000 tags=xattrs-sha256-HEX
+ *     ./a\040file type=file mode=0644 uid=1000 gid=1000 size=3 time=1700000000.123456789 sha256digest=HEX tags=…
+ *     # end, 2 entries
+ *
+ * Type, size, time and content are those of the entry as it is stored (a symlink is a plain file that holds its target);
+ * mode, uid and gid are the true ones. There is one way to write an entry, and no other is read.
+ */
+import type { Parsed } from '../fault.ts';
+import { PATH_LIMIT } from '../wire/request.ts';
+
+/** What every manifest begins with: the first line is how libarchive knows mtree. */
+export const MANIFEST_HEAD = '#mtree\n# dialback manifest 1\n';
+
+/** Characters that a line can have: a path of which each byte is escaped, and room for the keywords. */
+export const LINE_LIMIT = 4 * PATH_LIMIT + 512;
+
+/** A file or a folder of a snapshot. */
+export interface ManifestEntry {
+  /** Below the tree, as the bytes that the file system has, each a character (latin1); the tree itself is empty. */
+  path: string;
+  /** What it is as stored; symlinks, devices, FIFOs and sockets are files. */
+  type: 'file' | 'dir';
+  /** The true permissions, set-id and sticky bits too; without the type. */
+  mode: number;
+  uid: number;
+  gid: number;
+  /** Bytes of the stored file; 0 for a folder. */
+  size: number;
+  /** Of the last change, in nanoseconds since 1970; may be negative. */
+  mtimeNs: bigint;
+  /** SHA-256 of the stored content, in hexadecimal; empty for a folder. */
+  sha256: string;
+  /** SHA-256 over all extended attributes (attributesDigest() in manifest.ts), in hexadecimal. */
+  xattrs: string;
+}
+
+const NANO = 1_000_000_000n;
+/** A time that a file system can hold: 64 bits of seconds are not all of them needed. */
+const SECONDS_LIMIT = 1n << 40n;
+const ID_LIMIT = 0xffff_ffff;
+
+/** An entry as its line, with the newline. */
+export function encodeEntry(entry: ManifestEntry): string {
+  const { path, type, mode, uid, gid, size, mtimeNs, sha256, xattrs } = entry;
+  const words = [
+    path === '' ? '.' : `./${escapePath(path)}`,
+    `type=${type}`,
+    `mode=0${mode.toString(8).padStart(3, '0')}`,
+    `uid=${uid}`,
+    `gid=${gid}`,
+    ...(type === 'file' ? [`size=${size}`] : []),
+    `time=${showTime(mtimeNs)}`,
+    ...(type === 'file' ? [`sha256digest=${sha256}`] : []),
+    `tags=${XATTRS}${xattrs}`,
+  ];
+  return `${words.join(' ')}\n`;
+}
+
+/** The last line. @param count of the entries before it */
+export function encodeEnd(count: number): string {
+  return `# end, ${count} entries\n`;
+}
+
+const XATTRS = 'xattrs-sha256-';
+
+/** As vis(3) with VIS_OCTAL, VIS_WHITE and VIS_GLOB: mtree(8) takes a bare `*` for a pattern, and `#` for a comment. */
+function escapePath(path: string): string {
+  return path.replace(/[^A-Za-z0-9!$%&'()+,./:;<>@^_`{|}~-]/g, octal);
+}
+
+function octal(character: string): string {
+  return `\\${character.charCodeAt(0).toString(8).padStart(3, '0')}`;
+}
+
+/** Seconds, a point, nine digits: what follows the point counts up from the second before, for times before 1970 too. */
+export function showTime(ns: bigint): string {
+  const part = ((ns % NANO) + NANO) % NANO;
+  return `${(ns - part) / NANO}.${part.toString().padStart(9, '0')}`;
+}
+
+/**
+ * Reads a manifest line by line. Each reason names the line's number; after one nothing more is to be read.
+ */
+export class ManifestReader {
+  /** Lines so far. */
+  #line = 0;
+  #count = 0;
+  #last: string | undefined;
+  #hasEnded = false;
+
+  /**
+   * @param line without its newline, bytes as characters (latin1)
+   * @returns the entry; undefined for a line that is none
+   */
+  line(line: string): Parsed<ManifestEntry | undefined> {
+    this.#line += 1;
+    const found = this.#read(line);
+    return 'reason' in found ? { reason: `line ${this.#line}: ${found.reason}` } : found;
+  }
+
+  /** What is missing when no more lines come. @returns the number of entries */
+  end(): Parsed<number> {
+    if (this.#hasEnded) return { value: this.#count };
+    return { reason: `line ${this.#line + 1}: it ends too early` };
+  }
+
+  #read(line: string): Parsed<ManifestEntry | undefined> {
+    if (line.length > LINE_LIMIT) return { reason: `it has more than ${LINE_LIMIT} bytes` };
+    if (this.#hasEnded) return { reason: 'something follows the end' };
+    const head = HEAD_LINES[this.#line - 1];
+    if (head !== undefined) return line === head ? { value: undefined } : { reason: `it is not "${head}"` };
+    if (line.startsWith('# end')) {
+      if (`${line}\n` !== encodeEnd(this.#count))
+        return { reason: `it does not say that there are ${this.#count} entries` };
+      this.#hasEnded = true;
+      return { value: undefined };
+    }
+    const found = decodeEntry(line);
+    if ('reason' in found) return found;
+    const { path } = found.value;
+    // As strings of bytes: so compare strings of latin1 characters.
+    if (this.#last !== undefined && path <= this.#last)
+      return { reason: path === this.#last ? 'the path is there twice' : 'the path does not come in order' };
+    if (this.#last === undefined && path !== '') return { reason: 'the first entry is not "."' };
+    this.#last = path;
+    this.#count += 1;
+    return found;
+  }
+}
+
+const HEAD_LINES = MANIFEST_HEAD.trimEnd().split('\n');
+
+/** One entry's line, without its newline. */
+export function decodeEntry(line: string): Parsed<ManifestEntry> {
+  const [name = '', kind, ...rest] = line.split(' ');
+  const path = decodePath(name);
+  if ('reason' in path) return path;
+  const type = kind === 'type=file' ? 'file' : kind === 'type=dir' ? 'dir' : undefined;
+  if (type === undefined)
+    return { reason: kind?.startsWith('type=') ? 'its type is neither file nor dir' : '"type" is missing' };
+  if (type === 'file' && path.value === '') return { reason: 'the tree itself is no file' };
+  const values: Partial<Record<Keyword, string>> = {};
+  for (const keyword of KEYWORDS[type]) {
+    const word = rest.shift();
+    if (!word?.startsWith(`${keyword}=`)) return { reason: `"${keyword}" is missing` };
+    const value = word.slice(keyword.length + 1);
+    if (!FORMS[keyword].test(value)) return { reason: `"${keyword}" is not acceptable` };
+    values[keyword] = value;
+  }
+  if (rest.length > 0) return { reason: 'something follows the last keyword' };
+  const { mode = '', uid, gid, size = '0', time = '', sha256digest = '', tags = '' } = values;
+  const [seconds = '', nano = ''] = time.split('.');
+  const entry: ManifestEntry = {
+    path: path.value,
+    type,
+    mode: Number.parseInt(mode, 8),
+    uid: Number(uid),
+    gid: Number(gid),
+    size: Number(size),
+    mtimeNs: BigInt(seconds) * NANO + BigInt(nano),
+    sha256: sha256digest,
+    xattrs: tags.slice(XATTRS.length),
+  };
+  if (entry.uid > ID_LIMIT || entry.gid > ID_LIMIT) return { reason: 'there is no such uid or gid' };
+  if (!Number.isSafeInteger(entry.size)) return { reason: '"size" is not acceptable' };
+  if (entry.mtimeNs / NANO >= SECONDS_LIMIT || entry.mtimeNs / NANO <= -SECONDS_LIMIT)
+    return { reason: '"time" is not acceptable' };
+  return { value: entry };
+}
+
+type Keyword = keyof typeof FORMS;
+
+const FORMS = {
+  mode: /^0(?:[1-7][0-7]{3}|[0-7]{3})$/,
+  uid: /^(?:0|[1-9]\d{0,9})$/,
+  gid: /^(?:0|[1-9]\d{0,9})$/,
+  size: /^(?:0|[1-9]\d{0,15})$/,
+  time: /^(?:0|-?[1-9]\d{0,12})\.\d{9}$/,
+  sha256digest: /^[0-9a-f]{64}$/,
+  tags: /^xattrs-sha256-[0-9a-f]{64}$/,
+};
+
+const KEYWORDS: Record<ManifestEntry['type'], Keyword[]> = {
+  file: ['mode', 'uid', 'gid', 'size', 'time', 'sha256digest', 'tags'],
+  dir: ['mode', 'uid', 'gid', 'time', 'tags'],
+};
+
+/** A path as it stands in a line. It cannot lead out of the tree. */
+function decodePath(name: string): Parsed<string> {
+  if (name === '.') return { value: '' };
+  if (!name.startsWith('./')) return { reason: 'it does not begin with a path' };
+  const written = name.slice(2);
+  const path = written.replace(/\\([0-3][0-7]{2})/g, (_, digits: string) =>
+    String.fromCharCode(Number.parseInt(digits, 8)),
+  );
+  // One way to write a path: what is left of an escape is written as an escape itself.
+  if (escapePath(path) !== written) return { reason: 'a byte of the path is not written as it has to be' };
+  if (path.length > PATH_LIMIT) return { reason: `the path has more than ${PATH_LIMIT} bytes` };
+  if (path.includes('\0')) return { reason: 'the path has a zero byte' };
+  if (path.split('/').some(each => each === '' || each === '.' || each === '..'))
+    return { reason: 'the path is not in its shortest form' };
+  return { value: path };
+}
