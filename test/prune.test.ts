@@ -22,6 +22,7 @@ import {
   lockClient,
   pinSnapshot,
   readSnapshot,
+  removeSnapshot,
   snapshotNames,
 } from '../src/host/store.ts';
 import { snapshotName } from '../src/wire/text.ts';
@@ -83,6 +84,25 @@ describe('prune()', () => {
     const journal = readFileSync(`${client.folder}/journal.jsonl`, 'utf8').trim().split('\n');
     const events = journal.map(line => (JSON.parse(line) as { event: string }).event);
     assert.deepEqual(events, ['removed', 'removed', 'removed', 'deleted']);
+  });
+
+  it('keeps the usual ones as if the unusual ones were not there, whatever there is of these', async t => {
+    const { config, client } = makeSite(t, 'last = 2\nmin_keep = 0\nmin_age = "0s"\ntimezone = "UTC"');
+    for (let number = 0; number < 8; number += 1) {
+      const name = addDay(client, number);
+      if (number < 3) continue;
+      const path = `${client.folder}/snapshots/${name}/snapshot.json`;
+      const record = JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
+      writeFileSync(path, JSON.stringify({ ...record, flags: ['unusual'] }));
+    }
+    await prune(config, { client: undefined, dryRun: false, at: at(8) }, NEVER);
+    assert.deepEqual(snapshotNames(client), [day(1), day(2), day(6), day(7)]);
+    removeSnapshot(client, day(1), 'a test');
+    assert.throws(
+      () => removeSnapshot(client, day(2), 'a test'),
+      /it is the last full one that this client has/,
+    );
+    removeSnapshot(client, day(6), 'a test');
   });
 
   it('does in earnest what a dry run has said, and frees as much', async t => {

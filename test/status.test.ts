@@ -133,7 +133,7 @@ describe('nextRemoval()', () => {
   const days = (count: number, pinned: number[] = []) =>
     Array.from({ length: count }, (_, index) => ({
       name: snapshotName(new Date(start + index * DAY_MS)),
-      record: { state: 'full' } as SnapshotRecord,
+      record: { state: 'full', flags: [] as string[] } as SnapshotRecord,
       pinned: pinned.includes(index) ? 'x' : undefined,
     }));
   const at = (day: number): Date => new Date(start + day * DAY_MS + HOUR_MS);

@@ -10,6 +10,7 @@ import { readJournal } from '../os/files.ts';
 import { now } from '../os/machine.ts';
 import { beIdle } from '../os/process.ts';
 import { takeLock } from '../os/runfolder.ts';
+import { candidateOf } from './budget.ts';
 import { type HostConfig, settingsFor } from './config.ts';
 import { type Held, openIndex } from './index.ts';
 import { makeQuietly } from './manifest.ts';
@@ -114,17 +115,13 @@ async function pruneClient(
   const index = await openIndex(held, client, signal);
   const { policy } = settingsFor(config, client.name);
   const all = listSnapshots(client);
-  const candidates = all.map(({ name, record, pinned }) => ({
-    name,
-    state: record.state,
-    isPinned: pinned !== undefined,
-  }));
+  const candidates = all.map(candidateOf);
   const decisions = decideRetention(candidates, policy, options.at ?? now());
   const going = decisions.filter(each => !each.keep).map(each => each.name);
   const frees = index.freedBy(going);
   const namesOf = index.names();
   const names = going.reduce((sum, name) => sum + (namesOf.get(name) ?? 0), 0);
-  const stateOf = new Map(candidates.map(each => [each.name, each.state]));
+  const stateOf = new Map(all.map(each => [each.name, each.record.state]));
   const pruned: PrunedClient = {
     client: client.name,
     busy: !isFree,

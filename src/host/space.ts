@@ -309,7 +309,8 @@ export async function admit(
       if (found.ownBytes - before > left)
         throw failure('over-budget', `${found.ownBytes - before} bytes came, and ${left} were left`);
       ledger.arrivingBytes = found.ownBytes;
-      if (!yardstick) return [];
+      // Before there is a full one nothing is usual: after half a first backup, the other half is none the worse.
+      if (!yardstick || !snapshots.some(each => candidateOf(each).state === 'full')) return [];
       return judgeArrival(client, ledger, arrival, snapshots, changeOf(found, yardstick.record.counts.files));
     },
     async settle(isKept) {

@@ -1,6 +1,7 @@
 /** `dialback status`: how each client's backups stand, in the words and exit statuses of a monitoring plugin. */
 import { now } from '../os/machine.ts';
 import { snapshotName, snapshotTime } from '../wire/text.ts';
+import { candidateOf } from './budget.ts';
 import { type HostConfig, settingsFor } from './config.ts';
 import { type Held, peekIndex } from './index.ts';
 import { type Candidate, decideRetention, type Policy } from './retention.ts';
@@ -94,7 +95,7 @@ const FLAGS: Record<string, string> = {
   'host-errors': 'the newest snapshot lacks what this host could not store',
   'less-confined': "the newest run's jail was weaker than the one before",
   damaged: "the newest snapshot's record cannot be read",
-  unusual: 'the newest run changed far more than this client does; the snapshot before it is pinned',
+  unusual: 'the newest run changed far more than this client does; the last usual snapshot is kept',
 };
 
 function problemsOf({ name, record }: Snapshot, at: Date): string[] {
@@ -139,11 +140,7 @@ export function nextRemoval(
   policy: Policy,
   at: Date,
 ): { snapshot: string; at: string } | null {
-  const candidates: Candidate[] = all.map(({ name, record, pinned }) => ({
-    name,
-    state: record.state,
-    isPinned: pinned !== undefined,
-  }));
+  const candidates = all.map(candidateOf);
   const times = all
     .map(each => snapshotTime(each.name)?.getTime() ?? 0)
     .filter(time => time <= at.getTime())

@@ -581,8 +581,14 @@ export function removeSnapshot(client: ClientStore, name: string, reason: string
   const wanted = all.find(each => each.name === name);
   if (wanted === undefined) throw fault('there is no such snapshot');
   if (wanted.pinned !== undefined) throw fault(`it is pinned: ${wanted.pinned}`);
-  const isLastFull = all.every(each => each === wanted || each.record.state !== 'full');
-  if (isLastFull && (wanted.record.state === 'full' || all.length === 1))
+  const isLast = (isFull: (each: Snapshot) => boolean): boolean =>
+    isFull(wanted) && all.every(each => each === wanted || !isFull(each));
+  // The last full one that is not unusual, and, whatever else, the last full one.
+  if (
+    all.length === 1 ||
+    isLast(each => candidateOf(each).state === 'full') ||
+    isLast(each => each.record.state === 'full')
+  )
     throw fault('it is the last full one that this client has');
   moveToTrash(client, 'snapshots', name, { reason });
   syncFolder(`${client.folder}/snapshots`);

@@ -351,6 +351,16 @@ describe('a run that is like no other', { skip: NEEDS_ROOT }, () => {
   });
   after(async () => await site.world.dispose());
 
+  it('is none before there is a full one: after half a backup the other half may come', async () => {
+    const half = Array.from({ length: 30 }, (_, file) => join(site.world.data, `file ${file}`));
+    for (const path of half) chmodSync(path, 0);
+    assert.equal((await site.world.backup()).status, 3);
+    for (const path of half) chmodSync(path, 0o644);
+    const { flags, counts } = site.record(await site.keep());
+    assert.deepEqual(flags, []);
+    assert.equal(counts.new, 30);
+  });
+
   it('is flagged, and pins what was there before; usual ones are not and do not', async () => {
     const first = await site.keep();
     site.put('file 1', 'changed');
@@ -377,7 +387,7 @@ describe('a run that is like no other', { skip: NEEDS_ROOT }, () => {
 
   it('is over when all is back: that is shared with the last good one, and is not unusual', async () => {
     for (let file = 0; file < 40; file += 1) site.remove(`file ${file}`);
-    const good = site.world.snapshots()[1] ?? '';
+    const good = site.world.snapshots()[3] ?? '';
     const { world } = site;
     execFileSync('/usr/bin/cp', ['-a', `${world.tree(good)}${world.data}/.`, world.data]);
     execFileSync('/usr/bin/chown', ['-R', `${world.client.uid}:${world.client.gid}`, world.data]);
