@@ -21,7 +21,7 @@ import {
 } from './os/files.ts';
 import { hasLauncher, launcherPath } from './os/launcher.ts';
 import { type Account, kernelRelease, ownExecutable } from './os/machine.ts';
-import { type MountEntry, mountOf, parseMountTable } from './os/mounts.ts';
+import { inText, type MountEntry, mountOf, parseMountTable } from './os/mounts.ts';
 import {
   endingText,
   hasProgram,
@@ -370,7 +370,7 @@ async function launcherFacts(subject: Subject): Promise<LauncherFacts> {
     group: group?.name,
     others: group?.others ?? [],
     capability: await fileCapability(path),
-    mount: mountOf(parseMountTable(readProc('self/mountinfo') ?? ''), realPath(path)),
+    mount: mountOf(inText(parseMountTable(readProc('self/mountinfo') ?? '')), realPath(path)),
     breach: findBreach(dirname(path), 0),
     mayRun: mayRun(path),
     subject: subject.name,

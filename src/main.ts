@@ -4,8 +4,12 @@ import { doctor } from './cli/doctor.ts';
 import {
   damagedFilesText,
   damagedText,
+  differenceJson,
+  differenceText,
   doctorText,
   enrollText,
+  entryJson,
+  entryText,
   initText,
   jsonText,
   listText,
@@ -13,13 +17,20 @@ import {
   newsText,
   notGivenBackText,
   outcomeJson,
+  planLacksText,
+  plannedJson,
+  plannedText,
+  planText,
   pruneText,
   restoredJson,
+  restoreProgressText,
   restoreText,
   statusText,
   summaryText,
   verifiedJson,
   verifiedText,
+  versionJson,
+  versionText,
 } from './cli/print.ts';
 import { tryOut } from './cli/try.ts';
 import { backup, type RunNews, type RunOutcome } from './client/backup.ts';
@@ -29,13 +40,16 @@ import { configPath } from './config.ts';
 import { EXIT, Fault, firstError } from './fault.ts';
 import { worstStatus } from './finding.ts';
 import { type HostConfig, readHostConfig } from './host/config.ts';
+import { compareSnapshots } from './host/diff.ts';
 import { enroll, unenroll } from './host/enroll.ts';
+import { findVersions } from './host/find.ts';
 import { grab } from './host/grab.ts';
 import { listAll } from './host/listing.ts';
 import { describeClient } from './host/manifest.ts';
 import { prune } from './host/prune.ts';
+import { listEntries, printFile } from './host/reader.ts';
 import { relay } from './host/relay.ts';
-import { restore } from './host/restore.ts';
+import { planRestore, type RestoreProgress, restore } from './host/restore.ts';
 import { accountConfig, parseShell } from './host/shell.ts';
 import { statusExit, statusOf } from './host/status.ts';
 import {
@@ -43,6 +57,7 @@ import {
   findSnapshot,
   openClient,
   openStore,
+  parsePath,
   pinSnapshot,
   requireOwner,
   type Snapshot,
@@ -50,9 +65,16 @@ import {
 } from './host/store.ts';
 import { isWell, verify } from './host/verify.ts';
 import { isTerminal, outputLost, say } from './os/files.ts';
-import { interruption, interruptWith, ownAccount, ownExecutable } from './os/machine.ts';
+import {
+  interruption,
+  interruptWith,
+  monotonicMs,
+  ownAccount,
+  ownArguments,
+  ownExecutable,
+} from './os/machine.ts';
 import { encodeEvent, failedOutcome } from './wire/events.ts';
-import { escapeText } from './wire/text.ts';
+import { decodeName, escapeText, type JsonName } from './wire/text.ts';
 
 declare const DIALBACK_VERSION: string | undefined;
 
@@ -91,12 +113,36 @@ async function perform(request: Request): Promise<number> {
       say(1, request.json ? jsonText(rows) : listText(rows));
       return EXIT.done;
     }
-    case 'restore': {
-      const result = await restore({ ...request, store: hostStore(request.config) }, interruption());
-      say(1, request.json ? jsonText(restoredJson(result)) : restoreText(request.to, result));
-      say(2, notGivenBackText(result, ownAccount().uid === 0) + damagedFilesText(result));
-      return result.notGivenBack.length + result.damaged.length > 0 ? EXIT.incomplete : EXIT.done;
+    case 'ls': {
+      const { paths, isRecursive, json } = request;
+      // One folder's entries need no more than their names.
+      const [path = '/'] = paths;
+      const folder =
+        paths.length > 1 || isRecursive ? undefined : parsePath(path, `list "${escapeText(path)}"`);
+      const entries = listEntries({ ...request, store: hostStore(request.config) }, interruption());
+      await sayAll(entries, json ? entryJson : undefined, entry => entryText(entry, folder));
+      return EXIT.done;
     }
+    case 'cat':
+      await printFile({ ...request, store: hostStore(request.config) }, request.path, interruption());
+      return EXIT.done;
+    case 'diff': {
+      const differences = compareSnapshots({ ...request, store: hostStore(request.config) }, interruption());
+      await sayAll(differences, request.json ? differenceJson : undefined, differenceText);
+      return EXIT.done;
+    }
+    case 'find': {
+      await using held = new AsyncDisposableStack();
+      const versions = await findVersions(
+        held,
+        { ...request, store: hostStore(request.config) },
+        interruption(),
+      );
+      await sayAll(versions, request.json ? versionJson : undefined, versionText);
+      return EXIT.done;
+    }
+    case 'restore':
+      return await performRestore(request);
     case 'status': {
       const clients = statusOf(hostConfig(request.config), request.name, request.maxAgeMs);
       say(1, request.json ? jsonText(clients) : statusText(clients));
@@ -142,6 +188,61 @@ async function perform(request: Request): Promise<number> {
       say(1, `dialback ${VERSION}\n`);
       return EXIT.done;
   }
+}
+
+async function performRestore(request: Extract<Request, { verb: 'restore' }>): Promise<number> {
+  const { to, json, dryRun } = request;
+  const options = { ...request, store: hostStore(request.config) };
+  if (dryRun) {
+    const names: JsonName[] = [];
+    const result = await planRestore(options, interruption(), planned => {
+      if (json) names.push(plannedJson(planned));
+      else say(1, plannedText(planned));
+    });
+    say(1, json ? jsonText({ ...result, paths: names }) : planText(to, result));
+    say(2, planLacksText(result));
+    return result.notGivenBack.length > 0 ? EXIT.incomplete : EXIT.done;
+  }
+  const tell = isTerminal(2) ? progressLine() : undefined;
+  const result = await restore(options, interruption(), tell).finally(() => tell?.(undefined));
+  say(1, json ? jsonText(restoredJson(result)) : restoreText(to, result));
+  say(2, notGivenBackText(result, ownAccount().uid === 0) + damagedFilesText(result));
+  return result.notGivenBack.length + result.damaged.length > 0 ? EXIT.incomplete : EXIT.done;
+}
+
+const PROGRESS_MS = 200;
+
+/** One line on a terminal that is written again and again; `undefined` takes it away. */
+function progressLine(): (progress: RestoreProgress | undefined) => void {
+  let lastMs = Number.NEGATIVE_INFINITY;
+  return progress => {
+    if (progress !== undefined && monotonicMs() - lastMs < PROGRESS_MS) return;
+    lastMs = monotonicMs();
+    say(2, restoreProgressText(progress));
+  };
+}
+
+const SAID_AT_ONCE = 65_536;
+
+/**
+ * Says what comes, as it comes: text, or with `asJson` an array with one element a line. Whoever has stopped to read is
+ * told no more.
+ */
+async function sayAll<T>(
+  rows: AsyncIterable<T> | Iterable<T>,
+  asJson: ((row: T) => unknown) | undefined,
+  asText: (row: T) => string,
+): Promise<void> {
+  let text = asJson ? '[' : '';
+  let separator = '\n';
+  for await (const row of rows) {
+    text += asJson ? `${separator}${jsonText(asJson(row)).trimEnd()}` : asText(row);
+    separator = ',\n';
+    if (text.length < SAID_AT_ONCE) continue;
+    if (!say(1, text)) return;
+    text = '';
+  }
+  say(1, asJson ? `${text}${separator === '\n' ? '' : '\n'}]\n` : text);
 }
 
 /** Whatever is not a backup request is refused with one line: who reads it is the other machine. */
@@ -227,7 +328,7 @@ function explain(error: unknown): number {
   return EXIT.failed;
 }
 
-const argv = process.argv.slice(2);
+const argv = ownArguments().map(decodeName);
 /** These two speak to the other machine: it gets no words of ours, only that it failed. */
 const isGrab =
   (argv[0] === 'grab' || argv[0] === '-c' || process.argv0.startsWith('-')) &&

@@ -30,7 +30,27 @@ const BACKUP = {
 };
 const ENROLL = { config: undefined, store: undefined, replace: false, authorizedKeys: undefined };
 const INIT = { verb: 'init', name: undefined, target: undefined, hostKey: undefined, config: undefined };
-const RESTORE = { verb: 'restore', ...PLAIN, snapshot: 'latest', paths: [], to: '/d', force: false };
+const RESTORE = {
+  verb: 'restore',
+  ...PLAIN,
+  snapshot: 'latest',
+  paths: [],
+  to: '/d',
+  force: false,
+  dryRun: false,
+};
+
+const LS = {
+  verb: 'ls',
+  ...PLAIN,
+  client: 'a',
+  snapshot: 'latest',
+  paths: [],
+  isRecursive: false,
+  isItself: false,
+};
+const DIFF = { verb: 'diff', ...PLAIN, before: '1', after: '2', paths: [] };
+const FIND = { verb: 'find', ...PLAIN, client: 'a', pattern: undefined, ignoresCase: false };
 
 const ACCEPTED: [line: string, request: object][] = [
   ['backup', BACKUP],
@@ -110,10 +130,34 @@ const ACCEPTED: [line: string, request: object][] = [
   ['--help', { verb: 'help' }],
   ['-h', { verb: 'help' }],
   ['backup --help', { verb: 'help' }],
+  ['restore a --to /d --dry-run', { ...RESTORE, client: 'a', dryRun: true }],
+  ['ls a', LS],
+  [
+    'ls 007@2024 /x -R --json',
+    { ...LS, client: '007', snapshot: '2024', paths: ['/x'], isRecursive: true, json: true },
+  ],
+  ['ls a@ -d -- -x', { ...LS, snapshot: '', isItself: true, paths: ['-x'] }],
+  ['cat a@b /x', { verb: 'cat', client: 'a', snapshot: 'b', path: '/x', config: undefined }],
+  ['cat a /x --config /h', { verb: 'cat', client: 'a', snapshot: 'latest', path: '/x', config: '/h' }],
+  ['diff a@1 2', { ...DIFF, client: 'a' }],
+  ['diff 007@1 007@2 /x /y --json', { ...DIFF, client: '007', paths: ['/x', '/y'], json: true }],
+  ['find a', { ...FIND }],
+  ['find 007 1e3 -i', { ...FIND, client: '007', pattern: '1e3', ignoresCase: true }],
+  ['find a -- -x', { ...FIND, pattern: '-x' }],
   ['restore -h', { verb: 'help' }],
   ['version', { verb: 'version' }],
   ['--version', { verb: 'version' }],
   ['relay client rsync --server --daemon .', { verb: 'relay' }],
+  // What minimist would take for the value of the flag before it.
+  ['list --json true', { verb: 'list', name: 'true', config: undefined, json: true }],
+  ['list --json false', { verb: 'list', name: 'false', config: undefined, json: true }],
+  [
+    'restore a --force true --json false --to /d',
+    { ...RESTORE, client: 'a', paths: ['true', 'false'], force: true, json: true },
+  ],
+  ['restore --force true --to /d', { ...RESTORE, client: 'true', force: true }],
+  ['enroll a --replace false', { verb: 'enroll', name: 'a', keyFile: 'false', ...ENROLL, replace: true }],
+  ['backup -q --remote true', { ...BACKUP, volume: 'quiet', remote: 'true' }],
 ];
 
 const REFUSED: [line: string, message: RegExp][] = [
@@ -143,6 +187,14 @@ const REFUSED: [line: string, message: RegExp][] = [
   ['backup -config c', /is no option of it/],
   ['backup -qv', /^Cannot run "backup": -q and -v contradict each other$/],
   ['backup -q --verbose', /contradict/],
+  ['backup --json true', /"true" is one argument too many/],
+  ['backup --json false', /"false" is one argument too many/],
+  ['backup --dry-run false', /"false" is one argument too many/],
+  ['backup -q true', /"true" is one argument too many/],
+  ['backup -qq false', /"false" is one argument too many/],
+  ['backup --json=true', /"--json=true" is no option of it/],
+  ['doctor --client true', /"true" is one argument too many/],
+  ['gate --check false', /"false" is one argument too many/],
   ['backup -v5', /"-v5" is no option of it/],
   ['backup -q=1', /is no option of it/],
   ['backup --no-json', /"--no-json" is no option of it/],
@@ -186,6 +238,17 @@ const REFUSED: [line: string, message: RegExp][] = [
   ['prune --force', /no option of it/],
   ['unenroll a b', /one argument too many/],
   ['list a b', /"b" is one argument too many/],
+  ['ls', /an argument is missing/],
+  ['ls a -R -d', /-R and -d contradict each other/],
+  ['ls a -l', /"-l" is no option of it/],
+  ['cat a', /an argument is missing/],
+  ['cat a /x /y', /"\/y" is one argument too many/],
+  ['cat a /x --json', /no option of it/],
+  ['diff a@1', /an argument is missing/],
+  ['diff a 1 2', /the first snapshot is not named/],
+  ['diff a@1 b@2', /not of the same client/],
+  ['find a@1 x', /takes no name of one/],
+  ['find a x y', /one argument too many/],
   ['restore', /an argument is missing/],
   ['restore a', /^Cannot run "restore": --to is missing$/],
   ['restore --to d', /an argument is missing/],
@@ -252,6 +315,8 @@ describe('parseArguments()', () => {
         '-1',
         '--=',
         '-=',
+        'true',
+        'false',
       ),
       fc.string({ unit: 'binary', maxLength: 8 }),
     );
@@ -306,6 +371,10 @@ describe('helpText()', () => {
       'enroll',
       'unenroll',
       'list',
+      'ls',
+      'cat',
+      'diff',
+      'find',
       'restore',
       'status',
       'prune',

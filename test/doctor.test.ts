@@ -5,7 +5,6 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import fc from 'fast-check';
 import { judgeHome, parseFindings } from '../src/cli/doctor.ts';
 import { doctorText } from '../src/cli/print.ts';
 import { parseResolved } from '../src/client/call.ts';
@@ -56,7 +55,7 @@ import {
 import * as host from '../src/host/doctor.ts';
 import { enrolledLine } from '../src/host/enroll.ts';
 import type { Jail } from '../src/os/launcher.ts';
-import { mountOf, otherNames, parseMountTable } from '../src/os/mounts.ts';
+import { parseMountTable } from '../src/os/mounts.ts';
 import type { PublicKey } from '../src/wire/key.ts';
 
 const TOPIC = new Topic('machine.test', 'it matters');
@@ -690,58 +689,6 @@ describe('judgeNever()', () => {
       { ...good, otherNames: ['/m'], linked: ['/n/x'], linkedCount: 1, isSeen: false },
     ]);
     assert.deepEqual(states(all), ['warning', 'warning', 'unknown']);
-  });
-});
-
-const MOUNTINFO = `22 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw
-23 22 0:5 / /proc rw - proc proc rw
-24 22 8:1 /srv/data /export/data rw - ext4 /dev/sda1 rw
-25 22 8:2 / /home rw,nosuid shared:1 - ext4 /dev/sda2 rw
-26 22 8:2 /anna/my\\040files /mnt/bound rw - ext4 /dev/sda2 rw
-27 22 8:2 / /hidden rw - ext4 /dev/sda2 rw
-28 22 0:9 / /hidden rw - tmpfs none rw
-29 22 8:3 / /srv/disk rw - ext4 /dev/sdb1 rw
-30 22 8:3 /sub /mnt/sub rw - ext4 /dev/sdb1 rw
-`;
-
-describe('mountOf() and otherNames()', () => {
-  const table = parseMountTable(MOUNTINFO);
-  it('find the mount that a path is on', () => {
-    const on = (path: string) => mountOf(table, path)?.path;
-    assert.equal(on('/'), '/');
-    assert.equal(on('/homes'), '/');
-    assert.equal(on('/home'), '/home');
-    assert.equal(on('/home/anna'), '/home');
-    assert.equal(mountOf(table, '/hidden/x')?.type, 'tmpfs');
-    assert.deepEqual(mountOf(table, '/home')?.options, ['rw', 'nosuid']);
-    assert.equal(mountOf([], '/'), undefined);
-  });
-  const cases: [string, string[]][] = [
-    ['/etc', []],
-    ['/srv/data', ['/export/data']],
-    ['/srv/data/deep/x', ['/export/data/deep/x']],
-    ['/srv/database', []],
-    ['/srv', ['/export/data', '/mnt/sub']],
-    ['/export/data', ['/srv/data']],
-    ['/export', ['/srv/data']],
-    ['/home/anna', ['/mnt/bound']],
-    ['/home/anna/my files/x', ['/mnt/bound/x']],
-    ['/home/bob', []],
-    ['/mnt/bound', ['/home/anna/my files']],
-    ['/srv/disk/sub/x', ['/mnt/sub/x']],
-    ['/srv/disk/other', []],
-    ['/mnt', ['/home/anna/my files', '/srv/disk/sub']],
-    ['/proc/1', []],
-  ];
-  for (const [path, names] of cases)
-    it(`find ${names.length === 0 ? 'no other name' : names.join(' and ')} of ${path}`, () =>
-      assert.deepEqual(otherNames(table, path), names));
-  it('never throw, whatever the table', () => {
-    fc.assert(
-      fc.property(fc.string(), fc.stringMatching(/^\/[a-z/]{0,10}$/), (text, path) => {
-        otherNames(parseMountTable(`${MOUNTINFO}${text}`), path);
-      }),
-    );
   });
 });
 

@@ -53,6 +53,7 @@ const counts = {
 const anyEvent: fc.Arbitrary<HostEvent> = fc.oneof(
   fc.record({ event: fc.constant('phase' as const), phase: fc.constantFrom(...PHASES) }),
   fc.record({ event: fc.constant('progress' as const), bytes: count, percent: fc.nat(100) }),
+  fc.record({ event: fc.constant('wait' as const), ms: count }),
   fc.record({
     ...counts,
     event: fc.constant('outcome' as const),
@@ -155,6 +156,7 @@ describe('decodeEvent()', () => {
   const good: Record<string, Record<string, unknown>> = {
     phase: { event: 'phase', phase: 'copying' },
     progress: { event: 'progress', bytes: 1, percent: 50 },
+    wait: { event: 'wait', ms: 1000 },
     outcome: { ...FULL },
   };
   for (const [kind, event] of Object.entries(good)) {
@@ -174,6 +176,7 @@ describe('decodeEvent()', () => {
   const wrong: [string, Record<string, unknown[]>][] = [
     ['phase', { phase: ['', 'Copying', 'keys', 'admitted', null, 0, ['copying'], 'toString'] }],
     ['progress', { bytes: wrongCounts, percent: [...wrongCounts, 101] }],
+    ['wait', { ms: wrongCounts }],
     [
       'outcome',
       {
@@ -290,11 +293,27 @@ describe('decodeEvent()', () => {
     assert.deepEqual([0x78, 0xff, 0x01].map(listed), [50, 25, 6]);
   });
 
-  it('takes the last of two equal keys, as JSON.parse does, and checks that one', () => {
-    const twice = (first: string, last: string): string =>
-      `${EVENT_PREFIX}{"event":"phase","phase":${first},"phase":${last}}`;
-    assert.equal(reasonFor(twice('"x"', '"copying"')), 'accepted');
-    assert.equal(reasonFor(twice('"copying"', '"x"')), 'phase has no acceptable "phase"');
+  it('refuses a key that is there twice, in the event and in what is missing', () => {
+    const reason = (key: string): string => `it has the key "${key}" twice in one object`;
+    for (const [first, last] of [
+      ['"x"', '"copying"'],
+      ['"copying"', '"x"'],
+      ['"copying"', '"copying"'],
+    ])
+      assert.equal(
+        reasonFor(`${EVENT_PREFIX}{"event":"phase","phase":${first},"phase":${last}}`),
+        reason('phase'),
+      );
+    const kinds = '{"event":"outcome","phase":"copying","event":"phase"}';
+    assert.equal(reasonFor(EVENT_PREFIX + kinds), reason('event'));
+    for (const [missing, key] of [
+      ['{"path":"/a","path":"/b","errno":13}', 'path'],
+      ['{"path":"/a","errno":1,"err\\u006eo":2}', 'errno'],
+      ['{"path":{"base64":"YQ==","base64":"YQ=="},"errno":null}', 'base64'],
+    ] as const) {
+      const line = encodeEvent({ ...FULL, outcome: 'incomplete', missing_count: 1 }).trimEnd();
+      assert.equal(reasonFor(line.replace('"missing":[]', `"missing":[${missing}]`)), reason(key));
+    }
   });
 
   it('neither throws nor accepts, when the JSON is arbitrary', () => {

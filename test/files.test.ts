@@ -15,6 +15,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
@@ -26,10 +27,12 @@ import {
   appendJournal,
   makeFolder,
   openFifo,
+  openPlain,
   placeFile,
   readFifo,
   readWhole,
   replaceFile,
+  sameContent,
   whatFailed,
   writableByOthers,
   writeNew,
@@ -93,6 +96,51 @@ describe('readWhole()', () => {
       fault(() => readWhole(`${top}/none`, 10));
     }
     assert.equal(count(), before);
+  });
+});
+
+describe('openPlain() and sameContent()', () => {
+  const MIB = 1024 * 1024;
+  const { signal } = new AbortController();
+
+  it('compare every byte, holes as zeros', async t => {
+    const top = scratch(t);
+    const write = (name: string, content: Buffer): Buffer => {
+      writeFileSync(`${top}/${name}`, content);
+      return Buffer.from(`${top}/${name}`);
+    };
+    for (const size of [0, 1, MIB - 1, MIB, MIB + 1, 3 * MIB]) {
+      const content = Buffer.alloc(size, 'abc');
+      const one = write('one', content);
+      assert.equal(await sameContent(one, write('same', content), signal), true, `${size}`);
+      assert.equal(await sameContent(one, write('longer', Buffer.alloc(size + 1, 'abc')), signal), false);
+      for (const at of [0, size >> 1, size - 1].filter(each => each >= 0 && size > 0)) {
+        const changed = Buffer.from(content);
+        changed[at] = 0;
+        assert.equal(await sameContent(one, write('changed', changed), signal), false, `${size} at ${at}`);
+      }
+    }
+    write('hole', Buffer.alloc(0));
+    truncateSync(`${top}/hole`, 2 * MIB);
+    const zeros = write('zeros', Buffer.alloc(2 * MIB));
+    assert.equal(await sameContent(Buffer.from(`${top}/hole`), zeros, signal), true);
+  });
+
+  it('follow no link, wait for no FIFO, and end when they are told', async t => {
+    const top = scratch(t);
+    writeFileSync(`${top}/file`, Buffer.alloc(3 * MIB));
+    symlinkSync('file', `${top}/link`);
+    mkfifo(`${top}/fifo`);
+    const at = (name: string): Buffer => Buffer.from(`${top}/${name}`);
+    assert.throws(() => openPlain(at('link')), /ELOOP/);
+    assert.match(fault(() => openPlain(at('fifo'))).message, /not a plain file/);
+    assert.match(fault(() => openPlain(at('.'))).message, /not a plain file/);
+    await assert.rejects(sameContent(at('file'), at('link'), signal), /ELOOP/);
+    const ended = AbortSignal.abort(new Error('enough'));
+    await assert.rejects(sameContent(at('file'), at('file'), ended), /enough/);
+    const open = readdirSync('/proc/self/fd').length;
+    await assert.rejects(sameContent(at('file'), at('none'), signal), /ENOENT/);
+    assert.equal(readdirSync('/proc/self/fd').length, open, 'nothing is left open');
   });
 });
 

@@ -2,6 +2,9 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import {
+  differenceText,
+  entryJson,
+  entryText,
   listText,
   missingText,
   newsText,
@@ -10,10 +13,13 @@ import {
   restoreText,
   showBytes,
   showDuration,
+  showTime,
   summaryText,
 } from '../src/cli/print.ts';
 import type { RunOutcome } from '../src/client/backup.ts';
 import { EXIT, Fault } from '../src/fault.ts';
+import type { TreeEntry } from '../src/host/attributes.ts';
+import type { Difference } from '../src/host/diff.ts';
 import type { Listed } from '../src/host/listing.ts';
 import type { RestoreResult } from '../src/host/restore.ts';
 import { failedOutcome, type OutcomeEvent } from '../src/wire/events.ts';
@@ -213,5 +219,105 @@ describe('restoreText() and notGivenBackText()', () => {
       text,
       /^dialback: Cannot give everything back: 1 differ from the snapshot\n {2}\.f a\\u001b\[2J\nnext: restore as root.*\n$/,
     );
+  });
+});
+
+const ENTRY: TreeEntry = {
+  path: Buffer.from('etc/a file'),
+  type: 'file',
+  mode: 0o644,
+  uid: 0,
+  gid: 42,
+  device: null,
+  size: 12,
+  mtimeNs: 1_700_000_000_000_000_001n,
+  inode: 1n,
+  links: 1,
+  target: null,
+  acl: null,
+  xattrs: [],
+};
+
+describe('showTime()', () => {
+  it('is RFC 3339 in UTC, down to the nanosecond before 1970 too', () => {
+    assert.equal(showTime(0n, 9), '1970-01-01T00:00:00.000000000Z');
+    assert.equal(showTime(-1n, 9), '1969-12-31T23:59:59.999999999Z');
+    assert.equal(showTime(-1n, 0), '1969-12-31T23:59:59Z');
+    assert.equal(showTime(1_700_000_000_123_456_789n, 9), '2023-11-14T22:13:20.123456789Z');
+  });
+  it('says the seconds where there is no year of four digits', () => {
+    assert.equal(showTime(253_402_300_799_000_000_000n, 0), '9999-12-31T23:59:59Z');
+    assert.equal(showTime(253_402_300_800_000_000_000n, 9), '@253402300800.000000000');
+    assert.equal(showTime(2n ** 62n * 1_000_000_000n, 0), '@4611686018427387904');
+    assert.equal(showTime(-62_167_219_201_000_000_000n, 0), '@-62167219201');
+  });
+});
+
+describe('entryText() and entryJson()', () => {
+  const line = (more: Partial<TreeEntry>, folder?: string): string =>
+    entryText({ ...ENTRY, ...more }, folder === undefined ? undefined : Buffer.from(folder));
+  it('show type and mode as ls does', () => {
+    for (const [type, mode, shown] of [
+      ['file', 0o644, '-rw-r--r--'],
+      ['file', 0, '----------'],
+      ['file', 0o7777, '-rwsrwsrwt'],
+      ['file', 0o7666, '-rwSrwSrwT'],
+      ['folder', 0o1755, 'drwxr-xr-t'],
+      ['symlink', 0o777, 'lrwxrwxrwx'],
+      ['fifo', 0o600, 'prw-------'],
+      ['socket', 0o755, 'srwxr-xr-x'],
+      ['char device', 0o600, 'crw-------'],
+      ['block device', 0o060, 'b---rw----'],
+    ] as const)
+      assert.equal(line({ type, mode }).slice(0, 10), shown);
+  });
+  it('show the name alone below the folder that was asked for, else the whole path', () => {
+    const head = '-rw-r--r--   0:42                  12 2023-11-14T22:13:20Z ';
+    assert.equal(line({}), `${head}/etc/a file\n`);
+    assert.equal(line({}, ''), `${head}etc/a file\n`);
+    assert.equal(line({}, 'etc'), `${head}a file\n`);
+    assert.equal(line({}, 'etc/a file'), `${head}/etc/a file\n`);
+  });
+  it('mark an ACL and xattrs, and escape a name and a target', () => {
+    const xattrs = [{ name: Buffer.from('user.x'), value: Buffer.from([0, 255]) }];
+    const odd = {
+      path: Buffer.from('a\u001b[2J\n'),
+      type: 'symlink',
+      target: Buffer.from([0xff, 0x0a]),
+    } as const;
+    assert.match(line({ acl: 'u::rw-', xattrs }), /^-rw-r--r--\+@ /);
+    assert.match(line(odd), / \/a\\u001b\[2J\\n -> \\377\\012\n$/);
+    const json = entryJson({ ...ENTRY, ...odd, xattrs });
+    assert.deepEqual(json.target, { base64: '/wo=' });
+    assert.deepEqual(json.xattrs, [{ name: 'user.x', value: { base64: 'AP8=' } }]);
+  });
+  it('give a device its numbers, and a folder no size', () => {
+    const device = { type: 'char device', device: { major: 4000, minor: 1 }, size: 0 } as const;
+    assert.match(line(device), / 4000, 1 2023/);
+    assert.match(line({ type: 'folder' }), / - 2023/);
+    assert.equal(entryJson({ ...ENTRY, type: 'folder' }).size, null);
+  });
+});
+
+describe('differenceText()', () => {
+  const told = (what: Difference['what'], after: Partial<TreeEntry> = {}): string =>
+    differenceText({
+      path: ENTRY.path,
+      change: 'changed',
+      what,
+      before: ENTRY,
+      after: { ...ENTRY, ...after },
+    });
+  it('tells other content from other attributes, and from another type', () => {
+    assert.equal(told(['time', 'acl']), 'U /etc/a file (time, acl)\n');
+    assert.equal(told(['content', 'mode'], { mode: 0o4755 }), 'M /etc/a file (content, mode 0644 -> 4755)\n');
+    assert.equal(told(['owner'], { uid: 7 }), 'U /etc/a file (owner 0:42 -> 7:42)\n');
+    assert.equal(told(['type'], { type: 'folder' }), 'T /etc/a file/ (file -> folder)\n');
+  });
+  it('puts a sign before what only one has', () => {
+    const one = { path: Buffer.from('\n'), what: [] };
+    assert.equal(differenceText({ ...one, change: 'added', before: null, after: ENTRY }), '+ /\\n\n');
+    const folder = { ...ENTRY, type: 'folder' as const };
+    assert.equal(differenceText({ ...one, change: 'removed', before: folder, after: null }), '- /\\n/\n');
   });
 });

@@ -82,6 +82,20 @@ describe('run()', () => {
     assert.equal((await run(sh('cat'))).stdout.length, 0); // /dev/null
   });
 
+  it('has a program ended first when memory runs out, where that is asked for, and what it starts', async () => {
+    const script = 'cat /proc/self/oom_score_adj; exit 5';
+    const own = readFileSync('/proc/self/oom_score_adj', 'latin1');
+    assert.notEqual(own, '1000\n');
+    const first: Command = { ...sh(script), endedFirst: true };
+    for (const [command, score] of [
+      [sh(script), own],
+      [first, '1000\n'],
+    ] as const) {
+      const { status, stdout } = await run(command);
+      assert.deepEqual([status, stdout.toString()], [5, score]);
+    }
+  });
+
   it('does not go through a shell', async () => {
     const { stdout } = await run(standard('printf', ['%s', '$(id); `id` * "']));
     assert.equal(stdout.toString(), '$(id); `id` * "');
@@ -223,7 +237,7 @@ describe('endProcess()', () => {
 /** Runs a script with the sources at hand, in a node of its own. */
 function inNode(script: string): { status: number | null; stdout: string; stderr: string } {
   const file = `${import.meta.dirname}/../src/os/process.ts`;
-  const text = `import { become, PLAIN_ENVIRONMENT, programPath } from ${JSON.stringify(file)};\n${script}`;
+  const text = `import { become, endMeFirst, PLAIN_ENVIRONMENT, programPath } from ${JSON.stringify(file)};\n${script}`;
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
     ['--input-type=module-typescript', '-e', text],
@@ -262,6 +276,18 @@ describe('become()', () => {
         each => `Fault Cannot run "${each}": it is not a program that we may run`,
       ),
     );
+  });
+});
+
+describe('endMeFirst()', () => {
+  it('holds for what this process becomes', () => {
+    const { status, stdout } = inNode(`
+      endMeFirst();
+      endMeFirst();
+      become({ program: '/bin/cat', args: ['/proc/self/oom_score_adj'], environment: {} });
+    `);
+    assert.equal(stdout, '1000\n');
+    assert.equal(status, 0);
   });
 });
 

@@ -370,14 +370,20 @@ describe('decodeRequest()', () => {
     assert.equal(outcome(withHeader(text)), 'the header has a key that this version does not know');
   });
 
-  it('takes the last of two equal keys, as JSON.parse does, and checks that one', () => {
+  it('refuses a key that is there twice, whichever of the two is acceptable, and however it is written', () => {
     const text = JSON.stringify(makeRequest().header);
-    const twice = (first: string, last: string): string =>
-      `{"user":${first},${text.slice(1).replace('"backup"', last)}`;
-    const decoded = decodeRequest(withHeader(twice('"root"', '"backup"')));
-    assert.equal('request' in decoded && decoded.request.header.user, 'backup');
-    assert.equal(outcome(withHeader(twice('"backup"', '"-x"'))), 'the header\'s "user" is not acceptable');
-    assert.equal(outcome(withHeader(twice('null', '"backup"'))), 'accepted');
+    const reason = 'the header has the key "user" twice in one object';
+    for (const first of ['"root"', '"backup"', 'null', '{"user":1}', '[]'])
+      for (const last of ['"backup"', '"-x"', '"root"'])
+        for (const key of ['"user"', '"\\u0075ser"', '"user" \n']) {
+          const twice = `{${key}:${first},${text.slice(1).replace('"backup"', last)}`;
+          assert.equal(outcome(withHeader(twice)), reason);
+        }
+    for (const key of Object.keys(makeRequest().header))
+      assert.equal(
+        outcome(withHeader(`${text.slice(0, -1)},"${key}":1}`)),
+        `the header has the key "${key}" twice in one object`,
+      );
   });
 
   it(`takes ${ROOTS_LIMIT} roots, and refuses one more`, () => {

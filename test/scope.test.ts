@@ -1,19 +1,17 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import {
   literalPattern,
-  type Mount,
   mountsLeftOut,
   parseExcludes,
-  parseMounts,
   type Scope,
   scopeFilter,
 } from '../src/client/scope.ts';
 import { Fault } from '../src/fault.ts';
-import { isWithin } from '../src/os/mounts.ts';
+import { isWithin, type MountEntry, parseMountTable } from '../src/os/mounts.ts';
 import { makeScratch, pull, removeTree } from './daemon.ts';
 
 describe('parseExcludes()', () => {
@@ -131,53 +129,8 @@ const MOUNTINFO = `22 27 0:20 / /sys rw,nosuid,nodev,noexec,relatime shared:7 - 
 37 27 0:55 / /homely rw - tmpfs tmpfs rw
 38 26 0:23 / /run rw - tmpfs tmpfs rw`;
 
-describe('parseMounts()', () => {
-  it('reads path, type and device of a real-looking table, with octal escapes and optional fields', () => {
-    const mounts = parseMounts(`${MOUNTINFO}\n`);
-    assert.equal(mounts.length, 15);
-    assert.deepEqual(mounts[0], { path: '/sys', type: 'sysfs', device: '0:20' });
-    assert.deepEqual(mounts[7], { path: '/home/me/my files', type: 'fuse.sshfs', device: '0:50' });
-    assert.deepEqual(mounts[8]?.path, '/mnt/tab\tnew\nline\\back#hash');
-    assert.deepEqual(mounts[11]?.path, '/var/lib/docker/ä');
-  });
-
-  it("reads this machine's own table whole", () => {
-    const text = readFileSync('/proc/self/mountinfo', 'utf8');
-    const mounts = parseMounts(text);
-    assert.equal(mounts.length, text.trimEnd().split('\n').length);
-    for (const { path, type, device } of mounts) {
-      assert.match(path, /^\//);
-      assert.match(type, /^[a-z0-9._-]+$/i);
-      assert.match(device, /^\d+:\d+$/);
-    }
-  });
-
-  it('leaves out lines that it does not understand, and never throws', () => {
-    for (const text of ['', '\n\n', 'x', ' - ', '1 2 3:4 / /x', '1 2 3:4 - ext4', 'a b c - d'])
-      assert.deepEqual(parseMounts(text), [], text);
-    fc.assert(fc.property(fc.string(), text => void parseMounts(text)));
-  });
-});
-
-describe('isWithin()', () => {
-  const cases: [string, string, boolean][] = [
-    ['/', '/', true],
-    ['/', '/a', true],
-    ['/a', '/a', true],
-    ['/a', '/a/b', true],
-    ['/a', '/ab', false],
-    ['/a', '/', false],
-    ['/a/b', '/a', false],
-    ['/a', '/b/a', false],
-    ['/a', '/A', false],
-  ];
-  for (const [folder, path, expected] of cases)
-    it(`is ${expected} when ${path} is asked for in ${folder}`, () =>
-      assert.equal(isWithin(folder, path), expected));
-});
-
 describe('mountsLeftOut()', () => {
-  const mounts = parseMounts(MOUNTINFO);
+  const mounts = parseMountTable(MOUNTINFO);
   const always = ['/dev', '/dev/pts', '/home/chroot/proc', '/proc', '/sys'];
 
   it('leaves out pseudo and network file systems, when the mode is local', () => {
@@ -535,13 +488,15 @@ describe('scopeFilter() before real rsync', () => {
   });
 });
 
-describe('Mount', () => {
+describe('MountEntry', () => {
   it('is what the filter is made from, so that a mount point with a line end in its name opens nothing', () => {
     using place = workplace();
-    const mount: Mount = {
+    const mount: MountEntry = {
       path: `${place.top}/m\n+ ${place.top.replace(/[*?[]/g, '?')}/out***`,
+      root: '/',
       type: 'nfs',
       device: '0:1',
+      options: ['rw'],
     };
     const [left = ''] = mountsLeftOut([mount], 'local', [`${place.top}`]);
     const { arrived } = arriving(place.top, ['/in/a', '/out/b'], {

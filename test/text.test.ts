@@ -3,6 +3,8 @@ import { spawnSync } from 'node:child_process';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import {
+  decodeName,
+  encodeName,
   escapeText,
   jsonName,
   LOGIN,
@@ -442,6 +444,30 @@ describe('jsonName()', () => {
       }),
       { numRuns: 500 },
     );
+  });
+});
+
+describe('decodeName() and encodeName()', () => {
+  it('lose no byte, and leave UTF-8 as it is', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 80 }), bytes => {
+        assert.deepEqual(encodeName(decodeName(Buffer.from(bytes))), Buffer.from(bytes));
+      }),
+    );
+    fc.assert(
+      fc.property(fc.string({ unit: 'grapheme' }), text => {
+        assert.equal(decodeName(Buffer.from(text)), text);
+      }),
+    );
+  });
+
+  it('know a byte from the mark that stands for any', () => {
+    assert.equal(decodeName(Buffer.from([0x61, 0xff, 0xc3, 0xa9, 0xc3])), 'a\udcff\u00e9\udcc3');
+    assert.equal(decodeName(Buffer.from('\ufffd')), '\ufffd');
+    // What UTF-8 does not allow: an encoded surrogate, an encoding that is too long.
+    assert.equal(decodeName(Buffer.from([0xed, 0xb3, 0xbf])), '\udced\udcb3\udcbf');
+    assert.equal(decodeName(Buffer.from([0xc0, 0xaf])), '\udcc0\udcaf');
+    assert.deepEqual(encodeName('\u{1f4be}x'), Buffer.from('\u{1f4be}x'));
   });
 });
 

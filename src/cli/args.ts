@@ -38,6 +38,34 @@ export type Request =
   | { verb: 'unenroll'; name: string; config: string | undefined; authorizedKeys: string | undefined }
   | { verb: 'list'; name: string | undefined; config: string | undefined; json: boolean }
   | {
+      verb: 'ls';
+      client: string;
+      snapshot: string;
+      paths: string[];
+      isRecursive: boolean;
+      isItself: boolean;
+      config: string | undefined;
+      json: boolean;
+    }
+  | { verb: 'cat'; client: string; snapshot: string; path: string; config: string | undefined }
+  | {
+      verb: 'diff';
+      client: string;
+      before: string;
+      after: string;
+      paths: string[];
+      config: string | undefined;
+      json: boolean;
+    }
+  | {
+      verb: 'find';
+      client: string;
+      pattern: string | undefined;
+      ignoresCase: boolean;
+      config: string | undefined;
+      json: boolean;
+    }
+  | {
       verb: 'verify';
       client: string | undefined;
       snapshot: string | undefined;
@@ -56,6 +84,7 @@ export type Request =
       config: string | undefined;
       to: string;
       force: boolean;
+      dryRun: boolean;
       json: boolean;
     }
   | { verb: 'status'; name: string | undefined; maxAgeMs: number; config: string | undefined; json: boolean }
@@ -142,12 +171,41 @@ const GRAMMAR = {
     takes: [0, 1],
     says: 'host: the snapshots of one client, or of all',
   },
-  restore: {
-    usage: 'restore NAME[@SNAPSHOT] [PATH…] --to DIR [--config F] [--force] [--json]',
-    strings: ['config', 'to'],
-    booleans: ['force', 'json'],
+  ls: {
+    usage: 'ls NAME[@SNAPSHOT] [PATH…] [-R] [-d] [--config F] [--json]',
+    strings: ['config'],
+    booleans: ['recursive', 'directory', 'json'],
+    alias: { R: 'recursive', d: 'directory' },
     takes: [1, 10_000],
-    says: 'host: give files back, below DIR; as root with all that they had',
+    says: 'host: what is in a folder, or all below it (-R), or the folder itself (-d), as it was on the client',
+  },
+  cat: {
+    usage: 'cat NAME[@SNAPSHOT] PATH [--config F]',
+    strings: ['config'],
+    takes: [2, 2],
+    says: "host: a file's content, to standard output",
+  },
+  diff: {
+    usage: 'diff NAME@A B [PATH…] [--config F] [--json]',
+    strings: ['config'],
+    booleans: ['json'],
+    takes: [2, 10_000],
+    says: 'host: what differs from snapshot A to B: + added, - removed, M other content, U other attributes, T type',
+  },
+  find: {
+    usage: 'find NAME [PATTERN] [-i] [--config F] [--json]',
+    strings: ['config'],
+    booleans: ['ignore-case', 'json'],
+    alias: { i: 'ignore-case' },
+    takes: [1, 2],
+    says: 'host: each version of what has a name like PATTERN (*, ?, []), with the snapshots that hold it',
+  },
+  restore: {
+    usage: 'restore NAME[@SNAPSHOT] [PATH…] --to DIR [--config F] [--force] [--dry-run] [--json]',
+    strings: ['config', 'to'],
+    booleans: ['force', 'dry-run', 'json'],
+    takes: [1, 10_000],
+    says: 'host: give files back, below DIR; as root with all that they had; --dry-run only says what it would do',
   },
   status: {
     usage: 'status [NAME] [--max-age 36h] [--config F] [--json]',
@@ -291,20 +349,49 @@ function readVerb(verb: Verb, rest: string[]): Request {
       return { verb, name: first, config, authorizedKeys: path('authorized-keys') };
     case 'list':
       return { verb, name: words[0], config, json: flag('json') };
-    case 'restore': {
-      const [client = '', ...snapshot] = first.split('@');
-      const paths = words.slice(1);
+    case 'ls':
+      if (flag('recursive') && flag('directory'))
+        throw usage('run "ls"', '-R and -d contradict each other', next);
       return {
         verb,
-        client,
-        snapshot: snapshot.length > 0 ? snapshot.join('@') : 'latest',
-        paths,
+        ...readTarget(first),
+        paths: words.slice(1),
+        isRecursive: flag('recursive'),
+        isItself: flag('directory'),
+        config,
+        json: flag('json'),
+      };
+    case 'cat':
+      return { verb, ...readTarget(first), path: second, config };
+    case 'diff': {
+      const { client, snapshot: before } = readTarget(first);
+      if (!first.includes('@')) throw usage('run "diff"', 'the first snapshot is not named', next);
+      const [other, after] = second.includes('@') ? splitTarget(second) : [client, second];
+      if (other !== client) throw usage('run "diff"', 'the two snapshots are not of the same client', next);
+      return { verb, client, before, after, paths: words.slice(2), config, json: flag('json') };
+    }
+    case 'find':
+      if (first.includes('@'))
+        throw usage('run "find"', 'it looks through all snapshots, and takes no name of one', next);
+      return {
+        verb,
+        client: first,
+        pattern: words[1],
+        ignoresCase: flag('ignore-case'),
+        config,
+        json: flag('json'),
+      };
+    case 'restore':
+      return {
+        verb,
+        ...readTarget(first),
+        paths: words.slice(1),
         config,
         to: resolve(need('to')),
         force: flag('force'),
+        dryRun: flag('dry-run'),
         json: flag('json'),
       };
-    }
     case 'status': {
       const given = text('max-age') ?? DEFAULT_MAX_AGE;
       const maxAgeMs = parseDuration(given);
@@ -327,9 +414,9 @@ function readVerb(verb: Verb, rest: string[]): Request {
       };
     case 'pin':
     case 'unpin': {
-      const [client = '', ...snapshot] = first.split('@');
-      if (snapshot.length === 0) throw usage(`run "${verb}"`, 'it takes one snapshot, by name', next);
-      const which = { client, snapshot: snapshot.join('@'), config };
+      if (!first.includes('@')) throw usage(`run "${verb}"`, 'it takes one snapshot, by name', next);
+      const [client, snapshot] = splitTarget(first);
+      const which = { client, snapshot, config };
       return verb === 'pin' ? { verb, ...which, reason: text('reason') ?? 'by hand' } : { verb, ...which };
     }
     case 'verify': {
@@ -363,6 +450,18 @@ function readVerb(verb: Verb, rest: string[]): Request {
   }
 }
 
+/** `NAME@SNAPSHOT`, cut at the first `@`. */
+function splitTarget(word: string): [client: string, snapshot: string] {
+  const [client = '', ...snapshot] = word.split('@');
+  return [client, snapshot.join('@')];
+}
+
+/** `NAME[@SNAPSHOT]`: without one the newest full one is meant. */
+function readTarget(word: string): { client: string; snapshot: string } {
+  const [client, snapshot] = splitTarget(word);
+  return { client, snapshot: word.includes('@') ? snapshot : 'latest' };
+}
+
 interface Options {
   words: string[];
   strings: Record<string, string>;
@@ -382,9 +481,11 @@ function parseOptions(verb: Verb, grammar: Grammar, rest: string[], next: string
     return !known.has(name) || (value !== undefined && booleans.includes(name));
   };
   const end = rest.indexOf('--');
-  const odd = (end < 0 ? rest : rest.slice(0, end)).find(isOdd);
+  const words = end < 0 ? rest : rest.slice(0, end);
+  const odd = words.find(isOdd);
   if (odd) throw usage(`run "${verb}"`, `"${escapeText(odd, 60)}" is no option of it`, next);
-  const parsed = minimist(rest, {
+  const plain = [...words.flatMap(word => plainFlags(word, grammar)), ...rest.slice(words.length)];
+  const parsed = minimist(plain, {
     string: [...strings, '_'],
     boolean: booleans,
     alias: Object.fromEntries(aliases.map(([short, long]) => [long, short])),
@@ -403,6 +504,14 @@ function parseOptions(verb: Verb, grammar: Grammar, rest: string[], next: string
   }
   for (const name of booleans) result.booleans[name] = parsed[name] === true;
   return result;
+}
+
+/** Flags with their value: minimist would take a word `true` or `false` behind one (a path, say) for it, and swallow it. */
+function plainFlags(word: string, { booleans = [], alias = {} }: Grammar): string[] {
+  const letters = /^-([a-z]+)$/i.exec(word)?.[1]?.split('');
+  const names = letters ? letters.map(letter => alias[letter]) : [word.replace(/^--/, '')];
+  const isFlag = word.startsWith('-') && names.every(name => name !== undefined && booleans.includes(name));
+  return isFlag ? names.map(name => `--${name}=true`) : [word];
 }
 
 /** The help text. */

@@ -2,14 +2,17 @@
 import type { RunNews, RunOutcome } from '../client/backup.ts';
 import type { InitResult } from '../client/init.ts';
 import type { Finding, State } from '../finding.ts';
+import type { EntryType, TreeEntry } from '../host/attributes.ts';
+import type { Difference } from '../host/diff.ts';
 import type { EnrollResult } from '../host/enroll.ts';
+import type { Version } from '../host/index.ts';
 import type { Listed } from '../host/listing.ts';
 import type { PruneResult } from '../host/prune.ts';
-import type { RestoreResult } from '../host/restore.ts';
+import type { Planned, RestorePlan, RestoreProgress, RestoreResult } from '../host/restore.ts';
 import type { ClientStatus } from '../host/status.ts';
-import type { Difference, Verified } from '../host/verify.ts';
+import type { Damage, Verified } from '../host/verify.ts';
 import { fingerprint, showKey } from '../wire/key.ts';
-import { escapeText, jsonName, plainJson, quoteForShell, showName } from '../wire/text.ts';
+import { escapeText, type JsonName, jsonName, plainJson, quoteForShell, showName } from '../wire/text.ts';
 
 /** A value as one line of JSON; what a terminal would obey or hide is written as an escape. */
 export function jsonText(value: unknown): string {
@@ -269,8 +272,185 @@ export function initText(result: InitResult, namedConfig: string | undefined): s
   return key.isNew ? `${made}${told}${enrol}then: ${backup}` : `${told}next: ${backup}`;
 }
 
+const BILLION = 1_000_000_000n;
+
+/** A time as RFC 3339 has it, in UTC, to the nanosecond; one that has no year of four digits as `@SECONDS.NANOSECONDS`. */
+export function showTime(ns: bigint, digits: 0 | 9): string {
+  const rest = ((ns % BILLION) + BILLION) % BILLION;
+  const seconds = (ns - rest) / BILLION;
+  const fraction = digits === 0 ? '' : `.${String(rest).padStart(9, '0')}`;
+  const date = new Date(Number(seconds) * 1000);
+  const text = Number.isNaN(date.getTime()) ? '' : date.toISOString();
+  return /^\d{4}-/.test(text) ? `${text.slice(0, 19)}${fraction}Z` : `@${seconds}${fraction}`;
+}
+
+/** A path of a snapshot, as on the client. */
+function clientPath(path: Buffer): JsonName {
+  return jsonName(Buffer.concat([Buffer.from('/'), path]));
+}
+
+/** An entry for --json; the rest of `ls` is in it too. */
+export function entryJson(entry: TreeEntry): Record<string, unknown> {
+  const { type, mode, uid, gid, device, size, mtimeNs, target, acl, xattrs } = entry;
+  return {
+    path: clientPath(entry.path),
+    type,
+    mode: mode.toString(8).padStart(4, '0'),
+    uid,
+    gid,
+    size: type === 'folder' ? null : size,
+    device,
+    mtime: showTime(mtimeNs, 9),
+    target: target === null ? null : jsonName(target),
+    acl,
+    xattrs: xattrs.map(({ name, value }) => ({
+      name: jsonName(name),
+      value: { base64: value.toString('base64') },
+    })),
+  };
+}
+
+const TYPE_LETTERS: Record<EntryType, string> = {
+  file: '-',
+  folder: 'd',
+  symlink: 'l',
+  fifo: 'p',
+  socket: 's',
+  'char device': 'c',
+  'block device': 'b',
+};
+
+/** Type and mode as ls(1) has them: `-rwsr-xr-x`. */
+function showMode(type: EntryType, mode: number): string {
+  const special = [0o4000, 0o2000, 0o1000].map(bit => (mode & bit) !== 0);
+  const triples = [6, 3, 0].map((shift, index) => {
+    const rights = (mode >> shift) & 7;
+    const letter = index === 2 ? 't' : 's';
+    const runs = (rights & 1) !== 0;
+    const last = special[index] ? (runs ? letter : letter.toUpperCase()) : runs ? 'x' : '-';
+    return `${rights & 4 ? 'r' : '-'}${rights & 2 ? 'w' : '-'}${last}`;
+  });
+  return `${TYPE_LETTERS[type]}${triples.join('')}`;
+}
+
+/**
+ * An entry as a line of `ls`: `+` behind the mode is an ACL, `@` are xattrs. Columns have a least width, not a common one:
+ * a listing of any length goes out as it is read.
+ * @param folder where the whole path need not be said
+ */
+export function entryText(entry: TreeEntry, folder: Buffer | undefined): string {
+  const { type, mode, uid, gid, device, size, mtimeNs, target, acl, xattrs } = entry;
+  const marks = `${acl === null ? ' ' : '+'}${xattrs.length > 0 ? '@' : ' '}`;
+  const amount = device ? `${device.major}, ${device.minor}` : type === 'folder' ? '-' : String(size);
+  const isBelow = folder !== undefined && entry.path.length > folder.length;
+  const start = isBelow && folder.length > 0 ? folder.length + 1 : 0;
+  const name = isBelow ? jsonName(entry.path.subarray(start)) : clientPath(entry.path);
+  const leads = target === null ? '' : ` -> ${showName(jsonName(target))}`;
+  return `${showMode(type, mode)}${marks} ${`${uid}:${gid}`.padEnd(11)} ${amount.padStart(12)} ${showTime(mtimeNs, 0)} ${showName(name)}${leads}\n`;
+}
+
+/** A difference for --json. */
+export function differenceJson({ path, change, what, before, after }: Difference): Record<string, unknown> {
+  return {
+    path: clientPath(path),
+    change,
+    what,
+    before: before && entryJson(before),
+    after: after && entryJson(after),
+  };
+}
+
+/** A difference as a line: a letter, the path, and of what is in both which attributes. */
+export function differenceText({ path, change, what, before, after }: Difference): string {
+  const letter =
+    change === 'added'
+      ? '+'
+      : change === 'removed'
+        ? '-'
+        : what.includes('type')
+          ? 'T'
+          : what.some(each => each === 'content' || each === 'target' || each === 'device')
+            ? 'M'
+            : 'U';
+  const slash = (after ?? before)?.type === 'folder' && path.length > 0 ? '/' : '';
+  const details = before && after ? ` (${what.map(each => aspectText(each, before, after)).join(', ')})` : '';
+  return `${letter} ${showName(clientPath(path))}${slash}${details}\n`;
+}
+
+function aspectText(aspect: Difference['what'][number], before: TreeEntry, after: TreeEntry): string {
+  const octal = ({ mode }: TreeEntry): string => mode.toString(8).padStart(4, '0');
+  const owner = ({ uid, gid }: TreeEntry): string => `${uid}:${gid}`;
+  switch (aspect) {
+    case 'type':
+      return `${before.type} -> ${after.type}`;
+    case 'mode':
+      return `mode ${octal(before)} -> ${octal(after)}`;
+    case 'owner':
+      return `owner ${owner(before)} -> ${owner(after)}`;
+    default:
+      return aspect;
+  }
+}
+
+/** A version of a file for --json. */
+export function versionJson({ path, isFolder, size, mtime, snapshots }: Version): Record<string, unknown> {
+  return {
+    path: clientPath(path),
+    folder: isFolder,
+    size: isFolder ? null : size,
+    mtime: mtime === undefined || isFolder ? null : showTime(indexedTime(mtime), 9),
+    snapshots,
+  };
+}
+
+/** A version of a file as a line of `find`. */
+export function versionText({ path, isFolder, size, mtime, snapshots }: Version): string {
+  const what =
+    mtime === undefined || isFolder ? 'folder' : `${showBytes(size)}  ${showTime(indexedTime(mtime), 0)}`;
+  const [first = '', last = ''] = [snapshots[0], snapshots.at(-1)];
+  const held = snapshots.length === 1 ? first : `${first} … ${last} (${snapshots.length} snapshots)`;
+  return `${showName(clientPath(path))}  ${what}  ${held}\n`;
+}
+
+/** find(1)'s seconds are those below, also before 1970. */
+function indexedTime(mtime: string): bigint {
+  const [seconds = '0', nanoseconds = '0'] = mtime.split('.');
+  return BigInt(seconds) * BILLION + BigInt(nanoseconds);
+}
+
+/** A name that a restore would write, for --json. */
+export function plannedJson({ path }: Planned): JsonName {
+  return clientPath(path);
+}
+
+/** A name that a restore would write, on a line. */
+export function plannedText({ path, type, isReplacing }: Planned): string {
+  const slash = type === 'folder' && path.length > 0 ? '/' : '';
+  return `${showName(clientPath(path))}${slash}${isReplacing ? ' (replaces what is there)' : ''}\n`;
+}
+
+/** What a dry run of a restore says at its end. */
+export function planText(to: string, result: RestorePlan): string {
+  return restoreText(to, result).replace(/^restored/, 'would restore');
+}
+
+/** What an ordinary account could not give back, for standard error. */
+export function planLacksText({ notGivenBack: lines }: RestorePlan): string {
+  if (lines.length === 0) return '';
+  const head = `dialback: Cannot give everything back: ${lines.length} would differ from the snapshot\n`;
+  return `${head}${lines.map(line => `  ${line}\n`).join('')}next: restore as root\n`;
+}
+
+const CLEAR_LINE = '\r\x1b[K';
+
+/** How far a restore is, over what stands on a terminal's line; undefined: nothing. */
+export function restoreProgressText(progress: RestoreProgress | undefined): string {
+  if (progress === undefined) return CLEAR_LINE;
+  return `${CLEAR_LINE}restoring: ${progress.percent}%, ${showBytes(progress.bytes)}, ${progress.files} files`;
+}
+
 /** What a restore gave back, and what it could not. */
-export function restoreText(to: string, result: RestoreResult): string {
+export function restoreText(to: string, result: RestorePlan): string {
   const notes = [
     ...(result.state === 'incomplete' ? ['the snapshot is incomplete'] : []),
     ...(result.checked ? [] : ['not compared with a manifest: there is none to go by']),
@@ -294,9 +474,14 @@ export function notGivenBackText(result: RestoreResult, isRootUser: boolean): st
   ].join('\n');
 }
 
+/** @param path below the tree, a character a byte */
+function damagedPath(path: string): JsonName {
+  return clientPath(Buffer.from(path, 'latin1'));
+}
+
 /** What a restore gave back, for programs. */
 export function restoredJson(result: RestoreResult): object {
-  const damaged = result.damaged.map(each => ({ ...each, path: jsonName(clientPath(each.path)) }));
+  const damaged = result.damaged.map(each => ({ ...each, path: damagedPath(each.path) }));
   return { ...result, damaged };
 }
 
@@ -304,7 +489,7 @@ export function restoredJson(result: RestoreResult): object {
 export function damagedFilesText({ snapshot, damaged }: RestoreResult): string {
   if (damaged.length === 0) return '';
   const lines = damaged.map(
-    ({ path, difference }) => `  ${showName(jsonName(clientPath(path)))}: ${DIFFERENCES[difference]}`,
+    ({ path, difference }) => `  ${showName(damagedPath(path))}: ${DAMAGES[difference]}`,
   );
   return [
     `dialback: Cannot give back as it was: ${damaged.length} files of ${snapshot} are damaged in the store`,
@@ -314,7 +499,7 @@ export function damagedFilesText({ snapshot, damaged }: RestoreResult): string {
   ].join('\n');
 }
 
-const DIFFERENCES: Record<Difference, string> = {
+const DAMAGES: Record<Damage['differences'][number], string> = {
   content: 'other content',
   attributes: 'other attributes',
   size: 'another size',
@@ -325,14 +510,9 @@ const DIFFERENCES: Record<Difference, string> = {
   unreadable: 'cannot be read',
 };
 
-/** A path below a tree, as on the client. */
-function clientPath(path: string): Buffer {
-  return Buffer.from(`/${path}`, 'latin1');
-}
-
 /** What was verified, for programs. */
 export function verifiedJson(result: Verified): object {
-  const damaged = result.damaged.map(each => ({ ...each, path: jsonName(clientPath(each.path)) }));
+  const damaged = result.damaged.map(each => ({ ...each, path: damagedPath(each.path) }));
   return { ...result, damaged };
 }
 
@@ -357,8 +537,8 @@ export function verifiedText(results: Verified[]): string {
 export function damagedText(results: Verified[]): string {
   const lines = results.flatMap(({ client, damaged, damaged_count: count, records }) => [
     ...damaged.map(({ path, differences, snapshots }) => {
-      const what = differences.map(each => DIFFERENCES[each]).join(', ');
-      return `  ${client}: ${showName(jsonName(clientPath(path)))}: ${what}; in ${snapshots.join(', ')}\n`;
+      const what = differences.map(each => DAMAGES[each]).join(', ');
+      return `  ${client}: ${showName(damagedPath(path))}: ${what}; in ${snapshots.join(', ')}\n`;
     }),
     ...(count > damaged.length ? [`  ${client}: and ${count - damaged.length} more\n`] : []),
     ...records.map(

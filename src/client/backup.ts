@@ -20,6 +20,7 @@ import {
   unless,
   within,
 } from '../os/machine.ts';
+import { parseMountTable } from '../os/mounts.ts';
 import { rsyncVersion } from '../os/process.ts';
 import { makeRunFolder, prepareStateFolder, takeLock } from '../os/runfolder.ts';
 import { FAILURES, type HostEvent, type OutcomeEvent, PHASES } from '../wire/events.ts';
@@ -43,14 +44,7 @@ import {
 import { type Endpoint, openEndpoint } from './endpoint.ts';
 import { endReader, forcedCommand, gateProgram, readTaken } from './gate.ts';
 import { makeHostKey, makeOneTimeKey } from './onetime.ts';
-import {
-  enumeratedFolders,
-  mountsLeftOut,
-  parseExcludes,
-  parseMounts,
-  scopeFilter,
-  scopeRecords,
-} from './scope.ts';
+import { enumeratedFolders, mountsLeftOut, parseExcludes, scopeFilter, scopeRecords } from './scope.ts';
 
 /** The request's ssh gives up connecting after this. */
 const CONNECT_SECONDS = 30;
@@ -155,7 +149,7 @@ async function runOne(run: Run): Promise<RunOutcome> {
     const heard = await request({ ...run, interrupt, checksum });
     outcome = heard.outcome;
     if (outcome.code === null && !run.dryRun) noteChecksum(run, checksum);
-    fault = outcomeFault(remote, outcome, heard.sshdWords);
+    fault = outcomeFault(remote, outcome, heard);
   } catch (error) {
     const first = firstError(error);
     // What befalls one remote does not stop the others, be it a mistake of ours.
@@ -225,11 +219,17 @@ function lateFault(remote: string, found: string): Fault {
 
 /**
  * A failed outcome in words: the code's sentence, never the host's own text.
- * @param sshdWords what our own sshd complained of, which is often why the host was not let in
+ * @param heard sshdWords: what our own sshd complained of, which is often why the host was not let in
  */
-function outcomeFault(remote: string, outcome: OutcomeEvent, sshdWords: string): Fault | undefined {
+function outcomeFault(
+  remote: string,
+  outcome: OutcomeEvent,
+  { sshdWords, waitMs }: { sshdWords: string; waitMs: number | undefined },
+): Fault | undefined {
   if (outcome.code === null) return undefined;
-  const [exit, sentence, next] = FAILURES[outcome.code];
+  const [exit, sentence, usualNext] = FAILURES[outcome.code];
+  const isTimed = outcome.code === 'too-early' && waitMs !== undefined && waitMs <= MOST_WAIT_MS;
+  const next = isTimed ? `try again in ${waitText(waitMs)}` : usualNext;
   const status =
     outcome.code !== 'rsync' || outcome.rsync_exit === null
       ? ''
@@ -239,10 +239,20 @@ function outcomeFault(remote: string, outcome: OutcomeEvent, sshdWords: string):
   return new Fault({ tried: `back up to "${remote}"`, found, exit, ...(next ? { next } : {}) });
 }
 
+/** A host that says more says nothing. */
+const MOST_WAIT_MS = 1000 * 86_400_000;
+
+/** Rounded up: whoever comes after that time is not too early again. */
+function waitText(ms: number): string {
+  if (ms < 60_000) return `${Math.ceil(ms / 1000)} s`;
+  const minutes = Math.ceil(ms / 60_000);
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
 /** Steps 1 and 2 of a run, and the wait for its end. Everything that it opens is closed, in reverse order, when it ends. */
 async function request(
   run: Run & { checksum: boolean },
-): Promise<{ outcome: OutcomeEvent; sshdWords: string }> {
+): Promise<{ outcome: OutcomeEvent; sshdWords: string; waitMs: number | undefined }> {
   const { config, remote, interrupt } = run;
   const name = clientName(config);
   const label = remoteName(remote);
@@ -328,7 +338,7 @@ async function request(
   // The launcher's words at the real start went to the host. Should it refuse still, here they are.
   if (capability === 'confined' && (outcome.code === 'no-answer' || outcome.code === 'rsync'))
     await tryConfinement(folder);
-  return { outcome, sshdWords: endpoint.attempts().lastWords };
+  return { outcome, sshdWords: endpoint.attempts().lastWords, waitMs: ears.waitMs };
 }
 
 /** What a host says of a run that cannot have been so is no success, whatever the reason. */
@@ -380,6 +390,8 @@ async function watchOver(run: Run, endpoint: Endpoint, ears: Ears, admitted: () 
 /** What is heard of the host while it works. */
 class Ears {
   readonly copying = Promise.withResolvers<void>();
+  /** How long until the host takes the next run, where it has said so. */
+  waitMs: number | undefined;
   readonly #run: Run;
   readonly #label: string;
   #next = Promise.withResolvers<void>();
@@ -401,6 +413,8 @@ class Ears {
       this.#phases = order + 1;
       if (event.phase !== 'dialling') this.copying.resolve();
       this.#run.tell({ event: 'phase', remote: this.#label, phase: event.phase });
+    } else if (event.event === 'wait') {
+      this.waitMs = event.ms;
     } else if (event.event === 'progress' && monotonicMs() - this.#progressMs >= PROGRESS_MS) {
       this.#progressMs = monotonicMs();
       this.#run.tell({ event: 'progress', remote: this.#label, bytes: event.bytes, percent: event.percent });
@@ -474,7 +488,7 @@ function knownFolders(scope: { roots: string[]; never: string[] }): string[] {
 /** Roots and what is never read, be it in the scope or not (design: always in `never`); a character a byte. */
 export function kernelScope(config: ClientConfig, state: string): { roots: string[]; never: string[] } {
   const { roots, mounts, never } = config.scope;
-  const table = parseMounts(readWhole('/proc/self/mountinfo', 16 * 1024 * 1024).toString('latin1'));
+  const table = parseMountTable(readWhole('/proc/self/mountinfo', 16 * 1024 * 1024).toString('latin1'));
   const identities = config.remote.map(each => callFiles(each).identity);
   const own = [state, ...identities, ...readNeverList()];
   for (const root of roots) {

@@ -22,7 +22,7 @@ import {
 } from '../os/files.ts';
 import { type Jail, NEVER_LIST, rsyncLibraries, tryConfinement } from '../os/launcher.ts';
 import { ownAccount, temporaryFolder } from '../os/machine.ts';
-import { isWithin, type MountEntry, otherNames, parseMountTable } from '../os/mounts.ts';
+import { inText, isWithin, type MountEntry, otherNames, parseMountTable } from '../os/mounts.ts';
 import { run, standard } from '../os/process.ts';
 import { requireStateFolder, requireStateName } from '../os/runfolder.ts';
 import { isRoot } from '../wire/request.ts';
@@ -344,7 +344,7 @@ export interface NeverFacts {
 function examineNever(paths: string[], roots: string[]): Finding[] {
   const all = [...new Set(paths)];
   if (all.length === 0) return [NEVER.ok('nothing is named that must never be read')];
-  const table = parseMountTable(readProc('self/mountinfo') ?? '');
+  const table = inText(parseMountTable(readProc('self/mountinfo') ?? ''));
   return judgeNever(all.map(path => neverFacts(path, table, all, roots)));
 }
 

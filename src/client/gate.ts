@@ -14,6 +14,7 @@ import { beNice, now, ownAccount, ownExecutable, refuseRoot } from '../os/machin
 import {
   become,
   type Command,
+  endMeFirst,
   endProcess,
   PLAIN_ENVIRONMENT,
   processAt,
@@ -101,6 +102,7 @@ export async function gate(runFolder: string, environment: NodeJS.ProcessEnv): P
     const niceness = nicer(orders.niceness, parsed.value);
     record('granted', { remote: orders.remote, asked, niceness, capability: orders.capability });
     await applyNiceness(niceness);
+    endMeFirst(); // a peer decides how much memory rsync takes
     become(senderCommand(runFolder, orders));
   } catch (error) {
     // Our own paths are nothing for the peer; without a record nobody is let in.

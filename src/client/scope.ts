@@ -6,15 +6,8 @@
  * of its lines is the policy: `never` and foreign file systems, then the excludes, then the roots, then nothing.
  */
 import { Fault } from '../fault.ts';
-import { isWithin } from '../os/mounts.ts';
+import { isWithin, type MountEntry } from '../os/mounts.ts';
 import { PATH_LIMIT } from '../wire/request.ts';
-
-/** A mounted file system, of /proc/self/mountinfo (proc_pid_mountinfo(5)). */
-export interface Mount {
-  path: string;
-  type: string;
-  device: string;
-}
 
 /** File systems that hold no files of anybody's: reading them is senseless or (devices, secrets) harmful. */
 const PSEUDO = new Set([
@@ -59,31 +52,18 @@ const NEVER_TYPES = new Set([
 const NETWORK =
   /^(9p|afs|beegfs|ceph|cifs|coda|fuse\.(ceph|glusterfs|s3fs|sshfs|rclone)|gfs2?|glusterfs|lustre|ncpfs|nfs4?|ocfs2|smb3?|smbfs|virtiofs)$/;
 
-/** Reads /proc/self/mountinfo. Lines that are not understood are left out. */
-export function parseMounts(text: string): Mount[] {
-  const mounts: Mount[] = [];
-  for (const line of text.split('\n')) {
-    const [before, after] = line.split(' - ');
-    const fields = before?.split(' ') ?? [];
-    const type = after?.split(' ')[0];
-    const [, , device, , path] = fields;
-    if (path === undefined || device === undefined || type === undefined) continue;
-    mounts.push({
-      path: path.replace(/\\([0-7]{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8))),
-      type,
-      device,
-    });
-  }
-  return mounts;
-}
-
 /**
  * Which mount points are left out.
+ * @param mounts with names as bytes, and so the roots
  * @param mode `local`: pseudo and network file systems; `one`: every mount below a root; `all`: none but devices,
  *   proc and sysfs
  * @param roots a root that is itself such a mount point is wanted, and stays (devices, proc and sysfs apart)
  */
-export function mountsLeftOut(mounts: Mount[], mode: 'local' | 'all' | 'one', roots: string[]): string[] {
+export function mountsLeftOut(
+  mounts: MountEntry[],
+  mode: 'local' | 'all' | 'one',
+  roots: string[],
+): string[] {
   const left = mounts.filter(mount => {
     if (NEVER_TYPES.has(mount.type)) return true;
     if (roots.includes(mount.path)) return false;

@@ -26,7 +26,7 @@ import {
 } from '../os/files.ts';
 import { type Jail, tryReceiving } from '../os/launcher.ts';
 import { ownAccount, ownExecutable, temporaryFolder } from '../os/machine.ts';
-import { mountOf, parseMountTable } from '../os/mounts.ts';
+import { inText, mountOf, parseMountTable } from '../os/mounts.ts';
 import { endingText, hasProgram, packageOf, run, standard } from '../os/process.ts';
 import { defaultStateFolder, requireStateFolder, requireStateName } from '../os/runfolder.ts';
 import { type PublicKey, parsePublicKey } from '../wire/key.ts';
@@ -197,7 +197,7 @@ async function examineStore(store: string): Promise<Finding[]> {
   const found = status(store);
   const owner = judgeStore(store, found, ownAccount(), mayWrite(store));
   const room = fileSystemStatus(store);
-  const table = parseMountTable(readProc('self/mountinfo') ?? '');
+  const table = inText(parseMountTable(readProc('self/mountinfo') ?? ''));
   const type = mountOf(table, realPath(store))?.type ?? 'unknown';
   return [
     owner,

@@ -34,10 +34,11 @@ import type { Request } from '../wire/request.ts';
 import { RSYNC_EXIT } from '../wire/rsync.ts';
 import { escapeText, type Summons } from '../wire/text.ts';
 import { failure, parseCall, peerAddress, receiveRequest } from './caller.ts';
-import { type HostConfig, readHostConfig } from './config.ts';
+import { type HostConfig, readHostConfig, settingsFor } from './config.ts';
 import { dialBack, type Line } from './dial.ts';
 import { lacksManifest } from './manifest.ts';
 import { type Pull, type PullEnd, startPull } from './pull.ts';
+import { type Admission, admit } from './space.ts';
 import {
   type Arrival,
   abandonSnapshot,
@@ -202,23 +203,38 @@ async function serve(options: GrabOptions, interrupt: AbortSignal, log: HostLog)
   log.peer = peerAddress(options.environment);
   const summons = parseCall(options);
   await using held = new AsyncDisposableStack();
-  using deadline = deadlineSignal(config.requests.deadline, () =>
+  using deadline = deadlineSignal(settingsFor(config, client.name).deadlineMs, () =>
     failure('deadline', 'the deadline has passed'),
   );
   const life = new AbortController();
   const signal = AbortSignal.any([interrupt, deadline.signal, life.signal]);
   const request = await receiveRequest(signal, life);
   const lock = await lockClient(held, client);
+  // A dry run keeps nothing, so it needs no room, and its start is none.
+  const admission = request.header.dry_run
+    ? undefined
+    : await admit(config, client, signal, waitMs => tell({ event: 'wait', ms: waitMs }));
   const arrival = await beginSnapshot(client);
   let kept = false;
   let isFull = false;
-  held.defer(() => (kept ? undefined : abandonSnapshot(client, arrival, isFull)));
+  held.defer(async () => {
+    // Where the room is watched, the next run that needs it takes what this one leaves.
+    const isGivenUp = isFull && !(admission?.keepsArrival() ?? false);
+    if (!kept) await abandonSnapshot(client, arrival, isGivenUp);
+    await admission?.settle(kept);
+  });
+  await using watched = new AsyncDisposableStack();
+  admission?.begin(watched, arrival);
+  const running = admission ? AbortSignal.any([signal, admission.signal]) : signal;
   let result: JobResult;
   try {
-    result = await pullInto({ client, config, summons, peer: log.peer, request, lock, arrival, signal });
+    result = await pullInto({
+      ...{ client, config, summons, peer: log.peer, request, lock, arrival, admission },
+      signal: running,
+    });
   } catch (error) {
     const first = firstError(error);
-    isFull = first instanceof Fault && first.exit === 'noSpace';
+    isFull = first instanceof Fault && first.exit === 'noSpace' && first.code !== 'over-budget';
     throw error;
   }
   isFull = result.outcome.code === 'no-space';
@@ -242,6 +258,8 @@ interface Job {
   request: Request;
   lock: number;
   arrival: Arrival;
+  /** Undefined for a dry run. */
+  admission: Admission | undefined;
   signal: AbortSignal;
 }
 
@@ -314,7 +332,14 @@ async function pullInto(job: Job): Promise<JobResult> {
     own_root: jail?.hasOwnRoot ?? false,
   };
   const isLessConfined = (last?.own_root ?? false) && !confined.own_root;
-  const record = await makeRecord(job, pull, end, outcome, { confined, isLessConfined });
+  const unusual = (await job.admission?.judge(job.arrival)) ?? [];
+  const flags = [
+    ...(end.wordCount > 0 ? ['host-errors'] : []),
+    // A jail that is not what the last one was is nothing to find out later.
+    ...(isLessConfined ? ['less-confined'] : []),
+    ...unusual,
+  ];
+  const record = await makeRecord(job, pull, end, outcome, { confined, flags });
   const late = await commitSnapshot(job.client, job.arrival, record, request.excludes);
   return { outcome, fault: late ?? fault, kept: true };
 }
@@ -419,7 +444,7 @@ async function makeRecord(
   pull: Pull,
   end: PullEnd,
   outcome: OutcomeEvent,
-  { confined, isLessConfined }: { confined: SnapshotRecord['confined']; isLessConfined: boolean },
+  { confined, flags }: Pick<SnapshotRecord, 'confined' | 'flags'>,
 ): Promise<SnapshotRecord> {
   return {
     version: 1,
@@ -447,10 +472,6 @@ async function makeRecord(
       changed_during_run: end.changedDuringRun,
     },
     basis: job.arrival.basis,
-    flags: [
-      ...(end.wordCount > 0 ? ['host-errors'] : []),
-      // A jail that is not what the last one was is nothing to find out later.
-      ...(isLessConfined ? ['less-confined'] : []),
-    ],
+    flags,
   };
 }

@@ -85,8 +85,10 @@ export interface PullEnd {
  */
 function receiverCommand(args: string[], { confined, tree, linkDests }: PullRequest): Command {
   // SIGTERM: a receiver that may finish dying keeps a half-arrived file under its name.
-  if (confined) return launcherCommand(['receive', tree, ...linkDests, '--', ...args], 'TERM');
-  return { program: programPath('rsync'), args, environment: PLAIN_ENVIRONMENT, deathSignal: 'TERM' };
+  const command = confined
+    ? launcherCommand(['receive', tree, ...linkDests, '--', ...args], 'TERM')
+    : { program: programPath('rsync'), args, environment: PLAIN_ENVIRONMENT, deathSignal: 'TERM' as const };
+  return { ...command, endedFirst: true }; // the client decides how much memory it takes
 }
 
 /** The remote shell as rsync's -e takes it: blanks in the path are kept by the quotes. */

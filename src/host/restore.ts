@@ -15,15 +15,16 @@ import {
   list,
   makeFolder,
   makeUniqueFolder,
+  mayWrite,
   removeAll,
   rename,
 } from '../os/files.ts';
-import { ownAccount } from '../os/machine.ts';
-import { type Result, run, standard } from '../os/process.ts';
-import { isRoot } from '../wire/request.ts';
+import { ownAccount, ownGroups } from '../os/machine.ts';
+import { type Ending, eachLine, programPath, run, standard, start } from '../os/process.ts';
 import { NANOSECONDS, RSYNC_EXIT } from '../wire/rsync.ts';
-import { escapeText } from '../wire/text.ts';
-import { findSnapshot, openClient, openStore, type Snapshot } from './store.ts';
+import { escapeText, jsonName, showName } from '../wire/text.ts';
+import { readTree, type TreeEntry } from './attributes.ts';
+import { type ClientStore, findSnapshot, openClient, openStore, pathInside, type Snapshot } from './store.ts';
 import { type Checked, checkRestored } from './verify.ts';
 
 export interface RestoreOptions {
@@ -37,20 +38,33 @@ export interface RestoreOptions {
   force: boolean;
 }
 
-export interface RestoreResult {
+export interface RestorePlan {
   snapshot: string;
   state: 'full' | 'incomplete';
   files: number;
   bytes: number;
   /** What could not be given back, a line each: rsync's message, or its itemized difference and the path. */
   notGivenBack: string[];
+}
+
+/** What a restore has given back. */
+export interface RestoreResult extends RestorePlan {
   /** Whether the contents were compared with the snapshot's manifest; false where it has none yet. */
   checked: boolean;
   /** Files that are not as they were when they were backed up: they are given back as they are in the store. */
   damaged: Checked['damaged'];
 }
 
-/** A restore of a large tree takes long, and ends by Ctrl-C. */
+/** How far a restore is. */
+export interface RestoreProgress {
+  bytes: number;
+  /** Of all bytes; what is there already counts. */
+  percent: number;
+  /** Files whose content was written. */
+  files: number;
+}
+
+/** The mode changes of a large tree take long, and end by Ctrl-C. */
 const RESTORE_TIMEOUT_MS = 14 * 86_400_000; // within what setTimeout can hold
 const LIST_LIMIT = 64 * 1024 * 1024;
 
@@ -68,15 +82,37 @@ function restoreArguments(isRootUser: boolean): string[] {
   ];
 }
 
-/** Restores, and finds out what could not be given back. @param signal ends it in good order */
-export async function restore(options: RestoreOptions, signal: AbortSignal): Promise<RestoreResult> {
+/** What is to be restored: the snapshot, and what of it; none: all. */
+interface Selection {
+  client: ClientStore;
+  snapshot: Snapshot;
+  /** Below its tree, without a slash in front; empty: all that the tree has. */
+  paths: Buffer[];
+  /** DIR stands for the client's `/`, and gets its attributes. */
+  isWholeMachine: boolean;
+}
+
+function select(options: RestoreOptions): Selection {
   openStore(options.store);
   const client = openClient(options.store, options.client);
   const snapshot = findSnapshot(client, options.snapshot);
-  const sources =
-    options.paths.length === 0
-      ? [`${snapshot.tree}/./`]
-      : options.paths.map(path => sourceOf(snapshot, path));
+  const isWholeMachine = options.paths.length === 0 && snapshot.record.scope.roots.includes('/');
+  const paths = options.paths.map(path => pathInside(snapshot, path, `restore "${escapeText(path)}"`));
+  return { client, snapshot, paths: paths.some(path => path.length === 0) ? [] : paths, isWholeMachine };
+}
+
+/**
+ * Restores, and finds out what could not be given back.
+ * @param signal ends it in good order
+ * @param tell is told how far it is, where somebody wants to know
+ */
+export async function restore(
+  options: RestoreOptions,
+  signal: AbortSignal,
+  tell?: (progress: RestoreProgress) => void,
+): Promise<RestoreResult> {
+  const selection = select(options);
+  const { client, snapshot } = selection;
   const isRootUser = ownAccount().uid === 0;
   const isEmpty = prepareTarget(options);
 
@@ -84,19 +120,18 @@ export async function restore(options: RestoreOptions, signal: AbortSignal): Pro
   const stage = makeUniqueFolder(`${options.to}/.dialback-restore-`);
   const staged = `${stage}/tree`;
   try {
-    const args = [...restoreArguments(isRootUser), '--', ...sources, `${staged}/`];
-    const given = await runRsync(args, signal);
+    const given = await copySelected(restoreArguments(isRootUser), selection, `${staged}/`, signal, tell);
     if (!isDone(given)) throw rsyncFault(`restore to "${options.to}"`, given);
     const complaints = complaintsOf(given);
     // Before anything is moved: what has become of it later is not the store's fault.
-    const what = { staged, paths: options.paths };
+    const what = { staged, paths: selection.paths };
     const { isChecked, damaged, found } = await checkRestored(client, snapshot, what, signal);
     if (found !== undefined) complaints.push(`the manifest of ${snapshot.name} cannot be trusted: ${found}`);
     if (exists(staged)) complaints.push(...(await moveIntoPlace(staged, options.to, isEmpty, signal)));
-    const isWholeMachine = options.paths.length === 0 && snapshot.record.scope.roots.includes('/');
-    if (isWholeMachine) complaints.push(...(await applyTop(snapshot, options.to, isRootUser, signal)));
-    if (!isRootUser) complaints.push(...(await differences(sources, options.to, signal)));
-    const output = given.stdout.toString('latin1');
+    if (selection.isWholeMachine)
+      complaints.push(...(await applyTop(snapshot, options.to, isRootUser, signal)));
+    if (!isRootUser) complaints.push(...(await differences(selection, options.to, signal)));
+    const output = given.stdout.join('\n');
     return {
       snapshot: snapshot.name,
       state: snapshot.record.state,
@@ -113,13 +148,107 @@ export async function restore(options: RestoreOptions, signal: AbortSignal): Pro
   }
 }
 
+/** A name that a restore would write. */
+export interface Planned {
+  /** As on the client, without a slash in front; empty: DIR itself. */
+  path: Buffer;
+  type: TreeEntry['type'];
+  /** Something of that name is below DIR already, and is no folder like this one. */
+  isReplacing: boolean;
+}
+
+/**
+ * What `restore` would do, and nothing of it: DIR is not made either. What could not be given back is told by what is
+ * stored and who runs this, in words, and not by rsync's letters.
+ * @param take is told of each name that would be written, parents first
+ */
+export async function planRestore(
+  options: RestoreOptions,
+  signal: AbortSignal,
+  take: (planned: Planned) => void,
+): Promise<RestorePlan> {
+  const selection = select(options);
+  const { snapshot, paths } = selection;
+  examineTarget(options);
+  const parents = paths.flatMap(parentsOf).filter(parent => !paths.some(path => covers(path, parent)));
+  const passes = [
+    ...(parents.length > 0 ? [{ paths: parents, depth: 0 }] : []),
+    paths.length > 0 ? { paths } : {},
+  ];
+  const giver = ownAccount().uid === 0 ? undefined : { uid: ownAccount().uid, groups: ownGroups() };
+  const result: RestorePlan = {
+    snapshot: snapshot.name,
+    state: snapshot.record.state,
+    files: 0,
+    bytes: 0,
+    notGivenBack: [],
+  };
+  for (const pass of passes) {
+    for await (const entry of readTree(snapshot.tree, { ...pass, signal })) {
+      const { path, type, size } = entry;
+      if (path.length === 0 && !selection.isWholeMachine) continue;
+      if (type !== 'folder') result.files += 1;
+      if (type === 'file' || type === 'symlink') result.bytes += size;
+      const lacks = giver === undefined ? [] : lackingIn(entry, giver);
+      if (lacks.length > 0) result.notGivenBack.push(`/${showName(jsonName(path))}: ${lacks.join(', ')}`);
+      take({ path, type, isReplacing: isInTheWay(options.to, entry) });
+    }
+  }
+  return result;
+}
+
+/**
+ * What an ordinary account cannot give back of an entry: rsync leaves it as it comes out, or out.
+ * @param giver who restores, with all groups that files may be given to
+ */
+export function lackingIn(entry: TreeEntry, giver: { uid: number; groups: number[] }): string[] {
+  if (entry.device) return [`a ${entry.type}`];
+  const names = entry.xattrs
+    .map(each => jsonName(each.name))
+    .filter(each => !showName(each).startsWith('user.'));
+  return [
+    ...(entry.uid === giver.uid ? [] : [`its owner ${entry.uid}`]),
+    ...(giver.groups.includes(entry.gid) ? [] : [`its group ${entry.gid}`]),
+    ...names.map(showName),
+  ];
+}
+
+/** The folders above a path, the top excepted, outermost first. */
+function parentsOf(path: Buffer): Buffer[] {
+  const parents: Buffer[] = [];
+  for (let end = path.indexOf('/'); end >= 0; end = path.indexOf('/', end + 1))
+    parents.push(path.subarray(0, end));
+  return parents;
+}
+
+/** Whether a path is a folder's, or the folder itself. */
+function covers(folder: Buffer, path: Buffer): boolean {
+  const head = path.subarray(0, folder.length);
+  return head.equals(folder) && (path.length === folder.length || path[folder.length] === '/'.charCodeAt(0));
+}
+
+function isInTheWay(to: string, { path, type }: TreeEntry): boolean {
+  try {
+    return !(linkStatus(beneath(to, path)).isDirectory() && type === 'folder');
+  } catch {
+    return false;
+  }
+}
+
+/** How rsync ended, and what it said. */
+interface Copied extends Ending {
+  /** Its lines, without those that tell how far it is. */
+  stdout: string[];
+  stderr: string[];
+}
+
 /** Whether rsync did what it could: all of it, or all but what it complained of (23). */
-function isDone(result: Result): boolean {
+function isDone(result: Copied): boolean {
   return result.status === 0 || result.status === RSYNC_EXIT.partial;
 }
 
-function complaintsOf(result: Result): string[] {
-  return result.stderr.split('\n').filter(line => line !== '' && !/^rsync error: /.test(line));
+function complaintsOf(result: Copied): string[] {
+  return result.stderr.filter(line => line !== '' && !/^rsync error: /.test(line));
 }
 
 /** An ordinary user cannot remove what lies in a folder that was restored without the right to write. */
@@ -129,35 +258,52 @@ async function removeStage(stage: string, isRootUser: boolean): Promise<void> {
   removeAll(stage);
 }
 
-/** A path as on the client, as rsync's source: everything behind `/./` is made anew below DIR. */
-export function sourceOf(snapshot: Pick<Snapshot, 'name' | 'tree'>, path: string): string {
-  const tried = `restore "${escapeText(path)}"`;
-  const shortest = path.length > 1 ? path.replace(/\/+$/, '') : path;
-  if (!isRoot(shortest))
-    throw new Fault({
-      tried,
-      found: 'it is not an absolute path without ".", ".." or doubled slashes',
-      exit: 'usage',
-    });
-  if (shortest === '/') return `${snapshot.tree}/./`;
-  try {
-    linkStatus(`${snapshot.tree}${shortest}`);
-  } catch (error) {
-    if (!failedWith(error, 'ENOENT') && !failedWith(error, 'ENOTDIR')) throw fileFault(error, tried);
-    throw new Fault({ tried, found: `snapshot ${snapshot.name} does not have it` });
-  }
-  return `${snapshot.tree}/.${shortest}`;
+/**
+ * rsync from what is selected: everything behind `/./` is made anew below `to`. The paths are arguments, since with
+ * --files-from rsync 3.5.0 gets a fake-super tree's xattrs mixed up, and ends with 2 ("internal abbrev error").
+ */
+async function copySelected(
+  args: string[],
+  { snapshot, paths }: Selection,
+  to: string,
+  signal: AbortSignal,
+  tell?: (progress: RestoreProgress) => void,
+): Promise<Copied> {
+  const sources = paths.length === 0 ? [Buffer.alloc(0)] : paths;
+  const words = sources.map(path => Buffer.concat([Buffer.from(`${snapshot.tree}/./`), path]));
+  return await runRsync([...args, '--', ...words.map(asWord), to], { signal, tell });
+}
+
+/** A string where nothing is lost by it. */
+function asWord(bytes: Buffer): string | Buffer {
+  const text = bytes.toString('utf8');
+  return Buffer.from(text, 'utf8').equals(bytes) ? text : bytes;
+}
+
+/** Names on standard input: they need not be UTF-8. One that begins with `#` or `;` is no comment of rsync's. */
+function asFileList(names: Buffer[]): Buffer {
+  return Buffer.concat(names.flatMap(name => [Buffer.from('/'), name, Buffer.from([0])]));
 }
 
 /** @returns whether DIR is empty; it is created where it is absent */
 function prepareTarget(options: RestoreOptions): boolean {
+  const found = examineTarget(options);
+  if (found === 'absent') makeFolder(options.to, { mode: 0o755 });
+  return found !== 'filled';
+}
+
+/**
+ * @returns what DIR is; `filled` only with --force
+ * @throws Fault where nothing can be restored to it
+ */
+function examineTarget(options: RestoreOptions): 'absent' | 'empty' | 'filled' {
   const { to } = options;
   const tried = `restore to "${escapeText(to)}"`;
   if (!exists(to)) {
     if (!exists(dirname(to)))
-      throw new Fault({ tried, found: `there is no folder "${dirname(to)}"`, exit: 'usage' });
-    makeFolder(to, { mode: 0o755 });
-    return true;
+      throw new Fault({ tried, found: `there is no folder "${escapeText(dirname(to))}"`, exit: 'usage' });
+    if (!mayWrite(dirname(to))) throw new Fault({ tried, found: 'permission denied' });
+    return 'absent';
   }
   let names: string[];
   try {
@@ -168,7 +314,7 @@ function prepareTarget(options: RestoreOptions): boolean {
       : fileFault(error, tried);
   }
   const isEmpty = names.every(name => name === 'lost+found');
-  if (isEmpty || options.force) return isEmpty && names.length === 0;
+  if (isEmpty || options.force) return isEmpty && names.length === 0 ? 'empty' : 'filled';
   throw new Fault({
     tried,
     found: 'the folder is not empty',
@@ -192,14 +338,12 @@ async function moveIntoPlace(
     for (const name of names) moveEntry(beneath(staged, name), beneath(to, name));
     return [];
   }
-  // The names on standard input: they need not be UTF-8, and the top, DIR's own, is not among them.
+  // The top, DIR's own, is not among the names.
   const args = ['-aHAXS', '--recursive', '--numeric-ids', '--relative', NANOSECONDS, `--link-dest=${staged}`];
-  const input = Buffer.concat(names.flatMap(name => [name, Buffer.from([0])]));
-  const result = await runRsync(
-    [...args, '--from0', '--files-from=-', '--', `${staged}/`, `${to}/`],
+  const result = await runRsync([...args, '--from0', '--files-from=-', '--', `${staged}/`, `${to}/`], {
     signal,
-    input,
-  );
+    input: asFileList(names),
+  });
   if (!isDone(result)) throw rsyncFault(`put what was restored into "${to}"`, result);
   return complaintsOf(result);
 }
@@ -225,7 +369,7 @@ async function applyTop(
   signal: AbortSignal,
 ): Promise<string[]> {
   const args = restoreArguments(isRootUser).filter(each => each !== '--relative' && each !== '--stats');
-  const result = await runRsync([...args, '--exclude=/*', '--', `${snapshot.tree}/`, `${to}/`], signal);
+  const result = await runRsync([...args, '--exclude=/*', '--', `${snapshot.tree}/`, `${to}/`], { signal });
   if (!isDone(result)) throw rsyncFault(`give "${to}" its attributes`, result);
   return complaintsOf(result);
 }
@@ -235,30 +379,85 @@ async function applyTop(
  * nothing of it. (For root it is of no use: it takes a file with a capability and other xattrs for different, as a
  * fake-super tree lists them in another order. Measured, rsync 3.5.0.)
  */
-async function differences(sources: string[], to: string, signal: AbortSignal): Promise<string[]> {
+async function differences(selection: Selection, to: string, signal: AbortSignal): Promise<string[]> {
   const args = ['-n', '-i', ...restoreArguments(true).filter(each => each !== '--stats')];
-  const result = await runRsync([...args, '--', ...sources, `${to}/`], signal);
+  const result = await copySelected(args, selection, `${to}/`, signal);
   if (!isDone(result)) throw rsyncFault('compare what was restored', result);
-  const lines = result.stdout.toString('latin1').split('\n');
   return [
-    ...lines.filter(line => /^[<>ch.*][fdLDS]/.test(line) && !/ \.\/$/.test(line)),
+    ...result.stdout.filter(line => /^[<>ch.*][fdLDS]/.test(line) && !/ \.\/$/.test(line)),
     ...complaintsOf(result),
   ];
 }
 
-async function runRsync(args: string[], signal: AbortSignal, input?: Buffer): Promise<Result> {
-  return await run(standard('rsync', args), {
-    timeoutMs: RESTORE_TIMEOUT_MS,
-    limit: LIST_LIMIT,
-    signal,
-    ...(input ? { input } : {}),
+const LINE_LIMIT = 65_536;
+
+/**
+ * Runs rsync, and keeps what it says.
+ * @param args bytes where an argument is no UTF-8: then xargs(1) gives them, since node can give only strings
+ * @throws Fault when it says more than can be kept; the signal's reason
+ */
+async function runRsync(
+  args: (string | Buffer)[],
+  options: {
+    signal: AbortSignal;
+    input?: Buffer;
+    tell?: ((progress: RestoreProgress) => void) | undefined;
+  },
+): Promise<Copied> {
+  const { signal, input, tell } = options;
+  signal.throwIfAborted();
+  // All names before the first is copied: else the percents are of what it knows so far.
+  const more = tell === undefined ? [] : ['--info=progress2', '--no-inc-recursive'];
+  const words = [...more, ...args];
+  const plain = words.filter(word => typeof word === 'string');
+  const isPlain = plain.length === words.length;
+  const given = isPlain
+    ? input
+    : Buffer.concat(words.flatMap(word => [Buffer.from(word as string), Buffer.from([0])]));
+  const command = isPlain
+    ? standard('rsync', plain)
+    : standard('xargs', ['-0', '-x', '-n', String(words.length), programPath('rsync')]);
+  const child = await start(command, [given ? 'pipe' : 'nothing', 'pipe', 'pipe']);
+  const abort = (): void => void child.end();
+  if (signal.aborted) abort();
+  signal.addEventListener('abort', abort, { once: true });
+  let kept = 0;
+  const keep =
+    (lines: string[]) =>
+    (line: string): void => {
+      kept += line.length;
+      if (kept > LIST_LIMIT) abort();
+      else lines.push(line);
+    };
+  const copied: Copied = { status: null, signal: null, stdout: [], stderr: [] };
+  const take = keep(copied.stdout);
+  eachLine(child.stdout, LINE_LIMIT, line => {
+    const progress = tell === undefined ? undefined : readProgress(line);
+    if (progress) tell?.(progress);
+    else take(line);
   });
+  eachLine(child.stderr, LINE_LIMIT, keep(copied.stderr));
+  if (given) child.stdin?.end(given);
+  Object.assign(copied, await child.ended);
+  // xargs has one status for all that rsync can end with; rsync itself says which it was.
+  const code = copied.stderr.map(line => /^rsync error: .* \(code (\d+)\) at /.exec(line)?.[1]).find(Boolean);
+  if (!isPlain && copied.status !== 0 && code !== undefined) copied.status = Number(code);
+  signal.removeEventListener('abort', abort);
+  signal.throwIfAborted();
+  if (kept <= LIST_LIMIT) return copied;
+  throw new Fault({ tried: `run "${child.program}"`, found: `it printed more than ${LIST_LIMIT} bytes` });
 }
 
-function rsyncFault(tried: string, result: Result): Fault {
-  const lines = result.stderr.trim().split('\n');
-  const found = lines.find(line => line !== '') ?? `rsync ended with status ${result.status}`;
-  const exit = /No space left on device|Disk quota exceeded/.test(result.stderr)
+/** A line of rsync's --info=progress2. */
+function readProgress(line: string): RestoreProgress | undefined {
+  const found = /^\s*(\d+)\s+(\d{1,3})%\s+\S+\s+\S+(?:\s+\(xfr#(\d+),.*\))?\s*$/.exec(line);
+  if (!found) return undefined;
+  return { bytes: Number(found[1]), percent: Number(found[2]), files: Number(found[3] ?? 0) };
+}
+
+function rsyncFault(tried: string, result: Copied): Fault {
+  const found = result.stderr.find(line => line !== '') ?? `rsync ended with status ${result.status}`;
+  const exit = result.stderr.some(line => /No space left on device|Disk quota exceeded/.test(line))
     ? ({ exit: 'noSpace' } as const)
     : {};
   return new Fault({ tried, found: escapeText(found), ...exit });

@@ -9,7 +9,9 @@ import { Fault } from '../fault.ts';
 import {
   appendJournal,
   exists,
+  failedWith,
   fileFault,
+  linkStatus,
   list,
   makeFolder,
   readWhole,
@@ -26,6 +28,7 @@ import { run, standard } from '../os/process.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
 import { NANOSECONDS } from '../wire/rsync.ts';
 import {
+  encodeName,
   escapeText,
   NAME,
   plainJson,
@@ -34,6 +37,7 @@ import {
   snapshotName,
   snapshotTime,
 } from '../wire/text.ts';
+import { candidateOf } from './budget.ts';
 import { emptyTrash } from './trash.ts';
 
 const STORE_VERSION = 1;
@@ -360,6 +364,47 @@ export function findSnapshot(client: ClientStore, wanted: string): Snapshot {
   return readSnapshot(client, only);
 }
 
+/** PATH_MAX of Linux, without its NUL. */
+const PATH_LIMIT = 4095;
+
+/**
+ * Where a PATH of the command line lies in a snapshot's tree. Nothing in a stored tree is a symlink, so none is followed.
+ * @param path absolute, as on the client, as `decodeName` has it
+ * @param tried for the message
+ * @returns below tree/, without a slash in front; empty for `/`
+ * @throws Fault when it is no such path, or the snapshot does not have it
+ */
+export function pathInside(snapshot: Pick<Snapshot, 'name' | 'tree'>, path: string, tried: string): Buffer {
+  const inside = parsePath(path, tried);
+  if (!isInside(snapshot, inside, tried))
+    throw new Fault({ tried, found: `snapshot ${snapshot.name} does not have it` });
+  return inside;
+}
+
+/** `pathInside` without a look at any snapshot. */
+export function parsePath(path: string, tried: string): Buffer {
+  const inside = encodeName(path.replace(/^\/|\/+$/g, ''));
+  const isPlain = path.startsWith('/') && !path.includes('\0') && inside.length <= PATH_LIMIT;
+  const names = path.replace(/^\/|\/+$/g, '').split('/');
+  if (isPlain && (inside.length === 0 || names.every(name => !['', '.', '..'].includes(name)))) return inside;
+  throw new Fault({
+    tried,
+    found: 'it is not an absolute path without ".", ".." or doubled slashes',
+    exit: 'usage',
+  });
+}
+
+/** Whether a snapshot has something at a path of `parsePath`. */
+export function isInside({ tree }: Pick<Snapshot, 'tree'>, inside: Buffer, tried: string): boolean {
+  try {
+    linkStatus(Buffer.concat([Buffer.from(`${tree}/`), inside]));
+    return true;
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR', 'ENAMETOOLONG'].some(code => failedWith(error, code))) return false;
+    throw fileFault(error, tried);
+  }
+}
+
 /** A tree that is being received. */
 export interface Arrival {
   name: string;
@@ -368,6 +413,8 @@ export interface Arrival {
   tree: string;
   /** The snapshot it is compared with, or null. */
   basis: string | null;
+  /** The snapshots that it links against, the newest first. */
+  bases: string[];
   /** What rsync links against, best first. */
   linkDests: string[];
   /** Names of older interrupted trees. */
@@ -413,6 +460,7 @@ export async function beginSnapshot(client: ClientStore): Promise<Arrival> {
     folder,
     tree: `${folder}/tree`,
     basis: basis[0] ?? null,
+    bases: basis,
     linkDests: [
       ...basis.map(each => `${client.folder}/snapshots/${each}/tree`),
       ...left.map(each => `${client.folder}/arriving/${each}/tree`),
@@ -425,14 +473,17 @@ function isTaken(client: ClientStore, name: string): boolean {
   return exists(`${client.folder}/snapshots/${name}`) || exists(`${client.folder}/arriving/${name}`);
 }
 
-/** The newest finished snapshot, and the newest full one if that is another. One from the future is the last choice. */
+/**
+ * The newest finished snapshot, and the newest full one that is not unusual if that is another. One from the future is the
+ * last choice.
+ */
 function pickBasis(client: ClientStore, before: string): string[] {
   const names = snapshotNames(client);
   const past = names.filter(name => name < before);
   const candidates = (past.length > 0 ? past : names).reverse();
   const newest = candidates[0];
   if (newest === undefined) return [];
-  const full = candidates.find(name => readSnapshot(client, name).record.state === 'full');
+  const full = candidates.find(name => candidateOf(readSnapshot(client, name)).state === 'full');
   return full === undefined || full === newest ? [newest] : [newest, full];
 }
 
@@ -535,6 +586,16 @@ export function removeSnapshot(client: ClientStore, name: string, reason: string
     throw fault('it is the last full one that this client has');
   moveToTrash(client, 'snapshots', name, { reason });
   syncFolder(`${client.folder}/snapshots`);
+}
+
+/**
+ * Gives up what interrupted runs left, for want of room. The client's lock must be held, and no run of it be under way.
+ * @returns whether there was any
+ */
+export function discardInterrupted(client: ClientStore, reason: string): boolean {
+  const left = list(`${client.folder}/arriving`).filter(each => SNAPSHOT.test(each));
+  for (const each of left) moveToTrash(client, 'arriving', each, { reason });
+  return left.length > 0;
 }
 
 /** Moves a tree to trash/, whence `emptyTrash` removes it. */

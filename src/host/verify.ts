@@ -12,7 +12,6 @@ import { type Database, inTransaction, openCache } from '../os/database.ts';
 import {
   digestFile,
   exists,
-  failedWith,
   linkStatus,
   readLink,
   readWhole,
@@ -608,17 +607,17 @@ export interface Checked {
 /**
  * Compares the files that a restore has written with the manifest, by their content. Read only: root may do it.
  * @param staged where they are, at their paths below the tree
- * @param paths what was restored, as on the client; none: all
+ * @param paths what was restored, below the tree; none: all
  */
 export async function checkRestored(
   client: ClientStore,
   { name, tree }: { name: string; tree: string },
-  { staged, paths }: { staged: string; paths: string[] },
+  { staged, paths }: { staged: string; paths: Buffer[] },
   signal: AbortSignal,
 ): Promise<Checked> {
   const checked: Checked = { isChecked: false, damaged: [], found: undefined };
   if (!exists(manifestOf(client, name))) return checked;
-  const tops = paths.map(path => Buffer.from(path.replace(/^\/+|\/+$/g, '')).toString('latin1'));
+  const tops = paths.map(path => path.toString('latin1'));
   const isWanted = (path: string): boolean =>
     tops.length === 0 || tops.some(top => top === '' || path === top || path.startsWith(`${top}/`));
   try {
@@ -649,11 +648,11 @@ async function digestRestored(
     if (status.isSymbolicLink()) return hash('sha256', readLink(path), 'hex');
     if (!status.isFile()) return 'special';
     return (await digestFile(path, signal)).sha256.toString('hex');
-  } catch (error) {
+  } catch {
     signal.throwIfAborted();
-    if (failedWith(error, 'ENOENT')) return undefined;
   }
-  // An ordinary user may not read what has come back without that right: then what rsync has read is looked at.
+  // An ordinary user may not read what has come back without that right, and gets no devices (the restore says so): then
+  // what rsync has read is looked at.
   try {
     return (await digestFile(stored, signal)).sha256.toString('hex');
   } catch {

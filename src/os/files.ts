@@ -239,6 +239,55 @@ function requirePlain(
   return found;
 }
 
+/**
+ * Opens a plain file for another program to read; a symlink is not followed.
+ * @returns the descriptor, which the caller closes
+ * @throws what open(2) fails with; Fault when it is no plain file
+ */
+export function openPlain(path: Buffer): number {
+  const descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  try {
+    requirePlain(descriptor, path);
+    return descriptor;
+  } catch (error) {
+    closeSync(descriptor);
+    throw error;
+  }
+}
+
+const COMPARED_BYTES = 1024 * 1024;
+
+/**
+ * Whether two plain files hold the same bytes; holes are zeros. Signals are heard in between.
+ * @throws what open(2) or read(2) fails with; the signal's reason
+ */
+export async function sameContent(one: Buffer, other: Buffer, signal: AbortSignal): Promise<boolean> {
+  const descriptors: number[] = [];
+  try {
+    for (const path of [one, other]) descriptors.push(openPlain(path));
+    const [a = -1, b = -1] = descriptors;
+    if (fstatSync(a).size !== fstatSync(b).size) return false;
+    const [left, right] = [Buffer.allocUnsafe(COMPARED_BYTES), Buffer.allocUnsafe(COMPARED_BYTES)];
+    for (;;) {
+      const got = readFull(a, left);
+      if (got !== readFull(b, right) || !left.subarray(0, got).equals(right.subarray(0, got))) return false;
+      if (got < COMPARED_BYTES) return true;
+      await new Promise(resolve => setImmediate(resolve));
+      signal.throwIfAborted();
+    }
+  } finally {
+    for (const each of descriptors) closeSync(each);
+  }
+}
+
+/** Fills the buffer, or reads to the file's end. */
+function readFull(descriptor: number, buffer: Buffer): number {
+  let size = 0;
+  for (let got = 1; got > 0 && size < buffer.length; size += got)
+    got = readSync(descriptor, buffer, size, buffer.length - size, null);
+  return size;
+}
+
 /** Writes a new file (0600 unless told); an existing one is an error. Synced to the disk when told. */
 export function writeNew(
   path: string,
@@ -516,8 +565,9 @@ export function outputLost(): boolean {
  * Writes text to standard output (1) or standard error (2), whole, and without node's streams: those leave a
  * pipe non-blocking for the program that `gate` becomes. A reader that has gone away is no error of ours; one
  * that reads nothing for 30 s is treated as gone.
+ * @returns whether somebody still reads: who has more to say may stop
  */
-export function say(descriptor: 1 | 2, text: string): void {
+export function say(descriptor: 1 | 2, text: string): boolean {
   let rest: Uint8Array = Buffer.from(text);
   let waitedMs = 0;
   while (rest.length > 0) {
@@ -527,12 +577,13 @@ export function say(descriptor: 1 | 2, text: string): void {
     } catch (error) {
       if (!failedWith(error, 'EAGAIN') || waitedMs >= WRITE_PATIENCE_MS) {
         if (descriptor === 1 && !failedWith(error, 'EPIPE')) isOutputLost = true;
-        return;
+        return false;
       }
       Atomics.wait(SLEEPER, 0, 0, 10);
       waitedMs += 10;
     }
   }
+  return true;
 }
 
 /** Whether a person reads along. */
@@ -576,5 +627,15 @@ export function readProc(name: string): string | undefined {
     return readFileSync(`/proc/${name}`, 'latin1');
   } catch {
     return undefined;
+  }
+}
+
+/** Writes a setting of the kernel's below /proc. @returns whether it was taken */
+export function writeProc(name: string, value: string): boolean {
+  try {
+    writeFileSync(`/proc/${name}`, value);
+    return true;
+  } catch {
+    return false;
   }
 }

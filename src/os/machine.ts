@@ -6,6 +6,7 @@ import { resolve } from 'node:path';
 import { isSea } from 'node:sea';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Fault } from '../fault.ts';
+import { readProc } from './files.ts';
 
 /** The account that runs us. */
 export interface Account {
@@ -38,6 +39,11 @@ export function ownAccount(): Account {
       exit: 'usage',
     });
   }
+}
+
+/** The groups that files of ours may be given to. */
+export function ownGroups(): number[] {
+  return [process.getegid?.() ?? -1, ...(process.getgroups?.() ?? [])];
 }
 
 /**
@@ -88,6 +94,20 @@ export function isPackaged(): boolean {
 /** This executable's absolute path. */
 export function ownExecutable(): string {
   return process.execPath;
+}
+
+/**
+ * The command line's words, without node and the program, as bytes. node makes of a byte that is not UTF-8 a mark that
+ * says only that there was one; such a word is taken from the kernel instead.
+ */
+export function ownArguments(): Buffer[] {
+  const words = process.argv.slice(2);
+  const isWhole = !words.some(word => word.includes('\ufffd'));
+  const kernel = isWhole ? [] : (readProc('self/cmdline') ?? '').split('\0').slice(0, -1);
+  return words.map((word, index) => {
+    const bytes = Buffer.from(kernel.at(index - words.length) ?? '', 'latin1');
+    return bytes.toString('utf8') === word ? bytes : Buffer.from(word, 'utf8');
+  });
 }
 
 /** The time now. The only clock of the program. */

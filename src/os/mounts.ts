@@ -1,6 +1,6 @@
 /** What is mounted where, as proc_pid_mountinfo(5) tells it: which mount a path is on, and by which other names it is there. */
 
-/** A line of mountinfo. */
+/** A line of mountinfo. Its names are bytes, a character each, since they need not be UTF-8; `inText()` gives them as text. */
 export interface MountEntry {
   path: string;
   /** The folder of the file system that is seen at `path`. */
@@ -22,12 +22,15 @@ export function parseMountTable(text: string): MountEntry[] {
   });
 }
 
-/** `\040` and the like are bytes; together they are UTF-8. */
+/** `\040` and the like are bytes. */
 function unfoldName(text: string): string {
-  const bytes = text.replace(/\\([0-7]{3})/g, (_, octal: string) =>
-    String.fromCharCode(Number.parseInt(octal, 8)),
-  );
-  return Buffer.from(bytes, 'latin1').toString('utf8');
+  return text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+}
+
+/** The same table with its names as text, to be compared with paths that are. */
+export function inText(table: MountEntry[]): MountEntry[] {
+  const text = (bytes: string): string => Buffer.from(bytes, 'latin1').toString('utf8');
+  return table.map(each => ({ ...each, path: text(each.path), root: text(each.root) }));
 }
 
 /** Whether `path` is `folder` or below it. */

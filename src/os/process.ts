@@ -3,7 +3,7 @@ import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
 import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { Fault } from '../fault.ts';
-import { list, mayRun, readProc } from './files.ts';
+import { list, mayRun, mayWrite, readProc, writeProc } from './files.ts';
 import { beNice, monotonicMs, pause } from './machine.ts';
 
 /** A program to run: everything that decides what it does. */
@@ -19,6 +19,8 @@ export interface Command {
    * program that has something to put in order. A set-id program (ssh-agent) loses it.
    */
   deathSignal?: 'KILL' | 'TERM';
+  /** Out of memory, the kernel ends it before all that matters more, and what it starts; as `endMeFirst()`. */
+  endedFirst?: true;
   /** As another account; only root can. Supplementary groups are dropped. */
   account?: { uid: number; gid: number };
 }
@@ -62,6 +64,7 @@ const PACKAGES: Record<string, string> = {
   'ssh-agent': 'openssh-client',
   'ssh-keygen': 'openssh-client',
   sshd: 'openssh-server',
+  choom: 'util-linux',
   find: 'findutils',
   flock: 'util-linux',
   getfattr: 'attr',
@@ -110,7 +113,13 @@ export async function start(command: Command, descriptors: Descriptor[]): Promis
   const stdio: StdioOptions = descriptors.map(each => (each === 'nothing' ? 'ignore' : each));
   if (!command.program.startsWith('/') || !mayRun(command.program))
     throw new Fault({ tried: `run "${command.program}"`, found: 'it is not a program that we may run' });
-  const args = ['--pdeathsig', command.deathSignal ?? 'KILL', '--', command.program, ...command.args];
+  const way = [
+    '--pdeathsig',
+    command.deathSignal ?? 'KILL',
+    '--',
+    ...(command.endedFirst ? wayToEndFirst() : []),
+  ];
+  const args = [...way, command.program, ...command.args];
   const child: ChildProcess = spawn(programPath('setpriv'), args, {
     env: command.environment,
     cwd: command.cwd ?? '/',
@@ -333,6 +342,27 @@ export async function beIdle(): Promise<void> {
   await run(standard('ionice', ['-t', '-c3', '-p', String(process.pid)]));
 }
 const LEAST_NICE = 19;
+
+/** Of this process. Anybody may raise his own, to 1000 at most; only root lowers it again. */
+const OOM_SCORE = 'self/oom_score_adj';
+const MOST_EXPENDABLE = '1000';
+
+/**
+ * Has the kernel end this process first when memory runs out (proc_pid_oom_score_adj(5)), and what it becomes or starts.
+ * Where the kernel does not take that, nothing is changed.
+ */
+export function endMeFirst(): void {
+  writeProc(OOM_SCORE, MOST_EXPENDABLE);
+}
+
+/**
+ * What goes before a program that is to be ended first; nothing where it would not work. Not by writing to /proc once the
+ * program runs: it can have children by then.
+ */
+function wayToEndFirst(): string[] {
+  const isPossible = hasProgram('choom') && mayWrite(`/proc/${OOM_SCORE}`);
+  return isPossible ? [programPath('choom'), '-n', MOST_EXPENDABLE, '--'] : [];
+}
 
 /**
  * Becomes another program: same process number, nothing of ours left. `env --default-signal` goes before it,

@@ -6,6 +6,7 @@
  * and nothing of a hostile host can get onto the client's screen.
  */
 import type { ExitName, Parsed } from '../fault.ts';
+import { parseJson } from './json.ts';
 import { type JsonName, snapshotTime } from './text.ts';
 
 export const EVENT_PREFIX = 'dialback-event: ';
@@ -28,6 +29,7 @@ export const FAILURES = {
     'the backup host cannot see the address that this call came from',
     'use transport = "channel", which needs no call back',
   ],
+  'too-early': ['refused', 'the backup host takes the next backup of this machine later', 'try again later'],
   busy: ['locked', 'the backup host is still at work on another run of this client', 'try again later'],
   'no-store': [
     'noStore',
@@ -64,6 +66,11 @@ export const FAILURES = {
   idle: ['failed', 'nothing came for too long while files were copied', undefined],
   deadline: ['failed', "the run took longer than the host's deadline", undefined],
   'no-space': ['noSpace', 'the backup host has no space left', 'ask its administrator'],
+  'over-budget': [
+    'noSpace',
+    'this machine has added as much as the backup host takes from it within a day',
+    'try again later: the next run goes on from there',
+  ],
   gone: ['failed', 'the client hung up before the end', undefined],
   interrupted: ['failed', 'the run was interrupted on the backup host', undefined],
   internal: ['failed', 'the backup host failed', "ask its administrator; the host's log has the reason"],
@@ -104,6 +111,8 @@ export interface OutcomeEvent {
 export type HostEvent =
   | { event: 'phase'; phase: Phase }
   | { event: 'progress'; bytes: number; percent: number }
+  /** Before the outcome of a run that came too early: how long until the next may. */
+  | { event: 'wait'; ms: number }
   | OutcomeEvent;
 
 /** An event as the line that carries it. */
@@ -140,17 +149,14 @@ export function failedOutcome(code: FailureCode, rsyncExit: number | null = null
 export function decodeEvent(line: string): Parsed<HostEvent> {
   if (!line.startsWith(EVENT_PREFIX)) return { reason: 'it is no event' };
   if (line.length > EVENT_LINE_LIMIT) return { reason: `it is longer than ${EVENT_LINE_LIMIT} characters` };
-  let found: unknown;
-  try {
-    found = JSON.parse(line.slice(EVENT_PREFIX.length));
-  } catch {
-    return { reason: 'it is not JSON' };
-  }
+  const parsed = parseJson(line.slice(EVENT_PREFIX.length));
+  if ('reason' in parsed) return { reason: `it ${parsed.reason}` };
+  const found = parsed.value;
   if (typeof found !== 'object' || found === null || Array.isArray(found))
     return { reason: 'it is not an object' };
   const fields = found as Record<string, unknown>;
   const kind = fields.event;
-  if (kind !== 'phase' && kind !== 'progress' && kind !== 'outcome')
+  if (kind !== 'phase' && kind !== 'progress' && kind !== 'wait' && kind !== 'outcome')
     return { reason: 'it is an unknown event' };
   const checks: Record<string, (value: unknown) => boolean> = EVENT_CHECKS[kind];
   for (const key of Object.keys(fields)) {
@@ -179,6 +185,7 @@ const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (val
 const EVENT_CHECKS = {
   phase: { phase: (value: unknown) => (PHASES as readonly unknown[]).includes(value) },
   progress: { bytes: isCount, percent: (value: unknown) => isCount(value) && (value as number) <= 100 },
+  wait: { ms: isCount },
   outcome: {
     outcome: (value: unknown) => value === 'full' || value === 'incomplete' || value === 'failed',
     code: (value: unknown) => value === null || (typeof value === 'string' && Object.hasOwn(FAILURES, value)),

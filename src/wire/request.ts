@@ -10,6 +10,7 @@
  * as the sign that the client lives.
  */
 import type { Parsed } from '../fault.ts';
+import { parseJson } from './json.ts';
 import { LOGIN } from './text.ts';
 
 export const REQUEST_VERSION = 'dialback-request 1';
@@ -127,12 +128,9 @@ function takePart(bytes: Buffer, from: number, part: Part): { content: Buffer; e
 function parseHeader(bytes: Buffer): Parsed<RequestHeader> {
   const text = bytes.toString('utf8');
   if (!Buffer.from(text, 'utf8').equals(bytes)) return { reason: 'the header is not UTF-8' };
-  let found: unknown;
-  try {
-    found = JSON.parse(text);
-  } catch {
-    return { reason: 'the header is not JSON' };
-  }
+  const parsed = parseJson(text);
+  if ('reason' in parsed) return { reason: `the header ${parsed.reason}` };
+  const found = parsed.value;
   if (typeof found !== 'object' || found === null || Array.isArray(found)) {
     return { reason: 'the header is not an object' };
   }

@@ -91,6 +91,40 @@ export function jsonName(bytes: Buffer): JsonName {
   return Buffer.from(text, 'utf8').equals(bytes) ? text : { base64: bytes.toString('base64') };
 }
 
+/**
+ * A name as text, with nothing lost: UTF-8 as it is, any other byte as a lone surrogate (U+DC80 to U+DCFF), which no
+ * UTF-8 can hold. So an argument of any bytes goes through code that knows strings alone.
+ */
+export function decodeName(bytes: Buffer): string {
+  const whole = bytes.toString('utf8');
+  if (Buffer.from(whole, 'utf8').equals(bytes)) return whole;
+  let text = '';
+  for (let at = 0; at < bytes.length; ) {
+    const length = [1, 2, 3, 4].find(each => isCharacter(bytes.subarray(at, at + each)));
+    text +=
+      length === undefined
+        ? String.fromCharCode(0xdc00 + (bytes[at] ?? 0))
+        : bytes.toString('utf8', at, at + length);
+    at += length ?? 1;
+  }
+  return text;
+}
+
+function isCharacter(bytes: Buffer): boolean {
+  const text = bytes.toString('utf8');
+  return [...text].length === 1 && Buffer.from(text, 'utf8').equals(bytes);
+}
+
+/** What `decodeName` made, as bytes again; any other text as UTF-8. */
+export function encodeName(text: string): Buffer {
+  const parts = text.split(/([\udc80-\udcff])/u);
+  return Buffer.concat(
+    parts.map((part, index) =>
+      index % 2 === 1 ? Buffer.from([part.charCodeAt(0) - 0xdc00]) : Buffer.from(part, 'utf8'),
+    ),
+  );
+}
+
 /** A name out of JSON for people: escaped, bytes that are not UTF-8 as \ooo. */
 export function showName(name: JsonName): string {
   if (typeof name === 'string') return escapeText(name, 4096);

@@ -7,7 +7,7 @@ import { join, normalize } from 'node:path';
 import type * as v from 'valibot';
 import { parseArguments } from '../../src/cli/args.ts';
 import { parseFindings } from '../../src/cli/doctor.ts';
-import { missingText, newsText, outcomeJson, summaryText } from '../../src/cli/print.ts';
+import { entryText, missingText, newsText, outcomeJson, summaryText } from '../../src/cli/print.ts';
 import { isFrom, parseFrom, parseListen, showRange } from '../../src/client/addresses.ts';
 import { parseResolved } from '../../src/client/call.ts';
 import { CLIENT_SCHEMA, ownNiceness, remoteName } from '../../src/client/config.ts';
@@ -17,22 +17,22 @@ import {
   enumeratedFolders,
   mountsLeftOut,
   parseExcludes,
-  parseMounts,
   scopeFilter,
   scopeRecords,
 } from '../../src/client/scope.ts';
 import { parseConfig } from '../../src/config.ts';
 import { Fault } from '../../src/fault.ts';
 import { changelogOf, compareVersions } from '../../src/holes.ts';
+import { parseAcl, parseAttributes, parseFound, parseStat, truthOf } from '../../src/host/attributes.ts';
 import { peerAddress } from '../../src/host/caller.ts';
 import { HOST_SCHEMA } from '../../src/host/config.ts';
 import { enrolledCommand, enrolledLine, enrolledName, hostToml, placeLine } from '../../src/host/enroll.ts';
+import { parsePattern } from '../../src/host/find.ts';
 import { encodeEnd, encodeEntry, MANIFEST_HEAD, ManifestReader } from '../../src/host/mtree.ts';
-import { sourceOf } from '../../src/host/restore.ts';
 import { parseShell } from '../../src/host/shell.ts';
-import { findSnapshot } from '../../src/host/store.ts';
+import { findSnapshot, pathInside } from '../../src/host/store.ts';
 import { readJailLine } from '../../src/os/launcher.ts';
-import { isWithin, otherNames, parseMountTable } from '../../src/os/mounts.ts';
+import { inText, isWithin, otherNames, parseMountTable } from '../../src/os/mounts.ts';
 import {
   decodeEvent,
   encodeEvent,
@@ -42,6 +42,7 @@ import {
   type Missing,
   type OutcomeEvent,
 } from '../../src/wire/events.ts';
+import { parseJson } from '../../src/wire/json.ts';
 import { fingerprint, type PublicKey, parseHostKey, parsePublicKey, showKey } from '../../src/wire/key.ts';
 import { decodeRequest, encodeRequest, isRoot, REQUEST_VERSION } from '../../src/wire/request.ts';
 import {
@@ -52,7 +53,7 @@ import {
   readComplaint,
 } from '../../src/wire/rsync.ts';
 import { knownHostsName } from '../../src/wire/ssh.ts';
-import { escapeText, NAME, parseSummons, unfold } from '../../src/wire/text.ts';
+import { decodeName, encodeName, escapeText, NAME, parseSummons, unfold } from '../../src/wire/text.ts';
 import type { Target } from './explore.ts';
 
 const TOP = join(import.meta.dirname, '../..');
@@ -155,6 +156,56 @@ const header: Target = {
   },
 };
 
+/** How many keys the objects in a value have; it can be deep. */
+function countKeys(value: unknown): number {
+  let count = 0;
+  const waiting = [value];
+  for (let each = waiting.pop(); each !== undefined; each = waiting.pop()) {
+    if (typeof each !== 'object' || each === null) continue;
+    if (!Array.isArray(each)) count += Object.keys(each).length;
+    for (const inner of Object.values(each)) waiting.push(inner);
+  }
+  return count;
+}
+
+const json: Target = {
+  name: 'json',
+  seeds: [
+    '{"a":1,"a":2}',
+    '{"a":{"a":1},"b":[{"a":1},{"a":2}]}',
+    '{"a":":\\"}","\\u0061" : {}}',
+    '[{"":1,"b":"\\\\"},{"":"{\\"x\\":1,\\"x\\":2}"}]',
+    '{"__proto__":1,"__proto__":2}',
+    '{"\\u202e":1,"\\u202e":2}',
+    ...HEADERS.map(each => each.replace('{', '{"user":"root",')),
+  ],
+  words: ['{"a":', ',"a":1', '"\\u0061":', '\\"', '\\\\', '"}', '":', ' : ', '{}', '[', ']', '"__proto__":'],
+  mostBytes: 4096,
+  run(input) {
+    const text = input.toString('utf8');
+    const parsed = parseJson(text);
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch {
+      assert.deepEqual(parsed, { reason: 'is not JSON' });
+      return 'none';
+    }
+    // Outside of strings, each key has its colon, and there are no others.
+    let colons = 0;
+    let isInString = false;
+    for (let at = 0; at < text.length; at += 1) {
+      if (isInString && text[at] === '\\') at += 1;
+      else if (text[at] === '"') isInString = !isInString;
+      else if (!isInString && text[at] === ':') colons += 1;
+    }
+    assert.equal('value' in parsed, colons === countKeys(value));
+    if ('reason' in parsed) return reasonOf(parsed.reason);
+    sameJson(parsed.value, value);
+    return `accepted ${Math.min(3, colons)}`;
+  },
+};
+
 const event: Target = {
   name: 'event',
   seeds: lines('event', 'event-refused'),
@@ -172,6 +223,7 @@ const event: Target = {
     if ('reason' in decoded) return reasonOf(decoded.reason);
     const { value } = decoded;
     sameJson(decodeEvent(encodeEvent(value).trimEnd()), decoded);
+    if (value.event === 'wait') return value.event;
     if (value.event !== 'outcome') {
       assert.doesNotMatch(newsText({ ...value, remote: 'r' }).trimEnd(), UNSAFE);
       return value.event;
@@ -319,14 +371,9 @@ const mounts: Target = {
   ],
   run(input) {
     const text = input.toString('latin1');
-    const found = parseMounts(text);
-    const table = parseMountTable(text);
-    // Two readers of one table must not differ on where a file system is; one of them keeps a character a byte.
-    for (const { path, type, device } of table)
-      assert.ok(
-        found.some(each => each.type === type && each.device === device && asText(each.path) === path),
-        path,
-      );
+    const found = parseMountTable(text);
+    const table = inText(found);
+    assert.equal(found.length, table.length);
     for (const mode of ['local', 'one', 'all'] as const)
       for (const path of mountsLeftOut(found, mode, ['/'])) assert.ok(found.some(each => each.path === path));
     for (const each of table) {
@@ -336,10 +383,6 @@ const mounts: Target = {
     return `${Math.min(3, found.length)} ${Math.min(3, table.length)}`;
   },
 };
-
-function asText(bytes: string): string {
-  return Buffer.from(bytes, 'latin1').toString('utf8');
-}
 
 /** @param check what must hold of an accepted config */
 function config<T extends v.GenericSchema>(
@@ -591,6 +634,14 @@ const addresses: Target = {
   },
 };
 
+/** The flags of a command line, and how many words it has. */
+function flagsOf(asked: object): unknown[] {
+  return Object.entries(asked).map(([name, value]) => [
+    name,
+    Array.isArray(value) ? value.length : typeof value === 'string' ? 'a word' : value,
+  ]);
+}
+
 const commandLine: Target = {
   name: 'command-line',
   seeds: [
@@ -602,12 +653,18 @@ const commandLine: Target = {
     'grab\0--client\0a\0--config\0/c',
     'doctor\0--host\0--json',
     'list\0--\0-a',
+    'ls\0a@b\0/etc\0-R\0--json',
+    'cat\0a\0/etc/passwd',
+    'diff\0a@1\0a@2\0/etc',
+    'find\0a\0*.txt\0-i',
     'init\0--name\0a\0--target\0h\0--host-key\0k',
     '-c\0a',
     'help',
     'try\0x',
     'relay\0a',
     'unenroll\0a',
+    'restore\0a\0--force\0true\0--json\0false\0--to\0/d',
+    'backup\0-q\0true\0--dry-run\0false',
     'version',
   ],
   words: [
@@ -624,6 +681,8 @@ const commandLine: Target = {
     '--run',
     'a.b',
     '--constructor',
+    '\0true',
+    '\0false',
   ],
   mostBytes: 512,
   run(input) {
@@ -637,6 +696,9 @@ const commandLine: Target = {
       }
       assert.equal(Object.getPrototypeOf(asked), Object.prototype);
       assert.ok(!('a' in {}) && !('polluted' in {}));
+      // Words that mean something to a parser of options mean nothing here.
+      const plain = parseArguments(words.map(word => (/^(?:true|false)$/.test(word) ? 'x' : word)));
+      if (words[0] !== '-c') sameJson(flagsOf(asked), flagsOf(plain));
       return `${asked.verb} ${Object.values(asked).filter(Boolean).length}`;
     });
   },
@@ -683,12 +745,64 @@ const restore: Target = {
       return 'found';
     });
     const source = refusal(() => {
-      const path = sourceOf({ name: 's', tree }, text);
-      assert.ok(path.startsWith(`${tree}/.`));
-      assert.ok(isWithin(tree, normalize(path).replace(/(?<=.)\/$/, '')), path);
+      const inside = pathInside({ name: 's', tree }, text, 'restore it').toString('latin1');
+      assert.ok(!inside.startsWith('/'), inside);
+      assert.ok(isWithin(tree, normalize(`${tree}/${inside}`).replace(/(?<=.)\/$/, '')), inside);
       return 'a source';
     });
     return `${found}, ${source}`;
+  },
+};
+
+/** What find, getfattr and a client's rsync have put into a stored tree, and a pattern for names. */
+const stored: Target = {
+  name: 'stored',
+  seeds: [
+    '18446744073709551615 2 4755 f 12 -1.9999999990 1000:100 ./a file',
+    '# file: ./a\\012b\nuser.rsync.%stat=0x3130303634342030\nuser.x\n\n',
+    '100644 0,0 1000:1000',
+    '20600 4000,1000000 0:4294967295',
+    '\u0080\0\0\0\u0080\0\0\0\u0005\0\0\0\u0080\0\0\0\u0039\u0030\0\0\u0007\0\0\u0080',
+    '[!a-c]*\\?[]x]',
+    '/etc/*.conf',
+  ],
+  words: [
+    '# file: ',
+    'user.rsync.',
+    '%aacl',
+    '%stat',
+    '=0x',
+    '\\012',
+    '\n',
+    '[',
+    ']',
+    '*',
+    '120777 0,0 ',
+    ' ./',
+  ],
+  mostBytes: 512,
+  run(input) {
+    const found = parseFound(input);
+    if ('value' in found) assert.ok(!found.value.path.includes(0) || input.includes(0));
+    const xattrs = [...parseAttributes(input).values()].flat();
+    const stat = parseStat(input);
+    if ('value' in stat) {
+      const { type, mode, uid, gid, device } = stat.value;
+      assert.ok(mode <= 0o7777 && Math.max(uid, gid) <= 0xffff_ffff);
+      assert.equal(device !== null, type.endsWith('device'));
+    }
+    const acl = parseAcl(input, 0o640, 'd:');
+    if ('value' in acl) assert.match(acl.value, /^d:u::[rwx-]{3}(,d:[ugm]:\d*:[rwx-]{3})*,d:o::[rwx-]{3}$/);
+    const entry = {
+      ...{ path: input, inode: 1n, links: 1, isFolder: input.length % 2 === 0, mode: 0, uid: 0, gid: 0 },
+      ...{ size: 0, mtimeNs: 0n },
+    };
+    const truth = truthOf(entry, [...xattrs, { name: Buffer.from('user.rsync.%stat'), value: input }], input);
+    assert.equal(truth.type === 'folder', entry.isFolder);
+    assert.doesNotMatch(entryText(truth, undefined).slice(0, -1), UNSAFE);
+    assert.deepEqual(encodeName(decodeName(input)), input);
+    const isMeant = parsePattern(decodeName(input.subarray(0, 100)), input.length % 3 === 0);
+    return `${'value' in found} ${Math.min(xattrs.length, 2)} ${'value' in stat && truth.type} ${'value' in acl} ${isMeant(input)}`;
   },
 };
 
@@ -868,6 +982,7 @@ export const TARGETS: readonly Target[] = [
   ...[
     request,
     header,
+    json,
     event,
     gate,
     summons,
@@ -881,5 +996,5 @@ export const TARGETS: readonly Target[] = [
     pull,
     addresses,
   ],
-  ...[commandLine, restore, jailLine, authorizedKeys, knownHosts, examined, manifest],
+  ...[commandLine, restore, stored, jailLine, authorizedKeys, knownHosts, examined, manifest],
 ];

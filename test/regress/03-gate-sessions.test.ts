@@ -210,6 +210,8 @@ describe('the one-time key', { skip: NEEDS_ROOT }, () => {
     ]);
     const nice = readFileSync(`/proc/${rsync?.pid}/stat`, 'latin1').split(') ')[1]?.split(' ')[16];
     assert.equal(nice, '10', "the client's own limit");
+    const score = readFileSync(`/proc/${rsync?.pid}/oom_score_adj`, 'latin1').trim();
+    assert.equal(score, '1000', 'out of memory, it is the first to go');
     const second = await hostile.ssh([], [ALLOWED]);
     assert.equal(second.status, 255);
     assert.match(second.stderr, /Connection refused|Connection reset|Connection closed/);

@@ -218,6 +218,45 @@ describe('found in review', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     );
   });
 
+  it('no user of the client makes an attribute of his a capability', async () => {
+    // rsync keeps security.capability as user.rsync.security.capability, which anybody may write on a file of his.
+    put('disguised', 'x');
+    put('given', 'x');
+    const disguised = join(world.data, 'disguised');
+    const { uid, gid } = world.client;
+    const capability = '0x0100000200040000000000000000000000000000';
+    for (const [name, value] of [
+      ['user.rsync.security.capability', capability],
+      ['user.rsync.%stat', '104755 0,0 0:0'],
+      ['user.rsync.user.x', '1'],
+      ['user.keep', '1'],
+    ] as const)
+      execFileSync('/usr/bin/setfattr', ['-n', name, '-v', value, disguised], { uid, gid });
+    execFileSync('/usr/bin/setfacl', ['-m', 'u:12345:r', disguised], { uid, gid });
+    const given = join(world.data, 'given');
+    execFileSync('/usr/bin/setfattr', ['-n', 'security.capability', '-v', capability, given]);
+    assert.equal((await world.backup()).status, 0);
+    const to = join(world.base, 'undisguised');
+    const { status, stderr } = await world.restore(to, [world.data]);
+    assert.equal(status, 0, stderr);
+    const xattrs = (path: string): string[] =>
+      execFileSync('/usr/bin/getfattr', ['-m', '-', '--absolute-names', path], { encoding: 'utf8' })
+        .split('\n')
+        .slice(1)
+        .filter(Boolean)
+        .sort();
+    assert.deepEqual(xattrs(join(to, disguised)), ['system.posix_acl_access', 'user.keep']);
+    assert.deepEqual(xattrs(join(to, given)), ['security.capability']);
+    // And what is kept back makes no file look changed.
+    const inode = (name: string): number => statSync(join(tree(), name)).ino;
+    const before = ['disguised', 'given', 'file 1'].map(inode);
+    assert.equal((await world.backup()).status, 0);
+    assert.deepEqual(['disguised', 'given', 'file 1'].map(inode), before);
+    rmSync(disguised);
+    rmSync(given);
+    rmSync(to, { recursive: true });
+  });
+
   it('relative paths are those of the caller', async () => {
     const { host } = world;
     const script = 'cd "$1" && exec "$2" restore "$3" --config host.toml --to relative';

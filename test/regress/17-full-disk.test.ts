@@ -46,12 +46,12 @@ describe('a full disk', { skip: NEEDS_ROOT }, () => {
   });
 
   it('leaves room for the next one', async () => {
-    assert.deepEqual(readdirSync(join(world.shelf, 'arriving')), []);
-    assert.deepEqual(readdirSync(join(world.shelf, 'trash')), []);
     rmSync(join(world.data, 'large'));
     const { status } = await world.backup();
     assert.equal(status, 0);
     assert.equal(world.snapshots().length, 2);
+    assert.deepEqual(readdirSync(join(world.shelf, 'arriving')), []);
+    assert.deepEqual(readdirSync(join(world.shelf, 'trash')), []);
   });
 
   it('that is full of what an interrupted run left makes room by itself', async () => {

@@ -363,7 +363,19 @@ describe('an installed dialback', { skip: SKIP }, () => {
     world.configure('capability = "inherited"');
     await succeeds();
     await world.site.say(`dpkg -i /var/tmp/rsync.deb 2>&1`);
-    await succeeds();
+    await world.site.say(`head -c 3000000 /dev/urandom >${LARGE}`);
+    world.configure('capability = "inherited"', 'bwlimit = "1M"');
+    const run = world.cron();
+    // Whoever lends and inherits may set this of himself all the same.
+    await until('the reader is one that is ended first', () =>
+      world.site.machine
+        .processes()
+        .some(
+          ({ command, endedFirst }) => /^\S*rsync --server --daemon --config=/.test(command) && endedFirst,
+        ),
+    );
+    assert.deepEqual(await run.then(({ status, output }) => [status, output]), [0, '']);
+    world.configure('capability = "inherited"');
     const { confined } = await world.newest();
     assert.equal(confined.send, false);
   });

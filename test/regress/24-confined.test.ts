@@ -127,6 +127,48 @@ describe('confined', { skip: NEEDS_ROOT }, () => {
     rmSync(join(secret, 'large'));
   });
 
+  it('has each rsync ended first when memory runs out, and nothing else of a run', async () => {
+    writeFileSync(join(secret, 'large'), randomBytes(4 * 1024 * 1024), { mode: 0o600 });
+    configure([], { limits: 'bwlimit = "2M"' });
+    const running = world.start(world.client, world.binary, [
+      'backup',
+      '--json',
+      '--config',
+      world.clientToml,
+    ]);
+    const scores = (): [command: string, score: string][] =>
+      world.processes().flatMap(({ pid, command }) => {
+        try {
+          return [[command, readFileSync(`/proc/${pid}/oom_score_adj`, 'latin1').trim()]];
+        } catch {
+          return []; // it has ended in between
+        }
+      });
+    let seen = scores();
+    const count = (pattern: RegExp): number => seen.filter(([command]) => pattern.test(command)).length;
+    const reader = /^rsync --server --daemon --config=/;
+    const writer = /^rsync -aHAXS |^.*\/launch (?:receive|pump) /;
+    await until('both sides copy', () => {
+      seen = scores();
+      return count(reader) === 1 && count(/^rsync -aHAXS /) === 2;
+    });
+    const own = readFileSync('/proc/self/oom_score_adj', 'latin1').trim();
+    assert.notEqual(own, '1000');
+    for (const [command, score] of seen)
+      assert.equal(score, reader.test(command) || writer.test(command) ? '1000' : own, command);
+    for (const program of [
+      / backup --json/,
+      / grab --client/,
+      /^sshd/,
+      /ssh-agent/,
+      /launch receive/,
+      /launch pump/,
+    ])
+      assert.ok(count(program) > 0, `${program}\n${seen.join('\n')}`);
+    assert.equal((await running.done).status, 0);
+    rmSync(join(secret, 'large'));
+  });
+
   it('keeps a never back: a folder, a file, by its name and by that of a link', async () => {
     const folders = join(secret, 'folders');
     for (const name of ['kept', 'private', 'private/deep', 'aimed'])

@@ -10,6 +10,7 @@ import {
   BLOCK_DEVICE,
   CHARACTER_DEVICE,
   CONTENT,
+  type Entry,
   FIFO,
   FILE,
   FOLDER,
@@ -33,6 +34,7 @@ import {
   plays,
   type Row,
   rows,
+  spoken,
   TOP,
 } from '../support/lanes.ts';
 
@@ -230,21 +232,24 @@ const ATTRIBUTES: Row[] = [
   ),
 ];
 
+/** Each of them of a file that no attack before has left: it would not be asked for. */
+let ownNames = 0;
+function ownFile(): Entry {
+  ownNames += 1;
+  return file(`own ${ownNames}`);
+}
+
 /** Answers the request for the one file in its own way, whose sum head says this. */
 function answering(head: number[], ...tokens: number[]): Attack['play'] {
   const bytes = [...head, ...tokens].map(int);
-  return afterList(sender => sender.serve(wanted => sender.data(wanted.head, ...bytes)));
+  return afterList(sender => sender.serve(wanted => sender.data(wanted.head, ...bytes)), ownFile());
 }
 const TRANSFER = Buffer.of(0, 0x80);
 
-const CONTENTS: Row[] = [
+const contents = (): Row[] => [
   plays(
     'a wrong sum',
-    async sender => {
-      await sender.begin();
-      await sender.list([TOP, file('wrong')]);
-      await sender.serve(wanted => sender.send(wanted, CONTENT, Buffer.alloc(16)));
-    },
+    afterList(sender => sender.serve(wanted => sender.send(wanted, CONTENT, Buffer.alloc(16))), ownFile()),
     'incomplete',
     /failed verification/,
   ),
@@ -274,6 +279,15 @@ const CONTENTS: Row[] = [
   ),
 ];
 
+/** What other versions of rsync put into other bytes: the list and, in 3.0, what is around it. Attributes are the same. */
+const REFUSED = [...NAMES, ...TYPES].filter(row => row.ends !== 'full' || row.what.startsWith('devices'));
+const SOME = REFUSED.filter(row => /`\.\.`|a file below it|devices|a hard link/.test(row.what));
+const OTHERS: Row[] = [
+  ...spoken('3.0', [...REFUSED, ...contents()]),
+  ...spoken('3.1', SOME),
+  ...spoken('3.5', SOME),
+];
+
 /** The first block of a file of another client, as if it were one that both have. */
 async function stealing(sender: Parameters<Attack['play']>[0], otherFile: string): Promise<void> {
   const name = text(`../../../../../other/snapshots/${otherFile}`);
@@ -291,7 +305,8 @@ hostileSuite('a hostile client: file lists and contents', lanes => {
   rows('names', lanes, NAMES);
   rows('types', lanes, TYPES);
   rows('attributes', lanes, ATTRIBUTES);
-  rows('contents', lanes, CONTENTS);
+  rows('contents', lanes, contents());
+  rows('in the words of other versions', lanes, OTHERS);
 
   it('a basis of another client is not read', async () => {
     const before = lanes().read();

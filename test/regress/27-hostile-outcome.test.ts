@@ -4,7 +4,13 @@ import assert from 'node:assert/strict';
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
-import { encodeEvent, failedOutcome, type HostEvent, type OutcomeEvent } from '../../src/wire/events.ts';
+import {
+  encodeEvent,
+  failedOutcome,
+  type HostEvent,
+  type OutcomeEvent,
+  PHASES,
+} from '../../src/wire/events.ts';
 import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
 import { CONTROLS, NASTY } from '../support/lanes.ts';
 import { NEEDS_ROOT, type Result, until, World } from '../support/world.ts';
@@ -12,6 +18,10 @@ import { NEEDS_ROOT, type Result, until, World } from '../support/world.ts';
 /** From the call to its end; with the deadline in the client's config. */
 const SOON_MS = 20_000;
 const DEADLINE = '4s';
+/** Of runs that go on until then. */
+const SHORT_DEADLINE = '3s';
+/** Of `backup`, whatever is said to it (an honest run takes 80 to 100). */
+const MEMORY_MIB = 250;
 
 const FULL: OutcomeEvent = {
   ...failedOutcome('internal'),
@@ -34,11 +44,15 @@ interface Row {
   says: string;
   /** Lets the client's gate be passed first, as an honest host would. */
   dials?: boolean;
-  /** After that it says this without end; or it `waits`. */
+  /** After that it says this without end, in lines if it ends in one; or it `waits`. */
   goesOn?: string;
   status: number;
   error: RegExp;
   dryRun?: boolean;
+  /** The phases that the host is believed to have told, where that matters. */
+  phases?: string[];
+  /** The fewest and the most that is heard of progress. */
+  progress?: [least: number, most: number];
 }
 
 const row = (what: string, says: string, error: RegExp, status = 1): Row => ({ what, says, error, status });
@@ -47,6 +61,23 @@ const dialling = (what: string, says: string, error: RegExp, status = 1): Row =>
   dials: true,
 });
 const NO_OUTCOME = /it hung up without an outcome/;
+/** What a host says until the deadline. */
+const endless = (what: string, goesOn: string, more: Partial<Row> = {}): Row => ({
+  ...row(what, '', /the deadline has passed/),
+  goesOn,
+  phases: [],
+  progress: [0, 0],
+  ...more,
+});
+const PROGRESS: HostEvent = { event: 'progress', bytes: 1, percent: 1 };
+const phase = (name: 'dialling' | 'copying' | 'committing'): HostEvent => ({ event: 'phase', phase: name });
+/** Two a second of them are heard, and the first. */
+const MOST_PROGRESS = 2 * 3 + 1;
+const names = (count: number, length: number): OutcomeEvent => ({
+  ...INCOMPLETE,
+  missing_count: count,
+  missing: Array.from({ length: count }, () => ({ path: 'x'.repeat(length), errno: 13 })),
+});
 
 const ROWS: Row[] = [
   row('nothing', '', NO_OUTCOME),
@@ -55,6 +86,10 @@ const ROWS: Row[] = [
   row('an event in the middle of a line', `x ${lines(FULL)}`, NO_OUTCOME),
   row('a line of 1 MiB', `dialback-event: ${'x'.repeat(1 << 20)}\n`, NO_OUTCOME),
   row('an outcome in a line that is too long', raw(`{${FIELDS}${' '.repeat(300_000)}}`), NO_OUTCOME),
+  row('an outcome in front of too many blanks', raw(`{${FIELDS}}${' '.repeat(300_000)}`), NO_OUTCOME),
+  row('an outcome with 101 names', lines(names(101, 1)), NO_OUTCOME),
+  row('an outcome with a name that is too long', lines(names(1, 16_385)), NO_OUTCOME),
+  row('an outcome with a key twice', raw(`{"outcome":"failed",${FIELDS}}`), NO_OUTCOME),
   row('an outcome with a key more', raw(`{${FIELDS},"text":"hello"}`), NO_OUTCOME),
   row(
     'an outcome with a number that is none',
@@ -84,6 +119,23 @@ const ROWS: Row[] = [
   row('a refusal, and then success', lines(failedOutcome('busy'), FULL), /still at work on another run/, 11),
   row('a code for every status', lines(failedOutcome('no-space')), /no space left/, 14),
   {
+    ...row('a refusal, and then a phase', lines(failedOutcome('busy'), PROGRESS, COPYING), /another run/, 11),
+    phases: [],
+    progress: [0, 0],
+  },
+  {
+    ...row('phases backwards', lines(phase('committing'), COPYING, phase('dialling')), NO_OUTCOME),
+    phases: ['committing'],
+  },
+  {
+    ...row(
+      'phases in turn',
+      lines(phase('dialling'), COPYING, phase('dialling'), COPYING, phase('committing')),
+      NO_OUTCOME,
+    ),
+    phases: ['dialling', 'copying', 'committing'],
+  },
+  {
     ...row('a refusal, and then no end', lines(failedOutcome('name')), /under another name/, 12),
     goesOn: 'waits',
   },
@@ -91,14 +143,26 @@ const ROWS: Row[] = [
     ...row('a refusal, and then phases without end', lines(failedOutcome('name')), /another name/, 12),
     goesOn: lines(COPYING),
   },
-  { ...row('silence', '', /the deadline has passed/), goesOn: 'waits' },
-  { ...row('escapes without end', '', /the deadline has passed/), goesOn: `${NASTY}\n` },
-  { ...row('a line without end', 'dialback-event: ', /the deadline has passed/), goesOn: 'x' },
-  {
-    ...row('progress without end', '', /the deadline has passed/),
-    goesOn: lines(COPYING, { event: 'progress', bytes: 1, percent: 1 }),
-  },
+  endless('silence', 'waits'),
+  endless('escapes without end', `${NASTY}\n`),
+  endless('a line without end', 'x'),
+  endless('one phase without end', lines(COPYING), { phases: ['copying'] }),
+  endless('phases in turn without end', lines(phase('dialling'), COPYING), {
+    phases: ['dialling', 'copying'],
+  }),
+  endless('progress without end', lines(PROGRESS), { progress: [1, MOST_PROGRESS] }),
 ];
+
+/** The most memory that a process has had so far; 0 once it is gone. */
+function peakOf(pid: number | undefined): number {
+  try {
+    return (
+      Number(/^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1] ?? 0) / 1024
+    );
+  } catch {
+    return 0;
+  }
+}
 
 describe('a hostile host and its outcomes', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let world: World;
@@ -137,7 +201,7 @@ describe('a hostile host and its outcomes', { skip: NEEDS_ROOT || IN_CLEAN_MACHI
         ? ''
         : goesOn === 'waits'
           ? 'exec cat >/dev/null'
-          : `yes "$(cat '${host.home}/goes on')" >&2`,
+          : `yes "$(cat '${host.home}/goes on')" ${goesOn.endsWith('\n') ? '' : "| tr -d '\\n'"} >&2`,
     ];
     world.write(host, script, `${body.join('\n')}\n`);
     writeFileSync(
@@ -146,16 +210,40 @@ describe('a hostile host and its outcomes', { skip: NEEDS_ROOT || IN_CLEAN_MACHI
     );
   }
 
-  async function run(...more: string[]): Promise<Result & { tookMs: number }> {
+  /** What a run said, how long it took, and how much memory. */
+  interface Ran extends Result {
+    tookMs: number;
+    peakMib: number;
+  }
+  async function run(...more: string[]): Promise<Ran> {
     const started = performance.now();
-    const result = await world.run(world.client, ['backup', '--config', world.clientToml, ...more]);
-    return { ...result, tookMs: performance.now() - started };
+    let linesLeft = 2000;
+    const { child, done } = world.start(
+      world.client,
+      world.binary,
+      ['backup', '--config', world.clientToml, ...more],
+      {
+        // Of a flood that is passed on, enough is enough.
+        onLine: () => {
+          linesLeft -= 1;
+          if (linesLeft < 0) child.kill('SIGKILL');
+        },
+      },
+    );
+    let peakMib = 0;
+    const timer = setInterval(() => {
+      peakMib = Math.max(peakMib, peakOf(child.pid));
+    }, 20);
+    const result = await done;
+    clearInterval(timer);
+    return { ...result, tookMs: performance.now() - started, peakMib };
   }
 
   /** What has to hold of every run: it is soon over, plain, and leaves nothing. */
-  async function assertPlain(result: Result & { tookMs: number }): Promise<void> {
+  async function assertPlain(result: Ran, most = 20_000): Promise<void> {
     assert.ok(result.tookMs < SOON_MS, `${Math.round(result.tookMs)} ms`);
-    assert.ok(result.stdout.length + result.stderr.length < 20_000, 'it floods nothing');
+    assert.ok(result.stdout.length + result.stderr.length < most, 'it floods nothing');
+    assert.ok(result.peakMib > 0 && result.peakMib < MEMORY_MIB, `${result.peakMib} MiB`);
     assert.doesNotMatch(result.stdout + result.stderr, CONTROLS);
     assert.doesNotMatch(readFileSync(join(world.clientState, 'journal.jsonl'), 'utf8'), CONTROLS);
     await until('nothing is left', () => world.leftovers().length === 0, 10_000);
@@ -166,6 +254,7 @@ describe('a hostile host and its outcomes', { skip: NEEDS_ROOT || IN_CLEAN_MACHI
 
   for (const each of ROWS) {
     it(each.what, async () => {
+      world.configure({ limits: `deadline = "${each.goesOn ? SHORT_DEADLINE : DEADLINE}"` });
       answer(each);
       const before = finished().length;
       const result = await run('--json', ...(each.dryRun ? ['--dry-run'] : []));
@@ -178,6 +267,13 @@ describe('a hostile host and its outcomes', { skip: NEEDS_ROOT || IN_CLEAN_MACHI
       assert.match(String(last.error), each.error);
       assert.equal(result.status, each.status);
       assert.equal(events.filter(event => event.event === 'done').length, 1);
+      const phases = events.flatMap(event =>
+        event.event === 'phase' && PHASES.some(known => known === event.phase) ? [event.phase] : [],
+      );
+      if (each.phases) assert.deepEqual(phases, each.phases);
+      const progress = events.filter(event => event.event === 'progress').length;
+      const [least, most] = each.progress ?? [0, MOST_PROGRESS];
+      assert.ok(progress >= least && progress <= most, `progress is told ${progress} times`);
       await assertPlain(result);
       const lines = finished().slice(before);
       assert.equal(lines.length, 1, 'one line');
@@ -201,6 +297,15 @@ describe('a hostile host and its outcomes', { skip: NEEDS_ROOT || IN_CLEAN_MACHI
     }
   });
 
+  it('as many names as an event can have, and as long, are all that is said', async () => {
+    answer({ says: lines(names(100, 2400)), dials: true });
+    for (const how of ['--json', '-v']) {
+      const result = await run(how);
+      assert.equal(result.status, 3, result.stdout + result.stderr);
+      await assertPlain(result, 300_000);
+    }
+  });
+
   it('the end after any byte of an answer is no success', async () => {
     const whole = lines({ event: 'phase', phase: 'dialling' }, COPYING, FULL);
     const start = whole.lastIndexOf('dialback-event: ');
@@ -214,7 +319,8 @@ describe('a hostile host and its outcomes', { skip: NEEDS_ROOT || IN_CLEAN_MACHI
       whole.length - 3,
       whole.length - 2,
     ]) {
-      answer({ says: whole.slice(0, bytes), dials: true });
+      // What is nearly whole would be believed of a host that was let in.
+      answer({ says: whole.slice(0, bytes), dials: bytes >= whole.length - 3 });
       const result = await run('--json');
       assert.equal(result.status, 1, `${bytes} bytes: ${result.stdout}`);
       assert.match(result.stdout, NO_OUTCOME);

@@ -114,6 +114,7 @@ interface Call {
 const VERBS = [
   'list',
   'list beech',
+  'ls beech',
   'restore beech --to elsewhere',
   'enroll cedar .ssh/authorized_keys',
   'unenroll cedar',
@@ -432,6 +433,12 @@ describe('who may do what', { skip: SKIP }, () => {
         why: OWN,
       },
       { what: '`list`', script: `dialback list acorn ${config}`, works: /^\d{4}-|acorn/m, why: OWN_OR_ROOT },
+      {
+        what: '`ls`, `cat`, `diff`, `find`',
+        script: `dialback cat acorn '/srv/data/a file' ${config} && dialback ls acorn /srv/data ${config} && dialback diff acorn@latest latest ${config} && dialback find acorn 'a file' ${config} && echo done`,
+        works: /^done$/m,
+        why: "the account's own; to root they show the same",
+      },
       {
         what: '`restore`',
         script: `dialback restore acorn '/srv/data/a file' --to at/restored ${config}; test -e 'at/restored/srv/data/a file' && echo done`,

@@ -23,6 +23,7 @@ import {
   plays,
   type Row,
   rows,
+  spoken,
   TOP,
 } from '../support/lanes.ts';
 
@@ -143,12 +144,42 @@ async function folderByFolder(sender: Sender, ...pieces: Buffer[]): Promise<void
 const GREETINGS: Row[] = [
   plays('none', saying(''), 'no-answer'),
   plays('something else, full of escapes', saying(`${NASTY}\n`), 'no-answer', /something else/),
-  plays('version 19', sender => sender.begin({ protocol: '19.0' }), 'rsync', /protocol version mismatch/),
-  plays('version 20', sender => sender.begin({ protocol: '20.0' }), 'rsync', /requires protocol 30/),
-  plays('version 41', sender => sender.begin({ protocol: '41.0' }), 'rsync', /protocol version mismatch/),
+  plays('version 19', sender => sender.begin({ protocol: '19.0 md5' }), 'rsync', /protocol version mismatch/),
+  plays('version 20', sender => sender.begin({ protocol: '20.0 md5' }), 'rsync', /requires protocol 30/),
+  plays('version 29', sender => sender.begin({ protocol: '29.0' }), 'rsync', /requires protocol 30/),
+  {
+    ...plays(
+      'version 29, of a dry run',
+      sender => sender.begin({ protocol: '29.0' }),
+      'rsync',
+      /requires protocol 30/,
+    ),
+    dryRun: true,
+  },
+  ...['31.7 md5', '32.7 md5'].map(protocol =>
+    plays(
+      `a subversion, ${protocol}`,
+      async sender => {
+        await sender.begin({ protocol });
+        await sender.list([TOP, A_FILE]);
+        await sender.serve();
+      },
+      'full',
+    ),
+  ),
+  plays(
+    'an error at the end of a list, where that is not agreed upon',
+    async sender => {
+      await sender.begin({ protocol: '30.0', compatibility: 0x30 });
+      await sender.data(Buffer.of(0x04, 0x10), varint(1));
+    },
+    'rsync',
+    /Invalid flist flag/,
+  ),
+  plays('version 41', sender => sender.begin({ protocol: '41.0 md5' }), 'rsync', /protocol version mismatch/),
   plays(
     'a version beyond all numbers',
-    sender => sender.begin({ protocol: `${NINES.slice(0, 20)}.9` }),
+    sender => sender.begin({ protocol: `${NINES.slice(0, 20)}.9 md5` }),
     'rsync',
     /protocol/,
   ),
@@ -191,6 +222,16 @@ const GREETINGS: Row[] = [
     /invalid path from sender/,
   ),
 ];
+
+/**
+ * Messages as of protocol 30, which has no exit status among them: it takes that of 31 and 32 for the end. Those two have
+ * the same messages.
+ */
+const OLDER: Row[] = spoken('3.0', MESSAGES).map(row =>
+  /^the exit status \d/.test(row.what)
+    ? { ...row, ends: 'broken', says: /connection unexpectedly closed/ }
+    : row,
+);
 
 /** An honest conversation, cut off. */
 const CUT: Row[] = [1, 20, 60, 70, 100, 130].map(bytes =>
@@ -256,6 +297,7 @@ const ENDLESS: Row[] = [
 hostileSuite('a hostile client: what is in the stream', lanes => {
   rows('messages', lanes, MESSAGES);
   rows('greetings', lanes, GREETINGS);
+  rows('messages of an older version', lanes, OLDER);
   rows('the end', lanes, CUT);
 
   describe('no end, until the deadline that the host has set', () => {

@@ -55,6 +55,11 @@ const CALLS: Call[] = [
   inputs('a header of negative length', 'dialback-request 1\nheader -1\n', /header LENGTH/),
   inputs('brackets, 60,000 deep', `dialback-request 1\nheader 60000\n${'['.repeat(60_000)}`, /not JSON/),
   inputs('a key named __proto__', 'dialback-request 1\nheader 16\n{"__proto__":{}} ', /does not know/),
+  inputs(
+    'a key twice, full of escapes',
+    'dialback-request 1\nheader 29\n{"\\u001b[2J":1,"\\u001b[2J":2}',
+    /has the key "\\+u001b\[2J" twice/,
+  ),
   inputs('a key full of escapes', 'dialback-request 1\nheader 16\n{"\\u001b[2J":10} ', /does not know/),
   headers('a user that is an option', { user: '-oProxyCommand=id' }),
   headers('a user with a line of ssh_config', { user: 'root\nProxyCommand id' }),

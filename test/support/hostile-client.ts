@@ -3,8 +3,9 @@
  * the world's sshd, opens a listener of its own with a real `sshd -i` behind it, and in the gate's place plays rsync's
  * sender, byte by byte: whatever an attack wants to say, it can say.
  *
- * The wire is rsync's as of protocols 31 and 32 (compat.c, flist.c, io.c, sender.c), without incremental recursion, with
- * md5 as the checksum. What the options of wire/rsync.ts do not ask for is left out.
+ * The wire is rsync's as of protocols 30 to 32 (compat.c, flist.c, io.c, sender.c), without incremental recursion, with
+ * md5 as the checksum; 29 and older the host's rsync refuses, since they have no ACLs. What the options of wire/rsync.ts do
+ * not ask for is left out.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -53,6 +54,36 @@ function vstring(bytes: Buffer): Buffer {
   ]);
 }
 
+// ---- How it is spoken (compat.c, flist.c) ---------------------------------------------------------------------------
+
+/** Safe file list, no xattr optimisation, seed fix (CF_*); and negotiated checksums with flags as varints. */
+const COMPATIBILITY = 0x08 | 0x10 | 0x20;
+const VARINT_FLAGS = 0x80;
+
+/** One of the ways to speak that the host's rsync takes. */
+export interface Dialect {
+  /** As the greeting has it. */
+  protocol: string;
+  compatibility: number;
+}
+
+/** By the versions of rsync that speak so. */
+export const DIALECTS = {
+  '3.0': { protocol: '30.0', compatibility: COMPATIBILITY },
+  '3.1': { protocol: '31.0', compatibility: COMPATIBILITY },
+  '3.2': { protocol: '31.0 md5', compatibility: COMPATIBILITY | VARINT_FLAGS },
+  '3.5': { protocol: '32.0 md5', compatibility: COMPATIBILITY | VARINT_FLAGS },
+} as const satisfies Record<string, Dialect>;
+/** What is spoken where nothing is said of it. */
+const USUAL: Dialect = DIALECTS['3.2'];
+
+/** The version that comes of a greeting: with a subversion, which only unreleased ones have, it is the one before. */
+function versionOf({ protocol }: Dialect): number {
+  const [version = 0, sub = 0] = protocol.split(/[. ]/).map(Number);
+  return sub === 0 ? version : version - 1;
+}
+const hasVarintFlags = ({ compatibility }: Dialect): boolean => (compatibility & VARINT_FLAGS) !== 0;
+
 // ---- The file list (flist.c, acls.c, xattrs.c) ----------------------------------------------------------------------
 
 /** What stands before an entry (rsync.h, XMIT_*). */
@@ -92,13 +123,13 @@ export const CONTENT = Buffer.from('what a hostile client sends\n');
 const isKind = (mode: number, kind: number): boolean => (mode & 0o170000) === (kind & 0o170000);
 
 /** An entry as bytes. */
-export function entry(each: Entry): Buffer {
+export function entry(each: Entry, dialect = USUAL): Buffer {
   const name = Buffer.from(each.name as string);
   const same = each.claims?.same;
   let flags = XMIT.EXTENDED | XMIT.LONG_NAME | (same === undefined ? 0 : XMIT.SAME_NAME);
   if (each.linkTo !== undefined) flags |= XMIT.HLINKED | (each.linkTo === 'first' ? HLINK_FIRST : 0);
   const pieces = [
-    varint(flags),
+    hasVarintFlags(dialect) ? varint(flags) : int(flags).subarray(0, 2),
     ...(same === undefined ? [] : [Buffer.from([same])]),
     varint(each.claims?.name ?? name.length),
     name,
@@ -107,8 +138,8 @@ export function entry(each: Entry): Buffer {
   const size = each.size ?? (isKind(each.mode, FILE) ? CONTENT.length : 0);
   pieces.push(varlong(size, 3), varlong(each.mtime ?? 1_700_000_000, 4), int(each.mode));
   pieces.push(varint(each.uid ?? 0), varint(each.gid ?? 0));
-  if (isKind(each.mode, CHARACTER_DEVICE) || isKind(each.mode, BLOCK_DEVICE))
-    pieces.push(...(each.device ?? [1, 3]).map(varint));
+  const numbered = [CHARACTER_DEVICE, BLOCK_DEVICE, ...(versionOf(dialect) < 31 ? [FIFO, SOCKET] : [])];
+  if (numbered.some(kind => isKind(each.mode, kind))) pieces.push(...(each.device ?? [1, 3]).map(varint));
   if (isKind(each.mode, LINK)) {
     const target = Buffer.from(each.target ?? '');
     pieces.push(varint(each.claims?.target ?? target.length), target);
@@ -165,9 +196,6 @@ const MULTIPLEX_BASE = 7;
 const ITEM = { REPORT_XATTR: 1 << 8, BASIS_TYPE: 1 << 11, XNAME: 1 << 12, TRANSFER: 1 << 15 } as const;
 const DONE = -1;
 
-/** Safe file list, no xattr optimisation, seed fix, negotiated checksums and flags as varints (compat.c, CF_*). */
-const COMPATIBILITY = 0x08 | 0x10 | 0x20 | 0x80;
-
 /** A transfer that the host asked for. */
 export interface Wanted {
   index: number;
@@ -189,6 +217,7 @@ export class Sender {
   /** The session ends after so many bytes of standard output. */
   limit = Number.POSITIVE_INFINITY;
   readonly #socket: Socket;
+  #dialect: Dialect;
   #raw = Buffer.alloc(0);
   #unpacked = Buffer.alloc(0);
   #isOver = false;
@@ -197,8 +226,9 @@ export class Sender {
   #lastRead = -1;
   #lastWritten = -1;
 
-  constructor(socket: Socket) {
+  constructor(socket: Socket, dialect = USUAL) {
     this.#socket = socket;
+    this.#dialect = dialect;
     socket.on('error', () => {});
     socket.on('data', chunk => {
       this.heard = Buffer.concat([this.heard, chunk as Buffer]);
@@ -300,21 +330,24 @@ export class Sender {
   }
 
   /** From the greeting to the seed. */
-  async begin(options: { protocol?: string; motd?: string; compatibility?: number } = {}): Promise<void> {
-    await this.say(`@RSYNCD: ${options.protocol ?? '31.0'} md5\n`);
+  async begin({ motd = '', ...other }: Partial<Dialect> & { motd?: string } = {}): Promise<void> {
+    this.#dialect = { ...this.#dialect, ...other };
+    await this.say(`@RSYNCD: ${this.#dialect.protocol}\n`);
     await this.#line(10);
     await this.#line(10);
-    await this.say(`${options.motd ?? ''}@RSYNCD: OK\n`);
+    await this.say(`${motd}@RSYNCD: OK\n`);
     for (;;) {
       const argument = await this.#line(0);
       if (argument === '') break;
       this.arguments.push(argument);
     }
-    await this.say(
-      Buffer.concat([varint(options.compatibility ?? COMPATIBILITY), vstring(Buffer.from('md5')), int(7)]),
-    );
-    const [length = 0] = await this.#read(1);
-    await this.#read(length > 0x7f ? ((length & 0x7f) << 8) + ((await this.#read(1))[0] ?? 0) : length);
+    const isNegotiated = hasVarintFlags(this.#dialect);
+    const checksum = isNegotiated ? [vstring(Buffer.from('md5'))] : [];
+    await this.say(Buffer.concat([varint(this.#dialect.compatibility), ...checksum, int(7)]));
+    if (isNegotiated) {
+      const [length = 0] = await this.#read(1);
+      await this.#read(length > 0x7f ? ((length & 0x7f) << 8) + ((await this.#read(1))[0] ?? 0) : length);
+    }
     await this.#take(4); // no filter rules
   }
 
@@ -325,11 +358,12 @@ export class Sender {
   }
 
   async entries(entries: (Entry | Buffer)[]): Promise<void> {
-    await this.data(...entries.map(each => (Buffer.isBuffer(each) ? each : entry(each))));
+    await this.data(...entries.map(each => (Buffer.isBuffer(each) ? each : entry(each, this.#dialect))));
   }
 
   async endList(): Promise<void> {
-    await this.data(varint(0), varint(0));
+    // With varints, whether there were errors follows.
+    await this.data(Buffer.alloc(hasVarintFlags(this.#dialect) ? 2 : 1));
   }
 
   /** write_ndx(). */
@@ -427,6 +461,7 @@ export class Sender {
   async goodbye(statistics: (bigint | number)[] = [100, 100, 100, 1, 1]): Promise<void> {
     await this.data(...statistics.map(each => varlong(each, 3)));
     await this.#takeIndex();
+    if (versionOf(this.#dialect) < 31) return;
     await this.data(this.index(DONE));
     await this.#takeIndex();
   }
@@ -452,6 +487,7 @@ export interface Attack {
   dryRun?: boolean;
   /** What the request says otherwise. */
   header?: Partial<RequestHeader>;
+  dialect?: Dialect;
   /** What is done in the place of rsync. */
   play: (sender: Sender) => Promise<void>;
 }
@@ -560,7 +596,7 @@ export class HostileClient {
   /** Calls with a request, and plays the sender when the host dials back. Ends when the call has. */
   async attack(attack: Attack): Promise<Ended> {
     const started = performance.now();
-    const listener = await this.listen(attack.play);
+    const listener = await this.listen(attack.play, attack.dialect);
     const header = {
       ...(attack.roots ? { roots: attack.roots } : {}),
       ...(attack.dryRun ? { dry_run: true } : {}),
@@ -586,6 +622,7 @@ export class HostileClient {
   /** The one-time listener with its sshd, and the session that comes out of it. */
   async listen(
     play: Attack['play'],
+    dialect?: Dialect,
   ): Promise<{ port: number; sender: () => Sender | undefined; close: () => Promise<void> }> {
     const { client } = this.#world;
     const children = new Set<ChildProcess>();
@@ -593,7 +630,7 @@ export class HostileClient {
     let sender: Sender | undefined;
     const bridge = createServer({ allowHalfOpen: true }, socket => {
       sockets.add(socket);
-      sender = new Sender(socket);
+      sender = new Sender(socket, dialect);
       // Whatever comes of it, the session ends with the play; what the host made of it the call tells.
       void play(sender)
         .catch(() => {})

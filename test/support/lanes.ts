@@ -12,6 +12,7 @@ import { decodeEvent, type OutcomeEvent } from '../../src/wire/events.ts';
 import { IN_CLEAN_MACHINE } from './checkout.ts';
 import {
   type Attack,
+  DIALECTS,
   type Entry,
   FILE,
   FOLDER,
@@ -55,6 +56,11 @@ export function plays(what: string, play: Attack['play'], ends: string, says?: R
   return { what, play, ends, says };
 }
 
+/** The same attacks, said as another version of rsync says it. */
+export function spoken(version: keyof typeof DIALECTS, all: Row[]): Row[] {
+  return all.map(row => ({ ...row, what: `${row.what}, as of ${version}`, dialect: DIALECTS[version] }));
+}
+
 /** An honest sender with that list. */
 export function listing(entries: (Entry | Buffer)[]): Attack['play'] {
   return async sender => {
@@ -65,10 +71,10 @@ export function listing(entries: (Entry | Buffer)[]): Attack['play'] {
 }
 
 /** After the greeting and a list of one file: what an attack does with the stream then. */
-export function afterList(play: (sender: Sender) => Promise<void>): Attack['play'] {
+export function afterList(play: (sender: Sender) => Promise<void>, file = A_FILE): Attack['play'] {
   return async sender => {
     await sender.begin();
-    await sender.list([TOP, A_FILE]);
+    await sender.list([TOP, file]);
     await play(sender);
   };
 }

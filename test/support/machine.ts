@@ -61,6 +61,8 @@ export interface Process {
   noNewPrivileges: boolean;
   /** By a seccomp filter. */
   filtered: boolean;
+  /** Whether the kernel ends it first when memory runs out. */
+  endedFirst: boolean;
 }
 
 export interface RunOptions {
@@ -188,6 +190,7 @@ export class Machine {
           capabilities: ['CapPrm', 'CapInh', 'CapEff', 'CapAmb'].map(each => BigInt(`0x${field(each)}`)),
           noNewPrivileges: field('NoNewPrivs') === '1',
           filtered: field('Seccomp') === '2',
+          endedFirst: readFileSync(`${proc}/${name}/oom_score_adj`, 'latin1') === '1000\n',
         });
       } catch {
         // it has ended in between

@@ -1,0 +1,451 @@
+/**
+ * Room in the store: what stays free, how room is made, how much a client may add, and which runs are unusual. What is
+ * decided about that is pure (budget.ts, retention.ts); here it is measured and done.
+ *
+ * Nothing that a client says counts: free room is the file system's own answer, and what a run has added is the blocks
+ * of those inodes whose every link lies in this client's arriving/ (so not what it shares with snapshots, and all that
+ * interrupted runs left). A client can make links in there alone.
+ *
+ * Room is made in this order, until there is enough: the trash of all clients; what interrupted runs of clients left that
+ * have no run, at last this one's own; snapshots that may go (retention.ts, `mayGoAtLowWater`), from the client that
+ * holds most, oldest first. Each removal is decided anew, with that client's lock held.
+ */
+import type { Quantity } from '../config.ts';
+import { Fault } from '../fault.ts';
+import { exists, fileSystemStatus, list, readWhole, replaceFile } from '../os/files.ts';
+import { monotonicMs, now, pause } from '../os/machine.ts';
+import { eachRecord, standard, start } from '../os/process.ts';
+import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
+import { snapshotTime } from '../wire/text.ts';
+import {
+  type Change,
+  candidateOf,
+  changeOf,
+  choosePin,
+  growthLeft,
+  judgeChange,
+  type Ledger,
+  lapsePins,
+  newLedger,
+  nextRequest,
+  noteChange,
+  noteGrowth,
+  notePin,
+  noteStart,
+  parseLedger,
+  pickYardstick,
+  UNUSUAL,
+} from './budget.ts';
+import { failure } from './caller.ts';
+import { type ClientSettings, type HostConfig, settingsFor } from './config.ts';
+import { openIndex } from './index.ts';
+import { decideRetention } from './retention.ts';
+import {
+  type Arrival,
+  type ClientStore,
+  discardInterrupted,
+  listClients,
+  listSnapshots,
+  openClient,
+  pinSnapshot,
+  readSnapshot,
+  recordEvent,
+  removeSnapshot,
+  type Snapshot,
+  snapshotNames,
+  unpinSnapshot,
+} from './store.ts';
+import { emptyTrash } from './trash.ts';
+
+/** How often the free room is looked at during a run. */
+const LOOK_MS = 3_000;
+/** Measuring a tree may take one part in so many of the time. */
+const MEASURING_SHARE = 20;
+const LEDGER_LIMIT = 1024 * 1024;
+
+/** Room on a file system. */
+export interface Room {
+  freeBytes: number;
+  bytes: number;
+  freeInodes: number;
+  /** 0 where the file system makes inodes as it needs them. */
+  inodes: number;
+}
+
+/** What is free where a path is, for who is not root. */
+export function readRoom(path: string): Room {
+  const { bsize, blocks, bavail, files, ffree } = fileSystemStatus(path);
+  return { freeBytes: bavail * bsize, bytes: blocks * bsize, freeInodes: ffree, inodes: files };
+}
+
+/** @returns what there is too little of, in words; undefined: there is enough */
+export function lackOf(
+  room: Room,
+  { minFree, minInodes }: Pick<ClientSettings, 'minFree' | 'minInodes'>,
+): string | undefined {
+  const least = amountOf(minFree, room.bytes);
+  if (room.freeBytes < least) return `${room.freeBytes} bytes are free, and min_free is ${least}`;
+  const leastInodes = room.inodes === 0 ? 0 : amountOf(minInodes, room.inodes);
+  if (room.freeInodes < leastInodes)
+    return `${room.freeInodes} inodes are free, and min_inodes is ${leastInodes}`;
+  return undefined;
+}
+
+/** A quantity as a number. @param whole what 100% is */
+function amountOf(quantity: Quantity, whole: number): number {
+  return 'count' in quantity ? quantity.count : Math.floor((whole * quantity.percent) / 100);
+}
+
+/** Whose request it is that needs room. */
+interface Need {
+  config: HostConfig;
+  client: ClientStore;
+  settings: ClientSettings;
+  /** Whether snapshots may be removed for it. */
+  mayRemove: boolean;
+  /** Snapshots of the client that a run links against; undefined before it has begun. */
+  inUse: Set<string> | undefined;
+  signal: AbortSignal;
+}
+
+/** Makes room until there is enough. @returns what is lacking still, in words; undefined: nothing */
+async function makeRoom(need: Need): Promise<string | undefined> {
+  const { config, settings, signal } = need;
+  const lack = (): string | undefined => lackOf(readRoom(config.store), settings);
+  const clients = listClients(config.store).map(name => openClient(config.store, name));
+  for (const client of clients) {
+    if (lack() === undefined) return undefined;
+    await emptyTrash(client.folder, { signal });
+  }
+  const isOwn = (client: ClientStore): boolean => client.name === need.client.name;
+  const others = clients.filter(client => !isOwn(client));
+  for (const client of [...others, ...(need.inUse === undefined ? [need.client] : [])]) {
+    if (lack() === undefined) return undefined;
+    if (list(`${client.folder}/arriving`).length === 0) continue;
+    await withLock(need, client, () => discardInterrupted(client, 'room was needed'));
+    await emptyTrash(client.folder, { signal });
+  }
+  const hopeless = new Set<string>();
+  while (need.mayRemove && lack() !== undefined) {
+    signal.throwIfAborted();
+    const client = await holdsMost(
+      need,
+      clients.filter(each => !hopeless.has(each.name)),
+    );
+    if (client === undefined) break;
+    if (!(await withLock(need, client, () => removeOldest(need, client)))) hopeless.add(client.name);
+    await emptyTrash(client.folder, { signal });
+  }
+  return lack();
+}
+
+/** Does it while no run of that client is under way but the one that needs room. @returns whether it was done */
+async function withLock(need: Need, client: ClientStore, action: () => boolean): Promise<boolean> {
+  if (client.name === need.client.name) return action();
+  await using held = new AsyncDisposableStack();
+  const lock = await takeLock(held, `${client.folder}/lock`);
+  return lock !== undefined && action();
+}
+
+/** The snapshots that may go, oldest first, as the policy says at this moment. */
+function removable(
+  { config, client: own, inUse }: Need,
+  client: ClientStore,
+): { name: string; why: string }[] {
+  const candidates = listSnapshots(client).map(candidateOf);
+  const isUsed = (name: string): boolean => client.name === own.name && (inUse?.has(name) ?? false);
+  return decideRetention(candidates, settingsFor(config, client.name).policy, now())
+    .filter(each => each.mayGoAtLowWater && !isUsed(each.name))
+    .map(({ name, reasons }) => ({ name, why: reasons.join(', ') }));
+}
+
+function removeOldest(need: Need, client: ClientStore): boolean {
+  const [oldest] = removable(need, client);
+  if (oldest === undefined) return false;
+  removeSnapshot(client, oldest.name, `room was needed (${oldest.why})`);
+  return true;
+}
+
+/** Of those that have something to give, the client whose snapshots take most room. */
+async function holdsMost(need: Need, clients: ClientStore[]): Promise<ClientStore | undefined> {
+  const giving = clients.filter(client => removable(need, client).length > 0);
+  if (giving.length <= 1) return giving[0];
+  const sizes = new Map<ClientStore, number>();
+  for (const client of giving) sizes.set(client, await heldBytes(client, need.signal));
+  return giving.reduce((most, each) => ((sizes.get(each) ?? 0) > (sizes.get(most) ?? 0) ? each : most));
+}
+
+async function heldBytes(client: ClientStore, signal: AbortSignal): Promise<number> {
+  try {
+    await using held = new AsyncDisposableStack();
+    return (await openIndex(held, client, signal)).held().bytes;
+  } catch {
+    signal.throwIfAborted();
+    // On a full disk the index cannot be brought up to date: what the records say is near enough.
+    return listSnapshots(client).reduce((sum, { record }) => sum + record.counts.new_bytes, 0);
+  }
+}
+
+function readLedger(client: ClientStore): Ledger {
+  const path = `${client.folder}/ledger.json`;
+  if (exists(path)) {
+    const found = parseLedger(readWhole(path, LEDGER_LIMIT).toString('utf8'));
+    if ('value' in found) return found.value;
+    recordEvent(client, 'ledger', { reason: `a new one is begun: ${found.reason}` });
+  }
+  const last = snapshotNames(client).at(-1);
+  return newLedger(last === undefined ? null : (snapshotTime(last)?.getTime() ?? null));
+}
+
+function writeLedger(client: ClientStore, ledger: Ledger): void {
+  replaceFile(`${client.folder}/ledger.json`, `${JSON.stringify(ledger)}\n`);
+}
+
+/** How the reason of a pin begins that nobody has asked for, and that lapses. */
+const BY_ITSELF = 'by itself:';
+
+/** A request that was let in. */
+export interface Admission {
+  /** Aborts when the run has to end for want of room. */
+  signal: AbortSignal;
+  /** Whether what has arrived is kept for the next run, which makes room if there is none. */
+  keepsArrival(): boolean;
+  /** The run begins: its start counts, and the room is watched until `held` is released. */
+  begin(held: DisposableHolder, arrival: Arrival): void;
+  /**
+   * Looks at what has arrived, before it is committed.
+   * @returns the flags of its record; an unusual one has pinned the last good one by then
+   * @throws Fault `over-budget` where it came faster than it was looked at
+   */
+  judge(arrival: Arrival): Promise<string[]>;
+  /** The run is over, and what it added is noted. Never throws. @param isKept whether it has become a snapshot */
+  settle(isKept: boolean): Promise<void>;
+}
+
+/**
+ * Lets a request in, and makes room for it. The client's lock must be held.
+ * @param early is told when the client may come again, if it is too early
+ * @throws Fault `too-early`, `over-budget` or `no-space`; nothing is begun then
+ */
+export async function admit(
+  config: HostConfig,
+  client: ClientStore,
+  signal: AbortSignal,
+  early: (waitMs: number) => void,
+): Promise<Admission> {
+  const settings = settingsFor(config, client.name);
+  const ledger = readLedger(client);
+  const next = nextRequest(ledger, settings.minIntervalMs, now());
+  if (next) {
+    early(next.getTime() - now().getTime());
+    throw failure('too-early', `the next run may start at ${next.toISOString()}`);
+  }
+  const lapsed = new Set(lapsePins(ledger, now()));
+  for (const each of listSnapshots(client))
+    if (lapsed.has(each.name) && each.pinned?.startsWith(BY_ITSELF)) unpinSnapshot(client, each);
+  const hasFull = listSnapshots(client).some(each => each.record.state === 'full');
+  const { growthBudget } = settings;
+  const budget = growthBudget && amountOf(growthBudget, readRoom(config.store).bytes);
+  const isBound = budget !== undefined && hasFull;
+  const before = budget === undefined ? 0 : (await measure(client, signal)).ownBytes;
+  // A run that was killed has not noted what it added.
+  if (isBound) noteGrowth(ledger, before - ledger.arrivingBytes, budget, now());
+  ledger.arrivingBytes = before;
+  const left = isBound ? growthLeft(ledger, budget, now()) : Number.POSITIVE_INFINITY;
+  if (left <= 0) {
+    writeLedger(client, ledger);
+    throw failure('over-budget', `growth_budget (${budget} bytes in 24 hours) is used up`);
+  }
+  const mayRemove = budget === undefined || hasFull;
+  const need: Need = { config, client, settings, mayRemove, inUse: undefined, signal };
+  const lack = lackOf(readRoom(config.store), settings) && (await makeRoom(need));
+  if (lack) throw failure('no-space', `${lack}, and nothing more may be removed`);
+
+  const stop = new AbortController();
+  async function watch(ended: AbortSignal): Promise<void> {
+    const signals = AbortSignal.any([signal, ended]);
+    let dueMs = 0;
+    for (;;) {
+      await pause(LOOK_MS, signals);
+      const isLow = lackOf(readRoom(config.store), settings) !== undefined;
+      const still = isLow ? await makeRoom({ ...need, signal: signals }) : undefined;
+      if (still) return stop.abort(failure('no-space', `${still}, and nothing more may be removed`));
+      if (left === Number.POSITIVE_INFINITY || monotonicMs() < dueMs) continue;
+      const sinceMs = monotonicMs();
+      const added = (await measure(client, signals)).ownBytes - before;
+      dueMs = monotonicMs() + MEASURING_SHARE * (monotonicMs() - sinceMs);
+      if (added > left)
+        return stop.abort(failure('over-budget', `${added} bytes came, and ${left} were left`));
+    }
+  }
+  let hasBegun = false;
+  return {
+    signal: stop.signal,
+    keepsArrival() {
+      try {
+        return stop.signal.aborted || lackOf(readRoom(config.store), settings) !== undefined;
+      } catch {
+        return true; // the store has gone
+      }
+    },
+    begin(held, arrival) {
+      noteStart(ledger, arrival.started);
+      writeLedger(client, ledger);
+      hasBegun = true;
+      need.inUse = new Set(arrival.bases);
+      const ended = new AbortController();
+      // What cannot be looked at (the store has gone, say) ends the run by itself.
+      const watching = watch(ended.signal).catch(() => {});
+      held.defer(() => {
+        ended.abort(new Fault({ tried: 'watch the room', found: 'the run has ended' }));
+        return watching;
+      });
+    },
+    async judge(arrival) {
+      const snapshots = listSnapshots(client);
+      const yardstick = pickYardstick(snapshots, arrival.started);
+      const isNewest = yardstick?.name === snapshots.findLast(each => each.name < arrival.name)?.name;
+      const found = await measure(client, signal, { arrival, yardstick: isNewest ? undefined : yardstick });
+      if (found.ownBytes - before > left)
+        throw failure('over-budget', `${found.ownBytes - before} bytes came, and ${left} were left`);
+      ledger.arrivingBytes = found.ownBytes;
+      if (!yardstick) return [];
+      return judgeArrival(client, ledger, arrival, snapshots, changeOf(found, yardstick.record.counts.files));
+    },
+    async settle(isKept) {
+      if (!hasBegun) return;
+      try {
+        if (budget !== undefined) {
+          const { ownBytes } = isKept ? { ownBytes: 0 } : await measure(client);
+          const added = isKept ? ledger.arrivingBytes - before : ownBytes - before;
+          if (isBound) noteGrowth(ledger, added, budget, now());
+          ledger.arrivingBytes = ownBytes;
+        }
+        writeLedger(client, ledger);
+      } catch {
+        // A full disk: the next run finds what has arrived, and notes it.
+      }
+    },
+  };
+}
+
+function judgeArrival(
+  client: ClientStore,
+  ledger: Ledger,
+  arrival: Arrival,
+  snapshots: Snapshot[],
+  change: Change,
+): string[] {
+  const judged = judgeChange(ledger, change, arrival.started);
+  if (!judged.isUnusual) {
+    noteChange(ledger, change, arrival.started);
+    return [];
+  }
+  const reason = `unusual change in ${arrival.name} (${judged.reasons.join('; ')})`;
+  recordEvent(client, UNUSUAL, { snapshot: arrival.name, reasons: judged.reasons });
+  const good = choosePin(ledger, snapshots.map(candidateOf), judged.began, now());
+  if (good !== undefined) {
+    notePin(ledger, good, now());
+    // First the ledger: a pin that it does not know would never lapse.
+    writeLedger(client, ledger);
+    pinSnapshot(client, readSnapshot(client, good), `${BY_ITSELF} ${reason}`);
+  }
+  return [UNUSUAL];
+}
+
+/** What find(1) found in arriving/. */
+interface Measured {
+  /** On the disk, what has all of its links in arriving/: the folders, and files of every tree there. */
+  ownBytes: number;
+  /** Of the tree that was asked for, as budget.ts has it. */
+  files: number;
+  freshFiles: number;
+  bytes: number;
+  freshBytes: number;
+}
+
+/**
+ * Measures what lies in a client's arriving/, and of one tree how much is fresh: not shared with any snapshot, or, where
+ * one is named, not with that one.
+ */
+async function measure(
+  client: ClientStore,
+  signal?: AbortSignal,
+  wanted?: { arrival: Arrival; yardstick: Snapshot | undefined },
+): Promise<Measured> {
+  const result: Measured = { ownBytes: 0, files: 0, freshFiles: 0, bytes: 0, freshBytes: 0 };
+  /** Inodes with more than one link: how many of them were seen, and how many in the tree. */
+  const linked = new Map<number, { links: number; bytes: number; seen: number; inTree: number }>();
+  const prefix = wanted ? `${wanted.arrival.name}/tree/` : undefined;
+  const old = wanted?.yardstick ? new Set<number>() : undefined;
+  if (wanted?.yardstick) await walk(wanted.yardstick.tree, signal, each => old?.add(each.inode));
+  const count = (inTree: number, bytes: number, isFresh: boolean): void => {
+    if (inTree === 0) return;
+    result.files += inTree;
+    result.bytes += bytes;
+    if (!isFresh) return;
+    result.freshFiles += inTree;
+    result.freshBytes += bytes;
+  };
+  await walk(`${client.folder}/arriving`, signal, ({ isFolder, inode, links, bytes, path }) => {
+    const isInTree = !isFolder && prefix !== undefined && path.startsWith(prefix);
+    if (isFolder || links === 1) {
+      result.ownBytes += bytes;
+      count(isInTree ? 1 : 0, bytes, true);
+      return;
+    }
+    const known = linked.get(inode) ?? { links, bytes, seen: 0, inTree: 0 };
+    known.seen += 1;
+    if (isInTree) known.inTree += 1;
+    linked.set(inode, known);
+  });
+  for (const [inode, { links, bytes, seen, inTree }] of linked) {
+    const isOwn = seen >= links;
+    if (isOwn) result.ownBytes += bytes;
+    count(inTree, bytes, old === undefined ? isOwn : !old.has(inode));
+  }
+  return result;
+}
+
+interface Walked {
+  isFolder: boolean;
+  inode: number;
+  links: number;
+  bytes: number;
+  /** Below what was walked, byte for byte a character. */
+  path: string;
+}
+
+const RECORD_LIMIT = 16 * 1024;
+const WALK_END_MS = 3_000;
+
+/** Looks through a tree by find(1). What goes away meanwhile (rsync renames its temporary files) is passed over. */
+async function walk(
+  folder: string,
+  signal: AbortSignal | undefined,
+  take: (found: Walked) => void,
+): Promise<void> {
+  const args = [folder, '-ignore_readdir_race', '-printf', '%y %i %n %b %P\\0'];
+  const child = await start(standard('find', args), ['nothing', 'pipe', 'nothing']);
+  const abort = (): void => void child.end(WALK_END_MS);
+  signal?.addEventListener('abort', abort, { once: true });
+  try {
+    if (child.stdout)
+      await eachRecord(child.stdout, RECORD_LIMIT, record => {
+        const text = record.toString('latin1');
+        const [type, inode, links, blocks] = text.split(' ', 4);
+        take({
+          isFolder: type === 'd',
+          inode: Number(inode),
+          links: Number(links),
+          bytes: Number(blocks) * 512,
+          path: text.slice(`${type} ${inode} ${links} ${blocks} `.length),
+        });
+      });
+    await child.ended;
+    signal?.throwIfAborted();
+  } finally {
+    signal?.removeEventListener('abort', abort);
+    await child.end(WALK_END_MS);
+  }
+}

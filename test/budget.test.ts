@@ -1,0 +1,471 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import {
+  type Change,
+  candidateOf,
+  changeOf,
+  choosePin,
+  growthLeft,
+  judgeChange,
+  type Ledger,
+  lapsePins,
+  newLedger,
+  nextRequest,
+  noteChange,
+  noteGrowth,
+  notePin,
+  noteStart,
+  parseLedger,
+  pickYardstick,
+  UNUSUAL,
+} from '../src/host/budget.ts';
+import { type Candidate, decideRetention, type Policy } from '../src/host/retention.ts';
+import { snapshotName, snapshotTime } from '../src/wire/text.ts';
+
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+const T0 = Date.UTC(2026, 0, 1, 1, 30);
+const at = (ms: number): Date => new Date(T0 + ms);
+const all = (share: number): Change => ({ fresh: share, lost: share, bytes: share });
+
+/** A ledger of a client that changed so much each night. */
+function nights(count: number, share: number | ((night: number) => number)): Ledger {
+  const ledger = newLedger();
+  for (let night = 0; night < count; night += 1)
+    noteChange(ledger, all(typeof share === 'number' ? share : share(night)), at(night * DAY));
+  return ledger;
+}
+
+describe('nextRequest()', () => {
+  it('counts from the start of the last run, however that ended', () => {
+    const ledger = newLedger();
+    assert.equal(nextRequest(ledger, HOUR, at(0)), undefined);
+    noteStart(ledger, at(0));
+    assert.deepEqual(nextRequest(ledger, HOUR, at(0)), at(HOUR));
+    assert.deepEqual(nextRequest(ledger, HOUR, at(HOUR - 1)), at(HOUR));
+    assert.equal(nextRequest(ledger, HOUR, at(HOUR)), undefined);
+  });
+  it('lets come whoever likes where nothing is set', () => {
+    const ledger = newLedger(T0);
+    assert.equal(nextRequest(ledger, 0, at(0)), undefined);
+  });
+  it('does not go by a start from the future', () => {
+    assert.equal(nextRequest(newLedger(T0 + 400 * DAY), HOUR, at(0)), undefined);
+  });
+});
+
+describe('growthLeft()', () => {
+  const BUDGET = 24_000;
+  it('is the whole budget at first, and what was not added yet after that', () => {
+    const ledger = newLedger();
+    assert.equal(growthLeft(ledger, BUDGET, at(0)), BUDGET);
+    noteGrowth(ledger, 20_000, BUDGET, at(0));
+    assert.equal(growthLeft(ledger, BUDGET, at(0)), 4_000);
+  });
+  it('comes back by a budget a day, and not above it', () => {
+    const ledger = newLedger();
+    noteGrowth(ledger, 24_000, BUDGET, at(0));
+    assert.equal(growthLeft(ledger, BUDGET, at(HOUR)), 1_000);
+    assert.equal(growthLeft(ledger, BUDGET, at(DAY)), BUDGET);
+    assert.equal(growthLeft(ledger, BUDGET, at(9 * DAY)), BUDGET);
+  });
+  it('is nothing, and not less, after a run that overshot; the excess is paid off', () => {
+    const ledger = newLedger();
+    noteGrowth(ledger, 30_000, BUDGET, at(0));
+    assert.equal(growthLeft(ledger, BUDGET, at(0)), 0);
+    assert.equal(growthLeft(ledger, BUDGET, at(6 * HOUR)), 0);
+    assert.equal(growthLeft(ledger, BUDGET, at(DAY)), 18_000);
+  });
+  it('does not grow when the clock goes back, and comes back from there', () => {
+    const ledger = newLedger();
+    noteGrowth(ledger, 24_000, BUDGET, at(100 * DAY));
+    assert.equal(growthLeft(ledger, BUDGET, at(0)), 0);
+    noteGrowth(ledger, 0, BUDGET, at(0));
+    assert.equal(growthLeft(ledger, BUDGET, at(DAY)), BUDGET);
+  });
+  it('never lets more through than one budget and one more a day, however it is asked', () => {
+    const steps = fc.array(fc.tuple(fc.nat(2 * DAY), fc.double({ min: 0, max: 1, noNaN: true })), {
+      maxLength: 60,
+    });
+    fc.assert(
+      fc.property(steps, asked => {
+        const ledger = newLedger();
+        let [time, total] = [0, 0];
+        for (const [pause, part] of asked) {
+          time += pause;
+          const bytes = growthLeft(ledger, BUDGET, at(time)) * part;
+          noteGrowth(ledger, bytes, BUDGET, at(time));
+          total += bytes;
+        }
+        assert.ok(total <= BUDGET * (1 + time / DAY) + 1e-3);
+      }),
+      { seed: 6, numRuns: 500 },
+    );
+  });
+});
+
+describe('changeOf()', () => {
+  const tree = { files: 1000, freshFiles: 100, bytes: 5000, freshBytes: 2500 };
+  it('says what is fresh, what is lost, and how many of the bytes', () => {
+    assert.deepEqual(changeOf(tree, 1000), { fresh: 0.1, lost: 0.1, bytes: 0.5 });
+    assert.deepEqual(changeOf(tree, 900), { fresh: 0.1, lost: 0, bytes: 0.5 });
+    assert.deepEqual(changeOf({ files: 10, freshFiles: 0, bytes: 0, freshBytes: 0 }, 1000), {
+      fresh: 0,
+      lost: 0.99,
+      bytes: 0,
+    });
+  });
+  it('stays between 0 and 1 whatever is counted', () => {
+    fc.assert(
+      fc.property(
+        fc.nat(),
+        fc.nat(),
+        fc.nat(),
+        fc.nat(),
+        fc.nat(),
+        (files, freshFiles, bytes, freshBytes, before) => {
+          for (const share of Object.values(changeOf({ files, freshFiles, bytes, freshBytes }, before)))
+            assert.ok(share >= 0 && share <= 1);
+        },
+      ),
+      { seed: 7 },
+    );
+  });
+});
+
+describe('judgeChange()', () => {
+  it('takes for usual what this client does each day', () => {
+    for (const share of [0, 0.02, 0.2, 0.3])
+      assert.equal(judgeChange(nights(60, share), all(share), at(60 * DAY)).isUnusual, false);
+  });
+  it('flags what is far more than that', () => {
+    const judged = judgeChange(nights(60, 0.02), all(0.97), at(60 * DAY));
+    assert.equal(judged.isUnusual, true);
+    assert.equal(judged.began, at(60 * DAY).getTime());
+    assert.deepEqual(judged.reasons, [
+      'fresh 97% in 24 hours, usually 2%',
+      'lost 97% in 24 hours, usually 2%',
+      'bytes 97% in 24 hours, usually 2%',
+    ]);
+  });
+  it('looks at each share by itself', () => {
+    for (const key of ['fresh', 'lost', 'bytes'] as const) {
+      const judged = judgeChange(nights(60, 0.02), { ...all(0.02), [key]: 0.6 }, at(60 * DAY));
+      assert.deepEqual(judged.reasons, [`${key} 60% in 24 hours, usually 2%`]);
+    }
+  });
+  it('does not flag a little, however little is usual', () =>
+    assert.equal(judgeChange(nights(60, 0), all(0.25), at(60 * DAY)).isUnusual, false));
+  it('knows a client that changes a lot every week', () => {
+    const ledger = nights(70, night => (night % 7 === 6 ? 0.45 : 0.01));
+    assert.equal(judgeChange(ledger, all(0.45), at(76 * DAY)).isUnusual, false);
+  });
+  it('says nothing of a share that is mostly new every night', () => {
+    assert.equal(judgeChange(nights(60, 1), all(1), at(60 * DAY)).isUnusual, false);
+  });
+  it('is patient in the first week, and not without end', () => {
+    for (const days of [0, 1, 6]) {
+      assert.equal(judgeChange(nights(days, 0.01), all(0.5), at(days * DAY)).isUnusual, false);
+      assert.equal(judgeChange(nights(days, 0.01), all(0.51), at(days * DAY)).isUnusual, true);
+    }
+    assert.equal(judgeChange(nights(7, 0.01), all(0.5), at(7 * DAY)).isUnusual, true);
+  });
+  it('adds up small steps within 24 hours, and says where they began', () => {
+    const ledger = nights(60, 0.02);
+    const start = 60 * DAY;
+    let steps = 0;
+    let judged = judgeChange(ledger, all(0.05), at(start));
+    for (; !judged.isUnusual; steps += 1) {
+      noteChange(ledger, all(0.05), at(start + steps * HOUR));
+      judged = judgeChange(ledger, all(0.05), at(start + (steps + 1) * HOUR));
+    }
+    assert.equal(steps, 5);
+    assert.equal(judged.began, at(start).getTime());
+  });
+  it('does not learn from one day of many runs', () => {
+    const ledger = nights(60, 0.02);
+    for (let run = 0; run < 1440; run += 1) noteChange(ledger, all(0.5), at(60 * DAY + run * MINUTE));
+    assert.equal(judgeChange(ledger, all(0.5), at(62 * DAY)).isUnusual, true);
+  });
+  it('does not learn within a year from whoever goes a little further each day', () => {
+    const ledger = nights(60, 0.02);
+    let share = 0.02;
+    for (let day = 60; day < 60 + 365; day += 1) {
+      if (!judgeChange(ledger, all(share * 1.1), at(day * DAY)).isUnusual) share *= 1.1;
+      if (!judgeChange(ledger, all(share), at(day * DAY)).isUnusual)
+        noteChange(ledger, all(share), at(day * DAY));
+    }
+    assert.ok(share <= 0.25, `${share}`);
+    assert.equal(judgeChange(ledger, all(0.3), at(426 * DAY)).isUnusual, true);
+  });
+  it('stays a few kilobytes large', () => {
+    const ledger = newLedger();
+    for (let hour = 0; hour < 1000 * 24; hour += 1) noteChange(ledger, all(0.123456789), at(hour * HOUR));
+    assert.ok(ledger.hours.length <= 26);
+    assert.ok(ledger.days.length <= 401);
+    assert.ok(JSON.stringify(ledger).length < 64 * 1024);
+  });
+});
+
+describe('parseLedger()', () => {
+  it('reads what was written', () => {
+    const ledger = nights(60, 0.1);
+    noteStart(ledger, at(0));
+    noteGrowth(ledger, 5, 10, at(0));
+    notePin(ledger, snapshotName(at(0)), at(1));
+    assert.deepEqual(parseLedger(JSON.stringify(ledger)), { value: ledger });
+  });
+  const refused: [string, unknown][] = [
+    ['of another version', { ...newLedger(), version: 2 }],
+    ['nothing', null],
+    ['a list', []],
+    ['a start that is no number', { ...newLedger(), lastStart: 'now' }],
+    ['growth below nothing', { ...newLedger(), growth: { bytes: -1, at: 0 } }],
+    ['no days', { ...newLedger(), days: undefined }],
+    ['a day without its shares', { ...newLedger(), days: [{ at: 1 }] }],
+    ['a pin that is a path', { ...newLedger(), pins: [{ snapshot: '../..', at: 1 }] }],
+    ['a pin that is null', { ...newLedger(), pins: [null] }],
+  ];
+  for (const [what, value] of refused)
+    it(`refuses ${what}`, () => assert.ok('reason' in parseLedger(JSON.stringify(value))));
+  it('refuses what is no JSON', () => assert.ok('reason' in parseLedger('{"version":1')));
+});
+
+const snapshot = (ms: number, flags: string[] = [], state: 'full' | 'incomplete' = 'full') => ({
+  name: snapshotName(at(ms)),
+  record: { state, flags },
+  pinned: undefined as string | undefined,
+});
+
+describe('pickYardstick()', () => {
+  it('is the newest one that is not unusual', () => {
+    const [good, bad] = [snapshot(0), snapshot(DAY, [UNUSUAL])];
+    assert.equal(pickYardstick([], at(DAY)), undefined);
+    assert.equal(pickYardstick([good], at(DAY)), good);
+    assert.equal(pickYardstick([bad, good], at(2 * DAY)), good);
+  });
+  it('is the newest of all when that is older than 30 days', () => {
+    const [good, bad] = [snapshot(0), snapshot(DAY, [UNUSUAL])];
+    assert.equal(pickYardstick([good, bad], at(30 * DAY)), good);
+    assert.equal(pickYardstick([good, bad], at(30 * DAY + 1000)), bad);
+  });
+  it('is none from the future', () => {
+    const good = snapshot(0);
+    assert.equal(pickYardstick([good, snapshot(9 * DAY)], at(DAY)), good);
+  });
+});
+
+describe('choosePin()', () => {
+  const good = candidateOf(snapshot(0));
+  const later = candidateOf(snapshot(DAY));
+  const began = at(2 * DAY).getTime();
+  it('is the newest full one from before the change', () => {
+    assert.equal(choosePin(newLedger(), [later, good], began, at(2 * DAY)), later.name);
+    assert.equal(choosePin(newLedger(), [later, good], at(DAY).getTime(), at(2 * DAY)), good.name);
+    assert.equal(choosePin(newLedger(), [later, good], at(DAY).getTime() + 999, at(2 * DAY)), good.name);
+  });
+  it('is no incomplete one, and no unusual one', () => {
+    const rest = [candidateOf(snapshot(DAY, [], 'incomplete')), candidateOf(snapshot(DAY + HOUR, [UNUSUAL]))];
+    assert.equal(choosePin(newLedger(), [good, ...rest], began, at(2 * DAY)), good.name);
+    assert.equal(choosePin(newLedger(), rest, began, at(2 * DAY)), undefined);
+  });
+  it('is none where the newest is pinned already', () => {
+    const pinned = { ...later, isPinned: true };
+    assert.equal(choosePin(newLedger(), [good, pinned], began, at(2 * DAY)), undefined);
+  });
+  it('is there twice in 30 days, and no more', () => {
+    const ledger = newLedger();
+    notePin(ledger, good.name, at(0));
+    assert.equal(choosePin(ledger, [good, later], began, at(2 * DAY)), later.name);
+    notePin(ledger, later.name, at(2 * DAY));
+    assert.equal(choosePin(ledger, [good, later], began, at(30 * DAY - 1)), undefined);
+    assert.equal(choosePin(ledger, [good, later], began, at(30 * DAY)), later.name);
+  });
+});
+
+describe('lapsePins()', () => {
+  it('gives up those that are 200 days old, and no other', () => {
+    const ledger = newLedger();
+    notePin(ledger, 'a', at(0));
+    notePin(ledger, 'b', at(1));
+    assert.deepEqual(lapsePins(ledger, at(200 * DAY - 1)), []);
+    assert.deepEqual(lapsePins(ledger, at(200 * DAY)), ['a']);
+    assert.deepEqual(lapsePins(ledger, at(200 * DAY)), []);
+    assert.deepEqual(ledger.pins, [{ snapshot: 'b', at: at(1).getTime() }]);
+  });
+});
+
+/** What a client's machine holds at a moment: a kind of tree, and how far along it is. */
+interface Tree {
+  kind: string;
+  step: number;
+}
+
+/** How much one tree differs from another: honest ones by what a day changes, others by what the attack makes of them. */
+function difference(tree: Tree, from: Tree): Change {
+  if (tree.kind !== from.kind) return tree.kind === 'tiny' ? { fresh: 0, lost: 0.999, bytes: 0 } : all(1);
+  const each: Record<string, number> = { honest: 0.02, random: 1, slow: 0.2 };
+  return all(Math.min(1, Math.abs(tree.step - from.step) * (each[tree.kind] ?? 0)));
+}
+
+interface Stored {
+  name: string;
+  tree: Tree;
+  record: { state: 'full' | 'incomplete'; flags: string[] };
+  pinned: string | undefined;
+}
+
+/** One client on a host, as grab and prune would do it, and with a disk that is always full. */
+class Host {
+  stored: Stored[] = [];
+  /** The newest, and the newest that is not unusual: all that a yardstick can be, so that a year takes seconds. */
+  newest: Stored[] = [];
+  readonly ledger = newLedger();
+  readonly policy: Policy;
+  mostPins = 0;
+
+  constructor(policy: Policy) {
+    this.policy = policy;
+  }
+
+  request(time: number, tree: Tree, state: 'full' | 'incomplete' = 'full'): void {
+    const now = new Date(time);
+    const yardstick = pickYardstick(this.newest, now);
+    const flags: string[] = [];
+    if (yardstick) {
+      const change = difference(tree, yardstick.tree);
+      const judged = judgeChange(this.ledger, change, now);
+      if (judged.isUnusual) {
+        flags.push(UNUSUAL);
+        // Most runs of an attack pin nothing.
+        if (this.ledger.pins.filter(each => each.at > time - 30 * DAY).length < 2)
+          this.pin(judged.began, now);
+      } else noteChange(this.ledger, change, now);
+    }
+    const fresh: Stored = { name: snapshotName(now), tree, record: { state, flags }, pinned: undefined };
+    this.stored.push(fresh);
+    const usual = flags.length === 0 ? fresh : this.newest.find(each => each.record.flags.length === 0);
+    this.newest = usual === undefined || usual === fresh ? [fresh] : [usual, fresh];
+  }
+
+  pin(began: number, now: Date): void {
+    const name = choosePin(this.ledger, this.stored.map(candidateOf), began, now);
+    const good = this.stored.find(each => each.name === name);
+    if (!good) return;
+    good.pinned = 'by itself';
+    notePin(this.ledger, good.name, now);
+  }
+
+  /** Once a day. @returns what is left */
+  prune(time: number): Set<string> {
+    const now = new Date(time);
+    const lapsed = new Set(lapsePins(this.ledger, now));
+    for (const each of this.stored) if (lapsed.has(each.name)) each.pinned = undefined;
+    this.mostPins = Math.max(this.mostPins, this.ledger.pins.length);
+    const candidates: Candidate[] = this.stored.map(candidateOf);
+    const going = new Set(
+      decideRetention(candidates, this.policy, now)
+        .filter(each => each.mayGoAtLowWater)
+        .map(each => each.name),
+    );
+    this.stored = this.stored.filter(each => !going.has(each.name));
+    return new Set(this.stored.map(each => each.name));
+  }
+}
+
+/** What is requested again and again after the break-in; the requests are counted from there. */
+type Attack = (count: number) => { tree: Tree; state?: 'full' | 'incomplete' };
+
+const RANDOM: Attack = count => ({ tree: { kind: 'random', step: count } });
+const IN_TURN: Attack = count => ({ tree: { kind: count % 2 ? 'huge' : 'tiny', step: 0 } });
+/** The first two every minute, as a year of that takes seconds; the rest, which differs little, every half hour. */
+const ATTACKS: [what: string, attack: Attack, stepMs: number][] = [
+  ['random content', RANDOM, MINUTE],
+  ['tiny and huge trees in turn', IN_TURN, MINUTE],
+  ['tiny and huge trees, each twice', count => IN_TURN(count >> 1), 30 * MINUTE],
+  ['incomplete runs', count => ({ ...RANDOM(count), state: 'incomplete' }), 30 * MINUTE],
+];
+
+const NIGHTS_BEFORE = 150;
+const rules = (rest: Partial<Policy>): Policy => ({
+  ...{ last: 0, hourly: 0, daily: 0, weekly: 0, monthly: 0, yearly: 0 },
+  ...{ minKeep: 3, minAgeMs: DAY, zone: 'UTC' },
+  ...rest,
+});
+const EACH_RULE = rules({ last: 3, hourly: 24, daily: 7, weekly: 5, monthly: 12, yearly: 3 });
+
+/**
+ * A year from the break-in on, with the attack and without: the machine's own nightly backups go on in both. The break-in
+ * is at noon of 31 May 2026, a Sunday and the last of its month: the backup of that night stands for all three.
+ * @returns what was there before it, was dropped with the attack, and was still kept without it
+ */
+function dropped(
+  policy: Policy,
+  attack: Attack,
+  stepMs = MINUTE,
+  days = 365,
+): { lost: string[]; host: Host } {
+  const [quiet, host] = [new Host(policy), new Host(policy)];
+  const lost = new Set<string>();
+  const breakIn = T0 + NIGHTS_BEFORE * DAY + 10.5 * HOUR;
+  assert.equal(new Date(breakIn).toISOString(), '2026-05-31T12:00:00.000Z');
+  for (let night = 0; night <= NIGHTS_BEFORE + days; night += 1) {
+    const time = T0 + night * DAY;
+    for (const each of [quiet, host]) each.request(time, { kind: 'honest', step: night });
+    const left = quiet.prune(time + 3 * HOUR);
+    const still = host.prune(time + 3 * HOUR);
+    for (const name of left)
+      if ((snapshotTime(name)?.getTime() ?? 0) < breakIn && !still.has(name)) lost.add(name);
+    if (night < NIGHTS_BEFORE) continue;
+    const from = night === NIGHTS_BEFORE ? breakIn : time + 1000;
+    for (let at = from; at < time + DAY - 1000; at += stepMs) {
+      const { tree, state } = attack(Math.round((at - breakIn) / stepMs));
+      host.request(at, tree, state);
+    }
+  }
+  return { lost: [...lost], host };
+}
+
+describe('a client that requests every minute for a year', () => {
+  for (const [what, attack, stepMs] of ATTACKS)
+    it(`makes the host drop nothing that the policy would keep: ${what}`, () => {
+      const { lost, host } = dropped(EACH_RULE, attack, stepMs);
+      assert.deepEqual(lost, []);
+      assert.ok(host.mostPins >= 1 && host.mostPins <= 14, `${host.mostPins} pins`);
+      // The last two days, what the rules want twice (full and not), and the pins.
+      assert.ok(host.stored.length < 2 * 1440 + 2 * 54 + 14, `${host.stored.length} snapshots`);
+    });
+
+  it('nor without any rule and with a disk that is always full, below the floor', () => {
+    assert.deepEqual(dropped(rules({}), IN_TURN, 30 * MINUTE).lost, []);
+  });
+
+  const DAYS_AND_ABOVE = rules({ daily: 7, weekly: 5, monthly: 12, yearly: 3 });
+  it('nor with what it has not changed, but for the night that this repeats', () => {
+    const { lost } = dropped(
+      DAYS_AND_ABOVE,
+      () => ({ tree: { kind: 'honest', step: NIGHTS_BEFORE } }),
+      30 * MINUTE,
+    );
+    assert.deepEqual(lost, ['2026-05-31T01-30-00Z']);
+  });
+
+  it('nor by small steps: what they began from is pinned', () => {
+    const slow: Attack = count => ({ tree: { kind: 'slow', step: count } });
+    assert.deepEqual(dropped(DAYS_AND_ABOVE, slow, 30 * MINUTE, 190).lost, []);
+  });
+
+  it('would, were unusual ones not told apart: this simulation can fail', () => {
+    const naive = new Host(EACH_RULE);
+    const seen = naive.stored;
+    for (let night = 0; night < 30; night += 1)
+      naive.request(T0 + night * DAY, { kind: 'honest', step: night });
+    for (let minute = 1; minute < 2880; minute += 1)
+      naive.request(T0 + 29 * DAY + minute * MINUTE, { kind: 'random', step: minute });
+    for (const each of seen) Object.assign(each, { record: { state: 'full', flags: [] }, pinned: undefined });
+    const left = naive.prune(T0 + 32 * DAY);
+    assert.ok(!left.has(snapshotName(at(20 * DAY)))); // one of 24 nights that `hourly = 24` had kept
+  });
+});
