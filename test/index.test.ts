@@ -263,3 +263,55 @@ describe('StoreIndex', () => {
     });
   });
 });
+
+describe('StoreIndex', () => {
+  it('tells where an inode is, under which paths and in which snapshots', async context => {
+    const client = makeClient(context);
+    const first = snapshot(client, 1, { a: { text: 'x' } });
+    const second = snapshot(client, 2, { a: { link: `${first}/tree/a` }, b: { link: `${first}/tree/a` } });
+    const third = snapshot(client, 3, { a: { text: 'y' } });
+    const inode = BigInt(lstatSync(`${client.folder}/snapshots/${first}/tree/a`).ino);
+    const other = BigInt(lstatSync(`${client.folder}/snapshots/${third}/tree/a`).ino);
+    const found = await using(client, index =>
+      [inode, other, 1n].map(each =>
+        [...index.sharing(each)].map(({ path, snapshots }) => [path.toString(), snapshots]),
+      ),
+    );
+    assert.deepEqual(found, [
+      [
+        ['a', [first, second]],
+        ['b', [second]],
+      ],
+      [['a', [third]]],
+      [],
+    ]);
+  });
+
+  it('adopts a digest where it has none, and the file is still of that size and time', async context => {
+    const client = makeClient(context);
+    const name = snapshot(client, 1, {
+      a: { text: 'x' },
+      b: { text: 'x' },
+      c: { text: 'x' },
+      d: { text: 'x' },
+    });
+    const [good, wrong] = [1, 2].map(each => new Uint8Array(32).fill(each));
+    assert.ok(good && wrong);
+    const digests = await using(client, index => {
+      const files = [...index.files(name)];
+      const [a, b, c, d] = files;
+      assert.ok(a && b && c && d);
+      index.setDigests([[d.inode, good]]);
+      index.adoptDigests(name, [
+        { path: a.path, size: 1, mtime: a.mtime, sha256: good },
+        { path: b.path, size: 2, mtime: b.mtime, sha256: wrong },
+        { path: c.path, size: 1, mtime: '1.000000000', sha256: wrong },
+        { path: d.path, size: 1, mtime: d.mtime, sha256: wrong },
+        { path: Buffer.from('nowhere'), size: 1, mtime: a.mtime, sha256: wrong },
+      ]);
+      index.adoptDigests(nameOf(9), [{ path: b.path, size: 1, mtime: b.mtime, sha256: wrong }]);
+      return [...index.files(name)].map(each => each.digest?.[0]);
+    });
+    assert.deepEqual(digests, [1, undefined, undefined, 1]);
+  });
+});

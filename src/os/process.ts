@@ -446,12 +446,19 @@ export async function startApart(command: Command): Promise<void> {
 
 /** Ends every process that has this word on its command line, such as what `startApart` started. */
 export async function endCommand(word: string): Promise<void> {
-  const found = list('/proc').flatMap(name => {
-    const isIt = /^\d+$/.test(name) && readProc(`${name}/cmdline`)?.split('\0').includes(word);
-    return isIt ? (processAt(Number(name)) ?? []) : [];
-  });
-  await Promise.all(found.map(each => endProcess(each)));
+  const found: Process[] = [];
+  const ending: Process[] = [];
+  for (const name of list('/proc')) {
+    const commandLine = /^\d+$/.test(name) ? readProc(`${name}/cmdline`) : undefined;
+    const each = commandLine === undefined ? undefined : processAt(Number(name));
+    if (commandLine?.split('\0').includes(word) && each) found.push(each);
+    // One that ends just now has no command line any more; nor has a kernel thread.
+    if (commandLine === '' && each && ![0, KTHREADD].includes(statOf(each.pid)?.parent ?? 0))
+      ending.push(each);
+  }
+  await Promise.all([...found.map(each => endProcess(each)), waitForAll(ending, KILL_PATIENCE_MS)]);
 }
+const KTHREADD = 2;
 
 /** The version of the rsync that is installed here, or `unknown`. */
 export async function rsyncVersion(): Promise<string> {

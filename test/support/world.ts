@@ -281,7 +281,9 @@ export class World {
 
   /** What the host still does when a client has hung up, and is not in anybody's run: the manifest of what has come. */
   async settled(): Promise<void> {
-    const isGoing = (): boolean => this.processes().some(each => / manifest --client /.test(each.command));
+    // One that is ending has no command line any more, and is still there.
+    const isGoing = (): boolean =>
+      this.processes().some(({ command }) => command === '' || / manifest --client /.test(command));
     await until('the manifests are made', () => !isGoing(), 60_000);
   }
 

@@ -1,0 +1,195 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import {
+  appendFileSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { describe, it, type TestContext } from 'node:test';
+import type { Xattr } from '../src/host/attributes.ts';
+import {
+  attributesDigest,
+  changedRecords,
+  makeManifests,
+  manifestOf,
+  readManifest,
+} from '../src/host/manifest.ts';
+import { type ClientStore, createClient, createStore } from '../src/host/store.ts';
+import { lastVerified, verify } from '../src/host/verify.ts';
+
+const { signal } = new AbortController();
+const FIRST = '2026-01-01T00-00-00Z';
+const SECOND = '2026-01-02T00-00-00Z';
+
+interface Made {
+  store: string;
+  client: ClientStore;
+}
+
+function makeStore(context: TestContext): Made {
+  const scratch = mkdtempSync(`${tmpdir()}/dialback verify `);
+  context.after(() => rmSync(scratch, { recursive: true, force: true }));
+  const store = `${scratch}/store`;
+  createStore(store);
+  return { store, client: createClient(store, 'a') };
+}
+
+/** @param files path -> content, or what to link */
+function put({ client }: Made, name: string, files: Record<string, string | { link: string }>): void {
+  const folder = `${client.folder}/snapshots/${name}`;
+  for (const [path, content] of Object.entries(files)) {
+    mkdirSync(dirname(join(folder, 'tree', path)), { recursive: true });
+    if (typeof content === 'string') writeFileSync(join(folder, 'tree', path), content);
+    else linkSync(`${client.folder}/snapshots/${content.link}`, join(folder, 'tree', path));
+  }
+  writeFileSync(`${folder}/snapshot.json`, '{}\n');
+}
+
+async function reading({ client }: Made, name = FIRST): Promise<string> {
+  const paths: string[] = [];
+  try {
+    for await (const { path } of readManifest(client, name, signal)) paths.push(path);
+  } catch (error) {
+    return String(error);
+  }
+  return paths.join();
+}
+
+const verifyAll = async ({ store }: Made) =>
+  (await verify({ store, client: 'a', snapshot: undefined, sample: 100 }, signal))[0];
+
+describe('attributesDigest()', () => {
+  const xattr = (name: string, value: string): Xattr => ({
+    name: Buffer.from(name),
+    value: Buffer.from(value),
+  });
+  it('is what getfattr, sort and sha256sum make of it', context => {
+    const { store } = makeStore(context);
+    const path = `${store}/file`;
+    writeFileSync(path, '');
+    const xattrs = [
+      xattr('user.rsync.%stat', '100644 0,0 1:2'),
+      xattr('user.b', ''),
+      xattr('user.B', 'x\0y'),
+    ];
+    for (const { name, value } of xattrs)
+      spawnSync('/usr/bin/setfattr', ['-n', name.toString(), '-v', `0x${value.toString('hex')}`, path]);
+    const script = `getfattr --absolute-names -h -d -e hex -- '${path}' | grep = | LC_ALL=C sort | sha256sum`;
+    const { stdout } = spawnSync('/bin/sh', ['-c', script], { encoding: 'utf8' });
+    assert.equal(`${attributesDigest(xattrs)}  -\n`, stdout);
+  });
+
+  it('differs with a name, a value, one more, and where one ends', () => {
+    const sets = [
+      [],
+      [xattr('user.a', '')],
+      [xattr('user.a', 'b')],
+      [xattr('user.ab', '')],
+      [xattr('user.a', ''), xattr('user.b', '')],
+      [xattr('user.a', 'b'), xattr('user.b', '')],
+    ];
+    assert.equal(new Set(sets.map(attributesDigest)).size, sets.length);
+  });
+});
+
+describe('makeManifests()', () => {
+  it('makes those that are missing, and reads nothing again that an older one shares', async context => {
+    const made = makeStore(context);
+    put(made, FIRST, { a: 'one', 'd/b': 'two' });
+    assert.deepEqual(await makeManifests(made.client, signal), [FIRST]);
+    assert.deepEqual(await makeManifests(made.client, signal), []);
+    // Changed where nobody sees it but who reads: the second manifest says what it was.
+    const path = `${made.client.folder}/snapshots/${FIRST}/tree/a`;
+    spawnSync('/usr/bin/touch', ['--reference', path, `${made.store}/times`]);
+    writeFileSync(path, 'eno');
+    spawnSync('/usr/bin/touch', ['--reference', `${made.store}/times`, path]);
+    put(made, SECOND, { a: { link: `${FIRST}/tree/a` }, c: 'three' });
+    assert.deepEqual(await makeManifests(made.client, signal), [SECOND]);
+    const digests: string[][] = [[], []];
+    for (const [at, name] of [FIRST, SECOND].entries())
+      for await (const entry of readManifest(made.client, name, signal))
+        if (entry.path === 'a') digests[at]?.push(entry.sha256);
+    assert.deepEqual(digests[0], digests[1]);
+    const result = await verifyAll(made);
+    assert.deepEqual(result?.damaged, [{ path: 'a', differences: ['content'], snapshots: [FIRST, SECOND] }]);
+  });
+
+  it('ends at a signal, and leaves nothing half done', async context => {
+    const made = makeStore(context);
+    put(made, FIRST, { a: 'one' });
+    const controller = new AbortController();
+    controller.abort(new Error('now'));
+    await assert.rejects(makeManifests(made.client, controller.signal), /now/);
+    assert.deepEqual(readdirSync(`${made.client.folder}/snapshots/${FIRST}`), ['snapshot.json', 'tree']);
+  });
+});
+
+describe('readManifest() and changedRecords()', () => {
+  const CHANGES: [what: string, change: (path: string) => void, says: RegExp][] = [
+    ['cut short', path => truncateSync(path, readFileSync(path).length - 10), /unexpected end of file/],
+    ['empty', path => truncateSync(path, 0), /unexpected end of file|ends too early/],
+    ['no gzip', path => writeFileSync(path, '#mtree\n'), /incorrect header check/],
+    ['gone', path => rmSync(path), /there is no such file/],
+  ];
+  for (const [what, change, says] of CHANGES)
+    it(`say of a manifest that is ${what} that it is`, async context => {
+      const made = makeStore(context);
+      put(made, FIRST, { b: 'one', 'a.b': 'x', 'a/c': 'y' });
+      await makeManifests(made.client, signal);
+      assert.equal(await reading(made), ',a,a.b,a/c,b');
+      assert.deepEqual(await changedRecords(made.client, FIRST, signal), []);
+      change(manifestOf(made.client, FIRST));
+      assert.match(await reading(made), says);
+      assert.deepEqual(await changedRecords(made.client, FIRST, signal), ['manifest.mtree.gz']);
+    });
+
+  it('say of one with something behind it that it is not what it was', async context => {
+    const made = makeStore(context);
+    put(made, FIRST, { b: 'one' });
+    await makeManifests(made.client, signal);
+    appendFileSync(manifestOf(made.client, FIRST), 'x');
+    assert.deepEqual(await changedRecords(made.client, FIRST, signal), ['manifest.mtree.gz']);
+  });
+
+  it('say so where the sums are gone, or are none', async context => {
+    const made = makeStore(context);
+    put(made, FIRST, { b: 'one' });
+    await makeManifests(made.client, signal);
+    const sums = `${made.client.folder}/snapshots/${FIRST}/sha256sums`;
+    const good = readFileSync(sums, 'latin1');
+    for (const text of ['', 'x\n', good.slice(1), good.replace('manifest', '../../x'), good.trimEnd()]) {
+      writeFileSync(sums, text);
+      assert.deepEqual(await changedRecords(made.client, FIRST, signal), ['sha256sums'], text);
+    }
+    rmSync(sums);
+    assert.deepEqual(await changedRecords(made.client, FIRST, signal), ['sha256sums']);
+  });
+});
+
+describe('lastVerified()', () => {
+  it('is of the snapshots that are there, and takes a damaged file for none', async context => {
+    const made = makeStore(context);
+    put(made, FIRST, { a: 'one' });
+    put(made, SECOND, { a: 'one' });
+    await makeManifests(made.client, signal);
+    assert.deepEqual(lastVerified(made.client), new Map());
+    await verifyAll(made);
+    assert.deepEqual([...lastVerified(made.client).keys()], [FIRST, SECOND]);
+    rmSync(`${made.client.folder}/snapshots/${FIRST}`, { recursive: true });
+    assert.deepEqual([...lastVerified(made.client).keys()], [SECOND]);
+    assert.ok(!existsSync(`${made.client.folder}/verify.sqlite`));
+    writeFileSync(`${made.client.folder}/verified.json`, '{"slot":0,"snapshots":{"../x":{}}}');
+    assert.deepEqual(lastVerified(made.client), new Map());
+    writeFileSync(`${made.client.folder}/verified.json`, '[');
+    assert.deepEqual(lastVerified(made.client), new Map());
+  });
+});
