@@ -22,7 +22,7 @@ const EXPECTED_SKIPS: { reason: string; expected: () => boolean }[] = [
   { reason: 'needs root', expected: () => process.getuid?.() !== 0 },
   // What the kernel refuses to an ordinary user, it does not refuse to root.
   { reason: 'needs an ordinary user', expected: () => process.getuid?.() === 0 },
-  // 15-clean-machine runs all tests once more, in the machine that it makes: not itself, and not the longest ones.
+  // 15-clean-machine runs the tests once more, in the machine that it makes: not itself, and not what no package decides.
   { reason: 'inside the clean machine', expected: () => process.env.DIALBACK_CLEAN_MACHINE === '1' },
 ];
 

@@ -6,6 +6,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { decodeRequest } from '../../src/wire/request.ts';
+import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
 import { NEEDS_ROOT, type Result, type Running, until, World } from '../support/world.ts';
 
 const ALLOWED = 'rsync --server --daemon .';
@@ -78,7 +79,7 @@ class Hostile {
   }
 }
 
-describe('the one-time key', { skip: NEEDS_ROOT }, () => {
+describe('the one-time key', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let world: World;
   before(async () => {
     world = await World.make();

@@ -14,10 +14,11 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
 import { diffManifests, type Manifest, manifest } from '../support/manifest.ts';
 import { lastLine, NEEDS_ROOT, until, World } from '../support/world.ts';
 
-describe('outcomes', { skip: NEEDS_ROOT }, () => {
+describe('outcomes', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let world: World;
   before(async () => {
     world = await World.make();

@@ -5,9 +5,10 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
 import { NEEDS_ROOT, World } from '../support/world.ts';
 
-describe('dialback as login shell', { skip: NEEDS_ROOT }, () => {
+describe('dialback as login shell', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let world: World;
   before(async () => {
     world = await World.make();

@@ -5,6 +5,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { decodeRequest } from '../../src/wire/request.ts';
+import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
 import { NEEDS_ROOT, World } from '../support/world.ts';
 
 /** Writes to regular files that hold any of `needles`, in strace's logs (-xx: all strings in hex; -y: paths). */
@@ -28,7 +29,7 @@ function writesOf(folder: string, needles: Buffer[]): string[] {
   return found;
 }
 
-describe('the private key', { skip: NEEDS_ROOT }, () => {
+describe('the private key', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let world: World;
   before(async () => {
     world = await World.make();

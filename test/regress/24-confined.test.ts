@@ -17,6 +17,7 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
+import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
 import { diffManifests, manifest } from '../support/manifest.ts';
 import { makeTortureTree } from '../support/tree.ts';
 import { lastLine, mayMakeNamespaces, NEEDS_ROOT, until, World } from '../support/world.ts';
@@ -28,7 +29,7 @@ interface Recorded {
   rsync: { options: string[] };
 }
 
-describe('confined', { skip: NEEDS_ROOT }, () => {
+describe('confined', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let world: World;
   /** Root's own folder, which the client's user cannot look into. */
   let secret: string;

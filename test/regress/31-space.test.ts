@@ -20,6 +20,7 @@ import { join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { openClient, removeSnapshot } from '../../src/host/store.ts';
 import { emptyTrash } from '../../src/host/trash.ts';
+import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
 import { diffManifests, type Manifest, manifest } from '../support/manifest.ts';
 import { NEEDS_ROOT, until, World } from '../support/world.ts';
 
@@ -107,7 +108,7 @@ async function smallDisk(inodes: number): Promise<{ site: Site; unmount: () => v
 
 const FULL = 'Cannot back up to "vault": the backup host has no space left';
 
-describe('a store of 1 GiB', { skip: NEEDS_ROOT }, () => {
+describe('a store of 1 GiB', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let site: Site;
   let unmount = (): void => {};
   const images = new Map<string, Manifest>();
@@ -242,7 +243,7 @@ describe('a store of 1 GiB', { skip: NEEDS_ROOT }, () => {
   });
 });
 
-describe('a store with few inodes', { skip: NEEDS_ROOT }, () => {
+describe('a store with few inodes', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let site: Site;
   let unmount = (): void => {};
   before(async () => {
@@ -270,7 +271,7 @@ describe('a store with few inodes', { skip: NEEDS_ROOT }, () => {
   });
 });
 
-describe('a client that wants too much', { skip: NEEDS_ROOT }, () => {
+describe('a client that wants too much', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let site: Site;
   before(async () => {
     site = new Site(await World.make());
@@ -343,7 +344,7 @@ describe('a client that wants too much', { skip: NEEDS_ROOT }, () => {
   });
 });
 
-describe('a run that is like no other', { skip: NEEDS_ROOT }, () => {
+describe('a run that is like no other', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let site: Site;
   before(async () => {
     site = new Site(await World.make());

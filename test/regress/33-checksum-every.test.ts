@@ -5,10 +5,13 @@ import { execFileSync } from 'node:child_process';
 import { chownSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
 import { NEEDS_ROOT, World } from '../support/world.ts';
 
 for (const launcher of [false, true])
-  describe(`checksum_every, ${launcher ? 'confined' : 'without a jail'}`, { skip: NEEDS_ROOT }, () => {
+  describe(`checksum_every, ${launcher ? 'confined' : 'without a jail'}`, {
+    skip: NEEDS_ROOT || IN_CLEAN_MACHINE,
+  }, () => {
     let world: World;
     before(async () => {
       world = await World.make({ launcher });

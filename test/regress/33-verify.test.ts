@@ -25,6 +25,7 @@ import {
 import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { after, before, describe, it } from 'node:test';
+import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
 import { NEEDS_ROOT, type Result, until, World } from '../support/world.ts';
 
 interface Verified {
@@ -41,7 +42,7 @@ interface Verified {
   records: { snapshot: string; name: string; found: string }[];
 }
 
-describe('verify', { skip: NEEDS_ROOT }, () => {
+describe('verify', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let world: World;
   let names: string[];
   let flips = 0;
