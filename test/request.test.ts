@@ -3,6 +3,8 @@ import { resolve } from 'node:path';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import {
+  type CommonHeader,
+  type DirectHeader,
   decodeRequest,
   encodeRequest,
   isEd25519Key,
@@ -24,7 +26,7 @@ const KEY = keyText(Buffer.alloc(32, 7));
 
 /** A request that is accepted; the two lengths follow from the parts. */
 function makeRequest(
-  header: Partial<Request['header']> = {},
+  header: Partial<CommonHeader & DirectHeader> = {},
   parts: { key?: Buffer; excludes?: Buffer } = {},
 ): Request {
   const key = parts.key ?? Buffer.from('-----BEGIN OPENSSH PRIVATE KEY-----\n');
@@ -306,16 +308,16 @@ describe('decodeRequest()', () => {
     assert.equal(outcome(withHeader(text)), 'the header is not UTF-8');
   });
 
-  const keys = Object.keys(makeRequest().header) as (keyof Request['header'])[];
+  const keys = Object.keys(makeRequest().header) as (keyof (CommonHeader & DirectHeader))[];
   for (const key of keys) {
     it(`refuses a header without "${key}"`, () => {
-      const { [key]: _, ...rest } = makeRequest().header;
+      const { [key]: _, ...rest } = makeRequest().header as CommonHeader & DirectHeader;
       assert.equal(outcome(withHeader(JSON.stringify(rest))), `the header has no "${key}"`);
     });
   }
 
-  const WRONG: Record<keyof Request['header'], unknown[]> = {
-    transport: ['', 'Direct', 'channel', 'local', 'direct ', ['direct'], true],
+  const WRONG: Record<keyof (CommonHeader & DirectHeader), unknown[]> = {
+    transport: ['', 'Direct', 'Channel', 'local', 'direct ', ['direct'], true],
     user: ['', 'A', 'a b', 'a\n', '-l', '-oProxyCommand=x', 'a@b', 'a'.repeat(33), ['root'], 0],
     host_key: ['', `${KEY} comment`, `${KEY}\n`, ` ${KEY}`, KEY.replace('ssh-ed25519', 'ssh-rsa'), [KEY], {}],
     roots: ['/', [], [''], ['home'], ['/', '/a/../b'], [['/']], [null], { 0: '/' }, ['/a', '/b\n']],

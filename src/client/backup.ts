@@ -16,6 +16,7 @@ import {
   monotonicMs,
   now,
   ownAccount,
+  pause,
   refuseRoot,
   unless,
   within,
@@ -24,13 +25,15 @@ import { parseMountTable } from '../os/mounts.ts';
 import { rsyncVersion } from '../os/process.ts';
 import { makeRunFolder, prepareStateFolder, takeLock } from '../os/runfolder.ts';
 import { FAILURES, type HostEvent, type OutcomeEvent, PHASES } from '../wire/events.ts';
-import { ENUMERATED_LIMIT, encodeRequest, isRoot, PATH_LIMIT } from '../wire/request.ts';
+import { type CommonHeader, ENUMERATED_LIMIT, encodeRequest, isRoot, PATH_LIMIT } from '../wire/request.ts';
 import { CHECKSUM_IDLE_SECONDS, daemonConfig } from '../wire/rsync.ts';
 import type { CallOptions } from '../wire/ssh.ts';
-import { escapeText, LOGIN, unfold } from '../wire/text.ts';
+import { CHANNEL, escapeText, LOGIN, unfold } from '../wire/text.ts';
 import { parseFrom, type Range } from './addresses.ts';
 import { calledHostName, placeCall } from './call.ts';
+import { HUNG_UP, openChannel } from './channel.ts';
 import {
+  type Capability,
   type ClientConfig,
   callFiles,
   capabilityOf,
@@ -41,8 +44,8 @@ import {
   remoteName,
   stateFolder,
 } from './config.ts';
-import { type Endpoint, openEndpoint } from './endpoint.ts';
-import { endReader, forcedCommand, gateProgram, readTaken } from './gate.ts';
+import { type DaemonFiles, type Endpoint, openEndpoint } from './endpoint.ts';
+import { endReader, forcedCommand, type GateOrders, gateProgram, readTaken } from './gate.ts';
 import { makeHostKey, makeOneTimeKey } from './onetime.ts';
 import { enumeratedFolders, mountsLeftOut, parseExcludes, scopeFilter, scopeRecords } from './scope.ts';
 
@@ -52,6 +55,8 @@ const CONNECT_SECONDS = 30;
 const TAKEN_MS = 90_000;
 /** Then it must have begun to copy within this. */
 const FIRST_BYTE_MS = 60_000;
+/** An outcome comes soon after the channel's end, or not at all. */
+const LAST_WORD_MS = 5_000;
 /** A host that says nothing for this long (or for idle_timeout, if that is longer) is given up. */
 const SILENCE_MS = 60_000;
 /** A host tells how far it is once a second; one that tells more often is not heard. */
@@ -249,16 +254,35 @@ function waitText(ms: number): string {
   return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
-/** Steps 1 and 2 of a run, and the wait for its end. Everything that it opens is closed, in reverse order, when it ends. */
-async function request(
-  run: Run & { checksum: boolean },
-): Promise<{ outcome: OutcomeEvent; sshdWords: string; waitMs: number | undefined }> {
-  const { config, remote, interrupt } = run;
-  const name = clientName(config);
+/** What a run's transport is told, and what came of it. */
+interface Heard {
+  outcome: OutcomeEvent;
+  /** Of our own sshd, where there was one. */
+  sshdWords: string;
+  waitMs: number | undefined;
+}
+
+/** What both transports go by. */
+interface Plan {
+  run: Run;
+  /** The run folder. */
+  folder: string;
+  capability: Capability;
+  orders: GateOrders;
+  files: DaemonFiles;
+  callOptions: Omit<CallOptions, 'command'>;
+  header: Omit<CommonHeader, 'key_bytes'>;
+  excludes: Buffer;
+  ears: Ears;
+  phase: (each: Extract<RunNews, { event: 'phase' }>['phase']) => void;
+}
+
+/** A run's request, and the wait for its end. Everything that it opens is closed, in reverse order, when it ends. */
+async function request(run: Run & { checksum: boolean }): Promise<Heard> {
+  const { config, remote } = run;
   const label = remoteName(remote);
-  const phase = (each: Extract<RunNews, { event: 'phase' }>['phase']): void =>
-    run.tell({ event: 'phase', remote: label, phase: each });
-  requireLogin();
+  const isChannel = remote.transport === 'channel';
+  if (!isChannel) requireLogin();
   const files = requireCallFiles(remote);
   const excludes = readExcludes(config);
   const capability = capabilityOf(config);
@@ -268,77 +292,158 @@ async function request(
 
   await using held = new AsyncDisposableStack();
   const folder = await makeRunFolder(held, run.state, endReader);
-  phase('keys');
-  const key = await makeOneTimeKey(interrupt, folder);
-  const hostKey = await makeHostKey(interrupt, folder);
-  const callOptions: CallOptions = {
-    target: remote.target,
-    ...files,
-    logFile: `${folder}/ssh.log`,
-    connectSeconds: CONNECT_SECONDS,
-    more: remote.ssh_options,
-    command: '',
-  };
-  const endpoint = await openEndpoint(held, {
-    run: folder,
-    from: await unless(interrupt, allowedPeers(remote, callOptions)),
-    listen: remote.listen,
-    publicKey: key.publicKey,
-    forcedCommand: forcedCommand(gateProgram(capability), folder),
+  const record = Buffer.from(excludes.map(pattern => `${pattern}\n`).join(''), 'latin1');
+  const idleSeconds = Math.ceil(config.limits.idle_timeout / 1000);
+  const plan: Plan = {
+    run,
+    folder,
+    capability,
     orders: {
       niceness: ownNiceness(config),
       capability,
       bwlimitKib: Math.ceil((config.limits.bwlimit ?? 0) / 1024),
       remote: label,
     },
-    daemonConfig: daemonConfig({
-      filter: `${folder}/rsyncd/filter`,
-      idleSeconds: Math.max(
-        Math.ceil(config.limits.idle_timeout / 1000),
-        run.checksum ? CHECKSUM_IDLE_SECONDS : 0,
-      ),
-      confined: capability === 'confined',
-      checksum: run.checksum,
-    }),
-    filter: scopeFilter({ ...scope, excludes }),
-    scope: scopeRecords(scope, capability === 'confined' ? await rsyncLibraries() : []),
-    openMs: TAKEN_MS,
-  });
-  if (capability === 'confined') await tryConfinement(folder);
-  if (capability === 'inherited') await requireInheritance();
-  phase('calling');
-  const record = Buffer.from(excludes.map(pattern => `${pattern}\n`).join(''), 'latin1');
-  const bytes = encodeRequest({
+    files: {
+      daemonConfig: daemonConfig({
+        filter: `${folder}/rsyncd/filter`,
+        idleSeconds: Math.max(idleSeconds, run.checksum ? CHECKSUM_IDLE_SECONDS : 0),
+        confined: capability === 'confined',
+        checksum: run.checksum,
+      }),
+      filter: scopeFilter({ ...scope, excludes }),
+      scope: scopeRecords(scope, capability === 'confined' ? await rsyncLibraries() : []),
+    },
+    callOptions: {
+      target: remote.target,
+      ...files,
+      logFile: `${folder}/ssh.log`,
+      connectSeconds: CONNECT_SECONDS,
+      more: remote.ssh_options,
+    },
     header: {
-      transport: 'direct',
-      user: ownAccount().name,
-      host_key: hostKey,
       roots: config.scope.roots,
-      key_bytes: key.privateKey.length,
       excludes_bytes: record.length,
       dry_run: run.dryRun,
       rsync: await rsyncVersion(),
       enumerated: capability === 'confined' ? knownFolders(scope) : [],
       ...(run.checksum ? { checksum: true } : {}),
     },
-    key: key.privateKey,
     excludes: record,
+    ears: new Ears(run, label),
+    phase: each => run.tell({ event: 'phase', remote: label, phase: each }),
+  };
+  const heard = isChannel ? await overChannel(held, plan) : await beDialled(held, plan);
+  requireBelievable(run, heard.outcome, readTaken(folder) !== undefined);
+  // The launcher's words at the real start went to the host. Should it refuse still, here they are.
+  const { code } = heard.outcome;
+  if (capability === 'confined' && (code === 'no-answer' || code === 'rsync')) await tryConfinement(folder);
+  return heard;
+}
+
+/** The way in is tried once before anybody is called. */
+async function requireCapability({ capability, folder }: Plan): Promise<void> {
+  if (capability === 'confined') await tryConfinement(folder);
+  if (capability === 'inherited') await requireInheritance();
+}
+
+/** Transport `direct`: a one-time key, a one-time sshd, and the host dials back. */
+async function beDialled(held: AsyncDisposableStack, plan: Plan): Promise<Heard> {
+  const { run, folder, ears, phase } = plan;
+  const { remote, interrupt } = run;
+  phase('keys');
+  const key = await makeOneTimeKey(interrupt, folder);
+  const hostKey = await makeHostKey(interrupt, folder);
+  const endpoint = await openEndpoint(held, {
+    run: folder,
+    from: await unless(interrupt, allowedPeers(remote, { ...plan.callOptions, command: '' })),
+    listen: remote.listen,
+    publicKey: key.publicKey,
+    forcedCommand: forcedCommand(gateProgram(plan.capability), folder),
+    orders: plan.orders,
+    ...plan.files,
+    openMs: TAKEN_MS,
   });
-  const ears = new Ears(run, label);
-  const command = `${name}:${endpoint.port}`;
-  const call = await placeCall(held, { ...callOptions, command }, bytes, event => ears.hear(event));
+  await requireCapability(plan);
+  phase('calling');
+  const bytes = encodeRequest({
+    header: {
+      ...plan.header,
+      transport: 'direct',
+      user: ownAccount().name,
+      host_key: hostKey,
+      key_bytes: key.privateKey.length,
+    },
+    key: key.privateKey,
+    excludes: plan.excludes,
+  });
+  const command = `${clientName(run.config)}:${endpoint.port}`;
+  const call = await placeCall(held, { ...plan.callOptions, command }, bytes, event => ears.hear(event));
   // First of all when this ends: nobody is let in any more while the call is hung up.
   held.defer(() => endpoint.close());
-  const outcome = await unless(
-    interrupt,
-    Promise.race([call.outcome, watchOver(run, endpoint, ears, () => phase('admitted'))]),
-  );
+  const letIn = within(interrupt, TAKEN_MS, endpoint.taken, () => notDialled(run, endpoint));
+  const watched = watchOver(run, letIn, ears, () => phase('admitted'));
+  const outcome = await unless(interrupt, Promise.race([call.outcome, watched]));
   await call.hangUp();
-  requireBelievable(run, outcome, readTaken(folder) !== undefined);
-  // The launcher's words at the real start went to the host. Should it refuse still, here they are.
-  if (capability === 'confined' && (outcome.code === 'no-answer' || outcome.code === 'rsync'))
-    await tryConfinement(folder);
   return { outcome, sshdWords: endpoint.attempts().lastWords, waitMs: ears.waitMs };
+}
+
+/** Transport `channel`: the call itself is what rsync goes over. */
+async function overChannel(held: AsyncDisposableStack, plan: Plan): Promise<Heard> {
+  const { run, folder, ears, phase } = plan;
+  const { interrupt } = run;
+  const channel = await openChannel(held, {
+    run: folder,
+    gate: [...gateProgram(plan.capability), 'gate', '--run', folder],
+    orders: plan.orders,
+    ...plan.files,
+  });
+  await requireCapability(plan);
+  phase('calling');
+  const isConfined = plan.capability === 'confined';
+  const bytes = encodeRequest({
+    header: { ...plan.header, transport: 'channel', confined: isConfined, key_bytes: 0 },
+    key: Buffer.alloc(0),
+    excludes: plan.excludes,
+  });
+  const command = `${clientName(run.config)}:${CHANNEL}`;
+  const call = await placeCall(
+    held,
+    { ...plan.callOptions, command },
+    bytes,
+    event => ears.hear(event),
+    channel,
+  );
+  const opened = within(interrupt, TAKEN_MS, channel.open(), () =>
+    lateFault(
+      remoteName(run.remote),
+      `the backup host did not begin within ${TAKEN_MS / 1000} s after the call`,
+    ),
+  );
+  const letIn = opened.catch(async error => {
+    // Where the call ends first, its outcome or ssh's words say more than that it hung up.
+    if (error instanceof Fault && error.code === HUNG_UP)
+      await Promise.race([call.outcome.catch(() => {}), pause(LAST_WORD_MS, interrupt)]);
+    throw error;
+  });
+  const watched = watchOver(run, letIn, ears, () => phase('admitted'));
+  const outcome = await unless(interrupt, Promise.race([call.outcome, watched]));
+  await call.hangUp();
+  return { outcome, sshdWords: '', waitMs: ears.waitMs };
+}
+
+/** Why nobody was let in. */
+function notDialled(run: Run, endpoint: Endpoint): Fault {
+  const { turnedAway, failed, lastWords } = endpoint.attempts();
+  const others = turnedAway > 0 ? `; ${turnedAway} connections from elsewhere were closed unread` : '';
+  const words =
+    failed > 0 ? `; ${failed} did not get in${lastWords ? ` (sshd: ${escapeText(lastWords)})` : ''}` : '';
+  return new Fault({
+    tried: `back up to "${remoteName(run.remote)}"`,
+    found: `the backup host did not connect back within ${TAKEN_MS / 1000} s${others}${words}`,
+    next: 'see that it can reach the port in `listen`, and that `from` names its address',
+    exit: 'unreachable',
+  });
 }
 
 /** What a host says of a run that cannot have been so is no success, whatever the reason. */
@@ -358,21 +463,15 @@ function wasConfined(state: string): boolean {
 }
 
 /** Ends a run that does not get on: nobody came, nothing was copied, the host fell silent. Never resolves. */
-async function watchOver(run: Run, endpoint: Endpoint, ears: Ears, admitted: () => void): Promise<never> {
+async function watchOver(
+  run: Run,
+  letIn: Promise<unknown>,
+  ears: Ears,
+  admitted: () => void,
+): Promise<never> {
   const label = remoteName(run.remote);
   const { interrupt } = run;
-  await within(interrupt, TAKEN_MS, endpoint.taken, () => {
-    const { turnedAway, failed, lastWords } = endpoint.attempts();
-    const others = turnedAway > 0 ? `; ${turnedAway} connections from elsewhere were closed unread` : '';
-    const words =
-      failed > 0 ? `; ${failed} did not get in${lastWords ? ` (sshd: ${escapeText(lastWords)})` : ''}` : '';
-    return new Fault({
-      tried: `back up to "${label}"`,
-      found: `the backup host did not connect back within ${TAKEN_MS / 1000} s${others}${words}`,
-      next: 'see that it can reach the port in `listen`, and that `from` names its address',
-      exit: 'unreachable',
-    });
-  });
+  await letIn;
   admitted();
   const began = ears.copying.promise;
   await within(interrupt, FIRST_BYTE_MS, began, () =>

@@ -1,11 +1,12 @@
 /** The client's one call: ssh to its backup host, the request on its standard input, events on its standard error. */
 import { Fault } from '../fault.ts';
 import { exists, readWhole } from '../os/files.ts';
-import { type Child, eachLine, run, standard, start } from '../os/process.ts';
+import { type Child, type Descriptor, eachLine, run, standard, start } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { decodeEvent, EVENT_LINE_LIMIT, type HostEvent, type OutcomeEvent } from '../wire/events.ts';
 import { type CallOptions, callArguments } from '../wire/ssh.ts';
 import { escapeText } from '../wire/text.ts';
+import type { Channel } from './channel.ts';
 
 /** A call under way. */
 export interface Call {
@@ -20,17 +21,23 @@ const HANG_UP_MS = 3_000;
 /**
  * Calls. The request is sent at once; its input stays open until `hangUp`.
  * @param heard is called for each event but the outcome
+ * @param channel what the call goes over where it is to become rsync's connection; undefined: it is ours alone
  */
 export async function placeCall(
   held: DisposableHolder,
   options: CallOptions,
   request: Buffer,
   heard: (event: HostEvent) => void,
+  channel?: Channel,
 ): Promise<Call> {
-  const ssh = await start(standard('ssh', callArguments(options)), ['pipe', 'nothing', 'pipe']);
+  const ends: Descriptor[] = channel ? [channel.input, channel.output] : ['pipe', 'nothing'];
+  const ssh = await start(standard('ssh', callArguments(options)), [...ends, 'pipe']);
   held.defer(() => ssh.end());
+  channel?.begun();
   // Wiped once it is written: it has the private key. Not before, since the pipe takes only so much at once.
-  ssh.stdin?.write(request, () => request.fill(0));
+  if (channel)
+    channel.send(request).catch(() => {}); // ssh that ends says why
+  else ssh.stdin?.write(request, () => request.fill(0));
   const outcome = Promise.withResolvers<OutcomeEvent>();
   outcome.promise.catch(() => {}); // the caller may be busy elsewhere when it fails
   let isOver = false; // the outcome is the last event: what comes after it is nothing
@@ -45,6 +52,7 @@ export async function placeCall(
     outcome: outcome.promise,
     hangUp: async () => {
       ssh.stdin?.end();
+      channel?.hangUp();
       await Promise.race([ssh.exited, new Promise(resolve => setTimeout(resolve, HANG_UP_MS).unref())]);
       await ssh.end();
     },

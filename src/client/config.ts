@@ -35,7 +35,7 @@ const remote = v.strictObject({
   identity: v.optional(pathKey),
   known_hosts: v.optional(pathKey),
   transport: v.optional(
-    v.picklist(['direct'], 'should be "direct"; the other transports come with a later version'),
+    v.picklist(['direct', 'channel'], 'should be "direct" or "channel"; "local" comes with a later version'),
     'direct',
   ),
   from: v.optional(

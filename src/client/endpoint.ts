@@ -194,10 +194,15 @@ export function writeDaemonFiles(run: string, files: DaemonFiles): void {
   writeNew(`${run}/scope`, Buffer.from(files.scope, 'latin1'));
 }
 
+/** Writes what the gate goes by, and the one ticket. */
+export function writeGateFiles(options: DaemonFiles & { run: string; orders: GateOrders }): void {
+  writeDaemonFiles(options.run, options);
+  writeNew(`${options.run}/gate.json`, JSON.stringify(options.orders));
+  writeNew(`${options.run}/ticket`, '');
+}
+
 function writeFiles(options: EndpointOptions): void {
   const { run, forcedCommand } = options;
-  writeDaemonFiles(run, options);
-  writeNew(`${run}/gate.json`, JSON.stringify(options.orders));
   writeNew(`${run}/sshd_config`, sshdConfig({ run, forcedCommand, graceSeconds: GRACE_MS / 1000 }));
   writeNew(
     `${run}/authorized_keys`,
@@ -208,7 +213,7 @@ function writeFiles(options: EndpointOptions): void {
       key: options.publicKey,
     }),
   );
-  writeNew(`${run}/ticket`, '');
+  writeGateFiles(options);
 }
 
 /** @param where ADDR:PORT, or undefined for any address and a port of the system's choice */

@@ -4,10 +4,12 @@
  */
 import { isIP } from 'node:net';
 import { Fault } from '../fault.ts';
-import { descriptorStream } from '../os/files.ts';
+import { readInPortions, say } from '../os/files.ts';
 import { within } from '../os/machine.ts';
+import { decodeGo, GO } from '../wire/channel.ts';
 import { FAILURES, type FailureCode } from '../wire/events.ts';
 import { decodeRequest, REQUEST_LIMITS, type Request } from '../wire/request.ts';
+import { DAEMON_REQUEST } from '../wire/rsync.ts';
 import { escapeText, NAME, parseSummons, type Summons, unfold } from '../wire/text.ts';
 
 /** The whole request must have come within this. */
@@ -33,6 +35,11 @@ export function parseCall(options: { client: string; environment: NodeJS.Process
   );
 }
 
+/** Who calls, for the log: an address, or what sshd says instead of one. */
+export function callerOf(environment: NodeJS.ProcessEnv): string {
+  return escapeText(unfold(environment.SSH_CONNECTION?.split(' ')[0] ?? ''), 60);
+}
+
 /** The address to dial: that of the connection, never one out of the request. */
 export function peerAddress(environment: NodeJS.ProcessEnv): string {
   const connection = environment.SSH_CONNECTION;
@@ -55,39 +62,76 @@ export function peerAddress(environment: NodeJS.ProcessEnv): string {
   return address;
 }
 
+/** A request, and what is left of the connection that it came by. */
+export interface Received {
+  request: Request;
+  /**
+   * Hands the connection over, for the transport `channel` (wire/channel.ts): from then on it is rsync's, and no longer the sign
+   * that the client lives.
+   * @returns its two ends; `letGo` closes ours, once somebody else has them
+   */
+  takeChannel(): Promise<{ reading: number; writing: number; letGo: () => void }>;
+}
+
 /**
  * Reads the request. From then on the input is the sign that the client lives: its end, or a byte more, ends the run.
  * @param life is aborted then
  */
-export async function receiveRequest(signal: AbortSignal, life: AbortController): Promise<Request> {
-  const input = descriptorStream(0, { readable: true });
+export async function receiveRequest(signal: AbortSignal, life: AbortController): Promise<Received> {
   const received = Promise.withResolvers<Request>();
+  const agreed = Promise.withResolvers<void>();
+  agreed.promise.catch(() => {}); // nobody waits for it where nothing is handed over
   let bytes = Buffer.alloc(0);
-  let isWhole = false;
+  /** What has been read to its end, and what therefore comes next. */
+  let stage: 'request' | 'life' | 'go' | 'theirs' = 'request';
   const most = REQUEST_LIMITS.header + REQUEST_LIMITS.key + REQUEST_LIMITS.excludes + 256;
-  const end = (code: FailureCode, found: string): void => {
+  const end = (code: FailureCode, found: string): false => {
     const fault = failure(code, found);
     received.reject(fault);
+    agreed.reject(fault);
     life.abort(fault);
+    return false;
   };
-  input.on('data', (chunk: Buffer) => {
-    if (isWhole) return end('request', 'something follows the request');
+  function take(chunk: Buffer | undefined): boolean {
+    if (stage === 'theirs') return false;
+    if (chunk === undefined)
+      return end(
+        'gone',
+        stage === 'request' ? `the request ended after ${bytes.length} bytes` : 'the client hung up',
+      );
+    if (stage === 'life') return end('request', 'something follows the request');
     bytes = Buffer.concat([bytes, chunk]);
+    if (stage === 'go') {
+      const go = decodeGo(bytes);
+      if ('reason' in go) return end('request', `the handshake: ${go.reason}`);
+      if (!go.value) return true;
+      stage = 'theirs';
+      agreed.resolve();
+      return false;
+    }
     const decoded = decodeRequest(bytes);
     if ('reason' in decoded) return end('request', `the request: ${decoded.reason}`);
-    if ('request' in decoded) {
-      isWhole = true;
-      received.resolve(decoded.request);
-    } else if (bytes.length > most) {
-      end('request', 'the request is larger than requests are');
-    }
-    return undefined;
-  });
-  input.on('error', () => end('gone', 'the client hung up'));
-  input.on('end', () =>
-    end('gone', isWhole ? 'the client hung up' : `the request ended after ${bytes.length} bytes`),
-  );
-  return await within(signal, REQUEST_MS, received.promise, () =>
+    if ('incomplete' in decoded)
+      return bytes.length <= most || end('request', 'the request is larger than requests are');
+    stage = 'life';
+    received.resolve(decoded.request);
+    return true;
+  }
+  const input = readInPortions(take);
+  const request = await within(signal, REQUEST_MS, received.promise, () =>
     failure('request', `only ${bytes.length} bytes of the request came within ${REQUEST_MS / 1000} s`),
   );
+  return {
+    request,
+    takeChannel: async () => {
+      bytes = Buffer.alloc(0);
+      stage = 'go';
+      say(1, `${DAEMON_REQUEST}\n`);
+      await within(signal, REQUEST_MS, agreed.promise, () =>
+        failure('no-answer', `the client did not answer "go" within ${REQUEST_MS / 1000} s`),
+      );
+      say(1, GO);
+      return { reading: 0, writing: 1, letGo: input.giveAway };
+    },
+  };
 }

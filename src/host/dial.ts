@@ -3,13 +3,14 @@
  * descriptors for rsync. Everything ends with the run.
  */
 import { Fault } from '../fault.ts';
-import { close, exists, openFifo, readWhole, writeNew } from '../os/files.ts';
+import { close, exists, readWhole, writeNew } from '../os/files.ts';
 import { within } from '../os/machine.ts';
 import {
   type Child,
   type Ending,
   eachLine,
   endProcess,
+  makePipe,
   type Process,
   processAt,
   run,
@@ -18,7 +19,7 @@ import {
   start,
 } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
-import { isEd25519Key, type Request } from '../wire/request.ts';
+import { type DirectHeader, isEd25519Key, type RequestHeader } from '../wire/request.ts';
 import { DAEMON_REQUEST } from '../wire/rsync.ts';
 import { dialConfig } from '../wire/ssh.ts';
 import { escapeText } from '../wire/text.ts';
@@ -30,11 +31,12 @@ const KEY_LIFE_SECONDS = 120; // it is used once, at once
 
 /** A connection to the client's gate, as two descriptors for rsync's remote shell. */
 export interface Line {
+  transport: RequestHeader['transport'];
   /** What comes from the client. */
   reading: number;
   /** What goes to the client. */
   writing: number;
-  /** ssh's own end. */
+  /** The end of the ssh that dialled. Of a channel, which is sshd's, there is none to see. */
   ended: Promise<Ending>;
   /** Closes our copies of the two descriptors, once rsync has its own. */
   letGo(): void;
@@ -49,27 +51,35 @@ export interface Line {
  */
 export async function dialBack(
   held: DisposableHolder,
-  options: { run: string; peer: string; port: number; name: string; request: Request; signal: AbortSignal },
+  options: {
+    run: string;
+    peer: string;
+    port: number;
+    name: string;
+    header: DirectHeader;
+    key: Buffer;
+    signal: AbortSignal;
+  },
   heard: (text: string) => void,
 ): Promise<Line> {
-  const { run: folder, request, signal } = options;
+  const { run: folder, header, signal } = options;
   const alias = `dialback-${options.name}`;
-  await startAgent(held, folder, request.key, signal);
-  writeNew(`${folder}/known_hosts`, `${alias} ${request.header.host_key}\n`);
+  await startAgent(held, folder, options.key, signal);
+  writeNew(`${folder}/known_hosts`, `${alias} ${header.host_key}\n`);
   writeNew(
     `${folder}/ssh_config`,
     dialConfig({
       run: folder,
       address: options.peer,
       port: options.port,
-      user: request.header.user,
+      user: header.user,
       alias,
       connectSeconds: CONNECT_SECONDS,
     }),
   );
   const logFile = `${folder}/ssh.log`;
-  const down = openFifo(await makeFifo(`${folder}/down`));
-  const up = openFifo(await makeFifo(`${folder}/up`));
+  const down = await makePipe(`${folder}/down`);
+  const up = await makePipe(`${folder}/up`);
   const command = standard('ssh', [
     '-F',
     `${folder}/ssh_config`,
@@ -85,6 +95,7 @@ export async function dialBack(
   held.defer(() => ssh.end());
   eachLine(ssh.stderr, 1000, heard);
   return {
+    transport: 'direct',
     reading: down.reading,
     writing: up.writing,
     ended: ssh.exited,
@@ -102,12 +113,6 @@ export async function dialBack(
           )
         : '',
   };
-}
-
-async function makeFifo(path: string): Promise<string> {
-  const made = await run(standard('mkfifo', ['-m', '600', '--', path]));
-  if (made.status === 0) return path;
-  throw new Fault({ tried: `create the FIFO "${path}"`, found: made.stderr.trim() });
 }
 
 /**

@@ -21,7 +21,12 @@ import {
   within,
 } from '../os/machine.ts';
 import { hasProgram, PLAIN_ENVIRONMENT, rsyncVersion, run, standard, startApart } from '../os/process.ts';
-import { defaultStateFolder, makeRunFolder, prepareStateFolder } from '../os/runfolder.ts';
+import {
+  type DisposableHolder,
+  defaultStateFolder,
+  makeRunFolder,
+  prepareStateFolder,
+} from '../os/runfolder.ts';
 import {
   encodeEvent,
   FAILURES,
@@ -30,10 +35,9 @@ import {
   type HostEvent,
   type OutcomeEvent,
 } from '../wire/events.ts';
-import type { Request } from '../wire/request.ts';
 import { RSYNC_EXIT } from '../wire/rsync.ts';
-import { escapeText, type Summons } from '../wire/text.ts';
-import { failure, parseCall, peerAddress, receiveRequest } from './caller.ts';
+import { escapeText } from '../wire/text.ts';
+import { callerOf, failure, parseCall, peerAddress, type Received, receiveRequest } from './caller.ts';
 import { type HostConfig, readHostConfig, settingsFor } from './config.ts';
 import { dialBack, type Line } from './dial.ts';
 import { lacksManifest } from './manifest.ts';
@@ -200,15 +204,20 @@ async function serve(options: GrabOptions, interrupt: AbortSignal, log: HostLog)
   // By the key's name, before what was asked for is looked at: a refusal stands in the journal of whose key it was.
   const client = openEnrolled(config, options.client);
   log.client = client;
-  log.peer = peerAddress(options.environment);
+  log.peer = callerOf(options.environment);
   const summons = parseCall(options);
+  const place =
+    summons.port === undefined ? undefined : { peer: peerAddress(options.environment), port: summons.port };
   await using held = new AsyncDisposableStack();
   using deadline = deadlineSignal(settingsFor(config, client.name).deadlineMs, () =>
     failure('deadline', 'the deadline has passed'),
   );
   const life = new AbortController();
   const signal = AbortSignal.any([interrupt, deadline.signal, life.signal]);
-  const request = await receiveRequest(signal, life);
+  const received = await receiveRequest(signal, life);
+  const { request } = received;
+  if ((request.header.transport === 'direct') !== (place !== undefined))
+    throw failure('request', `the command and the request name different transports`);
   const lock = await lockClient(held, client);
   // A dry run keeps nothing, so it needs no room, and its start is none.
   const admission = request.header.dry_run
@@ -229,7 +238,7 @@ async function serve(options: GrabOptions, interrupt: AbortSignal, log: HostLog)
   let result: JobResult;
   try {
     result = await pullInto({
-      ...{ client, config, summons, peer: log.peer, request, lock, arrival, admission },
+      ...{ client, config, received, place, lock, arrival, admission },
       signal: running,
     });
   } catch (error) {
@@ -253,9 +262,9 @@ function openEnrolled(config: HostConfig, name: string): ClientStore {
 interface Job {
   client: ClientStore;
   config: HostConfig;
-  summons: Summons;
-  peer: string;
-  request: Request;
+  received: Received;
+  /** Where to dial; undefined: nowhere, the call is the channel. */
+  place: { peer: string; port: number } | undefined;
   lock: number;
   arrival: Arrival;
   /** Undefined for a dry run. */
@@ -272,23 +281,12 @@ interface JobResult {
 
 /** Dials, pulls, and commits what is worth it. */
 async function pullInto(job: Job): Promise<JobResult> {
-  const { signal, request } = job;
+  const { signal } = job;
+  const { request } = job.received;
   await using held = new AsyncDisposableStack();
-  const state = defaultStateFolder(ownAccount());
-  prepareStateFolder(state);
-  const folder = await makeRunFolder(held, state);
-  tell({ event: 'phase', phase: 'dialling' });
   const clientWords: string[] = [];
-  let isSenderConfined = false;
-  const dialled = {
-    run: folder,
-    peer: job.peer,
-    port: job.summons.port,
-    name: job.summons.name,
-    request,
-    signal,
-  };
-  const line = await dialBack(held, dialled, text => {
+  let isSenderConfined = request.header.transport === 'channel' && request.header.confined;
+  const line = await openLine(held, job, text => {
     if (readJailLine(text) !== undefined) isSenderConfined = true;
     else if (clientWords.length < 20) clientWords.push(escapeText(text.trim(), 400));
   });
@@ -307,11 +305,15 @@ async function pullInto(job: Job): Promise<JobResult> {
     confined: isConfined,
     enumerated: request.header.enumerated,
   });
+  let hasSpoken = false;
+  void pull.firstByte.then(() => {
+    hasSpoken = true;
+  });
   await awaitFirstByte(pull, line, signal);
   using _heart = heartbeat(pull);
   tell({ event: 'phase', phase: 'copying' });
   const end = await unless(signal, pull.ended);
-  const { outcome, found } = judge(job, end);
+  const { outcome, found } = judge(job, end, hasSpoken);
   if (outcome.code !== null) {
     const words = [...end.words, ...clientWords.map(each => `client: ${each}`), line.words()].filter(
       each => each !== '',
@@ -342,6 +344,26 @@ async function pullInto(job: Job): Promise<JobResult> {
   const record = await makeRecord(job, pull, end, outcome, { confined, flags });
   const late = await commitSnapshot(job.client, job.arrival, record, request.excludes);
   return { outcome, fault: late ?? fault, kept: true };
+}
+
+/** The connection to the client's gate: the host dials back, or the call is it. @param heard the client's standard error */
+async function openLine(held: DisposableHolder, job: Job, heard: (text: string) => void): Promise<Line> {
+  const { place, received, signal } = job;
+  const { header, key } = received.request;
+  if (header.transport === 'channel' || place === undefined) {
+    const ends = await received.takeChannel();
+    return {
+      transport: 'channel',
+      ...ends,
+      ended: new Promise(() => {}),
+      words: () => '',
+    };
+  }
+  const state = defaultStateFolder(ownAccount());
+  prepareStateFolder(state);
+  const folder = await makeRunFolder(held, state);
+  tell({ event: 'phase', phase: 'dialling' });
+  return await dialBack(held, { run: folder, ...place, name: job.client.name, header, key, signal }, heard);
 }
 
 /** Waits until the client's rsync speaks; tells apart why it does not. */
@@ -383,7 +405,7 @@ function heartbeat(pull: Pull): Disposable {
 }
 
 /** Full, incomplete or failed (design: rsync 23 is incomplete, 24 alone is full). */
-function judge(job: Job, end: PullEnd): { outcome: OutcomeEvent; found: string } {
+function judge(job: Job, end: PullEnd, hasSpoken: boolean): { outcome: OutcomeEvent; found: string } {
   const { status, signal } = end.ending;
   if (end.isRefusedByLauncher)
     return { outcome: failedOutcome('config'), found: 'the launcher did not confine rsync' };
@@ -401,6 +423,8 @@ function judge(job: Job, end: PullEnd): { outcome: OutcomeEvent; found: string }
       return failed('no-answer', 'something else than rsync spoke first');
     }
     if (exit === RSYNC_EXIT.timeout) return failed('idle', 'nothing came for too long');
+    if (!hasSpoken)
+      return failed('no-answer', `the connection ended before rsync spoke (exit status ${exit})`);
     if ([10, 12, 255].includes(exit))
       return failed('broken', `rsync's connection broke (exit status ${exit})`);
     return failed('rsync', `rsync's exit status is ${exit}`);
@@ -412,7 +436,7 @@ function judge(job: Job, end: PullEnd): { outcome: OutcomeEvent; found: string }
   if (!isWhole && end.counts.files + end.counts.folders === 0)
     return failed('nothing', 'none of the roots could be read');
   // A partial transfer that stored nothing at all is the host's failure, not something missing on the client.
-  if (!isWhole && !job.request.header.dry_run && list(job.arrival.tree).length === 0) {
+  if (!isWhole && !job.received.request.header.dry_run && list(job.arrival.tree).length === 0) {
     return failed('rsync', 'nothing could be stored');
   }
   const { files, bytes, transferred_bytes } = end.counts;
@@ -453,17 +477,17 @@ async function makeRecord(
     started: job.arrival.started.toISOString(),
     finished: now().toISOString(),
     state: outcome.outcome === 'incomplete' ? 'incomplete' : 'full',
-    transport: 'direct',
+    transport: job.received.request.header.transport,
     confined,
     rsync: {
-      client: job.request.header.rsync,
+      client: job.received.request.header.rsync,
       host: await rsyncVersion(),
       exit: end.ending.status ?? 255,
       options: pull.options,
     },
     scope: {
-      roots: job.request.header.roots,
-      excludes_sha256: createHash('sha256').update(job.request.excludes).digest('hex'),
+      roots: job.received.request.header.roots,
+      excludes_sha256: createHash('sha256').update(job.received.request.excludes).digest('hex'),
     },
     counts: {
       ...end.counts,

@@ -204,7 +204,7 @@ export interface SnapshotRecord {
   started: string;
   finished: string;
   state: 'full' | 'incomplete';
-  transport: 'direct';
+  transport: 'direct' | 'channel';
   confined: { send: boolean; receive: boolean; landlock_abi: number | null; own_root: boolean };
   rsync: { client: string | null; host: string; exit: number; options: string[] };
   scope: { roots: string[]; excludes_sha256: string };

@@ -1101,8 +1101,10 @@ static int pump_verb(void)
 {
 	syscall(NR(close_range), LOCK, ~0U, 0);
 	signal(SIGPIPE, SIG_IGN);
-	fcntl(STDIN_FILENO, F_SETFL, 0); /* rsync leaves its remote shell sockets that do not wait */
-	fcntl(STDOUT_FILENO, F_SETFL, 0);
+	/* rsync leaves its remote shell sockets that do not wait, and a channel's ends were grab's before. */
+	for (int each = STDIN_FILENO; each <= TO_SSH; each++)
+		if (each != STDERR_FILENO)
+			fcntl(each, F_SETFL, 0);
 	pid_t upward = fork();
 	if (upward < 0)
 		die_errno("run", "pump", "fork");

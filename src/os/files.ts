@@ -20,6 +20,7 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
+  read,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -35,6 +36,7 @@ import {
   unlinkSync,
   utimesSync,
   watch,
+  write,
   writeFileSync,
   writeSync,
 } from 'node:fs';
@@ -513,6 +515,79 @@ export function descriptorStream(
   ways: { readable?: boolean; writable?: boolean },
 ): Socket {
   return new Socket({ fd: descriptor, readable: ways.readable ?? false, writable: ways.writable ?? false });
+}
+
+/**
+ * Reads one line, byte by byte: what follows it belongs to somebody else. Not for standard streams of ours: a read that
+ * never comes to its end would hold up the end of this process.
+ * @returns without its newline; undefined when it has no end within `limit` bytes, or none at all
+ */
+export async function readLineAlone(descriptor: number, limit: number): Promise<string | undefined> {
+  const byte = Buffer.alloc(1);
+  let line = '';
+  while (line.length <= limit) {
+    const got = await new Promise<number>((resolve, reject) => {
+      read(descriptor, byte, 0, 1, null, (error, count) => (error ? reject(error) : resolve(count)));
+    });
+    if (got === 0) return undefined;
+    if (byte[0] === 0x0a) return line;
+    line += byte.toString('latin1');
+  }
+  return undefined;
+}
+
+/** Writes all of it, without blocking this thread. */
+export async function writeAll(descriptor: number, bytes: Buffer): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    done += await new Promise<number>((resolve, reject) => {
+      write(descriptor, bytes, done, bytes.length - done, null, (error, count) =>
+        error ? reject(error) : resolve(count),
+      );
+    });
+  }
+}
+
+/** What a portion-wise reader is told of: bytes, or the end (undefined). Its answer: whether to go on reading. */
+export type Portion = (bytes: Buffer | undefined) => boolean;
+
+/**
+ * Standard input, read in portions; where `take` answers no, not a byte more is read until `resume()`. A stream would read
+ * ahead, what it is told or not.
+ */
+export function readInPortions(take: Portion): { resume: () => void; giveAway: () => void } {
+  let isOver = false;
+  const end = (): void => {
+    if (isOver) return;
+    isOver = true;
+    take(undefined);
+  };
+  const options = {
+    fd: 0,
+    readable: true,
+    writable: false,
+    onread: {
+      buffer: Buffer.alloc(65_536),
+      callback: (count: number, bytes: Uint8Array) => take(Buffer.from(bytes.subarray(0, count))),
+    },
+  };
+  const socket = new Socket(options).on('end', end).on('error', end);
+  socket.resume();
+  return {
+    resume: () => void socket.resume(),
+    giveAway: () => {
+      isOver = true;
+      // It lets go of a standard stream without closing it (libuv); then ours is closed.
+      socket.once('close', () => replaceStandardStreams()).destroy();
+    },
+  };
+}
+
+/** Closes standard input and output, which others have by now; what is opened later must not come into their place. */
+function replaceStandardStreams(): void {
+  for (const descriptor of [0, 1]) {
+    closeSync(descriptor);
+    openSync('/dev/null', constants.O_RDWR); // takes the lowest free number
+  }
 }
 
 const LOOK_MS = 100;

@@ -3,7 +3,7 @@ import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
 import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { Fault } from '../fault.ts';
-import { list, mayRun, mayWrite, readProc, writeProc } from './files.ts';
+import { list, mayRun, mayWrite, openFifo, readProc, writeProc } from './files.ts';
 import { beNice, monotonicMs, pause } from './machine.ts';
 
 /** A program to run: everything that decides what it does. */
@@ -459,6 +459,16 @@ export async function endCommand(word: string): Promise<void> {
   await Promise.all([...found.map(each => endProcess(each)), waitForAll(ending, KILL_PATIENCE_MS)]);
 }
 const KTHREADD = 2;
+
+/**
+ * A pipe that node does not read from or write to by itself (os/files.ts, `openFifo`): for another program's descriptors.
+ * @param path a name in a private folder; it is gone when this returns
+ */
+export async function makePipe(path: string): Promise<{ reading: number; writing: number }> {
+  const made = await run(standard('mkfifo', ['-m', '600', '--', path]));
+  if (made.status !== 0) throw new Fault({ tried: `create the FIFO "${path}"`, found: made.stderr.trim() });
+  return openFifo(path);
+}
 
 /** The version of the rsync that is installed here, or `unknown`. */
 export async function rsyncVersion(): Promise<string> {

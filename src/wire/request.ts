@@ -8,6 +8,8 @@
  *
  * Lengths are decimal, without leading zeros, within the limits below. Nothing may follow; the input stays open
  * as the sign that the client lives.
+ *
+ * With transport `channel` no key comes, and the call goes on (wire/channel.ts).
  */
 import type { Parsed } from '../fault.ts';
 import { parseJson } from './json.ts';
@@ -28,12 +30,26 @@ const PARTS: Part[] = ['header', 'key', 'excludes'];
 const LENGTH_LINE_LIMIT = 32;
 
 /** What the header says. */
-export interface RequestHeader {
+export type RequestHeader = CommonHeader & (DirectHeader | ChannelHeader);
+
+/** The host dials back. */
+export interface DirectHeader {
   transport: 'direct';
   /** The account to dial back to. */
   user: string;
   /** The public half of the one-time sshd's key: `ssh-ed25519 AAAA…`. */
   host_key: string;
+}
+
+/** The call itself is what rsync goes over: no key comes with it (`key_bytes` is 0). */
+export interface ChannelHeader {
+  transport: 'channel';
+  /** Whether the client's rsync is in the launcher's jail: over the other transport the launcher tells. */
+  confined: boolean;
+}
+
+/** What a request says whatever the transport. */
+export interface CommonHeader {
   /** Absolute paths, without `.`, `..` or doubled slashes. */
   roots: string[];
   /** How many bytes the two parts after the header have. */
@@ -135,11 +151,16 @@ function parseHeader(bytes: Buffer): Parsed<RequestHeader> {
     return { reason: 'the header is not an object' };
   }
   const fields = found as Record<string, unknown>;
+  if (!Object.hasOwn(fields, 'transport')) return { reason: 'the header has no "transport"' };
+  const { transport } = fields;
+  if (transport !== 'direct' && transport !== 'channel')
+    return { reason: `the header's "transport" is not acceptable` };
+  const checks: Record<string, Check> = { ...COMMON_CHECKS, ...TRANSPORT_CHECKS[transport] };
   for (const key of Object.keys(fields)) {
-    if (!Object.hasOwn(HEADER_CHECKS, key))
+    if (!Object.hasOwn(checks, key))
       return { reason: 'the header has a key that this version does not know' };
   }
-  for (const [key, isGood] of Object.entries(HEADER_CHECKS)) {
+  for (const [key, isGood] of Object.entries(checks)) {
     if (!Object.hasOwn(fields, key) && key === OPTIONAL) continue;
     if (!Object.hasOwn(fields, key)) return { reason: `the header has no "${key}"` };
     if (!isGood(fields[key])) return { reason: `the header's "${key}" is not acceptable` };
@@ -147,20 +168,36 @@ function parseHeader(bytes: Buffer): Parsed<RequestHeader> {
   return { value: fields as unknown as RequestHeader };
 }
 
-const OPTIONAL: keyof RequestHeader = 'checksum';
+const OPTIONAL: keyof CommonHeader = 'checksum';
 
-const HEADER_CHECKS: Record<keyof RequestHeader, (value: unknown) => boolean> = {
-  transport: value => value === 'direct',
-  user: value => typeof value === 'string' && LOGIN.test(value),
-  host_key: value => typeof value === 'string' && isEd25519Key(value),
+type Check = (value: unknown) => boolean;
+
+const COMMON_CHECKS: Record<keyof CommonHeader, Check> = {
   roots: value =>
     Array.isArray(value) && value.length > 0 && value.length <= ROOTS_LIMIT && value.every(isRoot),
-  key_bytes: value => Number.isSafeInteger(value) && (value as number) > 0,
   excludes_bytes: value => Number.isSafeInteger(value) && (value as number) >= 0,
+  key_bytes: value => Number.isSafeInteger(value),
   dry_run: value => typeof value === 'boolean',
   enumerated: value => Array.isArray(value) && value.length <= ENUMERATED_LIMIT && value.every(isRoot),
   checksum: value => value === true,
   rsync: value => typeof value === 'string' && /^[0-9A-Za-z.+~-]{1,40}$/.test(value),
+};
+
+const TRANSPORT_CHECKS: {
+  direct: Record<keyof DirectHeader | 'key_bytes', Check>;
+  channel: Record<keyof ChannelHeader | 'key_bytes', Check>;
+} = {
+  direct: {
+    transport: value => value === 'direct',
+    user: value => typeof value === 'string' && LOGIN.test(value),
+    host_key: value => typeof value === 'string' && isEd25519Key(value),
+    key_bytes: value => Number.isSafeInteger(value) && (value as number) > 0,
+  },
+  channel: {
+    transport: value => value === 'channel',
+    confined: value => typeof value === 'boolean',
+    key_bytes: value => value === 0,
+  },
 };
 
 /** A root as both sides take it: absolute, in its shortest form, without control characters. */

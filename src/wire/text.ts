@@ -33,19 +33,24 @@ export function snapshotTime(name: string): Date | undefined {
   return !Number.isNaN(time.getTime()) && snapshotName(time) === name ? time : undefined;
 }
 
-/** What a client's ssh asks for: its name and the port it listens on. */
+/** What a client's ssh asks for: its name, and where it is to be dialled back. */
 export interface Summons {
   name: string;
-  port: number;
+  /** The port it listens on; undefined: nowhere, the call itself is the channel. */
+  port: number | undefined;
 }
 
-/** @param text `NAME:PORT`, byte for byte; the port in decimal without leading zeros */
+/** What stands for the port where nothing listens. */
+export const CHANNEL = 'channel';
+
+/** @param text `NAME:PORT` or `NAME:channel`, byte for byte; the port in decimal without leading zeros */
 export function parseSummons(text: string): Parsed<Summons> {
-  const found = /^([^:]*):([1-9]\d{0,4})$/.exec(text);
+  const found = /^([^:]*):([1-9]\d{0,4}|channel)$/.exec(text);
   if (!found) return { reason: 'it is not NAME:PORT' };
-  const [, name = '', digits = ''] = found;
+  const [, name = '', place = ''] = found;
   if (!NAME.test(name)) return { reason: 'the name has characters or a length that names do not have' };
-  const port = Number(digits);
+  if (place === CHANNEL) return { value: { name, port: undefined } };
+  const port = Number(place);
   return port <= 65_535 ? { value: { name, port } } : { reason: 'there is no such port' };
 }
 

@@ -5,7 +5,7 @@ import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { before, it } from 'node:test';
-import type { RequestHeader } from '../../src/wire/request.ts';
+import type { CommonHeader, DirectHeader } from '../../src/wire/request.ts';
 import { CONTROLS, group, hostileSuite, type Lane, NASTY, type Seen } from '../support/lanes.ts';
 import { until } from '../support/world.ts';
 
@@ -13,7 +13,7 @@ import { until } from '../support/world.ts';
 interface Call {
   what: string;
   command?: string;
-  header?: Partial<Record<keyof RequestHeader, unknown>>;
+  header?: Partial<Record<keyof (CommonHeader & DirectHeader), unknown>>;
   /** Instead of the request, or made of it. */
   input?: string | Buffer | ((request: Buffer) => Buffer);
   /** The input ends there. */
@@ -135,7 +135,7 @@ hostileSuite('a hostile client: requests', lanes => {
     for (const { what, command, header, input, hangsUp, ends, says } of CALLS) {
       const act = async ({ client, name }: Lane): Promise<Seen> => {
         const call = client.call(command ?? `${name}:7`);
-        const request = client.request(header as Partial<RequestHeader> | undefined);
+        const request = client.request(header as Partial<CommonHeader & DirectHeader> | undefined);
         call.child.stdin?.write(typeof input === 'function' ? input(request) : (input ?? request));
         if (hangsUp) call.child.stdin?.end();
         return await call.done;

@@ -13,7 +13,7 @@ import { chmodSync, chownSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { decodeEvent, type OutcomeEvent } from '../../src/wire/events.ts';
-import { encodeRequest, type RequestHeader } from '../../src/wire/request.ts';
+import { type CommonHeader, type DirectHeader, encodeRequest } from '../../src/wire/request.ts';
 import type { Running, World } from './world.ts';
 
 // ---- Numbers and names, as rsync writes them (io.c) ---------------------------------------------------------------
@@ -490,7 +490,7 @@ export interface Attack {
   roots?: string[];
   dryRun?: boolean;
   /** What the request says otherwise. */
-  header?: Partial<RequestHeader>;
+  header?: Partial<CommonHeader & DirectHeader>;
   dialect?: Dialect;
   /** What is done in the place of rsync. */
   play: (sender: Sender) => Promise<void>;
@@ -556,7 +556,7 @@ export class HostileClient {
   }
 
   /** A request that is as it should be, for this client's keys. */
-  request(header: Partial<RequestHeader> = {}, excludes = Buffer.alloc(0)): Buffer {
+  request(header: Partial<CommonHeader & DirectHeader> = {}, excludes = Buffer.alloc(0)): Buffer {
     const key = readFileSync(join(this.#folder, 'one time'));
     return encodeRequest({
       header: {
