@@ -18,7 +18,7 @@ for_launcher='gcc:gcc /usr/include/stdlib.h:libc6-dev'
 for_fuzz='clang:clang /usr/share/doc/libclang-rt-dev:libclang-rt-dev'
 for_install="$for_try $for_launcher setcap:libcap2-bin getfattr:attr"
 for_test='setfacl:acl getfacl:acl setfattr:attr perl:perl-base strace:strace ps:procps ip:iproute2
-  systemd-analyze:systemd aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
+  nft:nftables systemd-analyze:systemd aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
   /usr/aarch64-linux-gnu/include/stdlib.h:libc6-dev-arm64-cross'
 case ${1-} in
   build) needed='' ;;

@@ -16,7 +16,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { createServer, type Server } from 'node:net';
+import { createServer, isIPv6, type Server } from 'node:net';
 import { dirname, join } from 'node:path';
 
 /** Why the scenarios are skipped when they are; test/run.ts expects exactly this. */
@@ -79,6 +79,15 @@ export async function until(what: string, holds: () => boolean, ms = 20_000): Pr
   }
 }
 
+/** Where the two machines are when they are not both on loopback: each in a network namespace (network_namespaces(7)). */
+export interface Places {
+  /** By a process in it. */
+  client: number;
+  host: number;
+  /** The host's, as the client reaches it. */
+  address: string;
+}
+
 /** A process that runs as one of the two users. */
 export interface Found {
   pid: number;
@@ -98,12 +107,17 @@ export class World {
   readonly clientToml: string;
   readonly hostToml: string;
   readonly authorizedKeys: string;
+  /** Where the host's sshd listens. */
+  readonly address: string;
   port = 0;
+  readonly #places: Places | undefined;
   #server: Server | undefined;
   readonly #children = new Set<ChildProcess>();
 
-  private constructor(base: string) {
+  private constructor(base: string, places: Places | undefined) {
     this.base = base;
+    this.#places = places;
+    this.address = places?.address ?? '127.0.0.1';
     this.binary = join(base, 'bin/dialback');
     mkdirSync(dirname(this.binary), { mode: 0o755 });
     copyFileSync(BINARY, this.binary);
@@ -118,10 +132,12 @@ export class World {
   }
 
   /** Makes users, keys, sshd, store and configs, and enrols the client; or users and sshd alone. */
-  static async make(options: { launcher?: boolean; isSetUp?: boolean } = {}): Promise<World> {
+  static async make(
+    options: { launcher?: boolean; isSetUp?: boolean; places?: Places } = {},
+  ): Promise<World> {
     const base = mkdtempSync('/tmp/dialback test-');
     chmodSync(base, 0o755);
-    const world = new World(base);
+    const world = new World(base, options.places);
     if (options.launcher) world.installLauncher();
     mkdirSync(world.data);
     chownSync(world.data, world.client.uid, world.client.gid);
@@ -148,14 +164,15 @@ export class World {
         '',
       ].join('\n'),
     );
-    await this.#listen();
+    if (this.#places) await this.#listenThere();
+    else await this.#listen();
   }
 
   async #setUp(): Promise<void> {
     const { client, host } = this;
     this.keygen(client, join(client.home, '.ssh/id_ed25519'));
     const hostKey = readFileSync(join(host.home, 'sshd/key.pub'), 'utf8').trim();
-    this.write(client, join(client.home, '.ssh/known_hosts'), `[127.0.0.1]:${this.port} ${hostKey}\n`);
+    this.write(client, join(client.home, '.ssh/known_hosts'), `[${this.address}]:${this.port} ${hostKey}\n`);
     this.write(host, this.hostToml, `store = "${this.store}"\nsyslog = false\n`);
     this.configure();
     const key = readFileSync(join(client.home, '.ssh/id_ed25519.pub'), 'utf8');
@@ -190,12 +207,12 @@ export class World {
 
   /** Writes client.toml; what is given replaces the parts of the same name. */
   configure(parts: { top?: string; remote?: string; scope?: string; limits?: string } = {}): void {
-    const { client, host } = this;
+    const { client } = this;
     const toml = [
       parts.top ?? `name = "${this.name}"`,
       `state = "${this.clientState}"`,
       '[[remote]]',
-      `target = "ssh://${host.login}@127.0.0.1:${this.port}"`,
+      `target = "${this.target}"`,
       parts.remote ?? `name = "vault"\nfrom = ["127.0.0.1"]\nlisten = "127.0.0.1:0"`,
       '[scope]',
       parts.scope ?? `roots = ["${this.data}"]`,
@@ -204,6 +221,12 @@ export class World {
       '',
     ].join('\n');
     this.write(client, this.clientToml, toml);
+  }
+
+  /** The host, as `target` names it; an IPv6 address has no place for a port. */
+  get target(): string {
+    const { login } = this.host;
+    return isIPv6(this.address) ? `${login}@${this.address}` : `ssh://${login}@${this.address}:${this.port}`;
   }
 
   get clientState(): string {
@@ -241,12 +264,14 @@ export class World {
   /** Starts a program as one of the two, or as root. */
   start(party: Party | 'root', program: string, args: string[], options: StartOptions = {}): Running {
     const home = party === 'root' ? '/root' : party.home;
-    const child = spawn(program, args, {
+    const inPlace = party === 'root' ? [] : this.#enter(party);
+    const [first = '', ...rest] = [...inPlace, program, ...args];
+    const child = spawn(first, rest, {
       cwd: '/',
       env: { PATH: '/usr/bin:/bin:/usr/sbin:/sbin', HOME: home, LC_ALL: 'C', ...options.environment },
       stdio: ['pipe', 'pipe', 'pipe'],
       detached: options.detached ?? false,
-      ...(party === 'root' ? {} : { uid: party.uid, gid: party.gid }),
+      ...(party === 'root' || inPlace.length > 0 ? {} : { uid: party.uid, gid: party.gid }),
     });
     this.#children.add(child);
     let stdout = '';
@@ -311,7 +336,7 @@ export class World {
       '-o',
       'BatchMode=yes',
     ];
-    const where = ['-p', String(this.port), '-l', host.login, ...args, '127.0.0.1', ...command];
+    const where = ['-p', String(this.port), '-l', host.login, ...args, this.address, ...command];
     return await this.start(client, '/usr/bin/ssh', [...options, ...where], { input }).done;
   }
 
@@ -409,6 +434,32 @@ export class World {
         });
       }
     }
+  }
+
+  /** What a command of theirs begins with where they are in a place of their own: only root gets there. */
+  #enter(party: Party): string[] {
+    if (!this.#places) return [];
+    const pid = party === this.host ? this.#places.host : this.#places.client;
+    const account = ['--setuid', String(party.uid), '--setgid', String(party.gid)];
+    return ['/usr/bin/nsenter', `--net=/proc/${pid}/ns/net`, ...account, '--'];
+  }
+
+  /** The same sshd in the host's place, where no listener of ours is; it ends with us. */
+  async #listenThere(): Promise<void> {
+    this.port = 8022; // nobody else is there
+    const config = join(this.host.home, 'sshd/config');
+    const sshd = ['/usr/sbin/sshd', '-D', '-e', '-p', String(this.port), '-f', config];
+    const { child } = this.start(this.host, '/usr/bin/setpriv', ['--pdeathsig', 'KILL', '--', ...sshd], {
+      timeoutMs: 15 * 60_000,
+    });
+    let said = '';
+    child.stderr?.on('data', (text: string) => {
+      said += text;
+    });
+    await until('sshd listens', () => {
+      if (child.exitCode !== null) throw new Error(`sshd ended: ${said}`);
+      return said.includes(`Server listening on :: port ${this.port}`);
+    });
   }
 
   /** The host's ordinary sshd, as the host's user. */
