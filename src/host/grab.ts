@@ -418,10 +418,12 @@ function judge(job: Job, end: PullEnd, hasSpoken: boolean): { outcome: OutcomeEv
   if (!isWhole && exit !== RSYNC_EXIT.partial) {
     if (end.isOutOfSpace) return failed('no-space', 'the store is full');
     if (signal) return failed('interrupted', `rsync was ended by ${signal}`);
-    // A start-up file of the client's account that prints comes before rsync's greeting.
-    if (end.words.some(each => each.includes('rather than greeting'))) {
-      return failed('no-answer', 'something else than rsync spoke first');
-    }
+    // A start-up file of the client's account that prints comes before rsync's greeting. rsync's words can be cut behind
+    // what was printed; and it says the second where there was no line at all, which is also so where nothing came.
+    const isOther = (words: string): boolean =>
+      words.startsWith('rsync: server sent "') ||
+      (hasSpoken && words.startsWith('rsync: did not see server greeting'));
+    if (end.words.some(isOther)) return failed('no-answer', 'something else than rsync spoke first');
     if (exit === RSYNC_EXIT.timeout) return failed('idle', 'nothing came for too long');
     if (!hasSpoken)
       return failed('no-answer', `the connection ended before rsync spoke (exit status ${exit})`);

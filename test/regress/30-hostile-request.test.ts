@@ -1,11 +1,14 @@
 // Goal: whatever a client asks for, and however it does, grab refuses it soon, by name, with one plain line in that client's
 // journal and in the system's log; another client's name, a port where no sshd is, and requests that never end among it.
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { before, it } from 'node:test';
+import { GO } from '../../src/wire/channel.ts';
 import type { CommonHeader, DirectHeader } from '../../src/wire/request.ts';
+import type { HostileClient } from '../support/hostile-client.ts';
 import { CONTROLS, group, hostileSuite, type Lane, NASTY, type Seen } from '../support/lanes.ts';
 import { until } from '../support/world.ts';
 
@@ -41,6 +44,8 @@ const inputs = (what: string, input: Call['input'] & {}, says: RegExp): Call => 
   says,
 });
 
+const headerOf = (text: string): string => `dialback-request 1\nheader ${text.length}\n${text}`;
+
 const CALLS: Call[] = [
   commands('no command', '', /is not NAME:PORT/),
   commands('a command full of escapes', NASTY, /is not NAME:PORT/),
@@ -54,13 +59,13 @@ const CALLS: Call[] = [
   inputs('a header of 4 GiB', 'dialback-request 1\nheader 4294967296\n', /more than 65536/),
   inputs('a header of negative length', 'dialback-request 1\nheader -1\n', /header LENGTH/),
   inputs('brackets, 60,000 deep', `dialback-request 1\nheader 60000\n${'['.repeat(60_000)}`, /not JSON/),
-  inputs('a key named __proto__', 'dialback-request 1\nheader 16\n{"__proto__":{}} ', /does not know/),
+  inputs('a key named __proto__', headerOf('{"transport":"direct","__proto__":{}}'), /does not know/),
   inputs(
     'a key twice, full of escapes',
     'dialback-request 1\nheader 29\n{"\\u001b[2J":1,"\\u001b[2J":2}',
     /has the key "\\+u001b\[2J" twice/,
   ),
-  inputs('a key full of escapes', 'dialback-request 1\nheader 16\n{"\\u001b[2J":10} ', /does not know/),
+  inputs('a key full of escapes', headerOf('{"transport":"direct","\\u001b[2J":1}'), /does not know/),
   headers('a user that is an option', { user: '-oProxyCommand=id' }),
   headers('a user with a line of ssh_config', { user: 'root\nProxyCommand id' }),
   headers('a host key with a line of known_hosts', { host_key: 'ssh-ed25519 AAAA\n* ssh-rsa AAAA' }),
@@ -93,6 +98,109 @@ const CALLS: Call[] = [
   { what: 'a whole request, and then nobody', hangsUp: true, ends: 'gone', says: /hung up/ },
 ];
 
+/** What is done with a call that is to become the channel. */
+interface ChannelCall {
+  what: string;
+  command?: string;
+  /** What is sent; an honest request unless given. */
+  sends?: (client: HostileClient) => Buffer;
+  /** Once the host has asked for rsync. */
+  answers?: string | Buffer;
+  /** Once it has said go. */
+  goesOn?: Buffer;
+  /** The input ends with that. */
+  hangsUp?: boolean;
+  ends: string;
+  says: RegExp;
+}
+
+const ASKED = 'rsync --server --daemon .\n';
+const channelHeaders = (what: string, header: Record<string, unknown>, says?: RegExp): ChannelCall => ({
+  what,
+  sends: client => client.channelRequest(header),
+  ends: 'request',
+  says: says ?? new RegExp(`"${Object.keys(header)[0]}" is not acceptable`),
+});
+const answers = (what: string, answer: string | Buffer): ChannelCall => ({
+  what,
+  answers: answer,
+  ends: 'request',
+  says: /^Cannot serve the request: the handshake: something else than "go" was answered$/,
+});
+const rubbish = (what: string, goesOn: Buffer, says: RegExp, ends = 'no-answer'): ChannelCall => ({
+  what,
+  answers: GO,
+  goesOn,
+  ends,
+  says,
+});
+
+const CHANNEL_CALLS: ChannelCall[] = [
+  {
+    what: 'a port, and a request for the channel',
+    command: 'acorn:7',
+    ends: 'request',
+    says: /name different transports/,
+  },
+  {
+    what: 'the channel, and a request to be dialled back',
+    sends: client => client.request(),
+    ends: 'request',
+    says: /name different transports/,
+  },
+  { what: 'another as the name', command: 'other:channel', ends: 'name', says: /with the name "other"/ },
+  { what: 'more than the channel', command: 'acorn:channel x', ends: 'request', says: /is not NAME:PORT/ },
+  channelHeaders('a key that the header announces', { key_bytes: 5 }),
+  {
+    what: 'a key that the header does not announce',
+    sends: client => client.channelRequest({}, Buffer.from('a key')),
+    ends: 'request',
+    says: /key has another length/,
+  },
+  channelHeaders('a user', { user: 'root' }, /a key that this version does not know/),
+  channelHeaders('a host key', { host_key: 'ssh-ed25519 AAAA' }, /a key that this version does not know/),
+  channelHeaders('a jail of "true"', { confined: 'true' }),
+  channelHeaders('a jail of 1', { confined: 1 }),
+  channelHeaders('a jail of null', { confined: null }),
+  channelHeaders('no word of a jail', { confined: undefined }, /has no "confined"/),
+  channelHeaders('a third transport', { transport: 'local' }),
+  {
+    what: '"go" before it is asked',
+    sends: client => Buffer.concat([client.channelRequest(), Buffer.from(GO)]),
+    ends: 'request',
+    says: /something follows the request/,
+  },
+  answers('"no"', 'no\n'),
+  answers('nothing but a newline', '\n'),
+  answers('"go" in capitals', 'GO\n'),
+  answers('"go" with a carriage return', 'go\r\n'),
+  answers('escapes', NASTY),
+  answers('1 MiB without a newline', Buffer.alloc(1 << 20, 'g')),
+  answers('"go" and rsync in one', 'go\n@RSYNCD: 31.0 md5\n'),
+  { what: 'nobody who answers', hangsUp: true, answers: '', ends: 'gone', says: /hung up/ },
+  { what: 'nobody after half an answer', hangsUp: true, answers: 'go', ends: 'gone', says: /hung up/ },
+  {
+    what: 'nobody after "go"',
+    hangsUp: true,
+    answers: GO,
+    ends: 'no-answer',
+    says: /the connection ended before rsync spoke/,
+  },
+  rubbish('a line of rubbish to rsync', Buffer.from(`${NASTY}\n`), /something else than rsync spoke first/),
+  rubbish('1 MiB of rubbish to rsync', randomBytes(1 << 20), /something else than rsync spoke first/),
+  rubbish(
+    '1 MiB without a newline to rsync',
+    Buffer.alloc(1 << 20, 'x'),
+    /something else than rsync spoke first/,
+  ),
+  rubbish(
+    '1 MiB of rubbish to rsync, behind its greeting',
+    Buffer.concat([Buffer.from('@RSYNCD: 31.0 md5\n@RSYNCD: OK\n'), Buffer.alloc(1 << 20, 0x7f)]),
+    /connection broke/,
+    'broken',
+  ),
+];
+
 /** What the host finds where it is to dial back. */
 const LISTENERS: { what: string; greets: string | undefined; says: RegExp }[] = [
   { what: 'nobody', greets: undefined, says: /refused/ },
@@ -103,18 +211,69 @@ const LISTENERS: { what: string; greets: string | undefined; says: RegExp }[] = 
   { what: 'SSH 1', greets: 'SSH-1.5-old\r\n', says: /./ },
 ];
 
+/** An attack that takes a while, beside the others. */
+interface Slow {
+  lane: Lane;
+  done: Promise<Seen & { tookMs: number }>;
+}
+
+/** A call that may become the channel. @returns what came of it, with what the host said in `heard` */
+async function handshake(
+  client: HostileClient,
+  { command, sends, answers, goesOn, hangsUp }: Partial<ChannelCall>,
+): Promise<Seen> {
+  const call = client.call(command ?? `${client.name}:channel`);
+  const { stdin, stdout } = call.child;
+  let said = '';
+  stdout?.on('data', (text: string) => {
+    said += text;
+  });
+  const hasSaid = (text: string): Promise<void> =>
+    until(`the host says ${JSON.stringify(text)}`, () => said.startsWith(text));
+  stdin?.write(sends?.(client) ?? client.channelRequest());
+  let most = '';
+  if (answers !== undefined) {
+    most = ASKED;
+    await hasSaid(most);
+    stdin?.write(answers);
+  }
+  if (answers === GO) {
+    most += GO;
+    if (!hangsUp) await hasSaid(most);
+    if (goesOn) stdin?.write(goesOn);
+  }
+  if (hangsUp) stdin?.end();
+  const ended = await call.done;
+  // Nothing comes that was not its turn: the command once the request is taken, rsync's words once both have said go.
+  assert.ok(ended.stdout.startsWith(most), JSON.stringify(ended.stdout));
+  if (answers === GO) assert.match(ended.stdout.slice(most.length), /^(@RSYNCD: |$)/);
+  else assert.equal(ended.stdout, most);
+  return { ...ended, stdout: '', heard: Buffer.from(ended.stdout) };
+}
+
 hostileSuite('a hostile client: requests', lanes => {
-  let drip: { lane: Lane; done: Promise<Seen & { tookMs: number }> };
+  /** Two that are slow on purpose, each in a lane of its own. */
+  let drip: Slow;
+  let mute: Slow;
   before(async () => {
     const { world, others } = lanes();
-    const lane = await lanes().makeLane('drip');
-    drip = { lane, done: dribble(lane) };
+    const [first, second] = [await lanes().makeLane('drip'), await lanes().makeLane('mute')];
+    drip = { lane: first, done: dribble(first) };
+    mute = { lane: second, done: fallSilent(second) };
     // What sshd and grab start for it comes a moment after grab itself.
-    await until('it drips', () =>
-      world.processes().some(each => each.command.includes('grab --client drip')),
-    );
+    for (const { lane } of [drip, mute])
+      await until(`${lane.name} is served`, () =>
+        world.processes().some(each => each.command.includes(`grab --client ${lane.name}`)),
+      );
     for (const each of world.processes()) others.add(each.pid);
   });
+
+  /** Says "go", and never ends the line. */
+  async function fallSilent({ client, name }: Lane): Promise<Seen & { tookMs: number }> {
+    const started = performance.now();
+    const seen = await handshake(client, { command: `${name}:channel`, answers: 'go' });
+    return { ...seen, tookMs: performance.now() - started };
+  }
 
   /** A request of which a byte comes now and then. */
   async function dribble({ client, name }: Lane): Promise<Seen & { tookMs: number }> {
@@ -141,6 +300,31 @@ hostileSuite('a hostile client: requests', lanes => {
         return await call.done;
       };
       it(what, () => lanes().attack(act, ends, says));
+    }
+  });
+
+  group('what becomes of the channel', lanes, () => {
+    for (const call of CHANNEL_CALLS)
+      it(call.what, () =>
+        lanes().attack(
+          ({ client, name }) =>
+            handshake(client, { ...call, command: (call.command ?? 'acorn:channel').replace('acorn', name) }),
+          call.ends,
+          call.says,
+        ),
+      );
+  });
+
+  it('and an honest run over the channel succeeds', async () => {
+    const { world } = lanes();
+    for (const lane of lanes().all) {
+      const toml = join(world.client.home, `${lane.name} channel.toml`);
+      const text = readFileSync(lane.toml, 'utf8').replace(
+        /^from = .*\nlisten = .*$/m,
+        'transport = "channel"',
+      );
+      world.write(world.client, toml, text);
+      await lanes().assertHonest({ ...lane, toml });
     }
   });
 
@@ -225,6 +409,17 @@ hostileSuite('a hostile client: requests', lanes => {
       lanes().journal(drip.lane).slice(-1),
       'request',
       /of the request came within 30 s/,
+    );
+  });
+
+  it('an answer that does not come to its end is not waited for', async () => {
+    const seen = await mute.done;
+    assert.ok(seen.tookMs < 45_000, `${Math.round(seen.tookMs)} ms`);
+    lanes().assertSeen(
+      seen,
+      lanes().journal(mute.lane).slice(-1),
+      'no-answer',
+      /did not answer "go" within 30 s/,
     );
   });
 });

@@ -508,6 +508,15 @@ export interface Ended {
   arguments: string[];
 }
 
+/** What every request says. */
+const COMMON_HEADER = {
+  roots: ['/'],
+  excludes_bytes: 0,
+  dry_run: false,
+  rsync: '3.5.0',
+  enumerated: [],
+};
+
 /** A client that is enrolled, and says what it likes. */
 export class HostileClient {
   readonly name: string;
@@ -563,16 +572,22 @@ export class HostileClient {
         transport: 'direct',
         user: this.#world.client.login,
         host_key: readFileSync(join(this.#folder, 'host key.pub'), 'utf8').split(' ').slice(0, 2).join(' '),
-        roots: ['/'],
+        ...COMMON_HEADER,
         key_bytes: key.length,
         excludes_bytes: excludes.length,
-        dry_run: false,
-        rsync: '3.5.0',
-        enumerated: [],
         ...header,
       },
       key,
       excludes,
+    });
+  }
+
+  /** The same, for the call itself as the channel. @param key what comes in the place of none */
+  channelRequest(header: Record<string, unknown> = {}, key = Buffer.alloc(0)): Buffer {
+    return encodeRequest({
+      header: { transport: 'channel', confined: true, ...COMMON_HEADER, key_bytes: 0, ...header },
+      key,
+      excludes: Buffer.alloc(0),
     });
   }
 
