@@ -35,10 +35,12 @@ const REFUSED: [text: string, found: string | RegExp][] = [
   ['[[remote]]', '"remote.0.target" is missing'],
   ['[[remote]]\ntarget = 1', '"remote.0.target" is 1, and should be a string'],
   [`${REMOTE}port = 22`, '"remote.0.port" is not a key that it has'],
-  [
-    `${REMOTE}transport = "channel"`,
-    /^"remote\.0\.transport" is "channel", and should be "direct"; .* later version$/,
-  ],
+  ...['"local"', '""', '"Channel"', '"CHANNEL"', '"channel "', '"both"', '["channel"]', 'true', '1'].map(
+    (value): [string, RegExp] => [
+      `${REMOTE}transport = ${value}`,
+      /^"remote\.0\.transport" .*should be "direct" or "channel"; "local" comes with a later version$/,
+    ],
+  ),
   [`${REMOTE}from = []`, '"remote.0.from" must not be empty: it says who may connect'],
   [`${REMOTE}from = "192.0.2.1"`, '"remote.0.from" is "192.0.2.1", and should be a list'],
   [`${REMOTE}from = ["backup.example.org"]`, '"remote.0.from.0" should be an address or a CIDR range'],
@@ -187,6 +189,13 @@ describe('CLIENT_SCHEMA', () => {
 });
 
 describe('ClientConfig', () => {
+  it('has the transport of each remote, which is direct where none is named', () => {
+    const text = `${REMOTE}transport = "channel"\n${REMOTE}${REMOTE}transport = "direct"\n`;
+    assert.deepEqual(
+      read(text).remote.map(each => each.transport),
+      ['channel', 'direct', 'direct'],
+    );
+  });
   it('remoteName() is the name, else the host of the target', () => {
     const name = (text: string): string => read(text).remote.map(remoteName).join();
     assert.equal(name(REMOTE), 'backup');

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import {
+  type ChannelHeader,
   type CommonHeader,
   type DirectHeader,
   decodeRequest,
@@ -44,6 +45,18 @@ function makeRequest(
       enumerated: ['/', '/var'],
       ...header,
     },
+    key,
+    excludes,
+  };
+}
+
+/** The same for the call itself as the channel: without a key. */
+function makeChannelRequest(header: Partial<CommonHeader & ChannelHeader> = {}): Request {
+  const { user: _, host_key: __, ...common } = makeRequest().header as CommonHeader & DirectHeader;
+  const key = Buffer.alloc(0);
+  const excludes = Buffer.from('*.o\n');
+  return {
+    header: { ...common, transport: 'channel', confined: true, key_bytes: 0, ...header },
     key,
     excludes,
   };
@@ -367,9 +380,12 @@ describe('decodeRequest()', () => {
     });
 
   it('takes no field from __proto__, when it is missing itself', () => {
-    const { transport, ...rest } = makeRequest().header;
-    const text = `{"__proto__":{"transport":"${transport}"},${JSON.stringify(rest).slice(1)}`;
-    assert.equal(outcome(withHeader(text)), 'the header has a key that this version does not know');
+    const found = (key: 'transport' | 'user'): string => {
+      const { [key]: value, ...rest } = makeRequest().header as CommonHeader & DirectHeader;
+      return outcome(withHeader(`{"__proto__":{"${key}":"${value}"},${JSON.stringify(rest).slice(1)}`));
+    };
+    assert.equal(found('transport'), 'the header has no "transport"');
+    assert.equal(found('user'), 'the header has a key that this version does not know');
   });
 
   it('refuses a key that is there twice, whichever of the two is acceptable, and however it is written', () => {
@@ -404,6 +420,99 @@ describe('decodeRequest()', () => {
           assert.ok(!outcome(withHeader(text)).includes(word));
         assert.ok(!outcome(Buffer.from(`${word}\n`)).includes(word));
       }),
+    );
+  });
+});
+
+describe('decodeRequest(), of the transport channel', () => {
+  const inChannel = (header: Record<string, unknown>): string =>
+    outcome(withHeader(JSON.stringify({ ...makeChannelRequest().header, ...header }), makeChannelRequest()));
+
+  it('gives back what encodeRequest() was given', () => {
+    for (const header of [{}, { confined: false }, { dry_run: true }, { checksum: true as const }]) {
+      const request = makeChannelRequest(header);
+      assert.deepEqual(decodeRequest(encodeRequest(request)), { request });
+    }
+  });
+
+  it('is incomplete for every prefix of it', () => {
+    const bytes = encodeRequest(makeChannelRequest());
+    for (let length = 0; length < bytes.length; length += 1)
+      assert.deepEqual(decodeRequest(bytes.subarray(0, length)), { incomplete: true }, `${length} bytes`);
+  });
+
+  it('refuses what follows it, also what is said next in the handshake', () => {
+    for (const more of ['g', 'go\n', '\n', '\0'])
+      assert.equal(
+        outcome(Buffer.concat([encodeRequest(makeChannelRequest()), Buffer.from(more)])),
+        'something follows the request',
+      );
+  });
+
+  const keys = Object.keys(makeChannelRequest().header) as (keyof (CommonHeader & ChannelHeader))[];
+  for (const key of keys)
+    it(`refuses a header without "${key}"`, () =>
+      assert.equal(inChannel({ [key]: undefined }), `the header has no "${key}"`));
+
+  const WRONG: Partial<Record<keyof (CommonHeader & ChannelHeader), unknown[]>> = {
+    transport: ['', 'Channel', 'CHANNEL', 'channel ', 'channel\n', 'local', ['channel'], true, null],
+    confined: ['true', 'false', '', 0, 1, [], [true], {}, null],
+    key_bytes: [1, 36, -1, 0.5, '0', '', [], [0], false, null, 2 ** 53],
+    roots: ['/', [], ['home'], ['/a/../b'], null],
+    checksum: [false, 'true', 1, null],
+    dry_run: ['false', 0, null],
+  };
+  for (const [key, values] of Object.entries(WRONG))
+    for (const value of values)
+      it(`refuses "${key}" when it is ${JSON.stringify(value)}`, () =>
+        assert.equal(inChannel({ [key]: value }), `the header's "${key}" is not acceptable`));
+
+  for (const key of ['user', 'host_key', 'port', 'peer', 'Confined', '__proto__x'])
+    it(`refuses a header with "${key}"`, () => {
+      const { header } = makeRequest();
+      const value = Object.hasOwn(header, key) ? (header as unknown as Record<string, unknown>)[key] : 'x';
+      assert.equal(inChannel({ [key]: value }), 'the header has a key that this version does not know');
+    });
+
+  it('refuses what belongs to it in a request to be dialled back', () => {
+    for (const confined of [true, false])
+      assert.equal(
+        outcome(withHeader(JSON.stringify({ ...makeRequest().header, confined }))),
+        'the header has a key that this version does not know',
+      );
+    assert.equal(
+      outcome(withHeader(JSON.stringify({ ...makeRequest().header, transport: 'channel' }))),
+      'the header has a key that this version does not know',
+    );
+    assert.equal(inChannel({ transport: 'direct' }), 'the header has a key that this version does not know');
+  });
+
+  it('refuses a key that the header does not announce', () => {
+    for (const length of [1, 36, REQUEST_LIMITS.key]) {
+      const request = { ...makeChannelRequest(), key: Buffer.alloc(length, 'k') };
+      assert.equal(outcome(encodeRequest(request)), 'key has another length than the header says');
+    }
+    assert.equal(
+      outcome(encodeRequest({ ...makeChannelRequest(), key: Buffer.alloc(REQUEST_LIMITS.key + 1) })),
+      `key has more than ${REQUEST_LIMITS.key} bytes`,
+    );
+  });
+
+  it('neither throws nor takes what is not asked for, when any one byte is any other', () => {
+    const bytes = encodeRequest(makeChannelRequest());
+    fc.assert(
+      fc.property(fc.nat({ max: bytes.length - 1 }), fc.nat({ max: 255 }), (at, value) => {
+        const changed = Buffer.from(bytes);
+        changed.writeUInt8(value, at);
+        const decoded = decodeRequest(changed);
+        if (!('request' in decoded)) return;
+        const { header, key } = decoded.request;
+        assert.equal(header.transport, 'channel');
+        assert.equal(typeof (header as ChannelHeader).confined, 'boolean');
+        assert.equal(key.length, 0);
+        assert.ok(!Object.hasOwn(header, 'user') && !Object.hasOwn(header, 'host_key'));
+      }),
+      { numRuns: 3000 },
     );
   });
 });

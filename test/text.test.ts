@@ -234,6 +234,35 @@ describe('parseSummons()', () => {
     `${'a'.repeat(64)}:1`,
     'a:1 --config /etc/x',
     'dialback grab --client a',
+    'channel',
+    ':channel',
+    'a:channel ',
+    'a: channel',
+    ' a:channel',
+    'a:channel\n',
+    '\na:channel',
+    'a:channel\0',
+    'a:Channel',
+    'a:CHANNEL',
+    'a:chan',
+    'a:channels',
+    'a:channel1',
+    'a:1channel',
+    'a:channel:1',
+    'a:1:channel',
+    'a:channel:channel',
+    'a::channel',
+    'a:channel --config /etc/x',
+    'A:channel',
+    'a/b:channel',
+    '../a:channel',
+    '-a:channel',
+    'a;id:channel',
+    'a:\u0441hannel',
+    'a:\uff43hannel',
+    'a:direct',
+    'a:local',
+    `${'a'.repeat(64)}:channel`,
   ];
   for (const text of refused)
     it(`refuses ${JSON.stringify(text)}`, () => assert.ok('reason' in parseSummons(text)));
@@ -243,12 +272,16 @@ describe('parseSummons()', () => {
     ['laptop:65535', { name: 'laptop', port: 65_535 }],
     ['007:8022', { name: '007', port: 8022 }],
     [`${'a'.repeat(63)}:22`, { name: 'a'.repeat(63), port: 22 }],
+    ['a:channel', { name: 'a', port: undefined }],
+    ['channel:channel', { name: 'channel', port: undefined }],
+    ['channel:7', { name: 'channel', port: 7 }],
+    [`${'a'.repeat(63)}:channel`, { name: 'a'.repeat(63), port: undefined }],
   ] as const)
     it(`reads "${text}"`, () => assert.deepEqual(parseSummons(text), { value }));
 
   it('accepts only what reads the same when written again, when the text is arbitrary', () => {
     const near = fc.string({
-      unit: fc.constantFrom('a', '0', '1', '9', ':', '.', '-', '\n', ' ', 'A'),
+      unit: fc.constantFrom('a', '0', '1', '9', ':', '.', '-', '\n', ' ', 'A', 'channel', ':channel'),
       maxLength: 12,
     });
     fc.assert(
