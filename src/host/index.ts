@@ -20,8 +20,9 @@ import {
 } from '../os/database.ts';
 import { exists, list, removeFileIfThere, status, statusExact } from '../os/files.ts';
 import { ownAccount } from '../os/machine.ts';
-import { eachRecord, standard, start } from '../os/process.ts';
+import { standard, takeRecords } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
+import { escapeText } from '../wire/text.ts';
 import { type ClientStore, snapshotNames } from './store.ts';
 
 const SHAPE: Shape = {
@@ -523,7 +524,6 @@ interface Found {
 }
 
 const RECORD_LIMIT = 16 * 1024;
-const WALK_END_MS = 3_000;
 
 /** Looks through a tree, by find(1): the tree itself first, with an empty path. */
 async function walk(
@@ -531,25 +531,13 @@ async function walk(
   signal: AbortSignal | undefined,
   take: (found: Found) => void,
 ): Promise<void> {
-  const child = await start(standard('find', [tree, '-printf', '%y %i %b %s %T@ %P\\0']), [
-    'nothing',
-    'pipe',
-    'pipe',
-  ]);
-  const words: string[] = [];
-  child.stderr?.on('data', (chunk: Buffer) => words.push(chunk.toString('utf8').slice(0, 1000)));
-  const abort = (): void => void child.end(WALK_END_MS);
-  signal?.addEventListener('abort', abort, { once: true });
-  try {
-    if (child.stdout) await eachRecord(child.stdout, RECORD_LIMIT, record => take(parseFound(record)));
-    const { status: exit } = await child.ended;
-    signal?.throwIfAborted();
-    if (exit === 0) return;
-  } finally {
-    signal?.removeEventListener('abort', abort);
-    await child.end(WALK_END_MS);
-  }
-  throw new Fault({ tried: `look through "${tree}"`, found: words.join('').trim() || 'find failed' });
+  const find = standard('find', [tree, '-printf', '%y %i %b %s %T@ %P\\0']);
+  const found = await takeRecords(find, { limit: RECORD_LIMIT, signal }, record => take(parseFound(record)));
+  if (found.status === 0) return;
+  throw new Fault({
+    tried: `look through "${tree}"`,
+    found: escapeText(found.stderr.trim()) || 'find failed',
+  });
 }
 
 function parseFound(record: Buffer): Found {

@@ -14,7 +14,7 @@ import type { Quantity } from '../config.ts';
 import { Fault } from '../fault.ts';
 import { exists, fileSystemStatus, list, readWhole, replaceFile } from '../os/files.ts';
 import { monotonicMs, now, pause } from '../os/machine.ts';
-import { eachRecord, standard, start } from '../os/process.ts';
+import { standard, takeRecords } from '../os/process.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
 import { snapshotTime } from '../wire/text.ts';
 import {
@@ -376,9 +376,9 @@ async function measure(
 ): Promise<Measured> {
   const result: Measured = { ownBytes: 0, files: 0, freshFiles: 0, bytes: 0, freshBytes: 0 };
   /** Inodes with more than one link: how many of them were seen, and how many in the tree. */
-  const linked = new Map<number, { links: number; bytes: number; seen: number; inTree: number }>();
+  const linked = new Map<string, { links: number; bytes: number; seen: number; inTree: number }>();
   const prefix = wanted ? `${wanted.arrival.name}/tree/` : undefined;
-  const old = wanted?.yardstick ? new Set<number>() : undefined;
+  const old = wanted?.yardstick ? new Set<string>() : undefined;
   if (wanted?.yardstick) await walk(wanted.yardstick.tree, signal, each => old?.add(each.inode));
   const count = (inTree: number, bytes: number, isFresh: boolean): void => {
     if (inTree === 0) return;
@@ -410,7 +410,8 @@ async function measure(
 
 interface Walked {
   isFolder: boolean;
-  inode: number;
+  /** As digits: it has 64 bits. */
+  inode: string;
   links: number;
   bytes: number;
   /** Below what was walked, byte for byte a character. */
@@ -418,7 +419,6 @@ interface Walked {
 }
 
 const RECORD_LIMIT = 16 * 1024;
-const WALK_END_MS = 3_000;
 
 /** Looks through a tree by find(1). What goes away meanwhile (rsync renames its temporary files) is passed over. */
 async function walk(
@@ -426,27 +426,16 @@ async function walk(
   signal: AbortSignal | undefined,
   take: (found: Walked) => void,
 ): Promise<void> {
-  const args = [folder, '-ignore_readdir_race', '-printf', '%y %i %n %b %P\\0'];
-  const child = await start(standard('find', args), ['nothing', 'pipe', 'nothing']);
-  const abort = (): void => void child.end(WALK_END_MS);
-  signal?.addEventListener('abort', abort, { once: true });
-  try {
-    if (child.stdout)
-      await eachRecord(child.stdout, RECORD_LIMIT, record => {
-        const text = record.toString('latin1');
-        const [type, inode, links, blocks] = text.split(' ', 4);
-        take({
-          isFolder: type === 'd',
-          inode: Number(inode),
-          links: Number(links),
-          bytes: Number(blocks) * 512,
-          path: text.slice(`${type} ${inode} ${links} ${blocks} `.length),
-        });
-      });
-    await child.ended;
-    signal?.throwIfAborted();
-  } finally {
-    signal?.removeEventListener('abort', abort);
-    await child.end(WALK_END_MS);
-  }
+  const find = standard('find', [folder, '-ignore_readdir_race', '-printf', '%y %i %n %b %P\\0']);
+  await takeRecords(find, { limit: RECORD_LIMIT, signal }, record => {
+    const text = record.toString('latin1');
+    const [type = '', inode = '', links = '', blocks = ''] = text.split(' ', 4);
+    take({
+      isFolder: type === 'd',
+      inode,
+      links: Number(links),
+      bytes: Number(blocks) * 512,
+      path: text.slice(`${type} ${inode} ${links} ${blocks} `.length),
+    });
+  });
 }

@@ -402,26 +402,55 @@ export function eachLine(stream: Readable | null, limit: number, take: (line: st
   });
 }
 
+/** Bounds of a program that prints records. */
+export interface RecordOptions {
+  /** Bytes that a record may have. */
+  limit: number;
+  /** Ends it, and makes `takeRecords` throw the signal's reason. */
+  signal?: AbortSignal | undefined;
+}
+
+const RECORDS_END_MS = 3_000;
+
 /**
- * Calls back with each record of a stream, as bytes; a NUL ends it. What stands behind the last NUL is none.
- * @param limit bytes: a longer one ends the stream with an error
- * @returns resolves at the stream's end
+ * Runs a program to its end and calls back with each record that it prints, as bytes; a NUL ends a record, and what stands
+ * behind the last NUL is none. No more than one of them is held.
+ * @returns how it ended, and what it said on standard error
  */
-export async function eachRecord(
-  stream: Readable,
-  limit: number,
+export async function takeRecords(
+  command: Command,
+  { limit, signal }: RecordOptions,
   take: (record: Buffer) => void,
-): Promise<void> {
-  let rest: Buffer = Buffer.alloc(0);
-  for await (const chunk of stream as AsyncIterable<Buffer>) {
-    const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
-    let from = 0;
-    for (let end = bytes.indexOf(0); end >= 0; end = bytes.indexOf(0, from)) {
-      take(bytes.subarray(from, end));
-      from = end + 1;
+): Promise<Ending & { stderr: string }> {
+  const child = await start(command, ['nothing', 'pipe', 'pipe']);
+  let stderr = '';
+  child.stderr?.on('data', (chunk: Buffer) => {
+    if (stderr.length < STDERR_KEPT) stderr += chunk.toString('utf8');
+  });
+  const abort = (): void => void child.end(RECORDS_END_MS);
+  signal?.addEventListener('abort', abort, { once: true });
+  try {
+    let rest: Buffer = Buffer.alloc(0);
+    for await (const chunk of (child.stdout ?? []) as AsyncIterable<Buffer>) {
+      const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+      let from = 0;
+      for (let end = bytes.indexOf(0); end >= 0; end = bytes.indexOf(0, from)) {
+        take(bytes.subarray(from, end));
+        from = end + 1;
+      }
+      rest = bytes.subarray(from);
+      if (rest.length > limit)
+        throw new Fault({
+          tried: `run "${command.program}"`,
+          found: `it printed more than ${limit} bytes at once`,
+        });
     }
-    rest = bytes.subarray(from);
-    if (rest.length > limit) throw new Error(`a record has more than ${limit} bytes`);
+    const ending = await child.ended;
+    signal?.throwIfAborted();
+    return { ...ending, stderr };
+  } finally {
+    signal?.removeEventListener('abort', abort);
+    await child.end(RECORDS_END_MS);
   }
 }
 

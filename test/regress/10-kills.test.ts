@@ -38,7 +38,45 @@ function noise(size: number, seed: string): Buffer {
   return Buffer.concat(blocks).subarray(0, size);
 }
 
-describe('kills', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
+/** Who is killed, and whether the half-arrived file survives it. */
+const KINDS: { what: string; pattern: RegExp; group?: boolean; keepsPartial: boolean }[] = [
+  { what: 'backup', pattern: /dialback backup --json --config /, keepsPartial: true },
+  {
+    what: "the whole group of the client's backup",
+    pattern: /dialback backup --json --config /,
+    group: true,
+    keepsPartial: true,
+  },
+  { what: "the client's ssh", pattern: /^\/usr\/bin\/ssh -F none -T -E /, keepsPartial: true },
+  { what: 'the one-time sshd', pattern: /^sshd: dbtest-client-.*@/, keepsPartial: true },
+  { what: "the client's rsync", pattern: /rsync --server --daemon --config=/, keepsPartial: true },
+  { what: 'grab', pattern: /dialback grab --client /, keepsPartial: true },
+  {
+    what: "the whole group of the host's grab",
+    pattern: /dialback grab --client /,
+    group: true,
+    keepsPartial: false,
+  },
+  { what: "the host's ssh", pattern: /^\/usr\/bin\/ssh -F .*ssh_config/, keepsPartial: true },
+  { what: "the host's rsync", pattern: /^\/usr\/bin\/rsync -aHAXS/, keepsPartial: false },
+];
+
+/** Two lanes side by side, each with users, a store and an sshd of its own: most of the time is spent on waiting. */
+describe('kills', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE, concurrency: true }, () => {
+  const isLong = ({ what }: (typeof KINDS)[number]): boolean => /grab|host's rsync/.test(what);
+  lane(
+    'of what ends at once',
+    KINDS.filter(kind => !isLong(kind)),
+  );
+  lane('of grab, whose agent ends ten seconds later', KINDS.filter(isLong));
+});
+
+function lane(title: string, kinds: typeof KINDS): void {
+  // One after the other within it: `concurrency` is inherited.
+  describe(title, { concurrency: false }, () => laneTests(kinds));
+}
+
+function laneTests(kinds: typeof KINDS): void {
   let world: World;
   let round = 0;
   /** Every snapshot so far, as it was when it was finished. */
@@ -102,29 +140,6 @@ describe('kills', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   const own = (pattern: RegExp): Found | undefined =>
     world.processes().find(each => pattern.test(each.command));
 
-  /** Who is killed, and whether the half-arrived file survives it. */
-  const kinds: { what: string; pattern: RegExp; group?: boolean; keepsPartial: boolean }[] = [
-    { what: 'backup', pattern: /dialback backup --json --config /, keepsPartial: true },
-    {
-      what: "the whole group of the client's backup",
-      pattern: /dialback backup --json --config /,
-      group: true,
-      keepsPartial: true,
-    },
-    { what: "the client's ssh", pattern: /^\/usr\/bin\/ssh -F none -T -E /, keepsPartial: true },
-    { what: 'the one-time sshd', pattern: /^sshd: dbtest-client-.*@/, keepsPartial: true },
-    { what: "the client's rsync", pattern: /rsync --server --daemon --config=/, keepsPartial: true },
-    { what: 'grab', pattern: /dialback grab --client /, keepsPartial: true },
-    {
-      what: "the whole group of the host's grab",
-      pattern: /dialback grab --client /,
-      group: true,
-      keepsPartial: false,
-    },
-    { what: "the host's ssh", pattern: /^\/usr\/bin\/ssh -F .*ssh_config/, keepsPartial: true },
-    { what: "the host's rsync", pattern: /^\/usr\/bin\/rsync -aHAXS/, keepsPartial: false },
-  ];
-
   for (const kind of kinds) {
     it(`SIGKILL of ${kind.what} at ${POINTS} points of a run`, async () => {
       for (let point = 0; point < POINTS; point += 1) {
@@ -184,7 +199,7 @@ describe('kills', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   }
 
   it('has left every older snapshot as it was', () => {
-    assert.ok(finished.size > 20, `${finished.size} snapshots`);
+    assert.ok(finished.size > 2 * kinds.length, `${finished.size} snapshots`);
     for (const [name, before] of finished) {
       assert.deepEqual(diffManifests(before, manifest(world.tree(name), { includeInode: true })), [], name);
     }
@@ -216,7 +231,7 @@ describe('kills', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     world.configure();
     assert.equal((await world.backup()).status, 0);
   });
-});
+}
 
 function groupOf(pid: number): number {
   const text = readFileSync(`/proc/${pid}/stat`, 'latin1');

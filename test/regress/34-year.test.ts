@@ -1,4 +1,4 @@
-// Goal: a year of three clients' backups, and a prune every Sunday: what stays is what the policy says and nothing else, each
+// Goal: a year of three clients' backups, and a prune every eighth Sunday (YEAR_WEEKS=1: every Sunday): what stays is what the policy says and nothing else, each
 // snapshot that is left verifies after every prune, and what a prune said that it frees is what the disk has got back.
 import assert from 'node:assert/strict';
 import { linkSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -7,6 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import { parseConfig } from '../../src/config.ts';
 import { HOST_SCHEMA, type HostConfig } from '../../src/host/config.ts';
 import type { Held } from '../../src/host/index.ts';
+import { makeManifests } from '../../src/host/manifest.ts';
 import { prune } from '../../src/host/prune.ts';
 import { type ClientStore, createClient, createStore, snapshotNames } from '../../src/host/store.ts';
 import { isWell, verify } from '../../src/host/verify.ts';
@@ -17,6 +18,8 @@ const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 const START = Date.UTC(2027, 0, 3, 2, 17); // a Sunday
 const NEVER = new AbortController().signal;
+/** Weeks between two prunes. */
+const WEEKS = Number(process.env.YEAR_WEEKS ?? 8);
 
 /** How a machine is used: when it calls, and how that ends. */
 interface Habit {
@@ -29,7 +32,7 @@ interface Habit {
 }
 
 const HABITS: Habit[] = [
-  { name: 'server', everyMs: 12 * HOUR_MS, isOn: () => true, isFull: () => true },
+  { name: 'server', everyMs: DAY_MS, isOn: () => true, isFull: () => true },
   // Asleep at weekends and all of August; each ninth run has something that it may not read.
   {
     name: 'laptop',
@@ -143,19 +146,15 @@ describe('a year', { skip: IN_CLEAN_MACHINE }, () => {
     let removed = 0;
     for (let day = 0; day < 365; day += 1) {
       for (const habit of HABITS) {
-        if (!habit.isOn(day) || (day * DAY_MS) % habit.everyMs !== 0) {
-          if (habit.everyMs >= DAY_MS) continue;
-        }
-        for (let ms = 0; ms < DAY_MS; ms += habit.everyMs) {
-          const number = numbers.get(habit.name) ?? 0;
-          addRun(habit, START + day * DAY_MS + ms, number);
-          numbers.set(habit.name, number + 1);
-        }
+        if (!habit.isOn(day) || (day * DAY_MS) % habit.everyMs !== 0) continue;
+        const number = numbers.get(habit.name) ?? 0;
+        addRun(habit, START + day * DAY_MS, number);
+        numbers.set(habit.name, number + 1);
       }
-      if (day % 7 !== 0 || day === 0) continue;
+      if (day % (7 * WEEKS) !== 0 || day === 0) continue;
       const at = new Date(START + day * DAY_MS + 20 * HOUR_MS);
-      // The first look takes in what has come, and makes manifests; so what stands beside trees is there before.
-      await verify({ store: config.store, client: undefined, snapshot: undefined, sample: 100 }, NEVER);
+      // What stands beside the trees is to be there before.
+      for (const client of clients.values()) await makeManifests(client, NEVER);
       const before = HABITS.map(({ name }) => heldBy(clientOf(name)));
       const { clients: pruned } = await prune(config, { client: undefined, dryRun: false, at }, NEVER);
       for (const [index, habit] of HABITS.entries()) {
@@ -190,6 +189,6 @@ describe('a year', { skip: IN_CLEAN_MACHINE }, () => {
         assert.deepEqual([...each.made, ...each.unmade], []);
       }
     }
-    assert.ok(removed > 600, String(removed));
+    assert.ok(removed > 400, String(removed));
   });
 });

@@ -14,6 +14,9 @@ const SNAPSHOTS = 8;
 /** What `last` says; a pin can keep more (a run that is unlike the others pins the one before it). */
 const LAST = 3;
 const FILES = 60;
+/** How many kills; `KILLS=100 npm test -- regress/35` for more. */
+const KILLS = Number(process.env.KILLS ?? 30);
+const share = (percent: number): number => Math.ceil((KILLS * percent) / 100);
 
 interface Pruned {
   snapshots: { snapshot: string; keep: boolean }[];
@@ -146,9 +149,9 @@ describe('kills of what tends the store', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE
   }
 
   const victims: { args: string[]; without: ('index' | 'manifests')[]; times: number }[] = [
-    { args: ['prune'], without: [], times: 40 },
-    { args: ['prune'], without: ['index'], times: 15 },
-    { args: ['verify'], without: ['index', 'manifests'], times: 30 },
+    { args: ['prune'], without: [], times: share(40) },
+    { args: ['prune'], without: ['index'], times: share(15) },
+    { args: ['verify'], without: ['index', 'manifests'], times: share(30) },
   ];
 
   for (const { args, without, times } of victims) {
@@ -170,11 +173,11 @@ describe('kills of what tends the store', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE
     });
   }
 
-  it('a run, from its commit to the end of what comes after it: 15 times', async () => {
+  it('a run, from its commit to the end of what comes after it', async () => {
     reset([]);
     const config = `store = "${world.store}"\nsyslog = false\n`;
     world.write(world.host, world.hostToml, config);
-    for (let time = 0; time < 15; time += 1) {
+    for (let time = 0; time < share(15); time += 1) {
       writeFileSync(join(world.data, 'file 1'), `again ${time}`);
       const before = world.snapshots();
       const running = world.start(world.client, world.binary, [
