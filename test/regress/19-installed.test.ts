@@ -106,15 +106,18 @@ class Installed {
   }
 
   /** For every account of the machine that has no config of its own. */
-  configure(top = '', limits = 'deadline = "5m"'): void {
+  configure(
+    top = '',
+    limits = 'deadline = "5m"',
+    way = 'from = ["127.0.0.1"]\nlisten = "127.0.0.1:0"',
+  ): void {
     const roots = ['/etc', '/srv/root', '/home/anna', '/var/tmp', TREE].map(each => JSON.stringify(each));
     const toml = [
       'name = "acorn"',
       top,
       '[[remote]]',
       `target = "ssh://vault@127.0.0.1:${this.port}"`,
-      'from = ["127.0.0.1"]',
-      'listen = "127.0.0.1:0"',
+      way,
       '[scope]',
       `roots = [${roots.join(', ')}]`,
       '[limits]',
@@ -378,6 +381,15 @@ describe('an installed dialback', { skip: SKIP }, () => {
     world.configure('capability = "inherited"');
     const { confined } = await world.newest();
     assert.equal(confined.send, false);
+  });
+
+  it('reads the same over the channel, in both ways', async () => {
+    for (const capability of ['confined', 'inherited']) {
+      world.configure(`capability = "${capability}"`, 'deadline = "5m"', 'transport = "channel"');
+      await succeeds();
+      assert.equal((await world.newest()).confined.send, capability === 'confined');
+    }
+    world.configure('capability = "inherited"');
   });
 
   it('does not go on with less when rsync has lost that capability, and names the mend', async () => {
