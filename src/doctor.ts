@@ -84,22 +84,26 @@ export async function examineMachine(options: {
   host: Confinement | undefined;
   isClient: boolean;
   isHost: boolean;
+  /** A client whose host connects back: it needs an sshd and a shell. */
+  isDialled: boolean;
+  /** Undefined where it was not looked at. */
+  shell: ShellFacts | undefined;
   /** The kernel's Landlock ABI, where a jail was tried and stood. */
   landlockAbi: number | undefined;
 }): Promise<Finding[]> {
-  const { subject, client, host, isClient, isHost, landlockAbi } = options;
+  const { subject, client, host, isClient, isHost, isDialled, shell, landlockAbi } = options;
   const lends = client !== undefined && client.way !== 'none';
   const confines = client?.way === 'confined' || host?.way === 'confined';
   const lsm = readKernelFile('/sys/kernel/security/lsm');
   return [
-    ...judgePrograms(missingPrograms({ isClient, isHost })),
-    ...(await examineVersions(isClient)),
+    ...judgePrograms(missingPrograms({ isClient, isHost, isDialled })),
+    ...(await examineVersions(isDialled)),
     judgeKernel({ release: kernelRelease(), lsm, landlockAbi, isNeeded: confines, isHost }),
     ...(await examineExecutable(subject)),
     ...(lends ? [judgeProcess(readProc('self/status') ?? '')] : []),
     ...(lends || confines ? judgeLauncher(await launcherFacts(subject), lends) : []),
     ...(client?.way === 'inherited' ? judgeInherited(await inheritedFacts()) : []),
-    ...(isClient || isHost ? [await examineShell(subject, isClient)] : []),
+    ...(shell && (isDialled || isHost) ? [judgeShell({ ...shell, isDialled })] : []),
   ];
 }
 
@@ -118,11 +122,17 @@ const PROGRAMS = new Topic(
   'dialback drives other programs, and cannot work without them',
 );
 const BOTH_NEED = ['rsync', 'ssh', 'ssh-keygen', 'setpriv', 'flock', 'env'];
-const CLIENT_NEEDS = ['sshd', 'ionice', 'mkfifo'];
+const CLIENT_NEEDS = ['ionice', 'mkfifo'];
+const DIALLED_NEEDS = ['sshd'];
 const HOST_NEEDS = ['ssh-agent', 'ssh-add', 'mkfifo', 'cat', 'sync', 'rm', 'chmod'];
 
-function missingPrograms(side: { isClient: boolean; isHost: boolean }): string[] {
-  const needed = [...BOTH_NEED, ...(side.isClient ? CLIENT_NEEDS : []), ...(side.isHost ? HOST_NEEDS : [])];
+function missingPrograms(side: { isClient: boolean; isHost: boolean; isDialled: boolean }): string[] {
+  const needed = [
+    ...BOTH_NEED,
+    ...(side.isClient ? CLIENT_NEEDS : []),
+    ...(side.isDialled ? DIALLED_NEEDS : []),
+    ...(side.isHost ? HOST_NEEDS : []),
+  ];
   return [...new Set(needed)].filter(name => !hasProgram(name));
 }
 
@@ -152,7 +162,7 @@ const OPENSSH = new Topic(
 const LEAST_RSYNC = '3.2.0'; // no `!` in `refuse options` before
 const LEAST_OPENSSH = '9.1p1'; // no `Z` in `expiry-time` before; on the client
 
-async function examineVersions(isClient: boolean): Promise<Finding[]> {
+async function examineVersions(isDialled: boolean): Promise<Finding[]> {
   const findings: Finding[] = [];
   if (hasProgram('rsync')) {
     const version = await rsyncVersion();
@@ -161,7 +171,7 @@ async function examineVersions(isClient: boolean): Promise<Finding[]> {
   if (hasProgram('ssh')) {
     const { stderr } = await run(standard('ssh', ['-V']), { timeoutMs: PATIENCE_MS });
     const version = parseOpensshVersion(stderr) ?? 'unknown';
-    findings.push(judgeOpenssh(version, readChangelog('openssh-client', version), isClient));
+    findings.push(judgeOpenssh(version, readChangelog('openssh-client', version), isDialled));
   }
   return findings;
 }
@@ -195,12 +205,15 @@ export function judgeRsync(version: string, changelog: string | undefined): Find
   return judgeHoles(RSYNC, `rsync ${version}`, openHoles(version, changelog, RSYNC_HOLES), install);
 }
 
-/** @param isClient there a one-time sshd runs, whose keys must be able to expire */
-export function judgeOpenssh(version: string, changelog: string | undefined, isClient: boolean): Finding {
+/** @param isDialled there a one-time sshd runs, whose keys must be able to expire */
+export function judgeOpenssh(version: string, changelog: string | undefined, isDialled: boolean): Finding {
   const install = 'apt-get update && apt-get install openssh-client openssh-server';
   if (compareVersions(version, '0') === 0) return OPENSSH.unknown('its version could not be read', 'ssh -V');
-  if (isClient && compareVersions(version, LEAST_OPENSSH) < 0)
-    return OPENSSH.critical(`OpenSSH ${version}; a client needs ${LEAST_OPENSSH} at least`, install);
+  if (isDialled && compareVersions(version, LEAST_OPENSSH) < 0)
+    return OPENSSH.critical(
+      `OpenSSH ${version}; a client with transport = "direct" needs ${LEAST_OPENSSH} at least`,
+      install,
+    );
   return judgeHoles(OPENSSH, `OpenSSH ${version}`, openHoles(version, changelog, OPENSSH_HOLES), install);
 }
 
@@ -582,7 +595,6 @@ const SHELL = new Topic(
 
 export interface ShellFacts {
   subject: Subject;
-  isClient: boolean;
   /** The shell is dialback itself, which lets one thing happen. */
   isDialback: boolean;
   isThere: boolean;
@@ -591,12 +603,12 @@ export interface ShellFacts {
 }
 
 /** Runs the shell as sshd does: with what tells bash that it comes over the network, and so has to read ~/.bashrc. */
-async function examineShell(subject: Subject, isClient: boolean): Promise<Finding> {
+export async function shellFacts(subject: Subject): Promise<ShellFacts> {
   const { name, home, shell } = subject;
   const isThere = mayRun(shell);
-  const facts = { subject, isClient, isThere };
+  const facts = { subject, isThere };
   const isDialback = isThere && realPath(shell) === realPath(ownExecutable());
-  if (!isThere || isDialback) return judgeShell({ ...facts, isDialback, result: undefined });
+  if (!isThere || isDialback) return { ...facts, isDialback, result: undefined };
   const environment = {
     ...PLAIN_ENVIRONMENT,
     HOME: home,
@@ -614,21 +626,25 @@ async function examineShell(subject: Subject, isClient: boolean): Promise<Findin
     if (error instanceof Fault) return error;
     throw error;
   });
-  return judgeShell({ ...facts, isDialback, result });
+  return { ...facts, isDialback, result };
 }
 
-/** @returns one finding: what `SHELL -c true` did, or why it says nothing */
-export function judgeShell(facts: ShellFacts): Finding {
-  const { subject, result } = facts;
+/**
+ * @param isDialled a client to which the host connects back; a host's account needs its shell as well
+ * @returns one finding: what `SHELL -c true` did, or why it says nothing
+ */
+export function judgeShell(facts: ShellFacts & { isDialled: boolean }): Finding {
+  const { subject, result, isDialled } = facts;
   const { name, shell } = subject;
-  const change = `usermod --shell /bin/sh ${name}`;
+  const without = isDialled ? '; or transport = "channel" in client.toml, which needs no shell' : '';
+  const change = `usermod --shell /bin/sh ${name}${without}`;
   const said = (text: string): string => `"${escapeText(text.trim(), 100)}"`;
   if (/\/(nologin|false|true)$/.test(shell))
     return SHELL.critical(`the shell of "${name}" is ${shell}, which runs no command`, change);
   if (!facts.isThere)
     return SHELL.critical(`the shell of "${name}" is "${shell}", which it cannot run`, change);
   if (facts.isDialback) {
-    return facts.isClient
+    return isDialled
       ? SHELL.critical(
           `the shell of "${name}" is dialback, which runs no gate: that is for the host's account`,
           change,

@@ -4,7 +4,7 @@ import { chmodSync, chownSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { isFrom, parseFrom, parseListen, type Range, showRange } from '../src/client/addresses.ts';
+import { findNat, isFrom, parseFrom, parseListen, type Range, showRange } from '../src/client/addresses.ts';
 import { unfold } from '../src/wire/text.ts';
 
 const ipv4 = fc.ipV4();
@@ -256,6 +256,81 @@ describe('parseListen()', () => {
       fc.property(fc.oneof(ipv4, ipv6), fc.nat(65_535), (address, port) => {
         const text = address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
         assert.deepEqual(parseListen(text), { address, port });
+      }),
+    );
+  });
+});
+
+describe('findNat()', () => {
+  const PRIVATE = [
+    '10.0.0.1',
+    '10.255.255.254',
+    '172.16.0.1',
+    '172.31.255.254',
+    '192.168.178.20',
+    '100.64.0.1',
+    '100.127.255.254',
+    '192.0.0.2',
+    'fc00::1',
+    'fd12:3456::7',
+    '::ffff:10.0.0.1',
+  ];
+  const PUBLIC = [
+    '9.255.255.255',
+    '11.0.0.1',
+    '172.15.255.255',
+    '172.32.0.1',
+    '192.167.1.1',
+    '192.169.1.1',
+    '100.63.255.255',
+    '100.128.0.1',
+    '192.0.0.9',
+    '203.0.113.5',
+    '2001:db8::5',
+    '2600::1',
+    'fbff::1',
+    '::ffff:203.0.113.5',
+  ];
+  const NEAR = ['127.0.0.1', '127.8.0.1', '::1', '169.254.3.4', 'fe80::1', 'fe80::1%eth0', '0.0.0.0', '::'];
+
+  it('names both addresses when a private one calls a public one', () => {
+    for (const source of PRIVATE)
+      for (const peer of PUBLIC) {
+        const reason = findNat({ source, peer }) ?? assert.fail(`${source} ${peer}`);
+        assert.ok(reason.includes(` ${peer} `) && reason.includes(` ${source},`), reason);
+      }
+  });
+
+  it('finds none when both ends are private, or public, or near', () => {
+    const ways: [string[], string[]][] = [
+      [PRIVATE, PRIVATE],
+      [PRIVATE, NEAR],
+      [PUBLIC, [...PRIVATE, ...PUBLIC, ...NEAR]],
+      [NEAR, [...PRIVATE, ...PUBLIC, ...NEAR]],
+    ];
+    for (const [sources, peers] of ways)
+      for (const source of sources)
+        for (const peer of peers) assert.equal(findNat({ source, peer }), undefined, `${source} ${peer}`);
+  });
+
+  it('finds a translator between IPv6 and IPv4, whatever the source', () => {
+    for (const source of ['2001:db8::7', 'fd00::7'])
+      assert.match(findNat({ source, peer: '64:ff9b::cb00:7105' }) ?? '', /64:ff9b::cb00:7105.*NAT64/);
+    assert.equal(findNat({ source: '2001:db8::7', peer: '64:ff9c::1' }), undefined);
+  });
+
+  it('finds none when an end is no address', () => {
+    for (const other of ['', 'x', '10.0.0', '10.0.0.0/8', '999.1.1.1']) {
+      assert.equal(findNat({ source: other, peer: '203.0.113.5' }), undefined);
+      assert.equal(findNat({ source: '10.0.0.1', peer: other }), undefined);
+    }
+  });
+
+  it('never finds one towards the very same address', () => {
+    fc.assert(
+      fc.property(fc.oneof(ipv4, ipv6), address => {
+        const isTranslator = isFrom([parseFrom('64:ff9b::/96') as Range], address);
+        assert.equal(findNat({ source: address, peer: address }) !== undefined, isTranslator);
       }),
     );
   });

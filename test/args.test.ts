@@ -29,7 +29,14 @@ const BACKUP = {
   volume: 'normal',
 };
 const ENROLL = { config: undefined, store: undefined, replace: false, authorizedKeys: undefined };
-const INIT = { verb: 'init', name: undefined, target: undefined, hostKey: undefined, config: undefined };
+const INIT = {
+  verb: 'init',
+  name: undefined,
+  target: undefined,
+  hostKey: undefined,
+  transport: undefined,
+  config: undefined,
+};
 const RESTORE = {
   verb: 'restore',
   ...PLAIN,
@@ -67,8 +74,10 @@ const ACCEPTED: [line: string, request: object][] = [
   ['init --name 007', { ...INIT, name: '007' }],
   [
     'init --name=n --target=-x --host-key=k --config /c',
-    { verb: 'init', name: 'n', target: '-x', hostKey: 'k', config: '/c' },
+    { verb: 'init', name: 'n', target: '-x', hostKey: 'k', transport: undefined, config: '/c' },
   ],
+  ['init --transport direct', { ...INIT, transport: 'direct' }],
+  ['init --transport=channel --target t', { ...INIT, target: 't', transport: 'channel' }],
   ['gate --run /r/run-x', { verb: 'gate', run: '/r/run-x' }],
   ['gate --check', { verb: 'gate-check' }],
   ['grab --client 007 --config /h', { verb: 'grab', client: '007', config: '/h' }],
@@ -213,6 +222,11 @@ const REFUSED: [line: string, message: RegExp][] = [
   ['init laptop', /"laptop" is one argument too many/],
   ['init --json', /is no option of it/],
   ['init --host-key', /--host-key needs a value/],
+  ['init --transport', /--transport needs a value/],
+  ['init --transport=', /--transport needs a value/],
+  ['init --transport local', /--transport is "local", and should be "direct" or "channel"/],
+  ['init --transport Channel', /--transport is "Channel", and should be/],
+  ['init --transport direct --transport channel', /--transport was given twice/],
   ['init --target a --target b', /--target was given twice/],
   ['enroll a - --store', /--store needs a value/],
   ['gate', /it takes either --run or --check/],

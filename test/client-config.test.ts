@@ -28,6 +28,8 @@ function found(text: string): string {
   return 'accepted';
 }
 
+const NO_EFFECT = 'has no effect with transport = "channel", where nobody connects to this machine';
+
 const REFUSED: [text: string, found: string | RegExp][] = [
   ['', '"remote" is missing'],
   ['remote = []', '"remote" must name one remote at least'],
@@ -41,6 +43,14 @@ const REFUSED: [text: string, found: string | RegExp][] = [
       /^"remote\.0\.transport" .*should be "direct" or "channel"; "local" comes with a later version$/,
     ],
   ),
+  [`${REMOTE}transport = "channel"\nfrom = ["192.0.2.1"]`, `"remote.0.from" ${NO_EFFECT}`],
+  [`${REMOTE}transport = "channel"\nlisten = "[::]:0"`, `"remote.0.listen" ${NO_EFFECT}`],
+  [
+    `${REMOTE}${REMOTE}transport = "channel"\nfrom = ["::1"]\nlisten = "[::]:0"`,
+    `"remote.1.from" ${NO_EFFECT}`,
+  ],
+  // What is wrong in itself is said first.
+  [`${REMOTE}transport = "channel"\nlisten = "8022"`, /^"remote\.0\.listen" should be ADDR:PORT/],
   [`${REMOTE}from = []`, '"remote.0.from" must not be empty: it says who may connect'],
   [`${REMOTE}from = "192.0.2.1"`, '"remote.0.from" is "192.0.2.1", and should be a list'],
   [`${REMOTE}from = ["backup.example.org"]`, '"remote.0.from.0" should be an address or a CIDR range'],
@@ -177,6 +187,15 @@ describe('CLIENT_SCHEMA', () => {
         found(`${REMOTE}ssh_options = ["${option}"]`),
         /^"remote\.0\.ssh_options\.0" should be "Option=value"/,
       ));
+
+  it('takes a remote over channel, and from and listen of another one beside it', () => {
+    const channel = `${REMOTE}name = "c"\ntransport = "channel"\nssh_options = ["Port=22"]\n`;
+    const direct = `${REMOTE}transport = "direct"\nfrom = ["192.0.2.1"]\nlisten = "[::]:0"\n`;
+    assert.deepEqual(
+      read(channel + direct).remote.map(each => each.transport),
+      ['channel', 'direct'],
+    );
+  });
 
   it('has a value for everything but the remote', () => {
     const config = read(REMOTE);

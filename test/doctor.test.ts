@@ -18,10 +18,13 @@ import {
   judgeNever,
   judgeReach,
   judgeRoots,
+  judgeTransport,
+  lastDialled,
   measureSkew,
   parseNeverList,
   type RootFacts,
   reach,
+  type TransportFacts,
 } from '../src/client/doctor.ts';
 import {
   type Confinement,
@@ -187,7 +190,7 @@ describe('judgeRsync() and judgeOpenssh()', () => {
   });
   it('refuse a version that cannot work', () => {
     check(judgeRsync('3.1.3', 'CVE-2024-12085'), 'critical', /needs 3\.2\.0/);
-    check(judgeOpenssh('8.4p1', undefined, true), 'critical', /a client needs 9\.1p1/);
+    check(judgeOpenssh('8.4p1', undefined, true), 'critical', /with transport = "direct" needs 9\.1p1/);
     check(judgeOpenssh('8.4p1', 'CVE-2023-48795 CVE-2025-26465', false), 'ok');
   });
   it('do not know a version that was not told', () => {
@@ -542,17 +545,23 @@ describe('judgeHome()', () => {
 describe('judgeShell()', () => {
   const subject: Subject = { name: 'anna', uid: 1000, gid: 1000, home: '/home/anna', shell: '/bin/bash' };
   const silent = { status: 0, signal: null, stdout: Buffer.alloc(0), stderr: '' };
-  const facts: ShellFacts = { subject, isClient: true, isDialback: false, isThere: true, result: silent };
-  const judge = (change: Partial<ShellFacts>): Finding => judgeShell({ ...facts, ...change });
+  const facts = { subject, isDialled: true, isDialback: false, isThere: true, result: silent };
+  const judge = (change: Partial<ShellFacts & { isDialled: boolean }>): Finding =>
+    judgeShell({ ...facts, ...change });
   it('is content with a silent shell', () => check(judge({}), 'ok', /prints nothing$/));
   it('is content with dialback itself on a host, and not on a client', () => {
-    check(judge({ isDialback: true, isClient: false, result: undefined }), 'ok');
+    check(judge({ isDialback: true, isDialled: false, result: undefined }), 'ok');
     check(
       judge({ isDialback: true, result: undefined }),
       'critical',
       /runs no gate/,
-      /^usermod --shell \/bin\/sh anna$/,
+      /^usermod --shell \/bin\/sh anna; or transport = "channel"/,
     );
+  });
+  it('names the transport that needs no shell to a client alone', () => {
+    const isThere = false;
+    check(judge({ isThere }), 'critical', undefined, /; or transport = "channel" in client\.toml, /);
+    check(judge({ isThere, isDialled: false }), 'critical', undefined, /^usermod --shell \/bin\/sh anna$/);
   });
   for (const shell of ['/usr/sbin/nologin', '/sbin/nologin', '/bin/false', '/usr/bin/false'])
     it(`refuses ${shell}`, () =>
@@ -726,8 +735,9 @@ describe('parseResolved()', () => {
 });
 
 describe('judgeReach() and reach()', () => {
+  const way = { source: '127.0.0.1', peer: '127.0.0.1' };
   it('are content with a greeting alone', () => {
-    check(judgeReach('h', 22, { greeting: 'SSH-2.0-x\u001b' }), 'ok', /answers \(SSH-2\.0-x\\u001b\)$/);
+    check(judgeReach('h', 22, { greeting: 'SSH-2.0-x\u001b', way }), 'ok', /answers \(SSH-2\.0-x\\u001b\)$/);
     check(
       judgeReach('h', 22, { found: 'nothing listens there' }),
       'critical',
@@ -747,8 +757,8 @@ describe('judgeReach() and reach()', () => {
     return typeof address === 'object' && address ? address.port : 0;
   };
   const cases: [words: string | undefined, ends: boolean, expected: object][] = [
-    ['SSH-2.0-OpenSSH_9.2p1\r\n', false, { greeting: 'SSH-2.0-OpenSSH_9.2p1' }],
-    ['a banner\r\nSSH-2.0-x\r\n', false, { greeting: 'SSH-2.0-x' }],
+    ['SSH-2.0-OpenSSH_9.2p1\r\n', false, { greeting: 'SSH-2.0-OpenSSH_9.2p1', way }],
+    ['a banner\r\nSSH-2.0-x\r\n', false, { greeting: 'SSH-2.0-x', way }],
     ['HTTP/1.1 400 Bad Request\r\n\r\n', true, { found: 'what answers there is no sshd' }],
     ['x'.repeat(10_000), false, { found: 'what answers there is no sshd' }],
     [undefined, true, { found: 'it hung up without a word' }],
@@ -766,6 +776,106 @@ describe('judgeReach() and reach()', () => {
     assert.deepEqual(await reach('127.0.0.1', free, 1000), { found: 'nothing listens there' });
     const { found } = (await reach('no-such-host.invalid', 22, 5000)) as { found: string };
     assert.match(found, /^its name |^no answer/);
+  });
+});
+
+describe('judgeTransport()', () => {
+  const near = { source: '192.168.1.7', peer: '192.168.1.2' };
+  const nat = { source: '192.168.1.7', peer: '203.0.113.5' };
+  const at = '2026-11-23T00:12:00.500Z';
+  const facts: TransportFacts = {
+    label: 'nas',
+    transport: 'direct',
+    undialled: undefined,
+    way: near,
+    dialledAt: undefined,
+  };
+  const judge = (change: Partial<TransportFacts>): Finding => judgeTransport({ ...facts, ...change });
+
+  it('is content with direct where nothing speaks against it, and names channel too', () =>
+    check(
+      judge({}),
+      'ok',
+      /^"nas": direct will probably work: from 192\.168\.1\.7 to .*; channel would work too$/,
+    ));
+  it('warns of direct behind NAT, and of an account that cannot be dialled, and names the next step', () => {
+    const next =
+      /^in the \[\[remote\]\] "nas" of client\.toml: transport = "channel", and neither `from` nor `listen`$/;
+    check(
+      judge({ way: nat }),
+      'warning',
+      /^"nas": direct will probably not work: .*behind NAT; channel will$/,
+      next,
+    );
+    check(
+      judge({ undialled: 'it has no shell' }),
+      'warning',
+      /not work: it has no shell; channel will$/,
+      next,
+    );
+  });
+  it('believes a run in which the host has connected back more than addresses', () => {
+    check(judge({ dialledAt: at }), 'ok', /worked in the run of 2026-11-23T00:12:00\.500Z; /);
+    check(
+      judge({ dialledAt: at, way: nat }),
+      'ok',
+      /worked in the run of .*, though .*behind NAT; channel would/,
+    );
+    check(judge({ dialledAt: at, way: undefined }), 'ok');
+  });
+  it('does not know of direct where the call goes through another program', () =>
+    check(
+      judge({ way: undefined }),
+      'unknown',
+      /^"nas": direct may work or not/,
+      /^dialback backup; or in the/,
+    ));
+  it('is content with channel always, and says what direct would do', () => {
+    const over = (change: Partial<TransportFacts>): Finding => judge({ ...change, transport: 'channel' });
+    const works = '"nas": channel, which works wherever the call does; direct';
+    for (const [change, direct] of [
+      [{}, 'would probably work too: from'],
+      [{ way: nat }, 'would probably not work: towards'],
+      [{ undialled: 'no shell' }, 'would probably not work: no shell'],
+      [{ undialled: 'no shell', way: nat }, 'would probably not work: no shell'],
+      [{ way: undefined }, 'may work or not: the call'],
+      [{ dialledAt: at, way: nat }, 'would probably not work: towards'],
+    ] as const) {
+      const finding = over(change);
+      check(finding, 'ok');
+      assert.ok(finding.found.startsWith(`${works} ${direct}`), finding.found);
+    }
+  });
+});
+
+describe('lastDialled()', () => {
+  const line = (event: string, more: object = {}) => ({ event, remote: 'nas', time: `at ${event}`, ...more });
+  const back = line('granted', { peer: '192.0.2.1 50000 192.0.2.7 8022' });
+  const over = line('granted', { peer: 'nobody' });
+  const started = line('started');
+  const finished = line('finished');
+  it('is the time at which the last run let in who had connected back', () => {
+    assert.equal(lastDialled([started, back, finished], 'nas'), 'at granted');
+    assert.equal(lastDialled([started, finished, started, back], 'nas'), 'at granted');
+    const other = [line('started', { remote: 'x' }), line('finished', { remote: 'x' })];
+    assert.equal(lastDialled([started, back, finished, ...other], 'nas'), 'at granted');
+  });
+  it('is nothing when the last run let nobody in, or over a channel, or there was none', () => {
+    for (const journal of [
+      [],
+      [{}],
+      [back],
+      [started, finished],
+      [started, back, finished, started],
+      [started, back, finished, started, finished],
+      [started, back, finished, started, over, finished],
+      [started, line('refused', { peer: '192.0.2.1' }), finished],
+      [started, line('granted'), finished],
+      [started, line('granted', { peer: 7 }), finished],
+      [started, line('granted', { peer: '192.0.2.1', time: 7 }), finished],
+      [line('started', { remote: 'x' }), line('granted', { remote: 'x', peer: '192.0.2.1' })],
+    ])
+      assert.equal(lastDialled(journal, 'nas'), undefined, JSON.stringify(journal));
   });
 });
 

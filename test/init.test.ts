@@ -91,6 +91,7 @@ describe('clientToml()', () => {
       name: 'laptop',
       target: 'ssh://me@backup:22',
       files,
+      transport: 'direct',
       roots: ['/', '/a b'],
       capability: undefined,
     });
@@ -111,6 +112,7 @@ describe('clientToml()', () => {
           name: 'a',
           target: 'b',
           files: { identity: path, knownHosts: path },
+          transport: 'direct',
           roots: [path],
           capability: undefined,
         });
@@ -121,13 +123,14 @@ describe('clientToml()', () => {
   });
 
   it('is a config with a capability and its commented-out settings too', () => {
-    const text = clientToml({ name: 'a', target: 'b', files, roots: ['/'], capability: 'none' }).replaceAll(
-      /^#(?=[a-z]+ = )/gm,
-      '',
-    );
-    const config = parseConfig(text, 'client.toml', CLIENT_SCHEMA);
-    assert.equal(config.remote[0]?.listen, '[::]:8022');
-    assert.equal(config.capability, 'none');
+    const [direct, channel] = (['direct', 'channel'] as const).map(transport => {
+      const words = { name: 'a', target: 'b', files, transport, roots: ['/'] };
+      const text = clientToml({ ...words, capability: 'none' }).replaceAll(/^#(?=[a-z]+ = )/gm, '');
+      return parseConfig(text, 'client.toml', CLIENT_SCHEMA);
+    });
+    assert.deepEqual([direct?.remote[0]?.transport, direct?.remote[0]?.listen], ['direct', '[::]:8022']);
+    assert.deepEqual([channel?.remote[0]?.transport, channel?.remote[0]?.listen], ['channel', undefined]);
+    assert.equal(direct?.capability, 'none');
   });
 });
 
@@ -172,6 +175,7 @@ describe('initText() and enrollText()', () => {
           name: each,
           target: 'dialback@backup',
           hostKey: `ssh-ed25519 ${BLOB}`,
+          transport: undefined,
           config: undefined,
         });
       }),
@@ -186,12 +190,37 @@ describe('initText() and enrollText()', () => {
       target: 'b',
       roots: ['/'],
       isConfined: false,
+      channelBecause: undefined,
       fingerprint: 'SHA256:x',
     };
     const key = { ...init().key, isNew: false };
     assert.match(initText(init({ key, setUp }), undefined), /\nnext: dialback backup\n$/);
     const command = initText(init({ key, setUp }), 'c').split('next: ')[1] ?? '';
     assert.deepEqual(wordsOf(command).words, ['backup', '--config', "/it's here/c"]);
+  });
+
+  it('say in one line why the transport is channel, where nobody has asked for it', () => {
+    const setUp = {
+      config: '/c',
+      isNew: true,
+      target: 'b',
+      roots: ['/'],
+      isConfined: false,
+      channelBecause: undefined,
+      fingerprint: 'SHA256:x',
+    };
+    const plain = initText(init({ setUp }), undefined).split('\n');
+    const because = initText(
+      init({ setUp: { ...setUp, channelBecause: 'it is\u001b so' } }),
+      undefined,
+    ).split('\n');
+    assert.doesNotMatch(plain.join('\n'), /transport/);
+    const added = because.filter(each => !plain.includes(each));
+    assert.equal(because.length, plain.length + 1);
+    assert.match(
+      added.join('\n'),
+      /^with transport = "channel" in it: it is\\u001b so \(.*"direct" there\)$/,
+    );
   });
 
   it('say where the key is to be had, where the host has none in its usual place', () => {

@@ -21,6 +21,8 @@ export type Request =
       name: string | undefined;
       target: string | undefined;
       hostKey: string | undefined;
+      /** Undefined: direct, unless something stands in its way. */
+      transport: 'direct' | 'channel' | undefined;
       config: string | undefined;
     }
   | { verb: 'gate'; run: string }
@@ -125,8 +127,8 @@ interface Grammar {
 
 const GRAMMAR = {
   init: {
-    usage: 'init [--name NAME] [--target TARGET --host-key KEY] [--config F]',
-    strings: ['name', 'target', 'host-key', 'config'],
+    usage: 'init [--name NAME] [--target TARGET --host-key KEY [--transport direct|channel]] [--config F]',
+    strings: ['name', 'target', 'host-key', 'transport', 'config'],
     takes: [0, 0],
     says: 'client: make its key; with what `enroll` printed on the host, its config; prints the next command',
   },
@@ -327,8 +329,23 @@ function readVerb(verb: Verb, rest: string[]): Request {
         volume,
       };
     }
-    case 'init':
-      return { verb, name: text('name'), target: text('target'), hostKey: text('host-key'), config };
+    case 'init': {
+      const transport = text('transport');
+      if (transport !== undefined && transport !== 'direct' && transport !== 'channel')
+        throw usage(
+          'run "init"',
+          `--transport is "${escapeText(transport, 60)}", and should be "direct" or "channel"`,
+          next,
+        );
+      return {
+        verb,
+        name: text('name'),
+        target: text('target'),
+        hostKey: text('host-key'),
+        transport,
+        config,
+      };
+    }
     case 'gate':
       if (flag('check') === (text('run') !== undefined))
         throw usage('run "gate"', 'it takes either --run or --check', next);

@@ -1,7 +1,7 @@
 /** `dialback doctor`: which side is looked at, and as whom; then all checks of it. */
 import { basename } from 'node:path';
 import { type ClientConfig, readClientConfig } from '../client/config.ts';
-import { examineClient } from '../client/doctor.ts';
+import { examineClient, isDialled } from '../client/doctor.ts';
 import { configPath, findConfig } from '../config.ts';
 import {
   type Confinement,
@@ -9,6 +9,7 @@ import {
   examineMachine,
   findSubject,
   type Subject,
+  shellFacts,
   type Way,
 } from '../doctor.ts';
 import { Fault } from '../fault.ts';
@@ -79,14 +80,19 @@ async function examine(asked: DoctorOptions, subject: Subject): Promise<Finding[
   const host = readSide<HostConfig>(HOST, () => pathOf('host', options), readHostConfig);
   const clientConfinement = client && 'config' in client ? confinementOf(chosenBy(client.config)) : undefined;
   const hostConfinement = host && 'config' in host ? confinementOf(chosenByHost(host.config)) : undefined;
-  const clientSide = await examineSide(client, CLIENT, clientConfinement, subject, examineClient);
-  const hostSide = await examineSide(host, HOST, hostConfinement, subject, examineHost);
+  const shell = await shellFacts(subject);
+  const clientSide = await examineSide(client, CLIENT, clientConfinement, side =>
+    examineClient({ ...side, shell }),
+  );
+  const hostSide = await examineSide(host, HOST, hostConfinement, side => examineHost({ ...side, subject }));
   const machine = await examineMachineSafely({
     subject,
     client: clientConfinement,
     host: hostConfinement,
     isClient: client !== undefined,
     isHost: host !== undefined,
+    isDialled: client !== undefined && (!('config' in client) || isDialled(client.config)),
+    shell,
     landlockAbi: clientSide.landlockAbi ?? hostSide.landlockAbi,
   });
   const none = SETUP.warning(
@@ -106,13 +112,7 @@ async function examineSide<T>(
   side: Side<T>,
   topic: Topic,
   confinement: Confinement | undefined,
-  subject: Subject,
-  look: (options: {
-    config: T;
-    path: string;
-    confinement: Confinement;
-    subject: Subject;
-  }) => Promise<Examined>,
+  look: (options: { config: T; path: string; confinement: Confinement }) => Promise<Examined>,
 ): Promise<Examined> {
   if (!side) return { findings: [], landlockAbi: undefined };
   if ('finding' in side) return { findings: [side.finding], landlockAbi: undefined };
@@ -120,7 +120,7 @@ async function examineSide<T>(
   const found = topic.ok(`"${path}"`);
   try {
     const chosen = confinement ?? confinementOf(undefined);
-    const { findings, landlockAbi } = await look({ config, path, confinement: chosen, subject });
+    const { findings, landlockAbi } = await look({ config, path, confinement: chosen });
     return { findings: [found, ...findings], landlockAbi };
   } catch (error) {
     return { findings: [found, cutShort(topic, error)], landlockAbi: undefined };
@@ -191,6 +191,8 @@ async function examineForRoot(options: DoctorOptions): Promise<Finding[]> {
         host: undefined,
         isClient: false,
         isHost: false,
+        isDialled: false,
+        shell: undefined,
         landlockAbi: undefined,
       })),
     ];

@@ -266,6 +266,11 @@ export function initText(result: InitResult, namedConfig: string | undefined): s
   const told = [
     `the host's key: ${setUp.fingerprint} (compare it with what \`enroll\` said on the host)`,
     `${setUp.isNew ? 'wrote' : 'it is set up already, by'} "${setUp.config}": ${roots} to "${setUp.target}", ${setUp.isConfined ? "in the kernel's jail" : 'as far as this account may read'}`,
+    ...(setUp.channelBecause === undefined
+      ? []
+      : [
+          `with transport = "channel" in it: ${escapeText(setUp.channelBecause)} (if it can be reached all the same, write "direct" there)`,
+        ]),
     '',
   ].join('\n');
   // A key that was made just now is enrolled nowhere.

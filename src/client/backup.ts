@@ -532,7 +532,7 @@ export function requireLogin(): void {
   throw new Fault({
     tried: `be dialled back as "${escapeText(name)}"`,
     found: 'a login name must be 1 to 32 of a-z, 0-9, "_", "-", and begin with a letter or "_"',
-    next: 'run it as an account with such a name',
+    next: 'run it as an account with such a name, or use transport = "channel"',
     exit: 'usage',
   });
 }

@@ -29,7 +29,7 @@ const sshOption = v.pipe(
   ),
 );
 
-const remote = v.strictObject({
+const remoteTable = v.strictObject({
   name: v.optional(name),
   target: v.pipe(v.string(), v.regex(TARGET, 'should be [user@]host or ssh://[user@]host[:port]')),
   identity: v.optional(pathKey),
@@ -60,6 +60,18 @@ const remote = v.strictObject({
   ),
   ssh_options: v.optional(v.array(sshOption), []),
 });
+
+/** A limit that is written down must not be without effect: these two say who may connect here, and where. */
+const isOfDirect = (key: 'from' | 'listen') =>
+  v.forward(
+    v.check(
+      (each: v.InferOutput<typeof remoteTable>) => each.transport === 'direct' || each[key] === undefined,
+      'has no effect with transport = "channel", where nobody connects to this machine',
+    ),
+    [key],
+  );
+
+const remote = v.pipe(remoteTable, isOfDirect('from'), isOfDirect('listen'));
 
 /** No timer of ours waits for it: ten years. */
 const CHECKSUM_EVERY_MOST_MS = 3650 * 86_400_000;

@@ -1,7 +1,7 @@
 /** `dialback doctor` on a client: what stands between it and its next backup, and what that backup would give away. */
 import { createServer, connect as openConnection } from 'node:net';
 import { dirname } from 'node:path';
-import { type Confinement, judgeTrust, type Subject } from '../doctor.ts';
+import { type Confinement, judgeShell, judgeTrust, type ShellFacts } from '../doctor.ts';
 import { Fault } from '../fault.ts';
 import { type Finding, Topic } from '../finding.ts';
 import {
@@ -28,26 +28,32 @@ import { requireStateFolder, requireStateName } from '../os/runfolder.ts';
 import { isRoot } from '../wire/request.ts';
 import { daemonConfig } from '../wire/rsync.ts';
 import type { CallOptions } from '../wire/ssh.ts';
-import { escapeText, quoteForShell, snapshotTime } from '../wire/text.ts';
-import { parseListen } from './addresses.ts';
+import { escapeText, LOGIN, quoteForShell, snapshotTime, unfold } from '../wire/text.ts';
+import { findNat, parseListen, type Way } from './addresses.ts';
 import { allowedPeers, kernelScope, readExcludes, realPlace, requireLogin } from './backup.ts';
 import { type Called, resolveCall } from './call.ts';
 import { type ClientConfig, callFiles, clientName, type Remote, remoteName, stateFolder } from './config.ts';
 import { writeDaemonFiles } from './endpoint.ts';
+import { NOBODY } from './gate.ts';
 import { scopeFilter, scopeRecords } from './scope.ts';
 
 const PATIENCE_MS = 10_000;
 /** A host that does not take a connection within this cannot be reached. */
 const CONNECT_MS = 5_000;
 
+/** Whether any remote connects back: then the account needs a shell, and the machine an sshd. */
+export function isDialled(config: ClientConfig): boolean {
+  return config.remote.some(each => each.transport === 'direct');
+}
+
 /** All that is looked at for a client. @param path client.toml's, for what mends it */
 export async function examineClient(options: {
   config: ClientConfig;
   path: string;
   confinement: Confinement;
-  subject: Subject;
+  shell: ShellFacts;
 }): Promise<{ findings: Finding[]; landlockAbi: number | undefined }> {
-  const { config, path, confinement } = options;
+  const { config, path, confinement, shell } = options;
   const state = stateFolder(config, undefined);
   const jail = confinement.way === 'confined' ? await tryJail(config, state) : undefined;
   const findings = [
@@ -67,8 +73,9 @@ export async function examineClient(options: {
   findings.push(...examineNever(nevers, config.scope.roots));
   const isBusy = isLocked(`${state}/lock`);
   const journal = readJournal(state);
+  const undialled = whyUndialled(ownAccount().name, judgeShell({ ...shell, isDialled: true }));
   for (const remote of config.remote) {
-    findings.push(...(await examineRemote(remote, isBusy)));
+    findings.push(...(await examineRemote(remote, isBusy, { undialled, journal })));
     findings.push(judgeClock(remoteName(remote), measureSkew(journal, remoteName(remote))));
   }
   return {
@@ -163,6 +170,7 @@ const NAMES = new Topic(
 
 function examineName(config: ClientConfig): Finding {
   try {
+    if (!isDialled(config)) return NAMES.ok(`"${clientName(config)}"`);
     requireLogin();
     return NAMES.ok(`"${clientName(config)}", dialled back as "${ownAccount().name}"`);
   } catch (error) {
@@ -426,8 +434,12 @@ export function judgeNever(facts: NeverFacts[]): Finding[] {
 
 // --- the way to the host ---
 
-/** What is looked at for one remote; those that need an answer of the network side by side. */
-async function examineRemote(remote: Remote, isBusy: boolean): Promise<Finding[]> {
+/** What is looked at for one remote; of the way back only where there is to be one. */
+async function examineRemote(
+  remote: Remote,
+  isBusy: boolean,
+  known: { undialled: string | undefined; journal: Record<string, unknown>[] },
+): Promise<Finding[]> {
   const files = callFiles(remote);
   const label = remoteName(remote);
   const callOptions: CallOptions = {
@@ -445,13 +457,22 @@ async function examineRemote(remote: Remote, isBusy: boolean): Promise<Finding[]
   } catch (error) {
     return [key, REACH.fault(error, 'set `target` and `ssh_options` in client.toml')];
   }
-  return [
-    key,
-    await examineKnownHosts(files.knownHosts, called),
-    await examineReach(called),
-    await examineFrom(remote, callOptions),
-    await examineListen(remote.listen, isBusy, label),
-  ];
+  const knownHosts = await examineKnownHosts(files.knownHosts, called);
+  const { finding: reachable, way } = await examineReach(called);
+  const isDirect = remote.transport === 'direct';
+  const back = isDirect
+    ? [await examineFrom(remote, callOptions), await examineListen(remote.listen, isBusy, label)]
+    : [];
+  const facts = {
+    label,
+    transport: remote.transport,
+    undialled: known.undialled,
+    way,
+    dialledAt: lastDialled(known.journal, label),
+  };
+  // What is wrong with the call, or with the account, is said already: it is no second finding.
+  const isTold = reachable.state !== 'ok' || (isDirect && known.undialled !== undefined);
+  return [key, knownHosts, reachable, ...back, ...(isTold ? [] : [judgeTransport(facts)])];
 }
 
 const KEY = new Topic(
@@ -549,22 +570,27 @@ async function examineKnownHosts(path: string, called: Called): Promise<Finding>
 
 const REACH = new Topic('client.reach', 'a backup begins with a call to the backup host');
 
-/** What came of a connection to where the call would go. */
-export type Reached = { greeting: string } | { found: string };
+/** What came of a connection to where the call would go, and between which addresses it was. */
+export type Reached = { greeting: string; way: Way } | { found: string };
 
-async function examineReach(called: Called): Promise<Finding> {
+async function examineReach(called: Called): Promise<{ finding: Finding; way: Way | undefined }> {
   const { hostName, port, isProxied } = called;
   if (isProxied) {
-    return REACH.ok(`"${escapeText(hostName)}" is called through another program, which was not tried`);
+    const untried = `"${escapeText(hostName)}" is called through another program, which was not tried`;
+    return { finding: REACH.ok(untried), way: undefined };
   }
-  return judgeReach(hostName, port, await reach(hostName, port));
+  const reached = await reach(hostName, port);
+  return {
+    finding: judgeReach(hostName, port, reached),
+    way: 'way' in reached ? reached.way : undefined,
+  };
 }
 
 /** Connects, and waits for the greeting that every sshd begins with (RFC 4253 section 4.2); says nothing itself. */
 export function reach(host: string, port: number, patienceMs = CONNECT_MS): Promise<Reached> {
   return new Promise(resolve => {
     let text = '';
-    let isConnected = false;
+    let way: Way | undefined;
     const socket = openConnection({ host, port });
     const end = (reached: Reached): void => {
       clearTimeout(timer);
@@ -572,15 +598,16 @@ export function reach(host: string, port: number, patienceMs = CONNECT_MS): Prom
       resolve(reached);
     };
     const timer = setTimeout(() => {
-      end({ found: `${isConnected ? 'it says nothing' : 'no answer'} within ${patienceMs / 1000} s` });
+      end({ found: `${way ? 'it says nothing' : 'no answer'} within ${patienceMs / 1000} s` });
     }, patienceMs);
     socket.on('connect', () => {
-      isConnected = true;
+      const { localAddress: source = '', remoteAddress: peer = '' } = socket;
+      way = { source: unfold(source), peer: unfold(peer) };
     });
     socket.on('data', chunk => {
       text += chunk.toString('latin1');
       const greeting = /^SSH-[^\r\n]*(?=[\r\n])/m.exec(text)?.[0];
-      if (greeting !== undefined) end({ greeting });
+      if (greeting !== undefined && way) end({ greeting, way });
       else if (text.length > 8192) end({ found: 'what answers there is no sshd' });
     });
     socket.on('close', () =>
@@ -610,6 +637,75 @@ export function judgeReach(host: string, port: number, reached: Reached): Findin
         `${where}: ${escapeText(reached.found)}`,
         `start its sshd, or set \`target\` in client.toml: user@host, or ssh://user@host:PORT`,
       );
+}
+
+const TRANSPORT = new Topic(
+  'client.transport',
+  'with "direct" the backup host connects back to this machine; with "channel" nobody does: the call is all there is',
+);
+
+/**
+ * What of this account stands in the way of being dialled.
+ * @param shell what was found of its shell
+ */
+function whyUndialled(name: string, shell: Finding): string | undefined {
+  if (!LOGIN.test(name)) return `no host connects back to an account called "${escapeText(name)}"`;
+  return shell.state === 'critical' ? shell.found : undefined;
+}
+
+/** What tells which transports would work for a remote. */
+export interface TransportFacts {
+  label: string;
+  transport: Remote['transport'];
+  /** What of this account stands in the way of direct. */
+  undialled: string | undefined;
+  /** Undefined where the call goes through another program. */
+  way: Way | undefined;
+  /** When the host connected back, where it did so in the last run. */
+  dialledAt: string | undefined;
+}
+
+/** Says which transports would work, and why; of direct it can only guess, since nobody is asked to connect. */
+export function judgeTransport(facts: TransportFacts): Finding {
+  const { label, transport, undialled, way, dialledAt } = facts;
+  const against = undialled ?? (way && findNat(way));
+  const between = way
+    ? `from ${way.source} to ${way.peer} nothing speaks of NAT`
+    : 'the call goes through another program, and the host connects back to where that calls from';
+  if (transport === 'channel') {
+    const other =
+      against !== undefined
+        ? `would probably not work: ${against}`
+        : way
+          ? `would probably work too: ${between}`
+          : `may work or not: ${between}`;
+    return TRANSPORT.ok(`"${label}": channel, which works wherever the call does; direct ${other}`);
+  }
+  const next = `in the [[remote]] "${label}" of client.toml: transport = "channel", and neither \`from\` nor \`listen\``;
+  const both = 'channel would work too';
+  if (dialledAt !== undefined) {
+    const though = against === undefined ? '' : `, though ${against}`;
+    return TRANSPORT.ok(`"${label}": direct, which worked in the run of ${dialledAt}${though}; ${both}`);
+  }
+  if (against !== undefined)
+    return TRANSPORT.warning(`"${label}": direct will probably not work: ${against}; channel will`, next);
+  return way
+    ? TRANSPORT.ok(`"${label}": direct will probably work: ${between}; ${both}`)
+    : TRANSPORT.unknown(
+        `"${label}": direct may work or not: ${between}; channel will`,
+        `dialback backup; or ${next}`,
+      );
+}
+
+/** When the last run of a remote let the host in that had connected back (client/gate.ts has the line); else undefined. */
+export function lastDialled(journal: Record<string, unknown>[], remote: string): string | undefined {
+  const own = journal.filter(line => line.remote === remote);
+  const started = own.findLastIndex(line => line.event === 'started');
+  const granted = own.slice(started + 1).find(line => line.event === 'granted');
+  const isBack = typeof granted?.peer === 'string' && granted.peer !== NOBODY;
+  return started >= 0 && isBack && typeof granted.time === 'string'
+    ? escapeText(granted.time, 40)
+    : undefined;
 }
 
 const FROM = new Topic('client.from', 'only these addresses may connect back');

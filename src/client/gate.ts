@@ -87,7 +87,7 @@ export async function gate(runFolder: string, environment: NodeJS.ProcessEnv): P
       time: now().toISOString(),
       event,
       run: basename(runFolder),
-      peer: escapeText(environment.SSH_CONNECTION ?? 'nobody'),
+      peer: escapeText(environment.SSH_CONNECTION ?? NOBODY),
       ...more,
     });
   const asked = environment.SSH_ORIGINAL_COMMAND;
@@ -110,6 +110,9 @@ export async function gate(runFolder: string, environment: NodeJS.ProcessEnv): P
     return turnAway('the gate failed; the client has the reason');
   }
 }
+
+/** The journal's word for a peer that did not come through an sshd: over a channel, or by hand. */
+export const NOBODY = 'nobody';
 
 function turnAway(reason: string): number {
   say(2, `dialback: Cannot let this in: ${reason}\n`);

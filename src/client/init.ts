@@ -1,7 +1,8 @@
 /**
  * `dialback init`: the client's part of the way to the first backup. Called plainly, it makes the client's key; called
  * with what `enroll` printed on the host, it writes down that host's key and the config. Keys go from one machine to the
- * other by people's hands: nothing is fetched, and nothing is trusted on first use.
+ * other by people's hands: nothing is fetched, and nothing is trusted on first use. The name service alone is asked, for the
+ * host's address, to see whether the host can probably connect back.
  */
 import { configPlace, ownConfigFolder, parseConfig } from '../config.ts';
 import { Fault, type FaultParts, type Parsed } from '../fault.ts';
@@ -17,7 +18,15 @@ import {
   writableByOthers,
 } from '../os/files.ts';
 import { hasLauncher, launcherServesUs } from '../os/launcher.ts';
-import { hostLabel, ownAccount, pause, refuseRoot } from '../os/machine.ts';
+import {
+  addressesOf,
+  hostLabel,
+  ownAccount,
+  pause,
+  refuseRoot,
+  sourceTowards,
+  within,
+} from '../os/machine.ts';
 import { run, standard } from '../os/process.ts';
 import {
   type DisposableHolder,
@@ -28,8 +37,9 @@ import {
 } from '../os/runfolder.ts';
 import { fingerprint, type PublicKey, parseHostKey, parsePublicKey, showKey } from '../wire/key.ts';
 import { isEd25519Key } from '../wire/request.ts';
-import { knownHostsName } from '../wire/ssh.ts';
-import { escapeText, NAME, quoteForShell, TARGET } from '../wire/text.ts';
+import { knownHostsName, targetPlace } from '../wire/ssh.ts';
+import { escapeText, LOGIN, NAME, quoteForShell, TARGET, unfold } from '../wire/text.ts';
+import { findNat, type Way } from './addresses.ts';
 import { requireLogin } from './backup.ts';
 import {
   CLIENT_SCHEMA,
@@ -49,8 +59,12 @@ export interface InitOptions {
   /** The host, as `enroll` printed it there; both or none. */
   target: string | undefined;
   hostKey: string | undefined;
+  /** Undefined: direct, unless something stands in its way. */
+  transport: Transport | undefined;
   config: string | undefined;
 }
+
+type Transport = Remote['transport'];
 
 export interface InitResult {
   name: string;
@@ -66,6 +80,8 @@ export interface SetUp {
   target: string;
   roots: string[];
   isConfined: boolean;
+  /** Why the transport is channel, where nobody asked for it. */
+  channelBecause: string | undefined;
   /** Of the host's key, for two people to compare. */
   fingerprint: string;
 }
@@ -110,13 +126,16 @@ const SIGNAL_MS = 30;
 
 async function setUpClient(options: InitOptions, interrupt: AbortSignal): Promise<InitResult> {
   refuseRoot('init');
-  requireLogin();
   const host = parseHost(options);
   const place = configPlace('client.toml', options.config);
   const config = place.isThere ? readClientConfig(place.path) : undefined;
   const name = chooseName(options.name, config);
   const files = ownFiles();
-  if (config) requireSame({ path: place.path, config, files, name, host });
+  if (config) {
+    requireSame({ path: place.path, config, files, name, host, transport: options.transport });
+    if (config.remote.some(each => each.transport === 'direct')) requireLogin();
+  }
+  const chosen = host && !config ? await chooseTransport(options.transport, host, interrupt) : undefined;
 
   const state = config ? stateFolder(config, undefined) : defaultStateFolder(ownAccount());
   prepareStateFolder(state);
@@ -131,7 +150,8 @@ async function setUpClient(options: InitOptions, interrupt: AbortSignal): Promis
   if (!host) return { name, key, setUp: undefined };
   // The config last: with it the client is set up, and without it the next call goes on from here.
   rememberHostKey(files.knownHosts, host);
-  if (!config) await writeConfig(place.path, { name, target: host.target, files });
+  if (chosen)
+    await writeConfig(place.path, { name, target: host.target, files, transport: chosen.transport });
   const written = config ?? readClientConfig(place.path);
   const setUp: SetUp = {
     config: place.path,
@@ -139,6 +159,7 @@ async function setUpClient(options: InitOptions, interrupt: AbortSignal): Promis
     target: host.target,
     roots: written.scope.roots,
     isConfined: capabilityOf(written) === 'confined',
+    channelBecause: chosen?.because,
     fingerprint: fingerprint(host.key),
   };
   return { name, key, setUp };
@@ -151,8 +172,12 @@ function usage(parts: Omit<FaultParts, 'exit'>): Fault {
 const HOST_HINT = 'take both words as `dialback enroll` printed them on the host';
 
 function parseHost(options: InitOptions): Host | undefined {
-  const { target, hostKey } = options;
-  if (target === undefined && hostKey === undefined) return undefined;
+  const { target, hostKey, transport } = options;
+  if (target === undefined && hostKey === undefined) {
+    if (transport === undefined) return undefined;
+    const found = '--target and --host-key are missing: --transport is how that host is called';
+    throw usage({ tried: 'set this client up', found, next: HOST_HINT });
+  }
   if (target === undefined || hostKey === undefined) {
     const found = `--${target === undefined ? 'target' : 'host-key'} is missing: they belong together`;
     throw usage({ tried: 'set this client up', found, next: HOST_HINT });
@@ -166,6 +191,43 @@ function parseHost(options: InitOptions): Host | undefined {
   if ('reason' in key)
     throw usage({ tried: "take that as the host's key", found: key.reason, next: HOST_HINT });
   return { target, knownAs, key: key.value };
+}
+
+/**
+ * How the host is to be called: as asked for; else direct, unless it is plain that no host can connect back.
+ * @throws Fault (exit 2) where direct was asked for and this account cannot be dialled
+ */
+async function chooseTransport(
+  asked: Transport | undefined,
+  { target }: Host,
+  interrupt: AbortSignal,
+): Promise<{ transport: Transport; because?: string | undefined }> {
+  if (asked === 'direct') requireLogin();
+  if (asked !== undefined) return { transport: asked };
+  const { name } = ownAccount();
+  if (!LOGIN.test(name))
+    return {
+      transport: 'channel',
+      because: `no host connects back to an account called "${escapeText(name)}"`,
+    };
+  const way = await wayTo(targetPlace(target).host, interrupt);
+  const because = way && findNat(way);
+  return { transport: because === undefined ? 'direct' : 'channel', because };
+}
+
+/** A name service that takes longer says nothing. */
+const LOOKUP_MS = 5_000;
+
+/** The way that a call would take, by the name service and this machine's routes: the host hears nothing of it. */
+async function wayTo(host: string, interrupt: AbortSignal): Promise<Way | undefined> {
+  const late = (): Fault => new Fault({ tried: `resolve "${host}"`, found: 'no answer' });
+  const peers = await within(interrupt, LOOKUP_MS, addressesOf(host), late).catch(() => []);
+  interrupt.throwIfAborted();
+  for (const peer of peers) {
+    const source = await sourceTowards(peer);
+    if (source !== undefined) return { source: unfold(source), peer: unfold(peer) };
+  }
+  return undefined; // the first backup says that it cannot be called
 }
 
 function chooseName(named: string | undefined, config: ClientConfig | undefined): string {
@@ -185,8 +247,9 @@ function requireSame(options: {
   files: OwnFiles;
   name: string;
   host: Host | undefined;
+  transport: Transport | undefined;
 }): void {
-  const { path, config, files, name, host } = options;
+  const { path, config, files, name, host, transport } = options;
   const refuse = (found: string): never => {
     throw usage({
       tried: `set this client up as "${name}"${host ? ` for "${host.target}"` : ''}`,
@@ -210,6 +273,8 @@ function requireSame(options: {
   if (!isOwn(remote)) refuse(`calls it with another key, "${callFiles(remote).identity}"`);
   const { knownHosts } = callFiles(remote);
   if (knownHosts !== files.knownHosts) refuse(`knows it by another file, "${knownHosts}"`);
+  if (transport !== undefined && remote.transport !== transport)
+    refuse(`calls it with transport = "${remote.transport}"`);
 }
 
 /** ssh and the config's reader ask the same: nobody else may write here. */
@@ -374,7 +439,7 @@ function rememberHostKey(path: string, host: Host): void {
 
 async function writeConfig(
   path: string,
-  options: { name: string; target: string; files: OwnFiles },
+  options: { name: string; target: string; files: OwnFiles; transport: Transport },
 ): Promise<void> {
   const text = clientToml({ ...options, ...(await ownScope()) });
   parseConfig(text, path, CLIENT_SCHEMA); // what is written can be read
@@ -396,10 +461,11 @@ export function clientToml(options: {
   name: string;
   target: string;
   files: { identity: string; knownHosts: string };
+  transport: Transport;
   roots: string[];
   capability: 'confined' | 'none' | undefined;
 }): string {
-  const { name, target, files, roots, capability } = options;
+  const { name, target, files, transport, roots, capability } = options;
   // JSON's strings are TOML's basic strings, but for DEL, which no path of ours may have.
   const quote = (text: string): string => JSON.stringify(text);
   return [
@@ -418,8 +484,12 @@ export function clientToml(options: {
     `target = ${quote(target)}`,
     `identity = ${quote(files.identity)}`,
     `known_hosts = ${quote(files.knownHosts)}`,
-    '# Where the host connects back to. Default: any port. Name one where a firewall has to let it through.',
-    '#listen = "[::]:8022"',
+    ...(transport === 'channel'
+      ? ['# Over the call itself: nobody connects to this machine.', 'transport = "channel"']
+      : [
+          '# Where the host connects back to. Default: any port. Name one where a firewall has to let it through.',
+          '#listen = "[::]:8022"',
+        ]),
     '',
     '[scope]',
     `roots = [${roots.map(quote).join(', ')}]`,

@@ -112,10 +112,9 @@ export function makeFolder(path: string, options: { parents?: boolean; mode?: nu
   } catch (error) {
     if (failedWith(error, 'EEXIST')) return;
     // Not mkdir's own `recursive`: where the parent is there and takes no folders (/proc), node 24 tries for ever.
-    if (!parents || !failedWith(error, 'ENOENT') || existsSync(dirname(path)))
-      throw fileFault(error, `create the folder "${path}"`);
-    makeFolder(dirname(path), options);
-    makeFolder(path, { mode });
+    if (!parents || !failedWith(error, 'ENOENT')) throw fileFault(error, `create the folder "${path}"`);
+    if (!existsSync(dirname(path))) makeFolder(dirname(path), options);
+    makeFolder(path, { mode }); // also where another process has made the parent just now
   }
 }
 

@@ -1,6 +1,8 @@
 /** The machine as dialback sees it: who runs us, what time it is, chance, signals and deadlines. */
 import { randomBytes } from 'node:crypto';
+import { createSocket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
+import { isIP } from 'node:net';
 import { getPriority, homedir, hostname, release, setPriority, tmpdir, userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import { isSea } from 'node:sea';
@@ -151,6 +153,27 @@ export async function addressesOf(host: string): Promise<string[]> {
     });
   }
 }
+
+/**
+ * The address that this machine has towards another one, by its routes. Nothing is sent: connect(2) of a UDP socket only
+ * chooses (udp(7)).
+ * @returns undefined where no route leads there
+ */
+export function sourceTowards(address: string, port = DISCARD_PORT): Promise<string | undefined> {
+  const socket = createSocket(isIP(address.split('%')[0] ?? '') === 6 ? 'udp6' : 'udp4');
+  return new Promise(resolve => {
+    const end = (found: string | undefined): void => {
+      socket.close();
+      resolve(found);
+    };
+    socket.once('error', () => end(undefined));
+    const chosen = (error?: Error): void => end(error ? undefined : socket.address().address);
+    socket.connect(port, address, chosen as () => void); // node's types leave the error out
+  });
+}
+
+/** Any port would do. */
+const DISCARD_PORT = 9;
 
 /** Makes this process nicer: never less nice than it is. @param nice 0 to 19 */
 export function beNice(nice: number): void {

@@ -128,14 +128,20 @@ export function dialConfig(options: DialConfig): string {
  * @returns undefined when there is no such port
  */
 export function knownHostsName(target: string): string | undefined {
+  const { host, port } = targetPlace(target);
+  if (port < 1 || port > 65_535) return undefined;
+  return port === 22 ? host : `[${host}]:${port}`;
+}
+
+/** The host and the port that a target names. @param target of the shape TARGET */
+export function targetPlace(target: string): { host: string; port: number } {
   const isUrl = target.startsWith('ssh://');
   const place = target
     .replace(/^ssh:\/\//, '')
     .replace(/^[^@]*@/, '')
     .toLowerCase();
   const [host = '', port = '22'] = isUrl ? place.split(':') : [place];
-  if (Number(port) < 1 || Number(port) > 65_535) return undefined;
-  return Number(port) === 22 ? host : `[${host}]:${Number(port)}`;
+  return { host, port: Number(port) };
 }
 
 /** The client's call. */

@@ -443,12 +443,15 @@ const clientConfig = config(
       name: value.name,
       target: remote.target,
       files,
+      transport: remote.transport,
       roots,
       capability: undefined,
     });
     const again = parseConfig(written, 'the.toml', CLIENT_SCHEMA);
     assert.deepEqual([again.name, again.scope.roots], [value.name, roots]);
-    assert.deepEqual([again.remote[0]?.identity, again.remote[0]?.target], [files.identity, remote.target]);
+    const [first] = again.remote;
+    assert.deepEqual([first?.identity, first?.target], [files.identity, remote.target]);
+    assert.equal(first?.transport, remote.transport);
   },
 );
 

@@ -95,6 +95,15 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.deepEqual(lines(await fresh(party)), []);
   }
 
+  const CHANNEL = 'name = "vault"\ntransport = "channel"';
+
+  /** What is said of the transports. */
+  async function transports(): Promise<string> {
+    const [finding, ...more] = (await look(client)).filter(each => each.check === 'client.transport');
+    assert.deepEqual([finding?.state, more], ['ok', []]);
+    return finding?.found ?? '';
+  }
+
   it('finds nothing critical where a backup works', async () => {
     assert.deepEqual(usual.get(client), ['warning client.confinement', 'unknown client.clock']);
     // On the machine that runs this an sshd may be there or not.
@@ -244,7 +253,17 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       rmSync(join(client.home, '.bashrc'));
       for (const path of ['/usr/sbin/nologin', '/bin/false', '/no/such/shell']) {
         shell(path);
-        obey('root', await only(client, 'critical', 'machine.shell', /the shell of "dbtest-client/));
+        const mend = await only(client, 'critical', 'machine.shell', /the shell of "dbtest-client/);
+        const [change = '', ...other] = mend.split('; or ');
+        assert.deepEqual(other, ['transport = "channel" in client.toml, which needs no shell']);
+        world.configure({ remote: CHANNEL });
+        await isWell(client);
+        assert.match(
+          await transports(),
+          /^"vault": channel, .*; direct would probably not work: the shell of /,
+        );
+        world.configure();
+        obey('root', change);
         await isWell(client);
       }
     });
@@ -283,6 +302,103 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       await isWell(client);
       listenOn('198.51.100.7:0');
       await only(client, 'critical', 'client.listen', /is no address of this machine$/);
+      world.configure();
+      await isWell(client);
+    });
+
+    it('nothing of the way back, where nobody is to come: neither sshd, login name, addresses nor port', async () => {
+      const checks = async (): Promise<string[]> => (await look(client)).map(each => each.check).sort();
+      const direct = await checks();
+      assert.match(
+        await transports(),
+        /^"vault": direct will probably work: from 127\.0\.0\.1 to 127\.0\.0\.1 /,
+      );
+      world.configure({ remote: CHANNEL });
+      await isWell(client);
+      assert.match(
+        await transports(),
+        /^"vault": channel, .*; direct would probably work too: from 127\.0\.0\.1 /,
+      );
+      const OF_THE_WAY_BACK = ['client.from', 'client.listen', 'machine.shell'];
+      assert.deepEqual(
+        await checks(),
+        direct.filter(each => !OF_THE_WAY_BACK.includes(each)),
+      );
+      const names = (await look(client)).find(each => each.check === 'client.name');
+      assert.equal(names?.found, `"${world.name}"`);
+      // Of two remotes one is to come back.
+      const target = `ssh://${host.login}@127.0.0.1:${world.port}`;
+      const second = `[[remote]]\nname = "nas"\ntarget = "${target}"\nfrom = ["127.0.0.1"]`;
+      world.configure({ remote: `${CHANNEL}\n${second}` });
+      const both = await checks();
+      for (const each of OF_THE_WAY_BACK) assert.equal(both.filter(name => name === each).length, 1, each);
+      world.configure();
+      await isWell(client);
+    });
+
+    it('a private address towards a public one, unless the host has come back all the same', async () => {
+      const target = (await readFileSync(world.clientToml, 'utf8')).replace('127.0.0.1:', '203.0.113.5:');
+      world.write(client, world.clientToml, target.replace('listen = "127.0.0.1:0"\n', ''));
+      const known = join(client.home, '.ssh/known_hosts');
+      appendFileSync(known, readFileSync(known, 'utf8').replace('127.0.0.1', '203.0.113.5'));
+      const behindNat = async (): Promise<Finding | undefined> => {
+        // A network of its own, in which what calls a public address comes from a private one; and somebody who greets.
+        const script = `
+          set -eu
+          ip link set lo up
+          ip addr add 203.0.113.5/32 dev lo
+          ip addr add 10.0.0.7/32 dev lo
+          ip route replace table local local 203.0.113.5 dev lo src 10.0.0.7
+          "$1" -e "$2" "$3" | {
+            read -r ready
+            setpriv --reuid "$4" --regid "$5" --clear-groups "$6" doctor --json --config "$7" || [ $? -lt 3 ]
+            kill "$ready"
+          }
+        `;
+        const greeter = `process.on('SIGTERM', () => process.exit(0)); require('node:net').createServer(each => each.on('error', () => {}).write('SSH-2.0-x\\r\\n'))
+          .listen(Number(process.argv[1]), () => console.log(process.pid))`;
+        const words = [
+          process.execPath,
+          greeter,
+          world.port,
+          client.uid,
+          client.gid,
+          world.binary,
+          world.clientToml,
+        ];
+        const { stdout, stderr } = await world.start(
+          'root',
+          '/usr/bin/unshare',
+          ['--net', '/bin/sh', '-c', script, 'sh', ...words.map(String)],
+          { environment: { HOME: client.home } },
+        ).done;
+        assert.equal(stderr, '');
+        return (JSON.parse(stdout) as Finding[]).find(each => each.check === 'client.transport');
+      };
+      const told = await behindNat();
+      assert.equal(told?.state, 'warning');
+      assert.match(
+        told?.found ?? '',
+        /^"vault": direct will probably not work: .* 203\.0\.113\.5 .* 10\.0\.0\.7,/,
+      );
+      assert.match(told?.next ?? '', /transport = "channel"/);
+
+      const journal = join(world.clientState, 'journal.jsonl');
+      mkdirSync(world.clientState, { mode: 0o700 });
+      chownSync(world.clientState, client.uid, client.gid);
+      const time = '2026-11-23T00:12:00.500Z';
+      const lines = (peer: string): string =>
+        [{ event: 'started' }, { event: 'granted', peer }]
+          .map(each => `${JSON.stringify({ time, remote: 'vault', ...each })}\n`)
+          .join('');
+      world.write(client, journal, lines('203.0.113.5 5000 10.0.0.7 8022'));
+      assert.match(
+        (await behindNat())?.found ?? '',
+        /direct, which worked in the run of 2026-11-23T00:12:00\.500Z, though/,
+      );
+      world.write(client, journal, lines('nobody'));
+      assert.equal((await behindNat())?.state, 'warning');
+      rmSync(world.clientState, { recursive: true });
       world.configure();
       await isWell(client);
     });

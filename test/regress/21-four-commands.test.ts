@@ -79,6 +79,72 @@ describe('four commands on a machine of their own', { skip: IN_CLEAN_MACHINE || 
     assert.match(output, /\na letter\n$/);
   });
 
+  it('lead to a backup over the call itself from behind NAT, and say why', async () => {
+    // What calls the public address comes from a private one, as it does behind a router.
+    const made = await asRoot(`
+      set -eu
+      ip addr add 203.0.113.5/32 dev lo
+      ip addr add 10.0.0.7/32 dev lo
+      ip route replace table local local 203.0.113.5 dev lo src 10.0.0.7
+      echo '203.0.113.5 vault' >>/etc/hosts
+      useradd --create-home --shell /usr/sbin/nologin bob
+      su -s /bin/sh - bob -c 'echo "another letter" >letter'
+    `);
+    assert.equal(made.status, 0, made.output);
+    const asBob = async (line: string): Promise<string> => {
+      const { status, output } = await run(['su', '-s', '/bin/sh', '-', 'bob', '-c', line]);
+      assert.equal(status, 0, `${line}\n${output}`);
+      return output;
+    };
+    const second = nextCommand(await asBob('dialback init --name bobs'));
+    const third = nextCommand(await as('dialback', second)).replace('@box', '@vault');
+    const said = await asBob(third);
+    assert.match(
+      said,
+      /\nwith transport = "channel" in it: towards .* 203\.0\.113\.5 .* 10\.0\.0\.7, so that it is probably behind NAT \(/,
+    );
+    const toml = '/home/bob/.config/dialback/client.toml';
+    assert.match(readFileSync(machine.path(toml), 'utf8'), /^transport = "channel"$/m);
+    assert.match(await asBob(third), /\nit is set up already, by /);
+    const other = await run(['su', '-s', '/bin/sh', '-', 'bob', '-c', `${third} --transport direct`]);
+    assert.equal(other.status, 2);
+    assert.match(other.output, /is there already, and calls it with transport = "channel"\n/);
+
+    await asBob(nextCommand(said));
+    const { output } = await asRoot(
+      'dialback restore bobs --to /root/bobs --config /var/lib/dialback/.config/dialback/host.toml && cat /root/bobs/home/bob/letter',
+    );
+    assert.match(output, /\nanother letter\n$/);
+    const doctor = await asBob('dialback doctor --client --json || [ $? -eq 1 ]');
+    assert.match(doctor, /would probably not work: the shell of \\"bob\\" is \/usr\/sbin\/nologin/);
+    assert.doesNotMatch(doctor, /"critical"/);
+  });
+
+  it('leave the transport as asked for, and as it was where the way is a private one', async () => {
+    const transportOf = async (target: string, more: string): Promise<string> => {
+      const key = readFileSync(machine.path('/etc/ssh/ssh_host_ed25519_key.pub'), 'utf8').split(' ');
+      const { status, output } = await asRoot(`
+        set -eu
+        useradd --create-home --shell /bin/sh carl
+        su - carl -c "dialback init --name carls --target ${target} --host-key '${key[0]} ${key[1]}' ${more}"
+        cat /home/carl/.config/dialback/client.toml
+        userdel --remove carl 2>/dev/null
+      `);
+      assert.equal(status, 0, output);
+      assert.doesNotMatch(output, /with transport = "channel" in it/);
+      return /^transport = "(.*)"$/m.exec(output)?.[1] ?? 'direct';
+    };
+    assert.equal(await transportOf('dialback@vault', '--transport direct'), 'direct');
+    assert.equal(await transportOf('dialback@box', '--transport channel'), 'channel');
+    for (const target of [
+      'dialback@box',
+      'dialback@10.0.0.7',
+      'dialback@::1',
+      'dialback@no-such-host.invalid',
+    ])
+      assert.equal(await transportOf(target, ''), 'direct', target);
+  });
+
   it('show the same fingerprint on both machines, as ssh-keygen shows it', async () => {
     const third = nextCommand(await as('dialback', nextCommand(await as('anna', 'dialback init'))));
     const { output } = await asRoot('ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub');
@@ -312,6 +378,14 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
     const refusals: [string[], RegExp][] = [
       [['--target', target], /--host-key is missing: they belong together/],
       [['--host-key', hostKey], /--target is missing: they belong together/],
+      [
+        ['--transport', 'channel'],
+        /--target and --host-key are missing: --transport is how that host is called/,
+      ],
+      [
+        ['--target', target, '--host-key', hostKey, '--transport', 'local'],
+        /should be "direct" or "channel"/,
+      ],
       ...['-oProxyCommand=id', '--', 'a b', 'a@b:22', '$(id)@x', "x'y", 'ssh://', 'a\nb'].map(
         (each): [string[], RegExp] => [
           [`--target=${each}`, '--host-key', hostKey],
