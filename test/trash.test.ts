@@ -48,8 +48,7 @@ describe('emptyTrash()', () => {
     linkSync(`${folder}/snapshots/x/kept`, `${trash}/${TREE}/deep/shared`);
     symlinkSync(`${folder}/snapshots`, `${trash}/2026-01-02T00-00-00Z-0123abcd`);
     symlinkSync(`${folder}/snapshots`, `${trash}/${TREE}/deep/link`);
-    const { names } = await emptyTrash(folder);
-    assert.equal(names, 5);
+    await emptyTrash(folder);
     assert.deepEqual(readdirSync(trash).sort(), [
       '2026-01-01T00-00-00Z',
       '2026-01-02T00-00-00Z-0123abcd',
@@ -61,8 +60,9 @@ describe('emptyTrash()', () => {
   it('removes names of any bytes, and paths longer than the system takes at once', async t => {
     const folder = makeClient(t);
     const top = `${folder}/trash/${TREE}`;
-    mkdirSync(top);
-    writeFileSync(Buffer.concat([Buffer.from(`${top}/`), Buffer.from([0xff, 0x0a, 0x5c])]), '');
+    const odd = Buffer.concat([Buffer.from(`${top}/`), Buffer.from([0xff, 0x0a, 0x5c])]);
+    mkdirSync(odd, { recursive: true });
+    writeFileSync(Buffer.concat([odd, Buffer.from([0x2f, 0xfe, 0xff])]), '');
     const name = 'n'.repeat(250);
     const script = `cd "$1"; i=0; while [ $i -lt 30 ]; do mkdir ${name}; cd -P ${name}; i=$((i+1)); done`;
     const [status] = await once(spawn('/bin/bash', ['-c', script, 'bash', top]), 'exit');
@@ -75,8 +75,7 @@ describe('emptyTrash()', () => {
     const folder = makeClient(t);
     fill(folder, 4000);
     const startedMs = performance.now();
-    const { names } = await emptyTrash(folder, { namesPerSecond: 8000 });
-    assert.equal(names, 4052);
+    await emptyTrash(folder, { namesPerSecond: 8000 });
     assert.ok(performance.now() - startedMs >= 1000 * (4000 / 8000));
     assert.deepEqual(readdirSync(`${folder}/trash`), []);
   });
@@ -101,7 +100,7 @@ describe('emptyTrash()', () => {
 
   it('ends on a signal, and the next one goes on', async t => {
     const folder = makeClient(t);
-    fill(folder, 6000);
+    fill(folder, 20_000);
     const abort = new AbortController();
     const done = emptyTrash(folder, { namesPerSecond: 10, signal: abort.signal });
     setImmediate(() => abort.abort(new Error('enough')));

@@ -6,8 +6,9 @@
  *
  * A snapshot gets a number as it comes (`id`). A file (a path and an inode) that is in every snapshot from `first` to
  * `last` is one row, whatever their number; while it is in the newest, `last` is NULL. So an unchanged run writes next to
- * nothing, and snapshots may come and go in any order: the numbers of those that are gone are stepped over. One that went
- * away and came back (a run links against the newest and the newest full one) has two rows.
+ * nothing, and so does a removal: the numbers of snapshots that are gone are stepped over, and rows that have no other are
+ * deleted. Snapshots may come and go in any order. A file that went away and came back (a run links against the newest
+ * and the newest full one) has two rows.
  */
 import { Fault } from '../fault.ts';
 import {
@@ -27,10 +28,10 @@ import { type ClientStore, snapshotNames } from './store.ts';
 
 const SHAPE: Shape = {
   application: 0x6462_6978, // "dbix"
-  version: 1,
+  version: 2,
   tables: `
     CREATE TABLE snapshot (
-      id INTEGER PRIMARY KEY,
+      id INTEGER PRIMARY KEY AUTOINCREMENT, -- none is given twice
       name TEXT NOT NULL UNIQUE,
       tree INTEGER NOT NULL,          -- the inode of tree/: another one is another snapshot of the same name
       folders INTEGER NOT NULL,       -- each a folder of its own
@@ -221,7 +222,11 @@ export class StoreIndex {
     inTransaction(database, () => {
       if (database.prepare('SELECT 1 FROM snapshot WHERE name = ?').get(name)) return; // another process was faster
       const previous = this.#rows<{ id: number | null }>('SELECT max(id) AS id FROM snapshot')[0]?.id ?? null;
-      const id = (previous ?? 0) + 1;
+      const id = Number(
+        database
+          .prepare('INSERT INTO snapshot (name, tree, folders, folder_bytes) VALUES (?, ?, ?, ?)')
+          .run(name, tree, folders, folderBytes).lastInsertRowid,
+      );
       database.exec(`
         INSERT OR IGNORE INTO name (path) SELECT path FROM fresh;
         INSERT OR IGNORE INTO seen SELECT name.id, fresh.ino FROM fresh JOIN name USING (path);
@@ -239,9 +244,6 @@ export class StoreIndex {
              (SELECT 1 FROM file WHERE file.name = seen.name AND file.ino = seen.ino AND last IS NULL)`,
         )
         .run(id);
-      database
-        .prepare('INSERT INTO snapshot VALUES (?, ?, ?, ?, ?)')
-        .run(id, name, tree, folders, folderBytes);
       database.exec('DELETE FROM fresh; DELETE FROM seen;');
     });
   }
@@ -257,21 +259,21 @@ export class StoreIndex {
       const all = this.#snapshots().map(each => each.id);
       const id = all[found];
       if (id === undefined) return;
-      const next = all[found + 1] ?? null;
-      const previous = all[found - 1] ?? null;
+      // Between the one before it and the one after it there is no other.
+      const after = all[found - 1] ?? 0;
+      const before = all[found + 1] ?? null;
       database.exec(`
-        CREATE TEMP TABLE IF NOT EXISTS gone (name INTEGER, ino INTEGER, PRIMARY KEY (name, ino)) WITHOUT ROWID;
+        CREATE TEMP TABLE IF NOT EXISTS gone (name INTEGER, ino INTEGER, first INTEGER);
         DELETE FROM gone;`);
-      const isAlone = next === null ? '(last = $id OR last IS NULL)' : 'last = $id';
+      const isEnding = before === null ? '(last >= $id OR last IS NULL)' : 'last >= $id AND last < $before';
       database
-        .prepare(`INSERT OR IGNORE INTO gone SELECT name, ino FROM file WHERE first = $id AND ${isAlone}`)
-        .run({ id });
-      database.prepare(`DELETE FROM file WHERE first = $id AND ${isAlone}`).run({ id });
-      if (next !== null) database.prepare('UPDATE file SET first = ? WHERE first = ?').run(next, id);
-      if (previous !== null) database.prepare('UPDATE file SET last = ? WHERE last = ?').run(previous, id);
-      // What the one before the newest had as its last is in the newest now.
-      if (next === null && previous !== null)
-        database.prepare('UPDATE file SET last = NULL WHERE last = ?').run(previous);
+        .prepare(
+          `INSERT INTO gone SELECT name, ino, first FROM file
+             WHERE first > $after AND first <= $id AND ${isEnding}`,
+        )
+        .run({ id, after, ...(before === null ? {} : { before }) });
+      database.exec(`
+        DELETE FROM file WHERE (name, ino, first) IN (SELECT name, ino, first FROM gone);`);
       database.prepare('DELETE FROM snapshot WHERE id = ?').run(id);
       database.exec(`
         DELETE FROM inode WHERE ino IN (SELECT ino FROM gone)

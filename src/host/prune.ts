@@ -95,9 +95,10 @@ export async function prune(
   for (const client of clients) pruned.push(await pruneClient(config, client, options, signal));
   const locks = listClients(store).map(name => `${openClient(store, name).folder}/lock`);
   const { delete_rate: namesPerSecond } = config.space;
-  for (const client of clients) {
-    const { names: deleted, ms } = await emptyTrash(client.folder, { namesPerSecond, locks, signal });
-    if (deleted > 0) recordEvent(client, 'deleted', { names: deleted, duration_ms: Math.round(ms) });
+  for (const [at, client] of clients.entries()) {
+    const ms = await emptyTrash(client.folder, { namesPerSecond, locks, signal });
+    const { names = 0, busy = true } = pruned[at] ?? {};
+    if (names > 0 && !busy) recordEvent(client, 'deleted', { names, duration_ms: Math.round(ms) });
   }
   for (const client of clients) await makeQuietly(client, signal);
   return { dry_run: false, clients: pruned };

@@ -19,21 +19,26 @@ export interface Pace {
 
 /** A tree in trash/: its snapshot's name, and what keeps two of the same name apart. */
 const TRASH = /^(.*)-[0-9a-f]{8}$/;
-const LOOK_MS = 500;
+/** With a rate, in one go. */
+const NAMES_AT_ONCE = 2000;
+/** Without one, it is looked about so often. */
+const LOOK_MS = 50;
+/** A run takes longer than that. */
+const WAIT_MS = 500;
 const RM_TIMEOUT_MS = 3_600_000;
 
 /**
  * Deletes what is in a client's trash; what is left undone the next one does.
  * @param folder STORE/clients/NAME
- * @returns how many names have gone, and how long that took without the waiting
+ * @returns milliseconds, without the waiting
  */
-export async function emptyTrash(folder: string, pace: Pace = {}): Promise<{ names: number; ms: number }> {
-  const sum = { names: 0, ms: 0 };
+export async function emptyTrash(folder: string, pace: Pace = {}): Promise<number> {
+  let totalMs = 0;
   for (const name of list(`${folder}/trash`)) {
     const path = `${folder}/trash/${name}`;
     if (!SNAPSHOT.test(TRASH.exec(name)?.[1] ?? '') || !linkStatus(path).isDirectory()) continue;
     try {
-      await deleteTree(path, pace, sum);
+      totalMs += await deleteTree(path, pace);
     } catch {
       pace.signal?.throwIfAborted();
       // Paths that are too long to be named at once: rm goes down folder by folder.
@@ -42,19 +47,24 @@ export async function emptyTrash(folder: string, pace: Pace = {}): Promise<{ nam
       });
     }
   }
-  return sum;
+  return totalMs;
 }
 
-async function deleteTree(path: string, pace: Pace, sum: { names: number; ms: number }): Promise<void> {
+async function deleteTree(path: string, pace: Pace): Promise<number> {
   const { namesPerSecond = 0, locks = [], signal } = pace;
-  let sinceMs = monotonicMs();
-  for (const names of removingTree(path)) {
+  const nobodyRuns = async (): Promise<void> => {
+    while (locks.some(isLocked)) await pause(WAIT_MS, signal);
+  };
+  await nobodyRuns();
+  let [totalMs, sinceMs] = [0, monotonicMs()];
+  for (const names of removingTree(path, namesPerSecond > 0 ? NAMES_AT_ONCE : Number.POSITIVE_INFINITY)) {
     const ms = monotonicMs() - sinceMs;
-    sum.names += names;
-    sum.ms += ms;
+    if (namesPerSecond === 0 && ms < LOOK_MS) continue;
+    totalMs += ms;
     const dueMs = namesPerSecond > 0 ? (1000 * names) / namesPerSecond : 0;
-    await pause(Math.max(0, dueMs - ms), signal);
-    while (locks.some(isLocked)) await pause(LOOK_MS, signal);
+    await pause(Math.max(0, dueMs - ms), signal); // also so that a signal is heard
+    await nobodyRuns();
     sinceMs = monotonicMs();
   }
+  return totalMs + monotonicMs() - sinceMs;
 }
