@@ -17,9 +17,10 @@ import {
   inTransaction,
   isDamage,
   openCache,
+  removeCache,
   type Shape,
 } from '../os/database.ts';
-import { exists, list, removeFileIfThere, status, statusExact } from '../os/files.ts';
+import { exists, list, status, statusExact } from '../os/files.ts';
 import { ownAccount } from '../os/machine.ts';
 import { standard, takeRecords } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
@@ -120,7 +121,7 @@ export async function openIndex(
     index = await attempt();
   } catch (error) {
     if (!isOwner || !isDamage(error)) throw databaseFault(error, `use the index of "${client.name}"`);
-    for (const each of ['', '-wal', '-shm']) removeFileIfThere(`${path}${each}`);
+    removeCache(path);
     index = await attempt();
   }
   held.defer(() => index.close());

@@ -8,17 +8,8 @@
 import { hash } from 'node:crypto';
 import { basename } from 'node:path';
 import { Fault } from '../fault.ts';
-import { type Database, inTransaction, openCache } from '../os/database.ts';
-import {
-  digestFile,
-  exists,
-  linkStatus,
-  readLink,
-  readWhole,
-  removeFileIfThere,
-  replaceFile,
-  whatFailed,
-} from '../os/files.ts';
+import { type Database, inTransaction, openCache, removeCache } from '../os/database.ts';
+import { digestFile, exists, linkStatus, readLink, readWhole, replaceFile, whatFailed } from '../os/files.ts';
 import { monotonicMs, now } from '../os/machine.ts';
 import { beIdle } from '../os/process.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
@@ -494,7 +485,7 @@ class Pass {
     });
     if (database.prepare('SELECT 1 FROM pass').get() !== undefined) return;
     database.close();
-    for (const each of ['', '-wal', '-shm']) removeFileIfThere(`${this.#path}${each}`);
+    removeCache(this.#path);
   }
 }
 

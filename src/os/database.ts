@@ -29,7 +29,7 @@ export function openCache(path: string, shape: Shape, writable: boolean): Databa
   if (writable) {
     const found = tryOpen(path, shape);
     if (found) return found;
-    for (const each of ['', '-wal', '-shm']) removeFileIfThere(`${path}${each}`);
+    removeCache(path);
     const made = tryOpen(path, shape);
     if (made) return made;
     throw new Fault({ tried, found: 'SQLite cannot make one there' });
@@ -43,6 +43,11 @@ export function openCache(path: string, shape: Shape, writable: boolean): Databa
     throw new Fault({ tried, found: sqliteWords(error) });
   }
   throw new Fault({ tried, found: 'it is of another version' });
+}
+
+/** Removes a cache, and what SQLite lays beside it; none there is fine. */
+export function removeCache(path: string): void {
+  for (const each of ['', '-wal', '-shm']) removeFileIfThere(`${path}${each}`);
 }
 
 /** @returns undefined for one that is of no use */

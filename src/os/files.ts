@@ -566,10 +566,10 @@ export async function writeAll(descriptor: number, bytes: Buffer): Promise<void>
 export type Portion = (bytes: Buffer | undefined) => boolean;
 
 /**
- * Standard input, read in portions; where `take` answers no, not a byte more is read until `resume()`. A stream would read
+ * Standard input, read in portions; where `take` answers no, not a byte more is read. A stream would read
  * ahead, what it is told or not.
  */
-export function readInPortions(take: Portion): { resume: () => void; giveAway: () => void } {
+export function readInPortions(take: Portion): { giveAway: () => void } {
   let isOver = false;
   const end = (): void => {
     if (isOver) return;
@@ -588,7 +588,6 @@ export function readInPortions(take: Portion): { resume: () => void; giveAway: (
   const socket = new Socket(options).on('end', end).on('error', end);
   socket.resume();
   return {
-    resume: () => void socket.resume(),
     giveAway: () => {
       isOver = true;
       // It lets go of a standard stream without closing it (libuv); then ours is closed.
