@@ -24,9 +24,7 @@ describe('nothing is left', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     world = await World.make();
     for (let index = 0; index < 50; index += 1)
       writeFileSync(join(world.data, `file ${index}`), `content ${index}`);
-    // 8 MiB at 2 MiB a second: time enough for a signal while it is copied. Nothing in it repeats itself: else all of it
-    // could be made from the first few blocks that an earlier run left, and be there at once.
-    writeFileSync(join(world.data, 'large'), randomBytes(8 * 1024 * 1024));
+    writeLarge();
   });
   after(async () => {
     await world.dispose();
@@ -40,6 +38,14 @@ describe('nothing is left', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     );
     world.configure();
   });
+
+  /**
+   * 8 MiB at 2 MiB a second: time enough for a signal while it is copied. Nothing in it repeats itself, else all of it could be
+   * made from the first few blocks that an earlier run left, and be there at once.
+   */
+  function writeLarge(): void {
+    writeFileSync(join(world.data, 'large'), randomBytes(8 * 1024 * 1024));
+  }
 
   /** How much of the large file lies under its temporary name. */
   function arrived(): number {
@@ -168,6 +174,7 @@ describe('nothing is left', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   }
 
   it('after SIGTERM to the host while it copies; the client is told', async () => {
+    writeLarge(); // how much of the last one is there depends on when the last signal came
     world.configure({ limits: 'bwlimit = "2M"' });
     const running = world.start(world.client, world.binary, [
       'backup',
