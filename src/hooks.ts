@@ -9,13 +9,25 @@ import * as v from 'valibot';
 import { durationKey, pathKey } from './config.ts';
 import { Fault } from './fault.ts';
 import { type Finding, mendText, Topic } from './finding.ts';
-import { failedWith, findBreachOnTheWay, mayRun, status, whatFailed } from './os/files.ts';
-import { deadlineSignal, monotonicMs, ownAccount, unless } from './os/machine.ts';
 import {
+  close,
+  descriptorStream,
+  failedWith,
+  findBreachOnTheWay,
+  makeUniqueFolder,
+  mayRun,
+  removeAll,
+  status,
+  whatFailed,
+} from './os/files.ts';
+import { deadlineSignal, monotonicMs, ownAccount, pause, temporaryFolder, unless } from './os/machine.ts';
+import {
+  type Child,
   type Command,
   type Ending,
   eachLine,
   endingText,
+  makePipe,
   PLAIN_ENVIRONMENT,
   programPath,
   standard,
@@ -37,6 +49,8 @@ interface Program {
 const SKIP_STATUS = 75;
 /** From SIGTERM to SIGKILL: time to take away a mount. */
 const GRACE_MS = 10_000;
+/** What it said last is read, unless something that it left behind still holds its pipe. */
+const LAST_WORDS_MS = 500;
 /** Of what a hook says, the last lines are kept, and of each line so many characters. */
 const WORDS_KEPT = 20;
 const WORD_LENGTH = 400;
@@ -266,8 +280,20 @@ async function runToItsEnd(
     words.shift();
     wordsLost += 1;
   };
-  const child = await start(command, ['nothing', 'pipe', 'pipe']);
-  for (const stream of [child.stdout, child.stderr]) eachLine(stream, WORD_LENGTH + 1, hear);
+  const pipe = await makeWordsPipe();
+  let child: Child;
+  try {
+    child = await start(command, ['nothing', pipe?.writing ?? 'pipe', pipe?.writing ?? 'pipe']);
+  } catch (error) {
+    if (pipe) close(pipe.reading);
+    throw error;
+  } finally {
+    if (pipe) close(pipe.writing);
+  }
+  const heard = pipe && descriptorStream(pipe.reading, { readable: true });
+  const silent = new Promise<void>(resolve => heard?.once('close', resolve));
+  for (const stream of heard ? [heard] : [child.stdout, child.stderr])
+    eachLine(stream, WORD_LENGTH + 1, hear);
   using deadline = deadlineSignal(mostMs, () => new Fault({ tried: `run "${path}"`, found: 'it is late' }));
   const life = signal ? AbortSignal.any([signal, deadline.signal]) : deadline.signal;
   let isEnded = false;
@@ -279,6 +305,8 @@ async function runToItsEnd(
   // Also where it has ended by itself: something that it left behind may hold its pipes, and is not waited for.
   await child.end(GRACE_MS);
   const ending = await child.exited;
+  if (heard) await Promise.race([silent, pause(LAST_WORDS_MS)]);
+  heard?.destroy();
   return {
     hook,
     program: path,
@@ -292,6 +320,23 @@ async function runToItsEnd(
         : 'was ended, since the run was'
       : failureText(hook, ending),
   };
+}
+
+/**
+ * A true pipe. node's own are sockets, which no name below /dev opens: `echo … >/dev/stderr` would fail in a hook.
+ * @returns undefined where the temporary folder has no room for one; node's has to do then
+ */
+async function makeWordsPipe(): Promise<{ reading: number; writing: number } | undefined> {
+  let folder: string | undefined;
+  try {
+    folder = makeUniqueFolder(`${temporaryFolder()}/dialback-hook-`);
+    return await makePipe(`${folder}/words`);
+  } catch (error) {
+    if (error instanceof Fault) return undefined;
+    throw error;
+  } finally {
+    if (folder !== undefined) removeAll(folder);
+  }
 }
 
 function failureText(hook: Moment, ending: Ending): string | undefined {
@@ -336,10 +381,11 @@ export function hooksHelp(): string {
     'Whoever could write the program, or a folder above it, could do what this account can: so only root and this account may',
     'be able to. Else nothing is run at all (exit status 2), nor where the program is not there.',
     '',
-    'A hook runs in the folder /, with nothing on its standard input and no other descriptor, in a session of its own, without',
-    'any capability, as the account that runs dialback. At the end of its time it gets SIGTERM, and 10 s later SIGKILL, and so',
-    'do its children. What it says is printed where it failed (its last 20 lines), and with -v always; on the host it is in',
-    "the client's journal. The other machine hears nothing of it. Its variables are HOME, USER, LOGNAME, PATH, LC_ALL=C and:",
+    'A hook runs in the folder /, with nothing on its standard input and no other descriptor, in a session of its own, with',
+    'no capability, as the account that runs dialback. At the end of its time it gets SIGTERM, and 10 s later SIGKILL; so do',
+    'its children. `deadline` counts the run without its hooks. What a hook says is printed where it failed (the last 20',
+    "lines), and with -v always; on the host it stands in the client's journal. The other machine hears nothing of it.",
+    'Its variables are HOME, USER, LOGNAME, PATH, LC_ALL=C and:',
     '',
     ...variables,
     '',
