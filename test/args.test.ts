@@ -154,7 +154,7 @@ const ACCEPTED: [line: string, request: object][] = [
   ['find a', { ...FIND }],
   ['find 007 1e3 -i', { ...FIND, client: '007', pattern: '1e3', ignoresCase: true }],
   ['find a -- -x', { ...FIND, pattern: '-x' }],
-  ['restore -h', { verb: 'help' }],
+  ['restore -h', { verb: 'help', topic: undefined }],
   ['version', { verb: 'version' }],
   ['--version', { verb: 'version' }],
   ['relay client rsync --server --daemon .', { verb: 'relay' }],
@@ -280,6 +280,8 @@ const REFUSED: [line: string, message: RegExp][] = [
   ['try --json', /is no option of it/],
   ['help a b', /one argument too many/],
   ['help --x', /is no option of it/],
+  ['help hook', /"hook" is neither a topic \(hooks\) nor a command$/],
+  ['help constructor', /"constructor" is neither a topic/],
   ['version x', /"x" is one argument too many/],
   ['version -v', /is no option of it/],
 ];

@@ -203,6 +203,7 @@ describe('CLIENT_SCHEMA', () => {
       remote: [{ target: 'me@backup', transport: 'direct', ssh_options: [] }],
       scope: { roots: ['/'], exclude: [], never: [], mounts: 'local' },
       limits: { nice: 10, ionice: 'idle', deadline: 86_400_000, idle_timeout: 300_000 },
+      hooks: { timeout: 600_000 },
     });
   });
 });

@@ -83,6 +83,7 @@ describe('HOST_SCHEMA', () => {
       retention: {},
       space: { min_free: { percent: 2 }, min_inodes: { percent: 2 }, delete_rate: 0 },
       requests: { min_interval: 0, deadline: 86_400_000 },
+      hooks: { timeout: 600_000 },
       client: {},
     });
   });
