@@ -252,6 +252,14 @@ describe('HookedRun', () => {
     await until('its children have ended', () => left.every(pid => !isRunning(pid)));
   });
 
+  it('takes a shorter limit than its own, and no longer one', async () => {
+    const path = script('waits', 'exec sleep 1000');
+    const { run } = hooked({ before: path });
+    assert.match((await faultOf(run.begin('x', NEVER, 500))).found, /did not end within 0\.5 s/);
+    const other = hooked({ before: path, timeout: '1s' });
+    assert.match((await faultOf(other.run.begin('x', NEVER, 60_000))).found, /did not end within 1 s/);
+  });
+
   it('ends it when the run is ended, with the reason of that', async () => {
     const stop = new AbortController();
     const { run, ends } = hooked({ before: script('stopped', 'echo here', 'sleep 1000') });
