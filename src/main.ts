@@ -1,5 +1,5 @@
 /** argv -> verb -> outcome -> text -> exit status. The only exit of the program, and its only catch-all. */
-import { helpText, parseArguments, type Request } from './cli/args.ts';
+import { helpText, parseArguments, type Request, TOPICS } from './cli/args.ts';
 import { doctor } from './cli/doctor.ts';
 import {
   damagedFilesText,
@@ -10,6 +10,8 @@ import {
   enrollText,
   entryJson,
   entryText,
+  hookJson,
+  hookWordsText,
   initText,
   jsonText,
   listText,
@@ -182,7 +184,7 @@ async function perform(request: Request): Promise<number> {
     case 'try':
       return await tryOut(request.folder, interruption());
     case 'help':
-      say(1, helpText());
+      say(1, request.topic === undefined ? helpText() : TOPICS[request.topic]());
       return EXIT.done;
     case 'version':
       say(1, `dialback ${VERSION}\n`);
@@ -291,8 +293,9 @@ function findPinnable(
 async function performBackup(request: Extract<Request, { verb: 'backup' }>): Promise<number> {
   const { json, volume } = request;
   const tell = (news: RunNews): void => {
-    if (json) say(1, jsonText(news));
-    else if (volume === 'verbose') say(1, newsText(news));
+    if (json) say(1, news.event === 'hook' ? hookJson(news) : jsonText(news));
+    else if (news.event === 'hook') say(2, hookWordsText(news, volume === 'verbose'));
+    if (!json && volume === 'verbose') say(1, newsText(news));
   };
   const runs = await backup(request, interruption(), tell);
   for (const run of runs) printRun(run, json, volume);
@@ -309,6 +312,7 @@ function printRun(run: RunOutcome, json: boolean, volume: 'quiet' | 'normal' | '
   if (json) return;
   if (run.fault) say(2, `dialback: ${run.fault.text()}\n`);
   else say(2, missingText(run));
+  if (run.hookFault) say(2, `dialback: ${run.hookFault.text()}\n`);
 }
 
 /** The catch-all. What is no Fault is a bug of ours. */

@@ -96,7 +96,7 @@ const REFUSED: [text: string, found: string | RegExp][] = [
   [`${REMOTE}[limits]\nchecksum_every = "7"`, /^"limits\.checksum_every" should be a time such as/],
   [`${REMOTE}[limits]\nchecksum_every = "0s"`, /^"limits\.checksum_every" should be at least 1 s/],
   [`${REMOTE}[limits]\nchecksum_every = 30`, '"limits.checksum_every" is 30, and should be a string'],
-  [`${REMOTE}[hooks]\nbefore = "x"`, /^"hooks" is not a key that it has yet/],
+  [`${REMOTE}[hooks]\nbefore = "x"`, /^"hooks.before" should be an absolute path, or a list/],
 ];
 
 const TARGETS_REFUSED = [
@@ -203,6 +203,7 @@ describe('CLIENT_SCHEMA', () => {
       remote: [{ target: 'me@backup', transport: 'direct', ssh_options: [] }],
       scope: { roots: ['/'], exclude: [], never: [], mounts: 'local' },
       limits: { nice: 10, ionice: 'idle', deadline: 86_400_000, idle_timeout: 300_000 },
+      hooks: { timeout: 600_000 },
     });
   });
 });

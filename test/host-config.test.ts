@@ -26,7 +26,7 @@ const REFUSED: [text: string, found: RegExp][] = [
     'store = "/s"\n[requests]\nmax_concurrent = 2',
     /^"requests\.max_concurrent" is not a key that it has yet/,
   ],
-  ['store = "/s"\n[hooks]\nafter = "x"', /^"hooks" is not a key that it has yet/],
+  ['store = "/s"\n[hooks]\nafter = "x"', /^"hooks.after" should be an absolute path, or a list/],
   ['store = "/s"\n[space]\nmin_free = 1', /^"space\.min_free" is 1, and should be a string$/],
   ['store = "/s"\n[space]\nmin_free = "1GB"', /^"space\.min_free" should be a size such as/],
   ['store = "/s"\n[space]\nmin_free = "-1%"', /^"space\.min_free" should be a size such as/],
@@ -83,6 +83,7 @@ describe('HOST_SCHEMA', () => {
       retention: {},
       space: { min_free: { percent: 2 }, min_inodes: { percent: 2 }, delete_rate: 0 },
       requests: { min_interval: 0, deadline: 86_400_000 },
+      hooks: { timeout: 600_000 },
       client: {},
     });
   });

@@ -5,6 +5,8 @@ import {
   differenceText,
   entryJson,
   entryText,
+  hookJson,
+  hookWordsText,
   listText,
   missingText,
   newsText,
@@ -122,6 +124,39 @@ describe('outcomeJson()', () => {
     }
     assert.equal(JSON.parse(outcomeJson(run(undefined, { fault }))).error, 'Cannot x: y');
     assert.equal(JSON.parse(outcomeJson(run(undefined))).outcome, 'failed');
+  });
+});
+
+describe('the words of a hook', () => {
+  const hook = (more: object = {}): Parameters<typeof hookWordsText>[0] => ({
+    ...{ event: 'hook', remote: 'nas', hook: 'before', program: '/x y', status: 0, signal: null },
+    ...{ durationMs: 1234, words: ['one', 'two\\u001b'], wordsLost: 0, failed: undefined, ...more },
+  });
+  it('are not said of a hook that went well, unless they are asked for', () => {
+    assert.equal(hookWordsText(hook(), false), '');
+    assert.equal(hookWordsText(hook(), true), 'before: one\nbefore: two\\u001b\n');
+    assert.equal(newsText(hook()), 'nas: the hook before ended well, in 1.2 s\n');
+  });
+  it('are said of one that failed, with how many there were before', () => {
+    const failed = hook({ wordsLost: 7, status: 3, failed: 'ended with status 3' });
+    assert.equal(
+      hookWordsText(failed, false),
+      'before: … 7 lines before these\nbefore: one\nbefore: two\\u001b\n',
+    );
+    assert.equal(newsText(failed), 'nas: the hook before ended with status 3, in 1.2 s\n');
+  });
+  it('are one line of JSON with the rest', () => {
+    assert.deepEqual(JSON.parse(hookJson(hook({ failed: 'was odd' }))), {
+      ...{ event: 'hook', remote: 'nas', hook: 'before', program: '/x y', status: 0, signal: null },
+      ...{ words: ['one', 'two\\u001b'], duration_ms: 1234, words_lost: 0, error: 'was odd' },
+    });
+  });
+  it('make a run that was left out "skipped", and one with a bad end "full" with an error', () => {
+    const skipped = run(undefined, { isSkipped: true });
+    assert.equal(JSON.parse(outcomeJson(skipped)).outcome, 'skipped');
+    assert.equal(summaryText(skipped), 'nas: left out: the hook before said "not now"\n');
+    const bad = JSON.parse(outcomeJson(run(FULL, { hookFault: new Fault({ tried: 'x', found: 'y' }) })));
+    assert.deepEqual([bad.outcome, bad.error], ['full', 'Cannot x: y']);
   });
 });
 

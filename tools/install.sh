@@ -55,6 +55,7 @@ esac
 # What the admin may change: name in share/, place.
 offered="never:$config/never excludes:$config/excludes client.toml:$config/client.toml.sample
   host.toml:$config/host.toml.sample dialback.cron.d:$cron"
+hook_files=$(ls share/hooks)
 unit_files='dialback-backup.service dialback-backup.timer'
 
 work=
@@ -67,6 +68,8 @@ start_work() {
   for name in never excludes client.toml host.toml dialback.cron dialback.cron.d $unit_files; do
     sed "s|/usr/local/|${prefix%/}/|g" "share/$name" >"$work/$name"
   done
+  mkdir "$work/hooks"
+  for name in $hook_files; do sed "s|/usr/local/|${prefix%/}/|g" "share/hooks/$name" >"$work/hooks/$name"; done
 }
 
 share_changed=
@@ -243,6 +246,8 @@ lay_files() {
   lay dist/launch "$launcher" 750 "$account" "$lent=ep"
   for pair in $offered; do offer "${pair%%:*}" "${pair#*:}"; done
   lay "$work/dialback.cron" "$share/dialback.cron" 644
+  # A config can name these as they are: no one but root can write them.
+  for name in $hook_files; do lay "$work/hooks/$name" "$share/hooks/$name" 755; done
   for unit in $unit_files; do lay "$work/$unit" "$units/$unit" 644; done
   if [ -n "$share_changed" ]; then say "$share (copies of the samples and lists, as they came)"; fi
 }
@@ -323,11 +328,12 @@ uninstall() {
     remove "$share/$name"
   done
   remove "$share/dialback.cron"
-  rm -f "$stage$prefix/bin"/.dialback-?????? "$stage${launcher%/*}"/.dialback-??????
+  for name in $hook_files; do remove "$share/hooks/$name"; done
+  rm -f "$stage$prefix/bin"/.dialback-?????? "$stage${launcher%/*}"/.dialback-?????? "$stage$share"/hooks/.dialback-??????
   if [ -n "$share_changed" ]; then say "removed $share"; fi
   remove "$launcher"
   # Folders that others use as well stay, since they are not empty.
-  for folder in "$share" "${launcher%/*}" "$prefix/libexec" "$prefix/lib/systemd/system" "$prefix/lib/systemd" \
+  for folder in "$share/hooks" "$share" "${launcher%/*}" "$prefix/libexec" "$prefix/lib/systemd/system" "$prefix/lib/systemd" \
     "$config"; do
     rmdir "$stage$folder" 2>/dev/null || true
   done

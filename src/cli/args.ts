@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import minimist from 'minimist';
 import { parseDuration } from '../config.ts';
 import { EXIT, EXIT_MEANINGS, type ExitName, Fault } from '../fault.ts';
+import { hooksHelp } from '../hooks.ts';
 import { escapeText } from '../wire/text.ts';
 
 /** What was asked for. */
@@ -111,8 +112,13 @@ export type Request =
   | { verb: 'relay' }
   /** As the account's login shell. */
   | { verb: 'shell'; words: string[] }
-  | { verb: 'help' }
+  /** A topic of its own, or the whole list of commands. */
+  | { verb: 'help'; topic: Topic | undefined }
   | { verb: 'version' };
+
+/** What `help TOPIC` tells of. */
+export const TOPICS = { hooks: hooksHelp } as const;
+type Topic = keyof typeof TOPICS;
 
 interface Grammar {
   /** As help prints it. */
@@ -255,7 +261,11 @@ const GRAMMAR = {
     takes: [0, 1],
     says: 'both: a whole backup and restore on this machine, to see it work; leaves nothing behind',
   },
-  help: { usage: 'help', takes: [0, 1], says: 'this text' },
+  help: {
+    usage: 'help [TOPIC]',
+    takes: [0, 1],
+    says: 'this text; TOPIC is `hooks`: programs that run before and after a backup',
+  },
   version: { usage: 'version', takes: [0, 0], says: "dialback's version" },
 } satisfies Record<string, Grammar>;
 
@@ -274,7 +284,7 @@ export function parseArguments(argv: string[], calledAs = ''): Request {
   if (argv[0] === '-c' || calledAs.startsWith('-')) return { verb: 'shell', words: argv };
   const [verb, ...rest] = argv;
   if (verb === undefined) throw usage('start', 'no command was given', 'dialback help');
-  if (verb === '--help' || verb === '-h') return { verb: 'help' };
+  if (verb === '--help' || verb === '-h') return { verb: 'help', topic: undefined };
   if (verb === '--version') return { verb: 'version' };
   if (verb === 'relay') return { verb: 'relay' }; // internal; rsync appends words of its own
   const [one, client, other, config] = rest; // as grab writes it
@@ -283,7 +293,7 @@ export function parseArguments(argv: string[], calledAs = ''): Request {
   if (!Object.hasOwn(GRAMMAR, verb)) {
     throw usage(`run "${escapeText(verb, 60)}"`, 'there is no such command', 'dialback help');
   }
-  if (rest.includes('--help') || rest.includes('-h')) return { verb: 'help' };
+  if (rest.includes('--help') || rest.includes('-h')) return { verb: 'help', topic: undefined };
   return readVerb(verb as Verb, rest);
 }
 
@@ -462,6 +472,14 @@ function readVerb(verb: Verb, rest: string[]): Request {
     case 'try':
       return { verb, folder: words[0] === undefined ? undefined : resolve(words[0]) };
     case 'help':
+      // A command's name is asked about too: the list has its line.
+      if (Object.hasOwn(TOPICS, first)) return { verb, topic: first as Topic };
+      if (first === '' || Object.hasOwn(GRAMMAR, first)) return { verb, topic: undefined };
+      throw usage(
+        'run "help"',
+        `"${escapeText(first, 60)}" is neither a topic (${Object.keys(TOPICS).join(', ')}) nor a command`,
+        'dialback help',
+      );
     case 'version':
       return { verb };
   }

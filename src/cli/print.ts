@@ -11,6 +11,7 @@ import type { PruneResult } from '../host/prune.ts';
 import type { Planned, RestorePlan, RestoreProgress, RestoreResult } from '../host/restore.ts';
 import type { ClientStatus } from '../host/status.ts';
 import type { Damage, Verified } from '../host/verify.ts';
+import { endingText } from '../os/process.ts';
 import { fingerprint, showKey } from '../wire/key.ts';
 import { escapeText, type JsonName, jsonName, plainJson, quoteForShell, showName } from '../wire/text.ts';
 
@@ -51,17 +52,34 @@ const PHASE_TEXT: Record<Extract<RunNews, { event: 'phase' }>['phase'], string> 
 /** A piece of news as a line for -v. */
 export function newsText(news: RunNews): string {
   if (news.event === 'phase') return `${news.remote}: ${PHASE_TEXT[news.phase]}\n`;
+  if (news.event === 'hook')
+    return `${news.remote}: the hook ${news.hook} ${news.failed ?? endingText(news)}, in ${showDuration(news.durationMs)}\n`;
   if (news.event === 'progress') return `${news.remote}: ${showBytes(news.bytes)}, ${news.percent}%\n`;
   return `${news.remote}: warning: ${news.message}\n`;
 }
 
+type HookNews = Extract<RunNews, { event: 'hook' }>;
+
+/** What a hook said, a line a line of it, where it failed or where that is asked for. It was escaped when it was heard. */
+export function hookWordsText(news: HookNews, isVerbose: boolean): string {
+  if (news.failed === undefined && !isVerbose) return '';
+  const { hook, words, wordsLost } = news;
+  const lost = wordsLost > 0 ? [`… ${wordsLost} lines before these`] : [];
+  return [...lost, ...words].map(line => `${hook}: ${line}\n`).join('');
+}
+
+/** How a hook ended, as one JSON line. */
+export function hookJson({ durationMs, wordsLost, failed, ...news }: HookNews): string {
+  return jsonText({ ...news, duration_ms: durationMs, words_lost: wordsLost, error: failed ?? null });
+}
+
 /** A run's outcome as one JSON line (design: JSON). */
 export function outcomeJson(run: RunOutcome): string {
-  const { outcome, fault } = run;
+  const { outcome, fault, hookFault } = run;
   return jsonText({
     event: 'done',
     remote: run.remote,
-    outcome: outcome?.outcome ?? 'failed',
+    outcome: outcome?.outcome ?? (run.isSkipped ? 'skipped' : 'failed'),
     snapshot: outcome?.snapshot ?? null,
     files: outcome?.files ?? 0,
     bytes: outcome?.bytes ?? 0,
@@ -72,13 +90,14 @@ export function outcomeJson(run: RunOutcome): string {
     missing: outcome?.missing.map(each => each.path) ?? [],
     missing_count: outcome?.missing_count ?? 0,
     exit: run.exit,
-    error: fault?.message ?? null,
+    error: fault?.message ?? hookFault?.message ?? null,
   });
 }
 
 /** A run's success in one line. */
 export function summaryText(run: RunOutcome): string {
   const { outcome } = run;
+  if (run.isSkipped) return `${run.remote}: left out: the hook before said "not now"\n`;
   if (!outcome || outcome.outcome === 'failed') return ''; // the fault says it
   const name = outcome.snapshot ?? 'nothing kept (dry run)';
   const vanished = outcome.vanished > 0 ? `; ${outcome.vanished} vanished meanwhile` : '';

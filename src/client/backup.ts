@@ -2,6 +2,7 @@
 import { dirname } from 'node:path';
 import { configPath } from '../config.ts';
 import { EXIT, type ExitStatus, Fault, firstError } from '../fault.ts';
+import { type HookEnd, requireHooks } from '../hooks.ts';
 import { appendJournal, exists, readJournal, readWhole, realPath, replaceFile } from '../os/files.ts';
 import {
   launcherHasGone,
@@ -46,6 +47,7 @@ import {
 } from './config.ts';
 import { type DaemonFiles, type Endpoint, openEndpoint } from './endpoint.ts';
 import { endReader, forcedCommand, type GateOrders, gateProgram, readTaken } from './gate.ts';
+import { runWithHooks } from './hooks.ts';
 import { makeHostKey, makeOneTimeKey } from './onetime.ts';
 import { enumeratedFolders, mountsLeftOut, parseExcludes, scopeFilter, scopeRecords } from './scope.ts';
 
@@ -77,7 +79,8 @@ export type RunNews =
       phase: 'keys' | 'calling' | 'admitted' | 'dialling' | 'copying' | 'committing';
     }
   | { event: 'progress'; remote: string; bytes: number; percent: number }
-  | { event: 'warning'; remote: string; message: string };
+  | { event: 'warning'; remote: string; message: string }
+  | ({ event: 'hook'; remote: string } & HookEnd);
 
 /** How the run of one remote ended. */
 export interface RunOutcome {
@@ -88,6 +91,10 @@ export interface RunOutcome {
   fault: Fault | undefined;
   exit: ExitStatus;
   durationMs: number;
+  /** The hook `before` wanted it left out. */
+  isSkipped?: true;
+  /** Why the hook at its end failed. */
+  hookFault?: Fault;
 }
 
 /**
@@ -112,6 +119,7 @@ export async function backup(
       exit: 'usage',
     });
   }
+  if (!options.dryRun) requireHooks(config.hooks);
   const state = stateFolder(config, options.state);
   prepareStateFolder(state);
   await using held = new AsyncDisposableStack();
@@ -121,8 +129,8 @@ export async function backup(
   }
   const outcomes: RunOutcome[] = [];
   for (const remote of remotes) {
-    const outcome = await runOne({ config, remote, state, dryRun: options.dryRun, interrupt, tell });
-    outcomes.push(outcome);
+    const run: Run = { config, remote, state, dryRun: options.dryRun, interrupt, tell };
+    outcomes.push(await (options.dryRun ? runOne(run) : runHooked(run)));
     if (interrupt.aborted) break;
   }
   return outcomes;
@@ -135,6 +143,17 @@ interface Run {
   dryRun: boolean;
   interrupt: AbortSignal;
   tell: (news: RunNews) => void;
+}
+
+/** A run with its hooks around it. */
+async function runHooked(run: Run): Promise<RunOutcome> {
+  const { config, state, interrupt } = run;
+  const remote = remoteName(run.remote);
+  const tell = (end: HookEnd): void => run.tell({ event: 'hook', remote, ...end });
+  return await runWithHooks(
+    { config, remote, journal: `${state}/journal.jsonl`, interrupt, tell },
+    async () => await runOne(run),
+  );
 }
 
 /** One run, and its two lines in the journal. */

@@ -2,6 +2,7 @@
 import * as v from 'valibot';
 import { durationKey, pathKey, readConfig, sizeKey } from '../config.ts';
 import { Fault } from '../fault.ts';
+import { hooksTable } from '../hooks.ts';
 import { hasLauncher } from '../os/launcher.ts';
 import { hostLabel, ownAccount } from '../os/machine.ts';
 import { defaultStateFolder } from '../os/runfolder.ts';
@@ -130,6 +131,7 @@ const CONFIG = v.strictObject({
     }),
     {},
   ),
+  hooks: v.optional(hooksTable, {}),
 });
 
 export type ClientConfig = v.InferOutput<typeof CONFIG>;

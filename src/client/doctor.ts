@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { type Confinement, judgeShell, judgeTrust, type ShellFacts } from '../doctor.ts';
 import { Fault } from '../fault.ts';
 import { type Finding, Topic } from '../finding.ts';
+import { examineHooks } from '../hooks.ts';
 import {
   exists,
   failedWith,
@@ -71,6 +72,7 @@ export async function examineClient(options: {
     nevers.push(...listed.paths);
   }
   findings.push(...examineNever(nevers, config.scope.roots));
+  findings.push(...examineHooks('client', config.hooks));
   const isBusy = isLocked(`${state}/lock`);
   const journal = readJournal(state);
   const undialled = whyUndialled(ownAccount().name, judgeShell({ ...shell, isDialled: true }));

@@ -8,6 +8,7 @@ import {
   readConfig,
   sizeOrPercentKey,
 } from '../config.ts';
+import { hooksTable } from '../hooks.ts';
 import { machineZone } from '../os/machine.ts';
 import { NAME } from '../wire/text.ts';
 import { isZone, type Policy } from './retention.ts';
@@ -121,6 +122,7 @@ const CONFIG = v.pipe(
       }),
       {},
     ),
+    hooks: v.optional(hooksTable, {}),
     client: v.optional(
       v.pipe(
         v.unknown(),

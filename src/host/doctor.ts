@@ -3,6 +3,7 @@ import { connect } from 'node:net';
 import { type Confinement, judgeTrust, type Subject } from '../doctor.ts';
 import { Fault } from '../fault.ts';
 import { type Finding, Topic } from '../finding.ts';
+import { examineHooks } from '../hooks.ts';
 import {
   exists,
   failedWith,
@@ -52,6 +53,7 @@ export async function examineHost(options: {
     examineState(defaultStateFolder(ownAccount())),
     judgeReader(READER_NEEDS.filter(name => !hasProgram(name))),
     ...(await examineStore(config.store)),
+    ...examineHooks('host', config.hooks),
     ...examineKeys(config, path),
     await examineSshd(subject),
   ];

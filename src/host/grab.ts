@@ -7,6 +7,7 @@
 import { createHash } from 'node:crypto';
 import type { Writable } from 'node:stream';
 import { EXIT, type ExitStatus, Fault, firstError } from '../fault.ts';
+import { hasHooks, requireHooks } from '../hooks.ts';
 import { descriptorStream, list } from '../os/files.ts';
 import { hasLauncher, launcherHasGone, readJailLine } from '../os/launcher.ts';
 import {
@@ -40,6 +41,7 @@ import { escapeText } from '../wire/text.ts';
 import { callerOf, failure, parseCall, peerAddress, type Received, receiveRequest } from './caller.ts';
 import { type HostConfig, readHostConfig, settingsFor } from './config.ts';
 import { dialBack, type Line } from './dial.ts';
+import { HostHooks } from './hooks.ts';
 import { lacksManifest } from './manifest.ts';
 import { type Pull, type PullEnd, startPull } from './pull.ts';
 import { type Admission, admit } from './space.ts';
@@ -83,12 +85,19 @@ export async function grab(options: GrabOptions, interrupt: AbortSignal): Promis
       exit: 'usage',
     });
   }
-  const log: HostLog = { syslog: true, client: undefined, name: options.client, peer: undefined };
+  const log: HostLog = {
+    syslog: true,
+    client: undefined,
+    name: options.client,
+    peer: undefined,
+    hooks: undefined,
+  };
+  await using beyond = new AsyncDisposableStack();
   const started = monotonicMs();
   let outcome: OutcomeEvent;
   let fault: Fault | undefined;
   try {
-    const result = await serve(options, interrupt, log);
+    const result = await serve(options, interrupt, log, beyond);
     ({ outcome, fault } = result);
   } catch (caught) {
     const error = firstError(caught);
@@ -98,14 +107,24 @@ export async function grab(options: GrabOptions, interrupt: AbortSignal): Promis
         : new Fault({ tried: 'serve the request', found: describe(error), code: 'internal' });
     outcome = failedOutcome(failureCode(fault));
   }
-  await writeLog(log, outcome, fault, Math.round(monotonicMs() - started));
+  const durationMs = Math.round(monotonicMs() - started);
+  await writeLog(log, outcome, fault, durationMs);
   await tellLast(outcome);
+  const exit = exitOf(outcome);
+  // The client need not wait for these, nor does it hear of them.
+  const late = await log.hooks?.end(outcome, fault, { exit, durationMs });
+  if (late) await tellSyslog(log, escapeText(late.message, 1000));
+  await beyond.disposeAsync();
   // After the client has heard: what an interrupted run left is nobody's any more.
   // What cannot be removed now the next run removes; the outcome stands.
   if (log.client && !interrupt.aborted) await emptyTrash(log.client.folder).catch(() => {});
   if (log.client && !interrupt.aborted) await describeApart(log.client, options);
-  if (outcome.code !== null) return EXIT[FAILURES[outcome.code][0]];
-  return outcome.outcome === 'incomplete' ? EXIT.incomplete : EXIT.done;
+  return exit;
+}
+
+function exitOf({ code, outcome }: OutcomeEvent): ExitStatus {
+  if (code !== null) return EXIT[FAILURES[code][0]];
+  return outcome === 'incomplete' ? EXIT.incomplete : EXIT.done;
 }
 
 /** The manifest of what has come, by a process of its own: the client's ssh ends with this one, and need not wait for it. */
@@ -157,6 +176,8 @@ interface HostLog {
   client: ClientStore | undefined;
   name: string;
   peer: string | undefined;
+  /** Once a run has come to them. */
+  hooks: HostHooks | undefined;
 }
 
 /** One line in the client's journal, one in the system's log. */
@@ -180,9 +201,13 @@ async function writeLog(
   } catch {
     // a store that cannot be written to is what the outcome says already; the system's log has the reason
   }
-  if (!log.syslog || !hasProgram('logger')) return;
   const words = fault ? ` (${escapeText(fault.message, 1000)})` : '';
-  const line = `${log.name}: ${outcome.outcome}${outcome.snapshot ? ` ${outcome.snapshot}` : ''}${words}`;
+  await tellSyslog(log, `${outcome.outcome}${outcome.snapshot ? ` ${outcome.snapshot}` : ''}${words}`);
+}
+
+async function tellSyslog(log: HostLog, text: string): Promise<void> {
+  if (!log.syslog || !hasProgram('logger')) return;
+  const line = `${log.name}: ${text}`;
   try {
     await run(standard('logger', ['-t', 'dialback', '-p', 'daemon.notice', '--', line]), {
       timeoutMs: 5_000,
@@ -197,7 +222,13 @@ interface Served {
   fault: Fault | undefined;
 }
 
-async function serve(options: GrabOptions, interrupt: AbortSignal, log: HostLog): Promise<Served> {
+/** @param beyond holds what is kept until the hooks have ended */
+async function serve(
+  options: GrabOptions,
+  interrupt: AbortSignal,
+  log: HostLog,
+  beyond: DisposableHolder,
+): Promise<Served> {
   const config = readHostConfig(options.config);
   log.syslog = config.syslog;
   openStore(config.store);
@@ -205,6 +236,7 @@ async function serve(options: GrabOptions, interrupt: AbortSignal, log: HostLog)
   const client = openEnrolled(config, options.client);
   log.client = client;
   log.peer = callerOf(options.environment);
+  requireHooks(config.hooks);
   const summons = parseCall(options);
   const place =
     summons.port === undefined ? undefined : { peer: peerAddress(options.environment), port: summons.port };
@@ -218,11 +250,16 @@ async function serve(options: GrabOptions, interrupt: AbortSignal, log: HostLog)
   const { request } = received;
   if ((request.header.transport === 'direct') !== (place !== undefined))
     throw failure('request', `the command and the request name different transports`);
-  const lock = await lockClient(held, client);
+  const isHooked = hasHooks(config.hooks) && !request.header.dry_run;
+  const lock = await lockClient(isHooked ? beyond : held, client);
   // A dry run keeps nothing, so it needs no room, and its start is none.
   const admission = request.header.dry_run
     ? undefined
     : await admit(config, client, signal, waitMs => tell({ event: 'wait', ms: waitMs }));
+  if (isHooked) {
+    log.hooks = new HostHooks(config.hooks, client);
+    await log.hooks.begin(signal);
+  }
   const arrival = await beginSnapshot(client);
   let kept = false;
   let isFull = false;

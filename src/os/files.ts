@@ -454,6 +454,40 @@ export function writableByOthers(path: string, owner: number): string | undefine
   return findBreach(path, owner)?.found;
 }
 
+/** linux/namei.h, MAXSYMLINKS. */
+const MOST_LINKS = 40;
+
+/**
+ * As `findBreach`, and for each link that the path goes by too: who can put another one into its place decides where it
+ * leads. For programs that are run by that path. @throws the failed call's error
+ */
+export function findBreachOnTheWay(path: string, owner: number): Breach | undefined {
+  let links = 0;
+  let rest = path.split('/');
+  let at = '/';
+  while (rest.length > 0) {
+    const [name = '', ...after] = rest;
+    rest = after;
+    if (name === '' || name === '.') continue;
+    const next = name === '..' ? dirname(at) : `${at === '/' ? '' : at}/${name}`;
+    const found = lstatSync(next);
+    if (!found.isSymbolicLink()) {
+      at = next;
+      continue;
+    }
+    links += 1;
+    if (links > MOST_LINKS) return { at: next, found: `"${next}" leads round in a circle`, isForeign: true };
+    if (found.uid !== owner && found.uid !== 0)
+      return { at: next, found: `"${next}" belongs to uid ${found.uid}`, isForeign: true };
+    const breach = findBreach(`${at}/.`, owner); // with the dot, a sticky folder is one above and not the path itself
+    if (breach) return breach;
+    const target = readlinkSync(next);
+    if (target.startsWith('/')) at = '/';
+    rest = [...target.split('/'), ...rest];
+  }
+  return findBreach(at, owner);
+}
+
 /** A journal line's file: appended whole by one write, so that two writers never mix. Rotated at this size. */
 const JOURNAL_BYTES = 4 * 1024 * 1024;
 

@@ -194,12 +194,15 @@ export interface Process {
   startTicks: string;
 }
 
-function statOf(pid: number): { parent: number; state: string; startTicks: string } | undefined {
+function statOf(
+  pid: number,
+): { parent: number; session: number; state: string; startTicks: string } | undefined {
   const text = readProc(`${pid}/stat`);
   if (text === undefined) return undefined;
   // The command's name is in parentheses and may hold anything; the fields that matter come after the last one.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  return { state: fields[0] ?? '', parent: Number(fields[1]), startTicks: fields[19] ?? '' };
+  const [state = '', parent, , session] = fields;
+  return { state, parent: Number(parent), session: Number(session), startTicks: fields[19] ?? '' };
 }
 
 /** A process by its number, or undefined when there is none. */
@@ -214,21 +217,27 @@ export function isAlive(process: Process): boolean {
   return found !== undefined && found.state !== 'Z' && found.startTicks === process.startTicks;
 }
 
-/** A process and all that descends from it, parents first. */
+/**
+ * A process and all that descends from it, parents first; where it leads a session, also what of that has lost its parent.
+ */
 function familyOf(pid: number): Process[] {
   const children = new Map<number, Process[]>();
+  const orphans: Process[] = [];
   for (const name of list('/proc')) {
     if (!/^\d+$/.test(name)) continue;
     const found = statOf(Number(name));
     if (!found) continue;
+    const each = { pid: Number(name), startTicks: found.startTicks };
     const siblings = children.get(found.parent) ?? [];
-    siblings.push({ pid: Number(name), startTicks: found.startTicks });
+    siblings.push(each);
     children.set(found.parent, siblings);
+    if (found.session === pid && each.pid !== pid) orphans.push(each);
   }
   const top = processAt(pid);
   const family: Process[] = top ? [top] : [];
   for (const member of family) family.push(...(children.get(member.pid) ?? []));
-  return family;
+  const known = new Set(family.map(each => each.pid));
+  return [...family, ...orphans.filter(each => !known.has(each.pid))];
 }
 
 /** A process and all that descends from it, each of them stopped: so none can have a child that we do not see. */

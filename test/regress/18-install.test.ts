@@ -19,6 +19,18 @@ const CRON = '/etc/cron.d/dialback';
 const HOOK = '/etc/dpkg/dpkg.cfg.d/dialback';
 const NOTHING_TO_DO = /^install: nothing to do: all of it is there already$/m;
 
+const HOOKS = [
+  'btrfs-snapshot',
+  'healthchecks',
+  'lvm-snapshot',
+  'mariadb',
+  'ntfy',
+  'postgresql',
+  'skip-on-battery',
+  'skip-on-metered',
+  'sqlite',
+];
+
 /** Every file that is laid down: owner and mode as `stat` says them. */
 const LAID: [path: string, owner: string][] = [
   [BINARY, 'root:root 755'],
@@ -35,6 +47,7 @@ const LAID: [path: string, owner: string][] = [
   ...['client.toml', 'dialback.cron', 'dialback.cron.d', 'excludes', 'host.toml', 'never'].map(
     (name): [string, string] => [`${SHARE}/${name}`, 'root:root 644'],
   ),
+  ...HOOKS.map((name): [string, string] => [`${SHARE}/hooks/${name}`, 'root:root 755']),
 ];
 
 async function owners(site: Site): Promise<string[]> {
