@@ -35,12 +35,13 @@ import {
   type HostEvent,
   type OutcomeEvent,
 } from '../wire/events.ts';
+import type { RequestHeader } from '../wire/request.ts';
 import { RSYNC_EXIT } from '../wire/rsync.ts';
 import { escapeText } from '../wire/text.ts';
 import { callerOf, failure, parseCall, peerAddress, type Received, receiveRequest } from './caller.ts';
 import { type HostConfig, readHostConfig, settingsFor } from './config.ts';
 import { dialBack, type Line } from './dial.ts';
-import { lacksManifest } from './manifest.ts';
+import { describeClient, lacksManifest } from './manifest.ts';
 import { type Pull, type PullEnd, startPull } from './pull.ts';
 import { type Admission, admit } from './space.ts';
 import {
@@ -68,6 +69,8 @@ const PROGRESS_MS = 1_000;
 export interface GrabOptions {
   client: string;
   config: string;
+  /** `backup` has started it, on the same machine, and no sshd (wire/local.ts). */
+  isLocal: boolean;
   /** SSH_CONNECTION and SSH_ORIGINAL_COMMAND are read, nothing else. */
   environment: NodeJS.ProcessEnv;
 }
@@ -75,7 +78,7 @@ export interface GrabOptions {
 /** Runs one request to its end. @returns the exit status; the client has heard the outcome by then */
 export async function grab(options: GrabOptions, interrupt: AbortSignal): Promise<ExitStatus> {
   refuseRoot('grab');
-  if (options.environment.SSH_CONNECTION === undefined) {
+  if (options.environment.SSH_CONNECTION === undefined && !options.isLocal) {
     throw new Fault({
       tried: 'run "grab" by hand',
       found: 'it is what sshd runs for an enrolled key: there is no SSH_CONNECTION',
@@ -95,23 +98,37 @@ export async function grab(options: GrabOptions, interrupt: AbortSignal): Promis
     fault =
       error instanceof Fault
         ? error
-        : new Fault({ tried: 'serve the request', found: describe(error), code: 'internal' });
+        : new Fault({ tried: 'serve the request', found: inWords(error), code: 'internal' });
     outcome = failedOutcome(failureCode(fault));
   }
-  await writeLog(log, outcome, fault, Math.round(monotonicMs() - started));
+  const isRecorded = await writeLog(log, outcome, fault, Math.round(monotonicMs() - started));
+  // A disk that was pulled out makes whatever was under way fail, in one way or another.
+  if ((outcome.code === 'internal' || outcome.code === 'rsync') && !isRecorded)
+    outcome = failedOutcome('no-store', outcome.rsync_exit);
   await tellLast(outcome);
   // After the client has heard: what an interrupted run left is nobody's any more.
   // What cannot be removed now the next run removes; the outcome stands.
   if (log.client && !interrupt.aborted) await emptyTrash(log.client.folder).catch(() => {});
-  if (log.client && !interrupt.aborted) await describeApart(log.client, options);
+  if (log.client && !interrupt.aborted) await describe(log.client, options, interrupt);
   if (outcome.code !== null) return EXIT[FAILURES[outcome.code][0]];
   return outcome.outcome === 'incomplete' ? EXIT.incomplete : EXIT.done;
 }
 
-/** The manifest of what has come, by a process of its own: the client's ssh ends with this one, and need not wait for it. */
-async function describeApart(client: ClientStore, { config }: GrabOptions): Promise<void> {
+/**
+ * The manifest of what has come, by a process of its own: the client's ssh ends with this one, and need not wait for it. Where
+ * the store is on the client's own disk, `backup` waits: when it has ended, nobody is at work there, and the disk may go.
+ */
+async function describe(
+  client: ClientStore,
+  { config, isLocal }: GrabOptions,
+  interrupt: AbortSignal,
+): Promise<void> {
   try {
     if (!lacksManifest(client)) return;
+    if (isLocal) {
+      await describeClient({ client: client.name, config }, interrupt);
+      return;
+    }
     const args = ['manifest', '--client', client.name, '--config', config];
     const environment = { ...PLAIN_ENVIRONMENT, HOME: ownAccount().home };
     await startApart({ program: ownExecutable(), args, environment });
@@ -120,7 +137,7 @@ async function describeApart(client: ClientStore, { config }: GrabOptions): Prom
   }
 }
 
-function describe(error: unknown): string {
+function inWords(error: unknown): string {
   return escapeText(error instanceof Error ? (error.stack ?? error.message) : String(error), 2000);
 }
 
@@ -159,15 +176,16 @@ interface HostLog {
   peer: string | undefined;
 }
 
-/** One line in the client's journal, one in the system's log. */
+/** One line in the client's journal, one in the system's log. @returns whether the journal could be written, where there is one */
 async function writeLog(
   log: HostLog,
   outcome: OutcomeEvent,
   fault: Fault | undefined,
   durationMs: number,
-): Promise<void> {
+): Promise<boolean> {
   const { missing: _, event: __, ...numbers } = outcome;
   const event = outcome.code !== null && FAILURES[outcome.code][0] === 'refused' ? 'refused' : 'run';
+  let isRecorded = true;
   try {
     if (log.client) {
       recordEvent(log.client, event, {
@@ -177,10 +195,11 @@ async function writeLog(
         duration_ms: durationMs,
       });
     }
-  } catch {
-    // a store that cannot be written to is what the outcome says already; the system's log has the reason
+  } catch (error) {
+    // The system's log has the reason.
+    isRecorded = error instanceof Fault && error.exit === 'noSpace';
   }
-  if (!log.syslog || !hasProgram('logger')) return;
+  if (!log.syslog || !hasProgram('logger')) return isRecorded;
   const words = fault ? ` (${escapeText(fault.message, 1000)})` : '';
   const line = `${log.name}: ${outcome.outcome}${outcome.snapshot ? ` ${outcome.snapshot}` : ''}${words}`;
   try {
@@ -190,6 +209,7 @@ async function writeLog(
   } catch {
     // no log daemon: the journal has it
   }
+  return isRecorded;
 }
 
 interface Served {
@@ -205,9 +225,7 @@ async function serve(options: GrabOptions, interrupt: AbortSignal, log: HostLog)
   const client = openEnrolled(config, options.client);
   log.client = client;
   log.peer = callerOf(options.environment);
-  const summons = parseCall(options);
-  const place =
-    summons.port === undefined ? undefined : { peer: peerAddress(options.environment), port: summons.port };
+  const { transport, place } = wayOf(options);
   await using held = new AsyncDisposableStack();
   using deadline = deadlineSignal(settingsFor(config, client.name).deadlineMs, () =>
     failure('deadline', 'the deadline has passed'),
@@ -216,7 +234,7 @@ async function serve(options: GrabOptions, interrupt: AbortSignal, log: HostLog)
   const signal = AbortSignal.any([interrupt, deadline.signal, life.signal]);
   const received = await receiveRequest(signal, life);
   const { request } = received;
-  if ((request.header.transport === 'direct') !== (place !== undefined))
+  if (request.header.transport !== transport)
     throw failure('request', `the command and the request name different transports`);
   const lock = await lockClient(held, client);
   // A dry run keeps nothing, so it needs no room, and its start is none.
@@ -249,6 +267,23 @@ async function serve(options: GrabOptions, interrupt: AbortSignal, log: HostLog)
   isFull = result.outcome.code === 'no-space';
   kept = result.kept;
   return { outcome: result.outcome, fault: result.fault };
+}
+
+/** Which transport the command is for, before the request is read; and where to dial, if anywhere. */
+function wayOf(options: GrabOptions): {
+  transport: RequestHeader['transport'];
+  place: { peer: string; port: number } | undefined;
+} {
+  const { environment } = options;
+  if (options.isLocal) {
+    // A line of authorized_keys with this word would open the store to whoever has the key, under no name but its own.
+    if (environment.SSH_CONNECTION !== undefined)
+      throw failure('config', '--local was said, and there is an SSH_CONNECTION: enrol the key again');
+    return { transport: 'local', place: undefined };
+  }
+  const { port } = parseCall(options);
+  if (port === undefined) return { transport: 'channel', place: undefined };
+  return { transport: 'direct', place: { peer: peerAddress(environment), port } };
 }
 
 function openEnrolled(config: HostConfig, name: string): ClientStore {
@@ -285,7 +320,7 @@ async function pullInto(job: Job): Promise<JobResult> {
   const { request } = job.received;
   await using held = new AsyncDisposableStack();
   const clientWords: string[] = [];
-  let isSenderConfined = request.header.transport === 'channel' && request.header.confined;
+  let isSenderConfined = request.header.transport !== 'direct' && request.header.confined;
   const line = await openLine(held, job, text => {
     if (readJailLine(text) !== undefined) isSenderConfined = true;
     else if (clientWords.length < 20) clientWords.push(escapeText(text.trim(), 400));
@@ -350,10 +385,10 @@ async function pullInto(job: Job): Promise<JobResult> {
 async function openLine(held: DisposableHolder, job: Job, heard: (text: string) => void): Promise<Line> {
   const { place, received, signal } = job;
   const { header, key } = received.request;
-  if (header.transport === 'channel' || place === undefined) {
+  if (header.transport !== 'direct' || place === undefined) {
     const ends = await received.takeChannel();
     return {
-      transport: 'channel',
+      transport: header.transport,
       ...ends,
       ended: new Promise(() => {}),
       words: () => '',
