@@ -129,7 +129,7 @@ interface Grammar {
 const GRAMMAR = {
   init: {
     usage:
-      'init [--name NAME] [--target TARGET --host-key KEY [--transport direct|channel] | --target DIR --transport local] [--config F]',
+      'init [--name NAME] [--target TARGET --host-key KEY] [--transport direct|channel|local] [--config F]',
     strings: ['name', 'target', 'host-key', 'transport', 'config'],
     takes: [0, 0],
     says: 'client: make its key; with what `enroll` printed on the host, its config; prints the next command',
@@ -154,14 +154,14 @@ const GRAMMAR = {
     strings: ['client', 'config'],
     booleans: ['local'],
     takes: [0, 0],
-    says: "host: what sshd is forced to run for an enrolled client's key; --local: what `backup` runs for a store on this machine",
+    says: "host: what sshd is forced to run for a client's key; --local: what `backup` runs for a store on this machine",
   },
   enroll: {
     usage: 'enroll NAME KEYFILE|-|--local [--store DIR] [--config F] [--replace] [--authorized-keys F]',
     strings: ['store', 'config', 'authorized-keys'],
     booleans: ['replace', 'local'],
     takes: [1, 2],
-    says: 'host: let the holder of this key, or with --local this account, ask for backups of NAME; prints the next command',
+    says: 'host: let the holder of this key (--local: this account) ask for backups of NAME; prints the next command',
   },
   unenroll: {
     usage: 'unenroll NAME [--config F] [--authorized-keys F]',
