@@ -316,7 +316,7 @@ describe('parseArguments()', () => {
   });
 
   it('tells the usage of the verb, when its words are wrong', () => {
-    assert.equal(fault(['grab']).next, 'dialback grab --client NAME --config F');
+    assert.equal(fault(['grab']).next, 'dialback grab --client NAME --config F [--local]');
   });
 
   it('takes empty words for what they are', () => {
