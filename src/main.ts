@@ -7,11 +7,13 @@ import {
   differenceJson,
   differenceText,
   doctorText,
+  enrollLocalText,
   enrollText,
   entryJson,
   entryText,
   hookJson,
   hookWordsText,
+  initLocalText,
   initText,
   jsonText,
   listText,
@@ -37,13 +39,13 @@ import {
 import { tryOut } from './cli/try.ts';
 import { backup, type RunNews, type RunOutcome } from './client/backup.ts';
 import { gate, gateCheck } from './client/gate.ts';
-import { init } from './client/init.ts';
+import { init, initLocal } from './client/init.ts';
 import { configPath } from './config.ts';
 import { EXIT, Fault, firstError } from './fault.ts';
 import { worstStatus } from './finding.ts';
 import { type HostConfig, readHostConfig } from './host/config.ts';
 import { compareSnapshots } from './host/diff.ts';
-import { enroll, unenroll } from './host/enroll.ts';
+import { enroll, enrollLocally, unenroll } from './host/enroll.ts';
 import { findVersions } from './host/find.ts';
 import { grab } from './host/grab.ts';
 import { listAll } from './host/listing.ts';
@@ -87,7 +89,7 @@ async function perform(request: Request): Promise<number> {
     case 'backup':
       return await performBackup(request);
     case 'init':
-      say(1, initText(await init(request, interruption()), request.config));
+      say(1, await performInit(request));
       return EXIT.done;
     case 'gate':
       return await gate(request.run, process.env);
@@ -100,7 +102,7 @@ async function perform(request: Request): Promise<number> {
     case 'relay':
       return await relay();
     case 'enroll':
-      say(1, enrollText(request.name, await enroll(request)));
+      say(1, await performEnroll(request));
       return EXIT.done;
     case 'unenroll': {
       const { authorizedKeys, folder } = await unenroll({
@@ -192,6 +194,20 @@ async function perform(request: Request): Promise<number> {
   }
 }
 
+async function performInit(request: Extract<Request, { verb: 'init' }>): Promise<string> {
+  const { transport, config } = request;
+  return transport === 'local'
+    ? initLocalText(await initLocal(request, interruption()), config)
+    : initText(await init({ ...request, transport }, interruption()), config);
+}
+
+async function performEnroll(request: Extract<Request, { verb: 'enroll' }>): Promise<string> {
+  const { name, config, keyFile } = request;
+  return keyFile === undefined
+    ? enrollLocalText(name, config, await enrollLocally(request))
+    : enrollText(name, await enroll({ ...request, keyFile }));
+}
+
 async function performRestore(request: Extract<Request, { verb: 'restore' }>): Promise<number> {
   const { to, json, dryRun } = request;
   const options = { ...request, store: hostStore(request.config) };
@@ -259,7 +275,7 @@ async function performShell(words: string[]): Promise<number> {
   }
   const { originalCommand, ...request } = parsed.value;
   const environment = { ...process.env, SSH_ORIGINAL_COMMAND: originalCommand };
-  return await grab({ ...request, environment }, interruption());
+  return await grab({ ...request, isLocal: false, environment }, interruption());
 }
 
 /** A config that cannot be read speaks for nobody; a forced command names its own. */
@@ -333,10 +349,11 @@ function explain(error: unknown): number {
 }
 
 const argv = ownArguments().map(decodeName);
-/** These two speak to the other machine: it gets no words of ours, only that it failed. */
+/** These two speak to the other machine, or to `backup`: it gets no words of ours, only that it failed. */
 const isGrab =
-  (argv[0] === 'grab' || argv[0] === '-c' || process.argv0.startsWith('-')) &&
-  process.env.SSH_CONNECTION !== undefined;
+  (argv[0] === 'grab' && argv.includes('--local')) ||
+  ((argv[0] === 'grab' || argv[0] === '-c' || process.argv0.startsWith('-')) &&
+    process.env.SSH_CONNECTION !== undefined);
 const isGate = argv[0] === 'gate' && process.env.SSH_CONNECTION !== undefined;
 
 function explainToPeer(error: unknown): number {

@@ -80,8 +80,16 @@ const ACCEPTED: [line: string, request: object][] = [
   ['init --transport=channel --target t', { ...INIT, target: 't', transport: 'channel' }],
   ['gate --run /r/run-x', { verb: 'gate', run: '/r/run-x' }],
   ['gate --check', { verb: 'gate-check' }],
-  ['grab --client 007 --config /h', { verb: 'grab', client: '007', config: '/h' }],
-  ['grab --client 1e3 --config /h', { verb: 'grab', client: '1e3', config: '/h' }],
+  ['grab --client 007 --config /h', { verb: 'grab', client: '007', config: '/h', isLocal: false }],
+  ['grab --client 1e3 --config /h', { verb: 'grab', client: '1e3', config: '/h', isLocal: false }],
+  ['grab --client a --config /h --local', { verb: 'grab', client: 'a', config: '/h', isLocal: true }],
+  ['init --transport local', { ...INIT, transport: 'local' }],
+  ['init --transport local --target /mnt/usb/s/', { ...INIT, transport: 'local', target: '/mnt/usb/s' }],
+  ['enroll a --local', { verb: 'enroll', name: 'a', keyFile: undefined, ...ENROLL }],
+  [
+    'enroll a --local --store /mnt/usb/s',
+    { verb: 'enroll', name: 'a', keyFile: undefined, ...ENROLL, store: '/mnt/usb/s' },
+  ],
   ['enroll a k', { verb: 'enroll', name: 'a', keyFile: 'k', ...ENROLL }],
   [
     'enroll 007 - --replace',
@@ -225,7 +233,14 @@ const REFUSED: [line: string, message: RegExp][] = [
   ['init --host-key', /--host-key needs a value/],
   ['init --transport', /--transport needs a value/],
   ['init --transport=', /--transport needs a value/],
-  ['init --transport local', /--transport is "local", and should be "direct" or "channel"/],
+  ['init --transport usb', /--transport is "usb", and should be "direct", "channel" or "local"/],
+  ['enroll --local', /an argument is missing/],
+  ['enroll a - --local', /--local takes no key/],
+  ['enroll a k --local', /--local takes no key/],
+  ['enroll a --local=x', /is no option of it/],
+  ['enroll a --local --replace', /there is no key to replace, and no authorized_keys/],
+  ['enroll a --local --authorized-keys /f', /there is no key to replace, and no authorized_keys/],
+  ['grab --client a --config c --local x', /"x" is one argument too many/],
   ['init --transport Channel', /--transport is "Channel", and should be/],
   ['init --transport direct --transport channel', /--transport was given twice/],
   ['init --target a --target b', /--target was given twice/],
@@ -304,7 +319,7 @@ describe('parseArguments()', () => {
   });
 
   it('tells the usage of the verb, when its words are wrong', () => {
-    assert.equal(fault(['grab']).next, 'dialback grab --client NAME --config F');
+    assert.equal(fault(['grab']).next, 'dialback grab --client NAME --config F [--local]');
   });
 
   it('takes empty words for what they are', () => {

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import {
   CLIENT_SCHEMA,
   type ClientConfig,
+  calledRemotes,
   clientName,
   ownNiceness,
   remoteName,
@@ -13,6 +14,7 @@ import { Fault } from '../src/fault.ts';
 import { FIXED_OPTIONS } from '../src/wire/ssh.ts';
 
 const REMOTE = '[[remote]]\ntarget = "me@backup"\n';
+const LOCAL = '[[remote]]\ntransport = "local"\ntarget = "/mnt/usb/store"\n';
 
 function read(text: string): ClientConfig {
   return parseConfig(text, 'client.toml', CLIENT_SCHEMA);
@@ -37,10 +39,10 @@ const REFUSED: [text: string, found: string | RegExp][] = [
   ['[[remote]]', '"remote.0.target" is missing'],
   ['[[remote]]\ntarget = 1', '"remote.0.target" is 1, and should be a string'],
   [`${REMOTE}port = 22`, '"remote.0.port" is not a key that it has'],
-  ...['"local"', '""', '"Channel"', '"CHANNEL"', '"channel "', '"both"', '["channel"]', 'true', '1'].map(
+  ...['"Local"', '""', '"Channel"', '"CHANNEL"', '"channel "', '"both"', '["channel"]', 'true', '1'].map(
     (value): [string, RegExp] => [
       `${REMOTE}transport = ${value}`,
-      /^"remote\.0\.transport" .*should be "direct" or "channel"; "local" comes with a later version$/,
+      /^"remote\.0\.transport" .*should be "direct", "channel" or "local"$/,
     ],
   ),
   [`${REMOTE}transport = "channel"\nfrom = ["192.0.2.1"]`, `"remote.0.from" ${NO_EFFECT}`],
@@ -48,6 +50,48 @@ const REFUSED: [text: string, found: string | RegExp][] = [
   [
     `${REMOTE}${REMOTE}transport = "channel"\nfrom = ["::1"]\nlisten = "[::]:0"`,
     `"remote.1.from" ${NO_EFFECT}`,
+  ],
+  ...[
+    'identity = "/k"',
+    'known_hosts = "/k"',
+    'from = ["::1"]',
+    'listen = "[::]:0"',
+    'ssh_options = ["Port=22"]',
+  ].map((line): [string, string] => [
+    `${LOCAL}${line}`,
+    `"remote.0.${line.split(' ')[0]}" has no effect with transport = "local", where nobody is called`,
+  ]),
+  ...['host_config = "/h"', 'same_filesystem = true', 'same_filesystem = false', 'absent = "fail"'].flatMap(
+    line =>
+      ['', 'transport = "channel"\n'].map((transport): [string, string] => [
+        `${REMOTE}${transport}${line}`,
+        `"remote.0.${line.split(' ')[0]}" has no effect but with transport = "local"`,
+      ]),
+  ),
+  [`${LOCAL}absent = "ask"`, '"remote.0.absent" is "ask", and should be "fail", "skip" or "wait"'],
+  [`${LOCAL}absent = true`, /^"remote\.0\.absent" is true, and should be "fail", "skip" or "wait"$/],
+  [`${LOCAL}same_filesystem = "yes"`, '"remote.0.same_filesystem" is "yes", and should be true or false'],
+  [`${LOCAL}host_config = "h"`, /^"remote\.0\.host_config" should be an absolute path/],
+  ['[[remote]]\ntransport = "local"', '"remote.0.target" is missing'],
+  ...[
+    '',
+    '/',
+    'usb',
+    './usb',
+    '~/usb',
+    '/mnt/usb/',
+    '/mnt//usb',
+    '/mnt/../usb',
+    '/mnt/./usb',
+    'me@backup',
+  ].map((target): [string, RegExp] => [
+    `[[remote]]\ntransport = "local"\ntarget = "${target}"`,
+    /^"remote\.0\.target" should be the absolute path of a folder with transport = "local", without/,
+  ]),
+  ['[[remote]]\ntransport = "local"\ntarget = "/mnt\\n"', /^"remote\.0\.target" should be the absolute path/],
+  [
+    '[[remote]]\ntransport = "channel"\ntarget = "/mnt/usb"',
+    /^"remote\.0\.target" should be .* a folder goes with transport = "local"$/,
   ],
   // What is wrong in itself is said first.
   [`${REMOTE}transport = "channel"\nlisten = "8022"`, /^"remote\.0\.listen" should be ADDR:PORT/],
@@ -157,7 +201,7 @@ describe('CLIENT_SCHEMA', () => {
     it(`refuses the target ${JSON.stringify(target)}`, () =>
       assert.equal(
         found(`[[remote]]\ntarget = ${JSON.stringify(target)}`),
-        '"remote.0.target" should be [user@]host or ssh://[user@]host[:port]',
+        '"remote.0.target" should be [user@]host or ssh://[user@]host[:port]; a folder goes with transport = "local"',
       ));
   for (const target of TARGETS_ACCEPTED)
     it(`accepts the target "${target}"`, () =>
@@ -195,6 +239,19 @@ describe('CLIENT_SCHEMA', () => {
       read(channel + direct).remote.map(each => each.transport),
       ['channel', 'direct'],
     );
+  });
+
+  it('takes a store on this machine, which is called what its folder is, beside others', () => {
+    const config = read(`${LOCAL}host_config = "/h"\nsame_filesystem = true\nabsent = "wait"\n${REMOTE}`);
+    assert.deepEqual(config.remote.map(remoteName), ['/mnt/usb/store', 'backup']);
+    assert.deepEqual(calledRemotes(config).map(remoteName), ['backup']);
+    assert.deepEqual(JSON.parse(JSON.stringify(config.remote[0])), {
+      ...{ target: '/mnt/usb/store', transport: 'local', ssh_options: [] },
+      ...{ host_config: '/h', same_filesystem: true, absent: 'wait' },
+    });
+    assert.equal(read(`${LOCAL}name = "usb"`).remote.map(remoteName)[0], 'usb');
+    for (const path of ['/mnt/usb', '/mnt/a b', '/m/@:x', '/é'])
+      assert.equal(read(LOCAL.replace('/mnt/usb/store', path)).remote[0]?.target, path);
   });
 
   it('has a value for everything but the remote', () => {

@@ -152,9 +152,9 @@ describe('the words of a hook', () => {
     });
   });
   it('make a run that was left out "skipped", and one with a bad end "full" with an error', () => {
-    const skipped = run(undefined, { isSkipped: true });
+    const skipped = run(undefined, { skipped: 'the hook "before" said "not now"' });
     assert.equal(JSON.parse(outcomeJson(skipped)).outcome, 'skipped');
-    assert.equal(summaryText(skipped), 'nas: left out: the hook before said "not now"\n');
+    assert.equal(summaryText(skipped), 'nas: skipped: the hook "before" said "not now"\n');
     const bad = JSON.parse(outcomeJson(run(FULL, { hookFault: new Fault({ tried: 'x', found: 'y' }) })));
     assert.deepEqual([bad.outcome, bad.error], ['full', 'Cannot x: y']);
   });

@@ -330,7 +330,7 @@ describe('decodeRequest()', () => {
   }
 
   const WRONG: Record<keyof (CommonHeader & DirectHeader), unknown[]> = {
-    transport: ['', 'Direct', 'Channel', 'local', 'direct ', ['direct'], true],
+    transport: ['', 'Direct', 'Channel', 'usb', 'direct ', ['direct'], true],
     user: ['', 'A', 'a b', 'a\n', '-l', '-oProxyCommand=x', 'a@b', 'a'.repeat(33), ['root'], 0],
     host_key: ['', `${KEY} comment`, `${KEY}\n`, ` ${KEY}`, KEY.replace('ssh-ed25519', 'ssh-rsa'), [KEY], {}],
     roots: ['/', [], [''], ['home'], ['/', '/a/../b'], [['/']], [null], { 0: '/' }, ['/a', '/b\n']],
@@ -441,6 +441,23 @@ describe('decodeRequest(), of the transport channel', () => {
       assert.deepEqual(decodeRequest(bytes.subarray(0, length)), { incomplete: true }, `${length} bytes`);
   });
 
+  it('is the same for a store on this machine, but for its name', () => {
+    const request = makeChannelRequest({ transport: 'local' });
+    assert.deepEqual(decodeRequest(encodeRequest(request)), { request });
+    for (const transport of ['Local', 'local ', ['local']])
+      assert.equal(inChannel({ transport }), `the header's "transport" is not acceptable`);
+    for (const [key, value] of Object.entries({ confined: 1, key_bytes: 1 }))
+      assert.equal(
+        inChannel({ transport: 'local', [key]: value }),
+        `the header's "${key}" is not acceptable`,
+      );
+    for (const key of ['user', 'host_key', 'store'])
+      assert.equal(
+        inChannel({ transport: 'local', [key]: 'x' }),
+        'the header has a key that this version does not know',
+      );
+  });
+
   it('refuses what follows it, also what is said next in the handshake', () => {
     for (const more of ['g', 'go\n', '\n', '\0'])
       assert.equal(
@@ -455,7 +472,7 @@ describe('decodeRequest(), of the transport channel', () => {
       assert.equal(inChannel({ [key]: undefined }), `the header has no "${key}"`));
 
   const WRONG: Partial<Record<keyof (CommonHeader & ChannelHeader), unknown[]>> = {
-    transport: ['', 'Channel', 'CHANNEL', 'channel ', 'channel\n', 'local', ['channel'], true, null],
+    transport: ['', 'Channel', 'CHANNEL', 'channel ', 'channel\n', 'usb', ['channel'], true, null],
     confined: ['true', 'false', '', 0, 1, [], [true], {}, null],
     key_bytes: [1, 36, -1, 0.5, '0', '', [], [0], false, null, 2 ** 53],
     roots: ['/', [], ['home'], ['/a/../b'], null],

@@ -45,12 +45,14 @@ function keysOf(schema: Shape, path = ''): Key[] {
   });
 }
 
-/** The value at a path of a TOML table; of a list of tables the first counts, and of a table with any names. */
+/** The value at a path of a TOML table; of a list of tables the first that has it counts, of a table with any names the first. */
 function valueAt(table: unknown, path: string): unknown {
   return path.split('.').reduce<unknown>((at, name) => {
     const found =
       name === '*' ? Object.values(at ?? {})[0] : (at as Record<string, unknown> | undefined)?.[name];
-    return Array.isArray(found) && typeof found[0] === 'object' ? found[0] : found;
+    return Array.isArray(found) && typeof found[0] === 'object'
+      ? Object.assign({}, ...found.toReversed())
+      : found;
   }, table);
 }
 

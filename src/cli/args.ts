@@ -23,16 +23,17 @@ export type Request =
       target: string | undefined;
       hostKey: string | undefined;
       /** Undefined: direct, unless something stands in its way. */
-      transport: 'direct' | 'channel' | undefined;
+      transport: 'direct' | 'channel' | 'local' | undefined;
       config: string | undefined;
     }
   | { verb: 'gate'; run: string }
   | { verb: 'gate-check' }
-  | { verb: 'grab'; client: string; config: string }
+  | { verb: 'grab'; client: string; config: string; isLocal: boolean }
   | {
       verb: 'enroll';
       name: string;
-      keyFile: string;
+      /** Undefined with --local: no key is enrolled, and the store serves this machine. */
+      keyFile: string | undefined;
       config: string | undefined;
       store: string | undefined;
       replace: boolean;
@@ -133,7 +134,8 @@ interface Grammar {
 
 const GRAMMAR = {
   init: {
-    usage: 'init [--name NAME] [--target TARGET --host-key KEY [--transport direct|channel]] [--config F]',
+    usage:
+      'init [--name NAME] [--target TARGET --host-key KEY] [--transport direct|channel|local] [--config F]',
     strings: ['name', 'target', 'host-key', 'transport', 'config'],
     takes: [0, 0],
     says: 'client: make its key; with what `enroll` printed on the host, its config; prints the next command',
@@ -154,17 +156,18 @@ const GRAMMAR = {
     says: 'client: what the one-time sshd is forced to run; --check says what SSH_ORIGINAL_COMMAND would get',
   },
   grab: {
-    usage: 'grab --client NAME --config F',
+    usage: 'grab --client NAME --config F [--local]',
     strings: ['client', 'config'],
+    booleans: ['local'],
     takes: [0, 0],
-    says: "host: what sshd is forced to run for an enrolled client's key",
+    says: "host: what sshd is forced to run for a client's key; --local: what `backup` runs for a store on this machine",
   },
   enroll: {
-    usage: 'enroll NAME KEYFILE|- [--store DIR] [--config F] [--replace] [--authorized-keys F]',
+    usage: 'enroll NAME KEYFILE|-|--local [--store DIR] [--config F] [--replace] [--authorized-keys F]',
     strings: ['store', 'config', 'authorized-keys'],
-    booleans: ['replace'],
-    takes: [2, 2],
-    says: 'host: let the holder of this key ask for backups of NAME; prints the next command',
+    booleans: ['replace', 'local'],
+    takes: [1, 2],
+    says: 'host: let the holder of this key (--local: this account) ask for backups of NAME; prints the next command',
   },
   unenroll: {
     usage: 'unenroll NAME [--config F] [--authorized-keys F]',
@@ -341,16 +344,21 @@ function readVerb(verb: Verb, rest: string[]): Request {
     }
     case 'init': {
       const transport = text('transport');
-      if (transport !== undefined && transport !== 'direct' && transport !== 'channel')
+      if (
+        transport !== undefined &&
+        transport !== 'direct' &&
+        transport !== 'channel' &&
+        transport !== 'local'
+      )
         throw usage(
           'run "init"',
-          `--transport is "${escapeText(transport, 60)}", and should be "direct" or "channel"`,
+          `--transport is "${escapeText(transport, 60)}", and should be "direct", "channel" or "local"`,
           next,
         );
       return {
         verb,
         name: text('name'),
-        target: text('target'),
+        target: transport === 'local' ? path('target') : text('target'),
         hostKey: text('host-key'),
         transport,
         config,
@@ -361,12 +369,16 @@ function readVerb(verb: Verb, rest: string[]): Request {
         throw usage('run "gate"', 'it takes either --run or --check', next);
       return flag('check') ? { verb: 'gate-check' } : { verb, run: need('run') };
     case 'grab':
-      return { verb, client: need('client'), config: need('config') };
+      return { verb, client: need('client'), config: need('config'), isLocal: flag('local') };
     case 'enroll':
+      if (flag('local') === words.length > 1)
+        throw usage('run "enroll"', flag('local') ? '--local takes no key' : 'an argument is missing', next);
+      if (flag('local') && (flag('replace') || text('authorized-keys') !== undefined))
+        throw usage('run "enroll"', 'with --local there is no key to replace, and no authorized_keys', next);
       return {
         verb,
         name: first,
-        keyFile: second,
+        keyFile: flag('local') ? undefined : second,
         config,
         store: path('store'),
         replace: flag('replace'),

@@ -2,6 +2,7 @@
 import { basename } from 'node:path';
 import { type ClientConfig, readClientConfig } from '../client/config.ts';
 import { examineClient, isDialled } from '../client/doctor.ts';
+import { isLocal } from '../client/local.ts';
 import { configPath, findConfig } from '../config.ts';
 import {
   type Confinement,
@@ -15,7 +16,7 @@ import {
 import { Fault } from '../fault.ts';
 import { type Finding, type State, Topic } from '../finding.ts';
 import { type HostConfig, readHostConfig } from '../host/config.ts';
-import { examineHost } from '../host/doctor.ts';
+import { examineHost, isAnyEnrolled } from '../host/doctor.ts';
 import { exists, status } from '../os/files.ts';
 import { ownAccount, ownExecutable } from '../os/machine.ts';
 import { endingText, PLAIN_ENVIRONMENT, run, standard } from '../os/process.ts';
@@ -74,23 +75,48 @@ function pathOf(side: 'client' | 'host', options: DoctorOptions): string | undef
   return options.side === undefined ? findConfig(fileName) : undefined;
 }
 
+/** The host.toml that are in use by this client itself, for a store on this machine; client/doctor.ts says where there is none. */
+function localHosts(config: ClientConfig): string[] {
+  const named = config.remote.filter(isLocal).map(each => each.host_config ?? findConfig('host.toml'));
+  return [...new Set(named.filter(each => each !== undefined))];
+}
+
+/** The host's side of this machine, if it has one, and then those stores of its own that have another host.toml. */
+function hostSides(options: DoctorOptions, own: string[]): Side<HostConfig>[] {
+  const usual = readSide<HostConfig>(HOST, () => pathOf('host', options), readHostConfig);
+  if (options.side === 'host') return [usual];
+  const paths = own.filter(each => !(usual && 'path' in usual && usual.path === each));
+  const others = paths.map(each => readSide<HostConfig>(HOST, () => each, readHostConfig));
+  return usual ? [usual, ...others] : others;
+}
+
 async function examine(asked: DoctorOptions, subject: Subject): Promise<Finding[]> {
   const options = { ...asked, side: sideOf(asked) };
   const client = readSide<ClientConfig>(CLIENT, () => pathOf('client', options), readClientConfig);
-  const host = readSide<HostConfig>(HOST, () => pathOf('host', options), readHostConfig);
+  const own = client && 'config' in client ? localHosts(client.config) : [];
+  const [host, ...disks] = hostSides(options, own);
   const clientConfinement = client && 'config' in client ? confinementOf(chosenBy(client.config)) : undefined;
   const hostConfinement = host && 'config' in host ? confinementOf(chosenByHost(host.config)) : undefined;
   const shell = await shellFacts(subject);
   const clientSide = await examineSide(client, CLIENT, clientConfinement, side =>
     examineClient({ ...side, shell }),
   );
-  const hostSide = await examineSide(host, HOST, hostConfinement, side => examineHost({ ...side, subject }));
+  const look = (each: Side<HostConfig>): Promise<Examined> =>
+    examineSide(
+      each,
+      HOST,
+      each && 'config' in each ? confinementOf(chosenByHost(each.config)) : undefined,
+      side => examineHost({ ...side, subject, isLocal: own.includes(side.path) }),
+    );
+  const hostSide = await look(host);
+  for (const disk of disks) hostSide.findings.push(...(await look(disk)).findings);
+  const isCalled = !(host && 'config' in host && own.includes(host.path)) || isAnyEnrolled();
   const machine = await examineMachineSafely({
     subject,
     client: clientConfinement,
     host: hostConfinement,
     isClient: client !== undefined,
-    isHost: host !== undefined,
+    isHost: host !== undefined && isCalled,
     isDialled: client !== undefined && (!('config' in client) || isDialled(client.config)),
     shell,
     landlockAbi: clientSide.landlockAbi ?? hostSide.landlockAbi,

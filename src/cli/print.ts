@@ -1,10 +1,10 @@
 /** Outcomes as text or JSON. Whatever came from elsewhere is escaped here. */
 import type { RunNews, RunOutcome } from '../client/backup.ts';
-import type { InitResult } from '../client/init.ts';
+import type { InitResult, LocalInitResult } from '../client/init.ts';
 import type { Finding, State } from '../finding.ts';
 import type { EntryType, TreeEntry } from '../host/attributes.ts';
 import type { Difference } from '../host/diff.ts';
-import type { EnrollResult } from '../host/enroll.ts';
+import type { EnrollResult, LocalEnrollResult } from '../host/enroll.ts';
 import type { Version } from '../host/index.ts';
 import type { Listed } from '../host/listing.ts';
 import type { PruneResult } from '../host/prune.ts';
@@ -41,6 +41,7 @@ export function showDuration(ms: number): string {
 }
 
 const PHASE_TEXT: Record<Extract<RunNews, { event: 'phase' }>['phase'], string> = {
+  waiting: 'waiting for its disk',
   keys: 'made a one-time key',
   calling: 'listening; calling the backup host',
   dialling: 'the backup host dials back',
@@ -79,7 +80,7 @@ export function outcomeJson(run: RunOutcome): string {
   return jsonText({
     event: 'done',
     remote: run.remote,
-    outcome: outcome?.outcome ?? (run.isSkipped ? 'skipped' : 'failed'),
+    outcome: run.skipped === undefined ? (outcome?.outcome ?? 'failed') : 'skipped',
     snapshot: outcome?.snapshot ?? null,
     files: outcome?.files ?? 0,
     bytes: outcome?.bytes ?? 0,
@@ -97,7 +98,7 @@ export function outcomeJson(run: RunOutcome): string {
 /** A run's success in one line. */
 export function summaryText(run: RunOutcome): string {
   const { outcome } = run;
-  if (run.isSkipped) return `${run.remote}: left out: the hook before said "not now"\n`;
+  if (run.skipped !== undefined) return `${run.remote}: skipped: ${run.skipped}\n`;
   if (!outcome || outcome.outcome === 'failed') return ''; // the fault says it
   const name = outcome.snapshot ?? 'nothing kept (dry run)';
   const vanished = outcome.vanished > 0 ? `; ${outcome.vanished} vanished meanwhile` : '';
@@ -253,6 +254,20 @@ export function enrollText(name: string, result: EnrollResult): string {
   return `${wrote}${store}${did} in "${result.authorizedKeys}"\n${enrollNext(name, result)}`;
 }
 
+/** What enroll --local did, and what comes next. @param config the host.toml that was named */
+export function enrollLocalText(name: string, config: string | undefined, result: LocalEnrollResult): string {
+  const { store, isNew } = result;
+  const init = `dialback init --name ${name} --transport local --target ${quoteForShell(store)}`;
+  const told = [
+    ...(result.isConfigNew ? [`wrote "${result.config}": backups go to "${store}"`] : []),
+    ...(result.isStoreNew ? [`created the store "${store}"`] : []),
+    isNew ? `"${store}" keeps the backups of "${name}"` : `"${store}" kept the backups of "${name}" already`,
+  ];
+  const named =
+    config === undefined ? '' : `then, in its [[remote]]: host_config = ${JSON.stringify(config)}\n`;
+  return `${told.join('\n')}\n${nextText('as this account', init)}${named}`;
+}
+
 /** The command for the client, and what in it a person has to check. */
 function enrollNext(name: string, { target, hostKey }: EnrollResult): string {
   const key = hostKey
@@ -294,6 +309,18 @@ export function initText(result: InitResult, namedConfig: string | undefined): s
   ].join('\n');
   // A key that was made just now is enrolled nowhere.
   return key.isNew ? `${made}${told}${enrol}then: ${backup}` : `${told}next: ${backup}`;
+}
+
+/** What init did for a store on this machine, and what comes next. */
+export function initLocalText(result: LocalInitResult, namedConfig: string | undefined): string {
+  const { name, config, isNew, target, roots, isConfined, isEnrolled } = result;
+  const what = roots.map(root => `"${escapeText(root)}"`).join(', ');
+  const how = isConfined ? "in the kernel's jail" : 'as far as this account may read';
+  const told = `${isNew ? 'wrote' : 'it is set up already, by'} "${config}": ${what} to "${target}", ${how}\n`;
+  const backup = `dialback backup${namedConfig === undefined ? '' : ` --config ${quoteForShell(config)}`}\n`;
+  if (isEnrolled) return `${told}next: ${backup}`;
+  const enrol = `dialback enroll ${name} --local --store ${quoteForShell(target)}`;
+  return `${told}${nextText('as this account, with the disk in its place', enrol)}then: ${backup}`;
 }
 
 const BILLION = 1_000_000_000n;

@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import { configPath } from '../config.ts';
 import { EXIT, type ExitStatus, Fault, firstError } from '../fault.ts';
 import { type HookEnd, requireHooks } from '../hooks.ts';
-import { appendJournal, exists, readJournal, readWhole, realPath, replaceFile } from '../os/files.ts';
+import { appendJournal, exists, readJournal, readWhole, replaceFile } from '../os/files.ts';
 import {
   launcherHasGone,
   readNeverList,
@@ -22,7 +22,7 @@ import {
   unless,
   within,
 } from '../os/machine.ts';
-import { parseMountTable } from '../os/mounts.ts';
+import { otherNames, parseMountTable } from '../os/mounts.ts';
 import { rsyncVersion } from '../os/process.ts';
 import { makeRunFolder, prepareStateFolder, takeLock } from '../os/runfolder.ts';
 import { FAILURES, type HostEvent, type OutcomeEvent, PHASES } from '../wire/events.ts';
@@ -31,11 +31,12 @@ import { CHECKSUM_IDLE_SECONDS, daemonConfig } from '../wire/rsync.ts';
 import type { CallOptions } from '../wire/ssh.ts';
 import { CHANNEL, escapeText, LOGIN, unfold } from '../wire/text.ts';
 import { parseFrom, type Range } from './addresses.ts';
-import { calledHostName, placeCall } from './call.ts';
+import { type Callee, calledHostName, overSsh, placeCall } from './call.ts';
 import { HUNG_UP, openChannel } from './channel.ts';
 import {
   type Capability,
   type ClientConfig,
+  calledRemotes,
   callFiles,
   capabilityOf,
   clientName,
@@ -48,6 +49,7 @@ import {
 import { type DaemonFiles, type Endpoint, openEndpoint } from './endpoint.ts';
 import { endReader, forcedCommand, type GateOrders, gateProgram, readTaken } from './gate.ts';
 import { runWithHooks } from './hooks.ts';
+import { findStore, grabHere, isLocal, realPlace, SKIPPED, wordsHere } from './local.ts';
 import { makeHostKey, makeOneTimeKey } from './onetime.ts';
 import { enumeratedFolders, mountsLeftOut, parseExcludes, scopeFilter, scopeRecords } from './scope.ts';
 
@@ -76,7 +78,7 @@ export type RunNews =
   | {
       event: 'phase';
       remote: string;
-      phase: 'keys' | 'calling' | 'admitted' | 'dialling' | 'copying' | 'committing';
+      phase: 'waiting' | 'keys' | 'calling' | 'admitted' | 'dialling' | 'copying' | 'committing';
     }
   | { event: 'progress'; remote: string; bytes: number; percent: number }
   | { event: 'warning'; remote: string; message: string }
@@ -89,10 +91,10 @@ export interface RunOutcome {
   outcome: OutcomeEvent | undefined;
   /** Why it failed. */
   fault: Fault | undefined;
+  /** Why it was left out, as the config or the hook `before` wants it; then there is no fault. */
+  skipped?: string | undefined;
   exit: ExitStatus;
   durationMs: number;
-  /** The hook `before` wanted it left out. */
-  isSkipped?: true;
   /** Why the hook at its end failed. */
   hookFault?: Fault;
 }
@@ -164,6 +166,7 @@ async function runOne(run: Run): Promise<RunOutcome> {
   appendJournal(journal, { time: now().toISOString(), event: 'started', remote, dry_run: run.dryRun });
   let outcome: OutcomeEvent | undefined;
   let fault: Fault | undefined;
+  let skipped: string | undefined;
   try {
     using deadline = deadlineSignal(run.config.limits.deadline, () =>
       lateFault(remote, 'the deadline has passed'),
@@ -173,12 +176,16 @@ async function runOne(run: Run): Promise<RunOutcome> {
     const heard = await request({ ...run, interrupt, checksum });
     outcome = heard.outcome;
     if (outcome.code === null && !run.dryRun) noteChecksum(run, checksum);
-    fault = outcomeFault(remote, outcome, heard);
+    fault = outcomeFault(run.remote, outcome, heard);
   } catch (error) {
     const first = firstError(error);
     // What befalls one remote does not stop the others, be it a mistake of ours.
-    fault =
-      first instanceof Fault ? first : new Fault({ tried: `back up to "${remote}"`, found: describe(first) });
+    if (first instanceof Fault && first.code === SKIPPED) skipped = first.found;
+    else
+      fault =
+        first instanceof Fault
+          ? first
+          : new Fault({ tried: `back up to "${remote}"`, found: describe(first) });
   }
   const exit = fault ? EXIT[fault.exit] : outcome?.outcome === 'incomplete' ? EXIT.incomplete : EXIT.done;
   try {
@@ -186,16 +193,16 @@ async function runOne(run: Run): Promise<RunOutcome> {
       time: now().toISOString(),
       event: 'finished',
       remote,
-      outcome: outcome?.outcome ?? 'failed',
+      outcome: skipped === undefined ? (outcome?.outcome ?? 'failed') : 'skipped',
       snapshot: outcome?.snapshot ?? null,
       transferred_bytes: outcome?.transferred_bytes ?? 0,
-      reason: fault?.message ?? null,
+      reason: skipped ?? fault?.message ?? null,
     });
   } catch (error) {
     // The outcome stands, on record or not.
     run.tell({ event: 'warning', remote, message: error instanceof Error ? error.message : String(error) });
   }
-  return { remote, outcome, fault, exit, durationMs: Math.round(monotonicMs() - started) };
+  return { remote, outcome, fault, skipped, exit, durationMs: Math.round(monotonicMs() - started) };
 }
 
 /** When each remote last compared contents, in the state folder: the journal forgets after a while. */
@@ -246,21 +253,22 @@ function lateFault(remote: string, found: string): Fault {
  * @param heard sshdWords: what our own sshd complained of, which is often why the host was not let in
  */
 function outcomeFault(
-  remote: string,
+  remote: Remote,
   outcome: OutcomeEvent,
   { sshdWords, waitMs }: { sshdWords: string; waitMs: number | undefined },
 ): Fault | undefined {
   if (outcome.code === null) return undefined;
   const [exit, sentence, usualNext] = FAILURES[outcome.code];
   const isTimed = outcome.code === 'too-early' && waitMs !== undefined && waitMs <= MOST_WAIT_MS;
-  const next = isTimed ? `try again in ${waitText(waitMs)}` : usualNext;
+  const here = isLocal(remote) ? wordsHere(outcome.code, remote) : undefined;
+  const next = isTimed ? `try again in ${waitText(waitMs)}` : (here?.next ?? usualNext);
   const status =
     outcome.code !== 'rsync' || outcome.rsync_exit === null
       ? ''
       : ` (rsync's exit status ${outcome.rsync_exit})`;
   const sshd = outcome.code === 'denied' && sshdWords !== '' ? ` (our sshd: ${escapeText(sshdWords)})` : '';
-  const found = `${sentence}${status}${sshd}`;
-  return new Fault({ tried: `back up to "${remote}"`, found, exit, ...(next ? { next } : {}) });
+  const found = `${here?.found ?? sentence}${status}${sshd}`;
+  return new Fault({ tried: `back up to "${remoteName(remote)}"`, found, exit, ...(next ? { next } : {}) });
 }
 
 /** A host that says more says nothing. */
@@ -281,7 +289,7 @@ interface Heard {
   waitMs: number | undefined;
 }
 
-/** What both transports go by. */
+/** What all transports go by. */
 interface Plan {
   run: Run;
   /** The run folder. */
@@ -289,7 +297,8 @@ interface Plan {
   capability: Capability;
   orders: GateOrders;
   files: DaemonFiles;
-  callOptions: Omit<CallOptions, 'command'>;
+  /** @param command what is asked for there */
+  callee(command: string): Callee;
   header: Omit<CommonHeader, 'key_bytes'>;
   excludes: Buffer;
   ears: Ears;
@@ -300,9 +309,10 @@ interface Plan {
 async function request(run: Run & { checksum: boolean }): Promise<Heard> {
   const { config, remote } = run;
   const label = remoteName(remote);
-  const isChannel = remote.transport === 'channel';
-  if (!isChannel) requireLogin();
-  const files = requireCallFiles(remote);
+  if (remote.transport === 'direct') requireLogin();
+  const files = isLocal(remote) ? undefined : requireCallFiles(remote);
+  const phase: Plan['phase'] = each => run.tell({ event: 'phase', remote: label, phase: each });
+  const hostConfig = files ? '' : await findStore(config, remote, run.interrupt, () => phase('waiting'));
   const excludes = readExcludes(config);
   const capability = capabilityOf(config);
   if (capability === 'none' && config.capability === undefined && wasConfined(run.state))
@@ -313,6 +323,13 @@ async function request(run: Run & { checksum: boolean }): Promise<Heard> {
   const folder = await makeRunFolder(held, run.state, endReader);
   const record = Buffer.from(excludes.map(pattern => `${pattern}\n`).join(''), 'latin1');
   const idleSeconds = Math.ceil(config.limits.idle_timeout / 1000);
+  const callOptions = files && {
+    target: remote.target,
+    ...files,
+    logFile: `${folder}/ssh.log`,
+    connectSeconds: CONNECT_SECONDS,
+    more: remote.ssh_options,
+  };
   const plan: Plan = {
     run,
     folder,
@@ -333,13 +350,8 @@ async function request(run: Run & { checksum: boolean }): Promise<Heard> {
       filter: scopeFilter({ ...scope, excludes }),
       scope: scopeRecords(scope, capability === 'confined' ? await rsyncLibraries() : []),
     },
-    callOptions: {
-      target: remote.target,
-      ...files,
-      logFile: `${folder}/ssh.log`,
-      connectSeconds: CONNECT_SECONDS,
-      more: remote.ssh_options,
-    },
+    callee: command =>
+      callOptions ? overSsh({ ...callOptions, command }) : grabHere(config, remote, hostConfig),
     header: {
       roots: config.scope.roots,
       excludes_bytes: record.length,
@@ -350,9 +362,12 @@ async function request(run: Run & { checksum: boolean }): Promise<Heard> {
     },
     excludes: record,
     ears: new Ears(run, label),
-    phase: each => run.tell({ event: 'phase', remote: label, phase: each }),
+    phase,
   };
-  const heard = isChannel ? await overChannel(held, plan) : await beDialled(held, plan);
+  const heard =
+    callOptions && remote.transport === 'direct'
+      ? await beDialled(held, plan, callOptions)
+      : await overChannel(held, plan);
   requireBelievable(run, heard.outcome, readTaken(folder) !== undefined);
   // The launcher's words at the real start went to the host. Should it refuse still, here they are.
   const { code } = heard.outcome;
@@ -367,7 +382,11 @@ async function requireCapability({ capability, folder }: Plan): Promise<void> {
 }
 
 /** Transport `direct`: a one-time key, a one-time sshd, and the host dials back. */
-async function beDialled(held: AsyncDisposableStack, plan: Plan): Promise<Heard> {
+async function beDialled(
+  held: AsyncDisposableStack,
+  plan: Plan,
+  callOptions: Omit<CallOptions, 'command'>,
+): Promise<Heard> {
   const { run, folder, ears, phase } = plan;
   const { remote, interrupt } = run;
   phase('keys');
@@ -375,7 +394,7 @@ async function beDialled(held: AsyncDisposableStack, plan: Plan): Promise<Heard>
   const hostKey = await makeHostKey(interrupt, folder);
   const endpoint = await openEndpoint(held, {
     run: folder,
-    from: await unless(interrupt, allowedPeers(remote, { ...plan.callOptions, command: '' })),
+    from: await unless(interrupt, allowedPeers(remote, { ...callOptions, command: '' })),
     listen: remote.listen,
     publicKey: key.publicKey,
     forcedCommand: forcedCommand(gateProgram(plan.capability), folder),
@@ -397,20 +416,20 @@ async function beDialled(held: AsyncDisposableStack, plan: Plan): Promise<Heard>
     excludes: plan.excludes,
   });
   const command = `${clientName(run.config)}:${endpoint.port}`;
-  const call = await placeCall(held, { ...plan.callOptions, command }, bytes, event => ears.hear(event));
+  const call = await placeCall(held, plan.callee(command), bytes, event => ears.hear(event));
   // First of all when this ends: nobody is let in any more while the call is hung up.
   held.defer(() => endpoint.close());
   const letIn = within(interrupt, TAKEN_MS, endpoint.taken, () => notDialled(run, endpoint));
   const watched = watchOver(run, letIn, ears, () => phase('admitted'));
   const outcome = await unless(interrupt, Promise.race([call.outcome, watched]));
-  await call.hangUp();
+  await call.hangUp(interrupt);
   return { outcome, sshdWords: endpoint.attempts().lastWords, waitMs: ears.waitMs };
 }
 
-/** Transport `channel`: the call itself is what rsync goes over. */
+/** Transport `channel`: the call itself is what rsync goes over; and `local`, where grab is on this machine. */
 async function overChannel(held: AsyncDisposableStack, plan: Plan): Promise<Heard> {
   const { run, folder, ears, phase } = plan;
-  const { interrupt } = run;
+  const { interrupt, remote } = run;
   const channel = await openChannel(held, {
     run: folder,
     gate: [...gateProgram(plan.capability), 'gate', '--run', folder],
@@ -421,18 +440,17 @@ async function overChannel(held: AsyncDisposableStack, plan: Plan): Promise<Hear
   phase('calling');
   const isConfined = plan.capability === 'confined';
   const bytes = encodeRequest({
-    header: { ...plan.header, transport: 'channel', confined: isConfined, key_bytes: 0 },
+    header: {
+      ...plan.header,
+      transport: isLocal(remote) ? 'local' : 'channel',
+      confined: isConfined,
+      key_bytes: 0,
+    },
     key: Buffer.alloc(0),
     excludes: plan.excludes,
   });
   const command = `${clientName(run.config)}:${CHANNEL}`;
-  const call = await placeCall(
-    held,
-    { ...plan.callOptions, command },
-    bytes,
-    event => ears.hear(event),
-    channel,
-  );
+  const call = await placeCall(held, plan.callee(command), bytes, event => ears.hear(event), channel);
   const opened = within(interrupt, TAKEN_MS, channel.open(), () =>
     lateFault(
       remoteName(run.remote),
@@ -447,7 +465,7 @@ async function overChannel(held: AsyncDisposableStack, plan: Plan): Promise<Hear
   });
   const watched = watchOver(run, letIn, ears, () => phase('admitted'));
   const outcome = await unless(interrupt, Promise.race([call.outcome, watched]));
-  await call.hangUp();
+  await call.hangUp(interrupt);
   return { outcome, sshdWords: '', waitMs: ears.waitMs };
 }
 
@@ -607,8 +625,9 @@ function knownFolders(scope: { roots: string[]; never: string[] }): string[] {
 export function kernelScope(config: ClientConfig, state: string): { roots: string[]; never: string[] } {
   const { roots, mounts, never } = config.scope;
   const table = parseMountTable(readWhole('/proc/self/mountinfo', 16 * 1024 * 1024).toString('latin1'));
-  const identities = config.remote.map(each => callFiles(each).identity);
-  const own = [state, ...identities, ...readNeverList()];
+  const identities = calledRemotes(config).map(each => callFiles(each).identity);
+  const stores = config.remote.filter(isLocal).map(each => each.target);
+  const own = [state, ...identities, ...stores, ...readNeverList()];
   for (const root of roots) {
     if (never.includes(root)) {
       throw new Fault({
@@ -627,16 +646,9 @@ export function kernelScope(config: ClientConfig, state: string): { roots: strin
   });
   // The kernel goes by the place, the filter by the name: both names of a place that a link leads to are kept back.
   const named = [...never, ...own].flatMap(path => [path, realPlace(path)]);
-  return { roots: bytes, never: [...new Set([...named.map(asBytes), ...left])] };
-}
-
-/** Where a path is without links, as far as this account can see. */
-export function realPlace(path: string): string {
-  try {
-    return realPath(path);
-  } catch {
-    return path;
-  }
+  // A store that is seen at two places would get into itself by the other one.
+  const mirrors = stores.flatMap(path => otherNames(table, asBytes(realPlace(path))));
+  return { roots: bytes, never: [...new Set([...named.map(asBytes), ...mirrors, ...left])] };
 }
 
 /** Text as the bytes that it has in a file, a character each: names need not be UTF-8. */

@@ -1,38 +1,66 @@
-/** The client's one call: ssh to its backup host, the request on its standard input, events on its standard error. */
+/** The client's one call: ssh to its backup host (or grab itself), the request on its standard input, events on its standard error. */
 import { Fault } from '../fault.ts';
 import { exists, readWhole } from '../os/files.ts';
-import { type Child, type Descriptor, eachLine, run, standard, start } from '../os/process.ts';
+import { pause, unless } from '../os/machine.ts';
+import { type Child, type Command, type Descriptor, eachLine, run, standard, start } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { decodeEvent, EVENT_LINE_LIMIT, type HostEvent, type OutcomeEvent } from '../wire/events.ts';
 import { type CallOptions, callArguments } from '../wire/ssh.ts';
 import { escapeText } from '../wire/text.ts';
 import type { Channel } from './channel.ts';
 
+/** What is called. */
+export interface Callee {
+  command: Command;
+  /** Why it ended without an outcome. @param status its exit status */
+  whyEnded(status: number | null): Fault;
+  /** It works on after the outcome, and is waited for. */
+  waitsForIt: boolean;
+}
+
+/** The backup host, by ssh. */
+export function overSsh(options: CallOptions): Callee {
+  return {
+    command: standard('ssh', callArguments(options)),
+    whyEnded: status => callFault(options, status),
+    waitsForIt: false,
+  };
+}
+
 /** A call under way. */
 export interface Call {
   /** Resolves with the outcome that the host tells; rejects when ssh ends without one. */
   outcome: Promise<OutcomeEvent>;
-  /** Hangs up: the request's input ends, and with it the sign of life. */
-  hangUp(): Promise<void>;
+  /** Hangs up: the request's input ends, and with it the sign of life. @param interrupt ends the wait for one that works on */
+  hangUp(interrupt: AbortSignal): Promise<void>;
 }
 
 const HANG_UP_MS = 3_000;
+/** rsync has as long to end where grab ends it. */
+const PUT_ASIDE_MS = 10_000;
 
 /**
- * Calls. The request is sent at once; its input stays open until `hangUp`.
+ * Calls. The request is sent at once; its input stays open until `hangUp`. What is called is named `ssh` here.
  * @param heard is called for each event but the outcome
  * @param channel what the call goes over where it is to become rsync's connection; undefined: it is ours alone
  */
 export async function placeCall(
   held: DisposableHolder,
-  options: CallOptions,
+  callee: Callee,
   request: Buffer,
   heard: (event: HostEvent) => void,
   channel?: Channel,
 ): Promise<Call> {
   const ends: Descriptor[] = channel ? [channel.input, channel.output] : ['pipe', 'nothing'];
-  const ssh = await start(standard('ssh', callArguments(options)), [...ends, 'pipe']);
-  held.defer(() => ssh.end());
+  const ssh = await start(callee.command, [...ends, 'pipe']);
+  held.defer(async () => {
+    // As if the line broke: then it keeps what has come, and puts it aside, all by itself.
+    if (callee.waitsForIt) {
+      await channel?.end();
+      await Promise.race([ssh.exited, pause(PUT_ASIDE_MS)]);
+    }
+    await ssh.end();
+  });
   channel?.begun();
   // Wiped once it is written: it has the private key. Not before, since the pipe takes only so much at once.
   if (channel)
@@ -47,13 +75,15 @@ export async function placeCall(
     if (event.event === 'outcome') outcome.resolve(event);
     else heard(event);
   });
-  void ssh.ended.then(({ status }) => outcome.reject(callFault(options, status)));
+  void ssh.ended.then(({ status }) => outcome.reject(callee.whyEnded(status)));
   return {
     outcome: outcome.promise,
-    hangUp: async () => {
+    hangUp: async interrupt => {
       ssh.stdin?.end();
       channel?.hangUp();
-      await Promise.race([ssh.exited, new Promise(resolve => setTimeout(resolve, HANG_UP_MS).unref())]);
+      // A signal now is no failure: the outcome is here, and what is ended then the next run does.
+      if (callee.waitsForIt) await unless(interrupt, ssh.exited).catch(() => {});
+      else await Promise.race([ssh.exited, new Promise(resolve => setTimeout(resolve, HANG_UP_MS).unref())]);
       await ssh.end();
     },
   };

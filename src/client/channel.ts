@@ -43,6 +43,8 @@ export interface Channel {
   ending(): { ending: Ending; words: string } | undefined;
   /** The end of what goes to the host: its input ends. */
   hangUp(): void;
+  /** Ends rsync, and then hangs up. */
+  end(): Promise<void>;
 }
 
 /** Makes the two FIFOs and the files that the gate goes by. All of it ends when `held` is released. */
@@ -124,5 +126,9 @@ export async function openChannel(held: DisposableHolder, options: ChannelOption
     open: becomeOpen,
     ending: () => over,
     hangUp: () => letGo(toHost.writing),
+    end: async () => {
+      await gate?.end();
+      letGo(toHost.writing);
+    },
   };
 }

@@ -32,13 +32,16 @@ const sshOption = v.pipe(
 
 const remoteTable = v.strictObject({
   name: v.optional(name),
-  target: v.pipe(v.string(), v.regex(TARGET, 'should be [user@]host or ssh://[user@]host[:port]')),
+  target: v.string(),
   identity: v.optional(pathKey),
   known_hosts: v.optional(pathKey),
   transport: v.optional(
-    v.picklist(['direct', 'channel'], 'should be "direct" or "channel"; "local" comes with a later version'),
+    v.picklist(['direct', 'channel', 'local'], 'should be "direct", "channel" or "local"'),
     'direct',
   ),
+  host_config: v.optional(pathKey),
+  same_filesystem: v.optional(v.boolean()),
+  absent: v.optional(v.picklist(['fail', 'skip', 'wait'], 'should be "fail", "skip" or "wait"')),
   from: v.optional(
     v.pipe(
       v.array(
@@ -62,17 +65,66 @@ const remoteTable = v.strictObject({
   ssh_options: v.optional(v.array(sshOption), []),
 });
 
+type RemoteTable = v.InferOutput<typeof remoteTable>;
+
 /** A limit that is written down must not be without effect: these two say who may connect here, and where. */
 const isOfDirect = (key: 'from' | 'listen') =>
   v.forward(
     v.check(
-      (each: v.InferOutput<typeof remoteTable>) => each.transport === 'direct' || each[key] === undefined,
+      (each: RemoteTable) => each.transport !== 'channel' || each[key] === undefined,
       'has no effect with transport = "channel", where nobody connects to this machine',
     ),
     [key],
   );
 
-const remote = v.pipe(remoteTable, isOfDirect('from'), isOfDirect('listen'));
+const isOfCalls = (key: 'identity' | 'known_hosts' | 'ssh_options' | 'from' | 'listen') =>
+  v.forward(
+    v.check((each: RemoteTable) => {
+      const value = each[key];
+      return (
+        each.transport !== 'local' || value === undefined || (key === 'ssh_options' && value.length === 0)
+      );
+    }, 'has no effect with transport = "local", where nobody is called'),
+    [key],
+  );
+
+const isOfLocal = (key: 'host_config' | 'same_filesystem' | 'absent') =>
+  v.forward(
+    v.check(
+      (each: RemoteTable) => each.transport === 'local' || each[key] === undefined,
+      'has no effect but with transport = "local"',
+    ),
+    [key],
+  );
+
+/** An account on a host, or a folder of this machine: which of the two, the transport says. */
+const isPlace = (isLocal: boolean, message: string) =>
+  v.forward(
+    v.check(
+      (each: RemoteTable) =>
+        (each.transport === 'local') !== isLocal || (isLocal ? isStorePath : isTarget)(each.target),
+      message,
+    ),
+    ['target'],
+  );
+
+const isTarget = (target: string): boolean => TARGET.test(target);
+
+/** Whether the transport `local` can have its store there. */
+export const isStorePath = (target: string): boolean => isRoot(target) && target !== '/';
+
+const remote = v.pipe(
+  remoteTable,
+  isPlace(false, 'should be [user@]host or ssh://[user@]host[:port]; a folder goes with transport = "local"'),
+  isPlace(
+    true,
+    'should be the absolute path of a folder with transport = "local", without ".", "..", doubled or trailing slashes',
+  ),
+  isOfDirect('from'),
+  isOfDirect('listen'),
+  ...(['identity', 'known_hosts', 'ssh_options', 'from', 'listen'] as const).map(isOfCalls),
+  ...(['host_config', 'same_filesystem', 'absent'] as const).map(isOfLocal),
+);
 
 /** No timer of ours waits for it: ten years. */
 const CHECKSUM_EVERY_MOST_MS = 3650 * 86_400_000;
@@ -156,8 +208,9 @@ export function readClientConfig(path: string): ClientConfig {
   return config;
 }
 
-/** What a remote is called: its name, else the host in its target. */
+/** What a remote is called: its name, else the host in its target, or all of it where that is a folder. */
 export function remoteName(each: Remote): string {
+  if (each.name === undefined && each.transport === 'local') return each.target;
   return each.name ?? each.target.replace(/^ssh:\/\//, '').replace(/^[^@]*@/, '');
 }
 
@@ -193,6 +246,11 @@ export function callFiles(each: Remote): { identity: string; knownHosts: string 
     identity: each.identity ?? `${home}/.ssh/id_ed25519`,
     knownHosts: each.known_hosts ?? `${home}/.ssh/known_hosts`,
   };
+}
+
+/** The remotes that are called: those whose host is another machine. */
+export function calledRemotes(config: ClientConfig): Remote[] {
+  return config.remote.filter(each => each.transport !== 'local');
 }
 
 /** How nicely rsync runs at least. */

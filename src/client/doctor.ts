@@ -23,7 +23,7 @@ import {
 } from '../os/files.ts';
 import { type Jail, NEVER_LIST, rsyncLibraries, tryConfinement } from '../os/launcher.ts';
 import { ownAccount, temporaryFolder } from '../os/machine.ts';
-import { inText, isWithin, type MountEntry, otherNames, parseMountTable } from '../os/mounts.ts';
+import { inText, isWithin, type MountEntry, mountOf, otherNames, parseMountTable } from '../os/mounts.ts';
 import { run, standard } from '../os/process.ts';
 import { requireStateFolder, requireStateName } from '../os/runfolder.ts';
 import { isRoot } from '../wire/request.ts';
@@ -31,11 +31,28 @@ import { daemonConfig } from '../wire/rsync.ts';
 import type { CallOptions } from '../wire/ssh.ts';
 import { escapeText, LOGIN, quoteForShell, snapshotTime, unfold } from '../wire/text.ts';
 import { findNat, parseListen, type Way } from './addresses.ts';
-import { allowedPeers, kernelScope, readExcludes, realPlace, requireLogin } from './backup.ts';
+import { allowedPeers, kernelScope, readExcludes, requireLogin } from './backup.ts';
 import { type Called, resolveCall } from './call.ts';
-import { type ClientConfig, callFiles, clientName, type Remote, remoteName, stateFolder } from './config.ts';
+import {
+  type ClientConfig,
+  calledRemotes,
+  callFiles,
+  clientName,
+  type Remote,
+  remoteName,
+  stateFolder,
+} from './config.ts';
 import { writeDaemonFiles } from './endpoint.ts';
 import { NOBODY } from './gate.ts';
+import {
+  hostConfigOf,
+  isLocal,
+  mountTable,
+  realPlace,
+  requireApart,
+  requireSameStore,
+  whyAbsent,
+} from './local.ts';
 import { scopeFilter, scopeRecords } from './scope.ts';
 
 const PATIENCE_MS = 10_000;
@@ -65,7 +82,7 @@ export async function examineClient(options: {
     examineExcludes(config),
     ...judgeRoots(config.scope.roots.map(rootFacts), confinement),
   ];
-  const nevers = [...config.scope.never, ...config.remote.map(each => callFiles(each).identity)];
+  const nevers = [...config.scope.never, ...calledRemotes(config).map(each => callFiles(each).identity)];
   if (confinement.way !== 'none') {
     const listed = examineNeverList(jail !== undefined && !(jail instanceof Fault));
     findings.push(...listed.findings);
@@ -76,7 +93,8 @@ export async function examineClient(options: {
   const isBusy = isLocked(`${state}/lock`);
   const journal = readJournal(state);
   const undialled = whyUndialled(ownAccount().name, judgeShell({ ...shell, isDialled: true }));
-  for (const remote of config.remote) {
+  findings.push(...config.remote.filter(isLocal).map(each => examineDisk(config, each)));
+  for (const remote of calledRemotes(config)) {
     findings.push(...(await examineRemote(remote, isBusy, { undialled, journal })));
     findings.push(judgeClock(remoteName(remote), measureSkew(journal, remoteName(remote))));
   }
@@ -434,6 +452,54 @@ export function judgeNever(facts: NeverFacts[]): Finding[] {
   return findings.length > 0 ? findings : [NEVER.ok(`${what} no other name`)];
 }
 
+// --- a store on this machine ---
+
+const DISK = new Topic(
+  'client.disk',
+  'a backup on the disk that it is a backup of is lost with it, and one on a disk that is not there is not made',
+);
+
+/** The store's own state is the host's to look at (host/doctor.ts); here is what lies between it and this client. */
+function examineDisk(config: ClientConfig, remote: Remote): Finding {
+  const label = remoteName(remote);
+  try {
+    const hostConfig = hostConfigOf(config, remote);
+    const why = whyAbsent(remote.target);
+    const next = `mount its disk: findmnt -T ${quoteForShell(remote.target)} says which one is there now`;
+    if (why !== undefined) {
+      const then = { fail: 'fails', skip: 'is skipped', wait: 'waits' }[remote.absent ?? 'fail'];
+      const found = `"${label}": ${why}: a backup ${then} until its disk is there`;
+      return (remote.absent ?? 'fail') === 'fail' ? DISK.critical(found, next) : DISK.warning(found, next);
+    }
+    requireSameStore(config, remote, hostConfig);
+    requireApart(config, remote);
+  } catch (error) {
+    return DISK.fault(error, 'set `target` in client.toml');
+  }
+  return judgeDisk(label, mountTable(), config.scope, realPlace(remote.target));
+}
+
+/** Whether what else is on the store's disk is backed up, which is to say onto itself. @param store without links */
+export function judgeDisk(
+  label: string,
+  table: MountEntry[],
+  scope: Pick<ClientConfig['scope'], 'roots' | 'mounts' | 'never'>,
+  store: string,
+): Finding {
+  const mount = mountOf(table, store)?.path ?? '/';
+  const isTaken =
+    mount !== store &&
+    scope.mounts !== 'one' &&
+    scope.roots.some(root => root !== mount && isWithin(root, mount)) &&
+    !scope.never.some(never => isWithin(never, mount));
+  return isTaken
+    ? DISK.warning(
+        `"${label}": what is on "${escapeText(mount)}" beside the store is in the scope, and backed up onto the same disk`,
+        `put ${JSON.stringify(mount)} into \`never\` in client.toml, if that is not meant`,
+      )
+    : DISK.ok(`"${label}": the store is in its place, on "${escapeText(mount)}"`);
+}
+
 // --- the way to the host ---
 
 /** What is looked at for one remote; of the way back only where there is to be one. */
@@ -467,7 +533,7 @@ async function examineRemote(
     : [];
   const facts = {
     label,
-    transport: remote.transport,
+    transport: isDirect ? ('direct' as const) : ('channel' as const),
     undialled: known.undialled,
     way,
     dialledAt: lastDialled(known.journal, label),
@@ -658,7 +724,7 @@ function whyUndialled(name: string, shell: Finding): string | undefined {
 /** What tells which transports would work for a remote. */
 export interface TransportFacts {
   label: string;
-  transport: Remote['transport'];
+  transport: Exclude<Remote['transport'], 'local'>;
   /** What of this account stands in the way of direct. */
   undialled: string | undefined;
   /** Undefined where the call goes through another program. */

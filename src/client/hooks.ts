@@ -46,8 +46,9 @@ export async function runWithHooks(
   let run: RunOutcome;
   try {
     if (!(await hooked.begin(`back up to "${remote}"`, interrupt))) {
-      note('skipped', { reason: 'the hook "before" said so' });
-      return ended({ isSkipped: true });
+      const skipped = 'the hook "before" said "not now"';
+      note('skipped', { reason: skipped });
+      return ended({ skipped });
     }
     run = await work();
   } catch (error) {

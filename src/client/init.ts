@@ -7,6 +7,7 @@
 import { configPlace, ownConfigFolder, parseConfig } from '../config.ts';
 import { Fault, type FaultParts, type Parsed } from '../fault.ts';
 import {
+  exists,
   linkStatus,
   makeFolder,
   placeFile,
@@ -36,6 +37,7 @@ import {
   takeLock,
 } from '../os/runfolder.ts';
 import { fingerprint, type PublicKey, parseHostKey, parsePublicKey, showKey } from '../wire/key.ts';
+import { shelfOf } from '../wire/local.ts';
 import { isEd25519Key } from '../wire/request.ts';
 import { knownHostsName, targetPlace } from '../wire/ssh.ts';
 import { escapeText, LOGIN, NAME, quoteForShell, TARGET, unfold } from '../wire/text.ts';
@@ -44,9 +46,11 @@ import { requireLogin } from './backup.ts';
 import {
   CLIENT_SCHEMA,
   type ClientConfig,
+  calledRemotes,
   callFiles,
   capabilityOf,
   clientName,
+  isStorePath,
   type Remote,
   readClientConfig,
   stateFolder,
@@ -64,7 +68,7 @@ export interface InitOptions {
   config: string | undefined;
 }
 
-type Transport = Remote['transport'];
+type Transport = Exclude<Remote['transport'], 'local'>;
 
 export interface InitResult {
   name: string;
@@ -165,6 +169,70 @@ async function setUpClient(options: InitOptions, interrupt: AbortSignal): Promis
   return { name, key, setUp };
 }
 
+/** What init did for a store on this machine. */
+export interface LocalInitResult {
+  name: string;
+  config: string;
+  isNew: boolean;
+  target: string;
+  roots: string[];
+  isConfined: boolean;
+  /** Whether the store is there, and has a folder for this client. */
+  isEnrolled: boolean;
+}
+
+/**
+ * The same for a store on a disk of this machine: there is no key, and nobody to know by one. It writes the config alone; the
+ * store is for `enroll` to make.
+ */
+export async function initLocal(
+  options: Omit<InitOptions, 'transport'>,
+  interrupt: AbortSignal,
+): Promise<LocalInitResult> {
+  refuseRoot('init');
+  const { target, hostKey } = options;
+  const tried = 'set this client up for a store on this machine';
+  if (target === undefined) throw usage({ tried, found: '--target is missing: the folder of the store' });
+  if (hostKey !== undefined) throw usage({ tried, found: '--host-key has no effect: nobody is called' });
+  if (!isStorePath(target))
+    throw usage({ tried, found: `"${escapeText(target, 100)}" cannot be the path of a store` });
+  const place = configPlace('client.toml', options.config);
+  const config = place.isThere ? readClientConfig(place.path) : undefined;
+  const name = chooseName(options.name, config);
+  if (config) requireLocal(place.path, config, name, target);
+  const state = config ? stateFolder(config, undefined) : defaultStateFolder(ownAccount());
+  prepareStateFolder(state);
+  await using held = new AsyncDisposableStack();
+  const lock = await takeLock(held, `${state}/init.lock`);
+  if (lock === undefined || (!config && configPlace('client.toml', options.config).isThere))
+    throw new Fault({ tried, found: 'another init is under way', exit: 'locked' });
+  interrupt.throwIfAborted();
+  if (!config) await writeConfig(place.path, { name, target, files: undefined, transport: 'local' });
+  const written = config ?? readClientConfig(place.path);
+  return {
+    name,
+    config: place.path,
+    isNew: config === undefined,
+    target,
+    roots: written.scope.roots,
+    isConfined: capabilityOf(written) === 'confined',
+    isEnrolled: exists(shelfOf(target, name)),
+  };
+}
+
+function requireLocal(path: string, config: ClientConfig, name: string, target: string): void {
+  const tried = `set this client up as "${name}" for "${target}"`;
+  const configured = clientName(config);
+  if (configured !== name)
+    throw usage({ tried, found: `"${path}" is there already, and calls it "${configured}"` });
+  if (config.remote.some(each => each.transport === 'local' && each.target === target)) return;
+  throw usage({
+    tried,
+    found: `"${path}" is there already, and has no such remote`,
+    next: `add to that file: [[remote]], and below it transport = "local" and target = ${JSON.stringify(target)}`,
+  });
+}
+
 function usage(parts: Omit<FaultParts, 'exit'>): Fault {
   return new Fault({ ...parts, exit: 'usage' });
 }
@@ -259,9 +327,11 @@ function requireSame(options: {
   };
   const configured = clientName(config);
   if (configured !== name) refuse(`calls it "${configured}"`);
-  const isOwn = (each: Remote): boolean => callFiles(each).identity === files.identity;
+  const isOwn = (each: Remote): boolean =>
+    each.transport !== 'local' && callFiles(each).identity === files.identity;
   if (!host) {
-    const identity = config.remote.map(each => callFiles(each).identity)[0];
+    const identity = calledRemotes(config).map(each => callFiles(each).identity)[0];
+    if (identity === undefined) refuse('calls nobody: its stores are on this machine');
     if (!config.remote.some(isOwn)) refuse(`calls with another key, "${identity}"`);
     return;
   }
@@ -439,7 +509,7 @@ function rememberHostKey(path: string, host: Host): void {
 
 async function writeConfig(
   path: string,
-  options: { name: string; target: string; files: OwnFiles; transport: Transport },
+  options: { name: string; target: string; files: OwnFiles | undefined; transport: Remote['transport'] },
 ): Promise<void> {
   const text = clientToml({ ...options, ...(await ownScope()) });
   parseConfig(text, path, CLIENT_SCHEMA); // what is written can be read
@@ -456,12 +526,26 @@ async function ownScope(): Promise<{ roots: string[]; capability: 'confined' | '
   return { roots: [realPath(ownAccount().home)], capability: hasLauncher() ? 'none' : undefined };
 }
 
+const TRANSPORT_LINES: Record<Remote['transport'], string[]> = {
+  direct: [
+    '# Where the host connects back to. Default: any port. Name one where a firewall has to let it through.',
+    '#listen = "[::]:8022"',
+  ],
+  channel: ['# Over the call itself: nobody connects to this machine.', 'transport = "channel"'],
+  local: [
+    '# A store on a disk of this machine. Where that is not there: "fail", "skip" (say nothing) or "wait".',
+    'transport = "local"',
+    '#absent = "skip"',
+  ],
+};
+
 /** The config that init writes. Pure. */
 export function clientToml(options: {
   name: string;
   target: string;
-  files: { identity: string; knownHosts: string };
-  transport: Transport;
+  /** Undefined where nobody is called. */
+  files: { identity: string; knownHosts: string } | undefined;
+  transport: Remote['transport'];
   roots: string[];
   capability: 'confined' | 'none' | undefined;
 }): string {
@@ -482,18 +566,14 @@ export function clientToml(options: {
     '',
     '[[remote]]',
     `target = ${quote(target)}`,
-    `identity = ${quote(files.identity)}`,
-    `known_hosts = ${quote(files.knownHosts)}`,
-    ...(transport === 'channel'
-      ? ['# Over the call itself: nobody connects to this machine.', 'transport = "channel"']
-      : [
-          '# Where the host connects back to. Default: any port. Name one where a firewall has to let it through.',
-          '#listen = "[::]:8022"',
-        ]),
+    ...(files ? [`identity = ${quote(files.identity)}`, `known_hosts = ${quote(files.knownHosts)}`] : []),
+    ...TRANSPORT_LINES[transport],
     '',
     '[scope]',
     `roots = [${roots.map(quote).join(', ')}]`,
-    '# What is backed up can be read on the host: leave out keys and passwords that open other doors.',
+    transport === 'local'
+      ? '# Whoever has the disk can read what is backed up: leave out keys and passwords that open other doors.'
+      : '# What is backed up can be read on the host: leave out keys and passwords that open other doors.',
     'exclude = [".ssh/", ".cache/"]',
     '',
   ].join('\n');

@@ -35,8 +35,9 @@ export function parseCall(options: { client: string; environment: NodeJS.Process
   );
 }
 
-/** Who calls, for the log: an address, or what sshd says instead of one. */
+/** Who calls, for the log: an address, or what sshd says instead of one; `local` where no sshd stands before us. */
 export function callerOf(environment: NodeJS.ProcessEnv): string {
+  if (environment.SSH_CONNECTION === undefined) return 'local';
   return escapeText(unfold(environment.SSH_CONNECTION?.split(' ')[0] ?? ''), 60);
 }
 

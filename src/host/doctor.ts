@@ -7,33 +7,25 @@ import { examineHooks } from '../hooks.ts';
 import {
   exists,
   failedWith,
-  fileFault,
   fileSystemStatus,
-  link,
-  linkStatus,
   list,
-  makeFolder,
-  makeLink,
   makeUniqueFolder,
   mayWrite,
-  readProc,
   readWhole,
   realPath,
   removeAll,
-  setTimes,
   status,
-  statusExact,
-  writeNew,
 } from '../os/files.ts';
 import { type Jail, tryReceiving } from '../os/launcher.ts';
 import { ownAccount, ownExecutable, temporaryFolder } from '../os/machine.ts';
-import { inText, mountOf, parseMountTable } from '../os/mounts.ts';
-import { endingText, hasProgram, packageOf, run, standard } from '../os/process.ts';
+import { hasProgram, packageOf, run, standard } from '../os/process.ts';
 import { defaultStateFolder, requireStateFolder, requireStateName } from '../os/runfolder.ts';
 import { type PublicKey, parsePublicKey } from '../wire/key.ts';
-import { escapeText, quoteForShell } from '../wire/text.ts';
+import { STORE_FILE } from '../wire/local.ts';
+import { quoteForShell } from '../wire/text.ts';
 import type { HostConfig } from './config.ts';
 import { enrolledLine, enrolledName } from './enroll.ts';
+import { type Probe, probeFileSystem } from './filesystem.ts';
 import { listClients, openStore } from './store.ts';
 
 const PATIENCE_MS = 10_000;
@@ -44,18 +36,21 @@ export async function examineHost(options: {
   path: string;
   confinement: Confinement;
   subject: Subject;
+  /** Whether `backup` on this machine uses the store itself (transport "local"); others may besides. */
+  isLocal: boolean;
 }): Promise<{ findings: Finding[]; landlockAbi: number | undefined }> {
   const { config, path, confinement, subject } = options;
+  const isCalled = !options.isLocal || isAnyEnrolled();
   const jail = confinement.way === 'confined' ? await tryJail() : undefined;
   const findings = [
     judgeConfinement(confinement, path),
     ...(jail === undefined ? [] : [judgeJail(jail)]),
     examineState(defaultStateFolder(ownAccount())),
     judgeReader(READER_NEEDS.filter(name => !hasProgram(name))),
-    ...(await examineStore(config.store)),
+    // A disk that is not in its place is the client's side to judge: it knows whether that is as it should be.
+    ...(isCalled || exists(`${config.store}/${STORE_FILE}`) ? await examineStore(config.store) : []),
     ...examineHooks('host', config.hooks),
-    ...examineKeys(config, path),
-    await examineSshd(subject),
+    ...(isCalled ? [...examineKeys(config, path), await examineSshd(subject)] : [KEYS.ok(NOT_CALLED)]),
   ];
   return {
     findings,
@@ -199,11 +194,9 @@ async function examineStore(store: string): Promise<Finding[]> {
   const found = status(store);
   const owner = judgeStore(store, found, ownAccount(), mayWrite(store));
   const room = fileSystemStatus(store);
-  const table = inText(parseMountTable(readProc('self/mountinfo') ?? ''));
-  const type = mountOf(table, realPath(store))?.type ?? 'unknown';
   return [
     owner,
-    ...(owner.state === 'critical' && found.uid !== ownAccount().uid ? [] : await probeStore(store, type)),
+    ...(owner.state === 'critical' && found.uid !== ownAccount().uid ? [] : await probeStore(store)),
     judgeSpace(store, room),
     judgeInodes(store, room),
   ];
@@ -232,59 +225,13 @@ export function judgeStore(
   return STORE.ok(`"${store}" is private to "${account.name}"`);
 }
 
-/** What a file system was seen to do. */
-export interface Probe {
-  type: string;
-  /** Why owners and the like could not be kept, in rsync's words; undefined where they could. */
-  xattrs: string | undefined;
-  links: string | undefined;
-  /** A time that was set came back to the nanosecond. */
-  hasNanoseconds: boolean;
-}
-
-/**
- * Tries in a private folder of the store what a run does there; the folder is gone when this returns. rsync itself
- * writes a symlink the fake-super way, which it cannot without user xattrs.
- */
-async function probeStore(store: string, type: string): Promise<Finding[]> {
-  let folder: string;
+/** Tries in the store itself what a run does there. */
+async function probeStore(store: string): Promise<Finding[]> {
   try {
-    folder = makeUniqueFolder(`${store}/.doctor-`);
+    return judgeProbe(store, await probeFileSystem(store));
   } catch (error) {
     return [STORE.fault(error, `df -h ${quoteForShell(store)}`)];
   }
-  try {
-    makeFolder(`${folder}/from`);
-    makeFolder(`${folder}/to`);
-    writeNew(`${folder}/file`, '');
-    makeLink('nowhere', `${folder}/from/link`);
-    const links = tryLinking(`${folder}/file`, `${folder}/twin`);
-    setTimes(`${folder}/file`, 1, 1.123456789);
-    const hasNanoseconds = Number(statusExact(`${folder}/file`).mtimeNs % 1_000_000_000n) > 123_456_000;
-    return judgeProbe(store, { type, xattrs: await tryXattrs(folder), links, hasNanoseconds });
-  } catch (error) {
-    return [STORE.fault(fileFault(error, `try out the store "${store}"`), `df -h ${quoteForShell(store)}`)];
-  } finally {
-    removeAll(folder);
-  }
-}
-
-function tryLinking(from: string, to: string): string | undefined {
-  try {
-    link(from, to);
-    return linkStatus(from).nlink === 2 ? undefined : 'a second name does not count as one';
-  } catch (error) {
-    return fileFault(error, 'link').found;
-  }
-}
-
-async function tryXattrs(folder: string): Promise<string | undefined> {
-  if (!hasProgram('rsync')) return undefined; // another check says so
-  const args = ['--links', '--fake-super', '--', `${folder}/from/link`, `${folder}/to/`];
-  const ended = await run(standard('rsync', args), { timeoutMs: PATIENCE_MS });
-  const isKept =
-    ended.status === 0 && exists(`${folder}/to/link`) && linkStatus(`${folder}/to/link`).isFile();
-  return isKept ? undefined : escapeText(ended.stderr.trim().split('\n')[0] || endingText(ended), 200);
 }
 
 /** The most names that one file can have, where it is a number that backups can reach (ext4: Linux, EXT4_LINK_MAX). */
@@ -354,6 +301,21 @@ const KEYS = new Topic(
   'host.authorized_keys',
   'it says which key may ask for which backup: sshd reads none that others can write, and a line without its command opens a login',
 );
+
+const NOT_CALLED = 'no key is enrolled: the store serves this machine alone, without ssh';
+
+/** Whether any key of a client is in authorized_keys; what cannot be read may hold one. */
+export function isAnyEnrolled(): boolean {
+  const path = `${ownAccount().home}/.ssh/authorized_keys`;
+  try {
+    const lines = readWhole(path, 16 * 1024 * 1024)
+      .toString('utf8')
+      .split('\n');
+    return lines.some(line => enrolledName(line) !== undefined);
+  } catch {
+    return exists(path);
+  }
+}
 
 function examineKeys(config: HostConfig, configPath: string): Finding[] {
   const path = `${ownAccount().home}/.ssh/authorized_keys`;

@@ -1,4 +1,5 @@
 /** `dialback enroll` and `unenroll`: which key may ask for a backup of which client. */
+import { dirname } from 'node:path';
 import { configPlace, parseConfig } from '../config.ts';
 import { Fault, type Parsed } from '../fault.ts';
 import {
@@ -7,6 +8,7 @@ import {
   fileFault,
   makeFolder,
   mayRun,
+  mayWrite,
   placeFile,
   readStandardInput,
   readWhole,
@@ -15,12 +17,14 @@ import {
   status,
   writableByOthers,
 } from '../os/files.ts';
-import { launcherPath } from '../os/launcher.ts';
+import { hasLauncher, launcherPath } from '../os/launcher.ts';
 import { hostName, isPackaged, ownAccount, ownExecutable, refuseRoot } from '../os/machine.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
 import { type PublicKey, parseHostKey, parsePublicKey } from '../wire/key.ts';
+import { STORE_FILE, shelfOf } from '../wire/local.ts';
 import { escapeText, NAME, quoteForShell, TARGET } from '../wire/text.ts';
 import { HOST_SCHEMA, readHostConfig } from './config.ts';
+import { probeFileSystem } from './filesystem.ts';
 import { createClient, createStore } from './store.ts';
 
 const KEY_LIMIT = 16 * 1024;
@@ -84,16 +88,19 @@ function hasKey(line: string, key: PublicKey): boolean {
   return line.split(/\s+/).includes(key.blob);
 }
 
-export interface EnrollOptions {
+export interface EnrollOptions extends StoreOptions {
   name: string;
   /** A path, or `-` for standard input. */
   keyFile: string;
   replace: boolean;
+  authorizedKeys: string | undefined;
+}
+
+interface StoreOptions {
   /** The config that was named. */
   config: string | undefined;
   /** For the config that is written where there is none yet; else a folder in the account's home. */
   store: string | undefined;
-  authorizedKeys: string | undefined;
 }
 
 export interface EnrollResult {
@@ -151,10 +158,57 @@ export async function enroll(options: EnrollOptions): Promise<EnrollResult> {
   };
 }
 
+/** What `enrollLocally` did. */
+export interface LocalEnrollResult {
+  /** Whether the client was not there before. */
+  isNew: boolean;
+  store: string;
+  config: string;
+  isConfigNew: boolean;
+  isStoreNew: boolean;
+}
+
+/**
+ * Takes the machine itself into a store on one of its own disks, without key and sshd: for transport "local". Like every
+ * enrolment it makes what is missing, the store too, which nothing else does.
+ */
+export async function enrollLocally(options: StoreOptions & { name: string }): Promise<LocalEnrollResult> {
+  const { name } = options;
+  requireName(name);
+  const place = configPlace('host.toml', options.config);
+  const store = chooseStore(options, place);
+  requireReceiver(store, `enroll ${name} --local`);
+  if (!exists(`${store}/${STORE_FILE}`)) await requireFileSystem(store);
+  const config = prepareConfig(place);
+  const isStoreNew = createStore(store);
+  // One that is another account's must not make every run fail.
+  const isOthers = hasLauncher() && !mayRun(launcherPath());
+  if (!place.isThere) placeFile(config, hostToml(store, mayRun(launcherPath()), isOthers));
+  const isNew = !exists(shelfOf(store, name));
+  createClient(store, name);
+  return { isNew, store, config, isConfigNew: !place.isThere, isStoreNew };
+}
+
+/** A USB disk comes with a file system that can keep no backup: said before anything is made there. */
+async function requireFileSystem(store: string): Promise<void> {
+  let at = store;
+  while (!exists(at)) at = dirname(at);
+  if (!mayWrite(at)) return; // making the store says what to do
+  const { type, xattrs, links } = await probeFileSystem(at);
+  const found = xattrs ?? links;
+  if (found === undefined) return;
+  throw new Fault({
+    tried: `keep backups in "${store}"`,
+    found: `its file system (${type}) does not keep owners, modes and hard links: ${found}`,
+    next: 'name a folder on ext4, XFS or Btrfs; mkfs.ext4 makes a disk one, and deletes all that is on it',
+    exit: 'usage',
+  });
+}
+
 type Place = ReturnType<typeof configPlace>;
 
 /** The store: the config's, else the one that is asked for, else a folder of the account's own. */
-function chooseStore({ config, store }: EnrollOptions, place: Place): string {
+function chooseStore({ config, store }: StoreOptions, place: Place): string {
   if (!place.isThere) {
     if (config !== undefined && store === undefined) {
       throw new Fault({
@@ -173,17 +227,18 @@ function chooseStore({ config, store }: EnrollOptions, place: Place): string {
   throw new Fault({
     tried: `use the store "${escapeText(store)}"`,
     found: `"${place.path}" is there already, and has the store "${configured}"`,
-    next: 'leave --store out, or change that file by hand',
+    next: 'leave --store out, change that file by hand, or name another one to be written: --config F',
     exit: 'usage',
   });
 }
 
-/** The config that enroll writes. Pure. */
-export function hostToml(store: string, isConfined: boolean): string {
+/** The config that enroll writes. Pure. @param isOthers the launcher is there, and not for this account */
+export function hostToml(store: string, isConfined: boolean, isOthers = false): string {
   return [
     '# host.toml, as `dialback enroll` wrote it. It has more keys: share/host.toml names each, with its default.',
     `store = ${JSON.stringify(store)}`, // JSON's strings are TOML's
     ...(isConfined ? ['confined = true'] : []),
+    ...(isOthers ? ["# The launcher is another account's: no jail holds rsync.", 'confined = false'] : []),
     '',
   ].join('\n');
 }

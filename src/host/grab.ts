@@ -36,13 +36,14 @@ import {
   type HostEvent,
   type OutcomeEvent,
 } from '../wire/events.ts';
+import type { RequestHeader } from '../wire/request.ts';
 import { RSYNC_EXIT } from '../wire/rsync.ts';
 import { escapeText } from '../wire/text.ts';
 import { callerOf, failure, parseCall, peerAddress, type Received, receiveRequest } from './caller.ts';
 import { type HostConfig, readHostConfig, settingsFor } from './config.ts';
 import { dialBack, type Line } from './dial.ts';
 import { HostHooks } from './hooks.ts';
-import { lacksManifest } from './manifest.ts';
+import { describeClient, lacksManifest } from './manifest.ts';
 import { type Pull, type PullEnd, startPull } from './pull.ts';
 import { type Admission, admit } from './space.ts';
 import {
@@ -70,6 +71,8 @@ const PROGRESS_MS = 1_000;
 export interface GrabOptions {
   client: string;
   config: string;
+  /** `backup` has started it, on the same machine, and no sshd (wire/local.ts). */
+  isLocal: boolean;
   /** SSH_CONNECTION and SSH_ORIGINAL_COMMAND are read, nothing else. */
   environment: NodeJS.ProcessEnv;
 }
@@ -77,7 +80,7 @@ export interface GrabOptions {
 /** Runs one request to its end. @returns the exit status; the client has heard the outcome by then */
 export async function grab(options: GrabOptions, interrupt: AbortSignal): Promise<ExitStatus> {
   refuseRoot('grab');
-  if (options.environment.SSH_CONNECTION === undefined) {
+  if (options.environment.SSH_CONNECTION === undefined && !options.isLocal) {
     throw new Fault({
       tried: 'run "grab" by hand',
       found: 'it is what sshd runs for an enrolled key: there is no SSH_CONNECTION',
@@ -104,11 +107,14 @@ export async function grab(options: GrabOptions, interrupt: AbortSignal): Promis
     fault =
       error instanceof Fault
         ? error
-        : new Fault({ tried: 'serve the request', found: describe(error), code: 'internal' });
+        : new Fault({ tried: 'serve the request', found: inWords(error), code: 'internal' });
     outcome = failedOutcome(failureCode(fault));
   }
   const durationMs = Math.round(monotonicMs() - started);
-  await writeLog(log, outcome, fault, durationMs);
+  const isRecorded = await writeLog(log, outcome, fault, durationMs);
+  // A disk that was pulled out makes whatever was under way fail, in one way or another.
+  if ((outcome.code === 'internal' || outcome.code === 'rsync') && !isRecorded)
+    outcome = failedOutcome('no-store', outcome.rsync_exit);
   await tellLast(outcome);
   const exit = exitOf(outcome);
   // The client need not wait for these, nor does it hear of them.
@@ -118,7 +124,7 @@ export async function grab(options: GrabOptions, interrupt: AbortSignal): Promis
   // After the client has heard: what an interrupted run left is nobody's any more.
   // What cannot be removed now the next run removes; the outcome stands.
   if (log.client && !interrupt.aborted) await emptyTrash(log.client.folder).catch(() => {});
-  if (log.client && !interrupt.aborted) await describeApart(log.client, options);
+  if (log.client && !interrupt.aborted) await describe(log.client, options, interrupt);
   return exit;
 }
 
@@ -127,10 +133,21 @@ function exitOf({ code, outcome }: OutcomeEvent): ExitStatus {
   return outcome === 'incomplete' ? EXIT.incomplete : EXIT.done;
 }
 
-/** The manifest of what has come, by a process of its own: the client's ssh ends with this one, and need not wait for it. */
-async function describeApart(client: ClientStore, { config }: GrabOptions): Promise<void> {
+/**
+ * The manifest of what has come, by a process of its own: the client's ssh ends with this one, and need not wait for it. Where
+ * the store is on the client's own disk, `backup` waits: when it has ended, nobody is at work there, and the disk may go.
+ */
+async function describe(
+  client: ClientStore,
+  { config, isLocal }: GrabOptions,
+  interrupt: AbortSignal,
+): Promise<void> {
   try {
     if (!lacksManifest(client)) return;
+    if (isLocal) {
+      await describeClient({ client: client.name, config }, interrupt);
+      return;
+    }
     const args = ['manifest', '--client', client.name, '--config', config];
     const environment = { ...PLAIN_ENVIRONMENT, HOME: ownAccount().home };
     await startApart({ program: ownExecutable(), args, environment });
@@ -139,7 +156,7 @@ async function describeApart(client: ClientStore, { config }: GrabOptions): Prom
   }
 }
 
-function describe(error: unknown): string {
+function inWords(error: unknown): string {
   return escapeText(error instanceof Error ? (error.stack ?? error.message) : String(error), 2000);
 }
 
@@ -180,15 +197,16 @@ interface HostLog {
   hooks: HostHooks | undefined;
 }
 
-/** One line in the client's journal, one in the system's log. */
+/** One line in the client's journal, one in the system's log. @returns whether the journal could be written, where there is one */
 async function writeLog(
   log: HostLog,
   outcome: OutcomeEvent,
   fault: Fault | undefined,
   durationMs: number,
-): Promise<void> {
+): Promise<boolean> {
   const { missing: _, event: __, ...numbers } = outcome;
   const event = outcome.code !== null && FAILURES[outcome.code][0] === 'refused' ? 'refused' : 'run';
+  let isRecorded = true;
   try {
     if (log.client) {
       recordEvent(log.client, event, {
@@ -198,11 +216,13 @@ async function writeLog(
         duration_ms: durationMs,
       });
     }
-  } catch {
-    // a store that cannot be written to is what the outcome says already; the system's log has the reason
+  } catch (error) {
+    // The system's log has the reason.
+    isRecorded = error instanceof Fault && error.exit === 'noSpace';
   }
   const words = fault ? ` (${escapeText(fault.message, 1000)})` : '';
   await tellSyslog(log, `${outcome.outcome}${outcome.snapshot ? ` ${outcome.snapshot}` : ''}${words}`);
+  return isRecorded;
 }
 
 async function tellSyslog(log: HostLog, text: string): Promise<void> {
@@ -237,9 +257,7 @@ async function serve(
   log.client = client;
   log.peer = callerOf(options.environment);
   requireHooks(config.hooks);
-  const summons = parseCall(options);
-  const place =
-    summons.port === undefined ? undefined : { peer: peerAddress(options.environment), port: summons.port };
+  const { transport, place } = wayOf(options);
   await using held = new AsyncDisposableStack();
   using deadline = deadlineSignal(settingsFor(config, client.name).deadlineMs, () =>
     failure('deadline', 'the deadline has passed'),
@@ -248,7 +266,7 @@ async function serve(
   const signal = AbortSignal.any([interrupt, deadline.signal, life.signal]);
   const received = await receiveRequest(signal, life);
   const { request } = received;
-  if ((request.header.transport === 'direct') !== (place !== undefined))
+  if (request.header.transport !== transport)
     throw failure('request', `the command and the request name different transports`);
   const isHooked = hasHooks(config.hooks) && !request.header.dry_run;
   const lock = await lockClient(isHooked ? beyond : held, client);
@@ -288,6 +306,23 @@ async function serve(
   return { outcome: result.outcome, fault: result.fault };
 }
 
+/** Which transport the command is for, before the request is read; and where to dial, if anywhere. */
+function wayOf(options: GrabOptions): {
+  transport: RequestHeader['transport'];
+  place: { peer: string; port: number } | undefined;
+} {
+  const { environment } = options;
+  if (options.isLocal) {
+    // A line of authorized_keys with this word would open the store to whoever has the key, under no name but its own.
+    if (environment.SSH_CONNECTION !== undefined)
+      throw failure('config', '--local was said, and there is an SSH_CONNECTION: enrol the key again');
+    return { transport: 'local', place: undefined };
+  }
+  const { port } = parseCall(options);
+  if (port === undefined) return { transport: 'channel', place: undefined };
+  return { transport: 'direct', place: { peer: peerAddress(environment), port } };
+}
+
 function openEnrolled(config: HostConfig, name: string): ClientStore {
   try {
     return openClient(config.store, name);
@@ -322,7 +357,7 @@ async function pullInto(job: Job): Promise<JobResult> {
   const { request } = job.received;
   await using held = new AsyncDisposableStack();
   const clientWords: string[] = [];
-  let isSenderConfined = request.header.transport === 'channel' && request.header.confined;
+  let isSenderConfined = request.header.transport !== 'direct' && request.header.confined;
   const line = await openLine(held, job, text => {
     if (readJailLine(text) !== undefined) isSenderConfined = true;
     else if (clientWords.length < 20) clientWords.push(escapeText(text.trim(), 400));
@@ -387,10 +422,10 @@ async function pullInto(job: Job): Promise<JobResult> {
 async function openLine(held: DisposableHolder, job: Job, heard: (text: string) => void): Promise<Line> {
   const { place, received, signal } = job;
   const { header, key } = received.request;
-  if (header.transport === 'channel' || place === undefined) {
+  if (header.transport !== 'direct' || place === undefined) {
     const ends = await received.takeChannel();
     return {
-      transport: 'channel',
+      transport: header.transport,
       ...ends,
       ended: new Promise(() => {}),
       words: () => '',

@@ -26,6 +26,7 @@ import {
 import { now, ownAccount, pause, randomHex } from '../os/machine.ts';
 import { run, standard } from '../os/process.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
+import { STORE_FILE } from '../wire/local.ts';
 import { NANOSECONDS } from '../wire/rsync.ts';
 import {
   encodeName,
@@ -41,7 +42,7 @@ import { candidateOf } from './budget.ts';
 import { emptyTrash } from './trash.ts';
 
 const STORE_VERSION = 1;
-const STORE_JSON = `${JSON.stringify({ version: STORE_VERSION })}\n`;
+const STORE_CONTENT = `${JSON.stringify({ version: STORE_VERSION })}\n`;
 
 /** A client's part of the store. */
 export interface ClientStore {
@@ -57,7 +58,7 @@ export interface ClientStore {
 export function openStore(store: string): void {
   const tried = `use the store "${store}"`;
   const next = 'mount its disk; or, for a new store, run `dialback enroll NAME KEYFILE`';
-  const json = `${store}/store.json`;
+  const json = `${store}/${STORE_FILE}`;
   if (!exists(json)) {
     // exists() cannot tell "none" from "not allowed to look"
     const found = isReadable(store)
@@ -80,7 +81,7 @@ export function openStore(store: string): void {
 
 /** What writes into a store must leave files of its owner's there. @throws Fault that names the command */
 export function requireOwner(store: string, verb: string): void {
-  const { uid } = status(`${store}/store.json`);
+  const { uid } = status(`${store}/${STORE_FILE}`);
   if (ownAccount().uid === uid) return;
   throw new Fault({
     tried: `${verb} in "${store}"`,
@@ -101,7 +102,7 @@ function isReadable(folder: string): boolean {
 
 /** Creates the store where there is none; only `enroll` does that. @returns whether it was created */
 export function createStore(store: string): boolean {
-  if (exists(`${store}/store.json`)) {
+  if (exists(`${store}/${STORE_FILE}`)) {
     openStore(store);
     return false;
   }
@@ -121,7 +122,7 @@ export function createStore(store: string): boolean {
   }
   requirePrivate(store);
   makeFolder(`${store}/clients`);
-  replaceFile(`${store}/store.json`, STORE_JSON);
+  replaceFile(`${store}/${STORE_FILE}`, STORE_CONTENT);
   return true;
 }
 
@@ -204,7 +205,7 @@ export interface SnapshotRecord {
   started: string;
   finished: string;
   state: 'full' | 'incomplete';
-  transport: 'direct' | 'channel';
+  transport: 'direct' | 'channel' | 'local';
   confined: { send: boolean; receive: boolean; landlock_abi: number | null; own_root: boolean };
   rsync: { client: string | null; host: string; exit: number; options: string[] };
   scope: { roots: string[]; excludes_sha256: string };

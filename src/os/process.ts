@@ -19,6 +19,8 @@ export interface Command {
    * program that has something to put in order. A set-id program (ssh-agent) loses it.
    */
   deathSignal?: 'KILL' | 'TERM';
+  /** In a session of its own: what a terminal sends to all that it runs (Ctrl-C) does not reach it. */
+  ownSession?: true;
   /** Out of memory, the kernel ends it before all that matters more, and what it starts; as `endMeFirst()`. */
   endedFirst?: true;
   /** As another account; only root can. Supplementary groups are dropped. */
@@ -124,6 +126,7 @@ export async function start(command: Command, descriptors: Descriptor[]): Promis
     env: command.environment,
     cwd: command.cwd ?? '/',
     stdio,
+    detached: command.ownSession ?? false, // setsid(2)
     shell: false,
     ...(command.account ?? {}),
   });

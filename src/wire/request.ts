@@ -9,7 +9,7 @@
  * Lengths are decimal, without leading zeros, within the limits below. Nothing may follow; the input stays open
  * as the sign that the client lives.
  *
- * With transport `channel` no key comes, and the call goes on (wire/channel.ts).
+ * With the transports `channel` and `local` no key comes, and the call goes on (wire/channel.ts, wire/local.ts).
  */
 import type { Parsed } from '../fault.ts';
 import { parseJson } from './json.ts';
@@ -41,9 +41,9 @@ export interface DirectHeader {
   host_key: string;
 }
 
-/** The call itself is what rsync goes over: no key comes with it (`key_bytes` is 0). */
+/** The call itself is what rsync goes over: no key comes with it (`key_bytes` is 0). `local`: the call was no call at all. */
 export interface ChannelHeader {
-  transport: 'channel';
+  transport: 'channel' | 'local';
   /** Whether the client's rsync is in the launcher's jail: over the other transport the launcher tells. */
   confined: boolean;
 }
@@ -153,9 +153,12 @@ function parseHeader(bytes: Buffer): Parsed<RequestHeader> {
   const fields = found as Record<string, unknown>;
   if (!Object.hasOwn(fields, 'transport')) return { reason: 'the header has no "transport"' };
   const { transport } = fields;
-  if (transport !== 'direct' && transport !== 'channel')
+  if (transport !== 'direct' && transport !== 'channel' && transport !== 'local')
     return { reason: `the header's "transport" is not acceptable` };
-  const checks: Record<string, Check> = { ...COMMON_CHECKS, ...TRANSPORT_CHECKS[transport] };
+  const checks: Record<string, Check> = {
+    ...COMMON_CHECKS,
+    ...(transport === 'direct' ? DIRECT_CHECKS : CHANNEL_CHECKS),
+  };
   for (const key of Object.keys(fields)) {
     if (!Object.hasOwn(checks, key))
       return { reason: 'the header has a key that this version does not know' };
@@ -183,21 +186,17 @@ const COMMON_CHECKS: Record<keyof CommonHeader, Check> = {
   rsync: value => typeof value === 'string' && /^[0-9A-Za-z.+~-]{1,40}$/.test(value),
 };
 
-const TRANSPORT_CHECKS: {
-  direct: Record<keyof DirectHeader | 'key_bytes', Check>;
-  channel: Record<keyof ChannelHeader | 'key_bytes', Check>;
-} = {
-  direct: {
-    transport: value => value === 'direct',
-    user: value => typeof value === 'string' && LOGIN.test(value),
-    host_key: value => typeof value === 'string' && isEd25519Key(value),
-    key_bytes: value => Number.isSafeInteger(value) && (value as number) > 0,
-  },
-  channel: {
-    transport: value => value === 'channel',
-    confined: value => typeof value === 'boolean',
-    key_bytes: value => value === 0,
-  },
+const DIRECT_CHECKS: Record<keyof DirectHeader | 'key_bytes', Check> = {
+  transport: value => value === 'direct',
+  user: value => typeof value === 'string' && LOGIN.test(value),
+  host_key: value => typeof value === 'string' && isEd25519Key(value),
+  key_bytes: value => Number.isSafeInteger(value) && (value as number) > 0,
+};
+
+const CHANNEL_CHECKS: Record<keyof ChannelHeader | 'key_bytes', Check> = {
+  transport: value => value === 'channel' || value === 'local',
+  confined: value => typeof value === 'boolean',
+  key_bytes: value => value === 0,
 };
 
 /** A root as both sides take it: absolute, in its shortest form, without control characters. */

@@ -51,6 +51,13 @@ const CALLS: Call[] = [
   commands('a command full of escapes', NASTY, /is not NAME:PORT/),
   commands('a command of 100 KiB', 'x'.repeat(100 * 1024), /is not NAME:PORT/),
   commands("another's name", 'other:7', /was used with the name "other"/, 'name'),
+  commands('a store on its own machine', 'acorn:local', /is not NAME:PORT/),
+  commands(
+    "the host's own word for that",
+    'grab --client acorn --config /dev/stdin --local',
+    /is not NAME:PORT/,
+  ),
+  commands('that word behind a port', 'acorn:7 --local', /is not NAME:PORT/),
   commands('a name that is a path', '../other:7', /characters or a length/),
   commands('port 0', 'acorn:0', /is not NAME:PORT/),
   commands('a port that there is not', 'acorn:65536', /no such port/),
@@ -163,7 +170,8 @@ const CHANNEL_CALLS: ChannelCall[] = [
   channelHeaders('a jail of 1', { confined: 1 }),
   channelHeaders('a jail of null', { confined: null }),
   channelHeaders('no word of a jail', { confined: undefined }, /has no "confined"/),
-  channelHeaders('a third transport', { transport: 'local' }),
+  channelHeaders('a store on its own machine', { transport: 'local' }, /name different transports/),
+  channelHeaders('a fourth transport', { transport: 'usb' }),
   {
     what: '"go" before it is asked',
     sends: client => Buffer.concat([client.channelRequest(), Buffer.from(GO)]),

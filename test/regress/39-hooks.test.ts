@@ -170,7 +170,7 @@ describe('hooks', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     const { stdout, stderr } = await plainly('-v');
     assert.match(
       stdout,
-      /^vault: the hook before ended with status 75, in .*\nvault: left out: the hook before said "not now"\n$/,
+      /^vault: the hook before ended with status 75, in .*\nvault: skipped: the hook "before" said "not now"\n$/,
     );
     assert.equal(stderr, 'before: on battery\n');
     assert.deepEqual(hooksSeen(world.client), ['before', 'before', 'before']);
