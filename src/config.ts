@@ -149,7 +149,7 @@ function inWords(type: string): string {
 }
 
 /** Keys that the design names and that come with a later version. */
-const LATER = /^(hooks|requests\.max_concurrent)\b/;
+const LATER = /^hooks\b/;
 
 function hint(key: string): string {
   return LATER.test(key) ? ' yet: it comes with a later version' : '';

@@ -22,9 +22,14 @@ const REFUSED: [text: string, found: RegExp][] = [
     'store = "/s"\n[requests]\nmin_interval = "99999w"',
     /^"requests\.min_interval" should be at least 0 s and/,
   ],
+  ['store = "/s"\n[requests]\nmax_concurrent = "4"', /^"requests\.max_concurrent" is "4", and should be a/],
+  ['store = "/s"\n[requests]\nmax_concurrent = 0', /^"requests\.max_concurrent" should be a whole number/],
+  ['store = "/s"\n[requests]\nmax_concurrent = -1', /^"requests\.max_concurrent" should be a whole number/],
+  ['store = "/s"\n[requests]\nmax_concurrent = 1.5', /^"requests\.max_concurrent" should be a whole number/],
+  ['store = "/s"\n[requests]\nmax_concurrent = 1001', /^"requests\.max_concurrent" should be a whole/],
   [
-    'store = "/s"\n[requests]\nmax_concurrent = 2',
-    /^"requests\.max_concurrent" is not a key that it has yet/,
+    'store = "/s"\n[client.a.requests]\nmax_concurrent = 1',
+    /^"client\.a\.requests\.max_concurrent" is not a key that it has$/,
   ],
   ['store = "/s"\n[hooks]\nafter = "x"', /^"hooks" is not a key that it has yet/],
   ['store = "/s"\n[space]\nmin_free = 1', /^"space\.min_free" is 1, and should be a string$/],
@@ -82,7 +87,7 @@ describe('HOST_SCHEMA', () => {
       syslog: true,
       retention: {},
       space: { min_free: { percent: 2 }, min_inodes: { percent: 2 }, delete_rate: 0 },
-      requests: { min_interval: 0, deadline: 86_400_000 },
+      requests: { min_interval: 0, deadline: 86_400_000, max_concurrent: 4 },
       client: {},
     });
   });

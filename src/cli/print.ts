@@ -51,8 +51,17 @@ const PHASE_TEXT: Record<Extract<RunNews, { event: 'phase' }>['phase'], string> 
 /** A piece of news as a line for -v. */
 export function newsText(news: RunNews): string {
   if (news.event === 'phase') return `${news.remote}: ${PHASE_TEXT[news.phase]}\n`;
+  if (news.event === 'waiting') return `${news.remote}: ${waitingText(news)}\n`;
   if (news.event === 'progress') return `${news.remote}: ${showBytes(news.bytes)}, ${news.percent}%\n`;
   return `${news.remote}: warning: ${news.message}\n`;
+}
+
+function waitingText({ why, ms, found }: Extract<RunNews, { event: 'waiting' }>): string {
+  const span = showDuration(ms ?? 0);
+  if (why === 'lock') return 'waiting for the run that is under way';
+  if (why === 'jitter') return `waiting ${span}, by chance`;
+  const reason = found === null ? '' : `${found}; `;
+  return why === 'turn' ? `${reason}its turn may come in ${span}` : `${reason}again in ${span}`;
 }
 
 /** A run's outcome as one JSON line (design: JSON). */

@@ -17,14 +17,15 @@ import {
   now,
   ownAccount,
   pause,
+  randomShare,
   refuseRoot,
   unless,
   within,
 } from '../os/machine.ts';
 import { parseMountTable } from '../os/mounts.ts';
 import { rsyncVersion } from '../os/process.ts';
-import { makeRunFolder, prepareStateFolder, takeLock } from '../os/runfolder.ts';
-import { FAILURES, type HostEvent, type OutcomeEvent, PHASES } from '../wire/events.ts';
+import { awaitLock, makeRunFolder, prepareStateFolder, takeLock } from '../os/runfolder.ts';
+import { FAILURES, type FailureCode, type HostEvent, type OutcomeEvent, PHASES } from '../wire/events.ts';
 import { type CommonHeader, ENUMERATED_LIMIT, encodeRequest, isRoot, PATH_LIMIT } from '../wire/request.ts';
 import { CHECKSUM_IDLE_SECONDS, daemonConfig } from '../wire/rsync.ts';
 import type { CallOptions } from '../wire/ssh.ts';
@@ -41,12 +42,14 @@ import {
   ownNiceness,
   type Remote,
   readClientConfig,
+  remoteLock,
   remoteName,
   stateFolder,
 } from './config.ts';
 import { type DaemonFiles, type Endpoint, openEndpoint } from './endpoint.ts';
 import { endReader, forcedCommand, type GateOrders, gateProgram, readTaken } from './gate.ts';
 import { makeHostKey, makeOneTimeKey } from './onetime.ts';
+import { decideRetry, isPassing, jitterWait } from './schedule.ts';
 import { enumeratedFolders, mountsLeftOut, parseExcludes, scopeFilter, scopeRecords } from './scope.ts';
 
 /** The request's ssh gives up connecting after this. */
@@ -67,6 +70,8 @@ export interface BackupOptions {
   state: string | undefined;
   remote: string | undefined;
   dryRun: boolean;
+  /** Whether somebody sits before it. */
+  isAttended: boolean;
 }
 
 /** What a run says while it is under way. */
@@ -77,6 +82,16 @@ export type RunNews =
       phase: 'keys' | 'calling' | 'admitted' | 'dialling' | 'copying' | 'committing';
     }
   | { event: 'progress'; remote: string; bytes: number; percent: number }
+  /** Nothing is open meanwhile. `jitter`, `lock`: before it begins; `retry`, `turn`: before it begins again. */
+  | {
+      event: 'waiting';
+      remote: string;
+      why: 'jitter' | 'lock' | 'retry' | 'turn';
+      /** null: as long as the other run takes */
+      ms: number | null;
+      /** Why the last attempt failed, where there was one. */
+      found: string | null;
+    }
   | { event: 'warning'; remote: string; message: string };
 
 /** How the run of one remote ended. */
@@ -114,14 +129,16 @@ export async function backup(
   }
   const state = stateFolder(config, options.state);
   prepareStateFolder(state);
-  await using held = new AsyncDisposableStack();
-  const lock = await takeLock(held, `${state}/lock`);
-  if (lock === undefined) {
-    throw new Fault({ tried: 'start a backup', found: 'another run is under way', exit: 'locked' });
+  const { dryRun, isAttended } = options;
+  const jitterMs = jitterWait(config.schedule.jitter, isAttended || dryRun, randomShare());
+  if (jitterMs > 0) {
+    for (const remote of remotes.map(remoteName))
+      tell({ event: 'waiting', remote, why: 'jitter', ms: jitterMs, found: null });
+    await pause(jitterMs, interrupt);
   }
   const outcomes: RunOutcome[] = [];
   for (const remote of remotes) {
-    const outcome = await runOne({ config, remote, state, dryRun: options.dryRun, interrupt, tell });
+    const outcome = await runOne({ config, remote, state, dryRun, interrupt, tell });
     outcomes.push(outcome);
     if (interrupt.aborted) break;
   }
@@ -137,31 +154,111 @@ interface Run {
   tell: (news: RunNews) => void;
 }
 
-/** One run, and its two lines in the journal. */
+/** The run of one remote: as many attempts as it takes, within one deadline. */
 async function runOne(run: Run): Promise<RunOutcome> {
   const remote = remoteName(run.remote);
-  const journal = `${run.state}/journal.jsonl`;
   const started = monotonicMs();
-  appendJournal(journal, { time: now().toISOString(), event: 'started', remote, dry_run: run.dryRun });
+  const { deadline: deadlineMs } = run.config.limits;
+  const end = ({ outcome, fault }: Pick<Attempt, 'outcome' | 'fault'>): RunOutcome => {
+    const exit = fault ? EXIT[fault.exit] : outcome?.outcome === 'incomplete' ? EXIT.incomplete : EXIT.done;
+    return { remote, outcome, fault, exit, durationMs: Math.round(monotonicMs() - started) };
+  };
+  // What befalls one remote does not stop the others, be it a mistake of ours.
+  const fail = (error: unknown): RunOutcome => end({ outcome: undefined, fault: asFault(error, remote) });
+  await using held = new AsyncDisposableStack();
+  using deadline = deadlineSignal(deadlineMs, () => lateFault(remote, 'the deadline has passed'));
+  const interrupt = AbortSignal.any([run.interrupt, deadline.signal]);
+  try {
+    await lockRemote(held, run, interrupt);
+  } catch (error) {
+    return fail(error);
+  }
+  let failures = 0;
+  let failingSinceMs = 0;
+  for (let count = 1; ; count += 1) {
+    const attempt = await attemptOne({ ...run, interrupt });
+    const last = end({ outcome: attempt.outcome, fault: counted(attempt.fault, count) });
+    if (interrupt.aborted) return last;
+    failures = isPassing(attempt) ? failures + 1 : 0;
+    if (failures === 1) failingSinceMs = monotonicMs();
+    const limits = {
+      failures,
+      failingMs: monotonicMs() - failingSinceMs,
+      retryMs: run.config.schedule.retry,
+      leftMs: deadlineMs - (monotonicMs() - started),
+    };
+    const retry = decideRetry(attempt, limits, randomShare());
+    if (retry === undefined) return last;
+    const found = attempt.fault?.message ?? null;
+    run.tell({ event: 'waiting', remote, why: retry.why, ms: retry.waitMs, found });
+    try {
+      await pause(retry.waitMs, interrupt);
+    } catch (error) {
+      return run.interrupt.aborted ? fail(error) : last;
+    }
+  }
+}
+
+/** A fault that says how often it was tried. */
+function counted(fault: Fault | undefined, count: number): Fault | undefined {
+  if (fault === undefined || count === 1) return fault;
+  const { tried, found, next, exit, code } = fault;
+  const more = { ...(next === undefined ? {} : { next }), ...(code === undefined ? {} : { code }) };
+  return new Fault({ tried, found: `${found} (${count} attempts)`, exit, ...more });
+}
+
+function asFault(error: unknown, remote: string): Fault {
+  const first = firstError(error);
+  if (first instanceof Fault) return first;
+  return new Fault({ tried: `back up to "${remote}"`, found: describe(first) });
+}
+
+/** One run of a remote at a time; of those that wait for it, one: what comes later has nothing to add. */
+async function lockRemote(held: AsyncDisposableStack, run: Run, interrupt: AbortSignal): Promise<void> {
+  const remote = remoteName(run.remote);
+  const path = remoteLock(run.state, run.remote);
+  const locked = (found: string): Fault =>
+    new Fault({ tried: `back up to "${remote}"`, found, exit: 'locked' });
+  if ((await takeLock(held, path)) !== undefined) return;
+  if (run.config.schedule.when_locked === 'fail') throw locked('another run is under way');
+  await using waiting = new AsyncDisposableStack();
+  if ((await takeLock(waiting, `${path}.next`)) === undefined)
+    throw locked('another run is under way, and the next one waits for it already');
+  run.tell({ event: 'waiting', remote, why: 'lock', ms: null, found: null });
+  try {
+    await awaitLock(held, path, interrupt);
+  } catch (error) {
+    if (!interrupt.aborted || run.interrupt.aborted) throw error;
+    throw locked('another run has been under way until the deadline');
+  }
+}
+
+/** How an attempt ended. */
+interface Attempt {
+  outcome: OutcomeEvent | undefined;
+  fault: Fault | undefined;
+  code: FailureCode | null;
+  toldMs: number | undefined;
+}
+
+/** One attempt, and its two lines in the journal. */
+async function attemptOne(run: Run): Promise<Attempt> {
+  const remote = remoteName(run.remote);
+  const journal = `${run.state}/journal.jsonl`;
   let outcome: OutcomeEvent | undefined;
   let fault: Fault | undefined;
+  let toldMs: number | undefined;
   try {
-    using deadline = deadlineSignal(run.config.limits.deadline, () =>
-      lateFault(remote, 'the deadline has passed'),
-    );
+    appendJournal(journal, { time: now().toISOString(), event: 'started', remote, dry_run: run.dryRun });
     const checksum = isChecksumDue(run);
-    const interrupt = AbortSignal.any([run.interrupt, deadline.signal]);
-    const heard = await request({ ...run, interrupt, checksum });
+    const heard = await request({ ...run, checksum });
     outcome = heard.outcome;
-    if (outcome.code === null && !run.dryRun) noteChecksum(run, checksum);
+    toldMs = heard.waitMs;
+    if (outcome.code === null && !run.dryRun) await noteChecksum(run, checksum);
     fault = outcomeFault(remote, outcome, heard);
   } catch (error) {
-    const first = firstError(error);
-    // What befalls one remote does not stop the others, be it a mistake of ours.
-    fault =
-      first instanceof Fault ? first : new Fault({ tried: `back up to "${remote}"`, found: describe(first) });
+    fault = asFault(error, remote);
   }
-  const exit = fault ? EXIT[fault.exit] : outcome?.outcome === 'incomplete' ? EXIT.incomplete : EXIT.done;
   try {
     appendJournal(journal, {
       time: now().toISOString(),
@@ -176,11 +273,12 @@ async function runOne(run: Run): Promise<RunOutcome> {
     // The outcome stands, on record or not.
     run.tell({ event: 'warning', remote, message: error instanceof Error ? error.message : String(error) });
   }
-  return { remote, outcome, fault, exit, durationMs: Math.round(monotonicMs() - started) };
+  return { outcome, fault, code: outcome?.code ?? null, toldMs };
 }
 
 /** When each remote last compared contents, in the state folder: the journal forgets after a while. */
 const CHECKSUMS = 'checksums.json';
+const CHECKSUMS_WAIT_SECONDS = 15;
 
 function readChecksums(state: string): Record<string, number> {
   try {
@@ -201,12 +299,15 @@ function isChecksumDue({ config, remote, state, dryRun }: Run): boolean {
   return agoMs >= every || agoMs < 0;
 }
 
-function noteChecksum({ config, remote, state, tell }: Run, isDone: boolean): void {
+async function noteChecksum({ config, remote, state, tell }: Run, isDone: boolean): Promise<void> {
   if (config.limits.checksum_every === undefined) return;
-  const all = readChecksums(state);
   const name = remoteName(remote);
-  if (!isDone && Object.hasOwn(all, name)) return;
+  if (!isDone && Object.hasOwn(readChecksums(state), name)) return;
   try {
+    // Runs for other remotes may end just now: none takes away what another has noted.
+    await using held = new AsyncDisposableStack();
+    await takeLock(held, `${state}/${CHECKSUMS}.lock`, CHECKSUMS_WAIT_SECONDS);
+    const all = readChecksums(state);
     replaceFile(`${state}/${CHECKSUMS}`, `${JSON.stringify({ ...all, [name]: now().getTime() })}\n`);
   } catch (error) {
     // The outcome stands; the next run compares once more.
@@ -233,7 +334,8 @@ function outcomeFault(
 ): Fault | undefined {
   if (outcome.code === null) return undefined;
   const [exit, sentence, usualNext] = FAILURES[outcome.code];
-  const isTimed = outcome.code === 'too-early' && waitMs !== undefined && waitMs <= MOST_WAIT_MS;
+  const isTimed =
+    ['too-early', 'full'].includes(outcome.code) && waitMs !== undefined && waitMs <= MOST_WAIT_MS;
   const next = isTimed ? `try again in ${waitText(waitMs)}` : usualNext;
   const status =
     outcome.code !== 'rsync' || outcome.rsync_exit === null

@@ -130,6 +130,14 @@ const CONFIG = v.strictObject({
     }),
     {},
   ),
+  schedule: v.optional(
+    v.strictObject({
+      when_locked: v.optional(v.picklist(['fail', 'wait'], 'should be "fail" or "wait"'), 'fail'),
+      jitter: v.optional(durationKey(0), '0s'),
+      retry: v.optional(durationKey(0), '0s'),
+    }),
+    {},
+  ),
 });
 
 export type ClientConfig = v.InferOutput<typeof CONFIG>;
@@ -169,6 +177,11 @@ export function clientName(config: ClientConfig): string {
     next: 'set `name` in client.toml',
     exit: 'usage',
   });
+}
+
+/** Held while a run for a remote goes on. */
+export function remoteLock(state: string, each: Remote): string {
+  return `${state}/lock-${remoteName(each)}`;
 }
 
 /** Where the client keeps its state. */

@@ -32,7 +32,15 @@ import { escapeText, LOGIN, quoteForShell, snapshotTime, unfold } from '../wire/
 import { findNat, parseListen, type Way } from './addresses.ts';
 import { allowedPeers, kernelScope, readExcludes, realPlace, requireLogin } from './backup.ts';
 import { type Called, resolveCall } from './call.ts';
-import { type ClientConfig, callFiles, clientName, type Remote, remoteName, stateFolder } from './config.ts';
+import {
+  type ClientConfig,
+  callFiles,
+  clientName,
+  type Remote,
+  remoteLock,
+  remoteName,
+  stateFolder,
+} from './config.ts';
 import { writeDaemonFiles } from './endpoint.ts';
 import { NOBODY } from './gate.ts';
 import { scopeFilter, scopeRecords } from './scope.ts';
@@ -71,7 +79,7 @@ export async function examineClient(options: {
     nevers.push(...listed.paths);
   }
   findings.push(...examineNever(nevers, config.scope.roots));
-  const isBusy = isLocked(`${state}/lock`);
+  const isBusy = config.remote.some(each => isLocked(remoteLock(state, each)));
   const journal = readJournal(state);
   const undialled = whyUndialled(ownAccount().name, judgeShell({ ...shell, isDialled: true }));
   for (const remote of config.remote) {

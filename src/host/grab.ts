@@ -57,6 +57,7 @@ import {
   type SnapshotRecord,
 } from './store.ts';
 import { emptyTrash } from './trash.ts';
+import { takeTurn } from './turns.ts';
 
 /** From dialling to the first byte of the client's rsync. */
 const FIRST_BYTE_MS = 60_000;
@@ -100,6 +101,8 @@ export async function grab(options: GrabOptions, interrupt: AbortSignal): Promis
   }
   await writeLog(log, outcome, fault, Math.round(monotonicMs() - started));
   await tellLast(outcome);
+  // Where others wait for the disk, whoever comes again does that then.
+  if (outcome.code === 'full') return EXIT[FAILURES.full[0]];
   // After the client has heard: what an interrupted run left is nobody's any more.
   // What cannot be removed now the next run removes; the outcome stands.
   if (log.client && !interrupt.aborted) await emptyTrash(log.client.folder).catch(() => {});
@@ -167,7 +170,7 @@ async function writeLog(
   durationMs: number,
 ): Promise<void> {
   const { missing: _, event: __, ...numbers } = outcome;
-  const event = outcome.code !== null && FAILURES[outcome.code][0] === 'refused' ? 'refused' : 'run';
+  const event = eventOf(outcome);
   try {
     if (log.client) {
       recordEvent(log.client, event, {
@@ -180,7 +183,7 @@ async function writeLog(
   } catch {
     // a store that cannot be written to is what the outcome says already; the system's log has the reason
   }
-  if (!log.syslog || !hasProgram('logger')) return;
+  if (event === 'queued' || !log.syslog || !hasProgram('logger')) return;
   const words = fault ? ` (${escapeText(fault.message, 1000)})` : '';
   const line = `${log.name}: ${outcome.outcome}${outcome.snapshot ? ` ${outcome.snapshot}` : ''}${words}`;
   try {
@@ -190,6 +193,12 @@ async function writeLog(
   } catch {
     // no log daemon: the journal has it
   }
+}
+
+/** The journal's word for what became of a request. */
+function eventOf({ code }: OutcomeEvent): 'run' | 'refused' | 'queued' {
+  if (code === 'full') return 'queued';
+  return code !== null && FAILURES[code][0] === 'refused' ? 'refused' : 'run';
 }
 
 interface Served {
@@ -219,10 +228,11 @@ async function serve(options: GrabOptions, interrupt: AbortSignal, log: HostLog)
   if ((request.header.transport === 'direct') !== (place !== undefined))
     throw failure('request', `the command and the request name different transports`);
   const lock = await lockClient(held, client);
+  const mustWait = (ms: number): void => tell({ event: 'wait', ms });
+  const { max_concurrent: concurrent } = config.requests;
+  await takeTurn(held, { store: config.store, concurrent, client: client.name, signal }, mustWait);
   // A dry run keeps nothing, so it needs no room, and its start is none.
-  const admission = request.header.dry_run
-    ? undefined
-    : await admit(config, client, signal, waitMs => tell({ event: 'wait', ms: waitMs }));
+  const admission = request.header.dry_run ? undefined : await admit(config, client, signal, mustWait);
   const arrival = await beginSnapshot(client);
   let kept = false;
   let isFull = false;
