@@ -123,7 +123,7 @@ function describe(issue: v.BaseIssue<unknown>): string {
   const key = v.getDotPath(issue) ?? '';
   const name = key === '' ? 'the file' : `"${escapeText(key)}"`;
   if (issue.kind === 'schema' && issue.type === 'strict_object' && issue.expected === 'never') {
-    return `${name} is not a key that it has${hint(key)}`;
+    return `${name} is not a key that it has`;
   }
   if (issue.received === 'undefined') return `${name} is missing`;
   const found = `${name} is ${inWords(issue.received)}`;
@@ -146,13 +146,6 @@ const WORDS = new Map([
 
 function inWords(type: string): string {
   return WORDS.get(type) ?? escapeText(type, 100);
-}
-
-/** Keys that the design names and that come with a later version. */
-const LATER = /^requests\.max_concurrent\b/;
-
-function hint(key: string): string {
-  return LATER.test(key) ? ' yet: it comes with a later version' : '';
 }
 
 const SIZE_UNITS: Record<string, number> = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3, T: 1024 ** 4 };

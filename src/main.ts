@@ -313,7 +313,8 @@ async function performBackup(request: Extract<Request, { verb: 'backup' }>): Pro
     else if (news.event === 'hook') say(2, hookWordsText(news, volume === 'verbose'));
     if (!json && volume === 'verbose') say(1, newsText(news));
   };
-  const runs = await backup(request, interruption(), tell);
+  const isAttended = isTerminal(1) || isTerminal(2);
+  const runs = await backup({ ...request, isAttended }, interruption(), tell);
   for (const run of runs) printRun(run, json, volume);
   // A run that failed says more than one that is incomplete.
   const statuses = runs.map(run => run.exit);

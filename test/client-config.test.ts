@@ -140,6 +140,15 @@ const REFUSED: [text: string, found: string | RegExp][] = [
   [`${REMOTE}[limits]\nchecksum_every = "7"`, /^"limits\.checksum_every" should be a time such as/],
   [`${REMOTE}[limits]\nchecksum_every = "0s"`, /^"limits\.checksum_every" should be at least 1 s/],
   [`${REMOTE}[limits]\nchecksum_every = 30`, '"limits.checksum_every" is 30, and should be a string'],
+  [
+    `${REMOTE}[schedule]\nwhen_locked = "skip"`,
+    '"schedule.when_locked" is "skip", and should be "fail" or "wait"',
+  ],
+  [`${REMOTE}[schedule]\njitter = 10`, '"schedule.jitter" is 10, and should be a string'],
+  [`${REMOTE}[schedule]\njitter = "25d"`, /^"schedule\.jitter" should be at least 0 s and at most 24 days/],
+  [`${REMOTE}[schedule]\nretry = "30"`, /^"schedule\.retry" should be a time such as/],
+  [`${REMOTE}[schedule]\nretry = true`, '"schedule.retry" is true, and should be a string'],
+  [`${REMOTE}[schedule]\nattempts = 3`, '"schedule.attempts" is not a key that it has'],
   [`${REMOTE}[hooks]\nbefore = "x"`, /^"hooks.before" should be an absolute path, or a list/],
 ];
 
@@ -260,6 +269,7 @@ describe('CLIENT_SCHEMA', () => {
       remote: [{ target: 'me@backup', transport: 'direct', ssh_options: [] }],
       scope: { roots: ['/'], exclude: [], never: [], mounts: 'local' },
       limits: { nice: 10, ionice: 'idle', deadline: 86_400_000, idle_timeout: 300_000 },
+      schedule: { when_locked: 'fail', jitter: 0, retry: 0 },
       hooks: { timeout: 600_000 },
     });
   });

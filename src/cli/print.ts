@@ -41,7 +41,6 @@ export function showDuration(ms: number): string {
 }
 
 const PHASE_TEXT: Record<Extract<RunNews, { event: 'phase' }>['phase'], string> = {
-  waiting: 'waiting for its disk',
   keys: 'made a one-time key',
   calling: 'listening; calling the backup host',
   dialling: 'the backup host dials back',
@@ -55,6 +54,7 @@ export function newsText(news: RunNews): string {
   if (news.event === 'phase') return `${news.remote}: ${PHASE_TEXT[news.phase]}\n`;
   if (news.event === 'hook')
     return `${news.remote}: the hook ${news.hook} ${news.failed ?? endingText(news)}, in ${showDuration(news.durationMs)}\n`;
+  if (news.event === 'waiting') return `${news.remote}: ${waitingText(news)}\n`;
   if (news.event === 'progress') return `${news.remote}: ${showBytes(news.bytes)}, ${news.percent}%\n`;
   return `${news.remote}: warning: ${news.message}\n`;
 }
@@ -72,6 +72,15 @@ export function hookWordsText(news: HookNews, isVerbose: boolean): string {
 /** How a hook ended, as one JSON line. */
 export function hookJson({ durationMs, wordsLost, failed, ...news }: HookNews): string {
   return jsonText({ ...news, duration_ms: durationMs, words_lost: wordsLost, error: failed ?? null });
+}
+
+function waitingText({ why, ms, found }: Extract<RunNews, { event: 'waiting' }>): string {
+  const span = showDuration(ms ?? 0);
+  if (why === 'lock') return 'waiting for the run that is under way';
+  if (why === 'disk') return 'waiting for its disk';
+  if (why === 'jitter') return `waiting ${span}, by chance`;
+  const reason = found === null ? '' : `${found}; `;
+  return why === 'turn' ? `${reason}its turn may come in ${span}` : `${reason}again in ${span}`;
 }
 
 /** A run's outcome as one JSON line (design: JSON). */

@@ -18,14 +18,15 @@ import {
   now,
   ownAccount,
   pause,
+  randomShare,
   refuseRoot,
   unless,
   within,
 } from '../os/machine.ts';
 import { otherNames, parseMountTable } from '../os/mounts.ts';
 import { rsyncVersion } from '../os/process.ts';
-import { makeRunFolder, prepareStateFolder, takeLock } from '../os/runfolder.ts';
-import { FAILURES, type HostEvent, type OutcomeEvent, PHASES } from '../wire/events.ts';
+import { awaitLock, makeRunFolder, prepareStateFolder, takeLock } from '../os/runfolder.ts';
+import { FAILURES, type FailureCode, type HostEvent, type OutcomeEvent, PHASES } from '../wire/events.ts';
 import { type CommonHeader, ENUMERATED_LIMIT, encodeRequest, isRoot, PATH_LIMIT } from '../wire/request.ts';
 import { CHECKSUM_IDLE_SECONDS, daemonConfig } from '../wire/rsync.ts';
 import type { CallOptions } from '../wire/ssh.ts';
@@ -43,14 +44,16 @@ import {
   ownNiceness,
   type Remote,
   readClientConfig,
+  remoteLock,
   remoteName,
   stateFolder,
 } from './config.ts';
 import { type DaemonFiles, type Endpoint, openEndpoint } from './endpoint.ts';
 import { endReader, forcedCommand, type GateOrders, gateProgram, readTaken } from './gate.ts';
 import { runWithHooks } from './hooks.ts';
-import { findStore, grabHere, isLocal, realPlace, SKIPPED, wordsHere } from './local.ts';
+import { awaitStore, findStore, grabHere, isLocal, realPlace, SKIPPED, wordsHere } from './local.ts';
 import { makeHostKey, makeOneTimeKey } from './onetime.ts';
+import { decideRetry, isPassing, jitterWait } from './schedule.ts';
 import { enumeratedFolders, mountsLeftOut, parseExcludes, scopeFilter, scopeRecords } from './scope.ts';
 
 /** The request's ssh gives up connecting after this. */
@@ -71,6 +74,8 @@ export interface BackupOptions {
   state: string | undefined;
   remote: string | undefined;
   dryRun: boolean;
+  /** Whether somebody sits before it. */
+  isAttended: boolean;
 }
 
 /** What a run says while it is under way. */
@@ -78,9 +83,19 @@ export type RunNews =
   | {
       event: 'phase';
       remote: string;
-      phase: 'waiting' | 'keys' | 'calling' | 'admitted' | 'dialling' | 'copying' | 'committing';
+      phase: 'keys' | 'calling' | 'admitted' | 'dialling' | 'copying' | 'committing';
     }
   | { event: 'progress'; remote: string; bytes: number; percent: number }
+  /** Nothing is open meanwhile. `jitter`, `lock`, `disk`: before it begins; `retry`, `turn`: before it begins again. */
+  | {
+      event: 'waiting';
+      remote: string;
+      why: 'jitter' | 'lock' | 'disk' | 'retry' | 'turn';
+      /** null: as long as the other run takes, or until the disk comes */
+      ms: number | null;
+      /** Why the last attempt failed, where there was one. */
+      found: string | null;
+    }
   | { event: 'warning'; remote: string; message: string }
   | ({ event: 'hook'; remote: string } & HookEnd);
 
@@ -124,15 +139,17 @@ export async function backup(
   if (!options.dryRun) requireHooks(config.hooks);
   const state = stateFolder(config, options.state);
   prepareStateFolder(state);
-  await using held = new AsyncDisposableStack();
-  const lock = await takeLock(held, `${state}/lock`);
-  if (lock === undefined) {
-    throw new Fault({ tried: 'start a backup', found: 'another run is under way', exit: 'locked' });
+  const { dryRun, isAttended } = options;
+  const jitterMs = jitterWait(config.schedule.jitter, isAttended || dryRun, randomShare());
+  if (jitterMs > 0) {
+    for (const remote of remotes.map(remoteName))
+      tell({ event: 'waiting', remote, why: 'jitter', ms: jitterMs, found: null });
+    await pause(jitterMs, interrupt);
   }
   const outcomes: RunOutcome[] = [];
   for (const remote of remotes) {
-    const run: Run = { config, remote, state, dryRun: options.dryRun, interrupt, tell };
-    outcomes.push(await (options.dryRun ? runOne(run) : runHooked(run)));
+    const outcome = await runOne({ config, remote, state, dryRun, interrupt, tell });
+    outcomes.push(outcome);
     if (interrupt.aborted) break;
   }
   return outcomes;
@@ -147,47 +164,143 @@ interface Run {
   tell: (news: RunNews) => void;
 }
 
-/** A run with its hooks around it. */
-async function runHooked(run: Run): Promise<RunOutcome> {
-  const { config, state, interrupt } = run;
-  const remote = remoteName(run.remote);
-  const tell = (end: HookEnd): void => run.tell({ event: 'hook', remote, ...end });
-  return await runWithHooks(
-    { config, remote, journal: `${state}/journal.jsonl`, interrupt, tell },
-    async () => await runOne(run),
-  );
+/** The run of one remote, within one deadline: first it waits for what has to be there, then come its hooks, and its attempts. */
+async function runOne(whole: Run): Promise<RunOutcome> {
+  const remote = remoteName(whole.remote);
+  const started = monotonicMs();
+  const { deadline: deadlineMs } = whole.config.limits;
+  const end: Ending = ({ outcome, fault, skipped }) => {
+    const exit = fault ? EXIT[fault.exit] : outcome?.outcome === 'incomplete' ? EXIT.incomplete : EXIT.done;
+    return { remote, outcome, fault, skipped, exit, durationMs: Math.round(monotonicMs() - started) };
+  };
+  await using held = new AsyncDisposableStack();
+  using deadline = deadlineSignal(deadlineMs, () => lateFault(remote, 'the deadline has passed'));
+  const interrupt = AbortSignal.any([whole.interrupt, deadline.signal]);
+  const run = { ...whole, interrupt };
+  let isAbsent: boolean;
+  try {
+    await lockRemote(held, whole, interrupt);
+    isAbsent =
+      isLocal(run.remote) && (await awaitStore(run.remote, interrupt, waitsForDisk(run))) !== undefined;
+  } catch (error) {
+    // What befalls one remote does not stop the others, be it a mistake of ours.
+    return end({ outcome: undefined, fault: asFault(error, remote), skipped: undefined });
+  }
+  const attempts = async (): Promise<RunOutcome> =>
+    await attemptAll(run, whole.interrupt, () => deadlineMs - (monotonicMs() - started), end);
+  // A run that is left out for want of its disk has nothing before it, and nothing after it.
+  if (run.dryRun || (isAbsent && run.remote.absent === 'skip')) return await attempts();
+  const tell = (hook: HookEnd): void => run.tell({ event: 'hook', remote, ...hook });
+  const { config, state } = run;
+  return await runWithHooks({ config, remote, journal: `${state}/journal.jsonl`, interrupt, tell }, attempts);
 }
 
-/** One run, and its two lines in the journal. */
-async function runOne(run: Run): Promise<RunOutcome> {
+type Ending = (found: Pick<Attempt, 'outcome' | 'fault' | 'skipped'>) => RunOutcome;
+
+/** As many attempts as it takes. @param interrupted the user's wish alone; @param leftMs until the deadline */
+async function attemptAll(
+  run: Run,
+  interrupted: AbortSignal,
+  leftMs: () => number,
+  end: Ending,
+): Promise<RunOutcome> {
+  const remote = remoteName(run.remote);
+  let failures = 0;
+  let failingSinceMs = 0;
+  for (let count = 1; ; count += 1) {
+    const attempt = await attemptOne(run);
+    const last = end({ ...attempt, fault: counted(attempt.fault, count) });
+    if (run.interrupt.aborted) return last;
+    failures = isPassing(attempt) ? failures + 1 : 0;
+    if (failures === 1) failingSinceMs = monotonicMs();
+    const limits = {
+      failures,
+      failingMs: monotonicMs() - failingSinceMs,
+      retryMs: run.config.schedule.retry,
+      leftMs: leftMs(),
+    };
+    const retry = decideRetry(attempt, limits, randomShare());
+    if (retry === undefined) return last;
+    const found = attempt.fault?.message ?? null;
+    run.tell({ event: 'waiting', remote, why: retry.why, ms: retry.waitMs, found });
+    try {
+      await pause(retry.waitMs, run.interrupt);
+    } catch (error) {
+      return interrupted.aborted ? end({ ...attempt, fault: asFault(error, remote) }) : last;
+    }
+  }
+}
+
+function waitsForDisk(run: Run): () => void {
+  const remote = remoteName(run.remote);
+  return () => run.tell({ event: 'waiting', remote, why: 'disk', ms: null, found: null });
+}
+
+/** A fault that says how often it was tried. */
+function counted(fault: Fault | undefined, count: number): Fault | undefined {
+  if (fault === undefined || count === 1) return fault;
+  const { tried, found, next, exit, code } = fault;
+  const more = { ...(next === undefined ? {} : { next }), ...(code === undefined ? {} : { code }) };
+  return new Fault({ tried, found: `${found} (${count} attempts)`, exit, ...more });
+}
+
+function asFault(error: unknown, remote: string): Fault {
+  const first = firstError(error);
+  if (first instanceof Fault) return first;
+  return new Fault({ tried: `back up to "${remote}"`, found: describe(first) });
+}
+
+/** One run of a remote at a time; of those that wait for it, one: what comes later has nothing to add. */
+async function lockRemote(held: AsyncDisposableStack, run: Run, interrupt: AbortSignal): Promise<void> {
+  const remote = remoteName(run.remote);
+  const path = remoteLock(run.state, run.remote);
+  const locked = (found: string): Fault =>
+    new Fault({ tried: `back up to "${remote}"`, found, exit: 'locked' });
+  if ((await takeLock(held, path)) !== undefined) return;
+  if (run.config.schedule.when_locked === 'fail') throw locked('another run is under way');
+  await using waiting = new AsyncDisposableStack();
+  if ((await takeLock(waiting, `${path}.next`)) === undefined)
+    throw locked('another run is under way, and the next one waits for it already');
+  run.tell({ event: 'waiting', remote, why: 'lock', ms: null, found: null });
+  try {
+    await awaitLock(held, path, interrupt);
+  } catch (error) {
+    if (!interrupt.aborted || run.interrupt.aborted) throw error;
+    throw locked('another run has been under way until the deadline');
+  }
+}
+
+/** How an attempt ended. */
+interface Attempt {
+  outcome: OutcomeEvent | undefined;
+  fault: Fault | undefined;
+  /** Why it was left out. */
+  skipped: string | undefined;
+  code: FailureCode | null;
+  toldMs: number | undefined;
+}
+
+/** One attempt, and its two lines in the journal. */
+async function attemptOne(run: Run): Promise<Attempt> {
   const remote = remoteName(run.remote);
   const journal = `${run.state}/journal.jsonl`;
-  const started = monotonicMs();
-  appendJournal(journal, { time: now().toISOString(), event: 'started', remote, dry_run: run.dryRun });
   let outcome: OutcomeEvent | undefined;
   let fault: Fault | undefined;
   let skipped: string | undefined;
+  let toldMs: number | undefined;
   try {
-    using deadline = deadlineSignal(run.config.limits.deadline, () =>
-      lateFault(remote, 'the deadline has passed'),
-    );
+    appendJournal(journal, { time: now().toISOString(), event: 'started', remote, dry_run: run.dryRun });
     const checksum = isChecksumDue(run);
-    const interrupt = AbortSignal.any([run.interrupt, deadline.signal]);
-    const heard = await request({ ...run, interrupt, checksum });
+    const heard = await request({ ...run, checksum });
     outcome = heard.outcome;
-    if (outcome.code === null && !run.dryRun) noteChecksum(run, checksum);
+    if (outcome.code === null && !run.dryRun) await noteChecksum(run, checksum);
+    toldMs = heard.waitMs;
     fault = outcomeFault(run.remote, outcome, heard);
   } catch (error) {
-    const first = firstError(error);
-    // What befalls one remote does not stop the others, be it a mistake of ours.
-    if (first instanceof Fault && first.code === SKIPPED) skipped = first.found;
-    else
-      fault =
-        first instanceof Fault
-          ? first
-          : new Fault({ tried: `back up to "${remote}"`, found: describe(first) });
+    const first = asFault(error, remote);
+    if (first.code === SKIPPED) skipped = first.found;
+    else fault = first;
   }
-  const exit = fault ? EXIT[fault.exit] : outcome?.outcome === 'incomplete' ? EXIT.incomplete : EXIT.done;
   try {
     appendJournal(journal, {
       time: now().toISOString(),
@@ -202,11 +315,12 @@ async function runOne(run: Run): Promise<RunOutcome> {
     // The outcome stands, on record or not.
     run.tell({ event: 'warning', remote, message: error instanceof Error ? error.message : String(error) });
   }
-  return { remote, outcome, fault, skipped, exit, durationMs: Math.round(monotonicMs() - started) };
+  return { outcome, fault, skipped, code: outcome?.code ?? null, toldMs };
 }
 
 /** When each remote last compared contents, in the state folder: the journal forgets after a while. */
 const CHECKSUMS = 'checksums.json';
+const CHECKSUMS_WAIT_SECONDS = 15;
 
 function readChecksums(state: string): Record<string, number> {
   try {
@@ -227,12 +341,15 @@ function isChecksumDue({ config, remote, state, dryRun }: Run): boolean {
   return agoMs >= every || agoMs < 0;
 }
 
-function noteChecksum({ config, remote, state, tell }: Run, isDone: boolean): void {
+async function noteChecksum({ config, remote, state, tell }: Run, isDone: boolean): Promise<void> {
   if (config.limits.checksum_every === undefined) return;
-  const all = readChecksums(state);
   const name = remoteName(remote);
-  if (!isDone && Object.hasOwn(all, name)) return;
+  if (!isDone && Object.hasOwn(readChecksums(state), name)) return;
   try {
+    // Runs for other remotes may end just now: none takes away what another has noted.
+    await using held = new AsyncDisposableStack();
+    await takeLock(held, `${state}/${CHECKSUMS}.lock`, CHECKSUMS_WAIT_SECONDS);
+    const all = readChecksums(state);
     replaceFile(`${state}/${CHECKSUMS}`, `${JSON.stringify({ ...all, [name]: now().getTime() })}\n`);
   } catch (error) {
     // The outcome stands; the next run compares once more.
@@ -259,7 +376,8 @@ function outcomeFault(
 ): Fault | undefined {
   if (outcome.code === null) return undefined;
   const [exit, sentence, usualNext] = FAILURES[outcome.code];
-  const isTimed = outcome.code === 'too-early' && waitMs !== undefined && waitMs <= MOST_WAIT_MS;
+  const isTimed =
+    ['too-early', 'full'].includes(outcome.code) && waitMs !== undefined && waitMs <= MOST_WAIT_MS;
   const here = isLocal(remote) ? wordsHere(outcome.code, remote) : undefined;
   const next = isTimed ? `try again in ${waitText(waitMs)}` : (here?.next ?? usualNext);
   const status =
@@ -312,7 +430,7 @@ async function request(run: Run & { checksum: boolean }): Promise<Heard> {
   if (remote.transport === 'direct') requireLogin();
   const files = isLocal(remote) ? undefined : requireCallFiles(remote);
   const phase: Plan['phase'] = each => run.tell({ event: 'phase', remote: label, phase: each });
-  const hostConfig = files ? '' : await findStore(config, remote, run.interrupt, () => phase('waiting'));
+  const hostConfig = files ? '' : await findStore(config, remote, run.interrupt, waitsForDisk(run));
   const excludes = readExcludes(config);
   const capability = capabilityOf(config);
   if (capability === 'none' && config.capability === undefined && wasConfined(run.state))

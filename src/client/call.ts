@@ -123,6 +123,7 @@ function callFault(options: CallOptions, status: number | null): Fault {
       found: `its key is not the one that "${options.knownHosts}" has`,
       next,
       exit: 'unreachable',
+      code: 'wrong-key',
     });
   }
   if (status === 255)

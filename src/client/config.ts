@@ -1,4 +1,5 @@
 /** client.toml: what a client is called, where it calls, what may be read, and how politely. */
+import { createHash } from 'node:crypto';
 import * as v from 'valibot';
 import { durationKey, pathKey, readConfig, sizeKey } from '../config.ts';
 import { Fault } from '../fault.ts';
@@ -183,6 +184,14 @@ const CONFIG = v.strictObject({
     }),
     {},
   ),
+  schedule: v.optional(
+    v.strictObject({
+      when_locked: v.optional(v.picklist(['fail', 'wait'], 'should be "fail" or "wait"'), 'fail'),
+      jitter: v.optional(durationKey(0), '0s'),
+      retry: v.optional(durationKey(0), '0s'),
+    }),
+    {},
+  ),
   hooks: v.optional(hooksTable, {}),
 });
 
@@ -224,6 +233,13 @@ export function clientName(config: ClientConfig): string {
     next: 'set `name` in client.toml',
     exit: 'usage',
   });
+}
+
+/** Held while a run for a remote goes on. A remote can be called as its path is; then the file has a name that stands for it. */
+export function remoteLock(state: string, each: Remote): string {
+  const name = remoteName(each);
+  const isPath = name.includes('/');
+  return `${state}/lock-${isPath ? createHash('sha256').update(name).digest('hex').slice(0, 32) : name}`;
 }
 
 /** Where the client keeps its state. */

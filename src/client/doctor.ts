@@ -39,6 +39,7 @@ import {
   callFiles,
   clientName,
   type Remote,
+  remoteLock,
   remoteName,
   stateFolder,
 } from './config.ts';
@@ -90,7 +91,7 @@ export async function examineClient(options: {
   }
   findings.push(...examineNever(nevers, config.scope.roots));
   findings.push(...examineHooks('client', config.hooks));
-  const isBusy = isLocked(`${state}/lock`);
+  const isBusy = config.remote.some(each => isLocked(remoteLock(state, each)));
   const journal = readJournal(state);
   const undialled = whyUndialled(ownAccount().name, judgeShell({ ...shell, isDialled: true }));
   findings.push(...config.remote.filter(isLocal).map(each => examineDisk(config, each)));

@@ -576,5 +576,9 @@ export function clientToml(options: {
       : '# What is backed up can be read on the host: leave out keys and passwords that open other doors.',
     'exclude = [".ssh/", ".cache/"]',
     '',
+    '[schedule]',
+    '# For so long a host that cannot be reached is called again.',
+    'retry = "30m"',
+    '',
   ].join('\n');
 }

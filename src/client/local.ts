@@ -76,8 +76,12 @@ export async function findStore(
   return hostConfig;
 }
 
-/** @returns why there is no store, or undefined */
-async function awaitStore(
+/**
+ * Waits, where the config says so, until the store is there.
+ * @param waits as `findStore`
+ * @returns why there is none, or undefined
+ */
+export async function awaitStore(
   remote: Remote,
   interrupt: AbortSignal,
   waits: () => void,

@@ -20,6 +20,9 @@ const MOST_KEPT = 100_000;
 const MIN_KEEP = 3;
 const MIN_AGE_MS = 86_400_000;
 const MOST_RATE = 1_000_000_000;
+const MOST_CONCURRENT = 1000;
+/** Slow clients leave the disk idle, quick ones do not: a few at once use it up, and more only make it seek. */
+const CONCURRENT = 4;
 
 const kept = v.pipe(
   v.number(),
@@ -34,6 +37,14 @@ const rate = v.pipe(
   v.check(
     number => Number.isInteger(number) && number >= 0 && number <= MOST_RATE,
     `should be a whole number from 0 to ${MOST_RATE}`,
+  ),
+);
+/** Runs of all clients at once. */
+const concurrent = v.pipe(
+  v.number(),
+  v.check(
+    number => Number.isInteger(number) && number >= 1 && number <= MOST_CONCURRENT,
+    `should be a whole number from 1 to ${MOST_CONCURRENT}`,
   ),
 );
 const span = durationKey(0, MOST_SPAN_MS);
@@ -119,6 +130,7 @@ const CONFIG = v.pipe(
       v.strictObject({
         min_interval: v.optional(span, '0s'),
         deadline: v.optional(deadline, '24h'),
+        max_concurrent: v.optional(concurrent, CONCURRENT),
       }),
       {},
     ),

@@ -60,6 +60,7 @@ import {
   type SnapshotRecord,
 } from './store.ts';
 import { emptyTrash } from './trash.ts';
+import { takeTurn } from './turns.ts';
 
 /** From dialling to the first byte of the client's rsync. */
 const FIRST_BYTE_MS = 60_000;
@@ -121,6 +122,8 @@ export async function grab(options: GrabOptions, interrupt: AbortSignal): Promis
   const late = await log.hooks?.end(outcome, fault, { exit, durationMs });
   if (late) await tellSyslog(log, escapeText(late.message, 1000));
   await beyond.disposeAsync();
+  // Where others wait for the disk, whoever comes again does that then.
+  if (outcome.code === 'full') return EXIT[FAILURES.full[0]];
   // After the client has heard: what an interrupted run left is nobody's any more.
   // What cannot be removed now the next run removes; the outcome stands.
   if (log.client && !interrupt.aborted) await emptyTrash(log.client.folder).catch(() => {});
@@ -205,7 +208,7 @@ async function writeLog(
   durationMs: number,
 ): Promise<boolean> {
   const { missing: _, event: __, ...numbers } = outcome;
-  const event = outcome.code !== null && FAILURES[outcome.code][0] === 'refused' ? 'refused' : 'run';
+  const event = eventOf(outcome);
   let isRecorded = true;
   try {
     if (log.client) {
@@ -220,6 +223,7 @@ async function writeLog(
     // The system's log has the reason.
     isRecorded = error instanceof Fault && error.exit === 'noSpace';
   }
+  if (event === 'queued') return isRecorded;
   const words = fault ? ` (${escapeText(fault.message, 1000)})` : '';
   await tellSyslog(log, `${outcome.outcome}${outcome.snapshot ? ` ${outcome.snapshot}` : ''}${words}`);
   return isRecorded;
@@ -235,6 +239,12 @@ async function tellSyslog(log: HostLog, text: string): Promise<void> {
   } catch {
     // no log daemon: the journal has it
   }
+}
+
+/** The journal's word for what became of a request. */
+function eventOf({ code }: OutcomeEvent): 'run' | 'refused' | 'queued' {
+  if (code === 'full') return 'queued';
+  return code !== null && FAILURES[code][0] === 'refused' ? 'refused' : 'run';
 }
 
 interface Served {
@@ -270,10 +280,11 @@ async function serve(
     throw failure('request', `the command and the request name different transports`);
   const isHooked = hasHooks(config.hooks) && !request.header.dry_run;
   const lock = await lockClient(isHooked ? beyond : held, client);
+  const mustWait = (ms: number): void => tell({ event: 'wait', ms });
+  const { max_concurrent: concurrent } = config.requests;
+  await takeTurn(held, { store: config.store, concurrent, client: client.name, signal }, mustWait);
   // A dry run keeps nothing, so it needs no room, and its start is none.
-  const admission = request.header.dry_run
-    ? undefined
-    : await admit(config, client, signal, waitMs => tell({ event: 'wait', ms: waitMs }));
+  const admission = request.header.dry_run ? undefined : await admit(config, client, signal, mustWait);
   if (isHooked) {
     log.hooks = new HostHooks(config.hooks, client);
     await log.hooks.begin(signal);

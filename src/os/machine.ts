@@ -127,6 +127,11 @@ export function randomHex(bytes: number): string {
   return randomBytes(bytes).toString('hex');
 }
 
+/** Chance, from 0 to 1, 1 left out. For waits that must not all be the same; nothing secret is made of it. */
+export function randomShare(): number {
+  return Math.random();
+}
+
 /** Waits; ends early, by throwing the signal's reason, when the signal aborts. */
 export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
   try {

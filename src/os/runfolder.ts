@@ -141,13 +141,7 @@ export async function takeLock(
   waitSeconds = 0,
   makesIt = true,
 ): Promise<number | undefined> {
-  let descriptor: number;
-  try {
-    const make = makesIt ? openFlags.O_CREAT : 0;
-    descriptor = open(path, openFlags.O_RDWR | make | openFlags.O_NOFOLLOW, 0o600);
-  } catch (error) {
-    throw fileFault(error, `lock "${path}"`);
-  }
+  const descriptor = openLock(path, makesIt);
   const { status, stderr } = await run(
     standard('flock', ['--exclusive', '--timeout', String(waitSeconds), '3']),
     {
@@ -162,6 +156,27 @@ export async function takeLock(
   held.defer(() => close(descriptor));
   return descriptor;
 }
+
+function openLock(path: string, makesIt = true): number {
+  try {
+    const make = makesIt ? openFlags.O_CREAT : 0;
+    return open(path, openFlags.O_RDWR | make | openFlags.O_NOFOLLOW, 0o600);
+  } catch (error) {
+    throw fileFault(error, `lock "${path}"`);
+  }
+}
+
+/** `takeLock()`, as long as it takes. @throws the signal's reason */
+export async function awaitLock(held: DisposableHolder, path: string, signal: AbortSignal): Promise<void> {
+  const descriptor = openLock(path);
+  held.defer(() => close(descriptor));
+  const flock = standard('flock', ['--exclusive', '3']);
+  const { status, stderr } = await run(flock, { more: [descriptor], signal, timeoutMs: MOST_TIMER_MS });
+  if (status !== 0)
+    throw new Fault({ tried: `lock "${path}"`, found: stderr.trim() || `flock ended with status ${status}` });
+}
+/** setTimeout's limit; the signal comes before. */
+const MOST_TIMER_MS = 2 ** 31 - 1;
 
 /**
  * Whether somebody holds a lock of flock(2) on a file, without touching it: taking it, if only for a moment, would get in

@@ -31,6 +31,7 @@ export const FAILURES = {
   ],
   'too-early': ['refused', 'the backup host takes the next backup of this machine later', 'try again later'],
   busy: ['locked', 'the backup host is still at work on another run of this client', 'try again later'],
+  full: ['locked', 'the backup host is at work on as many runs as it takes at once', 'try again later'],
   'no-store': [
     'noStore',
     'the backup host has no store at hand',
@@ -111,7 +112,7 @@ export interface OutcomeEvent {
 export type HostEvent =
   | { event: 'phase'; phase: Phase }
   | { event: 'progress'; bytes: number; percent: number }
-  /** Before the outcome of a run that came too early: how long until the next may. */
+  /** Before the outcome of a run that came too early, or when all turns were taken: how long until the next may come. */
   | { event: 'wait'; ms: number }
   | OutcomeEvent;
 

@@ -222,7 +222,7 @@ describe('outcomes', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     await copying.promise;
     const second = await world.run(world.client, ['backup', '--config', world.clientToml]);
     assert.equal(second.status, 11);
-    assert.equal(second.stderr, 'dialback: Cannot start a backup: another run is under way\n');
+    assert.equal(second.stderr, 'dialback: Cannot back up to "vault": another run is under way\n');
     first.child.kill('SIGTERM');
     await first.done;
     await until('all has ended', () => world.leftovers().length === 0);

@@ -463,8 +463,14 @@ export class World {
     });
   }
 
-  /** The host's ordinary sshd, as the host's user. */
   async #listen(): Promise<void> {
+    this.#server = await this.listenOn(0);
+    const address = this.#server.address();
+    this.port = typeof address === 'object' && address ? address.port : 0;
+  }
+
+  /** The host's ordinary sshd, as the host's user; 0: on any port. Who asks for another one closes it. */
+  async listenOn(port: number): Promise<Server> {
     const { host } = this;
     const server = createServer({ pauseOnConnect: true }, socket => {
       socket.on('error', () => {});
@@ -479,10 +485,8 @@ export class World {
       child.once('spawn', () => socket.destroy());
       child.once('exit', () => this.#children.delete(child));
     });
-    this.#server = server;
-    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
-    const address = server.address();
-    this.port = typeof address === 'object' && address ? address.port : 0;
+    await new Promise<void>(resolve => server.listen(port, '127.0.0.1', resolve));
+    return server;
   }
 }
 
