@@ -77,9 +77,16 @@ describe('hooks', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     world.write(world.host, world.hostToml, host);
   };
   const all = (path: string): Hooks => ({ before: path, after: path, failed: path });
+  /** The host's hooks go on when the client has gone. */
+  const over = () => until('all has ended', () => world.processes().length === 0);
   const plainly = async (...more: string[]) => {
     const ended = await world.run(world.client, ['backup', '--config', world.clientToml, ...more]);
-    await world.settled();
+    await over();
+    return ended;
+  };
+  const backup = async (...more: string[]) => {
+    const ended = await world.backup(more);
+    await over();
     return ended;
   };
   const quiet = { status: 0, signal: null, stdout: '', stderr: '' };
@@ -165,7 +172,7 @@ describe('hooks', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     set({ client: { ...all(recorder('all')), before: recorder('skip', 'echo on battery', 'exit 75') } });
     const before = world.journal('host').length;
     assert.deepEqual(await plainly(), quiet);
-    const { status, last } = await world.backup();
+    const { status, last } = await backup();
     assert.deepEqual([status, last.outcome, last.snapshot, last.error], [0, 'skipped', null, null]);
     const { stdout, stderr } = await plainly('-v');
     assert.match(
@@ -213,7 +220,7 @@ describe('hooks', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   it('after fails: the snapshot stands, a message, exit 3', async () => {
     const bad = recorder('bad', 'echo cannot unmount', 'exit 1');
     set({ client: { ...all(recorder('all')), after: bad } });
-    const { status, last } = await world.backup();
+    const { status, last } = await backup();
     assert.deepEqual([status, last.outcome], [3, 'full']);
     assert.ok(world.snapshots().includes(last.snapshot ?? ''));
     assert.equal(last.error, `Cannot finish with the hook "after": "${bad}" ended with status 1`);
@@ -232,13 +239,13 @@ describe('hooks', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       client: { ...all(recorder('all', 'sleep 0.3', 'echo done')), before: recorder('slow', 'sleep 1000') },
     });
     const early = world.start(world.client, world.binary, ['backup', '-v', '--config', world.clientToml]);
-    await until('before runs', () => existsSync(started));
+    await until('before runs', () => existsSync(started) && readFileSync(started, 'utf8').includes('CapAmb'));
     early.child.kill('SIGTERM');
     const { status, stderr } = await early.done;
     assert.equal(status, 130, stderr);
     assert.match(stderr, /^failed: done$/m);
     assert.deepEqual(hooksSeen(world.client), ['before', 'failed']);
-    assert.deepEqual(world.leftovers(), []);
+    assert.deepEqual(world.processes(), []);
 
     set({ client: all(recorder('all')), host: all(recorder('all')), limits: 'bwlimit = "1K"' });
     writeFileSync(join(world.data, 'large'), 'x'.repeat(200_000));
@@ -255,10 +262,24 @@ describe('hooks', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     rmSync(join(world.data, 'large'));
     assert.equal(ended.status, 130);
     assert.equal(lastLine(ended).outcome, 'failed');
-    await until('all has ended', () => world.leftovers().length === 0);
+    await over();
     assert.deepEqual(hooksSeen(world.client).slice(2), ['before', 'failed']);
     assert.equal(seen(world.client).at(-1)?.facts.EXIT, '130');
     assert.deepEqual(hooksSeen(world.host), ['before', 'failed']);
+  });
+
+  it('dies with dialback, where that is killed; the next run has its own', async () => {
+    set({ client: { ...all(recorder('all')), before: recorder('slow', 'exec sleep 1000') } });
+    const killed = world.start(world.client, world.binary, ['backup', '--config', world.clientToml]);
+    const isUnderWay = (): boolean => world.processes().some(each => each.command === 'sleep 1000');
+    await until('before runs', isUnderWay);
+    killed.child.kill('SIGKILL');
+    await killed.done;
+    await until('it has ended too', () => world.processes().length === 0);
+    assert.deepEqual(hooksSeen(world.client), ['before']);
+    set({ client: all(recorder('all')) });
+    assert.deepEqual(await plainly(), quiet);
+    assert.deepEqual(hooksSeen(world.client), ['before', 'before', 'after']);
   });
 
   it('a deadline: `failed` runs; the hooks are not counted in it', async () => {
@@ -276,12 +297,12 @@ describe('hooks', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.equal(status, 1);
     assert.match(stderr, /the deadline has passed/);
     assert.deepEqual(hooksSeen(world.client), ['before', 'failed']);
-    await until('all has ended', () => world.leftovers().length === 0);
+    await over();
   });
 
   it('a dry run runs none', async () => {
     set({ client: all(recorder('all')), host: all(recorder('all')) });
-    assert.equal((await world.backup(['--dry-run'])).status, 0);
+    assert.equal((await backup('--dry-run')).status, 0);
     assert.deepEqual([...hooksSeen(world.client), ...hooksSeen(world.host)], []);
   });
 
@@ -296,7 +317,7 @@ describe('hooks', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       /^dialback: Cannot use the hook "failed": ".*open" can be written by others .*\nnext: chmod go-w '/,
     );
     set({ host: { failed: path } });
-    const { status: refused, stdout, last } = await world.backup();
+    const { status: refused, stdout, last } = await backup();
     assert.equal(refused, 1);
     assert.match(last.error ?? '', /the backup host is not set up correctly$/);
     assert.doesNotMatch(stdout, /hook/);
@@ -318,7 +339,7 @@ describe('hooks', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   it('host: before says "not now": the client may come again later, and it was no start', async () => {
     const skip = recorder('skip', 'echo the RAID is being checked', 'exit 75');
     set({ host: { ...all(recorder('all')), before: skip } });
-    const { status, stdout, last } = await world.backup();
+    const { status, stdout, last } = await backup();
     assert.equal(status, 12);
     assert.match(last.error ?? '', /takes the next backup of this machine later$/);
     assert.doesNotMatch(stdout, /hook|RAID|not now/);
@@ -329,13 +350,13 @@ describe('hooks', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     const names = world.snapshots();
     // Each of the runs above was a start, this one was none.
     set({ requests: 'min_interval = "1s"' });
-    assert.equal((await world.backup()).status, 0);
+    assert.equal((await backup()).status, 0);
     assert.equal(world.snapshots().length, names.length + 1);
   });
 
   it('host: before fails: the client hears that the host failed, and no more', async () => {
     set({ host: { ...all(recorder('all')), before: recorder('bad', 'echo secret words', 'exit 1') } });
-    const { status, stdout, stderr, last } = await world.backup();
+    const { status, stdout, stderr, last } = await backup();
     assert.equal(status, 1);
     assert.match(last.error ?? '', /the backup host failed$/);
     assert.doesNotMatch(stdout + stderr, /hook|secret/);
@@ -360,8 +381,7 @@ describe('hooks', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.equal(second.status, 11);
     assert.match(lastLine(second).error ?? '', /still at work on another run/);
     writeFileSync(release, '');
-    await world.settled();
-    await until('all has ended', () => world.leftovers().length === 0);
+    await over();
     const line = world.journal('host').findLast(each => each.event === 'hook');
     assert.deepEqual(
       [line?.hook, line?.status, line?.reason, line?.words],
