@@ -23,7 +23,6 @@ import {
   planText,
   pruneText,
   restoredJson,
-  restoreProgressText,
   restoreText,
   statusText,
   summaryText,
@@ -32,8 +31,9 @@ import {
   versionJson,
   versionText,
 } from './cli/print.ts';
+import { ProgressLine } from './cli/progress.ts';
 import { tryOut } from './cli/try.ts';
-import { backup, type RunNews, type RunOutcome } from './client/backup.ts';
+import { backup, type RunOutcome } from './client/backup.ts';
 import { gate, gateCheck } from './client/gate.ts';
 import { init } from './client/init.ts';
 import { configPath } from './config.ts';
@@ -49,7 +49,7 @@ import { describeClient } from './host/manifest.ts';
 import { prune } from './host/prune.ts';
 import { listEntries, printFile } from './host/reader.ts';
 import { relay } from './host/relay.ts';
-import { planRestore, type RestoreProgress, restore } from './host/restore.ts';
+import { planRestore, type RestoreOptions, type RestoreResult, restore } from './host/restore.ts';
 import { accountConfig, parseShell } from './host/shell.ts';
 import { statusExit, statusOf } from './host/status.ts';
 import {
@@ -65,14 +65,8 @@ import {
 } from './host/store.ts';
 import { isWell, verify } from './host/verify.ts';
 import { isTerminal, outputLost, say } from './os/files.ts';
-import {
-  interruption,
-  interruptWith,
-  monotonicMs,
-  ownAccount,
-  ownArguments,
-  ownExecutable,
-} from './os/machine.ts';
+import { interruption, interruptWith, ownAccount, ownArguments, ownExecutable } from './os/machine.ts';
+import { openTerminal } from './os/terminal.ts';
 import { encodeEvent, failedOutcome } from './wire/events.ts';
 import { decodeName, escapeText, type JsonName } from './wire/text.ts';
 
@@ -203,23 +197,26 @@ async function performRestore(request: Extract<Request, { verb: 'restore' }>): P
     say(2, planLacksText(result));
     return result.notGivenBack.length > 0 ? EXIT.incomplete : EXIT.done;
   }
-  const tell = isTerminal(2) ? progressLine() : undefined;
-  const result = await restore(options, interruption(), tell).finally(() => tell?.(undefined));
+  const result = await restoreTold(options, json);
   say(1, json ? jsonText(restoredJson(result)) : restoreText(to, result));
   say(2, notGivenBackText(result, ownAccount().uid === 0) + damagedFilesText(result));
   return result.notGivenBack.length + result.damaged.length > 0 ? EXIT.incomplete : EXIT.done;
 }
 
-const PROGRESS_MS = 200;
+/** The line is gone before anything else is said. */
+async function restoreTold(options: RestoreOptions, json: boolean): Promise<RestoreResult> {
+  const interrupt = interruption();
+  using line = progressLine(json, interrupt);
+  return await restore(options, interrupt, line && (each => line.hearRestore(each)));
+}
 
-/** One line on a terminal that is written again and again; `undefined` takes it away. */
-function progressLine(): (progress: RestoreProgress | undefined) => void {
-  let lastMs = Number.NEGATIVE_INFINITY;
-  return progress => {
-    if (progress !== undefined && monotonicMs() - lastMs < PROGRESS_MS) return;
-    lastMs = monotonicMs();
-    say(2, restoreProgressText(progress));
-  };
+/** For a person at a terminal; whoever reads JSON, or wants to hear nothing, gets none. */
+function progressLine(isUnwanted: boolean, interrupt: AbortSignal): ProgressLine | undefined {
+  const terminal = isUnwanted ? undefined : openTerminal(process.env);
+  if (terminal === undefined) return undefined;
+  const line = new ProgressLine(terminal);
+  interrupt.addEventListener('abort', () => line.interrupt(), { once: true });
+  return line;
 }
 
 const SAID_AT_ONCE = 65_536;
@@ -290,25 +287,42 @@ function findPinnable(
 
 async function performBackup(request: Extract<Request, { verb: 'backup' }>): Promise<number> {
   const { json, volume } = request;
-  const tell = (news: RunNews): void => {
-    if (json) say(1, jsonText(news));
-    else if (volume === 'verbose') say(1, newsText(news));
-  };
-  const runs = await backup(request, interruption(), tell);
-  for (const run of runs) printRun(run, json, volume);
+  const runs = await backupTold(request);
+  for (const [index, run] of runs.entries()) printRun(run, runs.slice(0, index), json, volume);
   // A run that failed says more than one that is incomplete.
   const statuses = runs.map(run => run.exit);
   const failed = statuses.find(status => status !== EXIT.done && status !== EXIT.incomplete);
   return failed ?? (statuses.includes(EXIT.incomplete) ? EXIT.incomplete : EXIT.done);
 }
 
+/** What a run says while it is under way. The line is gone before anything else is said. */
+async function backupTold(request: Extract<Request, { verb: 'backup' }>): Promise<RunOutcome[]> {
+  const { json, volume } = request;
+  const interrupt = interruption();
+  using line = progressLine(json || volume === 'quiet', interrupt);
+  return await backup(request, interrupt, news => {
+    if (json) say(1, jsonText(news));
+    if (json || volume === 'quiet') return;
+    const isTold = volume === 'verbose' || (line !== undefined && news.event === 'warning');
+    const text = isTold ? newsText(news) : '';
+    if (text !== '') line?.clear();
+    if (text !== '') say(1, text);
+    line?.hearRun(news);
+  });
+}
+
 /** cron mails whatever is printed: a success says something only to a person, or when asked. */
-function printRun(run: RunOutcome, json: boolean, volume: 'quiet' | 'normal' | 'verbose'): void {
+function printRun(
+  run: RunOutcome,
+  others: RunOutcome[],
+  json: boolean,
+  volume: 'quiet' | 'normal' | 'verbose',
+): void {
   if (json) say(1, outcomeJson(run));
   else if (volume === 'verbose' || (volume === 'normal' && isTerminal(1))) say(1, summaryText(run));
   if (json) return;
   if (run.fault) say(2, `dialback: ${run.fault.text()}\n`);
-  else say(2, missingText(run));
+  else say(2, missingText(run, others));
 }
 
 /** The catch-all. What is no Fault is a bug of ours. */

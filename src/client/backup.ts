@@ -76,7 +76,14 @@ export type RunNews =
       remote: string;
       phase: 'keys' | 'calling' | 'admitted' | 'dialling' | 'copying' | 'committing';
     }
-  | { event: 'progress'; remote: string; bytes: number; percent: number }
+  | {
+      event: 'progress';
+      remote: string;
+      bytes: number;
+      percent: number;
+      /** Null where the host has not told; `percent` as in the event of that name (wire/events.ts). */
+      files: { done: number; total: number; percent: number | null } | null;
+    }
   | { event: 'warning'; remote: string; message: string };
 
 /** How the run of one remote ended. */
@@ -496,6 +503,7 @@ class Ears {
   #next = Promise.withResolvers<void>();
   #phases = 0;
   #progressMs = Number.NEGATIVE_INFINITY;
+  #files: Extract<RunNews, { event: 'progress' }>['files'] = null;
 
   constructor(run: Run, label: string) {
     this.#run = run;
@@ -514,9 +522,13 @@ class Ears {
       this.#run.tell({ event: 'phase', remote: this.#label, phase: event.phase });
     } else if (event.event === 'wait') {
       this.waitMs = event.ms;
+    } else if (event.event === 'files') {
+      const { done, total, percent } = event;
+      this.#files = { done, total, percent };
     } else if (event.event === 'progress' && monotonicMs() - this.#progressMs >= PROGRESS_MS) {
       this.#progressMs = monotonicMs();
-      this.#run.tell({ event: 'progress', remote: this.#label, bytes: event.bytes, percent: event.percent });
+      const { bytes, percent } = event;
+      this.#run.tell({ event: 'progress', remote: this.#label, bytes, percent, files: this.#files });
     }
   }
 

@@ -1,0 +1,199 @@
+/** The one line that tells a person at a terminal how far something is: written again and again, and gone at the end. */
+import type { RunNews } from '../client/backup.ts';
+import type { RestoreProgress } from '../host/restore.ts';
+import { say } from '../os/files.ts';
+import { monotonicMs } from '../os/machine.ts';
+import type { Terminal } from '../os/terminal.ts';
+import { phaseText, showBytes } from './print.ts';
+
+/** What the line says; undefined is not known, and not said. */
+export interface Progress {
+  /** What is done, and for whom: `vault: copying`. */
+  label: string;
+  /** So long already, where nothing else shows that it goes on. */
+  elapsedMs?: number | undefined;
+  percent?: number | undefined;
+  files?: { done: number; total: number | undefined } | undefined;
+  bytes?: number | undefined;
+  bytesPerSecond?: number | undefined;
+  leftMs?: number | undefined;
+}
+
+/** Which part goes first where the line is too narrow for all: the one with the highest number. */
+const RANKS = { elapsed: 1, percent: 1, left: 2, bytes: 3, rate: 4, files: 5 } as const;
+/** A phase that is over sooner needs no clock. */
+const NOTABLE_MS = 2_000;
+
+/**
+ * The line, in ASCII and without colours, so that every terminal can show it. Parts for which there is no room are left out
+ * whole. The last column stays free: some terminals go to the next line when it is written.
+ * @param columns the terminal's width
+ */
+export function progressText(progress: Progress, columns: number): string {
+  const { elapsedMs = 0, percent, files, bytes, bytesPerSecond, leftMs } = progress;
+  const width = Math.max(0, columns - 1);
+  let parts: { rank: number; text: string }[] = [];
+  const add = (rank: number, text: string): void => void parts.push({ rank, text });
+  if (elapsedMs >= NOTABLE_MS) add(RANKS.elapsed, showSpan(Math.floor(elapsedMs / 1000)));
+  if (percent !== undefined) add(RANKS.percent, `${percent}%`);
+  if (files) add(RANKS.files, `${files.done}${files.total === undefined ? '' : ` of ${files.total}`} files`);
+  if (bytes !== undefined) add(RANKS.bytes, showBytes(bytes));
+  if (bytesPerSecond !== undefined) add(RANKS.rate, `${showBytes(Math.round(bytesPerSecond))}/s`);
+  if (leftMs !== undefined) add(RANKS.left, `about ${showLeft(leftMs)} left`);
+  const line = (): string => [progress.label, ...parts.map(each => each.text)].join(', ');
+  while (parts.length > 0 && line().length > width) {
+    const last = Math.max(...parts.map(each => each.rank));
+    parts = parts.filter(each => each.rank !== last);
+  }
+  return line()
+    .replace(/[^ -~]/g, '?')
+    .slice(0, width);
+}
+
+/** @param seconds whole ones */
+function showSpan(seconds: number): string {
+  if (seconds < 60) return `${seconds} s`;
+  const minutes = Math.floor(seconds / 60);
+  return minutes < 60
+    ? `${minutes} min ${seconds % 60} s`
+    : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+/** Rounded up and coarse: nobody can know it better. */
+function showLeft(ms: number): string {
+  if (ms < 55_000) return `${Math.max(1, Math.ceil(ms / 5_000)) * 5} s`;
+  const minutes = Math.ceil(ms / 60_000);
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+/** A rate follows the last few seconds. */
+const RATE_MS = 5_000;
+/** Before that much is done, the time left is no more than a guess. */
+const LEAST_PERCENT = 2;
+const LEAST_MS = 2_000;
+/** What a new estimate of the time left counts beside the one before. */
+const NEW_ESTIMATE = 0.5;
+
+/** Rate and time left, out of how far it was when. */
+export class Meter {
+  readonly #startMs: number;
+  #last: { ms: number; bytes: number } | undefined;
+  #percent = 0;
+  #estimate: { ms: number; leftMs: number } | undefined;
+  /** Bytes a second; undefined until there are two readings. */
+  rate: number | undefined;
+
+  /** @param startMs of a clock that never goes back, as all times here */
+  constructor(startMs: number) {
+    this.#startMs = startMs;
+  }
+
+  /** @param percent of all; undefined: not known */
+  read(ms: number, bytes: number, percent: number | undefined): void {
+    const last = this.#last;
+    if (last && ms > last.ms) {
+      const now = (Math.max(0, bytes - last.bytes) * 1000) / (ms - last.ms);
+      const weight = 1 - Math.exp((last.ms - ms) / RATE_MS);
+      this.rate = this.rate === undefined ? now : this.rate + weight * (now - this.rate);
+    }
+    if (!last || ms > last.ms) this.#last = { ms, bytes };
+    // Only where it has just changed: a whole number says nothing of how far it is within its hundredth.
+    if (percent === undefined || percent <= this.#percent) return;
+    this.#percent = percent;
+    const elapsedMs = ms - this.#startMs;
+    if (percent < LEAST_PERCENT || elapsedMs < LEAST_MS) return;
+    const fresh = (elapsedMs * (100 - percent)) / percent;
+    const before = this.leftMs(ms);
+    const leftMs = before === undefined ? fresh : before + NEW_ESTIMATE * (fresh - before);
+    this.#estimate = { ms, leftMs };
+  }
+
+  /** How long it will take from now on; undefined where there is nothing to go by, or it takes longer than estimated. */
+  leftMs(ms: number): number | undefined {
+    if (this.#estimate === undefined || this.#percent >= 100) return undefined;
+    const leftMs = this.#estimate.leftMs - (ms - this.#estimate.ms);
+    return leftMs > 0 ? leftMs : undefined;
+  }
+}
+
+const CLEAR_LINE = '\r\x1b[K';
+const REDRAW_MS = 250;
+
+/** The line on a terminal. Disposed of, it is gone. */
+export class ProgressLine {
+  readonly #terminal: Terminal;
+  readonly #timer: NodeJS.Timeout;
+  #progress: Progress | undefined;
+  #phaseMs = 0;
+  #meter = new Meter(0);
+  #shown = '';
+  #isEnding = false;
+
+  constructor(terminal: Terminal) {
+    this.#terminal = terminal;
+    this.#timer = setInterval(() => this.#draw(), REDRAW_MS);
+    this.#timer.unref();
+  }
+
+  /** How far a backup is. */
+  hearRun(news: RunNews): void {
+    if (this.#isEnding) return;
+    if (news.event === 'phase') this.#begin(`${news.remote}: ${phaseText(news.phase)}`);
+    if (news.event !== 'progress') return;
+    const { bytes, files } = news;
+    const reached = files && { done: files.done, total: files.percent === null ? undefined : files.total };
+    this.#advance(bytes, files?.percent ?? undefined, reached ?? undefined);
+  }
+
+  /** How far a restore is. */
+  hearRestore({ bytes, percent, files }: RestoreProgress): void {
+    if (this.#isEnding) return;
+    if (this.#progress === undefined) this.#begin('restoring');
+    this.#advance(bytes, percent, { done: files, total: undefined });
+  }
+
+  /** Something else is done from now on. */
+  #begin(label: string): void {
+    this.#phaseMs = monotonicMs();
+    this.#meter = new Meter(this.#phaseMs);
+    this.#progress = { label };
+    this.#draw();
+  }
+
+  #advance(bytes: number, percent: number | undefined, files: Progress['files']): void {
+    if (this.#progress === undefined) return;
+    this.#meter.read(monotonicMs(), bytes, percent);
+    this.#progress = { label: this.#progress.label, percent, files, bytes };
+  }
+
+  /** What is under way ends before its time, and takes a moment for it. */
+  interrupt(): void {
+    this.#begin('interrupted, cleaning up');
+    this.#isEnding = true;
+  }
+
+  /** Takes it away, so that other text has the line; it comes again by itself. */
+  clear(): void {
+    if (this.#shown !== '') say(2, CLEAR_LINE);
+    this.#shown = '';
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+    this.clear();
+    this.#progress = undefined;
+  }
+
+  #draw(): void {
+    const ms = monotonicMs();
+    if (this.#progress === undefined || !this.#terminal.isInFront()) return;
+    const counts =
+      this.#progress.bytes === undefined
+        ? { elapsedMs: ms - this.#phaseMs }
+        : { bytesPerSecond: this.#meter.rate, leftMs: this.#meter.leftMs(ms) };
+    const text = progressText({ ...this.#progress, ...counts }, this.#terminal.columns());
+    if (text === this.#shown) return;
+    say(2, `${CLEAR_LINE}${text}`);
+    this.#shown = text;
+  }
+}
