@@ -31,12 +31,13 @@ describe('progressText()', () => {
   for (const [more, text] of [
     [{}, 'x'],
     [{ elapsedMs: 1_999 }, 'x'],
-    [{ elapsedMs: 12_345 }, 'x, 12 s'],
-    [{ elapsedMs: 61_000 }, 'x, 1 min 1 s'],
-    [{ elapsedMs: 7_320_000 }, 'x, 2 h 2 min'],
+    [{ elapsedMs: 12_345 }, 'x, 12 s so far'],
+    [{ elapsedMs: 61_000 }, 'x, 1 min 1 s so far'],
+    [{ elapsedMs: 7_320_000 }, 'x, 2 h 2 min so far'],
+    [{ elapsedMs: 12_345, leftMs: 10_000 }, 'x, about 10 s left'],
     [{ files: { done: 3, total: undefined } }, 'x, 3 files'],
-    [{ percent: 0, bytes: 0 }, 'x, 0%, 0 B'],
-    [{ bytesPerSecond: 1.4 }, 'x, 1 B/s'],
+    [{ percent: 0, bytes: 0, bytesPerSecond: 0 }, 'x, 0%'],
+    [{ bytes: 5, bytesPerSecond: 1.4 }, 'x, 5 B, 1 B/s'],
     [{ leftMs: 1 }, 'x, about 5 s left'],
     [{ leftMs: 54_999 }, 'x, about 55 s left'],
     [{ leftMs: 55_000 }, 'x, about 1 min left'],
@@ -67,13 +68,22 @@ describe('progressText()', () => {
 });
 
 describe('Meter', () => {
-  it('knows no rate before there are two readings, and no time left before something is done', () => {
+  it('knows no rate at once, and no time left before something is done', () => {
     const meter = new Meter(1_000);
     assert.deepEqual([meter.rate, meter.leftMs(1_000)], [undefined, undefined]);
-    meter.read(2_000, 1_000, 0);
+    meter.read(1_001, 1_000_000, 0);
     assert.deepEqual([meter.rate, meter.leftMs(2_000)], [undefined, undefined]);
-    meter.read(5_000, 4_000, 1);
-    assert.deepEqual([meter.rate, meter.leftMs(5_000)], [1_000, undefined]);
+    meter.read(2_000, 1_000_000, 0);
+    meter.read(5_000, 4_000_000, 1);
+    assert.deepEqual([meter.rate, meter.leftMs(5_000)], [1_000_000, undefined]);
+  });
+  it('has the rate of all the time in the first seconds, and then of the last ones', () => {
+    const meter = new Meter(0);
+    meter.read(1_000, 40_000, undefined);
+    meter.read(2_000, 40_000, undefined);
+    assert.equal(meter.rate, 20_000);
+    for (let ms = 3_000; ms <= 40_000; ms += 1_000) meter.read(ms, 40_000 + ms, undefined);
+    assert.ok((meter.rate ?? 0) < 1_100, `${meter.rate}`);
   });
   it('says nothing of the time left while nobody knows how much there is', () => {
     const meter = new Meter(0);

@@ -10,7 +10,7 @@ import { phaseText, showBytes } from './print.ts';
 export interface Progress {
   /** What is done, and for whom: `vault: copying`. */
   label: string;
-  /** So long already, where nothing else shows that it goes on. */
+  /** So long already; it is said where nothing is known of the end. */
   elapsedMs?: number | undefined;
   percent?: number | undefined;
   files?: { done: number; total: number | undefined } | undefined;
@@ -20,7 +20,7 @@ export interface Progress {
 }
 
 /** Which part goes first where the line is too narrow for all: the one with the highest number. */
-const RANKS = { elapsed: 1, percent: 1, left: 2, bytes: 3, rate: 4, files: 5 } as const;
+const RANKS = { percent: 1, left: 2, elapsed: 2, bytes: 3, rate: 4, files: 5 } as const;
 /** A phase that is over sooner needs no clock. */
 const NOTABLE_MS = 2_000;
 
@@ -34,12 +34,12 @@ export function progressText(progress: Progress, columns: number): string {
   const width = Math.max(0, columns - 1);
   let parts: { rank: number; text: string }[] = [];
   const add = (rank: number, text: string): void => void parts.push({ rank, text });
-  if (elapsedMs >= NOTABLE_MS) add(RANKS.elapsed, showSpan(Math.floor(elapsedMs / 1000)));
   if (percent !== undefined) add(RANKS.percent, `${percent}%`);
   if (files) add(RANKS.files, `${files.done}${files.total === undefined ? '' : ` of ${files.total}`} files`);
-  if (bytes !== undefined) add(RANKS.bytes, showBytes(bytes));
-  if (bytesPerSecond !== undefined) add(RANKS.rate, `${showBytes(Math.round(bytesPerSecond))}/s`);
+  if (bytes) add(RANKS.bytes, showBytes(bytes));
+  if (bytes && bytesPerSecond !== undefined) add(RANKS.rate, `${showBytes(Math.round(bytesPerSecond))}/s`);
   if (leftMs !== undefined) add(RANKS.left, `about ${showLeft(leftMs)} left`);
+  else if (elapsedMs >= NOTABLE_MS) add(RANKS.elapsed, `${showSpan(Math.floor(elapsedMs / 1000))} so far`);
   const line = (): string => [progress.label, ...parts.map(each => each.text)].join(', ');
   while (parts.length > 0 && line().length > width) {
     const last = Math.max(...parts.map(each => each.rank));
@@ -66,8 +66,10 @@ function showLeft(ms: number): string {
   return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
-/** A rate follows the last few seconds. */
+/** A rate follows the last few seconds; until they are over, it is that of all the time. */
 const RATE_MS = 5_000;
+/** Readings that are closer together would tell of bursts. */
+const LEAST_READING_MS = 500;
 /** Before that much is done, the time left is no more than a guess. */
 const LEAST_PERCENT = 2;
 const LEAST_MS = 2_000;
@@ -77,26 +79,27 @@ const NEW_ESTIMATE = 0.5;
 /** Rate and time left, out of how far it was when. */
 export class Meter {
   readonly #startMs: number;
-  #last: { ms: number; bytes: number } | undefined;
+  #last: { ms: number; bytes: number };
   #percent = 0;
   #estimate: { ms: number; leftMs: number } | undefined;
-  /** Bytes a second; undefined until there are two readings. */
+  /** Bytes a second; undefined until something can be said of it. */
   rate: number | undefined;
 
   /** @param startMs of a clock that never goes back, as all times here */
   constructor(startMs: number) {
     this.#startMs = startMs;
+    this.#last = { ms: startMs, bytes: 0 };
   }
 
   /** @param percent of all; undefined: not known */
   read(ms: number, bytes: number, percent: number | undefined): void {
-    const last = this.#last;
-    if (last && ms > last.ms) {
-      const now = (Math.max(0, bytes - last.bytes) * 1000) / (ms - last.ms);
-      const weight = 1 - Math.exp((last.ms - ms) / RATE_MS);
+    const sinceMs = ms - this.#last.ms;
+    if (sinceMs >= LEAST_READING_MS) {
+      const now = (Math.max(0, bytes - this.#last.bytes) * 1000) / sinceMs;
+      const weight = Math.max(1 - Math.exp(-sinceMs / RATE_MS), sinceMs / (ms - this.#startMs));
       this.rate = this.rate === undefined ? now : this.rate + weight * (now - this.rate);
+      this.#last = { ms, bytes };
     }
-    if (!last || ms > last.ms) this.#last = { ms, bytes };
     // Only where it has just changed: a whole number says nothing of how far it is within its hundredth.
     if (percent === undefined || percent <= this.#percent) return;
     this.#percent = percent;
@@ -127,6 +130,7 @@ export class ProgressLine {
   #phaseMs = 0;
   #meter = new Meter(0);
   #shown = '';
+  #isCopying = false;
   #isEnding = false;
 
   constructor(terminal: Terminal) {
@@ -139,7 +143,9 @@ export class ProgressLine {
   hearRun(news: RunNews): void {
     if (this.#isEnding) return;
     if (news.event === 'phase') this.#begin(`${news.remote}: ${phaseText(news.phase)}`);
-    if (news.event !== 'progress') return;
+    // The host's heart goes on beating when all is copied.
+    if (news.event === 'phase') this.#isCopying = news.phase === 'copying';
+    if (news.event !== 'progress' || !this.#isCopying) return;
     const { bytes, files } = news;
     const reached = files && { done: files.done, total: files.percent === null ? undefined : files.total };
     this.#advance(bytes, files?.percent ?? undefined, reached ?? undefined);
@@ -187,11 +193,12 @@ export class ProgressLine {
   #draw(): void {
     const ms = monotonicMs();
     if (this.#progress === undefined || !this.#terminal.isInFront()) return;
-    const counts =
-      this.#progress.bytes === undefined
-        ? { elapsedMs: ms - this.#phaseMs }
-        : { bytesPerSecond: this.#meter.rate, leftMs: this.#meter.leftMs(ms) };
-    const text = progressText({ ...this.#progress, ...counts }, this.#terminal.columns());
+    const clock = {
+      elapsedMs: ms - this.#phaseMs,
+      bytesPerSecond: this.#meter.rate,
+      leftMs: this.#meter.leftMs(ms),
+    };
+    const text = progressText({ ...this.#progress, ...clock }, this.#terminal.columns());
     if (text === this.#shown) return;
     say(2, `${CLEAR_LINE}${text}`);
     this.#shown = text;
