@@ -288,7 +288,7 @@ function findPinnable(
 async function performBackup(request: Extract<Request, { verb: 'backup' }>): Promise<number> {
   const { json, volume } = request;
   const runs = await backupTold(request);
-  for (const [index, run] of runs.entries()) printRun(run, runs.slice(0, index), json, volume);
+  for (const run of runs) printRun(run, runs, json, volume);
   // A run that failed says more than one that is incomplete.
   const statuses = runs.map(run => run.exit);
   const failed = statuses.find(status => status !== EXIT.done && status !== EXIT.incomplete);
@@ -314,15 +314,17 @@ async function backupTold(request: Extract<Request, { verb: 'backup' }>): Promis
 /** cron mails whatever is printed: a success says something only to a person, or when asked. */
 function printRun(
   run: RunOutcome,
-  others: RunOutcome[],
+  runs: RunOutcome[],
   json: boolean,
   volume: 'quiet' | 'normal' | 'verbose',
 ): void {
   if (json) say(1, outcomeJson(run));
   else if (volume === 'verbose' || (volume === 'normal' && isTerminal(1))) say(1, summaryText(run));
   if (json) return;
-  if (run.fault) say(2, `dialback: ${run.fault.text()}\n`);
-  else say(2, missingText(run, others));
+  // Of several, which it was; most messages say it by themselves.
+  const isNamed = runs.length === 1 || run.fault?.message.includes(`"${run.remote}"`);
+  if (run.fault) say(2, `dialback: ${isNamed ? '' : `${run.remote}: `}${run.fault.text()}\n`);
+  else say(2, missingText(run, runs.slice(0, runs.indexOf(run))));
 }
 
 /** The catch-all. What is no Fault is a bug of ours. */

@@ -91,7 +91,7 @@ export function summaryText(run: RunOutcome): string {
     outcome.changed_during_run > 0
       ? `; ${outcome.changed_during_run} changed meanwhile, and come with the next run`
       : '';
-  const size = `${outcome.files} files, ${showBytes(outcome.bytes)}`;
+  const size = `${outcome.files} ${outcome.files === 1 ? 'file' : 'files'}, ${showBytes(outcome.bytes)}`;
   if (outcome.snapshot === null)
     return `${remote}: dry run: ${size} would be in the backup; nothing was kept${vanished}${changed}\n`;
   const state = outcome.outcome === 'full' ? 'backed up' : 'backed up in part';

@@ -164,8 +164,9 @@ async function runOne(run: Run): Promise<RunOutcome> {
     fault = outcomeFault(remote, outcome, heard);
   } catch (error) {
     const first = firstError(error);
+    if (first instanceof Fault && first.exit === 'interrupted') fault = interruptedFault(remote, first);
     // What befalls one remote does not stop the others, be it a mistake of ours.
-    fault =
+    fault ??=
       first instanceof Fault ? first : new Fault({ tried: `back up to "${remote}"`, found: describe(first) });
   }
   const exit = fault ? EXIT[fault.exit] : outcome?.outcome === 'incomplete' ? EXIT.incomplete : EXIT.done;
@@ -227,6 +228,12 @@ function describe(error: unknown): string {
 
 function lateFault(remote: string, found: string): Fault {
   return new Fault({ tried: `back up to "${remote}"`, found });
+}
+
+/** Nothing is lost by Ctrl-C. */
+function interruptedFault(remote: string, { found }: Fault): Fault {
+  const next = 'dialback backup (it goes on from what has arrived)';
+  return new Fault({ tried: `back up to "${remote}"`, found, next, exit: 'interrupted' });
 }
 
 /**
