@@ -16,6 +16,14 @@ const TOP = join(import.meta.dirname, '..');
 const UNIT_DEADLINE_MS = 2 * 60_000;
 const REGRESS_DEADLINE_MS = 15 * 60_000;
 
+/**
+ * So many scenarios at a time: each has its users, its folder and its ports to itself, waits as often as it works, and none
+ * fails for being slow. More than two would be waiting for the processor on the machines that this runs on.
+ */
+const REGRESS_WIDTH = Math.min(2, availableParallelism());
+/** By what they take, as the reports say. */
+const LONGEST = ['15', '10', '25', '26', '29', '19', '18'];
+
 /** The reasons (their beginnings) for which a test may be skipped, and when: any other skip is a failure. */
 const EXPECTED_SKIPS: { reason: string; expected: () => boolean }[] = [
   // Two real users, restores with owners, loop devices: an ordinary user's run has none of them.
@@ -106,16 +114,26 @@ function noteSkip(place: string, reason: string): void {
 }
 
 /** Runs files side by side; each one's report is held back until it is whole, so that they do not mix. */
-async function runUnits(files: string[]): Promise<void> {
+async function runSideBySide(files: string[], deadlineMs: number, width: number): Promise<void> {
   const queue = [...files];
   const worker = async () => {
     for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
       const report: string[] = [];
-      await runFile(file, UNIT_DEADLINE_MS, text => report.push(text));
-      process.stdout.write(report.join(''));
+      const startedMs = performance.now();
+      await runFile(file, deadlineMs, text => report.push(text));
+      process.stdout.write(`${report.join('')}  (${seconds(performance.now() - startedMs)})\n`);
     }
   };
-  await Promise.all(Array.from({ length: availableParallelism() }, worker));
+  await Promise.all(Array.from({ length: width }, worker));
+}
+
+/** So that none of the long ones is begun last, and runs alone. */
+function longestFirst(files: string[]): string[] {
+  const rank = (file: string): number => {
+    const at = LONGEST.findIndex(each => file.includes(`/${each}-`));
+    return at < 0 ? LONGEST.length : at;
+  };
+  return files.toSorted((one, other) => rank(one) - rank(other));
 }
 
 function seconds(ms: number): string {
@@ -126,10 +144,12 @@ const startedMs = performance.now();
 for (const check of CHECKS) if (isWanted(check.name)) runCheck(check);
 const files = globSync('test/**/*.test.ts', { cwd: TOP }).sort().filter(isWanted);
 const isRegress = (file: string) => file.startsWith('test/regress/');
-await runUnits(files.filter(file => !isRegress(file)));
-// One after the other: each drives real daemons on one machine, and some measure.
-for (const file of files.filter(isRegress))
-  await runFile(file, REGRESS_DEADLINE_MS, text => void process.stdout.write(text));
+await runSideBySide(
+  files.filter(file => !isRegress(file)),
+  UNIT_DEADLINE_MS,
+  availableParallelism(),
+);
+await runSideBySide(longestFirst(files.filter(isRegress)), REGRESS_DEADLINE_MS, REGRESS_WIDTH);
 
 const { passed, failures, skips, unexpected } = totals;
 const failed = failures.length + unexpected.length;

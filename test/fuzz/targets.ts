@@ -33,6 +33,7 @@ import { parseShell } from '../../src/host/shell.ts';
 import { findSnapshot, pathInside } from '../../src/host/store.ts';
 import { readJailLine } from '../../src/os/launcher.ts';
 import { inText, isWithin, otherNames, parseMountTable } from '../../src/os/mounts.ts';
+import { decodeGo, GO } from '../../src/wire/channel.ts';
 import {
   decodeEvent,
   encodeEvent,
@@ -275,6 +276,27 @@ const summons: Target = {
     assert.equal(`${name}:${port ?? 'channel'}`, text);
     assert.ok(NAME.test(name) && (port === undefined || (port > 0 && port < 65_536)));
     return 'accepted';
+  },
+};
+
+const go: Target = {
+  name: 'go',
+  seeds: [GO, 'go', 'go\ngo\n', 'GO\n', `\0${GO}`],
+  words: ['g', 'o', '\n'],
+  mostBytes: 64,
+  run(input) {
+    // As it comes in from a connection: a byte more each time. No byte behind the answer is taken for a part of it.
+    let accepted = 0;
+    let isRefused = false;
+    for (let length = 0; length <= input.length; length += 1) {
+      const decoded = decodeGo(input.subarray(0, length));
+      if ('reason' in decoded) reasonOf(decoded.reason);
+      assert.ok(!isRefused || 'reason' in decoded, 'more bytes make no good answer of a bad one');
+      isRefused = 'reason' in decoded;
+      if ('value' in decoded && decoded.value) accepted += 1;
+    }
+    assert.equal(accepted, input.subarray(0, GO.length).toString('latin1') === GO ? 1 : 0);
+    return isRefused ? 'refused' : `${accepted} ${input.length}`;
   },
 };
 
@@ -990,6 +1012,7 @@ export const TARGETS: readonly Target[] = [
     event,
     gate,
     summons,
+    go,
     excludes,
     scope,
     mounts,

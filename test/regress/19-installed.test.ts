@@ -3,12 +3,12 @@
 // installed, one clear line instead of a smaller backup.
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
 import type { Ended, Process } from '../support/machine.ts';
 import { diffManifests, manifest } from '../support/manifest.ts';
-import { Site, type User } from '../support/site.ts';
+import { Sides } from '../support/sides.ts';
+import type { User } from '../support/site.ts';
 import { makeTortureTree } from '../support/tree.ts';
 import { until } from '../support/world.ts';
 
@@ -34,75 +34,33 @@ const SECRETS: [path: string, make: string][] = [
   ['/var/tmp/a file', 'chmod 600'],
 ];
 
-/** A port that nobody uses now. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise(resolve => server.close(resolve));
-  return typeof address === 'object' && address ? address.port : 0;
-}
-
-/** An installed client, whose account is `dialback`, and a host on the same machine, whose account is `vault`. */
-class Installed {
-  readonly site: Site;
-  readonly port: number;
-  readonly client: User;
-  readonly host: User;
-  readonly anna: User;
-
-  private constructor(site: Site, port: number, users: [User, User, User]) {
-    this.site = site;
-    this.port = port;
-    [this.client, this.host, this.anna] = users;
-  }
-
+class Installed extends Sides {
   static async make(): Promise<Installed> {
-    const site = await Site.make();
-    try {
-      await site.say('make install');
-      const installed = new Installed(site, await freePort(), [
-        await site.user('dialback'),
-        await site.addUser('vault'),
-        await site.addUser('anna'),
-      ]);
-      await installed.#prepare();
-      return installed;
-    } catch (error) {
-      await site.machine.end();
-      throw error;
-    }
+    return await Sides.install(Installed, made => made.#prepare());
   }
 
   async #prepare(): Promise<void> {
     const { site, port } = this;
     // Its rsync gets its jail from the launcher.
     await site.say('usermod --append --groups dialback vault');
-    const keygen = "ssh-keygen -q -t ed25519 -N '' -f";
+    await this.prepareDaemon();
     await this.as(
       this.host,
-      `set -eu
-       mkdir -p -m 700 ~/sshd ~/.ssh ~/.config/dialback
-       ${keygen} ~/sshd/key
-       printf '%s\\n' 'HostKey /home/vault/sshd/key' 'AuthorizedKeysFile /home/vault/.ssh/authorized_keys' \\
-         'AuthenticationMethods publickey' 'UsePAM no' 'PidFile none' 'Port ${port}' 'ListenAddress 127.0.0.1' >~/sshd/config
+      `mkdir -p -m 700 ~/.ssh ~/.config/dialback
        printf '%s\\n' 'store = "/home/vault/the store"' 'syslog = false' >~/.config/dialback/host.toml`,
     );
-    await this.as(this.client, `mkdir -p -m 700 ~/.ssh ~/.config/dialback && ${keygen} ~/.ssh/id_ed25519`);
-    const inside = (path: string): string => readFileSync(site.machine.path(path), 'utf8').trim();
-    writeFileSync(
-      site.machine.path(`${HOME}/.ssh/known_hosts`),
-      `[127.0.0.1]:${port} ${inside('/home/vault/sshd/key.pub')}\n`,
-    );
     await this.as(
-      this.host,
-      `echo '${inside(`${HOME}/.ssh/id_ed25519.pub`)}' | dialback enroll acorn - 2>&1`,
+      this.client,
+      "mkdir -p -m 700 ~/.ssh ~/.config/dialback && ssh-keygen -q -t ed25519 -N '' -f ~/.ssh/id_ed25519",
     );
+    writeFileSync(
+      this.path(`${HOME}/.ssh/known_hosts`),
+      `[127.0.0.1]:${port} ${this.read('/home/vault/sshd/key.pub').trim()}\n`,
+    );
+    const key = this.read(`${HOME}/.ssh/id_ed25519.pub`).trim();
+    await this.as(this.host, `echo '${key}' | dialback enroll acorn - 2>&1`);
     this.configure();
-    // Ended with the machine.
-    this.start(this.host, '/usr/sbin/sshd -D -e -f /home/vault/sshd/config').catch(() => {});
-    const banner = `timeout 5 sh -c 'until ssh-keyscan -p ${port} 127.0.0.1 2>/dev/null | grep -q .; do sleep 0.05; done'`;
-    await site.say(banner);
+    await this.startDaemon();
   }
 
   /** For every account of the machine that has no config of its own. */
@@ -124,32 +82,12 @@ class Installed {
       limits,
       '',
     ];
-    writeFileSync(this.site.machine.path('/etc/dialback/client.toml'), toml.join('\n'));
-  }
-
-  /** Runs a script as an account that has logged in: its groups, its home, and no process of root's around it. */
-  start(user: User, script: string, timeoutMs = 600_000): Promise<Ended> {
-    const become = ['setpriv', `--reuid=${user.uid}`, `--regid=${user.gid}`, '--init-groups'];
-    return this.site.machine.run([...become, '/bin/sh', '-c', script], {
-      folder: '/',
-      environment: { HOME: user.home, PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin' },
-      timeoutMs,
-    });
-  }
-
-  /** @throws with what it said when it does not go well */
-  async as(user: User, script: string): Promise<string> {
-    const { status, output } = await this.start(user, script);
-    assert.equal(status, 0, `${script}\n${output}`);
-    return output.trimEnd();
+    writeFileSync(this.path('/etc/dialback/client.toml'), toml.join('\n'));
   }
 
   /** The line that /etc/cron.d/dialback has, run as cron runs it. */
   async cron(user: User = this.client): Promise<Ended> {
-    const line = readFileSync(this.site.machine.path('/etc/cron.d/dialback'), 'utf8')
-      .trimEnd()
-      .split('\n')
-      .at(-1);
+    const line = this.read('/etc/cron.d/dialback').trimEnd().split('\n').at(-1);
     const [, account, command] = /^#?(?:\S+ ){5}(\S+) (.*)$/.exec(line ?? '') ?? [];
     assert.equal(account, 'dialback');
     const login = user === this.client ? 'dialback' : 'anna';
@@ -172,7 +110,7 @@ class Installed {
   }> {
     const name = (await this.list()).at(-1)?.snapshot ?? '';
     const path = `/home/vault/the store/clients/acorn/snapshots/${name}/snapshot.json`;
-    return JSON.parse(readFileSync(this.site.machine.path(path), 'utf8'));
+    return JSON.parse(this.read(path));
   }
 }
 

@@ -18,7 +18,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { compileLauncher } from './world.ts';
+import { addUser, compileLauncher } from './world.ts';
 
 const ATTEMPT_MS = 20_000;
 
@@ -83,10 +83,7 @@ export class Jail {
     this.never = join(this.base, 'etc/never');
     this.home = join(this.base, 'home');
     this.login = `dbtest-jail-${randomBytes(2).toString('hex')}`;
-    const add = ['--system', '--user-group', '--no-create-home', '--home-dir', this.home, this.login];
-    execFileSync('/usr/sbin/useradd', add, { stdio: 'pipe' });
-    const id = (which: string): number => Number(execFileSync('/usr/bin/id', [which, this.login]).toString());
-    this.account = { uid: id('-u'), gid: id('-g') };
+    this.account = addUser(this.login, ['--no-create-home', '--home-dir', this.home]);
   }
 
   /** Makes all of it. Needs root. */

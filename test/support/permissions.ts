@@ -5,11 +5,11 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Ended, Process } from './machine.ts';
-import { Site, type User } from './site.ts';
+import type { Process } from './machine.ts';
+import { Sides } from './sides.ts';
+import type { User } from './site.ts';
 
 export const HOME = '/var/lib/dialback';
 export const VAULT = '/home/vault';
@@ -72,15 +72,6 @@ function cell(verbs: Line['verbs'], column: number): string {
   return `**${open.map(({ verb }) => verb).join(', ')}**; not ${shut.map(({ verb }) => verb).join(', ')}: ${reasons.join(', ')}`;
 }
 
-/** A port that nobody uses now. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise(resolve => server.close(resolve));
-  return typeof address === 'object' && address ? address.port : 0;
-}
-
 /** What is done to the thing whose name is "$1"; it changes nothing. */
 const VERBS: Record<string, string> = {
   read: 'head -c 1 -- "$1"',
@@ -103,42 +94,9 @@ export interface Thing {
   why?: string;
 }
 
-export class Stage {
-  readonly site: Site;
-  readonly port: number;
-  readonly client: User;
-  readonly host: User;
-  readonly anna: User;
-
-  private constructor(site: Site, port: number, users: [User, User, User]) {
-    this.site = site;
-    this.port = port;
-    [this.client, this.host, this.anna] = users;
-  }
-
+export class Stage extends Sides {
   static async make(): Promise<Stage> {
-    const site = await Site.make();
-    try {
-      await site.say('make install');
-      const stage = new Stage(site, await freePort(), [
-        await site.user('dialback'),
-        await site.addUser('vault'),
-        await site.addUser('anna'),
-      ]);
-      await stage.#prepare();
-      return stage;
-    } catch (error) {
-      await site.machine.end();
-      throw error;
-    }
-  }
-
-  path(inside: string): string {
-    return this.site.machine.path(inside);
-  }
-
-  read(inside: string): string {
-    return readFileSync(this.path(inside), 'utf8');
+    return await Sides.install(Stage, made => made.#prepare());
   }
 
   /** Both sides as the four commands make them; a second client, whose key and snapshot there are too. */
@@ -154,20 +112,11 @@ export class Stage {
       install -d -o vault -g vault -m 700 '${STORE}'
       mkdir -p /srv/data && head -c 4000000 /dev/urandom >/srv/data/large && echo content >'/srv/data/a file'
     `);
-    const keygen = "ssh-keygen -q -t ed25519 -N '' -f";
-    await this.as(
-      host,
-      `set -eu
-       mkdir -m 700 ~/sshd
-       ${keygen} ~/sshd/key
-       printf '%s\\n' 'HostKey ${VAULT}/sshd/key' 'AuthorizedKeysFile ${VAULT}/.ssh/authorized_keys' \\
-         'AuthenticationMethods publickey' 'UsePAM no' 'PidFile none' 'Port ${port}' 'ListenAddress 127.0.0.1' \\
-         'Subsystem sftp internal-sftp' >~/sshd/config`,
-    );
+    await this.prepareDaemon(['Subsystem sftp internal-sftp']);
     await this.as(client, `dialback init --name acorn`);
     await this.as(
       client,
-      `mkdir -m 700 keys && cd keys && for name in unknown other admin; do ${keygen} $name; done`,
+      `mkdir -m 700 keys && cd keys && for name in unknown other admin; do ssh-keygen -q -t ed25519 -N '' -f $name; done`,
     );
     const identity = `${HOME}/.config/dialback/id_ed25519.pub`;
     const keys = (name: string): string => this.read(name).trim();
@@ -181,11 +130,7 @@ export class Stage {
       `dialback init --name acorn --target ssh://vault@127.0.0.1:${port} --host-key '${hostKey}'`,
     );
     this.configure();
-    // Ended with the machine.
-    this.start(host, `exec /usr/sbin/sshd -D -e -f ${VAULT}/sshd/config`).catch(() => {});
-    await site.say(
-      `timeout 5 sh -c 'until ssh-keyscan -p ${port} 127.0.0.1 2>/dev/null | grep -q .; do sleep 0.05; done'`,
-    );
+    await this.startDaemon();
     await this.as(client, 'dialback backup');
     await this.as(host, `cd '${STORE}/clients' && cp -a acorn/snapshots/* beech/snapshots`);
   }
@@ -211,25 +156,6 @@ export class Stage {
       .replace(/^roots = .*$/m, 'roots = ["/srv/data"]')
       .replace(/\n\[limits\][\s\S]*/, '');
     writeFileSync(path, `${text}\n[limits]\n${limits}\n`);
-  }
-
-  /** Runs a script as an account that has logged in: its groups, its home, and no process of root's around it. */
-  start(user: User | 'root', script: string, timeoutMs = 120_000): Promise<Ended> {
-    const home = user === 'root' ? '/root' : user.home;
-    const become =
-      user === 'root' ? [] : ['setpriv', `--reuid=${user.uid}`, `--regid=${user.gid}`, '--init-groups'];
-    return this.site.machine.run([...become, 'env', '-C', home, '/bin/sh', '-c', script], {
-      folder: '/',
-      environment: { HOME: home, LC_ALL: 'C', PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin' },
-      timeoutMs,
-    });
-  }
-
-  /** @throws with what it said when it does not go well */
-  async as(user: User | 'root', script: string): Promise<string> {
-    const { status, output } = await this.start(user, script);
-    assert.equal(status, 0, `${script}\n${output}`);
-    return output.trimEnd();
   }
 
   /** Tries everything on every thing, by one account. @returns an answer a thing and verb, in order */

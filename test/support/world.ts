@@ -18,6 +18,7 @@ import {
 } from 'node:fs';
 import { createServer, isIPv6, type Server } from 'node:net';
 import { dirname, join } from 'node:path';
+import { IN_CLEAN_MACHINE } from './checkout.ts';
 
 /** Why the scenarios are skipped when they are; test/run.ts expects exactly this. */
 export const NEEDS_ROOT: string | false =
@@ -524,22 +525,30 @@ export function compileLauncher(options: {
   });
 }
 
+/**
+ * Numbers that no machine of a test gives its own users: what is looked for by its uid must not be found in a machine that
+ * another test, beside this one, has made (test/support/machine.ts: the same kernel, other accounts).
+ */
+const [UID_MIN, UID_MAX] = IN_CLEAN_MACHINE ? [30_000, 39_999] : [20_000, 29_999];
+
+/** Makes an account, and a group of its own. @param more arguments of useradd(8) */
+export function addUser(login: string, more: string[]): { uid: number; gid: number } {
+  const range = ['UID', 'GID'].flatMap(each => [
+    ...['-K', `SYS_${each}_MIN=${UID_MIN}`],
+    ...['-K', `SYS_${each}_MAX=${UID_MAX}`],
+  ]);
+  execFileSync('/usr/sbin/useradd', ['--system', '--user-group', ...range, ...more, login], {
+    stdio: 'pipe',
+  });
+  const id = (which: string): number => Number(execFileSync('/usr/bin/id', [which, login]).toString());
+  return { uid: id('-u'), gid: id('-g') };
+}
+
 function makeUser(base: string, role: string): Party {
   const login = `dbtest-${role}-${randomBytes(2).toString('hex')}`;
   const home = join(base, role);
-  const args = [
-    '--system',
-    '--user-group',
-    '--no-create-home',
-    '--home-dir',
-    home,
-    '--shell',
-    '/bin/sh',
-    login,
-  ];
-  execFileSync('/usr/sbin/useradd', args, { stdio: 'pipe' });
-  const id = (which: string): number => Number(execFileSync('/usr/bin/id', [which, login]).toString());
-  const party = { login, uid: id('-u'), gid: id('-g'), home };
+  const { uid, gid } = addUser(login, ['--no-create-home', '--home-dir', home, '--shell', '/bin/sh']);
+  const party = { login, uid, gid, home };
   for (const folder of [home, join(home, '.ssh')]) {
     mkdirSync(folder, { mode: 0o700 });
     chownSync(folder, party.uid, party.gid);
