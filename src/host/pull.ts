@@ -114,13 +114,15 @@ const EACCES = 13;
 
 /**
  * How much of a run is done. rsync's percents are of all bytes, and count what is sent: they tell it where all is sent.
- * Where there is something to link against, most is not, and the names that were looked at tell more.
+ * Where there is something to link against, most is not, and the names that were looked at tell more: but for a large file
+ * that is sent.
  */
 function partDone({ reached, progress }: PullReader, isFirst: boolean): ReturnType<Pull['files']> {
   if (reached === undefined) return undefined;
   const { done, total, isWhole } = reached;
-  const part = isFirst ? progress.percent : Math.floor((100 * done) / Math.max(1, total));
-  return { done, total, percent: isWhole ? part : null };
+  const names = Math.floor((100 * done) / Math.max(1, total));
+  const percent = isFirst ? progress.percent : Math.max(progress.percent, names);
+  return { done, total, percent: isWhole ? percent : null };
 }
 
 /** src/launcher/launch.c: it refuses; there is no such program. */
