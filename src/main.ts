@@ -63,7 +63,7 @@ import {
   type Snapshot,
   unpinSnapshot,
 } from './host/store.ts';
-import { isWell, verify } from './host/verify.ts';
+import { isWell, type Verified, type VerifyOptions, verify } from './host/verify.ts';
 import { isTerminal, outputLost, say } from './os/files.ts';
 import { interruption, interruptWith, ownAccount, ownArguments, ownExecutable } from './os/machine.ts';
 import { openTerminal } from './os/terminal.ts';
@@ -160,7 +160,7 @@ async function perform(request: Request): Promise<number> {
       return EXIT.done;
     }
     case 'verify': {
-      const results = await verify({ ...request, store: hostStore(request.config) }, interruption());
+      const results = await verifyTold({ ...request, store: hostStore(request.config) }, request.json);
       say(1, request.json ? jsonText(results.map(verifiedJson)) : verifiedText(results));
       say(2, damagedText(results));
       return isWell(results) ? EXIT.done : EXIT.failed;
@@ -208,6 +208,12 @@ async function restoreTold(options: RestoreOptions, json: boolean): Promise<Rest
   const interrupt = interruption();
   using line = progressLine(json, interrupt);
   return await restore(options, interrupt, line && (each => line.hearRestore(each)));
+}
+
+async function verifyTold(options: VerifyOptions, json: boolean): Promise<Verified[]> {
+  const interrupt = interruption();
+  using line = progressLine(json, interrupt);
+  return await verify(options, interrupt, line && (each => line.hearVerify(each)));
 }
 
 /** For a person at a terminal; whoever reads JSON, or wants to hear nothing, gets none. */

@@ -1,6 +1,7 @@
 /** The one line that tells a person at a terminal how far something is: written again and again, and gone at the end. */
 import type { RunNews } from '../client/backup.ts';
 import type { RestoreProgress } from '../host/restore.ts';
+import type { VerifyProgress } from '../host/verify.ts';
 import { say } from '../os/files.ts';
 import { monotonicMs } from '../os/machine.ts';
 import type { Terminal } from '../os/terminal.ts';
@@ -132,6 +133,7 @@ export class ProgressLine {
   #shown = '';
   #isCopying = false;
   #isEnding = false;
+  #client: string | undefined;
 
   constructor(terminal: Terminal) {
     this.#terminal = terminal;
@@ -156,6 +158,16 @@ export class ProgressLine {
     if (this.#isEnding) return;
     if (this.#progress === undefined) this.#begin('restoring');
     this.#advance(bytes, percent, { done: files, total: undefined });
+  }
+
+  /** How far a verification is. */
+  hearVerify({ client, snapshot, snapshots, files, bytes }: VerifyProgress): void {
+    if (this.#isEnding) return;
+    if (this.#client !== client) this.#begin('');
+    this.#client = client;
+    const label = `verifying ${client}, snapshot ${snapshot} of ${snapshots}`;
+    this.#meter.read(monotonicMs(), bytes, undefined);
+    this.#progress = { label, files: { done: files, total: undefined }, bytes };
   }
 
   /** Something else is done from now on. */
