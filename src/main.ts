@@ -30,6 +30,7 @@ import {
   verifiedText,
   versionJson,
   versionText,
+  wordsText,
 } from './cli/print.ts';
 import { ProgressLine } from './cli/progress.ts';
 import { tryOut } from './cli/try.ts';
@@ -66,13 +67,18 @@ import {
 import { isWell, type Verified, type VerifyOptions, verify } from './host/verify.ts';
 import { isTerminal, outputLost, say } from './os/files.ts';
 import { interruption, interruptWith, ownAccount, ownArguments, ownExecutable } from './os/machine.ts';
-import { openTerminal } from './os/terminal.ts';
+import { openTerminal, readsUtf8 } from './os/terminal.ts';
 import { encodeEvent, failedOutcome } from './wire/events.ts';
 import { decodeName, escapeText, type JsonName } from './wire/text.ts';
 
 declare const DIALBACK_VERSION: string | undefined;
 
 const VERSION = typeof DIALBACK_VERSION === 'string' ? DIALBACK_VERSION : 'from source';
+
+/** As standard error and the help are read. */
+function plain(text: string): string {
+  return wordsText(text, readsUtf8(process.env));
+}
 
 async function perform(request: Request): Promise<number> {
   switch (request.verb) {
@@ -170,13 +176,13 @@ async function perform(request: Request): Promise<number> {
       return EXIT.done;
     case 'doctor': {
       const findings = await doctor(request);
-      say(1, request.json ? jsonText(findings) : doctorText(findings));
+      say(1, request.json ? jsonText(findings) : plain(doctorText(findings)));
       return worstStatus(findings);
     }
     case 'try':
       return await tryOut(request.folder, interruption());
     case 'help':
-      say(1, helpText());
+      say(1, plain(helpText()));
       return EXIT.done;
     case 'version':
       say(1, `dialback ${VERSION}\n`);
@@ -329,14 +335,14 @@ function printRun(
   if (json) return;
   // Of several, which it was; most messages say it by themselves.
   const isNamed = runs.length === 1 || run.fault?.message.includes(`"${run.remote}"`);
-  if (run.fault) say(2, `dialback: ${isNamed ? '' : `${run.remote}: `}${run.fault.text()}\n`);
+  if (run.fault) say(2, plain(`dialback: ${isNamed ? '' : `${run.remote}: `}${run.fault.text()}\n`));
   else say(2, missingText(run, runs.slice(0, runs.indexOf(run))));
 }
 
 /** The catch-all. What is no Fault is a bug of ours. */
 function explain(error: unknown): number {
   if (error instanceof Fault) {
-    say(2, `dialback: ${error.text()}\n`);
+    say(2, plain(`dialback: ${error.text()}\n`));
     return EXIT[error.exit];
   }
   const words = error instanceof Error ? (error.stack ?? error.message) : String(error);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { helpText } from '../src/cli/args.ts';
 import {
   differenceText,
   entryJson,
@@ -15,6 +16,7 @@ import {
   showDuration,
   showTime,
   summaryText,
+  wordsText,
 } from '../src/cli/print.ts';
 import type { RunOutcome } from '../src/client/backup.ts';
 import { EXIT, Fault } from '../src/fault.ts';
@@ -47,6 +49,14 @@ const lacking = (missing: OutcomeEvent['missing'], count = missing.length): Outc
   outcome: 'incomplete',
   missing,
   missing_count: count,
+});
+
+describe('wordsText()', () => {
+  it('is plain ASCII for who reads no UTF-8', () => {
+    assert.equal(wordsText('run … and wait', true), 'run … and wait');
+    assert.equal(wordsText('run … and …', false), 'run ... and ...');
+  });
+  it('leaves no other letter in the help', () => assert.match(wordsText(helpText(), false), /^[\n -~]+$/));
 });
 
 describe('showBytes()', () => {

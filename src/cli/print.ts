@@ -20,6 +20,11 @@ export function jsonText(value: unknown): string {
   return `${plainJson(value)}\n`;
 }
 
+/** Words of ours for who reads no UTF-8 (a plain terminal, a mail of cron's): their one other letter is spelt out. */
+export function wordsText(text: string, isUtf8: boolean): string {
+  return isUtf8 ? text : text.replaceAll('…', '...');
+}
+
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
 
 /** Bytes for people: `12.3 MiB`. */

@@ -19,6 +19,11 @@ export function openTerminal(environment: NodeJS.ProcessEnv): Terminal | undefin
   return { columns: () => process.stderr.columns || USUAL_COLUMNS, isInFront };
 }
 
+/** Whether whoever reads our text takes it for UTF-8: the first of these three that is set says so (setlocale(3)). */
+export function readsUtf8({ LC_ALL, LC_CTYPE, LANG }: NodeJS.ProcessEnv): boolean {
+  return /utf-?8/i.test(LC_ALL || LC_CTYPE || LANG || '');
+}
+
 /** proc(5): the process group, and the one that the terminal has in front; -1 for no terminal of this session's. */
 function isInFront(): boolean {
   const fields = (readProc('self/stat') ?? '').split(') ').at(-1)?.split(' ') ?? [];
