@@ -163,9 +163,9 @@ export class ProgressLine {
   /** How far a verification is. */
   hearVerify({ client, snapshot, snapshots, files, bytes }: VerifyProgress): void {
     if (this.#isEnding) return;
-    if (this.#client !== client) this.#begin('');
-    this.#client = client;
     const label = `verifying ${client}, snapshot ${snapshot} of ${snapshots}`;
+    if (this.#client !== client) this.#begin(label);
+    this.#client = client;
     this.#meter.read(monotonicMs(), bytes, undefined);
     this.#progress = { label, files: { done: files, total: undefined }, bytes };
   }

@@ -59,6 +59,8 @@ const FIRST_BYTE_MS = 60_000;
 const LAST_WORD_MS = 5_000;
 /** A host that says nothing for this long (or for idle_timeout, if that is longer) is given up. */
 const SILENCE_MS = 60_000;
+/** A signal is handled this long after it was sent, at the latest. */
+const LATE_SIGNAL_MS = 500;
 /** A host tells how far it is once a second; one that tells more often is not heard. */
 const PROGRESS_MS = 500;
 
@@ -163,7 +165,9 @@ async function runOne(run: Run): Promise<RunOutcome> {
     if (outcome.code === null && !run.dryRun) noteChecksum(run, checksum);
     fault = outcomeFault(remote, outcome, heard);
   } catch (error) {
-    const first = firstError(error);
+    // Ctrl-C ends our ssh too, and that can be known before the signal is.
+    await pause(LATE_SIGNAL_MS, run.interrupt).catch(() => {});
+    const first = run.interrupt.aborted ? run.interrupt.reason : firstError(error);
     if (first instanceof Fault && first.exit === 'interrupted') fault = interruptedFault(remote, first);
     // What befalls one remote does not stop the others, be it a mistake of ours.
     fault ??=

@@ -184,6 +184,22 @@ describe('a terminal', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.match(screen(stdout, 1000).join('\n'), /^restored 51 files, [^\n]*$/);
   });
 
+  it('shows how far a verification is, and then what came of it', async () => {
+    const verify = `'${world.binary}' verify --config '${world.hostToml}'`;
+    const { status, stdout } = await world.start(
+      world.host,
+      '/usr/bin/script',
+      ['-qec', verify, '/dev/null'],
+      {
+        environment: { TERM: 'xterm' },
+      },
+    ).done;
+    assert.equal(status, 0, stdout);
+    const count = world.snapshots().length;
+    assert.equal(drawn(stdout)[0], `verifying acorn, snapshot 1 of ${count}`);
+    assert.match(screen(stdout, 1000).join('\n'), /^acorn: \d+ snapshots verified, [^\n]*$/);
+  });
+
   describe('gets nothing of the line', () => {
     before(() => world.configure({ remote: CHANNEL }));
 
