@@ -68,10 +68,16 @@ function mayBeThere(path: string): boolean {
 /**
  * Reads a config file whole.
  * @param schema valibot's; strict objects, so that an unknown key is refused by its path
+ * @param fileName what it is called usually: the sample has that name too
  * @throws Fault with exit 2, always naming the file, and the key where it is one
  */
-export function readConfig<T extends v.GenericSchema>(path: string, schema: T): v.InferOutput<T> {
-  return parseConfig(readTrusted(path), path, schema);
+export function readConfig<T extends v.GenericSchema>(
+  path: string,
+  schema: T,
+  fileName: ConfigName,
+): v.InferOutput<T> {
+  const next = `compare it with /etc/dialback/${fileName}.sample, which has every key`;
+  return parseConfig(readTrusted(path), path, schema, next);
 }
 
 function readTrusted(path: string): string {
@@ -98,14 +104,16 @@ function readTrusted(path: string): string {
   return bytes.toString('utf8');
 }
 
-/** Parses a config's text; `path` only names it in the fault. */
+/** Parses a config's text; `path` and `next` are only for the fault. */
 export function parseConfig<T extends v.GenericSchema>(
   text: string,
   path: string,
   schema: T,
+  next?: string,
 ): v.InferOutput<T> {
   const tried = `use the config "${path}"`;
-  const fault = (found: string): Fault => new Fault({ tried, found, exit: 'usage', code: 'config' });
+  const fault = (found: string): Fault =>
+    new Fault({ tried, found, exit: 'usage', code: 'config', ...(next ? { next } : {}) });
   let table: unknown;
   try {
     table = parse(text);

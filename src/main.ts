@@ -27,7 +27,6 @@ import {
   planText,
   pruneText,
   restoredJson,
-  restoreProgressText,
   restoreText,
   statusText,
   summaryText,
@@ -35,9 +34,11 @@ import {
   verifiedText,
   versionJson,
   versionText,
+  wordsText,
 } from './cli/print.ts';
+import { ProgressLine } from './cli/progress.ts';
 import { tryOut } from './cli/try.ts';
-import { backup, type RunNews, type RunOutcome } from './client/backup.ts';
+import { backup, type RunOutcome } from './client/backup.ts';
 import { gate, gateCheck } from './client/gate.ts';
 import { init, initLocal } from './client/init.ts';
 import { configPath } from './config.ts';
@@ -53,7 +54,7 @@ import { describeClient } from './host/manifest.ts';
 import { prune } from './host/prune.ts';
 import { listEntries, printFile } from './host/reader.ts';
 import { relay } from './host/relay.ts';
-import { planRestore, type RestoreProgress, restore } from './host/restore.ts';
+import { planRestore, type RestoreOptions, type RestoreResult, restore } from './host/restore.ts';
 import { accountConfig, parseShell } from './host/shell.ts';
 import { statusExit, statusOf } from './host/status.ts';
 import {
@@ -67,22 +68,21 @@ import {
   type Snapshot,
   unpinSnapshot,
 } from './host/store.ts';
-import { isWell, verify } from './host/verify.ts';
+import { isWell, type Verified, type VerifyOptions, verify } from './host/verify.ts';
 import { isTerminal, outputLost, say } from './os/files.ts';
-import {
-  interruption,
-  interruptWith,
-  monotonicMs,
-  ownAccount,
-  ownArguments,
-  ownExecutable,
-} from './os/machine.ts';
+import { interruption, interruptWith, ownAccount, ownArguments, ownExecutable } from './os/machine.ts';
+import { openTerminal, readsUtf8 } from './os/terminal.ts';
 import { encodeEvent, failedOutcome } from './wire/events.ts';
 import { decodeName, escapeText, type JsonName } from './wire/text.ts';
 
 declare const DIALBACK_VERSION: string | undefined;
 
 const VERSION = typeof DIALBACK_VERSION === 'string' ? DIALBACK_VERSION : 'from source';
+
+/** As standard error and the help are read. */
+function plain(text: string): string {
+  return wordsText(text, readsUtf8(process.env));
+}
 
 async function perform(request: Request): Promise<number> {
   switch (request.verb) {
@@ -170,7 +170,7 @@ async function perform(request: Request): Promise<number> {
       return EXIT.done;
     }
     case 'verify': {
-      const results = await verify({ ...request, store: hostStore(request.config) }, interruption());
+      const results = await verifyTold({ ...request, store: hostStore(request.config) }, request.json);
       say(1, request.json ? jsonText(results.map(verifiedJson)) : verifiedText(results));
       say(2, damagedText(results));
       return isWell(results) ? EXIT.done : EXIT.failed;
@@ -180,13 +180,13 @@ async function perform(request: Request): Promise<number> {
       return EXIT.done;
     case 'doctor': {
       const findings = await doctor(request);
-      say(1, request.json ? jsonText(findings) : doctorText(findings));
+      say(1, request.json ? jsonText(findings) : plain(doctorText(findings)));
       return worstStatus(findings);
     }
     case 'try':
       return await tryOut(request.folder, interruption());
     case 'help':
-      say(1, request.topic === undefined ? helpText() : TOPICS[request.topic]());
+      say(1, plain(request.topic === undefined ? helpText() : TOPICS[request.topic]()));
       return EXIT.done;
     case 'version':
       say(1, `dialback ${VERSION}\n`);
@@ -221,23 +221,32 @@ async function performRestore(request: Extract<Request, { verb: 'restore' }>): P
     say(2, planLacksText(result));
     return result.notGivenBack.length > 0 ? EXIT.incomplete : EXIT.done;
   }
-  const tell = isTerminal(2) ? progressLine() : undefined;
-  const result = await restore(options, interruption(), tell).finally(() => tell?.(undefined));
+  const result = await restoreTold(options, json);
   say(1, json ? jsonText(restoredJson(result)) : restoreText(to, result));
   say(2, notGivenBackText(result, ownAccount().uid === 0) + damagedFilesText(result));
   return result.notGivenBack.length + result.damaged.length > 0 ? EXIT.incomplete : EXIT.done;
 }
 
-const PROGRESS_MS = 200;
+/** The line is gone before anything else is said. */
+async function restoreTold(options: RestoreOptions, json: boolean): Promise<RestoreResult> {
+  const interrupt = interruption();
+  using line = progressLine(json, interrupt);
+  return await restore(options, interrupt, line && (each => line.hearRestore(each)));
+}
 
-/** One line on a terminal that is written again and again; `undefined` takes it away. */
-function progressLine(): (progress: RestoreProgress | undefined) => void {
-  let lastMs = Number.NEGATIVE_INFINITY;
-  return progress => {
-    if (progress !== undefined && monotonicMs() - lastMs < PROGRESS_MS) return;
-    lastMs = monotonicMs();
-    say(2, restoreProgressText(progress));
-  };
+async function verifyTold(options: VerifyOptions, json: boolean): Promise<Verified[]> {
+  const interrupt = interruption();
+  using line = progressLine(json, interrupt);
+  return await verify(options, interrupt, line && (each => line.hearVerify(each)));
+}
+
+/** For a person at a terminal; whoever reads JSON, or wants to hear nothing, gets none. */
+function progressLine(isUnwanted: boolean, interrupt: AbortSignal): ProgressLine | undefined {
+  const terminal = isUnwanted ? undefined : openTerminal(process.env);
+  if (terminal === undefined) return undefined;
+  const line = new ProgressLine(terminal);
+  interrupt.addEventListener('abort', () => line.interrupt(), { once: true });
+  return line;
 }
 
 const SAID_AT_ONCE = 65_536;
@@ -308,34 +317,55 @@ function findPinnable(
 
 async function performBackup(request: Extract<Request, { verb: 'backup' }>): Promise<number> {
   const { json, volume } = request;
-  const tell = (news: RunNews): void => {
-    if (json) say(1, news.event === 'hook' ? hookJson(news) : jsonText(news));
-    else if (news.event === 'hook') say(2, hookWordsText(news, volume === 'verbose'));
-    if (!json && volume === 'verbose') say(1, newsText(news));
-  };
-  const isAttended = isTerminal(1) || isTerminal(2);
-  const runs = await backup({ ...request, isAttended }, interruption(), tell);
-  for (const run of runs) printRun(run, json, volume);
+  const runs = await backupTold(request);
+  for (const run of runs) printRun(run, runs, json, volume);
   // A run that failed says more than one that is incomplete.
   const statuses = runs.map(run => run.exit);
   const failed = statuses.find(status => status !== EXIT.done && status !== EXIT.incomplete);
   return failed ?? (statuses.includes(EXIT.incomplete) ? EXIT.incomplete : EXIT.done);
 }
 
+/** What a run says while it is under way. The line is gone before anything else is said. */
+async function backupTold(request: Extract<Request, { verb: 'backup' }>): Promise<RunOutcome[]> {
+  const { json, volume } = request;
+  const interrupt = interruption();
+  using line = progressLine(json || volume === 'quiet', interrupt);
+  const isAttended = isTerminal(1) || isTerminal(2);
+  return await backup({ ...request, isAttended }, interrupt, news => {
+    if (json) say(1, news.event === 'hook' ? hookJson(news) : jsonText(news));
+    if (json) return;
+    const isVerbose = volume === 'verbose';
+    const words = news.event === 'hook' ? hookWordsText(news, isVerbose) : '';
+    const isTold = isVerbose || (line !== undefined && news.event === 'warning');
+    const text = isTold ? newsText(news) : '';
+    if (words + text !== '') line?.clear();
+    say(2, words);
+    say(1, text);
+    line?.hearRun(news);
+  });
+}
+
 /** cron mails whatever is printed: a success says something only to a person, or when asked. */
-function printRun(run: RunOutcome, json: boolean, volume: 'quiet' | 'normal' | 'verbose'): void {
+function printRun(
+  run: RunOutcome,
+  runs: RunOutcome[],
+  json: boolean,
+  volume: 'quiet' | 'normal' | 'verbose',
+): void {
   if (json) say(1, outcomeJson(run));
   else if (volume === 'verbose' || (volume === 'normal' && isTerminal(1))) say(1, summaryText(run));
   if (json) return;
-  if (run.fault) say(2, `dialback: ${run.fault.text()}\n`);
-  else say(2, missingText(run));
-  if (run.hookFault) say(2, `dialback: ${run.hookFault.text()}\n`);
+  // Of several, which it was; most messages say it by themselves.
+  const isNamed = runs.length === 1 || run.fault?.message.includes(`"${run.remote}"`);
+  if (run.fault) say(2, plain(`dialback: ${isNamed ? '' : `${run.remote}: `}${run.fault.text()}\n`));
+  else say(2, missingText(run, runs.slice(0, runs.indexOf(run))));
+  if (run.hookFault) say(2, plain(`dialback: ${run.hookFault.text()}\n`));
 }
 
 /** The catch-all. What is no Fault is a bug of ours. */
 function explain(error: unknown): number {
   if (error instanceof Fault) {
-    say(2, `dialback: ${error.text()}\n`);
+    say(2, plain(`dialback: ${error.text()}\n`));
     return EXIT[error.exit];
   }
   const words = error instanceof Error ? (error.stack ?? error.message) : String(error);

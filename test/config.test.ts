@@ -209,7 +209,7 @@ describe('readConfig()', () => {
   };
   const failure = (path: string): Fault => {
     try {
-      readConfig(path, SCHEMA);
+      readConfig(path, SCHEMA, 'client.toml');
     } catch (error) {
       assert.ok(error instanceof Fault);
       assert.equal(error.exit, 'usage');
@@ -231,11 +231,19 @@ describe('readConfig()', () => {
     assert.match(failure(`${top}/large`).found, /at most 1048576 are taken$/);
   });
 
+  it('tells where every key is to be found, when one is wrong', t => {
+    const top = folder(t);
+    writeFileSync(`${top}/x`, 'nmae = "x"\n');
+    const { found, next } = failure(`${top}/x`);
+    assert.match(found, /^"nmae" is not a key that it has/);
+    assert.match(next ?? '', /\/etc\/dialback\/client\.toml\.sample/);
+  });
+
   it('refuses a file that others can write, or whose folder they can write', t => {
     const top = folder(t);
     mkdirSync(`${top}/open`);
     for (const path of [`${top}/x`, `${top}/open/x`]) writeFileSync(path, '');
-    assert.deepEqual({ ...readConfig(`${top}/x`, SCHEMA) }, {});
+    assert.deepEqual({ ...readConfig(`${top}/x`, SCHEMA, 'client.toml') }, {});
     symlinkSync(`${top}/x`, `${top}/open/link`);
     chmodSync(`${top}/x`, 0o646);
     chmodSync(`${top}/open`, 0o777);

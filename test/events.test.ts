@@ -53,6 +53,18 @@ const counts = {
 const anyEvent: fc.Arbitrary<HostEvent> = fc.oneof(
   fc.record({ event: fc.constant('phase' as const), phase: fc.constantFrom(...PHASES) }),
   fc.record({ event: fc.constant('progress' as const), bytes: count, percent: fc.nat(100) }),
+  fc
+    .record({
+      event: fc.constant('files' as const),
+      done: count,
+      total: count,
+      percent: fc.option(fc.nat(100)),
+    })
+    .map(each => ({
+      ...each,
+      done: Math.min(each.done, each.total),
+      total: Math.max(each.done, each.total),
+    })),
   fc.record({ event: fc.constant('wait' as const), ms: count }),
   fc.record({
     ...counts,
@@ -156,6 +168,7 @@ describe('decodeEvent()', () => {
   const good: Record<string, Record<string, unknown>> = {
     phase: { event: 'phase', phase: 'copying' },
     progress: { event: 'progress', bytes: 1, percent: 50 },
+    files: { event: 'files', done: 1, total: 3, percent: null },
     wait: { event: 'wait', ms: 1000 },
     outcome: { ...FULL },
   };
@@ -176,6 +189,14 @@ describe('decodeEvent()', () => {
   const wrong: [string, Record<string, unknown[]>][] = [
     ['phase', { phase: ['', 'Copying', 'keys', 'admitted', null, 0, ['copying'], 'toString'] }],
     ['progress', { bytes: wrongCounts, percent: [...wrongCounts, 101] }],
+    [
+      'files',
+      {
+        done: wrongCounts,
+        total: wrongCounts,
+        percent: [...wrongCounts.filter(each => each !== null), 101],
+      },
+    ],
     ['wait', { ms: wrongCounts }],
     [
       'outcome',

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { helpText } from '../src/cli/args.ts';
 import {
   differenceText,
   entryJson,
@@ -17,6 +18,7 @@ import {
   showDuration,
   showTime,
   summaryText,
+  wordsText,
 } from '../src/cli/print.ts';
 import type { RunOutcome } from '../src/client/backup.ts';
 import { EXIT, Fault } from '../src/fault.ts';
@@ -49,6 +51,14 @@ const lacking = (missing: OutcomeEvent['missing'], count = missing.length): Outc
   outcome: 'incomplete',
   missing,
   missing_count: count,
+});
+
+describe('wordsText()', () => {
+  it('is plain ASCII for who reads no UTF-8', () => {
+    assert.equal(wordsText('run … and wait', true), 'run … and wait');
+    assert.equal(wordsText('run … and …', false), 'run ... and ...');
+  });
+  it('leaves no other letter in the help', () => assert.match(wordsText(helpText(), false), /^[\n -~]+$/));
 });
 
 describe('showBytes()', () => {
@@ -92,11 +102,15 @@ describe('summaryText()', () => {
   it('is one line on a success', () => {
     assert.equal(
       summaryText(run({ ...FULL, vanished: 2 })),
-      'nas: 2026-11-23T00-12-00Z: full, 3 files, 2.0 KiB, 10 B sent in 1.2 s; 2 vanished meanwhile\n',
+      'nas: backed up: 3 files, 2.0 KiB, in snapshot 2026-11-23T00-12-00Z (10 B sent, in 1.2 s); 2 were gone before they were read\n',
     );
+    assert.match(summaryText(run(lacking([{ path: '/x', errno: 13 }]))), /^nas: backed up in part: 3 files/);
   });
   it('says that nothing was kept only of a dry run', () => {
-    assert.match(summaryText(run({ ...FULL, snapshot: null })), /^nas: nothing kept \(dry run\): full/);
+    assert.equal(
+      summaryText(run({ ...FULL, snapshot: null })),
+      'nas: dry run: 3 files, 2.0 KiB would be in the backup; nothing was kept\n',
+    );
     assert.equal(summaryText(run(failedOutcome('rsync'))), '');
   });
   it('says nothing of a run without an outcome', () => assert.equal(summaryText(run(undefined)), ''));
@@ -164,18 +178,30 @@ describe('missingText()', () => {
   it('says nothing of a run that is full or failed', () => {
     for (const each of [FULL, failedOutcome('rsync'), undefined]) assert.equal(missingText(run(each)), '');
   });
-  it('names 20 and counts the rest', () => {
+  it('names 15 and counts the rest', () => {
     const missing = Array.from({ length: 100 }, (_, index) => ({ path: `/f${index}`, errno: 13 }));
     const lines = missingText(run(lacking(missing, 250)))
       .trimEnd()
       .split('\n');
     assert.equal(lines[0], 'dialback: Cannot back up everything to "nas": 250 could not be read');
-    assert.deepEqual(lines.slice(20), [
-      '  /f19 (permission denied)',
-      '  and 230 more',
-      'next: let this account read them, or exclude them',
+    assert.deepEqual(lines.slice(15), [
+      '  /f14 (permission denied)',
+      '  and 235 more',
+      'next: let this account read them, or name them in `exclude` of client.toml',
     ]);
   });
+  it('names the same list once for several remotes, and another one again', () => {
+    const missing = [{ path: '/f', errno: 13 }];
+    const [first, second] = [run(lacking(missing)), run(lacking(missing), { remote: 'away' })];
+    assert.equal(
+      missingText(second, [run(FULL), run(undefined), first]),
+      'dialback: Cannot back up everything to "away": 1 could not be read\n  the same as to "nas"\n',
+    );
+    for (const other of [lacking([{ path: '/g', errno: 13 }]), lacking(missing, 2), FULL])
+      assert.match(missingText(second, [run(other)]), /^ {2}\/f \(permission denied\)$/m);
+  });
+  it('sends whoever has a disk that fails to the disk', () =>
+    assert.match(missingText(run(lacking([{ path: '/f', errno: 5 }]))), /\nnext: .*\(dmesg\)/));
   it('lets no control character of a name through, and keeps a line a name', () => {
     const name = fc.uint8Array({ minLength: 1, maxLength: 40 }).map(bytes => jsonName(Buffer.from(bytes)));
     fc.assert(
@@ -222,11 +248,8 @@ describe('listText()', () => {
 });
 
 describe('newsText()', () => {
-  it('is one line for each kind of news', () => {
-    assert.equal(
-      newsText({ event: 'progress', remote: 'nas', bytes: 1024, percent: 5 }),
-      'nas: 1.0 KiB, 5%\n',
-    );
+  it('is one line a phase or warning, and none for progress', () => {
+    assert.equal(newsText({ event: 'progress', remote: 'nas', bytes: 1024, percent: 5, files: null }), '');
     assert.equal(newsText({ event: 'phase', remote: 'nas', phase: 'copying' }), 'nas: copying\n');
     assert.equal(newsText({ event: 'warning', remote: 'nas', message: 'x' }), 'nas: warning: x\n');
   });

@@ -576,6 +576,24 @@ describe('PullReader', () => {
     assert.deepEqual([reader.counts.files, reader.counts.folders], [3, 0]);
   });
 
+  it('knows how many names rsync is done with, and whether it knows of all', () => {
+    const reader = new PullReader();
+    reader.line('          65536  10%    1.00MB/s    0:00:01');
+    reader.line('          65536  10%    1.00MB/s    0:00:01 (xfr#1, to-chk=x/5)');
+    assert.equal(reader.reached, undefined);
+    reader.line('          65536  10%    1.00MB/s    0:00:01 (xfr#1, ir-chk=1208/1210)');
+    assert.deepEqual(reader.reached, { done: 2, total: 1210, isWhole: false });
+    reader.line('          65536  10%    1.00MB/s    0:00:01 (xfr#9, to-chk=10/3210)');
+    reader.line('          65537  10%    1.00MB/s    0:00:01'); // within a file
+    assert.deepEqual(reader.reached, { done: 3200, total: 3210, isWhole: true });
+    reader.line('          65536  10%    1.00MB/s    0:00:01 (xfr#9, to-chk=7/5)');
+    assert.deepEqual(reader.reached, { done: 0, total: 5, isWhole: true });
+    const huge = '9'.repeat(400);
+    reader.line(`          65536  10%    1.00MB/s    0:00:01 (xfr#9, to-chk=0/${huge})`);
+    const most = Number.MAX_SAFE_INTEGER;
+    assert.deepEqual(reader.reached, { done: most, total: most, isWhole: true });
+  });
+
   it('keeps to numbers that a record and an event can hold, when a client claims others', () => {
     const most = Number.MAX_SAFE_INTEGER;
     const huge = '9'.repeat(400);

@@ -18,7 +18,7 @@ for_launcher='gcc:gcc /usr/include/stdlib.h:libc6-dev'
 for_fuzz='clang:clang /usr/share/doc/libclang-rt-dev:libclang-rt-dev'
 for_install="$for_try $for_launcher setcap:libcap2-bin getfattr:attr"
 for_test='setfacl:acl getfacl:acl setfattr:attr perl:perl-base strace:strace ps:procps ip:iproute2
-  nft:nftables systemd-analyze:systemd aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
+  nft:nftables cron:cron systemd-analyze:systemd aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
   /usr/aarch64-linux-gnu/include/stdlib.h:libc6-dev-arm64-cross'
 case ${1-} in
   build) needed='' ;;
@@ -48,19 +48,19 @@ forbid_services() {
 }
 
 # The package's own script enables the service for the next boot; without systemd that is a link for a later one.
-disable_sshd() {
-  if command -v systemctl >/dev/null; then
-    systemctl disable ssh.service ssh.socket >/dev/null 2>&1 || true
-  fi
-  if command -v deb-systemd-helper >/dev/null; then
-    deb-systemd-helper disable ssh.service ssh.socket >/dev/null 2>&1 || true
-  fi
-  if command -v update-rc.d >/dev/null; then update-rc.d ssh disable >/dev/null 2>&1 || true; fi
+# Arguments: the service as init(8) has it, and systemd's units.
+disable_service() {
+  service=$1
+  shift
+  if command -v systemctl >/dev/null; then systemctl disable "$@" >/dev/null 2>&1 || true; fi
+  if command -v deb-systemd-helper >/dev/null; then deb-systemd-helper disable "$@" >/dev/null 2>&1 || true; fi
+  if command -v update-rc.d >/dev/null; then update-rc.d "$service" disable >/dev/null 2>&1 || true; fi
 }
 
 # Also where the installation fails or is interrupted: it may have come as far as the service.
 clean_up() {
-  case $packages in *openssh-server*) disable_sshd ;; esac
+  case $packages in *openssh-server*) disable_service ssh ssh.service ssh.socket ;; esac
+  case " $packages " in *' cron '*) disable_service cron cron.service ;; esac
   restore_policy
 }
 

@@ -146,7 +146,7 @@ const GRAMMAR = {
     booleans: ['dry-run', 'json', 'quiet', 'verbose'],
     alias: { q: 'quiet', v: 'verbose' },
     takes: [0, 0],
-    says: 'client: have this machine backed up, now',
+    says: 'client: have this machine backed up, now; -v a line a phase, -q nothing but failures, --json for programs',
   },
   gate: {
     usage: 'gate --run DIR | --check',

@@ -1,4 +1,5 @@
 /** Outcomes as text or JSON. Whatever came from elsewhere is escaped here. */
+import { isDeepStrictEqual } from 'node:util';
 import type { RunNews, RunOutcome } from '../client/backup.ts';
 import type { InitResult, LocalInitResult } from '../client/init.ts';
 import type { Finding, State } from '../finding.ts';
@@ -8,7 +9,7 @@ import type { EnrollResult, LocalEnrollResult } from '../host/enroll.ts';
 import type { Version } from '../host/index.ts';
 import type { Listed } from '../host/listing.ts';
 import type { PruneResult } from '../host/prune.ts';
-import type { Planned, RestorePlan, RestoreProgress, RestoreResult } from '../host/restore.ts';
+import type { Planned, RestorePlan, RestoreResult } from '../host/restore.ts';
 import type { ClientStatus } from '../host/status.ts';
 import type { Damage, Verified } from '../host/verify.ts';
 import { endingText } from '../os/process.ts';
@@ -18,6 +19,11 @@ import { escapeText, type JsonName, jsonName, plainJson, quoteForShell, showName
 /** A value as one line of JSON; what a terminal would obey or hide is written as an escape. */
 export function jsonText(value: unknown): string {
   return `${plainJson(value)}\n`;
+}
+
+/** Words of ours for who reads no UTF-8 (a plain terminal, a mail of cron's): their one other letter is spelt out. */
+export function wordsText(text: string, isUtf8: boolean): string {
+  return isUtf8 ? text : text.replaceAll('…', '...');
 }
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
@@ -41,21 +47,26 @@ export function showDuration(ms: number): string {
 }
 
 const PHASE_TEXT: Record<Extract<RunNews, { event: 'phase' }>['phase'], string> = {
-  keys: 'made a one-time key',
-  calling: 'listening; calling the backup host',
-  dialling: 'the backup host dials back',
-  admitted: 'the backup host was let in, once',
+  keys: 'making one-time keys',
+  calling: 'calling the backup host',
+  dialling: 'the backup host connects back',
+  admitted: 'the backup host was let in',
   copying: 'copying',
   committing: 'copied; the backup host writes it to its disk',
 };
 
-/** A piece of news as a line for -v. */
+/** What goes on in a phase. */
+export function phaseText(phase: keyof typeof PHASE_TEXT): string {
+  return PHASE_TEXT[phase];
+}
+
+/** A piece of news as a line for -v; of progress there is none, since it would be one a second. */
 export function newsText(news: RunNews): string {
   if (news.event === 'phase') return `${news.remote}: ${PHASE_TEXT[news.phase]}\n`;
   if (news.event === 'hook')
     return `${news.remote}: the hook ${news.hook} ${news.failed ?? endingText(news)}, in ${showDuration(news.durationMs)}\n`;
   if (news.event === 'waiting') return `${news.remote}: ${waitingText(news)}\n`;
-  if (news.event === 'progress') return `${news.remote}: ${showBytes(news.bytes)}, ${news.percent}%\n`;
+  if (news.event === 'progress') return '';
   return `${news.remote}: warning: ${news.message}\n`;
 }
 
@@ -106,39 +117,58 @@ export function outcomeJson(run: RunOutcome): string {
 
 /** A run's success in one line. */
 export function summaryText(run: RunOutcome): string {
-  const { outcome } = run;
-  if (run.skipped !== undefined) return `${run.remote}: skipped: ${run.skipped}\n`;
+  const { outcome, remote } = run;
+  if (run.skipped !== undefined) return `${remote}: skipped: ${run.skipped}\n`;
   if (!outcome || outcome.outcome === 'failed') return ''; // the fault says it
-  const name = outcome.snapshot ?? 'nothing kept (dry run)';
-  const vanished = outcome.vanished > 0 ? `; ${outcome.vanished} vanished meanwhile` : '';
+  const vanished = outcome.vanished > 0 ? `; ${outcome.vanished} were gone before they were read` : '';
   const changed =
     outcome.changed_during_run > 0
       ? `; ${outcome.changed_during_run} changed meanwhile, and come with the next run`
       : '';
-  const size = `${outcome.files} files, ${showBytes(outcome.bytes)}`;
-  return `${run.remote}: ${name}: ${outcome.outcome}, ${size}, ${showBytes(outcome.transferred_bytes)} sent in ${showDuration(run.durationMs)}${vanished}${changed}\n`;
+  const size = `${outcome.files} ${outcome.files === 1 ? 'file' : 'files'}, ${showBytes(outcome.bytes)}`;
+  if (outcome.snapshot === null)
+    return `${remote}: dry run: ${size} would be in the backup; nothing was kept${vanished}${changed}\n`;
+  const state = outcome.outcome === 'full' ? 'backed up' : 'backed up in part';
+  const cost = `${showBytes(outcome.transferred_bytes)} sent, in ${showDuration(run.durationMs)}`;
+  return `${remote}: ${state}: ${size}, in snapshot ${outcome.snapshot} (${cost})${vanished}${changed}\n`;
 }
 
-const MISSING_SHOWN = 20;
+/** With the words around them, no more than a screen, or a mail that is read. */
+const MISSING_SHOWN = 15;
 
-/** What an incomplete snapshot lacks. */
-export function missingText(run: RunOutcome): string {
+/**
+ * What an incomplete snapshot lacks.
+ * @param others the runs whose lists are printed already: the same list is not printed twice
+ */
+export function missingText(run: RunOutcome, others: RunOutcome[] = []): string {
   const { outcome } = run;
   if (outcome?.outcome !== 'incomplete') return '';
   const { missing, missing_count: count } = outcome;
   const shown = missing
     .slice(0, MISSING_SHOWN)
     .map(each => `  ${showName(each.path)}${errnoText(each.errno)}\n`);
-  const rest = count > shown.length ? `  and ${count - shown.length} more\n` : '';
+  const rest = count > shown.length ? [`  and ${count - shown.length} more\n`] : [];
+  const isSame = ({ outcome: other }: RunOutcome): boolean =>
+    other?.outcome === 'incomplete' &&
+    isDeepStrictEqual(other.missing, missing) &&
+    other.missing_count === count;
+  const same = count > 0 ? others.find(isSame) : undefined;
+  const list = same ? [`  the same as to "${same.remote}"\n`] : [...shown, ...rest];
   const head =
     count > 0
       ? `Cannot back up everything to "${run.remote}": ${count} could not be read\n`
       : `Cannot back up everything to "${run.remote}": the backup host could not store all that was sent\n`;
+  const isBroken = missing.some(each => each.errno === EIO);
   const next =
-    count > 0 ? 'next: let this account read them, or exclude them\n' : "next: see the host's log\n";
-  return `dialback: ${head}${shown.join('')}${rest}${next}`;
+    count === 0
+      ? "see the host's log"
+      : isBroken
+        ? 'see what the kernel says of the disk (dmesg), and mend it'
+        : 'let this account read them, or name them in `exclude` of client.toml';
+  return `dialback: ${head}${list.join('')}${same ? '' : `next: ${next}\n`}`;
 }
 
+const EIO = 5;
 const ERRNO: Record<number, string> = {
   1: 'not permitted',
   2: 'not there',
@@ -500,14 +530,6 @@ export function planLacksText({ notGivenBack: lines }: RestorePlan): string {
   if (lines.length === 0) return '';
   const head = `dialback: Cannot give everything back: ${lines.length} would differ from the snapshot\n`;
   return `${head}${lines.map(line => `  ${line}\n`).join('')}next: restore as root\n`;
-}
-
-const CLEAR_LINE = '\r\x1b[K';
-
-/** How far a restore is, over what stands on a terminal's line; undefined: nothing. */
-export function restoreProgressText(progress: RestoreProgress | undefined): string {
-  if (progress === undefined) return CLEAR_LINE;
-  return `${CLEAR_LINE}restoring: ${progress.percent}%, ${showBytes(progress.bytes)}, ${progress.files} files`;
 }
 
 const INCOMPLETE = 'the snapshot is incomplete';

@@ -66,6 +66,8 @@ const FIRST_BYTE_MS = 60_000;
 const LAST_WORD_MS = 5_000;
 /** A host that says nothing for this long (or for idle_timeout, if that is longer) is given up. */
 const SILENCE_MS = 60_000;
+/** A signal is handled this long after it was sent, at the latest. */
+const LATE_SIGNAL_MS = 500;
 /** A host tells how far it is once a second; one that tells more often is not heard. */
 const PROGRESS_MS = 500;
 
@@ -85,7 +87,14 @@ export type RunNews =
       remote: string;
       phase: 'keys' | 'calling' | 'admitted' | 'dialling' | 'copying' | 'committing';
     }
-  | { event: 'progress'; remote: string; bytes: number; percent: number }
+  | {
+      event: 'progress';
+      remote: string;
+      bytes: number;
+      percent: number;
+      /** Null where the host has not told; `percent` as in the event of that name (wire/events.ts). */
+      files: { done: number; total: number; percent: number | null } | null;
+    }
   /** Nothing is open meanwhile. `jitter`, `lock`, `disk`: before it begins; `retry`, `turn`: before it begins again. */
   | {
       event: 'waiting';
@@ -246,7 +255,7 @@ function counted(fault: Fault | undefined, count: number): Fault | undefined {
 
 function asFault(error: unknown, remote: string): Fault {
   const first = firstError(error);
-  if (first instanceof Fault) return first;
+  if (first instanceof Fault) return first.exit === 'interrupted' ? interruptedFault(remote, first) : first;
   return new Fault({ tried: `back up to "${remote}"`, found: describe(first) });
 }
 
@@ -297,7 +306,11 @@ async function attemptOne(run: Run): Promise<Attempt> {
     toldMs = heard.waitMs;
     fault = outcomeFault(run.remote, outcome, heard);
   } catch (error) {
-    const first = asFault(error, remote);
+    // Ctrl-C ends our ssh too, and that can be known before the signal is.
+    await pause(LATE_SIGNAL_MS, run.interrupt).catch(() => {});
+    const { reason } = run.interrupt;
+    const isEnded = reason instanceof Fault && reason.exit === 'interrupted';
+    const first = asFault(isEnded ? reason : error, remote);
     if (first.code === SKIPPED) skipped = first.found;
     else fault = first;
   }
@@ -363,6 +376,12 @@ function describe(error: unknown): string {
 
 function lateFault(remote: string, found: string): Fault {
   return new Fault({ tried: `back up to "${remote}"`, found });
+}
+
+/** Nothing is lost by Ctrl-C. */
+function interruptedFault(remote: string, { found }: Fault): Fault {
+  const next = 'dialback backup (it goes on from what has arrived)';
+  return new Fault({ tried: `back up to "${remote}"`, found, next, exit: 'interrupted' });
 }
 
 /**
@@ -651,6 +670,7 @@ class Ears {
   #next = Promise.withResolvers<void>();
   #phases = 0;
   #progressMs = Number.NEGATIVE_INFINITY;
+  #files: Extract<RunNews, { event: 'progress' }>['files'] = null;
 
   constructor(run: Run, label: string) {
     this.#run = run;
@@ -669,9 +689,13 @@ class Ears {
       this.#run.tell({ event: 'phase', remote: this.#label, phase: event.phase });
     } else if (event.event === 'wait') {
       this.waitMs = event.ms;
+    } else if (event.event === 'files') {
+      const { done, total, percent } = event;
+      this.#files = { done, total, percent };
     } else if (event.event === 'progress' && monotonicMs() - this.#progressMs >= PROGRESS_MS) {
       this.#progressMs = monotonicMs();
-      this.#run.tell({ event: 'progress', remote: this.#label, bytes: event.bytes, percent: event.percent });
+      const { bytes, percent } = event;
+      this.#run.tell({ event: 'progress', remote: this.#label, bytes, percent, files: this.#files });
     }
   }
 

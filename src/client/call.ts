@@ -6,7 +6,7 @@ import { type Child, type Command, type Descriptor, eachLine, run, standard, sta
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { decodeEvent, EVENT_LINE_LIMIT, type HostEvent, type OutcomeEvent } from '../wire/events.ts';
 import { type CallOptions, callArguments } from '../wire/ssh.ts';
-import { escapeText } from '../wire/text.ts';
+import { escapeText, quoteForShell } from '../wire/text.ts';
 import type { Channel } from './channel.ts';
 
 /** What is called. */
@@ -107,6 +107,14 @@ function callFault(options: CallOptions, status: number | null): Fault {
     : '';
   const last = escapeText(words.split('\n').at(-1) ?? '');
   const tried = `call the backup host "${escapeText(options.target)}"`;
+  if (/UNPROTECTED PRIVATE KEY FILE/.test(words)) {
+    return new Fault({
+      tried: `use the key "${options.identity}"`,
+      found: 'others can read it, and ssh takes no such key',
+      next: `chmod 600 ${quoteForShell(options.identity)}`,
+      exit: 'usage',
+    });
+  }
   if (/Permission denied \(/.test(words)) {
     const next = `have the host's administrator run: dialback enroll NAME KEYFILE (with ${options.identity}.pub)`;
     return new Fault({
@@ -116,7 +124,15 @@ function callFault(options: CallOptions, status: number | null): Fault {
       exit: 'refused',
     });
   }
-  if (/Host key verification failed|host key is known|REMOTE HOST IDENTIFICATION HAS CHANGED/.test(words)) {
+  if (/host key is known/.test(words)) {
+    return new Fault({
+      tried,
+      found: `"${options.knownHosts}" has no key of it`,
+      next: "get the host's public key from its administrator and put it into that file",
+      exit: 'unreachable',
+    });
+  }
+  if (/Host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED/.test(words)) {
     const next = `get the host's public key from its administrator and put it into "${options.knownHosts}"`;
     return new Fault({
       tried,
@@ -127,7 +143,12 @@ function callFault(options: CallOptions, status: number | null): Fault {
     });
   }
   if (status === 255)
-    return new Fault({ tried, found: last || 'ssh ended without a word', exit: 'unreachable' });
+    return new Fault({
+      tried,
+      found: last || 'ssh ended without a word',
+      next: 'see that this machine is online, that the host is up, and that `target` in client.toml names it',
+      exit: 'unreachable',
+    });
   return new Fault({
     tried,
     found: `it hung up without an outcome (status ${status ?? 'unknown'})`,

@@ -203,7 +203,7 @@ export const CLIENT_SCHEMA = CONFIG;
 
 /** Reads client.toml. @throws Fault (exit 2) that names the key */
 export function readClientConfig(path: string): ClientConfig {
-  const config = readConfig(path, CONFIG);
+  const config = readConfig(path, CONFIG, 'client.toml');
   const names = config.remote.map(remoteName);
   const twice = names.find((each, index) => names.indexOf(each) !== index);
   if (twice !== undefined) {

@@ -216,13 +216,18 @@ function writeFiles(options: EndpointOptions): void {
   writeGateFiles(options);
 }
 
+const LISTEN_ERRORS: Record<string, string> = {
+  EADDRINUSE: 'another program listens there',
+  EADDRNOTAVAIL: 'it is no address of this machine',
+  EACCES: "ports below 1024 are root's",
+};
+
 /** @param where ADDR:PORT, or undefined for any address and a port of the system's choice */
 function listen(server: Server, where: string | undefined): Promise<number> {
   const { address, port } = where === undefined ? { port: 0 } : (parseListen(where) ?? { port: 0 });
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
-      const found =
-        error.code === 'EADDRINUSE' ? 'another program listens there' : (error.code ?? error.message);
+      const found = LISTEN_ERRORS[error.code ?? ''] ?? error.code ?? error.message;
       reject(
         new Fault({
           tried: `listen on "${where ?? 'any port'}"`,

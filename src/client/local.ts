@@ -120,7 +120,7 @@ function isThere(path: string): boolean {
 
 /** What is backed up must get where client.toml says, and not where host.toml does. */
 export function requireSameStore(config: ClientConfig, remote: Remote, hostConfig: string): void {
-  const { store } = readConfig(hostConfig, STORE_OF);
+  const { store } = readConfig(hostConfig, STORE_OF, 'host.toml');
   if (realPlace(store) === realPlace(remote.target)) return;
   const other = `${hostConfig.slice(0, hostConfig.lastIndexOf('/'))}/${clientName(config)}-local.toml`;
   throw new Fault({

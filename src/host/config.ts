@@ -172,7 +172,7 @@ export const HOST_SCHEMA = CONFIG;
 
 /** Reads host.toml. @throws Fault (exit 2) that names the key */
 export function readHostConfig(path: string): HostConfig {
-  return readConfig(path, CONFIG);
+  return readConfig(path, CONFIG, 'host.toml');
 }
 
 /** What holds for one client: its own overrides, else what holds for all. */

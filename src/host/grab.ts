@@ -474,13 +474,18 @@ async function awaitFirstByte(pull: Pull, line: Line, signal: AbortSignal): Prom
 
 /** Tells the client how far it is, when that has changed, and that we live in any case. */
 function heartbeat(pull: Pull): Disposable {
-  let last = { bytes: -1, percent: -1 };
+  let last = -1;
+  let lastDone = -1;
   let quietMs = 0;
   const timer = setInterval(() => {
     const { bytes, percent } = pull.progress();
+    const files = pull.files();
+    const isFurther = files !== undefined && files.done !== lastDone;
     quietMs += PROGRESS_MS;
-    if (bytes === last.bytes && quietMs < HEARTBEAT_MS) return;
-    last = { bytes, percent };
+    if (bytes === last && !isFurther && quietMs < HEARTBEAT_MS) return;
+    if (files && isFurther) tell({ event: 'files', ...files });
+    last = bytes;
+    lastDone = files?.done ?? -1;
     quietMs = 0;
     tell({ event: 'progress', bytes, percent });
   }, PROGRESS_MS);

@@ -56,6 +56,8 @@ export interface Pull {
   firstByte: Promise<void>;
   ended: Promise<PullEnd>;
   progress(): { bytes: number; percent: number };
+  /** Undefined before rsync has said anything of it. */
+  files(): { done: number; total: number; percent: number | null } | undefined;
   options: string[];
 }
 
@@ -109,6 +111,19 @@ function hasChanged(missing: Missing, enumerated: Set<string>): boolean {
   return enumerated.has(dirname(missing.path));
 }
 const EACCES = 13;
+
+/**
+ * How much of a run is done. rsync's percents are of all bytes, and count what is sent: they tell it where all is sent.
+ * Where there is something to link against, most is not, and the names that were looked at tell more: but for a large file
+ * that is sent.
+ */
+function partDone({ reached, progress }: PullReader, isFirst: boolean): ReturnType<Pull['files']> {
+  if (reached === undefined) return undefined;
+  const { done, total, isWhole } = reached;
+  const names = Math.floor((100 * done) / Math.max(1, total));
+  const percent = isFirst ? progress.percent : Math.max(progress.percent, names);
+  return { done, total, percent: isWhole ? percent : null };
+}
 
 /** src/launcher/launch.c: it refuses; there is no such program. */
 const LAUNCHER_STATUSES = new Set([126, 127]);
@@ -188,6 +203,7 @@ export async function startPull(held: DisposableHolder, asked: PullRequest): Pro
       return { ending, counts: reader.counts, hasStatistics: reader.hasStatistics, ...end };
     }),
     progress: () => reader.progress,
+    files: () => partDone(reader, request.linkDests.length === 0),
     options: args,
   };
 }

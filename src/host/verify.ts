@@ -96,6 +96,17 @@ export interface Verified {
   records: RecordDamage[];
 }
 
+/** How far it is. How much there is to read nobody knows beforehand: what several snapshots share is read once. */
+export interface VerifyProgress {
+  client: string;
+  /** Which of how many snapshots, from 1 on. */
+  snapshot: number;
+  snapshots: number;
+  /** Read so far, of this client. */
+  files: number;
+  bytes: number;
+}
+
 /** So many damaged files are named; of all there is the number. */
 export const DAMAGED_SHOWN = 10_000;
 /** Another process that makes manifests is waited for; then the rest is left to it. */
@@ -106,8 +117,16 @@ export function isWell(results: Verified[]): boolean {
   return results.every(each => each.damaged_count + each.records.length === 0);
 }
 
-/** Verifies one snapshot, one client's, or all. @throws Fault `locked` when another process verifies the same client */
-export async function verify(options: VerifyOptions, signal: AbortSignal): Promise<Verified[]> {
+/**
+ * Verifies one snapshot, one client's, or all.
+ * @param tell is told how far it is, where somebody wants to know
+ * @throws Fault `locked` when another process verifies the same client
+ */
+export async function verify(
+  options: VerifyOptions,
+  signal: AbortSignal,
+  tell?: (progress: VerifyProgress) => void,
+): Promise<Verified[]> {
   openStore(options.store);
   requireOwner(options.store, 'verify');
   const clients = options.client === undefined ? listClients(options.store) : [options.client];
@@ -116,17 +135,21 @@ export async function verify(options: VerifyOptions, signal: AbortSignal): Promi
   for (const name of clients) {
     const client = openClient(options.store, name);
     const only = options.snapshot === undefined ? undefined : findSnapshot(client, options.snapshot).name;
-    results.push(await verifyClient(client, only, options.sample, signal));
+    results.push(await verifyClient(client, { only, sample: options.sample, signal, tell }));
   }
   return results;
 }
 
 async function verifyClient(
   client: ClientStore,
-  only: string | undefined,
-  sample: number,
-  signal: AbortSignal,
+  options: {
+    only: string | undefined;
+    sample: number;
+    signal: AbortSignal;
+    tell: ((progress: VerifyProgress) => void) | undefined;
+  },
 ): Promise<Verified> {
+  const { only, sample, signal, tell } = options;
   await using held = new AsyncDisposableStack();
   if ((await takeLock(held, `${client.folder}/verify.lock`)) === undefined) {
     throw new Fault({
@@ -153,13 +176,17 @@ async function verifyClient(
     damaged_count: 0,
     records: [],
   };
-  for (const name of wanted) {
+  for (const [index, name] of wanted.entries()) {
     if (made.includes(name)) continue;
     if (!exists(manifestOf(client, name))) {
       if (exists(`${client.folder}/snapshots/${name}`)) result.unmade.push(name);
       continue;
     }
-    if (!pass.isDone(name)) await new Comparison(client, name, pass, result, signal).run();
+    const heard = (): void => {
+      const { files_read: files, bytes_read: bytes } = result;
+      tell?.({ client: client.name, snapshot: index + 1, snapshots: wanted.length, files, bytes });
+    };
+    if (!pass.isDone(name)) await new Comparison(client, name, pass, { result, heard }, signal).run();
     // What was removed meanwhile is not there to be damaged.
     if (!exists(`${client.folder}/snapshots/${name}`)) {
       pass.drop(name);
@@ -191,14 +218,23 @@ class Comparison {
   readonly #tree: string;
   readonly #pass: Pass;
   readonly #result: Verified;
+  readonly #heard: () => void;
   readonly #signal: AbortSignal;
 
-  constructor(client: ClientStore, name: string, pass: Pass, result: Verified, signal: AbortSignal) {
+  /** @param count where it is counted, and what is called whenever it was */
+  constructor(
+    client: ClientStore,
+    name: string,
+    pass: Pass,
+    count: { result: Verified; heard: () => void },
+    signal: AbortSignal,
+  ) {
     this.#client = client;
     this.#name = name;
     this.#tree = `${client.folder}/snapshots/${name}/tree`;
     this.#pass = pass;
-    this.#result = result;
+    this.#result = count.result;
+    this.#heard = count.heard;
     this.#signal = signal;
   }
 
@@ -243,6 +279,7 @@ class Comparison {
   }
 
   async #compare(batch: Pair[]): Promise<void> {
+    this.#heard();
     const toRead: { wanted: ManifestEntry; found: StoredEntry }[] = [];
     for (const { wanted, found } of batch) {
       this.#result.names += 1;
@@ -303,6 +340,7 @@ class Comparison {
         sha256 = digested.sha256.toString('hex');
         this.#result.files_read += 1;
         this.#result.bytes_read += digested.size;
+        this.#heard();
       } catch {
         this.#signal.throwIfAborted();
         this.#note(found, 'unreadable');

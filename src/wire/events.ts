@@ -112,6 +112,11 @@ export interface OutcomeEvent {
 export type HostEvent =
   | { event: 'phase'; phase: Phase }
   | { event: 'progress'; bytes: number; percent: number }
+  /**
+   * Before a progress, where it has changed. A client that does not know it drops it, and goes by `progress`.
+   * Folders and links count too. `percent` is of the whole run, and null as long as nobody knows how much that is.
+   */
+  | { event: 'files'; done: number; total: number; percent: number | null }
   /** Before the outcome of a run that came too early, or when all turns were taken: how long until the next may come. */
   | { event: 'wait'; ms: number }
   | OutcomeEvent;
@@ -157,7 +162,7 @@ export function decodeEvent(line: string): Parsed<HostEvent> {
     return { reason: 'it is not an object' };
   const fields = found as Record<string, unknown>;
   const kind = fields.event;
-  if (kind !== 'phase' && kind !== 'progress' && kind !== 'wait' && kind !== 'outcome')
+  if (kind !== 'phase' && kind !== 'progress' && kind !== 'files' && kind !== 'wait' && kind !== 'outcome')
     return { reason: 'it is an unknown event' };
   const checks: Record<string, (value: unknown) => boolean> = EVENT_CHECKS[kind];
   for (const key of Object.keys(fields)) {
@@ -167,6 +172,8 @@ export function decodeEvent(line: string): Parsed<HostEvent> {
     if (!Object.hasOwn(fields, key) || !isGood(fields[key]))
       return { reason: `${kind} has no acceptable "${key}"` };
   }
+  if (kind === 'files' && (fields.done as number) > (fields.total as number))
+    return { reason: 'more files are done than there are' };
   if (kind === 'outcome') {
     const outcome = fields as unknown as OutcomeEvent;
     if ((outcome.outcome === 'failed') !== (outcome.code !== null)) {
@@ -183,9 +190,16 @@ export function decodeEvent(line: string): Parsed<HostEvent> {
 
 const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
 
+const isPercent = (value: unknown): boolean => isCount(value) && (value as number) <= 100;
+
 const EVENT_CHECKS = {
   phase: { phase: (value: unknown) => (PHASES as readonly unknown[]).includes(value) },
-  progress: { bytes: isCount, percent: (value: unknown) => isCount(value) && (value as number) <= 100 },
+  progress: { bytes: isCount, percent: isPercent },
+  files: {
+    done: isCount,
+    total: isCount,
+    percent: (value: unknown) => value === null || isPercent(value),
+  },
   wait: { ms: isCount },
   outcome: {
     outcome: (value: unknown) => value === 'full' || value === 'incomplete' || value === 'failed',

@@ -234,6 +234,8 @@ export class PullReader {
     new_bytes: 0,
   };
   progress: { bytes: number; percent: number } = { bytes: 0, percent: 0 };
+  /** Names that rsync is done with, of those that it knows of; and whether these are all. Undefined before its first word. */
+  reached: { done: number; total: number; isWhole: boolean } | undefined;
   #linkedTwins = 0;
   /** Whether rsync has come as far as its statistics, which are the last that it does. */
   hasStatistics = false;
@@ -266,6 +268,13 @@ export class PullReader {
   #statistic(line: string): void {
     const progress = /^\s*(\d+)\s+(\d{1,3})%\s/.exec(line);
     if (progress) {
+      // `ir`: the list of names still comes in (rsync(1), --info=progress2)
+      const check = /\(xfr#\d+, (ir|to)-chk=(\d+)\/(\d+)\)\s*$/.exec(line);
+      if (check) {
+        const total = countOf(check[3]);
+        const done = Math.max(0, total - countOf(check[2]));
+        this.reached = { done, total, isWhole: check[1] === 'to' };
+      }
       this.progress = { bytes: countOf(progress[1]), percent: Math.min(100, countOf(progress[2])) };
       return;
     }

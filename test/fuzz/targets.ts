@@ -225,6 +225,7 @@ const event: Target = {
     const { value } = decoded;
     sameJson(decodeEvent(encodeEvent(value).trimEnd()), decoded);
     if (value.event === 'wait') return value.event;
+    if (value.event === 'files' || value.event === 'progress') return value.event;
     if (value.event !== 'outcome') {
       assert.doesNotMatch(newsText({ ...value, remote: 'r' }).trimEnd(), UNSAFE);
       return value.event;

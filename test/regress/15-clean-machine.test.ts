@@ -12,11 +12,11 @@ const SKIP =
 
 /** All that tools/prepare.sh installs and that a Debian can be without. */
 const PACKAGES = (
-  'rsync openssh-server openssh-sftp-server openssh-client acl attr strace procps nftables ' +
+  'rsync openssh-server openssh-sftp-server openssh-client acl attr strace procps nftables cron ' +
   'gcc libc6-dev libcap2-bin gcc-aarch64-linux-gnu libc6-dev-arm64-cross clang libclang-rt-dev'
 ).split(' ');
 const PROGRAMS =
-  'rsync sshd ssh ssh-keygen ssh-agent setfacl getfattr strace ps nft gcc setcap aarch64-linux-gnu-gcc clang'.split(
+  'rsync sshd ssh ssh-keygen ssh-agent setfacl getfattr strace ps nft cron gcc setcap aarch64-linux-gnu-gcc clang'.split(
     ' ',
   );
 
@@ -86,11 +86,15 @@ class Clean {
     return this.machine.programs().filter(name => /^(ssh|rsync|dialback)/.test(name));
   }
 
-  /** An sshd that runs, or that would run after a start of the machine; a policy that was left. */
+  /** An sshd or cron that runs, or that would run after a start of the machine; a policy that was left. */
   services(): string[] {
-    const links = ['/etc/rc[2-5].d/S*ssh*', '/etc/systemd/system/*ssh*', '/etc/systemd/system/*.wants/*ssh*'];
+    const links = ['ssh', 'cron'].flatMap(name => [
+      `/etc/rc[2-5].d/S*${name}*`,
+      `/etc/systemd/system/*${name}*`,
+      `/etc/systemd/system/*.wants/*${name}*`,
+    ]);
     return [
-      ...this.machine.programs().filter(name => name.startsWith('sshd')),
+      ...this.machine.programs().filter(name => /^(sshd|cron)/.test(name)),
       ...globSync(links.map(link => this.machine.path(link))),
       ...globSync(this.machine.path(`${POLICY}*`)),
     ];

@@ -112,6 +112,14 @@ describe('make install', { skip: SKIP }, () => {
         assert.equal(await site.say(`systemd-analyze verify ${UNITS}/${unit} 2>&1`), '', unit);
     });
 
+    it('lays down a timer that means every night', async () => {
+      const when = await site.say(`sed -n 's/^OnCalendar=//p' ${UNITS}/dialback-backup.timer`);
+      const said = await site.say(
+        `systemd-analyze calendar --base-time='2026-11-23 12:00:00' '${when}' 2>&1`,
+      );
+      assert.match(said, /Next elapse: Tue 2026-11-24 02:30:00/);
+    });
+
     it('changes nothing the second time', async () => {
       const laid = site.changes();
       const { status, output: said } = await site.run(['make', 'install']);

@@ -70,6 +70,7 @@ const endless = (what: string, goesOn: string, more: Partial<Row> = {}): Row => 
   ...more,
 });
 const PROGRESS: HostEvent = { event: 'progress', bytes: 1, percent: 1 };
+const FILES: HostEvent = { event: 'files', done: 1, total: 2, percent: null };
 const phase = (name: 'dialling' | 'copying' | 'committing'): HostEvent => ({ event: 'phase', phase: name });
 /** Two a second of them are heard, and the first. */
 const MOST_PROGRESS = 2 * 3 + 1;
@@ -150,7 +151,7 @@ const ROWS: Row[] = [
   endless('phases in turn without end', lines(phase('dialling'), COPYING), {
     phases: ['dialling', 'copying'],
   }),
-  endless('progress without end', lines(PROGRESS), { progress: [1, MOST_PROGRESS] }),
+  endless('progress without end', lines(FILES, PROGRESS), { progress: [1, MOST_PROGRESS] }),
 ];
 
 /** The most memory that a process has had so far; 0 once it is gone. */

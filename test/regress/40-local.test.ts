@@ -417,7 +417,7 @@ describe('a disk that is not there, or not the one', { skip: NEEDS_ROOT || IN_CL
     desk.configure({ remote: 'absent = "skip"\n[[remote]]\ntarget = "me@127.0.0.1"\nname = "nas"' });
     const { status, stderr } = await desk.run('backup');
     assert.equal(status, 2, stderr);
-    assert.match(stderr, /^dialback: Cannot use the key ".*id_ed25519": there is none\n/);
+    assert.match(stderr, /^dialback: nas: Cannot use the key ".*id_ed25519": there is none\n/);
     assert.equal((await desk.run('backup', '--remote', desk.store)).status, 0);
   });
 
