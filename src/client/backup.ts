@@ -174,6 +174,7 @@ async function runOne(run: Run): Promise<RunOutcome> {
     return fail(error);
   }
   let failures = 0;
+  let turns = 0;
   let failingSinceMs = 0;
   for (let count = 1; ; count += 1) {
     const attempt = await attemptOne({ ...run, interrupt });
@@ -181,8 +182,10 @@ async function runOne(run: Run): Promise<RunOutcome> {
     if (interrupt.aborted) return last;
     failures = isPassing(attempt) ? failures + 1 : 0;
     if (failures === 1) failingSinceMs = monotonicMs();
+    turns = attempt.code === 'full' ? turns + 1 : 0;
     const limits = {
       failures,
+      turns,
       failingMs: monotonicMs() - failingSinceMs,
       retryMs: run.config.schedule.retry,
       leftMs: deadlineMs - (monotonicMs() - started),
