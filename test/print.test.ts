@@ -252,6 +252,20 @@ describe('newsText()', () => {
     assert.equal(newsText({ event: 'progress', remote: 'nas', bytes: 1024, percent: 5, files: null }), '');
     assert.equal(newsText({ event: 'phase', remote: 'nas', phase: 'copying' }), 'nas: copying\n');
     assert.equal(newsText({ event: 'warning', remote: 'nas', message: 'x' }), 'nas: warning: x\n');
+    const waiting = { event: 'waiting', remote: 'nas', ms: 65_000, found: null } as const;
+    assert.equal(newsText({ ...waiting, why: 'jitter' }), 'nas: waiting 1 min 5 s, by chance\n');
+    assert.equal(
+      newsText({ ...waiting, why: 'lock', ms: null }),
+      'nas: waiting for the run that is under way\n',
+    );
+    assert.equal(
+      newsText({ ...waiting, why: 'retry', found: 'Cannot x: y' }),
+      'nas: Cannot x: y; again in 1 min 5 s\n',
+    );
+    assert.equal(
+      newsText({ ...waiting, why: 'turn', ms: 900, found: 'Cannot x: y' }),
+      'nas: Cannot x: y; its turn may come in 0.9 s\n',
+    );
   });
 });
 

@@ -17,7 +17,13 @@ import { describe, it, type TestContext } from 'node:test';
 import fc from 'fast-check';
 import { Fault } from '../src/fault.ts';
 import { PLAIN_ENVIRONMENT, run, standard, start } from '../src/os/process.ts';
-import { defaultStateFolder, makeRunFolder, prepareStateFolder, takeLock } from '../src/os/runfolder.ts';
+import {
+  awaitLock,
+  defaultStateFolder,
+  makeRunFolder,
+  prepareStateFolder,
+  takeLock,
+} from '../src/os/runfolder.ts';
 
 /** A folder with a blank in its name that is the home folder meanwhile: sshd looks no further up. */
 function scratch(context: TestContext): string {
@@ -170,6 +176,43 @@ describe('takeLock()', () => {
     await using held = new AsyncDisposableStack();
     await assert.rejects(takeLock(held, `${top}/lock`), /ELOOP/);
     assert.ok(!existsSync(`${top}/elsewhere`));
+  });
+});
+
+describe('awaitLock()', () => {
+  it('has the lock once its holder lets go of it, and not before', async t => {
+    const path = `${scratch(t)}/lock`;
+    const held = new AsyncDisposableStack();
+    await takeLock(held, path);
+    await using other = new AsyncDisposableStack();
+    let hasIt = false;
+    const waiting = awaitLock(other, path, new AbortController().signal).then(() => {
+      hasIt = true;
+    });
+    await using third = new AsyncDisposableStack();
+    assert.equal(await takeLock(third, path), undefined);
+    assert.equal(hasIt, false);
+    await held.disposeAsync();
+    await waiting;
+    assert.equal(isFree(path), false);
+  });
+
+  it('gives up as soon as the signal aborts, and leaves nothing open', async t => {
+    const path = `${scratch(t)}/lock`;
+    const held = new AsyncDisposableStack();
+    await takeLock(held, path);
+    const before = readdirSync('/proc/self/fd').length;
+    const reason = new Error('enough');
+    const controller = new AbortController();
+    {
+      await using other = new AsyncDisposableStack();
+      const waiting = awaitLock(other, path, controller.signal);
+      setImmediate(() => controller.abort(reason));
+      await assert.rejects(waiting, reason);
+    }
+    assert.equal(readdirSync('/proc/self/fd').length, before);
+    await held.disposeAsync();
+    assert.equal(isFree(path), true);
   });
 });
 

@@ -19,6 +19,7 @@ const ends = (exit: ExitName, code: FailureCode | null = null, faultCode?: strin
 });
 const limits = (more: Partial<Limits> = {}): Limits => ({
   failures: 1,
+  turns: 1,
   failingMs: 0,
   retryMs: 30 * MINUTE,
   leftMs: 1440 * MINUTE,
@@ -98,9 +99,18 @@ describe('decideRetry()', () => {
     });
   });
 
+  it('does not let a host call it again and again: the least wait grows, and no place is lost by that', () => {
+    const full = { ...ends('locked', 'full'), toldMs: 0 };
+    const waits = [1, 7, 8, 16, 40, 5000].map(turns => decideRetry(full, limits({ turns }), 0)?.waitMs);
+    assert.deepEqual(waits, [1000, 1000, 2000, 4000, 20_000, 20_000]);
+    const patient = { ...full, toldMs: 60_000 };
+    assert.equal(decideRetry(patient, limits({ turns: 5000 }), 0)?.waitMs, 60_000);
+  });
+
   it('of any end and any limits, waits within them, and never less than half a second', () => {
     const anyLimits = fc.record({
       failures: fc.integer({ min: 1, max: 5000 }),
+      turns: fc.integer({ min: 1, max: 5000 }),
       failingMs: fc.nat({ max: 50 * MINUTE }),
       retryMs: fc.nat({ max: 50 * MINUTE }),
       leftMs: fc.integer({ min: -MINUTE, max: 50 * MINUTE }),

@@ -215,6 +215,7 @@ async function attemptAll(
 ): Promise<RunOutcome> {
   const remote = remoteName(run.remote);
   let failures = 0;
+  let turns = 0;
   let failingSinceMs = 0;
   for (let count = 1; ; count += 1) {
     const attempt = await attemptOne(run);
@@ -222,8 +223,10 @@ async function attemptAll(
     if (run.interrupt.aborted) return last;
     failures = isPassing(attempt) ? failures + 1 : 0;
     if (failures === 1) failingSinceMs = monotonicMs();
+    turns = attempt.code === 'full' ? turns + 1 : 0;
     const limits = {
       failures,
+      turns,
       failingMs: monotonicMs() - failingSinceMs,
       retryMs: run.config.schedule.retry,
       leftMs: leftMs(),

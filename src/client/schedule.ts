@@ -10,8 +10,10 @@ const FIRST_RETRY_MS = 2_000;
 const MOST_RETRY_MS = 10 * 60_000;
 /** Less than this before the end of `retry`, nothing has changed. */
 const LEAST_RETRY_MS = 500;
-/** A host that asks for less is not called more often. */
+/** A host that asks for less is not called more often; nor one that asks again and again, but so that no place is lost by it. */
 const LEAST_TURN_MS = 1_000;
+const TURNS_TO_DOUBLE = 8;
+const MOST_LEAST_TURN_MS = 20_000;
 /** A host whose queue is full, and that has not said until when. */
 const UNTOLD_TURN_MS = 30_000;
 /** What is told to many at once is stretched by up to a part of itself, and by up to this. */
@@ -35,6 +37,8 @@ export interface Ended {
 export interface Limits {
   /** How many in a row found no host, this one among them. */
   failures: number;
+  /** How many in a row found all turns taken, this one among them. */
+  turns: number;
   /** Since the first of these ended. */
   failingMs: number;
   /** [schedule] retry */
@@ -56,13 +60,14 @@ export interface Retry {
  * @returns undefined: no; what has been found stands
  */
 export function decideRetry(ended: Ended, limits: Limits, random: number): Retry | undefined {
-  const retry = ended.code === 'full' ? turnWait(ended, random) : failureWait(ended, limits, random);
+  const retry = ended.code === 'full' ? turnWait(ended, limits, random) : failureWait(ended, limits, random);
   // An attempt that only the deadline would end is not begun.
   return retry && retry.waitMs < limits.leftMs ? retry : undefined;
 }
 
-function turnWait({ toldMs = UNTOLD_TURN_MS }: Ended, random: number): Retry {
-  const leastMs = Math.max(LEAST_TURN_MS, toldMs);
+function turnWait({ toldMs = UNTOLD_TURN_MS }: Ended, { turns }: Limits, random: number): Retry {
+  const floorMs = Math.min(MOST_LEAST_TURN_MS, LEAST_TURN_MS * 2 ** Math.floor(turns / TURNS_TO_DOUBLE));
+  const leastMs = Math.max(floorMs, toldMs);
   return { why: 'turn', waitMs: leastMs + Math.ceil(random * (leastMs * TURN_SPREAD + TURN_SPREAD_MS)) };
 }
 

@@ -10,8 +10,8 @@
  */
 import { Fault, type Parsed } from '../fault.ts';
 import { exists, makeFolder, readWhole, replaceFile } from '../os/files.ts';
-import { monotonicMs, now } from '../os/machine.ts';
-import { isLocked, takeLock } from '../os/runfolder.ts';
+import { deadlineSignal, monotonicMs, now } from '../os/machine.ts';
+import { awaitLock, isLocked, takeLock } from '../os/runfolder.ts';
 import { NAME } from '../wire/text.ts';
 import { failure } from './caller.ts';
 
@@ -30,7 +30,7 @@ const LATELY_LIMIT = 16;
 
 const QUEUE_LIMIT = 16 * 1024 * 1024;
 /** Whoever has the queue has it for a moment. */
-const QUEUE_WAIT_SECONDS = 30;
+const QUEUE_WAIT_MS = 30_000;
 /** Where it is not to be had, a run's length is left out. */
 const NOTE_WAIT_SECONDS = 5;
 
@@ -132,12 +132,12 @@ export async function takeTurn(
   const folder = `${store}/turns`;
   if (!exists(folder)) makeFolder(folder);
   await using queue = new AsyncDisposableStack();
-  const isOurs = await takeLock(queue, `${folder}/lock`, QUEUE_WAIT_SECONDS);
-  signal.throwIfAborted(); // whoever has hung up gets no slot, and no place
-  if (isOurs === undefined) {
+  using patience = deadlineSignal(QUEUE_WAIT_MS, () => {
     mustWait(UNKNOWN_RUN_MS);
-    throw failure('full', `the queue was not to be had within ${QUEUE_WAIT_SECONDS} s`);
-  }
+    return failure('full', `the queue was not to be had within ${QUEUE_WAIT_MS / 1000} s`);
+  });
+  await awaitLock(queue, `${folder}/lock`, AbortSignal.any([signal, patience.signal]));
+  signal.throwIfAborted(); // whoever has hung up gets no slot, and no place
   const turns = readTurns(folder);
   const nowMs = now().getTime();
   const ahead = countAhead(turns, client, nowMs);

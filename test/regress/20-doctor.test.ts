@@ -287,7 +287,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       mkdirSync(world.clientState, { mode: 0o700 });
       chownSync(world.clientState, client.uid, client.gid);
       const locked = Promise.withResolvers<void>();
-      const hold = [join(world.clientState, 'lock'), '/bin/sh', '-c', 'echo locked; exec cat'];
+      const hold = [join(world.clientState, 'lock-vault'), '/bin/sh', '-c', 'echo locked; exec cat'];
       const running = world.start(client, '/usr/bin/flock', hold, {
         keepsInput: true,
         onLine: () => locked.resolve(),

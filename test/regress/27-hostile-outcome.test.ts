@@ -118,6 +118,12 @@ const ROWS: Row[] = [
   dialling('success without a snapshot', lines({ ...FULL, snapshot: null }), /says that it kept nothing/),
   { ...dialling('a snapshot of a dry run', lines(FULL), /made a snapshot of a dry run/), dryRun: true },
   row('a refusal, and then success', lines(failedOutcome('busy'), FULL), /still at work on another run/, 11),
+  row(
+    'a wait that is longer than there is time',
+    lines({ event: 'wait', ms: Number.MAX_SAFE_INTEGER }, failedOutcome('full')),
+    /as many runs as it takes at once$/,
+    11,
+  ),
   row('a code for every status', lines(failedOutcome('no-space')), /no space left/, 14),
   {
     ...row('a refusal, and then a phase', lines(failedOutcome('busy'), PROGRESS, COPYING), /another run/, 11),
@@ -281,6 +287,20 @@ describe('a hostile host and its outcomes', { skip: NEEDS_ROOT || IN_CLEAN_MACHI
       assert.match(String(lines[0]?.reason), each.error);
     });
   }
+
+  it('a turn that never comes is asked for now and then, until the deadline', async () => {
+    world.configure({ limits: 'deadline = "8s"' });
+    answer({ says: lines({ event: 'wait', ms: 0 }, failedOutcome('full')) });
+    const before = finished().length;
+    const result = await run();
+    // The deadline comes in a wait, or in an attempt.
+    const said = /: (.* as many runs as it takes at once|the deadline has passed) \((\d+) attempts\)\n/;
+    const [, why = '', count = ''] = said.exec(result.stderr) ?? [];
+    assert.equal(result.status, why.startsWith('the deadline') ? 1 : 11, result.stderr);
+    assert.ok(Number(count) >= 2 && Number(count) <= 8, result.stderr);
+    assert.equal(finished().length - before, Number(count));
+    await assertPlain(result);
+  });
 
   it('names of what is missing, full of escapes, are shown as escapes', async () => {
     const missing = [

@@ -225,7 +225,10 @@ describe('who may do what', { skip: SKIP }, () => {
     return all;
   }
   const home = (path: string): string =>
-    path.replace(/^(\/var\/lib\/dialback|\/home\/vault)/, '~').replace(/\/run-[A-Za-z0-9]{6}/, '/RUN');
+    path
+      .replace(/^(\/var\/lib\/dialback|\/home\/vault)/, '~')
+      .replace(/\/run-[A-Za-z0-9]{6}/, '/RUN')
+      .replace(/(\/lock-).*$/, '$1REMOTE');
 
   describe('while a run stands still', () => {
     let run: Promise<Ended>;

@@ -5,12 +5,13 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
-import { before, it } from 'node:test';
+import { after, before, describe, it } from 'node:test';
+import { isLocked } from '../../src/os/runfolder.ts';
 import { GO } from '../../src/wire/channel.ts';
 import type { CommonHeader, DirectHeader } from '../../src/wire/request.ts';
-import type { HostileClient } from '../support/hostile-client.ts';
+import { type HostileClient, lastOutcome } from '../support/hostile-client.ts';
 import { CONTROLS, group, hostileSuite, type Lane, NASTY, type Seen } from '../support/lanes.ts';
-import { until } from '../support/world.ts';
+import { type Running, until } from '../support/world.ts';
 
 /** What is sent in the place of a request, and why it is refused. */
 interface Call {
@@ -429,5 +430,74 @@ hostileSuite('a hostile client: requests', lanes => {
       'no-answer',
       /did not answer "go" within 30 s/,
     );
+  });
+
+  describe('where it is told to wait', () => {
+    /** Holds the only turn, as a run does. */
+    let holder: Running;
+    let hostToml: string;
+    before(async () => {
+      const { world } = lanes();
+      hostToml = readFileSync(world.hostToml, 'utf8');
+      world.write(world.host, world.hostToml, `${hostToml}[requests]\nmax_concurrent = 1\n`);
+      const slot = join(world.store, 'turns/0');
+      const hold = ['--nonblock', slot, '/usr/bin/cat'];
+      holder = world.start(world.host, '/usr/bin/flock', hold, { keepsInput: true });
+      await until('the turn is taken', () => isLocked(slot));
+    });
+    after(async () => {
+      const { world } = lanes();
+      holder.child.stdin?.end();
+      await holder.done;
+      world.write(world.host, world.hostToml, hostToml);
+    });
+
+    const first = (): Lane => lanes().all[0] ?? assert.fail();
+    const hostile = (): Lane => lanes().all[1] ?? assert.fail();
+
+    function places(): string[] {
+      const text = readFileSync(join(lanes().world.store, 'turns/queue.json'), 'utf8');
+      return (JSON.parse(text) as { places: { client: string }[] }).places.map(each => each.client);
+    }
+
+    /** Says a whole request, and does not hang up. @returns the code of its outcome */
+    async function ask({ client, name }: Lane): Promise<{ code: string; stderr: string }> {
+      const call = client.call(`${name}:7`);
+      call.child.stdin?.write(client.request());
+      const { stderr } = await call.done;
+      return { code: lastOutcome(stderr)?.code ?? '', stderr };
+    }
+
+    it('one that does not hang up is hung up on, and learns the wait alone', async () => {
+      const { code, stderr } = await ask(first());
+      assert.equal(code, 'full');
+      const [wait, outcome, ...more] = stderr.trim().split('\n');
+      assert.match(wait ?? '', /^dialback-event: {"event":"wait","ms":\d+}$/);
+      assert.match(outcome ?? '', /^dialback-event: {"event":"outcome",/);
+      assert.deepEqual(more, []);
+      const line = lanes().journal(first()).at(-1);
+      assert.equal(line?.event, 'queued');
+      assert.match(String(line?.reason), /1 runs are under way, and 0 clients wait before this one/);
+    });
+
+    it('one that asks many times at once has one place, the last', async () => {
+      const seen = await Promise.all(Array.from({ length: 8 }, () => ask(hostile())));
+      for (const { code, stderr } of seen) assert.match(code, /^(full|busy)$/, stderr);
+      assert.deepEqual(places(), [first().name, hostile().name]);
+    });
+
+    it('and does not get in before who was told first, however often it asks', async () => {
+      const { world } = lanes();
+      await ask(first());
+      holder.child.stdin?.end();
+      await holder.done;
+      assert.equal((await ask(hostile())).code, 'full', 'the turn is kept');
+      const honest = await world.run(world.client, ['backup', '--json', '--config', first().toml]);
+      assert.equal(honest.status, 0, honest.stdout + honest.stderr);
+      assert.doesNotMatch(honest.stdout, /"waiting"/);
+      assert.equal((await ask(hostile())).code, 'unreachable', 'now it has its turn');
+      assert.deepEqual(places(), []);
+      await world.settled();
+    });
   });
 });

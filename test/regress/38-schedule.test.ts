@@ -296,7 +296,9 @@ describe('schedule', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       const told = next.news.find(isWaiting('turn'));
       assert.ok(Number(told?.ms) >= 1000 && Number(told?.ms) <= 376_000, String(told?.ms));
       assert.match(String(told?.found), /at work on as many runs as it takes at once$/);
-      const [grab] = world.processes().filter(each => each.command.includes(`grab --client ${other}`));
+      const [grab] = world
+        .processes()
+        .filter(each => each.command.startsWith(`${world.binary} grab --client ${other}`));
       process.kill(grab?.pid ?? assert.fail('it is there'), 'SIGKILL');
       await first.running.done;
       const result = await next.running.done;

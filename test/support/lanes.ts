@@ -181,7 +181,7 @@ export class Lanes {
   /** @param lines what the journal got meanwhile */
   assertSeen(seen: Seen, lines: Record<string, unknown>[], ends: string, says: RegExp | undefined): void {
     const { stdout, stderr, heard } = seen;
-    const told = lines.filter(each => each.event === 'run' || each.event === 'refused');
+    const told = lines.filter(each => ['run', 'refused', 'queued'].includes(String(each.event)));
     assert.equal(told.length, 1, 'one line');
     const reason = String(told[0]?.reason ?? '');
     const outcome = lastOutcome(stderr);
@@ -240,11 +240,11 @@ export class Lanes {
 }
 
 /**
- * What a client's own runs may change on the host: its arriving trees, its journal, and that it has new snapshots. An
+ * What a client's own runs may change on the host: its arriving trees, its journal, the queue, and that it has new snapshots. An
  * unusual run pins an older one: a file beside that one's tree, which also gives its folder another time.
  */
 const OWN =
-  /^(?:\.local\/state\/dialback: mtimeNs|the store\/clients\/\w+\/(?:arriving|trash|lock|journal\.jsonl|index\.sqlite|manifest\.lock|ledger\.json)\b|the store\/clients\/\w+(?:\/snapshots(?:\/[^/:]+)?)?: mtimeNs|the store\/clients\/\w+\/snapshots\/.*: entry: none)/;
+  /^(?:\.local\/state\/dialback: mtimeNs|the store\/turns(?:: mtimeNs|\/(?:\d+|lock|queue\.json)\b)|the store\/clients\/\w+\/(?:arriving|trash|lock|journal\.jsonl|index\.sqlite|manifest\.lock|ledger\.json)\b|the store\/clients\/\w+(?:\/snapshots(?:\/[^/:]+)?)?: mtimeNs|the store\/clients\/\w+\/snapshots\/.*: entry: none)/;
 
 /** A suite of attacks. @param body gets the lanes, which are there once its tests run */
 export function hostileSuite(title: string, body: (lanes: () => Lanes) => void): void {
