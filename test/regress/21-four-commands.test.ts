@@ -383,7 +383,7 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
         /--target and --host-key are missing: --transport is how that host is called/,
       ],
       [
-        ['--target', target, '--host-key', hostKey, '--transport', 'local'],
+        ['--target', target, '--host-key', hostKey, '--transport', 'usb'],
         /should be "direct" or "channel"/,
       ],
       ...['-oProxyCommand=id', '--', 'a b', 'a@b:22', '$(id)@x', "x'y", 'ssh://', 'a\nb'].map(

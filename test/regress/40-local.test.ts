@@ -249,9 +249,12 @@ for (const launcher of [true, false]) {
       symlinkSync(desk.store, join(desk.data, 'a link to it'));
       execFileSync('/usr/bin/mount', ['--bind', desk.disk, mirror]);
       try {
-        desk.configure({ scope: `roots = ["${desk.top}"]` });
-        const { status, last, stderr } = await desk.backup();
-        assert.equal(status, 0, JSON.stringify(last) + stderr);
+        // Another one that is not there is kept back by its name alone.
+        const absent = `[[remote]]\ntransport = "local"\ntarget = "${desk.top}/none"`;
+        desk.configure({ scope: `roots = ["${desk.top}"]`, remote: absent });
+        const result = await desk.run('backup', '--json', '--remote', desk.store);
+        const last = lastLine(result);
+        assert.equal(result.status, 0, JSON.stringify(last) + result.stderr);
         const tree = join(desk.shelf, 'snapshots', last.snapshot ?? '', 'tree', desk.top);
         assert.deepEqual(readdirSync(tree).sort(), ['mirror', 'my data', 'usb disk']);
         for (const folder of ['mirror', 'usb disk']) {
@@ -458,6 +461,18 @@ describe('a disk that is not there, or not the one', { skip: NEEDS_ROOT || IN_CL
     const tree = join(desk.shelf, 'snapshots', last.snapshot ?? '', 'tree', desk.disk);
     assert.ok(!readdirSync(tree).includes('the store'));
     desk.world.write(desk.world.client, hostToml, text);
+  });
+
+  it('is not passed over in silence where it is there, and another account has it', async () => {
+    desk.configure({ remote: 'absent = "skip"' });
+    chownSync(desk.store, 0, 0);
+    const { status, stderr } = await desk.run('backup');
+    desk.own(desk.store);
+    assert.equal(status, 1);
+    assert.match(
+      stderr,
+      /^dialback: Cannot look into the store ".*the store": permission denied\nnext: ls -ld /,
+    );
   });
 
   it('is refused by enroll where its file system can keep no backup', async () => {
