@@ -386,9 +386,13 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
         /--target and --host-key are missing: --transport is how that host is called/,
       ],
       [
-        ['--target', target, '--host-key', hostKey, '--transport', 'local'],
-        /should be "direct" or "channel"/,
+        ['--target', target, '--host-key', hostKey, '--transport', 'usb'],
+        /should be "direct", "channel" or "local"/,
       ],
+      [['--transport', 'local'], /--target is missing: the folder of the store/],
+      [['--transport', 'local', '--target', '/'], /"\/" cannot be the path of a store/],
+      [['--transport', 'local', '--target', '/x', '--host-key', hostKey], /--host-key has no effect/],
+      [['--transport', 'local', '--target', '/x', '--name', 'A b'], /Cannot call this client "A b"/],
       ...['-oProxyCommand=id', '--', 'a b', 'a@b:22', '$(id)@x', "x'y", 'ssh://', 'a\nb'].map(
         (each): [string[], RegExp] => [
           [`--target=${each}`, '--host-key', hostKey],

@@ -249,9 +249,12 @@ for (const launcher of [true, false]) {
       symlinkSync(desk.store, join(desk.data, 'a link to it'));
       execFileSync('/usr/bin/mount', ['--bind', desk.disk, mirror]);
       try {
-        desk.configure({ scope: `roots = ["${desk.top}"]` });
-        const { status, last, stderr } = await desk.backup();
-        assert.equal(status, 0, JSON.stringify(last) + stderr);
+        // Another one that is not there is kept back by its name alone.
+        const absent = `[[remote]]\ntransport = "local"\ntarget = "${desk.top}/none"`;
+        desk.configure({ scope: `roots = ["${desk.top}"]`, remote: absent });
+        const result = await desk.run('backup', '--json', '--remote', desk.store);
+        const last = lastLine(result);
+        assert.equal(result.status, 0, JSON.stringify(last) + result.stderr);
         const tree = join(desk.shelf, 'snapshots', last.snapshot ?? '', 'tree', desk.top);
         assert.deepEqual(readdirSync(tree).sort(), ['mirror', 'my data', 'usb disk']);
         for (const folder of ['mirror', 'usb disk']) {
@@ -288,7 +291,8 @@ for (const launcher of [true, false]) {
     });
 
     itPlain?.('ends with 130 at Ctrl-C, and uses what had come', async () => {
-      desk.put('large', randomBytes(8_000_000));
+      // One that no snapshot has: else rsync goes by the older version, and not by what had come.
+      desk.put('unseen', randomBytes(8_000_000));
       desk.configure({ limits: 'bwlimit = "2M"' });
       const { child, done } = desk.world.start(desk.world.client, desk.world.binary, ['backup'], {
         detached: true,
@@ -296,7 +300,7 @@ for (const launcher of [true, false]) {
       await until('some of it has come', () => {
         const [name = ''] = readdirSync(join(desk.shelf, 'arriving'));
         const folder = join(desk.shelf, 'arriving', name, 'tree', desk.data);
-        const file = existsSync(folder) && readdirSync(folder).find(each => each.startsWith('.large.'));
+        const file = existsSync(folder) && readdirSync(folder).find(each => each.startsWith('.unseen.'));
         return file !== undefined && file !== false && readFileSync(join(folder, file)).length > 3_000_000;
       });
       process.kill(-(child.pid ?? assert.fail()), 'SIGINT');
@@ -458,6 +462,18 @@ describe('a disk that is not there, or not the one', { skip: NEEDS_ROOT || IN_CL
     const tree = join(desk.shelf, 'snapshots', last.snapshot ?? '', 'tree', desk.disk);
     assert.ok(!readdirSync(tree).includes('the store'));
     desk.world.write(desk.world.client, hostToml, text);
+  });
+
+  it('is not passed over in silence where it is there, and another account has it', async () => {
+    desk.configure({ remote: 'absent = "skip"' });
+    chownSync(desk.store, 0, 0);
+    const { status, stderr } = await desk.run('backup');
+    desk.own(desk.store);
+    assert.equal(status, 1);
+    assert.match(
+      stderr,
+      /^dialback: Cannot look into the store ".*the store": permission denied\nnext: ls -ld /,
+    );
   });
 
   it('is refused by enroll where its file system can keep no backup', async () => {
