@@ -54,6 +54,7 @@ const anyEvent: fc.Arbitrary<HostEvent> = fc.oneof(
   fc.record({ event: fc.constant('phase' as const), phase: fc.constantFrom(...PHASES) }),
   fc.record({ event: fc.constant('progress' as const), bytes: count, percent: fc.nat(100) }),
   fc.record({ event: fc.constant('wait' as const), ms: count }),
+  fc.record({ event: fc.constant('arrived' as const), bytes: count }),
   fc.record({
     ...counts,
     event: fc.constant('outcome' as const),
@@ -157,6 +158,7 @@ describe('decodeEvent()', () => {
     phase: { event: 'phase', phase: 'copying' },
     progress: { event: 'progress', bytes: 1, percent: 50 },
     wait: { event: 'wait', ms: 1000 },
+    arrived: { event: 'arrived', bytes: 131_072 },
     outcome: { ...FULL },
   };
   for (const [kind, event] of Object.entries(good)) {
@@ -177,6 +179,7 @@ describe('decodeEvent()', () => {
     ['phase', { phase: ['', 'Copying', 'keys', 'admitted', null, 0, ['copying'], 'toString'] }],
     ['progress', { bytes: wrongCounts, percent: [...wrongCounts, 101] }],
     ['wait', { ms: wrongCounts }],
+    ['arrived', { bytes: wrongCounts }],
     [
       'outcome',
       {

@@ -1,5 +1,6 @@
 /** Outcomes as text or JSON. Whatever came from elsewhere is escaped here. */
 import type { RunNews, RunOutcome } from '../client/backup.ts';
+import type { Compression } from '../client/compression.ts';
 import type { InitResult } from '../client/init.ts';
 import type { Finding, State } from '../finding.ts';
 import type { EntryType, TreeEntry } from '../host/attributes.ts';
@@ -52,7 +53,18 @@ const PHASE_TEXT: Record<Extract<RunNews, { event: 'phase' }>['phase'], string> 
 export function newsText(news: RunNews): string {
   if (news.event === 'phase') return `${news.remote}: ${PHASE_TEXT[news.phase]}\n`;
   if (news.event === 'progress') return `${news.remote}: ${showBytes(news.bytes)}, ${news.percent}%\n`;
+  if (news.event === 'compression') return `${news.remote}: ${compressionText(news)}\n`;
   return `${news.remote}: warning: ${news.message}\n`;
+}
+
+/** What was decided of compression, and by what. */
+function compressionText({ compress, because, rates }: Compression): string {
+  const words = compress ? 'compressed with zstd' : 'not compressed';
+  if (because === 'no-zstd') return `${words}: rsync here does not know zstd`;
+  if (because === 'unmeasured') return `${words}: how fast the link is could not be measured`;
+  if (!rates) return `${words}, as client.toml says`;
+  const [link, processor] = [rates.link, rates.processor].map(each => showBytes(Math.round(each)));
+  return `${words}: the link carries ${link} a second, the processor compresses ${processor}`;
 }
 
 /** A run's outcome as one JSON line (design: JSON). */

@@ -28,10 +28,11 @@ import { FAILURES, type HostEvent, type OutcomeEvent, PHASES } from '../wire/eve
 import { type CommonHeader, ENUMERATED_LIMIT, encodeRequest, isRoot, PATH_LIMIT } from '../wire/request.ts';
 import { CHECKSUM_IDLE_SECONDS, daemonConfig } from '../wire/rsync.ts';
 import type { CallOptions } from '../wire/ssh.ts';
-import { CHANNEL, escapeText, LOGIN, unfold } from '../wire/text.ts';
+import { CHANNEL, escapeText, LOGIN, PROBE, unfold } from '../wire/text.ts';
 import { parseFrom, type Range } from './addresses.ts';
 import { calledHostName, placeCall } from './call.ts';
 import { HUNG_UP, openChannel } from './channel.ts';
+import type { Compression } from './compression.ts';
 import {
   type Capability,
   type ClientConfig,
@@ -46,6 +47,7 @@ import {
 } from './config.ts';
 import { type DaemonFiles, type Endpoint, openEndpoint } from './endpoint.ts';
 import { endReader, forcedCommand, type GateOrders, gateProgram, readTaken } from './gate.ts';
+import { chooseCompression, noteLink } from './link.ts';
 import { makeHostKey, makeOneTimeKey } from './onetime.ts';
 import { enumeratedFolders, mountsLeftOut, parseExcludes, scopeFilter, scopeRecords } from './scope.ts';
 
@@ -77,6 +79,7 @@ export type RunNews =
       phase: 'keys' | 'calling' | 'admitted' | 'dialling' | 'copying' | 'committing';
     }
   | { event: 'progress'; remote: string; bytes: number; percent: number }
+  | ({ event: 'compression'; remote: string } & Compression)
   | { event: 'warning'; remote: string; message: string };
 
 /** How the run of one remote ended. */
@@ -294,6 +297,14 @@ async function request(run: Run & { checksum: boolean }): Promise<Heard> {
   const folder = await makeRunFolder(held, run.state, endReader);
   const record = Buffer.from(excludes.map(pattern => `${pattern}\n`).join(''), 'latin1');
   const idleSeconds = Math.ceil(config.limits.idle_timeout / 1000);
+  const callOptions = {
+    target: remote.target,
+    ...files,
+    logFile: `${folder}/ssh.log`,
+    connectSeconds: CONNECT_SECONDS,
+    more: remote.ssh_options,
+  };
+  const compression = await compressionOf(run, { ...callOptions, logFile: `${folder}/probe.log` });
   const plan: Plan = {
     run,
     folder,
@@ -310,17 +321,12 @@ async function request(run: Run & { checksum: boolean }): Promise<Heard> {
         idleSeconds: Math.max(idleSeconds, run.checksum ? CHECKSUM_IDLE_SECONDS : 0),
         confined: capability === 'confined',
         checksum: run.checksum,
+        compress: compression.compress,
       }),
       filter: scopeFilter({ ...scope, excludes }),
       scope: scopeRecords(scope, capability === 'confined' ? await rsyncLibraries() : []),
     },
-    callOptions: {
-      target: remote.target,
-      ...files,
-      logFile: `${folder}/ssh.log`,
-      connectSeconds: CONNECT_SECONDS,
-      more: remote.ssh_options,
-    },
+    callOptions,
     header: {
       roots: config.scope.roots,
       excludes_bytes: record.length,
@@ -328,6 +334,7 @@ async function request(run: Run & { checksum: boolean }): Promise<Heard> {
       rsync: await rsyncVersion(),
       enumerated: capability === 'confined' ? knownFolders(scope) : [],
       ...(run.checksum ? { checksum: true } : {}),
+      ...(compression.compress ? { compress: 'zstd' } : {}),
     },
     excludes: record,
     ears: new Ears(run, label),
@@ -335,10 +342,29 @@ async function request(run: Run & { checksum: boolean }): Promise<Heard> {
   };
   const heard = isChannel ? await overChannel(held, plan) : await beDialled(held, plan);
   requireBelievable(run, heard.outcome, readTaken(folder) !== undefined);
+  // A host that is older than when it was measured: the next run asks it for no more than it knows.
+  if (compression.because === 'measured' && heard.outcome.code === 'request')
+    noteLink(run.state, label, undefined);
   // The launcher's words at the real start went to the host. Should it refuse still, here they are.
   const { code } = heard.outcome;
   if (capability === 'confined' && (code === 'no-answer' || code === 'rsync')) await tryConfinement(folder);
   return heard;
+}
+
+/** Whether this run is compressed, and says so. A dry run sends nothing to compress. */
+async function compressionOf(run: Run, options: Omit<CallOptions, 'command'>): Promise<Compression> {
+  const { config, state, interrupt, tell } = run;
+  const { compress: mode, bwlimit } = config.limits;
+  const remote = remoteName(run.remote);
+  const found = await chooseCompression({
+    ...{ state, remote, bwlimit, interrupt },
+    mode: run.dryRun ? 'no' : mode,
+    options: { ...options, command: `${clientName(config)}:${PROBE}` },
+    warn: error =>
+      tell({ event: 'warning', remote, message: error instanceof Error ? error.message : String(error) }),
+  });
+  if (!run.dryRun) tell({ event: 'compression', remote, ...found });
+  return found;
 }
 
 /** The way in is tried once before anybody is called. */

@@ -12,6 +12,8 @@ import type { Channel } from './channel.ts';
 export interface Call {
   /** Resolves with the outcome that the host tells; rejects when ssh ends without one. */
   outcome: Promise<OutcomeEvent>;
+  /** Sends more behind the request; not on a channel, which has others to read it. */
+  send(bytes: Buffer | string): void;
   /** Hangs up: the request's input ends, and with it the sign of life. */
   hangUp(): Promise<void>;
 }
@@ -50,6 +52,7 @@ export async function placeCall(
   void ssh.ended.then(({ status }) => outcome.reject(callFault(options, status)));
   return {
     outcome: outcome.promise,
+    send: bytes => ssh.stdin?.write(bytes),
     hangUp: async () => {
       ssh.stdin?.end();
       channel?.hangUp();

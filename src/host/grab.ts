@@ -20,7 +20,15 @@ import {
   unless,
   within,
 } from '../os/machine.ts';
-import { hasProgram, PLAIN_ENVIRONMENT, rsyncVersion, run, standard, startApart } from '../os/process.ts';
+import {
+  hasProgram,
+  PLAIN_ENVIRONMENT,
+  rsyncVersion,
+  rsyncWords,
+  run,
+  standard,
+  startApart,
+} from '../os/process.ts';
 import {
   type DisposableHolder,
   defaultStateFolder,
@@ -35,12 +43,13 @@ import {
   type HostEvent,
   type OutcomeEvent,
 } from '../wire/events.ts';
-import { RSYNC_EXIT } from '../wire/rsync.ts';
+import { knowsZstd, RSYNC_EXIT } from '../wire/rsync.ts';
 import { escapeText } from '../wire/text.ts';
 import { callerOf, failure, parseCall, peerAddress, type Received, receiveRequest } from './caller.ts';
 import { type HostConfig, readHostConfig, settingsFor } from './config.ts';
 import { dialBack, type Line } from './dial.ts';
 import { lacksManifest } from './manifest.ts';
+import { takeProbe } from './probe.ts';
 import { type Pull, type PullEnd, startPull } from './pull.ts';
 import { type Admission, admit } from './space.ts';
 import {
@@ -89,6 +98,7 @@ export async function grab(options: GrabOptions, interrupt: AbortSignal): Promis
   let fault: Fault | undefined;
   try {
     const result = await serve(options, interrupt, log);
+    if (result === undefined) return EXIT.done;
     ({ outcome, fault } = result);
   } catch (caught) {
     const error = firstError(caught);
@@ -197,7 +207,12 @@ interface Served {
   fault: Fault | undefined;
 }
 
-async function serve(options: GrabOptions, interrupt: AbortSignal, log: HostLog): Promise<Served> {
+/** @returns undefined for a probe: nothing is on record of it, and nothing is left to tell */
+async function serve(
+  options: GrabOptions,
+  interrupt: AbortSignal,
+  log: HostLog,
+): Promise<Served | undefined> {
   const config = readHostConfig(options.config);
   log.syslog = config.syslog;
   openStore(config.store);
@@ -206,6 +221,10 @@ async function serve(options: GrabOptions, interrupt: AbortSignal, log: HostLog)
   log.client = client;
   log.peer = callerOf(options.environment);
   const summons = parseCall(options);
+  if (summons.isProbe) {
+    await takeProbe(interrupt, bytes => tell({ event: 'arrived', bytes }));
+    return undefined;
+  }
   const place =
     summons.port === undefined ? undefined : { peer: peerAddress(options.environment), port: summons.port };
   await using held = new AsyncDisposableStack();
@@ -300,6 +319,8 @@ async function pullInto(job: Job): Promise<JobResult> {
     linkDests: job.arrival.linkDests,
     dryRun: request.header.dry_run,
     checksum: request.header.checksum ?? false,
+    // It lets us, and does not make us: an rsync without zstd pulls as ever.
+    compress: request.header.compress !== undefined && knowsZstd(await rsyncWords()),
     line,
     lock: job.lock,
     confined: isConfined,

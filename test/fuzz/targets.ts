@@ -223,7 +223,7 @@ const event: Target = {
     if ('reason' in decoded) return reasonOf(decoded.reason);
     const { value } = decoded;
     sameJson(decodeEvent(encodeEvent(value).trimEnd()), decoded);
-    if (value.event === 'wait') return value.event;
+    if (value.event === 'wait' || value.event === 'arrived') return value.event;
     if (value.event !== 'outcome') {
       assert.doesNotMatch(newsText({ ...value, remote: 'r' }).trimEnd(), UNSAFE);
       return value.event;
@@ -265,13 +265,14 @@ const gate: Target = {
 const summons: Target = {
   name: 'summons',
   seeds: lines('summons', 'summons-refused'),
-  words: ['laptop', ':8022', ':', 'channel'],
+  words: ['laptop', ':8022', ':', 'channel', 'probe'],
   run(input) {
     const text = input.toString('utf8');
     const parsed = parseSummons(text);
     if ('reason' in parsed) return reasonOf(parsed.reason);
-    const { name, port } = parsed.value;
-    assert.equal(`${name}:${port ?? 'channel'}`, text);
+    const { name, port, isProbe } = parsed.value;
+    assert.equal(`${name}:${port ?? (isProbe ? 'probe' : 'channel')}`, text);
+    assert.ok(port === undefined || !isProbe);
     assert.ok(NAME.test(name) && (port === undefined || (port > 0 && port < 65_536)));
     return 'accepted';
   },
