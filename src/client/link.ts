@@ -73,7 +73,7 @@ const ANSWER_MS = 30_000;
 const SIZES = [128 * 1024, 1024 * 1024, BLOCK_LIMIT];
 const LONG_ENOUGH_MS = 100;
 /** A block that takes this long is not sent again. */
-const PLENTY_MS = 1_000;
+const PLENTY_MS = 300;
 /** A block that takes longer counts as if it had come then. */
 const MOST_MS = 20_000;
 /** One that takes no time at all on this clock. */
@@ -122,18 +122,18 @@ async function measureLink(
       // A host that answers something else is as good as one that does not.
       return answer === bytes ? Math.max(monotonicMs() - from, LEAST_MS) : MOST_MS;
     };
-    let best = 0;
+    let rate = 0; // of the last size: what goes before can have been let through at once (token buckets)
     for (const size of isBrief ? SIZES.slice(0, 1) : SIZES) {
       const first = await send(size);
-      best = Math.max(best, size / first);
+      rate = size / first;
       if (first < LONG_ENOUGH_MS) continue;
       if (first >= PLENTY_MS) break;
       // A moment in which somebody was busy is no slow link: the better of two.
       const second = await send(size);
-      best = Math.max(best, size / second);
+      rate = Math.max(rate, size / second);
       if (second >= LONG_ENOUGH_MS) break;
     }
-    return best * 1000;
+    return rate * 1000;
   } finally {
     await call.hangUp();
   }

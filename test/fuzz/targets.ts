@@ -44,6 +44,7 @@ import {
 } from '../../src/wire/events.ts';
 import { parseJson } from '../../src/wire/json.ts';
 import { fingerprint, type PublicKey, parseHostKey, parsePublicKey, showKey } from '../../src/wire/key.ts';
+import { BLOCK_LIMIT, blockLine, ProbeReader } from '../../src/wire/probe.ts';
 import { decodeRequest, encodeRequest, isRoot, REQUEST_VERSION } from '../../src/wire/request.ts';
 import {
   DAEMON_REQUEST,
@@ -275,6 +276,30 @@ const summons: Target = {
     assert.ok(port === undefined || !isProbe);
     assert.ok(NAME.test(name) && (port === undefined || (port > 0 && port < 65_536)));
     return 'accepted';
+  },
+};
+
+const probe: Target = {
+  name: 'probe',
+  seeds: [`${blockLine(1)}x${blockLine(3)}abc`, `${blockLine(BLOCK_LIMIT)}x`, 'block 01\n', 'block 0\n', 'x'],
+  words: ['block ', '\n', '1', '16777216'],
+  mostBytes: 4096,
+  run(input) {
+    const whole = new ProbeReader().take(input);
+    // Cut anywhere, it says the same.
+    const parts = new ProbeReader();
+    const half = input.length >> 1;
+    const front = parts.take(input.subarray(0, half));
+    const back = 'reason' in front ? front : parts.take(input.subarray(half));
+    if ('reason' in whole) {
+      sameJson(back, whole);
+      return reasonOf(whole.reason);
+    }
+    assert.ok('value' in front && 'value' in back);
+    sameJson([...front.value, ...back.value], whole.value);
+    const least = whole.value.reduce((sum, size) => sum + blockLine(size).length + size, 0);
+    assert.ok(least <= input.length && whole.value.every(size => size > 0));
+    return `accepted ${Math.min(3, whole.value.length)}`;
   },
 };
 
@@ -990,6 +1015,7 @@ export const TARGETS: readonly Target[] = [
     event,
     gate,
     summons,
+    probe,
     excludes,
     scope,
     mounts,
