@@ -30,9 +30,11 @@ import {
   programPath,
   type Result,
   rsyncVersion,
+  rsyncWords,
   run,
   standard,
 } from './os/process.ts';
+import { knowsZstd } from './wire/rsync.ts';
 import { escapeText, quoteForShell } from './wire/text.ts';
 
 /** How a side's rsync is held: by the kernel's jail, with the capability alone, or by nothing but its account. */
@@ -166,6 +168,7 @@ async function examineVersions(isDialled: boolean): Promise<Finding[]> {
   const findings: Finding[] = [];
   if (hasProgram('rsync')) {
     const version = await rsyncVersion();
+    findings.push(judgeZstd(knowsZstd(await rsyncWords())));
     findings.push(judgeRsync(version, readChangelog('rsync', version)));
   }
   if (hasProgram('ssh')) {
@@ -193,6 +196,18 @@ function readChangelog(name: string, version: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+const ZSTD = new Topic('machine.zstd', 'over a slow link, a backup that is not compressed takes longer');
+
+/** @param hasZstd whether rsync can compress in the way that both machines must know */
+export function judgeZstd(hasZstd: boolean): Finding {
+  return hasZstd
+    ? ZSTD.ok('rsync can compress with zstd')
+    : ZSTD.warning(
+        'rsync was built without zstd, so nothing is compressed',
+        'install an rsync whose `rsync --version` lists zstd under "Compress list"',
+      );
 }
 
 /** @param version `unknown` where rsync did not tell it */

@@ -28,6 +28,9 @@ export interface PullOptions {
   linkDests?: string[];
   /** Arguments of rsync beside ours. */
   more?: string[];
+  compress?: boolean;
+  /** Whether the daemon lets it be; by default it does where it is asked for. */
+  mayCompress?: boolean;
   /** Instead of the real daemon: a script for /bin/sh. */
   server?: string;
 }
@@ -44,14 +47,22 @@ let pulls = 0;
 
 /** One pull, with the arguments of a backup, from the daemon that a backup would start. */
 export function pull(options: PullOptions): Pulled {
-  const { work, roots, filter, linkDests = [], more = [] } = options;
+  const {
+    work,
+    roots,
+    filter,
+    linkDests = [],
+    more = [],
+    compress = false,
+    mayCompress = compress,
+  } = options;
   pulls += 1;
   const tree = `${work}/tree ${pulls}`;
   mkdirSync(tree, { recursive: true });
   writeFileSync(`${work}/filter`, filter);
   writeFileSync(
     `${work}/rsyncd.conf`,
-    daemonConfig({ filter: `${work}/filter`, idleSeconds: 20, confined: false }),
+    daemonConfig({ filter: `${work}/filter`, idleSeconds: 20, confined: false, compress: mayCompress }),
   );
   const serve = options.server ?? `exec rsync --server --daemon --config='${work}/rsyncd.conf' .`;
   writeFileSync(`${work}/shell`, `#!/bin/sh\n${serve}\n`);
@@ -65,6 +76,7 @@ export function pull(options: PullOptions): Pulled {
     idleSeconds: 20,
     dryRun: false,
     checksum: false,
+    compress,
   });
   const { status, stdout, stderr, error } = spawnSync('rsync', [...more, ...args], {
     encoding: 'latin1',

@@ -37,6 +37,7 @@ import {
   judgePrograms,
   judgeRsync,
   judgeShell,
+  judgeZstd,
   type LauncherFacts,
   parseCapabilityXattr,
   parseGetcap,
@@ -175,6 +176,13 @@ describe('changelogOf()', () => {
   it('takes no other', () => {
     for (const text of ['', 'x', 'rsync (3.4.1-1) x', 'rsync 3.5.0', '\nrsync (3.5.0-1) x'])
       assert.ok('reason' in changelogOf('3.5.0', text), text);
+  });
+});
+
+describe('judgeZstd()', () => {
+  it('warns of an rsync without it', () => {
+    check(judgeZstd(true), 'ok', /zstd/);
+    check(judgeZstd(false), 'warning', /nothing is compressed/, /rsync --version/);
   });
 });
 

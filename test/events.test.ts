@@ -66,6 +66,7 @@ const anyEvent: fc.Arbitrary<HostEvent> = fc.oneof(
       total: Math.max(each.done, each.total),
     })),
   fc.record({ event: fc.constant('wait' as const), ms: count }),
+  fc.record({ event: fc.constant('arrived' as const), bytes: count }),
   fc.record({
     ...counts,
     event: fc.constant('outcome' as const),
@@ -170,6 +171,7 @@ describe('decodeEvent()', () => {
     progress: { event: 'progress', bytes: 1, percent: 50 },
     files: { event: 'files', done: 1, total: 3, percent: null },
     wait: { event: 'wait', ms: 1000 },
+    arrived: { event: 'arrived', bytes: 131_072 },
     outcome: { ...FULL },
   };
   for (const [kind, event] of Object.entries(good)) {
@@ -198,6 +200,7 @@ describe('decodeEvent()', () => {
       },
     ],
     ['wait', { ms: wrongCounts }],
+    ['arrived', { bytes: wrongCounts }],
     [
       'outcome',
       {

@@ -14,6 +14,7 @@ import {
   REQUEST_LIMITS,
   REQUEST_VERSION,
   type Request,
+  type RequestHeader,
   ROOTS_LIMIT,
 } from '../src/wire/request.ts';
 
@@ -101,14 +102,17 @@ const anyRequest: fc.Arbitrary<Request> = fc
     host_key: fc.uint8Array({ minLength: 32, maxLength: 32 }).map(keyText),
     roots: fc.array(anyRoot, { minLength: 1, maxLength: 8 }),
     dry_run: fc.boolean(),
-    hasChecksum: fc.boolean(),
+    more: fc.constantFrom<Pick<RequestHeader, 'checksum' | 'compress'>>(
+      {},
+      { checksum: true },
+      { compress: 'zstd' },
+      { checksum: true, compress: 'zstd' },
+    ),
     rsync: fc.constantFrom('3.5.0', '3.2.7', 'unknown', '3.5.0+ds1'),
     key: anyBytes(400, 1),
     excludes: anyBytes(400),
   })
-  .map(({ key, excludes, hasChecksum, ...header }) =>
-    makeRequest(hasChecksum ? { ...header, checksum: true } : header, { key, excludes }),
-  );
+  .map(({ key, excludes, more, ...header }) => makeRequest({ ...header, ...more }, { key, excludes }));
 
 describe('decodeRequest()', () => {
   it('gives back what encodeRequest() was given', () => {
@@ -337,6 +341,7 @@ describe('decodeRequest()', () => {
     key_bytes: [0, -1, 1.5, '36', 2 ** 53, [36], true],
     excludes_bytes: [-1, 0.5, '4', 2 ** 53, [4], false],
     checksum: [false, 'true', '', 0, 1, [], {}],
+    compress: [true, false, '', 'no', 'zlib', 'ZSTD', 'zstd ', 'zstd --copy-links', 3, ['zstd'], {}],
     dry_run: ['false', '', 0, 1, [], {}],
     enumerated: [
       '/',
@@ -351,7 +356,7 @@ describe('decodeRequest()', () => {
     ],
     rsync: ['', ' ', '3.5.0 ', '3/5', 'x'.repeat(41), 3.5, null, []],
   };
-  for (const key of [...keys, 'checksum'] as const) {
+  for (const key of [...keys, 'checksum', 'compress'] as const) {
     for (const value of [...WRONG[key], null])
       it(`refuses "${key}" when it is ${JSON.stringify(value).slice(0, 60)}`, () => {
         const header = { ...makeRequest().header, [key]: value };
@@ -429,7 +434,13 @@ describe('decodeRequest(), of the transport channel', () => {
     outcome(withHeader(JSON.stringify({ ...makeChannelRequest().header, ...header }), makeChannelRequest()));
 
   it('gives back what encodeRequest() was given', () => {
-    for (const header of [{}, { confined: false }, { dry_run: true }, { checksum: true as const }]) {
+    for (const header of [
+      {},
+      { confined: false },
+      { dry_run: true },
+      { checksum: true as const },
+      { compress: 'zstd' as const },
+    ]) {
       const request = makeChannelRequest(header);
       assert.deepEqual(decodeRequest(encodeRequest(request)), { request });
     }
@@ -477,6 +488,7 @@ describe('decodeRequest(), of the transport channel', () => {
     key_bytes: [1, 36, -1, 0.5, '0', '', [], [0], false, null, 2 ** 53],
     roots: ['/', [], ['home'], ['/a/../b'], null],
     checksum: [false, 'true', 1, null],
+    compress: [true, 'no', 'zlib', null],
     dry_run: ['false', 0, null],
   };
   for (const [key, values] of Object.entries(WRONG))

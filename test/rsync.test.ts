@@ -6,6 +6,7 @@ import {
   linkSync,
   mkdirSync,
   readdirSync,
+  readFileSync,
   rmSync,
   symlinkSync,
   truncateSync,
@@ -21,6 +22,7 @@ import {
   daemonArguments,
   daemonConfig,
   ioniceArguments,
+  knowsZstd,
   type Niceness,
   nicer,
   type PullComplaint,
@@ -377,6 +379,9 @@ describe('daemonConfig()', () => {
     writeFileSync(`${source}/file`, 'x');
     const refused = [
       '--compress',
+      '--compress-choice=zstd',
+      '--new-compress',
+      '--old-compress',
       '--copy-links',
       '--copy-unsafe-links',
       '--checksum',
@@ -409,6 +414,36 @@ describe('daemonConfig()', () => {
     );
   });
 
+  it('lets a run be compressed that may be, and not how hard', () => {
+    using scratch = makeScratch('compressed');
+    const source = `${scratch.path}/source`;
+    mkdirSync(source);
+    const content = 'the same words again. '.repeat(50_000);
+    writeFileSync(`${source}/file`, content);
+    const options = { work: scratch.path, roots: [source], filter: '' };
+    const one = pull({ ...options, compress: true });
+    assert.equal(one.status, 0, one.stderr);
+    assert.equal(readFileSync(`${one.tree}${source}/file`, 'utf8'), content);
+    const sent = read(one.stdout).counts;
+    assert.equal(sent.bytes, content.length);
+    assert.ok(sent.transferred_bytes < content.length / 10, `${sent.transferred_bytes} bytes`);
+    const plain = read(pull(options).stdout).counts;
+    assert.equal(plain.transferred_bytes, content.length);
+    for (const more of [
+      ['--compress-level=19'],
+      ['--compress-threads=2'],
+      ['--checksum'],
+      ['--copy-links'],
+    ]) {
+      const { status, tree } = pull({ ...options, compress: true, more });
+      assert.notEqual(status, 0, `${more} was accepted`);
+      assert.deepEqual(readdirSync(tree), []);
+    }
+    const { status, tree } = pull({ ...options, compress: true, mayCompress: false });
+    assert.notEqual(status, 0);
+    assert.deepEqual(readdirSync(tree), []);
+  });
+
   it('lets nobody write, when a peer pushes', () => {
     using scratch = makeScratch('push');
     const target = `${scratch.path}/target`;
@@ -439,6 +474,22 @@ describe('daemonArguments()', () => {
   });
 });
 
+describe('knowsZstd()', () => {
+  const words = (list: string): string =>
+    `rsync  version 3.2.7  protocol version 31\nChecksum list:\n    xxh128 md5\nCompress list:\n    ${list}\nDaemon auth list:\n    zstd\n`;
+  for (const list of ['zstd', 'zstd lz4 zlibx zlib none', 'lz4 zstd none'])
+    it(`is so when the list is "${list}"`, () => assert.ok(knowsZstd(words(list))));
+  for (const list of ['lz4 zlibx zlib none', 'none', '', 'zstd2 none', 'xzstd none'])
+    it(`is not so when the list is "${list}"`, () => assert.ok(!knowsZstd(words(list))));
+  it('is not so when there is no list', () => {
+    for (const text of ['', 'rsync  version 3.1.3  protocol version 31\n', 'rsync: zstd\n'])
+      assert.ok(!knowsZstd(text));
+  });
+  it('is so for the rsync that is here', () => {
+    assert.ok(knowsZstd(spawnSync('rsync', ['--version'], { encoding: 'utf8' }).stdout));
+  });
+});
+
 describe('pullArguments()', () => {
   it('names each root relative to the module, behind `--`', () => {
     const args = pullArguments({
@@ -450,6 +501,7 @@ describe('pullArguments()', () => {
       idleSeconds: 5,
       dryRun: false,
       checksum: false,
+      compress: false,
     });
     assert.deepEqual(args.slice(args.indexOf('--')), [
       '--',
@@ -746,6 +798,7 @@ describe('readComplaint()', () => {
       idleSeconds: 20,
       dryRun: false,
       checksum: false,
+      compress: false,
     });
     // Two seconds for the first file; all are in the list when its bytes arrive.
     const rsync = spawn('rsync', ['--bwlimit=1500', ...args], { stdio: ['ignore', 'pipe', 'pipe'] });

@@ -260,6 +260,14 @@ describe('parseSummons()', () => {
     'a;id:channel',
     'a:\u0441hannel',
     'a:\uff43hannel',
+    'probe',
+    ':probe',
+    'a:probe ',
+    'a:Probe',
+    'a:probe\n',
+    'a:probe:1',
+    'a:1:probe',
+    'a:probe 4194304',
     'a:direct',
     'a:local',
     `${'a'.repeat(64)}:channel`,
@@ -268,28 +276,45 @@ describe('parseSummons()', () => {
     it(`refuses ${JSON.stringify(text)}`, () => assert.ok('reason' in parseSummons(text)));
 
   for (const [text, value] of [
-    ['a:1', { name: 'a', port: 1 }],
-    ['laptop:65535', { name: 'laptop', port: 65_535 }],
-    ['007:8022', { name: '007', port: 8022 }],
-    [`${'a'.repeat(63)}:22`, { name: 'a'.repeat(63), port: 22 }],
-    ['a:channel', { name: 'a', port: undefined }],
-    ['channel:channel', { name: 'channel', port: undefined }],
-    ['channel:7', { name: 'channel', port: 7 }],
-    [`${'a'.repeat(63)}:channel`, { name: 'a'.repeat(63), port: undefined }],
+    ['a:1', { name: 'a', port: 1, isProbe: false }],
+    ['laptop:65535', { name: 'laptop', port: 65_535, isProbe: false }],
+    ['007:8022', { name: '007', port: 8022, isProbe: false }],
+    [`${'a'.repeat(63)}:22`, { name: 'a'.repeat(63), port: 22, isProbe: false }],
+    ['a:channel', { name: 'a', port: undefined, isProbe: false }],
+    ['channel:channel', { name: 'channel', port: undefined, isProbe: false }],
+    ['channel:7', { name: 'channel', port: 7, isProbe: false }],
+    ['a:probe', { name: 'a', port: undefined, isProbe: true }],
+    ['probe:probe', { name: 'probe', port: undefined, isProbe: true }],
+    ['probe:7', { name: 'probe', port: 7, isProbe: false }],
+    [`${'a'.repeat(63)}:channel`, { name: 'a'.repeat(63), port: undefined, isProbe: false }],
   ] as const)
     it(`reads "${text}"`, () => assert.deepEqual(parseSummons(text), { value }));
 
   it('accepts only what reads the same when written again, when the text is arbitrary', () => {
     const near = fc.string({
-      unit: fc.constantFrom('a', '0', '1', '9', ':', '.', '-', '\n', ' ', 'A', 'channel', ':channel'),
+      unit: fc.constantFrom(
+        'a',
+        '0',
+        '1',
+        '9',
+        ':',
+        '.',
+        '-',
+        '\n',
+        ' ',
+        'A',
+        'channel',
+        ':channel',
+        'probe',
+      ),
       maxLength: 12,
     });
     fc.assert(
       fc.property(fc.oneof(anyText, near), text => {
         const parsed = parseSummons(text);
         if (!('value' in parsed)) return;
-        const { name, port } = parsed.value;
-        assert.equal(`${name}:${port ?? 'channel'}`, text);
+        const { name, port, isProbe } = parsed.value;
+        assert.equal(`${name}:${port ?? (isProbe ? 'probe' : 'channel')}`, text);
         assert.match(name, NAME);
         assert.ok(port === undefined || (port >= 1 && port <= 65_535));
       }),

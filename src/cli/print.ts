@@ -1,6 +1,7 @@
 /** Outcomes as text or JSON. Whatever came from elsewhere is escaped here. */
 import { isDeepStrictEqual } from 'node:util';
 import type { RunNews, RunOutcome } from '../client/backup.ts';
+import type { Compression } from '../client/compression.ts';
 import type { InitResult, LocalInitResult } from '../client/init.ts';
 import type { Finding, State } from '../finding.ts';
 import type { EntryType, TreeEntry } from '../host/attributes.ts';
@@ -67,6 +68,7 @@ export function newsText(news: RunNews): string {
     return `${news.remote}: the hook ${news.hook} ${news.failed ?? endingText(news)}, in ${showDuration(news.durationMs)}\n`;
   if (news.event === 'waiting') return `${news.remote}: ${waitingText(news)}\n`;
   if (news.event === 'progress') return '';
+  if (news.event === 'compression') return `${news.remote}: ${compressionText(news)}\n`;
   return `${news.remote}: warning: ${news.message}\n`;
 }
 
@@ -92,6 +94,16 @@ function waitingText({ why, ms, found }: Extract<RunNews, { event: 'waiting' }>)
   if (why === 'jitter') return `waiting ${span}, by chance`;
   const reason = found === null ? '' : `${found}; `;
   return why === 'turn' ? `${reason}its turn may come in ${span}` : `${reason}again in ${span}`;
+}
+
+/** What was decided of compression, and by what. */
+function compressionText({ compress, because, rates }: Compression): string {
+  const words = compress ? 'compressed with zstd' : 'not compressed';
+  if (because === 'no-zstd') return `${words}: rsync here does not know zstd`;
+  if (because === 'unmeasured') return `${words}: how fast the link is could not be measured`;
+  if (!rates) return `${words}, as client.toml says`;
+  const [link, processor] = [rates.link, rates.processor].map(each => showBytes(Math.round(each)));
+  return `${words}: the link carries ${link} a second, the processor compresses ${processor}`;
 }
 
 /** A run's outcome as one JSON line (design: JSON). */

@@ -30,10 +30,11 @@ import { FAILURES, type FailureCode, type HostEvent, type OutcomeEvent, PHASES }
 import { type CommonHeader, ENUMERATED_LIMIT, encodeRequest, isRoot, PATH_LIMIT } from '../wire/request.ts';
 import { CHECKSUM_IDLE_SECONDS, daemonConfig } from '../wire/rsync.ts';
 import type { CallOptions } from '../wire/ssh.ts';
-import { CHANNEL, escapeText, LOGIN, unfold } from '../wire/text.ts';
+import { CHANNEL, escapeText, LOGIN, PROBE, unfold } from '../wire/text.ts';
 import { parseFrom, type Range } from './addresses.ts';
 import { type Callee, calledHostName, overSsh, placeCall } from './call.ts';
 import { HUNG_UP, openChannel } from './channel.ts';
+import type { Compression } from './compression.ts';
 import {
   type Capability,
   type ClientConfig,
@@ -51,6 +52,7 @@ import {
 import { type DaemonFiles, type Endpoint, openEndpoint } from './endpoint.ts';
 import { endReader, forcedCommand, type GateOrders, gateProgram, readTaken } from './gate.ts';
 import { runWithHooks } from './hooks.ts';
+import { chooseCompression, noteLink } from './link.ts';
 import { awaitStore, findStore, grabHere, isLocal, realPlace, SKIPPED, wordsHere } from './local.ts';
 import { makeHostKey, makeOneTimeKey } from './onetime.ts';
 import { decideRetry, isPassing, jitterWait } from './schedule.ts';
@@ -105,6 +107,7 @@ export type RunNews =
       /** Why the last attempt failed, where there was one. */
       found: string | null;
     }
+  | ({ event: 'compression'; remote: string } & Compression)
   | { event: 'warning'; remote: string; message: string }
   | ({ event: 'hook'; remote: string } & HookEnd);
 
@@ -470,6 +473,9 @@ async function request(run: Run & { checksum: boolean }): Promise<Heard> {
     connectSeconds: CONNECT_SECONDS,
     more: remote.ssh_options,
   };
+  // Nothing is slower than a processor that writes to a disk of its own.
+  const compression =
+    callOptions && (await compressionOf(run, { ...callOptions, logFile: `${folder}/probe.log` }));
   const plan: Plan = {
     run,
     folder,
@@ -486,6 +492,7 @@ async function request(run: Run & { checksum: boolean }): Promise<Heard> {
         idleSeconds: Math.max(idleSeconds, run.checksum ? CHECKSUM_IDLE_SECONDS : 0),
         confined: capability === 'confined',
         checksum: run.checksum,
+        compress: compression?.compress ?? false,
       }),
       filter: scopeFilter({ ...scope, excludes }),
       scope: scopeRecords(scope, capability === 'confined' ? await rsyncLibraries() : []),
@@ -499,6 +506,7 @@ async function request(run: Run & { checksum: boolean }): Promise<Heard> {
       rsync: await rsyncVersion(),
       enumerated: capability === 'confined' ? knownFolders(scope) : [],
       ...(run.checksum ? { checksum: true } : {}),
+      ...(compression?.compress ? { compress: 'zstd' } : {}),
     },
     excludes: record,
     ears: new Ears(run, label),
@@ -509,10 +517,29 @@ async function request(run: Run & { checksum: boolean }): Promise<Heard> {
       ? await beDialled(held, plan, callOptions)
       : await overChannel(held, plan);
   requireBelievable(run, heard.outcome, readTaken(folder) !== undefined);
+  // A host that is older than when it was measured: the next run asks it for no more than it knows.
+  if (compression?.because === 'measured' && heard.outcome.code === 'request')
+    noteLink(run.state, label, undefined);
   // The launcher's words at the real start went to the host. Should it refuse still, here they are.
   const { code } = heard.outcome;
   if (capability === 'confined' && (code === 'no-answer' || code === 'rsync')) await tryConfinement(folder);
   return heard;
+}
+
+/** Whether this run is compressed, and says so. A dry run sends nothing to compress. */
+async function compressionOf(run: Run, options: Omit<CallOptions, 'command'>): Promise<Compression> {
+  const { config, state, interrupt, tell } = run;
+  const { compress: mode, bwlimit } = config.limits;
+  const remote = remoteName(run.remote);
+  const found = await chooseCompression({
+    ...{ state, remote, bwlimit, interrupt },
+    mode: run.dryRun ? 'no' : mode,
+    options: { ...options, command: `${clientName(config)}:${PROBE}` },
+    warn: error =>
+      tell({ event: 'warning', remote, message: error instanceof Error ? error.message : String(error) }),
+  });
+  if (!run.dryRun) tell({ event: 'compression', remote, ...found });
+  return found;
 }
 
 /** The way in is tried once before anybody is called. */

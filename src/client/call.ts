@@ -31,6 +31,8 @@ export function overSsh(options: CallOptions): Callee {
 export interface Call {
   /** Resolves with the outcome that the host tells; rejects when ssh ends without one. */
   outcome: Promise<OutcomeEvent>;
+  /** Sends more behind the request; not on a channel, which has others to read it. */
+  send(bytes: Buffer | string): void;
   /** Hangs up: the request's input ends, and with it the sign of life. @param interrupt ends the wait for one that works on */
   hangUp(interrupt: AbortSignal): Promise<void>;
 }
@@ -78,6 +80,7 @@ export async function placeCall(
   void ssh.ended.then(({ status }) => outcome.reject(callee.whyEnded(status)));
   return {
     outcome: outcome.promise,
+    send: bytes => ssh.stdin?.write(bytes),
     hangUp: async interrupt => {
       ssh.stdin?.end();
       channel?.hangUp();

@@ -180,6 +180,7 @@ const CONFIG = v.strictObject({
       bwlimit: v.optional(sizeKey),
       deadline: v.optional(durationKey(1000), '24h'),
       idle_timeout: v.optional(durationKey(1000), '5m'),
+      compress: v.optional(v.picklist(['auto', 'zstd', 'no'], 'should be "auto", "zstd" or "no"'), 'auto'),
       checksum_every: v.optional(durationKey(1000, CHECKSUM_EVERY_MOST_MS)),
     }),
     {},

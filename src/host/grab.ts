@@ -21,7 +21,15 @@ import {
   unless,
   within,
 } from '../os/machine.ts';
-import { hasProgram, PLAIN_ENVIRONMENT, rsyncVersion, run, standard, startApart } from '../os/process.ts';
+import {
+  hasProgram,
+  PLAIN_ENVIRONMENT,
+  rsyncVersion,
+  rsyncWords,
+  run,
+  standard,
+  startApart,
+} from '../os/process.ts';
 import {
   type DisposableHolder,
   defaultStateFolder,
@@ -37,13 +45,14 @@ import {
   type OutcomeEvent,
 } from '../wire/events.ts';
 import type { RequestHeader } from '../wire/request.ts';
-import { RSYNC_EXIT } from '../wire/rsync.ts';
-import { escapeText } from '../wire/text.ts';
+import { knowsZstd, RSYNC_EXIT } from '../wire/rsync.ts';
+import { escapeText, PROBE } from '../wire/text.ts';
 import { callerOf, failure, parseCall, peerAddress, type Received, receiveRequest } from './caller.ts';
 import { type HostConfig, readHostConfig, settingsFor } from './config.ts';
 import { dialBack, type Line } from './dial.ts';
 import { HostHooks } from './hooks.ts';
 import { describeClient, lacksManifest } from './manifest.ts';
+import { takeProbe } from './probe.ts';
 import { type Pull, type PullEnd, startPull } from './pull.ts';
 import { type Admission, admit } from './space.ts';
 import {
@@ -102,6 +111,7 @@ export async function grab(options: GrabOptions, interrupt: AbortSignal): Promis
   let fault: Fault | undefined;
   try {
     const result = await serve(options, interrupt, log, beyond);
+    if (result === undefined) return EXIT.done;
     ({ outcome, fault } = result);
   } catch (caught) {
     const error = firstError(caught);
@@ -252,13 +262,16 @@ interface Served {
   fault: Fault | undefined;
 }
 
-/** @param beyond holds what is kept until the hooks have ended */
+/**
+ * @param beyond holds what is kept until the hooks have ended
+ * @returns undefined for a probe: nothing is on record of it, and nothing is left to tell
+ */
 async function serve(
   options: GrabOptions,
   interrupt: AbortSignal,
   log: HostLog,
   beyond: DisposableHolder,
-): Promise<Served> {
+): Promise<Served | undefined> {
   const config = readHostConfig(options.config);
   log.syslog = config.syslog;
   openStore(config.store);
@@ -266,8 +279,12 @@ async function serve(
   const client = openEnrolled(config, options.client);
   log.client = client;
   log.peer = callerOf(options.environment);
-  requireHooks(config.hooks);
   const { transport, place } = wayOf(options);
+  if (transport === PROBE) {
+    await takeProbe(interrupt, bytes => tell({ event: 'arrived', bytes }));
+    return undefined;
+  }
+  requireHooks(config.hooks);
   await using held = new AsyncDisposableStack();
   using deadline = deadlineSignal(settingsFor(config, client.name).deadlineMs, () =>
     failure('deadline', 'the deadline has passed'),
@@ -319,7 +336,7 @@ async function serve(
 
 /** Which transport the command is for, before the request is read; and where to dial, if anywhere. */
 function wayOf(options: GrabOptions): {
-  transport: RequestHeader['transport'];
+  transport: RequestHeader['transport'] | typeof PROBE;
   place: { peer: string; port: number } | undefined;
 } {
   const { environment } = options;
@@ -329,7 +346,8 @@ function wayOf(options: GrabOptions): {
       throw failure('config', '--local was said, and there is an SSH_CONNECTION: enrol the key again');
     return { transport: 'local', place: undefined };
   }
-  const { port } = parseCall(options);
+  const { port, isProbe } = parseCall(options);
+  if (isProbe) return { transport: PROBE, place: undefined };
   if (port === undefined) return { transport: 'channel', place: undefined };
   return { transport: 'direct', place: { peer: peerAddress(environment), port } };
 }
@@ -383,6 +401,8 @@ async function pullInto(job: Job): Promise<JobResult> {
     linkDests: job.arrival.linkDests,
     dryRun: request.header.dry_run,
     checksum: request.header.checksum ?? false,
+    // It lets us, and does not make us: an rsync without zstd pulls as ever.
+    compress: request.header.compress !== undefined && knowsZstd(await rsyncWords()),
     line,
     lock: job.lock,
     confined: isConfined,

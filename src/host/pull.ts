@@ -46,6 +46,8 @@ export interface PullRequest {
   confined: boolean;
   /** Whether the client has asked to be compared by content. */
   checksum: boolean;
+  /** Whether what comes is compressed. */
+  compress: boolean;
   /** Folders of the client's in which a file that could not be read has changed during the run. */
   enumerated: string[];
 }

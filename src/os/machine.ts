@@ -3,7 +3,16 @@ import { randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
-import { getPriority, homedir, hostname, release, setPriority, tmpdir, userInfo } from 'node:os';
+import {
+  getPriority,
+  homedir,
+  hostname,
+  networkInterfaces,
+  release,
+  setPriority,
+  tmpdir,
+  userInfo,
+} from 'node:os';
 import { resolve } from 'node:path';
 import { isSea } from 'node:sea';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -175,6 +184,25 @@ export function sourceTowards(address: string, port = DISCARD_PORT): Promise<str
     const chosen = (error?: Error): void => end(error ? undefined : socket.address().address);
     socket.connect(port, address, chosen as () => void); // node's types leave the error out
   });
+}
+
+/**
+ * The networks that this machine is in now: another list means that it has been carried elsewhere, or that a cable was
+ * pulled. Of IPv6 the first half: the second one changes by itself (RFC 8981).
+ */
+export function ownNetworks(): string[] {
+  const networks = Object.values(networkInterfaces())
+    .flatMap(each => each ?? [])
+    .filter(each => !each.internal && !each.address.startsWith('fe80:'))
+    .map(({ address, family }) => (family === 'IPv6' ? networkOf6(address) : address));
+  return [...new Set(networks)].sort();
+}
+
+/** The first 64 bits of an IPv6 address as node writes it. */
+function networkOf6(address: string): string {
+  const [front = '', back] = address.split('::').map(each => (each === '' ? [] : each.split(':')));
+  const zeros = back === undefined ? [] : Array<string>(8 - front.length - back.length).fill('0');
+  return [...front, ...zeros, ...(back ?? [])].slice(0, 4).join(':');
 }
 
 /** Any port would do. */

@@ -511,10 +511,15 @@ export async function makePipe(path: string): Promise<{ reading: number; writing
   return openFifo(path);
 }
 
+/** What the rsync that is installed here says of itself: its version and what it was built with. */
+export async function rsyncWords(): Promise<string> {
+  const { stdout } = await run(standard('rsync', ['--version']));
+  return stdout.toString('utf8');
+}
+
 /** The version of the rsync that is installed here, or `unknown`. */
 export async function rsyncVersion(): Promise<string> {
-  const { stdout } = await run(standard('rsync', ['--version']));
-  return /^rsync +version ([0-9A-Za-z.+~-]{1,40}) /.exec(stdout.toString('utf8'))?.[1] ?? 'unknown';
+  return /^rsync +version ([0-9A-Za-z.+~-]{1,40}) /.exec(await rsyncWords())?.[1] ?? 'unknown';
 }
 
 /** Says how a program ended, in words. */

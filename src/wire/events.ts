@@ -119,6 +119,8 @@ export type HostEvent =
   | { event: 'files'; done: number; total: number; percent: number | null }
   /** Before the outcome of a run that came too early, or when all turns were taken: how long until the next may come. */
   | { event: 'wait'; ms: number }
+  /** A block of a probe is here (wire/probe.ts). */
+  | { event: 'arrived'; bytes: number }
   | OutcomeEvent;
 
 /** An event as the line that carries it. */
@@ -162,8 +164,7 @@ export function decodeEvent(line: string): Parsed<HostEvent> {
     return { reason: 'it is not an object' };
   const fields = found as Record<string, unknown>;
   const kind = fields.event;
-  if (kind !== 'phase' && kind !== 'progress' && kind !== 'files' && kind !== 'wait' && kind !== 'outcome')
-    return { reason: 'it is an unknown event' };
+  if (!isKind(kind)) return { reason: 'it is an unknown event' };
   const checks: Record<string, (value: unknown) => boolean> = EVENT_CHECKS[kind];
   for (const key of Object.keys(fields)) {
     if (key !== 'event' && !Object.hasOwn(checks, key)) return { reason: `${kind} has an unknown key` };
@@ -201,6 +202,7 @@ const EVENT_CHECKS = {
     percent: (value: unknown) => value === null || isPercent(value),
   },
   wait: { ms: isCount },
+  arrived: { bytes: isCount },
   outcome: {
     outcome: (value: unknown) => value === 'full' || value === 'incomplete' || value === 'failed',
     code: (value: unknown) => value === null || (typeof value === 'string' && Object.hasOwn(FAILURES, value)),
@@ -217,6 +219,9 @@ const EVENT_CHECKS = {
       Array.isArray(value) && value.length <= MISSING_LIMIT && value.every(isMissing),
   },
 } satisfies Record<HostEvent['event'], Record<string, (value: unknown) => boolean>>;
+
+const isKind = (kind: unknown): kind is HostEvent['event'] =>
+  typeof kind === 'string' && Object.hasOwn(EVENT_CHECKS, kind);
 
 function isMissing(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false;

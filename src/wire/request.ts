@@ -69,6 +69,8 @@ export interface CommonHeader {
    * a host that does not know it yet serves all other runs.
    */
   checksum?: true;
+  /** The client lets what is sent be compressed in this way, and wants it. Left out where it does not, as `checksum`. */
+  compress?: 'zstd';
 }
 
 export interface Request {
@@ -164,14 +166,14 @@ function parseHeader(bytes: Buffer): Parsed<RequestHeader> {
       return { reason: 'the header has a key that this version does not know' };
   }
   for (const [key, isGood] of Object.entries(checks)) {
-    if (!Object.hasOwn(fields, key) && key === OPTIONAL) continue;
+    if (!Object.hasOwn(fields, key) && OPTIONAL.has(key)) continue;
     if (!Object.hasOwn(fields, key)) return { reason: `the header has no "${key}"` };
     if (!isGood(fields[key])) return { reason: `the header's "${key}" is not acceptable` };
   }
   return { value: fields as unknown as RequestHeader };
 }
 
-const OPTIONAL: keyof CommonHeader = 'checksum';
+const OPTIONAL: ReadonlySet<string> = new Set<keyof CommonHeader>(['checksum', 'compress']);
 
 type Check = (value: unknown) => boolean;
 
@@ -183,6 +185,7 @@ const COMMON_CHECKS: Record<keyof CommonHeader, Check> = {
   dry_run: value => typeof value === 'boolean',
   enumerated: value => Array.isArray(value) && value.length <= ENUMERATED_LIMIT && value.every(isRoot),
   checksum: value => value === true,
+  compress: value => value === 'zstd',
   rsync: value => typeof value === 'string' && /^[0-9A-Za-z.+~-]{1,40}$/.test(value),
 };
 

@@ -84,14 +84,20 @@ const NOT_BY_WILDCARD = ['secluded-args', 'from0', 'log-format', 'checksum-seed'
  * @param idleSeconds after this long without a byte the daemon ends
  * @param confined whether it runs in the launcher's jail, where nothing can be opened for writing, and syslog not be reached
  * @param checksum whether this run, and no other, may compare contents: all files are read for it
+ * @param compress whether it may compress: that costs this machine's processor. Not how hard: `compress-level` stays refused
  */
 export function daemonConfig(options: {
   filter: string;
   idleSeconds: number;
   confined: boolean;
   checksum?: boolean;
+  compress?: boolean;
 }): string {
-  const needed = [...NEEDED, ...(options.checksum ? ['checksum'] : [])];
+  const needed = [
+    ...NEEDED,
+    ...(options.checksum ? ['checksum'] : []),
+    ...(options.compress ? ['compress', 'compress-choice'] : []),
+  ];
   return [
     ...(options.confined ? [] : ['log file = /dev/null']), // else syslog; the grant stands in our journal
     'pid file =',
@@ -153,6 +159,13 @@ export interface PullOptions {
   dryRun: boolean;
   /** Whether files are compared by their content, and not by size and time alone. */
   checksum: boolean;
+  /** Whether what is sent is compressed, at rsync's usual level. */
+  compress: boolean;
+}
+
+/** Whether an rsync can compress with zstd. @param version what `rsync --version` says: a list of names, the best first */
+export function knowsZstd(version: string): boolean {
+  return /^Compress list:\n +(?:\S+ )*zstd\b/m.test(version);
 }
 
 /**
@@ -180,6 +193,7 @@ export function pullArguments(options: PullOptions): string[] {
     // Without xattrs: a dry run would copy those of a basis' folders to folders that are not there (rsync 3.5.0).
     ...(options.dryRun ? ['--dry-run', '--no-xattrs'] : []),
     ...(options.checksum ? ['--checksum'] : []),
+    ...(options.compress ? ['--compress-choice=zstd'] : []), // says --compress too
     // Each of its paths is then opened at once, and not folder by folder against links: 2.2 times as fast. Only where no
     // link can lead out: the jail's Landlock rules hold whatever a name leads to.
     ...(options.confined ? ['--insecure-links'] : []),
@@ -206,6 +220,7 @@ export interface PullCounts {
   files: number;
   folders: number;
   bytes: number;
+  /** What was sent of the files' content; of a compressed run, all that came, where that is less. */
   transferred_bytes: number;
   linked: number;
   new: number;
@@ -284,6 +299,10 @@ export class PullReader {
       this.counts.files = Math.max(0, countOf(files[1]) - this.counts.folders);
       return;
     }
+    // The last of them; without compression it is never less than the content that it holds.
+    const received = /^Total bytes received: (\d+)$/.exec(line)?.[1];
+    if (received !== undefined)
+      this.counts.transferred_bytes = Math.min(this.counts.transferred_bytes, countOf(received));
     const size = /^(Total file size|Literal data): (\d+) bytes$/.exec(line);
     if (size?.[1] === 'Total file size') this.counts.bytes = countOf(size[2]);
     else if (size) this.counts.transferred_bytes = countOf(size[2]);

@@ -36,22 +36,27 @@ export function snapshotTime(name: string): Date | undefined {
 /** What a client's ssh asks for: its name, and where it is to be dialled back. */
 export interface Summons {
   name: string;
-  /** The port it listens on; undefined: nowhere, the call itself is the channel. */
+  /** The port it listens on; undefined: nowhere, the call itself is all. */
   port: number | undefined;
+  /** It asks for no run: it measures how fast the connection is (wire/probe.ts). */
+  isProbe: boolean;
 }
 
 /** What stands for the port where nothing listens. */
 export const CHANNEL = 'channel';
+/** What stands for it where no run is asked for. */
+export const PROBE = 'probe';
 
-/** @param text `NAME:PORT` or `NAME:channel`, byte for byte; the port in decimal without leading zeros */
+/** @param text `NAME:PORT`, `NAME:channel` or `NAME:probe`, byte for byte; the port in decimal without leading zeros */
 export function parseSummons(text: string): Parsed<Summons> {
-  const found = /^([^:]*):([1-9]\d{0,4}|channel)$/.exec(text);
+  const found = /^([^:]*):([1-9]\d{0,4}|channel|probe)$/.exec(text);
   if (!found) return { reason: 'it is not NAME:PORT' };
   const [, name = '', place = ''] = found;
   if (!NAME.test(name)) return { reason: 'the name has characters or a length that names do not have' };
-  if (place === CHANNEL) return { value: { name, port: undefined } };
+  if (place === CHANNEL || place === PROBE)
+    return { value: { name, port: undefined, isProbe: place === PROBE } };
   const port = Number(place);
-  return port <= 65_535 ? { value: { name, port } } : { reason: 'there is no such port' };
+  return port <= 65_535 ? { value: { name, port, isProbe: false } } : { reason: 'there is no such port' };
 }
 
 /**

@@ -643,6 +643,9 @@ function options(): Attack[] {
     ['--files-from=/etc/passwd'],
     ['--exclude-from=/etc/passwd'],
     ['-C'],
+    ['-z'],
+    ['--compress-choice=zstd'],
+    ['--compress-level=19'],
   ];
   return [
     ...refused.map(option =>

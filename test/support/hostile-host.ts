@@ -509,7 +509,7 @@ export class Victim {
     world.write(
       world.client,
       this.config,
-      `name = "${this.name}"\nstate = "${this.state}"\n${remote}\n[scope]\n${scope}\n[limits]\n${limits}\n`,
+      `name = "${this.name}"\nstate = "${this.state}"\n${remote}\n[scope]\n${scope}\n[limits]\ncompress = "no"\n${limits}\n`,
     );
   }
 

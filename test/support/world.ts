@@ -218,6 +218,8 @@ export class World {
       '[scope]',
       parts.scope ?? `roots = ["${this.data}"]`,
       '[limits]',
+      // No call but the run's own, where a test has nothing to do with it.
+      ...(/^compress =/m.test(parts.limits ?? '') ? [] : ['compress = "no"']),
       parts.limits ?? 'deadline = "5m"',
       '',
     ].join('\n');

@@ -1,0 +1,31 @@
+/** The host's half of a probe (wire/probe.ts): what comes is counted and forgotten. */
+import { readInPortions } from '../os/files.ts';
+import { within } from '../os/machine.ts';
+import { PROBE_MS, ProbeReader } from '../wire/probe.ts';
+import { failure } from './caller.ts';
+
+/**
+ * Takes blocks from standard input until it ends.
+ * @param arrived is called with the size of each block, once all of it is here
+ * @throws Fault `request` for anything but blocks, and where it takes too long
+ */
+export async function takeProbe(signal: AbortSignal, arrived: (bytes: number) => void): Promise<void> {
+  const over = Promise.withResolvers<void>();
+  const reader = new ProbeReader();
+  readInPortions(bytes => {
+    if (bytes === undefined) {
+      over.resolve();
+      return false;
+    }
+    const taken = reader.take(bytes);
+    if ('reason' in taken) {
+      over.reject(failure('request', `the probe: ${taken.reason}`));
+      return false;
+    }
+    for (const each of taken.value) arrived(each);
+    return true;
+  });
+  await within(signal, PROBE_MS, over.promise, () =>
+    failure('request', `the probe took longer than ${PROBE_MS / 1000} s`),
+  );
+}
