@@ -109,6 +109,10 @@ async function inject(script: string, base: string, output: string, arch: Arch, 
     execArgv: [
       '--disable-sigusr1', // else that signal opens a debugger port
       '--disable-warning=ExperimentalWarning',
+      // Little memory before speed: under 40 MB of one's own at half a million files, and not 200; a tenth more processor time.
+      '--max-semi-space-size=1',
+      '--optimize-for-size',
+      '--memory-saver-mode',
       '--', // else node takes a login shell's own name, `-dialback`, for an option of its own
     ],
   };

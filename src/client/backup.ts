@@ -319,6 +319,7 @@ async function request(run: Run & { checksum: boolean }): Promise<Heard> {
       ...files,
       logFile: `${folder}/ssh.log`,
       connectSeconds: CONNECT_SECONDS,
+      idleSeconds,
       more: remote.ssh_options,
     },
     header: {
@@ -362,6 +363,7 @@ async function beDialled(held: AsyncDisposableStack, plan: Plan): Promise<Heard>
     forcedCommand: forcedCommand(gateProgram(plan.capability), folder),
     orders: plan.orders,
     ...plan.files,
+    idleSeconds: plan.callOptions.idleSeconds,
     openMs: TAKEN_MS,
   });
   await requireCapability(plan);
