@@ -40,14 +40,16 @@ export async function placeCall(
   else ssh.stdin?.write(request, () => request.fill(0));
   const outcome = Promise.withResolvers<OutcomeEvent>();
   outcome.promise.catch(() => {}); // the caller may be busy elsewhere when it fails
+  let isHeard = false;
   let isOver = false; // the outcome is the last event: what comes after it is nothing
   readEvents(ssh, event => {
     if (isOver) return;
+    isHeard = true;
     isOver = event.event === 'outcome';
     if (event.event === 'outcome') outcome.resolve(event);
     else heard(event);
   });
-  void ssh.ended.then(({ status }) => outcome.reject(callFault(options, status)));
+  void ssh.ended.then(({ status }) => outcome.reject(callFault(options, status, isHeard)));
   return {
     outcome: outcome.promise,
     hangUp: async () => {
@@ -68,8 +70,11 @@ function readEvents(ssh: Child, take: (event: HostEvent) => void): void {
   });
 }
 
-/** Why ssh ended without an outcome; its own words are in its log file, apart from what the host said. */
-function callFault(options: CallOptions, status: number | null): Fault {
+/**
+ * Why ssh ended without an outcome; its own words are in its log file, apart from what the host said.
+ * @param isHeard whether the host had said something by then
+ */
+function callFault(options: CallOptions, status: number | null, isHeard: boolean): Fault {
   const words = exists(options.logFile)
     ? readWhole(options.logFile, 1024 * 1024)
         .toString('utf8')
@@ -92,6 +97,15 @@ function callFault(options: CallOptions, status: number | null): Fault {
       tried,
       found: `its key is not the one that "${options.knownHosts}" has`,
       next,
+      exit: 'unreachable',
+    });
+  }
+  // Of keep-alives that are not answered ssh says nothing at this LogLevel.
+  if (status === 255 && isHeard && last === '') {
+    return new Fault({
+      tried: `go on with the backup host "${escapeText(options.target)}"`,
+      found: 'the connection broke: it does not answer any more',
+      next: 'dialback backup, which goes on from where this run was',
       exit: 'unreachable',
     });
   }
