@@ -1,7 +1,9 @@
 // Goal: no process of ours takes more than 40 MB of memory for itself, however many files there are: neither while a backup is
 // under way, on either side, nor in any of the commands that look through the store. rsync's memory is rsync's, and is printed.
 //
-// MEMORY_FILES=500000 makes as many files instead of 1,000, on a fresh ext4 image; that takes some ten minutes.
+// Counted is what a process has for itself (test/support/memory.ts); the executable's own pages are printed beside it.
+//
+// MEMORY_FILES=500000 makes as many files instead of 1,000; on a quiet machine that takes some twenty minutes.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { chownSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
