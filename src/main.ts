@@ -73,7 +73,7 @@ import { isTerminal, outputLost, say } from './os/files.ts';
 import { interruption, interruptWith, ownAccount, ownArguments, ownExecutable } from './os/machine.ts';
 import { openTerminal, readsUtf8 } from './os/terminal.ts';
 import { encodeEvent, failedOutcome } from './wire/events.ts';
-import { decodeName, escapeText, type JsonName } from './wire/text.ts';
+import { decodeName, escapeText } from './wire/text.ts';
 
 declare const DIALBACK_VERSION: string | undefined;
 
@@ -100,7 +100,7 @@ async function perform(request: Request): Promise<number> {
     case 'shell':
       return await performShell(request.words);
     case 'relay':
-      return await relay();
+      return await relay(request.idleMs);
     case 'enroll':
       say(1, await performEnroll(request));
       return EXIT.done;
@@ -212,12 +212,13 @@ async function performRestore(request: Extract<Request, { verb: 'restore' }>): P
   const { to, json, dryRun } = request;
   const options = { ...request, store: hostStore(request.config) };
   if (dryRun) {
-    const names: JsonName[] = [];
+    let separator = '{"paths":[\n';
     const result = await planRestore(options, interruption(), planned => {
-      if (json) names.push(plannedJson(planned));
-      else say(1, plannedText(planned));
+      say(1, json ? `${separator}${jsonText(plannedJson(planned)).trimEnd()}` : plannedText(planned));
+      separator = ',\n';
     });
-    say(1, json ? jsonText({ ...result, paths: names }) : planText(to, result));
+    if (json) say(1, `${separator === ',\n' ? '' : separator}\n],${jsonText(result).trimStart().slice(1)}`);
+    else say(1, planText(to, result));
     say(2, planLacksText(result));
     return result.notGivenBack.length > 0 ? EXIT.incomplete : EXIT.done;
   }

@@ -165,7 +165,7 @@ const ACCEPTED: [line: string, request: object][] = [
   ['restore -h', { verb: 'help', topic: undefined }],
   ['version', { verb: 'version' }],
   ['--version', { verb: 'version' }],
-  ['relay client rsync --server --daemon .', { verb: 'relay' }],
+  ['relay 300 client rsync --server --daemon .', { verb: 'relay', idleMs: 300_000 }],
   // What minimist would take for the value of the flag before it.
   ['list --json true', { verb: 'list', name: 'true', config: undefined, json: true }],
   ['list --json false', { verb: 'list', name: 'false', config: undefined, json: true }],

@@ -16,6 +16,7 @@ const REFUSED: [text: string, found: RegExp][] = [
   ['store = "/s"\nrequests = 1', /^"requests" is 1, and should be a table$/],
   ['store = "/s"\n[requests]\ndeadline = 5', /^"requests\.deadline" is 5, and should be a string$/],
   ['store = "/s"\n[requests]\ndeadline = "x"', /^"requests\.deadline" should be a time such as/],
+  ['store = "/s"\n[requests]\nidle_timeout = "10ms"', /^"requests\.idle_timeout" should be at least 1 s/],
   ['store = "/s"\n[requests]\ndeadline = "10ms"', /^"requests\.deadline" should be at least 1 s/],
   ['store = "/s"\n[requests]\nmin_interval = "1 h"', /^"requests\.min_interval" should be a time such as/],
   [
@@ -87,7 +88,7 @@ describe('HOST_SCHEMA', () => {
       syslog: true,
       retention: {},
       space: { min_free: { percent: 2 }, min_inodes: { percent: 2 }, delete_rate: 0 },
-      requests: { min_interval: 0, deadline: 86_400_000, max_concurrent: 4 },
+      requests: { min_interval: 0, deadline: 86_400_000, idle_timeout: 300_000, max_concurrent: 4 },
       hooks: { timeout: 600_000 },
       client: {},
     });
@@ -126,7 +127,7 @@ describe('settingsFor()', () => {
       '[requests]\nmin_interval = "20h"',
       '[client."a".retention]\ndaily = 0\nyearly = 3\nmin_keep = 0\ntimezone = "Asia/Kolkata"',
       '[client."a".space]\ngrowth_budget = "5M"',
-      '[client."a".requests]\nmin_interval = "0s"\ndeadline = "2h"',
+      '[client."a".requests]\nmin_interval = "0s"\ndeadline = "2h"\nidle_timeout = "30s"',
       '[client."b.c"]',
     ].join('\n'),
     'host.toml',
@@ -142,6 +143,7 @@ describe('settingsFor()', () => {
     growthBudget: { percent: 10 },
     minIntervalMs: 20 * 3_600_000,
     deadlineMs: DAY_MS,
+    idleMs: 300_000,
   };
 
   it('gives what holds for all where a client has nothing of its own', () => {
@@ -157,6 +159,7 @@ describe('settingsFor()', () => {
       growthBudget: { count: 5 * 1024 ** 2 },
       minIntervalMs: 0,
       deadlineMs: 7_200_000,
+      idleMs: 30_000,
     });
   });
 

@@ -61,7 +61,7 @@ function valuesOf(text: string): Map<string, string> {
 
 describe('sshdConfig()', () => {
   const forced = (): string => forcedCommand(['/opt/dial back/dialback'], run);
-  const text = (): string => sshdConfig({ run, forcedCommand: forced(), graceSeconds: 15 });
+  const text = (): string => sshdConfig({ run, forcedCommand: forced(), graceSeconds: 15, idleSeconds: 300 });
 
   it('is accepted by the real sshd of an ordinary user, each option as it was set', () => {
     writeFileSync(`${run}/sshd_config`, text());
@@ -125,7 +125,10 @@ describe('sshdConfig()', () => {
   it('keeps a `%` in the path of the run folder as it is', () => {
     const odd = `${top}/100%h`;
     mkdirSync(odd);
-    writeFileSync(`${odd}/sshd_config`, sshdConfig({ run: odd, forcedCommand: 'x', graceSeconds: 15 }));
+    writeFileSync(
+      `${odd}/sshd_config`,
+      sshdConfig({ run: odd, forcedCommand: 'x', graceSeconds: 15, idleSeconds: 300 }),
+    );
     writeFileSync(`${odd}/host_key`, readFileSync(`${run}/host_key`), { mode: 0o600 });
     if (ORDINARY.uid !== undefined) chownSync(`${odd}/host_key`, ORDINARY.uid, ORDINARY.gid);
     assert.match(
@@ -206,6 +209,7 @@ describe('dialConfig()', () => {
     user: 'backup',
     alias: 'dialback-x',
     connectSeconds: 20,
+    idleSeconds: 300,
   });
 
   it('is accepted by the real ssh, each option as it was set', () => {
@@ -257,6 +261,7 @@ describe('callArguments()', () => {
     knownHosts: `${run}/my known hosts`,
     logFile: `${run}/ssh log`,
     connectSeconds: 30,
+    idleSeconds: 300,
     more: [],
     command: 'laptop:40022',
     ...more,

@@ -110,7 +110,7 @@ export type Request =
       json: boolean;
     }
   | { verb: 'try'; folder: string | undefined }
-  | { verb: 'relay' }
+  | { verb: 'relay'; idleMs: number }
   /** As the account's login shell. */
   | { verb: 'shell'; words: string[] }
   /** A topic of its own, or the whole list of commands. */
@@ -289,8 +289,9 @@ export function parseArguments(argv: string[], calledAs = ''): Request {
   if (verb === undefined) throw usage('start', 'no command was given', 'dialback help');
   if (verb === '--help' || verb === '-h') return { verb: 'help', topic: undefined };
   if (verb === '--version') return { verb: 'version' };
-  if (verb === 'relay') return { verb: 'relay' }; // internal; rsync appends words of its own
-  const [one, client, other, config] = rest; // as grab writes it
+  const [one = '', client, other, config] = rest; // as grab writes it
+  // internal; rsync appends words of its own
+  if (verb === 'relay' && /^[1-9]\d{0,6}$/.test(one)) return { verb, idleMs: 1000 * Number(one) };
   if (verb === 'manifest' && one === '--client' && client && other === '--config' && config)
     return { verb, client, config };
   if (!Object.hasOwn(GRAMMAR, verb)) {

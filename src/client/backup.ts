@@ -471,6 +471,7 @@ async function request(run: Run & { checksum: boolean }): Promise<Heard> {
     ...files,
     logFile: `${folder}/ssh.log`,
     connectSeconds: CONNECT_SECONDS,
+    idleSeconds,
     more: remote.ssh_options,
   };
   // Nothing is slower than a processor that writes to a disk of its own.
@@ -567,6 +568,7 @@ async function beDialled(
     forcedCommand: forcedCommand(gateProgram(plan.capability), folder),
     orders: plan.orders,
     ...plan.files,
+    idleSeconds: callOptions.idleSeconds,
     openMs: TAKEN_MS,
   });
   await requireCapability(plan);

@@ -12,8 +12,8 @@ import type { Channel } from './channel.ts';
 /** What is called. */
 export interface Callee {
   command: Command;
-  /** Why it ended without an outcome. @param status its exit status */
-  whyEnded(status: number | null): Fault;
+  /** Why it ended without an outcome. @param status its exit status; @param isHeard whether it has said anything */
+  whyEnded(status: number | null, isHeard: boolean): Fault;
   /** It works on after the outcome, and is waited for. */
   waitsForIt: boolean;
 }
@@ -22,7 +22,7 @@ export interface Callee {
 export function overSsh(options: CallOptions): Callee {
   return {
     command: standard('ssh', callArguments(options)),
-    whyEnded: status => callFault(options, status),
+    whyEnded: (status, isHeard) => callFault(options, status, isHeard),
     waitsForIt: false,
   };
 }
@@ -70,14 +70,16 @@ export async function placeCall(
   else ssh.stdin?.write(request, () => request.fill(0));
   const outcome = Promise.withResolvers<OutcomeEvent>();
   outcome.promise.catch(() => {}); // the caller may be busy elsewhere when it fails
+  let isHeard = false;
   let isOver = false; // the outcome is the last event: what comes after it is nothing
   readEvents(ssh, event => {
     if (isOver) return;
+    isHeard = true;
     isOver = event.event === 'outcome';
     if (event.event === 'outcome') outcome.resolve(event);
     else heard(event);
   });
-  void ssh.ended.then(({ status }) => outcome.reject(callee.whyEnded(status)));
+  void ssh.ended.then(({ status }) => outcome.reject(callee.whyEnded(status, isHeard)));
   return {
     outcome: outcome.promise,
     send: bytes => ssh.stdin?.write(bytes),
@@ -101,8 +103,11 @@ function readEvents(ssh: Child, take: (event: HostEvent) => void): void {
   });
 }
 
-/** Why ssh ended without an outcome; its own words are in its log file, apart from what the host said. */
-function callFault(options: CallOptions, status: number | null): Fault {
+/**
+ * Why ssh ended without an outcome; its own words are in its log file, apart from what the host said.
+ * @param isHeard whether the host had said something by then
+ */
+function callFault(options: CallOptions, status: number | null, isHeard: boolean): Fault {
   const words = exists(options.logFile)
     ? readWhole(options.logFile, 1024 * 1024)
         .toString('utf8')
@@ -143,6 +148,15 @@ function callFault(options: CallOptions, status: number | null): Fault {
       next,
       exit: 'unreachable',
       code: 'wrong-key',
+    });
+  }
+  // Of keep-alives that are not answered ssh says nothing at this LogLevel.
+  if (status === 255 && isHeard && last === '') {
+    return new Fault({
+      tried: `go on with the backup host "${escapeText(options.target)}"`,
+      found: 'the connection broke: it does not answer any more',
+      next: 'dialback backup, which goes on from where this run was',
+      exit: 'unreachable',
     });
   }
   if (status === 255)

@@ -516,6 +516,7 @@ async function examineRemote(
     ...files,
     logFile: '/dev/null',
     connectSeconds: CONNECT_MS / 1000,
+    idleSeconds: CONNECT_MS / 1000,
     more: remote.ssh_options,
     command: 'none',
   };

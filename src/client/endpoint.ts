@@ -42,6 +42,8 @@ export interface EndpointOptions extends DaemonFiles {
   publicKey: string;
   forcedCommand: string;
   orders: GateOrders;
+  /** A host that is cut off is noticed within this. */
+  idleSeconds: number;
   /** After this nobody gets in any more. */
   openMs: number;
 }
@@ -202,8 +204,9 @@ export function writeGateFiles(options: DaemonFiles & { run: string; orders: Gat
 }
 
 function writeFiles(options: EndpointOptions): void {
-  const { run, forcedCommand } = options;
-  writeNew(`${run}/sshd_config`, sshdConfig({ run, forcedCommand, graceSeconds: GRACE_MS / 1000 }));
+  const { run, forcedCommand, idleSeconds } = options;
+  const graceSeconds = GRACE_MS / 1000;
+  writeNew(`${run}/sshd_config`, sshdConfig({ run, forcedCommand, graceSeconds, idleSeconds }));
   writeNew(
     `${run}/authorized_keys`,
     oneTimeKeyLine({

@@ -349,8 +349,8 @@ async function* records(child: Child): AsyncGenerator<Buffer> {
   }
 }
 
-/** Entries whose xattrs are read by one getfattr, and held. */
-export const BATCH = 2000;
+/** Entries whose xattrs are read by one getfattr, and held: with more at once the garbage outlives V8's young generation. */
+export const BATCH = 250;
 /** More than any file system's xattrs of so many files, in hex. */
 const XATTR_LIMIT = 512 * 1024 * 1024;
 const BATCH_TIMEOUT_MS = 3_600_000;

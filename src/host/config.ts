@@ -50,6 +50,7 @@ const concurrent = v.pipe(
 const span = durationKey(0, MOST_SPAN_MS);
 const growthBudget = sizeOrPercentKey({ isPositive: true });
 const deadline = durationKey(1000);
+const idleTimeout = durationKey(1000);
 const timezone = v.pipe(
   v.string(),
   v.check(isZone, 'should be a time zone such as "Europe/Berlin" or "UTC"'),
@@ -90,7 +91,11 @@ const OVERRIDES = v.strictObject({
   ),
   space: v.optional(v.strictObject({ growth_budget: v.optional(growthBudget) }), {}),
   requests: v.optional(
-    v.strictObject({ min_interval: v.optional(span), deadline: v.optional(deadline) }),
+    v.strictObject({
+      min_interval: v.optional(span),
+      deadline: v.optional(deadline),
+      idle_timeout: v.optional(idleTimeout),
+    }),
     {},
   ),
 });
@@ -130,6 +135,7 @@ const CONFIG = v.pipe(
       v.strictObject({
         min_interval: v.optional(span, '0s'),
         deadline: v.optional(deadline, '24h'),
+        idle_timeout: v.optional(idleTimeout, '5m'),
         max_concurrent: v.optional(concurrent, CONCURRENT),
       }),
       {},
@@ -185,6 +191,8 @@ export interface ClientSettings {
   growthBudget: Quantity | undefined;
   minIntervalMs: number;
   deadlineMs: number;
+  /** What comes from the client while it is copied may not cease for longer. */
+  idleMs: number;
 }
 
 /** @param client its name; one without overrides gets what holds for all */
@@ -207,5 +215,6 @@ export function settingsFor(config: HostConfig, client: string): ClientSettings 
     growthBudget: own?.space.growth_budget ?? config.space.growth_budget,
     minIntervalMs: own?.requests.min_interval ?? config.requests.min_interval,
     deadlineMs: own?.requests.deadline ?? config.requests.deadline,
+    idleMs: own?.requests.idle_timeout ?? config.requests.idle_timeout,
   };
 }

@@ -58,6 +58,8 @@ export async function dialBack(
     name: string;
     header: DirectHeader;
     key: Buffer;
+    /** A client that is cut off is noticed within this. */
+    idleSeconds: number;
     signal: AbortSignal;
   },
   heard: (text: string) => void,
@@ -75,6 +77,7 @@ export async function dialBack(
       user: header.user,
       alias,
       connectSeconds: CONNECT_SECONDS,
+      idleSeconds: options.idleSeconds,
     }),
   );
   const logFile = `${folder}/ssh.log`;

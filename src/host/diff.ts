@@ -40,7 +40,7 @@ interface Pair {
 }
 
 /** Pairs whose attributes are read at once. */
-const BATCH = 1000;
+const BATCH = 125;
 
 /** The differences, sorted by the paths' bytes. @throws Fault before the first where a snapshot or a PATH is wrong */
 export async function* compareSnapshots(

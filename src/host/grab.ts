@@ -403,6 +403,7 @@ async function pullInto(job: Job): Promise<JobResult> {
     checksum: request.header.checksum ?? false,
     // It lets us, and does not make us: an rsync without zstd pulls as ever.
     compress: request.header.compress !== undefined && knowsZstd(await rsyncWords()),
+    idleSeconds: idleSecondsOf(job),
     line,
     lock: job.lock,
     confined: isConfined,
@@ -449,6 +450,10 @@ async function pullInto(job: Job): Promise<JobResult> {
   return { outcome, fault: late ?? fault, kept: true };
 }
 
+function idleSecondsOf({ config, client }: Job): number {
+  return Math.ceil(settingsFor(config, client.name).idleMs / 1000);
+}
+
 /** The connection to the client's gate: the host dials back, or the call is it. @param heard the client's standard error */
 async function openLine(held: DisposableHolder, job: Job, heard: (text: string) => void): Promise<Line> {
   const { place, received, signal } = job;
@@ -466,7 +471,8 @@ async function openLine(held: DisposableHolder, job: Job, heard: (text: string) 
   prepareStateFolder(state);
   const folder = await makeRunFolder(held, state);
   tell({ event: 'phase', phase: 'dialling' });
-  return await dialBack(held, { run: folder, ...place, name: job.client.name, header, key, signal }, heard);
+  const dial = { run: folder, ...place, name: job.client.name, header, key, signal };
+  return await dialBack(held, { ...dial, idleSeconds: idleSecondsOf(job) }, heard);
 }
 
 /** Waits until the client's rsync speaks; tells apart why it does not. */
@@ -532,7 +538,7 @@ function judge(job: Job, end: PullEnd, hasSpoken: boolean): { outcome: OutcomeEv
       words.startsWith('rsync: server sent "') ||
       (hasSpoken && words.startsWith('rsync: did not see server greeting'));
     if (end.words.some(isOther)) return failed('no-answer', 'something else than rsync spoke first');
-    if (exit === RSYNC_EXIT.timeout) return failed('idle', 'nothing came for too long');
+    if (exit === RSYNC_EXIT.timeout || end.isIdle) return failed('idle', 'nothing came for too long');
     if (!hasSpoken)
       return failed('no-answer', `the connection ended before rsync spoke (exit status ${exit})`);
     if ([10, 12, 255].includes(exit))

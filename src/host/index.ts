@@ -150,7 +150,7 @@ export class StoreIndex {
     this.#client = client;
     this.#database = database;
     // Inode numbers are 64 bits wide.
-    database.exec('PRAGMA temp_store = FILE; PRAGMA cache_size = -4096;');
+    database.exec('PRAGMA temp_store = FILE; PRAGMA cache_size = -1024; PRAGMA temp.cache_size = -512;');
   }
 
   /** Ends the use of it. */

@@ -24,10 +24,8 @@ import {
 } from '../wire/rsync.ts';
 import { escapeText } from '../wire/text.ts';
 import type { Line } from './dial.ts';
-import { FIRST_BYTE } from './relay.ts';
+import { FIRST_BYTE, IDLE } from './relay.ts';
 
-/** rsync ends when nothing has crossed for this long; the client's own limit can be shorter. */
-const IDLE_SECONDS = 600;
 /** Of a line of rsync's: a name of 4095 bytes, each of them escaped, and the words around it. */
 const LINE_LIMIT = 32 * 1024;
 const LAST_WORDS_MS = 3_000;
@@ -48,6 +46,8 @@ export interface PullRequest {
   checksum: boolean;
   /** Whether what comes is compressed. */
   compress: boolean;
+  /** What comes from the client may not cease for longer. Its rsync gives a sign of life at half that time. */
+  idleSeconds: number;
   /** Folders of the client's in which a file that could not be read has changed during the run. */
   enumerated: string[];
 }
@@ -77,6 +77,8 @@ export interface PullEnd {
   jail: Jail | undefined;
   /** The launcher did not come as far as rsync; its line is in `words`. */
   isRefusedByLauncher: boolean;
+  /** Nothing came from the client for too long. */
+  isIdle: boolean;
   /** Complaints that are not about the client's files, for the host's own log. */
   words: string[];
   wordCount: number;
@@ -96,12 +98,12 @@ function receiverCommand(args: string[], { confined, tree, linkDests }: PullRequ
 }
 
 /** The remote shell as rsync's -e takes it: blanks in the path are kept by the quotes. */
-function remoteShell(confined: boolean): string {
+function remoteShell(confined: boolean, idleSeconds: number): string {
   const program = confined ? launcherPath() : ownExecutable();
   if (program.includes("'")) {
     throw new Fault({ tried: `run "${program}"`, found: "rsync cannot be given a path with ' in it" });
   }
-  return `'${program}' ${confined ? 'pump' : 'relay'}`;
+  return `'${program}' ${confined ? 'pump' : 'relay'} ${idleSeconds}`;
 }
 
 /**
@@ -138,8 +140,9 @@ export async function startPull(held: DisposableHolder, asked: PullRequest): Pro
     tree: realPath(asked.tree),
     linkDests: asked.linkDests.map(each => realPath(each)),
   };
-  const idleSeconds = request.checksum ? CHECKSUM_IDLE_SECONDS : IDLE_SECONDS;
-  const args = pullArguments({ ...request, shell: remoteShell(request.confined), idleSeconds });
+  const idleSeconds = Math.max(request.idleSeconds, request.checksum ? CHECKSUM_IDLE_SECONDS : 0);
+  const shell = remoteShell(request.confined, idleSeconds);
+  const args = pullArguments({ ...request, shell, idleSeconds });
   const { line, lock } = request;
   const rsync: Child = await start(receiverCommand(args, request), [
     'nothing',
@@ -160,6 +163,7 @@ export async function startPull(held: DisposableHolder, asked: PullRequest): Pro
     changedDuringRun: 0,
     jail: undefined as Jail | undefined,
     isRefusedByLauncher: false,
+    isIdle: false,
     words: [] as string[],
     wordCount: 0,
     isOutOfSpace: false,
@@ -169,6 +173,7 @@ export async function startPull(held: DisposableHolder, asked: PullRequest): Pro
   eachLine(rsync.stderr, LINE_LIMIT, each => {
     const jail = request.confined ? readJailLine(each) : undefined;
     if (each === FIRST_BYTE) firstByte.resolve();
+    else if (each === IDLE) end.isIdle = true;
     else if (jail !== undefined) end.jail ??= jail;
     else takeComplaint(each);
   });

@@ -16,12 +16,28 @@ export const RELAY_LOCK = 5;
 /** Said on standard error (rsync's, hence grab's) when the other machine's first byte has come. */
 export const FIRST_BYTE = 'dialback-relay: first byte';
 
-/** Copies both ways until the connection ends. @returns the exit status */
-export async function relay(): Promise<number> {
+/** Said there when nothing has come from the other machine for too long, or rsync has not taken it. */
+export const IDLE = 'dialback-relay: idle';
+
+/**
+ * Copies both ways until the connection ends, or what comes ceases for longer than `idleMs`. rsync's own --timeout on the
+ * receiving side does not see to that: its generator sends keep-alives, and takes it for activity that a pipe accepts them.
+ * @returns the exit status
+ */
+export async function relay(idleMs: number): Promise<number> {
   close(RELAY_LOCK);
   const fromSsh = descriptorStream(RELAY_FROM_SSH, { readable: true });
   const toSsh = descriptorStream(RELAY_TO_SSH, { writable: true });
-  fromSsh.once('data', () => say(2, `${FIRST_BYTE}\n`));
+  const end = (): void => {
+    say(2, `${IDLE}\n`);
+    fromSsh.destroy();
+  };
+  let timer: NodeJS.Timeout | undefined;
+  fromSsh.on('data', () => {
+    if (timer === undefined) say(2, `${FIRST_BYTE}\n`);
+    timer ??= setTimeout(end, idleMs);
+    timer.refresh();
+  });
   fromSsh.pause(); // 'data' alone would let the first bytes pass before the pipeline reads
   const upward = pipeline(descriptorStream(0, { readable: true }), toSsh);
   upward.catch(() => {}); // rsync has closed its end: the other way tells how it went
@@ -31,5 +47,7 @@ export async function relay(): Promise<number> {
     return EXIT.done;
   } catch {
     return EXIT.failed;
+  } finally {
+    clearTimeout(timer);
   }
 }

@@ -8,7 +8,7 @@
 import { hash } from 'node:crypto';
 import { basename } from 'node:path';
 import { Fault } from '../fault.ts';
-import { type Database, inTransaction, openCache, removeCache } from '../os/database.ts';
+import { type Database, inTransaction, openCache, removeCache, type Statement } from '../os/database.ts';
 import { digestFile, exists, linkStatus, readLink, readWhole, replaceFile, whatFailed } from '../os/files.ts';
 import { monotonicMs, now } from '../os/machine.ts';
 import { beIdle } from '../os/process.ts';
@@ -382,6 +382,9 @@ class Pass {
   readonly #path: string;
   readonly #scope: string;
   readonly #started: number;
+  /** Made once: they are used for each file. */
+  readonly #known: Statement;
+  readonly #note: Statement;
   #savedMs = monotonicMs();
 
   constructor(
@@ -394,6 +397,8 @@ class Pass {
     this.#scope = `${only ?? 'all'} 1/${slots}`;
     const database = openCache(this.#path, SHAPE, true);
     this.#database = database;
+    this.#known = database.prepare('SELECT facts FROM seen WHERE ino = ? AND at >= ?');
+    this.#note = database.prepare('INSERT OR REPLACE INTO seen VALUES (?, ?, ?)');
     held.defer(() => {
       if (!database.isOpen) return;
       if (database.isTransaction) database.exec('COMMIT');
@@ -431,16 +436,12 @@ class Pass {
 
   /** Whether the inode was read in this pass, and was found to be this. */
   isKnown(inode: bigint, facts: Uint8Array): boolean {
-    const row = this.#database
-      .prepare('SELECT facts FROM seen WHERE ino = ? AND at >= ?')
-      .get(BigInt.asIntN(64, inode), this.#started) as { facts: Uint8Array } | undefined;
+    const row = this.#known.get(BigInt.asIntN(64, inode), this.#started) as { facts: Uint8Array } | undefined;
     return row !== undefined && Buffer.compare(row.facts, facts) === 0;
   }
 
   noteRead(inode: bigint, facts: Uint8Array): void {
-    this.#database
-      .prepare('INSERT OR REPLACE INTO seen VALUES (?, ?, ?)')
-      .run(BigInt.asIntN(64, inode), facts, now().getTime());
+    this.#note.run(BigInt.asIntN(64, inode), facts, now().getTime());
     if (monotonicMs() - this.#savedMs > SAVE_MS) this.#save();
   }
 

@@ -9,8 +9,9 @@
  *   receive TREE [LINKROOT...] -- ARG...
  *                                     host: becomes rsync that can write into TREE, link from each LINKROOT, and reach
  *                                     nothing else; without any capability
- *   pump                              host: rsync's remote shell inside `receive`: copies between rsync and the ssh
- *                                     that was started outside, whose ends are the descriptors 3 and 4
+ *   pump SECONDS                      host: rsync's remote shell inside `receive`: copies between rsync and the ssh
+ *                                     that was started outside, whose ends are the descriptors 3 and 4; ends when
+ *                                     nothing has come for so long
  *   lend gate --run RUN               client, where the config says "inherited": hands the capability to dialback's
  *                                     gate, which hands it to an rsync that the administrator gave it to
  *
@@ -32,6 +33,7 @@
 #include <linux/landlock.h>
 #include <linux/openat2.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -82,7 +84,9 @@
 #endif
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
-#define FIRST_BYTE "dialback-relay: first byte\n" /* host/relay.ts says and reads the same */
+/* host/relay.ts says and reads the same */
+#define FIRST_BYTE "dialback-relay: first byte\n"
+#define IDLE "dialback-relay: idle\n"
 
 enum { REFUSED = 126, NO_PROGRAM = 127 };
 enum { FROM_SSH = 3, TO_SSH = 4, LOCK = 5 }; /* host/relay.ts: what rsync and pump are given */
@@ -1069,14 +1073,30 @@ static _Noreturn void receive_verb(int count, char *arguments[])
 
 /* ---- pump ------------------------------------------------------------------------------------------------------- */
 
+/* Whether nothing can be read or written for so long, which it says; negative: however long that takes. */
+static bool is_idle(int descriptor, short what, int idle_ms)
+{
+	struct pollfd each = {.fd = descriptor, .events = what};
+	int ready;
+	do
+		ready = poll(&each, 1, idle_ms);
+	while (ready < 0 && errno == EINTR);
+	if (ready == 0)
+		dprintf(STDERR_FILENO, "%s", IDLE);
+	return ready == 0;
+}
+
 /*
  * Copies until the end. Not by splice(): from a socket into a pipe it waits for data with the pipe locked, and ssh, which
  * reads that pipe and does everything in one thread, would stand still with it.
  */
-static int copy(int from, int to, const char *announce)
+static int copy(int from, int to, const char *announce, int idle_ms)
 {
 	static char buffer[1 << 16];
 	for (;;) {
+		/* Who is to be first is waited for by others. */
+		if (is_idle(from, POLLIN, announce == NULL ? idle_ms : -1))
+			return 1;
 		ssize_t n = read(from, buffer, sizeof buffer);
 		if (n == 0)
 			return 0;
@@ -1087,6 +1107,8 @@ static int copy(int from, int to, const char *announce)
 		if (n > 0)
 			announce = NULL;
 		for (ssize_t done = 0, more; done < n; done += more) {
+			if (is_idle(to, POLLOUT, idle_ms))
+				return 1;
 			more = write(to, buffer + done, (size_t)(n - done));
 			if (more < 0 && errno != EINTR)
 				return 1;
@@ -1096,9 +1118,17 @@ static int copy(int from, int to, const char *announce)
 	}
 }
 
-/* Two processes, one a way: each may wait as long as it likes, and neither holds the other up. */
-static int pump_verb(void)
+/*
+ * Two processes, one a way: neither holds the other up. What comes from the client may not cease for longer than `idle`
+ * seconds, nor rsync not take it for so long. rsync's own --timeout on the receiving side does not see to that: its
+ * generator sends keep-alives, and takes it for activity that a pipe accepts them.
+ */
+static int pump_verb(const char *idle)
 {
+	char *end;
+	long seconds = strtol(idle, &end, 10);
+	if (*end != '\0' || seconds < 1 || seconds > INT_MAX / 1000)
+		die(REFUSED, "run", "pump", "its first argument is no number of seconds");
 	syscall(NR(close_range), LOCK, ~0U, 0);
 	signal(SIGPIPE, SIG_IGN);
 	/* rsync leaves its remote shell sockets that do not wait, and a channel's ends were grab's before. */
@@ -1111,12 +1141,12 @@ static int pump_verb(void)
 	if (upward == 0) { /* it ends when rsync does, or ssh */
 		close(FROM_SSH);
 		close(STDOUT_FILENO);
-		_exit(copy(STDIN_FILENO, TO_SSH, NULL));
+		_exit(copy(STDIN_FILENO, TO_SSH, NULL, -1));
 	}
 	close(TO_SSH); /* so that ssh sees rsync's end */
 	close(STDIN_FILENO);
 	/* When the connection ends, so does our standard output: else both rsyncs wait for each other. */
-	return copy(FROM_SSH, STDOUT_FILENO, FIRST_BYTE);
+	return copy(FROM_SSH, STDOUT_FILENO, FIRST_BYTE, (int)(seconds * 1000));
 }
 
 /* ---- lend ------------------------------------------------------------------------------------------------------- */
@@ -1167,11 +1197,11 @@ int main(int count, char *arguments[])
 		send_verb(arguments[2], arguments[3]);
 	if (strcmp(verb, "receive") == 0)
 		receive_verb(count - 2, arguments + 2);
-	if (strcmp(verb, "pump") == 0 && count >= 2) /* rsync adds words of its own: host and command */
-		return pump_verb();
+	if (strcmp(verb, "pump") == 0 && count >= 3) /* rsync adds words of its own: host and command */
+		return pump_verb(arguments[2]);
 	if (strcmp(verb, "lend") == 0 && count == 5 && strcmp(arguments[2], "gate") == 0 &&
 	    strcmp(arguments[3], "--run") == 0)
 		lend_verb(arguments[4]);
-	die(REFUSED, "run", "launch", "its arguments are none of: send RUN [KIB]; receive TREE [LINKROOT...] -- ARGUMENT...; pump; "
+	die(REFUSED, "run", "launch", "its arguments are none of: send RUN [KIB]; receive TREE [LINKROOT...] -- ARGUMENT...; pump SECONDS; "
 				      "lend gate --run RUN");
 }

@@ -3,7 +3,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { Fault } from '../fault.ts';
 import { close, exists, fileFault, open, openFlags, removeFileIfThere } from './files.ts';
 
-export type { DatabaseSync as Database } from 'node:sqlite';
+export type { DatabaseSync as Database, StatementSync as Statement } from 'node:sqlite';
 
 /** What a database is made of, and how one is known to be ours. */
 export interface Shape {

@@ -1,5 +1,5 @@
 /** The only code that touches the file system and the two output descriptors. */
-import { createHash } from 'node:crypto';
+import { createHash, type Hash, hash } from 'node:crypto';
 import {
   accessSync,
   appendFileSync,
@@ -186,7 +186,7 @@ export interface Digested {
   inode: bigint;
 }
 
-const CHUNK = 1024 * 1024;
+const CHUNK = 256 * 1024;
 const BREATHE_MS = 50;
 let chunk: Buffer | undefined;
 let breathedMs = 0;
@@ -200,9 +200,11 @@ export async function digestFile(path: string | Buffer, signal: AbortSignal): Pr
   try {
     const status = fstatSync(descriptor, { bigint: true });
     if (!status.isFile()) throw new Fault({ tried: 'read it', found: 'it is not a plain file' });
-    const hash = createHash('sha256');
     chunk ??= Buffer.alloc(CHUNK);
     let size = 0;
+    /** Only of a file that has more than one chunk: such an object costs more than reading a small file. */
+    let digest: Hash | undefined;
+    let kept = 0;
     for (;;) {
       // Small files are many: a turn of the event loop, which hears signals, for each would take longer than reading it.
       if (performance.now() - breathedMs > BREATHE_MS) {
@@ -210,10 +212,17 @@ export async function digestFile(path: string | Buffer, signal: AbortSignal): Pr
         breathedMs = performance.now();
       }
       signal.throwIfAborted();
-      const got = readSync(descriptor, chunk, 0, CHUNK, null);
-      if (got === 0) return { sha256: hash.digest(), size, inode: status.ino };
-      hash.update(chunk.subarray(0, got));
+      const got = readSync(descriptor, chunk, kept, CHUNK - kept, null);
       size += got;
+      kept += got;
+      if (got > 0 && kept < CHUNK) continue;
+      const part = chunk.subarray(0, kept);
+      if (got === 0 && digest === undefined)
+        return { sha256: hash('sha256', part, 'buffer'), size, inode: status.ino };
+      digest ??= createHash('sha256');
+      digest.update(part);
+      kept = 0;
+      if (got === 0) return { sha256: digest.digest(), size, inode: status.ino };
     }
   } finally {
     closeSync(descriptor);

@@ -6,8 +6,13 @@ function quoted(path: string): string {
 }
 
 /** The one-time sshd: nothing but one forced command for one key (sshd_config(5)). */
-export function sshdConfig(options: { run: string; forcedCommand: string; graceSeconds: number }): string {
-  const { run, forcedCommand, graceSeconds } = options;
+export function sshdConfig(options: {
+  run: string;
+  forcedCommand: string;
+  graceSeconds: number;
+  idleSeconds: number;
+}): string {
+  const { run, forcedCommand, graceSeconds, idleSeconds } = options;
   return [
     `HostKey "${run}/host_key"`, // it expands no tokens
     `AuthorizedKeysFile ${quoted(`${run}/authorized_keys`)}`,
@@ -33,8 +38,8 @@ export function sshdConfig(options: { run: string; forcedCommand: string; graceS
     'MaxSessions 1', // one session a connection
     'MaxAuthTries 2',
     `LoginGraceTime ${graceSeconds}`, // a silent peer is gone after this
-    'ClientAliveInterval 15', // a host that is cut off is noticed, and its rsync ended
-    'ClientAliveCountMax 4',
+    `ClientAliveInterval ${aliveInterval(idleSeconds)}`, // a host that is cut off is noticed, and its rsync ended
+    `ClientAliveCountMax ${ALIVE_COUNT}`,
     'Compression no', // rsync's business
     'IPQoS le', // background network class
     'UseDNS no', // addresses decide
@@ -85,9 +90,23 @@ const ALWAYS: [string, string][] = [
   ['EscapeChar', 'none'],
   ['Compression', 'no'],
   ['IPQoS', 'le'],
-  ['ServerAliveInterval', '15'], // a peer that is cut off is noticed
-  ['ServerAliveCountMax', '4'],
 ];
+
+/** So many keep-alives a peer may leave unanswered, and so many seconds lie between two at most. */
+const ALIVE_COUNT = 4;
+const ALIVE_SECONDS = 15;
+
+/** Seconds between two keep-alives, for a peer that is cut off to be noticed within `idleSeconds`, and within a minute. */
+function aliveInterval(idleSeconds: number): string {
+  return String(Math.max(1, Math.min(ALIVE_SECONDS, Math.floor(idleSeconds / ALIVE_COUNT))));
+}
+
+function serverAlive(idleSeconds: number): [string, string][] {
+  return [
+    ['ServerAliveInterval', aliveInterval(idleSeconds)], // a peer that is cut off is noticed
+    ['ServerAliveCountMax', String(ALIVE_COUNT)],
+  ];
+}
 
 /** The host's ssh for the call back. */
 export interface DialConfig {
@@ -97,6 +116,7 @@ export interface DialConfig {
   user: string;
   alias: string;
   connectSeconds: number;
+  idleSeconds: number;
 }
 
 /** The one generated ssh_config of a run; the alias `client` is all that it knows. */
@@ -117,6 +137,7 @@ export function dialConfig(options: DialConfig): string {
     ['ConnectionAttempts', '1'],
     ['LogLevel', 'ERROR'],
     ...ALWAYS,
+    ...serverAlive(options.idleSeconds),
   ];
   return ['Host client', ...lines.map(([key, value]) => `  ${key} ${value}`)].join('\n').concat('\n');
 }
@@ -151,6 +172,7 @@ export interface CallOptions {
   knownHosts: string;
   logFile: string;
   connectSeconds: number;
+  idleSeconds: number;
   /** `Option=value`, from the config. */
   more: string[];
   command: string;
@@ -159,7 +181,7 @@ export interface CallOptions {
 /** The options that dialback sets itself, which the config's `ssh_options` therefore may not. */
 export const FIXED_OPTIONS: ReadonlySet<string> = new Set(
   [
-    ...ALWAYS.map(([key]) => key),
+    ...[...ALWAYS, ...serverAlive(0)].map(([key]) => key),
     'IdentityFile',
     'IdentityAgent',
     'UserKnownHostsFile',
@@ -186,6 +208,7 @@ export const FIXED_OPTIONS: ReadonlySet<string> = new Set(
 export function callArguments(options: CallOptions): string[] {
   const set: [string, string][] = [
     ...ALWAYS,
+    ...serverAlive(options.idleSeconds),
     ['IdentityFile', quoted(options.identity)],
     ['IdentityAgent', 'none'],
     ['UserKnownHostsFile', quoted(options.knownHosts)],

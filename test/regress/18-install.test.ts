@@ -97,7 +97,7 @@ describe('make install', { skip: SKIP }, () => {
     it('lays down a binary that runs, and a launcher that only the account may start', async () => {
       assert.match(await site.say('runuser -u dialback -- dialback version'), /^dialback \d/);
       const stranger = await site.addUser('stranger');
-      const { status, output: said } = await site.shell(`${LAUNCHER} pump`, stranger);
+      const { status, output: said } = await site.shell(`${LAUNCHER} pump 60`, stranger);
       assert.equal(status, 126, said);
       assert.match(said, /Permission denied/);
     });

@@ -346,7 +346,7 @@ describe('who may do what', { skip: SKIP }, () => {
       },
       {
         what: '`pump`',
-        script: `${LAUNCHER} pump a b 3</dev/null 4>/dev/null </dev/null && echo done`,
+        script: `${LAUNCHER} pump 60 a b 3</dev/null 4>/dev/null </dev/null && echo done`,
         works: /^done$/m,
         why: 'it copies bytes between descriptors that the caller has',
       },

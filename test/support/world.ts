@@ -134,7 +134,7 @@ export class World {
 
   /** Makes users, keys, sshd, store and configs, and enrols the client; or users and sshd alone. */
   static async make(
-    options: { launcher?: boolean; isSetUp?: boolean; places?: Places } = {},
+    options: { launcher?: boolean; isSetUp?: boolean; places?: Places; sshd?: string[] } = {},
   ): Promise<World> {
     const base = mkdtempSync('/tmp/dialback test-');
     chmodSync(base, 0o755);
@@ -142,12 +142,13 @@ export class World {
     if (options.launcher) world.installLauncher();
     mkdirSync(world.data);
     chownSync(world.data, world.client.uid, world.client.gid);
-    await world.#startHost();
+    await world.#startHost(options.sshd ?? []);
     if (options.isSetUp ?? true) await world.#setUp();
     return world;
   }
 
-  async #startHost(): Promise<void> {
+  /** @param more lines of the host's sshd_config */
+  async #startHost(more: string[]): Promise<void> {
     const { host } = this;
     mkdirSync(join(host.home, 'sshd'));
     chownSync(join(host.home, 'sshd'), host.uid, host.gid);
@@ -162,6 +163,7 @@ export class World {
         'UsePAM no',
         'PidFile none',
         'PrintMotd no',
+        ...more,
         '',
       ].join('\n'),
     );
