@@ -431,7 +431,7 @@ describe('daemonConfig()', () => {
     assert.equal(plain.transferred_bytes, content.length);
     for (const more of [
       ['--compress-level=19'],
-      ['--compress-threads=2'],
+      ['-M--compress-threads=2'], // a pull does not pass it on by itself
       ['--checksum'],
       ['--copy-links'],
     ]) {

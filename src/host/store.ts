@@ -2,8 +2,8 @@
  * The store: STORE/store.json and STORE/clients/NAME/{lock, snapshots/, arriving/, trash/, journal.jsonl}.
  *
  * What is under snapshots/ is finished, always: it gets there by one rename of a tree that is whole and on the disk.
- * rsync only ever writes into a fresh tree under arriving/; an interrupted one is never written to again, it becomes
- * one more --link-dest of the next (in-place changes would reach into older snapshots through shared inodes).
+ * rsync only ever writes into a fresh tree under arriving/; an interrupted one becomes one more --link-dest of the next
+ * (in-place changes would reach into older snapshots through shared inodes; host/resume.ts writes to what is not shared).
  */
 import { Fault } from '../fault.ts';
 import {
@@ -39,6 +39,7 @@ import {
   snapshotTime,
 } from '../wire/text.ts';
 import { candidateOf } from './budget.ts';
+import { completePartials } from './resume.ts';
 import { emptyTrash } from './trash.ts';
 
 const STORE_VERSION = 1;
@@ -455,6 +456,10 @@ export async function beginSnapshot(client: ClientStore): Promise<Arrival> {
     makeFolder(folder);
     makeFolder(`${folder}/tree`);
   }
+  const bases = basis.map(each => `${client.folder}/snapshots/${each}/tree`).filter(exists);
+  const treeOf = (each: string): string => `${client.folder}/arriving/${each}/tree`;
+  const interrupted = left.filter(each => exists(treeOf(each)));
+  for (const each of interrupted) await completePartials(treeOf(each), snapshotTime(each) ?? started, bases);
   return {
     name,
     started,
@@ -462,10 +467,8 @@ export async function beginSnapshot(client: ClientStore): Promise<Arrival> {
     tree: `${folder}/tree`,
     basis: basis[0] ?? null,
     bases: basis,
-    linkDests: [
-      ...basis.map(each => `${client.folder}/snapshots/${each}/tree`),
-      ...left.map(each => `${client.folder}/arriving/${each}/tree`),
-    ].filter(exists),
+    // Of a name that has changed rsync builds on the first one: what has arrived is nearer to it than what was before.
+    linkDests: [...interrupted.map(treeOf), ...bases],
     leftOver: left,
   };
 }

@@ -51,7 +51,7 @@ describe('the executable', () => {
 
   it('opens no debugger at SIGUSR1', async () => {
     // relay stays as long as its descriptor 3 has something to say, and repeats it.
-    const child = spawn(BINARY, ['relay'], {
+    const child = spawn(BINARY, ['relay', '60'], {
       env: {},
       stdio: ['pipe', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe'],
     });

@@ -509,10 +509,16 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
           .map(each => `'${each}'`)
           .join(' ');
       const to = join(world.base, 'shown');
-      const { stdout } = await world.start('root', '/usr/bin/script', ['-qec', command(to), '/dev/null'])
-        .done;
+      const { stdout } = await world.start('root', '/usr/bin/script', ['-qec', command(to), '/dev/null'], {
+        environment: { TERM: 'xterm' },
+      }).done;
       const lines = stdout.split('\r\u001b[K');
-      assert.match(lines[1] ?? '', /^restoring: \d{1,3}%, [\d.]+ [KM]?i?B, \d+ files$/);
+      // It is over sooner than there is much to say.
+      const shown = lines.slice(1, -1);
+      assert.ok(
+        shown.length > 0 && shown.every(each => /^restoring(, [\d ,%./A-Za-z]+)?$/.test(each)),
+        stdout,
+      );
       assert.match(lines.at(-1) ?? '', /^restored \d+ files/, 'the line is taken away');
       rmSync(to, { recursive: true });
       const piped = await world.restore(to);

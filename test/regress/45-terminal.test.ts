@@ -15,6 +15,8 @@ const ERASE = '\r\x1b[K';
 const REWRITTEN = /\x1b|\r(?!\n)/;
 const CHANNEL = 'name = "vault"\ntransport = "channel"';
 const SUMMARY = /^vault: backed up: 51 files, [\d.]+ MiB, in snapshot \S+ \([\d.]+ \w+ sent, in [\d.]+ s\)$/;
+/** What -v says besides. */
+const COMPRESSION = 'vault: not compressed, as client.toml says';
 const PHASES = [
   'vault: making one-time keys',
   'vault: calling the backup host',
@@ -152,7 +154,7 @@ describe('a terminal', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.equal(status, 0, stdout);
     const lines = screen(stdout, 200);
     assert.match(lines.pop() ?? '', SUMMARY);
-    assert.deepEqual(lines, PHASES);
+    assert.deepEqual(lines, [COMPRESSION, ...PHASES]);
   });
 
   it('shows messages below a clean line', async () => {
@@ -239,10 +241,7 @@ describe('a terminal', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.equal(piped.stderr, '');
     const lines = piped.stdout.trimEnd().split('\n');
     assert.match(lines.pop() ?? '', SUMMARY);
-    assert.deepEqual(
-      lines,
-      PHASES.filter(each => !/keys|connects back/.test(each)),
-    );
+    assert.deepEqual(lines, [COMPRESSION, ...PHASES.filter(each => !/keys|connects back/.test(each))]);
     // Standard error alone, and standard output alone, at the terminal.
     const toFile = await said(`${backup()} >'${output}'`);
     assert.ok(drawn(toFile.stdout).length > 0);
