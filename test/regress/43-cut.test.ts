@@ -100,11 +100,7 @@ function cutLinks(transport: string): void {
 
   /** Who still runs, but for what makes a manifest. */
   function rest(): string[] {
-    const daemon = /^sshd: \/usr\/sbin\/sshd -D|^\/usr\/sbin\/sshd -D| manifest --client /;
-    return world
-      .processes()
-      .map(each => each.command)
-      .filter(each => each !== '' && !daemon.test(each));
+    return [...ofSide('client'), ...ofSide('host')];
   }
 
   /** Starts a run, and waits until so many bytes have crossed. @returns undefined for one that was over before */
@@ -199,6 +195,79 @@ function cutLinks(transport: string): void {
       for (const { pid } of found) process.kill(pid, 'SIGSTOP');
       await assertBothEnd(running, clientSays, hostSays);
     });
+  }
+
+  /** As a machine that was suspended: nothing of it runs, and later all of it goes on as if nothing had been. */
+  for (const [side, other, clientSays, hostSays] of [
+    ['client', 'host', /connection broke|nothing came for too long/, /connection broke|nothing came|hung up/],
+    ['host', 'client', /does not answer any more/, /connection broke|nothing came|hung up/],
+  ] as const) {
+    it(`ends on both sides where the ${side} sleeps, on that one once it wakes up`, async () => {
+      put('more', randomBytes(6 * MIB));
+      const running = await runUntil(2 * MIB);
+      assert.ok(running, 'it was over before');
+      const runs = (): string[] =>
+        world
+          .journal('host')
+          .filter(each => each.event === 'run')
+          .map(each => String(each.reason));
+      const before = runs().length;
+      const sleeping = sleep(side);
+      await until(
+        `the ${other} has ended: ${ofSide(other).join('; ')}`,
+        () => ofSide(other).length === 0,
+        END_MS,
+      );
+      if (other === 'host') assert.match(runs().at(-1) ?? '', hostSays);
+      for (const pid of sleeping) process.kill(pid, 'SIGCONT');
+      const woken = performance.now();
+      const ended = await running.done;
+      assert.notEqual(ended.status, 0, ended.stdout);
+      assert.match(lastLine(ended).error ?? '', clientSays);
+      await until(`the ${side} has ended: ${rest().join('; ')}`, () => rest().length === 0, END_MS);
+      assert.ok(performance.now() - woken < END_MS);
+      assert.equal(runs().length, before + 1);
+      assert.match(runs().at(-1) ?? '', hostSays);
+    });
+  }
+
+  const MANIFEST_OR_DAEMON = /^sshd: \/usr\/sbin\/sshd -D|^\/usr\/sbin\/sshd -D| manifest --client /;
+
+  function uidOf(pid: number): number | undefined {
+    try {
+      return Number(/^Uid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1]);
+    } catch {
+      return undefined; // it has ended in between
+    }
+  }
+
+  function found(side: 'client' | 'host'): number[] {
+    const all = world
+      .processes()
+      .filter(each => each.command !== '' && !MANIFEST_OR_DAEMON.test(each.command));
+    return all.map(each => each.pid).filter(pid => uidOf(pid) === world[side].uid);
+  }
+
+  function ofSide(side: 'client' | 'host'): string[] {
+    const pids = new Set(found(side));
+    return world
+      .processes()
+      .filter(each => pids.has(each.pid))
+      .map(each => each.command);
+  }
+
+  /** Stops all of a side, until there is nobody left who could start another one. */
+  function sleep(side: 'client' | 'host'): Set<number> {
+    const stopped = new Set<number>();
+    for (let before = -1; stopped.size !== before; ) {
+      before = stopped.size;
+      for (const pid of found(side).filter(each => !stopped.has(each))) {
+        process.kill(pid, 'SIGSTOP');
+        stopped.add(pid);
+      }
+    }
+    assert.ok(stopped.size > 0);
+    return stopped;
   }
 
   /** What an undisturbed first backup of all this takes: of a copy, since nothing of it is in any snapshot. */
