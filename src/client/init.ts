@@ -577,8 +577,8 @@ export function clientToml(options: {
     'exclude = [".ssh/", ".cache/"]',
     '',
     '[schedule]',
-    '# For so long a host that cannot be reached is called again.',
-    'retry = "30m"',
+    '# For runs that nobody watches: so long a host that cannot be reached is called again.',
+    '#retry = "30m"',
     '',
   ].join('\n');
 }
