@@ -50,6 +50,7 @@ bench:
 	@PATH="$$PWD/node_modules/.bin:$$PATH" node tools/bench.ts
 	@PATH="$$PWD/node_modules/.bin:$$PATH" node tools/bench-store.ts
 	@PATH="$$PWD/node_modules/.bin:$$PATH" node tools/bench-compress.ts
+	@PATH="$$PWD/node_modules/.bin:$$PATH" node tools/bench-start.ts
 
 # What is given on make's command line (PREFIX, DESTDIR, SERVICE_UID, INHERITED) is in the environment of these two.
 install:
