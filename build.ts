@@ -109,10 +109,7 @@ async function inject(script: string, base: string, output: string, arch: Arch, 
     execArgv: [
       '--disable-sigusr1', // else that signal opens a debugger port
       '--disable-warning=ExperimentalWarning',
-      // Little memory before speed: `verify` takes 36 MB for itself at 40,000 files, and not 190; a tenth more processor time.
-      '--max-semi-space-size=1',
-      '--optimize-for-size',
-      '--memory-saver-mode',
+      '--max-semi-space-size=1', // little memory before speed: see spareMemory() in src/os/machine.ts
       '--', // else node takes a login shell's own name, `-dialback`, for an option of its own
     ],
   };
