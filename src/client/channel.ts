@@ -7,18 +7,19 @@
  */
 import { Fault } from '../fault.ts';
 import { close, readLineAlone, removeFileIfThere, watchFolder, writeAll } from '../os/files.ts';
+import { together } from '../os/machine.ts';
 import { type Child, type Ending, eachLine, makePipe, PLAIN_ENVIRONMENT, start } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { GO, HANDSHAKE_LINE_LIMIT } from '../wire/channel.ts';
 import { parseGateCommand } from '../wire/rsync.ts';
 import { escapeText } from '../wire/text.ts';
-import { type DaemonFiles, writeGateFiles } from './endpoint.ts';
+import { writeGateFiles } from './endpoint.ts';
 import { endReader, type GateOrders, readTaken, type Taken } from './gate.ts';
 
 /** The code of the fault of a host that went without a word: an outcome, or ssh's words, may say more. */
 export const HUNG_UP = 'hung-up';
 
-export interface ChannelOptions extends DaemonFiles {
+export interface ChannelOptions {
   run: string;
   /** The gate, as its program and arguments. */
   gate: string[];
@@ -51,8 +52,7 @@ export interface Channel {
 export async function openChannel(held: DisposableHolder, options: ChannelOptions): Promise<Channel> {
   const { run } = options;
   writeGateFiles(options);
-  const toHost = await makePipe(`${run}/up`);
-  const fromHost = await makePipe(`${run}/down`);
+  const [toHost, fromHost] = await together([makePipe(`${run}/up`), makePipe(`${run}/down`)]);
   const open = new Set([toHost.reading, toHost.writing, fromHost.reading, fromHost.writing]);
   const letGo = (descriptor: number): void => {
     if (open.delete(descriptor)) close(descriptor);

@@ -517,9 +517,9 @@ export async function rsyncWords(): Promise<string> {
   return stdout.toString('utf8');
 }
 
-/** The version of the rsync that is installed here, or `unknown`. */
-export async function rsyncVersion(): Promise<string> {
-  return /^rsync +version ([0-9A-Za-z.+~-]{1,40}) /.exec(await rsyncWords())?.[1] ?? 'unknown';
+/** The version of the rsync that is installed here, or `unknown`. @param words what it says of itself, where that is known */
+export async function rsyncVersion(words?: string): Promise<string> {
+  return /^rsync +version ([0-9A-Za-z.+~-]{1,40}) /.exec(words ?? (await rsyncWords()))?.[1] ?? 'unknown';
 }
 
 /** Says how a program ended, in words. */
