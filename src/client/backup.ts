@@ -502,6 +502,7 @@ async function request(run: Run & { checksum: boolean }): Promise<Heard> {
       capability,
       bwlimitKib: Math.ceil((config.limits.bwlimit ?? 0) / 1024),
       remote: label,
+      isChannel: remote.transport !== 'direct',
     },
     callee: command =>
       callOptions ? overSsh({ ...callOptions, command }) : grabHere(config, remote, hostConfig),

@@ -501,13 +501,18 @@ export async function endCommand(word: string): Promise<void> {
 }
 const KTHREADD = 2;
 
+/** Makes a FIFO, for this account alone. @throws Fault */
+export async function makeFifo(path: string): Promise<void> {
+  const made = await run(standard('mkfifo', ['-m', '600', '--', path]));
+  if (made.status !== 0) throw new Fault({ tried: `create the FIFO "${path}"`, found: made.stderr.trim() });
+}
+
 /**
  * A pipe that node does not read from or write to by itself (os/files.ts, `openFifo`): for another program's descriptors.
  * @param path a name in a private folder; it is gone when this returns
  */
 export async function makePipe(path: string): Promise<{ reading: number; writing: number }> {
-  const made = await run(standard('mkfifo', ['-m', '600', '--', path]));
-  if (made.status !== 0) throw new Fault({ tried: `create the FIFO "${path}"`, found: made.stderr.trim() });
+  await makeFifo(path);
   return openFifo(path);
 }
 
