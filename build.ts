@@ -82,6 +82,13 @@ function stripBase(base: string, copy: string, arch: Arch): string {
   }
 }
 
+/** node's own modules are loaded when something of theirs is used first: each start would take 8 ms more, most of it for node:crypto. */
+const LOADED_LATE = `"use strict";
+var require = (load => name => {
+  let found;
+  return new Proxy({}, { get: (_, key) => (found ??= load(name))[key] });
+})(require);`;
+
 async function bundle(outfile: string, version: string): Promise<void> {
   await build({
     absWorkingDir: TOP, // paths in the output are relative to it: no checkout's path gets in
@@ -93,6 +100,7 @@ async function bundle(outfile: string, version: string): Promise<void> {
     format: 'cjs', // a SEA's main is CommonJS
     charset: 'utf8',
     define: { DIALBACK_VERSION: JSON.stringify(version) },
+    banner: { js: LOADED_LATE },
     legalComments: 'inline',
     logLevel: 'warning',
   });

@@ -33,8 +33,6 @@ import {
   PLAIN_ENVIRONMENT,
   processAt,
   programPath,
-  run,
-  standard,
 } from '../os/process.ts';
 import { HANDSHAKE_LINE_LIMIT } from '../wire/channel.ts';
 import { daemonArguments, ioniceArguments, type Niceness, nicer, parseGateCommand } from '../wire/rsync.ts';
@@ -120,9 +118,9 @@ export async function gate(runFolder: string, environment: NodeJS.ProcessEnv): P
     }
     const niceness = nicer(orders.niceness, parsed.value);
     record('granted', { remote: orders.remote, asked, niceness, capability: orders.capability });
-    await applyNiceness(niceness);
+    beNice(niceness.nice);
     endMeFirst(); // a peer decides how much memory rsync takes
-    become(senderCommand(runFolder, orders));
+    become(withIonice(niceness.ionice, senderCommand(runFolder, orders)));
   } catch (error) {
     // Our own paths are nothing for the peer; without a record nobody is let in.
     record('refused', { reason: escapeText(error instanceof Error ? error.message : String(error)) });
@@ -219,9 +217,14 @@ export async function endReader(runFolder: string): Promise<void> {
   if (taken) await endProcess(taken);
 }
 
-async function applyNiceness(niceness: Niceness): Promise<void> {
-  beNice(niceness.nice);
-  const args = ioniceArguments(niceness.ionice);
+/** ionice becomes the command in its turn: to have it change us from outside would take a process more, and a wait for it. */
+function withIonice(ionice: Niceness['ionice'], command: Command): Command {
+  const args = ioniceArguments(ionice);
+  if (args === undefined) return command;
   // -t: a kernel without I/O classes is no reason not to back up
-  if (args) await run(standard('ionice', ['-t', ...args, '-p', String(process.pid)]));
+  return {
+    ...command,
+    program: programPath('ionice'),
+    args: ['-t', ...args, command.program, ...command.args],
+  };
 }
