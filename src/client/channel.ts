@@ -44,7 +44,7 @@ export interface Channel {
   /** Sends bytes of our own: the request. */
   send(bytes: Buffer): Promise<void>;
   /**
-   * The handshake, and then the gate, which takes the ticket. Resolves when rsync is at work.
+   * The handshake, and then the gate, which is told what was asked for and takes the ticket. Resolves when rsync is at work.
    * @throws Fault where the host asks for something else, or hangs up
    */
   open(): Promise<Taken>;
