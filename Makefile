@@ -11,7 +11,7 @@ help:
 	@echo 'make test              lint, types, unit and regress tests; a part of them: npm test -- NAME'
 	@echo 'make fuzz [TARGET=NAME] [SECONDS=60]'
 	@echo '                       changed inputs for every decoder, so long for each; make test does a little of it'
-	@echo 'make bench             what jails and compression cost and save, and how fast a large store answers, beside plain tools; as root, some minutes'
+	@echo 'make bench             what jails and compression cost and save, how fast a large store answers, how soon rsync begins, beside plain tools; as root, some minutes'
 	@echo 'make install           on this machine, as root; for a package: DESTDIR=FOLDER, as anybody; PREFIX=/usr/local'
 	@echo 'make uninstall         take that away; configs, backups and the account stay'
 	@echo 'make clean             remove what the build made'
@@ -50,6 +50,7 @@ bench:
 	@PATH="$$PWD/node_modules/.bin:$$PATH" node tools/bench.ts
 	@PATH="$$PWD/node_modules/.bin:$$PATH" node tools/bench-store.ts
 	@PATH="$$PWD/node_modules/.bin:$$PATH" node tools/bench-compress.ts
+	@PATH="$$PWD/node_modules/.bin:$$PATH" node tools/bench-start.ts
 
 # What is given on make's command line (PREFIX, DESTDIR, SERVICE_UID, INHERITED) is in the environment of these two.
 install:

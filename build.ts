@@ -82,6 +82,13 @@ function stripBase(base: string, copy: string, arch: Arch): string {
   }
 }
 
+/** node's own modules are loaded when something of theirs is used first: each start would take 8 ms more, most of it for node:crypto. */
+const LOADED_LATE = `"use strict";
+var require = (load => name => {
+  let found;
+  return new Proxy({}, { get: (_, key) => (found ??= load(name))[key] });
+})(require);`;
+
 async function bundle(outfile: string, version: string): Promise<void> {
   await build({
     absWorkingDir: TOP, // paths in the output are relative to it: no checkout's path gets in
@@ -93,6 +100,7 @@ async function bundle(outfile: string, version: string): Promise<void> {
     format: 'cjs', // a SEA's main is CommonJS
     charset: 'utf8',
     define: { DIALBACK_VERSION: JSON.stringify(version) },
+    banner: { js: LOADED_LATE },
     legalComments: 'inline',
     logLevel: 'warning',
   });
@@ -109,10 +117,7 @@ async function inject(script: string, base: string, output: string, arch: Arch, 
     execArgv: [
       '--disable-sigusr1', // else that signal opens a debugger port
       '--disable-warning=ExperimentalWarning',
-      // Little memory before speed: `verify` takes 36 MB for itself at 40,000 files, and not 190; a tenth more processor time.
-      '--max-semi-space-size=1',
-      '--optimize-for-size',
-      '--memory-saver-mode',
+      '--max-semi-space-size=1', // little memory before speed: see spareMemory() in src/os/machine.ts
       '--', // else node takes a login shell's own name, `-dialback`, for an option of its own
     ],
   };

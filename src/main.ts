@@ -70,7 +70,14 @@ import {
 } from './host/store.ts';
 import { isWell, type Verified, type VerifyOptions, verify } from './host/verify.ts';
 import { isTerminal, outputLost, say } from './os/files.ts';
-import { interruption, interruptWith, ownAccount, ownArguments, ownExecutable } from './os/machine.ts';
+import {
+  interruption,
+  interruptWith,
+  ownAccount,
+  ownArguments,
+  ownExecutable,
+  spareMemory,
+} from './os/machine.ts';
 import { openTerminal, readsUtf8 } from './os/terminal.ts';
 import { encodeEvent, failedOutcome } from './wire/events.ts';
 import { decodeName, escapeText } from './wire/text.ts';
@@ -415,5 +422,6 @@ function succeed(status: number): never {
   process.exit(status === EXIT.done && outputLost() ? EXIT.failed : status);
 }
 
+spareMemory();
 // Not `await`: the bundle is CommonJS, which has none at the top.
 new Promise<number>(resolve => resolve(perform(parseArguments(argv, process.argv0)))).then(succeed, fail);

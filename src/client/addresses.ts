@@ -80,33 +80,30 @@ export interface Way {
   peer: string;
 }
 
-const ranges = (...texts: string[]): Range[] => texts.flatMap(text => parseFrom(text) ?? []);
+/** Read when they are asked about, and not at each start: to know what an IPv6 address is takes node some milliseconds. */
+const isAmong = (texts: string[], address: string): boolean =>
+  isFrom(
+    texts.flatMap(text => parseFrom(text) ?? []),
+    address,
+  );
 
 /** Addresses that the internet does not know: who calls out from one is seen there under another. */
-const PRIVATE = ranges(
+const PRIVATE = [
   '10.0.0.0/8', // RFC 1918, with the next two
   '172.16.0.0/12',
   '192.168.0.0/16',
   '100.64.0.0/10', // RFC 6598: behind a provider's NAT
   '192.0.0.0/29', // RFC 7335: IPv4 over a network of IPv6
   'fc00::/7', // RFC 4193
-);
+];
 /** This machine, its own links, nobody, many: no way out leads there. */
-const NEAR = ranges(
-  '0.0.0.0/8',
-  '127.0.0.0/8',
-  '169.254.0.0/16',
-  '224.0.0.0/4',
-  '::/127',
-  'fe80::/10',
-  'ff00::/8',
-);
+const NEAR = ['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/4', '::/127', 'fe80::/10', 'ff00::/8'];
 /** RFC 6052: an IPv4 address, to which a translator stands in between. */
-const TRANSLATED = ranges('64:ff9b::/96');
+const TRANSLATED = ['64:ff9b::/96'];
 
 /** Whether an address is one that the whole internet could call. */
 function isPublic(address: string): boolean {
-  return isIP(address.split('%')[0] ?? '') !== 0 && !isFrom(PRIVATE, address) && !isFrom(NEAR, address);
+  return isIP(address.split('%')[0] ?? '') !== 0 && !isAmong(PRIVATE, address) && !isAmong(NEAR, address);
 }
 
 /**
@@ -115,8 +112,8 @@ function isPublic(address: string): boolean {
  * @returns the reason, or undefined where nothing speaks for it: both ends are private, or public, or this machine
  */
 export function findNat({ source, peer }: Way): string | undefined {
-  if (isFrom(TRANSLATED, peer))
+  if (isAmong(TRANSLATED, peer))
     return `the backup host's address here is ${peer}, which stands for an IPv4 address behind a translator (NAT64)`;
-  if (!isFrom(PRIVATE, source) || !isPublic(peer)) return undefined;
+  if (!isAmong(PRIVATE, source) || !isPublic(peer)) return undefined;
   return `towards the backup host's public address ${peer} this machine has a private one, ${source}, so that it is probably behind NAT`;
 }

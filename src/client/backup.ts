@@ -20,15 +20,16 @@ import {
   pause,
   randomShare,
   refuseRoot,
+  together,
   unless,
   within,
 } from '../os/machine.ts';
 import { otherNames, parseMountTable } from '../os/mounts.ts';
-import { rsyncVersion } from '../os/process.ts';
+import { rsyncVersion, rsyncWords } from '../os/process.ts';
 import { awaitLock, makeRunFolder, prepareStateFolder, takeLock } from '../os/runfolder.ts';
 import { FAILURES, type FailureCode, type HostEvent, type OutcomeEvent, PHASES } from '../wire/events.ts';
 import { type CommonHeader, ENUMERATED_LIMIT, encodeRequest, isRoot, PATH_LIMIT } from '../wire/request.ts';
-import { CHECKSUM_IDLE_SECONDS, daemonConfig } from '../wire/rsync.ts';
+import { CHECKSUM_IDLE_SECONDS, daemonConfig, knowsZstd } from '../wire/rsync.ts';
 import type { CallOptions } from '../wire/ssh.ts';
 import { CHANNEL, escapeText, LOGIN, PROBE, unfold } from '../wire/text.ts';
 import { parseFrom, type Range } from './addresses.ts';
@@ -49,7 +50,7 @@ import {
   remoteName,
   stateFolder,
 } from './config.ts';
-import { type DaemonFiles, type Endpoint, openEndpoint } from './endpoint.ts';
+import { type Endpoint, openEndpoint, writeDaemonFiles } from './endpoint.ts';
 import { endReader, forcedCommand, type GateOrders, gateProgram, readTaken } from './gate.ts';
 import { runWithHooks } from './hooks.ts';
 import { chooseCompression, noteLink } from './link.ts';
@@ -439,7 +440,6 @@ interface Plan {
   folder: string;
   capability: Capability;
   orders: GateOrders;
-  files: DaemonFiles;
   /** @param command what is asked for there */
   callee(command: string): Callee;
   header: Omit<CommonHeader, 'key_bytes'>;
@@ -463,7 +463,11 @@ async function request(run: Run & { checksum: boolean }): Promise<Heard> {
   const scope = kernelScope(config, run.state);
 
   await using held = new AsyncDisposableStack();
-  const folder = await makeRunFolder(held, run.state, endReader);
+  const [folder, words, libraries] = await together([
+    makeRunFolder(held, run.state, endReader),
+    rsyncWords(),
+    capability === 'confined' ? rsyncLibraries() : [],
+  ]);
   const record = Buffer.from(excludes.map(pattern => `${pattern}\n`).join(''), 'latin1');
   const idleSeconds = Math.ceil(config.limits.idle_timeout / 1000);
   const callOptions = files && {
@@ -476,7 +480,19 @@ async function request(run: Run & { checksum: boolean }): Promise<Heard> {
   };
   // Nothing is slower than a processor that writes to a disk of its own.
   const compression =
-    callOptions && (await compressionOf(run, { ...callOptions, logFile: `${folder}/probe.log` }));
+    callOptions &&
+    (await compressionOf(run, knowsZstd(words), { ...callOptions, logFile: `${folder}/probe.log` }));
+  writeDaemonFiles(folder, {
+    daemonConfig: daemonConfig({
+      filter: `${folder}/rsyncd/filter`,
+      idleSeconds: Math.max(idleSeconds, run.checksum ? CHECKSUM_IDLE_SECONDS : 0),
+      confined: capability === 'confined',
+      checksum: run.checksum,
+      compress: compression?.compress ?? false,
+    }),
+    filter: scopeFilter({ ...scope, excludes }),
+    scope: scopeRecords(scope, libraries),
+  });
   const plan: Plan = {
     run,
     folder,
@@ -486,17 +502,7 @@ async function request(run: Run & { checksum: boolean }): Promise<Heard> {
       capability,
       bwlimitKib: Math.ceil((config.limits.bwlimit ?? 0) / 1024),
       remote: label,
-    },
-    files: {
-      daemonConfig: daemonConfig({
-        filter: `${folder}/rsyncd/filter`,
-        idleSeconds: Math.max(idleSeconds, run.checksum ? CHECKSUM_IDLE_SECONDS : 0),
-        confined: capability === 'confined',
-        checksum: run.checksum,
-        compress: compression?.compress ?? false,
-      }),
-      filter: scopeFilter({ ...scope, excludes }),
-      scope: scopeRecords(scope, capability === 'confined' ? await rsyncLibraries() : []),
+      isChannel: remote.transport !== 'direct',
     },
     callee: command =>
       callOptions ? overSsh({ ...callOptions, command }) : grabHere(config, remote, hostConfig),
@@ -504,7 +510,7 @@ async function request(run: Run & { checksum: boolean }): Promise<Heard> {
       roots: config.scope.roots,
       excludes_bytes: record.length,
       dry_run: run.dryRun,
-      rsync: await rsyncVersion(),
+      rsync: await rsyncVersion(words),
       enumerated: capability === 'confined' ? knownFolders(scope) : [],
       ...(run.checksum ? { checksum: true } : {}),
       ...(compression?.compress ? { compress: 'zstd' } : {}),
@@ -528,12 +534,16 @@ async function request(run: Run & { checksum: boolean }): Promise<Heard> {
 }
 
 /** Whether this run is compressed, and says so. A dry run sends nothing to compress. */
-async function compressionOf(run: Run, options: Omit<CallOptions, 'command'>): Promise<Compression> {
+async function compressionOf(
+  run: Run,
+  hasZstd: boolean,
+  options: Omit<CallOptions, 'command'>,
+): Promise<Compression> {
   const { config, state, interrupt, tell } = run;
   const { compress: mode, bwlimit } = config.limits;
   const remote = remoteName(run.remote);
   const found = await chooseCompression({
-    ...{ state, remote, bwlimit, interrupt },
+    ...{ state, remote, hasZstd, bwlimit, interrupt },
     mode: run.dryRun ? 'no' : mode,
     options: { ...options, command: `${clientName(config)}:${PROBE}` },
     warn: error =>
@@ -558,20 +568,22 @@ async function beDialled(
   const { run, folder, ears, phase } = plan;
   const { remote, interrupt } = run;
   phase('keys');
-  const key = await makeOneTimeKey(interrupt, folder);
-  const hostKey = await makeHostKey(interrupt, folder);
+  const [key, hostKey, from] = await together([
+    makeOneTimeKey(interrupt, folder),
+    makeHostKey(interrupt, folder),
+    unless(interrupt, allowedPeers(remote, { ...callOptions, command: '' })),
+    requireCapability(plan),
+  ]);
   const endpoint = await openEndpoint(held, {
     run: folder,
-    from: await unless(interrupt, allowedPeers(remote, { ...callOptions, command: '' })),
+    from,
     listen: remote.listen,
     publicKey: key.publicKey,
     forcedCommand: forcedCommand(gateProgram(plan.capability), folder),
     orders: plan.orders,
-    ...plan.files,
     idleSeconds: callOptions.idleSeconds,
     openMs: TAKEN_MS,
   });
-  await requireCapability(plan);
   phase('calling');
   const bytes = encodeRequest({
     header: {
@@ -599,13 +611,11 @@ async function beDialled(
 async function overChannel(held: AsyncDisposableStack, plan: Plan): Promise<Heard> {
   const { run, folder, ears, phase } = plan;
   const { interrupt, remote } = run;
-  const channel = await openChannel(held, {
-    run: folder,
-    gate: [...gateProgram(plan.capability), 'gate', '--run', folder],
-    orders: plan.orders,
-    ...plan.files,
-  });
-  await requireCapability(plan);
+  const gate = [...gateProgram(plan.capability), 'gate', '--run', folder];
+  const [channel] = await together([
+    openChannel(held, { run: folder, gate, orders: plan.orders }),
+    requireCapability(plan),
+  ]);
   phase('calling');
   const isConfined = plan.capability === 'confined';
   const bytes = encodeRequest({

@@ -6,19 +6,28 @@
  * handshake; then the gate gets the other ends as its own, and becomes rsync.
  */
 import { Fault } from '../fault.ts';
-import { close, readLineAlone, removeFileIfThere, watchFolder, writeAll } from '../os/files.ts';
-import { type Child, type Ending, eachLine, makePipe, PLAIN_ENVIRONMENT, start } from '../os/process.ts';
+import {
+  close,
+  open,
+  openFlags,
+  readLineAlone,
+  removeFileIfThere,
+  watchFolder,
+  writeAll,
+} from '../os/files.ts';
+import { together } from '../os/machine.ts';
+import { type Ending, eachLine, makeFifo, makePipe, PLAIN_ENVIRONMENT, start } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { GO, HANDSHAKE_LINE_LIMIT } from '../wire/channel.ts';
 import { parseGateCommand } from '../wire/rsync.ts';
 import { escapeText } from '../wire/text.ts';
-import { type DaemonFiles, writeGateFiles } from './endpoint.ts';
-import { endReader, type GateOrders, readTaken, type Taken } from './gate.ts';
+import { writeGateFiles } from './endpoint.ts';
+import { commandFifo, endReader, type GateOrders, readTaken, type Taken } from './gate.ts';
 
 /** The code of the fault of a host that went without a word: an outcome, or ssh's words, may say more. */
 export const HUNG_UP = 'hung-up';
 
-export interface ChannelOptions extends DaemonFiles {
+export interface ChannelOptions {
   run: string;
   /** The gate, as its program and arguments. */
   gate: string[];
@@ -35,7 +44,7 @@ export interface Channel {
   /** Sends bytes of our own: the request. */
   send(bytes: Buffer): Promise<void>;
   /**
-   * The handshake, and then the gate, which takes the ticket. Resolves when rsync is at work.
+   * The handshake, and then the gate, which is told what was asked for and takes the ticket. Resolves when rsync is at work.
    * @throws Fault where the host asks for something else, or hangs up
    */
   open(): Promise<Taken>;
@@ -47,25 +56,41 @@ export interface Channel {
   end(): Promise<void>;
 }
 
-/** Makes the two FIFOs and the files that the gate goes by. All of it ends when `held` is released. */
+/**
+ * Makes the FIFOs and the files that the gate goes by, and starts the gate, which waits to be told what the host asks for: so it
+ * is there when that comes. All of it ends when `held` is released.
+ */
 export async function openChannel(held: DisposableHolder, options: ChannelOptions): Promise<Channel> {
   const { run } = options;
   writeGateFiles(options);
-  const toHost = await makePipe(`${run}/up`);
-  const fromHost = await makePipe(`${run}/down`);
-  const open = new Set([toHost.reading, toHost.writing, fromHost.reading, fromHost.writing]);
+  const [toHost, fromHost] = await together([
+    makePipe(`${run}/up`),
+    makePipe(`${run}/down`),
+    makeFifo(commandFifo(run)),
+  ]);
+  const command = open(commandFifo(run), openFlags.O_RDWR); // so that neither end waits for the other
+  const ours = new Set([toHost.reading, toHost.writing, fromHost.reading, fromHost.writing, command]);
   const letGo = (descriptor: number): void => {
-    if (open.delete(descriptor)) close(descriptor);
+    if (ours.delete(descriptor)) close(descriptor);
   };
   held.defer(() => {
-    for (const each of open) letGo(each);
+    for (const each of ours) letGo(each);
   });
   // Whoever took the ticket is ended by its number, whatever has become of its parent.
   held.defer(() => endReader(run));
   held.defer(() => removeFileIfThere(`${run}/ticket`));
-  let gate: Child | undefined;
+  const [program = '', ...args] = options.gate;
+  const gate = await start({ program, args, environment: PLAIN_ENVIRONMENT }, [
+    fromHost.reading,
+    toHost.writing,
+    'pipe',
+  ]);
+  held.defer(() => gate.end());
+  let words = '';
+  eachLine(gate.stderr, 1000, line => {
+    words = escapeText(line.trim());
+  });
   let over: { ending: Ending; words: string } | undefined;
-  held.defer(async () => await gate?.end());
 
   async function handshake(): Promise<string> {
     const fault = (found: string, code = 'asked'): Fault =>
@@ -82,7 +107,7 @@ export async function openChannel(held: DisposableHolder, options: ChannelOption
 
   async function becomeOpen(): Promise<Taken> {
     const asked = await handshake();
-    const [program = '', ...args] = options.gate;
+    letGo(fromHost.reading);
     const taken = Promise.withResolvers<Taken>();
     held.defer(
       watchFolder(run, () => {
@@ -90,15 +115,7 @@ export async function openChannel(held: DisposableHolder, options: ChannelOption
         if (who) taken.resolve(who);
       }),
     );
-    gate = await start(
-      { program, args, environment: { ...PLAIN_ENVIRONMENT, SSH_ORIGINAL_COMMAND: asked } },
-      [fromHost.reading, toHost.writing, 'pipe'],
-    );
-    letGo(fromHost.reading);
-    let words = '';
-    eachLine(gate.stderr, 1000, line => {
-      words = escapeText(line.trim());
-    });
+    await writeAll(command, Buffer.from(`${asked}\n`));
     void gate.ended.then(ending => {
       over = { ending, words };
       // The host sees rsync's end by it; until then it is also the sign that we live.
@@ -125,9 +142,12 @@ export async function openChannel(held: DisposableHolder, options: ChannelOption
     send: bytes => writeAll(toHost.writing, bytes),
     open: becomeOpen,
     ending: () => over,
-    hangUp: () => letGo(toHost.writing),
+    hangUp: () => {
+      letGo(toHost.writing);
+      letGo(command); // a gate that waits still has the other one, and ends
+    },
     end: async () => {
-      await gate?.end();
+      await gate.end();
       letGo(toHost.writing);
     },
   };

@@ -35,7 +35,7 @@ export interface DaemonFiles {
   scope: string;
 }
 
-export interface EndpointOptions extends DaemonFiles {
+export interface EndpointOptions {
   run: string;
   from: Range[];
   listen: string | undefined;
@@ -196,11 +196,10 @@ export function writeDaemonFiles(run: string, files: DaemonFiles): void {
   writeNew(`${run}/scope`, Buffer.from(files.scope, 'latin1'));
 }
 
-/** Writes what the gate goes by, and the one ticket. */
-export function writeGateFiles(options: DaemonFiles & { run: string; orders: GateOrders }): void {
-  writeDaemonFiles(options.run, options);
-  writeNew(`${options.run}/gate.json`, JSON.stringify(options.orders));
-  writeNew(`${options.run}/ticket`, '');
+/** Writes what the gate goes by, and the one ticket; what rsync goes by is there by then. */
+export function writeGateFiles({ run, orders }: { run: string; orders: GateOrders }): void {
+  writeNew(`${run}/gate.json`, JSON.stringify(orders));
+  writeNew(`${run}/ticket`, '');
 }
 
 function writeFiles(options: EndpointOptions): void {

@@ -2,13 +2,27 @@
  * The gate: what the one-time sshd is forced to run, and the trust boundary of the client. It lets exactly one thing
  * happen, once: rsync as a daemon on this connection, reading, with the config that this run wrote.
  *
+ * What is asked for comes from sshd, or, over a channel, from `backup`, which has heard it.
+ *
  * In order: the command is one of the few allowed, byte for byte; the run folder is ours and private; the ticket is
  * still there (taking it is one rename, so two sessions cannot both have it); the grant is on record; then this
  * process becomes rsync. Any other case ends here, with one line to the peer, one in the journal, and status 12.
  */
 import { basename, dirname } from 'node:path';
 import { EXIT, Fault, type Parsed } from '../fault.ts';
-import { appendJournal, failedWith, linkStatus, readWhole, rename, say, writeNew } from '../os/files.ts';
+import {
+  appendJournal,
+  close,
+  failedWith,
+  linkStatus,
+  open,
+  openFlags,
+  readLineAlone,
+  readWhole,
+  rename,
+  say,
+  writeNew,
+} from '../os/files.ts';
 import { launcherCommand, launcherPath } from '../os/launcher.ts';
 import { beNice, now, ownAccount, ownExecutable, refuseRoot } from '../os/machine.ts';
 import {
@@ -19,9 +33,8 @@ import {
   PLAIN_ENVIRONMENT,
   processAt,
   programPath,
-  run,
-  standard,
 } from '../os/process.ts';
+import { HANDSHAKE_LINE_LIMIT } from '../wire/channel.ts';
 import { daemonArguments, ioniceArguments, type Niceness, nicer, parseGateCommand } from '../wire/rsync.ts';
 import { escapeText, quoteForShell } from '../wire/text.ts';
 import type { Capability } from './config.ts';
@@ -32,6 +45,8 @@ export interface GateOrders {
   bwlimitKib: number;
   capability: Capability;
   remote: string;
+  /** Over a channel: `backup` hears what the host asks for, and has started the gate before (client/channel.ts). */
+  isChannel: boolean;
 }
 
 /** What the gate leaves for backup in RUN/taken: who took the ticket. */
@@ -90,20 +105,22 @@ export async function gate(runFolder: string, environment: NodeJS.ProcessEnv): P
       peer: escapeText(environment.SSH_CONNECTION ?? NOBODY),
       ...more,
     });
-  const asked = environment.SSH_ORIGINAL_COMMAND;
+  let asked: string | undefined;
   try {
+    const orders = readOrders(runFolder);
+    asked = orders.isChannel ? await hearCommand(runFolder) : environment.SSH_ORIGINAL_COMMAND;
+    if (orders.isChannel && asked === undefined) return turnAway('nothing was asked for');
     const parsed = parseGateCommand(asked);
     const reason = 'reason' in parsed ? parsed.reason : takeTicket(runFolder, environment);
     if ('reason' in parsed || reason !== undefined) {
       record('refused', { reason, asked: asked === undefined ? null : escapeText(asked) });
       return turnAway(reason ?? '');
     }
-    const orders = readOrders(runFolder);
     const niceness = nicer(orders.niceness, parsed.value);
     record('granted', { remote: orders.remote, asked, niceness, capability: orders.capability });
-    await applyNiceness(niceness);
+    beNice(niceness.nice);
     endMeFirst(); // a peer decides how much memory rsync takes
-    become(senderCommand(runFolder, orders));
+    become(withIonice(niceness.ionice, senderCommand(runFolder, orders)));
   } catch (error) {
     // Our own paths are nothing for the peer; without a record nobody is let in.
     record('refused', { reason: escapeText(error instanceof Error ? error.message : String(error)) });
@@ -149,6 +166,21 @@ function readOrders(runFolder: string): GateOrders {
   return JSON.parse(readWhole(`${runFolder}/gate.json`, 65_536).toString('utf8')) as GateOrders;
 }
 
+/** Where `backup` says what the host asks for over a channel: a FIFO, that the gate may wait at. */
+export function commandFifo(runFolder: string): string {
+  return `${runFolder}/asked`;
+}
+
+/** Waits until it is said. @returns undefined where `backup` has hung up */
+async function hearCommand(runFolder: string): Promise<string | undefined> {
+  const descriptor = open(commandFifo(runFolder), openFlags.O_RDONLY | openFlags.O_NOFOLLOW);
+  try {
+    return await readLineAlone(descriptor, HANDSHAKE_LINE_LIMIT);
+  } finally {
+    close(descriptor);
+  }
+}
+
 /** Takes the ticket, so that nobody else finds it. @returns why it could not be taken, or undefined */
 function takeTicket(runFolder: string, environment: NodeJS.ProcessEnv): string | undefined {
   try {
@@ -185,9 +217,14 @@ export async function endReader(runFolder: string): Promise<void> {
   if (taken) await endProcess(taken);
 }
 
-async function applyNiceness(niceness: Niceness): Promise<void> {
-  beNice(niceness.nice);
-  const args = ioniceArguments(niceness.ionice);
+/** ionice becomes the command in its turn: to have it change us from outside would take a process more, and a wait for it. */
+function withIonice(ionice: Niceness['ionice'], command: Command): Command {
+  const args = ioniceArguments(ionice);
+  if (args === undefined) return command;
   // -t: a kernel without I/O classes is no reason not to back up
-  if (args) await run(standard('ionice', ['-t', ...args, '-p', String(process.pid)]));
+  return {
+    ...command,
+    program: programPath('ionice'),
+    args: ['-t', ...args, command.program, ...command.args],
+  };
 }

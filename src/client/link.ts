@@ -6,10 +6,8 @@ import { randomBytes } from 'node:crypto';
 import { constants, zstdCompressSync } from 'node:zlib';
 import { readWhole, replaceFile } from '../os/files.ts';
 import { monotonicMs, now, ownNetworks, pause, unless } from '../os/machine.ts';
-import { rsyncWords } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { BLOCK_LIMIT, blockLine } from '../wire/probe.ts';
-import { knowsZstd } from '../wire/rsync.ts';
 import type { CallOptions } from '../wire/ssh.ts';
 import { overSsh, placeCall } from './call.ts';
 import { type Compression, type CompressMode, decideCompression, type Rates } from './compression.ts';
@@ -169,14 +167,15 @@ export async function chooseCompression(facts: {
   state: string;
   remote: string;
   mode: CompressMode;
+  /** Whether the rsync here can compress so. */
+  hasZstd: boolean;
   /** Bytes a second. */
   bwlimit: number | undefined;
   options: CallOptions;
   interrupt: AbortSignal;
   warn: (error: unknown) => void;
 }): Promise<Compression> {
-  const { state, remote, mode, bwlimit, warn } = facts;
-  const hasZstd = mode !== 'no' && knowsZstd(await rsyncWords());
+  const { state, remote, mode, hasZstd, bwlimit, warn } = facts;
   const settled = { mode, hasZstd, bwlimit, rates: undefined, was: false };
   if (mode !== 'auto' || !hasZstd) return decideCompression(settled);
   const here = { at: now().getTime(), networks: ownNetworks() };

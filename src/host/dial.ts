@@ -4,7 +4,7 @@
  */
 import { Fault } from '../fault.ts';
 import { close, exists, readWhole, writeNew } from '../os/files.ts';
-import { within } from '../os/machine.ts';
+import { together, within } from '../os/machine.ts';
 import {
   type Child,
   type Ending,
@@ -66,7 +66,11 @@ export async function dialBack(
 ): Promise<Line> {
   const { run: folder, header, signal } = options;
   const alias = `dialback-${options.name}`;
-  await startAgent(held, folder, options.key, signal);
+  const [down, up] = await together([
+    makePipe(`${folder}/down`),
+    makePipe(`${folder}/up`),
+    startAgent(held, folder, options.key, signal),
+  ]);
   writeNew(`${folder}/known_hosts`, `${alias} ${header.host_key}\n`);
   writeNew(
     `${folder}/ssh_config`,
@@ -81,8 +85,6 @@ export async function dialBack(
     }),
   );
   const logFile = `${folder}/ssh.log`;
-  const down = await makePipe(`${folder}/down`);
-  const up = await makePipe(`${folder}/up`);
   const command = standard('ssh', [
     '-F',
     `${folder}/ssh_config`,

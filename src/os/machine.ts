@@ -16,6 +16,7 @@ import {
 import { resolve } from 'node:path';
 import { isSea } from 'node:sea';
 import { setTimeout as delay } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
 import { Fault } from '../fault.ts';
 import { readProc } from './files.ts';
 
@@ -50,6 +51,15 @@ export function ownAccount(): Account {
       exit: 'usage',
     });
   }
+}
+
+/**
+ * Has V8 take little memory before it is fast: `verify` takes 36 MB for itself at 40,000 files, and not 190; a tenth more
+ * processor time. Not by node's own arguments (build.ts): V8 keeps compiled code of node's for a start without such flags
+ * alone, so that each start would take 15 ms more.
+ */
+export function spareMemory(): void {
+  setFlagsFromString('--optimize-for-size');
 }
 
 /** The groups that files of ours may be given to. */
@@ -243,6 +253,18 @@ export async function unless<T>(signal: AbortSignal, promise: Promise<T>): Promi
   } finally {
     signal.removeEventListener('abort', stop);
   }
+}
+
+/**
+ * Awaits what is done side by side. Where one of them fails, the others are waited for all the same, so that nothing is under
+ * way any more when this throws.
+ * @throws the reason of the first in the list that failed
+ */
+export async function together<Things extends readonly unknown[] | []>(
+  things: Things,
+): Promise<{ -readonly [Each in keyof Things]: Awaited<Things[Each]> }> {
+  await Promise.allSettled(things);
+  return await Promise.all(things);
 }
 
 /** A signal that aborts after `ms` with what `late` makes; disposing of it stops the clock. */

@@ -501,13 +501,18 @@ export async function endCommand(word: string): Promise<void> {
 }
 const KTHREADD = 2;
 
+/** Makes a FIFO, for this account alone. @throws Fault */
+export async function makeFifo(path: string): Promise<void> {
+  const made = await run(standard('mkfifo', ['-m', '600', '--', path]));
+  if (made.status !== 0) throw new Fault({ tried: `create the FIFO "${path}"`, found: made.stderr.trim() });
+}
+
 /**
  * A pipe that node does not read from or write to by itself (os/files.ts, `openFifo`): for another program's descriptors.
  * @param path a name in a private folder; it is gone when this returns
  */
 export async function makePipe(path: string): Promise<{ reading: number; writing: number }> {
-  const made = await run(standard('mkfifo', ['-m', '600', '--', path]));
-  if (made.status !== 0) throw new Fault({ tried: `create the FIFO "${path}"`, found: made.stderr.trim() });
+  await makeFifo(path);
   return openFifo(path);
 }
 
@@ -517,9 +522,9 @@ export async function rsyncWords(): Promise<string> {
   return stdout.toString('utf8');
 }
 
-/** The version of the rsync that is installed here, or `unknown`. */
-export async function rsyncVersion(): Promise<string> {
-  return /^rsync +version ([0-9A-Za-z.+~-]{1,40}) /.exec(await rsyncWords())?.[1] ?? 'unknown';
+/** The version of the rsync that is installed here, or `unknown`. @param words what it says of itself, where that is known */
+export async function rsyncVersion(words?: string): Promise<string> {
+  return /^rsync +version ([0-9A-Za-z.+~-]{1,40}) /.exec(words ?? (await rsyncWords()))?.[1] ?? 'unknown';
 }
 
 /** Says how a program ended, in words. */

@@ -84,6 +84,7 @@ const ORDERS: GateOrders = {
   bwlimitKib: 0,
   capability: 'confined',
   remote: 'vault',
+  isChannel: false,
 };
 const OWN_OR_ROOT = "the account's own; root restores owners too";
 

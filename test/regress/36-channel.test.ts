@@ -193,6 +193,23 @@ describe('a hostile host at the other end of the channel', { skip: NEEDS_ROOT ||
     });
   }
 
+  it('leaves no gate behind when the client is killed before it has asked', async () => {
+    play('sleep 5');
+    const decided = (): number =>
+      world.journal('client').filter(({ event }) => event === 'granted' || event === 'refused').length;
+    const before = decided();
+    const running = world.start(world.client, world.binary, ['backup', '--config', world.clientToml]);
+    const isAtGate = (): boolean => world.processes().some(({ command }) => / gate --run /.test(command));
+    await until('a gate waits', isAtGate);
+    await until('the host is called', () =>
+      world.processes().some(({ command }) => command.includes('hostile.sh')),
+    );
+    running.child.kill('SIGKILL');
+    await running.done;
+    await until('the gate has gone', () => !isAtGate());
+    assert.equal(decided(), before);
+  });
+
   it('and the next honest run succeeds', async () => {
     world.write(world.host, world.authorizedKeys, honest);
     await until('nothing is left', () => world.leftovers().length === 0);
