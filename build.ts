@@ -109,8 +109,11 @@ async function inject(script: string, base: string, output: string, arch: Arch, 
     execArgv: [
       '--disable-sigusr1', // else that signal opens a debugger port
       '--disable-warning=ExperimentalWarning',
-      // Little memory before speed: `verify` takes 36 MB for itself at 40,000 files, and not 190; a tenth more processor time.
-      '--max-semi-space-size=1',
+      // Little memory before speed (docs/design.md, "Measured").
+      '--max-semi-space-size=2', // the young generation: one portion's garbage fits in
+      '--initial-old-space-size=4', // the old one is looked through from the start, not from hundreds of MB on
+      '--v8-pool-size=1', // each thread has a heap of malloc's to itself; 4 as a rule
+      '--expose-gc', // os/machine.ts, dropGarbage()
       '--optimize-for-size',
       '--memory-saver-mode',
       '--', // else node takes a login shell's own name, `-dialback`, for an option of its own
