@@ -71,6 +71,7 @@ import {
 import { isWell, type Verified, type VerifyOptions, verify } from './host/verify.ts';
 import { isTerminal, outputLost, say } from './os/files.ts';
 import {
+  dropGarbage,
   interruption,
   interruptWith,
   ownAccount,
@@ -276,6 +277,7 @@ async function sayAll<T>(
     if (text.length < SAID_AT_ONCE) continue;
     if (!say(1, text)) return;
     text = '';
+    dropGarbage();
   }
   say(1, asJson ? `${text}${separator === '\n' ? '' : '\n'}]\n` : text);
 }

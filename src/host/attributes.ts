@@ -12,7 +12,8 @@
  */
 import { Fault, type Parsed } from '../fault.ts';
 import { fileFault, readWhole } from '../os/files.ts';
-import { type Child, programPath, run, standard, start } from '../os/process.ts';
+import { dropGarbage } from '../os/machine.ts';
+import { type Child, programPath, run, standard, start, startInto } from '../os/process.ts';
 import { escapeText, jsonName, showName } from '../wire/text.ts';
 
 export type EntryType = 'file' | 'folder' | 'symlink' | 'fifo' | 'socket' | 'char device' | 'block device';
@@ -281,15 +282,10 @@ export async function* listTree(tree: string, options: TreeOptions): AsyncGenera
   const tried = `read "${tree}"`;
   const limit = depth === undefined ? [] : ['-maxdepth', String(depth)];
   const find = ['-0', '-I{}', programPath('find'), '-P', '{}', ...limit, '-printf', FIND_FORMAT];
-  // A process each: they start together, and end with us whatever happens in between.
-  const finding = await start({ ...standard('xargs', find), cwd: tree }, ['pipe', 'pipe', 'pipe']);
+  // A process each: they end with us whatever happens in between. What find says goes to sort by itself, past us.
   const order = ['-z', '-u', '-S', SORT_MEMORY, '-t', ' ', '-k', String(PATH_FIELD)];
-  const sorting = await start(standard('sort', order), ['pipe', 'pipe', 'pipe']).catch(
-    async (error: unknown) => {
-      await finding.end();
-      throw error;
-    },
-  );
+  const sorting = await start(standard('sort', order), ['pipe', 'pipe', 'pipe']);
+  const finding = await startInto(sorting, { ...standard('xargs', find), cwd: tree });
   const abort = (): void => {
     void finding.end();
     void sorting.end();
@@ -299,7 +295,6 @@ export async function* listTree(tree: string, options: TreeOptions): AsyncGenera
   const complaint = firstWords([finding, sorting]);
   try {
     finding.stdin?.end(Buffer.concat(paths.flatMap(path => [asArgument(path), Buffer.from([0])])));
-    if (finding.stdout && sorting.stdin) finding.stdout.pipe(sorting.stdin);
     for await (const record of records(sorting)) {
       const parsed = parseFound(record);
       if ('reason' in parsed) throw new Fault({ tried, found: parsed.reason });
@@ -425,6 +420,7 @@ export async function* readTree(tree: string, options: TreeOptions): AsyncGenera
     if (batch.length < BATCH) continue;
     yield* await readAttributes(tree, batch, options.signal);
     batch = [];
+    dropGarbage();
   }
   yield* await readAttributes(tree, batch, options.signal);
 }

@@ -19,9 +19,10 @@ import {
   openCache,
   removeCache,
   type Shape,
+  type Statement,
 } from '../os/database.ts';
 import { exists, list, status, statusExact } from '../os/files.ts';
-import { ownAccount } from '../os/machine.ts';
+import { dropGarbage, ownAccount } from '../os/machine.ts';
 import { standard, takeRecords } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { escapeText } from '../wire/text.ts';
@@ -141,10 +142,14 @@ export function peekIndex(client: ClientStore): StoreIndex | undefined {
   }
 }
 
+/** Names that are gone through before what they took is given back. */
+const ROWS_AT_ONCE = 1000;
+
 /** An open index. */
 export class StoreIndex {
   readonly #client: ClientStore;
   readonly #database: Database;
+  readonly #statements = new Map<string, Statement>();
 
   constructor(client: ClientStore, database: Database) {
     this.#client = client;
@@ -156,6 +161,13 @@ export class StoreIndex {
   /** Ends the use of it. */
   close(): void {
     if (this.#database.isOpen) this.#database.close();
+  }
+
+  /** For what is asked again and again: V8 keeps a statement for long after its last use. */
+  #prepared(sql: string): Statement {
+    const statement = this.#statements.get(sql) ?? this.#database.prepare(sql);
+    this.#statements.set(sql, statement);
+    return statement;
   }
 
   #rows<T>(sql: string, ...values: (string | number | bigint | Uint8Array | null)[]): T[] {
@@ -354,7 +366,10 @@ export class StoreIndex {
       SELECT ino = 0 AS isFolder, group_concat(first || '-' || ifnull(last, '')) AS runs, size, mtime
       FROM file LEFT JOIN inode USING (ino) WHERE name = ? GROUP BY ino ORDER BY min(first)`);
     const names = this.#database.prepare('SELECT id, path FROM name ORDER BY path');
+    let count = 0;
     for (const row of names.iterate() as Iterable<{ id: number; path: Uint8Array }>) {
+      count += 1;
+      if (count % ROWS_AT_ONCE === 0) dropGarbage();
       const path = Buffer.from(row.path);
       if (!isWanted(path)) continue;
       const rows = files.all(row.id) as {
@@ -397,7 +412,7 @@ export class StoreIndex {
 
   /** Some files of a snapshot whose content has no digest yet, each inode once. @param limit how many at most */
   withoutDigest(snapshot: string, limit: number): { path: Buffer; inode: bigint; size: number }[] {
-    const statement = this.#database.prepare(
+    const statement = this.#prepared(
       `SELECT path, file.ino AS inode, size FROM snapshot AS wanted, inode
          JOIN file USING (ino) JOIN name ON name.id = file.name
          WHERE digest IS NULL AND wanted.name = ? AND first <= wanted.id AND (last IS NULL OR last >= wanted.id)
@@ -431,7 +446,7 @@ export class StoreIndex {
     snapshot: string,
     entries: Iterable<{ path: Buffer; size: number; mtime: string; sha256: Uint8Array }>,
   ): void {
-    const adopt = this.#database.prepare(
+    const adopt = this.#prepared(
       `UPDATE inode SET digest = ? WHERE digest IS NULL AND size = ? AND mtime = ? AND ino IN
          (SELECT file.ino FROM name JOIN file ON file.name = name.id, snapshot AS wanted
            WHERE path = ? AND wanted.name = ? AND file.ino <> 0
@@ -444,7 +459,7 @@ export class StoreIndex {
 
   /** Notes the SHA-256 of inodes' content; one that the index no longer has is passed over. */
   setDigests(digests: Iterable<[inode: bigint, sha256: Uint8Array]>): void {
-    const update = this.#database.prepare('UPDATE inode SET digest = ? WHERE ino = ?');
+    const update = this.#prepared('UPDATE inode SET digest = ? WHERE ino = ?');
     inTransaction(this.#database, () => {
       for (const [inode, sha256] of digests) update.run(sha256, inode);
     });

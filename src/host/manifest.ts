@@ -22,6 +22,7 @@ import {
   whatFailed,
   writingStream,
 } from '../os/files.ts';
+import { dropGarbage } from '../os/machine.ts';
 import { beIdle } from '../os/process.ts';
 import { takeLock } from '../os/runfolder.ts';
 import { escapeText } from '../wire/text.ts';
@@ -96,6 +97,7 @@ export async function* inBatches<T>(entries: AsyncIterable<T>, size = BATCH): As
     if (batch.length < size) continue;
     yield batch;
     batch = [];
+    dropGarbage();
   }
   if (batch.length > 0) yield batch;
 }
@@ -239,6 +241,7 @@ async function readContents(
     // A snapshot that was removed meanwhile: its inodes may be other files' by now.
     if (!exists(tree)) return;
     index.setDigests(digests);
+    dropGarbage();
   }
 }
 

@@ -162,6 +162,23 @@ export async function start(command: Command, descriptors: Descriptor[]): Promis
   };
 }
 
+/**
+ * Starts a program whose standard output is another one's standard input, without a way round by us: a pipe to it, and one for
+ * its complaints.
+ * @param reader started with `pipe` as its standard input; it is ended where the other one cannot be started
+ */
+export async function startInto(reader: Child, command: Command): Promise<Child> {
+  const { stdin } = reader;
+  try {
+    return await start(command, ['pipe', stdin as Socket, 'pipe']);
+  } catch (error) {
+    await reader.end();
+    throw error;
+  } finally {
+    stdin?.destroy(); // closed, not shut down: the program has it
+  }
+}
+
 const DEFAULT_GRACE_MS = 3_000;
 const KILL_PATIENCE_MS = 5_000;
 const LAST_WORDS_MS = 500;

@@ -15,18 +15,19 @@ export interface Peak {
   samples: number;
 }
 
-const SAMPLE_MS = 10;
-
 export class MemoryWatch {
   /** By what a process does: `dialback verify`, `launch pump`. */
   readonly peaks = new Map<string, Peak>();
   readonly #programs: Map<string, string>;
   #timer: NodeJS.Timeout | undefined;
 
-  /** @param programs what they are called here, by the path of the file that they run */
-  constructor(programs: Map<string, string>) {
+  /**
+   * @param programs what they are called here, by the path of the file that they run
+   * @param everyMs between two looks
+   */
+  constructor(programs: Map<string, string>, everyMs: number) {
     this.#programs = programs;
-    this.#timer = setInterval(() => this.#look(), SAMPLE_MS);
+    this.#timer = setInterval(() => this.#look(), everyMs);
   }
 
   end(): void {
