@@ -17,7 +17,6 @@ import { resolve } from 'node:path';
 import { isSea } from 'node:sea';
 import { setTimeout as delay } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { Fault } from '../fault.ts';
 import { readProc } from './files.ts';
 
@@ -63,8 +62,6 @@ export function spareMemory(): void {
   setFlagsFromString('--optimize-for-size');
   setFlagsFromString('--memory-saver-mode');
 }
-
-let collect: ((how: { type: 'minor' }) => void) | undefined;
 
 /** The groups that files of ours may be given to. */
 export function ownGroups(): number[] {
@@ -138,13 +135,10 @@ export function ownArguments(): Buffer[] {
 /**
  * Takes back the memory of what was made since the last time and is not held any more. To be called between two portions of
  * work, when next to nothing is held: what V8 itself collects in the middle of one, it finds in use, and keeps for long.
+ * (Only the executable has it: build.ts, `--expose-gc`. From source nothing is done.)
  */
 export function dropGarbage(): void {
-  if (collect === undefined) {
-    setFlagsFromString('--expose-gc'); // a context that is made from now on has it
-    collect = runInNewContext('gc') as typeof collect;
-  }
-  collect?.({ type: 'minor' });
+  globalThis.gc?.({ type: 'minor' });
 }
 
 /** The time now. The only clock of the program. */
