@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import { configPath } from '../config.ts';
 import { EXIT, type ExitStatus, Fault, firstError } from '../fault.ts';
 import { type HookEnd, requireHooks } from '../hooks.ts';
-import { appendJournal, exists, readJournal, readWhole, replaceFile } from '../os/files.ts';
+import { appendJournal, exists, readJournal, readWhole } from '../os/files.ts';
 import {
   launcherHasGone,
   readNeverList,
@@ -27,7 +27,7 @@ import {
 import { otherNames, parseMountTable } from '../os/mounts.ts';
 import { rsyncVersion, rsyncWords } from '../os/process.ts';
 import { awaitLock, makeRunFolder, prepareStateFolder, takeLock } from '../os/runfolder.ts';
-import { FAILURES, type FailureCode, type HostEvent, type OutcomeEvent, PHASES } from '../wire/events.ts';
+import { FAILURES, type FailureCode, type OutcomeEvent } from '../wire/events.ts';
 import { type CommonHeader, ENUMERATED_LIMIT, encodeRequest, isRoot, PATH_LIMIT } from '../wire/request.ts';
 import { CHECKSUM_IDLE_SECONDS, daemonConfig, knowsZstd } from '../wire/rsync.ts';
 import type { CallOptions } from '../wire/ssh.ts';
@@ -35,6 +35,7 @@ import { CHANNEL, escapeText, LOGIN, PROBE, unfold } from '../wire/text.ts';
 import { parseFrom, type Range } from './addresses.ts';
 import { type Callee, calledHostName, overSsh, placeCall } from './call.ts';
 import { HUNG_UP, openChannel } from './channel.ts';
+import { isChecksumDue, noteChecksum } from './checksum.ts';
 import type { Compression } from './compression.ts';
 import {
   type Capability,
@@ -50,6 +51,7 @@ import {
   remoteName,
   stateFolder,
 } from './config.ts';
+import { Ears } from './ears.ts';
 import { type Endpoint, openEndpoint, writeDaemonFiles } from './endpoint.ts';
 import { endReader, forcedCommand, type GateOrders, gateProgram, readTaken } from './gate.ts';
 import { runWithHooks } from './hooks.ts';
@@ -71,8 +73,6 @@ const LAST_WORD_MS = 5_000;
 const SILENCE_MS = 60_000;
 /** A signal is handled this long after it was sent, at the latest. */
 const LATE_SIGNAL_MS = 500;
-/** A host tells how far it is once a second; one that tells more often is not heard. */
-const PROGRESS_MS = 500;
 
 export interface BackupOptions {
   config: string | undefined;
@@ -304,12 +304,19 @@ async function attemptOne(run: Run): Promise<Attempt> {
   let fault: Fault | undefined;
   let skipped: string | undefined;
   let toldMs: number | undefined;
+  const checksums = { every: run.config.limits.checksum_every, remote, state: run.state };
   try {
     appendJournal(journal, { time: now().toISOString(), event: 'started', remote, dry_run: run.dryRun });
-    const checksum = isChecksumDue(run);
+    const checksum = !run.dryRun && isChecksumDue(checksums);
     const heard = await request({ ...run, checksum });
     outcome = heard.outcome;
-    if (outcome.code === null && !run.dryRun) await noteChecksum(run, checksum);
+    if (outcome.code === null && !run.dryRun) {
+      try {
+        await noteChecksum(checksums, checksum);
+      } catch (error) {
+        warn(run, error); // the outcome stands
+      }
+    }
     toldMs = heard.waitMs;
     fault = outcomeFault(run.remote, outcome, heard);
   } catch (error) {
@@ -332,49 +339,14 @@ async function attemptOne(run: Run): Promise<Attempt> {
       reason: skipped ?? fault?.message ?? null,
     });
   } catch (error) {
-    // The outcome stands, on record or not.
-    run.tell({ event: 'warning', remote, message: error instanceof Error ? error.message : String(error) });
+    warn(run, error); // the outcome stands, on record or not
   }
   return { outcome, fault, skipped, code: outcome?.code ?? null, toldMs };
 }
 
-/** When each remote last compared contents, in the state folder: the journal forgets after a while. */
-const CHECKSUMS = 'checksums.json';
-const CHECKSUMS_WAIT_SECONDS = 15;
-
-function readChecksums(state: string): Record<string, number> {
-  try {
-    const found: unknown = JSON.parse(readWhole(`${state}/${CHECKSUMS}`, 1024 * 1024).toString('utf8'));
-    const entries = Object.entries(found as object).filter(([, ms]) => Number.isSafeInteger(ms));
-    return Object.fromEntries(entries) as Record<string, number>;
-  } catch {
-    return {}; // none yet, or a damaged one: it counts from this run on
-  }
-}
-
-/** A remote that never did counts from its first run on, which sends all anyway. A time to come is a clock that was wrong. */
-function isChecksumDue({ config, remote, state, dryRun }: Run): boolean {
-  const every = config.limits.checksum_every;
-  const last = readChecksums(state)[remoteName(remote)];
-  if (every === undefined || dryRun || last === undefined) return false;
-  const agoMs = now().getTime() - last;
-  return agoMs >= every || agoMs < 0;
-}
-
-async function noteChecksum({ config, remote, state, tell }: Run, isDone: boolean): Promise<void> {
-  if (config.limits.checksum_every === undefined) return;
-  const name = remoteName(remote);
-  if (!isDone && Object.hasOwn(readChecksums(state), name)) return;
-  try {
-    // Runs for other remotes may end just now: none takes away what another has noted.
-    await using held = new AsyncDisposableStack();
-    await takeLock(held, `${state}/${CHECKSUMS}.lock`, CHECKSUMS_WAIT_SECONDS);
-    const all = readChecksums(state);
-    replaceFile(`${state}/${CHECKSUMS}`, `${JSON.stringify({ ...all, [name]: now().getTime() })}\n`);
-  } catch (error) {
-    // The outcome stands; the next run compares once more.
-    tell({ event: 'warning', remote: name, message: error instanceof Error ? error.message : String(error) });
-  }
+function warn({ remote, tell }: Run, error: unknown): void {
+  const message = error instanceof Error ? error.message : String(error);
+  tell({ event: 'warning', remote: remoteName(remote), message });
 }
 
 function describe(error: unknown): string {
@@ -516,7 +488,7 @@ async function request(run: Run & { checksum: boolean }): Promise<Heard> {
       ...(compression?.compress ? { compress: 'zstd' } : {}),
     },
     excludes: record,
-    ears: new Ears(run, label),
+    ears: new Ears(label, run.tell),
     phase,
   };
   const heard =
@@ -546,8 +518,7 @@ async function compressionOf(
     ...{ state, remote, hasZstd, bwlimit, interrupt },
     mode: run.dryRun ? 'no' : mode,
     options: { ...options, command: `${clientName(config)}:${PROBE}` },
-    warn: error =>
-      tell({ event: 'warning', remote, message: error instanceof Error ? error.message : String(error) }),
+    warn: error => warn(run, error),
   });
   if (!run.dryRun) tell({ event: 'compression', remote, ...found });
   return found;
@@ -699,50 +670,6 @@ async function watchOver(
     await within(interrupt, silenceMs, heard, () =>
       lateFault(label, `the backup host said nothing for ${silenceMs / 1000} s`),
     );
-  }
-}
-
-/** What is heard of the host while it works. */
-class Ears {
-  readonly copying = Promise.withResolvers<void>();
-  /** How long until the host takes the next run, where it has said so. */
-  waitMs: number | undefined;
-  readonly #run: Run;
-  readonly #label: string;
-  #next = Promise.withResolvers<void>();
-  #phases = 0;
-  #progressMs = Number.NEGATIVE_INFINITY;
-  #files: Extract<RunNews, { event: 'progress' }>['files'] = null;
-
-  constructor(run: Run, label: string) {
-    this.#run = run;
-    this.#label = label;
-  }
-
-  /** However much a host says, what is passed on has a bound: each phase once, and in order; progress now and then. */
-  hear(event: HostEvent): void {
-    this.#next.resolve();
-    this.#next = Promise.withResolvers<void>();
-    if (event.event === 'phase') {
-      const order = PHASES.indexOf(event.phase);
-      if (order < this.#phases) return;
-      this.#phases = order + 1;
-      if (event.phase !== 'dialling') this.copying.resolve();
-      this.#run.tell({ event: 'phase', remote: this.#label, phase: event.phase });
-    } else if (event.event === 'wait') {
-      this.waitMs = event.ms;
-    } else if (event.event === 'files') {
-      const { done, total, percent } = event;
-      this.#files = { done, total, percent };
-    } else if (event.event === 'progress' && monotonicMs() - this.#progressMs >= PROGRESS_MS) {
-      this.#progressMs = monotonicMs();
-      const { bytes, percent } = event;
-      this.#run.tell({ event: 'progress', remote: this.#label, bytes, percent, files: this.#files });
-    }
-  }
-
-  nextWord(): Promise<void> {
-    return this.#next.promise;
   }
 }
 
