@@ -118,8 +118,6 @@ async function inject(script: string, base: string, output: string, arch: Arch, 
       '--disable-sigusr1', // else that signal opens a debugger port
       '--disable-warning=ExperimentalWarning',
       '--max-semi-space-size=2', // the young generation: one portion's garbage fits in; the rest is spareMemory()'s
-      '--initial-old-space-size=4', // the old one is looked through from the start, not from hundreds of MB on
-      '--v8-pool-size=1', // each thread has a heap of malloc's to itself; 4 as a rule
       '--expose-gc', // os/machine.ts, dropGarbage()
       '--', // else node takes a login shell's own name, `-dialback`, for an option of its own
     ],

@@ -60,7 +60,6 @@ export function ownAccount(): Account {
  */
 export function spareMemory(): void {
   setFlagsFromString('--optimize-for-size');
-  setFlagsFromString('--memory-saver-mode');
 }
 
 /** The groups that files of ours may be given to. */
