@@ -117,8 +117,10 @@ async function inject(script: string, base: string, output: string, arch: Arch, 
     execArgv: [
       '--disable-sigusr1', // else that signal opens a debugger port
       '--disable-warning=ExperimentalWarning',
-      '--max-semi-space-size=2', // the young generation: one portion's garbage fits in; the rest is spareMemory()'s
-      '--expose-gc', // os/machine.ts, dropGarbage()
+      // Little memory before speed. All before V8 starts: set later, or with --expose-gc, a process hung at its end now and then.
+      '--max-semi-space-size=1',
+      '--optimize-for-size',
+      '--memory-saver-mode',
       '--', // else node takes a login shell's own name, `-dialback`, for an option of its own
     ],
   };

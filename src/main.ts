@@ -77,7 +77,6 @@ import {
   ownAccount,
   ownArguments,
   ownExecutable,
-  spareMemory,
 } from './os/machine.ts';
 import { openTerminal, readsUtf8 } from './os/terminal.ts';
 import { encodeEvent, failedOutcome } from './wire/events.ts';
@@ -424,6 +423,5 @@ function succeed(status: number): never {
   process.exit(status === EXIT.done && outputLost() ? EXIT.failed : status);
 }
 
-spareMemory();
 // Not `await`: the bundle is CommonJS, which has none at the top.
 new Promise<number>(resolve => resolve(perform(parseArguments(argv, process.argv0)))).then(succeed, fail);

@@ -16,7 +16,6 @@ import {
 import { resolve } from 'node:path';
 import { isSea } from 'node:sea';
 import { setTimeout as delay } from 'node:timers/promises';
-import { setFlagsFromString } from 'node:v8';
 import { Fault } from '../fault.ts';
 import { readProc } from './files.ts';
 
@@ -51,15 +50,6 @@ export function ownAccount(): Account {
       exit: 'usage',
     });
   }
-}
-
-/**
- * Has V8 take little memory before it is fast: `verify` takes 36 MB for itself at 40,000 files, and not 190; a tenth more
- * processor time. Not by node's own arguments (build.ts): V8 keeps compiled code of node's for a start without such flags
- * alone, so that each start would take 15 ms more.
- */
-export function spareMemory(): void {
-  setFlagsFromString('--optimize-for-size');
 }
 
 /** The groups that files of ours may be given to. */
@@ -134,7 +124,7 @@ export function ownArguments(): Buffer[] {
 /**
  * Takes back the memory of what was made since the last time and is not held any more. To be called between two portions of
  * work, when next to nothing is held: what V8 itself collects in the middle of one, it finds in use, and keeps for long.
- * (Only the executable has it: build.ts, `--expose-gc`. From source nothing is done.)
+ * (Only where V8 has --expose-gc, which the executable has not any more: see docs/design.md, "Measured".)
  */
 export function dropGarbage(): void {
   globalThis.gc?.({ type: 'minor' });
