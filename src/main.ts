@@ -70,14 +70,7 @@ import {
 } from './host/store.ts';
 import { isWell, type Verified, type VerifyOptions, verify } from './host/verify.ts';
 import { isTerminal, outputLost, say } from './os/files.ts';
-import {
-  dropGarbage,
-  interruption,
-  interruptWith,
-  ownAccount,
-  ownArguments,
-  ownExecutable,
-} from './os/machine.ts';
+import { interruption, interruptWith, ownAccount, ownArguments, ownExecutable } from './os/machine.ts';
 import { openTerminal, readsUtf8 } from './os/terminal.ts';
 import { encodeEvent, failedOutcome } from './wire/events.ts';
 import { decodeName, escapeText } from './wire/text.ts';
@@ -276,7 +269,6 @@ async function sayAll<T>(
     if (text.length < SAID_AT_ONCE) continue;
     if (!say(1, text)) return;
     text = '';
-    dropGarbage();
   }
   say(1, asJson ? `${text}${separator === '\n' ? '' : '\n'}]\n` : text);
 }

@@ -12,7 +12,6 @@
  */
 import { Fault, type Parsed } from '../fault.ts';
 import { fileFault, readWhole } from '../os/files.ts';
-import { dropGarbage } from '../os/machine.ts';
 import { type Child, programPath, run, standard, start, startInto } from '../os/process.ts';
 import { escapeText, jsonName, showName } from '../wire/text.ts';
 
@@ -420,7 +419,6 @@ export async function* readTree(tree: string, options: TreeOptions): AsyncGenera
     if (batch.length < BATCH) continue;
     yield* await readAttributes(tree, batch, options.signal);
     batch = [];
-    dropGarbage();
   }
   yield* await readAttributes(tree, batch, options.signal);
 }

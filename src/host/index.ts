@@ -22,7 +22,7 @@ import {
   type Statement,
 } from '../os/database.ts';
 import { exists, list, status, statusExact } from '../os/files.ts';
-import { dropGarbage, ownAccount } from '../os/machine.ts';
+import { ownAccount } from '../os/machine.ts';
 import { standard, takeRecords } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { escapeText } from '../wire/text.ts';
@@ -141,9 +141,6 @@ export function peekIndex(client: ClientStore): StoreIndex | undefined {
     return undefined;
   }
 }
-
-/** Names that are gone through before what they took is given back. */
-const ROWS_AT_ONCE = 1000;
 
 /** An open index. */
 export class StoreIndex {
@@ -366,10 +363,7 @@ export class StoreIndex {
       SELECT ino = 0 AS isFolder, group_concat(first || '-' || ifnull(last, '')) AS runs, size, mtime
       FROM file LEFT JOIN inode USING (ino) WHERE name = ? GROUP BY ino ORDER BY min(first)`);
     const names = this.#database.prepare('SELECT id, path FROM name ORDER BY path');
-    let count = 0;
     for (const row of names.iterate() as Iterable<{ id: number; path: Uint8Array }>) {
-      count += 1;
-      if (count % ROWS_AT_ONCE === 0) dropGarbage();
       const path = Buffer.from(row.path);
       if (!isWanted(path)) continue;
       const rows = files.all(row.id) as {

@@ -22,7 +22,6 @@ import {
   whatFailed,
   writingStream,
 } from '../os/files.ts';
-import { dropGarbage } from '../os/machine.ts';
 import { beIdle } from '../os/process.ts';
 import { takeLock } from '../os/runfolder.ts';
 import { escapeText } from '../wire/text.ts';
@@ -97,7 +96,6 @@ export async function* inBatches<T>(entries: AsyncIterable<T>, size = BATCH): As
     if (batch.length < size) continue;
     yield batch;
     batch = [];
-    dropGarbage();
   }
   if (batch.length > 0) yield batch;
 }
@@ -241,7 +239,6 @@ async function readContents(
     // A snapshot that was removed meanwhile: its inodes may be other files' by now.
     if (!exists(tree)) return;
     index.setDigests(digests);
-    dropGarbage();
   }
 }
 

@@ -121,15 +121,6 @@ export function ownArguments(): Buffer[] {
   });
 }
 
-/**
- * Takes back the memory of what was made since the last time and is not held any more. To be called between two portions of
- * work, when next to nothing is held: what V8 itself collects in the middle of one, it finds in use, and keeps for long.
- * (Only where V8 has --expose-gc, which the executable has not any more: see docs/design.md, "Measured".)
- */
-export function dropGarbage(): void {
-  globalThis.gc?.({ type: 'minor' });
-}
-
 /** The time now. The only clock of the program. */
 export function now(): Date {
   return new Date();
