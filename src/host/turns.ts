@@ -12,6 +12,7 @@ import { Fault, type Parsed } from '../fault.ts';
 import { exists, makeFolder, readWhole, replaceFile } from '../os/files.ts';
 import { deadlineSignal, monotonicMs, now } from '../os/machine.ts';
 import { awaitLock, isLocked, takeLock } from '../os/runfolder.ts';
+import { parseJson } from '../wire/json.ts';
 import { NAME } from '../wire/text.ts';
 import { failure } from './caller.ts';
 
@@ -44,13 +45,9 @@ export interface Turns {
 
 /** Reads queue.json. @returns why it is none */
 export function parseTurns(text: string): Parsed<Turns> {
-  let found: unknown;
-  try {
-    found = JSON.parse(text);
-  } catch {
-    return { reason: 'it is not JSON' };
-  }
-  const { places, lately } = (found ?? {}) as Partial<Record<keyof Turns, unknown>>;
+  const found = parseJson(text);
+  if ('reason' in found) return { reason: `it ${found.reason}` };
+  const { places, lately } = (found.value ?? {}) as Partial<Record<keyof Turns, unknown>>;
   if (!isListOf(places, 'untilMs') || !isListOf(lately, 'ms')) return { reason: 'it is no queue' };
   return { value: { places, lately } as Turns };
 }
