@@ -31,7 +31,7 @@ import { daemonConfig } from '../wire/rsync.ts';
 import type { CallOptions } from '../wire/ssh.ts';
 import { escapeText, LOGIN, quoteForShell, snapshotTime, unfold } from '../wire/text.ts';
 import { findNat, parseListen, type Way } from './addresses.ts';
-import { allowedPeers, kernelScope, readExcludes, requireLogin } from './backup.ts';
+import { allowedPeers, requireLogin } from './attempt.ts';
 import { type Called, resolveCall } from './call.ts';
 import {
   type ClientConfig,
@@ -54,6 +54,7 @@ import {
   requireSameStore,
   whyAbsent,
 } from './local.ts';
+import { kernelScope, readExcludes } from './reach.ts';
 import { scopeFilter, scopeRecords } from './scope.ts';
 
 const PATIENCE_MS = 10_000;

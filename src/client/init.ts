@@ -42,7 +42,7 @@ import { isEd25519Key } from '../wire/request.ts';
 import { knownHostsName, targetPlace } from '../wire/ssh.ts';
 import { escapeText, LOGIN, NAME, quoteForShell, TARGET, unfold } from '../wire/text.ts';
 import { findNat, type Way } from './addresses.ts';
-import { requireLogin } from './backup.ts';
+import { requireLogin } from './attempt.ts';
 import {
   CLIENT_SCHEMA,
   type ClientConfig,

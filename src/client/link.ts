@@ -4,15 +4,15 @@
  */
 import { randomBytes } from 'node:crypto';
 import { constants, zstdCompressSync } from 'node:zlib';
-import { readWhole, replaceFile } from '../os/files.ts';
 import { monotonicMs, now, ownNetworks, pause, unless } from '../os/machine.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { BLOCK_LIMIT, blockLine } from '../wire/probe.ts';
 import type { CallOptions } from '../wire/ssh.ts';
 import { overSsh, placeCall } from './call.ts';
 import { type Compression, type CompressMode, decideCompression, type Rates } from './compression.ts';
+import { recall, remember } from './remembered.ts';
 
-const LINKS = 'links.json';
+const pathIn = (state: string): string => `${state}/links.json`;
 const VALID_MS = 7 * 86_400_000;
 
 /** What is on record of one remote. */
@@ -27,19 +27,9 @@ export interface Link {
   compress: boolean;
 }
 
-function readLinks(state: string): Record<string, unknown> {
-  try {
-    const found: unknown = JSON.parse(readWhole(`${state}/${LINKS}`, 1024 * 1024).toString('utf8'));
-    return typeof found === 'object' && found !== null && !Array.isArray(found) ? { ...found } : {};
-  } catch {
-    return {}; // none yet, or a damaged one: it is measured anew
-  }
-}
-
 /** What is on record, or undefined; however old. */
 function readLink(state: string, remote: string): Link | undefined {
-  const links = readLinks(state);
-  const found = Object.hasOwn(links, remote) ? links[remote] : undefined;
+  const found = recall(pathIn(state), remote);
   return isLink(found) ? found : undefined;
 }
 
@@ -60,9 +50,8 @@ export function isCurrent(link: Link, nowMs: number, networks: string[]): boolea
 }
 
 /** Puts it on record; undefined takes away what is there. */
-export function noteLink(state: string, remote: string, link: Link | undefined): void {
-  const { [remote]: _, ...others } = readLinks(state);
-  replaceFile(`${state}/${LINKS}`, `${JSON.stringify(link ? { ...others, [remote]: link } : others)}\n`);
+export async function noteLink(state: string, remote: string, link: Link | undefined): Promise<void> {
+  await remember(pathIn(state), remote, link);
 }
 
 /** A host that does not answer the first word of a probe within this gets none. */
@@ -189,7 +178,7 @@ export async function chooseCompression(facts: {
   const rates = link === 'unknown' ? undefined : { link, processor: measureProcessor() };
   const found = decideCompression({ ...settled, rates, was: before?.compress ?? false });
   try {
-    noteLink(state, remote, { ...here, ...(rates ? { rates } : {}), compress: found.compress });
+    await noteLink(state, remote, { ...here, ...(rates ? { rates } : {}), compress: found.compress });
   } catch (error) {
     warn(error); // the next run measures again
   }

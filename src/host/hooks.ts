@@ -5,7 +5,7 @@ import type { OutcomeEvent } from '../wire/events.ts';
 import { failure } from './caller.ts';
 import { type ClientStore, recordEvent } from './store.ts';
 
-/** A client gives up 90 s after its call where nothing has begun by then (client/backup.ts, TAKEN_MS). */
+/** A client gives up 90 s after its call where nothing has begun by then (client/attempt.ts, TAKEN_MS). */
 const BEFORE_MOST_MS = 60_000;
 
 export class HostHooks {
