@@ -516,7 +516,8 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
       // It is over sooner than there is much to say.
       const shown = lines.slice(1, -1);
       assert.ok(
-        shown.length > 0 && shown.every(each => /^restoring(, [\d ,%./A-Za-z]+)?$/.test(each)),
+        shown.length > 0 &&
+          shown.every(each => /^restoring(, \d{1,3}%, \d+ files, [\d.]+ [KM]?i?B(, .+)?)?$/.test(each)),
         stdout,
       );
       assert.match(lines.at(-1) ?? '', /^restored \d+ files/, 'the line is taken away');

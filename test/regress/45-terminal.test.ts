@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { readFileSync, readlinkSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
@@ -172,6 +172,13 @@ describe('a terminal', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   });
 
   it('shows how far a restore is, and then what came of it', async () => {
+    // Long enough for the line to be written again.
+    const holes = join(world.data, 'holes');
+    writeFileSync(holes, '');
+    truncateSync(holes, 400 * 1024 * 1024);
+    const backedUp = await world.backup();
+    assert.equal(backedUp.status, 0, backedUp.stderr);
+    rmSync(holes);
     const args = `'${world.name}' --config '${world.hostToml}' --to '${world.base}/restored'`;
     const restore = `stty cols 60; '${world.binary}' restore ${args}`;
     const { status, stdout } = await world.start('root', '/usr/bin/script', ['-qec', restore, '/dev/null'], {
@@ -183,7 +190,12 @@ describe('a terminal', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       seen.length > 0 && seen.every(line => line.startsWith('restoring') && line.length < 60),
       stdout,
     );
-    assert.match(screen(stdout, 1000).join('\n'), /^restored 51 files, [^\n]*$/);
+    const far = /^restoring, \d{1,3}%, \d+ files, [\d.]+ [KM]?i?B(, |$)/;
+    assert.ok(
+      seen.some(line => far.test(line)),
+      stdout,
+    );
+    assert.match(screen(stdout, 1000).join('\n'), /^restored 52 files, [^\n]*$/);
   });
 
   it('shows how far a verification is, and then what came of it', async () => {
