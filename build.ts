@@ -117,10 +117,14 @@ async function inject(script: string, base: string, output: string, arch: Arch, 
     execArgv: [
       '--disable-sigusr1', // else that signal opens a debugger port
       '--disable-warning=ExperimentalWarning',
-      // Little memory before speed. All before V8 starts: set later, or with --expose-gc, a process hung at its end now and then.
+      // No thread of V8's does anything: one that compiles may wait for a collection by the main thread, which may be at its
+      // exit and wait for that one, for ever (docs/design.md, "Measured").
+      '--single-threaded',
+      // Little memory before speed: what is young is looked through often, what is old at once and not little by little.
       '--max-semi-space-size=1',
+      '--no-incremental-marking',
       '--optimize-for-size',
-      '--memory-saver-mode',
+      '--expose-gc', // os/machine.ts, dropGarbage()
       '--', // else node takes a login shell's own name, `-dialback`, for an option of its own
     ],
   };

@@ -70,7 +70,14 @@ import {
 } from './host/store.ts';
 import { isWell, type Verified, type VerifyOptions, verify } from './host/verify.ts';
 import { isTerminal, outputLost, say } from './os/files.ts';
-import { interruption, interruptWith, ownAccount, ownArguments, ownExecutable } from './os/machine.ts';
+import {
+  dropGarbage,
+  interruption,
+  interruptWith,
+  ownAccount,
+  ownArguments,
+  ownExecutable,
+} from './os/machine.ts';
 import { openTerminal, readsUtf8 } from './os/terminal.ts';
 import { encodeEvent, failedOutcome } from './wire/events.ts';
 import { decodeName, escapeText } from './wire/text.ts';
@@ -220,12 +227,12 @@ async function performRestore(request: Extract<Request, { verb: 'restore' }>): P
     if (json) say(1, `${separator === ',\n' ? '' : separator}\n],${jsonText(result).trimStart().slice(1)}`);
     else say(1, planText(to, result));
     say(2, planLacksText(result));
-    return result.notGivenBack.length > 0 ? EXIT.incomplete : EXIT.done;
+    return result.notGivenBackCount > 0 ? EXIT.incomplete : EXIT.done;
   }
   const result = await restoreTold(options, json);
   say(1, json ? jsonText(restoredJson(result)) : restoreText(to, result));
   say(2, notGivenBackText(result, ownAccount().uid === 0) + damagedFilesText(result));
-  return result.notGivenBack.length + result.damaged.length > 0 ? EXIT.incomplete : EXIT.done;
+  return result.notGivenBackCount + result.damagedCount > 0 ? EXIT.incomplete : EXIT.done;
 }
 
 /** The line is gone before anything else is said. */
@@ -269,6 +276,7 @@ async function sayAll<T>(
     if (text.length < SAID_AT_ONCE) continue;
     if (!say(1, text)) return;
     text = '';
+    dropGarbage();
   }
   say(1, asJson ? `${text}${separator === '\n' ? '' : '\n'}]\n` : text);
 }

@@ -295,8 +295,10 @@ describe('restoreText() and notGivenBackText()', () => {
       files: 2,
       bytes: 5,
       notGivenBack: lines,
+      notGivenBackCount: lines.length,
       checked: true,
       damaged: [],
+      damagedCount: 0,
     }) as unknown as RestoreResult;
   it('tell what came back, and escape what did not', () => {
     assert.equal(
@@ -308,6 +310,10 @@ describe('restoreText() and notGivenBackText()', () => {
     assert.match(
       text,
       /^dialback: Cannot give everything back: 1 differ from the snapshot\n {2}\.f a\\u001b\[2J\nnext: restore as root.*\n$/,
+    );
+    assert.match(
+      notGivenBackText({ ...result(['a', 'b']), notGivenBackCount: 5 }, true),
+      /: 5 differ.*\n {2}and 3 more\nnext: /s,
     );
   });
 });

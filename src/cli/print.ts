@@ -538,10 +538,15 @@ export function planText(to: string, result: RestorePlan): string {
 }
 
 /** What an ordinary account could not give back, for standard error. */
-export function planLacksText({ notGivenBack: lines }: RestorePlan): string {
-  if (lines.length === 0) return '';
-  const head = `dialback: Cannot give everything back: ${lines.length} would differ from the snapshot\n`;
-  return `${head}${lines.map(line => `  ${line}\n`).join('')}next: restore as root\n`;
+export function planLacksText({ notGivenBack: lines, notGivenBackCount: count }: RestorePlan): string {
+  if (count === 0) return '';
+  const head = `dialback: Cannot give everything back: ${count} would differ from the snapshot\n`;
+  return `${head}${lines.map(line => `  ${line}\n`).join('')}${moreText(count, lines)}next: restore as root\n`;
+}
+
+/** A line for those of a list that are counted and not shown. */
+function moreText(count: number, shown: readonly unknown[]): string {
+  return count > shown.length ? `  and ${count - shown.length} more\n` : '';
 }
 
 const INCOMPLETE = 'the snapshot is incomplete';
@@ -562,17 +567,17 @@ export function restoreText(to: string, result: RestoreResult): string {
 
 /** The list for standard error: rsync's own messages, or its itemized differences. */
 export function notGivenBackText(result: RestoreResult, isRootUser: boolean): string {
-  const { notGivenBack: lines } = result;
-  if (lines.length === 0) return '';
+  const { notGivenBack: lines, notGivenBackCount: count } = result;
+  if (count === 0) return '';
   const next = isRootUser
     ? 'see what rsync says of each'
     : 'restore as root (the letters: rsync(1), --itemize-changes)';
   return [
-    `dialback: Cannot give everything back: ${lines.length} differ from the snapshot`,
-    ...lines.map(line => `  ${escapeText(line, 5000)}`),
-    `next: ${next}`,
-    '',
-  ].join('\n');
+    `dialback: Cannot give everything back: ${count} differ from the snapshot\n`,
+    ...lines.map(line => `  ${escapeText(line, 5000)}\n`),
+    moreText(count, lines),
+    `next: ${next}\n`,
+  ].join('');
 }
 
 /** @param path below the tree, a character a byte */
@@ -587,17 +592,17 @@ export function restoredJson(result: RestoreResult): object {
 }
 
 /** The files that a restore gave back otherwise than they were backed up. */
-export function damagedFilesText({ snapshot, damaged }: RestoreResult): string {
-  if (damaged.length === 0) return '';
+export function damagedFilesText({ snapshot, damaged, damagedCount: count }: RestoreResult): string {
+  if (count === 0) return '';
   const lines = damaged.map(
-    ({ path, difference }) => `  ${showName(damagedPath(path))}: ${DAMAGES[difference]}`,
+    ({ path, difference }) => `  ${showName(damagedPath(path))}: ${DAMAGES[difference]}\n`,
   );
   return [
-    `dialback: Cannot give back as it was: ${damaged.length} files of ${snapshot} are damaged in the store`,
+    `dialback: Cannot give back as it was: ${count} files of ${snapshot} are damaged in the store\n`,
     ...lines,
-    'next: dialback verify NAME (it tells which snapshots share them), and restore them from another one',
-    '',
-  ].join('\n');
+    moreText(count, damaged),
+    'next: dialback verify NAME (it tells which snapshots share them), and restore them from another one\n',
+  ].join('');
 }
 
 const DAMAGES: Record<Damage['differences'][number], string> = {

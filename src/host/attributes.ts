@@ -12,6 +12,7 @@
  */
 import { Fault, type Parsed } from '../fault.ts';
 import { fileFault, readWhole } from '../os/files.ts';
+import { dropGarbage } from '../os/machine.ts';
 import { type Child, programPath, run, standard, start, startInto } from '../os/process.ts';
 import { escapeText, jsonName, showName } from '../wire/text.ts';
 
@@ -333,6 +334,7 @@ function firstWords(children: Child[]): () => string | undefined {
 async function* records(child: Child): AsyncGenerator<Buffer> {
   let rest: Buffer = Buffer.alloc(0);
   for await (const chunk of child.stdout ?? []) {
+    dropGarbage();
     let bytes = rest.length === 0 ? (chunk as Buffer) : Buffer.concat([rest, chunk as Buffer]);
     for (let end = bytes.indexOf(0); end >= 0; end = bytes.indexOf(0)) {
       yield bytes.subarray(0, end);
@@ -419,6 +421,7 @@ export async function* readTree(tree: string, options: TreeOptions): AsyncGenera
     if (batch.length < BATCH) continue;
     yield* await readAttributes(tree, batch, options.signal);
     batch = [];
+    dropGarbage();
   }
   yield* await readAttributes(tree, batch, options.signal);
 }

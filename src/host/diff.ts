@@ -6,6 +6,7 @@
  */
 import { Fault } from '../fault.ts';
 import { fileFault, sameContent, statusExact } from '../os/files.ts';
+import { dropGarbage } from '../os/machine.ts';
 import { escapeText, jsonName, showName } from '../wire/text.ts';
 import { listTree, readAttributes, type StoredEntry, type TreeEntry, type Xattr } from './attributes.ts';
 import { findSnapshot, isInside, openClient, openStore, parsePath, type Snapshot } from './store.ts';
@@ -76,6 +77,7 @@ export async function* compareSnapshots(
     if (batch.length < BATCH) continue;
     yield* compareBatch(comparison, batch);
     batch = [];
+    dropGarbage();
   }
   yield* compareBatch(comparison, batch);
 }

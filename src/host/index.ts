@@ -22,7 +22,7 @@ import {
   type Statement,
 } from '../os/database.ts';
 import { exists, list, status, statusExact } from '../os/files.ts';
-import { ownAccount } from '../os/machine.ts';
+import { dropGarbage, ownAccount } from '../os/machine.ts';
 import { standard, takeRecords } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { escapeText } from '../wire/text.ts';
@@ -62,6 +62,9 @@ const SHAPE: Shape = {
     CREATE INDEX file_last ON file (last);
   `,
 };
+
+/** An inode's number is kept in SQLite's signed 64 bits. */
+const SMALLEST = -(2n ** 63n);
 
 /** What is on the disk. */
 export interface Held {
@@ -141,6 +144,9 @@ export function peekIndex(client: ClientStore): StoreIndex | undefined {
     return undefined;
   }
 }
+
+/** Names that are gone through before what they took is given back. */
+const ROWS_AT_ONCE = 1000;
 
 /** An open index. */
 export class StoreIndex {
@@ -363,7 +369,10 @@ export class StoreIndex {
       SELECT ino = 0 AS isFolder, group_concat(first || '-' || ifnull(last, '')) AS runs, size, mtime
       FROM file LEFT JOIN inode USING (ino) WHERE name = ? GROUP BY ino ORDER BY min(first)`);
     const names = this.#database.prepare('SELECT id, path FROM name ORDER BY path');
+    let count = 0;
     for (const row of names.iterate() as Iterable<{ id: number; path: Uint8Array }>) {
+      count += 1;
+      if (count % ROWS_AT_ONCE === 0) dropGarbage();
       const path = Buffer.from(row.path);
       if (!isWanted(path)) continue;
       const rows = files.all(row.id) as {
@@ -404,16 +413,25 @@ export class StoreIndex {
     }
   }
 
-  /** Some files of a snapshot whose content has no digest yet, each inode once. @param limit how many at most */
-  withoutDigest(snapshot: string, limit: number): { path: Buffer; inode: bigint; size: number }[] {
+  /**
+   * Some files of a snapshot whose content has no digest yet, each inode once, in the inodes' order.
+   * @param limit how many at most
+   * @param after inodes behind this one alone; left out: all
+   */
+  withoutDigest(
+    snapshot: string,
+    limit: number,
+    after = SMALLEST,
+  ): { path: Buffer; inode: bigint; size: number }[] {
     const statement = this.#prepared(
       `SELECT path, file.ino AS inode, size FROM snapshot AS wanted, inode
          JOIN file USING (ino) JOIN name ON name.id = file.name
-         WHERE digest IS NULL AND wanted.name = ? AND first <= wanted.id AND (last IS NULL OR last >= wanted.id)
-         GROUP BY file.ino LIMIT ?`,
+         WHERE digest IS NULL AND file.ino > ? AND wanted.name = ? AND first <= wanted.id
+           AND (last IS NULL OR last >= wanted.id)
+         GROUP BY file.ino ORDER BY file.ino LIMIT ?`,
     );
     statement.setReadBigInts(true);
-    const rows = statement.all(snapshot, limit) as { path: Uint8Array; inode: bigint; size: bigint }[];
+    const rows = statement.all(after, snapshot, limit) as { path: Uint8Array; inode: bigint; size: bigint }[];
     return rows.map(({ path, inode, size }) => ({ path: Buffer.from(path), inode, size: Number(size) }));
   }
 

@@ -22,6 +22,7 @@ import {
   whatFailed,
   writingStream,
 } from '../os/files.ts';
+import { dropGarbage } from '../os/machine.ts';
 import { beIdle } from '../os/process.ts';
 import { takeLock } from '../os/runfolder.ts';
 import { escapeText } from '../wire/text.ts';
@@ -96,6 +97,7 @@ export async function* inBatches<T>(entries: AsyncIterable<T>, size = BATCH): As
     if (batch.length < size) continue;
     yield batch;
     batch = [];
+    dropGarbage();
   }
   if (batch.length > 0) yield batch;
 }
@@ -226,19 +228,21 @@ async function readContents(
   name: string,
   signal: AbortSignal,
 ): Promise<void> {
+  let last: bigint | undefined;
   for (;;) {
-    const files = index.withoutDigest(name, NOTED);
+    const files = index.withoutDigest(name, NOTED, last);
     if (files.length === 0) return;
+    last = files.at(-1)?.inode;
     const digests: [bigint, Uint8Array][] = [];
     for (const { path, inode } of files) {
       const found = await digestFile(below(tree, path), signal);
       if (BigInt.asIntN(64, found.inode) === inode) digests.push([inode, found.sha256]);
     }
-    // Another inode than the index has under that path: the tree was changed by hand. linesOf() reads what is there.
-    if (digests.length === 0) return;
-    // A snapshot that was removed meanwhile: its inodes may be other files' by now.
+    // Left out is what has another inode than the index has under that path: the tree was changed by hand, and linesOf() reads
+    // what is there. A snapshot that was removed meanwhile: its inodes may be other files' by now.
     if (!exists(tree)) return;
     index.setDigests(digests);
+    dropGarbage();
   }
 }
 
@@ -323,6 +327,7 @@ export async function* readManifest(
     gunzip.on('close', () => source.destroy());
     for await (const chunk of source.pipe(gunzip) as AsyncIterable<Buffer>) {
       signal.throwIfAborted();
+      dropGarbage();
       const lines = (rest + chunk.toString('latin1')).split('\n');
       rest = lines.pop() ?? '';
       for (const line of lines) {

@@ -43,16 +43,22 @@ export interface RestorePlan {
   state: 'full' | 'incomplete';
   files: number;
   bytes: number;
-  /** What could not be given back, a line each: rsync's message, or its itemized difference and the path. */
+  /** What could not be given back, a line each: rsync's message, or its itemized difference and the path. Not all of many. */
   notGivenBack: string[];
+  /** Of all of them. */
+  notGivenBackCount: number;
 }
 
 /** What a restore has given back. */
 export interface RestoreResult extends RestorePlan {
   /** Whether the contents were compared with the snapshot's manifest; false where it has none yet. */
   checked: boolean;
-  /** Files that are not as they were when they were backed up: they are given back as they are in the store. */
+  /**
+   * Files that are not as they were when they were backed up: they are given back as they are in the store. At most
+   * DAMAGED_SHOWN of them.
+   */
   damaged: Checked['damaged'];
+  damagedCount: number;
 }
 
 /** How far a restore is. */
@@ -66,7 +72,31 @@ export interface RestoreProgress {
 
 /** The mode changes of a large tree take long, and end by Ctrl-C. */
 const RESTORE_TIMEOUT_MS = 14 * 86_400_000; // within what setTimeout can hold
-const LIST_LIMIT = 64 * 1024 * 1024;
+/** Characters of rsync's --stats. */
+const STATS_LIMIT = 65_536;
+
+/** Lines for a person: the first of them are kept, and all are counted. */
+class Lines {
+  static readonly #LIMIT = 10_000;
+  /** Characters. */
+  static readonly #TEXT_LIMIT = 2 * 1024 * 1024;
+  readonly #kept = new Set<string>();
+  #length = 0;
+  count = 0;
+
+  /** One that is there already is not taken again. */
+  add(line: string): void {
+    if (this.#kept.has(line)) return;
+    this.count += 1;
+    if (this.#kept.size >= Lines.#LIMIT || this.#length + line.length > Lines.#TEXT_LIMIT) return;
+    this.#kept.add(line);
+    this.#length += line.length;
+  }
+
+  get kept(): string[] {
+    return [...this.#kept];
+  }
+}
 
 /** How a fake-super tree is read, and real files written. */
 function restoreArguments(isRootUser: boolean): string[] {
@@ -120,18 +150,21 @@ export async function restore(
   const stage = makeUniqueFolder(`${options.to}/.dialback-restore-`);
   const staged = `${stage}/tree`;
   try {
-    const given = await copySelected(restoreArguments(isRootUser), selection, `${staged}/`, signal, tell);
+    const lines = new Lines();
+    const given = await copySelected(restoreArguments(isRootUser), selection, `${staged}/`, {
+      signal,
+      tell,
+      complain: line => lines.add(line),
+    });
     if (!isDone(given)) throw rsyncFault(`restore to "${options.to}"`, given);
-    const complaints = complaintsOf(given);
     // Before anything is moved: what has become of it later is not the store's fault.
     const what = { staged, paths: selection.paths };
-    const { isChecked, damaged, found } = await checkRestored(client, snapshot, what, signal);
-    if (found !== undefined) complaints.push(`the manifest of ${snapshot.name} cannot be trusted: ${found}`);
-    if (exists(staged)) complaints.push(...(await moveIntoPlace(staged, options.to, isEmpty, signal)));
-    if (selection.isWholeMachine)
-      complaints.push(...(await applyTop(snapshot, options.to, isRootUser, signal)));
-    if (!isRootUser) complaints.push(...(await differences(selection, options.to, signal)));
-    const output = given.stdout.join('\n');
+    const { isChecked, damaged, count, found } = await checkRestored(client, snapshot, what, signal);
+    if (found !== undefined) lines.add(`the manifest of ${snapshot.name} cannot be trusted: ${found}`);
+    if (exists(staged)) await moveIntoPlace(staged, options.to, isEmpty, { signal, lines });
+    if (selection.isWholeMachine) await applyTop(snapshot, options.to, isRootUser, { signal, lines });
+    if (!isRootUser) await findDifferences(selection, options.to, { signal, lines });
+    const output = given.stdout;
     return {
       snapshot: snapshot.name,
       state: snapshot.record.state,
@@ -139,9 +172,11 @@ export async function restore(
         Number(/^Number of files: (\d+)/m.exec(output)?.[1] ?? 0) -
         Number(/^Number of files:.*\bdir: (\d+)/m.exec(output)?.[1] ?? 0),
       bytes: Number(/^Total file size: (\d+)/m.exec(output)?.[1] ?? 0),
-      notGivenBack: [...new Set(complaints)],
+      notGivenBack: lines.kept,
+      notGivenBackCount: lines.count,
       checked: isChecked,
       damaged,
+      damagedCount: count,
     };
   } finally {
     await removeStage(stage, isRootUser);
@@ -182,7 +217,9 @@ export async function planRestore(
     files: 0,
     bytes: 0,
     notGivenBack: [],
+    notGivenBackCount: 0,
   };
+  const lines = new Lines();
   for (const pass of passes) {
     for await (const entry of readTree(snapshot.tree, { ...pass, signal })) {
       const { path, type, size } = entry;
@@ -190,11 +227,11 @@ export async function planRestore(
       if (type !== 'folder') result.files += 1;
       if (type === 'file' || type === 'symlink') result.bytes += size;
       const lacks = giver === undefined ? [] : lackingIn(entry, giver);
-      if (lacks.length > 0) result.notGivenBack.push(`/${showName(jsonName(path))}: ${lacks.join(', ')}`);
+      if (lacks.length > 0) lines.add(`/${showName(jsonName(path))}: ${lacks.join(', ')}`);
       take({ path, type, isReplacing: isInTheWay(options.to, entry) });
     }
   }
-  return result;
+  return { ...result, notGivenBack: lines.kept, notGivenBackCount: lines.count };
 }
 
 /**
@@ -237,18 +274,32 @@ function isInTheWay(to: string, { path, type }: TreeEntry): boolean {
 
 /** How rsync ended, and what it said. */
 interface Copied extends Ending {
-  /** Its lines, without those that tell how far it is. */
-  stdout: string[];
-  stderr: string[];
+  /** What no `take` took, without the lines that tell how far it is. */
+  stdout: string;
+  /** The first line of its standard error. */
+  found: string | undefined;
+  isFull: boolean;
+}
+
+/** Who is told what of an rsync that runs. */
+interface Listeners {
+  signal: AbortSignal;
+  /** Of each line of its standard output. */
+  take?: (line: string) => void;
+  /** Of each thing that it could not do. */
+  complain?: (line: string) => void;
+  tell?: ((progress: RestoreProgress) => void) | undefined;
+}
+
+/** Where what could not be given back is told. */
+interface Telling {
+  signal: AbortSignal;
+  lines: Lines;
 }
 
 /** Whether rsync did what it could: all of it, or all but what it complained of (23). */
 function isDone(result: Copied): boolean {
   return result.status === 0 || result.status === RSYNC_EXIT.partial;
-}
-
-function complaintsOf(result: Copied): string[] {
-  return result.stderr.filter(line => line !== '' && !/^rsync error: /.test(line));
 }
 
 /** An ordinary user cannot remove what lies in a folder that was restored without the right to write. */
@@ -266,12 +317,11 @@ async function copySelected(
   args: string[],
   { snapshot, paths }: Selection,
   to: string,
-  signal: AbortSignal,
-  tell?: (progress: RestoreProgress) => void,
+  listeners: Listeners,
 ): Promise<Copied> {
   const sources = paths.length === 0 ? [Buffer.alloc(0)] : paths;
   const words = sources.map(path => Buffer.concat([Buffer.from(`${snapshot.tree}/./`), path]));
-  return await runRsync([...args, '--', ...words.map(asWord), to], { signal, tell });
+  return await runRsync([...args, '--', ...words.map(asWord), to], listeners);
 }
 
 /** A string where nothing is lost by it. */
@@ -323,29 +373,26 @@ function examineTarget(options: RestoreOptions): 'absent' | 'empty' | 'filled' {
   });
 }
 
-/**
- * Into an empty folder by renames; into one that is not by rsync, which links what it would copy.
- * @returns what could not be put into place
- */
+/** Into an empty folder by renames; into one that is not by rsync, which links what it would copy. */
 async function moveIntoPlace(
   staged: string,
   to: string,
   isEmpty: boolean,
-  signal: AbortSignal,
-): Promise<string[]> {
+  { signal, lines }: Telling,
+): Promise<void> {
   const names = list(staged, { encoding: 'buffer' });
   if (isEmpty) {
     for (const name of names) moveEntry(beneath(staged, name), beneath(to, name));
-    return [];
+    return;
   }
   // The top, DIR's own, is not among the names.
   const args = ['-aHAXS', '--recursive', '--numeric-ids', '--relative', NANOSECONDS, `--link-dest=${staged}`];
   const result = await runRsync([...args, '--from0', '--files-from=-', '--', `${staged}/`, `${to}/`], {
     signal,
     input: asFileList(names),
+    complain: line => lines.add(line),
   });
   if (!isDone(result)) throw rsyncFault(`put what was restored into "${to}"`, result);
-  return complaintsOf(result);
 }
 
 function beneath(folder: string, name: Buffer): Buffer {
@@ -361,17 +408,19 @@ function moveEntry(from: Buffer, to: Buffer): void {
   if (isLocked) chmod(to, mode & 0o7777);
 }
 
-/** Gives DIR itself the attributes of the client's `/`. @returns what could not be given */
+/** Gives DIR itself the attributes of the client's `/`. */
 async function applyTop(
   snapshot: Snapshot,
   to: string,
   isRootUser: boolean,
-  signal: AbortSignal,
-): Promise<string[]> {
+  { signal, lines }: Telling,
+): Promise<void> {
   const args = restoreArguments(isRootUser).filter(each => each !== '--relative' && each !== '--stats');
-  const result = await runRsync([...args, '--exclude=/*', '--', `${snapshot.tree}/`, `${to}/`], { signal });
+  const result = await runRsync([...args, '--exclude=/*', '--', `${snapshot.tree}/`, `${to}/`], {
+    signal,
+    complain: line => lines.add(line),
+  });
   if (!isDone(result)) throw rsyncFault(`give "${to}" its attributes`, result);
-  return complaintsOf(result);
 }
 
 /**
@@ -379,32 +428,29 @@ async function applyTop(
  * nothing of it. (For root it is of no use: it takes a file with a capability and other xattrs for different, as a
  * fake-super tree lists them in another order. Measured, rsync 3.5.0.)
  */
-async function differences(selection: Selection, to: string, signal: AbortSignal): Promise<string[]> {
+async function findDifferences(selection: Selection, to: string, { signal, lines }: Telling): Promise<void> {
   const args = ['-n', '-i', ...restoreArguments(true).filter(each => each !== '--stats')];
-  const result = await copySelected(args, selection, `${to}/`, signal);
+  const result = await copySelected(args, selection, `${to}/`, {
+    signal,
+    take: line => {
+      if (/^[<>ch.*][fdLDS]/.test(line) && !/ \.\/$/.test(line)) lines.add(line);
+    },
+    complain: line => lines.add(line),
+  });
   if (!isDone(result)) throw rsyncFault('compare what was restored', result);
-  return [
-    ...result.stdout.filter(line => /^[<>ch.*][fdLDS]/.test(line) && !/ \.\/$/.test(line)),
-    ...complaintsOf(result),
-  ];
 }
 
 const LINE_LIMIT = 65_536;
 
 /**
- * Runs rsync, and keeps what it says.
+ * Runs rsync, and tells what it says; of that, little is kept.
  * @param args bytes where an argument is no UTF-8: then xargs(1) gives them, since node can give only strings
- * @throws Fault when it says more than can be kept; the signal's reason
+ * @throws the signal's reason
  */
 async function runRsync(
   args: (string | Buffer)[],
-  options: {
-    signal: AbortSignal;
-    input?: Buffer;
-    tell?: ((progress: RestoreProgress) => void) | undefined;
-  },
+  { signal, input, take, complain, tell }: Listeners & { input?: Buffer },
 ): Promise<Copied> {
-  const { signal, input, tell } = options;
   signal.throwIfAborted();
   // All names before the first is copied: else the percents are of what it knows so far.
   const more = tell === undefined ? [] : ['--info=progress2', '--no-inc-recursive'];
@@ -421,31 +467,28 @@ async function runRsync(
   const abort = (): void => void child.end();
   if (signal.aborted) abort();
   signal.addEventListener('abort', abort, { once: true });
-  let kept = 0;
-  const keep =
-    (lines: string[]) =>
-    (line: string): void => {
-      kept += line.length;
-      if (kept > LIST_LIMIT) abort();
-      else lines.push(line);
-    };
-  const copied: Copied = { status: null, signal: null, stdout: [], stderr: [] };
-  const take = keep(copied.stdout);
+  const copied: Copied = { status: null, signal: null, stdout: '', found: undefined, isFull: false };
   eachLine(child.stdout, LINE_LIMIT, line => {
     const progress = tell === undefined ? undefined : readProgress(line);
     if (progress) tell?.(progress);
-    else take(line);
+    else if (take) take(line);
+    else if (copied.stdout.length < STATS_LIMIT) copied.stdout += `${line}\n`;
   });
-  eachLine(child.stderr, LINE_LIMIT, keep(copied.stderr));
+  let code: string | undefined;
+  eachLine(child.stderr, LINE_LIMIT, line => {
+    if (line === '') return;
+    copied.found ??= line;
+    if (/No space left on device|Disk quota exceeded/.test(line)) copied.isFull = true;
+    code ??= /^rsync error: .* \(code (\d+)\) at /.exec(line)?.[1];
+    if (!line.startsWith('rsync error: ')) complain?.(line);
+  });
   if (given) child.stdin?.end(given);
   Object.assign(copied, await child.ended);
   // xargs has one status for all that rsync can end with; rsync itself says which it was.
-  const code = copied.stderr.map(line => /^rsync error: .* \(code (\d+)\) at /.exec(line)?.[1]).find(Boolean);
   if (!isPlain && copied.status !== 0 && code !== undefined) copied.status = Number(code);
   signal.removeEventListener('abort', abort);
   signal.throwIfAborted();
-  if (kept <= LIST_LIMIT) return copied;
-  throw new Fault({ tried: `run "${child.program}"`, found: `it printed more than ${LIST_LIMIT} bytes` });
+  return copied;
 }
 
 /** A line of rsync's --info=progress2. */
@@ -455,10 +498,10 @@ function readProgress(line: string): RestoreProgress | undefined {
   return { bytes: Number(found[1]), percent: Number(found[2]), files: Number(found[3] ?? 0) };
 }
 
-function rsyncFault(tried: string, result: Copied): Fault {
-  const found = result.stderr.find(line => line !== '') ?? `rsync ended with status ${result.status}`;
-  const exit = result.stderr.some(line => /No space left on device|Disk quota exceeded/.test(line))
-    ? ({ exit: 'noSpace' } as const)
-    : {};
-  return new Fault({ tried, found: escapeText(found), ...exit });
+function rsyncFault(tried: string, { status, found, isFull }: Copied): Fault {
+  return new Fault({
+    tried,
+    found: escapeText(found ?? `rsync ended with status ${status}`),
+    ...(isFull ? ({ exit: 'noSpace' } as const) : {}),
+  });
 }

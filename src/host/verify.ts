@@ -630,6 +630,8 @@ export interface Checked {
   isChecked: boolean;
   /** Below the tree; a character a byte. */
   damaged: { path: string; difference: 'content' | 'missing' }[];
+  /** Of all of them; `damaged` has DAMAGED_SHOWN at most. */
+  count: number;
   /** Why the manifest is of no use, or undefined. */
   found: string | undefined;
 }
@@ -645,7 +647,7 @@ export async function checkRestored(
   { staged, paths }: { staged: string; paths: Buffer[] },
   signal: AbortSignal,
 ): Promise<Checked> {
-  const checked: Checked = { isChecked: false, damaged: [], found: undefined };
+  const checked: Checked = { isChecked: false, damaged: [], count: 0, found: undefined };
   if (!exists(manifestOf(client, name))) return checked;
   const tops = paths.map(path => path.toString('latin1'));
   const isWanted = (path: string): boolean =>
@@ -656,6 +658,8 @@ export async function checkRestored(
       const bytes = Buffer.from(path, 'latin1');
       const found = await digestRestored(below(staged, bytes), below(tree, bytes), signal);
       if (found === sha256 || found === 'special') continue;
+      checked.count += 1;
+      if (checked.damaged.length === DAMAGED_SHOWN) continue;
       checked.damaged.push({ path, difference: found === undefined ? 'missing' : 'content' });
     }
     checked.isChecked = true;

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { Fault } from '../fault.ts';
 import { list, mayRun, mayWrite, openFifo, readProc, writeProc } from './files.ts';
-import { beNice, monotonicMs, pause } from './machine.ts';
+import { beNice, dropGarbage, monotonicMs, pause } from './machine.ts';
 
 /** A program to run: everything that decides what it does. */
 export interface Command {
@@ -418,6 +418,7 @@ export function eachLine(stream: Readable | null, limit: number, take: (line: st
   let rest = '';
   stream?.setEncoding('utf8');
   stream?.on('data', (chunk: string) => {
+    dropGarbage();
     const lines = chunk.split(/[\n\r]/);
     for (const [index, piece] of lines.entries()) {
       rest = (rest + piece).slice(0, limit);
@@ -461,6 +462,7 @@ export async function takeRecords(
   try {
     let rest: Buffer = Buffer.alloc(0);
     for await (const chunk of (child.stdout ?? []) as AsyncIterable<Buffer>) {
+      dropGarbage();
       const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
       let from = 0;
       for (let end = bytes.indexOf(0); end >= 0; end = bytes.indexOf(0, from)) {
