@@ -219,7 +219,7 @@ function cutLinks(transport: string): void {
         END_MS,
       );
       if (other === 'host') assert.match(runs().at(-1) ?? '', hostSays);
-      for (const pid of sleeping) process.kill(pid, 'SIGCONT');
+      for (const pid of sleeping) signal(pid, 'SIGCONT');
       const woken = performance.now();
       const ended = await running.done;
       assert.notEqual(ended.status, 0, ended.stdout);
@@ -262,12 +262,21 @@ function cutLinks(transport: string): void {
     for (let before = -1; stopped.size !== before; ) {
       before = stopped.size;
       for (const pid of found(side).filter(each => !stopped.has(each))) {
-        process.kill(pid, 'SIGSTOP');
+        signal(pid, 'SIGSTOP');
         stopped.add(pid);
       }
     }
     assert.ok(stopped.size > 0);
     return stopped;
+  }
+
+  /** One may have ended before it was to be stopped, and one that is stopped dies with its parent. */
+  function signal(pid: number, name: 'SIGSTOP' | 'SIGCONT'): void {
+    try {
+      process.kill(pid, name);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
   }
 
   /** What an undisturbed first backup of all this takes: of a copy, since nothing of it is in any snapshot. */
