@@ -172,6 +172,15 @@ describe('replaceFile()', () => {
     assert.deepEqual(readdirSync(top).sort(), ['a', 'b']);
   });
 
+  it('removes what a killed one has left, and nothing else', t => {
+    const top = scratch(t);
+    const { pid } = spawnSync('/bin/true');
+    const others = [`a.new-${process.ppid}`, 'a.new-', 'a.new-0', `a.new-${pid}x`, `b.new-${pid}`];
+    for (const name of [...others, `a.new-${pid}`]) writeFileSync(`${top}/${name}`, '');
+    replaceFile(`${top}/a`, 'new');
+    assert.deepEqual(readdirSync(top).sort(), ['a', ...others].sort());
+  });
+
   it('leaves the old file and nothing beside it, when it fails', t => {
     const top = scratch(t);
     mkdirSync(`${top}/folder/in`, { recursive: true });

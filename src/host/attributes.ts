@@ -13,8 +13,9 @@
 import { Fault, type Parsed } from '../fault.ts';
 import { fileFault, readWhole } from '../os/files.ts';
 import { dropGarbage } from '../os/machine.ts';
-import { type Child, programPath, run, standard, start, startInto } from '../os/process.ts';
+import { programPath, run, standard } from '../os/process.ts';
 import { escapeText, jsonName, showName } from '../wire/text.ts';
+import { sortedRecords } from './sorted.ts';
 
 export type EntryType = 'file' | 'folder' | 'symlink' | 'fifo' | 'socket' | 'char device' | 'block device';
 
@@ -269,10 +270,6 @@ export interface TreeOptions {
   signal: AbortSignal;
 }
 
-/** Bytes that sort(1) holds in memory before it uses a temporary file. */
-const SORT_MEMORY = '64M';
-const RECORD_LIMIT = 1024 * 1024;
-
 /**
  * What lies in a stored tree, sorted by the bytes of the paths, each once; not held in memory.
  * @throws Fault when something in it cannot be read; the signal's reason
@@ -282,67 +279,19 @@ export async function* listTree(tree: string, options: TreeOptions): AsyncGenera
   const tried = `read "${tree}"`;
   const limit = depth === undefined ? [] : ['-maxdepth', String(depth)];
   const find = ['-0', '-I{}', programPath('find'), '-P', '{}', ...limit, '-printf', FIND_FORMAT];
-  // A process each: they end with us whatever happens in between. What find says goes to sort by itself, past us.
-  const order = ['-z', '-u', '-S', SORT_MEMORY, '-t', ' ', '-k', String(PATH_FIELD)];
-  const sorting = await start(standard('sort', order), ['pipe', 'pipe', 'pipe']);
-  const finding = await startInto(sorting, { ...standard('xargs', find), cwd: tree });
-  const abort = (): void => {
-    void finding.end();
-    void sorting.end();
-  };
-  if (signal.aborted) abort();
-  signal.addEventListener('abort', abort, { once: true });
-  const complaint = firstWords([finding, sorting]);
-  try {
-    finding.stdin?.end(Buffer.concat(paths.flatMap(path => [asArgument(path), Buffer.from([0])])));
-    for await (const record of records(sorting)) {
-      const parsed = parseFound(record);
-      if ('reason' in parsed) throw new Fault({ tried, found: parsed.reason });
-      yield parsed.value;
-    }
-    for (const child of [finding, sorting]) {
-      const { status } = await child.ended;
-      signal.throwIfAborted();
-      if (status !== 0) throw new Fault({ tried, found: complaint() ?? `${child.program} failed` });
-    }
-  } finally {
-    signal.removeEventListener('abort', abort);
-    await Promise.all([finding.end(), sorting.end()]);
+  const order = ['-u', '-k', String(PATH_FIELD)];
+  const input = Buffer.concat(paths.flatMap(path => [asArgument(path), Buffer.from([0])]));
+  const finder = { ...standard('xargs', find), cwd: tree };
+  for await (const record of sortedRecords(finder, { order, input, isStrict: true, signal, tried })) {
+    const parsed = parseFound(record);
+    if ('reason' in parsed) throw new Fault({ tried, found: parsed.reason });
+    yield parsed.value;
   }
 }
 
 /** Nothing that find or getfattr could take for an option. */
 function asArgument(path: Buffer): Buffer {
   return path.length === 0 ? Buffer.from('.') : Buffer.concat([Buffer.from('./'), path]);
-}
-
-const COMPLAINT_KEPT = 2000;
-
-function firstWords(children: Child[]): () => string | undefined {
-  let said = '';
-  for (const { stderr } of children)
-    stderr?.on('data', (chunk: Buffer) => {
-      if (said.length < COMPLAINT_KEPT) said += chunk.toString('latin1');
-    });
-  return () => {
-    const line = said.split('\n').find(each => each !== '');
-    return line === undefined ? undefined : escapeText(line);
-  };
-}
-
-/** What a child prints, cut at each NUL. */
-async function* records(child: Child): AsyncGenerator<Buffer> {
-  let rest: Buffer = Buffer.alloc(0);
-  for await (const chunk of child.stdout ?? []) {
-    dropGarbage();
-    let bytes = rest.length === 0 ? (chunk as Buffer) : Buffer.concat([rest, chunk as Buffer]);
-    for (let end = bytes.indexOf(0); end >= 0; end = bytes.indexOf(0)) {
-      yield bytes.subarray(0, end);
-      bytes = bytes.subarray(end + 1);
-    }
-    if (bytes.length > RECORD_LIMIT) throw new Fault({ tried: 'read a tree', found: 'a name has no end' });
-    rest = bytes;
-  }
 }
 
 /** Entries whose xattrs are read by one getfattr, and held: with more at once the garbage outlives V8's young generation. */

@@ -14,7 +14,7 @@ import type { Quantity } from '../config.ts';
 import { Fault } from '../fault.ts';
 import { exists, fileSystemStatus, list, readWhole, replaceFile } from '../os/files.ts';
 import { monotonicMs, now, pause } from '../os/machine.ts';
-import { standard, takeRecords } from '../os/process.ts';
+import { standard } from '../os/process.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
 import { snapshotTime } from '../wire/text.ts';
 import {
@@ -40,6 +40,7 @@ import { failure } from './caller.ts';
 import { type ClientSettings, type HostConfig, settingsFor } from './config.ts';
 import { openIndex } from './index.ts';
 import { decideRetention } from './retention.ts';
+import { sortedRecords } from './sorted.ts';
 import {
   type Arrival,
   type ClientStore,
@@ -375,67 +376,83 @@ async function measure(
   wanted?: { arrival: Arrival; yardstick: Snapshot | undefined },
 ): Promise<Measured> {
   const result: Measured = { ownBytes: 0, files: 0, freshFiles: 0, bytes: 0, freshBytes: 0 };
-  /** Inodes with more than one link: how many of them were seen, and how many in the tree. */
-  const linked = new Map<string, { links: number; bytes: number; seen: number; inTree: number }>();
-  const prefix = wanted ? `${wanted.arrival.name}/tree/` : undefined;
-  const old = wanted?.yardstick ? new Set<string>() : undefined;
-  if (wanted?.yardstick) await walk(wanted.yardstick.tree, signal, each => old?.add(each.inode));
-  const count = (inTree: number, bytes: number, isFresh: boolean): void => {
-    if (inTree === 0) return;
+  const prefix = wanted && `${wanted.arrival.name}/tree/`;
+  await using old = new Sought(wanted?.yardstick && inodesOf(wanted.yardstick.tree, undefined, signal));
+  for await (const found of inodesOf(`${client.folder}/arriving`, prefix, signal)) {
+    const { inode, isFolder, links, bytes, seen, inTree } = found;
+    // Each of its names lies here.
+    const isOwn = isFolder || seen >= links;
+    if (isOwn) result.ownBytes += bytes;
+    if (isFolder || inTree === 0) continue;
     result.files += inTree;
     result.bytes += bytes;
-    if (!isFresh) return;
+    const isFresh = wanted?.yardstick === undefined ? isOwn : !(await old.has(inode));
+    if (!isFresh) continue;
     result.freshFiles += inTree;
     result.freshBytes += bytes;
-  };
-  await walk(`${client.folder}/arriving`, signal, ({ isFolder, inode, links, bytes, path }) => {
-    const isInTree = !isFolder && prefix !== undefined && path.startsWith(prefix);
-    if (isFolder || links === 1) {
-      result.ownBytes += bytes;
-      count(isInTree ? 1 : 0, bytes, true);
-      return;
-    }
-    const known = linked.get(inode) ?? { links, bytes, seen: 0, inTree: 0 };
-    known.seen += 1;
-    if (isInTree) known.inTree += 1;
-    linked.set(inode, known);
-  });
-  for (const [inode, { links, bytes, seen, inTree }] of linked) {
-    const isOwn = seen >= links;
-    if (isOwn) result.ownBytes += bytes;
-    count(inTree, bytes, old === undefined ? isOwn : !old.has(inode));
   }
   return result;
 }
 
-interface Walked {
+interface Inode {
+  inode: bigint;
   isFolder: boolean;
-  /** As digits: it has 64 bits. */
-  inode: string;
   links: number;
   bytes: number;
-  /** Below what was walked, byte for byte a character. */
-  path: string;
+  /** Its names. */
+  seen: number;
+  /** Those below the prefix. */
+  inTree: number;
 }
 
-const RECORD_LIMIT = 16 * 1024;
-
-/** Looks through a tree by find(1). What goes away meanwhile (rsync renames its temporary files) is passed over. */
-async function walk(
+/**
+ * The inodes that lie in a folder, in the order of their numbers, by find(1): one at a time, however many there are. What goes away
+ * meanwhile (rsync renames its temporary files) is passed over.
+ */
+async function* inodesOf(
   folder: string,
+  prefix: string | undefined,
   signal: AbortSignal | undefined,
-  take: (found: Walked) => void,
-): Promise<void> {
-  const find = standard('find', [folder, '-ignore_readdir_race', '-printf', '%y %i %n %b %P\\0']);
-  await takeRecords(find, { limit: RECORD_LIMIT, signal }, record => {
+): AsyncGenerator<Inode> {
+  const find = standard('find', [folder, '-ignore_readdir_race', '-printf', '%i %n %y %b %P\\0']);
+  const order = ['-s', '-n', '-k', '1,1'];
+  const tried = `look through "${folder}"`;
+  let last: Inode | undefined;
+  for await (const record of sortedRecords(find, { order, isStrict: false, signal, tried })) {
     const text = record.toString('latin1');
-    const [type = '', inode = '', links = '', blocks = ''] = text.split(' ', 4);
-    take({
-      isFolder: type === 'd',
-      inode,
-      links: Number(links),
-      bytes: Number(blocks) * 512,
-      path: text.slice(`${type} ${inode} ${links} ${blocks} `.length),
-    });
-  });
+    const [number = '', links = '', type = '', blocks = ''] = text.split(' ', 4);
+    const path = text.slice(`${number} ${links} ${type} ${blocks} `.length);
+    const inode = BigInt(number);
+    if (last?.inode !== inode) {
+      if (last) yield last;
+      const bytes = Number(blocks) * 512;
+      last = { inode, isFolder: type === 'd', links: Number(links), bytes, seen: 0, inTree: 0 };
+    }
+    last.seen += 1;
+    if (prefix !== undefined && path.startsWith(prefix)) last.inTree += 1;
+  }
+  if (last) yield last;
+}
+
+/** Inodes that are asked for in the order of their numbers. */
+class Sought {
+  readonly #inodes: AsyncGenerator<Inode> | undefined;
+  #next: Inode | undefined;
+  #hasBegun = false;
+
+  constructor(inodes: AsyncGenerator<Inode> | undefined) {
+    this.#inodes = inodes;
+  }
+
+  async has(inode: bigint): Promise<boolean> {
+    while (!this.#hasBegun || (this.#next && this.#next.inode < inode)) {
+      this.#hasBegun = true;
+      this.#next = (await this.#inodes?.next())?.value ?? undefined;
+    }
+    return this.#next?.inode === inode;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#inodes?.return(undefined);
+  }
 }

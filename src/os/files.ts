@@ -42,7 +42,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { Socket } from 'node:net';
-import { dirname } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { setImmediate as breathe } from 'node:timers/promises';
 import { isatty } from 'node:tty';
@@ -321,10 +321,33 @@ export function replaceFile(path: string, content: string | Buffer, mode = 0o600
     writeFileSync(fresh, content, { mode, flush: true });
     chmodSync(fresh, mode);
     renameSync(fresh, path);
+    removeAbandoned(path);
     syncFolder(dirname(path));
   } catch (error) {
     rmSync(fresh, { force: true });
     throw fileFault(error, `write "${path}"`);
+  }
+}
+
+/** Removes what processes that were killed in `replaceFile` have left of the same file; where that cannot be, it stays. */
+function removeAbandoned(path: string): void {
+  const head = `${basename(path)}.new-`;
+  try {
+    for (const name of readdirSync(dirname(path))) {
+      const pid = name.startsWith(head) ? name.slice(head.length) : '';
+      if (/^[1-9]\d{0,9}$/.test(pid) && hasEnded(Number(pid))) rmSync(join(dirname(path), name));
+    }
+  } catch {
+    // the next one tries again
+  }
+}
+
+function hasEnded(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return false;
+  } catch (error) {
+    return failedWith(error, 'ESRCH');
   }
 }
 

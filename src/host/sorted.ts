@@ -1,0 +1,82 @@
+/** What find(1) finds, in order by sort(1): neither of them, nor we, hold all of it in memory. */
+import { Fault } from '../fault.ts';
+import { dropGarbage } from '../os/machine.ts';
+import { type Child, type Command, standard, start, startInto } from '../os/process.ts';
+import { escapeText } from '../wire/text.ts';
+
+export interface SortedOptions {
+  /** sort(1)'s options for the order; records end with a NUL, their fields with a blank. */
+  order: string[];
+  /** The finder's standard input; left out: nothing. */
+  input?: Buffer;
+  /** Whether its status counts: not where what it looks at may go away meanwhile. */
+  isStrict: boolean;
+  signal: AbortSignal | undefined;
+  /** For the fault: `read "…"`. */
+  tried: string;
+}
+
+/** Bytes that sort(1) holds in memory before it uses a temporary file. */
+const SORT_MEMORY = '64M';
+const RECORD_LIMIT = 1024 * 1024;
+
+/**
+ * Runs a program that prints records, and gives them in order; without the NUL.
+ * @throws Fault when it fails, or sort does; the signal's reason
+ */
+export async function* sortedRecords(finder: Command, options: SortedOptions): AsyncGenerator<Buffer> {
+  const { order, input, isStrict, signal, tried } = options;
+  // A process each: they end with us whatever happens in between. What the finder says goes to sort by itself, past us.
+  const sort = standard('sort', ['-z', '-S', SORT_MEMORY, '-t', ' ', ...order]);
+  const sorting = await start(sort, ['pipe', 'pipe', 'pipe']);
+  const finding = await startInto(sorting, finder);
+  const abort = (): void => {
+    void finding.end();
+    void sorting.end();
+  };
+  if (signal?.aborted) abort();
+  signal?.addEventListener('abort', abort, { once: true });
+  const complaint = firstWords([finding, sorting]);
+  try {
+    finding.stdin?.end(input ?? '');
+    yield* records(sorting, tried);
+    for (const child of [finding, sorting]) {
+      const { status } = await child.ended;
+      signal?.throwIfAborted();
+      if (status !== 0 && (isStrict || child === sorting))
+        throw new Fault({ tried, found: complaint() ?? `${child.program} failed` });
+    }
+  } finally {
+    signal?.removeEventListener('abort', abort);
+    await Promise.all([finding.end(), sorting.end()]);
+  }
+}
+
+const COMPLAINT_KEPT = 2000;
+
+function firstWords(children: Child[]): () => string | undefined {
+  let said = '';
+  for (const { stderr } of children)
+    stderr?.on('data', (chunk: Buffer) => {
+      if (said.length < COMPLAINT_KEPT) said += chunk.toString('latin1');
+    });
+  return () => {
+    const line = said.split('\n').find(each => each !== '');
+    return line === undefined ? undefined : escapeText(line);
+  };
+}
+
+/** What a child prints, cut at each NUL. */
+async function* records(child: Child, tried: string): AsyncGenerator<Buffer> {
+  let rest: Buffer = Buffer.alloc(0);
+  for await (const chunk of child.stdout ?? []) {
+    dropGarbage();
+    let bytes = rest.length === 0 ? (chunk as Buffer) : Buffer.concat([rest, chunk as Buffer]);
+    for (let end = bytes.indexOf(0); end >= 0; end = bytes.indexOf(0)) {
+      yield bytes.subarray(0, end);
+      bytes = bytes.subarray(end + 1);
+    }
+    if (bytes.length > RECORD_LIMIT) throw new Fault({ tried, found: 'a name has no end' });
+    rest = bytes;
+  }
+}
