@@ -98,7 +98,6 @@ async function bundle(outfile: string, version: string): Promise<void> {
     platform: 'node',
     target: 'node24',
     format: 'cjs', // a SEA's main is CommonJS
-    charset: 'utf8',
     define: { DIALBACK_VERSION: JSON.stringify(version) },
     banner: { js: LOADED_LATE },
     legalComments: 'inline',

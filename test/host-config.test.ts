@@ -163,9 +163,9 @@ describe('settingsFor()', () => {
     });
   });
 
-  it('goes by the zone of the machine where none is named', () => {
+  it('names no zone, and no budget, where none is named', () => {
     const plain = parseConfig('store = "/s"', 'host.toml', HOST_SCHEMA);
-    assert.equal(settingsFor(plain, 'a').policy.zone, Intl.DateTimeFormat().resolvedOptions().timeZone);
+    assert.equal(settingsFor(plain, 'a').policy.zone, undefined);
     assert.equal(settingsFor(plain, 'a').growthBudget, undefined);
   });
 });

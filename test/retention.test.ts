@@ -219,6 +219,24 @@ describe('decideRetention(), worked out by hand', () => {
       ],
     );
   });
+
+  it('goes by the zone of the machine where none is named', t => {
+    const { TZ } = process.env;
+    t.after(() => {
+      if (TZ === undefined) delete process.env.TZ;
+      else process.env.TZ = TZ;
+    });
+    process.env.TZ = 'Asia/Kolkata';
+    const history = parseHistory('every 1h from 2026-10-24T00-30-00Z to 2026-10-26T00-30-00Z');
+    const decided = (zone: string | undefined): unknown =>
+      decideRetention(
+        history,
+        { ...parsePolicy('hourly=3 daily=2'), zone },
+        new Date('2026-10-26T06:00:00Z'),
+      );
+    assert.deepEqual(decided(undefined), decided('Asia/Kolkata'));
+    assert.notDeepEqual(decided(undefined), decided('UTC'));
+  });
 });
 
 const ZONES = [

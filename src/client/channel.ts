@@ -9,14 +9,14 @@ import { Fault } from '../fault.ts';
 import {
   close,
   open,
+  openFifo,
   openFlags,
   readLineAlone,
   removeFileIfThere,
   watchFolder,
   writeAll,
 } from '../os/files.ts';
-import { together } from '../os/machine.ts';
-import { type Ending, eachLine, makeFifo, makePipe, PLAIN_ENVIRONMENT, start } from '../os/process.ts';
+import { type Ending, eachLine, makeFifos, PLAIN_ENVIRONMENT, start } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { GO, HANDSHAKE_LINE_LIMIT } from '../wire/channel.ts';
 import { parseGateCommand } from '../wire/rsync.ts';
@@ -63,11 +63,9 @@ export interface Channel {
 export async function openChannel(held: DisposableHolder, options: ChannelOptions): Promise<Channel> {
   const { run } = options;
   writeGateFiles(options);
-  const [toHost, fromHost] = await together([
-    makePipe(`${run}/up`),
-    makePipe(`${run}/down`),
-    makeFifo(commandFifo(run)),
-  ]);
+  const [up, down] = [`${run}/up`, `${run}/down`];
+  await makeFifos(up, down, commandFifo(run));
+  const [toHost, fromHost] = [openFifo(up), openFifo(down)];
   const command = open(commandFifo(run), openFlags.O_RDWR); // so that neither end waits for the other
   const ours = new Set([toHost.reading, toHost.writing, fromHost.reading, fromHost.writing, command]);
   const letGo = (descriptor: number): void => {

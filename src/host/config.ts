@@ -9,7 +9,6 @@ import {
   sizeOrPercentKey,
 } from '../config.ts';
 import { hooksTable } from '../hooks.ts';
-import { machineZone } from '../os/machine.ts';
 import { NAME } from '../wire/text.ts';
 import { isZone, type Policy } from './retention.ts';
 
@@ -208,7 +207,7 @@ export function settingsFor(config: HostConfig, client: string): ClientSettings 
       minAgeMs: minAgeMs ?? MIN_AGE_MS,
       // Nothing goes that nobody has said anything about.
       givesRoom: (minKeep ?? minAgeMs) !== undefined,
-      zone: retention.timezone ?? machineZone(),
+      zone: retention.timezone,
     },
     minFree: config.space.min_free,
     minInodes: config.space.min_inodes,

@@ -30,8 +30,8 @@ export interface Policy {
   minAgeMs: number;
   /** Without any rule: whether the oldest may go when room is needed, down to minKeep and minAge. */
   givesRoom: boolean;
-  /** Whose days: a name of the IANA time zone database, "Europe/Berlin". */
-  zone: string;
+  /** Whose days: a name of the IANA time zone database, "Europe/Berlin"; undefined: the machine's. */
+  zone: string | undefined;
 }
 
 /** A finished snapshot, as far as it matters here. */
@@ -162,7 +162,7 @@ function isoWeek(local: Date): string {
   return `${year}-W${String(Math.floor(days / 7) + 1).padStart(2, '0')}`;
 }
 
-const formatters = new Map<string, Intl.DateTimeFormat>();
+const formatters = new Map<string | undefined, Intl.DateTimeFormat>();
 
 /** Whether this is a time zone that we know. */
 export function isZone(name: string): boolean {
@@ -175,7 +175,7 @@ export function isZone(name: string): boolean {
 }
 
 /** Making one takes a thousand times as long as using it. @throws RangeError for no zone */
-function formatterOf(zone: string): Intl.DateTimeFormat {
+function formatterOf(zone: string | undefined): Intl.DateTimeFormat {
   const known = formatters.get(zone);
   if (known) return known;
   const made = new Intl.DateTimeFormat('en-US', {
@@ -197,7 +197,7 @@ function formatterOf(zone: string): Intl.DateTimeFormat {
 const MINUTE_MS = 60_000;
 
 /** @returns what a clock in that zone shows at a moment (milliseconds since 1970) */
-function clockIn(zone: string): (time: number) => { local: Date; offset: number } {
+function clockIn(zone: string | undefined): (time: number) => { local: Date; offset: number } {
   const formatter = formatterOf(zone);
   const offsetAt = (time: number): number => {
     // "11/22/2026, 14:05:09"

@@ -11,7 +11,7 @@
 import { Fault, type Parsed } from '../fault.ts';
 import { exists, makeFolder, readWhole, replaceFile } from '../os/files.ts';
 import { deadlineSignal, monotonicMs, now } from '../os/machine.ts';
-import { awaitLock, isLocked, takeLock } from '../os/runfolder.ts';
+import { awaitLock, takeLock } from '../os/runfolder.ts';
 import { parseJson } from '../wire/json.ts';
 import { NAME } from '../wire/text.ts';
 import { failure } from './caller.ts';
@@ -162,10 +162,8 @@ async function takeSlot(
   await using spare = new AsyncDisposableStack();
   let found = 0;
   for (let number = 0; number < concurrent && ahead < concurrent; number += 1) {
-    const path = `${folder}/${number}`;
-    if (isLocked(path)) continue; // cheaper than to try; what it says of a free one need not be so
     const slot = new AsyncDisposableStack();
-    const isFree = (await takeLock(slot, path)) !== undefined;
+    const isFree = (await takeLock(slot, `${folder}/${number}`)) !== undefined;
     if (!isFree) continue;
     found += 1;
     if (found > ahead) return slot;

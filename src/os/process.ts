@@ -520,10 +520,11 @@ export async function endCommand(word: string): Promise<void> {
 }
 const KTHREADD = 2;
 
-/** Makes a FIFO, for this account alone. @throws Fault */
-export async function makeFifo(path: string): Promise<void> {
-  const made = await run(standard('mkfifo', ['-m', '600', '--', path]));
-  if (made.status !== 0) throw new Fault({ tried: `create the FIFO "${path}"`, found: made.stderr.trim() });
+/** Makes FIFOs, for this account alone. @throws Fault */
+export async function makeFifos(...paths: string[]): Promise<void> {
+  const made = await run(standard('mkfifo', ['-m', '600', '--', ...paths]));
+  if (made.status !== 0)
+    throw new Fault({ tried: `create the FIFO "${paths.join('", "')}"`, found: made.stderr.trim() });
 }
 
 /**
@@ -531,7 +532,7 @@ export async function makeFifo(path: string): Promise<void> {
  * @param path a name in a private folder; it is gone when this returns
  */
 export async function makePipe(path: string): Promise<{ reading: number; writing: number }> {
-  await makeFifo(path);
+  await makeFifos(path);
   return openFifo(path);
 }
 
