@@ -1,7 +1,6 @@
 /** What find(1) finds, in order by sort(1): neither of them, nor we, hold all of it in memory. */
 import { Fault } from '../fault.ts';
-import { dropGarbage } from '../os/machine.ts';
-import { type Child, type Command, standard, start, startInto } from '../os/process.ts';
+import { type Child, type Command, recordsOf, standard, start, startInto } from '../os/process.ts';
 import { escapeText } from '../wire/text.ts';
 
 export interface SortedOptions {
@@ -39,7 +38,7 @@ export async function* sortedRecords(finder: Command, options: SortedOptions): A
   const complaint = firstWords([finding, sorting]);
   try {
     finding.stdin?.end(input ?? '');
-    yield* records(sorting, tried);
+    for await (const records of recordsOf(sorting, RECORD_LIMIT)) yield* records;
     for (const child of [finding, sorting]) {
       const { status } = await child.ended;
       signal?.throwIfAborted();
@@ -64,19 +63,4 @@ function firstWords(children: Child[]): () => string | undefined {
     const line = said.split('\n').find(each => each !== '');
     return line === undefined ? undefined : escapeText(line);
   };
-}
-
-/** What a child prints, cut at each NUL. */
-async function* records(child: Child, tried: string): AsyncGenerator<Buffer> {
-  let rest: Buffer = Buffer.alloc(0);
-  for await (const chunk of child.stdout ?? []) {
-    dropGarbage();
-    let bytes = rest.length === 0 ? (chunk as Buffer) : Buffer.concat([rest, chunk as Buffer]);
-    for (let end = bytes.indexOf(0); end >= 0; end = bytes.indexOf(0)) {
-      yield bytes.subarray(0, end);
-      bytes = bytes.subarray(end + 1);
-    }
-    if (bytes.length > RECORD_LIMIT) throw new Fault({ tried, found: 'a name has no end' });
-    rest = bytes;
-  }
 }

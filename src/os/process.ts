@@ -460,28 +460,39 @@ export async function takeRecords(
   const abort = (): void => void child.end(RECORDS_END_MS);
   signal?.addEventListener('abort', abort, { once: true });
   try {
-    let rest: Buffer = Buffer.alloc(0);
-    for await (const chunk of (child.stdout ?? []) as AsyncIterable<Buffer>) {
-      dropGarbage();
-      const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
-      let from = 0;
-      for (let end = bytes.indexOf(0); end >= 0; end = bytes.indexOf(0, from)) {
-        take(bytes.subarray(from, end));
-        from = end + 1;
-      }
-      rest = bytes.subarray(from);
-      if (rest.length > limit)
-        throw new Fault({
-          tried: `run "${command.program}"`,
-          found: `it printed more than ${limit} bytes at once`,
-        });
-    }
+    for await (const records of recordsOf(child, limit)) for (const record of records) take(record);
     const ending = await child.ended;
     signal?.throwIfAborted();
     return { ...ending, stderr };
   } finally {
     signal?.removeEventListener('abort', abort);
     await child.end(RECORDS_END_MS);
+  }
+}
+
+/**
+ * What a child prints, as bytes, cut at each NUL: what came at once at a time. What stands behind the last NUL is none.
+ * @param limit bytes that a record may have
+ * @throws Fault where one has more
+ */
+export async function* recordsOf(child: Child, limit: number): AsyncGenerator<Buffer[]> {
+  let rest: Buffer = Buffer.alloc(0);
+  for await (const chunk of (child.stdout ?? []) as AsyncIterable<Buffer>) {
+    dropGarbage();
+    const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+    const records: Buffer[] = [];
+    let from = 0;
+    for (let end = bytes.indexOf(0); end >= 0; end = bytes.indexOf(0, from)) {
+      records.push(bytes.subarray(from, end));
+      from = end + 1;
+    }
+    yield records;
+    rest = bytes.subarray(from);
+    if (rest.length > limit)
+      throw new Fault({
+        tried: `run "${child.program}"`,
+        found: `it printed more than ${limit} bytes at once`,
+      });
   }
 }
 
