@@ -151,19 +151,19 @@ export async function restore(
   const staged = `${stage}/tree`;
   try {
     const lines = new Lines();
+    const telling = { signal, lines };
     const given = await copySelected(restoreArguments(isRootUser), selection, `${staged}/`, {
-      signal,
+      ...telling,
       tell,
-      complain: line => lines.add(line),
     });
     if (!isDone(given)) throw rsyncFault(`restore to "${options.to}"`, given);
     // Before anything is moved: what has become of it later is not the store's fault.
     const what = { staged, paths: selection.paths };
     const { isChecked, damaged, count, found } = await checkRestored(client, snapshot, what, signal);
     if (found !== undefined) lines.add(`the manifest of ${snapshot.name} cannot be trusted: ${found}`);
-    if (exists(staged)) await moveIntoPlace(staged, options.to, isEmpty, { signal, lines });
-    if (selection.isWholeMachine) await applyTop(snapshot, options.to, isRootUser, { signal, lines });
-    if (!isRootUser) await findDifferences(selection, options.to, { signal, lines });
+    if (exists(staged)) await moveIntoPlace(staged, options.to, isEmpty, telling);
+    if (selection.isWholeMachine) await applyTop(snapshot, options.to, isRootUser, telling);
+    if (!isRootUser) await findDifferences(selection, options.to, telling);
     const output = given.stdout;
     return {
       snapshot: snapshot.name,
@@ -211,13 +211,11 @@ export async function planRestore(
     paths.length > 0 ? { paths } : {},
   ];
   const giver = ownAccount().uid === 0 ? undefined : { uid: ownAccount().uid, groups: ownGroups() };
-  const result: RestorePlan = {
+  const result = {
     snapshot: snapshot.name,
     state: snapshot.record.state,
     files: 0,
     bytes: 0,
-    notGivenBack: [],
-    notGivenBackCount: 0,
   };
   const lines = new Lines();
   for (const pass of passes) {
@@ -281,20 +279,17 @@ interface Copied extends Ending {
   isFull: boolean;
 }
 
-/** Who is told what of an rsync that runs. */
-interface Listeners {
-  signal: AbortSignal;
-  /** Of each line of its standard output. */
-  take?: (line: string) => void;
-  /** Of each thing that it could not do. */
-  complain?: (line: string) => void;
-  tell?: ((progress: RestoreProgress) => void) | undefined;
-}
-
 /** Where what could not be given back is told. */
 interface Telling {
   signal: AbortSignal;
   lines: Lines;
+}
+
+/** Who is told what of an rsync that runs; of what it could not do, `lines`. */
+interface Listeners extends Telling {
+  /** Of each line of its standard output. */
+  take?: (line: string) => void;
+  tell?: ((progress: RestoreProgress) => void) | undefined;
 }
 
 /** Whether rsync did what it could: all of it, or all but what it complained of (23). */
@@ -374,12 +369,7 @@ function examineTarget(options: RestoreOptions): 'absent' | 'empty' | 'filled' {
 }
 
 /** Into an empty folder by renames; into one that is not by rsync, which links what it would copy. */
-async function moveIntoPlace(
-  staged: string,
-  to: string,
-  isEmpty: boolean,
-  { signal, lines }: Telling,
-): Promise<void> {
+async function moveIntoPlace(staged: string, to: string, isEmpty: boolean, telling: Telling): Promise<void> {
   const names = list(staged, { encoding: 'buffer' });
   if (isEmpty) {
     for (const name of names) moveEntry(beneath(staged, name), beneath(to, name));
@@ -388,9 +378,8 @@ async function moveIntoPlace(
   // The top, DIR's own, is not among the names.
   const args = ['-aHAXS', '--recursive', '--numeric-ids', '--relative', NANOSECONDS, `--link-dest=${staged}`];
   const result = await runRsync([...args, '--from0', '--files-from=-', '--', `${staged}/`, `${to}/`], {
-    signal,
+    ...telling,
     input: asFileList(names),
-    complain: line => lines.add(line),
   });
   if (!isDone(result)) throw rsyncFault(`put what was restored into "${to}"`, result);
 }
@@ -413,13 +402,10 @@ async function applyTop(
   snapshot: Snapshot,
   to: string,
   isRootUser: boolean,
-  { signal, lines }: Telling,
+  telling: Telling,
 ): Promise<void> {
   const args = restoreArguments(isRootUser).filter(each => each !== '--relative' && each !== '--stats');
-  const result = await runRsync([...args, '--exclude=/*', '--', `${snapshot.tree}/`, `${to}/`], {
-    signal,
-    complain: line => lines.add(line),
-  });
+  const result = await runRsync([...args, '--exclude=/*', '--', `${snapshot.tree}/`, `${to}/`], telling);
   if (!isDone(result)) throw rsyncFault(`give "${to}" its attributes`, result);
 }
 
@@ -428,14 +414,13 @@ async function applyTop(
  * nothing of it. (For root it is of no use: it takes a file with a capability and other xattrs for different, as a
  * fake-super tree lists them in another order. Measured, rsync 3.5.0.)
  */
-async function findDifferences(selection: Selection, to: string, { signal, lines }: Telling): Promise<void> {
+async function findDifferences(selection: Selection, to: string, telling: Telling): Promise<void> {
   const args = ['-n', '-i', ...restoreArguments(true).filter(each => each !== '--stats')];
   const result = await copySelected(args, selection, `${to}/`, {
-    signal,
+    ...telling,
     take: line => {
-      if (/^[<>ch.*][fdLDS]/.test(line) && !/ \.\/$/.test(line)) lines.add(line);
+      if (/^[<>ch.*][fdLDS]/.test(line) && !/ \.\/$/.test(line)) telling.lines.add(line);
     },
-    complain: line => lines.add(line),
   });
   if (!isDone(result)) throw rsyncFault('compare what was restored', result);
 }
@@ -449,7 +434,7 @@ const LINE_LIMIT = 65_536;
  */
 async function runRsync(
   args: (string | Buffer)[],
-  { signal, input, take, complain, tell }: Listeners & { input?: Buffer },
+  { signal, lines, input, take, tell }: Listeners & { input?: Buffer },
 ): Promise<Copied> {
   signal.throwIfAborted();
   // All names before the first is copied: else the percents are of what it knows so far.
@@ -480,7 +465,7 @@ async function runRsync(
     copied.found ??= line;
     if (/No space left on device|Disk quota exceeded/.test(line)) copied.isFull = true;
     code ??= /^rsync error: .* \(code (\d+)\) at /.exec(line)?.[1];
-    if (!line.startsWith('rsync error: ')) complain?.(line);
+    if (!line.startsWith('rsync error: ')) lines.add(line);
   });
   if (given) child.stdin?.end(given);
   Object.assign(copied, await child.ended);
