@@ -18,6 +18,11 @@ const REFUSED: [file: string, text: string, rule: RegExp][] = [
   ['src/client/backup.ts', 'const b = () => import(`../host/b.ts`)', /client\/ never imports host\//],
   ['src/host/grab.ts', "import { gate } from '../client/gate.ts'", /host\/ never imports client\//],
 
+  // The store knows neither side.
+  ['src/store/arrival.ts', "import { grab } from '../host/grab.ts'", /store\/ imports only/],
+  ['src/store/arrival.ts', "import { gate } from '../client/gate.ts'", /store\/ imports only/],
+  ['src/store/arrival.ts', "import type { Finding } from '../finding.ts'", /store\/ imports only/],
+
   // The wire knows nothing but itself.
   ['src/wire/request.ts', "import { readText } from '../os/files.ts'", /wire\/ imports only/],
   ['src/wire/request.ts', "import type { Verb } from '../cli/args.ts'", /wire\/ imports only/],

@@ -79,8 +79,10 @@ function addSnapshot(client: ClientStore, name: string, state: 'full' | 'incompl
   writeFileSync(`${client.folder}/snapshots/${name}/snapshot.json`, JSON.stringify(record(name, state)));
 }
 
-/** An interrupted tree. */
+/** An interrupted tree, of a run that ended in order. */
 function addArriving(client: ClientStore, name: string, files: Record<string, string>): string {
+  mkdirSync(`${client.folder}/arriving/${name}`);
+  writeFileSync(`${client.folder}/arriving/${name}/synced`, '');
   const tree = `${client.folder}/arriving/${name}/tree`;
   mkdirSync(tree, { recursive: true });
   for (const [file, content] of Object.entries(files)) {

@@ -98,6 +98,8 @@ function judge(file: string, use: Use): string | undefined {
     if (file === 'src/fault.ts') return 'fault.ts imports nothing of ours';
     if (inside('client') && into('host')) return 'client/ never imports host/';
     if (inside('host') && into('client')) return 'host/ never imports client/';
+    if (inside('store') && !['store', 'wire', 'os'].some(into) && target !== 'src/fault.ts')
+      return 'store/ imports only store/, wire/, os/ and fault.ts';
     if (inside('wire') && !into('wire') && target !== 'src/fault.ts')
       return 'wire/ imports only wire/ and fault.ts';
     if (inside('os') && !into('os') && target !== 'src/fault.ts') return 'os/ imports only os/ and fault.ts';

@@ -43,6 +43,7 @@ import {
   failedOutcome,
   type HostEvent,
   type OutcomeEvent,
+  type Phase,
 } from '../wire/events.ts';
 import type { RequestHeader } from '../wire/request.ts';
 import { knowsZstd, RSYNC_EXIT } from '../wire/rsync.ts';
@@ -178,11 +179,21 @@ const UNHEARD_LIMIT = 1024 * 1024;
 const LAST_WORD_MS = 10_000;
 
 let toClient: Writable | undefined;
+let phase: Phase | undefined;
 
 /** The one way in which anything reaches the client. It never waits: a client that does not listen holds up nothing. */
 function tell(event: HostEvent): void {
+  if (event.event === 'phase') phase = event.phase;
   toClient ??= descriptorStream(2, { writable: true }).on('error', () => {}); // it has hung up: its input tells
   if (toClient.writableLength < UNHEARD_LIMIT) toClient.write(encodeEvent(event));
+}
+
+/** Tells the client that we live, where there is nothing new to tell: it passes a phase on once. */
+function signsOfLife(): Disposable {
+  const timer = setInterval(() => {
+    if (phase) tell({ event: 'phase', phase });
+  }, HEARTBEAT_MS);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
 /** The last event, and the time for it to get out. */
@@ -310,6 +321,7 @@ async function serve(
   let kept = false;
   let isFull = false;
   held.defer(async () => {
+    using _life = signsOfLife(); // what has arrived is written to the disk, which can take minutes
     // Where the room is watched, the next run that needs it takes what this one leaves.
     const isGivenUp = isFull && !(admission?.keepsArrival() ?? false);
     if (!kept) await abandonSnapshot(client, arrival, isGivenUp);

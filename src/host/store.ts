@@ -26,6 +26,7 @@ import {
 import { now, ownAccount, pause, randomHex } from '../os/machine.ts';
 import { run, standard } from '../os/process.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
+import { doubtTree, isSynced, markSynced, syncFileSystem } from '../store/arrival.ts';
 import { STORE_FILE } from '../wire/local.ts';
 import { NANOSECONDS } from '../wire/rsync.ts';
 import {
@@ -457,9 +458,14 @@ export async function beginSnapshot(client: ClientStore): Promise<Arrival> {
     makeFolder(`${folder}/tree`);
   }
   const bases = basis.map(each => `${client.folder}/snapshots/${each}/tree`).filter(exists);
-  const treeOf = (each: string): string => `${client.folder}/arriving/${each}/tree`;
-  const interrupted = left.filter(each => exists(treeOf(each)));
-  for (const each of interrupted) await completePartials(treeOf(each), snapshotTime(each) ?? started, bases);
+  const interrupted: string[] = [];
+  for (const each of left) {
+    const tree = `${client.folder}/arriving/${each}/tree`;
+    if (!exists(tree)) continue;
+    await completePartials(tree, snapshotTime(each) ?? started, bases);
+    if (await isUsable(client, each)) interrupted.push(tree);
+  }
+  left = left.filter(each => exists(`${client.folder}/arriving/${each}`));
   return {
     name,
     started,
@@ -468,9 +474,26 @@ export async function beginSnapshot(client: ClientStore): Promise<Arrival> {
     basis: basis[0] ?? null,
     bases: basis,
     // Of a name that has changed rsync builds on the first one: what has arrived is nearer to it than what was before.
-    linkDests: [...interrupted.map(treeOf), ...bases],
+    linkDests: [...interrupted, ...bases],
     leftOver: left,
   };
+}
+
+/**
+ * Whether a run may link against an interrupted tree. One that was not synced loses its times first; one that cannot be
+ * doubted file by file goes to the trash.
+ */
+async function isUsable(client: ClientStore, name: string): Promise<boolean> {
+  const folder = `${client.folder}/arriving/${name}`;
+  if (isSynced(folder)) return true;
+  try {
+    await doubtTree(`${folder}/tree`);
+    return true;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    moveToTrash(client, 'arriving', name, { reason: escapeText(reason) });
+    return false;
+  }
 }
 
 function isTaken(client: ClientStore, name: string): boolean {
@@ -505,16 +528,7 @@ export async function commitSnapshot(
   try {
     writeNew(`${arrival.folder}/excludes`, excludes, { sync: true });
     writeNew(`${arrival.folder}/snapshot.json`, `${plainJson(record, 2)}\n`, { sync: true });
-    // The whole file system at once: a tree of many files is not synced one by one.
-    const synced = await run(standard('sync', ['--file-system', '--', arrival.folder]), {
-      timeoutMs: SYNC_TIMEOUT_MS,
-    });
-    if (synced.status !== 0) {
-      throw new Fault({
-        tried: 'write the snapshot to the disk',
-        found: synced.stderr.trim() || 'sync failed',
-      });
-    }
+    await syncFileSystem(arrival.folder);
     rename(arrival.folder, `${client.folder}/snapshots/${arrival.name}`);
   } catch (error) {
     for (const name of ['excludes', 'snapshot.json']) removeFileIfThere(`${arrival.folder}/${name}`);
@@ -533,7 +547,8 @@ export async function commitSnapshot(
   }
 }
 
-const SYNC_TIMEOUT_MS = 3_600_000;
+/** Milliseconds for linking one interrupted tree into another. */
+const MERGE_TIMEOUT_MS = 3_600_000;
 
 /**
  * Ends a run that did not make a snapshot. What has arrived is kept for the next run, as one tree: names that only
@@ -565,11 +580,13 @@ export async function abandonSnapshot(client: ClientStore, arrival: Arrival, isF
       `${from}/`,
       `${arrival.tree}/`,
     ];
-    const merged = await run(standard('rsync', args), { timeoutMs: SYNC_TIMEOUT_MS });
+    const merged = await run(standard('rsync', args), { timeoutMs: MERGE_TIMEOUT_MS });
     if (merged.status !== 0) return; // both stay, and the next run links against both
     moveToTrash(client, 'arriving', older);
   }
   for (const each of oldest) moveToTrash(client, 'arriving', each);
+  // Last: all that was put into the tree is covered. Where it fails, the next run compares contents.
+  await markSynced(arrival.folder).catch(() => {});
 }
 
 /**
@@ -595,6 +612,8 @@ export function removeSnapshot(client: ClientStore, name: string, reason: string
   )
     throw fault('it is the last full one that this client has');
   moveToTrash(client, 'snapshots', name, { reason });
+  // The new place first: after a power cut the tree is in one of them. And before anything in it is deleted.
+  syncFolder(`${client.folder}/trash`);
   syncFolder(`${client.folder}/snapshots`);
 }
 
