@@ -7,6 +7,7 @@ import {
   differenceJson,
   differenceText,
   doctorText,
+  doubtfulText,
   enrollLocalText,
   enrollText,
   entryJson,
@@ -179,6 +180,7 @@ async function perform(request: Request): Promise<number> {
     case 'verify': {
       const results = await verifyTold({ ...request, store: hostStore(request.config) }, request.json);
       say(1, request.json ? jsonText(results.map(verifiedJson)) : verifiedText(results));
+      if (!request.json) say(1, results.map(doubtfulText).join(''));
       say(2, damagedText(results));
       return isWell(results) ? EXIT.done : EXIT.failed;
     }

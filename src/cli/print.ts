@@ -619,7 +619,25 @@ const DAMAGES: Record<Damage['differences'][number], string> = {
 /** What was verified, for programs. */
 export function verifiedJson(result: Verified): object {
   const damaged = result.damaged.map(each => ({ ...each, path: damagedPath(each.path) }));
-  return { ...result, damaged };
+  const doubtful = result.doubtful.map(each => ({ ...each, paths: each.paths.map(damagedPath) }));
+  return { ...result, damaged, doubtful };
+}
+
+/** Names of doubtful files that are printed. */
+const DOUBTFUL_SHOWN = 10;
+
+/** Files that the next backup compares with the client, since a power cut could have emptied them. */
+export function doubtfulText({ client, doubtful }: Verified): string {
+  return doubtful
+    .map(({ snapshot, count, paths }) => {
+      const shown = paths.slice(0, DOUBTFUL_SHOWN);
+      return [
+        `${client}@${snapshot}: ${count} files have holes: theirs, or data that a power cut of this host took. The next backup of ${client} compares them.\n`,
+        ...shown.map(path => `  ${showName(damagedPath(path))}\n`),
+        moreText(count, shown),
+      ].join('');
+    })
+    .join('');
 }
 
 /** What was verified, a line a client. */

@@ -26,7 +26,7 @@ import { quoteForShell } from '../wire/text.ts';
 import type { HostConfig } from './config.ts';
 import { enrolledLine, enrolledName } from './enroll.ts';
 import { type Probe, probeFileSystem } from './filesystem.ts';
-import { listClients, openStore } from './store.ts';
+import { hasDoubtfulBasis, listClients, openClient, openStore } from './store.ts';
 
 const PATIENCE_MS = 10_000;
 
@@ -182,6 +182,10 @@ const TIMES = new Topic(
   'host.store_times',
   'files are compared by their times to the nanosecond: without them each backup is sent in full',
 );
+const CONTENTS = new Topic(
+  'host.store_contents',
+  'version 0.1.0 could link files into a backup whose data a power cut of this host had taken',
+);
 const SPACE = new Topic('host.store_space', 'a full disk ends every run of every client');
 const INODES = new Topic('host.store_inodes', 'each folder and each changed file of a backup is an inode');
 
@@ -197,9 +201,24 @@ async function examineStore(store: string): Promise<Finding[]> {
   return [
     owner,
     ...(owner.state === 'critical' && found.uid !== ownAccount().uid ? [] : await probeStore(store)),
+    ...(found.uid === ownAccount().uid ? [judgeContents(doubtfulClients(store))] : []),
     judgeSpace(store, room),
     judgeInodes(store, room),
   ];
+}
+
+function doubtfulClients(store: string): string[] {
+  return listClients(store).filter(name => hasDoubtfulBasis(openClient(store, name)));
+}
+
+/** @param clients those whose next backup links files that no version made sure of */
+export function judgeContents(clients: string[]): Finding {
+  if (clients.length === 0)
+    return CONTENTS.ok('the data of every newest backup were on the disk before it was finished');
+  return CONTENTS.warning(
+    `the newest backups of these clients were made by a version that did not make sure of it: ${clients.join(', ')}`,
+    'dialback verify; it lists the files in question, and the next backup of each client compares them',
+  );
 }
 
 export function judgeStore(

@@ -625,5 +625,6 @@ async function makeRecord(
     },
     basis: job.arrival.basis,
     flags,
+    durable: job.arrival.isDurable,
   };
 }

@@ -42,6 +42,7 @@ import {
   type ClientStore,
   openClient,
   openStore,
+  prepareRecheck,
   recordEvent,
   requireOwner,
   snapshotNames,
@@ -111,7 +112,16 @@ export async function describeClient(
   openStore(store);
   requireOwner(store, 'manifest');
   await beIdle();
-  await makeQuietly(openClient(store, options.client), signal);
+  const client = openClient(store, options.client);
+  await makeQuietly(client, signal);
+  try {
+    await prepareRecheck(client, signal);
+  } catch (error) {
+    signal.throwIfAborted();
+    // The next run tries again; what it links is then not known to be whole, and its record says so.
+    const reason = error instanceof Fault ? error.message : escapeText(String(error), 2000);
+    recordEvent(client, 'no-recheck', { reason });
+  }
 }
 
 /** Makes the manifests that are missing; what fails stands in the journal, and is tried again by the next. */

@@ -27,6 +27,13 @@ import { now, ownAccount, pause, randomHex } from '../os/machine.ts';
 import { run, standard } from '../os/process.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
 import { doubtTree, isSynced, markSynced, syncFileSystem } from '../store/arrival.ts';
+import {
+  type Doubtful,
+  dropRechecks,
+  findRecheck,
+  listDoubtful,
+  makeRecheck,
+} from '../store/doubtful-files.ts';
 import { STORE_FILE } from '../wire/local.ts';
 import { NANOSECONDS } from '../wire/rsync.ts';
 import {
@@ -227,6 +234,11 @@ export interface SnapshotRecord {
   };
   basis: string | null;
   flags: string[];
+  /**
+   * Each file was sent, compared by its content, or linked from a snapshot of which this is true. Snapshots of 0.1.0
+   * do not have it: see store/doubtful-files.ts.
+   */
+  durable?: boolean;
 }
 
 /** A finished snapshot. */
@@ -422,6 +434,8 @@ export interface Arrival {
   linkDests: string[];
   /** Names of older interrupted trees. */
   leftOver: string[];
+  /** Whether every file that it links is known to be whole (SnapshotRecord.durable). */
+  isDurable: boolean;
 }
 
 /** Interrupted trees that a run links against at most (a run that is killed can leave one beside the kept one). */
@@ -457,7 +471,10 @@ export async function beginSnapshot(client: ClientStore): Promise<Arrival> {
     makeFolder(folder);
     makeFolder(`${folder}/tree`);
   }
-  const bases = basis.map(each => `${client.folder}/snapshots/${each}/tree`).filter(exists);
+  const rechecks = basis.map(each => findRecheck(client.folder, each));
+  const bases = basis
+    .map((each, at) => rechecks[at]?.tree ?? `${client.folder}/snapshots/${each}/tree`)
+    .filter(exists);
   const interrupted: string[] = [];
   for (const each of left) {
     const tree = `${client.folder}/arriving/${each}/tree`;
@@ -476,7 +493,44 @@ export async function beginSnapshot(client: ClientStore): Promise<Arrival> {
     // Of a name that has changed rsync builds on the first one: what has arrived is nearer to it than what was before.
     linkDests: [...interrupted, ...bases],
     leftOver: left,
+    isDurable: basis.every((each, at) => rechecks[at] !== undefined || isDurable(client, each)),
   };
+}
+
+function isDurable(client: ClientStore, name: string): boolean {
+  return readSnapshot(client, name).record.durable === true;
+}
+
+/** Of the snapshots that the next run links against: those whose files it does not know to be whole. */
+function notDurable(client: ClientStore): string[] {
+  // A run can begin and commit within one second: the one that ended just now counts.
+  const soon = snapshotName(new Date(now().getTime() + 1000));
+  return pickBasis(client, soon).filter(each => !isDurable(client, each));
+}
+
+/** Whether the next run would link files that are not known to be whole, and nothing was prepared to compare them. */
+export function hasDoubtfulBasis(client: ClientStore): boolean {
+  return notDurable(client).some(each => findRecheck(client.folder, each) === undefined);
+}
+
+/**
+ * Has the next run compare those files of older snapshots whose data may never have reached the disk. Nothing is done where the
+ * snapshots are known to be whole.
+ * @returns what is doubtful, of each snapshot that the next run links against
+ * @throws Fault when it could not be prepared; the signal's reason
+ */
+export async function prepareRecheck(client: ClientStore, signal: AbortSignal): Promise<Doubtful[]> {
+  const doubtful: Doubtful[] = [];
+  if (notDurable(client).length === 0) return doubtful;
+  await using held = new AsyncDisposableStack();
+  const isFree = (await takeLock(held, `${client.folder}/recheck.lock`)) !== undefined;
+  if (isFree) dropRechecks(client.folder, notDurable(client), true);
+  for (const each of notDurable(client)) {
+    if (isFree && !findRecheck(client.folder, each)) await makeRecheck(client.folder, each, signal);
+    const found = await listDoubtful(`${client.folder}/snapshots/${each}/tree`, each, signal);
+    if (found.count > 0) doubtful.push(found);
+  }
+  return doubtful;
 }
 
 /**
@@ -539,6 +593,7 @@ export async function commitSnapshot(
     syncFolder(`${client.folder}/arriving`);
     recordEvent(client, 'committed', { snapshot: arrival.name, state: record.state });
     for (const each of arrival.leftOver) moveToTrash(client, 'arriving', each);
+    dropRechecks(client.folder, notDurable(client));
     return undefined;
   } catch (error) {
     return error instanceof Fault
@@ -615,6 +670,7 @@ export function removeSnapshot(client: ClientStore, name: string, reason: string
   // The new place first: after a power cut the tree is in one of them. And before anything in it is deleted.
   syncFolder(`${client.folder}/trash`);
   syncFolder(`${client.folder}/snapshots`);
+  dropRechecks(client.folder, notDurable(client));
 }
 
 /**

@@ -13,6 +13,7 @@ import { digestFile, exists, linkStatus, readLink, readWhole, replaceFile, whatF
 import { monotonicMs, now } from '../os/machine.ts';
 import { beIdle } from '../os/process.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
+import type { Doubtful } from '../store/doubtful-files.ts';
 import { escapeText, SNAPSHOT } from '../wire/text.ts';
 import { BATCH, listTree, readXattrs, type StoredEntry, type Xattr } from './attributes.ts';
 import { openIndex, type StoreIndex } from './index.ts';
@@ -33,6 +34,7 @@ import {
   listClients,
   openClient,
   openStore,
+  prepareRecheck,
   recordEvent,
   requireOwner,
   snapshotNames,
@@ -94,6 +96,11 @@ export interface Verified {
   damaged: Damage[];
   damaged_count: number;
   records: RecordDamage[];
+  /**
+   * Files that have fewer blocks than bytes, in snapshots of a version that did not make sure of their data: the next backup
+   * compares them with the client.
+   */
+  doubtful: Doubtful[];
 }
 
 /** How far it is. How much there is to read nobody knows beforehand: what several snapshots share is read once. */
@@ -175,6 +182,7 @@ async function verifyClient(
     damaged: [],
     damaged_count: 0,
     records: [],
+    doubtful: await prepareRecheck(client, signal),
   };
   for (const [index, name] of wanted.entries()) {
     if (made.includes(name)) continue;

@@ -1,0 +1,198 @@
+/**
+ * Files of older snapshots whose data may never have reached the disk, and how the next run comes to compare them.
+ *
+ * Up to 0.1.0 a power cut could put files with a size and no data into a snapshot (store/arrival.ts says how). They cannot be
+ * told from holes of the client's by looking at them. So every file with fewer blocks than bytes is doubtful, in every snapshot
+ * whose record does not say `durable`. A finished snapshot is never changed. Instead clients/NAME/recheck/SNAPSHOT/tree is made:
+ * the same tree by hard links, without the doubtful names; in their place stand copies with another time, as far as there is
+ * room. The next run links against that tree, and so rsync compares the doubtful files with the client's. The snapshot
+ * of that run is `durable`, and recheck/SNAPSHOT goes to the trash.
+ */
+import { Fault } from '../fault.ts';
+import {
+  appendText,
+  exists,
+  fileSystemStatus,
+  linkStatus,
+  list,
+  makeFolder,
+  removeFile,
+  rename,
+  syncFolder,
+  writeNew,
+} from '../os/files.ts';
+import { randomHex } from '../os/machine.ts';
+import { run, standard, takeRecords } from '../os/process.ts';
+import { SNAPSHOT } from '../wire/text.ts';
+
+const RECHECK = 'recheck';
+/** In recheck/SNAPSHOT: it is complete, and the number of doubtful files. */
+const DONE = 'done';
+/** The blocks of stat(2). */
+const BLOCK_BYTES = 512;
+const BLOCK_AND_PATH_LIMIT = 4096 + 64;
+const COPY_TIMEOUT_MS = 24 * 3_600_000;
+/** Names that are kept in memory, for a person. */
+const NAMES_LIMIT = 100;
+const WRITE_BYTES = 64 * 1024;
+
+/** The doubtful files of one snapshot. */
+export interface Doubtful {
+  snapshot: string;
+  count: number;
+  /** Below the tree, a character a byte; the first 100. */
+  paths: string[];
+}
+
+/** What a run links against in place of a snapshot's own tree. */
+export interface Recheck {
+  /** Undefined where no file is doubtful: the snapshot's own tree is used. */
+  tree: string | undefined;
+}
+
+/**
+ * What was made for a snapshot, if it is complete.
+ * @param folder clients/NAME
+ * @returns undefined where nothing was made, or not all of it
+ */
+export function findRecheck(folder: string, snapshot: string): Recheck | undefined {
+  const path = `${folder}/${RECHECK}/${snapshot}`;
+  if (!exists(`${path}/${DONE}`)) return undefined;
+  return { tree: exists(`${path}/tree`) ? `${path}/tree` : undefined };
+}
+
+/**
+ * Takes each doubtful file of a tree.
+ * @throws Fault when the tree cannot be read whole; the signal's reason
+ */
+async function takeDoubtful(
+  tree: string,
+  signal: AbortSignal,
+  take: (path: Buffer, allocatedBytes: number) => void,
+): Promise<void> {
+  const find = standard('find', [tree, '-type', 'f', '-size', '+0', '-printf', '%b %s %P\\0']);
+  const found = await takeRecords(find, { limit: BLOCK_AND_PATH_LIMIT, signal }, record => {
+    const [blocks = '', size = ''] = record.toString('latin1', 0, 64).split(' ', 2);
+    const allocated = Number(blocks) * BLOCK_BYTES;
+    if (allocated < Number(size)) take(record.subarray(blocks.length + size.length + 2), allocated);
+  });
+  if (found.status === 0) return;
+  throw new Fault({ tried: `look through "${tree}"`, found: found.stderr.trim() || 'find failed' });
+}
+
+/** The doubtful files of a tree, for a person. */
+export async function listDoubtful(tree: string, snapshot: string, signal: AbortSignal): Promise<Doubtful> {
+  const result: Doubtful = { snapshot, count: 0, paths: [] };
+  await takeDoubtful(tree, signal, path => {
+    result.count += 1;
+    if (result.paths.length < NAMES_LIMIT) result.paths.push(path.toString('latin1'));
+  });
+  return result;
+}
+
+/**
+ * Makes what the next run links against in place of a snapshot. Only names are made and removed below recheck/, and copies
+ * under names that are free: no inode of the snapshot is written to.
+ * @param folder clients/NAME; nothing else may be at work in recheck/ (its lock is the caller's)
+ * @throws Fault when it could not be made whole: then the next run compares nothing, and this can be called again
+ */
+export async function makeRecheck(folder: string, snapshot: string, signal: AbortSignal): Promise<void> {
+  const tree = `${folder}/snapshots/${snapshot}/tree`;
+  makeFolder(`${folder}/${RECHECK}`);
+  const fresh = `${folder}/${RECHECK}/${snapshot}.new`;
+  discard(folder, `${snapshot}.new`, snapshot);
+  makeFolder(fresh);
+  const names = `${fresh}/names`;
+  const { count, allocatedBytes } = await writeNames(tree, names, signal);
+  if (count > 0) await makeTree(tree, fresh, { names, allocatedBytes, signal });
+  removeFile(names);
+  writeNew(`${fresh}/${DONE}`, `${count}\n`, { sync: true });
+  discard(folder, snapshot, snapshot);
+  rename(fresh, `${folder}/${RECHECK}/${snapshot}`);
+  syncFolder(`${folder}/${RECHECK}`);
+}
+
+/** Writes the doubtful names into a file, a NUL behind each. */
+async function writeNames(
+  tree: string,
+  path: string,
+  signal: AbortSignal,
+): Promise<{ count: number; allocatedBytes: number }> {
+  let [count, allocatedBytes, bytes] = [0, 0, 0];
+  let held: Buffer[] = [];
+  const flush = (): void => {
+    appendText(path, Buffer.concat(held), { mode: 0o600 });
+    held = [];
+    bytes = 0;
+  };
+  await takeDoubtful(tree, signal, (name, allocated) => {
+    count += 1;
+    allocatedBytes += allocated;
+    held.push(Buffer.from(name), Buffer.alloc(1));
+    bytes += name.length + 1;
+    if (bytes > WRITE_BYTES) flush();
+  });
+  flush();
+  return { count, allocatedBytes };
+}
+
+async function makeTree(
+  tree: string,
+  fresh: string,
+  { names, allocatedBytes, signal }: { names: string; allocatedBytes: number; signal: AbortSignal },
+): Promise<void> {
+  const tried = `make "${fresh}"`;
+  const bounds = { timeoutMs: COPY_TIMEOUT_MS, signal };
+  const linked = await run(standard('cp', ['--archive', '--link', '--', tree, `${fresh}/tree`]), bounds);
+  if (linked.status !== 0)
+    throw new Fault({ tried, found: linked.stderr.trim().split('\n')[0] || 'cp failed' });
+  const prefix = Buffer.from(`${fresh}/tree/`);
+  await takeNames(names, signal, name => removeFile(Buffer.concat([prefix, name])));
+  // Looked at, and not concluded: what is doubtful still would be linked unread.
+  await takeDoubtful(`${fresh}/tree`, signal, name => {
+    throw new Fault({ tried, found: `"${name.toString('latin1')}" is still in it` });
+  });
+  const { bavail, bsize } = fileSystemStatus(fresh);
+  if (allocatedBytes > (bavail * bsize) / 2) return; // without copies these files are sent whole
+  // --no-clobber: only names that are free; no time is kept, so rsync compares contents.
+  const copy = ['--no-clobber', '--parents', '--sparse=always', '--no-preserve=all'];
+  const words = [
+    '--null',
+    `--arg-file=${names}`,
+    '--',
+    'cp',
+    ...copy,
+    `--target-directory=${fresh}/tree`,
+    '--',
+  ];
+  // One that cannot be copied is sent whole.
+  await run({ ...standard('xargs', words), cwd: tree }, bounds);
+}
+
+/** Takes each name of a file that `writeNames` wrote. */
+async function takeNames(path: string, signal: AbortSignal, take: (name: Buffer) => void): Promise<void> {
+  const cat = standard('cat', ['--', path]);
+  const { status } = await takeRecords(cat, { limit: BLOCK_AND_PATH_LIMIT, signal }, take);
+  if (status !== 0) throw new Fault({ tried: `read "${path}"`, found: `cat ended with status ${status}` });
+}
+
+/**
+ * Moves to the trash what was made for snapshots that need it no more.
+ * @param folder clients/NAME
+ * @param kept snapshots that still do
+ * @param unfinished what was not finished goes too: the caller has the lock of recheck/
+ */
+export function dropRechecks(folder: string, kept: string[], unfinished = false): void {
+  if (!exists(`${folder}/${RECHECK}`)) return;
+  for (const name of list(`${folder}/${RECHECK}`)) {
+    const snapshot = name.replace(/\.new$/, '');
+    if (!SNAPSHOT.test(snapshot) || (name === snapshot ? kept.includes(name) : !unfinished)) continue;
+    discard(folder, name, snapshot);
+  }
+}
+
+function discard(folder: string, name: string, snapshot: string): void {
+  const path = `${folder}/${RECHECK}/${name}`;
+  if (!exists(path) || !linkStatus(path).isDirectory()) return;
+  rename(path, `${folder}/trash/${snapshot}-${randomHex(4)}`);
+}
