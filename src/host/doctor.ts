@@ -208,7 +208,13 @@ async function examineStore(store: string): Promise<Finding[]> {
 }
 
 function doubtfulClients(store: string): string[] {
-  return listClients(store).filter(name => hasDoubtfulBasis(openClient(store, name)));
+  return (namesOfClients(store) ?? []).filter(name => {
+    try {
+      return hasDoubtfulBasis(openClient(store, name));
+    } catch {
+      return false; // a folder that cannot be read is not what is looked for here
+    }
+  });
 }
 
 /** @param clients those whose next backup links files that no version made sure of */
