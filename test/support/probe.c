@@ -1242,7 +1242,26 @@ static int with_descriptor(char **arg) {
   return 125;
 }
 
+/*
+ * --terminal FILE: as a start-up file of an account's runs it: writes which terminals it can get at and whether it can
+ * type there (a blank), one a line; then "looked".
+ */
+static int look_for_terminal(const char *path) {
+  FILE *said = fopen(path, "a");
+  if (!said) return 1;
+  int own = open("/dev/tty", O_RDWR);
+  if (own >= 0) fprintf(said, "opened /dev/tty\n");
+  for (int fd = 0; fd < 64; fd++) {
+    if (!isatty(fd)) continue;
+    fprintf(said, "descriptor %d is %s\n", fd, fd == own ? "/dev/tty" : ttyname(fd));
+    if (ioctl(fd, TIOCSTI, " ") == 0) fprintf(said, "typed into descriptor %d\n", fd);
+  }
+  fprintf(said, "looked as %u in session %d of %d\n", (unsigned)getuid(), getsid(0), getppid());
+  return fclose(said) == 0 ? 0 : 1;
+}
+
 int main(int argc, char **argv) {
+  if (argc == 3 && strcmp(argv[1], "--terminal") == 0) return look_for_terminal(argv[2]);
   if (argc == 4 && strcmp(argv[1], "--hold") == 0) return hold(argv + 2);
   if (argc >= 6 && strcmp(argv[1], "--with") == 0) return with_descriptor(argv + 2);
   if (argc >= 6 && strcmp(argv[1], "--kernel") == 0) return with_kernel(argv + 2);
