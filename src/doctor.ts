@@ -20,7 +20,7 @@ import {
   status,
 } from './os/files.ts';
 import { hasLauncher, launcherPath } from './os/launcher.ts';
-import { type Account, kernelRelease, ownExecutable } from './os/machine.ts';
+import { type Account, asAccount, kernelRelease, ownExecutable } from './os/machine.ts';
 import { inText, type MountEntry, mountOf, parseMountTable } from './os/mounts.ts';
 import {
   endingText,
@@ -475,7 +475,7 @@ export function judgeLauncher(facts: LauncherFacts, lends: boolean): Finding[] {
           `"${subject}" may not run it (group ${group}, mode ${mode})`,
           group === 'root'
             ? "make install, as root, in dialback's sources"
-            : `runuser -u ${group} -- dialback doctor, if that account makes the backups; or, to read with this account's own rights, set \`capability = "none"\` in client.toml`,
+            : `${asAccount(group, 'dialback doctor')}, if that account makes the backups; or, to read with this account's own rights, set \`capability = "none"\` in client.toml`,
         ),
   );
   if (lends) {

@@ -347,7 +347,7 @@ describe('judgeLauncher()', () => {
       'warning',
       /^gpasswd --delete anna dialback$/,
     ],
-    ['may not be run', { mayRun: false }, 'launcher.run', 'critical', /runuser -u dialback/],
+    ['may not be run', { mayRun: false }, 'launcher.run', 'critical', /runuser --pty -u dialback/],
     [
       'has no capability',
       { capability: '' },
@@ -416,7 +416,7 @@ describe('judgeJail()', () => {
       judgeJail(other),
       'critical',
       /made for uid 990/,
-      /^runuser -u "\$\(id -nu 990\)" -- dialback doctor/,
+      /^runuser --pty -u "\$\(id -nu 990\)" -- dialback doctor/,
     );
     check(judgeJail(fault('it is not there', 'apt-get install rsync')), 'critical', undefined, /^apt-get/);
   });

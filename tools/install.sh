@@ -269,9 +269,10 @@ install_here() {
     echo "There are a timer and a cron line, and both are off. When a backup has gone well, switch one of them on:"
     echo "systemctl enable --now dialback-backup.timer, or the # before the last line of $cron"
   fi
+  # --pty: the account does not get root's terminal (src/os/machine.ts, asAccount()).
   case $prefix in
-    /usr | /usr/local) echo "next: runuser -u $account -- dialback init" ;;
-    *) echo "next: runuser -u $account -- $binary init" ;;
+    /usr | /usr/local) echo "next: runuser --pty -u $account -- dialback init" ;;
+    *) echo "next: runuser --pty -u $account -- $binary init" ;;
   esac
 }
 

@@ -18,8 +18,8 @@ import { type Finding, type State, Topic } from '../finding.ts';
 import { type HostConfig, readHostConfig } from '../host/config.ts';
 import { examineHost, isAnyEnrolled } from '../host/doctor.ts';
 import { exists, status } from '../os/files.ts';
-import { ownAccount, ownExecutable } from '../os/machine.ts';
-import { endingText, PLAIN_ENVIRONMENT, run, standard } from '../os/process.ts';
+import { asAccount, ownAccount, ownExecutable } from '../os/machine.ts';
+import { endingText, PLAIN_ENVIRONMENT, run } from '../os/process.ts';
 import { escapeText, quoteForShell } from '../wire/text.ts';
 
 export interface DoctorOptions {
@@ -209,7 +209,7 @@ async function examineForRoot(options: DoctorOptions): Promise<Finding[]> {
     return [
       ACCOUNT.unknown(
         'this is root, and there is no telling for which account it looks',
-        'runuser -u ACCOUNT -- dialback doctor',
+        asAccount('ACCOUNT', 'dialback doctor'),
       ),
       ...(await examineMachineSafely({
         subject: root,
@@ -229,20 +229,27 @@ async function examineForRoot(options: DoctorOptions): Promise<Finding[]> {
     ...(options.config === undefined ? [] : ['--config', options.config]),
     ...(options.side === undefined ? [] : [`--${options.side}`]),
   ];
-  const command = standard('runuser', ['-u', subject.name, '--', ownExecutable(), ...args]);
-  const environment = { ...PLAIN_ENVIRONMENT, HOME: subject.home };
-  const ended = await run({ ...command, environment }, { timeoutMs: CHILD_MS });
+  const { name, uid, gid, home, shell } = subject;
+  const ended = await run(
+    {
+      program: ownExecutable(),
+      args,
+      environment: { ...PLAIN_ENVIRONMENT, HOME: home, USER: name, LOGNAME: name, SHELL: shell },
+      account: { uid, gid },
+    },
+    { timeoutMs: CHILD_MS },
+  );
   const findings = parseFindings(ended.stdout.toString('utf8'));
   if (!findings) {
     const words = escapeText(ended.stderr.trim().split('\n')[0] ?? '', 200);
     return [
       ACCOUNT.critical(
-        `"${subject.name}" cannot look: ${words || endingText(ended)}`,
-        `runuser -u ${subject.name} -- ${ownExecutable()} doctor`,
+        `"${name}" cannot look: ${words || endingText(ended)}`,
+        asAccount(name, `${ownExecutable()} doctor`),
       ),
     ];
   }
-  const own = ACCOUNT.ok(`looked at as "${subject.name}" (uid ${subject.uid}), though root asks`);
+  const own = ACCOUNT.ok(`looked at as "${name}" (uid ${uid}), though root asks`);
   return [own, ...findings.filter(each => each.check !== own.check)];
 }
 

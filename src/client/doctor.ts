@@ -22,7 +22,7 @@ import {
   status,
 } from '../os/files.ts';
 import { type Jail, NEVER_LIST, rsyncLibraries, tryConfinement } from '../os/launcher.ts';
-import { ownAccount, temporaryFolder } from '../os/machine.ts';
+import { asUid, ownAccount, temporaryFolder } from '../os/machine.ts';
 import { inText, isWithin, type MountEntry, mountOf, otherNames, parseMountTable } from '../os/mounts.ts';
 import { run, standard } from '../os/process.ts';
 import { requireStateFolder, requireStateName } from '../os/runfolder.ts';
@@ -175,10 +175,7 @@ export function judgeJail(tried: Jail | Fault): Finding {
   const found = `Cannot ${tried.tried}: ${tried.found}`;
   const uid = /it was made for uid (\d+)/.exec(tried.found)?.[1];
   if (uid !== undefined)
-    return JAIL.critical(
-      found,
-      `runuser -u "$(id -nu ${uid})" -- dialback doctor, since that account makes the backups`,
-    );
+    return JAIL.critical(found, `${asUid(uid, 'dialback doctor')}, since that account makes the backups`);
   const own = tried.next === undefined || tried.next === 'dialback doctor';
   return JAIL.critical(found, own ? JAIL_NEXT : (tried.next ?? ''));
 }

@@ -17,7 +17,7 @@ import {
   status,
 } from '../os/files.ts';
 import { type Jail, tryReceiving } from '../os/launcher.ts';
-import { ownAccount, ownExecutable, temporaryFolder } from '../os/machine.ts';
+import { asUid, ownAccount, ownExecutable, temporaryFolder } from '../os/machine.ts';
 import { hasProgram, packageOf, run, standard } from '../os/process.ts';
 import { defaultStateFolder, requireStateFolder, requireStateName } from '../os/runfolder.ts';
 import { type PublicKey, parsePublicKey } from '../wire/key.ts';
@@ -238,7 +238,7 @@ export function judgeStore(
   if (found.uid !== account.uid)
     return STORE.critical(
       `"${store}" belongs to uid ${found.uid}, not to "${account.name}"`,
-      `runuser -u "$(id -nu ${found.uid})" -- dialback doctor --host, since that account receives`,
+      `${asUid(found.uid, 'dialback doctor --host')}, since that account receives`,
     );
   if ((found.mode & 0o077) !== 0)
     return STORE.critical(`"${store}" is open to others (mode ${mode})`, `chmod 700 ${quoted}`);

@@ -18,7 +18,7 @@ import {
   writableByOthers,
 } from '../os/files.ts';
 import { hasLauncher, launcherPath } from '../os/launcher.ts';
-import { hostName, isPackaged, ownAccount, ownExecutable, refuseRoot } from '../os/machine.ts';
+import { asUid, hostName, isPackaged, ownAccount, ownExecutable, refuseRoot } from '../os/machine.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
 import { type PublicKey, parseHostKey, parsePublicKey } from '../wire/key.ts';
 import { STORE_FILE, shelfOf } from '../wire/local.ts';
@@ -323,7 +323,7 @@ function requireReceiver(store: string, verb: string): void {
   throw new Fault({
     tried: `run "${verb}" as ${name}`,
     found: `the store "${store}" belongs to uid ${owner}, and that is the account that receives`,
-    next: `runuser -u "$(id -nu ${owner})" -- dialback ${verb}`,
+    next: asUid(owner, `dialback ${verb}`),
     exit: 'usage',
   });
 }

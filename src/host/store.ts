@@ -23,7 +23,7 @@ import {
   syncFolder,
   writeNew,
 } from '../os/files.ts';
-import { now, ownAccount, pause, randomHex } from '../os/machine.ts';
+import { asUid, now, ownAccount, pause, randomHex } from '../os/machine.ts';
 import { run, standard } from '../os/process.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
 import { doubtTree, isSynced, markSynced, syncFileSystem } from '../store/arrival.ts';
@@ -95,7 +95,7 @@ export function requireOwner(store: string, verb: string): void {
   throw new Fault({
     tried: `${verb} in "${store}"`,
     found: `the store belongs to uid ${uid}, and this is uid ${ownAccount().uid}`,
-    next: `runuser -u "$(id -nu ${uid})" -- dialback ${verb} …`,
+    next: asUid(uid, `dialback ${verb} …`),
     exit: 'usage',
   });
 }

@@ -596,6 +596,30 @@ static void require_capability(void)
 
 static char *const ENVIRONMENT[] = {"PATH=/usr/bin:/bin", "LC_ALL=C", NULL};
 
+/*
+ * Refuses a caller's descriptor that is a place: a folder or a file, open or as a path. From one in a mount namespace of the
+ * caller's own, /proc/self/fd/N leads up through his mount point, and so into a folder that a rule grants. Below a pipe, a
+ * socket or a character device there is nothing. The lock is a plain file; only `receive`, which has no capability, gets one.
+ */
+static void require_no_places(int last)
+{
+	for (int fd = 0; fd <= last; fd++) {
+		char name[32];
+		struct stat found;
+		int flags = fcntl(fd, F_GETFL);
+		if (flags < 0 && errno == EBADF && fd > STDERR_FILENO)
+			continue; /* as in doctor's trial of `receive` */
+		bool is_open = flags >= 0 && (flags & O_PATH) == 0 && fstat(fd, &found) == 0;
+		bool is_taken = is_open && (fd == LOCK ? S_ISREG(found.st_mode)
+						       : S_ISFIFO(found.st_mode) || S_ISSOCK(found.st_mode) ||
+								 S_ISCHR(found.st_mode));
+		snprintf(name, sizeof name, "descriptor %d", fd);
+		if (!is_taken)
+			die(REFUSED, "use", name, "it is not %s",
+			    fd == LOCK ? "a plain file" : "a pipe, a socket or a character device");
+	}
+}
+
 /* From here on nothing of the caller's state is left: signals, mask, umask, descriptors above `last`, cwd. */
 static void forget_caller(unsigned last)
 {
@@ -610,6 +634,7 @@ static void forget_caller(unsigned last)
 	if (syscall(NR(close_range), last + 1, ~0U, 0) != 0)
 		for (int fd = (int)last + 1; fd < 65536; fd++) /* before Linux 5.9 */
 			close(fd);
+	require_no_places((int)last);
 	if (chdir("/") != 0)
 		die_errno("enter", "/", "chdir");
 }
@@ -670,7 +695,11 @@ static int open_run(const char *run)
 	struct stat found;
 	if (!is_run_name(run))
 		die(REFUSED, "use", run, "it is not called /.../run-XXXXXX");
-	int fd = open(run, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	/* Not through /proc/PID/root and the like: in a mount namespace of the caller's own, RUN/rsyncd can be any folder. */
+	const struct open_how how = {.flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, .resolve = RESOLVE_NO_MAGICLINKS};
+	int fd = (int)syscall(NR(openat2), AT_FDCWD, run, &how, sizeof how);
+	if (fd < 0 && errno == ENOSYS) /* before Linux 5.6: for `lend`, since there is no Landlock either */
+		fd = open(run, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &found) != 0)
 		die_errno("use", run, "open");
 	if (found.st_uid != SERVICE_UID || (found.st_mode & 07777) != 0700)
@@ -794,9 +823,9 @@ static void take_machine(void)
 	FILE *table = fopen("/proc/self/mountinfo", "re");
 	if (table == NULL)
 		die_errno("read", "/proc/self/mountinfo", "open");
-	while (getline(&line, &room, table) >= 0)
+	while ((errno = 0, getline(&line, &room, table)) >= 0)
 		take_mount(line);
-	if (ferror(table))
+	if (errno != 0 || ferror(table))
 		die_errno("read", "/proc/self/mountinfo", "read");
 	free(line);
 	fclose(table);
@@ -824,6 +853,8 @@ static _Noreturn void send_verb(const char *run, const char *kib)
 	struct stat found;
 	if (rsyncd < 0 || fstat(rsyncd, &found) != 0)
 		die_errno("use", "RUN/rsyncd", "open");
+	if (found.st_uid != SERVICE_UID)
+		die(REFUSED, "use", "RUN/rsyncd", "it belongs to uid %u, and should be ours", found.st_uid);
 	if (kib != NULL && !is_rate(kib))
 		die(REFUSED, "use", kib, "it is no number of KiB a second");
 	if (asprintf(&config, "--config=%s/rsyncd/rsyncd.conf", run) < 0 ||
@@ -1130,6 +1161,7 @@ static int pump_verb(const char *idle)
 	if (*end != '\0' || seconds < 1 || seconds > INT_MAX / 1000)
 		die(REFUSED, "run", "pump", "its first argument is no number of seconds");
 	syscall(NR(close_range), LOCK, ~0U, 0);
+	require_no_places(TO_SSH);
 	signal(SIGPIPE, SIG_IGN);
 	/* rsync leaves its remote shell sockets that do not wait, and a channel's ends were grab's before. */
 	for (int each = STDIN_FILENO; each <= TO_SSH; each++)

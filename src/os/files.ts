@@ -747,7 +747,7 @@ export function say(descriptor: 1 | 2, text: string): boolean {
 }
 
 /** Whether a person reads along. */
-export function isTerminal(descriptor: 1 | 2): boolean {
+export function isTerminal(descriptor: number): boolean {
   return isatty(descriptor);
 }
 

@@ -59,6 +59,20 @@ export function ownGroups(): number[] {
 }
 
 /**
+ * A command line for root's terminal that runs something as another account. `--pty`: else that account has root's terminal,
+ * and can type into it (TIOCSTI) or read what root types (util-linux 2.34 or newer).
+ * @param account a name, or what a shell makes one of
+ */
+export function asAccount(account: string, command: string): string {
+  return `runuser --pty -u ${account} -- ${command}`;
+}
+
+/** The same where the account is known by its number. */
+export function asUid(uid: number | string, command: string): string {
+  return asAccount(`"$(id -nu ${uid})"`, command);
+}
+
+/**
  * Refuses uid 0 (P8): these verbs work as an ordinary user, so that a mistake in them stays small.
  * @param verb the verb's name, for the message
  */
@@ -67,7 +81,7 @@ export function refuseRoot(verb: string): void {
     throw new Fault({
       tried: `run "${verb}" as root`,
       found: 'it is made for an ordinary account and needs no privilege',
-      next: `runuser -u ACCOUNT -- dialback ${verb} …`,
+      next: asAccount('ACCOUNT', `dialback ${verb} …`),
       exit: 'usage',
     });
   }

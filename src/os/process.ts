@@ -3,7 +3,7 @@ import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
 import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { Fault } from '../fault.ts';
-import { list, mayRun, mayWrite, openFifo, readProc, writeProc } from './files.ts';
+import { isTerminal, list, mayRun, mayWrite, openFifo, readProc, writeProc } from './files.ts';
 import { beNice, dropGarbage, monotonicMs, pause } from './machine.ts';
 
 /** A program to run: everything that decides what it does. */
@@ -23,7 +23,11 @@ export interface Command {
   ownSession?: true;
   /** Out of memory, the kernel ends it before all that matters more, and what it starts; as `endMeFirst()`. */
   endedFirst?: true;
-  /** As another account; only root can. Supplementary groups are dropped. */
+  /**
+   * As another account, with its groups; only root can. Always in a session of its own without a terminal, with pipes or
+   * /dev/null for its descriptors and the environment that is named here: on root's terminal the account could type commands
+   * (TIOCSTI) and read what root types.
+   */
   account?: { uid: number; gid: number };
 }
 
@@ -112,10 +116,16 @@ export function standard(name: string, args: string[], environment: Record<strin
  * @throws Fault when it cannot be started
  */
 export async function start(command: Command, descriptors: Descriptor[]): Promise<Child> {
+  if (command.account && descriptors.some(each => typeof each === 'number' && isTerminal(each)))
+    throw new Fault({
+      tried: `run "${command.program}" as another account`,
+      found: 'it would have our terminal',
+    });
   const stdio: StdioOptions = descriptors.map(each => (each === 'nothing' ? 'ignore' : each));
   if (!command.program.startsWith('/') || !mayRun(command.program))
     throw new Fault({ tried: `run "${command.program}"`, found: 'it is not a program that we may run' });
   const way = [
+    ...wayToAccount(command.account),
     '--pdeathsig',
     command.deathSignal ?? 'KILL',
     '--',
@@ -126,9 +136,8 @@ export async function start(command: Command, descriptors: Descriptor[]): Promis
     env: command.environment,
     cwd: command.cwd ?? '/',
     stdio,
-    detached: command.ownSession ?? false, // setsid(2)
+    detached: command.ownSession === true || command.account !== undefined, // setsid(2)
     shell: false,
-    ...(command.account ?? {}),
   });
   const exited = new Promise<Ending>(resolve => {
     child.once('exit', (status, signal) => resolve({ status, signal }));
@@ -160,6 +169,19 @@ export async function start(command: Command, descriptors: Descriptor[]): Promis
     exited,
     end: (graceMs = DEFAULT_GRACE_MS) => endTree(child, ended, graceMs),
   };
+}
+
+/** What goes before a program of another account's; setpriv(1) sets the death signal after the account, which clears it. */
+function wayToAccount(account: Command['account']): string[] {
+  if (!account) return [];
+  const who = ['--reuid', String(account.uid), '--regid', String(account.gid), '--init-groups'];
+  return [...who, '--inh-caps=-all', '--ambient-caps=-all'];
+}
+
+/** `start()` is the one way to another account. */
+function requireOwnAccount({ account, program }: Command): void {
+  if (account)
+    throw new Fault({ tried: `run "${program}" as another account`, found: 'only a child can be' });
 }
 
 /**
@@ -399,6 +421,7 @@ function wayToEndFirst(): string[] {
  * @throws Fault when the program cannot be run; execve's own failure would end us without a word
  */
 export function become(command: Command): never {
+  requireOwnAccount(command);
   const env = programPath('env');
   if (!command.program.startsWith('/') || !mayRun(command.program)) {
     throw new Fault({ tried: `run "${command.program}"`, found: 'it is not a program that we may run' });
@@ -501,6 +524,7 @@ export async function* recordsOf(child: Child, limit: number): AsyncGenerator<Bu
  * the rule that a child dies with us: only for work that may be ended at any moment, and is then done by the next.
  */
 export async function startApart(command: Command): Promise<void> {
+  requireOwnAccount(command);
   const child = spawn(command.program, command.args, {
     env: command.environment,
     cwd: command.cwd ?? '/',

@@ -136,7 +136,10 @@ describe('enroll and unenroll', { skip: NEEDS_ROOT }, () => {
     const args = ['enroll', 'x', '-', '--config', world.hostToml];
     const root = await world.run('root', args, { input: key('third') });
     assert.equal(root.status, 2);
-    assert.match(root.stderr, /belongs to uid \d+, and that is the account that receives\nnext: runuser -u/);
+    assert.match(
+      root.stderr,
+      /belongs to uid \d+, and that is the account that receives\nnext: runuser --pty -u/,
+    );
   });
 
   it('is not talked into an executable that others can write', async () => {

@@ -77,7 +77,7 @@ describe('make install', { skip: SKIP }, () => {
       assert.equal(ended.status, 0, output);
       assert.match(output, /^install: user dialback \(uid \d+\)$/m);
       assert.match(output, /^install: \S+\/launch \(cap_dac_read_search=ep\)$/m);
-      assert.match(output, /\nnext: runuser -u dialback -- dialback init\n$/);
+      assert.match(output, /\nnext: runuser --pty -u dialback -- dialback init\n$/);
       assert.ok(output.trim().split('\n').length <= 20, output);
     });
 
@@ -95,7 +95,7 @@ describe('make install', { skip: SKIP }, () => {
     });
 
     it('lays down a binary that runs, and a launcher that only the account may start', async () => {
-      assert.match(await site.say('runuser -u dialback -- dialback version'), /^dialback \d/);
+      assert.match(await site.say('runuser --pty -u dialback -- dialback version'), /^dialback \d/);
       const stranger = await site.addUser('stranger');
       const { status, output: said } = await site.shell(`${LAUNCHER} pump 60`, stranger);
       assert.equal(status, 126, said);
@@ -352,7 +352,7 @@ describe('make install', { skip: SKIP }, () => {
       );
       assert.match(await site.say(`tail -n 1 ${CRON}`), / \/opt\/backup\/bin\/dialback backup$/);
       assert.equal(await site.say('systemd-analyze verify dialback-backup.timer 2>&1'), '');
-      assert.match(output, /^next: runuser -u dialback -- \/opt\/backup\/bin\/dialback init$/m);
+      assert.match(output, /^next: runuser --pty -u dialback -- \/opt\/backup\/bin\/dialback init$/m);
       assert.match(await site.say('getcap /opt/backup/libexec/dialback/launch'), / cap_dac_read_search=ep$/);
     });
 

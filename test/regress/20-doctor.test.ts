@@ -759,7 +759,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
         'client.jail',
         /it was made for uid \d+, and is run by uid \d+$/,
       );
-      assert.equal(next.split(',')[0], `runuser -u "$(id -nu ${host.uid})" -- dialback doctor`);
+      assert.equal(next.split(',')[0], `runuser --pty -u "$(id -nu ${host.uid})" -- dialback doctor`);
       install();
       await isWell(client);
     });

@@ -170,21 +170,22 @@ describe('four commands on a machine of their own', { skip: IN_CLEAN_MACHINE || 
     assert.equal(status, 2);
     assert.match(
       output,
-      /Cannot run "init" as root: .*\nnext: runuser -u ACCOUNT -- dialback init (…|\.\.\.)\n$/,
+      /Cannot run "init" as root: .*\nnext: runuser --pty -u ACCOUNT -- dialback init (…|\.\.\.)\n$/,
     );
   });
 
   it('work as the service account does them by runuser, below its home', async () => {
     const { status, output } = await asRoot(
-      'cd /root && runuser -u dialback -- dialback init --name service',
+      'cd /root && runuser --pty -u dialback -- dialback init --name service',
     );
     assert.equal(status, 0, output);
-    assert.match(output, /^made the key "\/var\/lib\/dialback\/\.config\/dialback\/id_ed25519"\n/);
+    // The terminal that --pty makes ends lines with both.
+    assert.match(output, /^made the key "\/var\/lib\/dialback\/\.config\/dialback\/id_ed25519"\r?\n/);
   });
 
   it('count the config in /etc as one that is there', async () => {
     await asRoot('mkdir /etc/dialback && echo "[[remote]]\ntarget = \\"x@y\\"" >/etc/dialback/client.toml');
-    const { status, output } = await asRoot('runuser -u dialback -- dialback init');
+    const { status, output } = await asRoot('runuser --pty -u dialback -- dialback init');
     assert.equal(status, 2, output);
     assert.match(output, /"\/etc\/dialback\/client\.toml" is there already, and calls with another key/);
   });

@@ -296,7 +296,6 @@ class Receiver {
     ];
     const common = commonGroups({ ...places, spot: this.foreign }, 'of another client');
     const needs = { works: 'rsync needs it' };
-    const writes = { works: 'rsync needs it: which files are open to write, Landlock decides' };
     const owned = { worksInSecond: 'the account owns it, and Landlock does not cover it' };
     return [
       ...groups,
@@ -310,13 +309,6 @@ class Receiver {
         '`removexattr`': owned,
         '`lremovexattr`': owned,
         '`setxattr` of an access list': owned,
-        '`ftruncate`': writes,
-        '`fallocate`': writes,
-        '`fallocate`, punching a hole': writes,
-        '`fchmod` of it': writes,
-        '`utimensat` of it': writes,
-        '`fsetxattr` of it': writes,
-        '`fremovexattr` of it': writes,
         '`socketpair`: stream': { works: 'rsync speaks to its remote shell through one' },
         '`socketpair`: datagram': { works: 'it leads nowhere: see the rows below' },
         '`fork`': needs,
@@ -367,6 +359,7 @@ describe('the jail of receive', { skip: SKIP }, () => {
       const shared = await receiver.attempt(each, ['namespaces=none']);
       const { outcome: control } = await receiver.attempt(each, 'without jail');
       answers.push({ row: each, jailed: [own.outcome, shared.outcome], control });
+      if (own.outcome === 'not started' && shared.outcome === own.outcome) continue;
       assert.match(
         own.ended?.stderr ?? '',
         /^dialback-launch: landlock_abi \d+ own_root\n/,
@@ -395,7 +388,8 @@ describe('the jail of receive', { skip: SKIP }, () => {
     for (const abi of abisToTry(2, newest)) {
       for (const each of rows) {
         const { outcome, ended } = await receiver.attempt(each, ['namespaces=none', `landlock=${abi}`]);
-        assert.equal(ended?.stderr.split('\n')[0], `dialback-launch: landlock_abi ${abi}`);
+        if (outcome !== 'not started')
+          assert.equal(ended?.stderr.split('\n')[0], `dialback-launch: landlock_abi ${abi}`);
         const isSignal = abi < SINCE_SCOPES && SIGNAL_ROWS.includes(each.what);
         const expected = isSignal ? { ...each, works: 'nothing keeps it from that' } : each;
         assert.deepEqual(wrongOutcome(expected, outcome, 1), [], `with ABI ${abi}`);
@@ -441,12 +435,12 @@ describe('what receive leaves of its caller', { skip: SKIP }, () => {
   }
 
   it("is no capability, no variable, and of the descriptors the ssh's two and the lock", async () => {
-    const open = openSync('/etc/shadow', 'r');
+    const [open, device] = [openSync('/etc/shadow', 'r'), openSync('/dev/null', 'r')];
     const environment = { LD_PRELOAD: '/none.so', RSYNC_RSH: 'sh', HOME: jail.home, TZ: '/etc/shadow' };
     const { launch } = receiver.launch();
     const start = ['/usr/bin/env', '--ignore-signal', '--block-signal', ...launch];
     try {
-      await look(start, { environment, more: [open, open, open, open, open] }, pid => {
+      await look(start, { environment, more: [device, device, open, open, open] }, pid => {
         const proc = `/proc/${pid}`;
         const status = Object.fromEntries(
           readFileSync(`${proc}/status`, 'latin1')
@@ -471,7 +465,7 @@ describe('what receive leaves of its caller', { skip: SKIP }, () => {
         assert.match(readFileSync(`${proc}/limits`, 'latin1'), /^Max core file size +0 +0 /m);
       });
     } finally {
-      closeSync(open);
+      for (const each of [open, device]) closeSync(each);
     }
   });
 

@@ -204,6 +204,25 @@ export class Jail {
     ]);
   }
 
+  /**
+   * A mount namespace of the user's own in which `folder` is at `place`, too; until the end. @returns its process: the folder is
+   * /proc/PID/root/PLACE, /proc/PID/cwd and /proc/PID/fd/3
+   */
+  async hold(place: string, folder: string): Promise<number> {
+    const child = spawn(this.probe, ['--hold', place, folder], {
+      ...this.account,
+      cwd: '/',
+      env: {},
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    this.#children.add(child);
+    return await new Promise((resolve, reject) => {
+      child.once('error', reject);
+      child.once('exit', () => reject(new Error('the user may have no namespaces of his own')));
+      child.stdout.once('data', () => resolve(child.pid ?? 0));
+    });
+  }
+
   /** Runs a program to its end. */
   async start(
     account: Account | 'root',
@@ -283,7 +302,7 @@ export class Jail {
   }
 }
 
-/** What became of an attempt: 'works', the errno's name, or 'killed by SIGNAL'. */
+/** What became of an attempt: 'works', the errno's name, 'killed by SIGNAL', or 'not started': the launcher refused to. */
 export function outcomeOf(name: string, { status, signal, stdout, stderr }: Ended): string {
   if (signal) return `killed by ${signal}`;
   const answer = new RegExp(`^${name}\\t(\\w+)$`, 'm').exec(stdout)?.[1];
@@ -293,6 +312,9 @@ export function outcomeOf(name: string, { status, signal, stdout, stderr }: Ende
   // The dynamic loader was run; whether it could read what it was told to run is another question.
   if (/cannot open shared object file: Permission denied/.test(stderr)) return 'the loader: EACCES';
   if (/cannot open shared object file: No such file or directory/.test(stderr)) return 'the loader: ENOENT';
+  // Where standard error is what it refuses, its line is lost.
+  if (status === 126 && stdout === '' && /^(dialback-launch: Cannot use "[^\n]+\n)?$/.test(stderr))
+    return 'not started';
   if (status !== null && status > 128 && stdout === '') return `killed by signal ${status - 128}`;
   return `no answer: status ${status}, "${stdout}", "${stderr}"`;
 }

@@ -36,6 +36,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -1200,7 +1201,69 @@ static int with_kernel(char **arg) {
   return WEXITSTATUS(status);
 }
 
+/*
+ * --hold MOUNTPOINT FOLDER: a mount namespace of an ordinary user's own, in which FOLDER is at MOUNTPOINT too. To
+ * others of the same user it is /proc/PID/root/MOUNTPOINT, until the standard input ends.
+ */
+static int hold(char **arg) {
+  char line[64], byte;
+  const char *const maps[] = {"/proc/self/setgroups", "/proc/self/uid_map", "/proc/self/gid_map"};
+  uid_t uid = getuid();
+  gid_t gid = getgid();
+  if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0) return 1;
+  for (int i = 0; i < 3; i++) {
+    unsigned id = i == 1 ? uid : gid;
+    int size = i == 0 ? snprintf(line, sizeof line, "deny") : snprintf(line, sizeof line, "%u %u 1", id, id);
+    int fd = open(maps[i], O_WRONLY);
+    if (fd < 0 || write(fd, line, (size_t)size) != size || close(fd) < 0) return 1;
+  }
+  if (syscall(SYS_mount, NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) return 1;
+  if (syscall(SYS_mount, arg[1], arg[0], NULL, MS_BIND | MS_REC, NULL) < 0 || chdir(arg[0]) < 0) return 1;
+  if (open(arg[0], O_PATH) < 0 || write(1, "ready\n", 6) < 0) return 1;
+  while (read(0, &byte, 1) > 0) continue;
+  return 0;
+}
+
+/*
+ * --with DESCRIPTOR WAY PATH PROGRAM ARGUMENT...: becomes a program that has this descriptor besides the usual ones: PATH
+ * opened as a way says ("path", or one of open_flags), or closed ("none"), or what PATH is not asked for ("epoll").
+ */
+static int with_descriptor(char **arg) {
+  int descriptor = number(arg[0]), fd = -1;
+  if (strcmp(arg[1], "none") == 0) {
+    close(descriptor);
+  } else {
+    bool is_path = strncmp(arg[1], "path", 4) == 0, is_link = strcmp(arg[1], "path-nofollow") == 0;
+    if (strcmp(arg[1], "epoll") == 0) fd = epoll_create1(0);
+    else fd = open(arg[2], is_path ? O_PATH | (is_link ? O_NOFOLLOW : 0) : open_flags(arg[1]));
+    if (fd < 0 || (fd != descriptor && (dup2(fd, descriptor) < 0 || close(fd) < 0))) return 125;
+  }
+  execve(arg[3], arg + 3, environ);
+  return 125;
+}
+
+/*
+ * --terminal FILE: as a start-up file of an account's runs it: writes which terminals it can get at and whether it can
+ * type there (a blank), one a line; then "looked".
+ */
+static int look_for_terminal(const char *path) {
+  FILE *said = fopen(path, "a");
+  if (!said) return 1;
+  int own = open("/dev/tty", O_RDWR);
+  if (own >= 0) fprintf(said, "opened /dev/tty\n");
+  for (int fd = 0; fd < 64; fd++) {
+    if (!isatty(fd)) continue;
+    fprintf(said, "descriptor %d is %s\n", fd, fd == own ? "/dev/tty" : ttyname(fd));
+    if (ioctl(fd, TIOCSTI, " ") == 0) fprintf(said, "typed into descriptor %d\n", fd);
+  }
+  fprintf(said, "looked as %u in session %d of %d\n", (unsigned)getuid(), getsid(0), getppid());
+  return fclose(said) == 0 ? 0 : 1;
+}
+
 int main(int argc, char **argv) {
+  if (argc == 3 && strcmp(argv[1], "--terminal") == 0) return look_for_terminal(argv[2]);
+  if (argc == 4 && strcmp(argv[1], "--hold") == 0) return hold(argv + 2);
+  if (argc >= 6 && strcmp(argv[1], "--with") == 0) return with_descriptor(argv + 2);
   if (argc >= 6 && strcmp(argv[1], "--kernel") == 0) return with_kernel(argv + 2);
   if (argc == 3 && strcmp(argv[1], "--serve") == 0) return serve(argv[2]);
   if (argc == 3 && strcmp(argv[1], "--handle") == 0) return print_handle(argv[2]);
