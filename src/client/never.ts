@@ -42,6 +42,8 @@ const TYPE = 0o170000;
 const FOLDER = 0o040000;
 const STICKY = 0o1000;
 const OTHERS_WRITE = 0o022;
+/** What is not there. */
+const NOBODYS: Entry = { uid: -1, mode: 0, nlink: 0 };
 
 /**
  * Whether nobody but the owners can put something else in the place of `entry` in `folder`. In a sticky folder others can
@@ -76,12 +78,15 @@ export function findPlace(name: string, owners: readonly number[], look: Look): 
     if (!isSeen) continue;
     const folder = look(above || '/');
     const entry = typeof folder === 'string' ? folder : look(found.place);
-    if (typeof folder === 'string' || typeof entry === 'string') {
-      if (entry !== 'ENOENT' && entry !== 'ENOTDIR') found.error = String(entry);
+    if (typeof folder !== 'string' && found.through === undefined) {
+      const isKnown = typeof entry !== 'string';
+      if (!isFirm(folder, isKnown ? entry : NOBODYS, owners)) found.through = above || '/';
+    }
+    if (typeof entry === 'string') {
+      if (entry !== 'ENOENT' && entry !== 'ENOTDIR') found.error = entry;
       isSeen = false;
       continue;
     }
-    if (found.through === undefined && !isFirm(folder, entry, owners)) found.through = above || '/';
     isShared = (entry.mode & TYPE) !== FOLDER && entry.nlink > 1;
     if (entry.target === undefined) continue;
     links += 1;

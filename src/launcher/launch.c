@@ -535,11 +535,11 @@ static bool is_firm(const struct stat *folder, const struct stat *entry, uid_t o
 	return (folder->st_mode & S_ISVTX) != 0 && (entry->st_uid == 0 || entry->st_uid == owner) && is_alone;
 }
 
-/* Puts where a link leads before the names that are still to come. */
-static bool put_before(const char *target, char rest[2 * PATH_MAX])
+/* Puts where a link leads before the names that are still to come, if all of them fit behind the folder of the link. */
+static bool put_before(const char *target, char rest[2 * PATH_MAX], const char *folder)
 {
 	char both[2 * PATH_MAX];
-	if (snprintf(both, sizeof both, "%s/%s", target, rest) >= (int)sizeof both)
+	if (snprintf(both, sizeof both, "%s/%s", target, rest) >= (int)(sizeof both - strlen(folder) - 1))
 		return false;
 	strcpy(rest, both);
 	return true;
@@ -573,18 +573,24 @@ static void find_place(const char *path, uid_t owner, struct place *place)
 		strcpy(folder_path, place->path);
 		if (!take_name(rest, place->path) || !is_seen)
 			continue;
-		if (!look(folder_path, &folder, NULL) || !look(place->path, &entry, target)) {
+		bool is_there = false;
+		memset(&entry, 0, sizeof entry);
+		entry.st_uid = (uid_t)-1; /* what is not there is nobody's */
+		if (look(folder_path, &folder, NULL)) {
+			is_there = look(place->path, &entry, target);
+			if (*place->through == '\0' && !is_firm(&folder, &entry, owner))
+				strcpy(place->through, *folder_path == '\0' ? "/" : folder_path);
+		}
+		if (!is_there) {
 			place->error = errno == ENOENT || errno == ENOTDIR ? 0 : errno;
 			skip(path, "openat2");
 			is_seen = false;
 			continue;
 		}
-		if (*place->through == '\0' && !is_firm(&folder, &entry, owner))
-			strcpy(place->through, *folder_path == '\0' ? "/" : folder_path);
 		if (!S_ISLNK(entry.st_mode))
 			continue;
 		bool is_believed = *place->through == '\0' && (entry.st_uid == 0 || entry.st_uid == owner);
-		if (is_believed && ++links <= LINKS_MAX && put_before(target, rest)) {
+		if (is_believed && ++links <= LINKS_MAX && put_before(target, rest, folder_path)) {
 			strcpy(place->path, *target == '/' ? "" : folder_path);
 		} else {
 			strcpy(place->link, place->path);

@@ -84,7 +84,7 @@ describe('launch never', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
         }
         chownSync(folder, folderIds.uid, folderIds.gid);
         chmodSync(folder, mode);
-        paths.push(folder);
+        paths.push(folder, join(folder, 'nothing'), join(folder, 'file', 'below a file'));
       }
     }
     return paths;
