@@ -347,7 +347,9 @@ async function backupTold(request: Extract<Request, { verb: 'backup' }>): Promis
     if (json) return;
     const isVerbose = volume === 'verbose';
     const words = news.event === 'hook' ? hookWordsText(news, isVerbose) : '';
-    const isTold = isVerbose || (line !== undefined && news.event === 'warning');
+    const isUrgent =
+      news.event === 'warning' && (line !== undefined || (news.code !== undefined && volume !== 'quiet'));
+    const isTold = isVerbose || isUrgent;
     const text = isTold ? newsText(news) : '';
     if (words + text !== '') line?.clear();
     say(2, words);

@@ -154,10 +154,13 @@ describe('share/never', () => {
     );
   });
 
-  it('has examples that are absolute paths', () => {
+  it('has examples that are absolute paths, none of them in a folder of a user', () => {
     const examples = lines.filter(line => /^#(?! |$)/.test(line));
     assert.ok(examples.length > 0);
-    for (const line of examples) assert.match(line, /^#(\/[^/\s]+)+$/);
+    for (const line of examples) {
+      assert.match(line, /^#(\/[^/\s]+)+$/);
+      assert.doesNotMatch(line, /^#\/home\/[^/]+\//);
+    }
   });
 });
 

@@ -1,8 +1,8 @@
 /** One attempt at a backup: what is asked of the host, over whichever transport, and the wait for its end. */
 import { Fault } from '../fault.ts';
-import { exists, readJournal } from '../os/files.ts';
+import { appendJournal, exists, readJournal } from '../os/files.ts';
 import { launcherHasGone, requireInheritance, rsyncLibraries, tryConfinement } from '../os/launcher.ts';
-import { addressesOf, ownAccount, pause, together, unless, within } from '../os/machine.ts';
+import { addressesOf, now, ownAccount, pause, together, unless, within } from '../os/machine.ts';
 import { rsyncVersion, rsyncWords } from '../os/process.ts';
 import { makeRunFolder } from '../os/runfolder.ts';
 import type { OutcomeEvent } from '../wire/events.ts';
@@ -26,12 +26,13 @@ import {
   remoteName,
 } from './config.ts';
 import { Ears } from './ears.ts';
-import { type Endpoint, openEndpoint, writeDaemonFiles } from './endpoint.ts';
+import { type Endpoint, openEndpoint, writeDaemonFiles, writeScope } from './endpoint.ts';
 import { endReader, forcedCommand, type GateOrders, gateProgram, readTaken } from './gate.ts';
 import { chooseCompression, noteLink } from './link.ts';
 import { findStore, grabHere, isLocal } from './local.ts';
+import { type Place, placeWarnings } from './never.ts';
 import { makeHostKey, makeOneTimeKey } from './onetime.ts';
-import { enumeratedNames, kernelScope, readExcludes } from './reach.ts';
+import { enumeratedNames, kernelScope, readExcludes, withLaunchersPlaces } from './reach.ts';
 import { scopeFilter, scopeRecords } from './scope.ts';
 
 /** The request's ssh gives up connecting after this. */
@@ -72,6 +73,16 @@ export function warn({ remote, tell }: Run, error: unknown): void {
   tell({ event: 'warning', remote: remoteName(remote), message });
 }
 
+/** Tells, and puts on record, which paths of `never` are kept back by their name alone: another user may have seen to that. */
+function tellPlaces({ remote, state, tell }: Run, places: Place[]): void {
+  for (const { path, link, message } of placeWarnings(places)) {
+    const warning = { event: 'warning' as const, remote: remoteName(remote), code: 'never', message };
+    tell(warning);
+    const more = { path, link: link ?? null };
+    appendJournal(`${state}/journal.jsonl`, { time: now().toISOString(), ...warning, ...more });
+  }
+}
+
 /** What a run's transport is told, and what came of it. */
 export interface Heard {
   outcome: OutcomeEvent;
@@ -107,7 +118,7 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
   const capability = capabilityOf(config);
   if (capability === 'none' && config.capability === undefined && wasConfined(run.state))
     throw launcherHasGone('client.toml', '`capability = "none"`');
-  const scope = kernelScope(config, run.state);
+  const seen = kernelScope(config, run.state);
 
   await using held = new AsyncDisposableStack();
   const [folder, words, libraries] = await together([
@@ -115,6 +126,9 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
     rsyncWords(),
     capability === 'confined' ? rsyncLibraries() : [],
   ]);
+  writeScope(folder, scopeRecords(seen, libraries));
+  const scope = capability === 'confined' ? await withLaunchersPlaces(seen, folder) : seen;
+  tellPlaces(run, scope.places);
   const record = Buffer.from(excludes.map(pattern => `${pattern}\n`).join(''), 'latin1');
   const idleSeconds = Math.ceil(config.limits.idle_timeout / 1000);
   const callOptions = files && {
@@ -138,7 +152,6 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
       compress: compression?.compress ?? false,
     }),
     filter: scopeFilter({ ...scope, excludes }),
-    scope: scopeRecords(scope, libraries),
   });
   const plan: Plan = {
     run,

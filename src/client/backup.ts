@@ -53,7 +53,8 @@ export type RunNews =
       found: string | null;
     }
   | ({ event: 'compression'; remote: string } & Compression)
-  | { event: 'warning'; remote: string; message: string }
+  /** `code`: of what it warns, where a person has to hear of it in any case. */
+  | { event: 'warning'; remote: string; code?: string; message: string }
   | ({ event: 'hook'; remote: string } & HookEnd);
 
 /** How the run of one remote ended. */

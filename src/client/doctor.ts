@@ -43,7 +43,7 @@ import {
   remoteName,
   stateFolder,
 } from './config.ts';
-import { writeDaemonFiles } from './endpoint.ts';
+import { writeDaemonFiles, writeScope } from './endpoint.ts';
 import { NOBODY } from './gate.ts';
 import {
   hostConfigOf,
@@ -54,7 +54,8 @@ import {
   requireSameStore,
   whyAbsent,
 } from './local.ts';
-import { kernelScope, readExcludes } from './reach.ts';
+import { mergePlaces, type Place, placeInText } from './never.ts';
+import { findPlaces, kernelScope, readExcludes, withLaunchersPlaces } from './reach.ts';
 import { scopeFilter, scopeRecords } from './scope.ts';
 
 const PATIENCE_MS = 10_000;
@@ -75,7 +76,8 @@ export async function examineClient(options: {
 }): Promise<{ findings: Finding[]; landlockAbi: number | undefined }> {
   const { config, path, confinement, shell } = options;
   const state = stateFolder(config, undefined);
-  const jail = confinement.way === 'confined' ? await tryJail(config, state) : undefined;
+  const { jail, places } =
+    confinement.way === 'confined' ? await tryJail(config, state) : { jail: undefined, places: [] };
   const findings = [
     judgeConfinement(confinement, path, hasLandlock()),
     ...(jail === undefined ? [] : [judgeJail(jail)]),
@@ -84,13 +86,14 @@ export async function examineClient(options: {
     examineExcludes(config),
     ...judgeRoots(config.scope.roots.map(rootFacts), confinement),
   ];
-  const nevers = [...config.scope.never, ...calledRemotes(config).map(each => callFiles(each).identity)];
+  const own = [...config.scope.never, ...calledRemotes(config).map(each => callFiles(each).identity)];
+  const nevers = findPlaces(own, 'account');
   if (confinement.way !== 'none') {
     const listed = examineNeverList(jail !== undefined && !(jail instanceof Fault));
     findings.push(...listed.findings);
-    nevers.push(...listed.paths);
+    nevers.push(...findPlaces(listed.paths, 'root'));
   }
-  findings.push(...examineNever(nevers, config.scope.roots));
+  findings.push(...examineNever(mergePlaces(nevers, places, []), config.scope.roots));
   findings.push(...examineHooks('client', config.hooks));
   const isBusy = config.remote.some(each => isLocked(remoteLock(state, each)));
   const journal = readJournal(state);
@@ -144,22 +147,31 @@ export function judgeConfinement({ way, isChosen }: Confinement, path: string, c
 
 const JAIL = new Topic('client.jail', 'a launcher that does not work is not gone without: each backup fails');
 
-/** Has rsync started in the jail, with the scope of the config, in a folder of its own that is gone afterwards. */
-async function tryJail(config: ClientConfig, state: string): Promise<Jail | Fault> {
+/**
+ * Has rsync started in the jail, with the scope of the config, in a folder of its own that is gone afterwards.
+ * @returns where the launcher says that each `never` is, too
+ */
+async function tryJail(
+  config: ClientConfig,
+  state: string,
+): Promise<{ jail: Jail | Fault; places: Place[] }> {
   let folder: string | undefined;
+  let places: Place[] = [];
   try {
     folder = makeUniqueFolder(`${temporaryFolder()}/dialback-doctor-`);
     const run = `${folder}/run-doctor`; // the launcher takes a folder of this form alone
     makeFolder(run);
-    const scope = kernelScope(config, state);
+    const seen = kernelScope(config, state);
+    writeScope(run, scopeRecords(seen, await rsyncLibraries()));
+    const scope = await withLaunchersPlaces(seen, run);
+    places = scope.places;
     writeDaemonFiles(run, {
       daemonConfig: daemonConfig({ filter: `${run}/rsyncd/filter`, idleSeconds: 60, confined: true }),
       filter: scopeFilter({ ...scope, excludes: [] }),
-      scope: scopeRecords(scope, await rsyncLibraries()),
     });
-    return await tryConfinement(run);
+    return { jail: await tryConfinement(run), places };
   } catch (error) {
-    if (error instanceof Fault) return error;
+    if (error instanceof Fault) return { jail: error, places };
     throw error;
   } finally {
     if (folder !== undefined) removeAll(folder);
@@ -365,22 +377,32 @@ export interface NeverFacts {
   linkedCount: number;
   /** Whether all below it was seen: it can be closed to this account, or too large. */
   isSeen: boolean;
+  /** As in Place (client/never.ts). */
+  through?: string;
+  link?: string;
+  error?: string;
+  shared?: string;
 }
 
 /** @param roots another name outside of them is in nobody's backup */
-function examineNever(paths: string[], roots: string[]): Finding[] {
-  const all = [...new Set(paths)];
+function examineNever(bytes: Place[], roots: string[]): Finding[] {
+  const places = bytes.map(placeInText);
+  const all = [...new Map(places.map(each => [`${each.name}\0${each.place}`, each])).values()];
   if (all.length === 0) return [NEVER.ok('nothing is named that must never be read')];
   const table = inText(parseMountTable(readProc('self/mountinfo') ?? ''));
-  return judgeNever(all.map(path => neverFacts(path, table, all, roots)));
+  const names = all.map(each => each.name);
+  return judgeNever(all.map(place => neverFacts(place, table, names, roots)));
 }
 
-function neverFacts(path: string, table: MountEntry[], nevers: string[], roots: string[]): NeverFacts {
-  const place = realPlace(path); // the launcher goes by where a link leads
+function neverFacts(found: Place, table: MountEntry[], nevers: string[], roots: string[]): NeverFacts {
+  const { name: path, place, ...way } = found;
   const names = otherNames(table, place).filter(
     name => roots.some(root => isWithin(root, name)) && !nevers.some(never => isWithin(never, name)),
   );
-  return { path, otherNames: names, ...findLinked(place, WALK_LIMIT) };
+  // Where a link is not followed, nothing is kept back that could have another name.
+  const linked =
+    way.link === undefined ? findLinked(place, WALK_LIMIT) : { linked: [], linkedCount: 0, isSeen: true };
+  return { path, otherNames: names, ...linked, ...way };
 }
 
 /** Plain files at or below a path that have a name somewhere else too. */
@@ -418,8 +440,10 @@ export function findLinked(
 
 export function judgeNever(facts: NeverFacts[]): Finding[] {
   const findings: Finding[] = [];
-  for (const { path, otherNames: names, linked, linkedCount, isSeen } of facts) {
+  for (const each of facts) {
+    const { path, otherNames: names, linked, linkedCount, isSeen } = each;
     const quoted = quoteForShell(path);
+    findings.push(...judgeWay(each));
     if (names.length > 0) {
       findings.push(
         NEVER.warning(
@@ -449,6 +473,39 @@ export function judgeNever(facts: NeverFacts[]): Finding[] {
   }
   const what = facts.length === 1 ? 'the path in `never` has' : `the ${facts.length} paths in \`never\` have`;
   return findings.length > 0 ? findings : [NEVER.ok(`${what} no other name`)];
+}
+
+/** Whether another user decides what a path of `never` is. */
+function judgeWay({ path, through, link, error, shared }: NeverFacts): Finding[] {
+  const shown = `"${escapeText(path)}"`;
+  if (error !== undefined)
+    return [
+      NEVER.warning(
+        `${shown} cannot be looked at (${escapeText(error)}): its name is kept back, and nothing that a link leads to`,
+        `ls -ld ${quoteForShell(path)}, as root`,
+      ),
+    ];
+  if (link !== undefined)
+    return [
+      NEVER.warning(
+        `the symbolic link "${escapeText(link)}" on the way to ${shown} is not followed, since another user can replace it`,
+        `ls -ld ${quoteForShell(link)}; then name in \`never\` the place that is meant`,
+      ),
+    ];
+  if (shared !== undefined)
+    return [
+      NEVER.warning(
+        `${shown} has another name (a hard link), which is not kept back, and other users can replace it`,
+        `find / -xdev -samefile ${quoteForShell(path)}, as root`,
+      ),
+    ];
+  if (through === undefined) return [];
+  return [
+    NEVER.warning(
+      `${shown} is in "${escapeText(through)}", in which other users can move it away`,
+      `put "${escapeText(through)}" itself into \`never\`, or move ${quoteForShell(path)} into a folder that only root can change`,
+    ),
+  ];
 }
 
 // --- a store on this machine ---

@@ -30,9 +30,8 @@ const WAITING_LIMIT = 64;
 export interface DaemonFiles {
   /** The daemon's config and filter, for RUN/rsyncd. */
   daemonConfig: string;
-  /** The daemon's filter and the launcher's scope; a character a byte. */
+  /** The daemon's filter; a character a byte. */
   filter: string;
-  scope: string;
 }
 
 export interface EndpointOptions {
@@ -188,12 +187,16 @@ function closeListener(server: Server): void {
   if (server.listening) server.close();
 }
 
-/** Writes what the launcher reads in a run folder. */
+/** Writes what the launcher reads in a run folder. @param records a character a byte */
+export function writeScope(run: string, records: string): void {
+  writeNew(`${run}/scope`, Buffer.from(records, 'latin1'));
+}
+
+/** Writes what rsync reads in a run folder. */
 export function writeDaemonFiles(run: string, files: DaemonFiles): void {
   makeFolder(`${run}/rsyncd`);
   writeNew(`${run}/rsyncd/rsyncd.conf`, files.daemonConfig);
   writeNew(`${run}/rsyncd/filter`, Buffer.from(files.filter, 'latin1'));
-  writeNew(`${run}/scope`, Buffer.from(files.scope, 'latin1'));
 }
 
 /** Writes what the gate goes by, and the one ticket; what rsync goes by is there by then. */

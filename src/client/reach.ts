@@ -1,12 +1,14 @@
 /** What may be read on this machine as it is now: the config's scope, and what is mounted and never read here (client/scope.ts). */
 import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
-import { readWhole } from '../os/files.ts';
-import { readNeverList } from '../os/launcher.ts';
+import { linkStatus, readLink, readWhole } from '../os/files.ts';
+import { askPlaces, readNeverList } from '../os/launcher.ts';
+import { ownAccount } from '../os/machine.ts';
 import { otherNames, parseMountTable } from '../os/mounts.ts';
 import { ENUMERATED_LIMIT, isRoot, PATH_LIMIT } from '../wire/request.ts';
 import { type ClientConfig, calledRemotes, callFiles } from './config.ts';
 import { isLocal, realPlace } from './local.ts';
+import { type Entry, findPlace, mergePlaces, type Place, parsePlaces } from './never.ts';
 import { enumeratedFolders, mountsLeftOut, parseExcludes } from './scope.ts';
 
 const EXCLUDES_BYTES = 1024 * 1024;
@@ -28,13 +30,21 @@ export function enumeratedNames(scope: { roots: string[]; never: string[] }): st
   return names.filter(isRoot).slice(0, ENUMERATED_LIMIT);
 }
 
-/** Roots and what is never read, be it in the scope or not (design: always in `never`); a character a byte. */
-export function kernelScope(config: ClientConfig, state: string): { roots: string[]; never: string[] } {
+/** A character a byte. */
+export interface KernelScope {
+  roots: string[];
+  /** What is never read, be it in the scope or not (design: always in `never`). */
+  never: string[];
+  /** Where each path of the two lists is. */
+  places: Place[];
+}
+
+/** Roots and what is never read. */
+export function kernelScope(config: ClientConfig, state: string): KernelScope {
   const { roots, mounts, never } = config.scope;
   const table = parseMountTable(readWhole('/proc/self/mountinfo', 16 * 1024 * 1024).toString('latin1'));
   const identities = calledRemotes(config).map(each => callFiles(each).identity);
   const stores = config.remote.filter(isLocal).map(each => each.target);
-  const own = [state, ...identities, ...stores, ...readNeverList()];
   for (const root of roots) {
     if (never.includes(root)) {
       throw new Fault({
@@ -51,11 +61,67 @@ export function kernelScope(config: ClientConfig, state: string): { roots: strin
     while (Buffer.byteLength(at, 'latin1') > PATH_LIMIT) at = dirname(at);
     return at;
   });
-  // The kernel goes by the place, the filter by the name: both names of a place that a link leads to are kept back.
-  const named = [...never, ...own].flatMap(path => [path, realPlace(path)]);
+  const places = [
+    ...findPlaces([...never, ...identities], 'account'),
+    ...findPlaces(readNeverList(), 'root'),
+  ];
+  // Nobody but the account names these two, and each run works in them.
+  const own = [state, ...stores].flatMap(path => [path, realPlace(path)]).map(asBytes);
   // A store that is seen at two places would get into itself by the other one.
   const mirrors = stores.flatMap(path => otherNames(table, asBytes(realPlace(path))));
-  return { roots: bytes, never: [...new Set([...named.map(asBytes), ...mirrors, ...left])] };
+  return { roots: bytes, never: [...new Set([...own, ...namesOf(places), ...mirrors, ...left])], places };
+}
+
+/** The kernel goes by the place, the filter by the name: both are kept back. */
+function namesOf(places: Place[]): string[] {
+  return places.flatMap(({ name, place }) => [name, place]);
+}
+
+/**
+ * The same with what the launcher says.
+ * @param runFolder with its scope written
+ * @throws Fault with the launcher's own line
+ */
+export async function withLaunchersPlaces(scope: KernelScope, runFolder: string): Promise<KernelScope> {
+  const told = parsePlaces(await askPlaces(runFolder));
+  if (told !== undefined) {
+    const never = [...new Set([...scope.never, ...namesOf(told)])];
+    return { ...scope, never, places: mergePlaces(scope.places, told, scope.never) };
+  }
+  throw new Fault({
+    tried: 'confine rsync',
+    found: 'the launcher is of another version than this program',
+    next: 'make install',
+  });
+}
+
+/**
+ * Where paths of `never` are, as far as this account can see.
+ * @param list whose it is: root's (/etc/dialback/never), or the account's (client.toml)
+ */
+export function findPlaces(paths: string[], list: 'root' | 'account'): Place[] {
+  const owners = list === 'root' ? [0] : [0, ownAccount().uid];
+  return paths.map(path => {
+    const { error, ...place } = findPlace(asBytes(path), owners, lookAt);
+    // The launcher can look where this account cannot.
+    return error === undefined || error === 'EACCES' ? place : { ...place, error };
+  });
+}
+
+function lookAt(path: string): Entry | string {
+  const bytes = Buffer.from(path, 'latin1');
+  try {
+    const found = linkStatus(bytes);
+    const { uid, mode, nlink } = found;
+    return {
+      uid,
+      mode,
+      nlink,
+      ...(found.isSymbolicLink() ? { target: readLink(bytes).toString('latin1') } : {}),
+    };
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? String(error);
+  }
 }
 
 /** Text as the bytes that it has in a file, a character each: names need not be UTF-8. */

@@ -6,6 +6,8 @@
  *
  *   send RUN [KIB]                    client: becomes rsync as a daemon that can read the scope of RUN, and do nothing
  *                                     else; at most KIB KiB a second
+ *   never RUN                         client: says where what `send RUN` would keep back is, and which links to it are
+ *                                     not followed
  *   receive TREE [LINKROOT...] -- ARG...
  *                                     host: becomes rsync that can write into TREE, link from each LINKROOT, and reach
  *                                     nothing else; without any capability
@@ -401,17 +403,17 @@ static bool has_never_below(const char *path)
 	return false;
 }
 
-/* The path without links, as far as it is there; what is not there yet is taken by its name. */
+/* The path without links, as far as it can be looked at; the rest is taken by its name. */
 static char *without_links(const char *path)
 {
 	char *full = realpath(path, NULL);
 	if (full != NULL)
 		return full;
-	if (errno != ENOENT && errno != ENOTDIR)
-		die_errno("resolve", path, "realpath");
 	char *folder = strdup(path);
 	char *name = folder == NULL ? NULL : strrchr(folder, '/');
-	if (name == NULL || name == folder) /* directly below the root, and not there */
+	if (folder == NULL)
+		die_errno("resolve", path, "malloc");
+	if (name == NULL || name == folder) /* directly below the root */
 		return folder;
 	*name++ = '\0';
 	char *parent = without_links(folder);
@@ -437,15 +439,21 @@ static bool is_shortest(const char *path)
 	return true;
 }
 
-static void add_path(struct paths *list, const char *path, const char *source)
+static void require_path(const struct paths *list, const char *path, const char *source)
 {
-	struct stat found;
-	char *full = NULL;
 	if (!is_shortest(path))
 		die(REFUSED, "use", source,
 		    "a path in it is not from \"/\" on, or too long, or has \".\", \"..\" or a slash too many: %.200s", path);
 	if (list->count == PATHS_MAX)
 		die(REFUSED, "use", source, "it names more than %d paths", PATHS_MAX);
+}
+
+/* Adds a path whose links are all followed: nobody but the account names one, and it can name what it likes. */
+static void add_path(struct paths *list, const char *path, const char *source)
+{
+	struct stat found;
+	char *full = NULL;
+	require_path(list, path, source);
 	if (list == &roots) { /* a root that is a link is backed up as a link: what it leads to is not meant */
 		const char *name = strrchr(path, '/') + 1;
 		char *folder = strndup(path, name == path + 1 ? 1 : (size_t)(name - path) - 1);
@@ -464,15 +472,171 @@ static void add_path(struct paths *list, const char *path, const char *source)
 	list->at[list->count++] = full;
 }
 
-/* What cannot be opened is not granted, and rsync will say so: it has gone, is another one now, or is on a file system
-   that keeps root out too (FUSE) or does not answer. Any other failure is none that a file can be the reason of. */
+/*
+ * Where a `never` is. Its way can lead through a folder of another user, who can put a link or another file there at any
+ * time. Such a link, if it were followed, would keep back what that user aims it at: files of a third user, or "/".
+ * So a link is followed only where root (or, for the account's own list, the account) made it, and nobody else can replace
+ * it. Otherwise the `never` is its name, at which there is nothing but a link. client/never.ts has the same rule.
+ */
+struct place {
+	char path[2 * PATH_MAX];    /* "" is "/" */
+	char through[2 * PATH_MAX]; /* the first folder on the way in which others can replace the next name */
+	char link[2 * PATH_MAX];    /* the link that was not followed */
+	int error;		    /* why the way could not be looked at to its end; not where nothing is there */
+	struct stat found;	    /* what is there; zeros where nothing is */
+};
+enum { LINKS_MAX = 40 }; /* path_resolution(7) */
+
+/* Looks at what has this name. The kernel refuses a link on the way, so that it cannot be another thing. */
+static bool look(const char *path, struct stat *found, char target[PATH_MAX])
+{
+	const struct open_how how = {.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS};
+	int fd = (int)syscall(NR(openat2), AT_FDCWD, *path == '\0' ? "/" : path, &how, sizeof how);
+	if (fd < 0)
+		return false;
+	bool is_well = fstat(fd, found) == 0;
+	if (is_well && target != NULL && S_ISLNK(found->st_mode)) {
+		ssize_t length = readlinkat(fd, "", target, PATH_MAX - 1);
+		is_well = length >= 0;
+		target[is_well ? length : 0] = '\0';
+	}
+	int error = errno;
+	close(fd);
+	errno = error;
+	return is_well;
+}
+
+/*
+ * An entry that cannot be opened ends nothing: it is not granted, or kept back by its name. A file system, a user's own
+ * (FUSE) or a damaged one, can answer with any errno; so "/" tells whether the entry is the reason, or this process can
+ * open nothing more, to which its caller may have seen (RLIMIT_NOFILE): then a `never` would be found at no place.
+ */
 static void skip(const char *path, const char *call)
 {
-	static const int FORGIVEN[] = {ENOENT, ELOOP, ENOTDIR, EACCES, EPERM, ESTALE, ENOTCONN, EIO, EXDEV, EREMOTEIO};
-	for (size_t i = 0; i < COUNT(FORGIVEN); i++)
-		if (errno == FORGIVEN[i])
-			return;
-	die_errno("grant", path, call);
+	struct stat found;
+	int error = errno;
+	if (look("/", &found, NULL))
+		return;
+	errno = error;
+	die_errno("look at", path, call);
+}
+
+/*
+ * Whether nobody but root and `owner` can put something else in the place of `entry` in `folder`. In a sticky folder others
+ * can make entries, but not replace root's; a hard link to a file of root's can be theirs.
+ */
+static bool is_firm(const struct stat *folder, const struct stat *entry, uid_t owner)
+{
+	bool is_alone = S_ISDIR(entry->st_mode) || entry->st_nlink == 1;
+	if (folder->st_uid != 0 && folder->st_uid != owner)
+		return false;
+	if ((folder->st_mode & (S_IWGRP | S_IWOTH)) == 0)
+		return true;
+	return (folder->st_mode & S_ISVTX) != 0 && (entry->st_uid == 0 || entry->st_uid == owner) && is_alone;
+}
+
+/* Puts where a link leads before the names that are still to come, if all of them fit behind the folder of the link. */
+static bool put_before(const char *target, char rest[2 * PATH_MAX], const char *folder)
+{
+	char both[2 * PATH_MAX];
+	if (snprintf(both, sizeof both, "%s/%s", target, rest) >= (int)(sizeof both - strlen(folder) - 1))
+		return false;
+	strcpy(rest, both);
+	return true;
+}
+
+/* Takes the next name off `rest` and adds it to `path`. @return false for one that is not to be looked at: "." and ".." */
+static bool take_name(char rest[2 * PATH_MAX], char path[2 * PATH_MAX])
+{
+	char *name = rest + strspn(rest, "/");
+	size_t length = strcspn(name, "/"), end = strlen(path);
+	bool is_up = length == 2 && strncmp(name, "..", 2) == 0;
+	bool is_name = !is_up && length > 0 && !(length == 1 && *name == '.');
+	if (is_up && end > 0)
+		*strrchr(path, '/') = '\0';
+	if (is_name)
+		snprintf(path + end, 2 * PATH_MAX - end, "/%.*s", (int)length, name);
+	memmove(rest, name + length, strlen(name + length) + 1);
+	return is_name;
+}
+
+/* @param owner who may decide besides root where a link leads */
+static void find_place(const char *path, uid_t owner, struct place *place)
+{
+	char rest[2 * PATH_MAX], folder_path[2 * PATH_MAX], target[PATH_MAX];
+	struct stat folder, entry;
+	bool is_seen = true;
+	int links = 0;
+	memset(place, 0, sizeof *place);
+	snprintf(rest, sizeof rest, "%s", path);
+	while (*rest != '\0') {
+		strcpy(folder_path, place->path);
+		if (!take_name(rest, place->path) || !is_seen)
+			continue;
+		bool is_there = false;
+		memset(&entry, 0, sizeof entry);
+		entry.st_uid = (uid_t)-1; /* what is not there is nobody's */
+		if (look(folder_path, &folder, NULL)) {
+			is_there = look(place->path, &entry, target);
+			if (*place->through == '\0' && !is_firm(&folder, &entry, owner))
+				strcpy(place->through, *folder_path == '\0' ? "/" : folder_path);
+		}
+		if (!is_there) {
+			place->error = errno == ENOENT || errno == ENOTDIR ? 0 : errno;
+			skip(path, "openat2");
+			is_seen = false;
+			continue;
+		}
+		if (!S_ISLNK(entry.st_mode))
+			continue;
+		bool is_believed = *place->through == '\0' && (entry.st_uid == 0 || entry.st_uid == owner);
+		if (is_believed && ++links <= LINKS_MAX && put_before(target, rest, folder_path)) {
+			strcpy(place->path, *target == '/' ? "" : folder_path);
+		} else {
+			strcpy(place->link, place->path);
+			is_seen = false;
+		}
+	}
+	if (is_seen && !look(place->path, &place->found, NULL)) {
+		skip(path, "openat2");
+		memset(&place->found, 0, sizeof place->found);
+	}
+}
+
+static bool tells; /* whether standard output is told what came of each `never`: the verb `never` */
+
+static void tell(const char *kind, const char *name, const char *path)
+{
+	if (tells)
+		printf("%s%c%s%c%s%c", kind, '\0', name, '\0', path, '\0');
+}
+
+/*
+ * Adds a `never`. What it is counts too, and not its place alone, but for a file with another name at a place that
+ * others control: they can put a hard link to a third user's file there.
+ */
+static void add_never(const char *path, const char *source, uid_t owner)
+{
+	static struct place place;
+	require_path(&nevers, path, source);
+	find_place(path, owner, &place);
+	const char *at = *place.path == '\0' ? "/" : place.path;
+	tell("place", path, at);
+	if (*place.through != '\0')
+		tell("through", path, place.through);
+	if (*place.link != '\0')
+		tell("link", path, place.link);
+	if (place.error != 0)
+		tell("error", path, strerror(place.error));
+	if (*place.through == '\0' || S_ISDIR(place.found.st_mode) || place.found.st_nlink <= 1) {
+		nevers.device[nevers.count] = place.found.st_dev;
+		nevers.inode[nevers.count] = place.found.st_ino;
+	} else {
+		tell("shared", path, at);
+	}
+	nevers.at[nevers.count] = strdup(at);
+	if (nevers.at[nevers.count++] == NULL)
+		die_errno("keep back", path, "malloc");
 }
 
 /*
@@ -740,7 +904,7 @@ static void take_scope(const char *text, size_t size)
 		if (strncmp(record, "root ", 5) == 0)
 			add_path(&roots, record + 5, "RUN/scope");
 		else if (strncmp(record, "never ", 6) == 0)
-			add_path(&nevers, record + 6, "RUN/scope");
+			add_never(record + 6, "RUN/scope", SERVICE_UID);
 		else if (strncmp(record, "library ", 8) == 0)
 			add_path(&libraries, record + 8, "RUN/scope");
 		else
@@ -764,7 +928,7 @@ static void take_never_line(char *line, size_t length)
 			die(REFUSED, "use", NEVER_PATH, "a line of it has a control character: %.200s", line);
 	if (line[length - 1] == ' ') /* one that is meant can be kept back with its folder */
 		die(REFUSED, "use", NEVER_PATH, "a line of it ends with a blank: %.200s", line);
-	add_path(&nevers, line, NEVER_PATH);
+	add_never(line, NEVER_PATH, 0);
 }
 
 /* The administrator's list, which nobody below root can shorten. */
@@ -808,7 +972,7 @@ static void take_mount(char *line)
 	for (size_t i = 0; i < COUNT(TYPES); i++) {
 		size_t n = strlen(TYPES[i]);
 		if (strncmp(type + 3, TYPES[i], n) == 0 && type[3 + n] == ' ')
-			add_path(&nevers, path, "/proc/self/mountinfo");
+			add_never(path, "/proc/self/mountinfo", 0);
 	}
 }
 
@@ -817,9 +981,9 @@ static void take_machine(void)
 {
 	char *line = NULL;
 	size_t room = 0;
-	add_path(&nevers, "/dev", "launch"); /* a container's can be a tmpfs */
-	add_path(&nevers, "/proc", "launch");
-	add_path(&nevers, "/sys", "launch");
+	add_never("/dev", "launch", 0); /* a container's can be a tmpfs */
+	add_never("/proc", "launch", 0);
+	add_never("/sys", "launch", 0);
 	FILE *table = fopen("/proc/self/mountinfo", "re");
 	if (table == NULL)
 		die_errno("read", "/proc/self/mountinfo", "open");
@@ -884,6 +1048,25 @@ static _Noreturn void send_verb(const char *run, const char *kib)
 	char *const arguments[] = {"rsync", "--server", "--daemon", config, rate == NULL ? "." : rate,
 				   rate == NULL ? NULL : ".", NULL};
 	become_confined(ruleset, SEND, arguments);
+}
+
+/* ---- never ------------------------------------------------------------------------------------------------------- */
+
+/* Says where each `never` of both lists is, by three texts with a NUL behind each (see `tell`): what `send` goes by. */
+static _Noreturn void never_verb(const char *run)
+{
+	size_t size;
+	forget_caller(STDERR_FILENO);
+	require_service();
+	require_own_place();
+	require_capability();
+	set_capabilities(THE_ONE, 0, 0); /* RUN is ours to open, or it is none of ours */
+	char *scope = read_scope(open_run(run), &size);
+	set_capabilities(THE_ONE, THE_ONE, 0);
+	tells = true;
+	take_never_list();
+	take_scope(scope, size);
+	exit(fflush(stdout) == 0 ? 0 : REFUSED);
 }
 
 /* ---- A root of its own ------------------------------------------------------------------------------------------ */
@@ -1227,6 +1410,8 @@ int main(int count, char *arguments[])
 	const char *verb = count > 1 ? arguments[1] : "";
 	if (strcmp(verb, "send") == 0 && (count == 3 || count == 4))
 		send_verb(arguments[2], arguments[3]);
+	if (strcmp(verb, "never") == 0 && count == 3)
+		never_verb(arguments[2]);
 	if (strcmp(verb, "receive") == 0)
 		receive_verb(count - 2, arguments + 2);
 	if (strcmp(verb, "pump") == 0 && count >= 3) /* rsync adds words of its own: host and command */
@@ -1234,6 +1419,6 @@ int main(int count, char *arguments[])
 	if (strcmp(verb, "lend") == 0 && count == 5 && strcmp(arguments[2], "gate") == 0 &&
 	    strcmp(arguments[3], "--run") == 0)
 		lend_verb(arguments[4]);
-	die(REFUSED, "run", "launch", "its arguments are none of: send RUN [KIB]; receive TREE [LINKROOT...] -- ARGUMENT...; pump SECONDS; "
+	die(REFUSED, "run", "launch", "its arguments are none of: send RUN [KIB]; never RUN; receive TREE [LINKROOT...] -- ARGUMENT...; pump SECONDS; "
 				      "lend gate --run RUN");
 }

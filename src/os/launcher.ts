@@ -139,12 +139,30 @@ function readTrial(result: Result, expected: RegExp): Jail {
   const lines = result.stderr.split('\n').filter(line => line !== '');
   const jail = lines.map(readJailLine).find(found => found !== undefined);
   if (jail !== undefined && expected.test(result.stdout.toString('latin1'))) return jail;
-  const words = lines.filter(line => readJailLine(line) === undefined).join(' | ');
-  throw new Fault({
+  throw notConfined(result);
+}
+
+/** The launcher's own words, or how it ended. */
+function notConfined(result: Result): Fault {
+  const lines = result.stderr.split('\n').filter(line => line !== '' && readJailLine(line) === undefined);
+  const words = lines.join(' | ');
+  return new Fault({
     tried: 'confine rsync',
     found: words === '' ? endingText(result) : words.replace(/^dialback-launch: /, ''),
     next: 'dialback doctor',
   });
+}
+
+/**
+ * Has the launcher say where each `never` is: it can look where this account cannot.
+ * @param runFolder with its scope written
+ * @returns three texts for each fact, a NUL behind each text; a character a byte
+ * @throws Fault with the launcher's own line
+ */
+export async function askPlaces(runFolder: string): Promise<string> {
+  const result = await run(launcherCommand(['never', runFolder]), { timeoutMs: 60_000 });
+  if (result.status === 0) return result.stdout.toString('latin1');
+  throw notConfined(result);
 }
 
 const CAPABILITY = 'cap_dac_read_search';
@@ -180,5 +198,6 @@ export function readNeverList(): string[] {
   return readWhole(NEVER_LIST, NEVER_LIMIT)
     .toString('utf8')
     .split('\n')
-    .filter(line => line !== '' && !line.startsWith('#'));
+    .filter(line => line !== '' && !line.startsWith('#'))
+    .map(line => line.replace(/(?<=.)\/+$/, ''));
 }

@@ -7,6 +7,8 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -15,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static jmp_buf end_of_run;
@@ -55,18 +58,38 @@ static int keep_text(char **made, const char *format, ...)
 
 /* ---- A file system that is made up: a name says what it is --------------------------------------------------------- */
 
-/* "link" leads elsewhere, what begins with 'x' is not there, what begins with 'p' may not be looked at. */
+/*
+ * "link" is root's link to /else/where, "loop" one to itself, "rise" one to "../u"; "mine" is a link of the account's, and
+ * "theirs" one of another user's. What begins with 'x' is not there, with 'p' it may not be looked at, with 'd' it is
+ * damaged. A folder that begins with 'u' is another user's, with 'a' the account's, with 'w' all can write to it.
+ */
+enum { SOMEBODY = 4711 };
+
+static bool is_called(const char *name, const char *what)
+{
+	return strncmp(name, what, strlen(what)) == 0 && (name[strlen(what)] == '\0' || name[strlen(what)] == '/');
+}
+
+static const char *leads_to(const char *name)
+{
+	return is_called(name, "link") || is_called(name, "mine") || is_called(name, "theirs") ? "/else/where"
+	       : is_called(name, "loop")						    ? "loop"
+	       : is_called(name, "rise")							    ? "../u"
+													    : NULL;
+}
+
+/* All links followed, as realpath(3) does it; without the loops and what leads up. */
 static char *resolve(const char *path, char *unused)
 {
 	const char *name = path;
 	(void)unused;
 	while ((name = strchr(name, '/')) != NULL) {
 		name++;
-		if (*name == 'x' || *name == 'p') {
-			errno = *name == 'x' ? ENOENT : EACCES;
+		if (*name == 'x' || *name == 'p' || *name == 'd') {
+			errno = *name == 'x' ? ENOENT : *name == 'p' ? EACCES : EUCLEAN;
 			return NULL;
 		}
-		if (strncmp(name, "link/", 5) == 0 || strcmp(name, "link") == 0) {
+		if (is_called(name, "link")) {
 			char *full = NULL;
 			keep_text(&full, "/else/where%s", name + 4);
 			return full;
@@ -75,14 +98,74 @@ static char *resolve(const char *path, char *unused)
 	return keep(strdup(path));
 }
 
+/* What has this name; the kernel's answer where a link is on the way. */
 static int look_at(const char *path, struct stat *found)
 {
+	const char *last = strrchr(path, '/') + 1;
 	memset(found, 0, sizeof *found);
-	if (strstr(path, "/x") != NULL)
-		return -1;
+	for (const char *name = strchr(path, '/'); name != NULL; name = strchr(name, '/')) {
+		name++;
+		errno = *name == 'x' ? ENOENT : *name == 'p' ? EACCES : *name == 'd' ? EUCLEAN : 0;
+		if (errno == 0 && name != last && leads_to(name) != NULL)
+			errno = ELOOP;
+		if (errno != 0)
+			return -1;
+	}
 	found->st_ino = strlen(path) + 1; /* the same for many: hard links */
 	found->st_dev = 1;
+	found->st_nlink = 1 + (last[0] == 'h');
+	found->st_mode = leads_to(last) != NULL ? S_IFLNK | 0777 : last[0] == 'h' ? S_IFREG | 0644 : S_IFDIR | 0755;
+	if (S_ISDIR(found->st_mode) && last[0] == 'w')
+		found->st_mode |= S_IWOTH;
+	found->st_uid = is_called(last, "theirs") || (last[0] == 'u' && !S_ISLNK(found->st_mode)) ? SOMEBODY
+			: is_called(last, "mine") || (last[0] == 'a' && !S_ISLNK(found->st_mode)) ? 1000
+											       : 0;
 	return 0;
+}
+
+/* An open descriptor is a path that is remembered: look() has one at a time. */
+enum { THE_FD = 99 };
+static char opened[1 << 14];
+
+static long call(long number, ...)
+{
+	struct stat found;
+	va_list args;
+	va_start(args, number);
+	int folder = va_arg(args, int);
+	const char *path = va_arg(args, const char *);
+	const struct open_how *how = va_arg(args, const struct open_how *);
+	va_end(args);
+	if (number != __NR_openat2 || folder != AT_FDCWD || how->resolve != RESOLVE_NO_SYMLINKS ||
+	    strlen(path) >= sizeof opened)
+		abort();
+	if (strlen(path) >= 4096)
+		errno = ENAMETOOLONG;
+	if (strlen(path) >= 4096 || look_at(path, &found) != 0)
+		return -1;
+	strcpy(opened, path);
+	return THE_FD;
+}
+
+static int close_fd(int fd)
+{
+	return fd == THE_FD ? 0 : close(fd);
+}
+
+static int look_at_open(int fd, struct stat *found)
+{
+	if (fd != THE_FD)
+		abort();
+	return look_at(opened, found);
+}
+
+static ssize_t read_link(int fd, const char *name, char *target, size_t size)
+{
+	const char *text = leads_to(strrchr(opened, '/') + 1);
+	if (fd != THE_FD || *name != '\0' || text == NULL || strlen(text) > size)
+		abort();
+	memcpy(target, text, strlen(text));
+	return (ssize_t)strlen(text);
 }
 
 /* ---- Its end --------------------------------------------------------------------------------------------------- */
@@ -125,10 +208,16 @@ static _Noreturn void come_back(int status)
 #define free let_go
 #define realpath resolve
 #define lstat(path, found) look_at(path, found)
+#define syscall call
+#define fstat(fd, found) look_at_open(fd, found)
+#define readlinkat read_link
+#define close close_fd
 #include "../../src/launcher/launch.c"
 #undef free
 #undef strdup
 #undef lstat
+#undef fstat
+#undef close
 
 /* ---- What must hold ---------------------------------------------------------------------------------------------- */
 
@@ -204,6 +293,24 @@ static void each_line(char *text, size_t size, void (*take)(char *line, size_t l
 	}
 }
 
+/* A link at or below a folder that others control leads nowhere, and what they can put there does not count. */
+static void look_at_followed(const char *line, size_t which)
+{
+	bool is_theirs = false, has_link = false;
+	for (const char *name = strchr(line, '/'); name != NULL && !has_link; name = strchr(name, '/')) {
+		name++;
+		has_link = leads_to(name) != NULL;
+		if (!has_link)
+			is_theirs = is_theirs || (strchr(name, '/') != NULL && (*name == 'u' || *name == 'w' || *name == 'a'));
+		if (is_called(name, "mine") || is_called(name, "theirs"))
+			is_theirs = true;
+	}
+	if (is_theirs)
+		require(strcmp(nevers.at[which], line) == 0);
+	if (is_theirs && strrchr(line, '/')[1] == 'h')
+		require(nevers.inode[which] == 0);
+}
+
 static void never_line(char *line, size_t length)
 {
 	size_t before = nevers.count;
@@ -211,6 +318,8 @@ static void never_line(char *line, size_t length)
 	bool says_nothing = length == 0 || line[0] == '#' || line[0] == '\n';
 	take_never_line(line, length);
 	require(nevers.count == before + (says_nothing ? 0 : 1));
+	if (!says_nothing)
+		look_at_followed(line, before);
 	for (const char *at = says_nothing ? "" : nevers.at[before]; *at != '\0'; at++)
 		require((unsigned char)*at >= ' ' && *at != 0x7f);
 }
