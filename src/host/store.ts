@@ -26,8 +26,8 @@ import {
 import { now, ownAccount, pause, randomHex } from '../os/machine.ts';
 import { run, standard } from '../os/process.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
+import { linkMissing } from '../store/link-limit.ts';
 import { STORE_FILE } from '../wire/local.ts';
-import { NANOSECONDS } from '../wire/rsync.ts';
 import {
   encodeName,
   escapeText,
@@ -553,20 +553,11 @@ export async function abandonSnapshot(client: ClientStore, arrival: Arrival, isF
     return;
   }
   if (older !== undefined) {
-    const from = `${client.folder}/arriving/${older}/tree`;
-    const args = [
-      '--recursive',
-      '--links',
-      '--times',
-      '--ignore-existing',
-      NANOSECONDS,
-      `--link-dest=${from}`,
-      '--',
-      `${from}/`,
-      `${arrival.tree}/`,
-    ];
-    const merged = await run(standard('rsync', args), { timeoutMs: SYNC_TIMEOUT_MS });
-    if (merged.status !== 0) return; // both stay, and the next run links against both
+    try {
+      await linkMissing(`${client.folder}/arriving/${older}/tree`, arrival.tree);
+    } catch {
+      return; // both stay, and the next run links against both
+    }
     moveToTrash(client, 'arriving', older);
   }
   for (const each of oldest) moveToTrash(client, 'arriving', each);

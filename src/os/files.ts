@@ -60,6 +60,7 @@ export {
   futimesSync as setFileTimes,
   linkSync as link,
   lstatSync as linkStatus,
+  mkdirSync as makeBareFolder,
   openSync as open,
   readdirSync as list,
   realpathSync as realPath,
