@@ -5,7 +5,16 @@
 
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, copyFileSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  utimesSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { log } from '@yao-pkg/pkg/lib-es5/log.js';
@@ -89,7 +98,23 @@ var require = (load => name => {
   return new Proxy({}, { get: (_, key) => (found ??= load(name))[key] });
 })(require);`;
 
-async function bundle(outfile: string, version: string): Promise<void> {
+/**
+ * Compiles the library that rsync gets (src/launcher/linkat.c). Without a compiler the executable has none, and says so.
+ * @returns the library in base64, or nothing
+ */
+function compileLibrary(arch: Arch, work: string): string {
+  const output = join(work, 'linkat.so');
+  const foreign = arch === 'arm64' ? 'aarch64-linux-gnu-gcc' : 'x86_64-linux-gnu-gcc';
+  const CC = process.env.CC ?? (arch === process.arch ? 'gcc' : foreign);
+  try {
+    execFileSync(join(TOP, 'tools/linkat.sh'), [output], { env: { ...process.env, CC }, stdio: 'pipe' });
+    return readFileSync(output).toString('base64');
+  } catch {
+    return '';
+  }
+}
+
+async function bundle(outfile: string, version: string, library: string): Promise<void> {
   await build({
     absWorkingDir: TOP, // paths in the output are relative to it: no checkout's path gets in
     entryPoints: ['src/main.ts'],
@@ -98,7 +123,7 @@ async function bundle(outfile: string, version: string): Promise<void> {
     platform: 'node',
     target: 'node24',
     format: 'cjs', // a SEA's main is CommonJS
-    define: { DIALBACK_VERSION: JSON.stringify(version) },
+    define: { DIALBACK_VERSION: JSON.stringify(version), DIALBACK_LINKAT: JSON.stringify(library) },
     banner: { js: LOADED_LATE },
     legalComments: 'inline',
     logLevel: 'warning',
@@ -155,7 +180,8 @@ async function main(): Promise<void> {
   const base = join(work, 'base');
   const made = join(work, 'made');
   const output = join(DIST, arch === process.arch ? 'dialback' : `dialback-${arch}`);
-  await bundle(join(work, 'main.cjs'), version);
+  const library = compileLibrary(arch, work);
+  await bundle(join(work, 'main.cjs'), version, library);
   const strip = stripBase(findBase(arch, baseVersion, work), base, arch);
   await inject('main.cjs', base, made, arch, work);
   chmodSync(made, 0o755);
@@ -166,6 +192,10 @@ async function main(): Promise<void> {
   const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
   const megabytes = (bytes.length / 1e6).toFixed(1);
   console.log(`${output.slice(TOP.length + 1)}: ${megabytes} MB, ${strip}, ${seconds} s, sha256 ${sha256}`);
+  if (library === '') {
+    console.log('build: without src/launcher/linkat.c, since gcc did not work (packages gcc and libc6-dev)');
+    utimesSync(output, 0, 0); // so that make builds it again, and there may be a compiler by then
+  }
 }
 
 await main();

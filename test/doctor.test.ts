@@ -985,19 +985,23 @@ describe('host: judgeStore()', () => {
 describe('host: judgeProbe()', () => {
   const good = { type: 'ext4', xattrs: undefined, links: undefined, hasNanoseconds: true };
   it('is content with ext4, and tells its limit of links', () => {
-    const findings = host.judgeProbe('/s', good);
+    const findings = host.judgeProbe('/s', good, true);
     assert.deepEqual(states(findings), ['ok', 'ok', 'ok']);
     assert.match(findings[1]?.found ?? '', /65000 to a file/);
-    assert.doesNotMatch(host.judgeProbe('/s', { ...good, type: 'xfs' })[1]?.found ?? '', /to a file/);
+    assert.doesNotMatch(host.judgeProbe('/s', { ...good, type: 'xfs' }, true)[1]?.found ?? '', /to a file/);
+  });
+  it('warns of the limit when rsync gets no library that goes on there', () => {
+    assert.deepEqual(states(host.judgeProbe('/s', good, false)), ['ok', 'warning', 'ok']);
+    assert.deepEqual(states(host.judgeProbe('/s', { ...good, type: 'xfs' }, false)), ['ok', 'ok', 'ok']);
   });
   it('refuses what cannot keep a backup', () => {
-    assert.deepEqual(states(host.judgeProbe('/s', { ...good, xattrs: 'x' })), ['critical', 'ok', 'ok']);
-    assert.deepEqual(states(host.judgeProbe('/s', { ...good, links: 'permission denied' })), [
+    assert.deepEqual(states(host.judgeProbe('/s', { ...good, xattrs: 'x' }, true)), ['critical', 'ok', 'ok']);
+    assert.deepEqual(states(host.judgeProbe('/s', { ...good, links: 'permission denied' }, true)), [
       'ok',
       'critical',
       'ok',
     ]);
-    assert.deepEqual(states(host.judgeProbe('/s', { ...good, hasNanoseconds: false })), [
+    assert.deepEqual(states(host.judgeProbe('/s', { ...good, hasNanoseconds: false }, true)), [
       'ok',
       'ok',
       'warning',

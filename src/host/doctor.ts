@@ -17,6 +17,7 @@ import {
   status,
 } from '../os/files.ts';
 import { type Jail, tryReceiving } from '../os/launcher.ts';
+import { hasLinkLibrary } from '../os/link-library.ts';
 import { asUid, ownAccount, ownExecutable, temporaryFolder } from '../os/machine.ts';
 import { hasProgram, packageOf, run, standard } from '../os/process.ts';
 import { defaultStateFolder, requireStateFolder, requireStateName } from '../os/runfolder.ts';
@@ -42,13 +43,16 @@ export async function examineHost(options: {
   const { config, path, confinement, subject } = options;
   const isCalled = !options.isLocal || isAnyEnrolled();
   const jail = confinement.way === 'confined' ? await tryJail() : undefined;
+  const hasLibrary = confinement.way !== 'none' || hasLinkLibrary(); // the launcher has its own
   const findings = [
     judgeConfinement(confinement, path),
     ...(jail === undefined ? [] : [judgeJail(jail)]),
     examineState(defaultStateFolder(ownAccount())),
     judgeReader(READER_NEEDS.filter(name => !hasProgram(name))),
     // A disk that is not in its place is the client's side to judge: it knows whether that is as it should be.
-    ...(isCalled || exists(`${config.store}/${STORE_FILE}`) ? await examineStore(config.store) : []),
+    ...(isCalled || exists(`${config.store}/${STORE_FILE}`)
+      ? await examineStore(config.store, hasLibrary)
+      : []),
     ...examineHooks('host', config.hooks),
     ...(isCalled ? [...examineKeys(config, path), await examineSshd(subject)] : [KEYS.ok(NOT_CALLED)]),
   ];
@@ -189,7 +193,8 @@ const CONTENTS = new Topic(
 const SPACE = new Topic('host.store_space', 'a full disk ends every run of every client');
 const INODES = new Topic('host.store_inodes', 'each folder and each changed file of a backup is an inode');
 
-async function examineStore(store: string): Promise<Finding[]> {
+/** @param hasLibrary whether rsync gets src/launcher/linkat.c */
+async function examineStore(store: string, hasLibrary: boolean): Promise<Finding[]> {
   try {
     openStore(store);
   } catch (error) {
@@ -200,7 +205,9 @@ async function examineStore(store: string): Promise<Finding[]> {
   const room = fileSystemStatus(store);
   return [
     owner,
-    ...(owner.state === 'critical' && found.uid !== ownAccount().uid ? [] : await probeStore(store)),
+    ...(owner.state === 'critical' && found.uid !== ownAccount().uid
+      ? []
+      : await probeStore(store, hasLibrary)),
     ...(found.uid === ownAccount().uid ? [judgeContents(doubtfulClients(store))] : []),
     judgeSpace(store, room),
     judgeInodes(store, room),
@@ -251,35 +258,42 @@ export function judgeStore(
 }
 
 /** Tries in the store itself what a run does there. */
-async function probeStore(store: string): Promise<Finding[]> {
+async function probeStore(store: string, hasLibrary: boolean): Promise<Finding[]> {
   try {
-    return judgeProbe(store, await probeFileSystem(store));
+    return judgeProbe(store, await probeFileSystem(store), hasLibrary);
   } catch (error) {
     return [STORE.fault(error, `df -h ${quoteForShell(store)}`)];
   }
 }
 
+const MOVE = 'put `store` in host.toml on ext4, XFS or Btrfs';
 /** The most names that one file can have, where it is a number that backups can reach (ext4: Linux, EXT4_LINK_MAX). */
 const LINK_LIMITS: Record<string, number> = { ext2: 32_000, ext3: 32_000, ext4: 65_000, btrfs: 65_535 };
 
-export function judgeProbe(store: string, probe: Probe): Finding[] {
-  const { type, xattrs, links, hasNanoseconds } = probe;
-  const move = 'put `store` in host.toml on ext4, XFS or Btrfs';
+function judgeLinks(store: string, { type, links }: Probe, hasLibrary: boolean): Finding {
+  if (links !== undefined) return LINKS.critical(`"${store}" (${type}): ${links}`, MOVE);
   const limit = LINK_LIMITS[type];
+  if (limit === undefined) return LINKS.ok(`"${store}" (${type}) has them`);
+  const found = `"${store}" (${type}) has them, ${limit} to a file`;
+  return hasLibrary
+    ? LINKS.ok(`${found}: one in more backups than that is copied once more`)
+    : LINKS.warning(
+        `${found}: a client with more hard links of one file fails, for this executable was built without gcc`,
+        "apt-get install gcc libc6-dev, and make build in dialback's sources",
+      );
+}
+
+/** @param hasLibrary whether rsync gets the library that goes on where a link is refused */
+export function judgeProbe(store: string, probe: Probe, hasLibrary: boolean): Finding[] {
+  const { type, xattrs, hasNanoseconds } = probe;
   return [
     xattrs === undefined
       ? XATTRS.ok(`"${store}" (${type}) keeps them`)
-      : XATTRS.critical(`"${store}" (${type}): ${xattrs}`, move),
-    links === undefined
-      ? LINKS.ok(
-          limit === undefined
-            ? `"${store}" (${type}) has them`
-            : `"${store}" (${type}) has them, ${limit} to a file: one in more backups than that is copied once more`,
-        )
-      : LINKS.critical(`"${store}" (${type}): ${links}`, move),
+      : XATTRS.critical(`"${store}" (${type}): ${xattrs}`, MOVE),
+    judgeLinks(store, probe, hasLibrary),
     hasNanoseconds
       ? TIMES.ok(`"${store}" (${type}) keeps them`)
-      : TIMES.warning(`"${store}" (${type}) does not keep them`, move),
+      : TIMES.warning(`"${store}" (${type}) does not keep them`, MOVE),
   ];
 }
 

@@ -453,6 +453,8 @@ async function pullInto(job: Job): Promise<JobResult> {
   const unusual = (await job.admission?.judge(job.arrival)) ?? [];
   const flags = [
     ...(end.wordCount > 0 ? ['host-errors'] : []),
+    // A group of hard links of the client's is more than one inode here.
+    ...(end.newInodes > 0 ? ['hard-links-split'] : []),
     // A jail that is not what the last one was is nothing to find out later.
     ...(isLessConfined ? ['less-confined'] : []),
     ...unusual,

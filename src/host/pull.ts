@@ -1,8 +1,9 @@
 /** rsync on the host: one pull over a line that is already there, watched and understood. */
 import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
-import { realPath } from '../os/files.ts';
+import { close, realPath } from '../os/files.ts';
 import { type Jail, launcherCommand, launcherPath, readJailLine } from '../os/launcher.ts';
+import { linkEnvironment, NEW_INODE, openLinkLibrary } from '../os/link-library.ts';
 import { ownExecutable, pause } from '../os/machine.ts';
 import {
   type Child,
@@ -83,17 +84,32 @@ export interface PullEnd {
   words: string[];
   wordCount: number;
   isOutOfSpace: boolean;
+  /** Inodes made where the file system took no further link (src/launcher/linkat.c). */
+  newInodes: number;
 }
+
+/** The library's descriptor in rsync, behind the two ends of the line and the lock. */
+const LIBRARY = 6;
 
 /**
  * rsync, in the launcher's jail (it can write into the tree, link from the others, and nothing else) or without.
  * @param args as wire/rsync.ts describes them
+ * @param hasLibrary whether it gets the library as a descriptor; the launcher has one of its own
  */
-function receiverCommand(args: string[], { confined, tree, linkDests }: PullRequest): Command {
+function receiverCommand(
+  args: string[],
+  { confined, tree, linkDests }: PullRequest,
+  hasLibrary: boolean,
+): Command {
   // SIGTERM: a receiver that may finish dying keeps a half-arrived file under its name.
   const command = confined
     ? launcherCommand(['receive', tree, ...linkDests, '--', ...args], 'TERM')
-    : { program: programPath('rsync'), args, environment: PLAIN_ENVIRONMENT, deathSignal: 'TERM' as const };
+    : {
+        program: programPath('rsync'),
+        args,
+        environment: { ...PLAIN_ENVIRONMENT, ...(hasLibrary ? linkEnvironment(LIBRARY, tree) : {}) },
+        deathSignal: 'TERM' as const,
+      };
   return { ...command, endedFirst: true }; // the client decides how much memory it takes
 }
 
@@ -144,14 +160,17 @@ export async function startPull(held: DisposableHolder, asked: PullRequest): Pro
   const shell = remoteShell(request.confined, idleSeconds);
   const args = pullArguments({ ...request, shell, idleSeconds });
   const { line, lock } = request;
-  const rsync: Child = await start(receiverCommand(args, request), [
+  const library = request.confined ? undefined : await openLinkLibrary();
+  const rsync: Child = await start(receiverCommand(args, request, library !== undefined), [
     'nothing',
     'pipe',
     'pipe',
     line.reading,
     line.writing,
     lock,
+    ...(library === undefined ? [] : [library]),
   ]);
+  if (library !== undefined) close(library);
   line.letGo();
   held.defer(() => rsync.end(10_000));
   const reader = new PullReader();
@@ -167,6 +186,7 @@ export async function startPull(held: DisposableHolder, asked: PullRequest): Pro
     words: [] as string[],
     wordCount: 0,
     isOutOfSpace: false,
+    newInodes: 0,
   };
   // Progress is written over itself: a carriage return ends a line too.
   eachLine(rsync.stdout, LINE_LIMIT, each => reader.line(each));
@@ -174,6 +194,7 @@ export async function startPull(held: DisposableHolder, asked: PullRequest): Pro
     const jail = request.confined ? readJailLine(each) : undefined;
     if (each === FIRST_BYTE) firstByte.resolve();
     else if (each === IDLE) end.isIdle = true;
+    else if (each === NEW_INODE) end.newInodes += 1;
     else if (jail !== undefined) end.jail ??= jail;
     else takeComplaint(each);
   });

@@ -24,7 +24,6 @@ import {
   writeNew,
 } from '../os/files.ts';
 import { asUid, now, ownAccount, pause, randomHex } from '../os/machine.ts';
-import { run, standard } from '../os/process.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
 import { doubtTree, isSynced, markSynced, syncFileSystem } from '../store/arrival.ts';
 import {
@@ -34,8 +33,8 @@ import {
   listDoubtful,
   makeRecheck,
 } from '../store/doubtful-files.ts';
+import { linkMissing } from '../store/link-limit.ts';
 import { STORE_FILE } from '../wire/local.ts';
-import { NANOSECONDS } from '../wire/rsync.ts';
 import {
   encodeName,
   escapeText,
@@ -602,9 +601,6 @@ export async function commitSnapshot(
   }
 }
 
-/** Milliseconds for linking one interrupted tree into another. */
-const MERGE_TIMEOUT_MS = 3_600_000;
-
 /**
  * Ends a run that did not make a snapshot. What has arrived is kept for the next run, as one tree: names that only
  * the older interrupted tree has are linked into the newer one (only links are made; no inode is written to).
@@ -623,20 +619,11 @@ export async function abandonSnapshot(client: ClientStore, arrival: Arrival, isF
     return;
   }
   if (older !== undefined) {
-    const from = `${client.folder}/arriving/${older}/tree`;
-    const args = [
-      '--recursive',
-      '--links',
-      '--times',
-      '--ignore-existing',
-      NANOSECONDS,
-      `--link-dest=${from}`,
-      '--',
-      `${from}/`,
-      `${arrival.tree}/`,
-    ];
-    const merged = await run(standard('rsync', args), { timeoutMs: MERGE_TIMEOUT_MS });
-    if (merged.status !== 0) return; // both stay, and the next run links against both
+    try {
+      await linkMissing(`${client.folder}/arriving/${older}/tree`, arrival.tree);
+    } catch {
+      return; // both stay, and the next run links against both
+    }
     moveToTrash(client, 'arriving', older);
   }
   for (const each of oldest) moveToTrash(client, 'arriving', each);

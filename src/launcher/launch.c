@@ -45,6 +45,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -831,7 +832,7 @@ static _Noreturn void become(const char *program, char *const arguments[], char 
 }
 
 /* The last steps into the jail, in the one order that works: each takes something away that those before it need. */
-static _Noreturn void become_confined(int ruleset, int verb, char *const arguments[])
+static _Noreturn void become_confined(int ruleset, int verb, char *const arguments[], char *const environment[])
 {
 	limit(RLIMIT_CORE, 0); /* it would hold what was read */
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
@@ -841,7 +842,7 @@ static _Noreturn void become_confined(int ruleset, int verb, char *const argumen
 	close(ruleset);
 	dprintf(STDERR_FILENO, "dialback-launch: landlock_abi %d%s\n", landlock_abi, has_own_root ? " own_root" : "");
 	allow_calls(verb);
-	become(RSYNC, arguments, ENVIRONMENT);
+	become(RSYNC, arguments, environment);
 }
 
 /* ---- send ------------------------------------------------------------------------------------------------------- */
@@ -1047,7 +1048,7 @@ static _Noreturn void send_verb(const char *run, const char *kib)
 	die_with_parent(SIGKILL, parent);
 	char *const arguments[] = {"rsync", "--server", "--daemon", config, rate == NULL ? "." : rate,
 				   rate == NULL ? NULL : ".", NULL};
-	become_confined(ruleset, SEND, arguments);
+	become_confined(ruleset, SEND, arguments, ENVIRONMENT);
 }
 
 /* ---- never ------------------------------------------------------------------------------------------------------- */
@@ -1256,6 +1257,26 @@ static int count_folders(int count, char *arguments[])
 	return end;
 }
 
+/* src/launcher/linkat.c, compiled: a part of this file, so that nobody can give rsync another one. */
+__asm__(".pushsection .rodata\n"
+	"linkat_library: .incbin \"" LINKAT_LIBRARY "\"\n"
+	"linkat_library_end:\n"
+	".popsection");
+extern const char linkat_library[], linkat_library_end[];
+
+/* Gives rsync that library by a descriptor of its own: no rule lets it open a file for it. */
+static char *make_preload(void)
+{
+	char *preload;
+	size_t size = (size_t)(linkat_library_end - linkat_library);
+	int fd = memfd_create("linkat", MFD_ALLOW_SEALING);
+	if (fd < 0 || write(fd, linkat_library, size) != (ssize_t)size ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0 ||
+	    asprintf(&preload, "LD_PRELOAD=/proc/self/fd/%d", fd) < 0)
+		die_errno("give rsync", "linkat.c", "memfd_create");
+	return preload;
+}
+
 static _Noreturn void receive_verb(int count, char *arguments[])
 {
 	pid_t parent = getppid();
@@ -1281,8 +1302,12 @@ static _Noreturn void receive_verb(int count, char *arguments[])
 	grant_path(ruleset, SELF_PATH, RUN_IT, true); /* pump */
 
 	limit(RLIMIT_NOFILE, 1024);
+	char *tree, *environment[5] = {ENVIRONMENT[0], ENVIRONMENT[1], make_preload(), NULL, NULL};
+	if (asprintf(&tree, "DIALBACK_TREE=%s", arguments[0]) < 0)
+		die_errno("use", arguments[0], "malloc");
+	environment[3] = tree;
 	arguments[end] = "rsync";
-	become_confined(ruleset, RECEIVE, arguments + end);
+	become_confined(ruleset, RECEIVE, arguments + end, environment);
 }
 
 /* ---- pump ------------------------------------------------------------------------------------------------------- */

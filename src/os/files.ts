@@ -62,6 +62,7 @@ export {
   linkSync as link,
   lstatSync as linkStatus,
   lutimesSync as setLinkTimes,
+  mkdirSync as makeBareFolder,
   openSync as open,
   readdirSync as list,
   realpathSync as realPath,

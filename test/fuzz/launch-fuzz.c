@@ -198,6 +198,7 @@ static _Noreturn void come_back(int status)
 #define RSYNC_PATH "/usr/bin/rsync"
 #define DIALBACK_PATH "/usr/local/bin/dialback"
 #define NEVER_PATH "/etc/dialback/never"
+#define LINKAT_LIBRARY "/dev/null"
 
 #define main launcher_main
 #define exit come_back

@@ -434,7 +434,7 @@ describe('what receive leaves of its caller', { skip: SKIP }, () => {
     return ended;
   }
 
-  it("is no capability, no variable, and of the descriptors the ssh's two and the lock", async () => {
+  it("is no capability and no variable, and of the descriptors the ssh's two and the lock, and linkat.c is added", async () => {
     const [open, device] = [openSync('/etc/shadow', 'r'), openSync('/dev/null', 'r')];
     const environment = { LD_PRELOAD: '/none.so', RSYNC_RSH: 'sh', HOME: jail.home, TZ: '/etc/shadow' };
     const { launch } = receiver.launch();
@@ -457,8 +457,11 @@ describe('what receive leaves of its caller', { skip: SKIP }, () => {
           },
         );
         const variables = readFileSync(`${proc}/environ`, 'latin1').split('\0').filter(Boolean);
-        assert.deepEqual(variables, ['PATH=/usr/bin:/bin', 'LC_ALL=C']);
-        assert.deepEqual(readdirSync(`${proc}/fd`).sort(), ['0', '1', '2', '3', '4', '5']);
+        const { tree } = receiver;
+        const preload = 'LD_PRELOAD=/proc/self/fd/7';
+        assert.deepEqual(variables, ['PATH=/usr/bin:/bin', 'LC_ALL=C', preload, `DIALBACK_TREE=${tree}`]);
+        assert.deepEqual(readdirSync(`${proc}/fd`).sort(), ['0', '1', '2', '3', '4', '5', '7']);
+        assert.equal(readlinkSync(`${proc}/fd/7`), '/memfd:linkat (deleted)');
         assert.equal(readlinkSync(`${proc}/cwd`), '/');
         const command = readFileSync(`${proc}/cmdline`, 'latin1').split('\0').slice(0, -1);
         assert.deepEqual(command, ['rsync', '--a-word-of-rsync']);
