@@ -14,10 +14,12 @@ import {
   list,
   makeUniqueFolder,
   openFlags,
+  realPath,
   removeAll,
   rename,
   sameContent,
 } from '../os/files.ts';
+import { hasLauncher, launcherCommand } from '../os/launcher.ts';
 import { ownAccount, ownGroups } from '../os/machine.ts';
 import { type Ending, eachLine, programPath, rsyncKnows, run, standard, start } from '../os/process.ts';
 import { checkTarget, prepareTarget, type TargetOptions } from '../store/restore-target.ts';
@@ -109,6 +111,17 @@ class Lines {
 /** In the place of a host's name: the remote shell is env(1), which takes it for a variable and starts rsync. */
 const OTHER_SIDE = 'dialback=restore:';
 
+/** What root's rsync may reach, where the launcher is installed: it changes files below `to`, and reads `tree`. */
+interface Place {
+  to: string;
+  tree: string;
+}
+
+/** By names without links. Below the store there may be none: they would be the account's that owns it. */
+function placeOf({ to, store }: RestoreOptions, { tree }: Snapshot): Place {
+  return { to: realPath(to), tree: `${realPath(store)}${tree.slice(store.length)}` };
+}
+
 /** How a fake-super tree is read, and real files written. */
 function restoreArguments(isRootUser: boolean): string[] {
   return [
@@ -170,7 +183,9 @@ export async function restore(
   const stage = makeUniqueFolder(`${options.to}/.dialback-restore-`);
   const staged = `${stage}/tree`;
   const lines = new Lines();
-  const telling = { signal, lines };
+  const isHeld = isRootUser && hasLauncher();
+  const place = isHeld ? placeOf(options, snapshot) : undefined;
+  const telling = { signal, lines, place };
   const tried = `restore to "${escapeText(options.to)}"`;
   let given: Copied;
   let checked: Checked;
@@ -409,6 +424,7 @@ interface Copied extends Ending {
 interface Telling {
   signal: AbortSignal;
   lines: Lines;
+  place: Place | undefined;
 }
 
 /** Who is told what of an rsync that runs; of what it could not do, `lines`. */
@@ -563,7 +579,7 @@ const LINE_LIMIT = 65_536;
  */
 async function runRsync(
   args: (string | Buffer)[],
-  { signal, lines, input, take, tell }: Listeners & { input?: Buffer },
+  { signal, lines, place, input, take, tell }: Listeners & { input?: Buffer },
 ): Promise<Copied> {
   signal.throwIfAborted();
   // All names before the first is copied: else the percents are of what it knows so far.
@@ -574,9 +590,10 @@ async function runRsync(
   const given = isPlain
     ? input
     : Buffer.concat(words.flatMap(word => [Buffer.from(word as string), Buffer.from([0])]));
+  const rsync = place ? launcherCommand(['place', place.to, place.tree, '--']) : standard('rsync', []);
   const command = isPlain
-    ? standard('rsync', plain)
-    : standard('xargs', ['-0', '-x', '-n', String(words.length), programPath('rsync')]);
+    ? { ...rsync, args: [...rsync.args, ...plain] }
+    : standard('xargs', ['-0', '-x', '-n', String(words.length), rsync.program, ...rsync.args]);
   const child = await start(command, [given ? 'pipe' : 'nothing', 'pipe', 'pipe']);
   const abort = (): void => void child.end();
   if (signal.aborted) abort();
