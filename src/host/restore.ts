@@ -493,23 +493,31 @@ async function moveIntoPlace(staged: string, to: string, isEmpty: boolean, telli
   const isStrict = result.status === 0;
   const { signal, lines } = telling;
   const lacks = new Lacking(tried, isStrict, lines);
-  for await (const { path } of listTree(staged, { isLenient: !isStrict, signal }))
-    if (!(await isInPlace(beneath(to, path), beneath(staged, path), signal))) lacks.add(path);
+  for await (const { path } of listTree(staged, { isLenient: !isStrict, signal })) {
+    const state = await stateInPlace(beneath(to, path), beneath(staged, path), signal);
+    if (state === 'missing') lacks.add(path);
+    // No failure: in a folder that is in use another process may have replaced it since.
+    if (state === 'other') lines.add(`/${showName(jsonName(path))}: its content is not what was restored`);
+  }
   lacks.end();
 }
 
-/** Whether a path has what was staged: a link to it, or the same; of a file, the same content. */
-async function isInPlace(path: Buffer, staged: Buffer, signal: AbortSignal): Promise<boolean> {
+/** Whether a path has what was staged: a link to it, or the same type and, of a file, the same content. */
+async function stateInPlace(
+  path: Buffer,
+  staged: Buffer,
+  signal: AbortSignal,
+): Promise<'same' | 'missing' | 'other'> {
   try {
     const [found, wanted] = [linkStatus(path), linkStatus(staged)];
-    if (typeBits(found.mode) !== typeBits(wanted.mode)) return false;
-    if (!wanted.isFile() || (found.ino === wanted.ino && found.dev === wanted.dev)) return true;
-    return await sameContent(path, staged, signal);
+    if (typeBits(found.mode) !== typeBits(wanted.mode)) return 'missing';
+    if (!wanted.isFile() || (found.ino === wanted.ino && found.dev === wanted.dev)) return 'same';
+    return (await sameContent(path, staged, signal)) ? 'same' : 'other';
   } catch (error) {
     signal.throwIfAborted();
     // An ordinary account may not look into, or read, what it has just got without that right.
-    if (failedWith(error, 'EACCES')) return true;
-    if (failedWith(error, 'ENOENT') || failedWith(error, 'ENOTDIR')) return false;
+    if (failedWith(error, 'EACCES')) return 'same';
+    if (failedWith(error, 'ENOENT') || failedWith(error, 'ENOTDIR')) return 'missing';
     throw error;
   }
 }

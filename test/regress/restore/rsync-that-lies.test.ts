@@ -149,6 +149,18 @@ describe('an rsync that reports success', { skip: NEEDS_ROOT }, () => {
     }
   });
 
+  it('and leaves a file in place that has another content: it is listed, exit 3', async () => {
+    const to = join(world.base, 'not replaced');
+    mkdirSync(join(to, world.data, 'b'), { recursive: true });
+    writeFileSync(join(to, world.data, 'b/two'), 'mine');
+    const keep =
+      'two="$last/$here/b/two"; mv "$two" "$two.mine"; "$real" "$@"; mv "$two.mine" "$two"; exit 0';
+    const program = `for last; do :; done\nhere='${world.data}'\ncase "$* " in *--files-from=*) ${keep};; esac`;
+    const { status, stderr } = await restore(program, to, ['--force']);
+    assert.equal(status, 3, stderr);
+    assert.match(stderr, /my data\/b\/two: its content is not what was restored\n/);
+  });
+
   it('replaces a file of the same size and time on another file system', async () => {
     const to = join(world.base, 'another file system');
     const file = join(to, world.data, 'b/two');
