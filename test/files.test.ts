@@ -244,7 +244,7 @@ describe('breachOf()', () => {
   const FILE = 0o100_000;
   const LINK = 0o120_000;
   const ask = (owner: number, uid: number, mode: number, isOnTheWay: boolean): boolean =>
-    breachOf('/x', { uid, mode }, owner, isOnTheWay) !== undefined;
+    breachOf('/x', { uid, gid: 50, mode }, owner, isOnTheWay) !== undefined;
 
   it('refuses what belongs to neither the owner nor root, whatever it is', () => {
     for (const type of [FOLDER, FILE, LINK])
@@ -286,6 +286,17 @@ describe('breachOf()', () => {
   });
 });
 
+describe('breachOf() with a private group', () => {
+  it('lets that group write, and no other', () => {
+    const ask = (gid: number, mode: number): boolean =>
+      breachOf('/x', { uid: 1000, gid, mode: 0o040_000 | mode }, 1000, false, 1000) !== undefined;
+    assert.ok(!ask(1000, 0o775));
+    assert.ok(ask(1001, 0o775));
+    assert.ok(ask(1000, 0o777));
+    assert.ok(ask(1000, 0o757));
+  });
+});
+
 describe('findBreachOnTheWay()', () => {
   it('looks at every folder and link that the path goes by', { skip: withoutRoot }, t => {
     const top = scratch(t);
@@ -297,7 +308,7 @@ describe('findBreachOnTheWay()', () => {
     symlinkSync('circle', `${top}/circle`);
     chownSync(theirs, 12_345, 12_345);
     const ask = (path: string, isParent = false): string | undefined =>
-      findBreachOnTheWay(path, 0, isParent)?.at;
+      findBreachOnTheWay(path, 0, { isParent })?.at;
     assert.equal(ask(`${top}/own/deep`), undefined);
     assert.equal(ask(`${top}/link/deep/../deep/.`), undefined);
     for (const path of [theirs, `${theirs}/inside`, `${top}/own/there`, `${theirs}/back`, `${theirs}/../own`])

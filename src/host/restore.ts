@@ -393,14 +393,17 @@ function isThere(path: Buffer, { isFolder, size }: StoredEntry): boolean {
 async function requireSafeMerge(selection: Selection, to: string, signal: AbortSignal): Promise<void> {
   if (ownAccount().uid !== 0 || (await rsyncKnows('--insecure-links'))) return;
   for (const pass of passesOf(selection))
-    for await (const { path, type, uid, mode } of readTree(selection.snapshot.tree, { ...pass, signal })) {
+    for await (const { path, type, uid, gid, mode } of readTree(selection.snapshot.tree, {
+      ...pass,
+      signal,
+    })) {
       if (type !== 'folder' || path.length === 0) continue;
       const place = beneath(to, path);
       const name = escapeText(`${to}/${showName(jsonName(path))}`);
       const isFolder = exists(place) && linkStatus(place).isDirectory();
       const breach =
         (isFolder ? breachOf(name, linkStatus(place), 0, false) : undefined) ??
-        breachOf(name, { uid, mode }, 0, false);
+        breachOf(name, { uid, gid, mode }, 0, false);
       if (breach === undefined) continue;
       throw new Fault({
         tried: `restore to "${escapeText(to)}"`,

@@ -489,22 +489,27 @@ const MOST_LINKS = 40;
  *
  * Each component is looked at once, from `/` on, and never by a path with a link in it. So the answer stays true: below a
  * folder that only `owner` and root can change, no other account can put something else into a place that was looked at.
- * @param isParent the path is a folder for a new name, and may be sticky itself
+ * @param options isParent: the path is a folder for a new name, and may be sticky itself; privateGid: a group that has no member
+ *   but `owner`
  * @throws the failed call's error
  */
-export function findBreachOnTheWay(path: string, owner: number, isParent = false): Breach | undefined {
+export function findBreachOnTheWay(
+  path: string,
+  owner: number,
+  { isParent = false, privateGid }: { isParent?: boolean; privateGid?: number | undefined } = {},
+): Breach | undefined {
   let links = 0;
   let rest = path.split('/');
   let at = '/';
   let found = lstatSync(at);
-  let breach = breachOf(at, found, owner, true);
+  let breach = breachOf(at, found, owner, true, privateGid);
   while (breach === undefined && rest.length > 0) {
     const [name = '', ...after] = rest;
     rest = after;
     if (name === '' || name === '.') continue;
     const next = name === '..' ? dirname(at) : `${at === '/' ? '' : at}/${name}`;
     found = lstatSync(next);
-    breach = breachOf(next, found, owner, true);
+    breach = breachOf(next, found, owner, true, privateGid);
     if (!found.isSymbolicLink()) {
       at = next;
       continue;
@@ -516,24 +521,27 @@ export function findBreachOnTheWay(path: string, owner: number, isParent = false
     rest = [...target.split('/'), ...rest];
     found = lstatSync(at);
   }
-  return breach ?? breachOf(at, found, owner, isParent);
+  return breach ?? breachOf(at, found, owner, isParent, privateGid);
 }
 
 /**
  * Whether others than `owner` and root can change one file or folder. A symlink has no mode of its own.
  * @param found as lstat(2) has it, with the bits of its type
  * @param isOnTheWay a sticky folder (/tmp) lets others add names, but not replace ours: on the way it is no breach
+ * @param privateGid a group that may write, since it has no member but `owner`
  */
 export function breachOf(
   at: string,
-  found: { uid: number; mode: number },
+  found: { uid: number; gid: number; mode: number },
   owner: number,
   isOnTheWay: boolean,
+  privateGid?: number,
 ): Breach | undefined {
   if (found.uid !== owner && found.uid !== 0)
     return { at, found: `"${at}" belongs to uid ${found.uid}`, isForeign: true };
   const type = found.mode & constants.S_IFMT;
-  if (type === constants.S_IFLNK || (found.mode & 0o022) === 0) return undefined;
+  const others = found.gid === privateGid ? 0o002 : 0o022;
+  if (type === constants.S_IFLNK || (found.mode & others) === 0) return undefined;
   if (isOnTheWay && type === constants.S_IFDIR && (found.mode & 0o1000) !== 0) return undefined;
   const mode = (found.mode & 0o7777).toString(8);
   return { at, found: `"${at}" can be written by others (mode ${mode})`, isForeign: false };

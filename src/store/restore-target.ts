@@ -14,7 +14,9 @@ import {
   list,
   makeFolder,
   mayWrite,
+  readWhole,
 } from '../os/files.ts';
+import type { Account } from '../os/machine.ts';
 import { escapeText } from '../wire/text.ts';
 
 export interface TargetOptions {
@@ -23,7 +25,7 @@ export interface TargetOptions {
   /** Whether DIR may have something in it. */
   force: boolean;
   /** The account that restores; for root its home is where a refused restore can go instead. */
-  account: { uid: number; home: string };
+  account: Account;
 }
 
 /** `filled` only with --force. */
@@ -86,10 +88,11 @@ function isAbsent(path: string): boolean {
 /** @param isParent the folder is the one that DIR is made in: that may be sticky, as /tmp is */
 function requireOwnFolder({ to, account }: TargetOptions, folder: string, isParent: boolean): void {
   const { uid, home } = account;
-  const breach = findBreachOnTheWay(folder, uid, isParent);
+  const privateGid = privateGidOf(account);
+  const breach = findBreachOnTheWay(folder, uid, { isParent, privateGid });
   if (breach === undefined) return;
   const only = uid === 0 ? 'root' : `uid ${uid} and root`;
-  const place = isOwnFolder(home, uid) ? `: --to "${escapeText(home)}/restored"` : '';
+  const place = isOwnFolder(home, uid, privateGid) ? `: --to "${escapeText(home)}/restored"` : '';
   throw new Fault({
     tried: `restore to "${escapeText(to)}"`,
     found: `${escapeText(breach.found)}, and could lead the restore elsewhere`,
@@ -98,10 +101,46 @@ function requireOwnFolder({ to, account }: TargetOptions, folder: string, isPare
   });
 }
 
-function isOwnFolder(path: string, uid: number): boolean {
+function isOwnFolder(path: string, uid: number, privateGid: number | undefined): boolean {
   try {
-    return findBreachOnTheWay(path, uid) === undefined;
+    return findBreachOnTheWay(path, uid, { privateGid }) === undefined;
   } catch {
     return false;
   }
+}
+
+const ACCOUNTS_LIMIT = 16 * 1024 * 1024;
+
+/** An ordinary account's group, where it is that account's alone: with a umask of 002 its folders can be written by it. */
+function privateGidOf(account: Account): number | undefined {
+  if (account.uid === 0) return undefined;
+  try {
+    const [group = '', passwd = ''] = ['/etc/group', '/etc/passwd'].map(path =>
+      readWhole(path, ACCOUNTS_LIMIT).toString('utf8'),
+    );
+    return isPrivateGroup(account, group, passwd) ? account.gid : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Whether an account's group is a user private group: it has the account's name, no other member, and is no other account's
+ * first group. A group that is not in the file (a directory service has it) is none.
+ * @param group as group(5) has it; @param passwd as passwd(5) has it
+ */
+export function isPrivateGroup(
+  { name, gid }: Pick<Account, 'name' | 'gid'>,
+  group: string,
+  passwd: string,
+): boolean {
+  const groups = linesOf(group).filter(([, , number]) => number === String(gid));
+  const users = linesOf(passwd).filter(([, , , number]) => number === String(gid));
+  const members = groups.flatMap(([, , , list = '']) => list.split(',')).filter(each => each !== '');
+  const names = [...groups, ...users].map(([each]) => each);
+  return groups.length === 1 && [...names, ...members].every(each => each === name);
+}
+
+function linesOf(text: string): string[][] {
+  return text.split('\n').map(line => line.split(':'));
 }
