@@ -267,6 +267,8 @@ export interface TreeOptions {
   paths?: Buffer[];
   /** How far below these: 0 themselves, 1 a folder's entries too. Left out: all. */
   depth?: number;
+  /** Leaves out what cannot be read, instead of failing. */
+  isLenient?: boolean;
   signal: AbortSignal;
 }
 
@@ -275,14 +277,14 @@ export interface TreeOptions {
  * @throws Fault when something in it cannot be read; the signal's reason
  */
 export async function* listTree(tree: string, options: TreeOptions): AsyncGenerator<StoredEntry> {
-  const { paths = [Buffer.alloc(0)], depth, signal } = options;
+  const { paths = [Buffer.alloc(0)], depth, isLenient = false, signal } = options;
   const tried = `read "${tree}"`;
   const limit = depth === undefined ? [] : ['-maxdepth', String(depth)];
   const find = ['-0', '-I{}', programPath('find'), '-P', '{}', ...limit, '-printf', FIND_FORMAT];
   const order = ['-u', '-k', String(PATH_FIELD)];
   const input = Buffer.concat(paths.flatMap(path => [asArgument(path), Buffer.from([0])]));
   const finder = { ...standard('xargs', find), cwd: tree };
-  for await (const record of sortedRecords(finder, { order, input, isStrict: true, signal, tried })) {
+  for await (const record of sortedRecords(finder, { order, input, isStrict: !isLenient, signal, tried })) {
     const parsed = parseFound(record);
     if ('reason' in parsed) throw new Fault({ tried, found: parsed.reason });
     yield parsed.value;

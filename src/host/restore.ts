@@ -4,26 +4,36 @@
  * As root everything comes back. What is restored is staged in a private folder (0700) inside DIR and moved into
  * place when it is whole: setuid files and devices become real there, half a tree must not be usable by others.
  */
-import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
 import {
+  breachOf,
   chmod,
   exists,
   failedWith,
-  fileFault,
   linkStatus,
   list,
-  makeFolder,
   makeUniqueFolder,
-  mayWrite,
+  openFlags,
+  realPath,
   removeAll,
   rename,
+  sameContent,
 } from '../os/files.ts';
+import { hasLauncher, launcherCommand } from '../os/launcher.ts';
 import { ownAccount, ownGroups } from '../os/machine.ts';
-import { type Ending, eachLine, programPath, run, standard, start } from '../os/process.ts';
+import { type Ending, eachLine, programPath, rsyncKnows, run, standard, start } from '../os/process.ts';
+import { checkTarget, prepareTarget, type TargetOptions } from '../store/restore-target.ts';
 import { NANOSECONDS, RSYNC_EXIT } from '../wire/rsync.ts';
 import { escapeText, jsonName, showName } from '../wire/text.ts';
-import { readTree, type TreeEntry } from './attributes.ts';
+import {
+  listTree,
+  readAttributes,
+  readTree,
+  type StoredEntry,
+  type TreeEntry,
+  type TreeOptions,
+} from './attributes.ts';
+import { inBatches } from './manifest.ts';
 import { type ClientStore, findSnapshot, openClient, openStore, pathInside, type Snapshot } from './store.ts';
 import { type Checked, checkRestored } from './verify.ts';
 
@@ -98,6 +108,20 @@ class Lines {
   }
 }
 
+/** In the place of a host's name: the remote shell is env(1), which takes it for a variable and starts rsync. */
+const OTHER_SIDE = 'dialback=restore:';
+
+/** What root's rsync may reach, where the launcher is installed: it changes files below `to`, and reads `tree`. */
+interface Place {
+  to: string;
+  tree: string;
+}
+
+/** By names without links. Below the store there may be none: they would be the account's that owns it. */
+function placeOf({ to, store }: RestoreOptions, { tree }: Snapshot): Place {
+  return { to: realPath(to), tree: `${realPath(store)}${tree.slice(store.length)}` };
+}
+
 /** How a fake-super tree is read, and real files written. */
 function restoreArguments(isRootUser: boolean): string[] {
   return [
@@ -105,6 +129,12 @@ function restoreArguments(isRootUser: boolean): string[] {
     '--numeric-ids',
     '--fake-super', // the sending side: owners, modes and devices out of the xattrs
     isRootUser ? '-M--super' : '-M--no-super',
+    // Never -M with a local copy: before 3.3.0 rsync then writes to a path in freed memory, and exits 0.
+    '-e',
+    programPath('env'),
+    `--rsync-path=${programPath('rsync')}`,
+    '-s', // the names go over the protocol, and not on env's command line
+    '--whole-file', // as a local copy
     '--relative',
     NANOSECONDS,
     '--stats',
@@ -143,44 +173,51 @@ export async function restore(
 ): Promise<RestoreResult> {
   const selection = select(options);
   const { client, snapshot } = selection;
-  const isRootUser = ownAccount().uid === 0;
-  const isEmpty = prepareTarget(options);
+  const account = ownAccount();
+  const isRootUser = account.uid === 0;
+  const target: TargetOptions = { ...options, account };
+  if (checkTarget(target) === 'filled') await requireSafeMerge(selection, options.to, signal);
+  const isEmpty = prepareTarget(target);
 
   // Private, and no part of what rsync writes: it would give the top the attributes of the client's `/` at once.
   const stage = makeUniqueFolder(`${options.to}/.dialback-restore-`);
   const staged = `${stage}/tree`;
+  const lines = new Lines();
+  const isHeld = isRootUser && hasLauncher();
+  const place = isHeld ? placeOf(options, snapshot) : undefined;
+  const telling = { signal, lines, place };
+  const tried = `restore to "${escapeText(options.to)}"`;
+  let given: Copied;
+  let checked: Checked;
   try {
-    const lines = new Lines();
-    const telling = { signal, lines };
-    const given = await copySelected(restoreArguments(isRootUser), selection, `${staged}/`, {
-      ...telling,
-      tell,
-    });
-    if (!isDone(given)) throw rsyncFault(`restore to "${options.to}"`, given);
+    given = await copySelected(restoreArguments(isRootUser), selection, `${staged}/`, { ...telling, tell });
+    if (!isDone(given)) throw rsyncFault(tried, given);
+    await requireArrived(selection, staged, { ...telling, tried, isStrict: given.status === 0 });
     // Before anything is moved: what has become of it later is not the store's fault.
-    const what = { staged, paths: selection.paths };
-    const { isChecked, damaged, count, found } = await checkRestored(client, snapshot, what, signal);
-    if (found !== undefined) lines.add(`the manifest of ${snapshot.name} cannot be trusted: ${found}`);
-    if (exists(staged)) await moveIntoPlace(staged, options.to, isEmpty, telling);
-    if (selection.isWholeMachine) await applyTop(snapshot, options.to, isRootUser, telling);
-    if (!isRootUser) await findDifferences(selection, options.to, telling);
-    const output = given.stdout;
-    return {
-      snapshot: snapshot.name,
-      state: snapshot.record.state,
-      files:
-        Number(/^Number of files: (\d+)/m.exec(output)?.[1] ?? 0) -
-        Number(/^Number of files:.*\bdir: (\d+)/m.exec(output)?.[1] ?? 0),
-      bytes: Number(/^Total file size: (\d+)/m.exec(output)?.[1] ?? 0),
-      notGivenBack: lines.kept,
-      notGivenBackCount: lines.count,
-      checked: isChecked,
-      damaged,
-      damagedCount: count,
-    };
+    checked = await checkRestored(client, snapshot, { staged, paths: selection.paths }, signal);
+    if (checked.found !== undefined)
+      lines.add(`the manifest of ${snapshot.name} cannot be trusted: ${checked.found}`);
+    await moveIntoPlace(staged, options.to, isEmpty, telling);
   } finally {
+    // Before DIR gets the attributes of the client's `/`: with these it can belong to another user.
     await removeStage(stage, isRootUser);
   }
+  if (selection.isWholeMachine) await applyTop(snapshot, options.to, isRootUser, telling);
+  if (!isRootUser) await findDifferences(selection, options.to, telling);
+  const output = given.stdout;
+  return {
+    snapshot: snapshot.name,
+    state: snapshot.record.state,
+    files:
+      Number(/^Number of files: (\d+)/m.exec(output)?.[1] ?? 0) -
+      Number(/^Number of files:.*\bdir: (\d+)/m.exec(output)?.[1] ?? 0),
+    bytes: Number(/^Total file size: (\d+)/m.exec(output)?.[1] ?? 0),
+    notGivenBack: lines.kept,
+    notGivenBackCount: lines.count,
+    checked: checked.isChecked,
+    damaged: checked.damaged,
+    damagedCount: checked.count,
+  };
 }
 
 /** A name that a restore would write. */
@@ -203,13 +240,9 @@ export async function planRestore(
   take: (planned: Planned) => void,
 ): Promise<RestorePlan> {
   const selection = select(options);
-  const { snapshot, paths } = selection;
-  examineTarget(options);
-  const parents = paths.flatMap(parentsOf).filter(parent => !paths.some(path => covers(path, parent)));
-  const passes = [
-    ...(parents.length > 0 ? [{ paths: parents, depth: 0 }] : []),
-    paths.length > 0 ? { paths } : {},
-  ];
+  const { snapshot } = selection;
+  if (checkTarget({ ...options, account: ownAccount() }) === 'filled')
+    await requireSafeMerge(selection, options.to, signal);
   const giver = ownAccount().uid === 0 ? undefined : { uid: ownAccount().uid, groups: ownGroups() };
   const result = {
     snapshot: snapshot.name,
@@ -218,7 +251,7 @@ export async function planRestore(
     bytes: 0,
   };
   const lines = new Lines();
-  for (const pass of passes) {
+  for (const pass of passesOf(selection)) {
     for await (const entry of readTree(snapshot.tree, { ...pass, signal })) {
       const { path, type, size } = entry;
       if (path.length === 0 && !selection.isWholeMachine) continue;
@@ -248,6 +281,12 @@ export function lackingIn(entry: TreeEntry, giver: { uid: number; groups: number
   ];
 }
 
+/** What of a tree is selected, as `listTree` takes it: the folders above the paths, then the paths with all below them. */
+function passesOf({ paths }: Selection): Pick<TreeOptions, 'paths' | 'depth'>[] {
+  const parents = paths.flatMap(parentsOf).filter(parent => !paths.some(path => covers(path, parent)));
+  return [...(parents.length > 0 ? [{ paths: parents, depth: 0 }] : []), paths.length > 0 ? { paths } : {}];
+}
+
 /** The folders above a path, the top excepted, outermost first. */
 function parentsOf(path: Buffer): Buffer[] {
   const parents: Buffer[] = [];
@@ -270,6 +309,111 @@ function isInTheWay(to: string, { path, type }: TreeEntry): boolean {
   }
 }
 
+const NOT_WHOLE = 'update rsync, or restore to another file system';
+
+/** What is missing after rsync has ended: a failure where rsync has not said so. */
+class Lacking {
+  readonly #tried: string;
+  readonly #isStrict: boolean;
+  readonly #lines: Lines;
+  #first: string | undefined;
+  #count = 0;
+
+  /** @param isStrict whether rsync says that all is well */
+  constructor(tried: string, isStrict: boolean, lines: Lines) {
+    this.#tried = tried;
+    this.#isStrict = isStrict;
+    this.#lines = lines;
+  }
+
+  /** @param path below the tree */
+  add(path: Buffer): void {
+    const name = `/${showName(jsonName(path))}`;
+    this.#first ??= name;
+    this.#count += 1;
+    if (!this.#isStrict) this.#lines.add(`${name}: missing`);
+  }
+
+  /** @throws Fault that names the first one */
+  end(): void {
+    if (!this.#isStrict || this.#first === undefined) return;
+    const more = this.#count > 1 ? ` and ${this.#count - 1} more are` : ' is';
+    const found = `rsync reported success, and "${this.#first}"${more} missing or not whole`;
+    throw new Fault({ tried: this.#tried, found, next: NOT_WHOLE });
+  }
+}
+
+/**
+ * Compares what has arrived with what was selected: rsync's exit status does not prove that it wrote anything, or where.
+ * @param telling isStrict: whether rsync says that all is well
+ */
+async function requireArrived(
+  selection: Selection,
+  staged: string,
+  { tried, isStrict, signal, lines }: Telling & { tried: string; isStrict: boolean },
+): Promise<void> {
+  const { tree } = selection.snapshot;
+  if (!exists(staged))
+    throw new Fault({
+      tried,
+      found: 'rsync has written nothing into the folder that it was given',
+      next: NOT_WHOLE,
+    });
+  const lacks = new Lacking(tried, isStrict, lines);
+  async function* absent(pass: TreeOptions): AsyncGenerator<StoredEntry> {
+    for await (const entry of listTree(tree, pass))
+      if (!isThere(beneath(staged, entry.path), entry)) yield entry;
+  }
+  const isRootUser = ownAccount().uid === 0;
+  for (const pass of passesOf(selection))
+    for await (const batch of inBatches(absent({ ...pass, isLenient: !isStrict, signal }))) {
+      // An ordinary account gets no devices. findDifferences() lists them.
+      const entries = isRootUser ? batch : await readAttributes(tree, batch, signal);
+      for (const each of entries) if (!('device' in each && each.device)) lacks.add(each.path);
+    }
+  lacks.end();
+}
+
+/** Whether a path has what the entry is: a folder, or no folder; and a file of that size. */
+function isThere(path: Buffer, { isFolder, size }: StoredEntry): boolean {
+  try {
+    const found = linkStatus(path);
+    return found.isDirectory() === isFolder && (!found.isFile() || found.size === size);
+  } catch (error) {
+    return failedWith(error, 'EACCES'); // an ordinary account may not look into what it has just got
+  }
+}
+
+/**
+ * Refuses to let root's rsync write through folders that another account controls, where rsync follows a link that this
+ * account puts into the place of one of them meanwhile. From 3.5.0 on it does not, unless `--insecure-links` says so: an rsync
+ * that knows this option is one of these.
+ * @throws Fault that names the first such folder
+ */
+async function requireSafeMerge(selection: Selection, to: string, signal: AbortSignal): Promise<void> {
+  if (ownAccount().uid !== 0 || (await rsyncKnows('--insecure-links'))) return;
+  for (const pass of passesOf(selection))
+    for await (const { path, type, uid, gid, mode } of readTree(selection.snapshot.tree, {
+      ...pass,
+      signal,
+    })) {
+      if (type !== 'folder' || path.length === 0) continue;
+      const place = beneath(to, path);
+      const name = escapeText(`${to}/${showName(jsonName(path))}`);
+      const isFolder = exists(place) && linkStatus(place).isDirectory();
+      const breach =
+        (isFolder ? breachOf(name, linkStatus(place), 0, false) : undefined) ??
+        breachOf(name, { uid, gid, mode }, 0, false);
+      if (breach === undefined) continue;
+      throw new Fault({
+        tried: `restore to "${escapeText(to)}"`,
+        found: `${breach.found}, now or in the snapshot, and this rsync would follow a link that is put there`,
+        next: 'restore into an empty folder and copy from there as that user, or install rsync 3.5.0 or later',
+        exit: 'usage',
+      });
+    }
+}
+
 /** How rsync ended, and what it said. */
 interface Copied extends Ending {
   /** What no `take` took, without the lines that tell how far it is. */
@@ -283,6 +427,7 @@ interface Copied extends Ending {
 interface Telling {
   signal: AbortSignal;
   lines: Lines;
+  place: Place | undefined;
 }
 
 /** Who is told what of an rsync that runs; of what it could not do, `lines`. */
@@ -297,10 +442,13 @@ function isDone(result: Copied): boolean {
   return result.status === 0 || result.status === RSYNC_EXIT.partial;
 }
 
-/** An ordinary user cannot remove what lies in a folder that was restored without the right to write. */
+/**
+ * An ordinary user cannot remove what lies in a folder that was restored without the right to write. Only folders get that
+ * right here: files of the stage can be links to what is in place already.
+ */
 async function removeStage(stage: string, isRootUser: boolean): Promise<void> {
-  if (!isRootUser)
-    await run(standard('chmod', ['-R', 'u+rwx', '--', stage]), { timeoutMs: RESTORE_TIMEOUT_MS });
+  const find = [stage, '-type', 'd', '!', '-perm', '-700', '-exec', 'chmod', 'u+rwx', '{}', ';'];
+  if (!isRootUser) await run(standard('find', find), { timeoutMs: RESTORE_TIMEOUT_MS });
   removeAll(stage);
 }
 
@@ -316,7 +464,7 @@ async function copySelected(
 ): Promise<Copied> {
   const sources = paths.length === 0 ? [Buffer.alloc(0)] : paths;
   const words = sources.map(path => Buffer.concat([Buffer.from(`${snapshot.tree}/./`), path]));
-  return await runRsync([...args, '--', ...words.map(asWord), to], listeners);
+  return await runRsync([...args, '--', ...words.map(asWord), `${OTHER_SIDE}${to}`], listeners);
 }
 
 /** A string where nothing is lost by it. */
@@ -328,44 +476,6 @@ function asWord(bytes: Buffer): string | Buffer {
 /** Names on standard input: they need not be UTF-8. One that begins with `#` or `;` is no comment of rsync's. */
 function asFileList(names: Buffer[]): Buffer {
   return Buffer.concat(names.flatMap(name => [Buffer.from('/'), name, Buffer.from([0])]));
-}
-
-/** @returns whether DIR is empty; it is created where it is absent */
-function prepareTarget(options: RestoreOptions): boolean {
-  const found = examineTarget(options);
-  if (found === 'absent') makeFolder(options.to, { mode: 0o755 });
-  return found !== 'filled';
-}
-
-/**
- * @returns what DIR is; `filled` only with --force
- * @throws Fault where nothing can be restored to it
- */
-function examineTarget(options: RestoreOptions): 'absent' | 'empty' | 'filled' {
-  const { to } = options;
-  const tried = `restore to "${escapeText(to)}"`;
-  if (!exists(to)) {
-    if (!exists(dirname(to)))
-      throw new Fault({ tried, found: `there is no folder "${escapeText(dirname(to))}"`, exit: 'usage' });
-    if (!mayWrite(dirname(to))) throw new Fault({ tried, found: 'permission denied' });
-    return 'absent';
-  }
-  let names: string[];
-  try {
-    names = list(to);
-  } catch (error) {
-    throw failedWith(error, 'ENOTDIR')
-      ? new Fault({ tried, found: 'it is not a folder', exit: 'usage' })
-      : fileFault(error, tried);
-  }
-  const isEmpty = names.every(name => name === 'lost+found');
-  if (isEmpty || options.force) return isEmpty && names.length === 0 ? 'empty' : 'filled';
-  throw new Fault({
-    tried,
-    found: 'the folder is not empty',
-    next: 'name an empty or new one, or say --force: then what is restored replaces what has the same name',
-    exit: 'usage',
-  });
 }
 
 /** Into an empty folder by renames; into one that is not by rsync, which links what it would copy. */
@@ -381,7 +491,42 @@ async function moveIntoPlace(staged: string, to: string, isEmpty: boolean, telli
     ...telling,
     input: asFileList(names),
   });
-  if (!isDone(result)) throw rsyncFault(`put what was restored into "${to}"`, result);
+  const tried = `put what was restored into "${escapeText(to)}"`;
+  if (!isDone(result)) throw rsyncFault(tried, result);
+  const isStrict = result.status === 0;
+  const { signal, lines } = telling;
+  const lacks = new Lacking(tried, isStrict, lines);
+  for await (const { path } of listTree(staged, { isLenient: !isStrict, signal })) {
+    const state = await stateInPlace(beneath(to, path), beneath(staged, path), signal);
+    if (state === 'missing') lacks.add(path);
+    // No failure: in a folder that is in use another process may have replaced it since.
+    if (state === 'other') lines.add(`/${showName(jsonName(path))}: its content is not what was restored`);
+  }
+  lacks.end();
+}
+
+/** Whether a path has what was staged: a link to it, or the same type and, of a file, the same content. */
+async function stateInPlace(
+  path: Buffer,
+  staged: Buffer,
+  signal: AbortSignal,
+): Promise<'same' | 'missing' | 'other'> {
+  try {
+    const [found, wanted] = [linkStatus(path), linkStatus(staged)];
+    if (typeBits(found.mode) !== typeBits(wanted.mode)) return 'missing';
+    if (!wanted.isFile() || (found.ino === wanted.ino && found.dev === wanted.dev)) return 'same';
+    return (await sameContent(path, staged, signal)) ? 'same' : 'other';
+  } catch (error) {
+    signal.throwIfAborted();
+    // An ordinary account may not look into, or read, what it has just got without that right.
+    if (failedWith(error, 'EACCES')) return 'same';
+    if (failedWith(error, 'ENOENT') || failedWith(error, 'ENOTDIR')) return 'missing';
+    throw error;
+  }
+}
+
+function typeBits(mode: number): number {
+  return mode & openFlags.S_IFMT;
 }
 
 function beneath(folder: string, name: Buffer): Buffer {
@@ -397,6 +542,12 @@ function moveEntry(from: Buffer, to: Buffer): void {
   if (isLocked) chmod(to, mode & 0o7777);
 }
 
+/** The client's `/`, as it was. */
+async function readTop({ tree }: Snapshot, signal: AbortSignal): Promise<TreeEntry | undefined> {
+  for await (const entry of readTree(tree, { depth: 0, signal })) return entry;
+  return undefined;
+}
+
 /** Gives DIR itself the attributes of the client's `/`. */
 async function applyTop(
   snapshot: Snapshot,
@@ -405,8 +556,13 @@ async function applyTop(
   telling: Telling,
 ): Promise<void> {
   const args = restoreArguments(isRootUser).filter(each => each !== '--relative' && each !== '--stats');
-  const result = await runRsync([...args, '--exclude=/*', '--', `${snapshot.tree}/`, `${to}/`], telling);
+  const words = ['--exclude=/*', '--', `${snapshot.tree}/`, `${OTHER_SIDE}${to}/`];
+  const result = await runRsync([...args, ...words], telling);
   if (!isDone(result)) throw rsyncFault(`give "${to}" its attributes`, result);
+  const top = await readTop(snapshot, telling.signal);
+  const found = linkStatus(to);
+  const isGiven = found.uid === top?.uid && found.gid === top.gid && (found.mode & 0o7777) === top.mode;
+  if (isRootUser && !isGiven) telling.lines.add('/: it has not got its owner, group and mode');
 }
 
 /**
@@ -434,7 +590,7 @@ const LINE_LIMIT = 65_536;
  */
 async function runRsync(
   args: (string | Buffer)[],
-  { signal, lines, input, take, tell }: Listeners & { input?: Buffer },
+  { signal, lines, place, input, take, tell }: Listeners & { input?: Buffer },
 ): Promise<Copied> {
   signal.throwIfAborted();
   // All names before the first is copied: else the percents are of what it knows so far.
@@ -445,9 +601,10 @@ async function runRsync(
   const given = isPlain
     ? input
     : Buffer.concat(words.flatMap(word => [Buffer.from(word as string), Buffer.from([0])]));
+  const rsync = place ? launcherCommand(['place', place.to, place.tree, '--']) : standard('rsync', []);
   const command = isPlain
-    ? standard('rsync', plain)
-    : standard('xargs', ['-0', '-x', '-n', String(words.length), programPath('rsync')]);
+    ? { ...rsync, args: [...rsync.args, ...plain] }
+    : standard('xargs', ['-0', '-x', '-n', String(words.length), rsync.program, ...rsync.args]);
   const child = await start(command, [given ? 'pipe' : 'nothing', 'pipe', 'pipe']);
   const abort = (): void => void child.end();
   if (signal.aborted) abort();

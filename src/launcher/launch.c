@@ -14,6 +14,8 @@
  *   pump SECONDS                      host: rsync's remote shell inside `receive`: copies between rsync and the ssh
  *                                     that was started outside, whose ends are the descriptors 3 and 4; ends when
  *                                     nothing has come for so long
+ *   place DIR TREE -- ARG...          host, root alone: becomes rsync that can read TREE, a snapshot, and change nothing
+ *                                     outside DIR; with all of root's capabilities
  *   lend gate --run RUN               client, where the config says "inherited": hands the capability to dialback's
  *                                     gate, which hands it to an rsync that the administrator gave it to
  *
@@ -1310,6 +1312,53 @@ static _Noreturn void receive_verb(int count, char *arguments[])
 	become_confined(ruleset, RECEIVE, arguments + end, environment);
 }
 
+/* ---- place ------------------------------------------------------------------------------------------------------ */
+
+/* env(1) is the remote shell of a restore (host/restore.ts): it starts the rsync that writes. */
+static const char ENV[] = "/usr/bin/env";
+
+/*
+ * Root's restore: rsync reads what a client has sent, in a tree that the host's account owns, and writes with root's rights.
+ * Whatever leads it elsewhere, the kernel lets it open, make, move and remove files below DIR alone. Modes, owners and times
+ * Landlock does not cover. There is no seccomp filter, since this rsync needs what root may do, and makes devices.
+ */
+static _Noreturn void place_verb(int count, char *arguments[])
+{
+	pid_t parent = getppid();
+	forget_caller(STDERR_FILENO);
+	if (getuid() != 0 || geteuid() != 0)
+		die(REFUSED, "run", "place", "it is for root alone");
+	require_own_place();
+	require_roots_own(RSYNC_PATH);
+	require_roots_own(ENV);
+	if (count < 4 || strcmp(arguments[2], "--") != 0)
+		die(REFUSED, "run", "place", "it takes DIR TREE -- ARGUMENT...");
+	count_folders(count, arguments);
+	require_roots_own(arguments[0]);
+	die_with_parent(SIGKILL, parent);
+	arguments[2] = "rsync";
+	/* Files must come back on an older kernel too. Root could go without a launcher as well. */
+	if (syscall(NR(landlock_create_ruleset), NULL, (size_t)0, LANDLOCK_CREATE_RULESET_VERSION) < 2)
+		become(RSYNC, arguments + 2, ENVIRONMENT);
+	int ruleset = refuse_everything(2);
+	grant_path(ruleset, arguments[0], known_rights & ~(EXECUTE | LANDLOCK_ACCESS_FS_IOCTL_DEV), true);
+	grant_reading(ruleset, AT_FDCWD, arguments[1], arguments[1]); /* by no link: all above it is the account's */
+	grant_path(ruleset, "/", READ_DIR, true); /* rsync opens each folder on its way; names below them can be listed */
+	for (size_t i = 0; i < COUNT(COMMON); i++)
+		grant_path(ruleset, COMMON[i], READ_FILE, false);
+	grant_path(ruleset, "/dev/null", READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE, true);
+	grant_path(ruleset, LOADER_PATH, RUN_IT, false);
+	grant_path(ruleset, RSYNC, RUN_IT, true);
+	grant_path(ruleset, ENV, RUN_IT, true);
+	limit(RLIMIT_CORE, 0);
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+		die_errno("confine", RSYNC, "prctl");
+	if (syscall(NR(landlock_restrict_self), ruleset, 0) != 0)
+		die_errno("confine", RSYNC, "landlock_restrict_self");
+	close(ruleset);
+	become(RSYNC, arguments + 2, ENVIRONMENT);
+}
+
 /* ---- pump ------------------------------------------------------------------------------------------------------- */
 
 /* Whether nothing can be read or written for so long, which it says; negative: however long that takes. */
@@ -1439,11 +1488,13 @@ int main(int count, char *arguments[])
 		never_verb(arguments[2]);
 	if (strcmp(verb, "receive") == 0)
 		receive_verb(count - 2, arguments + 2);
+	if (strcmp(verb, "place") == 0)
+		place_verb(count - 2, arguments + 2);
 	if (strcmp(verb, "pump") == 0 && count >= 3) /* rsync adds words of its own: host and command */
 		return pump_verb(arguments[2]);
 	if (strcmp(verb, "lend") == 0 && count == 5 && strcmp(arguments[2], "gate") == 0 &&
 	    strcmp(arguments[3], "--run") == 0)
 		lend_verb(arguments[4]);
-	die(REFUSED, "run", "launch", "its arguments are none of: send RUN [KIB]; never RUN; receive TREE [LINKROOT...] -- ARGUMENT...; pump SECONDS; "
-				      "lend gate --run RUN");
+	die(REFUSED, "run", "launch", "its arguments are none of: send RUN [KIB]; never RUN; receive TREE [LINKROOT...] -- ARGUMENT...; "
+				      "place DIR TREE -- ARGUMENT...; pump SECONDS; lend gate --run RUN");
 }

@@ -474,16 +474,8 @@ export interface Breach {
  */
 export function findBreach(path: string, owner: number): Breach | undefined {
   for (let at = realpathSync(path); ; at = dirname(at)) {
-    const found = statSync(at);
-    if (found.uid !== owner && found.uid !== 0)
-      return { at, found: `"${at}" belongs to uid ${found.uid}`, isForeign: true };
-    // A sticky folder (/tmp) lets others add names, but not replace ours.
-    const sticky = found.isDirectory() && (found.mode & 0o1000) !== 0 && at !== path;
-    if ((found.mode & 0o022) !== 0 && !sticky) {
-      const mode = (found.mode & 0o7777).toString(8);
-      return { at, found: `"${at}" can be written by others (mode ${mode})`, isForeign: false };
-    }
-    if (at === '/') return undefined;
+    const breach = breachOf(at, statSync(at), owner, at !== path);
+    if (breach || at === '/') return breach;
   }
 }
 
@@ -496,34 +488,66 @@ export function writableByOthers(path: string, owner: number): string | undefine
 const MOST_LINKS = 40;
 
 /**
- * As `findBreach`, and for each link that the path goes by too: who can put another one into its place decides where it
- * leads. For programs that are run by that path. @throws the failed call's error
+ * As `findBreach`, and for each link that the path goes by too: an account that can replace a link decides where it leads.
+ *
+ * Each component is looked at once, from `/` on, and never by a path with a link in it. So the answer stays true: below a
+ * folder that only `owner` and root can change, no other account can put something else into a place that was looked at.
+ * @param options isParent: the path is a folder for a new name, and may be sticky itself; privateGid: a group that has no member
+ *   but `owner`
+ * @throws the failed call's error
  */
-export function findBreachOnTheWay(path: string, owner: number): Breach | undefined {
+export function findBreachOnTheWay(
+  path: string,
+  owner: number,
+  { isParent = false, privateGid }: { isParent?: boolean; privateGid?: number | undefined } = {},
+): Breach | undefined {
   let links = 0;
   let rest = path.split('/');
   let at = '/';
-  while (rest.length > 0) {
+  let found = lstatSync(at);
+  let breach = breachOf(at, found, owner, true, privateGid);
+  while (breach === undefined && rest.length > 0) {
     const [name = '', ...after] = rest;
     rest = after;
     if (name === '' || name === '.') continue;
     const next = name === '..' ? dirname(at) : `${at === '/' ? '' : at}/${name}`;
-    const found = lstatSync(next);
+    found = lstatSync(next);
+    breach = breachOf(next, found, owner, true, privateGid);
     if (!found.isSymbolicLink()) {
       at = next;
       continue;
     }
     links += 1;
     if (links > MOST_LINKS) return { at: next, found: `"${next}" leads round in a circle`, isForeign: true };
-    if (found.uid !== owner && found.uid !== 0)
-      return { at: next, found: `"${next}" belongs to uid ${found.uid}`, isForeign: true };
-    const breach = findBreach(`${at}/.`, owner); // with the dot, a sticky folder is one above and not the path itself
-    if (breach) return breach;
     const target = readlinkSync(next);
     if (target.startsWith('/')) at = '/';
     rest = [...target.split('/'), ...rest];
+    found = lstatSync(at);
   }
-  return findBreach(at, owner);
+  return breach ?? breachOf(at, found, owner, isParent, privateGid);
+}
+
+/**
+ * Whether others than `owner` and root can change one file or folder. A symlink has no mode of its own.
+ * @param found as lstat(2) has it, with the bits of its type
+ * @param isOnTheWay a sticky folder (/tmp) lets others add names, but not replace ours: on the way it is no breach
+ * @param privateGid a group that may write, since it has no member but `owner`
+ */
+export function breachOf(
+  at: string,
+  found: { uid: number; gid: number; mode: number },
+  owner: number,
+  isOnTheWay: boolean,
+  privateGid?: number,
+): Breach | undefined {
+  if (found.uid !== owner && found.uid !== 0)
+    return { at, found: `"${at}" belongs to uid ${found.uid}`, isForeign: true };
+  const type = found.mode & constants.S_IFMT;
+  const others = found.gid === privateGid ? 0o002 : 0o022;
+  if (type === constants.S_IFLNK || (found.mode & others) === 0) return undefined;
+  if (isOnTheWay && type === constants.S_IFDIR && (found.mode & 0o1000) !== 0) return undefined;
+  const mode = (found.mode & 0o7777).toString(8);
+  return { at, found: `"${at}" can be written by others (mode ${mode})`, isForeign: false };
 }
 
 /** A journal line's file: appended whole by one write, so that two writers never mix. Rotated at this size. */

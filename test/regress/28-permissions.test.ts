@@ -346,6 +346,12 @@ describe('who may do what', { skip: SKIP }, () => {
         why: 'it has no capability then, and less than the account',
       },
       {
+        what: '`place`, a restore by root',
+        script: `${LAUNCHER} place / / -- --version`,
+        works: /^rsync +version /m,
+        why: undefined,
+      },
+      {
         what: '`pump`',
         script: `${LAUNCHER} pump 60 a b 3</dev/null 4>/dev/null </dev/null && echo done`,
         works: /^done$/m,
@@ -366,6 +372,7 @@ describe('who may do what', { skip: SKIP }, () => {
       if (/made for uid/.test(output)) return 'made for another uid';
       if (/no capability to inherit/.test(output)) return 'rsync may not inherit it';
       if (/another file than/.test(output)) return 'not the installed one';
+      if (/for root alone/.test(output)) return 'not as this account';
       return /Permission denied/.test(output) ? 'EACCES' : `? ${output}`;
     };
     const tried = async (each: (typeof verbs)[number]): Promise<Answer[]> => {

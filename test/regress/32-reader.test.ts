@@ -772,12 +772,13 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
       const state = (): Manifest => manifest(world.store, { includeInode: true });
       const before = state();
       for (const party of [world.host, 'root' as const]) {
+        const to = join(party === 'root' ? world.base : party.home, 'nowhere');
         for (const args of [
           ['ls', world.name, '/', '-R'],
           ['ls', world.name, '/', '-R', '--json'],
           ['cat', world.name, join(top, 'contents/one MiB')],
           ['diff', `${world.name}@${first}`, second],
-          ['restore', world.name, '--to', join(world.host.home, 'nowhere'), '--dry-run'],
+          ['restore', world.name, '--to', to, '--dry-run'],
         ]) {
           const { status } = await look(args, party);
           assert.ok(status === 0 || (args[0] === 'restore' && status === 3), args.join(' '));

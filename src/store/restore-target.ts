@@ -1,0 +1,146 @@
+/**
+ * The folder DIR that a restore writes to. Another account that can change DIR, or a folder above it, can put a symlink or
+ * another folder into the place of what the restore has just made there. The restore would then act on that, as root too. So
+ * DIR is refused unless only the account that restores, and root, can change it and every folder above it.
+ */
+import { dirname } from 'node:path';
+import { Fault } from '../fault.ts';
+import {
+  exists,
+  failedWith,
+  fileFault,
+  findBreachOnTheWay,
+  linkStatus,
+  list,
+  makeFolder,
+  mayWrite,
+  readWhole,
+} from '../os/files.ts';
+import type { Account } from '../os/machine.ts';
+import { escapeText } from '../wire/text.ts';
+
+export interface TargetOptions {
+  /** DIR, absolute. */
+  to: string;
+  /** Whether DIR may have something in it. */
+  force: boolean;
+  /** The account that restores; for root its home is where a refused restore can go instead. */
+  account: Account;
+}
+
+/** `filled` only with --force. */
+export type TargetState = 'absent' | 'empty' | 'filled';
+
+/**
+ * Looks at DIR, and changes nothing.
+ * @throws Fault where nothing can be restored to it
+ */
+export function checkTarget(options: TargetOptions): TargetState {
+  const { to } = options;
+  const tried = `restore to "${escapeText(to)}"`;
+  if (isAbsent(to)) {
+    if (!exists(dirname(to)))
+      throw new Fault({ tried, found: `there is no folder "${escapeText(dirname(to))}"`, exit: 'usage' });
+    requireOwnFolder(options, dirname(to), true);
+    if (!mayWrite(dirname(to))) throw new Fault({ tried, found: 'permission denied' });
+    return 'absent';
+  }
+  let names: string[];
+  try {
+    names = list(to);
+  } catch (error) {
+    throw failedWith(error, 'ENOTDIR')
+      ? new Fault({ tried, found: 'it is not a folder', exit: 'usage' })
+      : fileFault(error, tried);
+  }
+  requireOwnFolder(options, to, false);
+  const isEmpty = names.every(name => name === 'lost+found');
+  if (isEmpty || options.force) return isEmpty && names.length === 0 ? 'empty' : 'filled';
+  throw new Fault({
+    tried,
+    found: 'the folder is not empty',
+    next: 'name an empty or new one, or say --force: then what is restored replaces what has the same name',
+    exit: 'usage',
+  });
+}
+
+/**
+ * The same, and makes DIR where it is absent.
+ * @returns whether DIR is empty
+ */
+export function prepareTarget(options: TargetOptions): boolean {
+  const found = checkTarget(options);
+  if (found !== 'absent') return found === 'empty';
+  makeFolder(options.to, { mode: 0o755 });
+  // In a sticky folder another account may have made it first; and then it may not be empty.
+  return checkTarget(options) === 'empty';
+}
+
+function isAbsent(path: string): boolean {
+  try {
+    linkStatus(path);
+    return false;
+  } catch (error) {
+    return failedWith(error, 'ENOENT');
+  }
+}
+
+/** @param isParent the folder is the one that DIR is made in: that may be sticky, as /tmp is */
+function requireOwnFolder({ to, account }: TargetOptions, folder: string, isParent: boolean): void {
+  const { uid, home } = account;
+  const privateGid = privateGidOf(account);
+  const breach = findBreachOnTheWay(folder, uid, { isParent, privateGid });
+  if (breach === undefined) return;
+  const only = uid === 0 ? 'root' : `uid ${uid} and root`;
+  const place = isOwnFolder(home, uid, privateGid) ? `: --to "${escapeText(home)}/restored"` : '';
+  throw new Fault({
+    tried: `restore to "${escapeText(to)}"`,
+    found: `${escapeText(breach.found)}, and could lead the restore elsewhere`,
+    next: `name a new folder where only ${only} can change it and every folder above it${place}`,
+    exit: 'usage',
+  });
+}
+
+function isOwnFolder(path: string, uid: number, privateGid: number | undefined): boolean {
+  try {
+    return findBreachOnTheWay(path, uid, { privateGid }) === undefined;
+  } catch {
+    return false;
+  }
+}
+
+const ACCOUNTS_LIMIT = 16 * 1024 * 1024;
+
+/** An ordinary account's group, where it is that account's alone: with a umask of 002 its folders can be written by it. */
+function privateGidOf(account: Account): number | undefined {
+  if (account.uid === 0) return undefined;
+  try {
+    const [group = '', passwd = ''] = ['/etc/group', '/etc/passwd'].map(path =>
+      readWhole(path, ACCOUNTS_LIMIT).toString('utf8'),
+    );
+    return isPrivateGroup(account, group, passwd) ? account.gid : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Whether an account's group is a user private group: it has the account's name, no other member, and is no other account's
+ * first group. A group that is not in the file (a directory service has it) is none.
+ * @param group as group(5) has it; @param passwd as passwd(5) has it
+ */
+export function isPrivateGroup(
+  { name, gid }: Pick<Account, 'name' | 'gid'>,
+  group: string,
+  passwd: string,
+): boolean {
+  const groups = linesOf(group).filter(([, , number]) => number === String(gid));
+  const users = linesOf(passwd).filter(([, , , number]) => number === String(gid));
+  const members = groups.flatMap(([, , , list = '']) => list.split(',')).filter(each => each !== '');
+  const names = [...groups, ...users].map(([each]) => each);
+  return groups.length === 1 && [...names, ...members].every(each => each === name);
+}
+
+function linesOf(text: string): string[][] {
+  return text.split('\n').map(line => line.split(':'));
+}
