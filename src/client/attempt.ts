@@ -33,6 +33,7 @@ import { findStore, grabHere, isLocal } from './local.ts';
 import { makeHostKey, makeOneTimeKey } from './onetime.ts';
 import { enumeratedNames, kernelScope, readExcludes } from './reach.ts';
 import { scopeFilter, scopeRecords } from './scope.ts';
+import { forgetSender, requireSender } from './trial.ts';
 
 /** The request's ssh gives up connecting after this. */
 const CONNECT_SECONDS = 30;
@@ -115,6 +116,19 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
     rsyncWords(),
     capability === 'confined' ? rsyncLibraries() : [],
   ]);
+  const daemon = {
+    idleSeconds: Math.max(
+      Math.ceil(config.limits.idle_timeout / 1000),
+      run.checksum ? CHECKSUM_IDLE_SECONDS : 0,
+    ),
+    confined: capability === 'confined',
+    checksum: run.checksum,
+  };
+  // Before any call. Whether this run compresses is known only after one, so the trial allows what may come.
+  const { listsAll } = await requireSender(run.state, {
+    ...{ folder, capability, scope, libraries, interrupt: run.interrupt },
+    daemon: { ...daemon, compress: knowsZstd(words) },
+  });
   const record = Buffer.from(excludes.map(pattern => `${pattern}\n`).join(''), 'latin1');
   const idleSeconds = Math.ceil(config.limits.idle_timeout / 1000);
   const callOptions = files && {
@@ -131,14 +145,12 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
     (await compressionOf(run, knowsZstd(words), { ...callOptions, logFile: `${folder}/probe.log` }));
   writeDaemonFiles(folder, {
     daemonConfig: daemonConfig({
+      ...daemon,
       filter: `${folder}/rsyncd/filter`,
-      idleSeconds: Math.max(idleSeconds, run.checksum ? CHECKSUM_IDLE_SECONDS : 0),
-      confined: capability === 'confined',
-      checksum: run.checksum,
       compress: compression?.compress ?? false,
     }),
     filter: scopeFilter({ ...scope, excludes }),
-    scope: scopeRecords(scope, libraries),
+    scope: scopeRecords(scope, libraries, listsAll),
   });
   const plan: Plan = {
     run,
@@ -177,6 +189,8 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
   // The launcher's words at the real start went to the host. Should it refuse still, here they are.
   const { code } = heard.outcome;
   if (capability === 'confined' && (code === 'no-answer' || code === 'rsync')) await tryConfinement(folder);
+  if (code === 'nothing' || code === 'no-answer' || code === 'rsync')
+    await forgetSender(run.state, capability);
   return heard;
 }
 

@@ -553,6 +553,11 @@ export async function rsyncWords(): Promise<string> {
   return stdout.toString('utf8');
 }
 
+/** Whether the rsync that is installed here knows an option; its version would not tell, since distributions mend without a new one. */
+export async function rsyncKnows(option: string): Promise<boolean> {
+  return (await run(standard('rsync', [option, '--version']))).status === 0;
+}
+
 /** The version of the rsync that is installed here, or `unknown`. @param words what it says of itself, where that is known */
 export async function rsyncVersion(words?: string): Promise<string> {
   return /^rsync +version ([0-9A-Za-z.+~-]{1,40}) /.exec(words ?? (await rsyncWords()))?.[1] ?? 'unknown';
