@@ -143,8 +143,6 @@ require_rsync() {
     next='install a newer rsync; there is none in the package lists'
   elif [ "$(id -u)" != 0 ]; then
     next='sudo sh -c "apt-get update && apt-get install rsync"'
-  elif [ "$1" = install ]; then
-    next='apt-get install rsync'
   else
     echo "prepare: Cannot use the installed rsync: $found"
     echo 'prepare: upgrading rsync'
@@ -157,4 +155,4 @@ require_rsync() {
   exit 1
 }
 
-case "$npm_too $1" in 'yes try' | 'yes test' | 'yes install') require_rsync "$1" ;; esac
+case "$npm_too $1" in 'yes try' | 'yes test') require_rsync ;; esac
