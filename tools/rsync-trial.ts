@@ -6,9 +6,10 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { scopeFilter } from '../src/client/scope.ts';
+import { PLAIN_ENVIRONMENT, programPath } from '../src/os/process.ts';
 import { daemonConfig, trialArguments } from '../src/wire/rsync.ts';
 
-const ENVIRONMENT = { PATH: '/usr/bin:/bin:/usr/local/bin', LC_ALL: 'C' };
+const RSYNC = programPath('rsync');
 const CONTENT = 'dialback\n';
 const WORDS_LIMIT = 400;
 
@@ -23,10 +24,12 @@ function tryRsync(folder: string): string | undefined {
     config,
     daemonConfig({ filter, idleSeconds: 60, confined: false, checksum: true, compress: true }),
   );
-  writeFileSync(shell, `#!/bin/sh\nexec rsync --server --daemon --config='${config}' .\n`, { mode: 0o755 });
+  writeFileSync(shell, `#!/bin/sh\nexec '${RSYNC}' --server --daemon --config='${config}' .\n`, {
+    mode: 0o755,
+  });
   mkdirSync(tree);
-  const { stderr, error } = spawnSync('rsync', trialArguments({ file, tree, shell: `'${shell}'` }), {
-    env: ENVIRONMENT,
+  const { stderr, error } = spawnSync(RSYNC, trialArguments({ file, tree, shell: `'${shell}'` }), {
+    env: PLAIN_ENVIRONMENT,
     timeout: 60_000,
     stdio: ['ignore', 'ignore', 'pipe'],
     encoding: 'latin1',
@@ -48,7 +51,7 @@ try {
   chmodSync(folder, 0o755);
   const found = tryRsync(folder);
   if (found !== undefined) {
-    const { stdout } = spawnSync('rsync', ['--version'], { env: ENVIRONMENT, encoding: 'latin1' });
+    const { stdout } = spawnSync(RSYNC, ['--version'], { env: PLAIN_ENVIRONMENT, encoding: 'latin1' });
     const version = /version (\S+)/.exec(stdout ?? '')?.[1] ?? 'unknown';
     process.stdout.write(`rsync ${version} cannot serve a file as a daemon: ${found}\n`);
     process.exitCode = 1;
