@@ -68,7 +68,7 @@ export function pull(options: PullOptions): Pulled {
   writeFileSync(`${work}/shell`, `#!/bin/sh\n${serve}\n`);
   chmodSync(`${work}/shell`, 0o755);
   const args = pullArguments({
-    confined: false,
+    insecureLinks: false,
     roots,
     tree,
     linkDests,

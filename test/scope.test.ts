@@ -105,7 +105,10 @@ describe('parseExcludes()', () => {
         for (const pattern of patterns) {
           assert.doesNotMatch(pattern, /[\n\r\0]/);
           assert.notEqual(pattern, '');
-          assert.match(scopeFilter({ roots: ['/'], never: [], excludes: [pattern] }), /^- .+\n- .*\/\*\*\n$/);
+          assert.match(
+            scopeFilter({ roots: ['/'], never: [], excludes: [pattern] }),
+            /^- \/proc\/self\/root\/\*\*\n- .+\n- .*\/\*\*\n$/,
+          );
         }
       }),
       { numRuns: 1000 },
@@ -198,6 +201,7 @@ describe('scopeFilter()', () => {
     assert.equal(
       scopeFilter(scope),
       [
+        '- /proc/self/root/**',
         '- /etc/ssh\\*',
         '- /etc/ssh\\*/**',
         '- *.o',
@@ -227,7 +231,7 @@ describe('scopeFilter()', () => {
           const lines = filter.split(/[\n\r]/);
           assert.equal(lines.pop(), '');
           lines.forEach((line, index) => {
-            assert.match(line, index < 2 * never.length ? /^- / : /^(\+ \/|- \/\*\*$)/);
+            assert.match(line, index < 1 + 2 * never.length ? /^- / : /^(\+ \/|- \/\*\*$)/);
           });
         },
       ),

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what is missing: `tools/prepare.sh build|launcher|try|test|fuzz|install` (what for); after `--packages` without
-# npm's part. Debian packages need root; an ordinary user is told the command instead. Nothing is started, ever: an sshd
+# npm's part. It upgrades one package, and only where `try` and `test` cannot work without that: rsync. Debian packages need root; an ordinary user is told the command instead. Nothing is started, ever: an sshd
 # that is installed here stays off, since dialback runs its own and only for as long as one backup takes.
 set -eu
 cd "$(dirname "$0")/.."
@@ -64,6 +64,20 @@ clean_up() {
   restore_policy
 }
 
+# apt keeps the archive's time on the lists themselves, so the folders tell when they were fetched.
+lists_are_fresh() {
+  lists=/var/lib/apt/lists
+  [ -n "$(find $lists -maxdepth 1 -name '*_Packages*' 2>/dev/null | head -n 1)" ] &&
+    [ -n "$(find $lists $lists/partial /var/lib/apt/periodic/update-success-stamp -maxdepth 0 -mtime -1 2>/dev/null)" ]
+}
+
+# Old lists name old versions, and packages that are no longer there.
+refresh_lists() {
+  if lists_are_fresh; then return; fi
+  echo 'prepare: the package lists are older than a day or absent: apt-get update'
+  apt-get update -q || echo 'prepare: Cannot refresh the package lists; the old ones are used' >&2
+}
+
 apt_install() {
   DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "$@"
 }
@@ -72,9 +86,8 @@ install_packages() {
   trap clean_up EXIT
   trap 'exit 130' INT TERM HUP
   forbid_services
-  # Without lists there is nothing to choose from.
-  if ! apt_install --simulate "$@" >/dev/null 2>&1; then apt-get update -q; fi
-  # Lists that are too old name files that are gone: fetch them and try once more.
+  refresh_lists
+  # Lists of the same day can name files that are gone: fetch them and try once more.
   apt_install "$@" || { apt-get update -q && apt_install "$@"; }
   clean_up
   trap - EXIT INT TERM HUP
@@ -118,3 +131,28 @@ if [ "$npm_too" = yes ] && { [ ! -e "$installed" ] || [ package-lock.json -nt "$
     exit 1
   fi
 fi
+
+# Whether rsync works cannot be told from its version, since distributions backport bugs and fixes: it is tried with one file.
+try_rsync() { node_modules/.bin/node tools/rsync-trial.ts; }
+
+require_rsync() {
+  if found=$(try_rsync); then return; fi
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then refresh_lists; fi
+  # It prints "Inst rsync ..." where there is another version than the installed one.
+  if ! apt-get install --simulate rsync 2>/dev/null | grep -q '^Inst rsync '; then
+    next='install a newer rsync; there is none in the package lists'
+  elif [ "$(id -u)" != 0 ]; then
+    next='sudo sh -c "apt-get update && apt-get install rsync"'
+  else
+    echo "prepare: Cannot use the installed rsync: $found"
+    echo 'prepare: upgrading rsync'
+    install_packages rsync
+    if found=$(try_rsync); then return; fi
+    next='install another rsync: the newest in the package lists does not work either'
+  fi
+  echo "prepare: Cannot use the installed rsync: $found" >&2
+  echo "next: $next" >&2
+  exit 1
+}
+
+case "$npm_too $1" in 'yes try' | 'yes test') require_rsync ;; esac

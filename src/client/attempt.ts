@@ -34,6 +34,7 @@ import { type Place, placeWarnings } from './never.ts';
 import { makeHostKey, makeOneTimeKey } from './onetime.ts';
 import { enumeratedNames, kernelScope, readExcludes, withLaunchersPlaces } from './reach.ts';
 import { scopeFilter, scopeRecords } from './scope.ts';
+import { forgetSender, requireSender } from './trial.ts';
 
 /** The request's ssh gives up connecting after this. */
 const CONNECT_SECONDS = 30;
@@ -129,6 +130,20 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
   writeScope(folder, scopeRecords(seen, libraries));
   const scope = capability === 'confined' ? await withLaunchersPlaces(seen, folder) : seen;
   tellPlaces(run, scope.places);
+  const daemon = {
+    idleSeconds: Math.max(
+      Math.ceil(config.limits.idle_timeout / 1000),
+      run.checksum ? CHECKSUM_IDLE_SECONDS : 0,
+    ),
+    confined: capability === 'confined',
+    checksum: run.checksum,
+  };
+  // Before any call. Whether this run compresses is known only after one, so the trial allows what may come.
+  const { listsAll } = await requireSender(run.state, {
+    ...{ folder, capability, scope: seen, libraries, interrupt: run.interrupt },
+    daemon: { ...daemon, compress: knowsZstd(words) },
+  });
+  if (listsAll) writeScope(folder, scopeRecords(seen, libraries, listsAll));
   const record = Buffer.from(excludes.map(pattern => `${pattern}\n`).join(''), 'latin1');
   const idleSeconds = Math.ceil(config.limits.idle_timeout / 1000);
   const callOptions = files && {
@@ -145,10 +160,8 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
     (await compressionOf(run, knowsZstd(words), { ...callOptions, logFile: `${folder}/probe.log` }));
   writeDaemonFiles(folder, {
     daemonConfig: daemonConfig({
+      ...daemon,
       filter: `${folder}/rsyncd/filter`,
-      idleSeconds: Math.max(idleSeconds, run.checksum ? CHECKSUM_IDLE_SECONDS : 0),
-      confined: capability === 'confined',
-      checksum: run.checksum,
       compress: compression?.compress ?? false,
     }),
     filter: scopeFilter({ ...scope, excludes }),
@@ -190,6 +203,8 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
   // The launcher's words at the real start went to the host. Should it refuse still, here they are.
   const { code } = heard.outcome;
   if (capability === 'confined' && (code === 'no-answer' || code === 'rsync')) await tryConfinement(folder);
+  if (code === 'nothing' || code === 'no-answer' || code === 'rsync')
+    await forgetSender(run.state, capability);
   return heard;
 }
 

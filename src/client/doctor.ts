@@ -24,7 +24,7 @@ import {
 import { type Jail, NEVER_LIST, rsyncLibraries, tryConfinement } from '../os/launcher.ts';
 import { asUid, ownAccount, temporaryFolder } from '../os/machine.ts';
 import { inText, isWithin, type MountEntry, mountOf, otherNames, parseMountTable } from '../os/mounts.ts';
-import { run, standard } from '../os/process.ts';
+import { hasProgram, run, standard } from '../os/process.ts';
 import { requireStateFolder, requireStateName } from '../os/runfolder.ts';
 import { isRoot } from '../wire/request.ts';
 import { daemonConfig } from '../wire/rsync.ts';
@@ -57,6 +57,7 @@ import {
 import { mergePlaces, type Place, placeInText } from './never.ts';
 import { findPlaces, kernelScope, readExcludes, withLaunchersPlaces } from './reach.ts';
 import { scopeFilter, scopeRecords } from './scope.ts';
+import { type SenderNeeds, trySender } from './trial.ts';
 
 const PATIENCE_MS = 10_000;
 /** A host that does not take a connection within this cannot be reached. */
@@ -81,6 +82,7 @@ export async function examineClient(options: {
   const findings = [
     judgeConfinement(confinement, path, hasLandlock()),
     ...(jail === undefined ? [] : [judgeJail(jail)]),
+    ...(jail instanceof Fault ? [] : await examineSender(config, state, confinement)),
     examineName(config),
     examineState(state),
     examineExcludes(config),
@@ -190,6 +192,44 @@ export function judgeJail(tried: Jail | Fault): Finding {
     return JAIL.critical(found, `${asUid(uid, 'dialback doctor')}, since that account makes the backups`);
   const own = tried.next === undefined || tried.next === 'dialback doctor';
   return JAIL.critical(found, own ? JAIL_NEXT : (tried.next ?? ''));
+}
+
+const SENDER = new Topic(
+  'client.rsync',
+  'each backup refuses an rsync that cannot serve a file as a daemon, before it calls the host',
+);
+
+/** Tries rsync as `backup` does, in a folder of its own that is removed afterwards. Root's daemon would not be this account's. */
+async function examineSender(config: ClientConfig, state: string, { way }: Confinement): Promise<Finding[]> {
+  if (ownAccount().uid === 0 || !hasProgram('rsync')) return [];
+  let folder: string | undefined;
+  try {
+    folder = makeUniqueFolder(`${temporaryFolder()}/dialback-doctor-`);
+    const isConfined = way === 'confined';
+    const needs = await trySender({
+      folder,
+      capability: way,
+      scope: kernelScope(config, state),
+      libraries: isConfined ? await rsyncLibraries() : [],
+      daemon: { idleSeconds: 60, confined: isConfined, checksum: true, compress: true },
+      interrupt: new AbortController().signal,
+    });
+    return [judgeSender(needs)];
+  } catch (error) {
+    return [SENDER.fault(error, 'apt-get update && apt-get install rsync')];
+  } finally {
+    if (folder !== undefined) removeAll(folder);
+  }
+}
+
+/** @param needs what the trial found out */
+export function judgeSender({ listsAll }: SenderNeeds): Finding {
+  return listsAll
+    ? SENDER.warning(
+        'rsync opens folders above `roots`, so its jail lets it list the names in every folder of this machine; not the contents',
+        'apt-get update && apt-get install rsync (docs/security.md, "What stays open")',
+      )
+    : SENDER.ok('rsync serves a file as a daemon');
 }
 
 // --- names and folders ---

@@ -9,7 +9,7 @@ import { makeFolder, removeFileIfThere, watchFolder, writeNew } from '../os/file
 import { now } from '../os/machine.ts';
 import { type Child, eachLine, standard, start } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
-import { oneTimeKeyLine, sshdConfig } from '../wire/ssh.ts';
+import { oneTimeKeyLine, SSHD_ENVIRONMENT, sshdConfig } from '../wire/ssh.ts';
 import { unfold } from '../wire/text.ts';
 import { isFrom, parseListen, type Range, showRange } from './addresses.ts';
 import { endReader, type GateOrders, readTaken, type Taken } from './gate.ts';
@@ -128,11 +128,10 @@ export async function openEndpoint(held: DisposableHolder, options: EndpointOpti
     let sshd: Child;
     try {
       // -e: to our standard error; -i: this one connection. The socket is sshd's alone from here on.
-      sshd = await start(standard('sshd', ['-i', '-e', '-f', `${options.run}/sshd_config`]), [
-        socket,
-        socket,
-        'pipe',
-      ]);
+      sshd = await start(
+        standard('sshd', ['-i', '-e', '-f', `${options.run}/sshd_config`], SSHD_ENVIRONMENT),
+        [socket, socket, 'pipe'],
+      );
     } catch (error) {
       attempts.lastWords = error instanceof Error ? error.message : String(error);
       attempts.failed += 1;
@@ -187,8 +186,9 @@ function closeListener(server: Server): void {
   if (server.listening) server.close();
 }
 
-/** Writes what the launcher reads in a run folder. @param records a character a byte */
+/** Writes what the launcher reads in a run folder, or writes it anew. @param records a character a byte */
 export function writeScope(run: string, records: string): void {
+  removeFileIfThere(`${run}/scope`);
   writeNew(`${run}/scope`, Buffer.from(records, 'latin1'));
 }
 

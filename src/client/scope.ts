@@ -8,6 +8,7 @@
 import { Fault } from '../fault.ts';
 import { isWithin, type MountEntry } from '../os/mounts.ts';
 import { PATH_LIMIT } from '../wire/request.ts';
+import { MODULE_PATH } from '../wire/rsync.ts';
 
 /** File systems that hold no files of anybody's: reading them is senseless or (devices, secrets) harmful. */
 const PSEUDO = new Set([
@@ -147,9 +148,11 @@ export interface Scope {
  * Each name that is kept back stands there twice, with and without `/**`: a peer's merge rule is checked against the
  * file's own name only, not against its parents (rsync 3.5.0, exclude.c, parse_filter_file), and would otherwise have
  * a file below an excluded folder read as rules.
+ *
+ * The first line excludes the module's path: it keeps a peer's merge rules from reading any file at all (MODULE_PATH).
  */
 export function scopeFilter(scope: Scope): string {
-  const lines: string[] = [];
+  const lines = [`- ${MODULE_PATH}/**`];
   for (const path of scope.never) {
     const exact = literalPattern(path);
     // A rule that is too long rsync leaves out; with `?` for each mark it fits, and a few neighbours stay behind too.
@@ -178,12 +181,18 @@ export function scopeFilter(scope: Scope): string {
  * The scope as the launcher reads it: records with a NUL behind each. The kernel keeps to roots and `never` whatever names
  * a file has; excludes are by name and stand in the filter alone.
  * @param libraries what rsync is loaded with, to be read besides
+ * @param listsAll whether this rsync must be able to list folders outside of the roots too (client/trial.ts)
  */
-export function scopeRecords(scope: Pick<Scope, 'roots' | 'never'>, libraries: string[]): string {
+export function scopeRecords(
+  scope: Pick<Scope, 'roots' | 'never'>,
+  libraries: string[],
+  listsAll = false,
+): string {
   return [
     ...scope.roots.map(path => `root ${path}`),
     ...scope.never.map(path => `never ${path}`),
     ...libraries.map(path => `library ${path}`),
+    ...(listsAll ? ['list /'] : []),
   ]
     .map(record => `${record}\0`)
     .join('');

@@ -29,6 +29,7 @@ import {
   run,
   standard,
   startApart,
+  takeRecords,
 } from '../os/process.ts';
 import {
   type DisposableHolder,
@@ -429,7 +430,7 @@ async function pullInto(job: Job): Promise<JobResult> {
   using _heart = heartbeat(pull);
   tell({ event: 'phase', phase: 'copying' });
   const end = await unless(signal, pull.ended);
-  const { outcome, found } = judge(job, end, hasSpoken);
+  const { outcome, found } = await judge(job, end, hasSpoken);
   if (outcome.code !== null) {
     const words = [...end.words, ...clientWords.map(each => `client: ${each}`), line.words()].filter(
       each => each !== '',
@@ -532,8 +533,30 @@ function heartbeat(pull: Pull): Disposable {
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
+/**
+ * Whether the content of any file is in the tree. Links, devices and the like arrive without being opened, and in a fake-super
+ * tree they are plain files too: so the tree must hold more plain files than there are of these.
+ */
+async function hasContent(
+  { arrival, signal }: Job,
+  { counts, regularFiles, sentFiles }: PullEnd,
+): Promise<boolean> {
+  if (sentFiles > 0) return true;
+  let others = counts.files - regularFiles;
+  // rsync prints nothing of a file that it links from the last snapshot, so the tree itself is counted.
+  const find = standard('find', ['-P', arrival.tree, '-type', 'f', '-printf', '\\0']);
+  await takeRecords(find, { limit: 1, signal }, () => {
+    others -= 1;
+  });
+  return others < 0;
+}
+
 /** Full, incomplete or failed (design: rsync 23 is incomplete, 24 alone is full). */
-function judge(job: Job, end: PullEnd, hasSpoken: boolean): { outcome: OutcomeEvent; found: string } {
+async function judge(
+  job: Job,
+  end: PullEnd,
+  hasSpoken: boolean,
+): Promise<{ outcome: OutcomeEvent; found: string }> {
   const { status, signal } = end.ending;
   if (end.isRefusedByLauncher)
     return { outcome: failedOutcome('config'), found: 'the launcher did not confine rsync' };
@@ -569,6 +592,8 @@ function judge(job: Job, end: PullEnd, hasSpoken: boolean): { outcome: OutcomeEv
   if (!isWhole && !job.received.request.header.dry_run && list(job.arrival.tree).length === 0) {
     return failed('rsync', 'nothing could be stored');
   }
+  if (end.unopened > 0 && !job.received.request.header.dry_run && !(await hasContent(job, end)))
+    return failed('nothing', `none of ${end.regularFiles} files could be opened`);
   const { files, bytes, transferred_bytes } = end.counts;
   return {
     found: '',

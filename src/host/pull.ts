@@ -12,12 +12,14 @@ import {
   eachLine,
   PLAIN_ENVIRONMENT,
   programPath,
+  rsyncKnows,
   start,
 } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { MISSING_LIMIT, type Missing } from '../wire/events.ts';
 import {
   CHECKSUM_IDLE_SECONDS,
+  INSECURE_LINKS,
   type PullCounts,
   PullReader,
   pullArguments,
@@ -72,6 +74,11 @@ export interface PullEnd {
   hasStatistics: boolean;
   missing: Missing[];
   missingCount: number;
+  /** Files that the client's rsync knows of and could not open. */
+  unopened: number;
+  /** Plain files of the client, and how many of them had content sent. */
+  regularFiles: number;
+  sentFiles: number;
   vanished: number;
   changedDuringRun: number;
   /** The jail that rsync ran in; undefined for none. */
@@ -158,7 +165,8 @@ export async function startPull(held: DisposableHolder, asked: PullRequest): Pro
   };
   const idleSeconds = Math.max(request.idleSeconds, request.checksum ? CHECKSUM_IDLE_SECONDS : 0);
   const shell = remoteShell(request.confined, idleSeconds);
-  const args = pullArguments({ ...request, shell, idleSeconds });
+  const insecureLinks = request.confined && (await rsyncKnows(INSECURE_LINKS));
+  const args = pullArguments({ ...request, shell, idleSeconds, insecureLinks });
   const { line, lock } = request;
   const library = request.confined ? undefined : await openLinkLibrary();
   const rsync: Child = await start(receiverCommand(args, request, library !== undefined), [
@@ -178,6 +186,7 @@ export async function startPull(held: DisposableHolder, asked: PullRequest): Pro
   const end = {
     missing: [] as Missing[],
     missingCount: 0,
+    unopened: 0,
     vanished: 0,
     changedDuringRun: 0,
     jail: undefined as Jail | undefined,
@@ -202,6 +211,7 @@ export async function startPull(held: DisposableHolder, asked: PullRequest): Pro
   function takeComplaint(text: string): void {
     const complaint = readComplaint(text);
     if (complaint === undefined) return;
+    if ('missing' in complaint && complaint.isUnopened) end.unopened += 1;
     if ('vanished' in complaint) {
       end.vanished += 1;
     } else if ('missing' in complaint && hasChanged(complaint.missing, enumerated)) {
@@ -228,7 +238,8 @@ export async function startPull(held: DisposableHolder, asked: PullRequest): Pro
       await Promise.race([rsync.ended, pause(LAST_WORDS_MS)]);
       // With a jail, such a status is rsync's own, or one that the client has sent it.
       end.isRefusedByLauncher = request.confined && !end.jail && LAUNCHER_STATUSES.has(ending.status ?? 0);
-      return { ending, counts: reader.counts, hasStatistics: reader.hasStatistics, ...end };
+      const { counts, hasStatistics, regularFiles, sentFiles } = reader;
+      return { ending, counts, hasStatistics, regularFiles, sentFiles, ...end };
     }),
     progress: () => reader.progress,
     files: () => partDone(reader, request.linkDests.length === 0),

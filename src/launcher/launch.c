@@ -898,7 +898,10 @@ static char *read_scope(int run, size_t *size)
 	return text;
 }
 
-/* Takes RUN/scope apart: records `root PATH`, `never PATH` and `library PATH`, a NUL behind each. */
+/* Whether rsync may list every folder: some rsyncs open folders above the roots for reading (client/trial.ts). */
+static bool may_list_all;
+
+/* Takes RUN/scope apart: records `root PATH`, `never PATH` and `library PATH`, a NUL behind each; and `list /`. */
 static void take_scope(const char *text, size_t size)
 {
 	if (size == 0 || text[size - 1] != '\0')
@@ -910,6 +913,8 @@ static void take_scope(const char *text, size_t size)
 			add_never(record + 6, "RUN/scope", SERVICE_UID);
 		else if (strncmp(record, "library ", 8) == 0)
 			add_path(&libraries, record + 8, "RUN/scope");
+		else if (strcmp(record, "list /") == 0)
+			may_list_all = true; /* the account can get no more by it than by `root /` with a `never` below */
 		else
 			die(REFUSED, "use", "RUN/scope", "it has a record of another kind");
 	}
@@ -1039,6 +1044,8 @@ static _Noreturn void send_verb(const char *run, const char *kib)
 		grant_reading(ruleset, AT_FDCWD, roots.at[i], roots.at[i]);
 	for (size_t i = 0; i < libraries.count; i++)
 		grant_reading(ruleset, AT_FDCWD, libraries.at[i], libraries.at[i]);
+	if (may_list_all)
+		grant_path(ruleset, "/", READ_DIR, true);
 	grant_path(ruleset, "/etc/ld.so.cache", READ_FILE, false);
 	grant_path(ruleset, LOADER_PATH, RUN_IT, false); /* a static rsync has none */
 	grant_path(ruleset, RSYNC, RUN_IT, true);

@@ -61,8 +61,8 @@ export const FAILURES = {
   broken: ['failed', 'the connection broke while files were copied', undefined],
   nothing: [
     'failed',
-    'none of the roots could be read',
-    'check `roots`, and that this account may read them',
+    'not one file of `roots` could be read',
+    'check `roots`, and that this account may read them; dialback doctor',
   ],
   idle: ['failed', 'nothing came for too long while files were copied', undefined],
   deadline: ['failed', "the run took longer than the host's deadline", undefined],

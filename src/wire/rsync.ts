@@ -52,6 +52,13 @@ export function ioniceArguments(ionice: Niceness['ionice']): string[] | undefine
 
 /** The one module that the daemon serves. */
 const MODULE = 'root';
+/**
+ * The module's path is `/`, by another name. With the name `/` some rsyncs open no file at all and report EINVAL: 3.4.3 and
+ * distributions' backports of its fix for CVE-2026-29518 (RsyncProject/rsync issue 897, fixed in 3.4.4). rsync before 3.5.0
+ * puts this path in front of a peer's merge file when it looks that file up in the filter (CVE-2026-53786), so no rule of
+ * the scope would match. The filter's first line therefore excludes everything below it (client/scope.ts).
+ */
+export const MODULE_PATH = '/proc/self/root';
 
 /** The options that a backup needs; the daemon refuses all others by `*`. */
 const NEEDED = [
@@ -73,10 +80,10 @@ const NEEDED = [
   'timeout',
   'bwlimit',
   'verbose',
-  'no-msgs2stderr', // --stderr=client
+  'no-msgs2stderr', // see pullArguments()
 ];
 /** Options that `*` passes over (rsync's options.c, set_refuse_options) and no backup needs. */
-const NOT_BY_WILDCARD = ['secluded-args', 'from0', 'log-format', 'checksum-seed', 'iconv'];
+const NOT_BY_WILDCARD = ['secluded-args', 'protect-args', 'from0', 'log-format', 'checksum-seed', 'iconv'];
 
 /**
  * rsyncd.conf(5) for the client's side.
@@ -109,7 +116,7 @@ export function daemonConfig(options: {
     'dont compress =', // rsync's own list of suffixes is for module owners who know their files
     `timeout = ${options.idleSeconds}`,
     `[${MODULE}]`,
-    'path = /',
+    `path = ${MODULE_PATH}`,
     'read only = yes', // the server refuses to be a receiver
     'list = no',
     'max connections = 0', // a limit would want a lock file
@@ -144,6 +151,9 @@ export const NANOSECONDS = '--modify-window=-1';
  */
 const NO_DISGUISE = ['--filter=-xs user.rsync.*', '--filter=-x system.*'];
 
+/** Since rsync 3.5.0: open each path at once, not folder by folder. Older ones always do, and do not know the option. */
+export const INSECURE_LINKS = '--insecure-links';
+
 /** The host's pull. */
 export interface PullOptions {
   roots: string[];
@@ -153,8 +163,8 @@ export interface PullOptions {
   linkDests: string[];
   /** The remote shell, as rsync's -e wants it. */
   shell: string;
-  /** Whether it runs in the launcher's jail. */
-  confined: boolean;
+  /** Whether to pass `--insecure-links`: rsync runs in the launcher's jail, and knows the option. */
+  insecureLinks: boolean;
   idleSeconds: number;
   dryRun: boolean;
   /** Whether files are compared by their content, and not by size and time alone. */
@@ -184,7 +194,9 @@ export function pullArguments(options: PullOptions): string[] {
     NANOSECONDS,
     ...NO_DISGUISE,
     '--partial', // a large file that half arrived is the next run's basis
-    '--stderr=client', // what the sender could not read comes over the protocol: all of it is here before rsync ends
+    // The sender reports unreadable files over the protocol, so that all reports are here before rsync ends. rsync before
+    // 3.2.3 does not know the newer name, --stderr=client.
+    '-M--no-msgs2stderr',
     '--stats',
     '--no-human-readable', // plain numbers
     '--info=progress2',
@@ -196,13 +208,30 @@ export function pullArguments(options: PullOptions): string[] {
     ...(options.compress ? ['--compress-choice=zstd'] : []), // says --compress too
     // Each of its paths is then opened at once, and not folder by folder against links: 2.2 times as fast. Only where no
     // link can lead out: the jail's Landlock rules hold whatever a name leads to.
-    ...(options.confined ? ['--insecure-links'] : []),
+    ...(options.insecureLinks ? [INSECURE_LINKS] : []),
     ...options.linkDests.map(path => `--link-dest=${path}`),
     '-e',
     options.shell,
     '--',
-    ...options.roots.map(root => `client::${MODULE}/.${asGlob(root)}`),
+    ...options.roots.map(root => `client::${MODULE}${asGlob(root)}`),
     `${options.tree}/`,
+  ];
+}
+
+/**
+ * rsync's arguments for a trial of the sender (client/trial.ts): one file, asked for in the same form as a backup's roots.
+ * Attributes are not set, so that a state folder on any file system will do.
+ */
+export function trialArguments(options: { file: string; tree: string; shell: string }): string[] {
+  const { file, tree, shell } = options;
+  return [
+    '--relative',
+    '-M--no-msgs2stderr',
+    '-e',
+    shell,
+    '--',
+    `client::${MODULE}${asGlob(file)}`,
+    `${tree}/`,
   ];
 }
 
@@ -251,6 +280,9 @@ export class PullReader {
   progress: { bytes: number; percent: number } = { bytes: 0, percent: 0 };
   /** Names that rsync is done with, of those that it knows of; and whether these are all. Undefined before its first word. */
   reached: { done: number; total: number; isWhole: boolean } | undefined;
+  /** Plain files in the client's list, and how many of them had content sent. */
+  regularFiles = 0;
+  sentFiles = 0;
   #linkedTwins = 0;
   /** Whether rsync has come as far as its statistics, which are the last that it does. */
   hasStatistics = false;
@@ -297,8 +329,11 @@ export class PullReader {
     if (files) {
       this.counts.folders = countOf(/\bdir: (\d+)/.exec(files[2] ?? '')?.[1] ?? 0);
       this.counts.files = Math.max(0, countOf(files[1]) - this.counts.folders);
+      this.regularFiles = countOf(/\breg: (\d+)/.exec(files[2] ?? '')?.[1] ?? 0);
       return;
     }
+    const sent = /^Number of regular files transferred: (\d+)$/.exec(line)?.[1];
+    if (sent !== undefined) this.sentFiles = countOf(sent);
     // The last of them; without compression it is never less than the content that it holds.
     const received = /^Total bytes received: (\d+)$/.exec(line)?.[1];
     if (received !== undefined)
@@ -309,8 +344,8 @@ export class PullReader {
   }
 }
 
-/** A line of rsync's standard error that speaks of a file of the client's. */
-export type PullComplaint = { missing: Missing } | { vanished: true } | { ours: string };
+/** A line of rsync's standard error that is about a file of the client. `isUnopened`: its content could not be opened. */
+export type PullComplaint = { missing: Missing; isUnopened?: true } | { vanished: true } | { ours: string };
 
 /**
  * Reads one line of the pull's standard error. The sender's messages name files in module `root`; rsync writes
@@ -324,12 +359,19 @@ export function readComplaint(line: string): PullComplaint | undefined {
   if (found) {
     const errno = /\((\d{1,3})\)$/.exec(line)?.[1];
     // A longer name is no file's: it is cut, so that the client takes what it is told of it.
-    const path = unescapeName(found[1] ?? '').subarray(0, PATH_LIMIT);
-    return { missing: { path: jsonName(path), errno: errno === undefined ? null : Number(errno) } };
+    const name = unescapeName(found[1] ?? '');
+    const slash = Buffer.from(name[0] === SLASH ? '' : '/'); // some versions print the path below the module without it
+    const path = Buffer.concat([slash, name]).subarray(0, PATH_LIMIT);
+    const missing = { path: jsonName(path), errno: errno === undefined ? null : Number(errno) };
+    return line.startsWith('rsync: [sender] send_files failed to open ')
+      ? { missing, isUnopened: true }
+      : { missing };
   }
   if (/^rsync (error|warning): |^\s*$/.test(line)) return undefined;
   return { ours: line };
 }
+
+const SLASH = 0x2f;
 
 /** A name as rsync printed it, as bytes. */
 function unescapeName(text: string): Buffer {

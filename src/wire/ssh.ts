@@ -1,5 +1,8 @@
 /** The config files and options of OpenSSH that dialback writes, both ways; each line with its reason. */
 
+/** The network class `le` (RFC 8622) by its number: OpenSSH before 8.2 does not know the name, and before 8.9 it took it for 0x20. */
+const BACKGROUND = '0x04';
+
 /** A value for ssh_config and sshd_config: quoted, and `%` doubled since both expand tokens. */
 function quoted(path: string): string {
   return `"${path.replaceAll('%', '%%')}"`;
@@ -41,7 +44,7 @@ export function sshdConfig(options: {
     `ClientAliveInterval ${aliveInterval(idleSeconds)}`, // a host that is cut off is noticed, and its rsync ended
     `ClientAliveCountMax ${ALIVE_COUNT}`,
     'Compression no', // rsync's business
-    'IPQoS le', // background network class
+    `IPQoS ${BACKGROUND}`, // background network class
     'UseDNS no', // addresses decide
     'PrintMotd no',
     'PrintLastLog no',
@@ -54,8 +57,14 @@ export function sshdConfig(options: {
 }
 
 /**
+ * The time zone of the one-time sshd. `expiry-time` is read in sshd's own zone (sshd(8)), and only OpenSSH 9.1 and newer know
+ * a `Z` behind it, which stands for UTC.
+ */
+export const SSHD_ENVIRONMENT = { TZ: 'UTC0' };
+
+/**
  * The one line of authorized_keys (sshd(8), AUTHORIZED_KEYS FILE FORMAT).
- * @param expires after this no authentication succeeds, whatever is left lying about
+ * @param expires after this no authentication succeeds; read in UTC (SSHD_ENVIRONMENT)
  */
 export function oneTimeKeyLine(options: {
   from: string[];
@@ -66,7 +75,7 @@ export function oneTimeKeyLine(options: {
   const stamp = options.expires.toISOString().slice(0, 19).replace(/[-:T]/g, '');
   const from = options.from.join(',');
   const command = options.forcedCommand.replaceAll('"', '\\"');
-  return `restrict,from="${from}",expiry-time="${stamp}Z",command="${command}" ${options.key}\n`;
+  return `restrict,from="${from}",expiry-time="${stamp}",command="${command}" ${options.key}\n`;
 }
 
 /** What every ssh of ours is told, on either side (ssh_config(5)). */
@@ -89,7 +98,7 @@ const ALWAYS: [string, string][] = [
   ['RequestTTY', 'no'],
   ['EscapeChar', 'none'],
   ['Compression', 'no'],
-  ['IPQoS', 'le'],
+  ['IPQoS', BACKGROUND],
 ];
 
 /** So many keep-alives a peer may leave unanswered, and so many seconds lie between two at most. */

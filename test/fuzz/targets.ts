@@ -382,10 +382,10 @@ const scope: Target = {
       return 'accepted';
     });
     const filter = scopeFilter({ roots, never, excludes: patterns });
-    checkFilter(filter, 2 * never.length + patterns.length);
-    // Whatever follows, what is kept back stands first.
+    checkFilter(filter, 1 + 2 * never.length + patterns.length);
+    // What is kept back comes first, behind the rule for the module's path.
     const rules = filter.split('\n');
-    for (let at = 0; at < 2 * never.length; at += 1) assert.ok(rules[at]?.startsWith('- /'), rules[at]);
+    for (let at = 0; at <= 2 * never.length; at += 1) assert.ok(rules[at]?.startsWith('- /'), rules[at]);
     assert.deepEqual(scopeRecords({ roots, never }, ['/lib/x']).split('\0').slice(0, -1), [
       ...roots.map(each => `root ${each}`),
       ...never.map(each => `never ${each}`),

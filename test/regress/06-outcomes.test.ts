@@ -121,7 +121,7 @@ describe('outcomes', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     world.configure();
     assert.equal(status, 1);
     assert.equal(last.outcome, 'failed');
-    assert.match(last.error ?? '', /none of the roots could be read$/);
+    assert.match(last.error ?? '', /not one file of `roots` could be read$/);
     assert.deepEqual(world.snapshots(), before);
     assert.deepEqual(readdirSync(join(world.shelf, 'arriving')), []);
   });

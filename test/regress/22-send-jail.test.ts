@@ -54,6 +54,8 @@ class Sender {
   /** Run folders: the test's own scope, and all of the machine. */
   readonly run: string;
   readonly runAll: string;
+  /** The same scope as `run`, with the right to list all folders. */
+  readonly runList: string;
   /** In a namespace of the account's own, the folder that root's list names is in the scope, or where RUN/rsyncd is. */
   namespaces: { scope: number; run: number } = { scope: 0, run: 0 };
 
@@ -93,13 +95,15 @@ class Sender {
     jail.folder(join(home, '.ssh'), 0o700);
     jail.file(join(home, '.ssh/id_other'), 'the identity of another remote\n', 0o600);
     jail.file(join(home, 'a file'), 'of the account\n', 0o600);
-    this.run = jail.run('run-AAAAAA', [
+    const records = [
       `root ${this.data}`,
       `root ${home}`,
       `never ${this.data}/kept`,
       `never ${this.data}/lone`,
       `never ${home}/.ssh/id_other`,
-    ]);
+    ];
+    this.run = jail.run('run-AAAAAA', records);
+    this.runList = jail.run('run-CCCCCC', [...records, 'list /']);
     this.runAll = jail.run('run-BBBBBB', ['root /', `never ${this.data}/kept`]);
     jail.file(join(home, 'state/journal.jsonl'), '{}\n', 0o600);
   }
@@ -116,8 +120,12 @@ class Sender {
   /** How `send` is started for a row. @param abi of Landlock, where the kernel's own is not meant */
   launch({ place, through }: Row, abi?: number | 'none'): { as: 'user' | 'root'; launch: string[] } {
     const { launch, account, probe } = this.jail;
-    const run = place === 'namespace' ? `/proc/${this.namespaces.run}/root${this.run}` : this.run;
-    const send = [launch, 'send', place === 'all' ? this.runAll : run];
+    const runs: Record<string, string> = {
+      ...{ all: this.runAll, list: this.runList },
+      namespace: `/proc/${this.namespaces.run}/root${this.run}`,
+    };
+    const run = runs[place ?? ''] ?? this.run;
+    const send = [launch, 'send', run];
     const { uid, gid } = account;
     const as = ['/usr/bin/setpriv', `--reuid=${uid}`, `--regid=${gid}`, '--clear-groups', '--'];
     if (through) return { as: 'root', launch: [...through, ...as, ...send] };
@@ -135,6 +143,7 @@ class Sender {
     const granted = join(data, 'granted');
     const read = (path: string): string[] => ['open', path, 'read'];
     const all = { place: 'all' };
+    const list = { place: 'list' };
     const script = 'mount -t proc proc "$1/a proc" && mount -t sysfs sysfs "$1/sysfs" && shift && exec "$@"';
     const unshare = ['/usr/bin/unshare', '--mount', '--propagation', 'private', '--'];
     const mounts = { through: [...unshare, '/bin/sh', '-c', script, 'sh', granted] };
@@ -192,6 +201,26 @@ class Sender {
           row("the names of a file's xattrs outside the roots", ['llistxattr', outside], {
             works: 'the same',
           }),
+        ],
+      },
+      {
+        title: 'For an rsync that opens folders above the roots: the scope has `list /`',
+        rows: [
+          row('list / itself', ['open', '/', 'folder'], {
+            ...list,
+            works: 'this rsync needs it for each file',
+          }),
+          row('list a folder outside the roots', ['open', join(base, 'outside'), 'folder'], {
+            ...list,
+            works: 'the right to list reaches all below "/"',
+          }),
+          row('a file outside the roots', read(outside), list),
+          row('the same through a symlink inside the scope', read(join(granted, 'to outside')), list),
+          row('a file below a `never` folder of the scope', read(join(data, 'kept/file')), list),
+          row("a file that root's list names (/etc/dialback/never)", read(join(data, 'guarded/file')), list),
+          row('the state folder: the journal', read(join(home, 'state/journal.jsonl')), list),
+          row('a character device in /dev', read('/dev/zero'), list),
+          row('/proc/self/environ', read('/proc/self/environ'), list),
         ],
       },
       {
@@ -798,6 +827,8 @@ describe('send refuses, in one line', { skip: SKIP }, () => {
       [written('root /\0\0'), /it has a record of another kind/],
       [written('Root /\0'), /it has a record of another kind/],
       [written('root /\0write /\0'), /it has a record of another kind/],
+      [written('root /\0list /etc\0'), /it has a record of another kind/],
+      [written('root /\0list //\0'), /it has a record of another kind/],
       [written('root\0'), /it has a record of another kind/],
       [written('root \0'), /a path in it is not from "\/" on/],
       [written('root /tmp/\0'), /a path in it is not from "\/" on/],

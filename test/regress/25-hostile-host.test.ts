@@ -16,7 +16,7 @@ import {
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { scopeFilter } from '../../src/client/scope.ts';
-import { daemonArguments, daemonConfig } from '../../src/wire/rsync.ts';
+import { daemonArguments, daemonConfig, MODULE_PATH } from '../../src/wire/rsync.ts';
 import { assertDocumented } from '../support/attempts.ts';
 import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
 import {
@@ -468,7 +468,10 @@ function request(
 function rules(): Attack[] {
   const twin = { open: ['private/linked'] };
   const some = (answer: Answer | undefined): void => sees(IN_SCOPE, KEPT_BACK)(answer);
-  const wants = (each: { name: string }): boolean => !each.name.includes('large');
+  // rsync from 3.5.0 on ends the session, older ones go on without the rules: no rule takes `plain` off the list.
+  const unread = (answer: Answer | undefined): void => {
+    if (answer?.entries.length !== 0) sees(['plain'])(answer);
+  };
   const secrets = ['private/rules', 'never/rules', 'private/secret', 'never/secret'];
   /** Every kind of merge, of files by their whole paths, from the root on, and from each folder on. */
   const merges = (data: string): string[] => [
@@ -532,12 +535,9 @@ function rules(): Attack[] {
     ),
     pull(
       'a merge of a file in the scope',
-      'it is read as rules',
-      data => ({ names: [data], rules: [`. ${data}/a list`], wants }),
-      {
-        ...twin,
-        check: sees(['folder/inner'], ['plain']),
-      },
+      'it is not read',
+      data => ({ names: [`${data}/plain`], rules: [`. ${data}/a list`] }),
+      { check: unread },
     ),
     ...alike(
       'merge rules, of all kinds',
@@ -549,34 +549,20 @@ function rules(): Attack[] {
       data => ({ names: [`${data}/folder`, `${data}/plain`], rules: merges(data), protocol: 29 }),
       sees(['plain', 'folder/inner']),
     ),
-    pull(
+    ...alike(
       'a merge through a symlink in the scope to an excluded folder',
-      '**open**: it is read as rules, and the list tells which names they match',
       data => ({ names: [`${data}/folder`, `${data}/plain`], rules: [`. ${data}/to private/rules`] }),
-      { check: sees(['folder'], ['plain', 'folder/inner']) },
+      unread,
     ),
-    pull(
-      'the same: of a file that is no list of rules',
-      'refused; its text is not said',
+    ...alike(
+      'a merge through a symlink in the scope to an excluded file that is no list of rules',
       data => ({ names: [`${data}/plain`], rules: [`. ${data}/to private/secret`] }),
-      { says: /Unknown filter rule/ },
+      unread,
     ),
-    pull(
-      'a merge through a symlink in the scope to a `never`: a file that is there',
-      '**open**: "Permission denied": it tells that it is there',
-      data => ({
-        names: [`${data}/plain`],
-        rules: [`. ${data}/to never/rules`],
-      }),
-      { says: /failed to open .* Permission denied/ },
-    ),
-    pull(
-      'the same: a file that is not there',
-      '"No such file"',
-      data => ({ names: [`${data}/plain`], rules: [`. ${data}/to never/nothing`] }),
-      {
-        says: /failed to open .* No such file/,
-      },
+    ...alike(
+      'a merge through a symlink in the scope to a `never`',
+      data => ({ names: [`${data}/plain`], rules: [`. ${data}/to never/rules`] }),
+      unread,
     ),
     pull(
       'a merge of a file outside of the roots',
@@ -1024,14 +1010,18 @@ describe('a hostile host', { skip: SKIP }, () => {
     attack.check?.(answer, found);
   }
 
-  // So the two attacks with merge rules would have been answered differently, had there been anything to tell.
-  it('reads an excluded file as rules where the filter has no second line for it', async () => {
+  // So the attacks with merge rules would have been answered differently, had there been anything to tell.
+  it('reads an excluded file as rules where module and filter have not got what keeps it back', async () => {
     const { client, data } = world;
     const scope = { roots: [data], never: [], excludes: ['private'] };
     const heard = async (filter: string): Promise<Answer> => {
       world.write(client, join(client.home, 'filter'), filter);
       const config = daemonConfig({ filter: join(client.home, 'filter'), idleSeconds: 10, confined: false });
-      world.write(client, join(client.home, 'rsyncd.conf'), config);
+      world.write(
+        client,
+        join(client.home, 'rsyncd.conf'),
+        config.replace(`path = ${MODULE_PATH}\n`, 'path = /\n'),
+      );
       const args = daemonArguments(join(client.home, 'rsyncd.conf'), 0);
       const child = spawn('/usr/bin/rsync', args, { cwd: '/', env: {}, uid: client.uid, gid: client.gid });
       const wire = new Wire(child);

@@ -1,0 +1,216 @@
+/**
+ * A trial of the installed rsync before the host is called: it serves one file as the daemon of this run would.
+ *
+ * Version numbers do not tell whether an rsync works as a daemon, because distributions backport both bugs and fixes. So
+ * the binary is asked: it runs with this run's rsyncd.conf, and where the run is confined, in the launcher's jail with
+ * this run's scope. The result is remembered for as long as the binaries and the config stay the same.
+ */
+import { createHash } from 'node:crypto';
+import { Fault } from '../fault.ts';
+import {
+  close,
+  exists,
+  makeFolder,
+  readWhole,
+  realPath,
+  removeAll,
+  statusExact,
+  writeNew,
+} from '../os/files.ts';
+import { launcherCommand, launcherPath, tryConfinement } from '../os/launcher.ts';
+import { ownExecutable, pause, within } from '../os/machine.ts';
+import {
+  type Command,
+  eachLine,
+  makePipe,
+  PLAIN_ENVIRONMENT,
+  programPath,
+  rsyncVersion,
+  standard,
+  start,
+} from '../os/process.ts';
+import { daemonArguments, daemonConfig, trialArguments } from '../wire/rsync.ts';
+import { escapeText } from '../wire/text.ts';
+import type { Capability } from './config.ts';
+import { writeDaemonFiles, writeScope } from './endpoint.ts';
+import { recall, remember } from './remembered.ts';
+import { scopeFilter, scopeRecords } from './scope.ts';
+
+const TRIAL_MS = 60_000;
+const LAST_WORDS_MS = 1_000;
+const LINE_LIMIT = 4096;
+const WORDS_LIMIT = 10;
+const CONTENT = 'dialback\n';
+
+/** What a trial goes by. */
+export interface TrialOptions {
+  /** A private folder, in which the trial makes and removes a folder of its own. */
+  folder: string;
+  capability: Capability;
+  /** This run's scope, and the libraries of rsync that the jail must let it load. */
+  scope: { roots: string[]; never: string[] };
+  libraries: string[];
+  /** This run's rsyncd.conf options, without the filter. */
+  daemon: Omit<Parameters<typeof daemonConfig>[0], 'filter'>;
+  interrupt: AbortSignal;
+}
+
+/** What this rsync needs. */
+export interface SenderNeeds {
+  /**
+   * Whether it opens folders above the roots for reading, as 3.4.4 and Ubuntu's packages open the module's folder for each
+   * file. Then the jail must let it list all folders (docs/security.md, "What stays open").
+   */
+  listsAll: boolean;
+}
+
+/** `trySender()`, unless these binaries and this config have passed before. @param state the state folder */
+export async function requireSender(state: string, options: TrialOptions): Promise<SenderNeeds> {
+  const seen = fingerprint(options);
+  const found = recall(pathIn(state), options.capability);
+  if (isPassed(found) && found.seen === seen) return { listsAll: found.listsAll };
+  const needs = await trySender(options);
+  await note(state, options.capability, { seen, ...needs });
+  return needs;
+}
+
+/** Forgets the result, so that the next run tries again: after a run in which rsync did not work. */
+export async function forgetSender(state: string, capability: Capability): Promise<void> {
+  await note(state, capability, undefined);
+}
+
+/** Without a record the next run tries again: that it cannot be written is not a failure of this run. */
+async function note(state: string, capability: Capability, value: Passed | undefined): Promise<void> {
+  await remember(pathIn(state), capability, value).catch(() => {});
+}
+
+const pathIn = (state: string): string => `${state}/rsync.json`;
+
+interface Passed extends SenderNeeds {
+  seen: string;
+}
+
+function isPassed(value: unknown): value is Passed {
+  if (typeof value !== 'object' || value === null) return false;
+  const { seen, listsAll } = value as Record<string, unknown>;
+  return typeof seen === 'string' && typeof listsAll === 'boolean';
+}
+
+/** Changes whenever a binary that takes part, or the config that we write, is another one. */
+function fingerprint({ capability, scope, daemon }: TrialOptions): string {
+  const files = [
+    programPath('rsync'),
+    ...(capability === 'confined' ? [launcherCommand([]).program] : []), // throws where there is none
+  ];
+  const identities = files.map(path => {
+    const { ino, size, mtimeNs, ctimeNs } = statusExact(realPath(path));
+    return [path, ino, size, mtimeNs, ctimeNs].join(' ');
+  });
+  const form = [
+    daemonConfig({ ...daemon, filter: '' }),
+    scopeFilter({ roots: ['/'], never: [], excludes: [] }),
+  ];
+  const isWholeMachine = String(scope.roots.includes('/'));
+  return createHash('sha256')
+    .update([...identities, ...form, isWholeMachine].join('\n'))
+    .digest('hex');
+}
+
+/**
+ * Has rsync serve one file, and reads it.
+ * @returns what it needs
+ * @throws Fault that names the rsync, what it said, and the package to install
+ */
+export async function trySender(options: TrialOptions): Promise<SenderNeeds> {
+  const isConfined = options.capability === 'confined';
+  let words = await serveOneFile(options, false);
+  if (words === undefined) return { listsAll: false };
+  // With the whole machine as the scope, every folder may be listed already.
+  if (isConfined && !options.scope.roots.includes('/')) {
+    const first = words;
+    words = await serveOneFile(options, true);
+    if (words === undefined) return { listsAll: true };
+    words = first;
+  }
+  const said = words.length === 0 ? 'it said nothing' : words.map(each => escapeText(each, 400)).join(' | ');
+  throw new Fault({
+    tried: `read a file through "${programPath('rsync')}"`,
+    found: `rsync ${await rsyncVersion()} cannot serve one as a daemon: ${said}`,
+    next: 'apt-get update && apt-get install rsync',
+    code: 'config',
+  });
+}
+
+/** @returns undefined where the file arrived, or what both rsyncs said */
+async function serveOneFile(options: TrialOptions, listsAll: boolean): Promise<string[] | undefined> {
+  const { folder, capability, scope, libraries, daemon, interrupt } = options;
+  const run = `${folder}/run-trial0`; // the launcher takes a folder of this form only
+  const out = `${folder}/trial`;
+  const file = `${run}/rsyncd/file`; // the launcher lets rsync read RUN/rsyncd
+  await using held = new AsyncDisposableStack();
+  for (const path of [run, out]) {
+    held.defer(() => removeAll(path));
+    makeFolder(path);
+  }
+  const filter = `${run}/rsyncd/filter`;
+  writeDaemonFiles(run, {
+    daemonConfig: daemonConfig({ ...daemon, filter }),
+    filter: scopeFilter({ roots: [`${run}/rsyncd`], never: [], excludes: [] }),
+  });
+  writeScope(run, scopeRecords(scope, libraries, listsAll));
+  writeNew(file, CONTENT);
+  const isConfined = capability === 'confined';
+  if (isConfined) await tryConfinement(run); // its own words are better than "no file came"
+  const sender: Command = isConfined
+    ? launcherCommand(['send', run])
+    : {
+        program: programPath('rsync'),
+        args: daemonArguments(`${run}/rsyncd/rsyncd.conf`, 0),
+        environment: PLAIN_ENVIRONMENT,
+      };
+  // The same copier as the host's between both, since rsync starts its other side by a remote shell.
+  const copier = isConfined ? `'${launcherPath()}' pump` : `'${ownExecutable()}' relay`;
+  const shell = `${copier} ${TRIAL_MS / 1000}`;
+  const words: string[] = [];
+  const keep = (line: string): void => {
+    if (line !== '' && !/^dialback-/.test(line) && words.length < WORDS_LIMIT) words.push(line);
+  };
+  const ours = new Set<number>();
+  const letGo = (): void => {
+    for (const each of ours) close(each);
+    ours.clear();
+  };
+  held.defer(letGo);
+  const pipe = async (name: string): Promise<{ reading: number; writing: number }> => {
+    const made = await makePipe(`${run}/${name}`);
+    ours.add(made.reading).add(made.writing);
+    return made;
+  };
+  const [up, down] = [await pipe('up'), await pipe('down')];
+  try {
+    const serving = await start(sender, [up.reading, down.writing, 'pipe']);
+    held.defer(() => serving.end());
+    eachLine(serving.stderr, LINE_LIMIT, keep);
+    const receiver = standard('rsync', trialArguments({ file, tree: out, shell }));
+    const descriptors = [down.reading, up.writing, down.reading]; // 3 to 5, as the copier has them
+    const receiving = await start(receiver, ['nothing', 'pipe', 'pipe', ...descriptors]);
+    held.defer(() => receiving.end());
+    receiving.stdout?.resume();
+    eachLine(receiving.stderr, LINE_LIMIT, keep);
+    letGo(); // so that each side sees the other's end
+    await within(interrupt, TRIAL_MS, receiving.ended, lateTrial);
+    await Promise.race([serving.ended, pause(LAST_WORDS_MS)]);
+  } catch (error) {
+    if (!(error instanceof Fault) || error.code !== LATE) throw error;
+    words.push(error.found);
+  }
+  const arrived = `${out}${file}`;
+  const isThere = exists(arrived) && readWhole(arrived, 1024).toString('latin1') === CONTENT;
+  return isThere ? undefined : words;
+}
+
+const LATE = 'late-trial';
+
+function lateTrial(): Fault {
+  return new Fault({ tried: 'try rsync', found: `nothing came within ${TRIAL_MS / 1000} s`, code: LATE });
+}

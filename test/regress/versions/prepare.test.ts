@@ -1,0 +1,125 @@
+// Goal: `make try` and `make test` upgrade rsync only where the installed one cannot work, which a trial with one file tells and
+// no version number; and package lists are refreshed if they are absent or older than a day. An ordinary user gets the command.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { NEEDS_ROOT } from '../../support/world.ts';
+
+const TOP = join(import.meta.dirname, '../../..');
+const DAY_MS = 86_400_000;
+
+/** In a mount namespace: what prepare.sh may write is copied, what it asks is replaced. $1: the folder, $2: the user. */
+const SCRIPT = `
+  set -eu
+  mkdir -p "$1/upper" "$1/work"
+  mount -t tmpfs none "$1/upper" && mkdir "$1/upper/u" "$1/upper/w"
+  mount -t overlay -o "lowerdir=/usr/sbin,upperdir=$1/upper/u,workdir=$1/upper/w" none /usr/sbin
+  mount --bind "$1/lists" /var/lib/apt/lists
+  if [ -e "$1/rsync" ]; then mount --bind "$1/rsync" /usr/bin/rsync; fi
+  export PATH="$1/bin:/usr/bin:/bin"
+  if [ "$2" = root ]; then exec tools/prepare.sh try; fi
+  exec setpriv --reuid=65534 --regid=65534 --clear-groups tools/prepare.sh try
+`;
+
+describe('tools/prepare.sh and an rsync that cannot work', { skip: NEEDS_ROOT }, () => {
+  let folder: string;
+  const log = (): string[] =>
+    existsSync(join(folder, 'log')) ? readFileSync(join(folder, 'log'), 'utf8').trim().split('\n') : [];
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), 'dialback-prepare-'));
+    chmodSync(folder, 0o777);
+    mkdirSync(join(folder, 'bin'));
+  });
+  after(() => rmSync(folder, { recursive: true, force: true }));
+
+  /** @param isNewer whether the lists have another rsync; its installation uncovers the real one */
+  function prepare(options: {
+    works?: boolean;
+    isNewer?: boolean;
+    user?: 'root' | 'nobody';
+    lists?: 'fresh' | 'old' | 'absent';
+  }): { status: number | null; output: string } {
+    const { works = false, isNewer = true, user = 'root', lists = 'fresh' } = options;
+    for (const name of ['log', 'rsync', 'lists', 'upper', 'work'])
+      rmSync(join(folder, name), { recursive: true, force: true });
+    mkdirSync(join(folder, 'lists/partial'), { recursive: true });
+    if (lists !== 'absent') writeFileSync(join(folder, 'lists/a_Packages'), '');
+    const changed = new Date(Date.now() - (lists === 'old' ? 2 : 0.5) * DAY_MS);
+    for (const name of ['lists/partial', 'lists']) utimesSync(join(folder, name), changed, changed);
+    if (!works)
+      writeFileSync(join(folder, 'rsync'), '#!/bin/sh\necho "rsync  version 9.9.9  protocol" >&2\nexit 1\n', {
+        mode: 0o755,
+      });
+    const apt = [
+      '#!/bin/sh',
+      `echo "$*" >>'${folder}/log'`,
+      `case "$*" in *--simulate*) ${isNewer ? "echo 'Inst rsync [1] (2)'" : ':'} ;; install*) umount /usr/bin/rsync ;; esac`,
+    ];
+    writeFileSync(join(folder, 'bin/apt-get'), `${apt.join('\n')}\n`, { mode: 0o755 });
+    // The checkout's own node_modules will do, however old; npm would put others in their place.
+    writeFileSync(join(folder, 'bin/npm'), '#!/bin/sh\nexit 0\n', { mode: 0o755 });
+    const args = ['--mount', '--propagation', 'private', '/bin/sh', '-c', SCRIPT, 'sh', folder, user];
+    const { status, stdout, stderr } = spawnSync('unshare', args, {
+      cwd: TOP,
+      encoding: 'utf8',
+      timeout: 120_000,
+    });
+    return { status, output: stdout + stderr };
+  }
+  const installs = (): string[] =>
+    log().filter(each => each.startsWith('install') && !each.includes('--simulate'));
+
+  it('leaves an rsync that works alone, whatever the lists have', () => {
+    const { status, output } = prepare({ works: true, lists: 'old' });
+    assert.equal(status, 0, output);
+    assert.deepEqual(log(), []);
+  });
+
+  it('upgrades one that does not work, as root, and says so', () => {
+    const { status, output } = prepare({});
+    assert.equal(status, 0, output);
+    assert.match(output, /^prepare: upgrading rsync$/m);
+    assert.equal(installs().length, 1);
+    assert.match(installs()[0] ?? '', / rsync$/);
+  });
+
+  it('gives an ordinary user the command, and installs nothing', () => {
+    const { status, output } = prepare({ user: 'nobody' });
+    assert.equal(status, 1, output);
+    assert.match(output, /^next: sudo .*apt-get install rsync/m);
+    assert.deepEqual(installs(), []);
+  });
+
+  it('says it where there is none that could take its place', () => {
+    const { status, output } = prepare({ isNewer: false });
+    assert.equal(status, 1, output);
+    assert.match(output, /^prepare: Cannot use the installed rsync: /m);
+    assert.match(output, /^next: install a newer rsync/m);
+    assert.deepEqual(installs(), []);
+  });
+
+  for (const [lists, isRefreshed] of [
+    ['fresh', false],
+    ['old', true],
+    ['absent', true],
+  ] as const)
+    it(`refreshes package lists before it installs: ${lists}, ${isRefreshed}`, () => {
+      const { status, output } = prepare({ lists });
+      assert.equal(status, 0, output);
+      const at = log().findIndex(each => each.startsWith('update'));
+      assert.equal(at >= 0, isRefreshed, log().join('\n'));
+      assert.ok(at < log().findIndex(each => installs().includes(each)));
+    });
+});

@@ -1,0 +1,61 @@
+// Whether the installed rsync can serve files as dialback's daemon: `node tools/rsync-trial.ts` exits 0 if it can; else it
+// prints one line with the version and what rsync said, and exits 1. For tools/prepare.sh, before anything is built: the
+// config and the request are those of src/, without the launcher's jail. `dialback backup` tries again, with its own config.
+import { spawnSync } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { scopeFilter } from '../src/client/scope.ts';
+import { PLAIN_ENVIRONMENT, programPath } from '../src/os/process.ts';
+import { daemonConfig, trialArguments } from '../src/wire/rsync.ts';
+
+const RSYNC = programPath('rsync');
+const CONTENT = 'dialback\n';
+const WORDS_LIMIT = 400;
+
+/** @returns undefined where it works, or what it said */
+function tryRsync(folder: string): string | undefined {
+  const [file, filter, config, shell, tree] = ['file', 'filter', 'rsyncd.conf', 'shell', 'out'].map(name =>
+    join(folder, name),
+  ) as [string, string, string, string, string];
+  writeFileSync(file, CONTENT, { mode: 0o644 });
+  writeFileSync(filter, scopeFilter({ roots: [file], never: [], excludes: [] }));
+  writeFileSync(
+    config,
+    daemonConfig({ filter, idleSeconds: 60, confined: false, checksum: true, compress: true }),
+  );
+  writeFileSync(shell, `#!/bin/sh\nexec '${RSYNC}' --server --daemon --config='${config}' .\n`, {
+    mode: 0o755,
+  });
+  mkdirSync(tree);
+  const { stderr, error } = spawnSync(RSYNC, trialArguments({ file, tree, shell: `'${shell}'` }), {
+    env: PLAIN_ENVIRONMENT,
+    timeout: 60_000,
+    stdio: ['ignore', 'ignore', 'pipe'],
+    encoding: 'latin1',
+  });
+  if (error) return error.message;
+  const arrived = join(tree, file);
+  if (existsSync(arrived) && readFileSync(arrived, 'latin1') === CONTENT) return undefined;
+  return (
+    stderr
+      .trim()
+      .replace(/[^ -~]+/g, ' | ')
+      .slice(0, WORDS_LIMIT) || 'no file came, and it said nothing'
+  );
+}
+
+// As root, rsync's daemon works as nobody, which must be able to enter the folder.
+const folder = mkdtempSync(join(tmpdir(), 'dialback-rsync-'));
+try {
+  chmodSync(folder, 0o755);
+  const found = tryRsync(folder);
+  if (found !== undefined) {
+    const { stdout } = spawnSync(RSYNC, ['--version'], { env: PLAIN_ENVIRONMENT, encoding: 'latin1' });
+    const version = /version (\S+)/.exec(stdout ?? '')?.[1] ?? 'unknown';
+    process.stdout.write(`rsync ${version} cannot serve a file as a daemon: ${found}\n`);
+    process.exitCode = 1;
+  }
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
