@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what is missing: `tools/prepare.sh build|launcher|try|test|fuzz|install` (what for); after `--packages` without
-# npm's part. It upgrades one package, and only where `try` and `test` cannot work without that: rsync. Debian packages need root; an ordinary user is told the command instead. Nothing is started, ever: an sshd
+# npm's part. It upgrades one package, rsync, and only where `try` and `test` cannot work with the installed one. Debian
+# packages need root; an ordinary user is told the command instead. Nothing is started, ever: an sshd
 # that is installed here stays off, since dialback runs its own and only for as long as one backup takes.
 set -eu
 cd "$(dirname "$0")/.."
