@@ -1,10 +1,10 @@
 /*
  * linkat() for the rsync that receives: it does not fail in the middle of a group of hard links.
  *
- * A file system can refuse one more link of an inode that has some already: EMLINK (ext4 takes 65,000, btrfs fewer in one
+ * A file system can refuse one more link of an inode that has some already: EMLINK (ext4 takes 65,000, btrfs as many in one
  * folder), EPERM, EDQUOT, EXDEV. rsync has an answer to that for --link-dest (it copies), and none inside a group: the next
  * name of the group becomes a second leader, the generator takes the number of a --link-dest for that of a file or finds the
- * group finished already, and ends with 2 or 22 (3.1.3 to 3.5.0; hlink.c, finish_hard_link). One run is then lost for each
+ * group finished already, and ends with 2 or 13 (3.1.3 to 3.5.0; hlink.c, finish_hard_link). One run is then lost for each
  * such group, and any user of the client can make one.
  *
  * This library is loaded before libc (LD_PRELOAD). Where link() is refused and the old name is in the tree that rsync writes
