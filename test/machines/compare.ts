@@ -1,6 +1,7 @@
 /**
  * Runs in a test machine: compares what a store holds with the files that were backed up, and prints one line of JSON
- * (`Comparison`). `node compare.ts STORE CLIENT`. The files themselves lie on a read-only disk, so they are what they were.
+ * (`Comparison`). `node compare.ts STORE CLIENT [FROM]`; of snapshots older than FROM only the record is read. The files
+ * themselves are on a read-only disk, so they are what they were.
  *
  * In a store every inode is a plain file or a folder: a symlink is a file that holds its target, and owner and mode are in
  * the xattr user.rsync.%stat.
@@ -33,7 +34,7 @@ export interface Comparison {
 /** Inodes that were compared with a path of the client, and what came of it: snapshots share most of theirs. */
 const compared = new Map<string, boolean>();
 
-function main([store = '', client = '']: string[]): void {
+function main([store = '', client = '', from = '']: string[]): void {
   const folder = join(store, 'clients', client);
   const listed = (name: string): string[] => readdirSync(join(folder, name)).sort();
   const snapshots = listed('snapshots').map(name => {
@@ -46,7 +47,8 @@ function main([store = '', client = '']: string[]): void {
     } = JSON.parse(text.toString()) as Record<string, unknown> & {
       scope: { roots: string[] };
     };
-    const found = compareTree(join(folder, 'snapshots', name, 'tree'), name, scope.roots);
+    const roots = name < from ? [] : scope.roots;
+    const found = compareTree(join(folder, 'snapshots', name, 'tree'), name, roots);
     if (of !== client || snapshot !== name || state !== 'full')
       found.different.push(`snapshot.json: ${of} ${snapshot} ${state}`);
     return { ...found, record: createHash('sha256').update(text).digest('hex') };
@@ -74,7 +76,7 @@ function compareTree(tree: string, name: string, roots: string[]): TreeCompariso
     extra: [],
     deceptive: [],
   };
-  const owners = readOwners(tree);
+  const owners = roots.length > 0 ? readOwners(tree) : new Map<string, string>();
   for (const root of roots) compareEntry(found, tree, root, owners);
   return found;
 }

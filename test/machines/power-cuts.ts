@@ -66,7 +66,7 @@ interface Run {
   /** Milliseconds from the start of each phase to the end, or to the cut. */
   copyingMs: number | undefined;
   committingMs: number | undefined;
-  percent: number | null;
+  bytes: number;
   outcome: string | undefined;
   status: number | null;
 }
@@ -113,8 +113,8 @@ async function cutAll(machine: Machine, { fs, copy, commit }: Plan, keep: boolea
   await machine.create();
   const whole = await machine.backup(0);
   if (whole.outcome !== 'full') throw new Error(`Cannot begin: the first backup ended ${whole.outcome}`);
-  const usual = { copyingMs: whole.copyingMs ?? 0, committingMs: whole.committingMs ?? 0 };
-  say(`${fs}: without a cut: copy ${seconds(usual.copyingMs)}, commit ${seconds(usual.committingMs)}`);
+  const usualCommitMs = whole.committingMs ?? 0;
+  say(`${fs}: without a cut: copy ${seconds(whole.copyingMs ?? 0)}, commit ${seconds(usualCommitMs)}`);
   const cuts: Cut[] = [
     ...Array.from({ length: copy }, (_, i) => ({ kind: 'copy' as const, part: (i + 0.5) / copy })),
     ...Array.from({ length: commit }, (_, i) => ({
@@ -126,25 +126,27 @@ async function cutAll(machine: Machine, { fs, copy, commit }: Plan, keep: boolea
   let total = 0;
   for (const [index, cut] of cuts.entries()) {
     const startedMs = performance.now();
-    const run = await machine.backup(index + 1, cut, usual);
+    const run = await machine.backup(index + 1, { ...cut, usualCommitMs });
     await machine.cut();
     const upMs = await machine.up();
     const found: string[] = [];
-    const after = await machine.compare();
+    // The snapshot before the cut is the one that these runs link against; all others are compared at the end.
+    const basis = before.at(-1)?.name;
+    const after = await machine.compare(basis);
     note(found, 'after the cut', after.snapshots, before);
     const next = await machine.backup(index + 1);
     if (next.outcome !== 'full' || next.status !== 0)
       found.push(`next run: ${next.outcome}, exit ${next.status}`);
-    const last = await machine.compare();
+    const last = await machine.compare(basis);
     note(found, 'after the next run', last.snapshots, after.snapshots);
     if (last.snapshots.length !== after.snapshots.length + 1) found.push('next run: no new snapshot');
-    const damage = await machine.verify();
-    if (damage !== undefined) found.push(`verify: ${damage}`);
+    for (const { name } of last.snapshots.slice(before.length))
+      await machine.verify(found, `${CLIENT}@${name}`);
     const deceptive = after.arriving.reduce((sum, each) => sum + each.deceptive.length, 0);
     const arrived = after.arriving.reduce((sum, each) => sum + each.entries - each.missing.length, 0);
     say(
       [
-        `${fs} cut ${index + 1}/${cuts.length} ${where(run)}`,
+        `${fs} cut ${index + 1}/${cuts.length} ${where(run, machine.newBytes)}`,
         `up after ${seconds(upMs)}`,
         `arriving: ${arrived} entries, ${deceptive} with size and time but not the content`,
         `snapshots: ${last.snapshots.length}${after.snapshots.length > before.length ? ' (this run committed)' : ''}`,
@@ -153,23 +155,30 @@ async function cutAll(machine: Machine, { fs, copy, commit }: Plan, keep: boolea
         `took ${seconds(performance.now() - startedMs)}`,
       ].join('; '),
     );
-    for (const each of found.slice(0, 5)) say(`    ${each}`);
-    if (found.length > 5) say(`    … and ${found.length - 5} more`);
+    list(found);
     total += found.length;
     before = last.snapshots;
     if (keep && found.length > 0) {
       machine.isKept = true;
       say(`    the machine is kept: ${LAB} ssh ${machine.name} COMMAND, ${LAB} down ${machine.name}`);
-      break;
+      return total;
     }
   }
-  return total;
+  const found: string[] = [];
+  const all = await machine.compare();
+  note(found, 'at the end', all.snapshots, before);
+  await machine.verify(found);
+  say(
+    `${fs}: at the end: ${all.snapshots.length} snapshots compared and verified; differences: ${found.length}`,
+  );
+  list(found);
+  return total + found.length;
 }
 
-function where({ copyingMs, committingMs, percent, outcome }: Run): string {
+function where({ copyingMs, committingMs, bytes, outcome }: Run, newBytes: number): string {
   if (outcome !== undefined) return `after the end (${outcome})`;
   if (committingMs !== undefined) return `${seconds(committingMs)} into the commit`;
-  return `${seconds(copyingMs ?? 0)} into the copy (${percent ?? '?'} %)`;
+  return `${seconds(copyingMs ?? 0)} into the copy (${Math.round((100 * bytes) / newBytes)} %)`;
 }
 
 /** Adds each difference in `now`, and each snapshot of `before` that is gone or has another record. */
@@ -187,6 +196,8 @@ function note(found: string[], when: string, now: TreeComparison[], before: Tree
 /** One machine and the folder that its read-only disk is made from; both go when it is disposed of. */
 class Machine {
   readonly name: string;
+  /** How much a run has to copy. */
+  newBytes = 0;
   /** Whether the machine stays when this is disposed of. */
   isKept = false;
   readonly #fs: string;
@@ -201,7 +212,7 @@ class Machine {
   private constructor(fs: string, hasLauncher: boolean) {
     this.#fs = fs;
     this.#hasLauncher = hasLauncher;
-    this.name = `cuts-${fs}`;
+    this.name = `cuts-${fs}-${process.pid}`; // several may run side by side
     mkdirSync(LAB_DATA, { recursive: true });
     this.#folder = mkdtempSync(join(LAB_DATA, 'with-'));
     for (const signal of SIGNALS) process.once(signal, this.#interrupt);
@@ -216,7 +227,7 @@ class Machine {
     copyFileSync(process.execPath, put('node'));
     copyFileSync(join(HERE, 'compare.ts'), put('compare.ts'));
     for (let run = 0; run <= copy + commit; run++) {
-      makeData(put(`data/${run}`));
+      machine.newBytes = makeData(put(`data/${run}`));
       // The folder of the run before is linked from its snapshot; the folder of this run is new.
       const roots = [Math.max(0, run - 1), run].map(each => `/mnt/with/data/${each}`);
       const capability = launcher === undefined ? 'none' : 'confined';
@@ -226,7 +237,6 @@ class Machine {
   }
 
   async create(): Promise<void> {
-    await this.#lab('down', this.name); // of a run that was killed
     const mem = ['--mem', '1024'];
     await this.#lab('up', this.name, SUITE, '--data', this.#fs, '--with', this.#folder, ...mem);
     rmSync(this.#folder, { recursive: true });
@@ -246,45 +256,45 @@ class Machine {
     return performance.now() - startedMs;
   }
 
-  async compare(): Promise<Comparison> {
-    return JSON.parse(
-      await this.#ssh(`/mnt/with/node /mnt/with/compare.ts ${STORE} ${CLIENT}`),
-    ) as Comparison;
+  /** @param from the oldest snapshot whose tree is compared; of older ones only the record is read */
+  async compare(from = ''): Promise<Comparison> {
+    const command = `/mnt/with/node /mnt/with/compare.ts ${STORE} ${CLIENT} ${from}`;
+    return JSON.parse(await this.#ssh(command)) as Comparison;
   }
 
-  /** @returns what verify said where it found damage */
-  async verify(): Promise<string | undefined> {
-    const { status, stdout, stderr } = await this.#run('ssh', this.name, this.#asUser('verify'));
-    return status === 0 ? undefined : `exit ${status}: ${`${stdout}${stderr}`.trim().slice(-500)}`;
+  /** Adds what `verify` says where it finds damage. @param what a snapshot, or nothing for all of them */
+  async verify(found: string[], what = ''): Promise<void> {
+    const { status, stdout, stderr } = await this.#run('ssh', this.name, this.#asUser(`verify ${what}`));
+    if (status !== 0)
+      found.push(`verify ${what}: exit ${status}: ${`${stdout}${stderr}`.trim().slice(-500)}`);
   }
 
   /** Runs a backup to its end or, given a cut, until the moment of it. */
-  async backup(run: number, cut?: Cut, usual?: { copyingMs: number; committingMs: number }): Promise<Run> {
+  async backup(run: number, cut?: Cut & { usualCommitMs: number }): Promise<Run> {
     const child = this.#spawn('ssh', this.name, this.#asUser(`backup --json --config /mnt/with/${run}.toml`));
     const ended = new Promise<number | null>(done => child.once('close', done));
     const atMs: Record<string, number> = {};
     const result: Run = {
       copyingMs: undefined,
       committingMs: undefined,
-      percent: null,
+      bytes: 0,
       outcome: undefined,
       status: null,
     };
     const moment = Promise.withResolvers<void>();
     const later = (ms: number): void => void sleep(ms).then(moment.resolve);
     createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', line => {
-      const event = JSON.parse(line) as { event: string; phase?: string; percent?: number; outcome?: string };
-      if (event.event === 'progress') result.percent = event.percent ?? null;
+      const event = JSON.parse(line) as { event: string; phase?: string; bytes?: number; outcome?: string };
+      if (event.event === 'phase') atMs[event.phase ?? ''] = performance.now();
+      if (event.event === 'progress') result.bytes = event.bytes ?? 0;
       if (event.event === 'done') result.outcome = event.outcome;
-      if (event.event !== 'phase') return;
-      atMs[event.phase ?? ''] = performance.now();
-      if (cut === undefined || usual === undefined) return;
-      if (event.phase === 'copying' && cut.kind === 'copy') later(cut.part * usual.copyingMs);
-      if (event.phase === 'copying' && cut.kind === 'commit' && cut.part === 0) later(usual.copyingMs - 300);
-      if (event.phase !== 'committing') return;
-      // Most of the cuts come early: the commit takes less time than what follows it.
-      if (cut.kind === 'copy') moment.resolve();
-      else later(cut.part ** 2 * Math.max(COMMIT_SPREAD_MS, usual.committingMs));
+      if (cut === undefined) return;
+      const isCommitting = event.phase === 'committing';
+      const isBefore = cut.kind === 'copy' || cut.part === 0;
+      const share = cut.kind === 'copy' ? cut.part : 0.95;
+      if (isBefore && (isCommitting || result.bytes >= share * this.newBytes)) moment.resolve();
+      // Most of the cuts come early: the sync and the rename are at the beginning, the manifest takes the rest.
+      else if (isCommitting) later(cut.part ** 2 * Math.max(COMMIT_SPREAD_MS, cut.usualCommitMs));
     });
     let errors = '';
     child.stderr?.on('data', (text: Buffer) => {
@@ -371,13 +381,18 @@ function clientConfig(capability: 'none' | 'confined', roots: string[]): string 
 /**
  * About 25 MiB in 500 files. Many end in NUL bytes, as tar files, disk images and databases do: rsync sets the size of such a
  * file by ftruncate(), and the size can reach the disk before the data.
+ * @returns the sum of the sizes
  */
-function makeData(folder: string): void {
+function makeData(folder: string): number {
+  let bytes = 0;
   for (let group = 0; group < 10; group++) {
     const at = join(folder, `group ${group}`);
     mkdirSync(at, { recursive: true });
-    const put = (name: string, ...parts: Buffer[]): void =>
-      writeFileSync(join(at, name), Buffer.concat(parts));
+    const put = (name: string, ...parts: Buffer[]): void => {
+      const content = Buffer.concat(parts);
+      writeFileSync(join(at, name), content);
+      bytes += content.length;
+    };
     for (let i = 0; i < 15; i++) {
       // 1 KiB to about 200 KiB; the end of a tar file is two to twenty blocks of NULs.
       const size = Math.ceil(KIB * 1.43 ** i);
@@ -385,14 +400,22 @@ function makeData(folder: string): void {
       put(`text ${i}`, randomBytes(Math.ceil(size / 4)));
     }
     for (let i = 0; i < 20; i++) put(`small ${i}`, randomBytes(1 + i * 60), Buffer.alloc(i % 2));
-    put('image', randomBytes(64 * KIB * (1 + group)), Buffer.alloc(KIB));
-    truncateSync(join(at, 'image'), (1 + group) * 512 * KIB); // the rest is a hole
+    const [dataBytes, imageBytes] = [(1 + group) * 64 * KIB, (1 + group) * 512 * KIB];
+    put('image', randomBytes(dataBytes));
+    truncateSync(join(at, 'image'), imageBytes); // the rest is a hole
+    bytes += imageBytes - dataBytes;
     put('large', randomBytes(600 * KIB), Buffer.alloc(group % 2 === 0 ? 0 : 8 * KIB));
     put('empty');
     put('only NULs', Buffer.alloc(100 * KIB));
     symlinkSync('no such file', join(at, 'link'));
     linkSync(join(at, 'text 3'), join(at, 'text 3, another name'));
   }
+  return bytes;
+}
+
+function list(found: string[]): void {
+  for (const each of found.slice(0, 5)) say(`    ${each}`);
+  if (found.length > 5) say(`    … and ${found.length - 5} more`);
 }
 
 function say(line: string): void {
