@@ -60,7 +60,14 @@ const INSTALL_LAUNCHER = [
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-type Cut = { kind: 'copy'; part: number } | { kind: 'commit'; part: number };
+/** `part`: 0 to 1, how far into the copy, or into the time around the commit. */
+interface Cut {
+  kind: 'copy' | 'commit';
+  part: number;
+}
+
+/** With how long the commit takes when it is not cut. */
+type TimedCut = Cut & { commitMs: number };
 
 interface Run {
   /** Milliseconds from the start of each phase to the end, or to the cut. */
@@ -109,55 +116,21 @@ function parsePlan(text: string): Plan {
 }
 
 /** @returns how many differences were found */
-async function cutAll(machine: Machine, { fs, copy, commit }: Plan, keep: boolean): Promise<number> {
+async function cutAll(machine: Machine, plan: Plan, keep: boolean): Promise<number> {
   await machine.create();
   const whole = await machine.backup(0);
   if (whole.outcome !== 'full') throw new Error(`Cannot begin: the first backup ended ${whole.outcome}`);
-  const usualCommitMs = whole.committingMs ?? 0;
-  say(`${fs}: without a cut: copy ${seconds(whole.copyingMs ?? 0)}, commit ${seconds(usualCommitMs)}`);
-  const cuts: Cut[] = [
-    ...Array.from({ length: copy }, (_, i) => ({ kind: 'copy' as const, part: (i + 0.5) / copy })),
-    ...Array.from({ length: commit }, (_, i) => ({
-      kind: 'commit' as const,
-      part: i / Math.max(1, commit - 1),
-    })),
-  ];
+  const commitMs = whole.committingMs ?? 0;
+  say(`${plan.fs}: without a cut: copy ${seconds(whole.copyingMs ?? 0)}, commit ${seconds(commitMs)}`);
+  const cuts = cutsOf(plan);
   let before = (await machine.compare()).snapshots;
   let total = 0;
   for (const [index, cut] of cuts.entries()) {
-    const startedMs = performance.now();
-    const run = await machine.backup(index + 1, { ...cut, usualCommitMs });
-    await machine.cut();
-    const upMs = await machine.up();
-    const found: string[] = [];
-    // The snapshot before the cut is the one that these runs link against; all others are compared at the end.
-    const basis = before.at(-1)?.name;
-    const after = await machine.compare(basis);
-    note(found, 'after the cut', after.snapshots, before);
-    const next = await machine.backup(index + 1);
-    if (next.outcome !== 'full' || next.status !== 0)
-      found.push(`next run: ${next.outcome}, exit ${next.status}`);
-    const last = await machine.compare(basis);
-    note(found, 'after the next run', last.snapshots, after.snapshots);
-    if (last.snapshots.length !== after.snapshots.length + 1) found.push('next run: no new snapshot');
-    for (const { name } of last.snapshots.slice(before.length))
-      await machine.verify(found, `${CLIENT}@${name}`);
-    const deceptive = after.arriving.reduce((sum, each) => sum + each.deceptive.length, 0);
-    const arrived = after.arriving.reduce((sum, each) => sum + each.entries - each.missing.length, 0);
-    say(
-      [
-        `${fs} cut ${index + 1}/${cuts.length} ${where(run, machine.newBytes)}`,
-        `up after ${seconds(upMs)}`,
-        `arriving: ${arrived} entries, ${deceptive} with size and time but not the content`,
-        `snapshots: ${last.snapshots.length}${after.snapshots.length > before.length ? ' (this run committed)' : ''}`,
-        `next run: ${next.outcome}, copied ${seconds(next.copyingMs ?? 0)}`,
-        `differences: ${found.length}`,
-        `took ${seconds(performance.now() - startedMs)}`,
-      ].join('; '),
-    );
+    const { line, found, snapshots } = await cutOnce(machine, index + 1, { ...cut, commitMs }, before);
+    say(`${plan.fs} cut ${index + 1}/${cuts.length} ${line}`);
     list(found);
     total += found.length;
-    before = last.snapshots;
+    before = snapshots;
     if (keep && found.length > 0) {
       machine.isKept = true;
       say(`    the machine is kept: ${LAB} ssh ${machine.name} COMMAND, ${LAB} down ${machine.name}`);
@@ -165,14 +138,67 @@ async function cutAll(machine: Machine, { fs, copy, commit }: Plan, keep: boolea
     }
   }
   const found: string[] = [];
-  const all = await machine.compare();
-  note(found, 'at the end', all.snapshots, before);
+  const { snapshots } = await machine.compare();
+  note(found, 'at the end', snapshots, before);
   await machine.verify(found);
   say(
-    `${fs}: at the end: ${all.snapshots.length} snapshots compared and verified; differences: ${found.length}`,
+    `${plan.fs}: ${snapshots.length} snapshots compared and verified at the end; differences: ${found.length}`,
   );
   list(found);
   return total + found.length;
+}
+
+function cutsOf({ copy, commit }: Plan): Cut[] {
+  const times = (count: number, make: (i: number) => Cut): Cut[] =>
+    Array.from({ length: count }, (_, i) => make(i));
+  return [
+    ...times(copy, i => ({ kind: 'copy', part: (i + 0.5) / copy })),
+    ...times(commit, i => ({ kind: 'commit', part: i / Math.max(1, commit - 1) })),
+  ];
+}
+
+/**
+ * One cut and all that is looked at after it.
+ * @param run which of the prepared folders is new in it
+ * @param before the snapshots before it
+ * @returns what to print, the differences, and the snapshots after it
+ */
+async function cutOnce(
+  machine: Machine,
+  run: number,
+  cut: TimedCut,
+  before: TreeComparison[],
+): Promise<{ line: string; found: string[]; snapshots: TreeComparison[] }> {
+  const startedMs = performance.now();
+  const found: string[] = [];
+  const interrupted = await machine.backup(run, cut);
+  if (![undefined, 'full'].includes(interrupted.outcome))
+    found.push(`the run before the cut: ${interrupted.outcome}`);
+  await machine.cut();
+  const upMs = await machine.up();
+  // The snapshot before the cut is the one that these runs link against. All others are compared at the end.
+  const basis = before.at(-1)?.name;
+  const after = await machine.compare(basis);
+  note(found, 'after the cut', after.snapshots, before);
+  const next = await machine.backup(run);
+  if (next.outcome !== 'full' || next.status !== 0)
+    found.push(`next run: ${next.outcome}, exit ${next.status}`);
+  const { snapshots } = await machine.compare(basis);
+  note(found, 'after the next run', snapshots, after.snapshots);
+  if (snapshots.length !== after.snapshots.length + 1) found.push('next run: no new snapshot');
+  for (const { name } of snapshots.slice(before.length)) await machine.verify(found, `${CLIENT}@${name}`);
+  const deceptive = after.arriving.reduce((sum, each) => sum + each.deceptive.length, 0);
+  const arrived = after.arriving.reduce((sum, each) => sum + each.entries - each.missing.length, 0);
+  const line = [
+    where(interrupted, machine.newBytes),
+    `up after ${seconds(upMs)}`,
+    `arriving: ${arrived} entries, ${deceptive} with size and time but not the content`,
+    `snapshots: ${snapshots.length}${after.snapshots.length > before.length ? ' (this run committed)' : ''}`,
+    `next run: ${next.outcome}, copied ${seconds(next.copyingMs ?? 0)}`,
+    `differences: ${found.length}`,
+    `took ${seconds(performance.now() - startedMs)}`,
+  ].join('; ');
+  return { line, found, snapshots };
 }
 
 function where({ copyingMs, committingMs, bytes, outcome }: Run, newBytes: number): string {
@@ -270,7 +296,7 @@ class Machine {
   }
 
   /** Runs a backup to its end or, given a cut, until the moment of it. */
-  async backup(run: number, cut?: Cut & { usualCommitMs: number }): Promise<Run> {
+  async backup(run: number, cut?: TimedCut): Promise<Run> {
     const child = this.#spawn('ssh', this.name, this.#asUser(`backup --json --config /mnt/with/${run}.toml`));
     const ended = new Promise<number | null>(done => child.once('close', done));
     const atMs: Record<string, number> = {};
@@ -294,11 +320,15 @@ class Machine {
       const share = cut.kind === 'copy' ? cut.part : 0.95;
       if (isBefore && (isCommitting || result.bytes >= share * this.newBytes)) moment.resolve();
       // Most of the cuts come early: the sync and the rename are at the beginning, the manifest takes the rest.
-      else if (isCommitting) later(cut.part ** 2 * Math.max(COMMIT_SPREAD_MS, cut.usualCommitMs));
+      else if (isCommitting) later(cut.part ** 2 * Math.max(COMMIT_SPREAD_MS, cut.commitMs));
     });
     let errors = '';
     child.stderr?.on('data', (text: Buffer) => {
       errors += text.toString();
+    });
+    // A run that fails has no later moment to wait for.
+    void ended.then(() => {
+      if (atMs.committing === undefined) moment.resolve();
     });
     const hung = sleep(DEADLINE_MS, 'hung', { ref: false });
     if ((await Promise.race([cut === undefined ? ended : moment.promise, hung])) === 'hung')
