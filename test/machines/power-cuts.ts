@@ -139,7 +139,7 @@ async function cutAll(machine: Machine, plan: Plan, keep: boolean): Promise<numb
   }
   const found: string[] = [];
   const { snapshots } = await machine.compare();
-  note(found, 'at the end', snapshots, before);
+  note(found, machine.known, 'at the end', snapshots, before);
   await machine.verify(found);
   say(
     `${plan.fs}: ${snapshots.length} snapshots compared and verified at the end; differences: ${found.length}`,
@@ -179,12 +179,12 @@ async function cutOnce(
   // The snapshot before the cut is the one that these runs link against. All others are compared at the end.
   const basis = before.at(-1)?.name;
   const after = await machine.compare(basis);
-  note(found, 'after the cut', after.snapshots, before);
+  note(found, machine.known, 'after the cut', after.snapshots, before);
   const next = await machine.backup(run);
   if (next.outcome !== 'full' || next.status !== 0)
     found.push(`next run: ${next.outcome}, exit ${next.status}`);
   const { snapshots } = await machine.compare(basis);
-  note(found, 'after the next run', snapshots, after.snapshots);
+  note(found, machine.known, 'after the next run', snapshots, after.snapshots);
   if (snapshots.length !== after.snapshots.length + 1) found.push('next run: no new snapshot');
   for (const { name } of snapshots.slice(before.length)) await machine.verify(found, `${CLIENT}@${name}`);
   const deceptive = after.arriving.reduce((sum, each) => sum + each.deceptive.length, 0);
@@ -207,21 +207,36 @@ function where({ copyingMs, committingMs, bytes, outcome }: Run, newBytes: numbe
   return `${seconds(copyingMs ?? 0)} into the copy (${Math.round((100 * bytes) / newBytes)} %)`;
 }
 
-/** Adds each difference in `now`, and each snapshot of `before` that is gone or has another record. */
-function note(found: string[], when: string, now: TreeComparison[], before: TreeComparison[]): void {
+/**
+ * Adds each difference in `now`, and each snapshot of `before` that is gone or has another record.
+ * @param known differences that were counted before, of snapshots that are looked at again
+ */
+function note(
+  found: string[],
+  known: Set<string>,
+  when: string,
+  now: TreeComparison[],
+  before: TreeComparison[],
+): void {
+  const add = (what: string): void => {
+    if (!known.has(what)) found.push(`${when}: ${what}`);
+    known.add(what);
+  };
   for (const { name, missing, different, extra } of now) {
-    for (const each of missing) found.push(`${when}: ${name}: missing: ${each}`);
-    for (const each of different) found.push(`${when}: ${name}: ${each}`);
-    for (const each of extra) found.push(`${when}: ${name}: extra: ${each}`);
+    for (const each of missing) add(`${name}: missing: ${each}`);
+    for (const each of different) add(`${name}: ${each}`);
+    for (const each of extra) add(`${name}: extra: ${each}`);
   }
   for (const { name, record } of before)
     if (!now.some(each => each.name === name && each.record === record))
-      found.push(`${when}: ${name}: gone, or its snapshot.json has changed`);
+      add(`${name}: gone, or its snapshot.json has changed`);
 }
 
 /** One machine and the folder that its read-only disk is made from; both go when it is disposed of. */
 class Machine {
   readonly name: string;
+  /** The differences that were counted. */
+  readonly known = new Set<string>();
   /** How much a run has to copy. */
   newBytes = 0;
   /** Whether the machine stays when this is disposed of. */
