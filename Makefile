@@ -9,7 +9,7 @@ help:
 	@echo 'make build             dist/dialback, one executable'
 	@echo 'make launcher          dist/launch, the one program with a privilege, for the uid in SERVICE_UID='
 	@echo 'make test              lint, types, unit and regress tests; a part of them: npm test -- NAME'
-	@echo 'make test-machines     cut the power of emulated machines during backups and compare every byte (docs/testing.md); as root, about an hour'
+	@echo 'make test-machines     cut the power of emulated machines during backups and compare every byte (docs/testing.md); as root, one to two hours'
 	@echo 'make fuzz [TARGET=NAME] [SECONDS=60]'
 	@echo '                       changed inputs for every decoder, so long for each; make test does a little of it'
 	@echo 'make bench             what jails and compression cost and save, how fast a large store answers, how soon rsync begins, beside plain tools; as root, some minutes'
