@@ -424,7 +424,7 @@ function clientConfig(capability: 'none' | 'confined', roots: string[]): string 
 }
 
 /**
- * About 25 MiB in 500 files. Many end in NUL bytes, as tar files, disk images and databases do: rsync sets the size of such a
+ * About 25 MiB on the disk, in 550 files. Many end in NUL bytes, as tar files, disk images and databases do: rsync sets the size of such a
  * file by ftruncate(), and the size can reach the disk before the data.
  * @returns the sum of the sizes
  */
