@@ -632,7 +632,7 @@ export function doubtfulText({ client, doubtful }: Verified): string {
     .map(({ snapshot, count, paths }) => {
       const shown = paths.slice(0, DOUBTFUL_SHOWN);
       return [
-        `${client}@${snapshot}: ${count} files have holes: theirs, or data that a power cut of this host took. The next backup of ${client} compares them.\n`,
+        `${client}@${snapshot}: ${count} files have holes or end in zeros: their own, or in place of data that a power cut of this host took. The next backup of ${client} compares them.\n`,
         ...shown.map(path => `  ${showName(damagedPath(path))}\n`),
         moreText(count, shown),
       ].join('');

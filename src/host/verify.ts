@@ -97,7 +97,7 @@ export interface Verified {
   damaged_count: number;
   records: RecordDamage[];
   /**
-   * Files that have fewer blocks than bytes, in snapshots of a version that did not make sure of their data: the next backup
+   * Files that have holes or end in zeros, in snapshots of a version that did not make sure of their data: the next backup
    * compares them with the client.
    */
   doubtful: Doubtful[];

@@ -235,6 +235,25 @@ export async function digestFile(path: string | Buffer, signal: AbortSignal): Pr
   }
 }
 
+const TAIL_BYTES = 4096;
+
+/**
+ * Whether the last block of a plain file reads as zeros.
+ * @param size its bytes, more than 0
+ * @throws the failed call's error
+ */
+export function endsInZeros(path: Buffer, size: number): boolean {
+  const start = Math.floor((size - 1) / TAIL_BYTES) * TAIL_BYTES;
+  const tail = Buffer.alloc(size - start);
+  const descriptor = openQuietly(path);
+  try {
+    readSync(descriptor, tail, 0, tail.length, start);
+    return tail.every(byte => byte === 0);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
 /** open(2), O_NOATIME: only the owner may ask for it. */
 function openQuietly(path: string | Buffer): number {
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;

@@ -33,6 +33,7 @@ describe('doubtful files of an older version', { skip: NEEDS_ROOT }, () => {
     content.set('a folder/emptied\n*[x]', Buffer.concat([randomBytes(20_000), Buffer.alloc(5_000)]));
     content.set('a folder/-rf', Buffer.concat([randomBytes(70_000), Buffer.alloc(1)]));
     content.set('half', randomBytes(3 * MIB));
+    content.set('never written', Buffer.concat([randomBytes(9_000), Buffer.alloc(50)]));
     content.set('holes of the client', Buffer.concat([Buffer.from('x'), Buffer.alloc(1 * MIB)]));
     content.set('whole', randomBytes(8 * MIB));
     // So that what is compared is a small part: a larger one is an unusual change, and the older snapshot stays a basis.
@@ -62,6 +63,13 @@ describe('doubtful files of an older version', { skip: NEEDS_ROOT }, () => {
     utimesSync(path, atimeMs / 1000, mtimeMs / 1000);
   }
 
+  /** The same, where the blocks were allocated and never written: they read as zeros. */
+  function blank(path: string): void {
+    const { size, atimeMs, mtimeMs } = statSync(path);
+    writeFileSync(path, Buffer.alloc(size));
+    utimesSync(path, atimeMs / 1000, mtimeMs / 1000);
+  }
+
   it('a snapshot of this version says that its data were on the disk', async () => {
     assert.equal((await world.backup()).last.outcome, 'full');
     const [first = ''] = world.snapshots();
@@ -69,11 +77,12 @@ describe('doubtful files of an older version', { skip: NEEDS_ROOT }, () => {
     assert.equal(existsSync(join(world.shelf, 'recheck')), false);
   });
 
-  it('verify names what has fewer blocks than bytes in one of an older version, and doctor the client', async () => {
+  it('verify names what ends in holes or zeros in one of an older version, and doctor the client', async () => {
     const [first = ''] = world.snapshots();
     for (const name of EMPTIED) lose(stored(first, name), 0);
     lose(stored(first, 'half'), MIB);
-    for (const name of [...EMPTIED, 'half']) {
+    blank(stored(first, 'never written'));
+    for (const name of [...EMPTIED, 'half', 'never written']) {
       const { atimeMs, mtimeMs } = statSync(stored(first, name));
       utimesSync(join(world.data, name), atimeMs / 1000, mtimeMs / 1000);
     }
@@ -90,7 +99,7 @@ describe('doubtful files of an older version', { skip: NEEDS_ROOT }, () => {
       doubtful: { snapshot: string; count: number; paths: string[] }[];
     }[];
     assert.equal(result?.doubtful[0]?.snapshot, first);
-    const names = [...EMPTIED, 'half', 'holes of the client', 'another name'].map(name =>
+    const names = [...EMPTIED, 'half', 'never written', 'holes of the client', 'another name'].map(name =>
       join(world.data, name),
     );
     assert.deepEqual([...(result?.doubtful[0]?.paths ?? [])].sort(), names.sort());

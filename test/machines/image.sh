@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# image.sh SUITE: builds $LAB_DATA/images/SUITE/{root.img,kernel,initrd} from the packages of a Debian suite; `lab image`
+# calls it once for a suite. root.img is a plain ext4 file system. The kernel is the suite's "cloud" flavor: the same source
+# as the ordinary one, with fewer drivers. There is no boot loader: qemu loads the kernel and the initrd made here.
+set -euo pipefail
+PATH=/usr/sbin:/usr/bin:/sbin:/bin # mmdebstrap may call python3 for each package: use the system's
+here=$(dirname "$(realpath "$0")")
+suite=$1 arch=$(dpkg --print-architecture)
+[ "$arch" = amd64 ] || { echo "image: Cannot build an image on $arch: only amd64 is supported" >&2; exit 1; }
+[ "$(id -u)" = 0 ] || { echo 'image: Cannot build an image: mmdebstrap needs root' >&2; exit 1; }
+out=${LAB_DATA:?}/images/$suite key=$LAB_DATA/id_ed25519 mirror=${LAB_MIRROR:-}
+# The mirror that apt uses on this machine, without the last folder ("/debian/").
+# shellcheck disable=SC2016  # apt-get replaces $(REPO_URI), not the shell
+[ -n "$mirror" ] || mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | sed -n 's#/debian/*$##p' | sort -u | head -1)
+[ -n "$mirror" ] || { echo 'image: Cannot find a Debian mirror: apt has none in its sources' >&2; exit 1; }
+# The programs that dialback runs, and what a machine needs to start. Each package costs time, so there are no others.
+packages=systemd,systemd-sysv,udev,kmod,busybox-static,openssh-server,openssh-client,rsync,iproute2,procps,e2fsprogs
+packages+=,acl,attr,libcap2-bin,libstdc++6
+sources=("deb $mirror/debian $suite main")
+[ "$suite" = sid ] || sources+=("deb $mirror/debian-security $suite-security main")
+
+work=$LAB_DATA/images/.$suite.$$ tree=$LAB_DATA/images/.$suite.$$/tree
+mkdir -p "$tree"
+trap 'rm -rf --one-file-system "$work"' EXIT # a killed mmdebstrap can leave /proc and /sys mounted: stay out of them
+trap 'exit 130' INT TERM HUP
+export TMPDIR=$work
+
+# The tar file of the packages is kept: a change in the lines below it then costs seconds and not another bootstrap.
+# The kernel is unpacked and not installed, since its scripts would ask for an initramfs. `dpkg-deb -x` would replace the
+# link /lib by a folder, and tar does not.
+if [ ! -e "$out.tar" ]; then
+  # shellcheck disable=SC2016  # variables of the hook's shell
+  kernel_hook='cd "$1/tmp" && export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" &&
+    apt-get -q download "$(apt-cache depends --important linux-image-cloud-'$arch' | sed -n "s/.*Depends: //p" | head -1)" &&
+    dpkg-deb --fsys-tarfile ./linux-image-*.deb | tar -x --keep-directory-symlink -C "$1" && rm ./linux-image-*.deb'
+  mmdebstrap --mode=root --variant=essential --include="$packages" --customize-hook="$kernel_hook" --format=tar \
+    --aptopt='Acquire::Languages "none"' --aptopt='Acquire::Check-Valid-Until "false"' \
+    --aptopt='APT::Install-Recommends "false"' --aptopt='APT::Sandbox::User "root"' --dpkgopt='force-unsafe-io' \
+    "$suite" "$work/root.tar" "${sources[@]}"
+  mv "$work/root.tar" "$out.tar"
+fi
+tar -C "$tree" --xattrs --xattrs-include='*' -xf "$out.tar"
+
+# One key pair is root's and the host key of all machines, so that `lab` knows the host key before the first connection.
+rm -f "$tree"/etc/ssh/ssh_host_* "$tree/etc/resolv.conf" "$tree/usr/sbin/policy-rc.d"
+install -d -m 700 "$tree/root/.ssh"
+install -m 600 "$key.pub" "$tree/root/.ssh/authorized_keys"
+install -m 600 "$key" "$tree/etc/ssh/ssh_host_ed25519_key"
+install -m 644 "$key.pub" "$tree/etc/ssh/ssh_host_ed25519_key.pub"
+printf 'UseDNS no\nPrintMotd no\n' >>"$tree/etc/ssh/sshd_config"
+: >"$tree/etc/machine-id" # empty: made at the first boot ("uninitialized" would start systemd-firstboot's questions)
+: >"$tree/etc/fstab"
+mkdir -p "$tree"/etc/systemd/{system,journald}.conf.d
+printf '[Manager]\nDefaultTimeoutStartSec=15min\n' >"$tree/etc/systemd/system.conf.d/lab.conf" # emulation is slow
+printf '[Journal]\nStorage=persistent\n' >"$tree/etc/systemd/journald.conf.d/lab.conf"
+ln -sf /lib/systemd/system/multi-user.target "$tree/etc/systemd/system/default.target"
+# Units that a test machine does not need. udevd runs without a trigger: devtmpfs makes the device nodes.
+for unit in {getty@tty1,serial-getty@ttyS0,getty-static,ldconfig}.service \
+  systemd-{udev-trigger,udev-settle,firstboot,update-utmp,networkd,networkd-wait-online,timesyncd,resolved}.service \
+  systemd-{pstore,hwdb-update,binfmt}.service proc-sys-fs-binfmt_misc.automount modprobe@{drm,configfs,fuse}.service \
+  {dev-hugepages,dev-mqueue,sys-kernel-debug,sys-kernel-tracing}.mount {e2scrub_all,fstrim}.timer e2scrub_reap.service; do
+  ln -sf /dev/null "$tree/etc/systemd/system/$unit"
+done
+
+version=$(basename "$(echo "$tree"/lib/modules/*)")
+depmod -b "$tree" "$version"
+cp "$tree/boot/vmlinuz-$version" "$work/kernel"
+initrd=$work/initrd.d
+pack_modules() { # FOLDER MODULE…: copies modules and what they depend on; the number in the name is the order of loading
+  local number=100 verb path name
+  mkdir -p "$initrd/$1"
+  while read -r verb path _; do
+    name=$(basename "$path") name=${name%%.ko*}
+    if [ "$verb" != insmod ] || compgen -G "$initrd/$1/*-$name.ko" >/dev/null; then continue; fi
+    case $path in *.xz) xz -dc "$path" ;; *.zst) zstd -dc "$path" ;; *) cat "$path" ;; esac >"$initrd/$1/$((number++))-$name.ko"
+  done < <(for module in "${@:2}"; do modprobe -d "$tree" -S "$version" --show-depends "$module"; done)
+}
+pack_modules m virtio_pci virtio_blk ext4 virtio_net virtio_rng
+pack_modules m.xfs xfs
+pack_modules m.btrfs btrfs
+mkdir "$initrd/dev" "$initrd/new"
+cp "$tree/bin/busybox" "$initrd/busybox"
+cp "$here/init.sh" "$initrd/init"
+(cd "$initrd" && find . | LC_ALL=C sort | cpio --quiet -o -H newc -R 0:0) >"$work/initrd"
+
+# Without the ext4 features that a 5.10 kernel does not know.
+mkfs.ext4 -q -F -L root -O '^orphan_file,^metadata_csum_seed' -m 0 -d "$tree" "$work/root.img" 4G
+{ dpkg-query --admindir="$tree/var/lib/dpkg" -W rsync openssh-server systemd libc6; echo "kernel $version"; } >"$work/versions"
+rm -rf --one-file-system "$tree" "$initrd" "$work"/mmdebstrap.* "$out"
+mv -T "$work" "$out"
