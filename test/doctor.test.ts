@@ -18,6 +18,7 @@ import {
   judgeNever,
   judgeReach,
   judgeRoots,
+  judgeSender,
   judgeTransport,
   lastDialled,
   measureSkew,
@@ -224,6 +225,13 @@ describe('judgePrograms()', () => {
       /rsync, ssh, ssh-keygen, mkfifo$/,
       /^apt-get install rsync openssh-client coreutils$/,
     );
+  });
+});
+
+describe('client: judgeSender()', () => {
+  it('only warns of an rsync that must be able to list all folders, since it works', () => {
+    check(judgeSender({ listsAll: false }), 'ok');
+    check(judgeSender({ listsAll: true }), 'warning', /names in every folder/, /apt-get install rsync/);
   });
 });
 

@@ -107,7 +107,7 @@ function fingerprint({ capability, scope, daemon }: TrialOptions): string {
     return [path, ino, size, mtimeNs, ctimeNs].join(' ');
   });
   const form = [
-    daemonConfig({ ...daemon, filter: '' }),
+    daemonConfig({ ...daemon, filter: '', idleSeconds: 0 }), // a timeout does not change what rsync can do
     scopeFilter({ roots: ['/'], never: [], excludes: [] }),
   ];
   const isWholeMachine = String(scope.roots.includes('/'));
