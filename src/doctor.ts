@@ -161,7 +161,7 @@ const OPENSSH = new Topic(
   'OpenSSH is what stands between this machine and the network; a known hole in it is a way in',
 );
 /** Below this a client with a one-time sshd does not work (README, 'What it needs'). Whether rsync works is tried (client.rsync). */
-const LEAST_OPENSSH = '8.0p1';
+const LEAST_OPENSSH = '8.2p1';
 
 async function examineVersions(isDialled: boolean): Promise<Finding[]> {
   const findings: Finding[] = [];

@@ -18,6 +18,7 @@ import {
   judgeNever,
   judgeReach,
   judgeRoots,
+  judgeSender,
   judgeTransport,
   lastDialled,
   measureSkew,
@@ -197,8 +198,8 @@ describe('judgeRsync() and judgeOpenssh()', () => {
     check(judgeOpenssh('9.7p1', undefined, false), 'warning', /regreSSHion/, /apt-get install openssh/);
   });
   it('refuse a version that cannot work', () => {
-    check(judgeOpenssh('7.9p1', undefined, true), 'critical', /with transport = "direct" needs 8\.0p1/);
-    check(judgeOpenssh('7.9p1', 'CVE-2023-48795 CVE-2025-26465', false), 'ok');
+    check(judgeOpenssh('8.1p1', undefined, true), 'critical', /with transport = "direct" needs 8\.2p1/);
+    check(judgeOpenssh('8.1p1', 'CVE-2023-48795 CVE-2025-26465', false), 'ok');
     check(judgeOpenssh('8.4p1', 'CVE-2023-48795 CVE-2025-26465', true), 'ok');
   });
   it('do not know a version that was not told', () => {
@@ -224,6 +225,13 @@ describe('judgePrograms()', () => {
       /rsync, ssh, ssh-keygen, mkfifo$/,
       /^apt-get install rsync openssh-client coreutils$/,
     );
+  });
+});
+
+describe('client: judgeSender()', () => {
+  it('only warns of an rsync that must be able to list all folders, since it works', () => {
+    check(judgeSender({ listsAll: false }), 'ok');
+    check(judgeSender({ listsAll: true }), 'warning', /names in every folder/, /apt-get install rsync/);
   });
 });
 

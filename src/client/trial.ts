@@ -58,8 +58,8 @@ export interface TrialOptions {
 /** What this rsync needs. */
 export interface SenderNeeds {
   /**
-   * Whether it opens folders above the roots for reading, as 3.4.4 and Ubuntu's packages open the module's folder for each
-   * file. Then the jail must let it list all folders (docs/security.md, "What stays open").
+   * Whether it opens folders above the roots for reading. 3.4.3, 3.4.4 and backports of their fix for CVE-2026-29518 open the
+   * module's folder for each file. Then the jail must let it list all folders (docs/security.md, "What stays open").
    */
   listsAll: boolean;
 }
@@ -107,7 +107,7 @@ function fingerprint({ capability, scope, daemon }: TrialOptions): string {
     return [path, ino, size, mtimeNs, ctimeNs].join(' ');
   });
   const form = [
-    daemonConfig({ ...daemon, filter: '' }),
+    daemonConfig({ ...daemon, filter: '', idleSeconds: 0 }), // a timeout does not change what rsync can do
     scopeFilter({ roots: ['/'], never: [], excludes: [] }),
   ];
   const isWholeMachine = String(scope.roots.includes('/'));
@@ -169,8 +169,8 @@ async function serveOneFile(options: TrialOptions, listsAll: boolean): Promise<s
         environment: PLAIN_ENVIRONMENT,
       };
   // The same copier as the host's between both, since rsync starts its other side by a remote shell.
-  const copier = isConfined ? `'${launcherPath()}' pump` : `'${ownExecutable()}' relay`;
-  const shell = `${copier} ${TRIAL_MS / 1000}`;
+  const [copier, verb] = isConfined ? [launcherPath(), 'pump'] : [ownExecutable(), 'relay'];
+  const shell = `'${copier.replaceAll("'", "''")}' ${verb} ${TRIAL_MS / 1000}`; // quoted as rsync's -e wants it
   const words: string[] = [];
   const keep = (line: string): void => {
     if (line !== '' && !/^dialback-/.test(line) && words.length < WORDS_LIMIT) words.push(line);

@@ -1,8 +1,5 @@
 /** The config files and options of OpenSSH that dialback writes, both ways; each line with its reason. */
 
-/** The network class `le` (RFC 8622) by its number: OpenSSH before 8.2 does not know the name, and before 8.9 it took it for 0x20. */
-const BACKGROUND = '0x04';
-
 /** A value for ssh_config and sshd_config: quoted, and `%` doubled since both expand tokens. */
 function quoted(path: string): string {
   return `"${path.replaceAll('%', '%%')}"`;
@@ -44,7 +41,7 @@ export function sshdConfig(options: {
     `ClientAliveInterval ${aliveInterval(idleSeconds)}`, // a host that is cut off is noticed, and its rsync ended
     `ClientAliveCountMax ${ALIVE_COUNT}`,
     'Compression no', // rsync's business
-    `IPQoS ${BACKGROUND}`, // background network class
+    'IPQoS le', // background network class
     'UseDNS no', // addresses decide
     'PrintMotd no',
     'PrintLastLog no',
@@ -98,7 +95,7 @@ const ALWAYS: [string, string][] = [
   ['RequestTTY', 'no'],
   ['EscapeChar', 'none'],
   ['Compression', 'no'],
-  ['IPQoS', BACKGROUND],
+  ['IPQoS', 'le'],
 ];
 
 /** So many keep-alives a peer may leave unanswered, and so many seconds lie between two at most. */
