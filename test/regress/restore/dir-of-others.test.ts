@@ -16,10 +16,11 @@ import {
 } from 'node:fs';
 import { basename, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { compileSwap } from '../../support/swap.ts';
 import { NEEDS_ROOT, type Party, World } from '../../support/world.ts';
 
-describe('a restore into a folder that others can change', { skip: NEEDS_ROOT }, () => {
+describe('a restore into a folder that others can change', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let world: World;
   /** A folder for the cases, root's. */
   let top: string;

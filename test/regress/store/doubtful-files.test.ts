@@ -15,6 +15,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 const MIB = 1024 * 1024;
@@ -24,7 +25,7 @@ function stateOf(path: string): unknown {
   return { ino, mtimeNs, size, content: readFileSync(path, 'latin1') };
 }
 
-describe('doubtful files of an older version', { skip: NEEDS_ROOT }, () => {
+describe('doubtful files of an older version', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let world: World;
   const content = new Map<string, Buffer>();
   before(async () => {

@@ -16,6 +16,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { NEEDS_ROOT, until, World } from '../../support/world.ts';
 
 const MIB = 1024 * 1024;
@@ -36,7 +37,7 @@ function stateOf(path: string): unknown {
   return { ino, mtimeNs, size, content: readFileSync(path, 'latin1') };
 }
 
-describe('an interrupted tree after a power cut', { skip: NEEDS_ROOT }, () => {
+describe('an interrupted tree after a power cut', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let world: World;
   const content = new Map<string, Buffer>();
   before(async () => {

@@ -15,6 +15,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { NEEDS_ROOT } from '../../support/world.ts';
 
 const TOP = join(import.meta.dirname, '../../..');
@@ -33,7 +34,7 @@ const SCRIPT = `
   exec setpriv --reuid=65534 --regid=65534 --clear-groups tools/prepare.sh try
 `;
 
-describe('tools/prepare.sh and an rsync that cannot work', { skip: NEEDS_ROOT }, () => {
+describe('tools/prepare.sh and an rsync that cannot work', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let folder: string;
   const log = (): string[] =>
     existsSync(join(folder, 'log')) ? readFileSync(join(folder, 'log'), 'utf8').trim().split('\n') : [];
