@@ -193,7 +193,11 @@ async function main(): Promise<void> {
   const megabytes = (bytes.length / 1e6).toFixed(1);
   console.log(`${output.slice(TOP.length + 1)}: ${megabytes} MB, ${strip}, ${seconds} s, sha256 ${sha256}`);
   if (library === '') {
-    console.log('build: without src/launcher/linkat.c, since gcc did not work (packages gcc and libc6-dev)');
+    console.log(
+      'build: Cannot compile src/launcher/linkat.c: gcc does not work. A host that runs this build without the',
+    );
+    console.log('launcher fails at a file with more hard links than its file system takes (ext4: 65,000)');
+    console.log('next: for such a host, apt-get install gcc libc6-dev, then make build');
     utimesSync(output, 0, 0); // so that make builds it again, and there may be a compiler by then
   }
 }
