@@ -68,6 +68,9 @@
 #ifndef LANDLOCK_ACCESS_FS_IOCTL_DEV
 #define LANDLOCK_ACCESS_FS_IOCTL_DEV (1ULL << 15)
 #endif
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 8U
+#endif
 #ifndef __NR_fchmodat2
 #define __NR_fchmodat2 452
 #endif
@@ -1278,7 +1281,10 @@ static char *make_preload(void)
 {
 	char *preload;
 	size_t size = (size_t)(linkat_library_end - linkat_library);
-	int fd = memfd_create("linkat", MFD_ALLOW_SEALING);
+	/* It is mapped and never executed, which the administrator can demand of such files (vm.memfd_noexec). */
+	int fd = memfd_create("linkat", MFD_NOEXEC_SEAL);
+	if (fd < 0 && errno == EINVAL) /* before Linux 6.3 */
+		fd = memfd_create("linkat", MFD_ALLOW_SEALING);
 	if (fd < 0 || write(fd, linkat_library, size) != (ssize_t)size ||
 	    fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0 ||
 	    asprintf(&preload, "LD_PRELOAD=/proc/self/fd/%d", fd) < 0)
