@@ -555,6 +555,20 @@ describe('receive refuses, in one line', { skip: SKIP }, () => {
     }
   });
 
+  it('works where no memory file may be executable (vm.memfd_noexec)', async () => {
+    const { uid, gid } = jail.account;
+    const account = ['/usr/bin/setpriv', `--reuid=${uid}`, `--regid=${gid}`, '--clear-groups', '--'];
+    // The setting is of the PID namespace. A kernel before 6.3 does not have it.
+    const script = 'f=/proc/sys/vm/memfd_noexec; if [ -e $f ]; then echo 2 >$f; fi; exec "$@"';
+    const namespace = ['--pid', '--fork', '--mount-proc', '/bin/sh', '-c', script, 'sh'];
+    const words = [...namespace, ...account, ...receiver.launch().launch];
+    const { status, stdout, stderr } = await jail.start('root', '/usr/bin/unshare', words, {
+      input: 'memfd\n',
+    });
+    assert.equal(status, 0, stderr);
+    assert.equal(stdout, 'memfd\tEPERM\n');
+  });
+
   it('wrong arguments', async () => {
     const { tree, snapshot } = receiver;
     const usage = /Cannot run "receive": it takes TREE \[LINKROOT\.\.\.\] -- ARGUMENT\.\.\./;
