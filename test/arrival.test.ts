@@ -27,6 +27,7 @@ import {
 import { doubtTree, isSynced, markSynced } from '../src/store/arrival.ts';
 
 const TIME = 1_000_000_000.25;
+const LATER_MS = Number.POSITIVE_INFINITY;
 const OLD = '2026-01-01T00-00-00Z';
 
 function makeClient(t: TestContext): ClientStore {
@@ -67,7 +68,7 @@ describe('doubtTree()', () => {
     const odd = Buffer.concat([Buffer.from(`${tree}/`), Buffer.from([0x66, 0xff, 0xfe])]);
     put(odd);
     chmodSync(join(tree, 'plain'), 0);
-    await doubtTree(tree);
+    await doubtTree(tree, LATER_MS);
     for (const name of names) {
       assert.ok(isDoubted(join(tree, name)), name);
       assert.equal(readFileSync(join(tree, name), 'utf8'), name === 'empty' ? '' : name);
@@ -83,7 +84,7 @@ describe('doubtTree()', () => {
     linkSync(kept, join(tree, 'kept'));
     linkSync(kept, join(tree, 'kept too'));
     const before = stateOf(kept);
-    await doubtTree(tree);
+    await doubtTree(tree, LATER_MS);
     assert.deepEqual(readdirSync(tree), []);
     assert.deepEqual(stateOf(kept), before);
     assert.equal(statSync(kept).nlink, 1);
@@ -93,7 +94,7 @@ describe('doubtTree()', () => {
     const tree = makeTree(makeClient(t));
     put(join(tree, 'one'), 'content');
     for (const name of ['two', 'three']) linkSync(join(tree, 'one'), join(tree, name));
-    await doubtTree(tree);
+    await doubtTree(tree, LATER_MS);
     const [left = '', ...others] = readdirSync(tree);
     assert.deepEqual(others, []);
     assert.ok(isDoubted(join(tree, left)));
@@ -106,12 +107,20 @@ describe('doubtTree()', () => {
     const outside = join(client.folder, 'outside');
     put(outside);
     symlinkSync(outside, join(tree, 'link'));
-    await doubtTree(tree);
+    await doubtTree(tree, LATER_MS);
     assert.equal(statSync(outside).mtimeMs, TIME * 1000);
   });
 
   it('fails where there is no such tree', async t => {
-    await assert.rejects(doubtTree(join(makeClient(t).folder, 'arriving/none/tree')));
+    await assert.rejects(doubtTree(join(makeClient(t).folder, 'arriving/none/tree'), LATER_MS));
+  });
+});
+
+describe('doubtTree() and its deadline', () => {
+  it('fails when the time is over', async t => {
+    const tree = makeTree(makeClient(t));
+    put(join(tree, 'file'));
+    await assert.rejects(doubtTree(tree, 0), /not done within/);
   });
 });
 

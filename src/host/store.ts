@@ -23,9 +23,9 @@ import {
   syncFolder,
   writeNew,
 } from '../os/files.ts';
-import { asUid, now, ownAccount, pause, randomHex } from '../os/machine.ts';
+import { asUid, monotonicMs, now, ownAccount, pause, randomHex } from '../os/machine.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
-import { doubtTree, isSynced, markSynced, syncFileSystem } from '../store/arrival.ts';
+import { DOUBT_LIMIT_MS, doubtTree, isSynced, markSynced, syncFileSystem } from '../store/arrival.ts';
 import {
   type Doubtful,
   dropRechecks,
@@ -475,11 +475,12 @@ export async function beginSnapshot(client: ClientStore): Promise<Arrival> {
     .map((each, at) => rechecks[at]?.tree ?? `${client.folder}/snapshots/${each}/tree`)
     .filter(exists);
   const interrupted: string[] = [];
+  const doubtedByMs = monotonicMs() + DOUBT_LIMIT_MS;
   for (const each of left) {
     const tree = `${client.folder}/arriving/${each}/tree`;
     if (!exists(tree)) continue;
     await completePartials(tree, snapshotTime(each) ?? started, bases);
-    if (await isUsable(client, each)) interrupted.push(tree);
+    if (await isUsable(client, each, doubtedByMs)) interrupted.push(tree);
   }
   left = left.filter(each => exists(`${client.folder}/arriving/${each}`));
   return {
@@ -536,11 +537,11 @@ export async function prepareRecheck(client: ClientStore, signal: AbortSignal): 
  * Whether a run may link against an interrupted tree. One that was not synced loses its times first; one that cannot be
  * doubted file by file goes to the trash.
  */
-async function isUsable(client: ClientStore, name: string): Promise<boolean> {
+async function isUsable(client: ClientStore, name: string, doubtedByMs: number): Promise<boolean> {
   const folder = `${client.folder}/arriving/${name}`;
   if (isSynced(folder)) return true;
   try {
-    await doubtTree(`${folder}/tree`);
+    await doubtTree(`${folder}/tree`, doubtedByMs);
     return true;
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);

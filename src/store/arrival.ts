@@ -21,8 +21,8 @@ const SYNCED = 'synced';
 const SYNC_TIMEOUT_MS = 3_600_000;
 /** Linux's PATH_MAX, and room for its NUL. */
 const RECORD_LIMIT = 4096;
-/** The client waits meanwhile: it gives up 90 s after its call. */
-const DOUBT_LIMIT_MS = 30_000;
+/** For all trees of a client: it waits meanwhile, and gives up 90 s after its call. */
+export const DOUBT_LIMIT_MS = 30_000;
 
 /**
  * Writes all that its file system holds to the disk (syncfs(2)).
@@ -57,12 +57,12 @@ export function isSynced(folder: string): boolean {
  * written to: a name whose inode has other names is removed (the snapshot that shares it has the file, and is linked
  * against as well; of a group within the tree one name stays). The client's lock must be held.
  * @param tree arriving/SNAPSHOT/tree
- * @throws Fault or the failed call's error when a file could not be reached or it took more than 30 s: then the tree must
+ * @param endMs when it must be done, by the monotonic clock
+ * @throws Fault or the failed call's error when a file could not be reached or it was not done in time: then the tree must
  *   not be used
  */
-export async function doubtTree(tree: string): Promise<void> {
+export async function doubtTree(tree: string, endMs: number): Promise<void> {
   const tried = `take the times off "${tree}"`;
-  const endMs = monotonicMs() + DOUBT_LIMIT_MS;
   // Between one hour and one day after the start of 1970: no file of a client's has it, on a file system without nanoseconds either.
   const seconds = 3_600 + 82_800 * randomShare();
   const prefix = Buffer.from(`${tree}/`);
@@ -72,7 +72,7 @@ export async function doubtTree(tree: string): Promise<void> {
     if (linkStatus(file).nlink > 1) removeFile(file);
     else setLinkTimes(file, seconds, seconds);
     if (monotonicMs() > endMs)
-      throw new Fault({ tried, found: `it took more than ${DOUBT_LIMIT_MS / 1000} s` });
+      throw new Fault({ tried, found: `it was not done within ${DOUBT_LIMIT_MS / 1000} s` });
   });
   if (found.status !== 0) throw new Fault({ tried, found: found.stderr.trim() || 'find failed' });
 }
