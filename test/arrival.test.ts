@@ -25,6 +25,7 @@ import {
   createStore,
 } from '../src/host/store.ts';
 import { doubtTree, isSynced, markSynced } from '../src/store/arrival.ts';
+import { stateOf } from './support/inode.ts';
 
 const TIME = 1_000_000_000.25;
 const LATER_MS = Number.POSITIVE_INFINITY;
@@ -46,12 +47,6 @@ function makeTree(client: ClientStore, folder = `arriving/${OLD}`): string {
 function put(path: string | Buffer, content: string | Buffer = randomBytes(1000)): void {
   writeFileSync(path, content);
   utimesSync(path, TIME, TIME);
-}
-
-/** All that must stay in an inode that a finished snapshot has; its count of names may change. */
-function stateOf(path: string): unknown {
-  const { ino, mode, mtimeNs, size } = statSync(path, { bigint: true });
-  return { ino, mode, mtimeNs, size, content: readFileSync(path, 'latin1') };
 }
 
 function isDoubted(path: string | Buffer): boolean {

@@ -37,6 +37,7 @@ import {
   unpinSnapshot,
 } from '../src/host/store.ts';
 import { emptyTrash } from '../src/host/trash.ts';
+import { stateOf } from './support/inode.ts';
 
 function scratch(context: TestContext): string {
   const path = mkdtempSync(`${tmpdir()}/dialback store `);
@@ -301,12 +302,6 @@ describe('commitSnapshot()', () => {
     assert.equal(readdirSync(`${client.folder}/trash`).length, 1);
   });
 });
-
-/** What must not change in a file that is only linked to. */
-const stateOf = (path: string) => {
-  const { ino, mode, mtimeNs, size } = statSync(path, { bigint: true });
-  return { ino, mode, mtimeNs, size, content: readFileSync(path, 'latin1') };
-};
 
 describe('abandonSnapshot()', () => {
   it('leaves nothing of a run that received nothing', async t => {

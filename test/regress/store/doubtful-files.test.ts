@@ -16,14 +16,10 @@ import {
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
+import { stateOf } from '../../support/inode.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 const MIB = 1024 * 1024;
-
-function stateOf(path: string): unknown {
-  const { ino, mtimeNs, size } = statSync(path, { bigint: true });
-  return { ino, mtimeNs, size, content: readFileSync(path, 'latin1') };
-}
 
 describe('doubtful files of an older version', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let world: World;

@@ -17,6 +17,7 @@ import {
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
+import { stateOf } from '../../support/inode.ts';
 import { NEEDS_ROOT, until, World } from '../../support/world.ts';
 
 const MIB = 1024 * 1024;
@@ -30,12 +31,6 @@ const FILES: [name: string, bytes: number, nuls: number][] = [
   ['a database', 2 * MIB, 1],
   ['all holes', 0, 100_000],
 ];
-
-/** As it lies in the store: content, inode and times. */
-function stateOf(path: string): unknown {
-  const { ino, mtimeNs, size } = statSync(path, { bigint: true });
-  return { ino, mtimeNs, size, content: readFileSync(path, 'latin1') };
-}
 
 describe('an interrupted tree after a power cut', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let world: World;
