@@ -216,7 +216,7 @@ describe('an installed dialback', { skip: SKIP }, () => {
         command,
       );
       if (/^rsync /.test(command)) assert.ok(noNewPrivileges && filtered, command);
-      else assert.match(command, /^\S*\/launch send /);
+      else assert.match(command, /^\S*\/launch (?:send|never) /);
     }
     assert.ok(
       jailed.some(({ command }) => /^rsync /.test(command)),
