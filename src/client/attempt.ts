@@ -130,11 +130,9 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
   writeScope(folder, scopeRecords(seen, libraries));
   const scope = capability === 'confined' ? await withLaunchersPlaces(seen, folder) : seen;
   tellPlaces(run, scope.places);
+  const idleSeconds = Math.ceil(config.limits.idle_timeout / 1000);
   const daemon = {
-    idleSeconds: Math.max(
-      Math.ceil(config.limits.idle_timeout / 1000),
-      run.checksum ? CHECKSUM_IDLE_SECONDS : 0,
-    ),
+    idleSeconds: Math.max(idleSeconds, run.checksum ? CHECKSUM_IDLE_SECONDS : 0),
     confined: capability === 'confined',
     checksum: run.checksum,
   };
@@ -145,7 +143,6 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
   });
   if (listsAll) writeScope(folder, scopeRecords(seen, libraries, listsAll));
   const record = Buffer.from(excludes.map(pattern => `${pattern}\n`).join(''), 'latin1');
-  const idleSeconds = Math.ceil(config.limits.idle_timeout / 1000);
   const callOptions = files && {
     target: remote.target,
     ...files,

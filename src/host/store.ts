@@ -515,22 +515,24 @@ export function hasDoubtfulBasis(client: ClientStore): boolean {
 
 /**
  * Has the next run compare those files of older snapshots whose data may never have reached the disk. Nothing is done where the
- * snapshots are known to be whole.
- * @returns what is doubtful, of each snapshot that the next run links against
+ * snapshots are known to be whole, or where another process does it already.
  * @throws Fault when it could not be prepared; the signal's reason
  */
-export async function prepareRecheck(client: ClientStore, signal: AbortSignal): Promise<Doubtful[]> {
-  const doubtful: Doubtful[] = [];
-  if (notDurable(client).length === 0) return doubtful;
+export async function prepareRecheck(client: ClientStore, signal: AbortSignal): Promise<void> {
+  if (!hasDoubtfulBasis(client)) return;
   await using held = new AsyncDisposableStack();
-  const isFree = (await takeLock(held, `${client.folder}/recheck.lock`)) !== undefined;
-  if (isFree) dropRechecks(client.folder, notDurable(client), true);
-  for (const each of notDurable(client)) {
-    if (isFree && !findRecheck(client.folder, each)) await makeRecheck(client.folder, each, signal);
-    const found = await listDoubtful(`${client.folder}/snapshots/${each}/tree`, each, signal);
-    if (found.count > 0) doubtful.push(found);
-  }
-  return doubtful;
+  if ((await takeLock(held, `${client.folder}/recheck.lock`)) === undefined) return;
+  const names = notDurable(client);
+  dropRechecks(client.folder, names, true);
+  for (const each of names)
+    if (!findRecheck(client.folder, each)) await makeRecheck(client.folder, each, signal);
+}
+
+/** What is doubtful, of each snapshot that the next run links against. @throws Fault; the signal's reason */
+export async function doubtfulFiles(client: ClientStore, signal: AbortSignal): Promise<Doubtful[]> {
+  const doubtful: Doubtful[] = [];
+  for (const each of notDurable(client)) doubtful.push(await listDoubtful(client.folder, each, signal));
+  return doubtful.filter(each => each.count > 0);
 }
 
 /**

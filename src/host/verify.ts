@@ -30,6 +30,7 @@ import {
 import { encodeEntry, type ManifestEntry } from './mtree.ts';
 import {
   type ClientStore,
+  doubtfulFiles,
   findSnapshot,
   listClients,
   openClient,
@@ -169,6 +170,7 @@ async function verifyClient(
   const index = await openIndex(held, client, signal);
   const pass = new Pass(held, client, { only, slots: Math.max(1, Math.floor(100 / sample)) });
   const wanted = only === undefined ? snapshotNames(client) : [only];
+  await prepareRecheck(client, signal);
   const result: Verified = {
     client: client.name,
     snapshots: [],
@@ -182,7 +184,7 @@ async function verifyClient(
     damaged: [],
     damaged_count: 0,
     records: [],
-    doubtful: await prepareRecheck(client, signal),
+    doubtful: await doubtfulFiles(client, signal),
   };
   for (const [index, name] of wanted.entries()) {
     if (made.includes(name)) continue;

@@ -22,14 +22,14 @@ import {
   removeFile,
   rename,
   syncFolder,
-  writeNew,
 } from '../os/files.ts';
 import { randomHex } from '../os/machine.ts';
 import { run, standard, takeRecords } from '../os/process.ts';
 import { SNAPSHOT } from '../wire/text.ts';
+import { syncFileSystem } from './arrival.ts';
 
 const RECHECK = 'recheck';
-/** In recheck/SNAPSHOT: it is complete, and the number of doubtful files. */
+/** In recheck/SNAPSHOT: the doubtful names, a NUL behind each. Where it is, the tree beside it is complete. */
 const DONE = 'done';
 /** The blocks of stat(2). */
 const BLOCK_BYTES = 512;
@@ -95,13 +95,20 @@ function lacksTail(path: Buffer, size: number): boolean {
   }
 }
 
-/** The doubtful files of a tree, for a person. */
-export async function listDoubtful(tree: string, snapshot: string, signal: AbortSignal): Promise<Doubtful> {
+/**
+ * The doubtful files of a snapshot, for a person: as `makeRecheck` found them, or found now where it has not run.
+ * @param folder clients/NAME
+ * @throws Fault when they cannot be read; the signal's reason
+ */
+export async function listDoubtful(folder: string, snapshot: string, signal: AbortSignal): Promise<Doubtful> {
   const result: Doubtful = { snapshot, count: 0, paths: [] };
-  await takeDoubtful(tree, signal, path => {
+  const take = (path: Buffer): void => {
     result.count += 1;
     if (result.paths.length < NAMES_LIMIT) result.paths.push(path.toString('latin1'));
-  });
+  };
+  if (findRecheck(folder, snapshot))
+    await takeNames(`${folder}/${RECHECK}/${snapshot}/${DONE}`, signal, take);
+  else await takeDoubtful(`${folder}/snapshots/${snapshot}/tree`, signal, take);
   return result;
 }
 
@@ -117,11 +124,11 @@ export async function makeRecheck(folder: string, snapshot: string, signal: Abor
   const fresh = `${folder}/${RECHECK}/${snapshot}.new`;
   discard(folder, `${snapshot}.new`, snapshot);
   makeFolder(fresh);
-  const names = `${fresh}/names`;
+  const names = `${fresh}/${DONE}`;
   const { count, allocatedBytes } = await writeNames(tree, names, signal);
   if (count > 0) await makeTree(tree, fresh, { names, allocatedBytes, signal });
-  removeFile(names);
-  writeNew(`${fresh}/${DONE}`, `${count}\n`, { sync: true });
+  // Else a power cut could leave the names without the tree, and the snapshot's own tree would be used.
+  await syncFileSystem(fresh);
   discard(folder, snapshot, snapshot);
   rename(fresh, `${folder}/${RECHECK}/${snapshot}`);
   syncFolder(`${folder}/${RECHECK}`);
