@@ -23,6 +23,8 @@ import { NEEDS_ROOT, until, World } from '../../support/world.ts';
 const MIB = 1024 * 1024;
 /** rsync takes folders in the order of their names. */
 const LAST = 'z folder/last';
+/** A whole second: a number of node's is exact to 0.2 microseconds only. */
+const SECONDS = 1_700_000_000;
 /** Names, and whether the file ends in NULs: on ext4 those are the ones that a power cut empties. */
 const FILES: [name: string, bytes: number, nuls: number][] = [
   ...Array.from({ length: 40 }, (_, at): [string, number, number] => [`archive ${at}.tar`, 9_000 + at, 1024]),
@@ -94,25 +96,17 @@ describe('an interrupted tree after a power cut', { skip: NEEDS_ROOT || IN_CLEAN
     return Number(/^Uid:\s+(\d+)/m.exec(text)?.[1]) === world.host.uid;
   }
 
-  /** What a power cut makes of a file whose data were not on the disk: its size, its time, and no block. */
-  function empty(path: string): void {
-    const { size, atimeNs, mtimeNs } = statSync(path, { bigint: true });
+  /** What a power cut makes of a file whose data were not on the disk: its size, the client's time, and no block. */
+  function empty(name: string): void {
+    const path = inArriving(name);
+    const { size } = statSync(path);
     truncateSync(path, 0);
-    truncateSync(path, Number(size));
-    const seconds = (ns: bigint): number => Number(ns) / 1e9;
-    utimesSync(path, seconds(atimeNs), seconds(mtimeNs));
-    assert.equal(statSync(path).blocks, 0);
-  }
-
-  /** Exact to the nanosecond, as a power cut leaves it: the client's files get the time that the store's have. */
-  function agreeOnTime(name: string): void {
-    const { atimeMs, mtimeMs } = statSync(inArriving(name));
-    utimesSync(join(world.data, name), atimeMs / 1000, mtimeMs / 1000);
-    const [client, host] = [join(world.data, name), inArriving(name)].map(path =>
-      statSync(path, { bigint: true }),
-    );
+    truncateSync(path, size);
+    for (const each of [path, join(world.data, name)]) utimesSync(each, SECONDS, SECONDS);
+    const [client, host] = [join(world.data, name), path].map(each => statSync(each, { bigint: true }));
     assert.equal(client?.mtimeNs, host?.mtimeNs, name);
     assert.equal(client?.size, host?.size, name);
+    assert.equal(host?.blocks, 0n);
   }
 
   async function backUp(): Promise<{ snapshot: string; sent: number }> {
@@ -133,8 +127,7 @@ describe('an interrupted tree after a power cut', { skip: NEEDS_ROOT || IN_CLEAN
     assert.equal(existsSync(join(world.shelf, 'arriving', arriving()[0] ?? '', 'synced')), false);
     for (const name of content.keys()) {
       if (name === LAST) continue;
-      empty(inArriving(name));
-      agreeOnTime(name);
+      empty(name);
     }
     const { snapshot } = await backUp();
     compare(snapshot);
@@ -152,8 +145,7 @@ describe('an interrupted tree after a power cut', { skip: NEEDS_ROOT || IN_CLEAN
     for (const name of [LAST, 'a folder/text 0'])
       writeFileSync(join(world.data, name), content.get(name) ?? '');
     await interrupt('killed');
-    empty(inArriving('a folder/text 0'));
-    agreeOnTime('a folder/text 0');
+    empty('a folder/text 0');
     const { snapshot } = await backUp();
     compare(snapshot);
     assert.deepEqual(inFirst.map(stateOf), old);
@@ -186,8 +178,7 @@ describe('an interrupted tree after a power cut', { skip: NEEDS_ROOT || IN_CLEAN
     rmSync(join(world.shelf, 'arriving', arriving()[0] ?? '', 'synced'));
     for (const name of content.keys()) {
       if (name === LAST) continue;
-      empty(inArriving(name));
-      agreeOnTime(name);
+      empty(name);
     }
     const { snapshot } = await backUp();
     compare(snapshot);
