@@ -1,38 +1,47 @@
-// The whole check, run as `npm test [-- FILTER…]`: lint and format, types, import directions, then the tests.
-// A FILTER is a part of a name ("gate", "regress/", "lint"); only what matches one of them runs.
-// Ends with the list of skips and, as the last line, "N passed, N failed[, N skipped]". Exit 1 if anything
-// failed, if a test was skipped for a reason that is not in EXPECTED_SKIPS, or if nothing ran at all.
+// Runs the tests: `npm test` the suite that each change has to pass, `npm run test-long` the soaks (*.long.test.ts), and
+// `npm test -- FILTER…` what has a part of its name in it, of both ("gate", "regress/", "lint"). The checks (lint and format,
+// types, import directions) belong to the first.
+// Ends with the reasons of skips, the failures and, as the last line, "N passed, N failed[, N skipped]". Exit 1 if anything
+// failed, if a test was skipped for a reason that is not in EXPECTED_SKIPS, or if nothing ran at all. SIGINT, SIGTERM and
+// SIGHUP kill all of it and remove what it has made.
 
-import { spawnSync } from 'node:child_process';
-import { globSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { run } from 'node:test';
-import { inspect } from 'node:util';
+import { type ExpectedSkip, FileReport, seconds, summary, type Totals } from './runner/events.ts';
+import { Patience, stretchOf } from './runner/patience.ts';
+import { canMakePlaces, uidsOf } from './runner/place.ts';
+import { isLong, matches, planFiles } from './runner/plan.ts';
+import { FileRun } from './runner/run-file.ts';
+import { fit, progressLines } from './runner/status.ts';
 
 const TOP = join(import.meta.dirname, '..');
 
-/** A file that has not ended by then is ended, and failed: it hangs, or leaves something running. */
-const UNIT_DEADLINE_MS = 2 * 60_000;
-const REGRESS_DEADLINE_MS = 15 * 60_000;
+/** A file of which no test ends for that long is killed, and has failed (test/runner/patience.ts). */
+const OWN_LIMIT_MS = Number(process.env.DIALBACK_TEST_LIMIT_SECONDS) * 1000;
+const LIMITS_MS = { short: OWN_LIMIT_MS || 4 * 60_000, long: OWN_LIMIT_MS || 15 * 60_000 };
 
-/**
- * So many scenarios at a time: each has its users, its folder and its ports to itself, waits as often as it works, and none
- * fails for being slow. More than two would be waiting for the processor on the machines that this runs on.
- */
-const REGRESS_WIDTH = Math.min(2, availableParallelism());
-/** By what they take, as the reports say. */
-const LONGEST = ['15', '10', '25', '26', '29', '19', '18'];
+/** So many files at a time: they wait about as often as they work. */
+const WIDTH = 2 * availableParallelism();
 
-/** The reasons (their beginnings) for which a test may be skipped, and when: any other skip is a failure. */
-const EXPECTED_SKIPS: { reason: string; expected: () => boolean }[] = [
+const TICK_MS = 1000;
+/** Where there is no terminal, a line says what runs when nothing was printed for that long. */
+const QUIET_MS = 10_000;
+
+const IN_CLEAN_MACHINE = process.env.DIALBACK_CLEAN_MACHINE === '1';
+const IS_ROOT = process.getuid?.() === 0;
+/** The reasons (their beginnings) for which a test may be skipped, and whether they hold: any other skip is a failure. */
+const EXPECTED_SKIPS: ExpectedSkip[] = [
   // Two real users, restores with owners, loop devices: an ordinary user's run has none of them.
-  { reason: 'needs root', expected: () => process.getuid?.() !== 0 },
+  { reason: 'needs root', isExpected: !IS_ROOT },
   // What the kernel refuses to an ordinary user, it does not refuse to root.
-  { reason: 'needs an ordinary user', expected: () => process.getuid?.() === 0 },
+  { reason: 'needs an ordinary user', isExpected: IS_ROOT },
   // 15-clean-machine runs the tests once more, in the machine that it makes: not itself, and not what no package decides.
-  { reason: 'inside the clean machine', expected: () => process.env.DIALBACK_CLEAN_MACHINE === '1' },
+  { reason: 'inside the clean machine', isExpected: IN_CLEAN_MACHINE },
 ];
+/** Accounts of tests have numbers from there; those of the clean machine's tests others (test/support/world.ts). */
+const FIRST_UID = IN_CLEAN_MACHINE ? 30_000 : 20_000;
 
 /** Checks that are programs of their own; each counts as one test. */
 const CHECKS: { name: string; args: string[] }[] = [
@@ -41,126 +50,204 @@ const CHECKS: { name: string; args: string[] }[] = [
   { name: 'imports', args: ['tools/imports.ts'] },
 ];
 
-type Totals = { passed: number; failures: string[]; skips: string[]; unexpected: string[] };
-const totals: Totals = { passed: 0, failures: [], skips: [], unexpected: [] };
-
-const filters = process.argv.slice(2);
-function isWanted(name: string): boolean {
-  return filters.length === 0 || filters.some(filter => name.includes(filter));
+/** What runs now: a file or a check. */
+interface Job {
+  report: FileReport;
+  patience: Patience;
+  startedMs: number;
+  processorMs?: number | undefined;
+  done: Promise<void>;
+  kill(why: string): void;
 }
 
-function runCheck({ name, args }: (typeof CHECKS)[number]): void {
+/** A check as a job: its one test has its name. */
+function startCheck({ name, args }: (typeof CHECKS)[number]): Job {
+  const report = new FileReport(name);
   const startedMs = performance.now();
-  const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd: TOP, encoding: 'utf8' });
-  const failed = status !== 0;
-  process.stdout.write(`${failed ? '✖' : '✔'} ${name} (${seconds(performance.now() - startedMs)})\n`);
-  if (failed) process.stdout.write(`${stdout}${stderr}`);
-  if (failed) totals.failures.push(name);
-  else totals.passed += 1;
+  const child: ChildProcess = spawn('setpriv', ['--pdeathsig', 'KILL', '--', process.execPath, ...args], {
+    cwd: TOP,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+  });
+  let text = '';
+  let killed: string | undefined;
+  for (const stream of [child.stdout, child.stderr])
+    stream?.setEncoding('utf8').on('data', (more: string) => {
+      text += more;
+    });
+  const done = new Promise<void>(resolve => {
+    child.once('error', () => resolve());
+    child.once('close', () => resolve());
+  }).then(() => {
+    const told = { name, nesting: 0, durationMs: performance.now() - startedMs, isSuite: false };
+    if (child.exitCode === 0) report.add({ type: 'pass', ...told });
+    else report.add({ type: 'fail', ...told, why: killed ?? text });
+  });
+  const kill = (why: string): void => {
+    killed = why;
+    if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+  };
+  return { report, patience: new Patience(LIMITS_MS.short), startedMs, done, kill };
 }
 
-/**
- * Runs one test file in a process of its own.
- * @param print takes the report piece by piece, in order
- */
-async function runFile(file: string, deadlineMs: number, print: (text: string) => void): Promise<void> {
-  print(`\n${file}\n`);
-  const events = run({ cwd: TOP, files: [join(TOP, file)], signal: AbortSignal.timeout(deadlineMs) });
-  for await (const event of events) {
-    if (event.type === 'test:stdout' || event.type === 'test:stderr') print(event.data.message);
-    if (event.type === 'test:diagnostic' && event.data.file !== undefined)
-      print(`  ℹ ${event.data.message}\n`);
-    if (event.type !== 'test:pass' && event.type !== 'test:fail') continue;
+/** Standard output: reports, and on a terminal some lines below them that are replaced each second. */
+class Screen {
+  readonly #hasTerminal = process.stdout.isTTY && process.env.TERM !== 'dumb';
+  #statusLines = 0;
+  #quietSinceMs = performance.now();
 
-    const { name, nesting, skip, todo, details } = event.data;
-    const isFile = name === join(TOP, file); // so node reports a file without tests, or one that ended badly
-    const place = isFile ? file : `${file}: ${name}`;
-    const indent = '  '.repeat(nesting + 1);
+  print(text: string): void {
+    process.stdout.write(`${this.#removal()}${text}`);
+    this.#quietSinceMs = performance.now();
+  }
 
-    if (skip !== undefined || todo !== undefined) {
-      const reason = [skip, todo].find(it => typeof it === 'string') ?? 'no reason given';
-      print(`${indent}﹣ ${name} (skipped: ${reason})\n`);
-      noteSkip(place, reason);
-    } else if (event.type === 'test:fail') {
-      const { error, duration_ms } = event.data.details;
-      print(`${indent}✖ ${isFile ? 'the file itself' : name} (${seconds(duration_ms)})\n`);
-      // Where only something inside failed, that has its own line.
-      const failure = 'failureType' in error ? error.failureType : undefined;
-      if (failure === 'subtestsFailed') continue;
-      const hung = `not ended after ${seconds(deadlineMs)}: it hangs, or left something running`;
-      print(
-        `${failure === 'testAborted' ? hung : inspect(error.cause ?? error)}\n`.replaceAll(
-          /^(?=.)/gm,
-          `${indent}  `,
-        ),
-      );
-      totals.failures.push(place);
-    } else if (isFile) {
-      print(`${indent}✖ holds no test\n`);
-      totals.failures.push(`${file}: holds no test`);
-    } else if (details.type === 'suite') {
-      print(`${indent}${name}\n`);
-    } else {
-      print(`${indent}✔ ${name} (${seconds(details.duration_ms)})\n`);
-      totals.passed += 1;
-    }
+  showStatus(lines: string[]): void {
+    if (this.#hasTerminal) {
+      const shown = lines.map(line => fit(line, process.stdout.columns));
+      process.stdout.write(`${this.#removal()}${shown.join('\n')}`);
+      this.#statusLines = shown.length;
+    } else if (performance.now() - this.#quietSinceMs >= QUIET_MS) this.print(`${lines.join(' | ')}\n`);
+  }
+
+  /** What takes the status off the terminal; the cursor is at the end of its last line. */
+  #removal(): string {
+    const up = '\x1b[A'.repeat(Math.max(0, this.#statusLines - 1));
+    const removal = this.#statusLines > 0 ? `\r${up}\x1b[J` : '';
+    this.#statusLines = 0;
+    return removal;
   }
 }
 
-function noteSkip(place: string, reason: string): void {
-  const known = EXPECTED_SKIPS.find(skip => reason.startsWith(skip.reason));
-  if (known?.expected()) totals.skips.push(`${place}: ${reason}`);
-  else totals.unexpected.push(`${place}: ${reason}`);
-}
+/** One run, from its plan to its last line. */
+class Run {
+  readonly #folder = mkdtempSync(join(tmpdir(), 'dialback-run-'));
+  readonly #screen = new Screen();
+  readonly #startedMs = performance.now();
+  readonly #hasPlaces = canMakePlaces();
+  readonly #totals: Totals = { passed: 0, failures: [], skips: [] };
+  readonly #waiting: (() => Job)[] = [];
+  readonly #running = new Set<Job>();
+  readonly #all: number;
+  #done = 0;
+  #processorMs = 0;
+  #last: string | undefined;
+  #stoppedBy: NodeJS.Signals | undefined;
 
-/** Runs files side by side; each one's report is held back until it is whole, so that they do not mix. */
-async function runSideBySide(files: string[], deadlineMs: number, width: number): Promise<void> {
-  const queue = [...files];
-  const worker = async () => {
-    for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
-      const report: string[] = [];
-      const startedMs = performance.now();
-      await runFile(file, deadlineMs, text => report.push(text));
-      process.stdout.write(`${report.join('')}  (${seconds(performance.now() - startedMs)})\n`);
+  constructor(checks: typeof CHECKS, files: string[]) {
+    // Another run beside this one should have other numbers.
+    const first = Math.floor(Math.random() * 1000);
+    for (const check of checks) this.#waiting.push(() => startCheck(check));
+    for (const [at, file] of files.entries())
+      this.#waiting.push(
+        () =>
+          new FileRun(file, isLong(file) ? LIMITS_MS.long : LIMITS_MS.short, {
+            hasPlace: this.#hasPlaces,
+            folder: join(this.#folder, String(at)),
+            uids: uidsOf(FIRST_UID, first + at),
+          }),
+      );
+    this.#all = this.#waiting.length;
+  }
+
+  /** Runs all of it. @returns the exit status */
+  async whole(): Promise<number> {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+      process.on(signal, () => this.#stop(signal));
+    const ticks = setInterval(() => this.#tick(), TICK_MS);
+    try {
+      await Promise.all(Array.from({ length: WIDTH }, () => this.#work()));
+    } finally {
+      clearInterval(ticks);
+      rmSync(this.#folder, { recursive: true, force: true });
     }
-  };
-  await Promise.all(Array.from({ length: width }, worker));
+    return this.#finish();
+  }
+
+  async #work(): Promise<void> {
+    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
+      const job = next();
+      this.#running.add(job);
+      await job.done;
+      this.#running.delete(job);
+      this.#take(job);
+    }
+  }
+
+  #take({ report, startedMs, processorMs }: Job): void {
+    if (this.#stoppedBy !== undefined) return;
+    this.#done += 1;
+    this.#last = report.last ?? this.#last;
+    this.#totals.passed += report.passed;
+    this.#totals.failures.push(...report.failures);
+    this.#totals.skips.push(...report.skips);
+    this.#processorMs += processorMs ?? 0;
+    const took = seconds(performance.now() - startedMs);
+    const worked = processorMs === undefined ? '' : `, ${seconds(processorMs)} of processor time`;
+    this.#screen.print(`\n${report.file}\n${report.text}  (${took}${worked})\n`);
+  }
+
+  #tick(): void {
+    const stretch = stretchOf(readFileSync('/proc/loadavg', 'latin1'), availableParallelism());
+    for (const job of this.#running) {
+      if (!job.patience.spend(TICK_MS, stretch)) continue;
+      const limit = `${seconds(job.patience.limitMs)} (more on a busy machine)`;
+      job.kill(`no test has ended for ${limit}: it hangs, or left something running`);
+    }
+    const running = [...this.#running];
+    this.#last = running.findLast(job => job.report.last !== undefined)?.report.last ?? this.#last;
+    this.#screen.showStatus(
+      progressLines({
+        nowMs: performance.now(),
+        startedMs: this.#startedMs,
+        done: this.#done,
+        all: this.#all,
+        passed: this.#totals.passed + sum(running, ({ report }) => report.passed),
+        failed: this.#totals.failures.length + sum(running, ({ report }) => report.failures.length),
+        running: running.map(({ report, startedMs }) => ({ name: report.file, sinceMs: startedMs })),
+        last: this.#last,
+      }),
+    );
+  }
+
+  #stop(signal: NodeJS.Signals): void {
+    if (this.#stoppedBy !== undefined) return;
+    this.#stoppedBy = signal;
+    this.#screen.print(`\n${signal}: all is killed and removed\n`);
+    this.#waiting.length = 0;
+    for (const job of this.#running) {
+      if (job.report.failures.length > 0) this.#screen.print(`\n${job.report.file}\n${job.report.text}`);
+      job.kill(signal);
+    }
+  }
+
+  #finish(): number {
+    const { text, failed } = summary(this.#totals, EXPECTED_SKIPS);
+    const { passed, skips } = this.#totals;
+    const worked = this.#processorMs > 0 ? `, ${seconds(this.#processorMs)} of processor time` : '';
+    if (passed + failed + skips.length === 0 && this.#stoppedBy === undefined)
+      this.#screen.print('\nnothing ran: no check and no test file matches\n');
+    this.#screen.print(`\n${seconds(performance.now() - this.#startedMs)}${worked}\n`);
+    if (this.#stoppedBy !== undefined) {
+      this.#screen.print(`stopped by ${this.#stoppedBy} after ${this.#done} of ${this.#all} files\n${text}`);
+      return this.#stoppedBy === 'SIGINT' ? 130 : 143;
+    }
+    this.#screen.print(text);
+    return failed > 0 || passed === 0 ? 1 : 0;
+  }
 }
 
-/** So that none of the long ones is begun last, and runs alone. */
-function longestFirst(files: string[]): string[] {
-  const rank = (file: string): number => {
-    const at = LONGEST.findIndex(each => file.includes(`/${each}-`));
-    return at < 0 ? LONGEST.length : at;
-  };
-  return files.toSorted((one, other) => rank(one) - rank(other));
+function sum<T>(all: T[], of: (each: T) => number): number {
+  return all.reduce((total, each) => total + of(each), 0);
 }
 
-function seconds(ms: number): string {
-  return ms < 1000 ? `${ms.toFixed(0)} ms` : `${(ms / 1000).toFixed(1)} s`;
-}
-
-const startedMs = performance.now();
-for (const check of CHECKS) if (isWanted(check.name)) runCheck(check);
-const files = globSync('test/**/*.test.ts', { cwd: TOP }).sort().filter(isWanted);
-const isRegress = (file: string) => file.startsWith('test/regress/');
-await runSideBySide(
-  files.filter(file => !isRegress(file)),
-  UNIT_DEADLINE_MS,
-  availableParallelism(),
-);
-await runSideBySide(longestFirst(files.filter(isRegress)), REGRESS_DEADLINE_MS, REGRESS_WIDTH);
-
-const { passed, failures, skips, unexpected } = totals;
-const failed = failures.length + unexpected.length;
-const list = (title: string, lines: string[]) =>
-  lines.length > 0 ? `\n${title}:\n${lines.map(line => `  ${line}\n`).join('')}` : '';
-process.stdout.write(
-  `${list('skipped', skips)}${list('skipped, which was NOT expected', unexpected)}${list('failed', failures)}`,
-);
-if (passed + failed === 0) process.stdout.write('\nnothing ran: no check and no test file matches\n');
-process.stdout.write(`\n${seconds(performance.now() - startedMs)}\n`);
-process.stdout.write(
-  `${passed} passed, ${failed} failed${skips.length > 0 ? `, ${skips.length} skipped` : ''}\n`,
-);
-process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
+const words = process.argv.slice(2);
+const suite = words.includes('--long') ? 'test-long' : 'test';
+const filters = words.filter(word => word !== '--long');
+const hasChecks = suite === 'test' || filters.length > 0;
+// Also what is no *.test.ts, by its whole path: the tests of this runner have files for it.
+const others = filters.filter(each => !each.endsWith('.test.ts') && existsSync(join(TOP, each)));
+const files = globSync('test/**/*.test.ts', { cwd: TOP });
+process.exitCode = await new Run(
+  CHECKS.filter(({ name }) => hasChecks && matches(name, filters)),
+  [...planFiles(files, filters, suite), ...others.filter(each => each.endsWith('.ts'))],
+).whole();

@@ -10,7 +10,6 @@ import {
   chownSync,
   closeSync,
   mkdirSync,
-  mkdtempSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -18,7 +17,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { addUser, compileLauncher } from './world.ts';
+import { addUser, compileLauncher, makeFolder } from './world.ts';
 
 const ATTEMPT_MS = 20_000;
 
@@ -76,8 +75,7 @@ export class Jail {
   readonly #children = new Set<ChildProcess>();
 
   private constructor() {
-    this.base = mkdtempSync('/var/lib/dialback test-');
-    chmodSync(this.base, 0o755);
+    this.base = makeFolder('/var/lib');
     this.launch = join(this.base, 'bin/launch');
     this.probe = join(this.base, 'bin/probe');
     this.never = join(this.base, 'etc/never');

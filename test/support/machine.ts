@@ -8,6 +8,7 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { fairTimeout } from './fair-time.ts';
 
 const TOP = join(import.meta.dirname, '../..');
 
@@ -159,10 +160,10 @@ export class Machine {
     const status = await Promise.race([
       once(child, 'close', { signal: end.signal }).then(([it]) => it as number | null),
       new Promise<never>((_, reject) => {
-        const timer = setTimeout(() => {
+        const clear = fairTimeout(() => {
           reject(new Error(`"${command.join(' ')}" has not ended after ${timeoutMs} ms:\n${output}`));
         }, timeoutMs);
-        end.signal.addEventListener('abort', () => clearTimeout(timer));
+        end.signal.addEventListener('abort', clear);
       }),
     ]).finally(() => end.abort());
     return { status, output, seconds: (performance.now() - startedMs) / 1000 };

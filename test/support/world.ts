@@ -5,6 +5,7 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import {
+  appendFileSync,
   chmodSync,
   chownSync,
   copyFileSync,
@@ -18,7 +19,7 @@ import {
 } from 'node:fs';
 import { createServer, isIPv6, type Server } from 'node:net';
 import { dirname, join } from 'node:path';
-import { IN_CLEAN_MACHINE } from './checkout.ts';
+import { fairClock, fairTimeout } from './fair-time.ts';
 
 /** Why the scenarios are skipped when they are; test/run.ts expects exactly this. */
 export const NEEDS_ROOT: string | false =
@@ -71,12 +72,13 @@ export interface Done {
   error: string | null;
 }
 
-/** Waits until something holds; looks often, and gives up after a while with what was waited for. */
+/** Waits until something holds; looks often, and gives up after a while (on a busy machine later) with what was waited for. */
 export async function until(what: string, holds: () => boolean, ms = 20_000): Promise<void> {
-  const end = performance.now() + ms;
+  const clock = fairClock();
   while (!holds()) {
-    if (performance.now() > end) throw new Error(`waited ${ms} ms in vain: ${what}`);
-    await new Promise(resolve => setTimeout(resolve, 20));
+    if (clock() > ms) throw new Error(`waited ${ms} ms in vain: ${what}`);
+    // What is looked at takes processor time itself: less often where it takes long.
+    await new Promise(resolve => setTimeout(resolve, Math.min(200, Math.max(20, clock() / 25))));
   }
 }
 
@@ -136,8 +138,7 @@ export class World {
   static async make(
     options: { launcher?: boolean; isSetUp?: boolean; places?: Places; sshd?: string[] } = {},
   ): Promise<World> {
-    const base = mkdtempSync('/tmp/dialback test-');
-    chmodSync(base, 0o755);
+    const base = makeFolder('/tmp');
     const world = new World(base, options.places);
     if (options.launcher) world.installLauncher();
     mkdirSync(world.data);
@@ -293,11 +294,11 @@ export class World {
     });
     child.stdin?.on('error', () => {});
     if (!options.keepsInput) child.stdin?.end(options.input ?? '');
-    const timer = setTimeout(() => child.kill('SIGKILL'), options.timeoutMs ?? 120_000);
+    const clear = fairTimeout(() => child.kill('SIGKILL'), options.timeoutMs ?? 120_000);
     const done = new Promise<Result>((resolve, reject) => {
       child.once('error', reject);
       child.once('close', (status, signal) => {
-        clearTimeout(timer);
+        clear();
         this.#children.delete(child);
         resolve({ status, signal, stdout, stderr });
       });
@@ -534,10 +535,17 @@ export function compileLauncher(options: {
 }
 
 /**
- * Numbers that no machine of a test gives its own users: what is looked for by its uid must not be found in a machine that
- * another test, beside this one, has made (test/support/machine.ts: the same kernel, other accounts).
+ * Numbers that no machine of a test gives its own users, nor a test file beside this one: what is looked for by its uid must
+ * not be found in a machine of another one (test/support/machine.ts: the same kernel, other accounts). test/run.ts says which.
  */
-const [UID_MIN, UID_MAX] = IN_CLEAN_MACHINE ? [30_000, 39_999] : [20_000, 29_999];
+const [UID_MIN = '20000', UID_MAX = '29999'] = process.env.DIALBACK_TEST_UIDS?.split('-') ?? [];
+
+/** Makes a folder that everybody may enter. Its name tells test/run.ts whose it is, should the test be killed. */
+export function makeFolder(parent: '/tmp' | '/var/lib' | '/root'): string {
+  const made = mkdtempSync(`${parent}/dialback test-${process.env.DIALBACK_TEST_TAG ?? ''}`);
+  chmodSync(made, 0o755);
+  return made;
+}
 
 /** Makes an account, and a group of its own. @param more arguments of useradd(8) */
 export function addUser(login: string, more: string[]): { uid: number; gid: number } {
@@ -545,6 +553,8 @@ export function addUser(login: string, more: string[]): { uid: number; gid: numb
     ...['-K', `SYS_${each}_MIN=${UID_MIN}`],
     ...['-K', `SYS_${each}_MAX=${UID_MAX}`],
   ]);
+  const list = process.env.DIALBACK_TEST_USERS;
+  if (list !== undefined) appendFileSync(list, `${login}\n`);
   execFileSync('/usr/sbin/useradd', ['--system', '--user-group', ...range, ...more, login], {
     stdio: 'pipe',
   });

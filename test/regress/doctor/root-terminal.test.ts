@@ -4,12 +4,10 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
-  chmodSync,
   chownSync,
   closeSync,
   copyFileSync,
   mkdirSync,
-  mkdtempSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -21,7 +19,7 @@ import { after, before, describe, it } from 'node:test';
 import { asAccount } from '../../../src/os/machine.ts';
 import { become, run, standard, start, startApart } from '../../../src/os/process.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { addUser, NEEDS_ROOT } from '../../support/world.ts';
+import { addUser, makeFolder, NEEDS_ROOT } from '../../support/world.ts';
 
 const TOP = join(import.meta.dirname, '../../..');
 
@@ -52,8 +50,7 @@ describe("root's terminal", { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let found: string;
 
   before(() => {
-    base = mkdtempSync('/var/lib/dialback test-');
-    chmodSync(base, 0o755);
+    base = makeFolder('/var/lib');
     [home, binary, probe] = [join(base, 'home'), join(base, 'dialback'), join(base, 'probe')];
     found = join(home, 'found');
     copyFileSync(join(TOP, 'dist/dialback'), binary);

@@ -7,7 +7,6 @@ import {
   existsSync,
   lstatSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -18,7 +17,7 @@ import { basename, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { compileSwap } from '../../support/swap.ts';
-import { NEEDS_ROOT, type Party, World } from '../../support/world.ts';
+import { makeFolder, NEEDS_ROOT, type Party, World } from '../../support/world.ts';
 
 describe('a restore into a folder that others can change', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let world: World;
@@ -148,7 +147,8 @@ describe('a restore into a folder that others can change', { skip: NEEDS_ROOT ||
         [],
       );
     };
-    const home = mkdtempSync('/root/dialback test-');
+    const home = makeFolder('/root');
+    chmodSync(home, 0o700);
     const link = join(fresh(0o755), 'link');
     symlinkSync(join('..', basename(fresh(0o755))), link);
     try {

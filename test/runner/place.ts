@@ -1,0 +1,103 @@
+/**
+ * Where a test file runs. As root it is a place of its own, made of namespaces (unshare(1)): its process numbers, its
+ * mounts, its /tmp and its copy of /etc with the accounts. The kernel drops all of it with the place's first process, so that
+ * a file that is killed leaves no process, mount, loop device, account or file in /tmp. Where namespaces are not allowed
+ * (an ordinary user, a container, a chroot) the file runs as it is, and the runner removes what it finds.
+ */
+import { spawnSync } from 'node:child_process';
+
+/** Descriptor 3: events of the tests (test/runner/reporter.ts), and at the end what only the place can see. */
+const IN_PLACE = `
+  set -eu
+  mount -t proc proc /proc
+  cp -a /etc "$1/etc"
+  mkdir "$1/tmp"
+  chmod 1777 "$1/tmp"
+  mount --bind "$1/etc" /etc
+  mount --bind "$1/tmp" /tmp
+  shift
+  accounts() { sed -n 's/^\\(dbt[a-z]*-[^:]*\\):.*/\\1/p' /etc/passwd; }
+  before=$(accounts)
+  status=0
+  # Not exec: the shell, as process 1, also waits for orphans.
+  "$@" || status=$?
+
+  # Nothing may be left, after a moment for what is just ending. A zombie has no command line.
+  running() {
+    left=
+    for each in /proc/[0-9]*; do
+      command=$(tr '\\0' ' ' 2>/dev/null <"$each/cmdline" || true)
+      if [ "$each" != /proc/1 ] && [ -n "$command" ]; then left="\${left}left process $command
+"; fi
+    done 2>/dev/null
+    [ -n "$left" ]
+  }
+  tries=30
+  while running && [ $tries -gt 0 ]; do
+    tries=$((tries - 1))
+    sleep 0.1
+  done
+  printf %s "$left" >&3
+  for each in /tmp/* /tmp/.[!.]*; do
+    case $each in /tmp/node-compile-cache) continue ;; esac # npm's own
+    if [ -e "$each" ] || [ -L "$each" ]; then echo "left $each" >&3; fi
+  done
+  for each in $(accounts); do
+    case " $(echo $before) " in *" $each "*) ;; *) echo "left account $each" >&3 ;; esac
+  done
+  times >&3
+  exit $status
+`;
+
+/** With the runner the place ends too, whatever ends the runner. */
+const WITH_RUNNER = ['--pdeathsig', 'KILL', '--'];
+const NAMESPACES = ['--mount', '--pid', '--fork', '--kill-child', '--propagation', 'private'];
+
+/** Whether this process may make such places, and should. */
+export function canMakePlaces(): boolean {
+  if (process.getuid?.() !== 0 || process.env.DIALBACK_TEST_PLACES === 'no') return false;
+  const script = 'mount -t proc proc /proc && mount --bind /etc /etc && mount --bind /tmp /tmp';
+  const args = [...WITH_RUNNER, 'unshare', ...NAMESPACES, '--', '/bin/sh', '-c', script];
+  return spawnSync('setpriv', args, { cwd: '/', stdio: 'ignore' }).status === 0;
+}
+
+/**
+ * A command that runs another one in a place of its own.
+ * @param folder an empty one, for what is the place's own
+ * @returns the program and its arguments
+ */
+export function inPlace(folder: string, command: readonly string[]): string[] {
+  const shell = ['/bin/sh', '-c', IN_PLACE, 'sh', folder, ...command];
+  return ['setpriv', ...WITH_RUNNER, 'unshare', ...NAMESPACES, '--', ...shell];
+}
+
+/** The same without a place. */
+export function withoutPlace(command: readonly string[]): string[] {
+  return ['setpriv', ...WITH_RUNNER, ...command];
+}
+
+/** What the place says at its end. */
+export type Said = { left: string } | { processorMs: number };
+
+/**
+ * Reads one line that is not an event of a test.
+ * @returns undefined for what says nothing: of the two lines of times(1p), the shell's own
+ */
+export function parseSaid(line: string, at: number): Said | undefined {
+  const left = /^left (.+)$/.exec(line)?.[1];
+  if (left !== undefined) return { left };
+  const times = /^(\d+)m([\d.]+)s (\d+)m([\d.]+)s$/.exec(line);
+  if (!times || at === 0) return undefined;
+  const [userMin, user, systemMin, system] = times.slice(1).map(Number) as [number, number, number, number];
+  return { processorMs: Math.round(((userMin + systemMin) * 60 + user + system) * 1000) };
+}
+
+/** Numbers for the accounts that a test file makes: no two files at a time have the same, for there is one table of sockets. */
+export const UIDS_EACH = 50;
+const UIDS = 10_000;
+
+/** @param first of the range that all files have together @returns as DIALBACK_TEST_UIDS has it */
+export function uidsOf(first: number, file: number): string {
+  const from = first + ((file * UIDS_EACH) % UIDS);
+  return `${from}-${from + UIDS_EACH - 1}`;
+}

@@ -1,0 +1,34 @@
+/** Which test files a run has, and in which order. */
+
+/** A soak by its name; `make test` leaves it out. */
+export const isLong = (file: string): boolean => file.endsWith('.long.test.ts');
+const isRegress = (file: string): boolean => file.startsWith('test/regress/');
+
+/** By their beginnings, the longest first (docs/testing.md says how long). One that begins last would run alone. */
+export const LONGEST: readonly string[] = [];
+
+/**
+ * Chooses test files and puts them in order: the longest regress files first, then unit tests, then the rest.
+ * @param files paths from the top of the checkout
+ * @param filters parts of names; without any, the files of one suite: the long one, or all others
+ */
+export function planFiles(
+  files: readonly string[],
+  filters: readonly string[],
+  suite: 'test' | 'test-long',
+): string[] {
+  const wanted = files.filter(file =>
+    filters.length > 0 ? matches(file, filters) : isLong(file) === (suite === 'test-long'),
+  );
+  const rank = (file: string): number => {
+    if (!isRegress(file)) return LONGEST.length;
+    const at = LONGEST.findIndex(each => file.startsWith(`test/regress/${each}`));
+    return at < 0 ? LONGEST.length + 1 : at;
+  };
+  return wanted.toSorted((one, other) => rank(one) - rank(other) || (one < other ? -1 : 1));
+}
+
+/** Whether a filter is a part of a name. */
+export function matches(name: string, filters: readonly string[]): boolean {
+  return filters.length === 0 || filters.some(filter => name.includes(filter));
+}

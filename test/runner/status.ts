@@ -1,0 +1,47 @@
+/** What a run says of itself while it works. */
+import { basename } from 'node:path';
+
+export interface Running {
+  name: string;
+  sinceMs: number;
+}
+
+export interface Progress {
+  nowMs: number;
+  startedMs: number;
+  /** Of so many files (and checks) these have ended. */
+  done: number;
+  all: number;
+  passed: number;
+  failed: number;
+  /** Those that run, the oldest first. */
+  running: Running[];
+  last: string | undefined;
+}
+
+/** A name as a line has room for it. */
+const short = (file: string): string => basename(file).replace(/\.test\.ts$/, '');
+
+function clock(ms: number): string {
+  const seconds = Math.floor(ms / 1000);
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
+}
+
+/** Lines: how far the run is and which test ended last; which files run, and for how long. */
+export function progressLines(progress: Progress): string[] {
+  const { nowMs, startedMs, done, all, passed, failed, running, last } = progress;
+  const files = running.map(({ name, sinceMs }) => `${short(name)} ${clock(nowMs - sinceMs)}`);
+  const counts = `${clock(nowMs - startedMs)}  ${done} of ${all} files, ${passed} passed, ${failed} failed`;
+  return [
+    `${counts}${last === undefined ? '' : ` | last: ${last}`}`,
+    ...(files.length > 0 ? [`now: ${files.join(', ')}`] : []),
+  ];
+}
+
+/** What a terminal shows in that many columns; wider text would wrap, and the next line would not replace all of it. */
+export function fit(line: string, columns: number): string {
+  // What is printed once per second must not move the cursor.
+  const plain = line.replaceAll(/\p{Cc}/gu, ' ');
+  const letters = [...plain];
+  return letters.length < columns ? plain : `${letters.slice(0, Math.max(0, columns - 2)).join('')}…`;
+}
