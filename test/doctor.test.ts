@@ -783,7 +783,10 @@ describe('judgeReach() and reach()', () => {
   ];
   for (const [words, ends, expected] of cases)
     it(`tell ${JSON.stringify(expected)} when ${JSON.stringify(words?.slice(0, 20))} comes`, async t => {
-      assert.deepEqual(await reach('127.0.0.1', await served(t, words, ends), 300), expected);
+      // Only silence is to be waited for: an answer may be late on a busy machine.
+      const isSilent = !ends && !/\r\n|x{1000}/.test(words ?? '');
+      const timeoutMs = isSilent ? 300 : 60_000;
+      assert.deepEqual(await reach('127.0.0.1', await served(t, words, ends), timeoutMs), expected);
     });
   it('tell when nothing listens, and when there is no such name', async t => {
     const port = await served(t, undefined);

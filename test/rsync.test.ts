@@ -32,6 +32,7 @@ import {
   readComplaint,
 } from '../src/wire/rsync.ts';
 import { makeScratch, pull } from './daemon.ts';
+import { stretch } from './support/fair-time.ts';
 
 /** Every command that a gate lets in, written down by counting and not by a pattern. */
 const ALLOWED = new Map<string, Niceness>();
@@ -786,7 +787,8 @@ describe('readComplaint()', () => {
     const { path: work } = scratch;
     const source = `${work}/source`;
     mkdirSync(source);
-    writeFileSync(`${source}/a first`, Buffer.alloc(3_000_000, 'x'));
+    // At two seconds for the first file, on a busy machine more.
+    writeFileSync(`${source}/a first`, Buffer.alloc(3_000_000 * Math.ceil(stretch()), 'x'));
     for (const name of ['z" (in root)', 'z "2"', 'z']) writeFileSync(`${source}/${name}`, 'x');
     // An empty pull writes the config and the shell, and shows where the next tree will be.
     pull({ work, roots: [`${work}/nothing`], filter: '' });
@@ -803,7 +805,7 @@ describe('readComplaint()', () => {
       checksum: false,
       compress: false,
     });
-    // Two seconds for the first file; all are in the list when its bytes arrive.
+    // All are in the list when its bytes arrive.
     const rsync = spawn('rsync', ['--bwlimit=1500', ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
     const lines: string[] = [];
     createInterface({ input: rsync.stderr }).on('line', line => lines.push(line));

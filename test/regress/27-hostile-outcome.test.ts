@@ -12,6 +12,7 @@ import {
   PHASES,
 } from '../../src/wire/events.ts';
 import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
+import { fairClock } from '../support/fair-time.ts';
 import { CONTROLS, NASTY } from '../support/lanes.ts';
 import { NEEDS_ROOT, type Result, until, World } from '../support/world.ts';
 
@@ -223,7 +224,7 @@ describe('a hostile host and its outcomes', { skip: NEEDS_ROOT || IN_CLEAN_MACHI
     peakMib: number;
   }
   async function run(...more: string[]): Promise<Ran> {
-    const started = performance.now();
+    const clock = fairClock();
     let linesLeft = 2000;
     const { child, done } = world.start(
       world.client,
@@ -243,7 +244,7 @@ describe('a hostile host and its outcomes', { skip: NEEDS_ROOT || IN_CLEAN_MACHI
     }, 20);
     const result = await done;
     clearInterval(timer);
-    return { ...result, tookMs: performance.now() - started, peakMib };
+    return { ...result, tookMs: clock(), peakMib };
   }
 
   /** What has to hold of every run: it is soon over, plain, and leaves nothing. */

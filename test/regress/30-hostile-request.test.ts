@@ -9,6 +9,7 @@ import { after, before, describe, it } from 'node:test';
 import { isLocked } from '../../src/os/runfolder.ts';
 import { GO } from '../../src/wire/channel.ts';
 import type { CommonHeader, DirectHeader } from '../../src/wire/request.ts';
+import { fairClock } from '../support/fair-time.ts';
 import { type HostileClient, lastOutcome } from '../support/hostile-client.ts';
 import { CONTROLS, group, hostileSuite, type Lane, NASTY, type Seen } from '../support/lanes.ts';
 import { type Running, until } from '../support/world.ts';
@@ -279,14 +280,14 @@ hostileSuite('a hostile client: requests', lanes => {
 
   /** Says "go", and never ends the line. */
   async function fallSilent({ client, name }: Lane): Promise<Seen & { tookMs: number }> {
-    const started = performance.now();
+    const clock = fairClock();
     const seen = await handshake(client, { command: `${name}:channel`, answers: 'go' });
-    return { ...seen, tookMs: performance.now() - started };
+    return { ...seen, tookMs: clock() };
   }
 
   /** A request of which a byte comes now and then. */
   async function dribble({ client, name }: Lane): Promise<Seen & { tookMs: number }> {
-    const started = performance.now();
+    const clock = fairClock();
     const call = client.call(`${name}:7`);
     const request = client.request();
     let at = 0;
@@ -296,7 +297,7 @@ hostileSuite('a hostile client: requests', lanes => {
     }, 100);
     const ended = await call.done;
     clearInterval(timer);
-    return { ...ended, tookMs: performance.now() - started };
+    return { ...ended, tookMs: clock() };
   }
 
   group('what is asked for', lanes, () => {

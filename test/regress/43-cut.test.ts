@@ -11,6 +11,7 @@ import { chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
+import { fairClock } from '../support/fair-time.ts';
 import { diffManifests, manifest } from '../support/manifest.ts';
 import { Network } from '../support/network.ts';
 import { lastLine, NEEDS_ROOT, type Running, until, World } from '../support/world.ts';
@@ -117,15 +118,15 @@ function cutLinks(transport: string): void {
   }
 
   async function assertBothEnd(running: Running, clientSays: RegExp, hostSays: RegExp): Promise<void> {
-    const started = performance.now();
+    const clock = fairClock();
     const runs = world.journal('host').filter(each => each.event === 'run').length;
     const ended = await running.done;
-    const clientMs = performance.now() - started;
+    const clientMs = clock();
     assert.notEqual(ended.status, 0, ended.stdout);
     const { error } = lastLine(ended);
     assert.match(error ?? '', clientSays);
     await until(`the host's side has ended: ${rest().join('; ')}`, () => rest().length === 0, END_MS);
-    const hostMs = performance.now() - started;
+    const hostMs = clock();
     const last = world
       .journal('host')
       .filter(each => each.event === 'run')
@@ -220,12 +221,12 @@ function cutLinks(transport: string): void {
       );
       if (other === 'host') assert.match(runs().at(-1) ?? '', hostSays);
       for (const pid of sleeping) signal(pid, 'SIGCONT');
-      const woken = performance.now();
+      const sinceWoken = fairClock();
       const ended = await running.done;
       assert.notEqual(ended.status, 0, ended.stdout);
       assert.match(lastLine(ended).error ?? '', clientSays);
       await until(`the ${side} has ended: ${rest().join('; ')}`, () => rest().length === 0, END_MS);
-      assert.ok(performance.now() - woken < END_MS);
+      assert.ok(sinceWoken() < END_MS);
       assert.equal(runs().length, before + 1);
       assert.match(runs().at(-1) ?? '', hostSays);
     });

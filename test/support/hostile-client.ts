@@ -14,6 +14,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { decodeEvent, type OutcomeEvent } from '../../src/wire/events.ts';
 import { type CommonHeader, type DirectHeader, encodeRequest } from '../../src/wire/request.ts';
+import { fairClock } from './fair-time.ts';
 import type { Running, World } from './world.ts';
 
 // ---- Numbers and names, as rsync writes them (io.c) ---------------------------------------------------------------
@@ -614,7 +615,7 @@ export class HostileClient {
 
   /** Calls with a request, and plays the sender when the host dials back. Ends when the call has. */
   async attack(attack: Attack): Promise<Ended> {
-    const started = performance.now();
+    const clock = fairClock();
     const listener = await this.listen(attack.play, attack.dialect);
     const header = {
       ...(attack.roots ? { roots: attack.roots } : {}),
@@ -629,7 +630,7 @@ export class HostileClient {
       return {
         ...result,
         outcome: lastOutcome(result.stderr),
-        tookMs: performance.now() - started,
+        tookMs: clock(),
         heard: sender()?.heard ?? Buffer.alloc(0),
         arguments: sender()?.arguments ?? [],
       };

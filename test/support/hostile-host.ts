@@ -18,6 +18,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { decodeRequest, type Request } from '../../src/wire/request.ts';
+import { fairClock, stretch } from './fair-time.ts';
 import { type Result, type Running, until, type World } from './world.ts';
 
 /** What the gate lets in. */
@@ -89,6 +90,8 @@ export class Wire {
   readonly words: string[] = [];
   readonly #chunks: Buffer[] = [];
   /** What came and was not read yet: as it came, and out of the frames. */
+  /** As it was when the client's limits were written. */
+  readonly #stretch = stretch();
   #unread: Buffer[] = [];
   #raw: Buffer = Buffer.alloc(0);
   #data: Buffer = Buffer.alloc(0);
@@ -156,13 +159,14 @@ export class Wire {
   }
 
   async #takeRaw(count: number): Promise<Buffer> {
-    const deadline = performance.now() + SILENCE_MS;
+    const silenceMs = SILENCE_MS * Math.max(this.#stretch, stretch());
+    const deadline = performance.now() + silenceMs;
     for (;;) {
       if (this.#unread.length > 0) this.#raw = Buffer.concat([this.#raw, ...this.#unread.splice(0)]);
       if (this.#raw.length >= count) break;
       if (this.#hasEnded) throw new Ended('the other side hung up');
       const left = deadline - performance.now();
-      if (left <= 0) throw new Ended(`nothing came for ${SILENCE_MS} ms`);
+      if (left <= 0) throw new Ended(`nothing came for ${silenceMs} ms`);
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#wake = resolve;
       const timer = setTimeout(resolve, left);
@@ -528,7 +532,7 @@ export class Victim {
     world.write(world.host, key, decoded.request.key);
     const child = this.#dial(key, Number(call.split('.').at(-1)));
     const wire = new Wire(child);
-    const started = performance.now();
+    const clock = fairClock();
     let sessionMs = 0;
     let client: Result | undefined;
     try {
@@ -537,7 +541,7 @@ export class Victim {
       child.stdin?.destroy();
       child.kill('SIGTERM');
       await until('the session has ended', () => child.exitCode !== null || child.signalCode !== null);
-      sessionMs = performance.now() - started;
+      sessionMs = clock();
       // Open for both: neither waits for the other.
       const go = openSync(`${call}.go`, 'r+');
       writeSync(go, '\n');
