@@ -1,28 +1,13 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
-import { inspect } from 'node:util';
-import { CORPUS, readCorpus } from './fuzz/corpus.ts';
-import { distil, type Explored, explore, type Target } from './fuzz/explore.ts';
-import { buildLaunchFuzzer, dictionaryText, launchExecutions, runLaunchFuzzer } from './fuzz/launch.ts';
+import { describe, it } from 'node:test';
+import { distil, explore, type Target } from './fuzz/explore.ts';
+import { fuzzSuite, upTo } from './fuzz/suite.ts';
 import { TARGETS } from './fuzz/targets.ts';
 
 /** So many inputs a target, and always the same ones: `make fuzz` goes on from here. */
-const EXECUTIONS = 2500;
-const LAUNCH_EXECUTIONS = 100_000;
+const EXECUTIONS = 1000;
+const LAUNCH_EXECUTIONS = 20_000;
 const SEED = 1;
-
-const upTo = (most: number) => (executions: number) => executions >= most;
-const inputsOf = (target: Target): Buffer[] => [
-  ...target.seeds.map(each => Buffer.from(each)),
-  ...readCorpus(target.name),
-];
-
-function requireWhole({ failure }: Explored): void {
-  if (failure) assert.fail(`${inspect(failure.input.toString('latin1'))}\n${inspect(failure.error)}`);
-}
 
 describe('explore()', () => {
   const summons = TARGETS.find(({ name }) => name === 'summons');
@@ -77,33 +62,4 @@ describe('distil()', () => {
   });
 });
 
-describe('what must hold of every decoder', () => {
-  for (const target of TARGETS)
-    it(`holds of ${target.name}, for its corpus and ${EXECUTIONS} inputs more`, () => {
-      const inputs = inputsOf(target);
-      requireWhole(explore(target, inputs, { seed: SEED, until: upTo(inputs.length + EXECUTIONS) }));
-    });
-});
-
-describe('what the launcher parses', () => {
-  let scratch: string;
-  let program: string;
-  before(() => {
-    scratch = mkdtempSync(`${tmpdir()}/dialback fuzz `);
-    program = join(scratch, 'launch-fuzz');
-    buildLaunchFuzzer(program);
-  });
-  after(() => rmSync(scratch, { recursive: true, force: true }));
-
-  it(`stands its corpus and ${LAUNCH_EXECUTIONS} inputs more, under the sanitizers`, () => {
-    const [words, found] = [join(scratch, 'words'), join(scratch, 'found')];
-    writeFileSync(words, dictionaryText());
-    mkdirSync(found);
-    const { status, output } = runLaunchFuzzer(program, [
-      ...[`-seed=${SEED}`, `-runs=${LAUNCH_EXECUTIONS}`, `-dict=${words}`, '-print_final_stats=1'],
-      ...[`-artifact_prefix=${scratch}/`, found, join(CORPUS, 'launch')],
-    ]);
-    assert.equal(status, 0, output);
-    assert.ok(launchExecutions(output) >= LAUNCH_EXECUTIONS, output);
-  });
-});
+fuzzSuite(EXECUTIONS, LAUNCH_EXECUTIONS, SEED);

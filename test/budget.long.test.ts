@@ -1,0 +1,7 @@
+// A year with a request every minute: half a million of them for each attack.
+import { describe } from 'node:test';
+import { ATTACKS, attackedYear } from './support/attacked-year.ts';
+
+describe('a client that requests every minute for a year', () => {
+  attackedYear(ATTACKS.slice(0, 2), 60_000);
+});
