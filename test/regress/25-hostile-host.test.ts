@@ -19,6 +19,7 @@ import { scopeFilter } from '../../src/client/scope.ts';
 import { daemonArguments, daemonConfig, MODULE_PATH } from '../../src/wire/rsync.ts';
 import { assertDocumented } from '../support/attempts.ts';
 import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
+import { stretch } from '../support/fair-time.ts';
 import {
   type Answer,
   type Attacked,
@@ -30,14 +31,19 @@ import {
   Victim,
   Wire,
 } from '../support/hostile-host.ts';
+import { IS_LONG } from '../support/long.ts';
 import { diffManifests, manifest } from '../support/manifest.ts';
 import { NEEDS_ROOT, until, World } from '../support/world.ts';
 
 const SKIP = NEEDS_ROOT || IN_CLEAN_MACHINE;
-/** Every session has ended by then, whatever the host does. */
+/** Every session has ended by then, whatever the host does; on a quiet machine. */
 const BOUND_MS = 20_000;
-/** Of the client; where a session is to be silent, and where it only has to get on on a busy machine. */
-const IDLE = { short: '4s', long: '15s' };
+/** Of the client, in seconds; where a session is to be silent, and where it only has to get on. */
+const IDLE = { short: 4, long: 15 };
+/** A host that is slow because the machine is busy must not look like one that is silent. */
+const onThisMachine = (quiet: number): number => Math.ceil(quiet * stretch());
+/** From the client's own limit to the session's end. */
+const END_MS = 8_000;
 const VICTIMS = 6;
 
 /** What a file holds: found in what came, it has arrived. */
@@ -76,8 +82,8 @@ interface Attack {
   isAll?: boolean;
   /** It is rsync's `idle_timeout` that ends it. */
   isSilent?: boolean;
-  /** The run's own end, if it is not the host's hanging up. */
-  deadline?: string;
+  /** The run's own end in seconds, if it is not the host's hanging up. */
+  deadline?: number;
   /** What more must hold. */
   check?: (answer: Answer | undefined, found: Attacked) => void;
 }
@@ -764,7 +770,7 @@ function brokenTalk(): Attack[] {
         ]);
     }
   };
-  const DEADLINE = { deadline: '12s' };
+  const DEADLINE = { deadline: 12 };
   const BY_DEADLINE = "ended by the run's deadline";
   const head = (count: number, block: number, sum: number, rest: number): Buffer =>
     Buffer.concat([int(count), int(block), int(sum), int(rest)]);
@@ -918,6 +924,10 @@ function brokenTalk(): Attack[] {
 }
 
 const ATTACKS = [...names(), ...rules(), ...options(), ...modes(), ...brokenTalk()];
+/** All of them are a soak. The short suite has each third; two whose answers are compared count as one. */
+const CHOSEN = [
+  ...Map.groupBy(ATTACKS, ({ what }) => what.replace(/: of files that are (not )?there$/, '')).values(),
+].flatMap((attacks, at) => (IS_LONG || at % 3 === 0 ? attacks : []));
 
 describe('a hostile host', { skip: SKIP }, () => {
   let world: World;
@@ -944,7 +954,7 @@ describe('a hostile host', { skip: SKIP }, () => {
   });
 
   describe('asks for', { concurrency: VICTIMS }, () => {
-    for (const attack of spread(ATTACKS)) {
+    for (const attack of spread(CHOSEN)) {
       it(attack.what, async () => {
         const victim = free.pop() ?? assert.fail('more attacks at once than victims');
         try {
@@ -968,8 +978,10 @@ describe('a hostile host', { skip: SKIP }, () => {
       join(world.client.home, 'outside/'),
     ]);
     const scope = `roots = ["${attack.isAll ? '/' : data}"]\nnever = [${never}]\nexclude = [${exclude}]`;
-    const idle = attack.isSilent || attack.deadline ? IDLE.short : IDLE.long;
-    victim.configure(scope, `idle_timeout = "${idle}"\ndeadline = "${attack.deadline ?? '1m'}"`);
+    const idle = onThisMachine(attack.isSilent || attack.deadline ? IDLE.short : IDLE.long);
+    const deadline = onThisMachine(attack.deadline ?? 60);
+    const ownLimitMs = 1000 * (attack.deadline ? deadline : attack.isSilent ? idle : 0);
+    victim.configure(scope, `idle_timeout = "${idle}s"\ndeadline = "${deadline}s"`);
     let answer: Answer | undefined;
     const found = await victim.attacked(async wire => {
       answer = await attack.play(wire, data, victim.state, world);
@@ -987,7 +999,7 @@ describe('a hostile host', { skip: SKIP }, () => {
       .slice(1, -2))
       assert.ok(!found.heard.includes(line), "the client's private key");
     untouched();
-    assert.ok(found.sessionMs < BOUND_MS, `it took ${found.sessionMs} ms`);
+    assert.ok(found.sessionMs < Math.max(BOUND_MS, ownLimitMs + END_MS), `it took ${found.sessionMs} ms`);
     if (attack.says) assert.match(`${what}\n${found.heard.toString('latin1')}`, attack.says);
 
     const { client, journal } = found;
@@ -1056,7 +1068,7 @@ describe('a hostile host', { skip: SKIP }, () => {
       );
     });
     it('docs/security.md lists what was tried', () => {
-      assert.equal(done.size, ATTACKS.length);
+      assert.equal(done.size, CHOSEN.length);
       const rows = ATTACKS.map(each => `| ${each.what} | ${each.ends} |`);
       assertDocumented('hostile host', ['| tried | what came of it |', '|---|---|', ...rows, ''].join('\n'));
     });

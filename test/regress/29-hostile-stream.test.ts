@@ -26,6 +26,7 @@ import {
   spoken,
   TOP,
 } from '../support/lanes.ts';
+import { IS_LONG } from '../support/long.ts';
 
 /** An honest run, with one message in its middle. */
 function telling(tag: number, content: Buffer | string): Attack['play'] {
@@ -298,7 +299,12 @@ const ENDLESS: Row[] = [
 hostileSuite('a hostile client: what is in the stream', lanes => {
   rows('messages', lanes, MESSAGES);
   rows('greetings', lanes, GREETINGS);
-  rows('messages of an older version', lanes, OLDER);
+  // All of them are a soak.
+  rows(
+    'messages of an older version',
+    lanes,
+    OLDER.filter((_, at) => IS_LONG || at % 4 === 0),
+  );
   rows('the end', lanes, CUT);
 
   describe('no end, until the deadline that the host has set', () => {

@@ -1,0 +1,2 @@
+// Goal: as 34-year, with a prune every Sunday.
+import './34-year.test.ts';
