@@ -2,13 +2,14 @@
 # brings along (node_modules/.bin/node): hence everything here goes through npm.
 
 .DEFAULT_GOAL := help
-.PHONY: help try build launcher launcher-arm64 test test-machines fuzz bench install uninstall clean
+.PHONY: help try build launcher launcher-arm64 test test-long test-machines fuzz bench install uninstall clean
 
 help:
 	@echo 'make try [DIR=FOLDER]  install what is missing, build, and show a backup and a restore of a copy of FOLDER'
 	@echo 'make build             dist/dialback, one executable'
 	@echo 'make launcher          dist/launch, the one program with a privilege, for the uid in SERVICE_UID='
 	@echo 'make test              lint, types, unit and regress tests; a part of them: npm test -- NAME'
+	@echo 'make test-long         the soaks: more kills, larger numbers, a machine without any of the packages; with make test for releases'
 	@echo 'make test-machines     cut the power of emulated machines during backups and compare every byte (docs/testing.md); as root, one to two hours'
 	@echo 'make fuzz [TARGET=NAME] [SECONDS=60]'
 	@echo '                       changed inputs for every decoder, so long for each; make test does a little of it'
@@ -39,6 +40,11 @@ test:
 	@tools/prepare.sh test
 	@$(MAKE) -s dist/dialback
 	@npm test --silent
+
+test-long:
+	@tools/prepare.sh test
+	@$(MAKE) -s dist/dialback
+	@npm run test-long --silent
 
 # CUTS says how many cuts: FILESYSTEM:DURING_COPY:AROUND_COMMIT. EXECUTABLE is the dialback to test, by default this one.
 CUTS ?= ext4:5:10 xfs:2:3 btrfs:2:3
