@@ -17,6 +17,7 @@ import {
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
+import { IS_LONG } from '../support/long.ts';
 import { diffManifests, manifest } from '../support/manifest.ts';
 import { NEEDS_ROOT, until, World } from '../support/world.ts';
 
@@ -296,7 +297,7 @@ describe('found in review', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
 
   it('a signal at the moment of admission leaves no reader behind', async () => {
     // The ticket was taken while the run was being cleaned up: the reader stayed.
-    for (let round = 0; round < 12; round += 1) {
+    for (let round = 0; round < (IS_LONG ? 12 : 4); round += 1) {
       const running = world.start(world.client, world.binary, [
         'backup',
         '--json',

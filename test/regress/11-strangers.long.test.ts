@@ -1,0 +1,2 @@
+// Goal: as 11-strangers, with 200 connections with a wrong key.
+import './11-strangers.test.ts';
