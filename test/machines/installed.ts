@@ -1,0 +1,195 @@
+/** A machine on which dialback is installed by `make install`, and the steps of a backup in it. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import {
+  appendFileSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import type { Finding } from '../../src/finding.ts';
+import type { SnapshotRecord } from '../../src/host/store.ts';
+import { type Arch, findBase } from '../../tools/base.ts';
+import { copyCheckout } from '../support/checkout.ts';
+import { Machine } from './machine.ts';
+
+const TOP = join(import.meta.dirname, '../..');
+/** The launcher is compiled for this account before the machine exists: there is no compiler in it. */
+const SERVICE_UID = '970';
+export const CLIENT = 'dialback';
+export const HOST = 'vault';
+export const DATA = '/srv/data';
+export const STORE = '/srv/vault';
+export const CLIENT_TOML = '/var/lib/dialback/.config/dialback/client.toml';
+export const HOST_TOML = `/home/${HOST}/.config/dialback/host.toml`;
+const SOURCES = '/root/dialback';
+export const OLD_VERSION = '0.0.1';
+
+export type Capability = 'confined' | 'inherited';
+
+export class Installed extends Machine {
+  readonly #arch: Arch;
+
+  /** Writes what is on the read-only disk. */
+  constructor(label: string, arch: Arch = 'x64') {
+    super(label);
+    this.#arch = arch;
+    const work = mkdtempSync(join(TOP, 'dist/.machine-'));
+    try {
+      // The node that makes and compares trees; dialback has its own.
+      copyFileSync(findBase(arch, work), join(this.folder, 'node'));
+    } finally {
+      rmSync(work, { recursive: true });
+    }
+    this.#writeTree('tree', join(TOP, 'dist', arch === process.arch ? 'dialback' : `dialback-${arch}`));
+  }
+
+  /** Writes a checkout with all that `make build` and `make launcher` make. */
+  #writeTree(name: string, executable: string): void {
+    const tree = join(this.folder, name);
+    copyCheckout(tree);
+    compileLauncher(join(tree, 'dist/launch'), this.#arch);
+    copyFileSync(executable, join(tree, 'dist/dialback'));
+  }
+
+  /** Adds the tree of an older version: another version number, launcher and list of excludes. Takes some seconds. */
+  addOldTree(): void {
+    const built = buildOldVersion();
+    try {
+      this.#writeTree('old', join(built, 'dist/dialback'));
+    } finally {
+      rmSync(built, { recursive: true });
+    }
+    for (const name of ['share/excludes', 'share/never'])
+      appendFileSync(join(this.folder, 'old', name), '# a line of the old version\n');
+    // Not used by the program: a launcher that is another file.
+    appendFileSync(join(this.folder, 'old/dist/launch'), '\0');
+  }
+
+  /** Starts it. The suite's image is built if there is none. */
+  async start(suite: string): Promise<void> {
+    await this.create(suite, ['--arch', this.#arch === 'x64' ? 'amd64' : this.#arch, '--mem', '1024']);
+  }
+
+  /**
+   * `make install`, after `prepare`, from a copy of a tree on the read-only disk.
+   * @param more variables for make
+   * @returns what it printed
+   */
+  async install(more = '', tree = 'tree'): Promise<string> {
+    assert.equal((await this.run('command -v gcc cc npm node')).stdout, '');
+    const copy = `rm -rf ${SOURCES} && cp -a /mnt/with/${tree} ${SOURCES}`;
+    const output = await this.ssh(
+      `${copy} && make -C ${SOURCES} install SERVICE_UID=${SERVICE_UID} ${more} 2>&1`,
+    );
+    // The host's rsync gets its jail too.
+    await this.ssh(`usermod --append --groups ${CLIENT} ${HOST}`);
+    return output;
+  }
+
+  async uninstall(): Promise<string> {
+    return await this.ssh(`make -s -C ${SOURCES} uninstall 2>&1`);
+  }
+
+  /** Makes the account that receives, its store, and the files that are backed up. */
+  async prepare(): Promise<void> {
+    await this.ssh(
+      `useradd --create-home ${HOST} && install -d -o ${HOST} -g ${HOST} -m 700 ${STORE}
+       mkdir ${DATA} && echo 'only root can read this' >${DATA}/secret && chmod 600 ${DATA}/secret`,
+    );
+    const made = await this.torture(`make ${DATA}/torture`);
+    assert.doesNotMatch(made, /missing/);
+  }
+
+  /** From nothing to a config, by the commands that dialback prints. */
+  async enroll(): Promise<void> {
+    const second = nextCommand(await this.ssh(this.as(CLIENT, 'dialback init')));
+    const third = nextCommand(await this.ssh(this.as(HOST, `${second} --store ${STORE}`)));
+    const target = third.replace(/--target \S+/, `--target ${HOST}@127.0.0.1`);
+    await this.ssh(this.as(CLIENT, target));
+    await this.ssh(`sed -i 's#^roots = .*#roots = ["${DATA}"]#' ${CLIENT_TOML}`);
+  }
+
+  async torture(args: string): Promise<string> {
+    return await this.ssh(`/mnt/with/node /mnt/with/tree/test/machines/torture.ts ${args}`);
+  }
+
+  /** Makes a backup. @returns the record of the snapshot */
+  async backup(): Promise<SnapshotRecord> {
+    const before = await this.snapshots();
+    await this.ssh(`${this.as(CLIENT, 'dialback backup')} 2>&1`);
+    const after = await this.snapshots();
+    assert.equal(after.length, before.length + 1);
+    const record = await this.newest();
+    assert.equal(record.state, 'full');
+    return record;
+  }
+
+  /** @returns the names of the snapshots, oldest first */
+  async snapshots(): Promise<string[]> {
+    const text = await this.ssh(`ls ${STORE}/clients/*/snapshots`);
+    return text.split('\n').filter(each => each !== '');
+  }
+
+  async newest(): Promise<SnapshotRecord> {
+    const path = `${STORE}/clients/*/snapshots/${(await this.snapshots()).at(-1)}/snapshot.json`;
+    return JSON.parse(await this.ssh(`cat ${path}`)) as SnapshotRecord;
+  }
+
+  /** Restores the newest snapshot as root, and compares every byte and attribute. */
+  async restoreAndCompare(client: string): Promise<void> {
+    await this.ssh(
+      `rm -rf /root/restored && dialback restore ${client} --to /root/restored --config ${HOST_TOML} 2>&1`,
+    );
+    assert.match(
+      await this.torture(`compare ${DATA} /root/restored${DATA}`),
+      /^\d+ entries, 0 differences\n$/,
+    );
+  }
+
+  /** @returns what `doctor` finds for an account */
+  async doctor(user: string): Promise<Finding[]> {
+    const { stdout } = await this.run(this.as(user, 'dialback doctor --json'));
+    return JSON.parse(stdout) as Finding[];
+  }
+
+  /** Changes `key` in a config, or adds it at the top. */
+  async configure(file: string, key: string, value: string): Promise<void> {
+    await this.ssh(`sed -i '/^${key} = /d; 1i ${key} = ${value}' ${file}`);
+  }
+}
+
+/** The command that a message ends with. */
+function nextCommand(text: string): string {
+  const command = /^next: (?:on .*:\n {2})?(.+)\n$/m.exec(text)?.[1];
+  if (command === undefined) throw new Error(`Cannot find the next command in:\n${text}`);
+  return command;
+}
+
+/** Compiles the launcher for the account in the machine. */
+function compileLauncher(output: string, arch: Arch): void {
+  const env = { ...process.env, SERVICE_UID, CC: arch === 'x64' ? 'gcc' : 'aarch64-linux-gnu-gcc' };
+  execFileSync(join(TOP, 'tools/launcher.sh'), [output], { env });
+}
+
+/** Builds this checkout with another version number. @returns a folder with dist/dialback in it */
+function buildOldVersion(): string {
+  const folder = mkdtempSync(join(TOP, 'dist/.machine-'));
+  copyCheckout(folder);
+  const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as Record<string, unknown>;
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({ ...manifest, version: OLD_VERSION }));
+  mkdirSync(join(folder, 'dist'), { recursive: true });
+  symlinkSync(join(TOP, 'node_modules'), join(folder, 'node_modules'));
+  execFileSync(process.execPath, ['build.ts'], { cwd: folder });
+  return folder;
+}
+
+/** Builds dist/dialback-arm64. */
+export function buildForArm64(): void {
+  execFileSync(process.execPath, ['build.ts', '--target', 'arm64'], { cwd: TOP });
+}
