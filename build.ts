@@ -29,9 +29,9 @@ function parseTarget(argv: string[]): Arch {
   return fail(`Cannot build for "${arch}": there is no base for it`, 'node build.ts --target x64|arm64');
 }
 
-function baseOf(arch: Arch, work: string): string {
+async function baseOf(arch: Arch, work: string): Promise<string> {
   try {
-    return findBase(arch, work);
+    return await findBase(arch, work);
   } catch (error) {
     return fail(
       error instanceof Error ? error.message : String(error),
@@ -152,7 +152,7 @@ async function main(): Promise<void> {
   const output = join(DIST, arch === process.arch ? 'dialback' : `dialback-${arch}`);
   const library = compileLibrary(arch, work);
   await bundle(join(work, 'main.cjs'), version, library);
-  const strip = stripBase(baseOf(arch, work), base, arch);
+  const strip = stripBase(await baseOf(arch, work), base, arch);
   await inject('main.cjs', base, made, arch, work);
   chmodSync(made, 0o755);
   renameSync(made, output);

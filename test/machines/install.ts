@@ -19,8 +19,8 @@ const SUM_ETC =
 export async function changeInstallation(report: Report): Promise<Row> {
   const label = `${SUITE}, installation`;
   report.step(`${label}: build another version, make and start a machine`);
-  using machine = new Installed('install');
-  machine.addOldTree();
+  using machine = await Installed.make('install');
+  await machine.addOldTree();
   await machine.start(SUITE);
   const row = rowOf(report, label, await machine.facts());
   const check = row.check;

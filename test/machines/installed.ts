@@ -1,9 +1,8 @@
 /** A machine on which dialback is installed by `make install`, and the steps of a backup in it. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import {
   appendFileSync,
-  copyFileSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
@@ -11,13 +10,16 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import type { Finding } from '../../src/finding.ts';
 import type { SnapshotRecord } from '../../src/host/store.ts';
 import { type Arch, findBase } from '../../tools/base.ts';
 import { copyCheckout } from '../support/checkout.ts';
 import { Machine } from './machine.ts';
 
+const run = promisify(execFile);
 const TOP = join(import.meta.dirname, '../..');
 /** The launcher is compiled for this account before the machine exists: there is no compiler in it. */
 const SERVICE_UID = '970';
@@ -35,33 +37,42 @@ export type Capability = 'confined' | 'inherited';
 export class Installed extends Machine {
   readonly #arch: Arch;
 
-  /** Writes what is on the read-only disk. */
-  constructor(label: string, arch: Arch = 'x64') {
+  private constructor(label: string, arch: Arch) {
     super(label);
     this.#arch = arch;
-    const work = mkdtempSync(join(TOP, 'dist/.machine-'));
+  }
+
+  /** Writes what is on the read-only disk. */
+  static async make(label: string, arch: Arch = 'x64'): Promise<Installed> {
+    const machine = new Installed(label, arch);
+    const work = mkdtempSync(join(TOP, 'dist/.build-machine-'));
     try {
       // The node that makes and compares trees; dialback has its own.
-      copyFileSync(findBase(arch, work), join(this.folder, 'node'));
+      await copyFile(await findBase(arch, work), join(machine.folder, 'node'));
     } finally {
       rmSync(work, { recursive: true });
     }
-    this.#writeTree('tree', join(TOP, 'dist', arch === process.arch ? 'dialback' : `dialback-${arch}`));
+    const isForeign = arch !== process.arch;
+    if (isForeign) await run(process.execPath, ['build.ts', '--target', arch], { cwd: TOP });
+    await machine.#writeTree('tree', join(TOP, 'dist', isForeign ? `dialback-${arch}` : 'dialback'));
+    return machine;
   }
 
   /** Writes a checkout with all that `make build` and `make launcher` make. */
-  #writeTree(name: string, executable: string): void {
+  async #writeTree(name: string, executable: string): Promise<void> {
     const tree = join(this.folder, name);
     copyCheckout(tree);
-    compileLauncher(join(tree, 'dist/launch'), this.#arch);
-    copyFileSync(executable, join(tree, 'dist/dialback'));
+    // For the account in the machine.
+    const env = { ...process.env, SERVICE_UID, CC: this.#arch === 'x64' ? 'gcc' : 'aarch64-linux-gnu-gcc' };
+    await run(join(TOP, 'tools/launcher.sh'), [join(tree, 'dist/launch')], { env });
+    await copyFile(executable, join(tree, 'dist/dialback'));
   }
 
-  /** Adds the tree of an older version: another version number, launcher and list of excludes. Takes some seconds. */
-  addOldTree(): void {
-    const built = buildOldVersion();
+  /** Adds the tree of an older version: another version number, launcher and list of excludes. */
+  async addOldTree(): Promise<void> {
+    const built = await buildOldVersion();
     try {
-      this.#writeTree('old', join(built, 'dist/dialback'));
+      await this.#writeTree('old', join(built, 'dist/dialback'));
     } finally {
       rmSync(built, { recursive: true });
     }
@@ -171,25 +182,14 @@ function nextCommand(text: string): string {
   return command;
 }
 
-/** Compiles the launcher for the account in the machine. */
-function compileLauncher(output: string, arch: Arch): void {
-  const env = { ...process.env, SERVICE_UID, CC: arch === 'x64' ? 'gcc' : 'aarch64-linux-gnu-gcc' };
-  execFileSync(join(TOP, 'tools/launcher.sh'), [output], { env });
-}
-
 /** Builds this checkout with another version number. @returns a folder with dist/dialback in it */
-function buildOldVersion(): string {
-  const folder = mkdtempSync(join(TOP, 'dist/.machine-'));
+async function buildOldVersion(): Promise<string> {
+  const folder = mkdtempSync(join(TOP, 'dist/.build-machine-'));
   copyCheckout(folder);
   const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as Record<string, unknown>;
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ ...manifest, version: OLD_VERSION }));
   mkdirSync(join(folder, 'dist'), { recursive: true });
   symlinkSync(join(TOP, 'node_modules'), join(folder, 'node_modules'));
-  execFileSync(process.execPath, ['build.ts'], { cwd: folder });
+  await run(process.execPath, ['build.ts'], { cwd: folder });
   return folder;
-}
-
-/** Builds dist/dialback-arm64. */
-export function buildForArm64(): void {
-  execFileSync(process.execPath, ['build.ts', '--target', 'arm64'], { cwd: TOP });
 }

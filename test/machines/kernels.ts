@@ -4,15 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import type { Finding } from '../../src/finding.ts';
-import {
-  buildForArm64,
-  type Capability,
-  CLIENT,
-  CLIENT_TOML,
-  HOST,
-  HOST_TOML,
-  Installed,
-} from './installed.ts';
+import { type Capability, CLIENT, CLIENT_TOML, HOST, HOST_TOML, Installed } from './installed.ts';
 import type { Report } from './report.ts';
 import { type Row, rowOf } from './results.ts';
 
@@ -35,8 +27,7 @@ export async function backUpOnKernel(report: Report, kernel: Kernel): Promise<Ro
   const { suite, release, capability, arch } = kernel;
   const label = arch === 'x64' ? suite : `${suite} ${arch}`;
   report.step(`${label}: make and start a machine`);
-  if (arch === 'arm64') buildForArm64();
-  using machine = new Installed(label.replace(' ', '-'), arch);
+  using machine = await Installed.make(label.replace(' ', '-'), arch);
   await machine.start(suite);
   const facts = await machine.facts();
   const row = rowOf(report, label, facts);

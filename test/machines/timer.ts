@@ -17,7 +17,7 @@ const OFF_SECONDS = 9 * 3600;
 export async function runByTimer(report: Report): Promise<Row> {
   const label = `${SUITE}, timer`;
   report.step(`${label}: make and start a machine`);
-  using machine = new Installed('timer');
+  using machine = await Installed.make('timer');
   await machine.start(SUITE);
   const row = rowOf(report, label, await machine.facts());
   const check = row.check;
