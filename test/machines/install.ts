@@ -16,14 +16,14 @@ const LIST =
 const SUM_ETC =
   "find /etc -type f ! -name 'passwd*' ! -name 'group*' ! -name '*shadow*' ! -name 'sub[ug]id*' -exec sha256sum {} + | sort -k 2";
 
-export async function changeInstallation(report: Report): Promise<Row> {
+export async function changeInstallation(report: Report, keep: boolean): Promise<Row> {
   const label = `${SUITE}, installation`;
   report.step(`${label}: build another version, make and start a machine`);
   using machine = await Installed.make('install');
   await machine.addOldTree();
   await machine.start(SUITE);
-  const row = rowOf(report, label, await machine.facts());
-  const check = row.check;
+  const row = await rowOf(report, machine, label, keep);
+  const { check, facts } = row;
   await machine.prepare();
   const files = lines(await machine.ssh(LIST));
   const sums = lines(await machine.ssh(SUM_ETC));
@@ -39,7 +39,7 @@ export async function changeInstallation(report: Report): Promise<Row> {
     await machine.enroll();
     await machine.ssh(`echo /srv/private >>/etc/dialback/never && systemctl enable --now ${TIMER} 2>&1`);
     const { confined } = await machine.backup();
-    row.facts.landlock = `${confined.landlock_abi}`;
+    facts.landlock = `${confined.landlock_abi}`;
     kept = await machine.ssh(ownFiles);
   });
   if (!isInstalled) return row;

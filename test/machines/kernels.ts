@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import type { Finding } from '../../src/finding.ts';
-import { type Capability, CLIENT, CLIENT_TOML, HOST, HOST_TOML, Installed } from './installed.ts';
+import { type Capability, CLIENT, CLIENT_TOML, DATA, HOST, HOST_TOML, Installed } from './installed.ts';
 import type { Report } from './report.ts';
 import { type Row, rowOf } from './results.ts';
 
@@ -23,15 +23,14 @@ export const KERNELS: Kernel[] = [
 ];
 export const ARM64: Kernel = { suite: 'trixie', release: '6.12.', capability: 'confined', arch: 'arm64' };
 
-export async function backUpOnKernel(report: Report, kernel: Kernel): Promise<Row> {
+export async function backUpOnKernel(report: Report, kernel: Kernel, keep: boolean): Promise<Row> {
   const { suite, release, capability, arch } = kernel;
   const label = arch === 'x64' ? suite : `${suite} ${arch}`;
   report.step(`${label}: make and start a machine`);
   using machine = await Installed.make(label.replace(' ', '-'), arch);
   await machine.start(suite);
-  const facts = await machine.facts();
-  const row = rowOf(report, label, facts);
-  const check = row.check;
+  const row = await rowOf(report, machine, label, keep);
+  const { check, facts } = row;
 
   await check('kernel', async () => {
     assert.ok(facts.kernel.startsWith(release), facts.kernel);
@@ -39,6 +38,7 @@ export async function backUpOnKernel(report: Report, kernel: Kernel): Promise<Ro
   const install = capability === 'inherited' ? 'make install INHERITED=1' : 'make install';
   const isInstalled = await check(`${install}, without gcc and npm`, async () => {
     await machine.prepare();
+    await machine.makeTortureTree();
     await machine.install(capability === 'inherited' ? 'INHERITED=1' : '');
   });
   if (!isInstalled) return row;
@@ -60,17 +60,18 @@ export async function backUpOnKernel(report: Report, kernel: Kernel): Promise<Ro
     assert.equal(transport, 'direct');
     assert.equal(confined.send, capability === 'confined');
     assert.equal(confined.receive, capability === 'confined');
-    row.facts.landlock = confined.landlock_abi === null ? 'none' : `${confined.landlock_abi}`;
+    facts.landlock = confined.landlock_abi === null ? 'none' : `${confined.landlock_abi}`;
   });
-  await check('restore equal', async () => await machine.restoreAndCompare(name));
   await check(`backup, channel, ${capability}`, async () => {
-    await machine.ssh(`sed -i '/^target = /a transport = "channel"' ${CLIENT_TOML}`);
+    await machine.ssh(
+      `sed -i '/^target = /a transport = "channel"' ${CLIENT_TOML} && cp ${DATA}/secret ${DATA}/new`,
+    );
     const { confined, transport, counts } = await machine.backup();
     assert.equal(transport, 'channel');
     assert.equal(confined.send, capability === 'confined');
-    assert.deepEqual([counts.new, counts.content_changed, counts.attributes_changed], [0, 0, 0]);
+    assert.deepEqual([counts.new, counts.content_changed, counts.attributes_changed], [1, 0, 0]);
   });
-  await check('restore equal, channel', async () => await machine.restoreAndCompare(name));
+  await check('restore equal', async () => await machine.restoreAndCompare(name));
   await check('verify', async () => {
     await machine.ssh(machine.as(HOST, 'dialback verify'));
   });

@@ -79,7 +79,7 @@ export async function cutPower(report: Report, options: CutOptions): Promise<Row
   report.step(`${plan.fs}: make and start a machine`);
   using machine = StoreMachine.prepare(plan, resolve(executable), launcher);
   await machine.start();
-  const row = rowOf(report, `power cuts, ${plan.fs}`, await machine.facts());
+  const row = await rowOf(report, machine, `power cuts, ${plan.fs}`, keep);
   const differences = await cutAll(report, machine, plan, keep);
   row.ran.push(`${plan.copy} cuts during the copy, ${plan.commit} around the commit`);
   if (differences > 0) row.failed.push(`${differences} differences`);

@@ -1,6 +1,6 @@
 /** The table of docs/versions.md that says what ran on emulated machines, and how it ended. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import type { Facts } from './machine.ts';
+import { type Facts, LAB, type Machine } from './machine.ts';
 import type { Report } from './report.ts';
 
 const BEGIN = '<!-- emulated machines: written by test/machines/run.ts --results -->';
@@ -22,17 +22,28 @@ export interface Row {
   failed: string[];
 }
 
-export function rowOf(report: Report, machine: string, facts: Facts): Row {
+/**
+ * @param label what the row is called
+ * @param keep whether the machine stays when a check fails
+ */
+export async function rowOf(report: Report, machine: Machine, label: string, keep: boolean): Promise<Row> {
   const row: Row = {
-    machine,
-    facts,
+    machine: label,
+    facts: await machine.facts(),
     ran: [],
     failed: [],
     check: async (name, run) => {
-      const passed = await report.check(`${machine}: ${name}`, run);
+      const passed = await report.check(`${label}: ${name}`, run);
       row.ran.push(name);
-      if (!passed) row.failed.push(name);
-      return passed;
+      if (passed) return true;
+      row.failed.push(name);
+      if (keep && !machine.isKept) {
+        machine.isKept = true;
+        report.say(
+          `    the machine is kept: ${LAB} ssh ${machine.name} COMMAND, ${LAB} down ${machine.name}`,
+        );
+      }
+      return false;
     },
   };
   return row;

@@ -5,7 +5,7 @@
  *
  * PART: kernels (or one of bullseye, bookworm, trixie), timer, install, arm64, cuts. Options: --results FILE writes the table of docs/versions.md;
  * --cuts 'FS:COPY:COMMIT…' says how many cuts (power-cuts.ts), --executable FILE which dialback they are for, --launcher FILE
- * that its rsync runs in jails, and --keep that a machine with a difference stays. The last line is "N passed, N failed".
+ * that its rsync runs in jails, and --keep that a machine with a failed check or a difference stays. The last line is "N passed, N failed".
  */
 import { parseArgs } from 'node:util';
 import { changeInstallation } from './install.ts';
@@ -27,6 +27,7 @@ const { values, positionals: parts } = parseArgs({
 });
 
 const report = new Report();
+const { keep } = values;
 const rows: Row[] = [];
 
 const plans = values.cuts
@@ -35,11 +36,11 @@ const plans = values.cuts
   .map(parsePlan);
 
 const PARTS: Record<string, (() => Promise<Row>)[]> = {
-  kernels: KERNELS.map(kernel => () => backUpOnKernel(report, kernel)),
-  ...Object.fromEntries(KERNELS.map(kernel => [kernel.suite, [() => backUpOnKernel(report, kernel)]])),
-  timer: [() => runByTimer(report)],
-  install: [() => changeInstallation(report)],
-  arm64: [() => backUpOnKernel(report, ARM64)],
+  kernels: KERNELS.map(kernel => () => backUpOnKernel(report, kernel, keep)),
+  ...Object.fromEntries(KERNELS.map(kernel => [kernel.suite, [() => backUpOnKernel(report, kernel, keep)]])),
+  timer: [() => runByTimer(report, keep)],
+  install: [() => changeInstallation(report, keep)],
+  arm64: [() => backUpOnKernel(report, ARM64, keep)],
   cuts: plans.map(plan => () => cutPower(report, { plan, ...values })),
 };
 
