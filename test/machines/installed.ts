@@ -178,7 +178,7 @@ export class Installed extends Machine {
 
   /** Changes `key` in a config, or adds it at the top. */
   async configure(file: string, key: string, value: string): Promise<void> {
-    await this.ssh(`sed -i '/^${key} = /d; 1i ${key} = ${value}' ${file}`);
+    await this.ssh(`sed -i '/^${key} = /d' ${file} && sed -i '1i ${key} = ${value}' ${file}`);
   }
 }
 
