@@ -10,7 +10,7 @@ help:
 	@echo 'make launcher          dist/launch, the one program with a privilege, for the uid in SERVICE_UID='
 	@echo 'make test              lint, types, unit and regress tests; a part of them: npm test -- NAME'
 	@echo 'make test-long         the soaks: more kills, larger numbers, a machine without any of the packages; with make test for releases'
-	@echo 'make test-machines     cut the power of emulated machines during backups and compare every byte (docs/testing.md); as root, one to two hours'
+	@echo 'make test-machines     emulated machines: old and new kernels, systemd, reboots, installation, arm64, power cuts (docs/testing.md); as root, hours'
 	@echo 'make fuzz [TARGET=NAME] [SECONDS=60]'
 	@echo '                       changed inputs for every decoder, so long for each; make test does a little of it'
 	@echo 'make bench             what jails and compression cost and save, how fast a large store answers, how soon rsync begins, beside plain tools; as root, some minutes'
@@ -46,13 +46,15 @@ test-long:
 	@$(MAKE) -s dist/dialback
 	@npm run test-long --silent
 
-# CUTS says how many cuts: FILESYSTEM:DURING_COPY:AROUND_COMMIT. EXECUTABLE is the dialback to test, by default this one.
+# PARTS says what runs: kernels timer install arm64 cuts. CUTS says how many cuts: FILESYSTEM:DURING_COPY:AROUND_COMMIT, and
+# EXECUTABLE which dialback they are for. RESULTS is a file whose table gets the results (docs/versions.md).
+PARTS ?= kernels timer install arm64 cuts
 CUTS ?= ext4:5:10 xfs:2:3 btrfs:2:3
 EXECUTABLE ?= dist/dialback
 test-machines:
 	@tools/prepare.sh machines
 	@$(MAKE) -s dist/dialback
-	@node_modules/.bin/node test/machines/power-cuts.ts --executable "$(EXECUTABLE)" $(CUTS)
+	@node_modules/.bin/node test/machines/run.ts --executable "$(EXECUTABLE)" --cuts "$(CUTS)" $(if $(RESULTS),--results "$(RESULTS)") $(PARTS)
 
 # What is given on make's command line is in its environment.
 fuzz:
@@ -79,5 +81,5 @@ clean:
 
 # All that gets into the file: folders too, since a source that went away changes nothing but its folder.
 # tsconfig.json is one of them, for esbuild reads it ("use strict"); the lock file stands for the base.
-dist/dialback: build.ts package.json package-lock.json tsconfig.json src/launcher/linkat.c tools/linkat.sh $(shell find src -type d -o -name '*.ts')
+dist/dialback: build.ts tools/base.ts package.json package-lock.json tsconfig.json src/launcher/linkat.c tools/linkat.sh $(shell find src -type d -o -name '*.ts')
 	@npm run build --silent

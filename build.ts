@@ -5,34 +5,16 @@
 
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import {
-  chmodSync,
-  copyFileSync,
-  existsSync,
-  mkdtempSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  utimesSync,
-} from 'node:fs';
+import { chmodSync, copyFileSync, mkdtempSync, readFileSync, renameSync, rmSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { log } from '@yao-pkg/pkg/lib-es5/log.js';
 import pkg from '@yao-pkg/pkg/lib-es5/sea.js';
 import { build } from 'esbuild';
+import { type Arch, baseVersion, findBase, readJson } from './tools/base.ts';
 
 const TOP = import.meta.dirname;
 const DIST = join(TOP, 'dist');
-
-type Arch = 'x64' | 'arm64';
-
-/** What of package.json and package-lock.json a build reads. */
-type Manifest = { version: string; optionalDependencies: Record<string, string> };
-type Lock = { packages: Record<string, { integrity?: string } | undefined> };
-
-function readJson<T>(name: string): T {
-  return JSON.parse(readFileSync(join(TOP, name), 'utf8')) as T;
-}
 
 /** Ends the build with one sentence; the second line is what to do about it. */
 function fail(found: string, next: string): never {
@@ -47,29 +29,15 @@ function parseTarget(argv: string[]): Arch {
   return fail(`Cannot build for "${arch}": there is no base for it`, 'node build.ts --target x64|arm64');
 }
 
-/**
- * Finds the node executable that becomes dialback. npm installs only the machine's own; a foreign one is
- * fetched into `work` and must have the checksum that the lock file pins.
- */
-function findBase(arch: Arch, version: string, work: string): string {
-  const name = `node-linux-${arch}`;
-  const installed = join(TOP, 'node_modules', name, 'bin', 'node');
-  if (existsSync(installed)) return installed;
-  if (arch === process.arch) fail(`Cannot read "${installed}": it is not there`, 'npm ci --ignore-scripts');
-  const pinned = readJson<Lock>('package-lock.json').packages[`node_modules/${name}`]?.integrity;
-  const pack = [
-    'pack',
-    '--loglevel=error',
-    '--ignore-scripts',
-    '--pack-destination',
-    work,
-    `${name}@${version}`,
-  ];
-  const archive = join(work, execFileSync('npm', pack, { encoding: 'utf8' }).trim());
-  const found = `sha512-${createHash('sha512').update(readFileSync(archive)).digest('base64')}`;
-  if (found !== pinned) fail(`Cannot use ${name}: its checksum is ${found}, not ${pinned}`, 'try again');
-  execFileSync('tar', ['-xzf', archive, '-C', work, 'package/bin/node']);
-  return join(work, 'package', 'bin', 'node');
+async function baseOf(arch: Arch, work: string): Promise<string> {
+  try {
+    return await findBase(arch, work);
+  } catch (error) {
+    return fail(
+      error instanceof Error ? error.message : String(error),
+      'npm ci --ignore-scripts, or try again',
+    );
+  }
 }
 
 /**
@@ -165,11 +133,13 @@ async function inject(script: string, base: string, output: string, arch: Arch, 
 async function main(): Promise<void> {
   const startedMs = performance.now();
   const arch = parseTarget(process.argv.slice(2));
-  const { version, optionalDependencies } = readJson<Manifest>('package.json');
-  const baseVersion = optionalDependencies[`node-linux-${arch}`];
+  const { version } = readJson<{ version: string }>('package.json');
   // The blob's layout changes between patch releases: the node that writes it must be the one that reads it.
-  if (baseVersion !== process.versions.node) {
-    fail(`Cannot build with node ${process.versions.node}: the base is ${baseVersion}`, 'npm run build');
+  if (baseVersion(arch) !== process.versions.node) {
+    fail(
+      `Cannot build with node ${process.versions.node}: the base is ${baseVersion(arch)}`,
+      'npm run build',
+    );
   }
 
   // Beside the result, so that the last step is a rename and a build that was stopped leaves the old file.
@@ -182,7 +152,7 @@ async function main(): Promise<void> {
   const output = join(DIST, arch === process.arch ? 'dialback' : `dialback-${arch}`);
   const library = compileLibrary(arch, work);
   await bundle(join(work, 'main.cjs'), version, library);
-  const strip = stripBase(findBase(arch, baseVersion, work), base, arch);
+  const strip = stripBase(await baseOf(arch, work), base, arch);
   await inject('main.cjs', base, made, arch, work);
   chmodSync(made, 0o755);
   renameSync(made, output);

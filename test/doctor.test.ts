@@ -5,6 +5,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { judgeHome, parseFindings } from '../src/cli/doctor.ts';
 import { doctorText } from '../src/cli/print.ts';
 import { parseResolved } from '../src/client/call.ts';
@@ -761,9 +762,15 @@ describe('judgeReach() and reach()', () => {
     );
   });
 
-  const served = async (t: TestContext, words: string | undefined, ends = false): Promise<number> => {
-    const server = createServer(socket => {
+  const served = async (
+    t: TestContext,
+    words: string | undefined,
+    ends = false,
+    afterMs = 0,
+  ): Promise<number> => {
+    const server = createServer(async socket => {
       socket.on('error', () => {});
+      if (afterMs > 0) await sleep(afterMs);
       if (words !== undefined) socket.write(words);
       if (ends) socket.end();
     });
@@ -785,9 +792,13 @@ describe('judgeReach() and reach()', () => {
     it(`tell ${JSON.stringify(expected)} when ${JSON.stringify(words?.slice(0, 20))} comes`, async t => {
       // Only silence is to be waited for: an answer may be late on a busy machine.
       const isSilent = !ends && !/\r\n|x{1000}/.test(words ?? '');
-      const timeoutMs = isSilent ? 300 : 60_000;
-      assert.deepEqual(await reach('127.0.0.1', await served(t, words, ends), timeoutMs), expected);
+      const greetingMs = isSilent ? 300 : 60_000;
+      assert.deepEqual(await reach('127.0.0.1', await served(t, words, ends), 5000, greetingMs), expected);
     });
+  it('wait longer for the greeting than for the connection: a host may be busy', async t => {
+    const port = await served(t, 'SSH-2.0-late\r\n', false, 1000);
+    assert.deepEqual(await reach('127.0.0.1', port, 500, 60_000), { greeting: 'SSH-2.0-late', way });
+  });
   it('tell when nothing listens, and when there is no such name', async t => {
     const port = await served(t, undefined);
     await new Promise(resolve => setImmediate(resolve));

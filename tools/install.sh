@@ -57,6 +57,8 @@ offered="never:$config/never excludes:$config/excludes client.toml:$config/clien
   host.toml:$config/host.toml.sample dialback.cron.d:$cron"
 hook_files=$(ls share/hooks)
 unit_files='dialback-backup.service dialback-backup.timer'
+# When the timer elapsed last: systemd writes it (Persistent= in systemd.timer(5)), and `systemctl disable` leaves it.
+stamp=/var/lib/systemd/timers/stamp-dialback-backup.timer
 
 work=
 temporary=
@@ -313,6 +315,7 @@ uninstall() {
     # Without a systemd that runs this only takes away the link for the next start.
     if [ -d /run/systemd/system ]; then now=--now; else now=; fi
     systemctl --quiet disable $now dialback-backup.timer || true
+    remove "$stamp"
   fi
   revoke_rsync
   for unit in $unit_files; do remove "$units/$unit"; done

@@ -21,10 +21,12 @@ for_install="$for_try $for_launcher setcap:libcap2-bin getfattr:attr"
 for_test='setfacl:acl getfacl:acl setfattr:attr perl:perl-base strace:strace ps:procps ip:iproute2
   nft:nftables cron:cron systemd-analyze:systemd aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
   /usr/aarch64-linux-gnu/include/stdlib.h:libc6-dev-arm64-cross'
-# For emulated machines with file systems of their own (test/machines).
-for_machines='qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils mmdebstrap:mmdebstrap depmod:kmod cpio:cpio
+# For emulated machines with file systems of their own (test/machines), and to build for them, arm64 too.
+for_machines="$for_launcher aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
+  /usr/aarch64-linux-gnu/include/stdlib.h:libc6-dev-arm64-cross qemu-system-x86_64:qemu-system-x86
+  qemu-system-aarch64:qemu-system-arm qemu-img:qemu-utils mmdebstrap:mmdebstrap depmod:kmod cpio:cpio
   xz:xz-utils zstd:zstd mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs ssh:openssh-client
-  ssh-keygen:openssh-client flock:util-linux'
+  ssh-keygen:openssh-client flock:util-linux git:git"
 case ${1-} in
   build) needed='' ;;
   launcher) needed=$for_launcher ;;

@@ -62,6 +62,8 @@ import { type SenderNeeds, trySender } from './trial.ts';
 const PATIENCE_MS = 10_000;
 /** A host that does not take a connection within this cannot be reached. */
 const CONNECT_MS = 5_000;
+/** From the connection to sshd's greeting: a host with more work than it can do is still there. `backup` waits longer. */
+const GREETING_MS = 30_000;
 
 /** Whether any remote connects back: then the account needs a shell, and the machine an sshd. */
 export function isDialled(config: ClientConfig): boolean {
@@ -751,8 +753,16 @@ async function examineReach(called: Called): Promise<{ finding: Finding; way: Wa
   };
 }
 
-/** Connects, and waits for the greeting that every sshd begins with (RFC 4253 section 4.2); says nothing itself. */
-export function reach(host: string, port: number, patienceMs = CONNECT_MS): Promise<Reached> {
+/**
+ * Connects, and waits for the greeting that every sshd begins with (RFC 4253 section 4.2); says nothing itself.
+ * @param greetingMs how long it waits once the connection is there
+ */
+export function reach(
+  host: string,
+  port: number,
+  patienceMs = CONNECT_MS,
+  greetingMs = GREETING_MS,
+): Promise<Reached> {
   return new Promise(resolve => {
     let text = '';
     let way: Way | undefined;
@@ -762,12 +772,14 @@ export function reach(host: string, port: number, patienceMs = CONNECT_MS): Prom
       socket.destroy();
       resolve(reached);
     };
-    const timer = setTimeout(() => {
-      end({ found: `${way ? 'it says nothing' : 'no answer'} within ${patienceMs / 1000} s` });
-    }, patienceMs);
+    const endAfter = (ms: number, what: string): NodeJS.Timeout =>
+      setTimeout(() => end({ found: `${what} within ${ms / 1000} s` }), ms);
+    let timer = endAfter(patienceMs, 'no answer');
     socket.on('connect', () => {
       const { localAddress: source = '', remoteAddress: peer = '' } = socket;
       way = { source: unfold(source), peer: unfold(peer) };
+      clearTimeout(timer);
+      timer = endAfter(greetingMs, 'it says nothing');
     });
     socket.on('data', chunk => {
       text += chunk.toString('latin1');

@@ -1,45 +1,61 @@
 #!/usr/bin/env bash
-# image.sh SUITE: builds $LAB_DATA/images/SUITE/{root.img,kernel,initrd} from the packages of a Debian suite; `lab image`
-# calls it once for a suite. root.img is a plain ext4 file system. The kernel is the suite's "cloud" flavor: the same source
+# image.sh SUITE ARCH: builds $LAB_DATA/images/SUITE-ARCH/{root.img,kernel,initrd} from the packages of a Debian suite; `lab
+# image` calls it once for each. root.img is a plain ext4 file system. The kernel is the suite's "cloud" flavor: the same source
 # as the ordinary one, with fewer drivers. There is no boot loader: qemu loads the kernel and the initrd made here.
 set -euo pipefail
 PATH=/usr/sbin:/usr/bin:/sbin:/bin # mmdebstrap may call python3 for each package: use the system's
 here=$(dirname "$(realpath "$0")")
-suite=$1 arch=$(dpkg --print-architecture)
-[ "$arch" = amd64 ] || { echo "image: Cannot build an image on $arch: only amd64 is supported" >&2; exit 1; }
+suite=$1 arch=$2 native=$(dpkg --print-architecture)
 [ "$(id -u)" = 0 ] || { echo 'image: Cannot build an image: mmdebstrap needs root' >&2; exit 1; }
-out=${LAB_DATA:?}/images/$suite key=$LAB_DATA/id_ed25519 mirror=${LAB_MIRROR:-}
+out=${LAB_DATA:?}/images/$suite-$arch key=$LAB_DATA/id_ed25519 mirror=${LAB_MIRROR:-}
 # The mirror that apt uses on this machine, without the last folder ("/debian/").
 # shellcheck disable=SC2016  # apt-get replaces $(REPO_URI), not the shell
 [ -n "$mirror" ] || mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | sed -n 's#/debian/*$##p' | sort -u | head -1)
 [ -n "$mirror" ] || { echo 'image: Cannot find a Debian mirror: apt has none in its sources' >&2; exit 1; }
-# The programs that dialback runs, and what a machine needs to start. Each package costs time, so there are no others.
+# The programs that dialback runs, make for `make install`, and what a machine needs to start. Each package costs time, so there are no others.
 packages=systemd,systemd-sysv,udev,kmod,busybox-static,openssh-server,openssh-client,rsync,iproute2,procps,e2fsprogs
-packages+=,acl,attr,libcap2-bin,libstdc++6
+packages+=,acl,attr,libcap2-bin,libstdc++6,make
 sources=("deb $mirror/debian $suite main")
 [ "$suite" = sid ] || sources+=("deb $mirror/debian-security $suite-security main")
 
-work=$LAB_DATA/images/.$suite.$$ tree=$LAB_DATA/images/.$suite.$$/tree
+work=$LAB_DATA/images/.$suite-$arch.$$ tree=$LAB_DATA/images/.$suite-$arch.$$/tree
 mkdir -p "$tree"
 trap 'rm -rf --one-file-system "$work"' EXIT # a killed mmdebstrap can leave /proc and /sys mounted: stay out of them
 trap 'exit 130' INT TERM HUP
 export TMPDIR=$work
 
 # The tar file of the packages is kept: a change in the lines below it then costs seconds and not another bootstrap.
-# The kernel is unpacked and not installed, since its scripts would ask for an initramfs. `dpkg-deb -x` would replace the
-# link /lib by a folder, and tar does not.
-if [ ! -e "$out.tar" ]; then
-  # shellcheck disable=SC2016  # variables of the hook's shell
-  kernel_hook='cd "$1/tmp" && export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" &&
-    apt-get -q download "$(apt-cache depends --important linux-image-cloud-'$arch' | sed -n "s/.*Depends: //p" | head -1)" &&
-    dpkg-deb --fsys-tarfile ./linux-image-*.deb | tar -x --keep-directory-symlink -C "$1" && rm ./linux-image-*.deb'
-  mmdebstrap --mode=root --variant=essential --include="$packages" --customize-hook="$kernel_hook" --format=tar \
+bootstrap() { # VARIANT PACKAGES [OPTION…]
+  mmdebstrap --mode=root --variant="$1" --architectures="$arch" --include="$2" "${@:3}" --format=tar \
     --aptopt='Acquire::Languages "none"' --aptopt='Acquire::Check-Valid-Until "false"' \
     --aptopt='APT::Install-Recommends "false"' --aptopt='APT::Sandbox::User "root"' --dpkgopt='force-unsafe-io' \
     "$suite" "$work/root.tar" "${sources[@]}"
   mv "$work/root.tar" "$out.tar"
+}
+# The kernel is unpacked and not installed, since its scripts would ask for an initramfs. `dpkg-deb -x` would replace the
+# link /lib by a folder, and tar does not.
+# shellcheck disable=SC2016  # variables of the hook's shell
+kernel_hook='cd "$1/tmp" && export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" &&
+  apt-get -q download "$(apt-cache depends --important linux-image-cloud-'$arch' | sed -n "s/.*Depends: //p" | head -1)" &&
+  dpkg-deb --fsys-tarfile ./linux-image-*.deb | tar -x --keep-directory-symlink -C "$1" && rm ./linux-image-*.deb'
+unpack() { tar -C "$tree" --xattrs --xattrs-include='*' -xf "$@"; }
+
+if [ "$arch" = "$native" ]; then
+  [ -e "$out.tar" ] || bootstrap essential "$packages" --customize-hook="$kernel_hook"
+  unpack "$out.tar"
+else
+  # The native image of the suite has the same packages, configured. The files that configuring makes, in /etc and /var, are
+  # the same on every architecture. They are taken from there, so no program of the other architecture has to run.
+  [ -e "$LAB_DATA/images/$suite-$native.tar" ] || "$0" "$suite" "$native"
+  unpack "$LAB_DATA/images/$suite-$native.tar" ./etc ./var
+  if [ ! -e "$out.tar" ]; then
+    names=$(dpkg-query --admindir="$tree/var/lib/dpkg" -W -f '${Package}\n' | paste -sd,)
+    bootstrap extract "$names,linux-image-cloud-$arch" --skip=check/qemu
+  fi
+  unpack "$out.tar" --exclude=./etc --exclude=./var
+  rm -f "$tree/etc/ld.so.cache"
+  mkdir -p "$tree"/{proc,sys,run,srv,mnt,tmp} && chmod 1777 "$tree/tmp"
 fi
-tar -C "$tree" --xattrs --xattrs-include='*' -xf "$out.tar"
 
 # One key pair is root's and the host key of all machines, so that `lab` knows the host key before the first connection.
 rm -f "$tree"/etc/ssh/ssh_host_* "$tree/etc/resolv.conf" "$tree/usr/sbin/policy-rc.d"
@@ -55,7 +71,7 @@ printf '[Manager]\nDefaultTimeoutStartSec=15min\n' >"$tree/etc/systemd/system.co
 printf '[Journal]\nStorage=persistent\n' >"$tree/etc/systemd/journald.conf.d/lab.conf"
 ln -sf /lib/systemd/system/multi-user.target "$tree/etc/systemd/system/default.target"
 # Units that a test machine does not need. udevd runs without a trigger: devtmpfs makes the device nodes.
-for unit in {getty@tty1,serial-getty@ttyS0,getty-static,ldconfig}.service \
+for unit in {getty@tty1,serial-getty@ttyS0,serial-getty@ttyAMA0,getty-static,ldconfig}.service \
   systemd-{udev-trigger,udev-settle,firstboot,update-utmp,networkd,networkd-wait-online,timesyncd,resolved}.service \
   systemd-{pstore,hwdb-update,binfmt}.service proc-sys-fs-binfmt_misc.automount modprobe@{drm,configfs,fuse}.service \
   {dev-hugepages,dev-mqueue,sys-kernel-debug,sys-kernel-tracing}.mount {e2scrub_all,fstrim}.timer e2scrub_reap.service; do

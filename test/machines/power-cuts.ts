@@ -1,39 +1,25 @@
 /**
  * Cuts the power of a backup host during the copy and around the commit of a backup, and compares every byte of every
- * snapshot with the client's files afterwards. As root: `make test-machines`, or
+ * snapshot with the client's files afterwards. The part "cuts" of test/machines/run.ts.
  *
- *   node_modules/.bin/node test/machines/power-cuts.ts [--executable FILE] [--launcher FILE] [--keep] FS:COPY:COMMIT…
- *
- * FS is ext4, xfs or btrfs; COPY and COMMIT are how many cuts are made during the copy and around the commit. Each FS gets
- * one machine (Debian 12, test/machines/lab) that is client and host at once (transport local), with its store on a disk
+ * Each file system gets one machine (Debian 12) that is client and host at once (transport local), with its store on a disk
  * that loses unflushed writes. The client's files are on a read-only disk, which no power cut can change.
  *
  * A cut: start a backup that has new files to copy, kill the machine, start it again. Then every snapshot that is listed
  * must be complete and equal to the client's files, and no earlier one may have changed; the next backup must end full and be
- * equal too; and `verify` must find no damage. --launcher: rsync runs in its jails on both sides (FILE from `make launcher
- * SERVICE_UID=1000`). --keep: stop at the first cut with a difference, and leave the machine as it is. Exit status: 0 where there is no difference, 1 where there is one.
+ * equal too; and `verify` must find no damage.
  */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import {
-  copyFileSync,
-  linkSync,
-  mkdirSync,
-  mkdtempSync,
-  rmSync,
-  symlinkSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
+import { copyFileSync, linkSync, mkdirSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import type { Comparison, TreeComparison } from './compare.ts';
+import { DEADLINE_MS, LAB, Machine } from './machine.ts';
+import { type Report, seconds } from './report.ts';
+import { type Row, rowOf } from './results.ts';
 
 const HERE = import.meta.dirname;
-const LAB = join(HERE, 'lab');
-const LAB_DATA = process.env.LAB_DATA ?? '/var/tmp/dialback-lab';
 const SUITE = 'bookworm';
 const STORE = '/srv/store/backups';
 const CLIENT = 'lab';
@@ -44,8 +30,6 @@ const KIB = 1024;
  * itself only after 30 s, or when it is told to. When the power goes, a part of what arrived is on the disk.
  */
 const BWLIMIT = '2M';
-/** A backup, or a command in the machine, that takes longer hangs. */
-const DEADLINE_MS = 15 * 60_000;
 /** From the phase "committing" to the last cut around the commit, at least. */
 const COMMIT_SPREAD_MS = 4_000;
 
@@ -57,8 +41,6 @@ const INSTALL_LAUNCHER = [
   'setcap cap_dac_read_search=ep /usr/local/libexec/dialback/launch',
   'install -D -m 644 /dev/null /etc/dialback/never',
 ].join(' && ');
-
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** `part`: 0 to 1, how far into the copy, or into the time around the commit. */
 interface Cut {
@@ -76,75 +58,77 @@ interface Run {
   bytes: number;
   outcome: string | undefined;
   status: number | null;
+  /** What it printed on standard error. */
+  errors: string;
 }
 
-async function main(): Promise<number> {
-  const { values, positionals } = parseArgs({
-    options: {
-      executable: { type: 'string', default: 'dist/dialback' },
-      launcher: { type: 'string' },
-      keep: { type: 'boolean', default: false },
-    },
-    allowPositionals: true,
-  });
-  const plans = positionals.map(parsePlan);
-  if (plans.length === 0)
-    throw new Error('usage: power-cuts.ts [--executable FILE] [--launcher FILE] [--keep] FS:COPY:COMMIT…');
-  let differences = 0;
-  let cuts = 0;
-  const startedMs = performance.now();
-  for (const plan of plans) {
-    using machine = Machine.prepare(plan, resolve(values.executable), values.launcher);
-    differences += await cutAll(machine, plan, values.keep);
-    if (machine.isKept) break;
-    cuts += plan.copy + plan.commit;
-  }
-  say(`${cuts} cuts in ${seconds(performance.now() - startedMs)}, ${differences} differences`);
-  return differences === 0 ? 0 : 1;
+export interface CutOptions {
+  /** FS:COPY:COMMIT: ext4, xfs or btrfs, and the number of cuts during the copy and around the commit. */
+  plan: Plan;
+  /** The dialback that is tested. */
+  executable: string;
+  /** From `make launcher SERVICE_UID=1000`: rsync runs in its jails on both sides. */
+  launcher?: string | undefined;
+  /** Whether to stop at the first cut with a difference, and leave the machine as it is. */
+  keep: boolean;
 }
 
-interface Plan {
+/** Makes the cuts of one file system. Each cut counts as a check of the report. */
+export async function cutPower(report: Report, options: CutOptions): Promise<Row> {
+  const { plan, executable, launcher, keep } = options;
+  report.step(`${plan.fs}: make and start a machine`);
+  using machine = StoreMachine.prepare(plan, resolve(executable), launcher);
+  await machine.start();
+  const row = await rowOf(report, machine, `power cuts, ${plan.fs}`, keep);
+  const differences = await cutAll(report, machine, plan, keep);
+  row.ran.push(`${plan.copy} cuts during the copy, ${plan.commit} around the commit`);
+  if (differences > 0) row.failed.push(`${differences} differences`);
+  return row;
+}
+
+export interface Plan {
   fs: string;
   copy: number;
   commit: number;
 }
 
-function parsePlan(text: string): Plan {
+/** @throws Error where it is no plan */
+export function parsePlan(text: string): Plan {
   const [, fs = '', copy, commit] = /^(ext4|xfs|btrfs):(\d{1,3}):(\d{1,3})$/.exec(text) ?? [];
   if (fs === '') throw new Error(`Cannot read "${text}": not FS:COPY:COMMIT with ext4, xfs or btrfs`);
   return { fs, copy: Number(copy), commit: Number(commit) };
 }
 
 /** @returns how many differences were found */
-async function cutAll(machine: Machine, plan: Plan, keep: boolean): Promise<number> {
-  await machine.create();
+async function cutAll(report: Report, machine: StoreMachine, plan: Plan, keep: boolean): Promise<number> {
+  report.step(`${plan.fs}: a backup without a cut`);
   const whole = await machine.backup(0);
-  if (whole.outcome !== 'full') throw new Error(`Cannot begin: the first backup ended ${whole.outcome}`);
+  if (whole.outcome !== 'full')
+    throw new Error(`Cannot begin: the first backup ended ${whole.outcome}\n${whole.errors}`);
   const commitMs = whole.committingMs ?? 0;
-  say(`${plan.fs}: without a cut: copy ${seconds(whole.copyingMs ?? 0)}, commit ${seconds(commitMs)}`);
+  report.say(`${plan.fs}: without a cut: copy ${seconds(whole.copyingMs ?? 0)}, commit ${seconds(commitMs)}`);
   const cuts = cutsOf(plan);
   let before = (await machine.compare()).snapshots;
   let total = 0;
   for (const [index, cut] of cuts.entries()) {
-    const { line, found, snapshots } = await cutOnce(machine, index + 1, { ...cut, commitMs }, before);
-    say(`${plan.fs} cut ${index + 1}/${cuts.length} ${line}`);
-    list(found);
+    const name = `${plan.fs} cut ${index + 1}/${cuts.length}`;
+    const step = (what: string): void => report.step(`${name}: ${what}`);
+    const { line, found, snapshots } = await cutOnce(machine, index + 1, { ...cut, commitMs }, before, step);
+    report.count(`${name} ${line}`, found);
     total += found.length;
     before = snapshots;
     if (keep && found.length > 0) {
       machine.isKept = true;
-      say(`    the machine is kept: ${LAB} ssh ${machine.name} COMMAND, ${LAB} down ${machine.name}`);
+      report.say(`    the machine is kept: ${LAB} ssh ${machine.name} COMMAND, ${LAB} down ${machine.name}`);
       return total;
     }
   }
+  report.step(`${plan.fs}: compare and verify all snapshots`);
   const found: string[] = [];
   const { snapshots } = await machine.compare();
   note(found, machine.known, 'at the end', snapshots, before);
   await machine.verify(found);
-  say(
-    `${plan.fs}: ${snapshots.length} snapshots compared and verified at the end; differences: ${found.length}`,
-  );
-  list(found);
+  report.count(`${plan.fs}: ${snapshots.length} snapshots compared and verified at the end`, found);
   return total + found.length;
 }
 
@@ -164,25 +148,31 @@ function cutsOf({ copy, commit }: Plan): Cut[] {
  * @returns what to print, the differences, and the snapshots after it
  */
 async function cutOnce(
-  machine: Machine,
+  machine: StoreMachine,
   run: number,
   cut: TimedCut,
   before: TreeComparison[],
+  step: (what: string) => void,
 ): Promise<{ line: string; found: string[]; snapshots: TreeComparison[] }> {
   const startedMs = performance.now();
   const found: string[] = [];
+  step('the backup that is cut');
   const interrupted = await machine.backup(run, cut);
   if (![undefined, 'full'].includes(interrupted.outcome))
     found.push(`the run before the cut: ${interrupted.outcome}`);
+  step('start again');
   await machine.cut();
   const upMs = await machine.up();
   // The snapshot before the cut is the one that these runs link against. All others are compared at the end.
   const basis = before.at(-1)?.name;
+  step('compare');
   const after = await machine.compare(basis);
   note(found, machine.known, 'after the cut', after.snapshots, before);
+  step('the next backup');
   const next = await machine.backup(run);
   if (next.outcome !== 'full' || next.status !== 0)
-    found.push(`next run: ${next.outcome}, exit ${next.status}`);
+    found.push(`next run: ${next.outcome}, exit ${next.status}: ${next.errors.trim()}`);
+  step('compare and verify');
   const { snapshots } = await machine.compare(basis);
   note(found, machine.known, 'after the next run', snapshots, after.snapshots);
   if (snapshots.length !== after.snapshots.length + 1) found.push('next run: no new snapshot');
@@ -232,37 +222,25 @@ function note(
       add(`${name}: gone, or its snapshot.json has changed`);
 }
 
-/** One machine and the folder that its read-only disk is made from; both go when it is disposed of. */
-class Machine {
-  readonly name: string;
+/** A machine with a store. */
+class StoreMachine extends Machine {
   /** The differences that were counted. */
   readonly known = new Set<string>();
   /** How much a run has to copy. */
   newBytes = 0;
-  /** Whether the machine stays when this is disposed of. */
-  isKept = false;
   readonly #fs: string;
-  readonly #folder: string;
   readonly #hasLauncher: boolean;
-  readonly #children = new Set<ChildProcess>();
-  readonly #interrupt = (): void => {
-    this[Symbol.dispose]();
-    process.exit(130);
-  };
 
   private constructor(fs: string, hasLauncher: boolean) {
+    super(`cuts-${fs}`);
     this.#fs = fs;
     this.#hasLauncher = hasLauncher;
-    this.name = `cuts-${fs}-${process.pid}`; // several may run side by side
-    mkdirSync(LAB_DATA, { recursive: true });
-    this.#folder = mkdtempSync(join(LAB_DATA, 'with-'));
-    for (const signal of SIGNALS) process.once(signal, this.#interrupt);
   }
 
   /** Writes what is on the read-only disk: programs, data, and a config for each run. */
-  static prepare({ fs, copy, commit }: Plan, executable: string, launcher: string | undefined): Machine {
-    const machine = new Machine(fs, launcher !== undefined);
-    const put = (name: string): string => join(machine.#folder, name);
+  static prepare({ fs, copy, commit }: Plan, executable: string, launcher: string | undefined): StoreMachine {
+    const machine = new StoreMachine(fs, launcher !== undefined);
+    const put = (name: string): string => join(machine.folder, name);
     copyFileSync(executable, put('dialback'));
     if (launcher !== undefined) copyFileSync(resolve(launcher), put('launch'));
     copyFileSync(process.execPath, put('node'));
@@ -277,42 +255,29 @@ class Machine {
     return machine;
   }
 
-  async create(): Promise<void> {
-    const mem = ['--mem', '1024'];
-    await this.#lab('up', this.name, SUITE, '--data', this.#fs, '--with', this.#folder, ...mem);
-    rmSync(this.#folder, { recursive: true });
-    await this.#ssh(`useradd -m -u 1000 ${USER} && install -d -o ${USER} -m 700 ${STORE}`);
-    if (this.#hasLauncher) await this.#ssh(INSTALL_LAUNCHER);
-    await this.#ssh(`${this.#asUser(`enroll ${CLIENT} --local --store ${STORE}`)} && sync`);
-  }
-
-  async cut(): Promise<void> {
-    await this.#lab('cut', this.name);
-  }
-
-  /** @returns the milliseconds until ssh answered */
-  async up(): Promise<number> {
-    const startedMs = performance.now();
-    await this.#lab('up', this.name);
-    return performance.now() - startedMs;
+  async start(): Promise<void> {
+    await this.create(SUITE, ['--data', this.#fs, '--mem', '1024']);
+    await this.ssh(`useradd -m -u 1000 ${USER} && install -d -o ${USER} -m 700 ${STORE}`);
+    if (this.#hasLauncher) await this.ssh(INSTALL_LAUNCHER);
+    await this.ssh(`${this.#asUser(`enroll ${CLIENT} --local --store ${STORE}`)} && sync`);
   }
 
   /** @param from the oldest snapshot whose tree is compared; of older ones only the record is read */
   async compare(from = ''): Promise<Comparison> {
     const command = `/mnt/with/node /mnt/with/compare.ts ${STORE} ${CLIENT} ${from}`;
-    return JSON.parse(await this.#ssh(command)) as Comparison;
+    return JSON.parse(await this.ssh(command)) as Comparison;
   }
 
   /** Adds what `verify` says where it finds damage. @param what a snapshot, or nothing for all of them */
   async verify(found: string[], what = ''): Promise<void> {
-    const { status, stdout, stderr } = await this.#run('ssh', this.name, this.#asUser(`verify ${what}`));
+    const { status, stdout, stderr } = await this.run(this.#asUser(`verify ${what}`));
     if (status !== 0)
       found.push(`verify ${what}: exit ${status}: ${`${stdout}${stderr}`.trim().slice(-500)}`);
   }
 
   /** Runs a backup to its end or, given a cut, until the moment of it. */
   async backup(run: number, cut?: TimedCut): Promise<Run> {
-    const child = this.#spawn('ssh', this.name, this.#asUser(`backup --json --config /mnt/with/${run}.toml`));
+    const child = this.spawn('ssh', this.name, this.#asUser(`backup --json --config /mnt/with/${run}.toml`));
     const ended = new Promise<number | null>(done => child.once('close', done));
     const atMs: Record<string, number> = {};
     const result: Run = {
@@ -321,6 +286,7 @@ class Machine {
       bytes: 0,
       outcome: undefined,
       status: null,
+      errors: '',
     };
     const moment = Promise.withResolvers<void>();
     const later = (ms: number): void => void sleep(ms).then(moment.resolve);
@@ -337,9 +303,8 @@ class Machine {
       // Most of the cuts come early: the sync and the rename are at the beginning, the manifest takes the rest.
       else if (isCommitting) later(cut.part ** 2 * Math.max(COMMIT_SPREAD_MS, cut.commitMs));
     });
-    let errors = '';
     child.stderr?.on('data', (text: Buffer) => {
-      errors += text.toString();
+      result.errors += text.toString();
     });
     // A run that fails has no later moment to wait for.
     void ended.then(() => {
@@ -353,58 +318,11 @@ class Machine {
     result.copyingMs = since(atMs.copying, atMs.committing ?? nowMs);
     result.committingMs = since(atMs.committing, nowMs);
     if (cut === undefined) result.status = await ended;
-    if (cut === undefined && result.status !== 0) say(`    ${errors.trim()}`);
     return result;
   }
 
   #asUser(command: string): string {
-    return `runuser -l ${USER} -c '${this.#hasLauncher ? '/usr/local/bin' : '/mnt/with'}/dialback ${command}'`;
-  }
-
-  async #ssh(command: string): Promise<string> {
-    return await this.#lab('ssh', this.name, command);
-  }
-
-  async #lab(...args: string[]): Promise<string> {
-    const { status, stdout, stderr } = await this.#run(...args);
-    if (status !== 0) throw new Error(`Cannot run lab ${args.join(' ')}: exit ${status}\n${stdout}${stderr}`);
-    return stdout;
-  }
-
-  async #run(...args: string[]): Promise<{ status: number | null; stdout: string; stderr: string }> {
-    const child = this.#spawn(...args);
-    const text = { stdout: '', stderr: '' };
-    for (const stream of ['stdout', 'stderr'] as const)
-      child[stream]?.setEncoding('utf8').on('data', (part: string) => {
-        text[stream] += part;
-      });
-    // Not "close": the ssh that keeps the connection for later commands holds standard error open.
-    const ended = new Promise<number | null>(done => child.once('exit', done));
-    const status = await Promise.race([ended, sleep(DEADLINE_MS, 'hung' as const, { ref: false })]);
-    if (status === 'hung') throw new Error(`Cannot finish lab ${args.join(' ')}: it hangs`);
-    return { status, ...text };
-  }
-
-  /** In a session of its own: Ctrl-C ends this program, which then ends the others in order. */
-  #spawn(...args: string[]): ChildProcess {
-    const child = spawn(LAB, args, { detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
-    this.#children.add(child);
-    child.once('close', () => this.#children.delete(child));
-    return child;
-  }
-
-  /** Ends what runs and removes the machine. */
-  [Symbol.dispose](): void {
-    for (const signal of SIGNALS) process.off(signal, this.#interrupt);
-    for (const { pid } of this.#children)
-      if (pid !== undefined)
-        try {
-          process.kill(-pid, 'SIGKILL');
-        } catch {
-          // it has ended
-        }
-    if (!this.isKept) spawnSync(LAB, ['down', this.name], { stdio: 'inherit' });
-    rmSync(this.#folder, { recursive: true, force: true });
+    return this.as(USER, `${this.#hasLauncher ? '/usr/local/bin' : '/mnt/with'}/dialback ${command}`);
   }
 }
 
@@ -457,18 +375,3 @@ function makeData(folder: string): number {
   }
   return bytes;
 }
-
-function list(found: string[]): void {
-  for (const each of found.slice(0, 5)) say(`    ${each}`);
-  if (found.length > 5) say(`    … and ${found.length - 5} more`);
-}
-
-function say(line: string): void {
-  process.stdout.write(`${line}\n`);
-}
-
-function seconds(ms: number): string {
-  return `${(ms / 1000).toFixed(1)} s`;
-}
-
-process.exitCode = await main();

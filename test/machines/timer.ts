@@ -1,0 +1,97 @@
+/** systemd starts a backup by the timer that `make install` lays down, twice, with a reboot between. The part "timer". */
+import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { HOST_TOML, Installed } from './installed.ts';
+import { DEADLINE_MS } from './machine.ts';
+import type { Report } from './report.ts';
+import { type Row, rowOf } from './results.ts';
+
+const SUITE = 'bookworm';
+const TIMER = 'dialback-backup.timer';
+const SERVICE = 'dialback-backup.service';
+/** From when the clock is set to when the timer elapses. */
+const LEAD_SECONDS = 5;
+/** The machine is off from a run until the noon after it. */
+const OFF_SECONDS = 9 * 3600;
+
+export async function runByTimer(report: Report, keep: boolean): Promise<Row> {
+  const label = `${SUITE}, timer`;
+  report.step(`${label}: make and start a machine`);
+  using machine = await Installed.make('timer');
+  await machine.start(SUITE);
+  const row = await rowOf(report, machine, label, keep);
+  const { check, facts } = row;
+  const isReady = await check('make install and enroll', async () => {
+    await machine.prepare();
+    await machine.install();
+    await machine.enroll();
+    assert.equal((await machine.run(`systemctl is-enabled ${TIMER}`)).stdout, 'disabled\n');
+  });
+  if (!isReady) return row;
+
+  let elapsed = 0;
+  await check('a run at the time of the timer', async () => {
+    await machine.ssh(`systemctl enable --now ${TIMER} 2>&1`);
+    elapsed = await elapse(machine);
+    const { state, confined, started } = await machine.newest();
+    assert.equal(state, 'full');
+    assert.equal(confined.send, true);
+    facts.landlock = `${confined.landlock_abi}`;
+    const lateMs = Date.parse(started) - elapsed * 1000;
+    assert.ok(lateMs >= 0 && lateMs < 300_000, `started ${lateMs} ms after the time of the timer`);
+  });
+  await check('the run is in the journal', async () => {
+    const unit = await machine.ssh(`journalctl --no-pager -o cat -u ${SERVICE}`);
+    assert.match(unit, /^Starting .*Backup of this machine/m);
+    assert.match(unit, /^Finished .*Backup of this machine/m);
+    assert.match(await machine.ssh('journalctl --no-pager -o cat -t dialback'), /full/);
+  });
+  await check('a run that fails is in the journal', async () => {
+    await machine.ssh(`mv ${HOST_TOML} ${HOST_TOML}.away`);
+    assert.notEqual((await machine.run(`systemctl start ${SERVICE}`)).status, 0);
+    await machine.ssh(`mv ${HOST_TOML}.away ${HOST_TOML}`);
+    const unit = await machine.ssh(`journalctl --no-pager -o cat -u ${SERVICE} -n 20`);
+    assert.match(unit, /^dialback: Cannot /m);
+    assert.match(unit, /Failed with result 'exit-code'/);
+  });
+  await check('after a reboot the timer is active, and its run links', async () => {
+    await machine.halt();
+    await machine.up(new Date((elapsed + OFF_SECONDS) * 1000).toISOString().slice(0, 19));
+    assert.equal(await machine.ssh(`systemctl is-active ${TIMER}`), 'active\n');
+    const before = await machine.snapshots();
+    elapsed = await elapse(machine);
+    assert.equal((await machine.snapshots()).length, before.length + 1);
+    const { state, basis, counts } = await machine.newest();
+    assert.equal(state, 'full');
+    assert.equal(basis, before.at(-1));
+    assert.deepEqual([counts.new, counts.content_changed, counts.attributes_changed], [0, 0, 0]);
+  });
+  return row;
+}
+
+/**
+ * Sets the clock of the machine to just before the next time of the timer, and waits for the end of the run. The units are
+ * those that were installed, with their random delay.
+ * @returns the time of the timer, in seconds since 1970
+ */
+async function elapse(machine: Installed): Promise<number> {
+  const next = await machine.ssh(
+    `date -d "$(systemctl show --value -p NextElapseUSecRealtime ${TIMER})" +%s`,
+  );
+  const at = Number(next);
+  assert.match(new Date(at * 1000).toISOString(), /T0[23]:\d\d:\d\d\.000Z$/);
+  await machine.ssh(`date -s @${at - LEAD_SECONDS}`);
+  const endMs = performance.now() + DEADLINE_MS;
+  for (;;) {
+    const shown = await machine.ssh(
+      `systemctl show -p ExecMainExitTimestamp -p ActiveState -p Result --timestamp=unix ${SERVICE}`,
+    );
+    const exited = Number(/^ExecMainExitTimestamp=@(\d+)$/m.exec(shown)?.[1] ?? 0);
+    if (exited >= at && /^ActiveState=(inactive|failed)$/m.test(shown)) {
+      assert.match(shown, /^Result=success$/m);
+      return at;
+    }
+    assert.ok(performance.now() < endMs, `not ended: ${shown}`);
+    await sleep(2000);
+  }
+}

@@ -1,0 +1,22 @@
+/**
+ * Runs in a test machine. `node torture.ts make FOLDER` makes a tree with everything that a backup must give back;
+ * `node torture.ts compare A B` prints what differs in B, and exits 1 if anything does.
+ */
+import { diffManifests, manifest } from '../support/manifest.ts';
+import { makeTortureTree } from '../support/tree.ts';
+
+const [verb, one = '', other = ''] = process.argv.slice(2);
+if (verb === 'make') {
+  const { counts, missing } = makeTortureTree(one, { asRoot: true });
+  console.log(`${counts.entries} entries`);
+  for (const { what, reason } of missing) console.log(`missing: ${what}: ${reason}`);
+} else if (verb === 'compare') {
+  const [before, after] = [manifest(one), manifest(other)];
+  const differences = diffManifests(before, after);
+  console.log(`${before.size} entries, ${differences.length} differences`);
+  for (const line of differences.slice(0, 20)) console.log(line);
+  process.exitCode = differences.length > 0 ? 1 : 0;
+} else {
+  console.error('usage: torture.ts make FOLDER | compare A B');
+  process.exitCode = 2;
+}
