@@ -27,6 +27,7 @@ import {
   PLAIN_ENVIRONMENT,
   programPath,
   rsyncVersion,
+  rsyncWords,
   run,
   standard,
   start,
@@ -40,7 +41,7 @@ import { asBytes } from './reach.ts';
 import { recall, remember } from './remembered.ts';
 import { scopeFilter, scopeRecords } from './scope.ts';
 
-const TRIAL_MS = 60_000;
+const TRIAL_MS = 30_000;
 const LAST_WORDS_MS = 1_000;
 const LINE_LIMIT = 4096;
 const WORDS_LIMIT = 10;
@@ -139,13 +140,23 @@ export async function trySender(options: TrialOptions): Promise<SenderNeeds> {
   const said = words.length === 0 ? 'it said nothing' : words.map(each => escapeText(each, 400)).join(' | ');
   throw new Fault({
     tried: `read a file through "${programPath('rsync')}"`,
-    found: `rsync ${await rsyncVersion()} cannot serve one as a daemon: ${said}`,
+    found: `${await nameRsync()} cannot serve one as a daemon: ${said}`,
     next: INSTALL,
     code: 'config',
   });
 }
 
 const INSTALL = 'apt-get update && apt-get install rsync';
+
+/** As the beginning of a sentence. */
+async function nameRsync(): Promise<string> {
+  const words = await rsyncWords();
+  const version = await rsyncVersion(words);
+  if (version !== 'unknown') return `rsync ${version}`;
+  return /^openrsync\b/.test(words)
+    ? 'it is openrsync, and'
+    : 'its --version does not say that it is an rsync, and it';
+}
 
 /**
  * Serves one file and, if it has arrived, attacks the same rsync.
@@ -234,7 +245,7 @@ async function requireDefense(sender: Command, served: string, signal: AbortSign
   if (lost === undefined) return;
   throw new Fault({
     tried: `let a backup host read through "${programPath('rsync')}"`,
-    found: `rsync ${await rsyncVersion()} does not keep the scope: it gives away an excluded file, or takes a refused option, when the host ${lost.how}`,
+    found: `${await nameRsync()} does not keep to the scope when a host ${lost.how}`,
     next: INSTALL,
     code: 'config',
   });
