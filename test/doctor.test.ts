@@ -237,8 +237,14 @@ describe('host: judgeReceiver()', () => {
 
 describe('client: judgeSender()', () => {
   it('only warns of an rsync that must be able to list all folders, since it works', () => {
-    check(judgeSender({ listsAll: false }), 'ok');
-    check(judgeSender({ listsAll: true }), 'warning', /names in every folder/, /apt-get install rsync/);
+    check(judgeSender({ listsAll: false }, []), 'ok');
+    check(
+      judgeSender({ listsAll: false }, ['/a/[b]/c']),
+      'warning',
+      /"\/a\/\[b\]\/c".*names in every folder/,
+      /folder above/,
+    );
+    check(judgeSender({ listsAll: true }, []), 'warning', /names in every folder/, /apt-get install rsync/);
   });
 });
 

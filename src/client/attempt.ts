@@ -9,7 +9,7 @@ import { rsyncVersion, rsyncWords } from '../os/process.ts';
 import { makeRunFolder } from '../os/runfolder.ts';
 import type { OutcomeEvent } from '../wire/events.ts';
 import { type CommonHeader, encodeRequest, encodeRsync } from '../wire/request.ts';
-import { CHECKSUM_IDLE_SECONDS, daemonConfig, knowsZstd } from '../wire/rsync.ts';
+import { CHECKSUM_IDLE_SECONDS, daemonConfig, knowsZstd, listedRoots } from '../wire/rsync.ts';
 import type { CallOptions } from '../wire/ssh.ts';
 import { CHANNEL, escapeText, LOGIN, PROBE, unfold } from '../wire/text.ts';
 import { parseFrom, type Range } from './addresses.ts';
@@ -139,10 +139,11 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
     checksum: run.checksum,
   };
   // Before any call. Whether this run compresses is known only after one, so the trial allows what may come.
-  const { listsAll } = await requireSender(run.state, {
+  const needs = await requireSender(run.state, {
     ...{ folder, capability, scope: seen, libraries, interrupt: run.interrupt },
     daemon: { ...daemon, compress: knowsZstd(words) },
   });
+  const listsAll = needs.listsAll || (daemon.confined && listedRoots(config.scope.roots).length > 0);
   if (listsAll) writeScope(folder, scopeRecords(seen, libraries, listsAll));
   const version = await rsyncVersion(words);
   const record = Buffer.from(excludes.map(pattern => `${pattern}\n`).join(''), 'latin1');
