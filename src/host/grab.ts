@@ -25,12 +25,13 @@ import {
 import {
   hasProgram,
   PLAIN_ENVIRONMENT,
+  recordsOf,
   rsyncVersion,
   rsyncWords,
   run,
   standard,
+  start,
   startApart,
-  takeRecords,
 } from '../os/process.ts';
 import {
   type DisposableHolder,
@@ -549,16 +550,25 @@ function heartbeat(pull: Pull): Disposable {
  */
 async function hasContent(
   { arrival, signal }: Job,
-  { counts, regularFiles, sentFiles }: PullEnd,
+  { counts, regularFiles, sentFiles, missingCount, wordCount, unread }: PullEnd,
 ): Promise<boolean> {
-  if (sentFiles > 0) return true;
-  let others = counts.files - regularFiles;
-  // rsync prints nothing of a file that it links from the last snapshot, so the tree itself is counted.
-  const find = standard('find', ['-P', arrival.tree, '-type', 'f', '-printf', '\\0']);
-  await takeRecords(find, { limit: 1, signal }, () => {
-    others -= 1;
-  });
-  return others < 0;
+  // Each file that was sent and did not come whole has a complaint: more files than complaints, and one is whole.
+  if (sentFiles > missingCount + wordCount) return true;
+  // --partial keeps what has come of a file that could not be read to its end.
+  let others = counts.files - regularFiles + Math.floor(unread / 2);
+  // rsync prints nothing of a file that it links from the last snapshot, so the tree itself is counted, as far as it takes.
+  const words = ['-P', arrival.tree, '-type', 'f', '-printf', '\\0'];
+  const find = await start(standard('find', words), ['nothing', 'pipe', 'nothing']);
+  try {
+    for await (const records of recordsOf(find, 1)) {
+      signal.throwIfAborted();
+      others -= records.length;
+      if (others < 0) return true;
+    }
+    return false;
+  } finally {
+    await find.end();
+  }
 }
 
 /** Full, incomplete or failed (design: rsync 23 is incomplete, 24 alone is full). */
@@ -602,8 +612,12 @@ async function judge(
   if (!isWhole && !job.received.request.header.dry_run && list(job.arrival.tree).length === 0) {
     return failed('rsync', 'nothing could be stored');
   }
-  if (end.unopened > 0 && !job.received.request.header.dry_run && !(await hasContent(job, end)))
-    return failed('nothing', `none of ${end.regularFiles} files could be opened`);
+  if (end.missingCount > 0 && end.counts.files === 0)
+    return failed('nothing', 'no folder that has files could be listed');
+  // A dry run opens no file.
+  const isDoubtful = end.unopened > 0 || (!isWhole && end.regularFiles > 0);
+  if (isDoubtful && !job.received.request.header.dry_run && !(await hasContent(job, end)))
+    return failed('nothing', `none of ${end.regularFiles} files could be read`);
   const { files, bytes, transferred_bytes } = end.counts;
   return {
     found: '',

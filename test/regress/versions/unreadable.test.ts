@@ -7,71 +7,9 @@ import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSyn
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { attacksOn } from '../../../src/wire/attacks.ts';
+import { FAILING_FILES } from '../../support/failing-files.ts';
 import { OtherRsync } from '../../support/other-rsync.ts';
 import { type Done, lastLine, NEEDS_ROOT, type Result, World } from '../../support/world.ts';
-
-/** Opening a plain file below $FAILS_BELOW ends with EINVAL, as with rsync's bug 897; all else is as ever. */
-const PRELOAD = `
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-static int judge(int fd)
-{
-	struct stat found;
-	char link[64], path[4096] = "";
-	const char *below = getenv("FAILS_BELOW");
-	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-	if (fd < 0 || below == NULL || fstat(fd, &found) != 0 || !S_ISREG(found.st_mode) ||
-	    readlink(link, path, sizeof path - 1) < 0 || strncmp(path, below, strlen(below)) != 0)
-		return fd;
-	if (strstr(path, "rsyncd.conf") != NULL || strstr(path, "/filter") != NULL)
-		return fd;
-	close(fd);
-	errno = EINVAL;
-	return -1;
-}
-
-static int open_at(int folder, const char *path, int flags, int mode)
-{
-	int (*real)(int, const char *, int, ...) = dlsym(RTLD_NEXT, "openat");
-	return judge(real(folder, path, flags, mode));
-}
-#define MODE va_list rest; va_start(rest, flags); int mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, int) : 0; va_end(rest)
-int open(const char *path, int flags, ...) { MODE; return open_at(AT_FDCWD, path, flags, mode); }
-int open64(const char *path, int flags, ...) { MODE; return open_at(AT_FDCWD, path, flags, mode); }
-int openat(int folder, const char *path, int flags, ...)
-{
-	MODE;
-	int (*real)(int, const char *, int, ...) = dlsym(RTLD_NEXT, "openat64");
-	return judge(real(folder, path, flags, mode));
-}
-int openat64(int folder, const char *path, int flags, ...) { MODE; return open_at(folder, path, flags, mode); }
-int __open_2(const char *path, int flags) { return open_at(AT_FDCWD, path, flags, 0); }
-int __open64_2(const char *path, int flags) { return open_at(AT_FDCWD, path, flags, 0); }
-int __openat_2(int folder, const char *path, int flags) { return open_at(folder, path, flags, 0); }
-int __openat64_2(int folder, const char *path, int flags) { return open_at(folder, path, flags, 0); }
-long syscall(long number, ...)
-{
-	va_list rest;
-	long a[6];
-	long (*real)(long, ...) = dlsym(RTLD_NEXT, "syscall");
-	va_start(rest, number);
-	for (int i = 0; i < 6; i++)
-		a[i] = va_arg(rest, long);
-	va_end(rest);
-	long result = real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
-	return number == SYS_openat2 ? judge((int)result) : result;
-}
-`;
 
 describe("a client's rsync that cannot open files", { skip: NEEDS_ROOT }, () => {
   let world: World;
@@ -82,7 +20,7 @@ describe("a client's rsync that cannot open files", { skip: NEEDS_ROOT }, () => 
     starts = join(world.client.home, 'starts');
     other = new OtherRsync(world); // LD_PRELOAD takes no path with a blank
     const gcc = ['-shared', '-fPIC', '-O1', '-w', '-o', `${other.folder}/preload.so`, '-x', 'c', '-', '-ldl'];
-    execFileSync('gcc', gcc, { input: PRELOAD });
+    execFileSync('gcc', gcc, { input: FAILING_FILES });
   });
   after(async () => {
     await world.dispose();
