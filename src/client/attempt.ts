@@ -1,4 +1,6 @@
 /** One attempt at a backup: what is asked of the host, over whichever transport, and the wait for its end. */
+
+import { isRsyncVulnerable } from '../changelog.ts';
 import { Fault } from '../fault.ts';
 import { appendJournal, exists, readJournal } from '../os/files.ts';
 import { launcherHasGone, requireInheritance, rsyncLibraries, tryConfinement } from '../os/launcher.ts';
@@ -6,8 +8,8 @@ import { addressesOf, now, ownAccount, pause, together, unless, within } from '.
 import { rsyncVersion, rsyncWords } from '../os/process.ts';
 import { makeRunFolder } from '../os/runfolder.ts';
 import type { OutcomeEvent } from '../wire/events.ts';
-import { type CommonHeader, encodeRequest } from '../wire/request.ts';
-import { CHECKSUM_IDLE_SECONDS, daemonConfig, knowsZstd } from '../wire/rsync.ts';
+import { type CommonHeader, encodeRequest, encodeRsync } from '../wire/request.ts';
+import { CHECKSUM_IDLE_SECONDS, daemonConfig, knowsZstd, listedRoots } from '../wire/rsync.ts';
 import type { CallOptions } from '../wire/ssh.ts';
 import { CHANNEL, escapeText, LOGIN, PROBE, unfold } from '../wire/text.ts';
 import { parseFrom, type Range } from './addresses.ts';
@@ -137,11 +139,13 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
     checksum: run.checksum,
   };
   // Before any call. Whether this run compresses is known only after one, so the trial allows what may come.
-  const { listsAll } = await requireSender(run.state, {
+  const needs = await requireSender(run.state, {
     ...{ folder, capability, scope: seen, libraries, interrupt: run.interrupt },
     daemon: { ...daemon, compress: knowsZstd(words) },
   });
+  const listsAll = needs.listsAll || (daemon.confined && listedRoots(config.scope.roots).length > 0);
   if (listsAll) writeScope(folder, scopeRecords(seen, libraries, listsAll));
+  const version = await rsyncVersion(words);
   const record = Buffer.from(excludes.map(pattern => `${pattern}\n`).join(''), 'latin1');
   const callOptions = files && {
     target: remote.target,
@@ -180,7 +184,10 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
       roots: config.scope.roots,
       excludes_bytes: record.length,
       dry_run: run.dryRun,
-      rsync: await rsyncVersion(words),
+      rsync: encodeRsync(version, [
+        ...(listsAll ? (['lists-names'] as const) : []),
+        ...(isRsyncVulnerable(version) ? (['vulnerable'] as const) : []),
+      ]),
       enumerated: capability === 'confined' ? enumeratedNames(scope) : [],
       ...(run.checksum ? { checksum: true } : {}),
       ...(compression?.compress ? { compress: 'zstd' } : {}),

@@ -141,15 +141,7 @@ const CONFIG = v.strictObject({
     v.strictObject({
       roots: v.optional(
         v.pipe(
-          v.array(
-            v.pipe(
-              rootKey,
-              v.check(
-                (path: string) => !path.split('/').some(name => /[*?[\]]/.test(name) && name.includes('\\')),
-                'has a name with both a backslash and one of *?[], which rsync cannot be asked for; name the folder above it',
-              ),
-            ),
-          ),
+          v.array(rootKey),
           v.minLength(1, 'must name one root at least'),
           v.maxLength(ROOTS_LIMIT, 'names too many roots'),
         ),

@@ -27,7 +27,7 @@ import { inText, isWithin, type MountEntry, mountOf, otherNames, parseMountTable
 import { hasProgram, run, standard } from '../os/process.ts';
 import { requireStateFolder, requireStateName } from '../os/runfolder.ts';
 import { isRoot } from '../wire/request.ts';
-import { daemonConfig } from '../wire/rsync.ts';
+import { daemonConfig, listedRoots } from '../wire/rsync.ts';
 import type { CallOptions } from '../wire/ssh.ts';
 import { escapeText, LOGIN, quoteForShell, snapshotTime, unfold } from '../wire/text.ts';
 import { findNat, parseListen, type Way } from './addresses.ts';
@@ -216,7 +216,7 @@ async function examineSender(config: ClientConfig, state: string, { way }: Confi
       daemon: { idleSeconds: 60, confined: isConfined, checksum: true, compress: true },
       interrupt: new AbortController().signal,
     });
-    return [judgeSender(needs)];
+    return [judgeSender(needs, isConfined ? listedRoots(config.scope.roots) : [])];
   } catch (error) {
     return [SENDER.fault(error, 'apt-get update && apt-get install rsync')];
   } finally {
@@ -224,14 +224,25 @@ async function examineSender(config: ClientConfig, state: string, { way }: Confi
   }
 }
 
-/** @param needs what the trial found out */
-export function judgeSender({ listsAll }: SenderNeeds): Finding {
-  return listsAll
-    ? SENDER.warning(
-        'rsync opens folders above `roots`, so its jail lets it list the names in every folder of this machine; not the contents',
-        'apt-get update && apt-get install rsync (docs/security.md, "What stays open")',
-      )
-    : SENDER.ok('rsync serves a file as a daemon');
+/**
+ * @param needs what the trial found out
+ * @param listed roots for which rsync must list folders above them
+ */
+export function judgeSender({ listsAll }: SenderNeeds, listed: string[]): Finding {
+  const cost = 'so its jail lets it list the names in every folder of this machine; not the contents';
+  const place = '(docs/security.md, "What stays open")';
+  if (listsAll)
+    return SENDER.warning(
+      `rsync opens folders above \`roots\`, ${cost}`,
+      `apt-get update && apt-get install rsync ${place}`,
+    );
+  const [first] = listed;
+  return first === undefined
+    ? SENDER.ok('rsync serves a file as a daemon, and keeps to the scope')
+    : SENDER.warning(
+        `rsync finds the root "${escapeText(first)}" by listing the folders above it, ${cost}`,
+        `in \`roots\`, name a folder above it without any of *?[\\ ${place}`,
+      );
 }
 
 // --- names and folders ---

@@ -6,6 +6,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { Writable } from 'node:stream';
+import { isRsyncVulnerable } from '../changelog.ts';
 import { EXIT, type ExitStatus, Fault, firstError } from '../fault.ts';
 import { hasHooks, requireHooks } from '../hooks.ts';
 import { descriptorStream, list } from '../os/files.ts';
@@ -24,12 +25,13 @@ import {
 import {
   hasProgram,
   PLAIN_ENVIRONMENT,
+  recordsOf,
   rsyncVersion,
   rsyncWords,
   run,
   standard,
+  start,
   startApart,
-  takeRecords,
 } from '../os/process.ts';
 import {
   type DisposableHolder,
@@ -46,7 +48,7 @@ import {
   type OutcomeEvent,
   type Phase,
 } from '../wire/events.ts';
-import type { RequestHeader } from '../wire/request.ts';
+import { decodeRsync, type RequestHeader, type RsyncRemark } from '../wire/request.ts';
 import { knowsZstd, RSYNC_EXIT } from '../wire/rsync.ts';
 import { escapeText, PROBE } from '../wire/text.ts';
 import { callerOf, failure, parseCall, peerAddress, type Received, receiveRequest } from './caller.ts';
@@ -452,18 +454,27 @@ async function pullInto(job: Job): Promise<JobResult> {
   };
   const isLessConfined = (last?.own_root ?? false) && !confined.own_root;
   const unusual = (await job.admission?.judge(job.arrival)) ?? [];
+  const hostRsync = await rsyncVersion();
   const flags = [
     ...(end.wordCount > 0 ? ['host-errors'] : []),
     // A group of hard links of the client's is more than one inode here.
     ...(end.newInodes > 0 ? ['hard-links-split'] : []),
     // A jail that is not what the last one was is nothing to find out later.
     ...(isLessConfined ? ['less-confined'] : []),
+    // What an old rsync cannot do safely; of the client's, as the client says.
+    ...decodeRsync(request.header.rsync).remarks.map(each => REMARK_FLAGS[each]),
+    ...(isRsyncVulnerable(hostRsync) ? ['host-rsync-vulnerable'] : []),
     ...unusual,
   ];
-  const record = await makeRecord(job, pull, end, outcome, { confined, flags });
+  const record = makeRecord(job, pull, end, outcome, { confined, flags, hostRsync });
   const late = await commitSnapshot(job.client, job.arrival, record, request.excludes);
   return { outcome, fault: late ?? fault, kept: true };
 }
+
+const REMARK_FLAGS: Record<RsyncRemark, string> = {
+  'lists-names': 'client-lists-names',
+  vulnerable: 'client-rsync-vulnerable',
+};
 
 function idleSecondsOf({ config, client }: Job): number {
   return Math.ceil(settingsFor(config, client.name).idleMs / 1000);
@@ -539,16 +550,25 @@ function heartbeat(pull: Pull): Disposable {
  */
 async function hasContent(
   { arrival, signal }: Job,
-  { counts, regularFiles, sentFiles }: PullEnd,
+  { counts, regularFiles, sentFiles, missingCount, wordCount, unread }: PullEnd,
 ): Promise<boolean> {
-  if (sentFiles > 0) return true;
-  let others = counts.files - regularFiles;
-  // rsync prints nothing of a file that it links from the last snapshot, so the tree itself is counted.
-  const find = standard('find', ['-P', arrival.tree, '-type', 'f', '-printf', '\\0']);
-  await takeRecords(find, { limit: 1, signal }, () => {
-    others -= 1;
-  });
-  return others < 0;
+  // Each file that was sent and did not come whole has a complaint: more files than complaints, and one is whole.
+  if (sentFiles > missingCount + wordCount) return true;
+  // --partial keeps what has come of a file that could not be read to its end.
+  let others = counts.files - regularFiles + Math.floor(unread / 2);
+  // rsync prints nothing of a file that it links from the last snapshot, so the tree itself is counted, as far as it takes.
+  const words = ['-P', arrival.tree, '-type', 'f', '-printf', '\\0'];
+  const find = await start(standard('find', words), ['nothing', 'pipe', 'nothing']);
+  try {
+    for await (const records of recordsOf(find, 1)) {
+      signal.throwIfAborted();
+      others -= records.length;
+      if (others < 0) return true;
+    }
+    return false;
+  } finally {
+    await find.end();
+  }
 }
 
 /** Full, incomplete or failed (design: rsync 23 is incomplete, 24 alone is full). */
@@ -592,8 +612,12 @@ async function judge(
   if (!isWhole && !job.received.request.header.dry_run && list(job.arrival.tree).length === 0) {
     return failed('rsync', 'nothing could be stored');
   }
-  if (end.unopened > 0 && !job.received.request.header.dry_run && !(await hasContent(job, end)))
-    return failed('nothing', `none of ${end.regularFiles} files could be opened`);
+  if (end.missingCount > 0 && end.counts.files === 0)
+    return failed('nothing', 'no folder that has files could be listed');
+  // A dry run opens no file.
+  const isDoubtful = end.unopened > 0 || (!isWhole && end.regularFiles > 0);
+  if (isDoubtful && !job.received.request.header.dry_run && !(await hasContent(job, end)))
+    return failed('nothing', `none of ${end.regularFiles} files could be read`);
   const { files, bytes, transferred_bytes } = end.counts;
   return {
     found: '',
@@ -618,13 +642,13 @@ function basisRecord(job: Job): SnapshotRecord | undefined {
   return job.arrival.basis === null ? undefined : readSnapshot(job.client, job.arrival.basis).record;
 }
 
-async function makeRecord(
+function makeRecord(
   job: Job,
   pull: Pull,
   end: PullEnd,
   outcome: OutcomeEvent,
-  { confined, flags }: Pick<SnapshotRecord, 'confined' | 'flags'>,
-): Promise<SnapshotRecord> {
+  { confined, flags, hostRsync }: Pick<SnapshotRecord, 'confined' | 'flags'> & { hostRsync: string },
+): SnapshotRecord {
   return {
     version: 1,
     client: job.client.name,
@@ -635,8 +659,8 @@ async function makeRecord(
     transport: job.received.request.header.transport,
     confined,
     rsync: {
-      client: job.received.request.header.rsync,
-      host: await rsyncVersion(),
+      client: decodeRsync(job.received.request.header.rsync).version,
+      host: hostRsync,
       exit: end.ending.status ?? 255,
       options: pull.options,
     },

@@ -76,6 +76,8 @@ export interface PullEnd {
   missingCount: number;
   /** Files that the client's rsync knows of and could not open. */
   unopened: number;
+  /** How often it could not read one that it had opened: twice for each. */
+  unread: number;
   /** Plain files of the client, and how many of them had content sent. */
   regularFiles: number;
   sentFiles: number;
@@ -187,6 +189,7 @@ export async function startPull(held: DisposableHolder, asked: PullRequest): Pro
     missing: [] as Missing[],
     missingCount: 0,
     unopened: 0,
+    unread: 0,
     vanished: 0,
     changedDuringRun: 0,
     jail: undefined as Jail | undefined,
@@ -212,6 +215,7 @@ export async function startPull(held: DisposableHolder, asked: PullRequest): Pro
     const complaint = readComplaint(text);
     if (complaint === undefined) return;
     if ('missing' in complaint && complaint.isUnopened) end.unopened += 1;
+    if ('missing' in complaint && complaint.isUnread) end.unread += 1;
     if ('vanished' in complaint) {
       end.vanished += 1;
     } else if ('missing' in complaint && hasChanged(complaint.missing, enumerated)) {

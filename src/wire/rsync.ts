@@ -51,7 +51,7 @@ export function ioniceArguments(ionice: Niceness['ionice']): string[] | undefine
 }
 
 /** The one module that the daemon serves. */
-const MODULE = 'root';
+export const MODULE = 'root';
 /**
  * The module's path is `/`, by another name. With the name `/` some rsyncs open no file at all and report EINVAL: 3.4.3 and
  * distributions' backports of its fix for CVE-2026-29518 (RsyncProject/rsync issue 897, fixed in 3.4.4). rsync before 3.5.0
@@ -213,7 +213,7 @@ export function pullArguments(options: PullOptions): string[] {
     '-e',
     options.shell,
     '--',
-    ...options.roots.map(root => `client::${MODULE}${asGlob(root)}`),
+    ...options.roots.map(root => `client::${MODULE}${asArgument(root, options.roots)}`),
     `${options.tree}/`,
   ];
 }
@@ -230,18 +230,48 @@ export function trialArguments(options: { file: string; tree: string; shell: str
     '-e',
     shell,
     '--',
-    `client::${MODULE}${asGlob(file)}`,
+    `client::${MODULE}${asArgument(file, [])}`,
     `${tree}/`,
   ];
 }
 
+const WILD = /[*?[]/;
+
 /**
- * The daemon expands wildcards in what it is asked for, name by name of a path; only in a name with a wildcard is a
- * backslash an escape. (A name with a backslash and one of `*?[]` rsync 3.5.0 cannot be asked for:
- * its receiver rejects what comes.)
+ * A root as an argument. In a name with one of `*?[` the daemon sees a pattern and lists the folder that holds the name. If it
+ * may not, or if nothing in the scope matches, it takes the name as written, which is therefore the best to ask for. Only
+ * where that does not work (`asksByPattern`), the argument is a pattern with `?` in the place of each such character. With
+ * backslashes before them the receiver could reject what comes (rsync 3.2.7 to 3.5.1).
  */
-function asGlob(root: string): string {
-  return root.replace(/[^/]*[*?[][^/]*/g, name => name.replace(/[\\*?[]/g, '\\$&'));
+function asArgument(root: string, roots: string[]): string {
+  if (!asksByPattern(root, roots)) return root;
+  return root
+    .split('/')
+    .map(name => (WILD.test(name) || isMisread(name) ? name.replace(/[\\*?[]/g, '?') : name))
+    .join('/');
+}
+
+/** Without a wildcard the receiver drops a backslash before `]`, and rsync 3.2.7's one at the end (add_implied_include). */
+const isMisread = (name: string): boolean => /\\(?:\]|$)/.test(name);
+
+/**
+ * Whether a root has to be asked for by a pattern, so that the sender must be able to list the folders above it: it has a
+ * wildcard in the name of a folder above (rsync then reads that folder), a backslash beside one or where it is misread, or a `[…]`,
+ * by which it could match another root instead of itself.
+ */
+function asksByPattern(root: string, roots: string[]): boolean {
+  const names = root.split('/');
+  const last = names.pop() ?? '';
+  if (names.some(name => WILD.test(name)) || [...names, last].some(isMisread)) return true;
+  if (!WILD.test(last)) return false;
+  if (last.includes('\\')) return true;
+  const beginning = root.slice(0, root.search(WILD));
+  return /\[.*\]/.test(last) && roots.some(each => each !== root && each.startsWith(beginning));
+}
+
+/** The roots for which the sender must be able to list folders above them. With the whole machine as a root it may already. */
+export function listedRoots(roots: string[]): string[] {
+  return roots.includes('/') ? [] : roots.filter(root => asksByPattern(root, roots));
 }
 
 /** What a pull did, in numbers. */
@@ -344,8 +374,14 @@ export class PullReader {
   }
 }
 
-/** A line of rsync's standard error that is about a file of the client. `isUnopened`: its content could not be opened. */
-export type PullComplaint = { missing: Missing; isUnopened?: true } | { vanished: true } | { ours: string };
+/**
+ * A line of rsync's standard error that is about a file of the client. `isUnopened`: its content could not be opened. `isUnread`: it
+ * could be opened and not be read; then rsync tries once more, and what has come of it stays in the tree.
+ */
+export type PullComplaint =
+  | { missing: Missing; isUnopened?: true; isUnread?: true }
+  | { vanished: true }
+  | { ours: string };
 
 /**
  * Reads one line of the pull's standard error. The sender's messages name files in module `root`; rsync writes
@@ -363,8 +399,9 @@ export function readComplaint(line: string): PullComplaint | undefined {
     const slash = Buffer.from(name[0] === SLASH ? '' : '/'); // some versions print the path below the module without it
     const path = Buffer.concat([slash, name]).subarray(0, PATH_LIMIT);
     const missing = { path: jsonName(path), errno: errno === undefined ? null : Number(errno) };
-    return line.startsWith('rsync: [sender] send_files failed to open ')
-      ? { missing, isUnopened: true }
+    if (line.startsWith('rsync: [sender] send_files failed to open ')) return { missing, isUnopened: true };
+    return line.startsWith('rsync: [sender] read errors mapping ')
+      ? { missing, isUnread: true }
       : { missing };
   }
   if (/^rsync (error|warning): |^\s*$/.test(line)) return undefined;

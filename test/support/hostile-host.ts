@@ -79,6 +79,8 @@ const BASIS_FOLLOWS = 0x0800;
 const NAME_FOLLOWS = 0x1000;
 const SUM_BYTES: Record<string, number> = { xxh128: 16, xxh3: 8, xxh64: 8, md5: 16, md4: 16, sha1: 20 };
 const SILENCE_MS = 20_000;
+/** The first call of a victim comes after the trial of its rsync; several are tried at once, on a machine that may be busy. */
+const CALL_MS = 90_000;
 
 /** Options of an honest pull, without what needs more of the list: `-o -g -D -H -A -X`. */
 export const HONEST = ['--server', '--sender', '--numeric-ids', '--no-msgs2stderr'];
@@ -566,12 +568,16 @@ export class Victim {
     void running.done.then(result => {
       over = result;
     });
-    await until(`${this.name} has called`, () => {
-      if (over) throw new Error(`backup ended before it had called: ${over.stderr}`);
-      const name = readdirSync(folder).find(each => new RegExp(`^${this.name}\\.\\d+$`).test(each));
-      found = name === undefined ? '' : join(folder, name);
-      return name !== undefined && 'request' in decodeRequest(readFileSync(found));
-    });
+    await until(
+      `${this.name} has called`,
+      () => {
+        if (over) throw new Error(`backup ended before it had called: ${over.stderr}`);
+        const name = readdirSync(folder).find(each => new RegExp(`^${this.name}\\.\\d+$`).test(each));
+        found = name === undefined ? '' : join(folder, name);
+        return name !== undefined && 'request' in decodeRequest(readFileSync(found));
+      },
+      CALL_MS,
+    );
     return found;
   }
 
