@@ -2,13 +2,15 @@
 # brings along (node_modules/.bin/node): hence everything here goes through npm.
 
 .DEFAULT_GOAL := help
-.PHONY: help try build launcher launcher-arm64 test test-machines fuzz bench install uninstall clean
+.PHONY: help try build launcher launcher-arm64 test test-versions versions-doc test-machines fuzz bench install uninstall clean
 
 help:
 	@echo 'make try [DIR=FOLDER]  install what is missing, build, and show a backup and a restore of a copy of FOLDER'
 	@echo 'make build             dist/dialback, one executable'
 	@echo 'make launcher          dist/launch, the one program with a privilege, for the uid in SERVICE_UID='
 	@echo 'make test              lint, types, unit and regress tests; a part of them: npm test -- NAME'
+	@echo 'make test-versions     backups with the rsync and OpenSSH of Debian 11 to sid and Ubuntu 22.04 to 26.04 (docs/versions.md); as root'
+	@echo 'make versions-doc      the same, and write docs/versions.md in place of comparing it'
 	@echo 'make test-machines     cut the power of emulated machines during backups and compare every byte (docs/testing.md); as root, one to two hours'
 	@echo 'make fuzz [TARGET=NAME] [SECONDS=60]'
 	@echo '                       changed inputs for every decoder, so long for each; make test does a little of it'
@@ -39,6 +41,17 @@ test:
 	@tools/prepare.sh test
 	@$(MAKE) -s dist/dialback
 	@npm test --silent
+
+# FILTER is a part of a test's name, as it prints it: FILTER=jammy.
+test-versions:
+	@tools/prepare.sh versions
+	@$(MAKE) -s dist/dialback
+	@node_modules/.bin/node test/versions/run.ts $${FILTER:+"$$FILTER"}
+
+versions-doc:
+	@tools/prepare.sh versions
+	@$(MAKE) -s dist/dialback
+	@node_modules/.bin/node test/versions/run.ts --write $${FILTER:+"$$FILTER"}
 
 # CUTS says how many cuts: FILESYSTEM:DURING_COPY:AROUND_COMMIT. EXECUTABLE is the dialback to test, by default this one.
 CUTS ?= ext4:5:10 xfs:2:3 btrfs:2:3
