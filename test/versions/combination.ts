@@ -166,6 +166,11 @@ export class Run {
   /** Takes the client off the host, and its snapshots: they take memory. */
   async remove(): Promise<void> {
     const { host, name, way } = this;
+    // The host makes the manifest when the client has hung up.
+    await host.say(
+      'root',
+      `timeout 120 sh -c 'while pgrep -f "[m]anifest --client ${name} "; do sleep 0.1; done'`,
+    );
     if (way.transport !== 'local')
       await host.say(this.receiver, `dialback unenroll ${name} --config ${this.hostConfig} 2>&1`);
     await host.say('root', `rm -rf '${this.store}/clients/${name}'`);

@@ -9,6 +9,8 @@
  * changes is gone when it ends. `--net` gives the machine a network of its own, with nothing but loopback. `--bind` mounts
  * a folder of this machine there.
  *
+ * The packages come from the mirror that apt uses on this machine, Ubuntu's from the folder `ubuntu` beside its `debian`.
+ * DIALBACK_VERSIONS_MIRROR names another mirror (without `/debian`), DIALBACK_VERSIONS_UBUNTU another one of Ubuntu (with `/ubuntu`).
  * The cache is /var/tmp/dialback-versions, or what DIALBACK_VERSIONS_CACHE names. A root is built anew when it is older
  * than MAX_AGE_DAYS, or when the packages or archives that it is made of have changed here. The archives' Release files are not
  * compared: those of security suites change several times a day, and most changes are of no concern.
@@ -26,6 +28,7 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -65,8 +68,13 @@ interface Record_ {
 
 /** The folder of the mirror that holds `debian`, `debian-security` and `ubuntu`, as apt uses it on this machine. */
 function findMirror(): string {
-  const given = process.env.DIALBACK_VERSIONS_MIRROR;
-  if (given) return given.replace(/\/+$/, '');
+  mirror ??= process.env.DIALBACK_VERSIONS_MIRROR?.replace(/\/+$/, '') ?? askApt();
+  return mirror;
+}
+
+let mirror: string | undefined;
+
+function askApt(): string {
   const format = ['indextargets', '--format', '$(REPO_URI)', 'Created-By: Packages'];
   const addresses = execFileSync('apt-get', format, { encoding: 'utf8' }).split('\n');
   const found = addresses.find(each => /\/debian\/?$/.test(each));
@@ -76,15 +84,14 @@ function findMirror(): string {
 
 /** The lines of sources.list(5). */
 function listSources(suite: Suite, keyring: string): string[] {
-  const mirror = findMirror();
-  return suite.archives.map(
-    ([folder, name, components]) =>
-      `deb [signed-by=${keyring}] ${folder === 'ubuntu' ? ubuntuMirror(mirror) : `${mirror}/${folder}`} ${name} ${components}`,
-  );
+  return suite.archives.map(([folder, name, components]) => {
+    const address = folder === 'ubuntu' ? findUbuntu() : `${findMirror()}/${folder}`;
+    return `deb [signed-by=${keyring}] ${address} ${name} ${components}`;
+  });
 }
 
-function ubuntuMirror(mirror: string): string {
-  return process.env.DIALBACK_VERSIONS_UBUNTU ?? `${mirror}/ubuntu`;
+function findUbuntu(): string {
+  return process.env.DIALBACK_VERSIONS_UBUNTU ?? `${findMirror()}/ubuntu`;
 }
 
 /** Changes with all that decides what a root holds, except time. */
@@ -155,10 +162,15 @@ export async function makeRoot(suite: Suite, say: (line: string) => void = () =>
       : join((await makeRoot(findSuite(KEYRING_SUITE), say)).folder, UBUNTU_KEYRING);
   const cached = findRoot(suite);
   if (cached) return cached;
+  await checkMirror(suite);
+  const wait = setTimeout(
+    () => say(`${suite.name}: waiting for another process that builds or uses it`),
+    2_000,
+  );
   return await withLock(lockOf(suite), async () => {
+    clearTimeout(wait);
     const built = findRoot(suite); // by another process, meanwhile
     if (built) return built;
-    await checkMirror(suite);
     say(`${suite.name}: building its root file system`);
     await build(suite, keyring);
     const root = findRoot(suite);
@@ -170,7 +182,7 @@ export async function makeRoot(suite: Suite, say: (line: string) => void = () =>
 /** @throws {Unavailable} where there is no Ubuntu; what Debian's archive lacks is an error that mmdebstrap reports */
 async function checkMirror(suite: Suite): Promise<void> {
   if (suite.distribution === 'debian') return;
-  const address = `${ubuntuMirror(findMirror())}/dists/${suite.name}/InRelease`;
+  const address = `${findUbuntu()}/dists/${suite.name}/InRelease`;
   const file = join(CACHE, `.${suite.name}.${process.pid}.InRelease`);
   // apt's own downloader: it goes through the same proxies as the rest.
   const download = promisify(execFile)('/usr/lib/apt/apt-helper', ['download-file', address, file]);
@@ -182,14 +194,15 @@ async function checkMirror(suite: Suite): Promise<void> {
     .finally(() => removeFolder(file));
 }
 
-/** What is done in a root when its packages are there. mmdebstrap keeps services off until then, policy-rc.d from then on. */
-const CUSTOMIZE = `
-  printf '#!/bin/sh\\nexit 101\\n' >"$1/usr/sbin/policy-rc.d"
-  chmod 755 "$1/usr/sbin/policy-rc.d"
-  rm -f "$1"/etc/ssh/ssh_host_* "$1/etc/resolv.conf"
-  : >"$1/etc/resolv.conf"
-  printf '127.0.0.1 localhost\\n' >"$1/etc/hosts"
-`;
+/** No service is started, ever, and nothing of this machine is left: mmdebstrap copies how it finds others. */
+function finish(root: string): void {
+  writeFileSync(join(root, 'usr/sbin/policy-rc.d'), '#!/bin/sh\nexit 101\n', { mode: 0o755 });
+  for (const name of readdirSync(join(root, 'etc/ssh')))
+    if (name.startsWith('ssh_host_')) rmSync(join(root, 'etc/ssh', name));
+  rmSync(join(root, 'etc/resolv.conf'), { force: true });
+  writeFileSync(join(root, 'etc/resolv.conf'), '');
+  writeFileSync(join(root, 'etc/hosts'), '127.0.0.1 localhost\n');
+}
 
 function listOptions(suite: Suite): string[] {
   return [
@@ -204,7 +217,6 @@ function listOptions(suite: Suite): string[] {
     // Not /usr/share/doc: `doctor` reads in the changelogs what a package's security updates have fixed.
     '--dpkgopt=path-exclude=/usr/share/man/*',
     '--dpkgopt=path-exclude=/usr/share/locale/*',
-    `--customize-hook=${CUSTOMIZE}`,
   ];
 }
 
@@ -224,6 +236,7 @@ async function build(suite: Suite, keyring: string): Promise<void> {
       TMPDIR: work,
     });
     const root = join(work, 'root');
+    finish(root);
     const asked = ['--admindir', join(root, 'var/lib/dpkg'), '--show', ...NAMED];
     const lines = execFileSync('dpkg-query', asked, { encoding: 'utf8' }).trim().split('\n');
     // NAME or NAME:ARCHITECTURE, a tab, VERSION.

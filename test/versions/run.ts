@@ -1,10 +1,11 @@
 // The versions suite, `make test-versions`: dialback with the rsync, OpenSSH, coreutils and glibc of Debian's and Ubuntu's suites,
 // on one machine and between two, and `make try` on fresh machines. docs/versions.md has what runs, and must agree with it.
 //
-//     node_modules/.bin/node test/versions/run.ts [--write] [--transcripts FOLDER] [FILTER…]
+//     node_modules/.bin/node test/versions/run.ts [--write] [--width N] [--transcripts FOLDER] [FILTER…]
 //
 // A FILTER is a part of a name as it is printed ("jammy", "trixie -> bookworm", "fresh"); only what matches one of them runs.
-// --write writes docs/versions.md in place of comparing it. --transcripts keeps what `make try` prints on fresh machines.
+// --write writes docs/versions.md in place of comparing it, what has run when it is interrupted too. --width says how many run side by
+// side. --transcripts keeps what `make try` prints on fresh machines.
 // The last line is "N passed, N failed[, N skipped]". Skipped is what needs a distribution that the mirror does not have.
 
 import assert from 'node:assert/strict';
@@ -31,14 +32,18 @@ import {
 
 const TOP = join(import.meta.dirname, '../..');
 const DOCUMENT = join(TOP, 'docs/versions.md');
-/** More than two would wait for the processor on the machines that this runs on. */
-const WIDTH = Math.min(2, availableParallelism());
 const WORKS = 'works';
 
 const { values: options, positionals: filters } = parseArgs({
   allowPositionals: true,
-  options: { write: { type: 'boolean', default: false }, transcripts: { type: 'string' } },
+  options: {
+    write: { type: 'boolean', default: false },
+    width: { type: 'string' },
+    transcripts: { type: 'string' },
+  },
 });
+/** More than two would wait for the processor on the machines that this runs on. */
+const WIDTH = options.width === undefined ? Math.min(2, availableParallelism()) : Number(options.width);
 
 /** One test. */
 interface Case {
@@ -313,7 +318,8 @@ async function main(): Promise<void> {
     await Promise.all([...stations.values()].map(each => each.end()));
     rmSync(folder, { recursive: true, force: true });
   }
-  if (!isInterrupted) document(filters.length === 0 && unavailable.size === 0);
+  if (!isInterrupted || options.write)
+    document(filters.length === 0 && unavailable.size === 0 && !isInterrupted);
 }
 
 // What runs in a machine ends with it, and a build that is interrupted removes what it has made.
