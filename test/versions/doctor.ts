@@ -43,6 +43,5 @@ export async function checkDoctor(station: Station): Promise<string> {
     const holes = found.found.match(/CVE-\d{4}-\d+/g) ?? [];
     return found.state === 'ok' ? 'ok' : `${found.state}: ${holes.join(', ')}`;
   });
-  await run.remove();
   return phrases.join('; ');
 }
