@@ -2,7 +2,7 @@
 # brings along (node_modules/.bin/node): hence everything here goes through npm.
 
 .DEFAULT_GOAL := help
-.PHONY: help try build launcher launcher-arm64 test test-long test-machines fuzz bench install uninstall clean
+.PHONY: help try build launcher launcher-arm64 test test-long test-versions versions-doc test-machines fuzz bench install uninstall clean
 
 help:
 	@echo 'make try [DIR=FOLDER]  install what is missing, build, and show a backup and a restore of a copy of FOLDER'
@@ -10,6 +10,8 @@ help:
 	@echo 'make launcher          dist/launch, the one program with a privilege, for the uid in SERVICE_UID='
 	@echo 'make test              lint, types, unit and regress tests; a part of them: npm test -- NAME'
 	@echo 'make test-long         the soaks: more kills, larger numbers, a machine without any of the packages; with make test for releases'
+	@echo 'make test-versions     backups with the rsync and OpenSSH of Debian 11 to sid and Ubuntu 22.04 to 26.04 (docs/versions.md); as root'
+	@echo 'make versions-doc      the same, and write docs/versions.md in place of comparing it'
 	@echo 'make test-machines     emulated machines: old and new kernels, systemd, reboots, installation, arm64, power cuts (docs/testing.md); as root, hours'
 	@echo 'make fuzz [TARGET=NAME] [SECONDS=60]'
 	@echo '                       changed inputs for every decoder, so long for each; make test does a little of it'
@@ -45,6 +47,17 @@ test-long:
 	@tools/prepare.sh test
 	@$(MAKE) -s dist/dialback
 	@npm run test-long --silent
+
+# FILTER is a part of a test's name, as it prints it: FILTER=jammy.
+test-versions:
+	@tools/prepare.sh versions
+	@$(MAKE) -s dist/dialback
+	@node_modules/.bin/node test/versions/run.ts $${FILTER:+"$$FILTER"}
+
+versions-doc:
+	@tools/prepare.sh versions
+	@$(MAKE) -s dist/dialback
+	@node_modules/.bin/node test/versions/run.ts --write $${FILTER:+"$$FILTER"}
 
 # PARTS says what runs: kernels timer install arm64 cuts. CUTS says how many cuts: FILESYSTEM:DURING_COPY:AROUND_COMMIT, and
 # EXECUTABLE which dialback they are for. RESULTS is a file whose table gets the results (docs/versions.md).

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing: `tools/prepare.sh build|launcher|try|test|machines|fuzz|install` (what for); after
+# Installs what is missing: `tools/prepare.sh build|launcher|try|test|versions|machines|fuzz|install` (what for); after
 # `--packages` without npm's part. It upgrades one package, rsync, and only where `try` and `test` cannot work with the installed one. Debian
 # packages need root; an ordinary user is told the command instead. Nothing is started, ever: an sshd
 # that is installed here stays off, since dialback runs its own and only for as long as one backup takes.
@@ -21,6 +21,9 @@ for_install="$for_try $for_launcher setcap:libcap2-bin getfattr:attr"
 for_test='setfacl:acl getfacl:acl setfattr:attr perl:perl-base strace:strace ps:procps ip:iproute2
   nft:nftables cron:cron systemd-analyze:systemd aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
   /usr/aarch64-linux-gnu/include/stdlib.h:libc6-dev-arm64-cross'
+# For root file systems of other suites (test/versions). What runs in them is theirs.
+for_versions="$for_launcher mmdebstrap:mmdebstrap /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
+  unshare:util-linux nsenter:util-linux flock:util-linux ip:iproute2 setfattr:attr getfattr:attr setfacl:acl perl:perl-base"
 # For emulated machines with file systems of their own (test/machines), and to build for them, arm64 too.
 for_machines="$for_launcher aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
   /usr/aarch64-linux-gnu/include/stdlib.h:libc6-dev-arm64-cross qemu-system-x86_64:qemu-system-x86
@@ -32,10 +35,11 @@ case ${1-} in
   launcher) needed=$for_launcher ;;
   try) needed=$for_try ;;
   test) needed="$for_install $for_fuzz $for_test" ;;
+  versions) needed=$for_versions ;;
   machines) needed=$for_machines ;;
   fuzz) needed=$for_fuzz ;;
   install) needed=$for_install ;;
-  *) echo "usage: tools/prepare.sh [--packages] build|launcher|try|test|machines|fuzz|install" >&2; exit 2 ;;
+  *) echo "usage: tools/prepare.sh [--packages] build|launcher|try|test|versions|machines|fuzz|install" >&2; exit 2 ;;
 esac
 
 policy=/usr/sbin/policy-rc.d

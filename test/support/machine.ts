@@ -1,7 +1,7 @@
 /**
- * A machine for the length of a test: this one's root file system under an overlay, in namespaces of its own. What is done
- * in it is in memory, and gone with its first process; that one ends when its standard input does. So nothing has to
- * be unmounted or removed, however the test ends: with its process the kernel ends all others and drops the mounts.
+ * A machine for the length of a test: a root file system (this machine's, or another one) under an overlay, in namespaces of
+ * its own. What is done in it is in memory, and gone with its first process; that one ends when its standard input does. So
+ * nothing has to be unmounted or removed, however the test ends: with its process the kernel ends all others and drops the mounts.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -18,7 +18,7 @@ const BOOT = `
   read -r pid rest </proc/self/stat
   mount -t tmpfs machine /mnt
   mkdir /mnt/upper /mnt/work /mnt/root
-  mount -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work machine /mnt/root
+  mount -t overlay -o "lowerdir=$3,upperdir=/mnt/upper,workdir=/mnt/work" machine /mnt/root
   cd /mnt/root
   mount -t proc proc proc
   mount -t sysfs sysfs sys
@@ -73,6 +73,20 @@ export interface RunOptions {
   account?: { uid: number; gid: number };
 }
 
+/** What a machine is made of, when it is not this one's root file system. */
+export interface Base {
+  /** A root file system. It is not changed. */
+  folder: string;
+  /** A file that is locked (flock(1), shared) as long as the machine exists, so that nobody replaces the folder. */
+  lock: string;
+}
+
+export interface BootOptions {
+  /** Whether it has a network of its own, with nothing but loopback, and a host name of its own. */
+  ownNetwork?: boolean;
+  base?: Base;
+}
+
 export class Machine {
   readonly #first: ChildProcess;
   /** Process 1 of the machine, as it is numbered outside. */
@@ -85,15 +99,15 @@ export class Machine {
     this.#ownNetwork = ownNetwork;
   }
 
-  /**
-   * Needs root. Fails with the words of what was refused.
-   * @param options whether it has a network of its own, with nothing but loopback, and a host name of its own
-   */
-  static async boot(options: { ownNetwork: boolean } = { ownNetwork: false }): Promise<Machine> {
+  /** Needs root. Fails with the words of what was refused. */
+  static async boot({ ownNetwork = false, base }: BootOptions = {}): Promise<Machine> {
     const namespaces = ['--mount', '--pid', '--fork', '--kill-child', '--propagation', 'private'];
-    if (options.ownNetwork) namespaces.push('--net', '--uts');
-    const words = [TOP, options.ownNetwork ? 'network' : ''];
-    const first = spawn('unshare', [...namespaces, '/bin/sh', '-c', BOOT, 'sh', ...words], {
+    if (ownNetwork) namespaces.push('--net', '--uts');
+    const words = [TOP, ownNetwork ? 'network' : '', base?.folder ?? '/'];
+    const unshare = ['unshare', ...namespaces, '/bin/sh', '-c', BOOT, 'sh', ...words];
+    // flock passes its descriptor on: the lock is held until the last process of the machine has ended.
+    const [program = '', ...args] = base ? ['flock', '--shared', base.lock, ...unshare] : unshare;
+    const first = spawn(program, args, {
       cwd: '/',
       stdio: ['pipe', 'pipe', 'pipe'],
     });
@@ -108,7 +122,12 @@ export class Machine {
         throw new Error(`Cannot make a machine: status ${status}\n${said}`);
       }),
     ]);
-    return new Machine(first, pid, options.ownNetwork);
+    return new Machine(first, pid, ownNetwork);
+  }
+
+  /** Its first process, as it is numbered outside: for ip(8)'s `netns` and the like. */
+  get pid(): number {
+    return this.#pid;
   }
 
   /** Where a path of the machine is found from outside. */
@@ -140,13 +159,19 @@ export class Machine {
       .sort();
   }
 
+  /** What runs a command in it, from outside: a program and its arguments. */
+  command(command: string[], { folder, account }: Pick<RunOptions, 'folder' | 'account'>): string[] {
+    const enter = ['nsenter', '--target', String(this.#pid), '--mount', '--pid', `--root=${this.path('')}`];
+    if (this.#ownNetwork) enter.push('--net', '--uts');
+    const as = account ? ['--setuid', String(account.uid), '--setgid', String(account.gid)] : [];
+    return [...enter, ...as, 'env', '-C', folder, ...command];
+  }
+
   /** Runs a command in it. @throws what it has said so far, if it has not ended in time */
   async run(command: string[], { folder, environment, timeoutMs, account }: RunOptions): Promise<Ended> {
     const startedMs = performance.now();
-    const enter = ['--target', String(this.#pid), '--mount', '--pid', `--root=${this.path('')}`];
-    if (this.#ownNetwork) enter.push('--net', '--uts');
-    const as = account ? ['--setuid', String(account.uid), '--setgid', String(account.gid)] : [];
-    const child = spawn('nsenter', [...enter, ...as, 'env', '-C', folder, ...command], {
+    const [program = '', ...args] = this.command(command, { folder, ...(account ? { account } : {}) });
+    const child = spawn(program, args, {
       cwd: '/',
       env: environment,
       stdio: ['ignore', 'pipe', 'pipe'],

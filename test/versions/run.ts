@@ -1,0 +1,355 @@
+// The versions suite, `make test-versions`: dialback with the rsync, OpenSSH, coreutils and glibc of Debian's and Ubuntu's suites,
+// on one machine and between two, and `make try` on fresh machines. docs/versions.md has what runs, and must agree with it.
+//
+//     node_modules/.bin/node test/versions/run.ts [--write] [--width N] [--transcripts FOLDER] [FILTER…]
+//
+// A FILTER is a part of a name as it is printed ("jammy", "trixie -> bookworm", "fresh"); only what matches one of them runs.
+// --write writes docs/versions.md in place of comparing it, what has run when it is interrupted too. --width says how many run side by
+// side. --transcripts keeps what `make try` prints on fresh machines.
+// The last line is "N passed, N failed[, N skipped]". Skipped is what needs a distribution that the mirror does not have.
+
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism, release, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { nameOf, runCombination, type Way } from './combination.ts';
+import { checkDoctor } from './doctor.ts';
+import { FRESH, runFresh, transcriptPath } from './fresh.ts';
+import { listPairs, ONE_MACHINE, TWO_MACHINES } from './plan.ts';
+import { endBuilds, makeRoot, type Root, Unavailable } from './roots.ts';
+import { connect, makePackage, type Package, Station } from './station.ts';
+import { findSuite, SUITES } from './suites.ts';
+import {
+  cellKey,
+  compareTable,
+  formatTable,
+  keepDocumented,
+  readPart,
+  replacePart,
+  type Table,
+} from './tables.ts';
+
+const TOP = join(import.meta.dirname, '../..');
+const DOCUMENT = join(TOP, 'docs/versions.md');
+const WORKS = 'works';
+
+const { values: options, positionals: filters } = parseArgs({
+  allowPositionals: true,
+  options: {
+    write: { type: 'boolean', default: false },
+    width: { type: 'string' },
+    transcripts: { type: 'string' },
+  },
+});
+/** More than two would wait for the processor on the machines that this runs on. */
+const WIDTH = options.width === undefined ? Math.min(2, availableParallelism()) : Number(options.width);
+
+/** One test. */
+interface Case {
+  name: string;
+  /** The suites whose roots it needs. */
+  suites: string[];
+  /** Whether it works on those suites' machines, which then do nothing else; otherwise it makes its own. */
+  usesStations: boolean;
+  run: () => Promise<void>;
+  cell: { table: Table; row: string[]; column: string };
+}
+
+const suites = SUITES.filter(each => each.isTested);
+const oneMachine: Table = {
+  name: 'one machine',
+  labels: ['client and host'],
+  rows: suites.map(each => [each.name]),
+  columns: ['`dialback try`', ...ONE_MACHINE.map(nameOf), '`dialback doctor`'],
+  cells: new Map(),
+};
+const twoMachines: Table = {
+  name: 'two machines',
+  labels: ['client', 'host'],
+  rows: listPairs(),
+  columns: TWO_MACHINES.map(nameOf),
+  cells: new Map(),
+};
+const freshMachines: Table = {
+  name: 'fresh machines',
+  labels: ['machine'],
+  rows: FRESH.map(each => [each.title]),
+  columns: ['`make try`'],
+  cells: new Map(),
+};
+const tables = [oneMachine, twoMachines, freshMachines];
+
+const roots = new Map<string, Root>();
+const unavailable = new Map<string, string>();
+const stations = new Map<string, Station>();
+const doctorSays = new Map<string, string>();
+const totals = { passed: 0, failed: [] as string[], skipped: [] as string[] };
+const startedMs = performance.now();
+let isInterrupted = false;
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+function seconds(sinceMs: number): string {
+  return `${((performance.now() - sinceMs) / 1000).toFixed(1)} s`;
+}
+
+function isWanted(name: string): boolean {
+  return filters.length === 0 || filters.some(filter => name.includes(filter));
+}
+
+function station(name: string): Station {
+  const found = stations.get(name);
+  if (!found) throw new Error(`there is no machine of ${name}`);
+  return found;
+}
+
+/** One machine, which is client and host. */
+function listOneMachine(suite: string): Case[] {
+  const make = (column: string, run: Case['run']): Case => ({
+    name: `${suite}: ${column.replaceAll('`', '')}`,
+    suites: [suite],
+    usesStations: true,
+    run,
+    cell: { table: oneMachine, row: [suite], column },
+  });
+  const ways = ONE_MACHINE.map(way => make(nameOf(way), () => combine(suite, suite, way)));
+  const tried = make('`dialback try`', async () => {
+    const output = await station(suite).say('root', 'dialback try 2>&1');
+    assert.match(output, /^All of it is removed again: /m);
+  });
+  // Last: it then finds a client and a host that work.
+  const doctor = make('`dialback doctor`', async () => {
+    doctorSays.set(suite, await checkDoctor(station(suite)));
+  });
+  return [tried, ...ways, doctor];
+}
+
+function listCases(): Case[] {
+  const fresh = FRESH.map(
+    (each): Case => ({
+      name: `fresh: ${each.title}`,
+      suites: [each.suite],
+      usesStations: false,
+      run: async () => {
+        const root = roots.get(each.suite);
+        assert.ok(root);
+        const output = await runFresh(each, root);
+        if (options.transcripts === undefined) return;
+        mkdirSync(options.transcripts, { recursive: true });
+        writeFileSync(transcriptPath(options.transcripts, each), output);
+      },
+      cell: { table: freshMachines, row: [each.title], column: '`make try`' },
+    }),
+  );
+  const pairs = listPairs().flatMap(([client, host]) =>
+    TWO_MACHINES.map(
+      (way): Case => ({
+        name: `${client} -> ${host}: ${nameOf(way)}`,
+        suites: [client, host],
+        usesStations: true,
+        run: () => combine(client, host, way),
+        cell: { table: twoMachines, row: [client, host], column: nameOf(way) },
+      }),
+    ),
+  );
+  return [...fresh, ...suites.flatMap(({ name }) => listOneMachine(name)), ...pairs];
+}
+
+async function combine(clientName: string, hostName: string, way: Way): Promise<void> {
+  const [client, host] = [station(clientName), station(hostName)];
+  await using cable = connect(client, host);
+  if (way.right !== 'inherited') return await runCombination(client, host, way, cable);
+  await client.say('root', 'setcap cap_dac_read_search=ei /usr/bin/rsync');
+  try {
+    await runCombination(client, host, way, cable);
+  } finally {
+    await client.say('root', 'setcap -r /usr/bin/rsync');
+  }
+}
+
+/** Runs tasks side by side, WIDTH at a time; `may` says whether one can begin now. */
+async function runSideBySide<T>(
+  tasks: T[],
+  run: (task: T) => Promise<void>,
+  may: (task: T) => boolean = () => true,
+): Promise<void> {
+  const queue = [...tasks];
+  const running = new Set<Promise<void>>();
+  while (queue.length > 0 && !isInterrupted) {
+    const at = running.size < WIDTH ? queue.findIndex(may) : -1;
+    const [task] = at < 0 ? [] : queue.splice(at, 1);
+    if (task === undefined) {
+      await Promise.race(running);
+      continue;
+    }
+    const one: Promise<void> = run(task).finally(() => running.delete(one));
+    running.add(one);
+  }
+  await Promise.all(running);
+}
+
+async function buildRoots(names: string[]): Promise<void> {
+  await runSideBySide(names, async name => {
+    const begunMs = performance.now();
+    try {
+      const root = await makeRoot(findSuite(name), say);
+      roots.set(name, root);
+      const { rsync, 'openssh-server': ssh, libc6 } = root.versions;
+      say(`  ${name}: rsync ${rsync}, OpenSSH ${ssh}, glibc ${libc6} (${seconds(begunMs)})`);
+    } catch (error) {
+      if (!(error instanceof Unavailable)) throw error;
+      unavailable.set(name, error.message);
+      say(`  ${name}: ${error.message}`);
+    }
+  });
+}
+
+async function runCase(one: Case): Promise<void> {
+  const begunMs = performance.now();
+  const { table, row, column } = one.cell;
+  const end = (outcome: string): void => {
+    table.cells.set(cellKey(row, column), outcome);
+  };
+  try {
+    await one.run();
+    end(WORKS);
+    totals.passed += 1;
+    say(`✔ ${one.name} (${seconds(begunMs)})`);
+  } catch (error) {
+    if (isInterrupted) return;
+    end('fails');
+    totals.failed.push(one.name);
+    say(`✖ ${one.name} (${seconds(begunMs)})`);
+    say(`${error instanceof Error ? error.message : String(error)}\n`.replaceAll(/^(?=.)/gm, '    '));
+  }
+}
+
+async function runCases(cases: Case[]): Promise<void> {
+  const busy = new Set<string>();
+  const isFree = (one: Case): boolean => !one.usesStations || one.suites.every(each => !busy.has(each));
+  await runSideBySide(
+    cases,
+    async one => {
+      const taken = one.usesStations ? one.suites : [];
+      for (const each of taken) busy.add(each);
+      await runCase(one);
+      for (const each of taken) busy.delete(each);
+    },
+    isFree,
+  );
+}
+
+function describeVersions(): string {
+  const rows = [...roots.values()].map(({ suite, versions }) => [
+    suite.name,
+    suite.title,
+    versions.rsync,
+    versions['openssh-server'],
+    versions.libc6,
+    versions.coreutils,
+    doctorSays.get(suite.name) ?? '',
+  ]);
+  const header = [
+    'suite',
+    'distribution',
+    'rsync',
+    'OpenSSH',
+    'glibc',
+    'coreutils',
+    'what `doctor` says of the two',
+  ];
+  return [
+    `Run on ${new Date().toISOString().slice(0, 10)}, Linux ${release()}.`,
+    '',
+    ...[header, header.map(() => '---'), ...rows].map(cells => `| ${cells.join(' | ')} |`),
+  ].join('\n');
+}
+
+function document(isWhole: boolean): void {
+  const text = readFileSync(DOCUMENT, 'utf8');
+  if (options.write) {
+    let written = text;
+    for (const table of tables) {
+      const kept = isWhole ? table : keepDocumented(readPart(text, table.name), table);
+      written = replacePart(written, table.name, formatTable(kept));
+    }
+    if (isWhole) written = replacePart(written, 'versions', describeVersions());
+    writeFileSync(DOCUMENT, written);
+    return;
+  }
+  const differences = tables.flatMap(table =>
+    compareTable(readPart(text, table.name), table).map(each => `  ${table.name}: ${each}`),
+  );
+  if (differences.length === 0) {
+    totals.passed += 1;
+    say('✔ docs/versions.md says what ran');
+    return;
+  }
+  totals.failed.push('docs/versions.md');
+  say(`✖ docs/versions.md does not say what ran:\n${differences.join('\n')}\n  next: make versions-doc`);
+}
+
+async function main(): Promise<void> {
+  const cases = listCases().filter(each => isWanted(each.name));
+  const needed = [...new Set(cases.flatMap(each => each.suites))];
+  const folder = mkdtempSync(join(tmpdir(), 'dbv-'));
+  try {
+    say('root file systems');
+    await buildRoots(needed);
+    const possible = cases.filter(({ name, suites: its }) => {
+      const reason = its.map(each => unavailable.get(each)).find(each => each !== undefined);
+      if (reason !== undefined) totals.skipped.push(`${name}: ${reason}`);
+      return reason === undefined;
+    });
+    const used = new Set(possible.filter(each => each.usesStations).flatMap(each => each.suites));
+    if (used.size > 0 && !isInterrupted) {
+      say('machines');
+      const made: Package = makePackage(join(folder, 'package'));
+      await runSideBySide([...used], async name => {
+        const root = roots.get(name);
+        if (root) stations.set(name, await Station.make(root, made));
+      });
+    }
+    await runCases(possible);
+  } finally {
+    await Promise.all([...stations.values()].map(each => each.end()));
+    rmSync(folder, { recursive: true, force: true });
+  }
+  if (!isInterrupted || options.write)
+    document(filters.length === 0 && unavailable.size === 0 && !isInterrupted);
+}
+
+// What runs in a machine ends with it, and a build that is interrupted removes what it has made.
+function interrupt(): void {
+  if (isInterrupted) return;
+  isInterrupted = true;
+  say('interrupted');
+  for (const each of stations.values()) void each.end();
+  void endBuilds();
+}
+
+process.on('SIGINT', interrupt).on('SIGTERM', interrupt);
+let fault: unknown;
+try {
+  await main();
+} catch (error) {
+  fault = error;
+}
+if (fault !== undefined && !isInterrupted) {
+  totals.failed.push('the suite itself');
+  say(`✖ ${fault instanceof Error ? fault.stack : String(fault)}`);
+}
+for (const [title, lines] of [
+  ['skipped', totals.skipped],
+  ['failed', totals.failed],
+] as const)
+  if (lines.length > 0) say(`\n${title}:\n${lines.map(each => `  ${each}`).join('\n')}`);
+if (totals.passed + totals.failed.length === 0 && !isInterrupted) say('\nnothing ran: no test matches');
+say(`\n${seconds(startedMs)}`);
+const skipped = totals.skipped.length > 0 ? `, ${totals.skipped.length} skipped` : '';
+say(`${totals.passed} passed, ${totals.failed.length} failed${skipped}`);
+// Not exitCode alone: what of a machine is still being waited for has ended, or will.
+process.exit(isInterrupted ? 130 : totals.failed.length > 0 || totals.passed === 0 ? 1 : 0);
