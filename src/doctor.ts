@@ -19,7 +19,7 @@ import {
   realPath,
   status,
 } from './os/files.ts';
-import { hasLauncher, launcherPath } from './os/launcher.ts';
+import { hasLauncher, launcherPath, RECEIVE_WITHOUT, SEND_WITHOUT } from './os/launcher.ts';
 import { type Account, asAccount, kernelRelease, ownExecutable } from './os/machine.ts';
 import { inText, type MountEntry, mountOf, parseMountTable } from './os/mounts.ts';
 import {
@@ -90,7 +90,7 @@ export async function examineMachine(options: {
   isDialled: boolean;
   /** Undefined where it was not looked at. */
   shell: ShellFacts | undefined;
-  /** The kernel's Landlock ABI, where a jail was tried and stood. */
+  /** The kernel's Landlock ABI, where a jail was tried (landlockAbiOf()). */
   landlockAbi: number | undefined;
 }): Promise<Finding[]> {
   const { subject, client, host, isClient, isHost, isDialled, shell, landlockAbi } = options;
@@ -251,16 +251,20 @@ export function judgeKernel(facts: {
   if (landlockAbi !== undefined && landlockAbi >= (isHost ? RECEIVE_ABI : SEND_ABI))
     return KERNEL.ok(`Linux ${release}, Landlock ABI ${landlockAbi}`);
   const least = isHost ? RECEIVE_KERNEL : SEND_KERNEL;
+  const without = isHost ? RECEIVE_WITHOUT : SEND_WITHOUT;
   const bad = (found: string, next: string): Finding =>
     isNeeded ? KERNEL.critical(found, next) : KERNEL.ok(`${found}; nothing here uses it`);
   if (compareVersions(release, least) < 0) {
     return bad(
       `Linux ${release} is older than ${least}, and its Landlock is not enough`,
-      isHost
-        ? 'boot a newer kernel, or set `confined = false` in host.toml'
-        : 'boot a newer kernel, or set `capability = "inherited"` in client.toml',
+      `boot a newer kernel; or ${without}`,
     );
   }
+  if (lsm === undefined && landlockAbi === 0)
+    return bad(
+      `Linux ${release} without Landlock`,
+      `boot with landlock in lsm= on the kernel's command line; or ${without}`,
+    );
   if (lsm === undefined) {
     const found = `Linux ${release} can have Landlock; whether it is switched on is not to be seen`;
     return isNeeded
@@ -270,7 +274,13 @@ export function judgeKernel(facts: {
   if (!lsm.split(',').includes('landlock')) {
     return bad(
       `Linux ${release} without Landlock: it is not among its security modules (${escapeText(lsm, 200)})`,
-      `boot with lsm=landlock,${escapeText(lsm, 200)} on the kernel's command line`,
+      `boot with lsm=landlock,${escapeText(lsm, 200)} on the kernel's command line; or ${without}`,
+    );
+  }
+  if (landlockAbi === 0) {
+    return bad(
+      `Linux ${release} has Landlock, and refuses it here: a container's system call filter can be the reason`,
+      `allow landlock_create_ruleset, landlock_add_rule and landlock_restrict_self; or ${without}`,
     );
   }
   return KERNEL.ok(`Linux ${release} with Landlock`);

@@ -293,6 +293,12 @@ describe('judgeKernel()', () => {
     check(judgeKernel({ ...facts, lsm: undefined, landlockAbi: 1, isHost: false }), 'ok', /ABI 1$/);
     check(judgeKernel({ ...facts, lsm: undefined, landlockAbi: 1 }), 'unknown');
   });
+  it('refuses one on which a jail has found none, and says what works', () => {
+    check(judgeKernel({ ...facts, landlockAbi: 0 }), 'critical', /refuses it here/, /`confined = false`/);
+    check(judgeKernel({ ...facts, lsm: undefined, landlockAbi: 0 }), 'critical', /without Landlock/, /lsm=/);
+    const client = judgeKernel({ ...facts, release: '5.10.0', landlockAbi: 0, isHost: false });
+    check(client, 'critical', /5\.13/, /make install INHERITED=1.*`capability = "inherited"`/);
+  });
   it('refuses nothing, where nothing needs it', () => {
     for (const change of [{ release: '4.19.0' }, { lsm: 'yama' }, { lsm: undefined }])
       check(judgeKernel({ ...facts, ...change, isNeeded: false }), 'ok', /nothing here uses it$/);

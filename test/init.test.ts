@@ -156,6 +156,7 @@ describe('initText() and enrollText()', () => {
     did: 'added',
     authorizedKeys: '/f',
     configWritten: undefined,
+    noJail: undefined,
     storeCreated: undefined,
     target: 'dialback@backup',
     hostKey: { key: KEY, path: '/etc/ssh/x.pub' },
@@ -190,6 +191,7 @@ describe('initText() and enrollText()', () => {
       target: 'b',
       roots: ['/'],
       isConfined: false,
+      jail: undefined,
       channelBecause: undefined,
       fingerprint: 'SHA256:x',
     };
@@ -206,6 +208,7 @@ describe('initText() and enrollText()', () => {
       target: 'b',
       roots: ['/'],
       isConfined: false,
+      jail: undefined,
       channelBecause: undefined,
       fingerprint: 'SHA256:x',
     };

@@ -302,7 +302,13 @@ export function enrollText(name: string, result: EnrollResult): string {
   const wrote = result.configWritten
     ? `wrote "${result.configWritten.path}": backups go to "${result.configWritten.store}"\n`
     : '';
-  return `${wrote}${store}${did} in "${result.authorizedKeys}"\n${enrollNext(name, result)}`;
+  const open = result.noJail === undefined ? '' : `${openLine(result.noJail)}\n`;
+  return `${wrote}${open}${store}${did} in "${result.authorizedKeys}"\n${enrollNext(name, result)}`;
+}
+
+/** @param noJail why the kernel cannot build the receiver's jail */
+function openLine(noJail: string): string {
+  return `with confined = false in it: ${noJail}`;
 }
 
 /** What enroll --local did, and what comes next. @param config the host.toml that was named */
@@ -311,6 +317,7 @@ export function enrollLocalText(name: string, config: string | undefined, result
   const init = `dialback init --name ${name} --transport local --target ${quoteForShell(store)}`;
   const told = [
     ...(result.isConfigNew ? [`wrote "${result.config}": backups go to "${store}"`] : []),
+    ...(result.noJail === undefined ? [] : [openLine(result.noJail)]),
     ...(result.isStoreNew ? [`created the store "${store}"`] : []),
     isNew ? `"${store}" keeps the backups of "${name}"` : `"${store}" kept the backups of "${name}" already`,
   ];
@@ -350,7 +357,8 @@ export function initText(result: InitResult, namedConfig: string | undefined): s
   const backup = `dialback backup${namedConfig === undefined ? '' : ` --config ${quoteForShell(setUp.config)}`}\n`;
   const told = [
     `the host's key: ${setUp.fingerprint} (compare it with what \`enroll\` said on the host)`,
-    `${setUp.isNew ? 'wrote' : 'it is set up already, by'} "${setUp.config}": ${roots} to "${setUp.target}", ${setUp.isConfined ? "in the kernel's jail" : 'as far as this account may read'}`,
+    `${setUp.isNew ? 'wrote' : 'it is set up already, by'} "${setUp.config}": ${roots} to "${setUp.target}", ${howRead(setUp)}`,
+    ...jailLines(setUp),
     ...(setUp.channelBecause === undefined
       ? []
       : [
@@ -362,12 +370,31 @@ export function initText(result: InitResult, namedConfig: string | undefined): s
   return key.isNew ? `${made}${told}${enrol}then: ${backup}` : `${told}next: ${backup}`;
 }
 
+type Read = Pick<NonNullable<InitResult['setUp']>, 'config' | 'isConfined' | 'jail'>;
+
+function howRead({ isConfined, jail }: Read): string {
+  if (isConfined) return "in the kernel's jail";
+  return jail?.capability === 'inherited' ? 'without a jail' : 'as far as this account may read';
+}
+
+function jailLines({ config, jail }: Read): string[] {
+  if (!jail) return [];
+  if (jail.capability === 'inherited')
+    return [`with capability = "inherited" in it: ${jail.found}; rsync has a file capability instead`];
+  if (jail.capability === 'confined')
+    return [`the jail does not work yet: ${jail.found}`, `to repair it: ${jail.next ?? 'dialback doctor'}`];
+  return [
+    `with capability = "none" in it: ${jail.found}`,
+    `for the whole machine: boot a kernel with Landlock, or make install INHERITED=1, as root, in dialback's sources; then rm ${quoteForShell(config)}, and say the same again`,
+  ];
+}
+
 /** What init did for a store on this machine, and what comes next. */
 export function initLocalText(result: LocalInitResult, namedConfig: string | undefined): string {
-  const { name, config, isNew, target, roots, isConfined, isEnrolled } = result;
+  const { name, config, isNew, target, roots, isEnrolled } = result;
   const what = roots.map(root => `"${escapeText(root)}"`).join(', ');
-  const how = isConfined ? "in the kernel's jail" : 'as far as this account may read';
-  const told = `${isNew ? 'wrote' : 'it is set up already, by'} "${config}": ${what} to "${target}", ${how}\n`;
+  const wrote = `${isNew ? 'wrote' : 'it is set up already, by'} "${config}": ${what} to "${target}", ${howRead(result)}`;
+  const told = [wrote, ...jailLines(result), ''].join('\n');
   const backup = `dialback backup${namedConfig === undefined ? '' : ` --config ${quoteForShell(config)}`}\n`;
   if (isEnrolled) return `${told}next: ${backup}`;
   const enrol = `dialback enroll ${name} --local --store ${quoteForShell(target)}`;

@@ -11,7 +11,6 @@ import {
   fileSystemStatus,
   linkStatus,
   list,
-  makeFolder,
   makeUniqueFolder,
   mayRead,
   mayWrite,
@@ -21,13 +20,13 @@ import {
   removeAll,
   status,
 } from '../os/files.ts';
-import { type Jail, NEVER_LIST, rsyncLibraries, tryConfinement } from '../os/launcher.ts';
+import { type Jail, landlockAbiOf, NEVER_LIST, rsyncLibraries } from '../os/launcher.ts';
 import { asUid, ownAccount, temporaryFolder } from '../os/machine.ts';
 import { inText, isWithin, type MountEntry, mountOf, otherNames, parseMountTable } from '../os/mounts.ts';
 import { hasProgram, run, standard } from '../os/process.ts';
 import { requireStateFolder, requireStateName } from '../os/runfolder.ts';
 import { isRoot } from '../wire/request.ts';
-import { daemonConfig, listedRoots } from '../wire/rsync.ts';
+import { listedRoots } from '../wire/rsync.ts';
 import type { CallOptions } from '../wire/ssh.ts';
 import { escapeText, LOGIN, quoteForShell, snapshotTime, unfold } from '../wire/text.ts';
 import { findNat, parseListen, type Way } from './addresses.ts';
@@ -43,8 +42,8 @@ import {
   remoteName,
   stateFolder,
 } from './config.ts';
-import { writeDaemonFiles, writeScope } from './endpoint.ts';
 import { NOBODY } from './gate.ts';
+import { tryJail } from './jail.ts';
 import {
   hostConfigOf,
   isLocal,
@@ -55,8 +54,7 @@ import {
   whyAbsent,
 } from './local.ts';
 import { mergePlaces, type Place, placeInText } from './never.ts';
-import { findPlaces, kernelScope, readExcludes, withLaunchersPlaces } from './reach.ts';
-import { scopeFilter, scopeRecords } from './scope.ts';
+import { findPlaces, kernelScope, readExcludes } from './reach.ts';
 import { type SenderNeeds, trySender } from './trial.ts';
 
 const PATIENCE_MS = 10_000;
@@ -107,10 +105,7 @@ export async function examineClient(options: {
     findings.push(...(await examineRemote(remote, isBusy, { undialled, journal })));
     findings.push(judgeClock(remoteName(remote), measureSkew(journal, remoteName(remote))));
   }
-  return {
-    findings,
-    landlockAbi: jail === undefined || jail instanceof Fault ? undefined : jail.landlockAbi,
-  };
+  return { findings, landlockAbi: landlockAbiOf(jail) };
 }
 
 function hasLandlock(): boolean {
@@ -150,37 +145,6 @@ export function judgeConfinement({ way, isChosen }: Confinement, path: string, c
 }
 
 const JAIL = new Topic('client.jail', 'a launcher that does not work is not gone without: each backup fails');
-
-/**
- * Has rsync started in the jail, with the scope of the config, in a folder of its own that is gone afterwards.
- * @returns where the launcher says that each `never` is, too
- */
-async function tryJail(
-  config: ClientConfig,
-  state: string,
-): Promise<{ jail: Jail | Fault; places: Place[] }> {
-  let folder: string | undefined;
-  let places: Place[] = [];
-  try {
-    folder = makeUniqueFolder(`${temporaryFolder()}/dialback-doctor-`);
-    const run = `${folder}/run-doctor`; // the launcher takes a folder of this form alone
-    makeFolder(run);
-    const seen = kernelScope(config, state);
-    writeScope(run, scopeRecords(seen, await rsyncLibraries()));
-    const scope = await withLaunchersPlaces(seen, run);
-    places = scope.places;
-    writeDaemonFiles(run, {
-      daemonConfig: daemonConfig({ filter: `${run}/rsyncd/filter`, idleSeconds: 60, confined: true }),
-      filter: scopeFilter({ ...scope, excludes: [] }),
-    });
-    return { jail: await tryConfinement(run), places };
-  } catch (error) {
-    if (error instanceof Fault) return { jail: error, places };
-    throw error;
-  } finally {
-    if (folder !== undefined) removeAll(folder);
-  }
-}
 
 const JAIL_NEXT =
   "mend what is critical of the launcher; where nothing is: make install, as root, in dialback's sources";

@@ -18,7 +18,7 @@ import {
   status,
   writableByOthers,
 } from '../os/files.ts';
-import { hasLauncher, launcherServesUs } from '../os/launcher.ts';
+import { hasLauncher, lacksLandlock, launcherServesUs, requireInheritance } from '../os/launcher.ts';
 import {
   addressesOf,
   hostLabel,
@@ -44,6 +44,7 @@ import { escapeText, LOGIN, NAME, quoteForShell, TARGET, unfold } from '../wire/
 import { findNat, type Way } from './addresses.ts';
 import { requireLogin } from './attempt.ts';
 import {
+  type Capability,
   CLIENT_SCHEMA,
   type ClientConfig,
   calledRemotes,
@@ -56,6 +57,7 @@ import {
   stateFolder,
 } from './config.ts';
 import { endReader } from './gate.ts';
+import { tryJail } from './jail.ts';
 
 export interface InitOptions {
   /** What the host calls this client; undefined: what the config says, else the host name's first label. */
@@ -84,10 +86,20 @@ export interface SetUp {
   target: string;
   roots: string[];
   isConfined: boolean;
+  /** Why there is no jail, or what is wrong with it; undefined where nothing is, or where nothing was tried. */
+  jail: JailNote | undefined;
   /** Why the transport is channel, where nobody asked for it. */
   channelBecause: string | undefined;
   /** Of the host's key, for two people to compare. */
   fingerprint: string;
+}
+
+/** What init found when it tried the jail. */
+export interface JailNote {
+  /** What it wrote because of that. */
+  capability: Capability;
+  found: string;
+  next: string | undefined;
 }
 
 /** A host as it was named on the command line, checked. */
@@ -154,8 +166,14 @@ async function setUpClient(options: InitOptions, interrupt: AbortSignal): Promis
   if (!host) return { name, key, setUp: undefined };
   // The config last: with it the client is set up, and without it the next call goes on from here.
   rememberHostKey(files.knownHosts, host);
-  if (chosen)
-    await writeConfig(place.path, { name, target: host.target, files, transport: chosen.transport });
+  const jail =
+    chosen &&
+    (await writeConfig(place.path, state, {
+      name,
+      target: host.target,
+      files,
+      transport: chosen.transport,
+    }));
   const written = config ?? readClientConfig(place.path);
   const setUp: SetUp = {
     config: place.path,
@@ -163,6 +181,7 @@ async function setUpClient(options: InitOptions, interrupt: AbortSignal): Promis
     target: host.target,
     roots: written.scope.roots,
     isConfined: capabilityOf(written) === 'confined',
+    jail,
     channelBecause: chosen?.because,
     fingerprint: fingerprint(host.key),
   };
@@ -177,6 +196,7 @@ export interface LocalInitResult {
   target: string;
   roots: string[];
   isConfined: boolean;
+  jail: JailNote | undefined;
   /** Whether the store is there, and has a folder for this client. */
   isEnrolled: boolean;
 }
@@ -207,7 +227,9 @@ export async function initLocal(
   if (lock === undefined || (!config && configPlace('client.toml', options.config).isThere))
     throw new Fault({ tried, found: 'another init is under way', exit: 'locked' });
   interrupt.throwIfAborted();
-  if (!config) await writeConfig(place.path, { name, target, files: undefined, transport: 'local' });
+  const jail = config
+    ? undefined
+    : await writeConfig(place.path, state, { name, target, files: undefined, transport: 'local' });
   const written = config ?? readClientConfig(place.path);
   return {
     name,
@@ -216,6 +238,7 @@ export async function initLocal(
     target,
     roots: written.scope.roots,
     isConfined: capabilityOf(written) === 'confined',
+    jail,
     isEnrolled: exists(shelfOf(target, name)),
   };
 }
@@ -507,23 +530,47 @@ function rememberHostKey(path: string, host: Host): void {
   else if (placed.value !== text) replaceFile(realPath(path), Buffer.from(placed.value, 'latin1'));
 }
 
-async function writeConfig(
-  path: string,
-  options: { name: string; target: string; files: OwnFiles | undefined; transport: Remote['transport'] },
-): Promise<void> {
-  const text = clientToml({ ...options, ...(await ownScope()) });
+type ConfigWords = Omit<Parameters<typeof clientToml>[0], 'roots' | 'capability'>;
+
+/** @returns what is to be said of the jail */
+async function writeConfig(path: string, state: string, words: ConfigWords): Promise<JailNote | undefined> {
+  const { roots, capability, jail } = await ownScope(state, words);
+  const text = clientToml({ ...words, roots, capability });
   parseConfig(text, path, CLIENT_SCHEMA); // what is written can be read
   makeFolder(path.slice(0, path.lastIndexOf('/')) || '/', { parents: true });
   placeFile(path, text);
+  return jail;
+}
+
+interface OwnScope {
+  roots: string[];
+  capability: Capability | undefined;
+  jail?: JailNote;
 }
 
 /**
  * What is read, and how: all of the machine, where this account may be lent the right to; else what is its own. A
  * launcher that is there for another account would make every run fail: then the config says that there is to be none.
+ *
+ * So would a jail that this kernel cannot build. Then rsync reads without one: the whole machine where root has prepared that
+ * (make install INHERITED=1), and else what this account may read. A jail that fails for another reason can be repaired.
  */
-async function ownScope(): Promise<{ roots: string[]; capability: 'confined' | 'none' | undefined }> {
-  if (await launcherServesUs()) return { roots: ['/'], capability: 'confined' };
-  return { roots: [realPath(ownAccount().home)], capability: hasLauncher() ? 'none' : undefined };
+async function ownScope(state: string, words: ConfigWords): Promise<OwnScope> {
+  const own: OwnScope = { roots: [realPath(ownAccount().home)], capability: 'none' };
+  if (!(await launcherServesUs())) return { ...own, capability: hasLauncher() ? 'none' : undefined };
+  const whole: OwnScope = { roots: ['/'], capability: 'confined' };
+  const config = parseConfig(clientToml({ ...words, ...whole }), 'client.toml', CLIENT_SCHEMA);
+  const { jail } = await tryJail(config, state);
+  if (!(jail instanceof Fault)) return whole;
+  const { message: found, next } = jail;
+  if (!lacksLandlock(jail)) return { ...whole, jail: { capability: 'confined', found, next } };
+  const isPrepared = await requireInheritance().then(
+    () => true,
+    () => false,
+  );
+  return isPrepared
+    ? { ...whole, capability: 'inherited', jail: { capability: 'inherited', found, next: undefined } }
+    : { ...own, jail: { capability: 'none', found, next } };
 }
 
 const TRANSPORT_LINES: Record<Remote['transport'], string[]> = {
@@ -539,6 +586,13 @@ const TRANSPORT_LINES: Record<Remote['transport'], string[]> = {
   ],
 };
 
+const CAPABILITY_LINES: Record<Capability, string> = {
+  confined: "# rsync reads every file, in the kernel's jail. Without the launcher there is no backup.",
+  inherited:
+    '# rsync reads every file, by a file capability of its own. This kernel has no Landlock, so there is no jail.',
+  none: '# rsync reads what this account may read, without a jail.',
+};
+
 /** The config that init writes. Pure. */
 export function clientToml(options: {
   name: string;
@@ -547,7 +601,7 @@ export function clientToml(options: {
   files: { identity: string; knownHosts: string } | undefined;
   transport: Remote['transport'];
   roots: string[];
-  capability: 'confined' | 'none' | undefined;
+  capability: Capability | undefined;
 }): string {
   const { name, target, files, transport, roots, capability } = options;
   // JSON's strings are TOML's basic strings, but for DEL, which no path of ours may have.
@@ -555,14 +609,7 @@ export function clientToml(options: {
   return [
     '# client.toml, as `dialback init` wrote it. It has more keys: share/client.toml names each, with its default.',
     `name = ${quote(name)}`,
-    ...(capability
-      ? [
-          capability === 'confined'
-            ? "# rsync reads every file, in the kernel's jail. Without the launcher there is no backup."
-            : "# The launcher is another account's: rsync reads what this account may read, and no jail holds it.",
-          `capability = ${quote(capability)}`,
-        ]
-      : []),
+    ...(capability ? [CAPABILITY_LINES[capability], `capability = ${quote(capability)}`] : []),
     '',
     '[[remote]]',
     `target = ${quote(target)}`,

@@ -9,16 +9,14 @@ import {
   failedWith,
   fileSystemStatus,
   list,
-  makeUniqueFolder,
   mayWrite,
   readWhole,
   realPath,
-  removeAll,
   status,
 } from '../os/files.ts';
-import { type Jail, tryReceiving } from '../os/launcher.ts';
+import { type Jail, lacksLandlock, landlockAbiOf } from '../os/launcher.ts';
 import { hasLinkLibrary } from '../os/link-library.ts';
-import { asUid, ownAccount, ownExecutable, temporaryFolder } from '../os/machine.ts';
+import { asUid, ownAccount, ownExecutable } from '../os/machine.ts';
 import { hasProgram, packageOf, rsyncKnows, run, standard } from '../os/process.ts';
 import { defaultStateFolder, requireStateFolder, requireStateName } from '../os/runfolder.ts';
 import { type PublicKey, parsePublicKey } from '../wire/key.ts';
@@ -28,6 +26,7 @@ import { quoteForShell } from '../wire/text.ts';
 import type { HostConfig } from './config.ts';
 import { enrolledLine, enrolledName } from './enroll.ts';
 import { type Probe, probeFileSystem } from './filesystem.ts';
+import { tryReceiveJail } from './jail.ts';
 import { hasDoubtfulBasis, listClients, openClient, openStore } from './store.ts';
 
 const PATIENCE_MS = 10_000;
@@ -43,7 +42,7 @@ export async function examineHost(options: {
 }): Promise<{ findings: Finding[]; landlockAbi: number | undefined }> {
   const { config, path, confinement, subject } = options;
   const isCalled = !options.isLocal || isAnyEnrolled();
-  const jail = confinement.way === 'confined' ? await tryJail() : undefined;
+  const jail = confinement.way === 'confined' ? await tryReceiveJail() : undefined;
   const hasLibrary = confinement.way !== 'none' || hasLinkLibrary(); // the launcher has its own
   const findings = [
     judgeConfinement(confinement, path),
@@ -58,10 +57,7 @@ export async function examineHost(options: {
     ...examineHooks('host', config.hooks),
     ...(isCalled ? [...examineKeys(config, path), await examineSshd(subject)] : [KEYS.ok(NOT_CALLED)]),
   ];
-  return {
-    findings,
-    landlockAbi: jail === undefined || jail instanceof Fault ? undefined : jail.landlockAbi,
-  };
+  return { findings, landlockAbi: landlockAbiOf(jail) };
 }
 
 // --- looking in ---
@@ -102,26 +98,15 @@ export function judgeConfinement({ way, isChosen }: Confinement, path: string): 
 
 const JAIL = new Topic('host.jail', 'a launcher that does not work is not gone without: each run fails');
 
-/** Has rsync started in the receiver's jail, with a tree that is gone afterwards. */
-async function tryJail(): Promise<Jail | Fault> {
-  let tree: string | undefined;
-  try {
-    tree = makeUniqueFolder(`${temporaryFolder()}/dialback-doctor-`);
-    return await tryReceiving(tree);
-  } catch (error) {
-    if (error instanceof Fault) return error;
-    throw error;
-  } finally {
-    if (tree !== undefined) removeAll(tree);
-  }
-}
-
 /** @param tried the jail, or why it did not stand */
 export function judgeJail(tried: Jail | Fault): Finding {
   if (tried instanceof Fault) {
+    const found = `Cannot ${tried.tried}: ${tried.found}`;
     return JAIL.critical(
-      `Cannot ${tried.tried}: ${tried.found}`,
-      "mend what is critical of the launcher; where nothing is: make install, as root, in dialback's sources",
+      found,
+      lacksLandlock(tried)
+        ? (tried.next ?? '')
+        : "mend what is critical of the launcher; where nothing is: make install, as root, in dialback's sources",
     );
   }
   if (!tried.hasOwnRoot) {

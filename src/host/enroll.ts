@@ -17,7 +17,7 @@ import {
   status,
   writableByOthers,
 } from '../os/files.ts';
-import { hasLauncher, launcherPath } from '../os/launcher.ts';
+import { hasLauncher, lacksLandlock, launcherPath } from '../os/launcher.ts';
 import { asUid, hostName, isPackaged, ownAccount, ownExecutable, refuseRoot } from '../os/machine.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
 import { type PublicKey, parseHostKey, parsePublicKey } from '../wire/key.ts';
@@ -25,6 +25,7 @@ import { STORE_FILE, shelfOf } from '../wire/local.ts';
 import { escapeText, NAME, quoteForShell, TARGET } from '../wire/text.ts';
 import { HOST_SCHEMA, readHostConfig } from './config.ts';
 import { probeFileSystem } from './filesystem.ts';
+import { tryReceiveJail } from './jail.ts';
 import { createClient, createStore } from './store.ts';
 
 const KEY_LIMIT = 16 * 1024;
@@ -108,6 +109,8 @@ export interface EnrollResult {
   authorizedKeys: string;
   /** The config that was written, with its store. */
   configWritten: { path: string; store: string } | undefined;
+  /** Why the config that was written goes without a jail, where it is the kernel that cannot build one. */
+  noJail: string | undefined;
   storeCreated: string | undefined;
   /** How this host is called from a client that knows it by the machine's own name. */
   target: string;
@@ -145,13 +148,16 @@ export async function enroll(options: EnrollOptions): Promise<EnrollResult> {
   }
   const storeCreated = createStore(store) ? store : undefined;
   // After the store: a folder that cannot be one must not get into the config, nor stand in the way of the next try.
-  if (!place.isThere) placeFile(configPath, hostToml(store, mayRun(launcherPath())));
+  const noJail = place.isThere ? undefined : await whyNoJail();
+  const isConfined = mayRun(launcherPath()) && noJail === undefined;
+  if (!place.isThere) placeFile(configPath, hostToml(store, isConfined, noJail !== undefined));
   createClient(store, options.name);
   if (change.value.did !== 'kept') writeKeys(file, change.value.lines);
   return {
     did: change.value.did,
     authorizedKeys: file,
     configWritten: place.isThere ? undefined : { path: configPath, store },
+    noJail,
     storeCreated,
     target: ownTarget(account.name, hostName()),
     hostKey: readHostKey(),
@@ -165,6 +171,7 @@ export interface LocalEnrollResult {
   store: string;
   config: string;
   isConfigNew: boolean;
+  noJail: string | undefined;
   isStoreNew: boolean;
 }
 
@@ -181,12 +188,20 @@ export async function enrollLocally(options: StoreOptions & { name: string }): P
   if (!exists(`${store}/${STORE_FILE}`)) await requireFileSystem(store);
   const config = prepareConfig(place);
   const isStoreNew = createStore(store);
-  // One that is another account's must not make every run fail.
-  const isOthers = hasLauncher() && !mayRun(launcherPath());
-  if (!place.isThere) placeFile(config, hostToml(store, mayRun(launcherPath()), isOthers));
+  const noJail = place.isThere ? undefined : await whyNoJail();
+  const isConfined = mayRun(launcherPath()) && noJail === undefined;
+  // A launcher that is another account's must not make every run fail.
+  if (!place.isThere) placeFile(config, hostToml(store, isConfined, hasLauncher() && !isConfined));
   const isNew = !exists(shelfOf(store, name));
   createClient(store, name);
-  return { isNew, store, config, isConfigNew: !place.isThere, isStoreNew };
+  return { isNew, store, config, isConfigNew: !place.isThere, isStoreNew, noJail };
+}
+
+/** Tries the receiver's jail where there is a launcher. @returns what is missing, if this kernel cannot build the jail */
+async function whyNoJail(): Promise<string | undefined> {
+  if (!mayRun(launcherPath())) return undefined;
+  const tried = await tryReceiveJail();
+  return lacksLandlock(tried) ? tried.message : undefined;
 }
 
 /** A USB disk comes with a file system that can keep no backup: said before anything is made there. */
@@ -232,13 +247,15 @@ function chooseStore({ config, store }: StoreOptions, place: Place): string {
   });
 }
 
-/** The config that enroll writes. Pure. @param isOthers the launcher is there, and not for this account */
-export function hostToml(store: string, isConfined: boolean, isOthers = false): string {
+const OPEN = "# No jail holds rsync: the launcher is another account's, or this kernel has no Landlock.";
+
+/** The config that enroll writes. Pure. @param isOpen the launcher is there, and cannot be used */
+export function hostToml(store: string, isConfined: boolean, isOpen = false): string {
   return [
     '# host.toml, as `dialback enroll` wrote it. It has more keys: share/host.toml names each, with its default.',
     `store = ${JSON.stringify(store)}`, // JSON's strings are TOML's
     ...(isConfined ? ['confined = true'] : []),
-    ...(isOthers ? ["# The launcher is another account's: no jail holds rsync.", 'confined = false'] : []),
+    ...(isOpen ? [OPEN, 'confined = false'] : []),
     '',
   ].join('\n');
 }

@@ -6,7 +6,7 @@
 import { dirname, join } from 'node:path';
 import { Fault } from '../fault.ts';
 import { exists, failedWith, fileFault, linkStatus, mayRun, readWhole } from './files.ts';
-import { ownExecutable } from './machine.ts';
+import { kernelRelease, ownExecutable } from './machine.ts';
 import {
   type Command,
   endingText,
@@ -119,7 +119,7 @@ export async function rsyncLibraries(): Promise<string[]> {
  */
 export async function tryConfinement(runFolder: string): Promise<Jail> {
   const result = await run(launcherCommand(['send', runFolder]), { timeoutMs: 60_000 });
-  return readTrial(result, /^@RSYNCD:/);
+  return readTrial(result, /^@RSYNCD:/, SEND_WITHOUT);
 }
 
 /**
@@ -131,21 +131,48 @@ export async function tryConfinement(runFolder: string): Promise<Jail> {
 export async function tryReceiving(tree: string): Promise<Jail> {
   const command = launcherCommand(['receive', tree, '--', '--version']);
   const result = await run(command, { timeoutMs: 60_000 });
-  return readTrial(result, /^rsync +version /);
+  return readTrial(result, /^rsync +version /, RECEIVE_WITHOUT);
 }
 
-/** @param expected what rsync says first when all is well */
-function readTrial(result: Result, expected: RegExp): Jail {
+/** What works on a kernel without Landlock. */
+export const SEND_WITHOUT =
+  'make install INHERITED=1, as root, in dialback\'s sources, and then `capability = "inherited"` in client.toml';
+export const RECEIVE_WITHOUT = '`confined = false` in host.toml';
+
+/** @param expected what rsync says first when all is well; @param without what works where the kernel has no Landlock */
+function readTrial(result: Result, expected: RegExp, without: string): Jail {
   const lines = result.stderr.split('\n').filter(line => line !== '');
   const jail = lines.map(readJailLine).find(found => found !== undefined);
   if (jail !== undefined && expected.test(result.stdout.toString('latin1'))) return jail;
-  throw notConfined(result);
+  throw notConfined(result, without);
+}
+
+const NO_LANDLOCK = 'no-landlock';
+
+/** Whether a jail did not stand because this kernel has no Landlock, or not enough of it. */
+export function lacksLandlock(error: unknown): error is Fault {
+  return error instanceof Fault && error.code === NO_LANDLOCK;
+}
+
+/** The Landlock ABI that a trial of a jail has found: 0 where it found none, undefined where it cannot tell. */
+export function landlockAbiOf(tried: Jail | Fault | undefined): number | undefined {
+  if (tried === undefined) return undefined;
+  if (tried instanceof Fault) return lacksLandlock(tried) ? 0 : undefined;
+  return tried.landlockAbi;
 }
 
 /** The launcher's own words, or how it ended. */
-function notConfined(result: Result): Fault {
+function notConfined(result: Result, without: string): Fault {
   const lines = result.stderr.split('\n').filter(line => line !== '' && readJailLine(line) === undefined);
   const words = lines.join(' | ');
+  const kernel = /this kernel(?: has no Landlock|'s Landlock is too old).*/.exec(words)?.[0];
+  if (kernel !== undefined)
+    return new Fault({
+      tried: 'confine rsync',
+      found: kernel.replace('this kernel', `Linux ${kernelRelease()}`),
+      next: `boot a kernel with Landlock; or ${without}`,
+      code: NO_LANDLOCK,
+    });
   return new Fault({
     tried: 'confine rsync',
     found: words === '' ? endingText(result) : words.replace(/^dialback-launch: /, ''),
@@ -162,7 +189,7 @@ function notConfined(result: Result): Fault {
 export async function askPlaces(runFolder: string): Promise<string> {
   const result = await run(launcherCommand(['never', runFolder]), { timeoutMs: 60_000 });
   if (result.status === 0) return result.stdout.toString('latin1');
-  throw notConfined(result);
+  throw notConfined(result, SEND_WITHOUT);
 }
 
 const CAPABILITY = 'cap_dac_read_search';

@@ -1,5 +1,11 @@
 /** The config files and options of OpenSSH that dialback writes, both ways; each line with its reason. */
 
+/**
+ * The network class `le` (RFC 8622, lower effort), as the value of the packets' traffic class byte. Its name is unknown before
+ * OpenSSH 8.2 and means another value from 8.2 to 8.8. A hexadecimal number is refused from 10.0 on; a decimal one never was.
+ */
+const BACKGROUND = '4';
+
 /** A value for ssh_config and sshd_config: quoted, and `%` doubled since both expand tokens. */
 function quoted(path: string): string {
   return `"${path.replaceAll('%', '%%')}"`;
@@ -41,7 +47,7 @@ export function sshdConfig(options: {
     `ClientAliveInterval ${aliveInterval(idleSeconds)}`, // a host that is cut off is noticed, and its rsync ended
     `ClientAliveCountMax ${ALIVE_COUNT}`,
     'Compression no', // rsync's business
-    'IPQoS le', // background network class
+    `IPQoS ${BACKGROUND}`,
     'UseDNS no', // addresses decide
     'PrintMotd no',
     'PrintLastLog no',
@@ -95,7 +101,7 @@ const ALWAYS: [string, string][] = [
   ['RequestTTY', 'no'],
   ['EscapeChar', 'none'],
   ['Compression', 'no'],
-  ['IPQoS', 'le'],
+  ['IPQoS', BACKGROUND],
 ];
 
 /** So many keep-alives a peer may leave unanswered, and so many seconds lie between two at most. */
