@@ -280,7 +280,9 @@ export function pruneText({ dry_run: isDry, clients }: PruneResult): string {
   const bytes = removed.reduce((sum, each) => sum + (each.frees?.bytes ?? 0), 0);
   const inodes = removed.reduce((sum, each) => sum + (each.frees?.inodes ?? 0), 0);
   const ms = clients.reduce((sum, each) => sum + each.estimated_ms, 0);
-  const what = `${removed.length} of ${cells.length} snapshots, ${showBytes(bytes)} and ${inodes} inodes`;
+  const isKnown = removed.every(each => each.frees !== null);
+  const size = isKnown ? `${showBytes(bytes)} and ${inodes} inodes` : 'of unknown size, since no index fits';
+  const what = `${removed.length} of ${cells.length} snapshots, ${size}`;
   return [
     ...(cells.length > 0
       ? [table(['client', 'snapshot', 'state', '', 'frees', 'inodes', 'why'], cells, [4, 5])]
@@ -649,8 +651,13 @@ export function verifiedText(results: Verified[]): string {
       ...(each.resumed ? ['went on with one that was ended'] : []),
       ...(each.made.length > 0 ? [`made the manifest of ${each.made.join(', ')}: not verified yet`] : []),
       ...(each.unmade.length > 0
-        ? [`the manifest of ${each.unmade.join(', ')} is being made: not verified yet`]
+        ? [
+            each.unrecorded === null
+              ? `the manifest of ${each.unmade.join(', ')} is being made: not verified yet`
+              : `${each.unmade.join(', ')} not verified: there is no manifest, and none can be written`,
+          ]
         : []),
+      ...(each.unrecorded === null ? [] : [`the store keeps no record of this: ${each.unrecorded}`]),
     ].map(note => `; ${note}`);
     return `${each.client}: ${each.snapshots.length} snapshots verified${part}, ${each.names} names, ${each.files_read} files (${showBytes(each.bytes_read)}) read, ${damaged} damaged${notes.join('')}\n`;
   });
