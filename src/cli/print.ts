@@ -13,6 +13,7 @@ import type { PruneResult } from '../host/prune.ts';
 import type { Planned, RestorePlan, RestoreResult } from '../host/restore.ts';
 import type { ClientStatus } from '../host/status.ts';
 import type { Damage, Verified } from '../host/verify.ts';
+import { ERRNO, errnoWords } from '../os/errno.ts';
 import { endingText } from '../os/process.ts';
 import { fingerprint, showKey } from '../wire/key.ts';
 import { escapeText, type JsonName, jsonName, plainJson, quoteForShell, showName } from '../wire/text.ts';
@@ -170,26 +171,42 @@ export function missingText(run: RunOutcome, others: RunOutcome[] = []): string 
     count > 0
       ? `Cannot back up everything to "${run.remote}": ${count} could not be read\n`
       : `Cannot back up everything to "${run.remote}": the backup host could not store all that was sent\n`;
-  const isBroken = missing.some(each => each.errno === EIO);
-  const next =
-    count === 0
-      ? "see the host's log"
-      : isBroken
-        ? 'see what the kernel says of the disk (dmesg), and mend it'
-        : 'let this account read them, or name them in `exclude` of client.toml';
+  const next = count === 0 ? "see the host's log" : adviceFor(missing.map(each => each.errno));
   return `dialback: ${head}${list.join('')}${same ? '' : `next: ${next}\n`}`;
 }
 
-const EIO = 5;
-const ERRNO: Record<number, string> = {
-  1: 'not permitted',
-  2: 'not there',
-  5: 'input/output error',
-  13: 'permission denied',
-};
+const { EPERM, ENOENT, EIO, EACCES, ENODEV, ELOOP, ENAMETOOLONG, EBADMSG, ETIMEDOUT, ENOTCONN } = ERRNO;
+const { ESTALE, ENODATA, EUCLEAN, EHOSTDOWN, EREMOTEIO } = ERRNO;
+
+/** What to do about files that could not be read, the most urgent kind first. */
+const ADVICE: { errnos: number[]; next: string }[] = [
+  {
+    errnos: [EIO, EUCLEAN, EBADMSG, EREMOTEIO],
+    next: 'see what the kernel says about the disk (dmesg), and check its file system (fsck)',
+  },
+  {
+    errnos: [ETIMEDOUT, ENOTCONN, ESTALE, EHOSTDOWN, ENODEV],
+    next: 'mount their file system again, or name it in `exclude` of client.toml',
+  },
+  { errnos: [ELOOP, ENAMETOOLONG], next: 'name them in `exclude` of client.toml' },
+  {
+    errnos: [EPERM, EACCES],
+    next: 'let this account read them, or name them in `exclude` of client.toml',
+  },
+  { errnos: [ENOENT], next: 'set `roots` in client.toml to what is there' },
+  {
+    errnos: [ENODATA],
+    next: 'back up again when no program writes them, or from a snapshot of the file system',
+  },
+];
+
+function adviceFor(errnos: (number | null)[]): string {
+  const found = ADVICE.find(each => errnos.some(errno => errno !== null && each.errnos.includes(errno)));
+  return found?.next ?? 'let this account read them, or name them in `exclude` of client.toml';
+}
 
 function errnoText(errno: number | null): string {
-  return errno === null ? '' : ` (${ERRNO[errno] ?? `errno ${errno}`})`;
+  return errno === null ? '' : ` (${errnoWords(errno)})`;
 }
 
 /** Columns under their heads; numbers to the right. @param right the columns with numbers */
