@@ -5,10 +5,10 @@
  * changes the machine, and nothing needs root: what this account cannot see is `unknown`, never `ok`.
  */
 import { dirname } from 'node:path';
-import { gunzipSync } from 'node:zlib';
+import { readChangelog } from './changelog.ts';
 import { Fault } from './fault.ts';
 import { type Finding, mendText, Topic } from './finding.ts';
-import { changelogOf, compareVersions, type Hole, OPENSSH_HOLES, openHoles, RSYNC_HOLES } from './holes.ts';
+import { compareVersions, type Hole, OPENSSH_HOLES, openHoles, RSYNC_HOLES } from './holes.ts';
 import {
   type Breach,
   exists,
@@ -181,20 +181,6 @@ async function examineVersions(isDialled: boolean): Promise<Finding[]> {
 /** What `ssh -V` and an sshd's greeting have in common: `OpenSSH_9.2p1 Debian-2+deb12u10`. */
 export function parseOpensshVersion(text: string): string | undefined {
   return /OpenSSH_(\d+(?:\.\d+)+(?:p\d+)?)/.exec(text)?.[1];
-}
-
-const CHANGELOG_BYTES = 32 * 1024 * 1024;
-
-/** The changelog of a Debian package, where it is the one of this version. */
-function readChangelog(name: string, version: string): string | undefined {
-  try {
-    const packed = readWhole(`/usr/share/doc/${name}/changelog.Debian.gz`, CHANGELOG_BYTES);
-    const text = gunzipSync(packed, { maxOutputLength: CHANGELOG_BYTES }).toString('utf8');
-    const found = changelogOf(version, text);
-    return 'value' in found ? found.value : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 const ZSTD = new Topic('machine.zstd', 'over a slow link, a backup that is not compressed takes longer');

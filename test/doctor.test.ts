@@ -228,6 +228,13 @@ describe('judgePrograms()', () => {
   });
 });
 
+describe('host: judgeReceiver()', () => {
+  it('warns of an rsync that follows links during a restore', () => {
+    check(host.judgeReceiver(true), 'ok');
+    check(host.judgeReceiver(false), 'warning', /restore --force/, /apt-get install rsync/);
+  });
+});
+
 describe('client: judgeSender()', () => {
   it('only warns of an rsync that must be able to list all folders, since it works', () => {
     check(judgeSender({ listsAll: false }), 'ok');

@@ -7,7 +7,9 @@ import {
   type CommonHeader,
   type DirectHeader,
   decodeRequest,
+  decodeRsync,
   encodeRequest,
+  encodeRsync,
   isEd25519Key,
   isRoot,
   PATH_LIMIT,
@@ -16,6 +18,7 @@ import {
   type Request,
   type RequestHeader,
   ROOTS_LIMIT,
+  RSYNC_REMARKS,
 } from '../src/wire/request.ts';
 
 /** A public key of type ssh-ed25519 with these 32 bytes (RFC 8709 section 4). */
@@ -619,6 +622,47 @@ describe('isRoot()', () => {
   it('accepts paths of plain names, whatever the names', () => {
     fc.assert(fc.property(anyRoot, root => assert.equal(isRoot(root), true)));
   });
+});
+
+describe('encodeRsync()', () => {
+  /** What a host of 0.1.0 takes: it refuses every key of the header that it does not know. */
+  const OF_FIRST_VERSION = /^[0-9A-Za-z.+~-]{1,40}$/;
+  const version = fc.string({
+    unit: fc.constantFrom(...'0123456789.+~-abz'),
+    minLength: 1,
+    maxLength: 40,
+  });
+
+  it('gives what a host of 0.1.0 takes, and decodeRsync() gives it back', () => {
+    fc.assert(
+      fc.property(version, fc.subarray([...RSYNC_REMARKS]), (text, remarks) => {
+        const encoded = encodeRsync(text, remarks);
+        assert.match(encoded, OF_FIRST_VERSION);
+        const found = decodeRsync(encoded);
+        assert.deepEqual(found.remarks, remarks);
+        assert.ok(text.startsWith(found.version));
+        assert.ok('request' in decodeRequest(encodeRequest(makeRequest({ rsync: encoded }))));
+      }),
+    );
+  });
+  it('is the version alone where there is nothing to remark', () => {
+    assert.equal(encodeRsync('3.5.0', []), '3.5.0');
+  });
+});
+
+describe('decodeRsync()', () => {
+  const cases: [string, string, string[]][] = [
+    ['3.5.0', '3.5.0', []], // what a client of 0.1.0 says
+    ['3.2.7+lists-names', '3.2.7', ['lists-names']],
+    ['3.2.7+vulnerable', '3.2.7', ['vulnerable']],
+    ['3.2.7+lists-names+vulnerable', '3.2.7', ['lists-names', 'vulnerable']],
+    ['3.2.7+something-newer', '3.2.7+something-newer', []],
+    ['3.2.7+vulnerable+something-newer', '3.2.7+vulnerable+something-newer', []],
+    ['3.2.7vulnerable', '3.2.7vulnerable', []],
+    ['+vulnerable', 'unknown', ['vulnerable']],
+  ];
+  for (const [text, version, remarks] of cases)
+    it(`reads "${text}"`, () => assert.deepEqual(decodeRsync(text), { version, remarks }));
 });
 
 describe('isEd25519Key()', () => {

@@ -116,7 +116,12 @@ describe('statusExit()', () => {
     createClient(store, 'a');
     addSnapshot(store, 'a', HOUR_MS);
     assert.equal(exit(), 0);
-    addSnapshot(store, 'a', HOUR_MS / 2, { flags: ['unusual'] });
+    // What an old rsync cannot do stays for as long as it is there, and is for `doctor` to say.
+    const flags = ['client-lists-names', 'client-rsync-vulnerable', 'host-rsync-vulnerable'];
+    addSnapshot(store, 'a', HOUR_MS / 2, { flags });
+    assert.equal(exit(), 0);
+    assert.deepEqual(statusOf(configOf(store), 'a', DAY_MS)[0]?.newest?.flags, flags);
+    addSnapshot(store, 'a', HOUR_MS / 4, { flags: ['unusual'] });
     assert.equal(exit(), 1);
     createClient(store, 'b');
     assert.equal(exit(), 2);

@@ -1,5 +1,5 @@
-// Whether the installed rsync can serve files as dialback's daemon: `node tools/rsync-trial.ts` exits 0 if it can; else it
-// prints one line with the version and what rsync said, and exits 1. For tools/prepare.sh, before anything is built: the
+// Whether the installed rsync can serve files as dialback's daemon, and keeps back what the filter names: `node
+// tools/rsync-trial.ts` exits 0 if so; else it prints one line with the version and what was found, and exits 1. For tools/prepare.sh, before anything is built: the
 // config and the request are those of src/, without the launcher's jail. `dialback backup` tries again, with its own config.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -7,19 +7,21 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { scopeFilter } from '../src/client/scope.ts';
 import { PLAIN_ENVIRONMENT, programPath } from '../src/os/process.ts';
-import { daemonConfig, trialArguments } from '../src/wire/rsync.ts';
+import { ATTACKED_FILES, attacksOn, KEPT, SERVED } from '../src/wire/attacks.ts';
+import { daemonArguments, daemonConfig, trialArguments } from '../src/wire/rsync.ts';
 
 const RSYNC = programPath('rsync');
-const CONTENT = 'dialback\n';
 const WORDS_LIMIT = 400;
 
 /** @returns undefined where it works, or what it said */
 function tryRsync(folder: string): string | undefined {
-  const [file, filter, config, shell, tree] = ['file', 'filter', 'rsyncd.conf', 'shell', 'out'].map(name =>
-    join(folder, name),
+  const [filter, config, shell, served, tree] = ['filter', 'rsyncd.conf', 'shell', 'served', 'out'].map(
+    name => join(folder, name),
   ) as [string, string, string, string, string];
-  writeFileSync(file, CONTENT, { mode: 0o644 });
-  writeFileSync(filter, scopeFilter({ roots: [file], never: [], excludes: [] }));
+  mkdirSync(served);
+  for (const [name, content] of Object.entries(ATTACKED_FILES))
+    writeFileSync(join(served, name), content, { mode: 0o644 });
+  writeFileSync(filter, scopeFilter({ roots: ['/'], never: [join(served, KEPT)], excludes: [] }));
   writeFileSync(
     config,
     daemonConfig({ filter, idleSeconds: 60, confined: false, checksum: true, compress: true }),
@@ -28,6 +30,7 @@ function tryRsync(folder: string): string | undefined {
     mode: 0o755,
   });
   mkdirSync(tree);
+  const file = join(served, SERVED);
   const { stderr, error } = spawnSync(RSYNC, trialArguments({ file, tree, shell: `'${shell}'` }), {
     env: PLAIN_ENVIRONMENT,
     timeout: 60_000,
@@ -36,13 +39,27 @@ function tryRsync(folder: string): string | undefined {
   });
   if (error) return error.message;
   const arrived = join(tree, file);
-  if (existsSync(arrived) && readFileSync(arrived, 'latin1') === CONTENT) return undefined;
+  if (existsSync(arrived) && readFileSync(arrived, 'latin1') === ATTACKED_FILES[SERVED]) {
+    const lost = attacksOn(served).find(each => each.succeeds(attack(config, each.request)));
+    return lost && `it gives away what the filter keeps back when a host ${lost.how}`;
+  }
   return (
     stderr
       .trim()
       .replace(/[^ -~]+/g, ' | ')
       .slice(0, WORDS_LIMIT) || 'no file came, and it said nothing'
   );
+}
+
+/** @returns all that the daemon says to it */
+function attack(config: string, request: Buffer): string {
+  const { stdout, stderr } = spawnSync(RSYNC, daemonArguments(config, 0), {
+    input: request,
+    env: PLAIN_ENVIRONMENT,
+    timeout: 60_000,
+    encoding: 'latin1',
+  });
+  return `${stdout}${stderr}`;
 }
 
 // As root, rsync's daemon works as nobody, which must be able to enter the folder.

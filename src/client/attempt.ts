@@ -1,4 +1,6 @@
 /** One attempt at a backup: what is asked of the host, over whichever transport, and the wait for its end. */
+
+import { isRsyncVulnerable } from '../changelog.ts';
 import { Fault } from '../fault.ts';
 import { appendJournal, exists, readJournal } from '../os/files.ts';
 import { launcherHasGone, requireInheritance, rsyncLibraries, tryConfinement } from '../os/launcher.ts';
@@ -6,7 +8,7 @@ import { addressesOf, now, ownAccount, pause, together, unless, within } from '.
 import { rsyncVersion, rsyncWords } from '../os/process.ts';
 import { makeRunFolder } from '../os/runfolder.ts';
 import type { OutcomeEvent } from '../wire/events.ts';
-import { type CommonHeader, encodeRequest } from '../wire/request.ts';
+import { type CommonHeader, encodeRequest, encodeRsync } from '../wire/request.ts';
 import { CHECKSUM_IDLE_SECONDS, daemonConfig, knowsZstd } from '../wire/rsync.ts';
 import type { CallOptions } from '../wire/ssh.ts';
 import { CHANNEL, escapeText, LOGIN, PROBE, unfold } from '../wire/text.ts';
@@ -152,6 +154,7 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
     daemon: { ...daemon, compress: knowsZstd(words) },
   });
   if (listsAll) writeScope(folder, scopeRecords(seen, libraries, listsAll));
+  const version = await rsyncVersion(words);
   const record = Buffer.from(excludes.map(pattern => `${pattern}\n`).join(''), 'latin1');
   const callOptions = files && {
     target: remote.target,
@@ -190,7 +193,10 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
       roots: roots.map(each => asText(each.path)),
       excludes_bytes: record.length,
       dry_run: run.dryRun,
-      rsync: await rsyncVersion(words),
+      rsync: encodeRsync(version, [
+        ...(listsAll ? (['lists-names'] as const) : []),
+        ...(isRsyncVulnerable(version) ? (['vulnerable'] as const) : []),
+      ]),
       enumerated: capability === 'confined' ? enumeratedNames(scope) : [],
       ...(run.checksum ? { checksum: true } : {}),
       ...(compression?.compress ? { compress: 'zstd' } : {}),

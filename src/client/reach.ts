@@ -143,6 +143,6 @@ function lookAt(path: string): Entry | string {
 }
 
 /** Text as the bytes that it has in a file, a character each: names need not be UTF-8. */
-function asBytes(text: string): string {
+export function asBytes(text: string): string {
   return Buffer.from(text, 'utf8').toString('latin1');
 }

@@ -1,9 +1,10 @@
 /**
- * A trial of the installed rsync before the host is called: it serves one file as the daemon of this run would.
+ * A trial of the installed rsync before the host is called: it serves one file as the daemon of this run would, and then
+ * withstands the attacks of wire/attacks.ts.
  *
- * Version numbers do not tell whether an rsync works as a daemon, because distributions backport both bugs and fixes. So
- * the binary is asked: it runs with this run's rsyncd.conf, and where the run is confined, in the launcher's jail with
- * this run's scope. The result is remembered for as long as the binaries and the config stay the same.
+ * Version numbers tell neither whether an rsync works as a daemon nor whether it keeps a file back, because distributions
+ * backport both bugs and fixes. So the binary is asked: it runs with this run's rsyncd.conf, and where the run is confined, in
+ * the launcher's jail with this run's scope. The result is remembered for as long as the binaries and the config stay the same.
  */
 import { createHash } from 'node:crypto';
 import { Fault } from '../fault.ts';
@@ -18,7 +19,7 @@ import {
   writeNew,
 } from '../os/files.ts';
 import { launcherCommand, launcherPath, tryConfinement } from '../os/launcher.ts';
-import { ownExecutable, pause, within } from '../os/machine.ts';
+import { ownExecutable, pause, together, within } from '../os/machine.ts';
 import {
   type Command,
   eachLine,
@@ -26,21 +27,24 @@ import {
   PLAIN_ENVIRONMENT,
   programPath,
   rsyncVersion,
+  rsyncWords,
+  run,
   standard,
   start,
 } from '../os/process.ts';
+import { ATTACKED_FILES, attacksOn, KEPT, SERVED } from '../wire/attacks.ts';
 import { daemonArguments, daemonConfig, trialArguments } from '../wire/rsync.ts';
 import { escapeText } from '../wire/text.ts';
 import type { Capability } from './config.ts';
 import { writeDaemonFiles, writeScope } from './endpoint.ts';
+import { asBytes } from './reach.ts';
 import { recall, remember } from './remembered.ts';
 import { scopeFilter, scopeRecords } from './scope.ts';
 
-const TRIAL_MS = 60_000;
+const TRIAL_MS = 30_000;
 const LAST_WORDS_MS = 1_000;
 const LINE_LIMIT = 4096;
 const WORDS_LIMIT = 10;
-const CONTENT = 'dialback\n';
 
 /** What a trial goes by. */
 export interface TrialOptions {
@@ -96,7 +100,7 @@ function isPassed(value: unknown): value is Passed {
   return typeof seen === 'string' && typeof listsAll === 'boolean';
 }
 
-/** Changes whenever a binary that takes part, or the config that we write, is another one. */
+/** Changes whenever a binary that takes part, the config that we write, or the trial itself is another one. */
 function fingerprint({ capability, scope, daemon }: TrialOptions): string {
   const files = [
     programPath('rsync'),
@@ -109,6 +113,7 @@ function fingerprint({ capability, scope, daemon }: TrialOptions): string {
   const form = [
     daemonConfig({ ...daemon, filter: '', idleSeconds: 0 }), // a timeout does not change what rsync can do
     scopeFilter({ roots: ['/'], never: [], excludes: [] }),
+    ...attacksOn('').map(({ request }) => request.toString('latin1')),
   ];
   const isWholeMachine = String(scope.roots.includes('/'));
   return createHash('sha256')
@@ -117,9 +122,9 @@ function fingerprint({ capability, scope, daemon }: TrialOptions): string {
 }
 
 /**
- * Has rsync serve one file, and reads it.
+ * Has rsync serve one file, reads it, and attacks it.
  * @returns what it needs
- * @throws Fault that names the rsync, what it said, and the package to install
+ * @throws Fault that names the rsync, what it said or which attack succeeded, and the package to install
  */
 export async function trySender(options: TrialOptions): Promise<SenderNeeds> {
   const isConfined = options.capability === 'confined';
@@ -135,37 +140,53 @@ export async function trySender(options: TrialOptions): Promise<SenderNeeds> {
   const said = words.length === 0 ? 'it said nothing' : words.map(each => escapeText(each, 400)).join(' | ');
   throw new Fault({
     tried: `read a file through "${programPath('rsync')}"`,
-    found: `rsync ${await rsyncVersion()} cannot serve one as a daemon: ${said}`,
-    next: 'apt-get update && apt-get install rsync',
+    found: `${await nameRsync()} cannot serve one as a daemon: ${said}`,
+    next: INSTALL,
     code: 'config',
   });
 }
 
-/** @returns undefined where the file arrived, or what both rsyncs said */
+const INSTALL = 'apt-get update && apt-get install rsync';
+
+/** As the beginning of a sentence. */
+async function nameRsync(): Promise<string> {
+  const words = await rsyncWords();
+  const version = await rsyncVersion(words);
+  if (version !== 'unknown') return `rsync ${version}`;
+  return /^openrsync\b/.test(words)
+    ? 'it is openrsync, and'
+    : 'its --version does not say that it is an rsync, and it';
+}
+
+/**
+ * Serves one file and, if it has arrived, attacks the same rsync.
+ * @returns undefined where the file arrived, or what both rsyncs said
+ * @throws Fault where an attack succeeds
+ */
 async function serveOneFile(options: TrialOptions, listsAll: boolean): Promise<string[] | undefined> {
   const { folder, capability, scope, libraries, daemon, interrupt } = options;
-  const run = `${folder}/run-trial0`; // the launcher takes a folder of this form only
+  const runFolder = `${folder}/run-trial0`; // the launcher takes a folder of this form only
   const out = `${folder}/trial`;
-  const file = `${run}/rsyncd/file`; // the launcher lets rsync read RUN/rsyncd
+  const served = `${runFolder}/rsyncd`; // the launcher lets rsync read it
   await using held = new AsyncDisposableStack();
-  for (const path of [run, out]) {
+  for (const path of [runFolder, out]) {
     held.defer(() => removeAll(path));
     makeFolder(path);
   }
-  const filter = `${run}/rsyncd/filter`;
-  writeDaemonFiles(run, {
-    daemonConfig: daemonConfig({ ...daemon, filter }),
-    filter: scopeFilter({ roots: [`${run}/rsyncd`], never: [], excludes: [] }),
+  writeDaemonFiles(runFolder, {
+    daemonConfig: daemonConfig({ ...daemon, filter: `${served}/filter` }),
+    // With the whole machine as the scope the filter has the fewest rules.
+    filter: scopeFilter({ roots: ['/'], never: [asBytes(`${served}/${KEPT}`)], excludes: [] }),
   });
-  writeScope(run, scopeRecords(scope, libraries, listsAll));
-  writeNew(file, CONTENT);
+  writeScope(runFolder, scopeRecords(scope, libraries, listsAll));
+  for (const [name, content] of Object.entries(ATTACKED_FILES)) writeNew(`${served}/${name}`, content);
   const isConfined = capability === 'confined';
-  if (isConfined) await tryConfinement(run); // its own words are better than "no file came"
+  if (isConfined) await tryConfinement(runFolder); // its own words are better than "no file came"
   const sender: Command = isConfined
-    ? launcherCommand(['send', run])
+    ? launcherCommand(['send', runFolder])
     : {
         program: programPath('rsync'),
-        args: daemonArguments(`${run}/rsyncd/rsyncd.conf`, 0),
+        args: daemonArguments(`${served}/rsyncd.conf`, 0),
         environment: PLAIN_ENVIRONMENT,
       };
   // The same copier as the host's between both, since rsync starts its other side by a remote shell.
@@ -182,7 +203,7 @@ async function serveOneFile(options: TrialOptions, listsAll: boolean): Promise<s
   };
   held.defer(letGo);
   const pipe = async (name: string): Promise<{ reading: number; writing: number }> => {
-    const made = await makePipe(`${run}/${name}`);
+    const made = await makePipe(`${runFolder}/${name}`);
     ours.add(made.reading).add(made.writing);
     return made;
   };
@@ -191,7 +212,7 @@ async function serveOneFile(options: TrialOptions, listsAll: boolean): Promise<s
     const serving = await start(sender, [up.reading, down.writing, 'pipe']);
     held.defer(() => serving.end());
     eachLine(serving.stderr, LINE_LIMIT, keep);
-    const receiver = standard('rsync', trialArguments({ file, tree: out, shell }));
+    const receiver = standard('rsync', trialArguments({ file: `${served}/${SERVED}`, tree: out, shell }));
     const descriptors = [down.reading, up.writing, down.reading]; // 3 to 5, as the copier has them
     const receiving = await start(receiver, ['nothing', 'pipe', 'pipe', ...descriptors]);
     held.defer(() => receiving.end());
@@ -204,9 +225,30 @@ async function serveOneFile(options: TrialOptions, listsAll: boolean): Promise<s
     if (!(error instanceof Fault) || error.code !== LATE) throw error;
     words.push(error.found);
   }
-  const arrived = `${out}${file}`;
-  const isThere = exists(arrived) && readWhole(arrived, 1024).toString('latin1') === CONTENT;
-  return isThere ? undefined : words;
+  const arrived = `${out}${served}/${SERVED}`;
+  const isThere = exists(arrived) && readWhole(arrived, 1024).toString('latin1') === ATTACKED_FILES[SERVED];
+  if (!isThere) return words;
+  await requireDefense(sender, served, interrupt);
+  return undefined;
+}
+
+/** @throws Fault where this rsync gives a hostile host what the scope keeps back */
+async function requireDefense(sender: Command, served: string, signal: AbortSignal): Promise<void> {
+  const attacks = attacksOn(served);
+  const replies = await together(
+    attacks.map(each => run(sender, { input: each.request, timeoutMs: TRIAL_MS, signal })),
+  );
+  const lost = attacks.find((each, at) => {
+    const { stdout, stderr } = replies[at] ?? {};
+    return each.succeeds(`${stdout?.toString('latin1')}${stderr}`);
+  });
+  if (lost === undefined) return;
+  throw new Fault({
+    tried: `let a backup host read through "${programPath('rsync')}"`,
+    found: `${await nameRsync()} does not keep to the scope when a host ${lost.how}`,
+    next: INSTALL,
+    code: 'config',
+  });
 }
 
 const LATE = 'late-trial';

@@ -19,10 +19,11 @@ import {
 import { type Jail, tryReceiving } from '../os/launcher.ts';
 import { hasLinkLibrary } from '../os/link-library.ts';
 import { asUid, ownAccount, ownExecutable, temporaryFolder } from '../os/machine.ts';
-import { hasProgram, packageOf, run, standard } from '../os/process.ts';
+import { hasProgram, packageOf, rsyncKnows, run, standard } from '../os/process.ts';
 import { defaultStateFolder, requireStateFolder, requireStateName } from '../os/runfolder.ts';
 import { type PublicKey, parsePublicKey } from '../wire/key.ts';
 import { STORE_FILE } from '../wire/local.ts';
+import { INSECURE_LINKS } from '../wire/rsync.ts';
 import { quoteForShell } from '../wire/text.ts';
 import type { HostConfig } from './config.ts';
 import { enrolledLine, enrolledName } from './enroll.ts';
@@ -49,6 +50,7 @@ export async function examineHost(options: {
     ...(jail === undefined ? [] : [judgeJail(jail)]),
     examineState(defaultStateFolder(ownAccount())),
     judgeReader(READER_NEEDS.filter(name => !hasProgram(name))),
+    ...(hasProgram('rsync') ? [judgeReceiver(await rsyncKnows(INSECURE_LINKS))] : []),
     // A disk that is not in its place is the client's side to judge: it knows whether that is as it should be.
     ...(isCalled || exists(`${config.store}/${STORE_FILE}`)
       ? await examineStore(config.store, hasLibrary)
@@ -139,6 +141,21 @@ const STATE = new Topic(
 );
 /** A unix socket's path has 108 bytes with its end (unix(7)); the agent's is STATE/run-XXXXXX/agent. */
 const STATE_BYTES = 107 - '/run-XXXXXX/agent'.length;
+
+const RECEIVER = new Topic(
+  'host.rsync',
+  'an account that can change a folder below DIR can put a link there, which an old rsync follows during a restore',
+);
+
+/** @param opensByFolder whether rsync opens each path folder by folder: one that knows `--insecure-links` does */
+export function judgeReceiver(opensByFolder: boolean): Finding {
+  return opensByFolder
+    ? RECEIVER.ok('rsync follows no link that is put in its way during a restore')
+    : RECEIVER.warning(
+        "rsync can follow a link that is put in its way: root's `restore --force` refuses folders that others can change",
+        'restore into an empty folder; or apt-get update && apt-get install rsync, where that brings 3.5.0 or later',
+      );
+}
 
 function examineState(path: string): Finding {
   try {

@@ -6,6 +6,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { Writable } from 'node:stream';
+import { isRsyncVulnerable } from '../changelog.ts';
 import { EXIT, type ExitStatus, Fault, firstError } from '../fault.ts';
 import { hasHooks, requireHooks } from '../hooks.ts';
 import { descriptorStream, list } from '../os/files.ts';
@@ -46,7 +47,7 @@ import {
   type OutcomeEvent,
   type Phase,
 } from '../wire/events.ts';
-import type { RequestHeader } from '../wire/request.ts';
+import { decodeRsync, type RequestHeader, type RsyncRemark } from '../wire/request.ts';
 import { knowsZstd, RSYNC_EXIT } from '../wire/rsync.ts';
 import { escapeText, PROBE } from '../wire/text.ts';
 import { callerOf, failure, parseCall, peerAddress, type Received, receiveRequest } from './caller.ts';
@@ -452,18 +453,27 @@ async function pullInto(job: Job): Promise<JobResult> {
   };
   const isLessConfined = (last?.own_root ?? false) && !confined.own_root;
   const unusual = (await job.admission?.judge(job.arrival)) ?? [];
+  const hostRsync = await rsyncVersion();
   const flags = [
     ...(end.wordCount > 0 ? ['host-errors'] : []),
     // A group of hard links of the client's is more than one inode here.
     ...(end.newInodes > 0 ? ['hard-links-split'] : []),
     // A jail that is not what the last one was is nothing to find out later.
     ...(isLessConfined ? ['less-confined'] : []),
+    // What an old rsync cannot do safely; of the client's, as the client says.
+    ...decodeRsync(request.header.rsync).remarks.map(each => REMARK_FLAGS[each]),
+    ...(isRsyncVulnerable(hostRsync) ? ['host-rsync-vulnerable'] : []),
     ...unusual,
   ];
-  const record = await makeRecord(job, pull, end, outcome, { confined, flags });
+  const record = makeRecord(job, pull, end, outcome, { confined, flags, hostRsync });
   const late = await commitSnapshot(job.client, job.arrival, record, request.excludes);
   return { outcome, fault: late ?? fault, kept: true };
 }
+
+const REMARK_FLAGS: Record<RsyncRemark, string> = {
+  'lists-names': 'client-lists-names',
+  vulnerable: 'client-rsync-vulnerable',
+};
 
 function idleSecondsOf({ config, client }: Job): number {
   return Math.ceil(settingsFor(config, client.name).idleMs / 1000);
@@ -618,13 +628,13 @@ function basisRecord(job: Job): SnapshotRecord | undefined {
   return job.arrival.basis === null ? undefined : readSnapshot(job.client, job.arrival.basis).record;
 }
 
-async function makeRecord(
+function makeRecord(
   job: Job,
   pull: Pull,
   end: PullEnd,
   outcome: OutcomeEvent,
-  { confined, flags }: Pick<SnapshotRecord, 'confined' | 'flags'>,
-): Promise<SnapshotRecord> {
+  { confined, flags, hostRsync }: Pick<SnapshotRecord, 'confined' | 'flags'> & { hostRsync: string },
+): SnapshotRecord {
   return {
     version: 1,
     client: job.client.name,
@@ -635,8 +645,8 @@ async function makeRecord(
     transport: job.received.request.header.transport,
     confined,
     rsync: {
-      client: job.received.request.header.rsync,
-      host: await rsyncVersion(),
+      client: decodeRsync(job.received.request.header.rsync).version,
+      host: hostRsync,
       exit: end.ending.status ?? 255,
       options: pull.options,
     },

@@ -98,8 +98,13 @@ const FLAGS: Record<string, string> = {
   unusual: 'the newest run changed far more than this client does; the last usual snapshot is kept',
 };
 
+/** They stay for as long as a machine has its rsync, and no file is missing for them: `list` shows them, and `doctor` advises. */
+const NO_PROBLEM = new Set(['client-lists-names', 'client-rsync-vulnerable', 'host-rsync-vulnerable']);
+
 function problemsOf({ name, record }: Snapshot, at: Date): string[] {
-  const problems = record.flags.map(flag => FLAGS[flag] ?? `the newest snapshot is flagged "${flag}"`);
+  const problems = record.flags
+    .filter(flag => !NO_PROBLEM.has(flag))
+    .map(flag => FLAGS[flag] ?? `the newest snapshot is flagged "${flag}"`);
   if (record.state === 'incomplete' && !record.flags.includes('damaged'))
     problems.push(`the newest snapshot is incomplete: ${record.counts.unreadable} could not be read`);
   if (name > snapshotName(at)) problems.push('the newest snapshot is from the future: see the clock');

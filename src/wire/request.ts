@@ -57,7 +57,7 @@ export interface CommonHeader {
   excludes_bytes: number;
   /** Look, but keep nothing. */
   dry_run: boolean;
-  /** The version of the client's rsync, for the snapshot's record. */
+  /** The client's rsync, for the snapshot's record, as `encodeRsync()` writes it. */
   rsync: string;
   /**
    * Folders in which a file that is replaced during the run cannot be read until the next one, since the client's kernel
@@ -186,7 +186,7 @@ const COMMON_CHECKS: Record<keyof CommonHeader, Check> = {
   enumerated: value => Array.isArray(value) && value.length <= ENUMERATED_LIMIT && value.every(isRoot),
   checksum: value => value === true,
   compress: value => value === 'zstd',
-  rsync: value => typeof value === 'string' && /^[0-9A-Za-z.+~-]{1,40}$/.test(value),
+  rsync: value => typeof value === 'string' && new RegExp(`^[0-9A-Za-z.+~-]{1,${RSYNC_LENGTH}}$`).test(value),
 };
 
 const DIRECT_CHECKS: Record<keyof DirectHeader | 'key_bytes', Check> = {
@@ -219,6 +219,36 @@ export function isRoot(value: unknown): value is string {
 
 /** What stands before the 32 bytes of an ed25519 key (RFC 8709 section 4). */
 const ED25519_HEAD = '\0\0\0\x0bssh-ed25519\0\0\0\x20';
+
+/**
+ * What a client says of its rsync beside the version. `lists-names`: its jail lets it list the names in every folder.
+ * `vulnerable`: neither the version nor the package's changelog tells that all known vulnerabilities are fixed.
+ */
+export const RSYNC_REMARKS = ['lists-names', 'vulnerable'] as const;
+export type RsyncRemark = (typeof RSYNC_REMARKS)[number];
+
+const RSYNC_LENGTH = 40;
+
+/**
+ * The header's `rsync`: the version, and `+REMARK` for each remark. A host of 0.1.0 refuses a key that it does not know; this
+ * it takes, and keeps as the version.
+ */
+export function encodeRsync(version: string, remarks: RsyncRemark[]): string {
+  const suffix = remarks.map(each => `+${each}`).join('');
+  return `${version.slice(0, RSYNC_LENGTH - suffix.length)}${suffix}`;
+}
+
+/** The parts of the header's `rsync`. What is no remark that this version knows stays a part of the version. */
+export function decodeRsync(text: string): { version: string; remarks: RsyncRemark[] } {
+  const remarks: RsyncRemark[] = [];
+  let version = text;
+  for (const each of RSYNC_REMARKS.toReversed())
+    if (version.endsWith(`+${each}`)) {
+      version = version.slice(0, -each.length - 1);
+      remarks.unshift(each);
+    }
+  return { version: version || 'unknown', remarks };
+}
 
 /** Whether this is one ed25519 public key and nothing else: type, base64, no comment. */
 export function isEd25519Key(text: string): boolean {

@@ -51,7 +51,7 @@ export function ioniceArguments(ionice: Niceness['ionice']): string[] | undefine
 }
 
 /** The one module that the daemon serves. */
-const MODULE = 'root';
+export const MODULE = 'root';
 /**
  * The module's path is `/`, by another name. With the name `/` some rsyncs open no file at all and report EINVAL: 3.4.3 and
  * distributions' backports of its fix for CVE-2026-29518 (RsyncProject/rsync issue 897, fixed in 3.4.4). rsync before 3.5.0

@@ -3,22 +3,12 @@
 // of empty folders, and files that did not change.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import {
-  appendFileSync,
-  chmodSync,
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { type Done, NEEDS_ROOT, type Result, World } from '../../support/world.ts';
+import { attacksOn } from '../../../src/wire/attacks.ts';
+import { OtherRsync } from '../../support/other-rsync.ts';
+import { type Done, lastLine, NEEDS_ROOT, type Result, World } from '../../support/world.ts';
 
 /** Opening a plain file below $FAILS_BELOW ends with EINVAL, as with rsync's bug 897; all else is as ever. */
 const PRELOAD = `
@@ -86,46 +76,28 @@ long syscall(long number, ...)
 describe("a client's rsync that cannot open files", { skip: NEEDS_ROOT }, () => {
   let world: World;
   let starts: string;
-  let tools: string; // LD_PRELOAD takes no path with a blank
+  let other: OtherRsync;
   before(async () => {
     world = await World.make();
     starts = join(world.client.home, 'starts');
-    tools = mkdtempSync('/tmp/dialback-preload-');
-    chmodSync(tools, 0o755);
-    const gcc = ['-shared', '-fPIC', '-O1', '-w', '-o', `${tools}/preload.so`, '-x', 'c', '-', '-ldl'];
+    other = new OtherRsync(world); // LD_PRELOAD takes no path with a blank
+    const gcc = ['-shared', '-fPIC', '-O1', '-w', '-o', `${other.folder}/preload.so`, '-x', 'c', '-', '-ldl'];
     execFileSync('gcc', gcc, { input: PRELOAD });
-    // The real one under another name, since the wrapper lies in its place.
-    copyFileSync('/usr/bin/rsync', `${tools}/rsync.real`);
   });
   after(async () => {
     await world.dispose();
-    rmSync(tools, { recursive: true, force: true });
+    other[Symbol.dispose]();
   });
 
   /** `backup` with an rsync, for the client alone, that opens no plain file below `below`. */
   async function backup(below: string): Promise<Result & { last: Done }> {
-    const wrapper = `${tools}/rsync`;
-    const script = [
-      '#!/bin/sh',
-      `case "$*" in *--daemon*) echo "$*" >>'${starts}'; export FAILS_BELOW='${below}' LD_PRELOAD=${tools}/preload.so ;; esac`,
-      `exec ${tools}/rsync.real "$@"`,
-      '',
-    ].join('\n');
-    // One that is not to differ is not written again: its times tell.
-    if (!existsSync(wrapper) || readFileSync(wrapper, 'utf8') !== script) writeFileSync(wrapper, script);
-    if ((statSync(wrapper).mode & 0o111) === 0) chmodSync(wrapper, 0o755);
-    const inPlace = 'mount --bind "$1" /usr/bin/rsync && shift && exec setpriv --clear-groups "$@"';
-    const account = [`--reuid=${world.client.uid}`, `--regid=${world.client.gid}`, '--', world.binary];
-    const args = ['backup', '--json', '--config', world.clientToml];
-    const result = await world.start(
-      'root',
-      '/usr/bin/unshare',
-      ['--mount', '/bin/sh', '-c', inPlace, 'sh', wrapper, ...account, ...args],
-      { environment: { HOME: world.client.home } },
-    ).done;
+    const rsync = other.write([
+      `case "$*" in *--daemon*) echo "$*" >>'${starts}'; export FAILS_BELOW='${below}' LD_PRELOAD=${other.folder}/preload.so ;; esac`,
+      `exec ${other.real} "$@"`,
+    ]);
+    const result = await other.run(rsync, ['backup', '--json', '--config', world.clientToml]);
     await world.settled();
-    const lines = result.stdout.trim().split('\n');
-    return { ...result, last: JSON.parse(lines.at(-1) || '{}') };
+    return { ...result, last: lastLine(result) };
   }
 
   const hostJournal = (): Record<string, unknown>[] => world.journal('host');
@@ -182,7 +154,7 @@ describe("a client's rsync that cannot open files", { skip: NEEDS_ROOT }, () => 
     assert.equal(started(), begun + 1, 'the pull alone; the trial was remembered');
     const again = started();
     assert.equal((await backup(`${world.data}/folder/one`)).status, 3);
-    assert.equal(started(), again + 2, 'the trial, and the pull');
+    assert.equal(started(), again + 2 + attacksOn('').length, 'the trial with its attacks, and the pull');
   });
 
   it('leaves a run in which files did not change incomplete, and lists those that failed', async () => {
