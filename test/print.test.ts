@@ -313,6 +313,8 @@ describe('restoreText() and notGivenBackText()', () => {
     ({
       snapshot: 's',
       state: 'incomplete',
+      age_ms: 90_000_000,
+      newer: [],
       files: 2,
       bytes: 5,
       notGivenBack: lines,
@@ -325,6 +327,10 @@ describe('restoreText() and notGivenBackText()', () => {
     assert.equal(
       restoreText('/to\n', result([])),
       'restored 2 files, 5 B, of s (the snapshot is incomplete) to "/to\\n"\n',
+    );
+    assert.equal(
+      restoreText('/to', { ...result([]), state: 'full', newer: ['t', 'u'] }),
+      'restored 2 files, 5 B, of s (it is 1 d 1 h old; newer ones are incomplete or from the future: t, u) to "/to"\n',
     );
     assert.equal(notGivenBackText(result([]), true), '');
     const text = notGivenBackText(result(['.f a\u001b[2J']), false);

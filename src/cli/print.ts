@@ -552,7 +552,8 @@ export function plannedText({ path, type, isReplacing }: Planned): string {
 
 /** What a dry run of a restore says at its end. */
 export function planText(to: string, result: RestorePlan): string {
-  const note = result.state === 'incomplete' ? ` (${INCOMPLETE})` : '';
+  const notes = snapshotNotes(result);
+  const note = notes.length > 0 ? ` (${notes.join('; ')})` : '';
   return `would restore ${amountText(result)}${note} to "${escapeText(to)}"\n`;
 }
 
@@ -568,7 +569,15 @@ function moreText(count: number, shown: readonly unknown[]): string {
   return count > shown.length ? `  and ${count - shown.length} more\n` : '';
 }
 
-const INCOMPLETE = 'the snapshot is incomplete';
+/** What a user of `latest` must know: it can be older than it seems. */
+function snapshotNotes({ state, age_ms, newer }: RestorePlan): string[] {
+  return [
+    ...(state === 'incomplete' ? ['the snapshot is incomplete'] : []),
+    ...(newer.length > 0
+      ? [`it is ${showAge(age_ms)} old; newer ones are incomplete or from the future: ${newer.join(', ')}`]
+      : []),
+  ];
+}
 
 function amountText({ files, bytes, snapshot }: RestorePlan): string {
   return `${files} files, ${showBytes(bytes)}, of ${snapshot}`;
@@ -577,7 +586,7 @@ function amountText({ files, bytes, snapshot }: RestorePlan): string {
 /** What a restore gave back, and what it could not. */
 export function restoreText(to: string, result: RestoreResult): string {
   const notes = [
-    ...(result.state === 'incomplete' ? [INCOMPLETE] : []),
+    ...snapshotNotes(result),
     ...(result.checked ? [] : ['not compared with a manifest: there is none to go by']),
   ];
   const note = notes.length > 0 ? ` (${notes.join('; ')})` : '';
