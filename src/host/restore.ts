@@ -141,6 +141,8 @@ function restoreArguments(isRootUser: boolean): string[] {
     '--numeric-ids',
     '--fake-super', // the sending side: owners, modes and devices out of the xattrs
     isRootUser ? '-M--super' : '-M--no-super',
+    // A client's setuid program would run as the account that restores it.
+    ...(isRootUser ? [] : ['--chmod=Fu-s,Fg-s']),
     // Never -M with a local copy: before 3.3.0 rsync then writes to a path in freed memory, and exits 0.
     '-e',
     programPath('env'),
@@ -306,9 +308,12 @@ export function lackingIn(entry: TreeEntry, giver: { uid: number; groups: number
   return [
     ...(entry.uid === giver.uid ? [] : [`its owner ${entry.uid}`]),
     ...(giver.groups.includes(entry.gid) ? [] : [`its group ${entry.gid}`]),
+    ...(entry.type === 'file' && (entry.mode & SETUID_OR_SETGID) !== 0 ? ['its setuid and setgid bits'] : []),
     ...names.map(showName),
   ];
 }
+
+const SETUID_OR_SETGID = 0o6000;
 
 /** What of a tree is selected, as `listTree` takes it: the folders above the paths, then the paths with all below them. */
 function passesOf({ paths }: Selection): Pick<TreeOptions, 'paths' | 'depth'>[] {
