@@ -46,6 +46,8 @@ export interface FaultParts {
   exit?: ExitName;
   /** For what the other machine may be told: a code of wire/events.ts. */
   code?: string;
+  /** The error of the system or of a library that this one reports. */
+  cause?: unknown;
 }
 
 /** An error that a user can act on. Everything else that is thrown is a bug in dialback. */
@@ -58,7 +60,7 @@ export class Fault extends Error {
 
   /** @param parts what was tried, found and comes next; text from outside is escaped by the caller. */
   constructor(parts: FaultParts) {
-    super(`Cannot ${parts.tried}: ${parts.found}`);
+    super(`Cannot ${parts.tried}: ${parts.found}`, parts.cause === undefined ? {} : { cause: parts.cause });
     this.name = 'Fault';
     this.tried = parts.tried;
     this.found = parts.found;

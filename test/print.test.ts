@@ -202,6 +202,27 @@ describe('missingText()', () => {
   });
   it('sends whoever has a disk that fails to the disk', () =>
     assert.match(missingText(run(lacking([{ path: '/f', errno: 5 }]))), /\nnext: .*\(dmesg\)/));
+  const causes: [number, RegExp, RegExp][] = [
+    [1, /\(operation not permitted\)/, /let this account read them/],
+    [2, /\(not there\)/, /set `roots`/],
+    [13, /\(permission denied\)/, /let this account read them/],
+    [40, /\(too many symbolic links encountered\)/, /name them in `exclude`/],
+    [61, /\(it changed while it was read, twice\)/, /back up again/],
+    [107, /\(socket is not connected\)/, /mount their file system again/],
+    [116, /\(its server has it no longer\)/, /mount their file system again/],
+    [117, /\(the file system is damaged\)/, /fsck/],
+    [999, /\(errno 999\)/, /let this account read them/],
+  ];
+  for (const [errno, words, next] of causes)
+    it(`says what errno ${errno} is and what to do`, () => {
+      const text = missingText(run(lacking([{ path: '/f', errno }])));
+      assert.match(text, words);
+      assert.match(text, next);
+    });
+  it('gives the advice for the most urgent cause', () => {
+    const missing = [13, 2, 5, 61].map(errno => ({ path: `/f${errno}`, errno }));
+    assert.match(missingText(run(lacking(missing))), /next: .*\(dmesg\)/);
+  });
   it('lets no control character of a name through, and keeps a line a name', () => {
     const name = fc.uint8Array({ minLength: 1, maxLength: 40 }).map(bytes => jsonName(Buffer.from(bytes)));
     fc.assert(
@@ -292,6 +313,8 @@ describe('restoreText() and notGivenBackText()', () => {
     ({
       snapshot: 's',
       state: 'incomplete',
+      age_ms: 90_000_000,
+      newer: [],
       files: 2,
       bytes: 5,
       notGivenBack: lines,
@@ -304,6 +327,10 @@ describe('restoreText() and notGivenBackText()', () => {
     assert.equal(
       restoreText('/to\n', result([])),
       'restored 2 files, 5 B, of s (the snapshot is incomplete) to "/to\\n"\n',
+    );
+    assert.equal(
+      restoreText('/to', { ...result([]), state: 'full', newer: ['t', 'u'] }),
+      'restored 2 files, 5 B, of s (it is 1 d 1 h old; newer ones are incomplete or from the future: t, u) to "/to"\n',
     );
     assert.equal(notGivenBackText(result([]), true), '');
     const text = notGivenBackText(result(['.f a\u001b[2J']), false);

@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import {
+  expandHome,
   literalPattern,
   mountsLeftOut,
   parseExcludes,
@@ -13,6 +14,23 @@ import {
 import { Fault } from '../src/fault.ts';
 import { isWithin, type MountEntry, parseMountTable } from '../src/os/mounts.ts';
 import { makeScratch, pull, removeTree } from './daemon.ts';
+
+describe('expandHome()', () => {
+  const cases: [string, string, string][] = [
+    ['~/x/', '/home/me', '/home/me/x/'],
+    ['$HOME/x', '/home/me', '/home/me/x'],
+    ['$'.concat('{HOME}/*.o'), '/home/me', '/home/me/*.o'],
+    ['~/x', '/home/[me]', '/home/\\[me]/x'],
+    ['~/*', '/home/m\\e', '/home/m\\\\e/*'],
+    ['~/x', '/home/m\\e', '/home/m\\e/x'],
+    ['~', '/home/me', '~'],
+    ['~x/y', '/home/me', '~x/y'],
+    ['a/~/x', '/home/me', 'a/~/x'],
+    ['$HOMES/x', '/home/me', '$HOMES/x'],
+  ];
+  for (const [pattern, home, expanded] of cases)
+    it(`makes ${expanded} of ${pattern} in ${home}`, () => assert.equal(expandHome(pattern, home), expanded));
+});
 
 describe('parseExcludes()', () => {
   const refused = [
@@ -46,6 +64,20 @@ describe('parseExcludes()', () => {
     'a\0b',
     'a\u001bb',
     'a\u007f',
+    './x',
+    '../x',
+    'x/..',
+    'x/./y',
+    'a//b',
+    'x/.',
+    '[abc',
+    'x[',
+    '*[!]',
+    '[\\]',
+    '[[:alpha:]',
+    '$'.concat('{HOME}x/y'),
+    '$CACHE/x',
+    '$'.concat('{XDG_CACHE_HOME}/x'),
     'x'.repeat(2001),
     'é'.repeat(1001),
   ];
@@ -75,6 +107,16 @@ describe('parseExcludes()', () => {
     ['!x', ['!x']],
     ['a b ', ['a b ']],
     ['[+] x', ['[+] x']],
+    ['[]] x', ['[]] x']],
+    ['[!]] x', ['[!]] x']],
+    ['[[:alpha:]] x', ['[[:alpha:]] x']],
+    ['\\[x', ['\\[x']],
+    ['[\\]]', ['[\\]]']],
+    ['.x', ['.x']],
+    ['..x', ['..x']],
+    ['$RECYCLE.BIN/', ['$RECYCLE.BIN/']],
+    ['$x/y', ['$x/y']],
+    ['~x/', ['~x/']],
     ['x'.repeat(2000), ['x'.repeat(2000)]],
     ['ä€😀', ['ä€😀']],
   ];

@@ -188,6 +188,15 @@ describe('findSnapshot()', () => {
       assert.match(fault(() => findSnapshot(client, wanted)).found, found, wanted);
   });
 
+  it('passes over a snapshot from the future for `latest`', t => {
+    const client = makeClient(t);
+    addSnapshot(client, '2999-01-01T00-00-00Z');
+    assert.match(fault(() => findSnapshot(client, 'latest')).found, /from the future/);
+    assert.equal(findSnapshot(client, '2999').name, '2999-01-01T00-00-00Z');
+    addSnapshot(client, '2026-01-02T00-00-00Z');
+    assert.equal(findSnapshot(client, 'latest').name, '2026-01-02T00-00-00Z');
+  });
+
   for (const text of [
     '',
     '{',

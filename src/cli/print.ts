@@ -13,6 +13,7 @@ import type { PruneResult } from '../host/prune.ts';
 import type { Planned, RestorePlan, RestoreResult } from '../host/restore.ts';
 import type { ClientStatus } from '../host/status.ts';
 import type { Damage, Verified } from '../host/verify.ts';
+import { ERRNO, errnoWords } from '../os/errno.ts';
 import { endingText } from '../os/process.ts';
 import { fingerprint, showKey } from '../wire/key.ts';
 import { escapeText, type JsonName, jsonName, plainJson, quoteForShell, showName } from '../wire/text.ts';
@@ -170,26 +171,42 @@ export function missingText(run: RunOutcome, others: RunOutcome[] = []): string 
     count > 0
       ? `Cannot back up everything to "${run.remote}": ${count} could not be read\n`
       : `Cannot back up everything to "${run.remote}": the backup host could not store all that was sent\n`;
-  const isBroken = missing.some(each => each.errno === EIO);
-  const next =
-    count === 0
-      ? "see the host's log"
-      : isBroken
-        ? 'see what the kernel says of the disk (dmesg), and mend it'
-        : 'let this account read them, or name them in `exclude` of client.toml';
+  const next = count === 0 ? "see the host's log" : adviceFor(missing.map(each => each.errno));
   return `dialback: ${head}${list.join('')}${same ? '' : `next: ${next}\n`}`;
 }
 
-const EIO = 5;
-const ERRNO: Record<number, string> = {
-  1: 'not permitted',
-  2: 'not there',
-  5: 'input/output error',
-  13: 'permission denied',
-};
+const { EPERM, ENOENT, EIO, EACCES, ENODEV, ELOOP, ENAMETOOLONG, EBADMSG, ETIMEDOUT, ENOTCONN } = ERRNO;
+const { ESTALE, ENODATA, EUCLEAN, EHOSTDOWN, EREMOTEIO } = ERRNO;
+
+/** What to do about files that could not be read, the most urgent kind first. */
+const ADVICE: { errnos: number[]; next: string }[] = [
+  {
+    errnos: [EIO, EUCLEAN, EBADMSG, EREMOTEIO],
+    next: 'see what the kernel says about the disk (dmesg), and check its file system (fsck)',
+  },
+  {
+    errnos: [ETIMEDOUT, ENOTCONN, ESTALE, EHOSTDOWN, ENODEV],
+    next: 'mount their file system again, or name it in `exclude` of client.toml',
+  },
+  { errnos: [ELOOP, ENAMETOOLONG], next: 'name them in `exclude` of client.toml' },
+  {
+    errnos: [EPERM, EACCES],
+    next: 'let this account read them, or name them in `exclude` of client.toml',
+  },
+  { errnos: [ENOENT], next: 'set `roots` in client.toml to what is there' },
+  {
+    errnos: [ENODATA],
+    next: 'back up again when no program writes them, or from a snapshot of the file system',
+  },
+];
+
+function adviceFor(errnos: (number | null)[]): string {
+  const found = ADVICE.find(each => errnos.some(errno => errno !== null && each.errnos.includes(errno)));
+  return found?.next ?? 'let this account read them, or name them in `exclude` of client.toml';
+}
 
 function errnoText(errno: number | null): string {
-  return errno === null ? '' : ` (${ERRNO[errno] ?? `errno ${errno}`})`;
+  return errno === null ? '' : ` (${errnoWords(errno)})`;
 }
 
 /** Columns under their heads; numbers to the right. @param right the columns with numbers */
@@ -280,7 +297,9 @@ export function pruneText({ dry_run: isDry, clients }: PruneResult): string {
   const bytes = removed.reduce((sum, each) => sum + (each.frees?.bytes ?? 0), 0);
   const inodes = removed.reduce((sum, each) => sum + (each.frees?.inodes ?? 0), 0);
   const ms = clients.reduce((sum, each) => sum + each.estimated_ms, 0);
-  const what = `${removed.length} of ${cells.length} snapshots, ${showBytes(bytes)} and ${inodes} inodes`;
+  const isKnown = removed.every(each => each.frees !== null);
+  const size = isKnown ? `${showBytes(bytes)} and ${inodes} inodes` : 'of unknown size, since no index fits';
+  const what = `${removed.length} of ${cells.length} snapshots, ${size}`;
   return [
     ...(cells.length > 0
       ? [table(['client', 'snapshot', 'state', '', 'frees', 'inodes', 'why'], cells, [4, 5])]
@@ -560,7 +579,8 @@ export function plannedText({ path, type, isReplacing }: Planned): string {
 
 /** What a dry run of a restore says at its end. */
 export function planText(to: string, result: RestorePlan): string {
-  const note = result.state === 'incomplete' ? ` (${INCOMPLETE})` : '';
+  const notes = snapshotNotes(result);
+  const note = notes.length > 0 ? ` (${notes.join('; ')})` : '';
   return `would restore ${amountText(result)}${note} to "${escapeText(to)}"\n`;
 }
 
@@ -576,7 +596,15 @@ function moreText(count: number, shown: readonly unknown[]): string {
   return count > shown.length ? `  and ${count - shown.length} more\n` : '';
 }
 
-const INCOMPLETE = 'the snapshot is incomplete';
+/** What a user of `latest` must know: it can be older than it seems. */
+function snapshotNotes({ state, age_ms, newer }: RestorePlan): string[] {
+  return [
+    ...(state === 'incomplete' ? ['the snapshot is incomplete'] : []),
+    ...(newer.length > 0
+      ? [`it is ${showAge(age_ms)} old; newer ones are incomplete or from the future: ${newer.join(', ')}`]
+      : []),
+  ];
+}
 
 function amountText({ files, bytes, snapshot }: RestorePlan): string {
   return `${files} files, ${showBytes(bytes)}, of ${snapshot}`;
@@ -585,7 +613,7 @@ function amountText({ files, bytes, snapshot }: RestorePlan): string {
 /** What a restore gave back, and what it could not. */
 export function restoreText(to: string, result: RestoreResult): string {
   const notes = [
-    ...(result.state === 'incomplete' ? [INCOMPLETE] : []),
+    ...snapshotNotes(result),
     ...(result.checked ? [] : ['not compared with a manifest: there is none to go by']),
   ];
   const note = notes.length > 0 ? ` (${notes.join('; ')})` : '';
@@ -676,8 +704,13 @@ export function verifiedText(results: Verified[]): string {
       ...(each.resumed ? ['went on with one that was ended'] : []),
       ...(each.made.length > 0 ? [`made the manifest of ${each.made.join(', ')}: not verified yet`] : []),
       ...(each.unmade.length > 0
-        ? [`the manifest of ${each.unmade.join(', ')} is being made: not verified yet`]
+        ? [
+            each.unrecorded === null
+              ? `the manifest of ${each.unmade.join(', ')} is being made: not verified yet`
+              : `${each.unmade.join(', ')} not verified: there is no manifest, and none can be written`,
+          ]
         : []),
+      ...(each.unrecorded === null ? [] : [`the store keeps no record of this: ${each.unrecorded}`]),
     ].map(note => `; ${note}`);
     return `${each.client}: ${each.snapshots.length} snapshots verified${part}, ${each.names} names, ${each.files_read} files (${showBytes(each.bytes_read)}) read, ${damaged} damaged${notes.join('')}\n`;
   });

@@ -34,7 +34,8 @@ import { chooseCompression, noteLink } from './link.ts';
 import { findStore, grabHere, isLocal } from './local.ts';
 import { type Place, placeWarnings } from './never.ts';
 import { makeHostKey, makeOneTimeKey } from './onetime.ts';
-import { enumeratedNames, kernelScope, readExcludes, withLaunchersPlaces } from './reach.ts';
+import { enumeratedNames, findRoots, kernelScope, readExcludes, withLaunchersPlaces } from './reach.ts';
+import { asText, followExcludes, inText, refuseHiddenRoots } from './roots.ts';
 import { scopeFilter, scopeRecords } from './scope.ts';
 import { forgetSender, requireSender } from './trial.ts';
 
@@ -117,11 +118,19 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
   const files = isLocal(remote) ? undefined : requireCallFiles(remote);
   const phase: Plan['phase'] = each => run.tell({ event: 'phase', remote: label, phase: each });
   const hostConfig = files ? '' : await findStore(config, remote, run.interrupt, waitsForDisk(run));
-  const excludes = readExcludes(config);
+  const roots = findRoots(config);
+  for (const { name, path } of roots)
+    if (name !== path)
+      warn(
+        run,
+        `Cannot back up "${inText(name)}" under this name: symbolic links lead to "${inText(path)}", and the backup has that name`,
+      );
+  const listed = followExcludes(readExcludes(config), roots);
+  const excludes = listed.map(each => each.pattern);
   const capability = capabilityOf(config);
   if (capability === 'none' && config.capability === undefined && wasConfined(run.state))
     throw launcherHasGone('client.toml', '`capability = "none"`');
-  const seen = kernelScope(config, run.state);
+  const seen = kernelScope(config, run.state, roots);
 
   await using held = new AsyncDisposableStack();
   const [folder, words, libraries] = await together([
@@ -129,6 +138,7 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
     rsyncWords(),
     capability === 'confined' ? rsyncLibraries() : [],
   ]);
+  await refuseHiddenRoots(folder, roots, listed);
   writeScope(folder, scopeRecords(seen, libraries));
   const scope = capability === 'confined' ? await withLaunchersPlaces(seen, folder) : seen;
   tellPlaces(run, scope.places);
@@ -181,7 +191,7 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
     callee: command =>
       callOptions ? overSsh({ ...callOptions, command }) : grabHere(config, remote, hostConfig),
     header: {
-      roots: config.scope.roots,
+      roots: roots.map(each => asText(each.path)),
       excludes_bytes: record.length,
       dry_run: run.dryRun,
       rsync: encodeRsync(version, [

@@ -54,7 +54,8 @@ import {
   whyAbsent,
 } from './local.ts';
 import { mergePlaces, type Place, placeInText } from './never.ts';
-import { findPlaces, kernelScope, readExcludes } from './reach.ts';
+import { findPlaces, findRoots, kernelScope, readExcludes } from './reach.ts';
+import { asText, followExcludes, type Root, refuseHiddenRoots } from './roots.ts';
 import { type SenderNeeds, trySender } from './trial.ts';
 
 const PATIENCE_MS = 10_000;
@@ -77,16 +78,21 @@ export async function examineClient(options: {
 }): Promise<{ findings: Finding[]; landlockAbi: number | undefined }> {
   const { config, path, confinement, shell } = options;
   const state = stateFolder(config, undefined);
+  const found = rootsOf(config);
+  const roots = found instanceof Fault ? [] : found;
   const { jail, places } =
-    confinement.way === 'confined' ? await tryJail(config, state) : { jail: undefined, places: [] };
+    confinement.way === 'confined' ? await tryJail(config, state, roots) : { jail: undefined, places: [] };
   const findings = [
     judgeConfinement(confinement, path, hasLandlock()),
     ...(jail === undefined ? [] : [judgeJail(jail)]),
-    ...(jail instanceof Fault ? [] : await examineSender(config, state, confinement)),
+    ...(jail instanceof Fault ? [] : await examineSender(config, state, roots, confinement)),
     examineName(config),
     examineState(state),
     examineExcludes(config),
-    ...judgeRoots(config.scope.roots.map(rootFacts), confinement),
+    ...(found instanceof Fault
+      ? [ROOTS.fault(found, ROOTS_NEXT)]
+      : judgeRoots(found.map(rootFacts), confinement)),
+    ...(await examineHidden(config, state, roots)),
   ];
   const own = [...config.scope.never, ...calledRemotes(config).map(each => callFiles(each).identity)];
   const nevers = findPlaces(own, 'account');
@@ -166,7 +172,12 @@ const SENDER = new Topic(
 );
 
 /** Tries rsync as `backup` does, in a folder of its own that is removed afterwards. Root's daemon would not be this account's. */
-async function examineSender(config: ClientConfig, state: string, { way }: Confinement): Promise<Finding[]> {
+async function examineSender(
+  config: ClientConfig,
+  state: string,
+  roots: readonly Root[],
+  { way }: Confinement,
+): Promise<Finding[]> {
   if (ownAccount().uid === 0 || !hasProgram('rsync')) return [];
   let folder: string | undefined;
   try {
@@ -175,7 +186,7 @@ async function examineSender(config: ClientConfig, state: string, { way }: Confi
     const needs = await trySender({
       folder,
       capability: way,
-      scope: kernelScope(config, state),
+      scope: kernelScope(config, state, roots),
       libraries: isConfined ? await rsyncLibraries() : [],
       daemon: { idleSeconds: 60, confined: isConfined, checksum: true, compress: true },
       interrupt: new AbortController().signal,
@@ -282,28 +293,70 @@ const ROOTS = new Topic(
   'what cannot be read is missing in the backup, which is then incomplete',
 );
 
+const ROOTS_NEXT = 'set `roots` in client.toml';
+
 export interface RootFacts {
+  /** Without symbolic links. */
   path: string;
+  /** As client.toml has it, where that is another path. */
+  name?: string;
   /** `hidden`: a folder above it does not let this account see. */
   is: 'readable' | 'closed' | 'missing' | 'hidden';
 }
 
-function rootFacts(path: string): RootFacts {
+/** The roots as a run finds them, or why it refuses one. */
+function rootsOf(config: ClientConfig): Root[] | Fault {
+  try {
+    return findRoots(config);
+  } catch (error) {
+    if (error instanceof Fault) return error;
+    throw error;
+  }
+}
+
+function rootFacts(root: Root): RootFacts {
+  const path = asText(root.path);
+  const named = root.name === root.path ? {} : { name: asText(root.name) };
   try {
     linkStatus(path);
   } catch (error) {
-    return { path, is: failedWith(error, 'EACCES') ? 'hidden' : 'missing' };
+    return { path, ...named, is: failedWith(error, 'EACCES') ? 'hidden' : 'missing' };
   }
-  return { path, is: mayRead(path) ? 'readable' : 'closed' };
+  return { path, ...named, is: mayRead(path) ? 'readable' : 'closed' };
+}
+
+/** A root that `never` or the excludes cover, which a run refuses. */
+async function examineHidden(
+  config: ClientConfig,
+  state: string,
+  roots: readonly Root[],
+): Promise<Finding[]> {
+  if (!hasProgram('rsync')) return [];
+  let folder: string | undefined;
+  try {
+    kernelScope(config, state, roots);
+    folder = makeUniqueFolder(`${temporaryFolder()}/dialback-doctor-`);
+    await refuseHiddenRoots(folder, roots, followExcludes(readExcludes(config), roots));
+    return [];
+  } catch (error) {
+    // An exclude list that cannot be used has a finding of its own.
+    if (error instanceof Fault && !error.tried.startsWith('back up ')) return [];
+    return [ROOTS.fault(error, ROOTS_NEXT)];
+  } finally {
+    if (folder !== undefined) removeAll(folder);
+  }
 }
 
 /** A backup without any of its roots fails; one that lacks some is incomplete. */
 export function judgeRoots(roots: RootFacts[], { way }: Confinement): Finding[] {
-  const names = (of: RootFacts[]): string => of.map(each => `"${each.path}"`).join(', ');
+  const names = (of: RootFacts[]): string =>
+    of
+      .map(({ path, name }) => (name === undefined ? `"${path}"` : `"${path}" ("${name}" in client.toml)`))
+      .join(', ');
   const missing = roots.filter(each => each.is === 'missing');
   // With the capability the modes do not matter.
   const closed = way === 'none' ? roots.filter(each => each.is === 'closed' || each.is === 'hidden') : [];
-  const next = 'set `roots` in client.toml';
+  const next = ROOTS_NEXT;
   const findings: Finding[] = [];
   const isNone = missing.length + closed.length === roots.length;
   const bad = (found: string, more = ''): Finding =>

@@ -58,6 +58,7 @@ import {
 } from './config.ts';
 import { endReader } from './gate.ts';
 import { tryJail } from './jail.ts';
+import { findRoots } from './reach.ts';
 
 export interface InitOptions {
   /** What the host calls this client; undefined: what the config says, else the host name's first label. */
@@ -560,7 +561,7 @@ async function ownScope(state: string, words: ConfigWords): Promise<OwnScope> {
   if (!(await launcherServesUs())) return { ...own, capability: hasLauncher() ? 'none' : undefined };
   const whole: OwnScope = { roots: ['/'], capability: 'confined' };
   const config = parseConfig(clientToml({ ...words, ...whole }), 'client.toml', CLIENT_SCHEMA);
-  const { jail } = await tryJail(config, state);
+  const { jail } = await tryJail(config, state, findRoots(config));
   if (!(jail instanceof Fault)) return whole;
   const { message: found, next } = jail;
   if (!lacksLandlock(jail)) return { ...whole, jail: { capability: 'confined', found, next } };

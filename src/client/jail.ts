@@ -8,15 +8,18 @@ import type { ClientConfig } from './config.ts';
 import { writeDaemonFiles, writeScope } from './endpoint.ts';
 import type { Place } from './never.ts';
 import { kernelScope, withLaunchersPlaces } from './reach.ts';
+import type { Root } from './roots.ts';
 import { scopeFilter, scopeRecords } from './scope.ts';
 
 /**
  * Has rsync started in the jail, with the scope of the config, in a folder of its own that is gone afterwards.
+ * @param roots as `findRoots()` has found them
  * @returns where the launcher says that each `never` is, too
  */
 export async function tryJail(
   config: ClientConfig,
   state: string,
+  roots: readonly Root[],
 ): Promise<{ jail: Jail | Fault; places: Place[] }> {
   let folder: string | undefined;
   let places: Place[] = [];
@@ -24,7 +27,7 @@ export async function tryJail(
     folder = makeUniqueFolder(`${temporaryFolder()}/dialback-jail-`);
     const run = `${folder}/run-jail00`; // the launcher takes a folder of this form alone
     makeFolder(run);
-    const seen = kernelScope(config, state);
+    const seen = kernelScope(config, state, roots);
     writeScope(run, scopeRecords(seen, await rsyncLibraries()));
     const scope = await withLaunchersPlaces(seen, run);
     places = scope.places;

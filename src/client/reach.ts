@@ -6,22 +6,47 @@ import { askPlaces, readNeverList } from '../os/launcher.ts';
 import { ownAccount } from '../os/machine.ts';
 import { otherNames, parseMountTable } from '../os/mounts.ts';
 import { ENUMERATED_LIMIT, isRoot, PATH_LIMIT } from '../wire/request.ts';
+import { quoteForShell } from '../wire/text.ts';
 import { type ClientConfig, calledRemotes, callFiles } from './config.ts';
 import { isLocal, realPlace } from './local.ts';
 import { type Entry, findPlace, mergePlaces, type Place, parsePlaces } from './never.ts';
-import { enumeratedFolders, mountsLeftOut, parseExcludes } from './scope.ts';
+import { type Root, refuseNeverRoots, resolveRoots } from './roots.ts';
+import { type Exclude, enumeratedFolders, mountsLeftOut, parseExcludeLines } from './scope.ts';
 
 const EXCLUDES_BYTES = 1024 * 1024;
 
 /** The exclude patterns, out of the file and the config. @throws Fault that names the line */
-export function readExcludes(config: ClientConfig): string[] {
+export function readExcludes(config: ClientConfig): Exclude[] {
   const { exclude, exclude_from: file } = config.scope;
-  const fromFile =
-    file === undefined ? [] : readWhole(file, EXCLUDES_BYTES).toString('latin1').split(/\r?\n/);
+  const home = asBytes(ownAccount().home);
+  const fromFile = file === undefined ? [] : listLines(readWhole(file, EXCLUDES_BYTES), file);
   return [
-    ...parseExcludes(fromFile, `"${file}"`),
-    ...parseExcludes(exclude.map(asBytes), '`exclude` in client.toml'),
+    ...parseExcludeLines(fromFile, `"${file}"`, home),
+    ...parseExcludeLines(exclude.map(asBytes), '`exclude` in client.toml', home),
   ];
+}
+
+/**
+ * The lines of a list file, one character for each byte. A byte-order mark is not part of the first line.
+ * @throws Fault (exit 2) for UTF-16, in which no line is what it seems to be
+ */
+function listLines(bytes: Buffer, file: string): string[] {
+  const text = bytes.toString('latin1');
+  if (/^(?:\xff\xfe|\xfe\xff)/.test(text) || text.includes('\0')) {
+    throw new Fault({
+      tried: `read the list "${file}"`,
+      found: 'it is not plain text: it is UTF-16, or has NUL bytes',
+      next: `iconv -f UTF-16 -t UTF-8 ${quoteForShell(file)} >${quoteForShell(`${file}.utf8`)}, and use that file`,
+      exit: 'usage',
+      code: 'config',
+    });
+  }
+  return text.replace(/^\xef\xbb\xbf/, '').split(/\r?\n/);
+}
+
+/** The roots of client.toml as they are on this machine. @throws Fault (exit 2) that names the root */
+export function findRoots(config: ClientConfig): Root[] {
+  return resolveRoots(config.scope.roots.map(asBytes), [0, ownAccount().uid], lookAt);
 }
 
 /** The enumerated folders that a request can name. Of others a changed file counts as unreadable, which is safe. */
@@ -39,22 +64,13 @@ export interface KernelScope {
   places: Place[];
 }
 
-/** Roots and what is never read. */
-export function kernelScope(config: ClientConfig, state: string): KernelScope {
-  const { roots, mounts, never } = config.scope;
+/** Roots and what is never read. @param roots as `findRoots()` has found them */
+export function kernelScope(config: ClientConfig, state: string, roots: readonly Root[]): KernelScope {
+  const { mounts, never } = config.scope;
   const table = parseMountTable(readWhole('/proc/self/mountinfo', 16 * 1024 * 1024).toString('latin1'));
   const identities = calledRemotes(config).map(each => callFiles(each).identity);
   const stores = config.remote.filter(isLocal).map(each => each.target);
-  for (const root of roots) {
-    if (never.includes(root)) {
-      throw new Fault({
-        tried: `back up "${root}"`,
-        found: 'it is both in `roots` and in `never`',
-        exit: 'usage',
-      });
-    }
-  }
-  const bytes = roots.map(asBytes);
+  const bytes = roots.map(each => each.path);
   // A mount point with a longer name than a path may have is kept back with a folder above it.
   const left = mountsLeftOut(table, mounts, bytes).map(path => {
     let at = path;
@@ -69,7 +85,9 @@ export function kernelScope(config: ClientConfig, state: string): KernelScope {
   const own = [state, ...stores].flatMap(path => [path, realPlace(path)]).map(asBytes);
   // A store that is seen at two places would get into itself by the other one.
   const mirrors = stores.flatMap(path => otherNames(table, asBytes(realPlace(path))));
-  return { roots: bytes, never: [...new Set([...own, ...namesOf(places), ...mirrors, ...left])], places };
+  const nevers = [...new Set([...own, ...namesOf(places), ...mirrors, ...left])];
+  refuseNeverRoots(roots, nevers);
+  return { roots: bytes, never: nevers, places };
 }
 
 /** The kernel goes by the place, the filter by the name: both are kept back. */

@@ -83,7 +83,22 @@ export function mountsLeftOut(
  *   read other files, so there are none
  */
 export function parseExcludes(lines: string[], source: string): string[] {
-  const patterns: string[] = [];
+  return parseExcludeLines(lines, source).map(each => each.pattern);
+}
+
+/** One pattern of an exclude list. */
+export interface Exclude {
+  pattern: string;
+  /** Where it stands, for messages: `line 3 of "FILE"`. */
+  where: string;
+}
+
+/**
+ * The same with the place of each pattern.
+ * @param home the account's home folder, for patterns that begin with `~/`; without it they are taken as they are
+ */
+export function parseExcludeLines(lines: string[], source: string, home?: string): Exclude[] {
+  const patterns: Exclude[] = [];
   for (const [index, raw] of lines.entries()) {
     const fault = (found: string, next?: string): Fault =>
       new Fault({
@@ -96,9 +111,12 @@ export function parseExcludes(lines: string[], source: string): string[] {
     if (/[\u0000-\u0008\u000a-\u001f\u007f]/.test(raw))
       throw fault('it has a control character or a line break in it');
     if (/^\s*$/.test(raw) || /^[#;]/.test(raw)) continue;
-    const pattern = raw.startsWith('- ') ? raw.slice(2) : raw;
+    const written = raw.startsWith('- ') ? raw.slice(2) : raw;
+    const pattern = home === undefined ? written : expandHome(written, home);
     if (pattern === '') throw fault('it has no pattern after the dash');
     if (/^\/+$|\/\/$/.test(pattern)) throw fault('it ends in slashes that rsync would match with nothing');
+    const idle = whyNoMatch(pattern);
+    if (idle !== undefined) throw fault(`it cannot match anything: ${idle}`);
     if (/[*?[]/.test(pattern) && /(?<!\\)(?:\\\\)*\\$/.test(pattern)) {
       throw fault('it ends in a backslash, which escapes nothing');
     }
@@ -109,7 +127,7 @@ export function parseExcludes(lines: string[], source: string): string[] {
       );
     }
     if (Buffer.byteLength(pattern) > PATTERN_LIMIT) throw fault(`it is longer than ${PATTERN_LIMIT} bytes`);
-    patterns.push(pattern);
+    patterns.push({ pattern, where: `line ${index + 1} of ${source}` });
   }
   if (patterns.length > EXCLUDES_LIMIT) {
     throw new Fault({
@@ -119,6 +137,37 @@ export function parseExcludes(lines: string[], source: string): string[] {
     });
   }
   return patterns;
+}
+
+/** Why no name in a backup can match a pattern, or undefined. rsync compares it with names in their shortest form. */
+function whyNoMatch(pattern: string): string | undefined {
+  if (pattern.includes('//')) return 'no name has two slashes side by side';
+  const part = pattern.split('/').find(each => each === '.' || each === '..');
+  if (part !== undefined) return `no name has a part "${part}"`;
+  const variable = /^\$\{[^}/]*\}|^\$[A-Z_]+(?=\/)/.exec(pattern)?.[0];
+  if (variable !== undefined) return `"${variable}" is not expanded; only "~/", "$HOME/" and "\${HOME}/" are`;
+  if (hasOpenBracket(pattern))
+    return 'a "[" in it has no "]"; a backslash before it makes it a plain character';
+  return undefined;
+}
+
+/** Whether a wildcard's bracket is not closed (rsync's lib/wildmatch.c then matches nothing). */
+function hasOpenBracket(pattern: string): boolean {
+  const member = String.raw`\[:[^\]]*:\]|\\.|\[(?!:[^\]]*:\])|[^\]\\[]`;
+  const bracket = new RegExp(String.raw`\\.|\[(?:[!^]|(?![!^]))(?:\]|${member})(?:${member})*\]|(\[)`, 'g');
+  return [...pattern.matchAll(bracket)].some(found => found[1] !== undefined);
+}
+
+/**
+ * A pattern that begins with the home folder by one of its usual names, with the folder itself. rsync expands none of them.
+ * @param home the account's home folder, bytes as the pattern's
+ */
+export function expandHome(pattern: string, home: string): string {
+  const found = /^(?:~|\$HOME|\$\{HOME\})(?=\/)/.exec(pattern)?.[0];
+  if (found === undefined) return pattern;
+  const rest = pattern.slice(found.length);
+  // A backslash is an escape only in a pattern with a wildcard.
+  return /[*?[]/.test(home + rest) ? home.replace(/[\\*?[]/g, '\\$&') + rest : home + rest;
 }
 
 const PATTERN_LIMIT = 2000; // rsync reads lines of 4096 bytes (MAXPATHLEN)

@@ -12,6 +12,8 @@
  */
 import { Fault } from '../fault.ts';
 import {
+  cannotWrite,
+  copyCache,
   type Database,
   databaseFault,
   inTransaction,
@@ -21,8 +23,8 @@ import {
   type Shape,
   type Statement,
 } from '../os/database.ts';
-import { exists, list, status, statusExact } from '../os/files.ts';
-import { dropGarbage, ownAccount } from '../os/machine.ts';
+import { exists, list, makeUniqueFolder, removeAll, status, statusExact } from '../os/files.ts';
+import { dropGarbage, ownAccount, temporaryFolder } from '../os/machine.ts';
 import { standard, takeRecords } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { escapeText } from '../wire/text.ts';
@@ -95,10 +97,10 @@ export interface IndexedFile {
 }
 
 /**
- * Opens a client's index, up to date with its snapshots. Who may not write into the store (root, which would leave files
- * of its own there) gets it as it is.
+ * Opens a client's index, up to date with its snapshots. Where it cannot be brought up to date in the store (a full disk, a
+ * read-only file system, or root, which would leave files of its own there), a temporary one is made for this use of it.
  * @param signal ends the look through new snapshots; what was taken in stays
- * @throws Fault when it cannot be written (a full disk), or when root finds it missing or out of date
+ * @throws Fault when the temporary one cannot be written either
  */
 export async function openIndex(
   held: DisposableHolder,
@@ -124,12 +126,36 @@ export async function openIndex(
   try {
     index = await attempt();
   } catch (error) {
-    if (!isOwner || !isDamage(error)) throw databaseFault(error, `use the index of "${client.name}"`);
-    removeCache(path);
-    index = await attempt();
+    if (!isOwner || cannotWrite(error)) index = await openTemporary(held, client, signal);
+    else if (!isDamage(error)) throw databaseFault(error, `use the index of "${client.name}"`);
+    else {
+      removeCache(path);
+      index = await attempt();
+    }
   }
   held.defer(() => index.close());
   return index;
+}
+
+/** An index beside the store, removed when `held` is released. It begins with what the store's own one knows. */
+async function openTemporary(
+  held: DisposableHolder,
+  client: ClientStore,
+  signal: AbortSignal | undefined,
+): Promise<StoreIndex> {
+  const folder = makeUniqueFolder(`${temporaryFolder()}/dialback-index-`);
+  held.defer(() => removeAll(folder));
+  const path = `${folder}/index.sqlite`;
+  const own = `${client.folder}/index.sqlite`;
+  if (exists(own)) await copyCache(own, path);
+  try {
+    const index = new StoreIndex(client, openCache(path, SHAPE, true));
+    await index.update(signal);
+    return index;
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw databaseFault(error, `make a temporary index of "${client.name}" in "${temporaryFolder()}"`);
+  }
 }
 
 /** A client's index as it is, to be closed; undefined where it is not up to date, or cannot be read. */

@@ -6,13 +6,14 @@
  * comes after all renames, and waits while any run is under way.
  */
 import { Fault } from '../fault.ts';
+import { cannotWrite } from '../os/database.ts';
 import { readJournal } from '../os/files.ts';
 import { now } from '../os/machine.ts';
 import { beIdle } from '../os/process.ts';
-import { takeLock } from '../os/runfolder.ts';
+import { type DisposableHolder, takeFolderLock, takeLock } from '../os/runfolder.ts';
 import { candidateOf } from './budget.ts';
 import { type HostConfig, settingsFor } from './config.ts';
-import { type Held, openIndex } from './index.ts';
+import { type Held, openIndex, type StoreIndex } from './index.ts';
 import { makeQuietly } from './manifest.ts';
 import { decideRetention } from './retention.ts';
 import {
@@ -33,7 +34,7 @@ export interface PrunedSnapshot {
   state: 'full' | 'incomplete';
   keep: boolean;
   reasons: string[];
-  /** What its going frees, after those above it have gone; null for one that stays. */
+  /** What its going frees, after those above it have gone; null for one that stays, and where there is no room to find it out. */
   frees: Held | null;
 }
 
@@ -87,7 +88,7 @@ export async function prune(
   }
   requireOwner(store, 'prune');
   await using held = new AsyncDisposableStack();
-  if ((await takeLock(held, `${store}/prune.lock`)) === undefined) {
+  if ((await lockIn(held, store, 'prune.lock')) === undefined) {
     throw new Fault({ tried: `prune "${store}"`, found: 'another prune is under way', exit: 'locked' });
   }
   await beIdle();
@@ -98,10 +99,44 @@ export async function prune(
   for (const [at, client] of clients.entries()) {
     const ms = await emptyTrash(client.folder, { namesPerSecond, locks, signal });
     const { names = 0, busy = true } = pruned[at] ?? {};
-    if (names > 0 && !busy) recordEvent(client, 'deleted', { names, duration_ms: Math.round(ms) });
+    if (names > 0 && !busy) noteDeleted(client, names, ms);
   }
   for (const client of clients) await makeQuietly(client, signal);
   return { dry_run: false, clients: pruned };
+}
+
+/** `takeLock()`, on the folder itself where a full disk has no inode for the file. */
+async function lockIn(held: DisposableHolder, folder: string, name: string): Promise<number | undefined> {
+  try {
+    return await takeLock(held, `${folder}/${name}`);
+  } catch (error) {
+    if (!(error instanceof Fault) || error.exit !== 'noSpace') throw error;
+    return await takeFolderLock(held, folder);
+  }
+}
+
+/** How fast it was, for the next estimate. */
+function noteDeleted(client: ClientStore, names: number, ms: number): void {
+  try {
+    recordEvent(client, 'deleted', { names, duration_ms: Math.round(ms) });
+  } catch {
+    // a full disk: only the next estimate lacks it
+  }
+}
+
+/** The index, or undefined where there is no room for one: what a removal frees is then unknown. */
+async function indexOf(
+  held: DisposableHolder,
+  client: ClientStore,
+  signal: AbortSignal,
+): Promise<StoreIndex | undefined> {
+  try {
+    return await openIndex(held, client, signal);
+  } catch (error) {
+    signal.throwIfAborted();
+    if (cannotWrite(error)) return undefined;
+    throw error;
+  }
 }
 
 async function pruneClient(
@@ -112,15 +147,15 @@ async function pruneClient(
 ): Promise<PrunedClient> {
   const { dryRun } = options;
   await using held = new AsyncDisposableStack();
-  const isFree = dryRun || (await takeLock(held, `${client.folder}/lock`)) !== undefined;
-  const index = await openIndex(held, client, signal);
+  const isFree = dryRun || (await lockIn(held, client.folder, 'lock')) !== undefined;
+  const index = await indexOf(held, client, signal);
   const { policy } = settingsFor(config, client.name);
   const all = listSnapshots(client);
   const candidates = all.map(candidateOf);
   const decisions = decideRetention(candidates, policy, options.at ?? now());
   const going = decisions.filter(each => !each.keep).map(each => each.name);
-  const frees = index.freedBy(going);
-  const namesOf = index.names();
+  const frees = index?.freedBy(going);
+  const namesOf = index?.names() ?? new Map<string, number>();
   const names = going.reduce((sum, name) => sum + (namesOf.get(name) ?? 0), 0);
   const stateOf = new Map(all.map(each => [each.name, each.record.state]));
   const pruned: PrunedClient = {
@@ -131,7 +166,7 @@ async function pruneClient(
       state: stateOf.get(name) ?? 'incomplete',
       keep,
       reasons,
-      frees: keep ? null : (frees.get(name) ?? { bytes: 0, inodes: 0 }),
+      frees: keep || frees === undefined ? null : (frees.get(name) ?? { bytes: 0, inodes: 0 }),
     })),
     names,
     estimated_ms: Math.round((1000 * names) / deletionRate(client)),
@@ -141,9 +176,18 @@ async function pruneClient(
     signal.throwIfAborted();
     if (keep) continue;
     removeSnapshot(client, snapshot, reasons.join(', '));
-    index.forget(snapshot);
+    forget(index, snapshot);
   }
   return pruned;
+}
+
+/** On a full disk it stays in the index, and the next use of the index forgets it. */
+function forget(index: StoreIndex | undefined, snapshot: string): void {
+  try {
+    index?.forget(snapshot);
+  } catch (error) {
+    if (!cannotWrite(error)) throw error;
+  }
 }
 
 /** Names a second, as the last deletion of this client's went. */

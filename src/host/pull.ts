@@ -1,5 +1,4 @@
 /** rsync on the host: one pull over a line that is already there, watched and understood. */
-import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
 import { close, realPath } from '../os/files.ts';
 import { type Jail, launcherCommand, launcherPath, readJailLine } from '../os/launcher.ts';
@@ -16,24 +15,21 @@ import {
   start,
 } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
-import { MISSING_LIMIT, type Missing } from '../wire/events.ts';
+import type { Missing } from '../wire/events.ts';
 import {
   CHECKSUM_IDLE_SECONDS,
   INSECURE_LINKS,
   type PullCounts,
   PullReader,
   pullArguments,
-  readComplaint,
 } from '../wire/rsync.ts';
-import { escapeText } from '../wire/text.ts';
+import { Complaints } from './complaints.ts';
 import type { Line } from './dial.ts';
 import { FIRST_BYTE, IDLE } from './relay.ts';
 
 /** Of a line of rsync's: a name of 4095 bytes, each of them escaped, and the words around it. */
 const LINE_LIMIT = 32 * 1024;
 const LAST_WORDS_MS = 3_000;
-/** Lines of rsync's own messages that the journal keeps. */
-const WORDS_LIMIT = 20;
 
 export interface PullRequest {
   roots: string[];
@@ -132,16 +128,6 @@ function remoteShell(confined: boolean, idleSeconds: number): string {
 }
 
 /**
- * Whether a file that could not be read is one that was put there while the run was on: it lies in a folder whose children
- * the client's kernel grants one by one, and may not be opened. What is `never` is not even tried.
- */
-function hasChanged(missing: Missing, enumerated: Set<string>): boolean {
-  if (missing.errno !== EACCES || typeof missing.path !== 'string') return false;
-  return enumerated.has(dirname(missing.path));
-}
-const EACCES = 13;
-
-/**
  * How much of a run is done. rsync's percents are of all bytes, and count what is sent: they tell it where all is sent.
  * Where there is something to link against, most is not, and the names that were looked at tell more: but for a large file
  * that is sent.
@@ -185,19 +171,11 @@ export async function startPull(held: DisposableHolder, asked: PullRequest): Pro
   held.defer(() => rsync.end(10_000));
   const reader = new PullReader();
   const firstByte = Promise.withResolvers<void>();
+  const complaints = new Complaints(request.enumerated);
   const end = {
-    missing: [] as Missing[],
-    missingCount: 0,
-    unopened: 0,
-    unread: 0,
-    vanished: 0,
-    changedDuringRun: 0,
     jail: undefined as Jail | undefined,
     isRefusedByLauncher: false,
     isIdle: false,
-    words: [] as string[],
-    wordCount: 0,
-    isOutOfSpace: false,
     newInodes: 0,
   };
   // Progress is written over itself: a carriage return ends a line too.
@@ -208,33 +186,8 @@ export async function startPull(held: DisposableHolder, asked: PullRequest): Pro
     else if (each === IDLE) end.isIdle = true;
     else if (each === NEW_INODE) end.newInodes += 1;
     else if (jail !== undefined) end.jail ??= jail;
-    else takeComplaint(each);
+    else complaints.take(each);
   });
-  const enumerated = new Set(request.enumerated);
-  function takeComplaint(text: string): void {
-    const complaint = readComplaint(text);
-    if (complaint === undefined) return;
-    if ('missing' in complaint && complaint.isUnopened) end.unopened += 1;
-    if ('missing' in complaint && complaint.isUnread) end.unread += 1;
-    if ('vanished' in complaint) {
-      end.vanished += 1;
-    } else if ('missing' in complaint && hasChanged(complaint.missing, enumerated)) {
-      end.changedDuringRun += 1;
-    } else if ('missing' in complaint) {
-      end.missingCount += 1;
-      if (end.missing.length < MISSING_LIMIT) end.missing.push(complaint.missing);
-    } else {
-      end.wordCount += 1;
-      // An attribute that does not fit beside the others is "no space" too (ext4), and no sign of a full disk.
-      if (
-        /No space left on device|Disk quota exceeded/.test(text) &&
-        !/xattr|acl/i.test(text.split('"')[0] ?? '')
-      ) {
-        end.isOutOfSpace = true;
-      }
-      if (end.words.length < WORDS_LIMIT) end.words.push(escapeText(complaint.ours));
-    }
-  }
   return {
     firstByte: firstByte.promise,
     // Its pipes can be held open by the relay for as long as the client likes: what it said is here soon after its end.
@@ -242,8 +195,22 @@ export async function startPull(held: DisposableHolder, asked: PullRequest): Pro
       await Promise.race([rsync.ended, pause(LAST_WORDS_MS)]);
       // With a jail, such a status is rsync's own, or one that the client has sent it.
       end.isRefusedByLauncher = request.confined && !end.jail && LAUNCHER_STATUSES.has(ending.status ?? 0);
+      complaints.finish();
       const { counts, hasStatistics, regularFiles, sentFiles } = reader;
-      return { ending, counts, hasStatistics, regularFiles, sentFiles, ...end };
+      const { missing, missingCount, unopened, unread, vanished, changedDuringRun } = complaints;
+      const { words, wordCount, isOutOfSpace } = complaints;
+      const told = {
+        missing,
+        missingCount,
+        unopened,
+        unread,
+        vanished,
+        changedDuringRun,
+        words,
+        wordCount,
+        isOutOfSpace,
+      };
+      return { ending, counts, hasStatistics, regularFiles, sentFiles, ...told, ...end };
     }),
     progress: () => reader.progress,
     files: () => partDone(reader, request.linkDests.length === 0),

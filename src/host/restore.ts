@@ -20,11 +20,11 @@ import {
   sameContent,
 } from '../os/files.ts';
 import { hasLauncher, launcherCommand } from '../os/launcher.ts';
-import { ownAccount, ownGroups } from '../os/machine.ts';
+import { now, ownAccount, ownGroups } from '../os/machine.ts';
 import { type Ending, eachLine, programPath, rsyncKnows, run, standard, start } from '../os/process.ts';
 import { checkTarget, prepareTarget, type TargetOptions } from '../store/restore-target.ts';
 import { NANOSECONDS, RSYNC_EXIT } from '../wire/rsync.ts';
-import { escapeText, jsonName, showName } from '../wire/text.ts';
+import { escapeText, jsonName, showName, snapshotTime } from '../wire/text.ts';
 import {
   listTree,
   readAttributes,
@@ -34,7 +34,15 @@ import {
   type TreeOptions,
 } from './attributes.ts';
 import { inBatches } from './manifest.ts';
-import { type ClientStore, findSnapshot, openClient, openStore, pathInside, type Snapshot } from './store.ts';
+import {
+  type ClientStore,
+  findSnapshot,
+  openClient,
+  openStore,
+  pathInside,
+  type Snapshot,
+  snapshotNames,
+} from './store.ts';
 import { type Checked, checkRestored } from './verify.ts';
 
 export interface RestoreOptions {
@@ -51,6 +59,10 @@ export interface RestoreOptions {
 export interface RestorePlan {
   snapshot: string;
   state: 'full' | 'incomplete';
+  /** How long ago it was made, in milliseconds. */
+  age_ms: number;
+  /** Newer snapshots that were passed over, oldest first: they are incomplete, or from the future. Empty where one was named. */
+  newer: string[];
   files: number;
   bytes: number;
   /** What could not be given back, a line each: rsync's message, or its itemized difference and the path. Not all of many. */
@@ -129,6 +141,8 @@ function restoreArguments(isRootUser: boolean): string[] {
     '--numeric-ids',
     '--fake-super', // the sending side: owners, modes and devices out of the xattrs
     isRootUser ? '-M--super' : '-M--no-super',
+    // A client's setuid program would run as the account that restores it.
+    ...(isRootUser ? [] : ['--chmod=Fu-s,Fg-s']),
     // Never -M with a local copy: before 3.3.0 rsync then writes to a path in freed memory, and exits 0.
     '-e',
     programPath('env'),
@@ -146,6 +160,8 @@ function restoreArguments(isRootUser: boolean): string[] {
 interface Selection {
   client: ClientStore;
   snapshot: Snapshot;
+  /** As in RestorePlan. */
+  newer: string[];
   /** Below its tree, without a slash in front; empty: all that the tree has. */
   paths: Buffer[];
   /** DIR stands for the client's `/`, and gets its attributes. */
@@ -158,7 +174,28 @@ function select(options: RestoreOptions): Selection {
   const snapshot = findSnapshot(client, options.snapshot);
   const isWholeMachine = options.paths.length === 0 && snapshot.record.scope.roots.includes('/');
   const paths = options.paths.map(path => pathInside(snapshot, path, `restore "${escapeText(path)}"`));
-  return { client, snapshot, paths: paths.some(path => path.length === 0) ? [] : paths, isWholeMachine };
+  const newer =
+    options.snapshot === 'latest' ? snapshotNames(client).filter(name => name > snapshot.name) : [];
+  return {
+    client,
+    snapshot,
+    newer,
+    paths: paths.some(path => path.length === 0) ? [] : paths,
+    isWholeMachine,
+  };
+}
+
+function describeSnapshot({
+  snapshot,
+  newer,
+}: Selection): Pick<RestorePlan, 'snapshot' | 'state' | 'age_ms' | 'newer'> {
+  const made = snapshotTime(snapshot.name) ?? now();
+  return {
+    snapshot: snapshot.name,
+    state: snapshot.record.state,
+    age_ms: now().getTime() - made.getTime(),
+    newer,
+  };
 }
 
 /**
@@ -206,8 +243,7 @@ export async function restore(
   if (!isRootUser) await findDifferences(selection, options.to, telling);
   const output = given.stdout;
   return {
-    snapshot: snapshot.name,
-    state: snapshot.record.state,
+    ...describeSnapshot(selection),
     files:
       Number(/^Number of files: (\d+)/m.exec(output)?.[1] ?? 0) -
       Number(/^Number of files:.*\bdir: (\d+)/m.exec(output)?.[1] ?? 0),
@@ -244,12 +280,7 @@ export async function planRestore(
   if (checkTarget({ ...options, account: ownAccount() }) === 'filled')
     await requireSafeMerge(selection, options.to, signal);
   const giver = ownAccount().uid === 0 ? undefined : { uid: ownAccount().uid, groups: ownGroups() };
-  const result = {
-    snapshot: snapshot.name,
-    state: snapshot.record.state,
-    files: 0,
-    bytes: 0,
-  };
+  const result = { ...describeSnapshot(selection), files: 0, bytes: 0 };
   const lines = new Lines();
   for (const pass of passesOf(selection)) {
     for await (const entry of readTree(snapshot.tree, { ...pass, signal })) {
@@ -277,9 +308,12 @@ export function lackingIn(entry: TreeEntry, giver: { uid: number; groups: number
   return [
     ...(entry.uid === giver.uid ? [] : [`its owner ${entry.uid}`]),
     ...(giver.groups.includes(entry.gid) ? [] : [`its group ${entry.gid}`]),
+    ...(entry.type === 'file' && (entry.mode & SETUID_OR_SETGID) !== 0 ? ['its setuid and setgid bits'] : []),
     ...names.map(showName),
   ];
 }
+
+const SETUID_OR_SETGID = 0o6000;
 
 /** What of a tree is selected, as `listTree` takes it: the folders above the paths, then the paths with all below them. */
 function passesOf({ paths }: Selection): Pick<TreeOptions, 'paths' | 'depth'>[] {

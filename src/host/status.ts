@@ -7,6 +7,7 @@ import { type Held, peekIndex } from './index.ts';
 import { type Candidate, decideRetention, type Policy } from './retention.ts';
 import {
   type ClientStore,
+  latestFull,
   listClients,
   listSnapshots,
   openClient,
@@ -54,7 +55,7 @@ export function statusExit(clients: ClientStatus[]): 0 | 1 | 2 {
 function clientStatus(config: HostConfig, client: ClientStore, maxAgeMs: number): ClientStatus {
   const at = now();
   const all = listSnapshots(client);
-  const full = all.findLast(each => each.record.state === 'full' && each.name <= snapshotName(at));
+  const full = latestFull(all, at);
   const newest = all.at(-1);
   const ageMs = full === undefined ? 0 : at.getTime() - (snapshotTime(full.name)?.getTime() ?? 0);
   const critical: string[] = [];

@@ -365,10 +365,11 @@ export function findSnapshot(client: ClientStore, wanted: string): Snapshot {
     });
   const names = snapshotNames(client);
   if (wanted === 'latest') {
-    const found = names
-      .map(name => readSnapshot(client, name))
-      .findLast(each => each.record.state === 'full');
+    const all = names.map(name => readSnapshot(client, name));
+    const found = latestFull(all, now());
     if (found) return found;
+    if (all.some(isFull))
+      throw fault('its full snapshots are all from the future: see the clock, or name one');
     throw fault(names.length === 0 ? 'there is no snapshot yet' : 'none of its snapshots is full; name one');
   }
   const found = wanted === '' ? [] : names.filter(name => name.startsWith(wanted));
@@ -376,6 +377,19 @@ export function findSnapshot(client: ClientStore, wanted: string): Snapshot {
   if (only === undefined) throw fault('there is no such snapshot');
   if (found.length > 1) throw fault(`${found.length} snapshots begin with that`);
   return readSnapshot(client, only);
+}
+
+function isFull({ record }: Snapshot): boolean {
+  return record.state === 'full';
+}
+
+/**
+ * The newest full snapshot: what `latest` means for every command. One from the future was made while the clock was wrong, so
+ * how old it is nobody knows.
+ * @param all a client's snapshots, oldest first
+ */
+export function latestFull(all: readonly Snapshot[], at: Date): Snapshot | undefined {
+  return all.findLast(each => isFull(each) && each.name <= snapshotName(at));
 }
 
 /** PATH_MAX of Linux, without its NUL. */

@@ -3,14 +3,33 @@
  *
  * Each inode is read once, however many snapshots share it; each name, size and time is looked at in every snapshot. What
  * was found so far stands in clients/NAME/verify.sqlite, so that a pass that was ended goes on; when a snapshot was last
- * verified, in clients/NAME/verified.json. Nothing under snapshots/ is written, but manifests that were missing.
+ * verified, in clients/NAME/verified.json. Nothing under snapshots/ is written, but manifests that were missing. A store that
+ * cannot be written (read-only, full) is verified all the same; then no record of it is kept.
  */
 import { hash } from 'node:crypto';
 import { basename } from 'node:path';
 import { Fault } from '../fault.ts';
-import { type Database, inTransaction, openCache, removeCache, type Statement } from '../os/database.ts';
-import { digestFile, exists, linkStatus, readLink, readWhole, replaceFile, whatFailed } from '../os/files.ts';
-import { monotonicMs, now } from '../os/machine.ts';
+import {
+  cannotWrite,
+  type Database,
+  inTransaction,
+  openCache,
+  removeCache,
+  type Statement,
+} from '../os/database.ts';
+import {
+  digestFile,
+  exists,
+  linkStatus,
+  makeUniqueFolder,
+  readLink,
+  readWhole,
+  removeAll,
+  removeFileIfThere,
+  replaceFile,
+  whatFailed,
+} from '../os/files.ts';
+import { monotonicMs, now, temporaryFolder } from '../os/machine.ts';
 import { beIdle } from '../os/process.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
 import type { Doubtful } from '../store/doubtful-files.ts';
@@ -84,8 +103,10 @@ export interface Verified {
   snapshots: string[];
   /** Those whose manifest was made only now: they are not verified. */
   made: string[];
-  /** Those whose manifest another process is making. */
+  /** Those whose manifest another process is making, or that cannot get one, since the store cannot be written. */
   unmade: string[];
+  /** Why this store cannot take down what was found; null where it has. */
+  unrecorded: string | null;
   /** Names that were looked at, and files and bytes that were read, without what an earlier run of this pass did. */
   names: number;
   files_read: number;
@@ -159,23 +180,22 @@ async function verifyClient(
 ): Promise<Verified> {
   const { only, sample, signal, tell } = options;
   await using held = new AsyncDisposableStack();
-  if ((await takeLock(held, `${client.folder}/verify.lock`)) === undefined) {
-    throw new Fault({
-      tried: `verify "${client.name}"`,
-      found: 'another process does already',
-      exit: 'locked',
-    });
-  }
-  const made = await makeManifests(client, signal, MANIFEST_WAIT_SECONDS);
+  const unrecorded = await whyUnrecorded(held, client);
+  const made = unrecorded === undefined ? await makeManifests(client, signal, MANIFEST_WAIT_SECONDS) : [];
   const index = await openIndex(held, client, signal);
-  const pass = new Pass(held, client, { only, slots: Math.max(1, Math.floor(100 / sample)) });
+  const pass = new Pass(held, client, {
+    folder: unrecorded === undefined ? client.folder : temporaryPlace(held),
+    only,
+    slots: Math.max(1, Math.floor(100 / sample)),
+  });
   const wanted = only === undefined ? snapshotNames(client) : [only];
-  await prepareRecheck(client, signal);
+  if (unrecorded === undefined) await prepareRecheck(client, signal);
   const result: Verified = {
     client: client.name,
     snapshots: [],
     made: made.filter(each => wanted.includes(each)),
     unmade: [],
+    unrecorded: unrecorded ?? null,
     names: 0,
     files_read: 0,
     bytes_read: 0,
@@ -206,10 +226,51 @@ async function verifyClient(
     result.snapshots.push(name);
   }
   Object.assign(result, pass.found(index));
-  noteVerified(client, result, pass);
+  if (unrecorded === undefined) noteVerified(client, result, pass);
   pass.end();
   if (result.damaged_count + result.records.length > 0) noteDamage(client, result);
   return result;
+}
+
+/**
+ * Takes the lock that keeps two passes apart.
+ * @returns why this store takes no files, in words, where it does not: then nothing else is written into it either
+ * @throws Fault `locked` when another process verifies the client
+ */
+async function whyUnrecorded(held: DisposableHolder, client: ClientStore): Promise<string | undefined> {
+  try {
+    if ((await takeLock(held, `${client.folder}/verify.lock`)) !== undefined) {
+      writeProbe(client.folder);
+      return undefined;
+    }
+  } catch (error) {
+    if (!cannotWrite(error)) throw error;
+    return error instanceof Fault ? error.found : whatFailed(error);
+  }
+  throw new Fault({
+    tried: `verify "${client.name}"`,
+    found: 'another process does already',
+    exit: 'locked',
+  });
+}
+
+/** More than the smallest files need: a store with less room takes no manifest and no database. */
+const PROBE_BYTES = 1024 * 1024;
+
+/** @throws Fault where a folder has no room for files */
+function writeProbe(folder: string): void {
+  const path = `${folder}/.verify-probe`;
+  try {
+    replaceFile(path, Buffer.alloc(PROBE_BYTES));
+  } finally {
+    removeFileIfThere(path);
+  }
+}
+
+function temporaryPlace(held: DisposableHolder): string {
+  const folder = makeUniqueFolder(`${temporaryFolder()}/dialback-verify-`);
+  held.defer(() => removeAll(folder));
+  return folder;
 }
 
 /** The journal has it too: who lets cron verify finds it there. */
@@ -400,9 +461,9 @@ class Pass {
   constructor(
     held: DisposableHolder,
     client: ClientStore,
-    { only, slots }: { only: string | undefined; slots: number },
+    { folder, only, slots }: { folder: string; only: string | undefined; slots: number },
   ) {
-    this.#path = `${client.folder}/verify.sqlite`;
+    this.#path = `${folder}/verify.sqlite`;
     this.slots = slots;
     this.#scope = `${only ?? 'all'} 1/${slots}`;
     const database = openCache(this.#path, SHAPE, true);

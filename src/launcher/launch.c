@@ -818,6 +818,9 @@ static void die_with_parent(int signal_number, pid_t parent)
 		exit(REFUSED); /* it died before: nobody is left to read a line */
 }
 
+/* rsync keeps a descriptor open for each folder of a path. PATH_MAX has room for 2,047 of them. */
+enum { FILES_MAX = 4096 };
+
 static void limit(__rlimit_resource_t what, rlim_t most)
 {
 	struct rlimit now;
@@ -1056,7 +1059,7 @@ static _Noreturn void send_verb(const char *run, const char *kib)
 
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_READ_SEARCH, 0, 0) != 0)
 		die_errno("lend", "cap_dac_read_search", "prctl");
-	limit(RLIMIT_NOFILE, 64);
+	limit(RLIMIT_NOFILE, FILES_MAX);
 	die_with_parent(SIGKILL, parent);
 	char *const arguments[] = {"rsync", "--server", "--daemon", config, rate == NULL ? "." : rate,
 				   rate == NULL ? NULL : ".", NULL};
@@ -1316,7 +1319,7 @@ static _Noreturn void receive_verb(int count, char *arguments[])
 	grant_path(ruleset, RSYNC, RUN_IT, true);
 	grant_path(ruleset, SELF_PATH, RUN_IT, true); /* pump */
 
-	limit(RLIMIT_NOFILE, 1024);
+	limit(RLIMIT_NOFILE, FILES_MAX);
 	char *tree, *environment[5] = {ENVIRONMENT[0], ENVIRONMENT[1], make_preload(), NULL, NULL};
 	if (asprintf(&tree, "DIALBACK_TREE=%s", arguments[0]) < 0)
 		die_errno("use", arguments[0], "malloc");

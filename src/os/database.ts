@@ -1,7 +1,8 @@
 /** The only code that opens a database: SQLite, as node brings it. */
-import { DatabaseSync } from 'node:sqlite';
+import { backup, DatabaseSync } from 'node:sqlite';
+import { pathToFileURL } from 'node:url';
 import { Fault } from '../fault.ts';
-import { close, exists, fileFault, open, openFlags, removeFileIfThere } from './files.ts';
+import { close, exists, fileFault, open, openFlags, removeFileIfThere, status } from './files.ts';
 
 export type { DatabaseSync as Database, StatementSync as Statement } from 'node:sqlite';
 
@@ -40,7 +41,7 @@ export function openCache(path: string, shape: Shape, writable: boolean): Databa
     if (isOurs(database, shape)) return database;
     database.close();
   } catch (error) {
-    throw new Fault({ tried, found: sqliteWords(error) });
+    throw new Fault({ tried, found: sqliteWords(error), cause: error });
   }
   throw new Fault({ tried, found: 'it is of another version' });
 }
@@ -65,8 +66,7 @@ function tryOpen(path: string, shape: Shape): DatabaseSync | undefined {
     database?.close();
     // A full disk, or a folder that may not be written to, is no reason to throw anything away.
     if (!isSqlite(error)) throw fileFault(error, `open "${path}"`);
-    if (!isDamage(error))
-      throw new Fault({ tried: `open "${path}"`, found: sqliteWords(error), ...exitOf(error) });
+    if (!isDamage(error)) throw databaseFault(error, `open "${path}"`);
   }
   return undefined;
 }
@@ -88,21 +88,59 @@ function isOurs(database: DatabaseSync, shape: Shape): boolean {
 }
 
 /** SQLite's primary result codes (sqlite.org/rescode.html). */
+const PERMISSION = 3;
+const READ_ONLY = 8;
+const INPUT_OUTPUT = 10;
 const CORRUPT = 11;
 const FULL = 13;
+const CANNOT_OPEN = 14;
 const NOT_A_DATABASE = 26;
 
 function codeOf(error: unknown): number {
-  return ((error as { errcode?: number }).errcode ?? 0) & 0xff;
+  return ((error as { errcode?: number } | undefined)?.errcode ?? 0) & 0xff;
 }
 
 function isSqlite(error: unknown): boolean {
-  return (error as { code?: unknown }).code === 'ERR_SQLITE_ERROR';
+  return (error as { code?: unknown } | undefined)?.code === 'ERR_SQLITE_ERROR';
 }
 
 /** Whether a failure says that the file itself is of no use: a cache is then made anew. */
 export function isDamage(error: unknown): boolean {
   return [CORRUPT, NOT_A_DATABASE].includes(codeOf(error));
+}
+
+/** errno names of a place that takes no files: read-only, full, or of someone else. */
+const NO_WRITING = new Set(['EROFS', 'ENOSPC', 'EDQUOT', 'EACCES', 'EPERM']);
+
+/** Whether a failure says that nothing can be written there: a full disk, a read-only file system, no permission. */
+export function cannotWrite(error: unknown): boolean {
+  const cause = error instanceof Fault ? error.cause : error;
+  if (NO_WRITING.has((cause as { code?: string } | undefined)?.code ?? '')) return true;
+  const codes = [PERMISSION, READ_ONLY, INPUT_OUTPUT, FULL, CANNOT_OPEN];
+  return isSqlite(cause) && codes.includes(codeOf(cause));
+}
+
+/**
+ * Copies a cache that cannot be written where it is. Nothing is copied where that cannot be done safely: the copy is then
+ * made anew.
+ * @param to a path without a file
+ */
+export async function copyCache(from: string, to: string): Promise<void> {
+  // Beside a read-only file SQLite cannot make what it needs to read a log (-wal). Without a log the file alone is whole.
+  const isWhole = !exists(`${from}-wal`) || status(`${from}-wal`).size === 0;
+  const places = [from, ...(isWhole ? [new URL(`${pathToFileURL(from)}?immutable=1`)] : [])];
+  for (const place of places) {
+    let database: DatabaseSync | undefined;
+    try {
+      database = new DatabaseSync(place, { readOnly: true, timeout: BUSY_MS });
+      await backup(database, to);
+      return;
+    } catch {
+      removeCache(to);
+    } finally {
+      if (database?.isOpen) database.close();
+    }
+  }
 }
 
 function exitOf(error: unknown): { exit?: 'noSpace' } {
@@ -115,7 +153,9 @@ function sqliteWords(error: unknown): string {
 
 /** A failure of SQLite's as a Fault that names what was tried. */
 export function databaseFault(error: unknown, tried: string): Fault {
-  return error instanceof Fault ? error : new Fault({ tried, found: sqliteWords(error), ...exitOf(error) });
+  return error instanceof Fault
+    ? error
+    : new Fault({ tried, found: sqliteWords(error), cause: error, ...exitOf(error) });
 }
 
 /** Does all of it or nothing; nobody else writes meanwhile. */

@@ -107,7 +107,7 @@ export function failedWith(error: unknown, code: string): boolean {
 /** A Fault out of a failed call. */
 export function fileFault(error: unknown, tried: string, more: Partial<FaultParts> = {}): Fault {
   const exit = failedWith(error, 'ENOSPC') ? ({ exit: 'noSpace' } as const) : {};
-  return new Fault({ tried, found: whatFailed(error), ...exit, ...more });
+  return new Fault({ tried, found: whatFailed(error), cause: error, ...exit, ...more });
 }
 
 /** Makes a folder (0700 unless told); the parents too when told. An existing one is left as it is. */

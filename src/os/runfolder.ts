@@ -141,7 +141,20 @@ export async function takeLock(
   waitSeconds = 0,
   makesIt = true,
 ): Promise<number | undefined> {
-  const descriptor = openLock(path, makesIt);
+  return await lockDescriptor(held, path, openLock(path, makesIt), waitSeconds);
+}
+
+/** The same on a folder, where no file can be made. Locks of this kind do not work on NFS. */
+export async function takeFolderLock(held: DisposableHolder, path: string): Promise<number | undefined> {
+  return await lockDescriptor(held, path, open(path, openFlags.O_RDONLY | openFlags.O_DIRECTORY), 0);
+}
+
+async function lockDescriptor(
+  held: DisposableHolder,
+  path: string,
+  descriptor: number,
+  waitSeconds: number,
+): Promise<number | undefined> {
   const { status, stderr } = await run(
     standard('flock', ['--exclusive', '--timeout', String(waitSeconds), '3']),
     {

@@ -376,10 +376,12 @@ export class PullReader {
 
 /**
  * A line of rsync's standard error that is about a file of the client. `isUnopened`: its content could not be opened. `isUnread`: it
- * could be opened and not be read; then rsync tries once more, and what has come of it stays in the tree.
+ * could be opened and not be read to its end; then rsync tries once more. `unverified`: what arrived is not what was sent, since
+ * the file changed in between; rsync tries once more unless `isLast`.
  */
 export type PullComplaint =
   | { missing: Missing; isUnopened?: true; isUnread?: true }
+  | { unverified: Missing; isLast: boolean }
   | { vanished: true }
   | { ours: string };
 
@@ -394,18 +396,31 @@ export function readComplaint(line: string): PullComplaint | undefined {
   const found = /^rsync: \[sender\] [^"]*"(.*)" \(in root\)/.exec(line);
   if (found) {
     const errno = /\((\d{1,3})\)$/.exec(line)?.[1];
-    // A longer name is no file's: it is cut, so that the client takes what it is told of it.
-    const name = unescapeName(found[1] ?? '');
-    const slash = Buffer.from(name[0] === SLASH ? '' : '/'); // some versions print the path below the module without it
-    const path = Buffer.concat([slash, name]).subarray(0, PATH_LIMIT);
-    const missing = { path: jsonName(path), errno: errno === undefined ? null : Number(errno) };
+    const missing = { path: pathOf(found[1] ?? ''), errno: errno === undefined ? null : Number(errno) };
     if (line.startsWith('rsync: [sender] send_files failed to open ')) return { missing, isUnopened: true };
     return line.startsWith('rsync: [sender] read errors mapping ')
       ? { missing, isUnread: true }
       : { missing };
   }
+  const retried = UNVERIFIED.exec(line);
+  if (retried) {
+    const unverified = { path: pathOf(retried[1] ?? ''), errno: null };
+    return { unverified, isLast: retried[2] === undefined };
+  }
   if (/^rsync (error|warning): |^\s*$/.test(line)) return undefined;
   return { ours: line };
+}
+
+/** rsync's receiver.c, recv_files(). */
+const UNVERIFIED =
+  /^(?:WARNING|ERROR): (.*) failed verification -- update (?:discarded|retained|put into partial-dir)( \(will try again\))?\.$/;
+
+/** A path of the client as rsync printed it. Some versions print it without the first slash. */
+function pathOf(text: string): Missing['path'] {
+  const name = unescapeName(text);
+  const slash = Buffer.from(name[0] === SLASH ? '' : '/');
+  // A longer name is no file's: it is cut, so that the client takes what it is told of it.
+  return jsonName(Buffer.concat([slash, name]).subarray(0, PATH_LIMIT));
 }
 
 const SLASH = 0x2f;

@@ -613,6 +613,7 @@ const pull: Target = {
       if (complaint === undefined) continue;
       if ('vanished' in complaint) seen |= 1;
       else if ('missing' in complaint) missing.push(complaint.missing);
+      else if ('unverified' in complaint) missing.push(complaint.unverified);
       else assert.doesNotMatch(escapeText(complaint.ours), UNSAFE);
     }
     for (const [name, count] of Object.entries({ ...reader.counts, ...reader.progress }))

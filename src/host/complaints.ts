@@ -1,0 +1,103 @@
+/**
+ * What the pull's rsync says on its standard error, counted: files of the client that are missing or changed while they were
+ * read, and messages of the host's own.
+ */
+import { dirname } from 'node:path';
+import { MISSING_LIMIT, type Missing } from '../wire/events.ts';
+import { readComplaint } from '../wire/rsync.ts';
+import { escapeText } from '../wire/text.ts';
+
+const EACCES = 13;
+/** What rsync reports for a file that became shorter while it was read (fileio.c, map_ptr()). */
+const ENODATA = 61;
+/** Messages of the host's own that are kept, and names whose end is not known yet. More of them are only counted. */
+const WORDS_LIMIT = 20;
+const PENDING_LIMIT = 1000;
+
+/** The lines of one pull. */
+export class Complaints {
+  /** At most MISSING_LIMIT; `missingCount` has all. */
+  readonly missing: Missing[] = [];
+  missingCount = 0;
+  /** Files that the client's rsync knows of and could not open. */
+  unopened = 0;
+  /** Times that a file could be opened and not be read to its end. */
+  unread = 0;
+  vanished = 0;
+  changedDuringRun = 0;
+  /** Messages that are not about the client's files. */
+  readonly words: string[] = [];
+  wordCount = 0;
+  isOutOfSpace = false;
+  readonly #enumerated: ReadonlySet<string>;
+  /** Files that changed while they were read; whether they arrived in the second attempt is known at the end. */
+  readonly #pending = new Map<string, { missing: Missing; hasFailed: boolean }>();
+  /** Names in `missing`. */
+  readonly #named = new Set<string>();
+
+  /** @param enumerated folders whose children the client's kernel grants one by one (wire/request.ts) */
+  constructor(enumerated: readonly string[]) {
+    this.#enumerated = new Set(enumerated);
+  }
+
+  /** Takes one line. */
+  take(line: string): void {
+    const complaint = readComplaint(line);
+    if (complaint === undefined) return;
+    if ('vanished' in complaint) this.vanished += 1;
+    else if ('unverified' in complaint) this.#retry(complaint.unverified, complaint.isLast);
+    else if ('ours' in complaint) this.#own(complaint.ours);
+    else {
+      const { missing, isUnopened, isUnread } = complaint;
+      if (isUnopened) this.unopened += 1;
+      if (isUnread) this.unread += 1;
+      if (isUnread && missing.errno === ENODATA) this.#retry(missing, false);
+      else if (this.#isReplaced(missing)) this.changedDuringRun += 1;
+      else this.#miss(missing);
+    }
+  }
+
+  /** The last line was taken. A file that changed while it was read is missing only if both of rsync's attempts failed. */
+  finish(): void {
+    for (const [key, { missing, hasFailed }] of this.#pending) {
+      if (this.#named.has(key)) continue;
+      if (hasFailed) this.#miss({ ...missing, errno: ENODATA });
+      else this.changedDuringRun += 1;
+    }
+    this.#pending.clear();
+  }
+
+  #retry(missing: Missing, hasFailed: boolean): void {
+    const key = keyOf(missing);
+    const known = this.#pending.get(key);
+    if (known) known.hasFailed ||= hasFailed;
+    else if (this.#pending.size < PENDING_LIMIT) this.#pending.set(key, { missing, hasFailed });
+    else this.#miss({ ...missing, errno: ENODATA });
+  }
+
+  #miss(missing: Missing): void {
+    this.missingCount += 1;
+    if (this.#named.size < PENDING_LIMIT) this.#named.add(keyOf(missing));
+    if (this.missing.length < MISSING_LIMIT) this.missing.push(missing);
+  }
+
+  /**
+   * Whether a file that could not be read is one that was put there while the run was on: it lies in a folder whose children
+   * the client's kernel grants one by one, and may not be opened. What is `never` is not even tried.
+   */
+  #isReplaced({ path, errno }: Missing): boolean {
+    return errno === EACCES && typeof path === 'string' && this.#enumerated.has(dirname(path));
+  }
+
+  #own(text: string): void {
+    this.wordCount += 1;
+    // An attribute that does not fit beside the others is "no space" too (ext4), and no sign of a full disk.
+    const isAttribute = /xattr|acl/i.test(text.split('"')[0] ?? '');
+    if (/No space left on device|Disk quota exceeded/.test(text) && !isAttribute) this.isOutOfSpace = true;
+    if (this.words.length < WORDS_LIMIT) this.words.push(escapeText(text));
+  }
+}
+
+function keyOf({ path }: Missing): string {
+  return typeof path === 'string' ? path : `base64 ${path.base64}`;
+}

@@ -1,0 +1,22 @@
+/** errno(3): numbers that rsync prints, in words. */
+import { constants } from 'node:os';
+import { getSystemErrorMap } from 'node:util';
+
+/** By name. The last three are Linux's own numbers, which node does not list. */
+export const ERRNO = { ...constants.errno, EUCLEAN: 117, EHOSTDOWN: 112, EREMOTEIO: 121 } as const;
+
+/** Words where the system's own would say something else to a user. */
+const WORDS = new Map<number, string>([
+  [ERRNO.ENOENT, 'not there'],
+  [ERRNO.EIO, 'input/output error'],
+  [ERRNO.ENODATA, 'it changed while it was read, twice'],
+  [ERRNO.ESTALE, 'its server has it no longer'],
+  [ERRNO.EUCLEAN, 'the file system is damaged'],
+  [ERRNO.EHOSTDOWN, 'its server does not answer'],
+  [ERRNO.EREMOTEIO, 'input/output error on its server'],
+]);
+
+/** What a number means. @returns `errno 999` for one that no system has */
+export function errnoWords(errno: number): string {
+  return WORDS.get(errno) ?? getSystemErrorMap().get(-errno)?.[1] ?? `errno ${errno}`;
+}
