@@ -5,9 +5,9 @@
 // failed, if a test was skipped for a reason that is not in EXPECTED_SKIPS, or if nothing ran at all. SIGINT, SIGTERM and
 // SIGHUP kill all of it and remove what it has made.
 
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { availableParallelism, tmpdir } from 'node:os';
+import { availableParallelism, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ExpectedSkip, FileReport, seconds, summary, type Totals } from './runner/events.ts';
 import { Patience, stretchOf } from './runner/patience.ts';
@@ -118,6 +118,19 @@ class Screen {
   }
 }
 
+/** What figures of this run were measured with, as the programs say it. */
+function measuredWith(): string {
+  const words = [
+    ['rsync', '--version'],
+    ['ssh', '-V'],
+  ] as const;
+  const said = words.map(([program, word]) => {
+    const { stdout, stderr } = spawnSync(program, [word], { encoding: 'utf8' });
+    return /^(?:rsync +version \S+|OpenSSH_[^ ,]+)/m.exec(`${stdout}${stderr}`)?.[0] ?? `no ${program}`;
+  });
+  return `${said.join(', ')}, Linux ${release()}, ${availableParallelism()} processors`;
+}
+
 /** One run, from its plan to its last line. */
 class Run {
   readonly #folder = mkdtempSync(join(tmpdir(), 'dialback-run-'));
@@ -226,7 +239,8 @@ class Run {
     const worked = this.#processorMs > 0 ? `, ${seconds(this.#processorMs)} of processor time` : '';
     if (passed + failed + skips.length === 0 && this.#stoppedBy === undefined)
       this.#screen.print('\nnothing ran: no check and no test file matches\n');
-    this.#screen.print(`\n${seconds(performance.now() - this.#startedMs)}${worked}\n`);
+    const took = `${seconds(performance.now() - this.#startedMs)}${worked}`;
+    this.#screen.print(`\n${took} (${measuredWith()})\n`);
     if (this.#stoppedBy !== undefined) {
       this.#screen.print(`stopped by ${this.#stoppedBy} after ${this.#done} of ${this.#all} files\n${text}`);
       return this.#stoppedBy === 'SIGINT' ? 130 : 143;

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { type End, type FileEvent, FileReport, summary } from './runner/events.ts';
 import { MOST_STRETCH, Patience, stretchOf } from './runner/patience.ts';
-import { inPlace, parseSaid, UIDS_EACH, uidsOf, withoutPlace } from './runner/place.ts';
+import { inPlace, parseSaid, tagOf, UIDS_EACH, uidsOf, withoutPlace } from './runner/place.ts';
 import { isLong, LONGEST, planFiles } from './runner/plan.ts';
 import { fit, type Progress, progressLines } from './runner/status.ts';
 
@@ -23,7 +23,7 @@ describe('planFiles()', () => {
 
   it('takes what a filter is a part of, of both', () => {
     assert.deepEqual(planFiles(FILES, ['kills'], 'test').toSorted(), [FILES[3], FILES[2]]);
-    assert.deepEqual(planFiles(FILES, ['kills.test', 'text'], 'test'), ['test/text.test.ts', FILES[2]]);
+    assert.deepEqual(planFiles(FILES, ['kills.test', 'text'], 'test').toSorted(), [FILES[2], FILES[0]]);
     assert.deepEqual(planFiles(FILES, ['nothing'], 'test'), []);
   });
 
@@ -114,6 +114,15 @@ describe('parseSaid()', () => {
     it(`reads ${JSON.stringify(line)} as line ${at} of times(1p)`, () => {
       assert.deepEqual(parseSaid(line, at), said);
     });
+});
+
+describe('tagOf()', () => {
+  it('has six letters, and another one for each file', () => {
+    const tags = Array.from({ length: 1000 }, (_, at) => tagOf(`/tmp/dialback-run-Ab3xYz/${at}`));
+    assert.deepEqual(tags.slice(0, 2), ['3xYz00', '3xYz01']);
+    assert.equal(new Set(tags).size, tags.length);
+    assert.ok(tags.every(tag => tag.length === 6));
+  });
 });
 
 describe('uidsOf()', () => {

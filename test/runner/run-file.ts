@@ -6,7 +6,7 @@ import type { Readable } from 'node:stream';
 import { pathToFileURL } from 'node:url';
 import { type FileEvent, FileReport } from './events.ts';
 import { Patience } from './patience.ts';
-import { inPlace, parseSaid, withoutPlace } from './place.ts';
+import { inPlace, parseSaid, tagOf, withoutPlace } from './place.ts';
 
 const TOP = join(import.meta.dirname, '../..');
 const REPORTER = pathToFileURL(join(import.meta.dirname, 'reporter.ts')).href;
@@ -105,7 +105,7 @@ export class FileRun {
     const { exitCode: status, signalCode: signal } = this.#child;
     if (!hasPlace) removeAccounts(usersOf(folder));
     for (const parent of OTHER_FOLDERS)
-      for (const path of foldersIn(parent, `dialback test-${tagOf(folder)}`)) {
+      for (const path of foldersIn(parent, tagOf(folder))) {
         // A file that has ended by itself should have removed it.
         if (this.#killed === undefined) this.#left.push(path);
         removeFolder(path);
@@ -116,13 +116,12 @@ export class FileRun {
 }
 
 const usersOf = (folder: string): string => join(folder, 'users');
-/** What names of folders begin with: the last two parts, which no other file of any run has. */
-const tagOf = (folder: string): string => `${folder.split(/[-/]/).slice(-2).join('-')}-`;
 
-function foldersIn(parent: string, beginning: string): string[] {
+/** Folders of tests, as makeFolder() of test/support/world.ts names them. */
+function foldersIn(parent: string, tag: string): string[] {
   try {
     return readdirSync(parent)
-      .filter(name => name.startsWith(beginning))
+      .filter(name => ['dialback test-', 'db test-'].some(start => name.startsWith(start + tag)))
       .map(name => join(parent, name));
   } catch {
     return []; // an ordinary user cannot read /root

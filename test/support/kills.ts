@@ -61,14 +61,14 @@ const KINDS: { what: string; pattern: RegExp; group?: boolean; keepsPartial: boo
 
 /**
  * Two lanes side by side, each with users, a store and an sshd of its own: most of the time is spent on waiting.
- * @param shares when each kind is killed, by the share of the large file that has arrived: 0 as soon as it is there
+ * @param sharesOf when a kind is killed, by the share of the large file that has arrived: 0 as soon as it is there
  */
-export function killsSuite(title: string, shares: number[]): void {
+export function killsSuite(title: string, sharesOf: (kind: number) => number[]): void {
   describe(title, { skip: NEEDS_ROOT || IN_CLEAN_MACHINE, concurrency: true }, () => {
     const isLong = ({ what }: (typeof KINDS)[number]): boolean => /grab|host's rsync/.test(what);
     const lane = (of: string, kinds: typeof KINDS): void => {
       // One after the other within it: `concurrency` is inherited.
-      describe(of, { concurrency: false }, () => laneTests(kinds, shares));
+      describe(of, { concurrency: false }, () => laneTests(kinds, sharesOf));
     };
     lane(
       'of what ends at once',
@@ -78,7 +78,7 @@ export function killsSuite(title: string, shares: number[]): void {
   });
 }
 
-function laneTests(kinds: typeof KINDS, shares: number[]): void {
+function laneTests(kinds: typeof KINDS, sharesOf: (kind: number) => number[]): void {
   let world: World;
   let round = 0;
   /** Every snapshot so far, as it was when it was finished. */
@@ -143,7 +143,8 @@ function laneTests(kinds: typeof KINDS, shares: number[]): void {
   const own = (pattern: RegExp): Found | undefined =>
     world.processes().find(each => pattern.test(each.command));
 
-  for (const kind of kinds) {
+  for (const [index, kind] of kinds.entries()) {
+    const shares = sharesOf(index);
     it(`SIGKILL of ${kind.what} at ${shares.length} points of a run`, async () => {
       for (const [point, share] of shares.entries()) {
         round += 1;
@@ -200,7 +201,10 @@ function laneTests(kinds: typeof KINDS, shares: number[]): void {
   }
 
   it('has left every older snapshot as it was', () => {
-    assert.ok(finished.size > shares.length * kinds.length, `${finished.size} snapshots`);
+    assert.ok(
+      finished.size > kinds.flatMap((_, index) => sharesOf(index)).length,
+      `${finished.size} snapshots`,
+    );
     for (const [name, before] of finished) {
       assert.deepEqual(diffManifests(before, manifest(world.tree(name), { includeInode: true })), [], name);
     }

@@ -542,7 +542,8 @@ const [UID_MIN = '20000', UID_MAX = '29999'] = process.env.DIALBACK_TEST_UIDS?.s
 
 /** Makes a folder that everybody may enter. Its name tells test/run.ts whose it is, should the test be killed. */
 export function makeFolder(parent: '/tmp' | '/var/lib' | '/root'): string {
-  const made = mkdtempSync(`${parent}/dialback test-${process.env.DIALBACK_TEST_TAG ?? ''}`);
+  const start = parent === '/tmp' ? 'dialback test-' : 'db test-';
+  const made = mkdtempSync(`${parent}/${start}${process.env.DIALBACK_TEST_TAG ?? ''}`);
   chmodSync(made, 0o755);
   return made;
 }

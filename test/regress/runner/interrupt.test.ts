@@ -88,7 +88,7 @@ async function start(command: string[], environment: Record<string, string>): Pr
     return words.every(word => processes([word]).some(each => each.startsWith('process: /bin/sleep')));
   });
   const folder = readdirSync('/tmp').find(name => name.startsWith('dialback-run-')) ?? assert.fail();
-  const started = { child, words, output: () => output, tag: folder.slice(-6), accountsBefore };
+  const started = { child, words, output: () => output, tag: folder.slice(-4), accountsBefore };
   for (const kind of [/^process: /, /^folder: \/var\/lib\//, /^folder: \/root\//])
     assert.ok(
       traces(started).some(each => kind.test(each)),
