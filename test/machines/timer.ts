@@ -51,7 +51,7 @@ export async function checkTimer(machine: Installed, { check, facts }: Row): Pro
     assert.equal(confined.send, true);
     facts.landlock = `${confined.landlock_abi}`;
     const lateMs = Date.parse(started) - elapsed * 1000;
-    assert.ok(lateMs >= 0 && lateMs < 300_000, `started ${lateMs} ms after the time of the timer`);
+    assert.ok(lateMs >= 0 && lateMs < 15 * 60_000, `started ${lateMs} ms after the time of the timer`);
   });
   await check('the run is in the journal', async () => {
     const unit = await machine.ssh(`journalctl --no-pager -o cat -u ${SERVICE}`);
