@@ -44,9 +44,9 @@ export async function backUpOnKernel(report: Report, kernel: Kernel, keep: boole
   if (!isInstalled) return row;
   await check('init and enroll', async () => {
     await machine.enroll();
-    const config = await machine.ssh(`cat ${CLIENT_TOML}`);
-    if (capability === 'confined') assert.match(config, /^capability = "confined"$/m);
-    else assert.doesNotMatch(config, /^capability = "confined"$/m);
+    const [client, host] = [await machine.ssh(`cat ${CLIENT_TOML}`), await machine.ssh(`cat ${HOST_TOML}`)];
+    assert.equal(/^capability = "(.*)"$/m.exec(client)?.[1], capability);
+    assert.equal(/^confined = false$/m.test(host), capability === 'inherited');
   });
   if (capability === 'inherited') await adviseOldKernel(machine, check, release);
 
