@@ -140,7 +140,7 @@ export async function trySender(options: TrialOptions): Promise<SenderNeeds> {
   const said = words.length === 0 ? 'it said nothing' : words.map(each => escapeText(each, 400)).join(' | ');
   throw new Fault({
     tried: `read a file through "${programPath('rsync')}"`,
-    found: `${await nameRsync()} cannot serve one as a daemon: ${said}`,
+    found: `${await nameRsync()} cannot serve one as a daemon, as rsync 3.2.3 and later do: ${said}`,
     next: INSTALL,
     code: 'config',
   });
