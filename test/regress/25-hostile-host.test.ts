@@ -981,7 +981,10 @@ describe('a hostile host', { skip: SKIP }, () => {
     ]);
     const scope = `roots = ["${attack.isAll ? '/' : data}"]\nnever = [${never}]\nexclude = [${exclude}]`;
     const idle = attack.isSilent || attack.deadline ? IDLE.short : IDLE.long;
-    victim.configure(scope, `idle_timeout = "${idle}"\ndeadline = "${attack.deadline ?? (OTHER_RSYNC ? '5m' : '1m')}"`);
+    victim.configure(
+      scope,
+      `idle_timeout = "${idle}"\ndeadline = "${attack.deadline ?? (OTHER_RSYNC ? '5m' : '1m')}"`,
+    );
     let answer: Answer | undefined;
     const found = await victim.attacked(async wire => {
       try {

@@ -14,12 +14,12 @@ interface Kind {
   found: RegExp;
 }
 
-/** The real one, as a daemon with another config. @param edit arguments of sed(1) */
+/** The real one, as a daemon with another config; several run at once, so each has its own file. @param edit arguments of sed(1) */
 const withConfig = (edit: string): string[] => [
   'case "$*" in *--daemon*) ;; *) exec "$real" "$@" ;; esac',
   'for each; do case $each in --config=*) config=$(echo "$each" | cut -d= -f2-) ;; esac; done',
-  `sed ${edit} "$config" >"$config.other"`,
-  'exec "$real" --server --daemon --config="$config.other" .',
+  `sed ${edit} "$config" >"$config.$$"`,
+  'exec "$real" --server --daemon --config="$config.$$" .',
 ];
 
 const KINDS: Kind[] = [
