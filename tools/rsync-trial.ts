@@ -5,16 +5,20 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { makeAttack } from '../src/client/attack.ts';
 import { scopeFilter } from '../src/client/scope.ts';
+import { Fault } from '../src/fault.ts';
 import { PLAIN_ENVIRONMENT, programPath } from '../src/os/process.ts';
 import { ATTACKED_FILES, attacksOn, KEPT, SERVED } from '../src/wire/attacks.ts';
 import { daemonArguments, daemonConfig, trialArguments } from '../src/wire/rsync.ts';
 
 const RSYNC = programPath('rsync');
 const WORDS_LIMIT = 400;
+const { signal } = new AbortController();
+const late = (): Fault => new Fault({ tried: 'try rsync', found: 'it does not answer' });
 
 /** @returns undefined where it works, or what it said */
-function tryRsync(folder: string): string | undefined {
+async function tryRsync(folder: string): Promise<string | undefined> {
   const [filter, config, shell, served, tree] = ['filter', 'rsyncd.conf', 'shell', 'served', 'out'].map(
     name => join(folder, name),
   ) as [string, string, string, string, string];
@@ -40,8 +44,11 @@ function tryRsync(folder: string): string | undefined {
   if (error) return error.message;
   const arrived = join(tree, file);
   if (existsSync(arrived) && readFileSync(arrived, 'latin1') === ATTACKED_FILES[SERVED]) {
-    const lost = attacksOn(served).find(each => each.succeeds(attack(config, each.request)));
-    return lost && `it gives away what the filter keeps back when a host ${lost.how}`;
+    const sender = { program: RSYNC, args: daemonArguments(config, 0), environment: PLAIN_ENVIRONMENT };
+    for (const each of attacksOn(served))
+      if (each.succeeds(await makeAttack(sender, each, { signal, timeoutMs: 60_000, late })))
+        return `it gives away what the filter keeps back when a host ${each.how}`;
+    return undefined;
   }
   return (
     stderr
@@ -51,22 +58,11 @@ function tryRsync(folder: string): string | undefined {
   );
 }
 
-/** @returns all that the daemon says to it */
-function attack(config: string, request: Buffer): string {
-  const { stdout, stderr } = spawnSync(RSYNC, daemonArguments(config, 0), {
-    input: request,
-    env: PLAIN_ENVIRONMENT,
-    timeout: 60_000,
-    encoding: 'latin1',
-  });
-  return `${stdout}${stderr}`;
-}
-
 // As root, rsync's daemon works as nobody, which must be able to enter the folder.
 const folder = mkdtempSync(join(tmpdir(), 'dialback-rsync-'));
 try {
   chmodSync(folder, 0o755);
-  const found = tryRsync(folder);
+  const found = await tryRsync(folder);
   if (found !== undefined) {
     const { stdout } = spawnSync(RSYNC, ['--version'], { env: PLAIN_ENVIRONMENT, encoding: 'latin1' });
     const version = /version (\S+)/.exec(stdout ?? '')?.[1] ?? 'unknown';

@@ -28,13 +28,13 @@ import {
   programPath,
   rsyncVersion,
   rsyncWords,
-  run,
   standard,
   start,
 } from '../os/process.ts';
 import { ATTACKED_FILES, attacksOn, KEPT, SERVED } from '../wire/attacks.ts';
 import { daemonArguments, daemonConfig, trialArguments } from '../wire/rsync.ts';
 import { escapeText } from '../wire/text.ts';
+import { makeAttack } from './attack.ts';
 import type { Capability } from './config.ts';
 import { writeDaemonFiles, writeScope } from './endpoint.ts';
 import { asBytes } from './reach.ts';
@@ -140,7 +140,7 @@ export async function trySender(options: TrialOptions): Promise<SenderNeeds> {
   const said = words.length === 0 ? 'it said nothing' : words.map(each => escapeText(each, 400)).join(' | ');
   throw new Fault({
     tried: `read a file through "${programPath('rsync')}"`,
-    found: `${await nameRsync()} cannot serve one as a daemon: ${said}`,
+    found: `${await nameRsync()} cannot serve one as a daemon, as rsync 3.2.3 and later do: ${said}`,
     next: INSTALL,
     code: 'config',
   });
@@ -235,13 +235,9 @@ async function serveOneFile(options: TrialOptions, listsAll: boolean): Promise<s
 /** @throws Fault where this rsync gives a hostile host what the scope keeps back */
 async function requireDefense(sender: Command, served: string, signal: AbortSignal): Promise<void> {
   const attacks = attacksOn(served);
-  const replies = await together(
-    attacks.map(each => run(sender, { input: each.request, timeoutMs: TRIAL_MS, signal })),
-  );
-  const lost = attacks.find((each, at) => {
-    const { stdout, stderr } = replies[at] ?? {};
-    return each.succeeds(`${stdout?.toString('latin1')}${stderr}`);
-  });
+  const options = { signal, timeoutMs: TRIAL_MS, late: lateTrial };
+  const replies = await together(attacks.map(each => makeAttack(sender, each, options)));
+  const lost = attacks.find((each, at) => each.succeeds(replies[at] ?? ''));
   if (lost === undefined) return;
   throw new Fault({
     tried: `let a backup host read through "${programPath('rsync')}"`,

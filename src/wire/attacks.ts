@@ -19,6 +19,9 @@ export const ATTACKED_FILES: Record<string, string> = {
   [KEPT]: `- ${SERVED}\n`,
 };
 
+/** Whether a reply has the list of the folder. */
+export const isListed = (reply: string): boolean => reply.includes(BESIDE);
+
 /** One attack. */
 export interface Attack {
   /** What the host does, for a message. */
@@ -39,8 +42,7 @@ const SECOND_LINE = ['-s', '.', '', 'rsync', '--server', '--sender'];
  */
 export function attacksOn(folder: string): Attack[] {
   const kept = `${folder}/${KEPT}`;
-  const isRead = (reply: string): boolean => reply.includes(BESIDE) && !reply.includes(SERVED);
-  const isListed = (reply: string): boolean => reply.includes(BESIDE);
+  const isRead = (reply: string): boolean => isListed(reply) && !reply.includes(SERVED);
   return [
     {
       how: 'clears the filter',

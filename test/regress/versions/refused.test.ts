@@ -14,12 +14,12 @@ interface Kind {
   found: RegExp;
 }
 
-/** The real one, as a daemon with another config. @param edit arguments of sed(1) */
+/** The real one, as a daemon with another config; several run at once, so each has its own file. @param edit arguments of sed(1) */
 const withConfig = (edit: string): string[] => [
   'case "$*" in *--daemon*) ;; *) exec "$real" "$@" ;; esac',
   'for each; do case $each in --config=*) config=$(echo "$each" | cut -d= -f2-) ;; esac; done',
-  `sed ${edit} "$config" >"$config.other"`,
-  'exec "$real" --server --daemon --config="$config.other" .',
+  `sed ${edit} "$config" >"$config.$$"`,
+  'exec "$real" --server --daemon --config="$config.$$" .',
 ];
 
 const KINDS: Kind[] = [
@@ -41,7 +41,7 @@ const KINDS: Kind[] = [
   {
     what: 'refuses all options, since it does not know `!` in `refuse options`',
     script: withConfig("-e 's/^refuse options = .*/refuse options = recursive relative/'"),
-    found: /rsync 3\S+ cannot serve one as a daemon: .*refuse/,
+    found: /rsync 3\S+ cannot serve one as a daemon, as rsync 3.2.3 and later do: .*refuse/,
   },
   {
     what: 'does not know an option of the request',
@@ -49,19 +49,19 @@ const KINDS: Kind[] = [
       'case "$*" in *--daemon*) ;; *) exec "$real" "$@" ;; esac',
       'echo "@ERROR: unknown option --no-msgs2stderr"; exit 1',
     ],
-    found: /rsync 3\S+ cannot serve one as a daemon: .*@ERROR: unknown option/,
+    found: /rsync 3\S+ cannot serve one as a daemon, as rsync 3.2.3 and later do: .*@ERROR: unknown option/,
   },
   {
     what: 'is another program',
     script: ['echo "frobnicate: unknown option -- $1" >&2; exit 1'],
     found:
-      /its --version does not say that it is an rsync, and it cannot serve one as a daemon: .*frobnicate: unknown option/,
+      /its --version does not say that it is an rsync, and it cannot serve one as a daemon, as rsync 3.2.3 and later do: .*frobnicate: unknown option/,
   },
   {
     what: 'is a program that does nothing',
     script: [],
     found:
-      /its --version does not say that it is an rsync, and it cannot serve one as a daemon: it said nothing/,
+      /its --version does not say that it is an rsync, and it cannot serve one as a daemon, as rsync 3.2.3 and later do: it said nothing/,
   },
   {
     what: 'is openrsync',
@@ -74,17 +74,17 @@ const KINDS: Kind[] = [
   {
     what: 'crashes as a daemon',
     script: ['case "$*" in *--daemon*) kill -SEGV $$ ;; esac', 'exec "$real" "$@"'],
-    found: /rsync 3\S+ cannot serve one as a daemon: /,
+    found: /rsync 3\S+ cannot serve one as a daemon, as rsync 3.2.3 and later do: /,
   },
   {
     what: 'crashes always',
     script: ['kill -SEGV $$'],
-    found: /its --version does not say that it is an rsync, and it cannot serve one as a daemon: /,
+    found: /its --version does not say that it is an rsync, and it cannot serve one as a daemon, as rsync 3.2.3 and later do: /,
   },
   {
     what: 'hangs as a daemon',
     script: ['case "$*" in *--daemon*) exec sleep 600 ;; esac', 'exec "$real" "$@"'],
-    found: /rsync 3\S+ cannot serve one as a daemon: nothing came within 30 s/,
+    found: /rsync 3\S+ cannot serve one as a daemon, as rsync 3.2.3 and later do: nothing came within 30 s/,
   },
 ];
 
