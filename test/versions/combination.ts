@@ -70,14 +70,17 @@ export class Run {
     const { client, host, folder, name } = this;
     await client.say('dialback', `mkdir -m 700 ${folder}`);
     if (this.way.transport === 'local') {
-      await client.say('dialback', `dialback enroll ${name} --local --store '${this.store}' 2>&1`);
+      await client.enroll('dialback', `dialback enroll ${name} --local --store '${this.store}' 2>&1`);
     } else {
       const key = await client.say(
         'dialback',
         `ssh-keygen -q -t ed25519 -N '' -f ${folder}/key &&
          echo '${this.cable.host} ${host.hostKey}' >${folder}/known_hosts && cat ${folder}/key.pub`,
       );
-      await host.say('vault', `echo '${key}' | dialback enroll ${name} - --config ${this.hostConfig} 2>&1`);
+      await host.enroll(
+        'vault',
+        `echo '${key}' | dialback enroll ${name} - --config ${this.hostConfig} 2>&1`,
+      );
     }
     const toml = [
       `name = "${name}"`,

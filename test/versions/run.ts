@@ -50,8 +50,10 @@ interface Case {
   name: string;
   /** The suites whose roots it needs. */
   suites: string[];
-  /** Whether it works on those suites' machines, which then do nothing else; otherwise it makes its own. */
+  /** Whether it works on those suites' machines; otherwise it makes its own. */
   usesStations: boolean;
+  /** Whether these machines may then do nothing else: it changes their rsync. */
+  isAlone?: boolean;
   run: () => Promise<void>;
   cell: { table: Table; row: string[]; column: string };
 }
@@ -115,7 +117,10 @@ function listOneMachine(suite: string): Case[] {
     run,
     cell: { table: oneMachine, row: [suite], column },
   });
-  const ways = ONE_MACHINE.map(way => make(nameOf(way), () => combine(suite, suite, way)));
+  const ways = ONE_MACHINE.map(way => ({
+    ...make(nameOf(way), () => combine(suite, suite, way)),
+    isAlone: way.right === 'inherited',
+  }));
   const tried = make('`dialback try`', async () => {
     const output = await station(suite).say('root', 'dialback try 2>&1');
     assert.match(output, /^All of it is removed again: /m);
@@ -228,17 +233,23 @@ async function runCase(one: Case): Promise<void> {
 }
 
 async function runCases(cases: Case[]): Promise<void> {
-  const busy = new Set<string>();
-  const isFree = (one: Case): boolean => !one.usesStations || one.suites.every(each => !busy.has(each));
+  const running = new Set<Case>();
+  const mayBegin = (one: Case): boolean =>
+    !one.usesStations ||
+    [...running].every(
+      each =>
+        !each.usesStations ||
+        !(one.isAlone || each.isAlone) ||
+        !each.suites.some(suite => one.suites.includes(suite)),
+    );
   await runSideBySide(
     cases,
     async one => {
-      const taken = one.usesStations ? one.suites : [];
-      for (const each of taken) busy.add(each);
+      running.add(one);
       await runCase(one);
-      for (const each of taken) busy.delete(each);
+      running.delete(one);
     },
-    isFree,
+    mayBegin,
   );
 }
 

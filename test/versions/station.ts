@@ -42,6 +42,7 @@ export class Station {
   readonly machine: Machine;
   /** Of vault's machine, as it stands in known_hosts. */
   hostKey = '';
+  #enrolled: Promise<void> = Promise.resolve();
   #source: { tree: Manifest; secrets: Manifest } | undefined;
 
   private constructor(root: Root, machine: Machine) {
@@ -72,8 +73,11 @@ export class Station {
         `set -eu
          umask 077
          mkdir -p ~/.ssh
-         printf '%s\\n' 'store = "/home/vault/the store"' 'syslog = false' 'confined = true' >~/confined.toml
-         printf '%s\\n' 'store = "/home/vault/plain"' 'syslog = false' 'confined = false' >~/plain.toml`,
+         more='syslog = false
+         [requests]
+         max_concurrent = 16'
+         printf '%s\\n' 'store = "/home/vault/the store"' 'confined = true' "$more" >~/confined.toml
+         printf '%s\\n' 'store = "/home/vault/plain"' 'confined = false' "$more" >~/plain.toml`,
       );
       await station.#makeFiles();
       await station.#startDaemon();
@@ -117,6 +121,13 @@ export class Station {
   get source(): { tree: Manifest; secrets: Manifest } {
     this.#source ??= { tree: manifest(this.path(TREE)), secrets: manifest(this.path(SECRETS)) };
     return this.#source;
+  }
+
+  /** Enrolls a client. One at a time: a second `enroll` would be refused while the first one runs. */
+  async enroll(account: Account, script: string): Promise<void> {
+    const done = this.#enrolled.then(async () => void (await this.say(account, script)));
+    this.#enrolled = done.catch(() => {});
+    await done;
   }
 
   async #makeFiles(): Promise<void> {
