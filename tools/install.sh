@@ -166,11 +166,16 @@ useradd_line() {
 # No password (sshd takes `!` for a locked account, `*` for one that has none), and a shell that runs commands: the
 # one-time sshd starts the gate through it.
 make_account() { # sets uid
+  renumber='choose another SERVICE_UID'
+  if [ "$compiles" = no ]; then renumber=$recompile; fi
   if ! getent group "$account" >/dev/null; then
     groupadd --system "$account"
     note "group $account"
   fi
   if ! getent passwd "$account" >/dev/null; then
+    if [ -n "${SERVICE_UID-}" ] && other=$(getent passwd "$SERVICE_UID"); then
+      fail "make the user $account with the number $SERVICE_UID: the user ${other%%:*} has it" "$renumber"
+    fi
     # The line is made of our own words and a number.
     eval "$(useradd_line "${SERVICE_UID-}")"
     note "user $account (uid $(id -u "$account"))"
@@ -241,9 +246,35 @@ check() {
     "sudo make $1 (or, to make a package, make $1 DESTDIR=FOLDER)"
 }
 
+recompile='rm dist/launch, and make install again with a compiler (Debian: gcc libc6-dev)'
+
+# What was built elsewhere is used where this machine cannot build it. Sets builds and compiles.
+plan_build() {
+  builds=yes compiles=yes
+  if make -q dist/dialback; then
+    builds=no
+  elif ! command -v npm >/dev/null; then
+    if [ -e dist/dialback ]; then
+      fail 'build dist/dialback: there is no npm, and the one that is there is older than its sources' \
+        'install npm and node 20 or newer; or, if it was built from these sources: touch dist/dialback'
+    fi
+    fail 'build dist/dialback: there is no npm' 'install npm and node 20 or newer, or use a tree with a built dist/dialback'
+  fi
+  if [ -e dist/launch ] && ! { command -v "${CC:-gcc}" && [ -e /usr/include/stdlib.h ]; } >/dev/null; then compiles=no; fi
+}
+prepare() { # for what
+  if [ "$builds" = yes ]; then tools/prepare.sh "$1"; else tools/prepare.sh --packages "$1"; fi
+}
+
+# A launcher that was compiled elsewhere: for this uid, and for these paths?
+check_launcher() { # UID
+  found=$(SERVICE_UID=$1 PREFIX=$prefix tools/launcher.sh --check dist/launch)
+  [ -z "$found" ] || fail "use the compiled launcher dist/launch: $found" "$recompile"
+}
+
 # The files alone, below DESTDIR too.
 lay_files() {
-  SERVICE_UID=$uid PREFIX=$prefix tools/launcher.sh dist/launch
+  if [ "$compiles" = yes ]; then SERVICE_UID=$uid PREFIX=$prefix tools/launcher.sh dist/launch; fi
   lay dist/dialback "$binary" 755 root "$lent=i"
   lay dist/launch "$launcher" 750 "$account" "$lent=ep"
   for pair in $offered; do offer "${pair%%:*}" "${pair#*:}"; done
@@ -255,13 +286,23 @@ lay_files() {
 }
 
 install_here() {
-  tools/prepare.sh install
+  plan_build
+  if [ "$compiles" = no ]; then
+    SERVICE_UID=${SERVICE_UID:-$(id -u "$account" 2>/dev/null || tools/launcher.sh --uid dist/launch)}
+    check_launcher "$SERVICE_UID"
+    prepare install-prebuilt
+  else
+    prepare install
+  fi
   make -s dist/dialback
   check_folders "$prefix/bin"
   check_folders "$prefix/libexec/dialback"
   check_folders "$config"
   dist/dialback version >/dev/null ||
     fail 'install dist/dialback: it does not run on this machine' 'see "What it needs" in README.md'
+  if [ "$compiles" = no ] && ! dist/launch 2>&1 | grep -q '^dialback-launch: '; then
+    fail 'install dist/launch: it does not run on this machine' "$recompile"
+  fi
   make_account
   lay_files
   case ${INHERITED-} in 1) grant_rsync ;; 0) revoke_rsync ;; esac
@@ -280,11 +321,12 @@ install_here() {
 
 # For packages. Standard output is what their post-install has to do, as a script; all else goes to standard error.
 install_staged() {
-  uid=${SERVICE_UID:-$(id -u "$account" 2>/dev/null || true)}
+  plan_build >&2
+  uid=${SERVICE_UID:-$(id -u "$account" 2>/dev/null || { [ "$compiles" = yes ] || tools/launcher.sh --uid dist/launch; })}
   [ -n "$uid" ] || fail "compile the launcher: the number of the user $account is not known, since there is none here" \
     'make install DESTDIR=FOLDER SERVICE_UID=NUMBER'
   {
-    tools/prepare.sh launcher
+    if [ "$compiles" = yes ]; then prepare launcher; else check_launcher "$uid"; fi
     make -s dist/dialback
     lay_files
     if [ "${INHERITED-}" = 1 ]; then lay share/dpkg-rsync "$hook" 644; fi

@@ -1,6 +1,9 @@
 #!/bin/sh
 # Compiles the launcher: `tools/launcher.sh OUTPUT`. Whom it serves and which paths it trusts are compiled in, so that
-# nobody can tell it otherwise when it runs. They come from the environment, as make hands its variables on:
+# nobody can tell it otherwise when it runs. Two more commands are for one that was compiled elsewhere:
+#   tools/launcher.sh --uid FILE      prints the uid that FILE serves, or nothing
+#   tools/launcher.sh --check FILE    prints why FILE is not what a compilation here would give; nothing where it is
+# The values come from the environment, as make hands its variables on:
 #   SERVICE_UID    whom it serves; default: the user dialback's
 #   PREFIX         where it will be installed; default: /usr/local
 #   SELF_PATH, RSYNC_PATH, DIALBACK_PATH, NEVER_PATH    its own place, and what it starts and reads, one by one
@@ -13,8 +16,18 @@ fail() {
   exit 1
 }
 
+action=compile
+case ${1-} in --uid | --check) action=${1#--}; shift ;; esac
 output=${1-}
-[ -n "$output" ] || { echo 'usage: tools/launcher.sh OUTPUT' >&2; exit 2; }
+[ -n "$output" ] || { echo 'usage: tools/launcher.sh [--uid | --check] FILE' >&2; exit 2; }
+
+# The text that src/launcher/launch.c has as BUILT_FOR. A text in the file ends with NUL, and has no line feed in it.
+built_for() { tr '\n\0' '\0\n' <"$1" | sed -n '/^dialback-launch built for uid=[0-9]* self=/p'; }
+
+if [ "$action" = uid ]; then
+  built_for "$output" | sed 's/.* built for uid=\([0-9]*\) .*/\1/'
+  exit
+fi
 
 prefix=${PREFIX:-/usr/local}
 self=${SELF_PATH:-$prefix/libexec/dialback/launch}
@@ -47,6 +60,18 @@ case $uid in
       'make launcher SERVICE_UID=NUMBER'
     ;;
 esac
+
+if [ "$action" = check ]; then
+  newer=$(find src/launcher tools/launcher.sh tools/linkat.sh -type f -newer "$output" | head -n 1)
+  found=$(built_for "$output")
+  if [ "$found" != "dialback-launch built for uid=$uid self=$self rsync=$rsync dialback=$dialback never=$never" ]; then
+    found=${found#dialback-launch }
+    echo "it was ${found:-built by another version}, and not for uid=$uid self=$self rsync=$rsync dialback=$dialback never=$never"
+  elif [ -n "$newer" ]; then
+    echo "it is older than $newer"
+  fi
+  exit
+fi
 
 cc=${CC:-gcc}
 command -v "$cc" >/dev/null ||

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing: `tools/prepare.sh build|launcher|try|test|versions|machines|fuzz|install` (what for); after
+# Installs what is missing: `tools/prepare.sh build|launcher|try|test|versions|machines|fuzz|install|install-prebuilt` (what for); after
 # `--packages` without npm's part. It upgrades one package, rsync, and only where `try` and `test` cannot work with the installed one. Debian
 # packages need root; an ordinary user is told the command instead. Nothing is started, ever: an sshd
 # that is installed here stays off, since dialback runs its own and only for as long as one backup takes.
@@ -10,14 +10,16 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # where sshd is, and where a user's P
 npm_too=yes
 if [ "${1-}" = --packages ]; then npm_too=no; shift; fi
 
-# what:package; a command that is run, or, where a package brings none, a file by its absolute path.
+# what:package; a command that is run, or, where a package brings none, a file by its absolute path, which may be a pattern.
+# Of package|package the first one that the package lists have is installed.
 for_try='ssh:openssh-client ssh-keygen:openssh-client ssh-agent:openssh-client ssh-add:openssh-client
   sshd:openssh-server rsync:rsync setpriv:util-linux flock:util-linux nice:coreutils ionice:util-linux
   mkfifo:coreutils'
 for_launcher='gcc:gcc /usr/include/stdlib.h:libc6-dev'
-# The second brings clang's sanitizers and libFuzzer, whichever version of clang there is.
-for_fuzz='clang:clang /usr/share/doc/libclang-rt-dev:libclang-rt-dev'
-for_install="$for_try $for_launcher setcap:libcap2-bin getfattr:attr"
+# The second brings clang's sanitizers and libFuzzer, whichever version of clang there is. In Debian 11 clang itself has them.
+for_fuzz='clang:clang /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a:libclang-rt-dev|clang'
+for_prebuilt="$for_try setcap:libcap2-bin getfattr:attr"
+for_install="$for_prebuilt $for_launcher"
 for_test='setfacl:acl getfacl:acl setfattr:attr perl:perl-base strace:strace ps:procps ip:iproute2
   nft:nftables cron:cron systemd-analyze:systemd aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
   /usr/aarch64-linux-gnu/include/stdlib.h:libc6-dev-arm64-cross'
@@ -39,7 +41,8 @@ case ${1-} in
   machines) needed=$for_machines ;;
   fuzz) needed=$for_fuzz ;;
   install) needed=$for_install ;;
-  *) echo "usage: tools/prepare.sh [--packages] build|launcher|try|test|versions|machines|fuzz|install" >&2; exit 2 ;;
+  install-prebuilt) needed=$for_prebuilt ;;
+  *) echo "usage: tools/prepare.sh [--packages] build|launcher|try|test|versions|machines|fuzz|install|install-prebuilt" >&2; exit 2 ;;
 esac
 
 policy=/usr/sbin/policy-rc.d
@@ -90,6 +93,16 @@ refresh_lists() {
   apt-get update -q || echo 'prepare: Cannot refresh the package lists; the old ones are used' >&2
 }
 
+# choose_package FIRST|SECOND: the first that is in the package lists.
+choose_package() {
+  choices=$1
+  while [ "${choices%%|*}" != "$choices" ]; do
+    if apt-cache show "${choices%%|*}" >/dev/null 2>&1; then break; fi
+    choices=${choices#*|}
+  done
+  echo "${choices%%|*}"
+}
+
 apt_install() {
   DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "$@"
 }
@@ -99,21 +112,33 @@ install_packages() {
   trap 'exit 130' INT TERM HUP
   forbid_services
   refresh_lists
+  # The words are packages.
+  # shellcheck disable=SC2046
+  set -- $(for each; do choose_package "$each"; done)
   # Lists of the same day can name files that are gone: fetch them and try once more.
   apt_install "$@" || { apt-get update -q && apt_install "$@"; }
   clean_up
   trap - EXIT INT TERM HUP
 }
 
+# is_there PATTERN: whether any file has such a name.
+is_there() {
+  # shellcheck disable=SC2086
+  for each in $1; do if [ -e "$each" ]; then return; fi; done
+  return 1
+}
+
 commands='' packages=''
+set -f # the patterns among them are is_there's to expand
 for pair in $needed; do
   case $pair in
-    /*) if [ -e "${pair%%:*}" ]; then continue; fi ;;
+    /*) if (set +f; is_there "${pair%%:*}"); then continue; fi ;;
     *) if command -v "${pair%%:*}" >/dev/null; then continue; fi ;;
   esac
   commands="$commands ${pair%%:*}"
   case " $packages " in *" ${pair#*:} "*) ;; *) packages="$packages ${pair#*:}" ;; esac
 done
+set +f
 
 if [ -n "$packages" ]; then
   if ! command -v apt-get >/dev/null; then

@@ -24,7 +24,7 @@
  * Nothing is taken from the environment (`lend` passes two of sshd's variables on, unread). Every failure is one line
  * and exit status 126, or 127 where the program to become is not there.
  *
- * SERVICE_UID, SELF_PATH, RSYNC_PATH, DIALBACK_PATH and NEVER_PATH come from make.
+ * SERVICE_UID, SELF_PATH, RSYNC_PATH, DIALBACK_PATH and NEVER_PATH come from make, and can be read in the file (BUILT_FOR).
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -99,6 +99,13 @@
 enum { REFUSED = 126, NO_PROGRAM = 127 };
 enum { FROM_SSH = 3, TO_SSH = 4, LOCK = 5 }; /* host/relay.ts: what rsync and pump are given */
 enum { SCOPE_BYTES = 1 << 20, PATHS_MAX = 10000 };
+
+/* What is compiled in, for `tools/launcher.sh --check`, which reads the file and does not run it. A text between two NULs. */
+#define SHOWN(text) #text
+#define SHOW(value) SHOWN(value)
+__attribute__((used)) static const char BUILT_FOR[] =
+	"\0dialback-launch built for uid=" SHOW(SERVICE_UID) " self=" SELF_PATH " rsync=" RSYNC_PATH
+	" dialback=" DIALBACK_PATH " never=" NEVER_PATH;
 
 /* ---- Words ------------------------------------------------------------------------------------------------------ */
 

@@ -508,6 +508,91 @@ describe('make install', { skip: SKIP }, () => {
   });
 });
 
+describe('make install without a compiler and npm', { skip: SKIP }, () => {
+  let site: Site;
+  before(async () => {
+    site = await Site.make();
+    await site.say('make launcher SERVICE_UID=445');
+    await site.say('cd / && rm "$(command -v gcc)" "$(command -v npm)" && ! command -v cc gcc npm');
+  });
+  after(async () => {
+    await site?.machine.end();
+  });
+
+  /** Nothing of an installation may be there. */
+  async function refused(words: string[], found: RegExp, next: RegExp): Promise<void> {
+    const { status, output } = await site.run(['make', 'install', ...words]);
+    assert.equal(status, 2, output);
+    assert.match(output, found);
+    assert.match(output, next);
+    assert.ok(!existsSync(site.machine.path(LAUNCHER)), output);
+    assert.ok(!existsSync(site.machine.path(BINARY)), output);
+    assert.notEqual((await site.shell('getent passwd dialback')).status, 0, 'no account was made');
+  }
+  const RECOMPILE = /^next: rm dist\/launch, and make install again with a compiler/m;
+
+  it('refuses a launcher that was compiled for another uid or other paths', async () => {
+    const found =
+      /^install: Cannot use the compiled launcher dist\/launch: it was built for uid=445 .*, and not for/m;
+    await refused(['SERVICE_UID=446'], found, RECOMPILE);
+    await refused(['PREFIX=/opt/dialback'], found, RECOMPILE);
+  });
+
+  it('refuses one that does not say what it was compiled for, and one for a uid that somebody has', async () => {
+    await site.say('mv dist/launch /root/launch && cp /bin/true dist/launch');
+    await refused(['SERVICE_UID=445'], /: it was built by another version, and not for uid=445 /, RECOMPILE);
+    await site.say('cp -p /root/launch dist/launch && useradd --uid 445 somebody');
+    await refused(
+      [],
+      /^install: Cannot make the user dialback with the number 445: the user somebody has it$/m,
+      RECOMPILE,
+    );
+    await site.say('userdel somebody');
+  });
+
+  it('refuses a launcher and an executable that are older than their sources', async () => {
+    await site.say('touch src/launcher/launch.c');
+    await refused([], /dist\/launch: it is older than src\/launcher\/launch\.c$/m, RECOMPILE);
+    await site.say('touch dist/launch src/main.ts');
+    const touch = /^next: .*if it was built from these sources: touch dist\/dialback$/m;
+    await refused(
+      [],
+      /^install: Cannot build dist\/dialback: there is no npm, and .* older than its sources$/m,
+      touch,
+    );
+    await site.say('mv dist/dialback /root/dialback');
+    await refused(
+      [],
+      /^install: Cannot build dist\/dialback: there is no npm$/m,
+      /^next: .* a tree with a built dist\/dialback$/m,
+    );
+    await site.say('mv /root/dialback dist/dialback && touch dist/dialback');
+  });
+
+  it('makes a package of what was built', async () => {
+    const { status, output } = await site.run(['make', 'install', 'DESTDIR=/root/package']);
+    assert.equal(status, 0, output);
+    assert.match(output, /^test "\$\(id -u dialback\)" = 445$/m);
+    await site.say(`cmp dist/launch /root/package${LAUNCHER} && cmp dist/dialback /root/package${BINARY}`);
+  });
+
+  it('installs what was built, for the uid that the launcher serves', async () => {
+    const { status, output } = await site.run(['make', 'install']);
+    assert.equal(status, 0, output);
+    assert.deepEqual(await owners(site), EXPECTED_OWNERS);
+    assert.equal(await site.say('getcap -r /usr 2>/dev/null | grep dialback'), EXPECTED_CAPABILITIES);
+    assert.equal(await site.say('id -u dialback'), '445');
+    assert.match((await site.run(['make', 'install'])).output, NOTHING_TO_DO);
+  });
+
+  it('refuses a launcher for another uid than the user dialback has', async () => {
+    await site.say('usermod --uid 447 dialback');
+    const { status, output } = await site.run(['make', 'install']);
+    assert.equal(status, 2, output);
+    assert.match(output, /it was built for uid=445 .*, and not for uid=447 /);
+  });
+});
+
 describe('make launcher-arm64', { skip: SKIP }, () => {
   it('compiles', async () => {
     const site = await Site.make();
