@@ -992,7 +992,9 @@ describe('a hostile host', { skip: SKIP }, () => {
     const scope = `roots = ["${attack.isAll ? '/' : data}"]\nnever = [${never}]\nexclude = [${exclude}]`;
     const idle = onThisMachine(attack.isSilent || attack.deadline ? IDLE.short : IDLE.long);
     // A client gives up by itself when nothing was copied for a minute.
-    const deadline = attack.deadline ? Math.min(onThisMachine(attack.deadline), 50) : onThisMachine(OTHER_RSYNC ? 300 : 60);
+    const deadline = attack.deadline
+      ? Math.min(onThisMachine(attack.deadline), 50)
+      : onThisMachine(OTHER_RSYNC ? 300 : 60);
     const ownLimitMs = 1000 * (attack.deadline ? deadline : attack.isSilent ? idle : 0);
     victim.configure(scope, `idle_timeout = "${idle}s"\ndeadline = "${deadline}s"`);
     let answer: Answer | undefined;
