@@ -79,7 +79,8 @@ const KINDS: Kind[] = [
   {
     what: 'crashes always',
     script: ['kill -SEGV $$'],
-    found: /its --version does not say that it is an rsync, and it cannot serve one as a daemon, as rsync 3.2.3 and later do: /,
+    found:
+      /its --version does not say that it is an rsync, and it cannot serve one as a daemon, as rsync 3.2.3 and later do: /,
   },
   {
     what: 'hangs as a daemon',
