@@ -26,7 +26,7 @@ import { inText, isWithin, type MountEntry, mountOf, otherNames, parseMountTable
 import { hasProgram, run, standard } from '../os/process.ts';
 import { requireStateFolder, requireStateName } from '../os/runfolder.ts';
 import { isRoot } from '../wire/request.ts';
-import type { CallOptions } from '../wire/ssh.ts';
+import { type CallOptions, WITHOUT_SSHD } from '../wire/ssh.ts';
 import { escapeText, LOGIN, quoteForShell, snapshotTime, unfold } from '../wire/text.ts';
 import { findNat, parseListen, type Way } from './addresses.ts';
 import { allowedPeers, requireLogin } from './attempt.ts';
@@ -53,6 +53,7 @@ import {
   whyAbsent,
 } from './local.ts';
 import { mergePlaces, type Place, placeInText } from './never.ts';
+import { prepareSshd } from './onetime.ts';
 import { findPlaces, kernelScope, readExcludes } from './reach.ts';
 import { type SenderNeeds, trySender } from './trial.ts';
 
@@ -80,6 +81,7 @@ export async function examineClient(options: {
     judgeConfinement(confinement, path, hasLandlock()),
     ...(jail === undefined ? [] : [judgeJail(jail)]),
     ...(jail instanceof Fault ? [] : await examineSender(config, state, confinement)),
+    ...(await examineOwnSshd(config)),
     examineName(config),
     examineState(state),
     examineExcludes(config),
@@ -193,6 +195,25 @@ export function judgeSender({ listsAll }: SenderNeeds): Finding {
         'apt-get update && apt-get install rsync (docs/security.md, "What stays open")',
       )
     : SENDER.ok('rsync serves a file as a daemon');
+}
+
+const SSHD = new Topic(
+  'client.sshd',
+  'with "direct" each backup starts an sshd for one connection, and refuses one that does not take its config',
+);
+
+/** Has sshd read the config that a run writes for it, in a folder of its own that is removed afterwards. */
+async function examineOwnSshd(config: ClientConfig): Promise<Finding[]> {
+  if (!isDialled(config) || !hasProgram('sshd') || !hasProgram('ssh-keygen')) return [];
+  const folder = makeUniqueFolder(`${temporaryFolder()}/dialback-doctor-`);
+  try {
+    await prepareSshd(AbortSignal.timeout(PATIENCE_MS), folder);
+    return [SSHD.ok('sshd takes the config that a run writes for it')];
+  } catch (error) {
+    return [SSHD.fault(error, WITHOUT_SSHD)];
+  } finally {
+    removeAll(folder);
+  }
 }
 
 // --- names and folders ---
