@@ -25,6 +25,7 @@ import { inText, type MountEntry, mountOf, parseMountTable } from './os/mounts.t
 import {
   endingText,
   hasProgram,
+  opensshVersion,
   PLAIN_ENVIRONMENT,
   packageOf,
   programPath,
@@ -35,6 +36,7 @@ import {
   standard,
 } from './os/process.ts';
 import { knowsZstd } from './wire/rsync.ts';
+import { LEAST_OPENSSH, WITHOUT_SSHD } from './wire/ssh.ts';
 import { escapeText, quoteForShell } from './wire/text.ts';
 
 /** How a side's rsync is held: by the kernel's jail, with the capability alone, or by nothing but its account. */
@@ -160,9 +162,6 @@ const OPENSSH = new Topic(
   'machine.openssh',
   'OpenSSH is what stands between this machine and the network; a known hole in it is a way in',
 );
-/** Below this a client with a one-time sshd does not work (README, 'What it needs'). Whether rsync works is tried (client.rsync). */
-const LEAST_OPENSSH = '8.2p1';
-
 async function examineVersions(isDialled: boolean): Promise<Finding[]> {
   const findings: Finding[] = [];
   if (hasProgram('rsync')) {
@@ -171,16 +170,10 @@ async function examineVersions(isDialled: boolean): Promise<Finding[]> {
     findings.push(judgeRsync(version, readChangelog('rsync', version)));
   }
   if (hasProgram('ssh')) {
-    const { stderr } = await run(standard('ssh', ['-V']), { timeoutMs: PATIENCE_MS });
-    const version = parseOpensshVersion(stderr) ?? 'unknown';
+    const version = await opensshVersion();
     findings.push(judgeOpenssh(version, readChangelog('openssh-client', version), isDialled));
   }
   return findings;
-}
-
-/** What `ssh -V` and an sshd's greeting have in common: `OpenSSH_9.2p1 Debian-2+deb12u10`. */
-export function parseOpensshVersion(text: string): string | undefined {
-  return /OpenSSH_(\d+(?:\.\d+)+(?:p\d+)?)/.exec(text)?.[1];
 }
 
 const ZSTD = new Topic('machine.zstd', 'over a slow link, a backup that is not compressed takes longer');
@@ -203,15 +196,16 @@ export function judgeRsync(version: string, changelog: string | undefined): Find
   return judgeHoles(RSYNC, `rsync ${version}`, openHoles(version, changelog, RSYNC_HOLES), install);
 }
 
-/** @param isDialled there a one-time sshd runs, whose keys must be able to expire */
+/** @param isDialled there a one-time sshd runs, which has to understand the config and the key that each run writes */
 export function judgeOpenssh(version: string, changelog: string | undefined, isDialled: boolean): Finding {
   const install = 'apt-get update && apt-get install openssh-client openssh-server';
   if (compareVersions(version, '0') === 0) return OPENSSH.unknown('its version could not be read', 'ssh -V');
-  if (isDialled && compareVersions(version, LEAST_OPENSSH) < 0)
-    return OPENSSH.critical(
-      `OpenSSH ${version}; a client with transport = "direct" needs ${LEAST_OPENSSH} at least`,
-      install,
-    );
+  if (compareVersions(version, LEAST_OPENSSH) < 0) {
+    const found = `OpenSSH ${version}; the oldest that dialback is tested with is ${LEAST_OPENSSH}`;
+    return isDialled
+      ? OPENSSH.critical(found, `${install}; or ${WITHOUT_SSHD}`)
+      : OPENSSH.warning(found, install);
+  }
   return judgeHoles(OPENSSH, `OpenSSH ${version}`, openHoles(version, changelog, OPENSSH_HOLES), install);
 }
 

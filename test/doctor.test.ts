@@ -43,7 +43,6 @@ import {
   type LauncherFacts,
   parseCapabilityXattr,
   parseGetcap,
-  parseOpensshVersion,
   parsePasswd,
   type ShellFacts,
   type Subject,
@@ -62,6 +61,7 @@ import * as host from '../src/host/doctor.ts';
 import { enrolledLine } from '../src/host/enroll.ts';
 import type { Jail } from '../src/os/launcher.ts';
 import { parseMountTable } from '../src/os/mounts.ts';
+import { parseOpensshVersion } from '../src/os/process.ts';
 import type { PublicKey } from '../src/wire/key.ts';
 
 const TOPIC = new Topic('machine.test', 'it matters');
@@ -199,8 +199,10 @@ describe('judgeRsync() and judgeOpenssh()', () => {
     check(judgeOpenssh('9.7p1', undefined, false), 'warning', /regreSSHion/, /apt-get install openssh/);
   });
   it('refuse a version that cannot work', () => {
-    check(judgeOpenssh('8.1p1', undefined, true), 'critical', /with transport = "direct" needs 8\.2p1/);
-    check(judgeOpenssh('8.1p1', 'CVE-2023-48795 CVE-2025-26465', false), 'ok');
+    const old = judgeOpenssh('7.9p1', undefined, true);
+    check(old, 'critical', /OpenSSH 7\.9p1; the oldest .* is 8\.0p1/, /or set transport = "channel"/);
+    check(judgeOpenssh('7.9p1', 'CVE-2023-48795 CVE-2025-26465', false), 'warning', /8\.0p1/);
+    check(judgeOpenssh('8.0p1', 'CVE-2023-48795 CVE-2025-26465', true), 'ok');
     check(judgeOpenssh('8.4p1', 'CVE-2023-48795 CVE-2025-26465', true), 'ok');
   });
   it('do not know a version that was not told', () => {

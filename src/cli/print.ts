@@ -125,6 +125,7 @@ export function outcomeJson(run: RunOutcome): string {
     missing_count: outcome?.missing_count ?? 0,
     exit: run.exit,
     error: fault?.message ?? hookFault?.message ?? null,
+    next: (fault ?? hookFault)?.next ?? null,
   });
 }
 

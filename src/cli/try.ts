@@ -403,11 +403,27 @@ async function backUp(stage: Stage): Promise<Done> {
         .trim()
         .split('\n')
         .at(-1)
-    : 'nothing';
+    : undefined; // it was not called
+  const { error = last || result.stderr, next } = failureOf(last);
+  const words = log === undefined ? '' : `; the host's journal says: ${escapeText(log, 2000)}`;
   throw new Fault({
     tried: 'back up',
-    found: `${escapeText(last || result.stderr, 2000)}; the host's journal says: ${escapeText(log ?? '', 2000)}`,
+    found: `${escapeText(error, 2000)}${words}`,
+    ...(next ? { next } : {}),
   });
+}
+
+/** What a run that failed said of itself. */
+function failureOf(line: string): { error?: string; next?: string } {
+  try {
+    const { error, next } = JSON.parse(line) as Record<string, unknown>;
+    return {
+      ...(typeof error === 'string' ? { error } : {}),
+      ...(typeof next === 'string' ? { next: escapeText(next, 2000) } : {}),
+    };
+  } catch {
+    return {};
+  }
 }
 
 async function playRuns(stage: Stage): Promise<void> {

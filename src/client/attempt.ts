@@ -14,7 +14,7 @@ import type { CallOptions } from '../wire/ssh.ts';
 import { CHANNEL, escapeText, LOGIN, PROBE, unfold } from '../wire/text.ts';
 import { parseFrom, type Range } from './addresses.ts';
 import type { RunNews } from './backup.ts';
-import { type Callee, calledHostName, overSsh, placeCall } from './call.ts';
+import { type Callee, calledHostName, overSsh, placeCall, resolveCall } from './call.ts';
 import { HUNG_UP, openChannel } from './channel.ts';
 import type { Compression } from './compression.ts';
 import {
@@ -33,7 +33,7 @@ import { endReader, forcedCommand, type GateOrders, gateProgram, readTaken } fro
 import { chooseCompression, noteLink } from './link.ts';
 import { findStore, grabHere, isLocal } from './local.ts';
 import { type Place, placeWarnings } from './never.ts';
-import { makeHostKey, makeOneTimeKey } from './onetime.ts';
+import { makeOneTimeKey, prepareSshd } from './onetime.ts';
 import { enumeratedNames, findRoots, kernelScope, readExcludes, withLaunchersPlaces } from './reach.ts';
 import { asText, followExcludes, inText, refuseHiddenRoots } from './roots.ts';
 import { scopeFilter, scopeRecords } from './scope.ts';
@@ -165,6 +165,11 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
     idleSeconds,
     more: remote.ssh_options,
   };
+  // ssh and sshd tell what is wrong with their options.
+  const [hostKey] = await together([
+    remote.transport === 'direct' ? prepareSshd(run.interrupt, folder) : undefined,
+    callOptions && resolveCall({ ...callOptions, command: '' }),
+  ]);
   // Nothing is slower than a processor that writes to a disk of its own.
   const compression =
     callOptions &&
@@ -207,8 +212,8 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
     phase,
   };
   const heard =
-    callOptions && remote.transport === 'direct'
-      ? await beDialled(held, plan, callOptions)
+    callOptions && hostKey !== undefined
+      ? await beDialled(held, plan, callOptions, hostKey)
       : await overChannel(held, plan);
   requireBelievable(run, heard.outcome, readTaken(folder) !== undefined);
   // A host that is older than when it was measured: the next run asks it for no more than it knows.
@@ -252,13 +257,13 @@ async function beDialled(
   held: AsyncDisposableStack,
   plan: Plan,
   callOptions: Omit<CallOptions, 'command'>,
+  hostKey: string,
 ): Promise<Heard> {
   const { run, folder, ears, phase } = plan;
   const { remote, interrupt } = run;
   phase('keys');
-  const [key, hostKey, from] = await together([
+  const [key, from] = await together([
     makeOneTimeKey(interrupt, folder),
-    makeHostKey(interrupt, folder),
     unless(interrupt, allowedPeers(remote, { ...callOptions, command: '' })),
     requireCapability(plan),
   ]);

@@ -2,10 +2,20 @@
 import { Fault } from '../fault.ts';
 import { exists, readWhole } from '../os/files.ts';
 import { pause, unless } from '../os/machine.ts';
-import { type Child, type Command, type Descriptor, eachLine, run, standard, start } from '../os/process.ts';
+import {
+  type Child,
+  type Command,
+  type Descriptor,
+  eachLine,
+  opensshVersion,
+  programPath,
+  run,
+  standard,
+  start,
+} from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { decodeEvent, EVENT_LINE_LIMIT, type HostEvent, type OutcomeEvent } from '../wire/events.ts';
-import { type CallOptions, callArguments } from '../wire/ssh.ts';
+import { type CallOptions, callArguments, LEAST_OPENSSH, WITHOUT_SSHD } from '../wire/ssh.ts';
 import { escapeText, quoteForShell } from '../wire/text.ts';
 import type { Channel } from './channel.ts';
 
@@ -188,10 +198,14 @@ export interface Called {
  * @throws Fault when ssh does not understand an option
  */
 export async function resolveCall(options: CallOptions): Promise<Called> {
-  const result = await run(standard('ssh', ['-G', ...callArguments(options)]));
+  const ask = async (asked: CallOptions) => await run(standard('ssh', ['-G', ...callArguments(asked)]));
+  const result = await ask(options);
   const called = result.status === 0 ? parseResolved(result.stdout.toString('utf8')) : undefined;
   if (called) return called;
   const words = escapeText(result.stderr.trim().split('\n').at(-1) ?? '');
+  // Without anything of the config: then it is an option that every call has.
+  const plain = await ask({ ...options, target: 'localhost', more: [] });
+  if (plain.status !== 0) throw await tooOld('ssh', words);
   throw new Fault({
     tried: 'use `target` and `ssh_options`',
     found: words || 'ssh does not accept them',
@@ -215,6 +229,17 @@ export function parseResolved(text: string): Called | undefined {
     key => !['none', '', undefined].includes(options.get(key)),
   );
   return { hostName, port, knownAs: alias ?? (port === 22 ? hostName : `[${hostName}]:${port}`), isProxied };
+}
+
+/** @param words what a program of OpenSSH says of an option that every run has */
+export async function tooOld(program: 'ssh' | 'sshd', words: string): Promise<Fault> {
+  const install = `install OpenSSH ${LEAST_OPENSSH} or newer`;
+  return new Fault({
+    tried: `use "${programPath(program)}"`,
+    found: `OpenSSH ${await opensshVersion()} does not take an option that dialback needs: ${words || 'it says nothing'}`,
+    next: program === 'sshd' ? `${install}; or ${WITHOUT_SSHD}` : install,
+    code: 'config',
+  });
 }
 
 /** The host name that ssh would really call. @throws as `resolveCall` */

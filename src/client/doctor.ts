@@ -27,7 +27,7 @@ import { hasProgram, run, standard } from '../os/process.ts';
 import { requireStateFolder, requireStateName } from '../os/runfolder.ts';
 import { isRoot } from '../wire/request.ts';
 import { listedRoots } from '../wire/rsync.ts';
-import type { CallOptions } from '../wire/ssh.ts';
+import { type CallOptions, WITHOUT_SSHD } from '../wire/ssh.ts';
 import { escapeText, LOGIN, quoteForShell, snapshotTime, unfold } from '../wire/text.ts';
 import { findNat, parseListen, type Way } from './addresses.ts';
 import { allowedPeers, requireLogin } from './attempt.ts';
@@ -54,6 +54,7 @@ import {
   whyAbsent,
 } from './local.ts';
 import { mergePlaces, type Place, placeInText } from './never.ts';
+import { prepareSshd } from './onetime.ts';
 import { findPlaces, findRoots, kernelScope, readExcludes } from './reach.ts';
 import { asText, followExcludes, type Root, refuseHiddenRoots } from './roots.ts';
 import { type SenderNeeds, trySender } from './trial.ts';
@@ -86,6 +87,7 @@ export async function examineClient(options: {
     judgeConfinement(confinement, path, hasLandlock()),
     ...(jail === undefined ? [] : [judgeJail(jail)]),
     ...(jail instanceof Fault ? [] : await examineSender(config, state, roots, confinement)),
+    ...(await examineOwnSshd(config)),
     examineName(config),
     examineState(state),
     examineExcludes(config),
@@ -218,6 +220,25 @@ export function judgeSender({ listsAll }: SenderNeeds, listed: string[]): Findin
         `rsync finds the root "${escapeText(first)}" by listing the folders above it, ${cost}`,
         `in \`roots\`, name a folder above it without any of *?[\\ ${place}`,
       );
+}
+
+const SSHD = new Topic(
+  'client.sshd',
+  'with "direct" each backup starts an sshd for one connection, and refuses one that does not take its config',
+);
+
+/** Has sshd read the config that a run writes for it, in a folder of its own that is removed afterwards. */
+async function examineOwnSshd(config: ClientConfig): Promise<Finding[]> {
+  if (!isDialled(config) || !hasProgram('sshd') || !hasProgram('ssh-keygen')) return [];
+  const folder = makeUniqueFolder(`${temporaryFolder()}/dialback-doctor-`);
+  try {
+    await prepareSshd(AbortSignal.timeout(PATIENCE_MS), folder);
+    return [SSHD.ok('sshd takes the config that a run writes for it')];
+  } catch (error) {
+    return [SSHD.fault(error, WITHOUT_SSHD)];
+  } finally {
+    removeAll(folder);
+  }
 }
 
 // --- names and folders ---

@@ -1,10 +1,13 @@
 /** The one-time keys of a run, made by ssh-keygen(1). */
 
 import { Fault } from '../fault.ts';
-import { readFifo, readWhole } from '../os/files.ts';
+import { readFifo, readWhole, removeFileIfThere, writeNew } from '../os/files.ts';
 import { within } from '../os/machine.ts';
 import { endingText, type Result, run, standard } from '../os/process.ts';
 import { isEd25519Key, REQUEST_LIMITS } from '../wire/request.ts';
+import { SSHD_ENVIRONMENT, sshdConfig } from '../wire/ssh.ts';
+import { escapeText } from '../wire/text.ts';
+import { tooOld } from './call.ts';
 
 const KEYGEN_TIMEOUT_MS = 15_000;
 
@@ -46,10 +49,30 @@ export async function makeOneTimeKey(signal: AbortSignal, folder: string): Promi
  * Makes the one-time sshd's key. Its private half stays in the run folder for the run: it opens nothing.
  * @returns the public half
  */
-export async function makeHostKey(signal: AbortSignal, folder: string): Promise<string> {
+async function makeHostKey(signal: AbortSignal, folder: string): Promise<string> {
   const path = `${folder}/host_key`;
   requireSuccess('ssh-keygen', await run(keygenCommand(path), { timeoutMs: KEYGEN_TIMEOUT_MS, signal }));
   return readPublicKey(`${path}.pub`);
+}
+
+const SSHD_TEST_MS = 15_000;
+/** What does not change what sshd takes. */
+const TRIAL_CONFIG = { forcedCommand: 'true', graceSeconds: 15, idleSeconds: 60 };
+
+/**
+ * Makes the one-time sshd's key, and sees that sshd takes its config: by its test mode (sshd(8), -t), which opens nothing.
+ * @returns the public half of the key
+ * @throws Fault that names the OpenSSH and what works without it
+ */
+export async function prepareSshd(signal: AbortSignal, folder: string): Promise<string> {
+  const hostKey = await makeHostKey(signal, folder);
+  const path = `${folder}/sshd_trial`;
+  writeNew(path, sshdConfig({ run: folder, ...TRIAL_CONFIG }));
+  const command = standard('sshd', ['-t', '-f', path], SSHD_ENVIRONMENT);
+  const { status, stderr } = await run(command, { timeoutMs: SSHD_TEST_MS, signal });
+  removeFileIfThere(path);
+  if (status !== 0) throw await tooOld('sshd', escapeText(stderr.trim().split('\n')[0] ?? '', 400));
+  return hostKey;
 }
 
 function keygenCommand(path: string) {

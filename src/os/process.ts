@@ -587,6 +587,17 @@ export async function rsyncVersion(words?: string): Promise<string> {
   return /^rsync +version ([0-9A-Za-z.+~-]{1,40}) /.exec(words ?? (await rsyncWords()))?.[1] ?? 'unknown';
 }
 
+/** What `ssh -V` and an sshd's greeting have in common: `OpenSSH_9.2p1 Debian-2+deb12u10`. */
+export function parseOpensshVersion(text: string): string | undefined {
+  return /OpenSSH_(\d+(?:\.\d+)+(?:p\d+)?)/.exec(text)?.[1];
+}
+
+/** The version of the OpenSSH client that is installed here, or `unknown`. */
+export async function opensshVersion(): Promise<string> {
+  const { stderr } = await run(standard('ssh', ['-V']), { timeoutMs: 10_000 });
+  return parseOpensshVersion(stderr) ?? 'unknown';
+}
+
 /** Says how a program ended, in words. */
 export function endingText(ending: Ending): string {
   if (ending.signal) return `ended by ${ending.signal}`;

@@ -81,6 +81,11 @@ export function oneTimeKeyLine(options: {
   return `restrict,from="${from}",expiry-time="${stamp}",command="${command}" ${options.key}\n`;
 }
 
+/** The oldest OpenSSH that is known to work, on either side (README, "What it needs"). */
+export const LEAST_OPENSSH = '8.0p1';
+/** What works on a client whose sshd does not. */
+export const WITHOUT_SSHD = 'set transport = "channel" in client.toml, which needs no sshd here';
+
 /** What every ssh of ours is told, on either side (ssh_config(5)). */
 const ALWAYS: [string, string][] = [
   ['BatchMode', 'yes'], // never ask a person
