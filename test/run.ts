@@ -44,6 +44,9 @@ const CHECKS: { name: string; args: string[] }[] = [
 type Totals = { passed: number; failures: string[]; skips: string[]; unexpected: string[] };
 const totals: Totals = { passed: 0, failures: [], skips: [], unexpected: [] };
 
+// Where mount and setcap are depends on whether /sbin and /usr/sbin are one folder, and a login's PATH may lead to neither.
+process.env.PATH += ':/usr/local/sbin:/usr/sbin:/sbin';
+
 const filters = process.argv.slice(2);
 function isWanted(name: string): boolean {
   return filters.length === 0 || filters.some(filter => name.includes(filter));

@@ -21,7 +21,8 @@ for_fuzz='clang:clang /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*
 for_prebuilt="$for_try setcap:libcap2-bin getfattr:attr"
 for_install="$for_prebuilt $for_launcher"
 for_test='setfacl:acl getfacl:acl setfattr:attr perl:perl-base strace:strace ps:procps ip:iproute2
-  nft:nftables cron:cron systemd-analyze:systemd aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
+  nft:nftables cron:cron systemd-analyze:systemd sqlite3:sqlite3 curl:curl
+  mkfs.ext4:e2fsprogs losetup:mount aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
   /usr/aarch64-linux-gnu/include/stdlib.h:libc6-dev-arm64-cross'
 # For emulated machines with file systems of their own (test/machines).
 for_machines='qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils mmdebstrap:mmdebstrap depmod:kmod cpio:cpio

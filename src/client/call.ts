@@ -15,12 +15,7 @@ import {
 } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { decodeEvent, EVENT_LINE_LIMIT, type HostEvent, type OutcomeEvent } from '../wire/events.ts';
-import {
-  type CallOptions,
-  callArguments,
-  LEAST_OPENSSH,
-  WITHOUT_SSHD,
-} from '../wire/ssh.ts';
+import { type CallOptions, callArguments, LEAST_OPENSSH, WITHOUT_SSHD } from '../wire/ssh.ts';
 import { escapeText, quoteForShell } from '../wire/text.ts';
 import type { Channel } from './channel.ts';
 
