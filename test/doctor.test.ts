@@ -527,7 +527,7 @@ describe('parseCapabilityXattr()', () => {
     const file = join(folder(t), 'file');
     for (const flags of ['ep', 'ei', 'i', 'p', 'eip']) {
       writeFileSync(file, '');
-      execFileSync('/usr/sbin/setcap', [`cap_dac_read_search=${flags}`, file]);
+      execFileSync('setcap', [`cap_dac_read_search=${flags}`, file]);
       const args = ['--absolute-names', '--encoding=hex', '--name=security.capability', file];
       const hex = /=0x([0-9a-f]+)/.exec(execFileSync('/usr/bin/getfattr', args).toString())?.[1] ?? '';
       const text = execFileSync('/usr/sbin/getcap', [file]).toString();

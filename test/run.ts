@@ -50,6 +50,9 @@ const CHECKS: { name: string; args: string[] }[] = [
   { name: 'imports', args: ['tools/imports.ts'] },
 ];
 
+// Where mount and setcap are depends on whether /sbin and /usr/sbin are one folder, and a login's PATH may lead to neither.
+process.env.PATH += ':/usr/local/sbin:/usr/sbin:/sbin';
+
 /** What runs now: a file or a check. */
 interface Job {
   report: FileReport;

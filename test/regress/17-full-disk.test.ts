@@ -18,7 +18,7 @@ describe('a full disk', { skip: NEEDS_ROOT }, () => {
     world = await World.make();
     const { uid, gid } = world.host;
     const options = `size=24m,mode=700,uid=${uid},gid=${gid}`;
-    execFileSync('/usr/bin/mount', ['-t', 'tmpfs', '-o', options, 'none', world.store]);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', options, 'none', world.store]);
     const key = readFileSync(join(world.client.home, '.ssh/id_ed25519.pub'), 'utf8');
     assert.equal((await world.enroll(world.name, key)).status, 0);
     for (let index = 0; index < 20; index += 1) put(`file ${index}`, `content ${index}`);
@@ -26,7 +26,7 @@ describe('a full disk', { skip: NEEDS_ROOT }, () => {
     first = manifest(world.tree(world.snapshots()[0] ?? ''), { includeInode: true });
   });
   after(async () => {
-    execFileSync('/usr/bin/umount', [world.store]);
+    execFileSync('umount', [world.store]);
     await world.dispose();
   });
 

@@ -487,13 +487,13 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       rmSync(join(world.data, 'link'));
       await isWell(client);
 
-      execFileSync('/usr/bin/mount', ['--bind', never, alias]);
+      execFileSync('mount', ['--bind', never, alias]);
       try {
         const mend = await only(client, 'warning', 'client.never', /is also mounted at ".*\/alias"$/);
         obey('root', /umount .*$/.exec(mend)?.[0] ?? 'false');
         await isWell(client);
       } finally {
-        spawnSync('/usr/bin/umount', [alias]);
+        spawnSync('umount', [alias]);
       }
 
       chmodSync(never, 0o000);
@@ -550,7 +550,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     it('a file system that keeps no xattrs', async () => {
       const disk = join(world.base, 'a disk');
       mkdirSync(disk);
-      execFileSync('/usr/bin/mount', ['-t', 'ramfs', 'ramfs', disk]);
+      execFileSync('mount', ['-t', 'ramfs', 'ramfs', disk]);
       try {
         const store = join(disk, 'store');
         for (const path of [store, join(store, 'clients'), join(store, 'clients', world.name)]) {
@@ -563,7 +563,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
         const found = lines(await fresh(host));
         assert.deepEqual(found, ['critical host.store_xattrs', 'critical host.store_space']);
       } finally {
-        execFileSync('/usr/bin/umount', [disk]);
+        execFileSync('umount', [disk]);
       }
       world.write(host, world.hostToml, `store = "${world.store}"\nsyslog = false\n`);
       await isWell(host);
@@ -574,8 +574,8 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       const image = join(world.base, 'small.img');
       mkdirSync(disk);
       execFileSync('/usr/bin/truncate', ['-s', '64M', image]);
-      execFileSync('/usr/sbin/mkfs.ext4', ['-q', '-N', '64', image]);
-      execFileSync('/usr/bin/mount', ['-o', 'loop', image, disk]);
+      execFileSync('mkfs.ext4', ['-q', '-N', '64', image]);
+      execFileSync('mount', ['-o', 'loop', image, disk]);
       try {
         const store = join(disk, 'store');
         for (const path of [store, join(store, 'clients'), join(store, 'clients', world.name)]) {
@@ -592,7 +592,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
           found.join(', '),
         );
       } finally {
-        execFileSync('/usr/bin/umount', [disk]);
+        execFileSync('umount', [disk]);
       }
       world.write(host, world.hostToml, `store = "${world.store}"\nsyslog = false\n`);
       await isWell(host);
@@ -638,7 +638,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
 
   describe('with the launcher', () => {
     const setcap = (path: string, capability: string): void => {
-      execFileSync('/usr/sbin/setcap', [`cap_dac_read_search=${capability}`, path], { stdio: 'pipe' });
+      execFileSync('setcap', [`cap_dac_read_search=${capability}`, path], { stdio: 'pipe' });
     };
     /** As `make install` would have it; a chown takes the capability. */
     function install(mode = 0o750): void {
@@ -693,7 +693,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
 
     it('one that has lost its capability, belongs to somebody, or can be run or changed by others', async () => {
       const unset = (): void => {
-        execFileSync('/usr/sbin/setcap', ['-r', world.launcher], { stdio: 'pipe' });
+        execFileSync('setcap', ['-r', world.launcher], { stdio: 'pipe' });
       };
       const wrong: [how: () => void, check: string, found: RegExp, jail: boolean][] = [
         [
@@ -775,15 +775,15 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
 
     it('a mount that gives no capabilities', async () => {
       const folder = dirname(world.launcher);
-      execFileSync('/usr/bin/mount', ['--bind', folder, folder]);
+      execFileSync('mount', ['--bind', folder, folder]);
       try {
-        execFileSync('/usr/bin/mount', ['-o', 'remount,bind,nosuid', folder]);
+        execFileSync('mount', ['-o', 'remount,bind,nosuid', folder]);
         const findings = await fresh(client);
         const finding = findings.find(each => each.check === 'launcher.mount');
         assert.equal(finding?.state, 'critical');
         assert.ok(findings.some(each => each.check === 'client.jail'));
       } finally {
-        execFileSync('/usr/bin/umount', [folder]);
+        execFileSync('umount', [folder]);
       }
       await isWell(client);
     });
@@ -831,7 +831,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       obey('root', own?.next ?? '');
       const after = (await look(client)).find(each => each.check === 'machine.inherited');
       assert.equal(after?.state, 'ok');
-      execFileSync('/usr/sbin/setcap', ['-r', world.binary], { stdio: 'pipe' });
+      execFileSync('setcap', ['-r', world.binary], { stdio: 'pipe' });
       world.configure();
     });
 

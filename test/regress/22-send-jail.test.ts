@@ -493,7 +493,7 @@ describe('what lend passes on', { skip: SKIP }, () => {
 
   it("is the inheritable bit, two variables of sshd's, and nothing else", async () => {
     const { jail, run } = sender;
-    execFileSync('/usr/sbin/setcap', ['cap_dac_read_search=i', jail.probe]);
+    execFileSync('setcap', ['cap_dac_read_search=i', jail.probe]);
     const passed = {
       SSH_ORIGINAL_COMMAND: 'rsync --server --daemon .',
       SSH_CONNECTION: '192.0.2.1 1 192.0.2.2 2',
@@ -602,7 +602,7 @@ describe('send refuses, in one line', { skip: SKIP }, () => {
 
   it('no capability, or a caller that forbids it', async () => {
     await inState(
-      () => void execFileSync('/usr/sbin/setcap', ['-r', jail.launch]),
+      () => void execFileSync('setcap', ['-r', jail.launch]),
       () => jail.lend(jail.launch),
       async () =>
         assertRefused(await sender.send(), /Cannot lend "cap_dac_read_search": ".*" has not got it: setcap /),
@@ -659,7 +659,7 @@ describe('send refuses, in one line', { skip: SKIP }, () => {
     await inState(
       () => {
         chownSync(launch, account.uid, account.gid);
-        execFileSync('/usr/sbin/setcap', ['cap_dac_read_search=ep', launch]);
+        execFileSync('setcap', ['cap_dac_read_search=ep', launch]);
       },
       () => jail.lend(launch),
       async () => assertRefused(await sender.send(), owned),

@@ -236,7 +236,7 @@ describe('confined', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   describe('never goes without it', () => {
     const CAPABILITY = ['cap_dac_read_search=ep'];
     const setcap = (...args: string[]): void => {
-      execFileSync('/usr/sbin/setcap', [...args, world.launcher], { stdio: 'pipe' });
+      execFileSync('setcap', [...args, world.launcher], { stdio: 'pipe' });
     };
     async function fails(pattern: RegExp, exit = 1): Promise<void> {
       const before = world.snapshots();

@@ -96,15 +96,15 @@ async function smallDisk(inodes: number): Promise<{ site: Site; unmount: () => v
   const image = join(world.base, 'disk');
   writeFileSync(image, '');
   truncateSync(image, 1024 * MIB);
-  execFileSync('/usr/sbin/mkfs.ext4', ['-q', '-F', '-N', String(inodes), image]);
+  execFileSync('mkfs.ext4', ['-q', '-F', '-N', String(inodes), image]);
   rmSync(world.store, { recursive: true });
   mkdirSync(world.store);
-  execFileSync('/usr/bin/mount', ['-o', 'loop', image, world.store]);
+  execFileSync('mount', ['-o', 'loop', image, world.store]);
   chownSync(world.store, world.host.uid, world.host.gid);
   chmodSync(world.store, 0o700);
   const key = readFileSync(join(world.client.home, '.ssh/id_ed25519.pub'), 'utf8');
   assert.equal((await world.enroll(world.name, key)).status, 0);
-  return { site: new Site(world), unmount: () => execFileSync('/usr/bin/umount', [world.store]) };
+  return { site: new Site(world), unmount: () => execFileSync('umount', [world.store]) };
 }
 
 const FULL = 'Cannot back up to "vault": the backup host has no space left';

@@ -594,7 +594,7 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
       [
         'capability',
         /^U .*\/capability \(xattrs\)$/,
-        path => execFileSync('/usr/sbin/setcap', ['cap_net_raw=ep', path]),
+        path => execFileSync('setcap', ['cap_net_raw=ep', path]),
       ],
       [
         'target',

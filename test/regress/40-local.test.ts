@@ -59,7 +59,7 @@ class Desk {
     desk.own(desk.data);
     writeFileSync(desk.#image, '');
     truncateSync(desk.#image, 64 * MIB);
-    execFileSync('/usr/sbin/mkfs.ext4', ['-q', '-N', '4096', desk.#image]);
+    execFileSync('mkfs.ext4', ['-q', '-N', '4096', desk.#image]);
     desk.plugIn();
     rmSync(join(desk.disk, 'lost+found'), { recursive: true });
     const account = ['-o', desk.world.client.login, '-g', desk.world.client.login, '-m', '700'];
@@ -77,14 +77,14 @@ class Desk {
   }
 
   plugIn(): void {
-    this.#device = execFileSync('/usr/sbin/losetup', ['--find', '--show', this.#image]).toString().trim();
-    execFileSync('/usr/bin/mount', [this.#device, this.disk]);
+    this.#device = execFileSync('losetup', ['--find', '--show', this.#image]).toString().trim();
+    execFileSync('mount', [this.#device, this.disk]);
   }
 
   /** As whoever takes care does; it fails where anything is still at work there. */
   unplug(...how: string[]): void {
-    execFileSync('/usr/bin/umount', [...how, this.disk], { stdio: 'pipe' });
-    if (this.#device !== undefined) execFileSync('/usr/sbin/losetup', ['--detach', this.#device]);
+    execFileSync('umount', [...how, this.disk], { stdio: 'pipe' });
+    if (this.#device !== undefined) execFileSync('losetup', ['--detach', this.#device]);
     this.#device = undefined;
   }
 
@@ -247,7 +247,7 @@ for (const launcher of [true, false]) {
       const mirror = join(desk.top, 'mirror');
       mkdirSync(mirror);
       symlinkSync(desk.store, join(desk.data, 'a link to it'));
-      execFileSync('/usr/bin/mount', ['--bind', desk.disk, mirror]);
+      execFileSync('mount', ['--bind', desk.disk, mirror]);
       try {
         // Another one that is not there is kept back by its name alone.
         const absent = `[[remote]]\ntransport = "local"\ntarget = "${desk.top}/none"`;
@@ -262,7 +262,7 @@ for (const launcher of [true, false]) {
           assert.ok(!readdirSync(join(tree, folder)).includes('the store'), folder);
         }
       } finally {
-        execFileSync('/usr/bin/umount', [mirror]);
+        execFileSync('umount', [mirror]);
         rmSync(mirror, { recursive: true });
         rmSync(join(desk.data, 'a link to it'));
         desk.configure();
@@ -479,7 +479,7 @@ describe('a disk that is not there, or not the one', { skip: NEEDS_ROOT || IN_CL
   it('is refused by enroll where its file system can keep no backup', async () => {
     const ramfs = join(desk.top, 'ramfs');
     mkdirSync(ramfs);
-    execFileSync('/usr/bin/mount', ['-t', 'ramfs', 'none', ramfs]);
+    execFileSync('mount', ['-t', 'ramfs', 'none', ramfs]);
     try {
       desk.own(ramfs);
       const config = ['--config', join(desk.world.client.home, 'ramfs.toml')];
@@ -494,7 +494,7 @@ describe('a disk that is not there, or not the one', { skip: NEEDS_ROOT || IN_CL
       assert.deepEqual(readdirSync(ramfs), []);
       assert.ok(!existsSync(config[1] ?? ''));
     } finally {
-      execFileSync('/usr/bin/umount', [ramfs]);
+      execFileSync('umount', [ramfs]);
       rmSync(ramfs, { recursive: true });
     }
   });

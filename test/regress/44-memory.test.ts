@@ -36,8 +36,8 @@ describe(`memory, ${FILES} files`, { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () 
     mkdirSync(disk);
     execFileSync('/usr/bin/truncate', ['-s', '20G', image]);
     const inodes = String(FILES * 6 + 50_000);
-    execFileSync('/usr/sbin/mkfs.ext4', ['-q', '-F', '-N', inodes, '-E', 'lazy_itable_init=1', image]);
-    execFileSync('/usr/bin/mount', ['-o', 'loop', image, disk]);
+    execFileSync('mkfs.ext4', ['-q', '-F', '-N', inodes, '-E', 'lazy_itable_init=1', image]);
+    execFileSync('mount', ['-o', 'loop', image, disk]);
     rmSync(image); // the loop device holds it: it goes with the mount
     const data = join(disk, 'data');
     for (let index = 0; index < FILES; index += 1) {
@@ -67,7 +67,7 @@ describe(`memory, ${FILES} files`, { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () 
         `${what.padEnd(20)} ${mib(own)} MiB of its own (and ${mib(file)} of files), ${samples} looks`,
       );
     try {
-      execFileSync('/usr/bin/umount', [disk]);
+      execFileSync('umount', [disk]);
     } finally {
       await world.dispose();
     }

@@ -113,7 +113,7 @@ export class Jail {
   lend(path: string): void {
     chownSync(path, 0, this.account.gid);
     chmodSync(path, 0o750);
-    execFileSync('/usr/sbin/setcap', ['cap_dac_read_search=ep', path], { stdio: 'pipe' });
+    execFileSync('setcap', ['cap_dac_read_search=ep', path], { stdio: 'pipe' });
   }
 
   /** A folder of the user's. */

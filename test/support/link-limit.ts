@@ -35,22 +35,22 @@ export class Site {
     const image = join(world.base, 'disk');
     closeSync(openSync(image, 'w'));
     truncateSync(image, 2 * 1024 ** 3);
-    execFileSync('/usr/sbin/mkfs.ext4', ['-q', '-F', '-N', '50000', image]);
+    execFileSync('mkfs.ext4', ['-q', '-F', '-N', '50000', image]);
     rmSync(world.store, { recursive: true });
     mkdirSync(world.store);
-    execFileSync('/usr/bin/mount', ['-o', 'loop', image, world.store]);
+    execFileSync('mount', ['-o', 'loop', image, world.store]);
     chownSync(world.store, world.host.uid, world.host.gid);
     chmodSync(world.store, 0o700);
     const { uid, gid } = world.client;
     const own = `size=512m,nr_inodes=1m,uid=${uid},gid=${gid}`;
-    execFileSync('/usr/bin/mount', ['-t', 'tmpfs', '-o', own, 'none', world.data]);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', own, 'none', world.data]);
     const key = readFileSync(join(world.client.home, '.ssh/id_ed25519.pub'), 'utf8');
     assert.equal((await world.enroll(world.name, key)).status, 0);
     return new Site(world);
   }
 
   async dispose(): Promise<void> {
-    for (const each of [this.world.data, this.world.store]) execFileSync('/usr/bin/umount', [each]);
+    for (const each of [this.world.data, this.world.store]) execFileSync('umount', [each]);
     await this.world.dispose();
   }
 

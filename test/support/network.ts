@@ -56,14 +56,14 @@ export class Network {
   }
 
   ip(machine: string, ...args: string[]): string {
-    return this.run(machine, ['/usr/sbin/ip', ...args]);
+    return this.run(machine, ['ip', ...args]);
   }
 
   /** A cable between two machines. */
   connect(one: Plug, other: Plug): void {
     const end = ({ machine, name }: Plug): string[] => [name, 'netns', String(this.pid(machine))];
     const pair = ['link', 'add', ...end(one), 'type', 'veth', 'peer', 'name', ...end(other)];
-    execFileSync('/usr/sbin/ip', pair, { stdio: 'pipe' });
+    execFileSync('ip', pair, { stdio: 'pipe' });
     for (const { machine, name, address } of [one, other]) {
       this.ip(machine, 'address', 'add', address, 'dev', name);
       this.ip(machine, 'link', 'set', name, 'up');

@@ -206,7 +206,7 @@ export class World {
       never: this.neverList,
     });
     chmodSync(this.launcher, 0o755);
-    execFileSync('/usr/sbin/setcap', ['cap_dac_read_search=ep', this.launcher], { stdio: 'pipe' });
+    execFileSync('setcap', ['cap_dac_read_search=ep', this.launcher], { stdio: 'pipe' });
   }
 
   /** Writes client.toml; what is given replaces the parts of the same name. */

@@ -19,9 +19,9 @@ describe('a damaged entry', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     const image = join(world.base, 'image');
     mkdirSync(disk);
     execFileSync('/usr/bin/truncate', ['-s', '32M', image]);
-    execFileSync('/usr/sbin/mkfs.ext4', ['-q', image]);
+    execFileSync('mkfs.ext4', ['-q', image]);
     const mount = (options: string): void => {
-      execFileSync('/usr/bin/mount', ['-o', options, image, disk]);
+      execFileSync('mount', ['-o', options, image, disk]);
       isMounted = true;
     };
     mount('loop');
@@ -30,7 +30,7 @@ describe('a damaged entry', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       writeFileSync(join(disk, folder, 'file'), folder);
     }
     for (const name of ['good', 'damaged']) writeFileSync(join(disk, name), name);
-    execFileSync('/usr/bin/umount', [disk]);
+    execFileSync('umount', [disk]);
     isMounted = false;
     for (const name of ['/damaged', '"/damaged folder"'])
       execFileSync('/usr/sbin/debugfs', ['-w', '-R', `clri ${name}`, image], { stdio: 'pipe' });
@@ -40,7 +40,7 @@ describe('a damaged entry', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.throws(() => lstatSync(join(disk, 'damaged folder')), { errno: -117 });
   });
   after(async () => {
-    if (isMounted) execFileSync('/usr/bin/umount', [disk]);
+    if (isMounted) execFileSync('umount', [disk]);
     await world.dispose();
   });
 

@@ -178,7 +178,7 @@ describe('launch never', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       refused(await ask(jail.account, '/root/run-AAAAAA'), /open: /);
     });
     it('to go without its capability', async () => {
-      execFileSync('/usr/sbin/setcap', ['-r', jail.launch]);
+      execFileSync('setcap', ['-r', jail.launch]);
       refused(await ask(), /has not got it/);
       jail.lend(jail.launch);
     });

@@ -60,7 +60,7 @@ function processes(words: string[]): string[] {
 
 /** Loop devices of a run's files; all runs of the machine have theirs in one list. */
 function loops(tag: string): string[] {
-  const list = execFileSync('/usr/sbin/losetup', ['--list', '--noheadings', '--output', 'BACK-FILE'], {
+  const list = execFileSync('losetup', ['--list', '--noheadings', '--output', 'BACK-FILE'], {
     encoding: 'utf8',
   });
   return list.split('\n').filter(line => line.includes(tag));

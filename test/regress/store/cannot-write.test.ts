@@ -31,8 +31,8 @@ describe('a store that cannot be written', { skip: NEEDS_ROOT }, () => {
     const image = join(world.base, 'disk.img');
     closeSync(openSync(image, 'w'));
     truncateSync(image, 48 * MIB);
-    execFileSync('/usr/sbin/mkfs.ext4', ['-q', '-m', '0', '-N', String(inodes), image]);
-    execFileSync('/usr/bin/mount', ['-o', 'loop', image, world.store]);
+    execFileSync('mkfs.ext4', ['-q', '-m', '0', '-N', String(inodes), image]);
+    execFileSync('mount', ['-o', 'loop', image, world.store]);
     isMounted = true;
     const account = ['-o', world.host.login, '-g', world.host.login, '-m', '700'];
     execFileSync('/usr/bin/install', ['-d', ...account, world.store]);
@@ -70,7 +70,7 @@ describe('a store that cannot be written', { skip: NEEDS_ROOT }, () => {
     isMounted = false;
   });
   afterEach(async () => {
-    if (isMounted) execFileSync('/usr/bin/umount', [world.store]);
+    if (isMounted) execFileSync('umount', [world.store]);
     await world.dispose();
   });
 
@@ -79,7 +79,7 @@ describe('a store that cannot be written', { skip: NEEDS_ROOT }, () => {
       await makeStore(4096);
       if (isIndexed) assert.equal((await host(world.host, ['find', world.name, 'file*'])).status, 0);
       execFileSync('/usr/bin/sync', ['-f', world.store]);
-      execFileSync('/usr/bin/mount', ['-o', 'remount,ro', world.store]);
+      execFileSync('mount', ['-o', 'remount,ro', world.store]);
       const before = manifest(world.store, { includeInode: true });
       for (const party of [world.host, 'root'] as const) {
         const found = await host(party, ['find', world.name, 'file 0']);
