@@ -6,7 +6,8 @@ import { within } from '../os/machine.ts';
 import { endingText, type Result, run, standard } from '../os/process.ts';
 import { isEd25519Key, REQUEST_LIMITS } from '../wire/request.ts';
 
-const KEYGEN_TIMEOUT_MS = 15_000;
+/** On a slow machine with other work ssh-keygen takes more than 15 s (measured in emulation). */
+const KEYGEN_TIMEOUT_MS = 60_000;
 
 /** A public key as `ssh-ed25519 AAAA…`, and the private half as ssh-keygen writes it. */
 export interface KeyPair {
