@@ -416,7 +416,8 @@ function isThere(path: string): boolean {
   return linkStatus(path, { throwIfNoEntry: false }) !== undefined;
 }
 
-const KEYGEN_TIMEOUT_MS = 15_000;
+/** On a slow machine with other work ssh-keygen takes more than 15 s (measured in emulation). */
+const KEYGEN_TIMEOUT_MS = 60_000;
 const KEY_BYTES = 16 * 1024;
 
 /** Without a passphrase, for nobody is there to be asked. It is made in a run folder, which is never backed up. */

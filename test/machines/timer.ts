@@ -40,7 +40,7 @@ export async function runByTimer(report: Report, keep: boolean): Promise<Row> {
 /** Enables the timer, and sees it start two backups. */
 export async function checkTimer(machine: Installed, { check, facts }: Row): Promise<void> {
   let elapsed = 0;
-  await check('a run at the time of the timer', async () => {
+  const hasRun = await check('a run at the time of the timer', async () => {
     await machine.ssh(
       `mkdir -p ${DROP_IN} && printf '[Timer]\\nRandomizedDelaySec=0\\n' >${DROP_IN}/no-delay.conf && systemctl daemon-reload`,
     );
@@ -53,6 +53,7 @@ export async function checkTimer(machine: Installed, { check, facts }: Row): Pro
     const lateMs = Date.parse(started) - elapsed * 1000;
     assert.ok(lateMs >= 0 && lateMs < 15 * 60_000, `started ${lateMs} ms after the time of the timer`);
   });
+  if (!hasRun) return;
   await check('the run is in the journal', async () => {
     const unit = await machine.ssh(`journalctl --no-pager -o cat -u ${SERVICE}`);
     assert.match(unit, /^Starting .*Backup of this machine/m);
