@@ -1107,6 +1107,10 @@ describe('host: judgeLines()', () => {
     assert.match(judge([line('a')])[0]?.found ?? '', /^one client is enrolled/);
     assert.deepEqual(states(judge([line('a')], { clients: undefined })), ['ok']);
   });
+  it('finds two things where another executable is named and the client has no folder', () => {
+    const found = judge([line('c', { executable: '/tmp/dialback' })]);
+    assert.deepEqual(states(found), ['warning', 'critical']);
+  });
   const refused: [what: string, lines: string[], state: State, next: RegExp][] = [
     ['nobody is enrolled', [''], 'warning', /^dialback enroll NAME KEYFILE$/],
     [
@@ -1128,6 +1132,12 @@ describe('host: judgeLines()', () => {
       /./,
     ],
     ['the client has no folder', [line('c')], 'critical', /dialback enroll c -/],
+    [
+      'a client of another config has no folder in this store',
+      [line('c', { config: '/home/x/host.toml' })],
+      'warning',
+      /dialback enroll c -/,
+    ],
     [
       'the key is bare',
       [`ssh-ed25519 ${blob}`, line('a')],

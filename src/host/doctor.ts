@@ -422,7 +422,8 @@ export function judgeLines(facts: KeyLines): Finding[] {
     }
     enrolled.push(name);
     const key = keyOf(line);
-    if (!key || line !== enrolledLine({ executable, name, config, key })) {
+    const expected = key && enrolledLine({ executable, name, config, key });
+    if (line !== expected) {
       findings.push(
         KEYS.warning(
           `${where}, for "${name}", is not bound to "${executable}" and "${config}"`,
@@ -430,7 +431,9 @@ export function judgeLines(facts: KeyLines): Finding[] {
         ),
       );
     }
-    if (clients && !clients.includes(name)) {
+    // A line for another host.toml of this account has its folder in that one's store.
+    const isOwn = expected !== undefined && behindProgram(line) === behindProgram(expected);
+    if (isOwn && clients && !clients.includes(name)) {
       findings.push(
         KEYS.critical(
           `${where} is for "${name}", and the store has no folder for it`,
@@ -443,6 +446,11 @@ export function judgeLines(facts: KeyLines): Finding[] {
     findings.push(KEYS.warning(`nobody is enrolled in "${path}"`, 'dialback enroll NAME KEYFILE'));
   const who = enrolled.length === 1 ? 'one client is' : `${enrolled.length} clients are`;
   return findings.length > 0 ? findings : [KEYS.ok(`${who} enrolled in "${path}"`)];
+}
+
+/** What follows the program in an enrolled line: client, config and key. */
+function behindProgram(line: string): string {
+  return line.slice(line.lastIndexOf("' grab --client "));
 }
 
 /** The same key again is harmless: the line is written as it is now, and the client's folder made. */
