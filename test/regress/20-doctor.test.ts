@@ -319,7 +319,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
         await transports(),
         /^"vault": channel, .*; direct would probably work too: from 127\.0\.0\.1 /,
       );
-      const OF_THE_WAY_BACK = ['client.from', 'client.listen', 'machine.shell'];
+      const OF_THE_WAY_BACK = ['client.from', 'client.listen', 'client.sshd', 'machine.shell'];
       assert.deepEqual(
         await checks(),
         direct.filter(each => !OF_THE_WAY_BACK.includes(each)),
