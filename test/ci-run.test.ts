@@ -61,7 +61,8 @@ describe('.ci/run', () => {
   it('hands SIGTERM on, and ends', async () => {
     writeFileSync(
       join(top, 'bin/make'),
-      '#!/bin/sh\ntrap "kill $!; echo told; exit 1" TERM\necho here\nsleep 60 & wait\n',
+      // Not expanded before sleep runs: sleep would hold the pipe.
+      "#!/bin/sh\ntrap 'kill $!; echo told; exit 1' TERM\nsleep 60 &\necho here\nwait\n",
     );
     const child = spawn('bash', [join(top, '.ci/run')], {
       env: environment(),
