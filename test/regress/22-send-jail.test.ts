@@ -441,7 +441,7 @@ describe('what send leaves of its caller', { skip: SKIP }, () => {
         const limits = readFileSync(`${proc}/limits`, 'latin1');
         for (const [name, most] of [
           ['core file size', '0'],
-          ['open files', '64'],
+          ['open files', '4096'],
         ])
           assert.match(limits, new RegExp(`^Max ${name} +${most} +${most} `, 'm'));
       });

@@ -316,9 +316,13 @@ describe('confined', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       configure([], { top: 'capability = "none"' });
       const toml = readFileSync(world.hostToml, 'utf8');
       world.write(world.host, world.hostToml, `confined = false\n${toml}`);
-      const { status, last } = await world.backup();
+      // A run that can read no file at all would fail.
+      const readable = join(world.data, 'readable');
+      world.write(world.client, readable, 'content');
+      const { status, last, stdout } = await world.backup();
+      rmSync(readable);
       world.write(world.host, world.hostToml, toml);
-      assert.equal(status, 3, 'what only root may read is missing');
+      assert.equal(status, 3, `what only root may read is missing: ${stdout}`);
       assert.deepEqual(recorded(last.snapshot).confined, {
         send: false,
         receive: false,
