@@ -1,5 +1,4 @@
-// Goal: as 38-burst, with 20 clients and with 50, half of them over a channel.
+// Goal: as 38-burst, with 20 clients, half of them over a channel; or as many as BURST= says.
 import { burstSuite } from '../support/burst.ts';
 
-burstSuite(20);
-burstSuite(50);
+burstSuite(Number(process.env.BURST ?? 20));

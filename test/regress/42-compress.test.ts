@@ -189,8 +189,8 @@ describe('compression on loopback', { skip: SKIP }, () => {
     const { decided, isCompressed } = await backup(world);
     const { rates } = decided;
     assert.ok(rates, JSON.stringify(decided));
-    // How fast this machine is while others use it too nobody knows beforehand; slow it is not.
-    assert.ok(rates.link > 3_500_000, JSON.stringify(rates));
+    // How fast this machine is while others use it too is not known beforehand.
+    assert.ok(rates.link > 0 && rates.processor > 0, JSON.stringify(rates));
     const expected = decideCompression({
       ...{ mode: 'auto', hasZstd: true, rates, bwlimit: undefined, was: false },
     } as const);
