@@ -22,8 +22,8 @@ const TOP = join(import.meta.dirname, '..');
 const OWN_LIMIT_MS = Number(process.env.DIALBACK_TEST_LIMIT_SECONDS) * 1000;
 const LIMITS_MS = { short: OWN_LIMIT_MS || 4 * 60_000, long: OWN_LIMIT_MS || 15 * 60_000 };
 
-/** So many files at a time: they wait about as often as they work. */
-const WIDTH = 2 * availableParallelism();
+/** So many files at a time: most wait about as often as they work. Soaks work all the time. */
+const WIDTH = { short: 2 * availableParallelism(), long: availableParallelism() };
 
 const TICK_MS = 1000;
 /** Where there is no terminal, a line says what runs when nothing was printed for that long. */
@@ -144,6 +144,7 @@ class Run {
   readonly #waiting: (() => Job)[] = [];
   readonly #running = new Set<Job>();
   readonly #all: number;
+  readonly #width: number;
   #done = 0;
   #processorMs = 0;
   #last: string | undefined;
@@ -163,6 +164,7 @@ class Run {
           }),
       );
     this.#all = this.#waiting.length;
+    this.#width = files.some(isLong) ? WIDTH.long : WIDTH.short;
   }
 
   /** Runs all of it. @returns the exit status */
@@ -171,7 +173,7 @@ class Run {
       process.on(signal, () => this.#stop(signal));
     const ticks = setInterval(() => this.#tick(), TICK_MS);
     try {
-      await Promise.all(Array.from({ length: WIDTH }, () => this.#work()));
+      await Promise.all(Array.from({ length: this.#width }, () => this.#work()));
     } finally {
       clearInterval(ticks);
       rmSync(this.#folder, { recursive: true, force: true });
