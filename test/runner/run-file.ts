@@ -177,6 +177,19 @@ function descendantsOf(pid: number): number[] {
   return found;
 }
 
+const END_MS = 10_000;
+
+/** Kills all processes of a user, and waits until they are gone: until then userdel(8) refuses to remove the account. */
+function endProcessesOf(uid: number): void {
+  const limit = performance.now() + END_MS;
+  for (;;) {
+    const left = processes().filter(each => each.uid === uid);
+    if (left.length === 0 || performance.now() > limit) return;
+    for (const each of left) kill(each.pid);
+    spawnSync('sleep', ['0.05'], { stdio: 'ignore' });
+  }
+}
+
 /** Removes the accounts that a file has made and not removed, with all that still runs as one of them. */
 function removeAccounts(list: string): void {
   let logins: string[];
@@ -188,7 +201,7 @@ function removeAccounts(list: string): void {
   for (const login of logins) {
     const { status, stdout } = spawnSync('id', ['-u', login], { encoding: 'utf8' });
     if (status !== 0) continue;
-    for (const each of processes()) if (each.uid === Number(stdout)) kill(each.pid);
+    endProcessesOf(Number(stdout));
     spawnSync('userdel', [login], { stdio: 'ignore' });
   }
 }
