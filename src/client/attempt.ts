@@ -1,5 +1,4 @@
 /** One attempt at a backup: what is asked of the host, over whichever transport, and the wait for its end. */
-
 import { isRsyncVulnerable } from '../changelog.ts';
 import { Fault } from '../fault.ts';
 import { appendJournal, exists, readJournal } from '../os/files.ts';
@@ -125,6 +124,7 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
         run,
         `Cannot back up "${inText(name)}" under this name: symbolic links lead to "${inText(path)}", and the backup has that name`,
       );
+  const asked = roots.map(each => asText(each.path));
   const listed = followExcludes(readExcludes(config), roots);
   const excludes = listed.map(each => each.pattern);
   const capability = capabilityOf(config);
@@ -153,7 +153,7 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
     ...{ folder, capability, scope: seen, libraries, interrupt: run.interrupt },
     daemon: { ...daemon, compress: knowsZstd(words) },
   });
-  const listsAll = needs.listsAll || (daemon.confined && listedRoots(config.scope.roots).length > 0);
+  const listsAll = needs.listsAll || (daemon.confined && listedRoots(asked).length > 0);
   if (listsAll) writeScope(folder, scopeRecords(seen, libraries, listsAll));
   const version = await rsyncVersion(words);
   const record = Buffer.from(excludes.map(pattern => `${pattern}\n`).join(''), 'latin1');
@@ -196,7 +196,7 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
     callee: command =>
       callOptions ? overSsh({ ...callOptions, command }) : grabHere(config, remote, hostConfig),
     header: {
-      roots: roots.map(each => asText(each.path)),
+      roots: asked,
       excludes_bytes: record.length,
       dry_run: run.dryRun,
       rsync: encodeRsync(version, [

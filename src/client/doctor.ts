@@ -193,7 +193,7 @@ async function examineSender(
       daemon: { idleSeconds: 60, confined: isConfined, checksum: true, compress: true },
       interrupt: new AbortController().signal,
     });
-    return [judgeSender(needs, isConfined ? listedRoots(config.scope.roots) : [])];
+    return [judgeSender(needs, isConfined ? listedRoots(roots.map(each => asText(each.path))) : [])];
   } catch (error) {
     return [SENDER.fault(error, 'apt-get update && apt-get install rsync')];
   } finally {
