@@ -10,6 +10,7 @@ import { inPlace, parseSaid, tagOf, withoutPlace } from './place.ts';
 
 const TOP = join(import.meta.dirname, '../..');
 const REPORTER = pathToFileURL(join(import.meta.dirname, 'reporter.ts')).href;
+const COMPILE_CACHE = pathToFileURL(join(import.meta.dirname, 'compile-cache.ts')).href;
 /** Where tests make folders; outside of a place their names begin with DIALBACK_TEST_TAG. */
 const OTHER_FOLDERS = ['/tmp', '/var/lib', '/root'];
 /** A place ends at once; if it does not, its keeper is killed too. */
@@ -43,7 +44,7 @@ export class FileRun {
     const own = join(folder, 'own');
     mkdirSync(own, { recursive: true });
     const reporter = [`--test-reporter=${REPORTER}`, '--test-reporter-destination=stdout'];
-    const command = [process.execPath, ...reporter, join(TOP, file)];
+    const command = [process.execPath, '--import', COMPILE_CACHE, ...reporter, join(TOP, file)];
     const [program = '', ...args] = hasPlace ? inPlace(folder, command) : withoutPlace(command);
     this.#child = spawn(program, args, {
       cwd: TOP,

@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import { decodeEvent, type OutcomeEvent } from '../../src/wire/events.ts';
 import { type CommonHeader, type DirectHeader, encodeRequest } from '../../src/wire/request.ts';
 import { fairClock } from './fair-time.ts';
+import { QUICK_EXCHANGE } from './sshd.ts';
 import type { Running, World } from './world.ts';
 
 // ---- Numbers and names, as rsync writes them (io.c) ---------------------------------------------------------------
@@ -558,6 +559,7 @@ export class HostileClient {
         'UsePAM no',
         'PidFile none',
         'PrintMotd no',
+        QUICK_EXCHANGE,
         `ForceCommand exec perl '${folder}/bridge.pl' '${folder}/bridge'`,
         '',
       ].join('\n'),

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { Ended } from './machine.ts';
 import { Site, type User } from './site.ts';
+import { QUICK_EXCHANGE } from './sshd.ts';
 
 export class Sides {
   readonly site: Site;
@@ -78,6 +79,7 @@ export class Sides {
       'AuthenticationMethods publickey',
       'UsePAM no',
       'PidFile none',
+      QUICK_EXCHANGE,
       `Port ${port}`,
       'ListenAddress 127.0.0.1',
       ...more,

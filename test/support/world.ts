@@ -20,6 +20,7 @@ import {
 import { createServer, isIPv6, type Server } from 'node:net';
 import { dirname, join } from 'node:path';
 import { fairClock, fairTimeout } from './fair-time.ts';
+import { QUICK_EXCHANGE } from './sshd.ts';
 
 /** Why the scenarios are skipped when they are; test/run.ts expects exactly this. */
 export const NEEDS_ROOT: string | false =
@@ -164,6 +165,7 @@ export class World {
         'UsePAM no',
         'PidFile none',
         'PrintMotd no',
+        QUICK_EXCHANGE,
         ...more,
         '',
       ].join('\n'),
