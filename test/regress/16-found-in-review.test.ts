@@ -17,7 +17,7 @@ import {
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
-import { IS_LONG } from '../support/long.ts';
+import { IS_LONG, itLong } from '../support/long.ts';
 import { diffManifests, manifest } from '../support/manifest.ts';
 import { NEEDS_ROOT, until, World } from '../support/world.ts';
 
@@ -118,7 +118,7 @@ describe('found in review', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.equal(readFileSync(join(to, world.data, 'file 1'), 'utf8'), 'content 1');
   });
 
-  it('a client that uploads and hangs up again and again does not fill the trash', async () => {
+  itLong('a client that uploads and hangs up again and again does not fill the trash', async () => {
     put('large', randomBytes(4 * 1024 * 1024));
     world.configure({ limits: 'bwlimit = "2M"' });
     for (let round = 0; round < 4; round += 1) {

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
-import { IS_LONG } from '../support/long.ts';
+import { IS_LONG, itLong, some } from '../support/long.ts';
 import { Site } from '../support/site.ts';
 
 const SKIP =
@@ -167,7 +167,7 @@ describe('make install', { skip: SKIP }, () => {
       [`chown dialback ${SHARE}/never`, /share\/dialback/],
     ];
     // One of each kind; all of them are a soak.
-    for (const [harm, names] of harms.filter((_, at) => IS_LONG || at % 3 === 0)) {
+    for (const [harm, names] of some(harms, 5)) {
       it(`mends what \`${harm}\` did, and that alone`, async () => {
         await site.say(harm);
         const { status, output: said } = await site.run(['make', 'install']);
@@ -197,8 +197,8 @@ describe('make install', { skip: SKIP }, () => {
     });
 
     // A soak has three times as many moments.
-    const delaysMs = Array.from({ length: IS_LONG ? 15 : 5 }, (_, at) =>
-      IS_LONG ? 40 * (at + 1) : 120 * (at + 1),
+    const delaysMs = Array.from({ length: IS_LONG ? 15 : 3 }, (_, at) =>
+      IS_LONG ? 40 * (at + 1) : 200 * (at + 1),
     );
     it('killed at any moment leaves each file whole, and never a capability for more than the group', async () => {
       const laid = site.changes();
@@ -407,7 +407,7 @@ describe('make install', { skip: SKIP }, () => {
       assert.deepEqual(site.changes(), laid);
     });
 
-    it('has it given again when the package is installed anew', async () => {
+    itLong('has it given again when the package is installed anew', async () => {
       const file = await site.packRsync();
       const inode = await site.say('stat -c %i /usr/bin/rsync');
       const said = await site.say(`dpkg -i ${file} 2>&1`);
@@ -415,7 +415,7 @@ describe('make install', { skip: SKIP }, () => {
       assert.equal(await capability(), given, said);
     });
 
-    it('takes it away again with INHERITED=0', async () => {
+    itLong('takes it away again with INHERITED=0', async () => {
       const { status, output } = await site.run(['make', 'install', 'INHERITED=0']);
       assert.equal(status, 0, output);
       assert.equal(await capability(), '');
@@ -432,7 +432,7 @@ describe('make install', { skip: SKIP }, () => {
       assert.ok(!existsSync(site.machine.path(HOOK)));
     });
 
-    it('leaves one that rsync had before', async () => {
+    itLong('leaves one that rsync had before', async () => {
       await site.say(
         'setcap cap_dac_read_search=ei /usr/bin/rsync && make install INHERITED=1 && make install INHERITED=1',
       );
@@ -441,7 +441,7 @@ describe('make install', { skip: SKIP }, () => {
       assert.ok(!existsSync(site.machine.path(HOOK)));
     });
 
-    it('does not put its own over another', async () => {
+    itLong('does not put its own over another', async () => {
       await site.say('setcap cap_net_admin=ei /usr/bin/rsync');
       const { status, output } = await site.run(['make', 'install', 'INHERITED=1']);
       assert.equal(status, 2, output);

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
+import { itLong } from '../support/long.ts';
 import type { Ended, Process } from '../support/machine.ts';
 import { diffManifests, manifest } from '../support/manifest.ts';
 import { Sides } from '../support/sides.ts';
@@ -273,13 +274,13 @@ describe('an installed dialback', { skip: SKIP }, () => {
       await mended();
     });
 
-    it('says so when its group is another', async () => {
+    itLong('says so when its group is another', async () => {
       await world.site.say(`chgrp root ${LAUNCHER}`);
       await fails(world.client, /^dialback: Cannot run the launcher "\S+": this account may not run it$/);
       await mended();
     });
 
-    it('says so when others could change it', async () => {
+    itLong('says so when others could change it', async () => {
       await world.site.say(`chmod 770 ${LAUNCHER}`);
       await world.site.say(`setcap cap_dac_read_search=ep ${LAUNCHER}`);
       await fails(world.client, /^dialback: Cannot confine rsync: .*written by others/);

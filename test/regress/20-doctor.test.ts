@@ -19,6 +19,7 @@ import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Finding, State } from '../../src/finding.ts';
 import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
+import { itLong } from '../support/long.ts';
 import { compileLauncher, mayMakeNamespaces, NEEDS_ROOT, type Party, World } from '../support/world.ts';
 
 describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -236,7 +237,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       await isWell(client);
     });
 
-    it('a shell that prints, and one that runs nothing', async () => {
+    itLong('a shell that prints, and one that runs nothing', async () => {
       const shell = (path: string): void => {
         execFileSync('/usr/sbin/usermod', ['--shell', path, client.login], { stdio: 'pipe' });
       };
@@ -268,7 +269,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       }
     });
 
-    it('a port that is taken, forbidden or foreign', async () => {
+    itLong('a port that is taken, forbidden or foreign', async () => {
       const server = createServer();
       await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
       const address = server.address();

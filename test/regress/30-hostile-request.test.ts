@@ -12,6 +12,7 @@ import type { CommonHeader, DirectHeader } from '../../src/wire/request.ts';
 import { fairClock } from '../support/fair-time.ts';
 import { type HostileClient, lastOutcome } from '../support/hostile-client.ts';
 import { CONTROLS, group, hostileSuite, type Lane, NASTY, type Seen } from '../support/lanes.ts';
+import { some } from '../support/long.ts';
 import { type Running, until } from '../support/world.ts';
 
 /** What is sent in the place of a request, and why it is refused. */
@@ -301,7 +302,7 @@ hostileSuite('a hostile client: requests', lanes => {
   }
 
   group('what is asked for', lanes, () => {
-    for (const { what, command, header, input, hangsUp, ends, says } of CALLS) {
+    for (const { what, command, header, input, hangsUp, ends, says } of some(CALLS, 3)) {
       const act = async ({ client, name }: Lane): Promise<Seen> => {
         const call = client.call(command ?? `${name}:7`);
         const request = client.request(header as Partial<CommonHeader & DirectHeader> | undefined);
@@ -314,7 +315,7 @@ hostileSuite('a hostile client: requests', lanes => {
   });
 
   group('what becomes of the channel', lanes, () => {
-    for (const call of CHANNEL_CALLS)
+    for (const call of some(CHANNEL_CALLS, 3))
       it(call.what, () =>
         lanes().attack(
           ({ client, name }) =>
@@ -339,7 +340,7 @@ hostileSuite('a hostile client: requests', lanes => {
   });
 
   group('where it is to dial', lanes, () => {
-    for (const { what, greets, says } of LISTENERS) {
+    for (const { what, greets, says } of some(LISTENERS, 3)) {
       const act = async ({ client, name }: Lane): Promise<Seen> => {
         const server = createServer(socket => void socket.on('error', () => {}).end(greets ?? ''));
         await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));

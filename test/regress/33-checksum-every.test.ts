@@ -6,9 +6,10 @@ import { chownSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
+import { some } from '../support/long.ts';
 import { NEEDS_ROOT, World } from '../support/world.ts';
 
-for (const launcher of [false, true])
+for (const launcher of some([true, false], 2))
   describe(`checksum_every, ${launcher ? 'confined' : 'without a jail'}`, {
     skip: NEEDS_ROOT || IN_CLEAN_MACHINE,
   }, () => {

@@ -26,6 +26,7 @@ import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
+import { itLong } from '../support/long.ts';
 import { NEEDS_ROOT, type Result, until, World } from '../support/world.ts';
 
 interface Verified {
@@ -458,7 +459,7 @@ describe('verify', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     await everythingIsWell();
   });
 
-  it('killed while it verifies, it goes on where it was', async () => {
+  itLong('killed while it verifies, it goes on where it was', async () => {
     // The last one has so much to read that there is time for a kill: a hole takes no room.
     const [first = ''] = names;
     const hole = '2099-01-01T00-00-00Z';

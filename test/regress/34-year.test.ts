@@ -1,4 +1,4 @@
-// Goal: a year of three clients' backups, and a prune every eighth Sunday (34-year.long: every Sunday): what stays is what the policy says and nothing else, each
+// Goal: a year of three clients' backups, and a prune every 13th Sunday (34-year.long: every Sunday): what stays is what the policy says and nothing else, each
 // snapshot that is left verifies after every prune, and what a prune said that it frees is what the disk has got back.
 import assert from 'node:assert/strict';
 import { linkSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -20,7 +20,7 @@ const DAY_MS = 24 * HOUR_MS;
 const START = Date.UTC(2027, 0, 3, 2, 17); // a Sunday
 const NEVER = new AbortController().signal;
 /** Weeks between two prunes. */
-const WEEKS = IS_LONG ? 1 : 8;
+const WEEKS = IS_LONG ? 1 : 13;
 
 /** How a machine is used: when it calls, and how that ends. */
 interface Habit {

@@ -8,6 +8,7 @@ import { type Compression, decideCompression, type Rates } from '../../src/clien
 import { decodeEvent, type HostEvent } from '../../src/wire/events.ts';
 import { BLOCK_LIMIT, BLOCKS_LIMIT, blockLine } from '../../src/wire/probe.ts';
 import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
+import { itLong } from '../support/long.ts';
 import { diffManifests, manifest } from '../support/manifest.ts';
 import { Network } from '../support/network.ts';
 import { NEEDS_ROOT, type Result, until, World } from '../support/world.ts';
@@ -207,14 +208,14 @@ describe('compression on loopback', { skip: SKIP }, () => {
     assert.ok(sent > 300_000, `${sent} bytes`);
   });
 
-  it('goes by a limit of the config where that is lower', async () => {
+  itLong('goes by a limit of the config where that is lower', async () => {
     world.configure(LIMITS('auto', 'bwlimit = "5M"'));
     const { decided, isCompressed } = await backup(world);
     assert.equal(isCompressed, true);
     assert.equal(decided.rates?.link, 5 * 1024 * 1024);
   });
 
-  it('is measured again when that is a week old, or was in another network', async () => {
+  itLong('is measured again when that is a week old, or was in another network', async () => {
     world.configure(LIMITS('auto'));
     const now = onRecord(world);
     const old = { link: 1e9, processor: 2e8 };

@@ -7,6 +7,7 @@ import { readFileSync, readlinkSync, rmSync, truncateSync, writeFileSync } from 
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
+import { itLong } from '../support/long.ts';
 import { NEEDS_ROOT, type Running, until, World } from '../support/world.ts';
 
 const ERASE = '\r\x1b[K';
@@ -175,7 +176,7 @@ describe('a terminal', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.equal(lines.length, 2);
   });
 
-  it('shows how far a restore is, and then what came of it', async () => {
+  itLong('shows how far a restore is, and then what came of it', async () => {
     // Long enough for the line to be written again.
     const holes = join(world.data, 'holes');
     writeFileSync(holes, '');

@@ -17,6 +17,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { IS_LONG } from './long.ts';
 import { addUser, compileLauncher, makeFolder } from './world.ts';
 
 const ATTEMPT_MS = 20_000;
@@ -55,8 +56,8 @@ export interface Account {
  */
 export function abisToTry(least: number, newest: number): number[] {
   const every = Array.from({ length: newest - least + 1 }, (_, index) => least + index);
-  const some = every.filter(abi => process.env.ALL_ABIS === '1' || abi === least || abi === 5);
-  return [...some, newest + 100];
+  const tried = every.filter(abi => process.env.ALL_ABIS === '1' || abi === least || (IS_LONG && abi === 5));
+  return [...tried, newest + 100];
 }
 
 export class Jail {

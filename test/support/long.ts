@@ -1,5 +1,17 @@
+import { it } from 'node:test';
+
 /**
  * Whether the file that runs is a soak. NAME.long.test.ts imports NAME.test.ts, whose tests are the same but for their
  * numbers, which they choose by this.
  */
 export const IS_LONG = (process.argv[1] ?? '').endsWith('.long.test.ts');
+
+/** Each nth of cases that are alike; in a soak, all of them. @param first the one to begin with */
+export function some<T>(all: readonly T[], nth: number, first = 0): T[] {
+  return all.filter((_, at) => IS_LONG || at % nth === first % nth);
+}
+
+/** A test that a soak alone has: beside one of `make test` that would fail with it, and slow. */
+export function itLong(name: string, body: () => Promise<void>): void {
+  if (IS_LONG) it(name, body);
+}
