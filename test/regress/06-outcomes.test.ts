@@ -15,6 +15,7 @@ import {
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
+import { itLong } from '../support/long.ts';
 import { diffManifests, type Manifest, manifest } from '../support/manifest.ts';
 import { lastLine, NEEDS_ROOT, until, World } from '../support/world.ts';
 
@@ -126,52 +127,57 @@ describe('outcomes', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.deepEqual(readdirSync(join(world.shelf, 'arriving')), []);
   });
 
-  it('failed: what had arrived is kept, and the next run sends only the rest; older snapshots do not change', async () => {
-    const size = 12 * 1024 * 1024;
-    // Content that differs from block to block, so that only real matches save anything.
-    for (const name of ['a large', 'b large', 'c large'])
-      writeFileSync(join(world.data, name), randomBytes(size));
-    for (const name of ['a large', 'b large', 'c large'])
-      chownSync(join(world.data, name), world.client.uid, world.client.gid);
-    const older = new Map<string, Manifest>(
-      world.snapshots().map(name => [name, manifest(world.tree(name), { includeInode: true })]),
-    );
-    world.configure({ limits: 'bwlimit = "8M"' });
-    const arriving = join(world.shelf, 'arriving');
-    const has = (name: string): boolean =>
-      readdirSync(arriving).some(each => {
-        try {
-          return readdirSync(join(arriving, each, 'tree', world.data)).some(found => found.startsWith(name));
-        } catch {
-          return false;
-        }
-      });
-    for (const temporary of ['.b large.', '.c large.']) {
-      const running = world.start(world.client, world.binary, [
-        'backup',
-        '--json',
-        '--config',
-        world.clientToml,
-      ]);
-      await until(`"${temporary}" arrives`, () => has(temporary));
-      const rsync = world.processes().find(each => each.command.startsWith('/usr/bin/rsync -aHAXS'));
-      assert.ok(rsync);
-      process.kill(rsync.pid, 'SIGTERM');
-      const result = await running.done;
-      assert.equal(result.status, 1);
-      assert.equal(lastLine(result).outcome, 'failed');
-      await until('all has ended', () => world.leftovers().length === 0);
-      assert.equal(readdirSync(arriving).length, 1, 'one interrupted tree is kept');
-    }
-    world.configure();
-    const { status, last } = await world.backup();
-    assert.equal(status, 0);
-    assert.ok(last.transferred_bytes <= size + 1024, `${last.transferred_bytes} of ${3 * size} bytes sent`);
-    assert.deepEqual(readdirSync(arriving), []);
-    for (const [name, before] of older) {
-      assert.deepEqual(diffManifests(before, manifest(world.tree(name), { includeInode: true })), [], name);
-    }
-  });
+  itLong(
+    'failed: what had arrived is kept, and the next run sends only the rest; older snapshots do not change',
+    async () => {
+      const size = 12 * 1024 * 1024;
+      // Content that differs from block to block, so that only real matches save anything.
+      for (const name of ['a large', 'b large', 'c large'])
+        writeFileSync(join(world.data, name), randomBytes(size));
+      for (const name of ['a large', 'b large', 'c large'])
+        chownSync(join(world.data, name), world.client.uid, world.client.gid);
+      const older = new Map<string, Manifest>(
+        world.snapshots().map(name => [name, manifest(world.tree(name), { includeInode: true })]),
+      );
+      world.configure({ limits: 'bwlimit = "8M"' });
+      const arriving = join(world.shelf, 'arriving');
+      const has = (name: string): boolean =>
+        readdirSync(arriving).some(each => {
+          try {
+            return readdirSync(join(arriving, each, 'tree', world.data)).some(found =>
+              found.startsWith(name),
+            );
+          } catch {
+            return false;
+          }
+        });
+      for (const temporary of ['.b large.', '.c large.']) {
+        const running = world.start(world.client, world.binary, [
+          'backup',
+          '--json',
+          '--config',
+          world.clientToml,
+        ]);
+        await until(`"${temporary}" arrives`, () => has(temporary));
+        const rsync = world.processes().find(each => each.command.startsWith('/usr/bin/rsync -aHAXS'));
+        assert.ok(rsync);
+        process.kill(rsync.pid, 'SIGTERM');
+        const result = await running.done;
+        assert.equal(result.status, 1);
+        assert.equal(lastLine(result).outcome, 'failed');
+        await until('all has ended', () => world.leftovers().length === 0);
+        assert.equal(readdirSync(arriving).length, 1, 'one interrupted tree is kept');
+      }
+      world.configure();
+      const { status, last } = await world.backup();
+      assert.equal(status, 0);
+      assert.ok(last.transferred_bytes <= size + 1024, `${last.transferred_bytes} of ${3 * size} bytes sent`);
+      assert.deepEqual(readdirSync(arriving), []);
+      for (const [name, before] of older) {
+        assert.deepEqual(diffManifests(before, manifest(world.tree(name), { includeInode: true })), [], name);
+      }
+    },
+  );
 
   it('vanished files alone are no failure: a file replaced while it is read', async () => {
     // Full or not, nothing of an older snapshot changes, and the outcome is one of the three.

@@ -8,7 +8,7 @@ import { after, afterEach, before, describe, it } from 'node:test';
 import { decodeRequest } from '../../src/wire/request.ts';
 import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
 import { fairClock } from '../support/fair-time.ts';
-import { IS_LONG } from '../support/long.ts';
+import { IS_LONG, itLong } from '../support/long.ts';
 import { NEEDS_ROOT, type Running, until, World } from '../support/world.ts';
 
 /** How much longer a run may take than one that nobody disturbs. */
@@ -98,7 +98,7 @@ describe('strangers at the listener', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, 
     });
   });
 
-  it('twenty that say nothing, more than there are places', async () => {
+  itLong('twenty that say nothing, more than there are places', async () => {
     await among(async port => {
       for (let index = 0; index < 20; index += 1) await stranger(port, '127.0.0.1');
     });

@@ -8,6 +8,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { copyCheckout, IN_CLEAN_MACHINE, loginEnvironment } from '../support/checkout.ts';
+import { itLong } from '../support/long.ts';
 
 const TOP = join(import.meta.dirname, '../..');
 const MODULES = join(TOP, 'node_modules');
@@ -50,7 +51,7 @@ describe('a build', { skip: IN_CLEAN_MACHINE }, () => {
     for (const folder of [base, TOP]) assert.ok(!other.includes(folder), 'the folder is not in it');
   });
 
-  it('for arm64 makes an ELF file of that machine, with dialback in it', () => {
+  itLong('for arm64 makes an ELF file of that machine, with dialback in it', () => {
     build(odd, ['--', '--target', 'arm64']);
     const bytes = readFileSync(join(odd, 'dist/dialback-arm64'));
     assert.equal(bytes.toString('latin1', 0, 4), '\x7fELF');

@@ -225,7 +225,7 @@ describe('an installed dialback', { skip: SKIP }, () => {
     );
   });
 
-  it('goes on when the rsync package was installed anew, without anybody’s help', async () => {
+  itLong('goes on when the rsync package was installed anew, without anybody’s help', async () => {
     const file = await world.site.packRsync();
     const inode = await world.site.say('stat -c %i /usr/bin/rsync');
     await world.site.say(

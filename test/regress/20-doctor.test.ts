@@ -195,34 +195,40 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       await isWell(client);
     });
 
-    it('a key that others can read, with a passphrase, with another public half, that is none, that is not there', async () => {
-      const key = join(client.home, '.ssh/id_ed25519');
-      chmodSync(key, 0o644);
-      obey(client, await only(client, 'critical', 'client.key', /open to others \(mode 644\)/));
-      await isWell(client);
+    itLong(
+      'a key that others can read, with a passphrase, with another public half, that is none, that is not there',
+      async () => {
+        const key = join(client.home, '.ssh/id_ed25519');
+        chmodSync(key, 0o644);
+        obey(client, await only(client, 'critical', 'client.key', /open to others \(mode 644\)/));
+        await isWell(client);
 
-      execFileSync('/usr/bin/ssh-keygen', ['-q', '-p', '-N', 'a secret', '-f', key], { stdio: 'pipe' });
-      chownSync(key, client.uid, client.gid);
-      assert.match(await only(client, 'critical', 'client.key', /has a passphrase/), /^ssh-keygen -p -N ''/);
-      execFileSync('/usr/bin/ssh-keygen', ['-q', '-p', '-P', 'a secret', '-N', '', '-f', key], {
-        stdio: 'pipe',
-      });
-      chownSync(key, client.uid, client.gid);
-      await isWell(client);
+        execFileSync('/usr/bin/ssh-keygen', ['-q', '-p', '-N', 'a secret', '-f', key], { stdio: 'pipe' });
+        chownSync(key, client.uid, client.gid);
+        assert.match(
+          await only(client, 'critical', 'client.key', /has a passphrase/),
+          /^ssh-keygen -p -N ''/,
+        );
+        execFileSync('/usr/bin/ssh-keygen', ['-q', '-p', '-P', 'a secret', '-N', '', '-f', key], {
+          stdio: 'pipe',
+        });
+        chownSync(key, client.uid, client.gid);
+        await isWell(client);
 
-      world.keygen(client, `${key}.other`);
-      copyFileSync(`${key}.other.pub`, `${key}.pub`);
-      obey(client, await only(client, 'critical', 'client.key', /is not the public half/));
-      await isWell(client);
+        world.keygen(client, `${key}.other`);
+        copyFileSync(`${key}.other.pub`, `${key}.pub`);
+        obey(client, await only(client, 'critical', 'client.key', /is not the public half/));
+        await isWell(client);
 
-      const good = readFileSync(key);
-      world.write(client, key, 'nonsense\n');
-      await only(client, 'critical', 'client.key', /is no private key/);
-      rmSync(key);
-      await only(client, 'critical', 'client.key', /there is no key/);
-      world.write(client, key, good);
-      await isWell(client);
-    });
+        const good = readFileSync(key);
+        world.write(client, key, 'nonsense\n');
+        await only(client, 'critical', 'client.key', /is no private key/);
+        rmSync(key);
+        await only(client, 'critical', 'client.key', /there is no key/);
+        world.write(client, key, good);
+        await isWell(client);
+      },
+    );
 
     it('a known_hosts file that is not there, lacks the host, or can be written by others', async () => {
       const file = join(client.home, '.ssh/known_hosts');
@@ -307,35 +313,38 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       await isWell(client);
     });
 
-    it('nothing of the way back, where nobody is to come: neither sshd, login name, addresses nor port', async () => {
-      const checks = async (): Promise<string[]> => (await look(client)).map(each => each.check).sort();
-      const direct = await checks();
-      assert.match(
-        await transports(),
-        /^"vault": direct will probably work: from 127\.0\.0\.1 to 127\.0\.0\.1 /,
-      );
-      world.configure({ remote: CHANNEL });
-      await isWell(client);
-      assert.match(
-        await transports(),
-        /^"vault": channel, .*; direct would probably work too: from 127\.0\.0\.1 /,
-      );
-      const OF_THE_WAY_BACK = ['client.from', 'client.listen', 'client.sshd', 'machine.shell'];
-      assert.deepEqual(
-        await checks(),
-        direct.filter(each => !OF_THE_WAY_BACK.includes(each)),
-      );
-      const names = (await look(client)).find(each => each.check === 'client.name');
-      assert.equal(names?.found, `"${world.name}"`);
-      // Of two remotes one is to come back.
-      const target = `ssh://${host.login}@127.0.0.1:${world.port}`;
-      const second = `[[remote]]\nname = "nas"\ntarget = "${target}"\nfrom = ["127.0.0.1"]`;
-      world.configure({ remote: `${CHANNEL}\n${second}` });
-      const both = await checks();
-      for (const each of OF_THE_WAY_BACK) assert.equal(both.filter(name => name === each).length, 1, each);
-      world.configure();
-      await isWell(client);
-    });
+    itLong(
+      'nothing of the way back, where nobody is to come: neither sshd, login name, addresses nor port',
+      async () => {
+        const checks = async (): Promise<string[]> => (await look(client)).map(each => each.check).sort();
+        const direct = await checks();
+        assert.match(
+          await transports(),
+          /^"vault": direct will probably work: from 127\.0\.0\.1 to 127\.0\.0\.1 /,
+        );
+        world.configure({ remote: CHANNEL });
+        await isWell(client);
+        assert.match(
+          await transports(),
+          /^"vault": channel, .*; direct would probably work too: from 127\.0\.0\.1 /,
+        );
+        const OF_THE_WAY_BACK = ['client.from', 'client.listen', 'client.sshd', 'machine.shell'];
+        assert.deepEqual(
+          await checks(),
+          direct.filter(each => !OF_THE_WAY_BACK.includes(each)),
+        );
+        const names = (await look(client)).find(each => each.check === 'client.name');
+        assert.equal(names?.found, `"${world.name}"`);
+        // Of two remotes one is to come back.
+        const target = `ssh://${host.login}@127.0.0.1:${world.port}`;
+        const second = `[[remote]]\nname = "nas"\ntarget = "${target}"\nfrom = ["127.0.0.1"]`;
+        world.configure({ remote: `${CHANNEL}\n${second}` });
+        const both = await checks();
+        for (const each of OF_THE_WAY_BACK) assert.equal(both.filter(name => name === each).length, 1, each);
+        world.configure();
+        await isWell(client);
+      },
+    );
 
     it('a private address towards a public one, unless the host has come back all the same', async () => {
       const target = (await readFileSync(world.clientToml, 'utf8')).replace('127.0.0.1:', '203.0.113.5:');
@@ -465,7 +474,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       await isWell(client);
     });
 
-    it('other names of what must never be read: hard links, and mounts', async () => {
+    itLong('other names of what must never be read: hard links, and mounts', async () => {
       const never = join(world.data, 'never');
       const alias = join(world.data, 'alias');
       for (const path of [never, alias]) mkdirSync(path);
@@ -692,41 +701,44 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       world.configure();
     });
 
-    it('one that has lost its capability, belongs to somebody, or can be run or changed by others', async () => {
-      const unset = (): void => {
-        execFileSync('setcap', ['-r', world.launcher], { stdio: 'pipe' });
-      };
-      const wrong: [how: () => void, check: string, found: RegExp, jail: boolean][] = [
-        [
-          () => setcap(world.launcher, 'i'),
-          'launcher.capability',
-          /has cap_dac_read_search=i, and needs/,
-          true,
-        ],
-        [unset, 'launcher.capability', /has no capability/, true],
-        [() => chmodSync(world.launcher, 0o770), 'launcher.file', /can be written by others/, true],
-        [() => chmodSync(world.launcher, 0o755), 'launcher.file', /can be run by everybody/, false],
-        [
-          () => chmodSync(dirname(world.launcher), 0o777),
-          'launcher.folders',
-          /can be written by others/,
-          true,
-        ],
-      ];
-      for (const [how, check, found, breaks] of wrong) {
-        how();
-        const findings = await fresh(client);
-        assert.deepEqual(
-          findings.map(each => each.check).sort(),
-          (breaks ? ['client.jail', check] : [check]).sort(),
-          check,
-        );
-        const finding = findings.find(each => each.check === check);
-        assert.match(finding?.found ?? '', found);
-        obey('root', finding?.next ?? '');
-        await isWell(client);
-      }
-    });
+    itLong(
+      'one that has lost its capability, belongs to somebody, or can be run or changed by others',
+      async () => {
+        const unset = (): void => {
+          execFileSync('setcap', ['-r', world.launcher], { stdio: 'pipe' });
+        };
+        const wrong: [how: () => void, check: string, found: RegExp, jail: boolean][] = [
+          [
+            () => setcap(world.launcher, 'i'),
+            'launcher.capability',
+            /has cap_dac_read_search=i, and needs/,
+            true,
+          ],
+          [unset, 'launcher.capability', /has no capability/, true],
+          [() => chmodSync(world.launcher, 0o770), 'launcher.file', /can be written by others/, true],
+          [() => chmodSync(world.launcher, 0o755), 'launcher.file', /can be run by everybody/, false],
+          [
+            () => chmodSync(dirname(world.launcher), 0o777),
+            'launcher.folders',
+            /can be written by others/,
+            true,
+          ],
+        ];
+        for (const [how, check, found, breaks] of wrong) {
+          how();
+          const findings = await fresh(client);
+          assert.deepEqual(
+            findings.map(each => each.check).sort(),
+            (breaks ? ['client.jail', check] : [check]).sort(),
+            check,
+          );
+          const finding = findings.find(each => each.check === check);
+          assert.match(finding?.found ?? '', found);
+          obey('root', finding?.next ?? '');
+          await isWell(client);
+        }
+      },
+    );
 
     it("one that is somebody else's", async () => {
       chownSync(world.launcher, client.uid, client.gid);
@@ -736,7 +748,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       await isWell(client);
     });
 
-    it('one that this account may not run, and one that was made for another', async () => {
+    itLong('one that this account may not run, and one that was made for another', async () => {
       chownSync(world.launcher, 0, 0);
       setcap(world.launcher, 'ep');
       const found = lines(await fresh(client));

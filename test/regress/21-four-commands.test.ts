@@ -17,6 +17,7 @@ import {
 import { dirname, join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
+import { itLong } from '../support/long.ts';
 import { Machine } from '../support/machine.ts';
 import { NEEDS_ROOT, type Result, World } from '../support/world.ts';
 
@@ -557,7 +558,7 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
 
   const INIT_WRITES = ['client.toml', 'id_ed25519', 'id_ed25519.pub', 'known_hosts'];
 
-  it('leaves nothing that stops the next try, wherever it is killed', async t => {
+  itLong('leaves nothing that stops the next try, wherever it is killed', async t => {
     const { target, hostKey } = words;
     const stages = new Set<string>();
     // Each file is written, synced and renamed: so before and after each step of each of the four.
@@ -581,7 +582,7 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
       );
   });
 
-  it('ends at Ctrl-C, and the next try succeeds', async () => {
+  itLong('ends at Ctrl-C, and the next try succeeds', async () => {
     for (let delayMs = 20; delayMs <= 100; delayMs += 5) {
       const { child, done } = world.start(world.client, world.binary, ['init'], { detached: true });
       const timer = setTimeout(() => child.pid && interrupt(child.pid), delayMs);

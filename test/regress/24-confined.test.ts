@@ -18,6 +18,7 @@ import {
 import { dirname, join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
+import { itLong } from '../support/long.ts';
 import { diffManifests, manifest } from '../support/manifest.ts';
 import { makeTortureTree } from '../support/tree.ts';
 import { lastLine, mayMakeNamespaces, NEEDS_ROOT, until, World } from '../support/world.ts';
@@ -98,7 +99,7 @@ describe('confined', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.equal(recorded(last.snapshot).counts.new, 0);
   });
 
-  it('takes up what an interrupted run left', async () => {
+  itLong('takes up what an interrupted run left', async () => {
     writeFileSync(join(secret, 'large'), randomBytes(8 * 1024 * 1024), { mode: 0o600 });
     configure([], { limits: 'bwlimit = "2M"' });
     const running = world.start(world.client, world.binary, [
@@ -203,7 +204,7 @@ describe('confined', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     writeFileSync(world.neverList, '');
   });
 
-  it('counts a file that is replaced during the run, and is full all the same', async () => {
+  itLong('counts a file that is replaced during the run, and is full all the same', async () => {
     const folder = join(secret, 'replaced');
     mkdirSync(join(folder, 'never'), { recursive: true });
     const large = join(folder, 'a large');

@@ -305,10 +305,10 @@ async function stealing(sender: Parameters<Attack['play']>[0], otherFile: string
 }
 
 hostileSuite('a hostile client: file lists and contents', lanes => {
-  rows('names', lanes, some(NAMES, 3));
-  rows('types', lanes, some(TYPES, 3));
-  rows('attributes', lanes, some(ATTRIBUTES, 3));
-  rows('contents', lanes, some(contents(), 3));
+  rows('names', lanes, some(NAMES, 4));
+  rows('types', lanes, some(TYPES, 4));
+  rows('attributes', lanes, some(ATTRIBUTES, 4));
+  rows('contents', lanes, some(contents(), 4));
   rows('in the words of other versions', lanes, some(OTHERS, 8));
 
   it('a basis of another client is not read', async () => {

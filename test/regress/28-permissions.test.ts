@@ -7,6 +7,7 @@ import type { GateOrders } from '../../src/client/gate.ts';
 import { decodeRequest } from '../../src/wire/request.ts';
 import { assertDocumented } from '../support/attempts.ts';
 import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
+import { itLong } from '../support/long.ts';
 import type { Ended } from '../support/machine.ts';
 import {
   type Answer,
@@ -502,7 +503,7 @@ describe('who may do what', { skip: SKIP }, () => {
     return found;
   }
 
-  it('at the one-time sshd', async () => {
+  itLong('at the one-time sshd', async () => {
     const { host, client } = stage;
     const folder = `${VAULT}/by hand`;
     await stage.as(
@@ -606,7 +607,7 @@ describe('who may do what', { skip: SKIP }, () => {
     );
   });
 
-  it("with each key, at the host's sshd", async () => {
+  itLong("with each key, at the host's sshd", async () => {
     const { client } = stage;
     const toml = stage.read(`${HOME}/.config/dialback/client.toml`);
     const identity = /^identity = "(.*)"$/m.exec(toml)?.[1] ?? '';

@@ -315,6 +315,6 @@ hostileSuite('a hostile client: what is in the stream', lanes => {
       const { hostToml } = lanes().world;
       writeFileSync(hostToml, readFileSync(hostToml, 'utf8').replace(line, ''));
     });
-    rows('of', lanes, some(ENDLESS, 2));
+    rows('of', lanes, some(ENDLESS, 6));
   });
 });

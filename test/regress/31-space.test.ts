@@ -22,6 +22,7 @@ import { openClient, removeSnapshot } from '../../src/host/store.ts';
 import { emptyTrash } from '../../src/host/trash.ts';
 import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
 import { fairClock } from '../support/fair-time.ts';
+import { itLong } from '../support/long.ts';
 import { diffManifests, type Manifest, manifest } from '../support/manifest.ts';
 import { NEEDS_ROOT, until, World } from '../support/world.ts';
 
@@ -330,7 +331,7 @@ describe('a client that wants too much', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE 
     assert.ok((counts.transferred_bytes ?? 0) < 48 * MIB, `${counts.transferred_bytes} bytes were sent`);
   });
 
-  it('is ended in the middle of a slow run, too', async () => {
+  itLong('is ended in the middle of a slow run, too', async () => {
     const { world } = site;
     world.configure({ limits: 'bwlimit = "8M"\ndeadline = "5m"' });
     site.configure('[client."acorn".space]\ngrowth_budget = "8M"');
@@ -353,7 +354,7 @@ describe('a run that is like no other', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }
   });
   after(async () => await site.world.dispose());
 
-  it('is none before there is a full one: after half a backup the other half may come', async () => {
+  itLong('is none before there is a full one: after half a backup the other half may come', async () => {
     const half = Array.from({ length: 30 }, (_, file) => join(site.world.data, `file ${file}`));
     for (const path of half) chmodSync(path, 0);
     assert.equal((await site.world.backup()).status, 3);

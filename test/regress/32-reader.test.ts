@@ -21,6 +21,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { itLong } from '../support/long.ts';
 import {
   diffManifests,
   escapePath,
@@ -416,7 +417,7 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
       );
     };
 
-    it('of one folder, one file, one node, one link equals the source', async () => {
+    itLong('of one folder, one file, one node, one link equals the source', async () => {
       for (const [index, path] of PARTS.entries()) {
         const to = join(world.base, `part ${index}`);
         const { status, stderr } = await world.restore(to, [join(top, path)]);
@@ -768,7 +769,7 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
       assert.equal(folders.stdout, `${folder}/fresh  folder  ${second}\n`);
     });
 
-    it('ls, cat, diff and a dry run write nothing to the store, whoever runs them', async () => {
+    itLong('ls, cat, diff and a dry run write nothing to the store, whoever runs them', async () => {
       const state = (): Manifest => manifest(world.store, { includeInode: true });
       const before = state();
       for (const party of [world.host, 'root' as const]) {

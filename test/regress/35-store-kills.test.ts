@@ -4,4 +4,4 @@
 // Each command is killed a few times; 35-store-kills.long has many.
 import { storeKillsSuite } from '../support/store-kills.ts';
 
-storeKillsSuite('kills of what tends the store', { prune: 2, pruneWithoutIndex: 1, verify: 2, run: 1 });
+storeKillsSuite('kills of what tends the store', { prune: 1, pruneWithoutIndex: 1, verify: 1, run: 1 });

@@ -18,6 +18,7 @@ import {
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
+import { IS_LONG, itLong } from '../support/long.ts';
 import { diffManifests, manifest } from '../support/manifest.ts';
 import {
   type Done,
@@ -269,7 +270,7 @@ for (const launcher of [true, false]) {
       }
     });
 
-    const itConfined = launcher || IN_FULL ? it : undefined;
+    const itConfined = IS_LONG && (launcher || IN_FULL) ? it : undefined;
     const itPlain = !launcher || IN_FULL ? it : undefined;
 
     itConfined?.('ends in good order when any part is killed, and goes on with the next run', async () => {
@@ -542,7 +543,7 @@ describe('grab --local', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     await world.dispose();
   });
 
-  it('is refused where sshd stands before it, whoever wrote the line', async () => {
+  itLong('is refused where sshd stands before it, whoever wrote the line', async () => {
     const honest = readFileSync(world.authorizedKeys, 'utf8');
     world.write(world.host, world.authorizedKeys, honest.replace(/(--config '[^']*')/, '$1 --local'));
     for (const remote of [undefined, 'name = "vault"\ntransport = "channel"']) {

@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
 import { fairClock } from '../support/fair-time.ts';
+import { some } from '../support/long.ts';
 import { diffManifests, manifest } from '../support/manifest.ts';
 import { Network } from '../support/network.ts';
 import { lastLine, NEEDS_ROOT, type Running, until, World } from '../support/world.ts';
@@ -39,7 +40,7 @@ function chance(what: string): number {
 
 /** Side by side: most of the time is spent on waiting. */
 describe('cut links', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE, concurrency: true }, () => {
-  for (const transport of ['direct', 'channel'])
+  for (const transport of some(['direct', 'channel'], 2))
     describe(transport, { concurrency: false }, () => cutLinks(transport));
 });
 

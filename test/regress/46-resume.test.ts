@@ -6,6 +6,7 @@ import { existsSync, readdirSync, readFileSync, statSync, utimesSync, writeFileS
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
+import { itLong } from '../support/long.ts';
 import { NEEDS_ROOT, until, World } from '../support/world.ts';
 
 const MIB = 1024 * 1024;
@@ -116,7 +117,7 @@ describe('a changed file that has come in part', { skip: NEEDS_ROOT || IN_CLEAN_
     );
   });
 
-  it('a part of it new: what is as it was behind that part is not sent', async () => {
+  itLong('a part of it new: what is as it was behind that part is not sent', async () => {
     const path = join(world.data, 'part');
     const old = randomBytes(24 * MIB);
     writeFileSync(path, old);
@@ -134,17 +135,20 @@ describe('a changed file that has come in part', { skip: NEEDS_ROOT || IN_CLEAN_
     assert.deepEqual(readFileSync(inTree('snapshots', first.snapshot, 'part')), old);
   });
 
-  it('of the time 0, and completed to the size that it is to have: it is not taken for the file itself', async () => {
-    const path = join(world.data, 'epoch');
-    const old = randomBytes(8 * MIB);
-    writeFileSync(path, old);
-    await backUp();
-    const content = randomBytes(8 * MIB);
-    writeFileSync(path, content);
-    utimesSync(path, 0, 0);
-    await cutOff('epoch', 3 * MIB);
-    const { snapshot, sent } = await backUp();
-    assert.deepEqual(readFileSync(inTree('snapshots', snapshot, 'epoch')), content);
-    assert.ok(sent < 6 * MIB, `${sent} bytes sent`);
-  });
+  itLong(
+    'of the time 0, and completed to the size that it is to have: it is not taken for the file itself',
+    async () => {
+      const path = join(world.data, 'epoch');
+      const old = randomBytes(8 * MIB);
+      writeFileSync(path, old);
+      await backUp();
+      const content = randomBytes(8 * MIB);
+      writeFileSync(path, content);
+      utimesSync(path, 0, 0);
+      await cutOff('epoch', 3 * MIB);
+      const { snapshot, sent } = await backUp();
+      assert.deepEqual(readFileSync(inTree('snapshots', snapshot, 'epoch')), content);
+      assert.ok(sent < 6 * MIB, `${sent} bytes sent`);
+    },
+  );
 });

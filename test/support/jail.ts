@@ -57,7 +57,7 @@ export interface Account {
 export function abisToTry(least: number, newest: number): number[] {
   const every = Array.from({ length: newest - least + 1 }, (_, index) => least + index);
   const tried = every.filter(abi => process.env.ALL_ABIS === '1' || abi === least || (IS_LONG && abi === 5));
-  return [...tried, newest + 100];
+  return IS_LONG ? [...tried, newest + 100] : tried;
 }
 
 export class Jail {

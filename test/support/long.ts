@@ -1,4 +1,4 @@
-import { it } from 'node:test';
+import { it, type TestContext } from 'node:test';
 
 /**
  * Whether the file that runs is a soak. NAME.long.test.ts imports NAME.test.ts, whose tests are the same but for their
@@ -12,6 +12,6 @@ export function some<T>(all: readonly T[], nth: number, first = 0): T[] {
 }
 
 /** A test that a soak alone has: beside one of `make test` that would fail with it, and slow. */
-export function itLong(name: string, body: () => Promise<void>): void {
+export function itLong(name: string, body: (context: TestContext) => void | Promise<void>): void {
   if (IS_LONG) it(name, body);
 }

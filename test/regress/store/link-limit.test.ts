@@ -11,6 +11,7 @@ import { openClient, removeSnapshot } from '../../../src/host/store.ts';
 import { emptyTrash } from '../../../src/host/trash.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { inodes, LIMIT, Site, sum } from '../../support/link-limit.ts';
+import { IS_LONG } from '../../support/long.ts';
 import { diffManifests, type Manifest, manifest } from '../../support/manifest.ts';
 import { NEEDS_ROOT } from '../../support/world.ts';
 
@@ -95,6 +96,6 @@ function suite(title: string, options: { launcher?: boolean }): void {
 }
 
 describe('the limit of hard links', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
-  suite('without the launcher', {});
+  if (IS_LONG) suite('without the launcher', {});
   suite('with the launcher', { launcher: true });
 });

@@ -1,0 +1,2 @@
+// Goal: as 46-resume, with all of its tests.
+import './46-resume.test.ts';

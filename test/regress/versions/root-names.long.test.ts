@@ -1,0 +1,2 @@
+// Goal: as root-names, over a channel too.
+import './root-names.test.ts';
