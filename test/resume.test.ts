@@ -113,6 +113,17 @@ describe('completePartials()', () => {
     assert.equal(statSync(join(tree, 'link')).size, 100 * KIB);
   });
 
+  it('puts what rsync was writing before what it was building on, under its name', async t => {
+    const { tree, base } = trees(t);
+    const before = keep(join(tree, 'f'), 300 * KIB);
+    const front = old(join(tree, '.f.aB3dE6'), 200 * KIB);
+    const last = old(join(base, 'f'), 400 * KIB);
+    assert.equal(await completePartials(tree, BEGAN, [base]), 1);
+    const expected = [front, before.subarray(front.length), last.subarray(before.length)];
+    assert.ok(readFileSync(join(tree, 'f')).equals(Buffer.concat(expected)));
+    assert.deepEqual(readdirSync(tree).sort(), ['a folder', 'f']);
+  });
+
   it('gives what rsync was writing to its name, where no other file has it', async t => {
     const { tree, base } = trees(t);
     for (const name of ['.new.a1B2c3', '.taken.a1B2c3', '.dotted.a1B2c3', '.old.a1B2c3', '.short.a1'])

@@ -9,7 +9,7 @@
  * Nothing relies on what such a file holds: rsync builds on a basis only what agrees with the checksums of what it is sent.
  */
 import { Fault } from '../fault.ts';
-import { close, exists, fileStatus, open, openFlags, rename, setFileTimes } from '../os/files.ts';
+import { close, exists, fileStatus, linkStatus, open, openFlags, rename, setFileTimes } from '../os/files.ts';
 import { deadlineSignal, monotonicMs, randomShare, unless } from '../os/machine.ts';
 import { standard, start, takeRecords } from '../os/process.ts';
 import { PATH_LIMIT } from '../wire/request.ts';
@@ -64,24 +64,39 @@ async function findPartials(tree: string, began: Date, bases: string[]): Promise
     if (found.length > 2 * MOST_FILES) keepLargest(found);
   });
   keepLargest(found);
-  return found.flatMap(each => named(tree, each.path, bases) ?? []);
+  const paths: Buffer[] = [];
+  for (const each of found) {
+    const path = await named(tree, each.path, bases);
+    if (path) paths.push(path);
+  }
+  return paths;
 }
 
-/** @returns the path that it has then; undefined where there is another one of that name, which is kept */
-function named(tree: string, path: Buffer, bases: string[]): Buffer | undefined {
+/** @returns the path that it has then; undefined where there is a file of that name that has arrived, which is kept */
+async function named(tree: string, path: Buffer, bases: string[]): Promise<Buffer | undefined> {
   const [, folder, name] = TEMPORARY.exec(path.toString('latin1')) ?? [];
   if (folder === undefined || name === undefined) return path;
   const [plain, hidden] = [name, `.${name}`].map(each => Buffer.from(`${folder}${each}`, 'latin1'));
   if (plain === undefined || hidden === undefined) return undefined;
   const wasThere = (each: Buffer): boolean => bases.some(base => exists(join(base, each)));
   const proper = wasThere(hidden) && !wasThere(plain) ? hidden : plain;
-  if (exists(join(tree, proper))) return undefined;
+  if (exists(join(tree, proper))) {
+    // What rsync was building on: its own front is newer than what is there, and behind it comes what is there.
+    if (!isKept(join(tree, proper))) return undefined;
+    await complete(join(tree, path), join(tree, proper), MOST_MS);
+  }
   try {
     rename(join(tree, path), join(tree, proper));
     return proper;
   } catch {
     return undefined; // no reason not to back up
   }
+}
+
+/** Whether it is what rsync keeps by --partial, or made of that. */
+function isKept(path: Buffer): boolean {
+  const status = linkStatus(path);
+  return status.isFile() && status.nlink === 1 && Math.abs(status.mtimeMs) < 1000;
 }
 
 function keepLargest(found: { size: number }[]): void {
