@@ -306,7 +306,7 @@ describe('an installed dialback', { skip: SKIP }, () => {
     await succeeds(); // confined all the same, until a config says otherwise
     world.configure('capability = "inherited"');
     await succeeds();
-    await world.site.say(`dpkg -i /var/tmp/rsync.deb 2>&1`);
+    await world.site.say(`dpkg -i ${await world.site.packRsync()} 2>&1`);
     await world.site.say(`head -c 3000000 /dev/urandom >${LARGE}`);
     world.configure('capability = "inherited"', 'bwlimit = "1M"');
     const run = world.cron();
