@@ -1,2 +1,0 @@
-// Goal: as 44-memory, over a channel too.
-import './44-memory.test.ts';
