@@ -490,7 +490,7 @@ async function openLine(held: DisposableHolder, job: Job, heard: (text: string) 
       transport: header.transport,
       ...ends,
       ended: new Promise(() => {}),
-      words: () => '',
+      words: async () => '',
     };
   }
   const state = defaultStateFolder(ownAccount());
@@ -507,7 +507,7 @@ async function awaitFirstByte(pull: Pull, line: Line, signal: AbortSignal): Prom
     // ssh ends, too, when rsync has not come to be: then that is the cause, and is judged.
     const end = await Promise.race([pull.ended, pause(SSH_END_MS)]);
     if (end?.isRefusedByLauncher) return;
-    const words = line.words();
+    const words = await line.words();
     if (/Permission denied|Too many authentication failures/.test(words)) throw failure('denied', words);
     if (/Host key verification failed|host key/i.test(words)) throw failure('denied', words);
     if (status === 255) throw failure('unreachable', words || 'ssh ended without a word');
