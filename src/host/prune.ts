@@ -27,7 +27,7 @@ import {
   removeSnapshot,
   requireOwner,
 } from './store.ts';
-import { emptyTrash, MOST_WAIT_MS } from './trash.ts';
+import { emptyClientTrash, emptyTrash, MOST_WAIT_MS } from './trash.ts';
 
 /** What becomes of one snapshot. */
 export interface PrunedSnapshot {
@@ -133,6 +133,7 @@ async function deleteAll(
     const names = namesOf.get(client.name) ?? 0;
     if (names > 0) noteDeleted(client, names, ms);
   }
+  await emptyClientTrash(config.store, signal);
 }
 
 /** `takeLock()`, on the folder itself where a full disk has no inode for the file. */

@@ -6,7 +6,7 @@ import { exists, linkStatus, list, removingTree } from '../os/files.ts';
 import { monotonicMs, pause } from '../os/machine.ts';
 import { run, standard } from '../os/process.ts';
 import { isLocked } from '../os/runfolder.ts';
-import { SNAPSHOT } from '../wire/text.ts';
+import { NAME, SNAPSHOT } from '../wire/text.ts';
 
 /** How trash is deleted. */
 export interface Pace {
@@ -46,21 +46,44 @@ export async function emptyTrash(folder: string, pace: Pace = {}): Promise<numbe
     const path = `${folder}/trash/${name}`;
     if (!SNAPSHOT.test(TRASH.exec(name)?.[1] ?? '') || !exists(path) || !linkStatus(path).isDirectory())
       continue;
-    try {
-      totalMs += await deleteTree(path, { ...pace, waitsUntilMs });
-    } catch {
-      pace.signal?.throwIfAborted();
-      // Paths that are too long to be named at once: rm goes down folder by folder.
-      await run(standard('rm', ['--recursive', '--force', '--one-file-system', '--', path]), {
-        timeoutMs: RM_TIMEOUT_MS,
-        ...(pace.signal ? { signal: pace.signal } : {}),
-      });
-    }
+    totalMs += await deleteTree(path, { ...pace, waitsUntilMs });
   }
   return totalMs;
 }
 
-async function deleteTree(path: string, pace: Pace & { waitsUntilMs: number }): Promise<number> {
+/** In the folder of all clients: a name that no client can have, and what keeps two removals of the same client apart. */
+const TRASH_OF_CLIENT = /^\.removed-(.*)-[0-9a-f]{8}$/;
+
+/** The name of a removed client's folder, beside those of the clients. @param unique 8 hexadecimal digits */
+export function trashOfClient(name: string, unique: string): string {
+  return `.removed-${name}-${unique}`;
+}
+
+/** Deletes the folders of clients that were removed; what is left undone the next one does, or `prune`. */
+export async function emptyClientTrash(store: string, signal: AbortSignal): Promise<void> {
+  for (const name of list(`${store}/clients`)) {
+    const path = `${store}/clients/${name}`;
+    const isTrash = NAME.test(TRASH_OF_CLIENT.exec(name)?.[1] ?? '');
+    if (isTrash && exists(path) && linkStatus(path).isDirectory()) await deleteTree(path, { signal });
+  }
+}
+
+/** Deletes a tree. @returns milliseconds, without the waiting */
+async function deleteTree(path: string, pace: Pace): Promise<number> {
+  try {
+    return await deleteInParts(path, { waitsUntilMs: monotonicMs() + MOST_WAIT_MS, ...pace });
+  } catch {
+    pace.signal?.throwIfAborted();
+    // Paths that are too long to be named at once: rm goes down folder by folder.
+    await run(standard('rm', ['--recursive', '--force', '--one-file-system', '--', path]), {
+      timeoutMs: RM_TIMEOUT_MS,
+      ...(pace.signal ? { signal: pace.signal } : {}),
+    });
+    return 0;
+  }
+}
+
+async function deleteInParts(path: string, pace: Pace & { waitsUntilMs: number }): Promise<number> {
   const { namesPerSecond = 0, lock, waitsUntilMs, signal } = pace;
   const runHasEnded = async (): Promise<void> => {
     while (lock !== undefined && monotonicMs() < waitsUntilMs && isLocked(lock)) await pause(WAIT_MS, signal);
