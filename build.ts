@@ -5,13 +5,23 @@
 
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, copyFileSync, mkdtempSync, readFileSync, renameSync, rmSync, utimesSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { log } from '@yao-pkg/pkg/lib-es5/log.js';
 import pkg from '@yao-pkg/pkg/lib-es5/sea.js';
 import { build } from 'esbuild';
 import { type Arch, baseVersion, findBase, readJson } from './tools/base.ts';
+import { blankNames } from './tools/environment.ts';
 
 const TOP = import.meta.dirname;
 const DIST = join(TOP, 'dist');
@@ -130,6 +140,20 @@ async function inject(script: string, base: string, output: string, arch: Arch, 
   });
 }
 
+/** The base obeys no variable of the environment that could make it read or write a file (tools/environment.ts). */
+function closeEnvironment(base: string): void {
+  const bytes = readFileSync(base);
+  try {
+    blankNames(bytes);
+  } catch (error) {
+    fail(
+      error instanceof Error ? error.message : String(error),
+      'look for its new name in node, and change the list',
+    );
+  }
+  writeFileSync(base, bytes);
+}
+
 async function main(): Promise<void> {
   const startedMs = performance.now();
   const arch = parseTarget(process.argv.slice(2));
@@ -153,6 +177,7 @@ async function main(): Promise<void> {
   const library = compileLibrary(arch, work);
   await bundle(join(work, 'main.cjs'), version, library);
   const strip = stripBase(await baseOf(arch, work), base, arch);
+  closeEnvironment(base);
   await inject('main.cjs', base, made, arch, work);
   chmodSync(made, 0o755);
   renameSync(made, output);

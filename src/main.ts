@@ -22,15 +22,19 @@ import {
   newsText,
   notGivenBackText,
   outcomeJson,
+  pinText,
   planLacksText,
   plannedJson,
   plannedText,
   planText,
   pruneText,
+  removalText,
   restoredJson,
   restoreText,
   statusText,
   summaryText,
+  unenrollText,
+  unpinText,
   verifiedJson,
   verifiedText,
   versionJson,
@@ -52,9 +56,11 @@ import { findVersions } from './host/find.ts';
 import { grab } from './host/grab.ts';
 import { listAll } from './host/listing.ts';
 import { describeClient } from './host/manifest.ts';
+import { pin, unpin } from './host/pins.ts';
 import { prune } from './host/prune.ts';
 import { listEntries, printFile } from './host/reader.ts';
 import { relay } from './host/relay.ts';
+import { remove } from './host/remove.ts';
 import { planRestore, type RestoreOptions, type RestoreResult, restore } from './host/restore.ts';
 import { accountConfig, parseShell } from './host/shell.ts';
 import { statusExit, statusOf } from './host/status.ts';
@@ -64,10 +70,8 @@ import {
   openClient,
   openStore,
   parsePath,
-  pinSnapshot,
   requireOwner,
   type Snapshot,
-  unpinSnapshot,
 } from './host/store.ts';
 import { isWell, type Verified, type VerifyOptions, verify } from './host/verify.ts';
 import { isTerminal, outputLost, say } from './os/files.ts';
@@ -113,11 +117,8 @@ async function perform(request: Request): Promise<number> {
       say(1, await performEnroll(request));
       return EXIT.done;
     case 'unenroll': {
-      const { authorizedKeys, folder } = await unenroll({
-        ...request,
-        config: configPath('host.toml', request.config),
-      });
-      say(1, `took "${request.name}" out of "${authorizedKeys}"\nits snapshots stay in "${folder}"\n`);
+      const config = configPath('host.toml', request.config);
+      say(1, unenrollText(request.name, await unenroll({ ...request, config })));
       return EXIT.done;
     }
     case 'list': {
@@ -172,9 +173,15 @@ async function perform(request: Request): Promise<number> {
     case 'unpin': {
       const { store } = hostConfig(request.config);
       const { client, snapshot } = findPinnable(store, request, request.verb);
-      if (request.verb === 'pin') pinSnapshot(client, snapshot, request.reason);
-      else unpinSnapshot(client, snapshot);
-      say(1, `${request.verb}ned "${client.name}@${snapshot.name}"\n`);
+      const name = `${client.name}@${snapshot.name}`;
+      if (request.verb === 'pin') say(1, pinText(name, pin(client, snapshot, request.reason)));
+      else say(1, unpinText(name, unpin(client, snapshot)));
+      return EXIT.done;
+    }
+    case 'remove':
+    case 'remove-client': {
+      const removal = await remove(hostConfig(request.config), request, interruption());
+      say(1, request.json ? jsonText(removal) : removalText(removal));
       return EXIT.done;
     }
     case 'verify': {

@@ -125,6 +125,20 @@ const ACCEPTED: [line: string, request: object][] = [
     { verb: 'pin', client: 'a', snapshot: 'latest', reason: 'before', config: undefined },
   ],
   ['unpin a@2026', { verb: 'unpin', client: 'a', snapshot: '2026', config: undefined }],
+  [
+    'remove a@2026 --dry-run',
+    {
+      ...{ verb: 'remove', client: 'a', snapshot: '2026', confirm: undefined },
+      ...{ dryRun: true, config: undefined, json: false },
+    },
+  ],
+  [
+    'remove-client a --confirm a --json',
+    {
+      ...{ verb: 'remove-client', client: 'a', snapshot: undefined, confirm: 'a' },
+      ...{ dryRun: false, config: undefined, json: true },
+    },
+  ],
   ['unenroll 0x10', { verb: 'unenroll', name: '0x10', config: undefined, authorizedKeys: undefined }],
   ['list', { verb: 'list', name: undefined, ...PLAIN }],
   ['list 007 --json', { verb: 'list', name: '007', config: undefined, json: true }],
@@ -261,6 +275,10 @@ const REFUSED: [line: string, message: RegExp][] = [
   ['unenroll', /an argument is missing/],
   ['pin a', /one snapshot, by name/],
   ['unpin a', /one snapshot, by name/],
+  ['remove a', /one snapshot, by name/],
+  ['remove a@2026 --dry-run --confirm a@2026', /contradict each other/],
+  ['remove-client a@2026', /the name of a client/],
+  ['remove-client', /an argument is missing/],
   ['pin', /an argument is missing/],
   ['status --max-age soon', /--max-age is "soon", and should be a time/],
   ['status a b', /one argument too many/],
@@ -394,7 +412,7 @@ describe('helpText()', () => {
   });
 
   it('has one line for each verb that is no internal one, which says nothing of `relay`', () => {
-    const verbs = [...helpText().matchAll(/^ {2}dialback ([a-z]+)/gm)].map(([, verb]) => verb);
+    const verbs = [...helpText().matchAll(/^ {2}dialback ([a-z-]+)/gm)].map(([, verb]) => verb);
     assert.deepEqual(verbs, [
       'init',
       'backup',
@@ -412,6 +430,8 @@ describe('helpText()', () => {
       'prune',
       'pin',
       'unpin',
+      'remove',
+      'remove-client',
       'verify',
       'doctor',
       'try',

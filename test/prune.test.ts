@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
+  existsSync,
   linkSync,
   mkdirSync,
   mkdtempSync,
@@ -26,6 +29,7 @@ import {
   snapshotNames,
 } from '../src/host/store.ts';
 import { snapshotName } from '../src/wire/text.ts';
+import { until } from './support/world.ts';
 
 interface Site {
   config: HostConfig;
@@ -153,6 +157,38 @@ describe('prune()', () => {
     }
     await prune(config, { client: 'a', dryRun: false, at: at(3) }, NEVER);
     assert.equal(snapshotNames(client).length, 1);
+  });
+
+  it("deletes the trash of each client while another one's run is under way, and holds no lock meanwhile", async t => {
+    const { config, client } = makeSite(t, 'daily = 1\nmin_keep = 0\nmin_age = "0s"');
+    const other = createClient(config.store, 'b');
+    for (let number = 0; number < 3; number += 1) {
+      addDay(client, number);
+      addDay(other, number);
+    }
+    const left = `${client.folder}/trash/${day(0)}-0123abcd`;
+    mkdirSync(`${left}/tree`, { recursive: true });
+    const run = spawn('flock', [`${client.folder}/lock`, 'sh', '-c', 'echo held; read end'], {
+      stdio: ['pipe', 'pipe', 'ignore'],
+    });
+    await once(run.stdout, 'data');
+    const options = { client: undefined, dryRun: false, at: at(3) };
+    const first = prune(config, { ...options, waitMs: 3_600_000 }, NEVER);
+    await until('the trash of b is empty', () => {
+      const names = snapshotNames(other);
+      return names.length === 1 && readdirSync(`${other.folder}/trash`).length === 0;
+    });
+    assert.equal(existsSync(left), true);
+    // The first one still waits for the run, and keeps nobody from anything.
+    const second = await prune(config, { ...options, waitMs: 0 }, NEVER);
+    assert.deepEqual(
+      second.clients.map(each => each.busy),
+      [true, false],
+    );
+    assert.equal(existsSync(left), false);
+    run.stdin.end('\n');
+    await first;
+    assert.equal(snapshotNames(client).length, 3);
   });
 
   it('refuses a second one at the same time, an unknown client, and a store that is not there', async t => {

@@ -8,6 +8,7 @@ import {
   type DirectHeader,
   decodeRequest,
   decodeRsync,
+  decodeSoFar,
   encodeRequest,
   encodeRsync,
   isEd25519Key,
@@ -132,6 +133,28 @@ describe('decodeRequest()', () => {
         const bytes = encodeRequest(request);
         for (let length = 0; length < bytes.length; length += 1)
           assert.deepEqual(decodeRequest(bytes.subarray(0, length)), { incomplete: true }, `${length} bytes`);
+      }),
+      { numRuns: 20 },
+    );
+  });
+
+  it('says how many bytes must come before there is more to say', () => {
+    fc.assert(
+      fc.property(anyRequest, request => {
+        const bytes = encodeRequest(request);
+        let looks = 0;
+        for (let length = 0; length < bytes.length; looks += 1) {
+          const decoded = decodeSoFar(bytes.subarray(0, length));
+          if (!('incomplete' in decoded)) return assert.fail(`${length} bytes`);
+          const { least } = decoded;
+          assert.equal(least > length && least <= bytes.length, true);
+          for (let more = length; more < least; more += 1)
+            assert.equal('incomplete' in decodeSoFar(bytes.subarray(0, more)), true);
+          length = least;
+        }
+        // However slowly it comes: a look for each byte of its four lines, and one for each part.
+        assert.equal(looks < 4 * 32, true);
+        assert.deepEqual(decodeSoFar(bytes), { request });
       }),
       { numRuns: 20 },
     );

@@ -2,12 +2,21 @@ import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { describe, it, type TestContext } from 'node:test';
+import { statusText } from '../src/cli/print.ts';
 import { parseConfig } from '../src/config.ts';
 import { HOST_SCHEMA } from '../src/host/config.ts';
+import { areAlarming, failuresOf, failuresText } from '../src/host/health.ts';
 import { openIndex } from '../src/host/index.ts';
 import type { Policy } from '../src/host/retention.ts';
+import { retire } from '../src/host/retirement.ts';
 import { nextRemoval, statusExit, statusOf } from '../src/host/status.ts';
-import { createClient, createStore, openClient, type SnapshotRecord } from '../src/host/store.ts';
+import {
+  createClient,
+  createStore,
+  openClient,
+  recordEvent,
+  type SnapshotRecord,
+} from '../src/host/store.ts';
 import { snapshotName } from '../src/wire/text.ts';
 
 const HOUR_MS = 3_600_000;
@@ -105,6 +114,96 @@ describe('statusOf()', () => {
     assert.equal(statusOf(configOf(store), 'a', DAY_MS)[0]?.held?.inodes, 3);
     addSnapshot(store, 'a', 2 * HOUR_MS);
     assert.equal(statusOf(configOf(store), 'a', DAY_MS)[0]?.held, null);
+  });
+});
+
+describe('failuresOf()', () => {
+  const failed = (code: string, event = 'run') => ({
+    event,
+    outcome: 'failed',
+    code,
+    reason: `because: ${code}`,
+    time: code,
+  });
+  const committed = { event: 'committed', snapshot: '2026-01-01T00-00-00Z' };
+  const run = { event: 'run', outcome: 'full', code: null, snapshot: '2026-01-01T00-00-00Z' };
+  const dry = { event: 'run', outcome: 'full', code: null, snapshot: null };
+
+  it('counts what failed since the last snapshot, and knows the last of them', () => {
+    assert.equal(failuresOf([]), null);
+    assert.equal(failuresOf([failed('rsync'), committed, run]), null);
+    const found = failuresOf([
+      failed('idle'),
+      committed,
+      run,
+      failed('rsync'),
+      dry,
+      failed('name', 'refused'),
+    ]);
+    assert.deepEqual(found, { count: 2, at: 'name', code: 'name', reason: 'because: name' });
+  });
+
+  it('does not count what is meant to be so', () => {
+    const calls = [failed('busy'), failed('full', 'queued'), failed('too-early', 'refused')];
+    assert.equal(failuresOf([...calls, failed('unenrolled', 'refused'), dry]), null);
+    assert.equal(failuresOf([failed('broken'), ...calls])?.count, 1);
+  });
+
+  it('takes three of them for an alarm, or one for want of room', () => {
+    const of = (...codes: string[]) => failuresOf([run, ...codes.map(code => failed(code))]) ?? assert.fail();
+    assert.equal(areAlarming(of('rsync', 'rsync')), false);
+    assert.equal(areAlarming(of('rsync', 'idle', 'broken')), true);
+    assert.equal(areAlarming(of('no-space')), true);
+    assert.equal(failuresText(of('rsync')), 'the last run failed at rsync: because: rsync');
+    assert.match(
+      failuresText(of('rsync', 'idle', 'broken')),
+      /^the last 3 runs failed, the newest at broken/,
+    );
+  });
+});
+
+describe('statusOf(), of runs that fail', () => {
+  const fail = (store: string, times: number, code: string): void => {
+    const client = openClient(store, 'a');
+    for (let number = 0; number < times; number += 1)
+      recordEvent(client, 'run', {
+        outcome: 'failed',
+        code,
+        snapshot: null,
+        reason: 'Cannot go on\u001b[2J',
+      });
+  };
+
+  it('is a warning with the reason from the third on, and tells of one all the same', t => {
+    const store = makeStore(t);
+    createClient(store, 'a');
+    addSnapshot(store, 'a', HOUR_MS);
+    const only = () => statusOf(configOf(store), 'a', DAY_MS)[0] ?? assert.fail();
+    fail(store, 2, 'broken');
+    assert.deepEqual([only().level, only().problems, only().failures?.count], ['ok', [], 2]);
+    assert.match(statusText([only()]), /^a: the last 2 runs failed, the newest at .*: Cannot go on/m);
+    fail(store, 1, 'broken');
+    assert.equal(only().level, 'warning');
+    assert.match(only().problems.join(), /the last 3 runs failed/);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what must not be there
+    assert.doesNotMatch(statusText([only()]), /\u001b/);
+    assert.equal(statusText([only()]).match(/runs failed/g)?.length, 1);
+    retire(openClient(store, 'a'));
+    assert.deepEqual([only().level, only().problems], ['ok', []]);
+    assert.match(statusText([only()]), /^a: retired/m);
+  });
+
+  it('is critical where requests are refused for want of room, and not where room can be made', t => {
+    const store = makeStore(t);
+    createClient(store, 'a');
+    for (let number = 1; number < 6; number += 1) addSnapshot(store, 'a', number * HOUR_MS);
+    const only = (more: string) => statusOf(configOf(store, more), 'a', DAY_MS)[0] ?? assert.fail();
+    const full = '[space]\nmin_free = "99%"\nmin_inodes = 0';
+    assert.equal(only(full).level, 'critical');
+    assert.match(only(full).problems.join(), /its requests are refused: \d+ bytes are free, and min_free is/);
+    assert.equal(only(`${full}\n[retention]\nmin_keep = 1\nmin_age = "0s"`).level, 'ok');
+    mkdirSync(`${store}/clients/a/trash/2026-01-01T00-00-00Z-01234567`);
+    assert.equal(only(full).level, 'ok');
   });
 });
 

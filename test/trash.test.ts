@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os';
 import { describe, it, type TestContext } from 'node:test';
 import { createClient, createStore } from '../src/host/store.ts';
 import { emptyTrash } from '../src/host/trash.ts';
+import { monotonicMs } from '../src/os/machine.ts';
 import { isLocked } from '../src/os/runfolder.ts';
 
 function makeClient(context: TestContext): string {
@@ -80,7 +81,7 @@ describe('emptyTrash()', () => {
     assert.deepEqual(readdirSync(`${folder}/trash`), []);
   });
 
-  it('waits while a run is under way, and goes on after it', async t => {
+  it('waits while a run of the client is under way, and goes on after it', async t => {
     const folder = makeClient(t);
     const path = fill(folder, 4000);
     const lock = `${folder}/lock`;
@@ -89,13 +90,31 @@ describe('emptyTrash()', () => {
       stdio: ['pipe', 'pipe', 'ignore'],
     });
     await once(holder.stdout, 'data');
-    const done = emptyTrash(folder, { locks: [lock] });
+    const done = emptyTrash(folder, { lock });
     const first = await Promise.race([done, new Promise(resolve => setTimeout(resolve, 1500, 'waits'))]);
     assert.equal(first, 'waits');
     assert.ok(existsSync(path));
     holder.stdin.end('\n');
     await done;
     assert.deepEqual(readdirSync(`${folder}/trash`), []);
+  });
+
+  it('does not wait for longer than it is told, however long the run lasts', async t => {
+    const folder = makeClient(t);
+    fill(folder, 4000);
+    const lock = `${folder}/lock`;
+    writeFileSync(lock, '');
+    const holder = spawn('flock', [lock, 'sh', '-c', 'echo held; read end'], {
+      stdio: ['pipe', 'pipe', 'ignore'],
+    });
+    await once(holder.stdout, 'data');
+    const startedMs = monotonicMs();
+    await emptyTrash(folder, { lock, waitsUntilMs: startedMs + 700 });
+    assert.ok(monotonicMs() - startedMs >= 700);
+    assert.deepEqual(readdirSync(`${folder}/trash`), []);
+    assert.equal(isLocked(lock), true);
+    holder.stdin.end('\n');
+    await once(holder, 'exit');
   });
 
   it('ends on a signal, and the next one goes on', async t => {

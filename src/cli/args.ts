@@ -100,6 +100,24 @@ export type Request =
       config: string | undefined;
       json: boolean;
     }
+  | {
+      verb: 'remove';
+      client: string;
+      snapshot: string;
+      confirm: string | undefined;
+      dryRun: boolean;
+      config: string | undefined;
+      json: boolean;
+    }
+  | {
+      verb: 'remove-client';
+      client: string;
+      snapshot: undefined;
+      confirm: string | undefined;
+      dryRun: boolean;
+      config: string | undefined;
+      json: boolean;
+    }
   | { verb: 'pin'; client: string; snapshot: string; reason: string; config: string | undefined }
   | { verb: 'unpin'; client: string; snapshot: string; config: string | undefined }
   | {
@@ -244,6 +262,20 @@ const GRAMMAR = {
     strings: ['config'],
     takes: [1, 1],
     says: 'host: leave it to the rules again',
+  },
+  remove: {
+    usage: 'remove NAME@SNAPSHOT --confirm NAME@SNAPSHOT|--dry-run [--config F] [--json]',
+    strings: ['confirm', 'config'],
+    booleans: ['dry-run', 'json'],
+    takes: [1, 1],
+    says: 'host: remove this snapshot, whatever the rules say; not a pinned one, nor the last full one',
+  },
+  'remove-client': {
+    usage: 'remove-client NAME --confirm NAME|--dry-run [--config F] [--json]',
+    strings: ['confirm', 'config'],
+    booleans: ['dry-run', 'json'],
+    takes: [1, 1],
+    says: 'host: remove a client that is unenrolled, with all its snapshots, pinned ones too',
   },
   verify: {
     usage: 'verify [NAME[@SNAPSHOT]] [--sample 5%] [--config F] [--json]',
@@ -458,6 +490,23 @@ function readVerb(verb: Verb, rest: string[]): Request {
       const [client, snapshot] = splitTarget(first);
       const which = { client, snapshot, config };
       return verb === 'pin' ? { verb, ...which, reason: text('reason') ?? 'by hand' } : { verb, ...which };
+    }
+    case 'remove':
+    case 'remove-client': {
+      const isOne = verb === 'remove';
+      if (first.includes('@') !== isOne)
+        throw usage(
+          `run "${verb}"`,
+          isOne ? 'it takes one snapshot, by name' : 'it takes the name of a client',
+          next,
+        );
+      if (flag('dry-run') && text('confirm') !== undefined)
+        throw usage(`run "${verb}"`, '--dry-run and --confirm contradict each other', next);
+      const how = { confirm: text('confirm'), dryRun: flag('dry-run'), config, json: flag('json') };
+      const [client, snapshot] = splitTarget(first);
+      return isOne
+        ? { verb: 'remove', client, snapshot, ...how }
+        : { verb: 'remove-client', client: first, snapshot: undefined, ...how };
     }
     case 'verify': {
       const [client, ...snapshot] = first.split('@');

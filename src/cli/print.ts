@@ -6,10 +6,13 @@ import type { InitResult, LocalInitResult } from '../client/init.ts';
 import type { Finding, State } from '../finding.ts';
 import type { EntryType, TreeEntry } from '../host/attributes.ts';
 import type { Difference } from '../host/diff.ts';
-import type { EnrollResult, LocalEnrollResult } from '../host/enroll.ts';
+import type { EnrollResult, LocalEnrollResult, UnenrollResult } from '../host/enroll.ts';
+import { areAlarming, failuresText } from '../host/health.ts';
 import type { Version } from '../host/index.ts';
 import type { Listed } from '../host/listing.ts';
+import type { Pinning } from '../host/pins.ts';
 import type { PruneResult } from '../host/prune.ts';
+import type { Removal } from '../host/remove.ts';
 import type { Planned, RestorePlan, RestoreResult } from '../host/restore.ts';
 import type { ClientStatus } from '../host/status.ts';
 import type { Damage, Verified } from '../host/verify.ts';
@@ -274,10 +277,46 @@ export function statusText(clients: ClientStatus[]): string {
     'verified',
     'next removal',
   ];
-  const problems = clients.flatMap(({ client, problems: found }) =>
-    found.map(each => `${client}: ${escapeText(each)}\n`),
-  );
+  const problems = clients.flatMap(({ client, problems: found, failures, retired }) => [
+    ...found.map(each => `${client}: ${escapeText(each)}\n`),
+    ...(retired === null ? [] : [`${client}: retired: unenrolled at ${retired}\n`]),
+    // A single one is no alarm, and not kept quiet either.
+    ...(failures === null || areAlarming(failures) || retired !== null
+      ? []
+      : [`${client}: ${escapeText(failuresText(failures))}\n`]),
+  ]);
   return `${table(head, cells, [3, 4, 5, 6, 7])}${problems.join('')}`;
+}
+
+/** `pin`: what it did. @param name NAME@SNAPSHOT */
+export function pinText(name: string, { did, reason, before }: Pinning): string {
+  if (did === 'pinned') return `pinned "${name}": ${reason}\n`;
+  if (did === 'kept') return `"${name}" is pinned already: ${reason}\n`;
+  return `"${name}" was pinned already: ${before}\nits reason is now: ${escapeText(reason)}\n`;
+}
+
+/** `unpin`: what it did. @param before why it was pinned; undefined: it was not */
+export function unpinText(name: string, before: string | undefined): string {
+  return before === undefined
+    ? `"${name}" is not pinned\n`
+    : `unpinned "${name}", which was pinned: ${before}\n`;
+}
+
+/** `remove` and `remove-client`: what has gone, or would go. */
+export function removalText({ dry_run: isDry, named, snapshots, pinned, frees }: Removal): string {
+  const pins = pinned === 0 ? '' : `, ${pinned} of them pinned`;
+  const count = named.includes('@') ? '' : `, with ${snapshots} snapshots${pins}`;
+  const bytes = frees === null ? '' : `; that ${isDry ? 'would free' : 'frees'} ${showBytes(frees.bytes)}`;
+  return `${isDry ? 'would remove' : 'removed'} "${named}"${count}${bytes}\n`;
+}
+
+/** `unenroll`: what it did. */
+export function unenrollText(name: string, { authorizedKeys, folder }: UnenrollResult): string {
+  const did =
+    authorizedKeys === undefined
+      ? `"${name}" is unenrolled; no key of it was there`
+      : `took "${name}" out of "${authorizedKeys}"`;
+  return `${did}\nits snapshots stay in "${folder}"\n`;
 }
 
 /** `prune`: why each snapshot stays or goes, and what that frees. */

@@ -102,7 +102,7 @@ interface Plan {
   capability: Capability;
   orders: GateOrders;
   /** @param command what is asked for there */
-  callee(command: string): Callee;
+  callee(held: AsyncDisposableStack, command: string): Promise<Callee>;
   header: Omit<CommonHeader, 'key_bytes'>;
   excludes: Buffer;
   ears: Ears;
@@ -193,8 +193,8 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
       remote: label,
       isChannel: remote.transport !== 'direct',
     },
-    callee: command =>
-      callOptions ? overSsh({ ...callOptions, command }) : grabHere(config, remote, hostConfig),
+    callee: async (ending, command) =>
+      callOptions ? await overSsh(ending, { ...callOptions, command }) : grabHere(config, remote, hostConfig),
     header: {
       roots: asked,
       excludes_bytes: record.length,
@@ -290,7 +290,7 @@ async function beDialled(
     excludes: plan.excludes,
   });
   const command = `${clientName(run.config)}:${endpoint.port}`;
-  const call = await placeCall(held, plan.callee(command), bytes, event => ears.hear(event));
+  const call = await placeCall(held, await plan.callee(held, command), bytes, event => ears.hear(event));
   // First of all when this ends: nobody is let in any more while the call is hung up.
   held.defer(() => endpoint.close());
   const letIn = within(interrupt, TAKEN_MS, endpoint.taken, () => notDialled(run, endpoint));
@@ -322,7 +322,13 @@ async function overChannel(held: AsyncDisposableStack, plan: Plan): Promise<Hear
     excludes: plan.excludes,
   });
   const command = `${clientName(run.config)}:${CHANNEL}`;
-  const call = await placeCall(held, plan.callee(command), bytes, event => ears.hear(event), channel);
+  const call = await placeCall(
+    held,
+    await plan.callee(held, command),
+    bytes,
+    event => ears.hear(event),
+    channel,
+  );
   const opened = within(interrupt, TAKEN_MS, channel.open(), () =>
     lateFault(
       remoteName(run.remote),

@@ -1,6 +1,6 @@
 /** The client's one call: ssh to its backup host (or grab itself), the request on its standard input, events on its standard error. */
 import { Fault } from '../fault.ts';
-import { exists, readWhole } from '../os/files.ts';
+import { openLogPipe } from '../os/log-pipe.ts';
 import { pause, unless } from '../os/machine.ts';
 import {
   type Child,
@@ -23,16 +23,17 @@ import type { Channel } from './channel.ts';
 export interface Callee {
   command: Command;
   /** Why it ended without an outcome. @param status its exit status; @param isHeard whether it has said anything */
-  whyEnded(status: number | null, isHeard: boolean): Fault;
+  whyEnded(status: number | null, isHeard: boolean): Fault | Promise<Fault>;
   /** It works on after the outcome, and is waited for. */
   waitsForIt: boolean;
 }
 
-/** The backup host, by ssh. */
-export function overSsh(options: CallOptions): Callee {
+/** The backup host, by ssh, whose log is read until `held` is released. @param options `logFile` is a new name in the run folder */
+export async function overSsh(held: DisposableHolder, options: CallOptions): Promise<Callee> {
+  const log = await openLogPipe(held, options.logFile);
   return {
     command: standard('ssh', callArguments(options)),
-    whyEnded: (status, isHeard) => callFault(options, status, isHeard),
+    whyEnded: async (status, isHeard) => callFault(options, await log.words(), status, isHeard),
     waitsForIt: false,
   };
 }
@@ -89,7 +90,7 @@ export async function placeCall(
     if (event.event === 'outcome') outcome.resolve(event);
     else heard(event);
   });
-  void ssh.ended.then(({ status }) => outcome.reject(callee.whyEnded(status, isHeard)));
+  void ssh.ended.then(async ({ status }) => outcome.reject(await callee.whyEnded(status, isHeard)));
   return {
     outcome: outcome.promise,
     send: bytes => ssh.stdin?.write(bytes),
@@ -114,15 +115,11 @@ function readEvents(ssh: Child, take: (event: HostEvent) => void): void {
 }
 
 /**
- * Why ssh ended without an outcome; its own words are in its log file, apart from what the host said.
+ * Why ssh ended without an outcome.
+ * @param words its own, out of its log: apart from what the host said
  * @param isHeard whether the host had said something by then
  */
-function callFault(options: CallOptions, status: number | null, isHeard: boolean): Fault {
-  const words = exists(options.logFile)
-    ? readWhole(options.logFile, 1024 * 1024)
-        .toString('utf8')
-        .trim()
-    : '';
+function callFault(options: CallOptions, words: string, status: number | null, isHeard: boolean): Fault {
   const last = escapeText(words.split('\n').at(-1) ?? '');
   const tried = `call the backup host "${escapeText(options.target)}"`;
   if (/UNPROTECTED PRIVATE KEY FILE/.test(words)) {
@@ -198,7 +195,9 @@ export interface Called {
  * @throws Fault when ssh does not understand an option
  */
 export async function resolveCall(options: CallOptions): Promise<Called> {
-  const ask = async (asked: CallOptions) => await run(standard('ssh', ['-G', ...callArguments(asked)]));
+  // No log: ssh makes the file, and the run's is a FIFO that nobody reads yet.
+  const ask = async (asked: CallOptions) =>
+    await run(standard('ssh', ['-G', ...callArguments({ ...asked, logFile: '/dev/null' })]));
   const result = await ask(options);
   const called = result.status === 0 ? parseResolved(result.stdout.toString('utf8')) : undefined;
   if (called) return called;

@@ -42,8 +42,11 @@ import {
   remoteName,
   stateFolder,
 } from './config.ts';
+import { examineCall } from './doctor-call.ts';
+import { judgeRuns } from './doctor-runs.ts';
 import { NOBODY } from './gate.ts';
 import { tryJail } from './jail.ts';
+import { emptiedRoots } from './left-out.ts';
 import {
   hostConfigOf,
   isLocal,
@@ -98,19 +101,23 @@ export async function examineClient(options: {
   ];
   const own = [...config.scope.never, ...calledRemotes(config).map(each => callFiles(each).identity)];
   const nevers = findPlaces(own, 'account');
+  const named = [...config.scope.never];
   if (confinement.way !== 'none') {
     const listed = examineNeverList(jail !== undefined && !(jail instanceof Fault));
     findings.push(...listed.findings);
     nevers.push(...findPlaces(listed.paths, 'root'));
+    named.push(...listed.paths);
   }
+  findings.push(...examineMisspelt(named));
   findings.push(...examineNever(mergePlaces(nevers, places, []), config.scope.roots));
   findings.push(...examineHooks('client', config.hooks));
   const isBusy = config.remote.some(each => isLocked(remoteLock(state, each)));
   const journal = readJournal(state);
   const undialled = whyUndialled(ownAccount().name, judgeShell({ ...shell, isDialled: true }));
   findings.push(...config.remote.filter(isLocal).map(each => examineDisk(config, each)));
+  findings.push(...config.remote.flatMap(each => judgeRuns(journal, remoteName(each))));
   for (const remote of calledRemotes(config)) {
-    findings.push(...(await examineRemote(remote, isBusy, { undialled, journal })));
+    findings.push(...(await examineRemote(config, remote, isBusy, { undialled, journal })));
     findings.push(judgeClock(remoteName(remote), measureSkew(journal, remoteName(remote))));
   }
   return { findings, landlockAbi: landlockAbiOf(jail) };
@@ -355,10 +362,11 @@ async function examineHidden(
   if (!hasProgram('rsync')) return [];
   let folder: string | undefined;
   try {
-    kernelScope(config, state, roots);
+    const { never } = kernelScope(config, state, roots);
     folder = makeUniqueFolder(`${temporaryFolder()}/dialback-doctor-`);
-    await refuseHiddenRoots(folder, roots, followExcludes(readExcludes(config), roots));
-    return [];
+    const excludes = followExcludes(readExcludes(config), roots);
+    await refuseHiddenRoots(folder, roots, excludes);
+    return judgeEmptied(await emptiedRoots(folder, roots, excludes, never), roots.length);
   } catch (error) {
     // An exclude list that cannot be used has a finding of its own.
     if (error instanceof Fault && !error.tried.startsWith('back up ')) return [];
@@ -366,6 +374,15 @@ async function examineHidden(
   } finally {
     if (folder !== undefined) removeAll(folder);
   }
+}
+
+/** @param emptied roots of which nothing is left; @param count of all roots */
+function judgeEmptied(emptied: readonly Root[], count: number): Finding[] {
+  if (emptied.length === 0) return [];
+  const names = emptied.map(({ name }) => `"${escapeText(asText(name))}"`).join(', ');
+  const found = `the excludes and \`never\` leave out all that is in ${names}`;
+  const next = 'set `exclude`, `exclude_from` and `never` in client.toml';
+  return [emptied.length === count ? ROOTS.critical(found, next) : ROOTS.warning(found, next)];
 }
 
 /** A backup without any of its roots fails; one that lacks some is incomplete. */
@@ -473,6 +490,27 @@ export interface NeverFacts {
   link?: string;
   error?: string;
   shared?: string;
+}
+
+/** What is not there is often a name with a mistake in it, and then the right one is backed up. */
+function examineMisspelt(nevers: readonly string[]): Finding[] {
+  return [...new Set(nevers)]
+    .filter(isMissing)
+    .map(path =>
+      NEVER.warning(
+        `"${escapeText(path)}" is not there: if its name is misspelt, what is meant is backed up`,
+        `ls -d ${quoteForShell(path)}; write it into \`never\` as it is, or remove it there`,
+      ),
+    );
+}
+
+function isMissing(path: string): boolean {
+  try {
+    linkStatus(path);
+    return false;
+  } catch (error) {
+    return failedWith(error, 'ENOENT') || failedWith(error, 'ENOTDIR');
+  }
 }
 
 /** @param roots another name outside of them is in nobody's backup */
@@ -651,6 +689,7 @@ export function judgeDisk(
 
 /** What is looked at for one remote; of the way back only where there is to be one. */
 async function examineRemote(
+  config: ClientConfig,
   remote: Remote,
   isBusy: boolean,
   known: { undialled: string | undefined; journal: Record<string, unknown>[] },
@@ -688,7 +727,9 @@ async function examineRemote(
   };
   // What is wrong with the call, or with the account, is said already: it is no second finding.
   const isTold = reachable.state !== 'ok' || (isDirect && known.undialled !== undefined);
-  return [key, knownHosts, reachable, ...back, ...(isTold ? [] : [judgeTransport(facts)])];
+  const isCallable = [key, knownHosts, reachable].every(each => each.state === 'ok');
+  const call = isCallable ? [await examineCall(callOptions, label, clientName(config))] : [];
+  return [key, knownHosts, reachable, ...call, ...back, ...(isTold ? [] : [judgeTransport(facts)])];
 }
 
 const KEY = new Topic(

@@ -80,7 +80,7 @@ async function measureLink(
 ): Promise<number | 'unknown' | 'unanswered'> {
   const noise = randomBytes(BLOCK_LIMIT); // nothing on the way makes it smaller
   let arrived = Promise.withResolvers<number>();
-  const call = await placeCall(held, overSsh(options), Buffer.from(`${blockLine(1)}x`), event => {
+  const call = await placeCall(held, await overSsh(held, options), Buffer.from(`${blockLine(1)}x`), event => {
     if (event.event === 'arrived') arrived.resolve(event.bytes);
   });
   try {

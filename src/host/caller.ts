@@ -4,11 +4,11 @@
  */
 import { isIP } from 'node:net';
 import { Fault } from '../fault.ts';
-import { readInPortions, say } from '../os/files.ts';
+import { readInPortions, readProc, say } from '../os/files.ts';
 import { within } from '../os/machine.ts';
 import { decodeGo, GO } from '../wire/channel.ts';
 import { FAILURES, type FailureCode } from '../wire/events.ts';
-import { decodeRequest, REQUEST_LIMITS, type Request } from '../wire/request.ts';
+import { decodeSoFar, REQUEST_LIMITS, type Request } from '../wire/request.ts';
 import { DAEMON_REQUEST } from '../wire/rsync.ts';
 import { escapeText, NAME, parseSummons, type Summons, unfold } from '../wire/text.ts';
 
@@ -18,6 +18,25 @@ const REQUEST_MS = 30_000;
 /** A fault with the code that the client is told; the words stay here. */
 export function failure(code: FailureCode, found: string): Fault {
   return new Fault({ tried: 'serve the request', found, exit: FAILURES[code][0], code });
+}
+
+/**
+ * Variables that node's own JavaScript obeys, before ours and during it: two make a descriptor of ours its own, one prints what we
+ * do to standard error, which is the client's. All others are out of the executable (tools/environment.ts).
+ */
+const OBEYED = ['NODE_CHANNEL_FD', 'NODE_CHANNEL_SERIALIZATION_MODE', 'NODE_DEBUG', 'NODE_UNIQUE_ID'];
+
+/** @param environment as /proc/self/environ has it, since node removes one of them @returns those of the variables that it has */
+export function obeyedVariables(environment: string): string[] {
+  const names = new Set(environment.split('\0').map(each => each.split('=')[0]));
+  return OBEYED.filter(each => names.has(each));
+}
+
+/** Refuses a call for which sshd has taken a variable from its client that would act here. @throws Fault `config` */
+export function refuseVariables(): void {
+  const [first] = obeyedVariables(readProc('self/environ') ?? '');
+  if (first !== undefined)
+    throw failure('config', `the environment has ${first}: sshd must take no such variable (AcceptEnv)`);
 }
 
 /** Who calls: the key tells (--client), and the request's NAME must agree. */
@@ -74,6 +93,36 @@ export interface Received {
   takeChannel(): Promise<{ reading: number; writing: number; letGo: () => void }>;
 }
 
+const LEAST_ROOM = 4096;
+
+/** Bytes as they come, in one piece: a client that sends them one by one costs no more memory than one that does not. */
+export class Gathered {
+  #room: Buffer = Buffer.alloc(0);
+  length = 0;
+
+  add(chunk: Buffer): void {
+    const needed = this.length + chunk.length;
+    if (needed > this.#room.length) {
+      const room = Buffer.alloc(Math.max(LEAST_ROOM, 2 * this.#room.length, needed));
+      this.#room.copy(room, 0, 0, this.length);
+      this.#room.fill(0); // it can hold a part of the one-time key
+      this.#room = room;
+    }
+    chunk.copy(this.#room, this.length);
+    this.length = needed;
+  }
+
+  get all(): Buffer {
+    return this.#room.subarray(0, this.length);
+  }
+
+  /** Forgets all of it; what was given out stays as it is. */
+  drop(): void {
+    this.#room = Buffer.alloc(0);
+    this.length = 0;
+  }
+}
+
 /**
  * Reads the request. From then on the input is the sign that the client lives: its end, or a byte more, ends the run.
  * @param life is aborted then
@@ -82,7 +131,9 @@ export async function receiveRequest(signal: AbortSignal, life: AbortController)
   const received = Promise.withResolvers<Request>();
   const agreed = Promise.withResolvers<void>();
   agreed.promise.catch(() => {}); // nobody waits for it where nothing is handed over
-  let bytes = Buffer.alloc(0);
+  const bytes = new Gathered();
+  /** With fewer bytes there is no need to look at them again. */
+  let least = 0;
   /** What has been read to its end, and what therefore comes next. */
   let stage: 'request' | 'life' | 'go' | 'theirs' = 'request';
   const most = REQUEST_LIMITS.header + REQUEST_LIMITS.key + REQUEST_LIMITS.excludes + 256;
@@ -101,19 +152,23 @@ export async function receiveRequest(signal: AbortSignal, life: AbortController)
         stage === 'request' ? `the request ended after ${bytes.length} bytes` : 'the client hung up',
       );
     if (stage === 'life') return end('request', 'something follows the request');
-    bytes = Buffer.concat([bytes, chunk]);
+    if (bytes.length + chunk.length > most) return end('request', 'the request is larger than requests are');
+    bytes.add(chunk);
     if (stage === 'go') {
-      const go = decodeGo(bytes);
+      const go = decodeGo(bytes.all);
       if ('reason' in go) return end('request', `the handshake: ${go.reason}`);
       if (!go.value) return true;
       stage = 'theirs';
       agreed.resolve();
       return false;
     }
-    const decoded = decodeRequest(bytes);
+    if (bytes.length < least) return true;
+    const decoded = decodeSoFar(bytes.all);
     if ('reason' in decoded) return end('request', `the request: ${decoded.reason}`);
-    if ('incomplete' in decoded)
-      return bytes.length <= most || end('request', 'the request is larger than requests are');
+    if ('incomplete' in decoded) {
+      least = decoded.least;
+      return true;
+    }
     stage = 'life';
     received.resolve(decoded.request);
     return true;
@@ -125,7 +180,7 @@ export async function receiveRequest(signal: AbortSignal, life: AbortController)
   return {
     request,
     takeChannel: async () => {
-      bytes = Buffer.alloc(0);
+      bytes.drop();
       stage = 'go';
       say(1, `${DAEMON_REQUEST}\n`);
       await within(signal, REQUEST_MS, agreed.promise, () =>

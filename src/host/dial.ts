@@ -3,7 +3,8 @@
  * descriptors for rsync. Everything ends with the run.
  */
 import { Fault } from '../fault.ts';
-import { close, exists, readWhole, writeNew } from '../os/files.ts';
+import { close, writeNew } from '../os/files.ts';
+import { openLogPipe } from '../os/log-pipe.ts';
 import { together, within } from '../os/machine.ts';
 import {
   type Child,
@@ -28,6 +29,8 @@ import { escapeText } from '../wire/text.ts';
 const CONNECT_SECONDS = 40;
 const AGENT_MS = 10_000;
 const KEY_LIFE_SECONDS = 120; // it is used once, at once
+/** Of ssh's log, escaped: its end is not cut off, unless what is held of it has many characters to escape. */
+const LOG_CHARACTERS = 3000;
 
 /** A connection to the client's gate, as two descriptors for rsync's remote shell. */
 export interface Line {
@@ -40,8 +43,8 @@ export interface Line {
   ended: Promise<Ending>;
   /** Closes our copies of the two descriptors, once rsync has its own. */
   letGo(): void;
-  /** What ssh itself said, when it ended: also what the client's sshd had it say, hence escaped. */
-  words(): string;
+  /** What ssh itself said, once it has ended: also what the client's sshd had it say, hence escaped. */
+  words(): Promise<string>;
 }
 
 /**
@@ -66,9 +69,10 @@ export async function dialBack(
 ): Promise<Line> {
   const { run: folder, header, signal } = options;
   const alias = `dialback-${options.name}`;
-  const [down, up] = await together([
+  const [down, up, log] = await together([
     makePipe(`${folder}/down`),
     makePipe(`${folder}/up`),
+    openLogPipe(held, `${folder}/ssh.log`),
     startAgent(held, folder, options.key, signal),
   ]);
   writeNew(`${folder}/known_hosts`, `${alias} ${header.host_key}\n`);
@@ -84,12 +88,11 @@ export async function dialBack(
       idleSeconds: options.idleSeconds,
     }),
   );
-  const logFile = `${folder}/ssh.log`;
   const command = standard('ssh', [
     '-F',
     `${folder}/ssh_config`,
     '-E',
-    logFile,
+    log.path,
     '-T',
     'client',
     DAEMON_REQUEST,
@@ -108,15 +111,7 @@ export async function dialBack(
       close(down.reading);
       close(up.writing);
     },
-    words: () =>
-      exists(logFile)
-        ? escapeText(
-            readWhole(logFile, 1024 * 1024)
-              .toString('utf8')
-              .trim(),
-            2000,
-          )
-        : '',
+    words: async () => escapeText(await log.words(), LOG_CHARACTERS),
   };
 }
 

@@ -24,6 +24,7 @@ import { STORE_FILE } from '../wire/local.ts';
 import { INSECURE_LINKS } from '../wire/rsync.ts';
 import { quoteForShell } from '../wire/text.ts';
 import type { HostConfig } from './config.ts';
+import { examineRuns } from './doctor-runs.ts';
 import { enrolledLine, enrolledName } from './enroll.ts';
 import { type Probe, probeFileSystem } from './filesystem.ts';
 import { tryReceiveJail } from './jail.ts';
@@ -54,6 +55,7 @@ export async function examineHost(options: {
     ...(isCalled || exists(`${config.store}/${STORE_FILE}`)
       ? await examineStore(config.store, hasLibrary)
       : []),
+    ...examineRuns(config),
     ...examineHooks('host', config.hooks),
     ...(isCalled ? [...examineKeys(config, path), await examineSshd(subject)] : [KEYS.ok(NOT_CALLED)]),
   ];

@@ -26,6 +26,7 @@ import { escapeText, NAME, quoteForShell, TARGET } from '../wire/text.ts';
 import { HOST_SCHEMA, readHostConfig } from './config.ts';
 import { probeFileSystem } from './filesystem.ts';
 import { tryReceiveJail } from './jail.ts';
+import { awaitLastRun, retire, retiredSince, unretire } from './retirement.ts';
 import { createClient, createStore } from './store.ts';
 
 const KEY_LIMIT = 16 * 1024;
@@ -151,8 +152,12 @@ export async function enroll(options: EnrollOptions): Promise<EnrollResult> {
   const noJail = place.isThere ? undefined : await whyNoJail();
   const isConfined = mayRun(launcherPath()) && noJail === undefined;
   if (!place.isThere) placeFile(configPath, hostToml(store, isConfined, noJail !== undefined));
-  createClient(store, options.name);
+  const client = createClient(store, options.name);
+  // What is under way is the old key's.
+  if (change.value.did === 'replaced') retire(client);
   if (change.value.did !== 'kept') writeKeys(file, change.value.lines);
+  if (change.value.did === 'replaced') await awaitLastRun(client);
+  unretire(client);
   return {
     did: change.value.did,
     authorizedKeys: file,
@@ -193,7 +198,7 @@ export async function enrollLocally(options: StoreOptions & { name: string }): P
   // A launcher that is another account's must not make every run fail.
   if (!place.isThere) placeFile(config, hostToml(store, isConfined, hasLauncher() && !isConfined));
   const isNew = !exists(shelfOf(store, name));
-  createClient(store, name);
+  unretire(createClient(store, name));
   return { isNew, store, config, isConfigNew: !place.isThere, isStoreNew, noJail };
 }
 
@@ -296,10 +301,18 @@ export interface UnenrollOptions {
   authorizedKeys: string | undefined;
 }
 
-/** Takes a client's key out of authorized_keys. Its snapshots stay. @returns the file and the client's folder */
-export async function unenroll(
-  options: UnenrollOptions,
-): Promise<{ authorizedKeys: string; folder: string }> {
+/** What `unenroll` did. */
+export interface UnenrollResult {
+  /** The file that had the client's key; undefined where it had none: a store on the client's own machine needs no key. */
+  authorizedKeys: string | undefined;
+  folder: string;
+}
+
+/**
+ * Takes a client's key out of authorized_keys and ends what is under way of it: after this nothing that it sends becomes a
+ * snapshot. Its snapshots stay.
+ */
+export async function unenroll(options: UnenrollOptions): Promise<UnenrollResult> {
   requireName(options.name);
   const config = readHostConfig(options.config);
   requireReceiver(config.store, `unenroll ${options.name}`);
@@ -307,14 +320,21 @@ export async function unenroll(
   await using held = new AsyncDisposableStack();
   const lines = await openKeys(held, file);
   const rest = lines.filter(line => enrolledName(line) !== options.name);
-  if (rest.length === lines.length) {
+  const client = { name: options.name, folder: shelfOf(config.store, options.name) };
+  const isThere = exists(client.folder);
+  const hasKey = rest.length < lines.length;
+  if (!hasKey && (!isThere || retiredSince(client) !== undefined)) {
     throw new Fault({
       tried: `take "${options.name}" out of "${file}"`,
       found: 'no key is enrolled there under that name',
+      next: 'dialback list',
     });
   }
-  writeKeys(file, rest);
-  return { authorizedKeys: file, folder: `${config.store}/clients/${options.name}` };
+  // First: a run that begins now finds it.
+  if (isThere) retire(client);
+  if (hasKey) writeKeys(file, rest);
+  if (isThere) await awaitLastRun(client);
+  return { authorizedKeys: hasKey ? file : undefined, folder: client.folder };
 }
 
 function requireName(name: string): void {

@@ -51,13 +51,23 @@ import {
 import { decodeRsync, type RequestHeader, type RsyncRemark } from '../wire/request.ts';
 import { knowsZstd, RSYNC_EXIT } from '../wire/rsync.ts';
 import { escapeText, PROBE } from '../wire/text.ts';
-import { callerOf, failure, parseCall, peerAddress, type Received, receiveRequest } from './caller.ts';
+import {
+  callerOf,
+  failure,
+  parseCall,
+  peerAddress,
+  type Received,
+  receiveRequest,
+  refuseVariables,
+} from './caller.ts';
+import { takeCall } from './calls.ts';
 import { type HostConfig, readHostConfig, settingsFor } from './config.ts';
 import { dialBack, type Line } from './dial.ts';
 import { HostHooks } from './hooks.ts';
 import { describeClient, lacksManifest } from './manifest.ts';
 import { takeProbe } from './probe.ts';
 import { type Pull, type PullEnd, startPull } from './pull.ts';
+import { requireEnrolled, watchEnrollment } from './retirement.ts';
 import { type Admission, admit } from './space.ts';
 import {
   type Arrival,
@@ -293,7 +303,12 @@ async function serve(
   const client = openEnrolled(config, options.client);
   log.client = client;
   log.peer = callerOf(options.environment);
+  refuseVariables();
+  requireEnrolled(client);
   const { transport, place } = wayOf(options);
+  // Until this call is the client's run, or has ended.
+  await using call = new AsyncDisposableStack();
+  await takeCall(call, client);
   if (transport === PROBE) {
     await takeProbe(interrupt, bytes => tell({ event: 'arrived', bytes }));
     return undefined;
@@ -304,6 +319,7 @@ async function serve(
     failure('deadline', 'the deadline has passed'),
   );
   const life = new AbortController();
+  watchEnrollment(held, client, fault => life.abort(fault));
   const signal = AbortSignal.any([interrupt, deadline.signal, life.signal]);
   const received = await receiveRequest(signal, life);
   const { request } = received;
@@ -311,6 +327,7 @@ async function serve(
     throw failure('request', `the command and the request name different transports`);
   const isHooked = hasHooks(config.hooks) && !request.header.dry_run;
   const lock = await lockClient(isHooked ? beyond : held, client);
+  await call.disposeAsync();
   const mustWait = (ms: number): void => tell({ event: 'wait', ms });
   const { max_concurrent: concurrent } = config.requests;
   await takeTurn(held, { store: config.store, concurrent, client: client.name, signal }, mustWait);
@@ -467,6 +484,7 @@ async function pullInto(job: Job): Promise<JobResult> {
     ...unusual,
   ];
   const record = makeRecord(job, pull, end, outcome, { confined, flags, hostRsync });
+  requireEnrolled(job.client);
   const late = await commitSnapshot(job.client, job.arrival, record, request.excludes);
   return { outcome, fault: late ?? fault, kept: true };
 }
@@ -490,7 +508,7 @@ async function openLine(held: DisposableHolder, job: Job, heard: (text: string) 
       transport: header.transport,
       ...ends,
       ended: new Promise(() => {}),
-      words: () => '',
+      words: async () => '',
     };
   }
   const state = defaultStateFolder(ownAccount());
@@ -507,7 +525,7 @@ async function awaitFirstByte(pull: Pull, line: Line, signal: AbortSignal): Prom
     // ssh ends, too, when rsync has not come to be: then that is the cause, and is judged.
     const end = await Promise.race([pull.ended, pause(SSH_END_MS)]);
     if (end?.isRefusedByLauncher) return;
-    const words = line.words();
+    const words = await line.words();
     if (/Permission denied|Too many authentication failures/.test(words)) throw failure('denied', words);
     if (/Host key verification failed|host key/i.test(words)) throw failure('denied', words);
     if (status === 255) throw failure('unreachable', words || 'ssh ended without a word');

@@ -2,15 +2,16 @@
  * `dialback prune`: removes the snapshots that no rule keeps (host/retention.ts decides), and says of each one why it stays
  * or goes and what its going frees. A dry run is the same with the last step left out.
  *
- * A removal is one rename into trash/, under the client's lock, so that no run links against what goes. The deleting
- * comes after all renames, and waits while any run is under way.
+ * A removal is one rename into trash/, under the client's lock, so that no run links against what goes. The deletion comes after
+ * all renames, and holds no lock that a run or another prune needs. It waits a while for a run of the same client, and never for
+ * one of another.
  */
 import { Fault } from '../fault.ts';
 import { cannotWrite } from '../os/database.ts';
 import { readJournal } from '../os/files.ts';
-import { now } from '../os/machine.ts';
+import { monotonicMs, now } from '../os/machine.ts';
 import { beIdle } from '../os/process.ts';
-import { type DisposableHolder, takeFolderLock, takeLock } from '../os/runfolder.ts';
+import { type DisposableHolder, isLocked, takeFolderLock, takeLock } from '../os/runfolder.ts';
 import { candidateOf } from './budget.ts';
 import { type HostConfig, settingsFor } from './config.ts';
 import { type Held, openIndex, type StoreIndex } from './index.ts';
@@ -26,7 +27,7 @@ import {
   removeSnapshot,
   requireOwner,
 } from './store.ts';
-import { emptyTrash } from './trash.ts';
+import { emptyClientTrash, emptyTrash, MOST_WAIT_MS } from './trash.ts';
 
 /** What becomes of one snapshot. */
 export interface PrunedSnapshot {
@@ -62,6 +63,8 @@ export interface PruneOptions {
   dryRun: boolean;
   /** When it is; undefined: now. */
   at?: Date;
+  /** How long the deletion waits for runs that are under way, in all; for tests. */
+  waitMs?: number;
 }
 
 /** Until a deletion here has shown how fast they are. */
@@ -87,22 +90,50 @@ export async function prune(
     return { dry_run: true, clients: pruned };
   }
   requireOwner(store, 'prune');
+  await beIdle();
+  const pruned = await pruneAll(config, clients, options, signal);
+  await deleteAll(config, clients, pruned, options, signal);
+  for (const client of clients) await makeQuietly(client, signal);
+  return { dry_run: false, clients: pruned };
+}
+
+/** Moves what goes to the trash, of each client. */
+async function pruneAll(
+  config: HostConfig,
+  clients: ClientStore[],
+  options: PruneOptions,
+  signal: AbortSignal,
+): Promise<PrunedClient[]> {
+  const { store } = config;
   await using held = new AsyncDisposableStack();
   if ((await lockIn(held, store, 'prune.lock')) === undefined) {
     throw new Fault({ tried: `prune "${store}"`, found: 'another prune is under way', exit: 'locked' });
   }
-  await beIdle();
   const pruned: PrunedClient[] = [];
   for (const client of clients) pruned.push(await pruneClient(config, client, options, signal));
-  const locks = listClients(store).map(name => `${openClient(store, name).folder}/lock`);
+  return pruned;
+}
+
+/** Deletes what is in the trash of each client: first of those that have no run. */
+async function deleteAll(
+  config: HostConfig,
+  clients: ClientStore[],
+  pruned: PrunedClient[],
+  { waitMs = MOST_WAIT_MS }: PruneOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const lockOf = (client: ClientStore): string => `${client.folder}/lock`;
   const { delete_rate: namesPerSecond } = config.space;
-  for (const [at, client] of clients.entries()) {
-    const ms = await emptyTrash(client.folder, { namesPerSecond, locks, signal });
-    const { names = 0, busy = true } = pruned[at] ?? {};
-    if (names > 0 && !busy) noteDeleted(client, names, ms);
+  const namesOf = new Map(pruned.map(({ client, busy, names }) => [client, busy ? 0 : names]));
+  const running = new Set(clients.filter(each => isLocked(lockOf(each))));
+  const waitsUntilMs = monotonicMs() + waitMs; // for all of them together
+  for (const client of [...clients.filter(each => !running.has(each)), ...running]) {
+    const pace = { namesPerSecond, lock: lockOf(client), waitsUntilMs, signal };
+    const ms = await emptyTrash(client.folder, pace);
+    const names = namesOf.get(client.name) ?? 0;
+    if (names > 0) noteDeleted(client, names, ms);
   }
-  for (const client of clients) await makeQuietly(client, signal);
-  return { dry_run: false, clients: pruned };
+  await emptyClientTrash(config.store, signal);
 }
 
 /** `takeLock()`, on the folder itself where a full disk has no inode for the file. */

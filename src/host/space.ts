@@ -39,6 +39,7 @@ import {
 import { failure } from './caller.ts';
 import { type ClientSettings, type HostConfig, settingsFor } from './config.ts';
 import { openIndex } from './index.ts';
+import { BY_ITSELF } from './pins.ts';
 import { decideRetention } from './retention.ts';
 import { sortedRecords } from './sorted.ts';
 import {
@@ -56,7 +57,7 @@ import {
   snapshotNames,
   unpinSnapshot,
 } from './store.ts';
-import { emptyTrash } from './trash.ts';
+import { emptyClientTrash, emptyTrash } from './trash.ts';
 
 /** How often the free room is looked at during a run. */
 const LOOK_MS = 3_000;
@@ -113,6 +114,7 @@ interface Need {
 async function makeRoom(need: Need): Promise<string | undefined> {
   const { config, settings, signal } = need;
   const lack = (): string | undefined => lackOf(readRoom(config.store), settings);
+  await emptyClientTrash(config.store, signal);
   const clients = listClients(config.store).map(name => openClient(config.store, name));
   for (const client of clients) {
     if (lack() === undefined) return undefined;
@@ -201,9 +203,6 @@ function readLedger(client: ClientStore): Ledger {
 function writeLedger(client: ClientStore, ledger: Ledger): void {
   replaceFile(`${client.folder}/ledger.json`, `${JSON.stringify(ledger)}\n`);
 }
-
-/** How the reason of a pin begins that nobody has asked for, and that lapses. */
-const BY_ITSELF = 'by itself:';
 
 /** A request that was let in. */
 export interface Admission {

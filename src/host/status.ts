@@ -1,10 +1,13 @@
 /** `dialback status`: how each client's backups stand, in the words and exit statuses of a monitoring plugin. */
+import { readJournal } from '../os/files.ts';
 import { now } from '../os/machine.ts';
 import { snapshotName, snapshotTime } from '../wire/text.ts';
 import { candidateOf } from './budget.ts';
 import { type HostConfig, settingsFor } from './config.ts';
+import { areAlarming, type Failures, failuresOf, failuresText, lackOfRoom } from './health.ts';
 import { type Held, peekIndex } from './index.ts';
 import { type Candidate, decideRetention, type Policy } from './retention.ts';
+import { retiredSince } from './retirement.ts';
 import {
   type ClientStore,
   latestFull,
@@ -37,6 +40,10 @@ export interface ClientStatus {
   held: Held | null;
   /** The snapshot that goes first, and when, if runs go on as they did; null: none within the next 400 runs. */
   next_removal: { snapshot: string; at: string } | null;
+  /** What runs came to since the last one that made a snapshot; null: none failed. */
+  failures: Failures | null;
+  /** When the client was unenrolled; null: it is enrolled. */
+  retired: string | null;
 }
 
 /** @param maxAgeMs an older last full snapshot is critical */
@@ -52,21 +59,39 @@ export function statusExit(clients: ClientStatus[]): 0 | 1 | 2 {
   return clients.length === 0 || clients.some(each => each.level === 'warning') ? 1 : 0;
 }
 
+/** What is wrong with the backups of an enrolled client. */
+function problemsOfRuns(
+  config: HostConfig,
+  client: ClientStore,
+  { ageMs, maxAgeMs, failures }: { ageMs: number | undefined; maxAgeMs: number; failures: Failures | null },
+): { critical: string[]; warnings: string[] } {
+  const critical: string[] = [];
+  if (ageMs === undefined) critical.push('there is no full snapshot');
+  else if (ageMs > maxAgeMs) critical.push('the last full snapshot is too old');
+  const lack = lackOfRoom(config, client.name);
+  if (lack !== undefined) critical.push(`its requests are refused: ${lack}, and nothing may be removed`);
+  return { critical, warnings: failures !== null && areAlarming(failures) ? [failuresText(failures)] : [] };
+}
+
 function clientStatus(config: HostConfig, client: ClientStore, maxAgeMs: number): ClientStatus {
   const at = now();
   const all = listSnapshots(client);
   const full = latestFull(all, at);
   const newest = all.at(-1);
   const ageMs = full === undefined ? 0 : at.getTime() - (snapshotTime(full.name)?.getTime() ?? 0);
-  const critical: string[] = [];
-  if (full === undefined) critical.push('there is no full snapshot');
-  else if (ageMs > maxAgeMs) critical.push('the last full snapshot is too old');
+  const failures = failuresOf(readJournal(client.folder));
+  const retired = retiredSince(client) ?? null;
+  // Of a retired client nothing new is expected; what it left has to be whole all the same.
+  const { critical, warnings } =
+    retired === null
+      ? problemsOfRuns(config, client, { ageMs: full && ageMs, maxAgeMs, failures })
+      : { critical: [], warnings: [] };
   const verified = lastVerify(client);
   if (verified !== null && verified.damaged > 0)
     critical.push(
       `${verified.damaged} files were damaged when they were verified: dialback verify names them`,
     );
-  const warnings = newest === undefined ? [] : problemsOf(newest, at);
+  if (newest !== undefined && retired === null) warnings.push(...problemsOf(newest, at));
   return {
     client: client.name,
     level: critical.length > 0 ? 'critical' : warnings.length > 0 ? 'warning' : 'ok',
@@ -89,6 +114,8 @@ function clientStatus(config: HostConfig, client: ClientStore, maxAgeMs: number)
     last_verify: verified,
     held: heldBy(client),
     next_removal: nextRemoval(all, settingsFor(config, client.name).policy, at),
+    failures,
+    retired,
   };
 }
 

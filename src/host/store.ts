@@ -648,19 +648,15 @@ export async function abandonSnapshot(client: ClientStore, arrival: Arrival, isF
   await markSynced(arrival.folder).catch(() => {});
 }
 
-/**
- * Takes a finished snapshot out of snapshots/, by one rename; `emptyTrash` deletes it. The client's lock must be held, so
- * that no run links against it. What must never go is looked at here once more, whatever the caller has decided.
- * @param reason for the journal
- * @throws Fault when it is not there, pinned, or the last full one
- */
-export function removeSnapshot(client: ClientStore, name: string, reason: string): void {
-  const fault = (found: string): Fault =>
-    new Fault({ tried: `remove "${client.name}@${escapeText(name)}"`, found });
+/** @throws Fault when a snapshot is not there, pinned, or the last full one: it must not go */
+export function requireRemovable(client: ClientStore, name: string): void {
+  const fault = (found: string, next: string): Fault =>
+    new Fault({ tried: `remove "${client.name}@${escapeText(name)}"`, found, next });
   const all = listSnapshots(client);
   const wanted = all.find(each => each.name === name);
-  if (wanted === undefined) throw fault('there is no such snapshot');
-  if (wanted.pinned !== undefined) throw fault(`it is pinned: ${wanted.pinned}`);
+  if (wanted === undefined) throw fault('there is no such snapshot', `dialback list ${client.name}`);
+  if (wanted.pinned !== undefined)
+    throw fault(`it is pinned: ${wanted.pinned}`, `dialback unpin ${client.name}@${name}`);
   const isLast = (isFull: (each: Snapshot) => boolean): boolean =>
     isFull(wanted) && all.every(each => each === wanted || !isFull(each));
   // The last full one that is not unusual, and, whatever else, the last full one.
@@ -669,7 +665,20 @@ export function removeSnapshot(client: ClientStore, name: string, reason: string
     isLast(each => candidateOf(each).state === 'full') ||
     isLast(each => each.record.state === 'full')
   )
-    throw fault('it is the last full one that this client has');
+    throw fault(
+      'it is the last full one that this client has',
+      `dialback remove-client ${client.name}, if the client is to have none`,
+    );
+}
+
+/**
+ * Takes a finished snapshot out of snapshots/, by one rename; `emptyTrash` deletes it. The client's lock must be held, so
+ * that no run links against it. What must never go is looked at here once more, whatever the caller has decided.
+ * @param reason for the journal
+ * @throws Fault when it is not there, pinned, or the last full one
+ */
+export function removeSnapshot(client: ClientStore, name: string, reason: string): void {
+  requireRemovable(client, name);
   moveToTrash(client, 'snapshots', name, { reason });
   // The new place first: after a power cut the tree is in one of them. And before anything in it is deleted.
   syncFolder(`${client.folder}/trash`);

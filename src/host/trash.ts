@@ -2,18 +2,20 @@
  * clients/NAME/trash/: trees on their way out. Getting there is one rename. Deleting hundreds of thousands of names takes
  * its time, so that goes on apart from it, in nobody's run; whoever is ended in it loses nothing: the next one goes on.
  */
-import { linkStatus, list, removingTree } from '../os/files.ts';
+import { exists, linkStatus, list, removingTree } from '../os/files.ts';
 import { monotonicMs, pause } from '../os/machine.ts';
 import { run, standard } from '../os/process.ts';
 import { isLocked } from '../os/runfolder.ts';
-import { SNAPSHOT } from '../wire/text.ts';
+import { NAME, SNAPSHOT } from '../wire/text.ts';
 
 /** How trash is deleted. */
 export interface Pace {
   /** Names a second at most; 0: as fast as the disk lets us. */
   namesPerSecond?: number;
-  /** While one of these files is locked, a run is under way, and the deleting waits. */
-  locks?: string[];
+  /** While this file is locked, a run of the client is under way, and the deletion waits: but not for ever. */
+  lock?: string;
+  /** Until then, on the clock of `monotonicMs()`; undefined: `MOST_WAIT_MS` from now. */
+  waitsUntilMs?: number;
   signal?: AbortSignal;
 }
 
@@ -25,6 +27,11 @@ const NAMES_AT_ONCE = 2000;
 const LOOK_MS = 50;
 /** A run takes longer than that. */
 const WAIT_MS = 500;
+/**
+ * How long a run is waited for. Deleting beside a run only costs it some of the disk's time; a client on a slow line, or one that
+ * wants to be in the way, makes its runs last as long as `deadline`.
+ */
+export const MOST_WAIT_MS = 60_000;
 const RM_TIMEOUT_MS = 3_600_000;
 
 /**
@@ -33,29 +40,55 @@ const RM_TIMEOUT_MS = 3_600_000;
  * @returns milliseconds, without the waiting
  */
 export async function emptyTrash(folder: string, pace: Pace = {}): Promise<number> {
+  const { waitsUntilMs = monotonicMs() + MOST_WAIT_MS } = pace;
   let totalMs = 0;
   for (const name of list(`${folder}/trash`)) {
     const path = `${folder}/trash/${name}`;
-    if (!SNAPSHOT.test(TRASH.exec(name)?.[1] ?? '') || !linkStatus(path).isDirectory()) continue;
-    try {
-      totalMs += await deleteTree(path, pace);
-    } catch {
-      pace.signal?.throwIfAborted();
-      // Paths that are too long to be named at once: rm goes down folder by folder.
-      await run(standard('rm', ['--recursive', '--force', '--one-file-system', '--', path]), {
-        timeoutMs: RM_TIMEOUT_MS,
-      });
-    }
+    if (!SNAPSHOT.test(TRASH.exec(name)?.[1] ?? '') || !exists(path) || !linkStatus(path).isDirectory())
+      continue;
+    totalMs += await deleteTree(path, { ...pace, waitsUntilMs });
   }
   return totalMs;
 }
 
+/** In the folder of all clients: a name that no client can have, and what keeps two removals of the same client apart. */
+const TRASH_OF_CLIENT = /^\.removed-(.*)-[0-9a-f]{8}$/;
+
+/** The name of a removed client's folder, beside those of the clients. @param unique 8 hexadecimal digits */
+export function trashOfClient(name: string, unique: string): string {
+  return `.removed-${name}-${unique}`;
+}
+
+/** Deletes the folders of clients that were removed; what is left undone the next one does, or `prune`. */
+export async function emptyClientTrash(store: string, signal: AbortSignal): Promise<void> {
+  for (const name of list(`${store}/clients`)) {
+    const path = `${store}/clients/${name}`;
+    const isTrash = NAME.test(TRASH_OF_CLIENT.exec(name)?.[1] ?? '');
+    if (isTrash && exists(path) && linkStatus(path).isDirectory()) await deleteTree(path, { signal });
+  }
+}
+
+/** Deletes a tree. @returns milliseconds, without the waiting */
 async function deleteTree(path: string, pace: Pace): Promise<number> {
-  const { namesPerSecond = 0, locks = [], signal } = pace;
-  const nobodyRuns = async (): Promise<void> => {
-    while (locks.some(isLocked)) await pause(WAIT_MS, signal);
+  try {
+    return await deleteInParts(path, { waitsUntilMs: monotonicMs() + MOST_WAIT_MS, ...pace });
+  } catch {
+    pace.signal?.throwIfAborted();
+    // Paths that are too long to be named at once: rm goes down folder by folder.
+    await run(standard('rm', ['--recursive', '--force', '--one-file-system', '--', path]), {
+      timeoutMs: RM_TIMEOUT_MS,
+      ...(pace.signal ? { signal: pace.signal } : {}),
+    });
+    return 0;
+  }
+}
+
+async function deleteInParts(path: string, pace: Pace & { waitsUntilMs: number }): Promise<number> {
+  const { namesPerSecond = 0, lock, waitsUntilMs, signal } = pace;
+  const runHasEnded = async (): Promise<void> => {
+    while (lock !== undefined && monotonicMs() < waitsUntilMs && isLocked(lock)) await pause(WAIT_MS, signal);
   };
-  await nobodyRuns();
+  await runHasEnded();
   let [totalMs, sinceMs] = [0, monotonicMs()];
   for (const names of removingTree(path, namesPerSecond > 0 ? NAMES_AT_ONCE : Number.POSITIVE_INFINITY)) {
     const ms = monotonicMs() - sinceMs;
@@ -63,7 +96,7 @@ async function deleteTree(path: string, pace: Pace): Promise<number> {
     totalMs += ms;
     const dueMs = namesPerSecond > 0 ? (1000 * names) / namesPerSecond : 0;
     await pause(Math.max(0, dueMs - ms), signal); // also so that a signal is heard
-    await nobodyRuns();
+    await runHasEnded();
     sinceMs = monotonicMs();
   }
   return totalMs + monotonicMs() - sinceMs;

@@ -49,6 +49,8 @@ import { setImmediate as breathe } from 'node:timers/promises';
 import { isatty } from 'node:tty';
 import { Fault, type FaultParts } from '../fault.ts';
 
+export { appendJournal, readJournal } from './journal.ts';
+
 export {
   appendFileSync as appendText,
   chmodSync as chmod,
@@ -567,43 +569,6 @@ export function breachOf(
   if (isOnTheWay && type === constants.S_IFDIR && (found.mode & 0o1000) !== 0) return undefined;
   const mode = (found.mode & 0o7777).toString(8);
   return { at, found: `"${at}" can be written by others (mode ${mode})`, isForeign: false };
-}
-
-/** A journal line's file: appended whole by one write, so that two writers never mix. Rotated at this size. */
-const JOURNAL_BYTES = 4 * 1024 * 1024;
-
-/** What stands in a state folder's journal, the older part first; lines that a full disk cut short are left out. */
-export function readJournal(state: string): Record<string, unknown>[] {
-  const lines: Record<string, unknown>[] = [];
-  for (const name of ['journal.jsonl.1', 'journal.jsonl']) {
-    if (!existsSync(`${state}/${name}`)) continue;
-    for (const line of readWhole(`${state}/${name}`, 2 * JOURNAL_BYTES)
-      .toString('utf8')
-      .split('\n')) {
-      try {
-        lines.push(JSON.parse(line) as Record<string, unknown>);
-      } catch {
-        // the empty one behind the last newline is none either
-      }
-    }
-  }
-  return lines;
-}
-
-/** Appends one JSON line to a journal (0600); a full one is moved to `.1` first. */
-export function appendJournal(path: string, entry: Record<string, unknown>): void {
-  const line = `${JSON.stringify(entry)}\n`;
-  try {
-    if (existsSync(path) && statSync(path).size > JOURNAL_BYTES) renameSync(path, `${path}.1`);
-    const descriptor = openSync(path, 'a', 0o600);
-    try {
-      writeSync(descriptor, line);
-    } finally {
-      closeSync(descriptor);
-    }
-  } catch (error) {
-    throw fileFault(error, `write the journal "${path}"`);
-  }
 }
 
 /**

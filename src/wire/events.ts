@@ -29,6 +29,11 @@ export const FAILURES = {
     'the backup host cannot see the address that this call came from',
     'use transport = "channel", which needs no call back',
   ],
+  unenrolled: [
+    'refused',
+    'the backup host does not take backups of this machine any more',
+    'ask its administrator to enroll it again',
+  ],
   'too-early': ['refused', 'the backup host takes the next backup of this machine later', 'try again later'],
   busy: ['locked', 'the backup host is still at work on another run of this client', 'try again later'],
   full: ['locked', 'the backup host is at work on as many runs as it takes at once', 'try again later'],

@@ -96,6 +96,15 @@ export type DecodedRequest = { request: Request } | { incomplete: true } | { rea
  * @param bytes all bytes from the first one on
  */
 export function decodeRequest(bytes: Buffer): DecodedRequest {
+  const decoded = decodeSoFar(bytes);
+  return 'incomplete' in decoded ? { incomplete: true } : decoded;
+}
+
+/**
+ * `decodeRequest()` for a reader that takes a request as it comes.
+ * @returns `least`: with fewer bytes in all there is no more to say, so they need not be looked at again
+ */
+export function decodeSoFar(bytes: Buffer): { request: Request } | Refusal {
   const version = takeLine(bytes, 0, REQUEST_VERSION.length);
   if (!('line' in version)) return version;
   if (version.line !== REQUEST_VERSION) return { reason: `its first line is not "${REQUEST_VERSION}"` };
@@ -114,7 +123,7 @@ export function decodeRequest(bytes: Buffer): DecodedRequest {
     }
   }
   const { key, excludes } = found;
-  if (!header || !key || !excludes) return { incomplete: true };
+  if (!header || !key || !excludes) return { incomplete: true, least: at + 1 };
   if (key.length !== header.key_bytes) return { reason: 'key has another length than the header says' };
   if (excludes.length !== header.excludes_bytes)
     return { reason: 'excludes has another length than the header says' };
@@ -122,11 +131,11 @@ export function decodeRequest(bytes: Buffer): DecodedRequest {
   return { request: { header, key, excludes } };
 }
 
-type Refusal = { incomplete: true } | { reason: string };
+type Refusal = { incomplete: true; least: number } | { reason: string };
 
 function takeLine(bytes: Buffer, from: number, limit: number): { line: string; end: number } | Refusal {
   const end = bytes.indexOf(0x0a, from);
-  if (end < 0 && bytes.length - from <= limit) return { incomplete: true };
+  if (end < 0 && bytes.length - from <= limit) return { incomplete: true, least: bytes.length + 1 };
   if (end < 0 || end - from > limit) return { reason: 'a line is longer than such lines are' };
   return { line: bytes.toString('latin1', from, end), end: end + 1 };
 }
@@ -139,7 +148,7 @@ function takePart(bytes: Buffer, from: number, part: Part): { content: Buffer; e
   const length = Number(digits);
   if (length > REQUEST_LIMITS[part]) return { reason: `${part} has more than ${REQUEST_LIMITS[part]} bytes` };
   const end = taken.end + length;
-  if (bytes.length < end) return { incomplete: true };
+  if (bytes.length < end) return { incomplete: true, least: end };
   return { content: bytes.subarray(taken.end, end), end };
 }
 

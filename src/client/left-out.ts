@@ -1,0 +1,78 @@
+/** Roots of which excludes and `never` leave nothing: a backup of them is an empty one. */
+import { exists, linkStatus, list, makeFolder, removeAll, writeNew } from '../os/files.ts';
+import { isWithin } from '../os/mounts.ts';
+import { run, standard } from '../os/process.ts';
+import { asText, type Root } from './roots.ts';
+import { type Exclude, scopeFilter } from './scope.ts';
+
+/** Of a folder with more entries than that something is left, as far as doctor says. */
+const ENTRIES_LIMIT = 2000;
+
+/**
+ * Asks rsync, with a run's filter, what it takes of the entries of each root: of empty folders and files that have their names.
+ * @param folder a private folder, in which they are made and removed
+ * @param never places without links
+ * @returns the roots that are folders with something in them, of which nothing is taken
+ */
+export async function emptiedRoots(
+  folder: string,
+  roots: readonly Root[],
+  excludes: readonly Exclude[],
+  never: readonly string[],
+): Promise<Root[]> {
+  const emptied: Root[] = [];
+  for (const [number, root] of roots.entries()) {
+    const names = entriesOf(asText(root.path));
+    if (names === undefined || names.length === 0) continue;
+    const path = root.path === '/' ? '' : root.path;
+    const left = names.filter(name => !never.some(each => isWithin(each, `${path}/${name}`)));
+    const isTaken = left.length > 0 && (await takesAny(`${folder}/left${number}`, root, left, excludes));
+    if (!isTaken) emptied.push(root);
+  }
+  return emptied;
+}
+
+/** The names in a folder, a character a byte; undefined where it is none, cannot be read or has too many. */
+function entriesOf(path: string): string[] | undefined {
+  try {
+    if (!linkStatus(path).isDirectory()) return undefined;
+    const names = list(path);
+    return names.length > ENTRIES_LIMIT ? undefined : names.map(each => Buffer.from(each).toString('latin1'));
+  } catch {
+    return undefined;
+  }
+}
+
+async function takesAny(
+  work: string,
+  root: Root,
+  names: string[],
+  excludes: readonly Exclude[],
+): Promise<boolean> {
+  const top = `${work}/tree${asText(root.path)}`;
+  const out = `${work}/seen`;
+  try {
+    makeFolder(top, { parents: true });
+    for (const name of names) makeAlike(`${asText(root.path)}/${asText(name)}`, `${top}/${asText(name)}`);
+    const patterns = excludes.map(each => each.pattern);
+    const text = scopeFilter({ roots: [root.path], never: [], excludes: patterns });
+    writeNew(`${work}/filter`, Buffer.from(text, 'latin1'));
+    const words = ['-r', `--filter=. ${work}/filter`, `${work}/tree/`, `${out}/`];
+    const copied = await run(standard('rsync', words));
+    // What cannot be tried is not called empty.
+    if (copied.status !== 0) return true;
+    const taken = `${out}${asText(root.path)}`;
+    return exists(taken) && list(taken).length > 0;
+  } finally {
+    removeAll(work);
+  }
+}
+
+function makeAlike(from: string, to: string): void {
+  try {
+    if (linkStatus(from).isDirectory()) makeFolder(to);
+    else writeNew(to, '');
+  } catch {
+    // it has gone, or its name is one that cannot be made here
+  }
+}
