@@ -28,6 +28,7 @@ import {
   reach,
   type TransportFacts,
 } from '../src/client/doctor.ts';
+import { judgeLogin } from '../src/client/doctor-login.ts';
 import {
   type Confinement,
   judgeCapability,
@@ -62,6 +63,7 @@ import { enrolledLine } from '../src/host/enroll.ts';
 import type { Jail } from '../src/os/launcher.ts';
 import { parseMountTable } from '../src/os/mounts.ts';
 import { parseOpensshVersion } from '../src/os/process.ts';
+import { failedOutcome } from '../src/wire/events.ts';
 import type { PublicKey } from '../src/wire/key.ts';
 
 const TOPIC = new Topic('machine.test', 'it matters');
@@ -624,9 +626,43 @@ describe('judgeShell()', () => {
       /did not end/,
     );
   });
+  it('names the start-up file that prints', () => {
+    const result = { ...silent, stdout: Buffer.from('hi\n') };
+    const printed = { text: 'hi', file: '/home/anna/.bashrc' };
+    check(
+      judge({ result, printed }),
+      'critical',
+      /prints "hi", in "\/home\/anna\/\.bashrc"$/,
+      /^usermod .*; or let "\/home\/anna\/\.bashrc" print only to a terminal/,
+    );
+  });
   it('warns of what it says on standard error', () =>
     check(judge({ result: { ...silent, stderr: 'tput: no terminal\n' } }), 'warning', /tput/));
   it('does not know what was not tried', () => check(judge({ result: undefined }), 'unknown'));
+});
+
+describe('client: judgeLogin()', () => {
+  it('is content with a host that answers, and with one that does not know the question', () => {
+    check(judgeLogin('vault', 'answered'), 'ok', /lets the key in, and dialback answers/);
+    check(judgeLogin('vault', failedOutcome('request')), 'ok', /older than this one$/);
+  });
+  it('says what the host says, or ssh', () => {
+    check(
+      judgeLogin('vault', failedOutcome('name')),
+      'critical',
+      /knows this key under another name/,
+      /`name`/,
+    );
+    check(judgeLogin('vault', failedOutcome('no-store')), 'critical', /no store at hand/);
+    const fault = new Fault({
+      tried: 'call the backup host',
+      found: 'it does not accept the key',
+      next: 'enroll',
+    });
+    check(judgeLogin('vault', fault), 'critical', /^Cannot call the backup host: it does not/, /^enroll$/);
+  });
+  it('does not know of one that is silent', () =>
+    check(judgeLogin('vault', 'silent'), 'unknown', /has not answered within 60 s/));
 });
 
 describe('client: judgeConfinement()', () => {

@@ -246,7 +246,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
         client,
         'critical',
         'machine.shell',
-        /^\/bin\/bash -c true prints "Welcome home"$/,
+        /^\/bin\/bash -c true prints "Welcome home", in ".*\/\.bashrc"$/,
       );
       obey('root', next.split(';')[0] ?? '');
       await isWell(client);
@@ -432,7 +432,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
         'critical client.reach',
         'critical client.from',
       ]);
-      world.configure({ remote: 'name = "vault"\nfrom = ["127.0.0.1"]\nssh_options = ["Nonsense=yes"]' });
+      world.configure({ remote: 'name = "vault"\nfrom = ["127.0.0.1"]\nssh_options = ["Ciphers=nonsense"]' });
       await only(client, 'critical', 'client.reach', /nonsense/i);
       world.configure();
       await isWell(client);
