@@ -42,6 +42,7 @@ import {
   remoteName,
   stateFolder,
 } from './config.ts';
+import { examineLogin } from './doctor-login.ts';
 import { NOBODY } from './gate.ts';
 import { tryJail } from './jail.ts';
 import {
@@ -55,7 +56,7 @@ import {
 } from './local.ts';
 import { mergePlaces, type Place, placeInText } from './never.ts';
 import { prepareSshd } from './onetime.ts';
-import { findPlaces, findRoots, kernelScope, readExcludes } from './reach.ts';
+import { findHungMounts, findPlaces, findRoots, kernelScope, readExcludes } from './reach.ts';
 import { asText, followExcludes, type Root, refuseHiddenRoots } from './roots.ts';
 import { type SenderNeeds, trySender } from './trial.ts';
 
@@ -79,38 +80,45 @@ export async function examineClient(options: {
 }): Promise<{ findings: Finding[]; landlockAbi: number | undefined }> {
   const { config, path, confinement, shell } = options;
   const state = stateFolder(config, undefined);
-  const found = rootsOf(config);
+  const hung = await findHungMounts(config);
+  const found = rootsOf(config, hung);
   const roots = found instanceof Fault ? [] : found;
   const { jail, places } =
-    confinement.way === 'confined' ? await tryJail(config, state, roots) : { jail: undefined, places: [] };
+    confinement.way === 'confined'
+      ? await tryJail(config, state, roots, hung)
+      : { jail: undefined, places: [] };
   const findings = [
     judgeConfinement(confinement, path, hasLandlock()),
     ...(jail === undefined ? [] : [judgeJail(jail)]),
-    ...(jail instanceof Fault ? [] : await examineSender(config, state, roots, confinement)),
+    ...(jail instanceof Fault ? [] : await examineSender(config, state, { roots, hung }, confinement)),
     ...(await examineOwnSshd(config)),
     examineName(config),
     examineState(state),
     examineExcludes(config),
     ...(found instanceof Fault
       ? [ROOTS.fault(found, ROOTS_NEXT)]
-      : judgeRoots(found.map(rootFacts), confinement)),
-    ...(await examineHidden(config, state, roots)),
+      : judgeRoots(
+          found.map(each => rootFacts(each, hung)),
+          confinement,
+        )),
+    ...(await examineHidden(config, state, { roots, hung })),
+    ...judgeHung(hung),
   ];
   const own = [...config.scope.never, ...calledRemotes(config).map(each => callFiles(each).identity)];
-  const nevers = findPlaces(own, 'account');
+  const nevers = findPlaces(own, 'account', hung);
   if (confinement.way !== 'none') {
     const listed = examineNeverList(jail !== undefined && !(jail instanceof Fault));
     findings.push(...listed.findings);
-    nevers.push(...findPlaces(listed.paths, 'root'));
+    nevers.push(...findPlaces(listed.paths, 'root', hung));
   }
-  findings.push(...examineNever(mergePlaces(nevers, places, []), config.scope.roots));
+  findings.push(...examineNever(mergePlaces(nevers, places, []), config.scope.roots, hung));
   findings.push(...examineHooks('client', config.hooks));
   const isBusy = config.remote.some(each => isLocked(remoteLock(state, each)));
   const journal = readJournal(state);
   const undialled = whyUndialled(ownAccount().name, judgeShell({ ...shell, isDialled: true }));
   findings.push(...config.remote.filter(isLocal).map(each => examineDisk(config, each)));
   for (const remote of calledRemotes(config)) {
-    findings.push(...(await examineRemote(remote, isBusy, { undialled, journal })));
+    findings.push(...(await examineRemote(remote, isBusy, { undialled, journal, config })));
     findings.push(judgeClock(remoteName(remote), measureSkew(journal, remoteName(remote))));
   }
   return { findings, landlockAbi: landlockAbiOf(jail) };
@@ -177,7 +185,7 @@ const SENDER = new Topic(
 async function examineSender(
   config: ClientConfig,
   state: string,
-  roots: readonly Root[],
+  { roots, hung }: Ground,
   { way }: Confinement,
 ): Promise<Finding[]> {
   if (ownAccount().uid === 0 || !hasProgram('rsync')) return [];
@@ -188,7 +196,7 @@ async function examineSender(
     const needs = await trySender({
       folder,
       capability: way,
-      scope: kernelScope(config, state, roots),
+      scope: kernelScope(config, state, roots, hung),
       libraries: isConfined ? await rsyncLibraries() : [],
       daemon: { idleSeconds: 60, confined: isConfined, checksum: true, compress: true },
       interrupt: new AbortController().signal,
@@ -322,22 +330,45 @@ export interface RootFacts {
   /** As client.toml has it, where that is another path. */
   name?: string;
   /** `hidden`: a folder above it does not let this account see. */
-  is: 'readable' | 'closed' | 'missing' | 'hidden';
+  is: 'readable' | 'closed' | 'missing' | 'hidden' | 'hung';
+}
+
+/** What a run finds of its scope. @see findHungMounts */
+interface Ground {
+  roots: readonly Root[];
+  hung: readonly string[];
+}
+
+const MOUNTS = new Topic(
+  'client.mounts',
+  'a file system that does not answer is missing in the backup, which is then incomplete',
+);
+
+function judgeHung(hung: readonly string[]): Finding[] {
+  return hung
+    .map(asText)
+    .map(path =>
+      MOUNTS.warning(
+        `the file system at "${escapeText(path)}" does not answer`,
+        `start its server; or umount -l ${quoteForShell(path)}`,
+      ),
+    );
 }
 
 /** The roots as a run finds them, or why it refuses one. */
-function rootsOf(config: ClientConfig): Root[] | Fault {
+function rootsOf(config: ClientConfig, hung: readonly string[]): Root[] | Fault {
   try {
-    return findRoots(config);
+    return findRoots(config, hung);
   } catch (error) {
     if (error instanceof Fault) return error;
     throw error;
   }
 }
 
-function rootFacts(root: Root): RootFacts {
+function rootFacts(root: Root, hung: readonly string[]): RootFacts {
   const path = asText(root.path);
   const named = root.name === root.path ? {} : { name: asText(root.name) };
+  if (hung.some(each => isWithin(each, root.path))) return { path, ...named, is: 'hung' };
   try {
     linkStatus(path);
   } catch (error) {
@@ -350,14 +381,14 @@ function rootFacts(root: Root): RootFacts {
 async function examineHidden(
   config: ClientConfig,
   state: string,
-  roots: readonly Root[],
+  { roots, hung }: Ground,
 ): Promise<Finding[]> {
   if (!hasProgram('rsync')) return [];
   let folder: string | undefined;
   try {
-    kernelScope(config, state, roots);
+    kernelScope(config, state, roots, hung);
     folder = makeUniqueFolder(`${temporaryFolder()}/dialback-doctor-`);
-    await refuseHiddenRoots(folder, roots, followExcludes(readExcludes(config), roots));
+    await refuseHiddenRoots(folder, roots, followExcludes(readExcludes(config), roots), hung);
     return [];
   } catch (error) {
     // An exclude list that cannot be used has a finding of its own.
@@ -476,23 +507,33 @@ export interface NeverFacts {
 }
 
 /** @param roots another name outside of them is in nobody's backup */
-function examineNever(bytes: Place[], roots: string[]): Finding[] {
+function examineNever(bytes: Place[], roots: string[], hung: readonly string[]): Finding[] {
   const places = bytes.map(placeInText);
   const all = [...new Map(places.map(each => [`${each.name}\0${each.place}`, each])).values()];
   if (all.length === 0) return [NEVER.ok('nothing is named that must never be read')];
   const table = inText(parseMountTable(readProc('self/mountinfo') ?? ''));
   const names = all.map(each => each.name);
-  return judgeNever(all.map(place => neverFacts(place, table, names, roots)));
+  const isHung = (path: string): boolean => hung.map(asText).some(each => isWithin(each, path));
+  return judgeNever(
+    all.map(place => neverFacts(place, table, names, { roots, isUnseen: isHung(place.place) })),
+  );
 }
 
-function neverFacts(found: Place, table: MountEntry[], nevers: string[], roots: string[]): NeverFacts {
+function neverFacts(
+  found: Place,
+  table: MountEntry[],
+  nevers: string[],
+  { roots, isUnseen }: { roots: string[]; isUnseen: boolean },
+): NeverFacts {
   const { name: path, place, ...way } = found;
   const names = otherNames(table, place).filter(
     name => roots.some(root => isWithin(root, name)) && !nevers.some(never => isWithin(never, name)),
   );
   // Where a link is not followed, nothing is kept back that could have another name.
   const linked =
-    way.link === undefined ? findLinked(place, WALK_LIMIT) : { linked: [], linkedCount: 0, isSeen: true };
+    way.link === undefined && !isUnseen
+      ? findLinked(place, WALK_LIMIT)
+      : { linked: [], linkedCount: 0, isSeen: !isUnseen };
   return { path, otherNames: names, ...linked, ...way };
 }
 
@@ -653,7 +694,7 @@ export function judgeDisk(
 async function examineRemote(
   remote: Remote,
   isBusy: boolean,
-  known: { undialled: string | undefined; journal: Record<string, unknown>[] },
+  known: { undialled: string | undefined; journal: Record<string, unknown>[]; config: ClientConfig },
 ): Promise<Finding[]> {
   const files = callFiles(remote);
   const label = remoteName(remote);
@@ -688,7 +729,20 @@ async function examineRemote(
   };
   // What is wrong with the call, or with the account, is said already: it is no second finding.
   const isTold = reachable.state !== 'ok' || (isDirect && known.undialled !== undefined);
-  return [key, knownHosts, reachable, ...back, ...(isTold ? [] : [judgeTransport(facts)])];
+  const canCall = [key, knownHosts, reachable].every(each => each.state === 'ok');
+  const login = canCall ? await tryLogin(callOptions, known.config, label) : [];
+  return [key, knownHosts, reachable, ...login, ...back, ...(isTold ? [] : [judgeTransport(facts)])];
+}
+
+/** Where this client has no name, that is said of the config. */
+async function tryLogin(options: CallOptions, config: ClientConfig, label: string): Promise<Finding[]> {
+  let name: string;
+  try {
+    name = clientName(config);
+  } catch {
+    return [];
+  }
+  return [await examineLogin(options, name, label)];
 }
 
 const KEY = new Topic(
