@@ -6,8 +6,8 @@
  *
  *   send RUN [KIB]                    client: becomes rsync as a daemon that can read the scope of RUN, and do nothing
  *                                     else; at most KIB KiB a second
- *   never RUN                         client: says where what `send RUN` would keep back is, and which links to it are
- *                                     not followed
+ *   never RUN                         client: says where what `send RUN` would keep back is, which links to it are not
+ *                                     followed, and which files that `send` grants one by one nobody can read
  *   receive TREE [LINKROOT...] -- ARG...
  *                                     host: becomes rsync that can write into TREE, link from each LINKROOT, and reach
  *                                     nothing else; without any capability
