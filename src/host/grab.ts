@@ -52,7 +52,7 @@ import {
 } from '../wire/events.ts';
 import { decodeRsync, type RequestHeader, type RsyncRemark } from '../wire/request.ts';
 import { knowsZstd, RSYNC_EXIT } from '../wire/rsync.ts';
-import { escapeText, PROBE } from '../wire/text.ts';
+import { CHANNEL, escapeText, PROBE } from '../wire/text.ts';
 import { callerOf, failure, parseCall, peerAddress, type Received, receiveRequest } from './caller.ts';
 import { type HostConfig, readHostConfig, settingsFor } from './config.ts';
 import { dialBack, type Line } from './dial.ts';
@@ -123,6 +123,7 @@ export async function grab(options: GrabOptions, interrupt: AbortSignal): Promis
       error instanceof Fault
         ? error
         : new Fault({ tried: 'serve the request', found: inWords(error), code: 'internal' });
+    if (fault.code === 'gone' && isEarly(options)) fault = await withOwnShell(fault);
     outcome = failedOutcome(failureCode(fault));
   }
   const durationMs = Math.round(monotonicMs() - started);
@@ -485,9 +486,7 @@ async function openLine(held: DisposableHolder, job: Job, heard: (text: string) 
   const { place, received, signal } = job;
   const { header, key } = received.request;
   if (header.transport !== 'direct' || place === undefined) {
-    const ends = await received.takeChannel().catch(async error => {
-      throw await withOwnShell(error);
-    });
+    const ends = await received.takeChannel();
     return {
       transport: header.transport,
       ...ends,
@@ -534,14 +533,18 @@ async function awaitFirstByte(
   );
 }
 
-/** A client that hangs up at the handshake may have read what a start-up file of this account printed: then that is on record. */
-async function withOwnShell(error: unknown): Promise<unknown> {
+/** Whether it is a channel's call, and nothing was copied yet. */
+function isEarly({ environment }: GrabOptions): boolean {
+  return phase === undefined && (environment.SSH_ORIGINAL_COMMAND ?? '').endsWith(`:${CHANNEL}`);
+}
+
+/** A client that hangs up before may have read what a start-up file of this account printed: then that is on record. */
+async function withOwnShell(fault: Fault): Promise<Fault> {
   const { uid, name } = ownAccount();
-  const isAsked = error instanceof Fault && error.code === 'gone';
-  const subject = isAsked ? await findSubject(uid) : undefined;
+  const subject = await findSubject(uid);
   const printed = subject && (await findPrinter(subject));
-  if (!isAsked || printed === undefined) return error;
-  return failure('gone', `${error.found}: ${printedWords(printed, name)} into the connection`);
+  if (printed === undefined) return fault;
+  return failure('gone', `${fault.found}: ${printedWords(printed, name)} into the connection`);
 }
 
 /** Tells the client how far it is, when that has changed, and that we live in any case. */

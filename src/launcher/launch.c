@@ -386,6 +386,7 @@ struct paths {
 static struct paths roots, nevers, libraries;
 static struct paths mounted; /* what is mounted, without "/" and what is never read in any case */
 static struct paths above;   /* the folders on the way to each `never`: device and inode */
+static struct paths left;    /* the mount points among `nevers` that the account leaves out */
 
 /* Whether `path` is `folder` or below it. */
 static bool is_within(const char *folder, const char *path)
@@ -412,6 +413,15 @@ static bool is_one_of(const struct paths *list, const struct stat *found)
 {
 	for (size_t i = 0; i < list->count; i++)
 		if (list->inode[i] == found->st_ino && list->device[i] == found->st_dev && list->inode[i] != 0)
+			return true;
+	return false;
+}
+
+/* Whether it is on a file system that the account leaves out. */
+static bool is_left(const char *path)
+{
+	for (size_t i = 0; i < left.count; i++)
+		if (is_within(left.at[i], path))
 			return true;
 	return false;
 }
@@ -727,7 +737,12 @@ static void add_never(const char *path, const char *source, uid_t owner)
 	static struct place place;
 	require_path(&nevers, path, source);
 	keeps_open = true;
-	find_place(path, owner, &place);
+	if (owner != 0 && is_left(path)) { /* the account's own, on what it leaves out: it is kept back with all there */
+		memset(&place, 0, sizeof place);
+		snprintf(place.path, sizeof place.path, "%s", path);
+	} else {
+		find_place(path, owner, &place);
+	}
 	keeps_open = false;
 	const char *at = *place.path == '\0' ? "/" : place.path;
 	tell("place", path, at);
@@ -758,6 +773,7 @@ static void add_mount(const char *path, const char *source)
 	nevers.at[nevers.count] = strdup(path);
 	if (nevers.at[nevers.count++] == NULL)
 		die_errno("keep back", path, "malloc");
+	left.at[left.count++] = nevers.at[nevers.count - 1];
 }
 
 /*

@@ -686,7 +686,10 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       mkdirSync(secret, { mode: 0o700 });
       world.configure({ scope: `roots = ["${world.data}", "${secret}"]` });
       await isWell(client);
-      world.configure({ top: 'capability = "none"', scope: `roots = ["${world.data}", "${secret}"]` });
+      world.configure({
+        top: `name = "${world.name}"\ncapability = "none"`,
+        scope: `roots = ["${world.data}", "${secret}"]`,
+      });
       await only(client, 'warning', 'client.roots', /may not read/);
       world.configure();
     });
@@ -813,7 +816,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
 
     it('none, though the config wants one', async () => {
       renameSync(world.launcher, `${world.launcher} away`);
-      world.configure({ top: 'capability = "confined"' });
+      world.configure({ top: `name = "${world.name}"\ncapability = "confined"` });
       const found = lines(await fresh(client));
       assert.deepEqual(found, ['critical launcher.file', 'critical client.jail']);
       renameSync(`${world.launcher} away`, world.launcher);
@@ -822,7 +825,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     });
 
     it('the chain of "inherited"', async () => {
-      world.configure({ top: 'capability = "inherited"' });
+      world.configure({ top: `name = "${world.name}"\ncapability = "inherited"` });
       const findings = await look(client);
       const own = findings.find(each => each.check === 'machine.inherited');
       const rsync = findings.find(each => each.check === 'machine.inherited_rsync');

@@ -17,6 +17,14 @@ describe('link-local addresses', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () =>
       { machine: 'client', name: 'cable', address: 'fe80::1/64' },
       { machine: 'host', name: 'uplink', address: 'fe80::2/64' },
     );
+    // Not those that the kernel makes of the hardware's address.
+    for (const [machine, name, address] of [
+      ['client', 'cable', 'fe80::1/64'],
+      ['host', 'uplink', 'fe80::2/64'],
+    ] as const) {
+      network.ip(machine, '-6', 'address', 'flush', 'dev', name);
+      network.ip(machine, 'address', 'add', address, 'dev', name);
+    }
     const places = { client: network.pid('client'), host: network.pid('host'), address: 'fe80::2%cable' };
     world = await World.make({ places });
     writeFileSync(join(world.data, 'file'), 'content');

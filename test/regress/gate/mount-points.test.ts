@@ -87,7 +87,7 @@ for (const { launcher, transport } of CASES)
     });
 
     it('are stored with the whole machine as the root too', async () => {
-      useTransport(world, transport, 'roots = ["/"]\nexclude = ["/[!p]*"]');
+      useTransport(world, transport, 'roots = ["/"]\nexclude = ["/[!p]*", "/p[!r]*"]');
       const { status, stdout, stderr, last } = await world.backup();
       assert.equal(status, 0, stdout + stderr);
       const root = join(shelfOf(world, transport), 'snapshots', last.snapshot ?? '', 'tree');
