@@ -196,11 +196,14 @@ export function targetPlace(target: string): { host: string; port: number } {
   return isUrl ? { host: bracketed ?? plain ?? '', port: Number(port) } : { host: place, port: 22 };
 }
 
-/** A target as ssh's arguments: in a URL it takes no IPv6 address, in brackets or without (misc.c, parse_uri()). */
-function targetArguments(target: string): string[] {
+/**
+ * A target as ssh's arguments: in a URL it takes no IPv6 address, in brackets or without (misc.c, parse_uri()).
+ * @returns the options, which come before all others since ssh takes the first value of each; and the destination
+ */
+function targetArguments(target: string): { options: string[]; destination: string } {
   const [, user = '', address] = /^ssh:\/\/([^@]*@)?\[(.*)\]/.exec(target) ?? [];
-  if (address === undefined) return ['--', target];
-  return ['-p', String(targetPlace(target).port), '--', `${user}${address}`];
+  if (address === undefined) return { options: [], destination: target };
+  return { options: ['-p', String(targetPlace(target).port)], destination: `${user}${address}` };
 }
 
 /** The client's call. */
@@ -271,15 +274,18 @@ export function callArguments(options: CallOptions): string[] {
     ['LogLevel', 'ERROR'],
   ];
   const more = [...options.more, `ConnectTimeout=${options.connectSeconds}`]; // ssh takes the first value of each
+  const called = targetArguments(options.target);
   return [
     '-F',
     'none',
     '-T',
+    ...called.options,
     '-E', // ssh's own words apart from what the other machine says
     options.logFile,
     ...set.flatMap(([key, value]) => ['-o', `${key}=${value}`]),
     ...more.flatMap(each => ['-o', each]),
-    ...targetArguments(options.target),
+    '--',
+    called.destination,
     options.command,
   ];
 }
