@@ -77,22 +77,25 @@ var require = (load => name => {
 })(require);`;
 
 /**
- * Compiles the library that rsync gets (src/launcher/linkat.c). Without a compiler the executable has none, and says so.
+ * Compiles a library that rsync gets (src/launcher). Without a compiler the executable has none, and says so.
  * @returns the library in base64, or nothing
  */
-function compileLibrary(arch: Arch, work: string): string {
-  const output = join(work, 'linkat.so');
+function compileLibrary(arch: Arch, work: string, name: 'linkat' | 'mountpoints'): string {
+  const output = join(work, `${name}.so`);
   const foreign = arch === 'arm64' ? 'aarch64-linux-gnu-gcc' : 'x86_64-linux-gnu-gcc';
   const CC = process.env.CC ?? (arch === process.arch ? 'gcc' : foreign);
   try {
-    execFileSync(join(TOP, 'tools/linkat.sh'), [output], { env: { ...process.env, CC }, stdio: 'pipe' });
+    execFileSync(join(TOP, 'tools/linkat.sh'), [output, name], {
+      env: { ...process.env, CC },
+      stdio: 'pipe',
+    });
     return readFileSync(output).toString('base64');
   } catch {
     return '';
   }
 }
 
-async function bundle(outfile: string, version: string, library: string): Promise<void> {
+async function bundle(outfile: string, constants: Record<string, string>): Promise<void> {
   await build({
     absWorkingDir: TOP, // paths in the output are relative to it: no checkout's path gets in
     entryPoints: ['src/main.ts'],
@@ -101,7 +104,7 @@ async function bundle(outfile: string, version: string, library: string): Promis
     platform: 'node',
     target: 'node24',
     format: 'cjs', // a SEA's main is CommonJS
-    define: { DIALBACK_VERSION: JSON.stringify(version), DIALBACK_LINKAT: JSON.stringify(library) },
+    define: Object.fromEntries(Object.entries(constants).map(([name, text]) => [name, JSON.stringify(text)])),
     banner: { js: LOADED_LATE },
     legalComments: 'inline',
     logLevel: 'warning',
@@ -174,8 +177,13 @@ async function main(): Promise<void> {
   const base = join(work, 'base');
   const made = join(work, 'made');
   const output = join(DIST, arch === process.arch ? 'dialback' : `dialback-${arch}`);
-  const library = compileLibrary(arch, work);
-  await bundle(join(work, 'main.cjs'), version, library);
+  const library = compileLibrary(arch, work, 'linkat');
+  const mountpoints = compileLibrary(arch, work, 'mountpoints');
+  await bundle(join(work, 'main.cjs'), {
+    DIALBACK_VERSION: version,
+    DIALBACK_LINKAT: library,
+    DIALBACK_MOUNTPOINTS: mountpoints,
+  });
   const strip = stripBase(await baseOf(arch, work), base, arch);
   closeEnvironment(base);
   await inject('main.cjs', base, made, arch, work);
@@ -191,8 +199,11 @@ async function main(): Promise<void> {
     console.log(
       'build: Cannot compile src/launcher/linkat.c: gcc does not work. A host that runs this build without the',
     );
-    console.log('launcher fails at a file with more hard links than its file system takes (ext4: 65,000)');
-    console.log('next: for such a host, apt-get install gcc libc6-dev, then make build');
+    console.log(
+      'launcher fails at a file with more hard links than its file system takes (ext4: 65,000), and a client',
+    );
+    console.log('without it is held up by a mounted file system that does not answer');
+    console.log('next: for such a machine, apt-get install gcc libc6-dev, then make build');
     utimesSync(output, 0, 0); // so that make builds it again, and there may be a compiler by then
   }
 }

@@ -26,7 +26,6 @@ import {
   endingText,
   hasProgram,
   opensshVersion,
-  PLAIN_ENVIRONMENT,
   packageOf,
   programPath,
   type Result,
@@ -35,6 +34,7 @@ import {
   run,
   standard,
 } from './os/process.ts';
+import { findPrinter, type Printed, quietAdvice, runShell } from './startup-files.ts';
 import { knowsZstd } from './wire/rsync.ts';
 import { LEAST_OPENSSH, WITHOUT_SSHD } from './wire/ssh.ts';
 import { escapeText, quoteForShell } from './wire/text.ts';
@@ -602,33 +602,22 @@ export interface ShellFacts {
   isThere: boolean;
   /** How `SHELL -c true` ended, or why it could not be tried. */
   result: Result | Fault | undefined;
+  printed?: Printed | undefined;
 }
 
-/** Runs the shell as sshd does: with what tells bash that it comes over the network, and so has to read ~/.bashrc. */
+/** Runs the shell as sshd does, and finds the start-up file that prints, where one does. */
 export async function shellFacts(subject: Subject): Promise<ShellFacts> {
-  const { name, home, shell } = subject;
+  const { shell } = subject;
   const isThere = mayRun(shell);
   const facts = { subject, isThere };
   const isDialback = isThere && realPath(shell) === realPath(ownExecutable());
   if (!isThere || isDialback) return { ...facts, isDialback, result: undefined };
-  const environment = {
-    ...PLAIN_ENVIRONMENT,
-    HOME: home,
-    USER: name,
-    LOGNAME: name,
-    SHELL: shell,
-    SSH_CLIENT: '127.0.0.1 1 1',
-    SSH_CONNECTION: '127.0.0.1 1 127.0.0.1 1',
-  };
-  const cwd = exists(home) ? home : '/';
-  const result = await run(
-    { program: shell, args: ['-c', 'true'], environment, cwd },
-    { timeoutMs: PATIENCE_MS, limit: 65_536 },
-  ).catch((error: unknown) => {
+  const result = await runShell(subject).catch((error: unknown) => {
     if (error instanceof Fault) return error;
     throw error;
   });
-  return { ...facts, isDialback, result };
+  const isQuiet = result instanceof Fault || result.stdout.length === 0;
+  return { ...facts, isDialback, result, printed: isQuiet ? undefined : await findPrinter(subject) };
 }
 
 /**
@@ -656,8 +645,14 @@ export function judgeShell(facts: ShellFacts & { isDialled: boolean }): Finding 
   if (!result) return SHELL.unknown(`${shell} -c true was not tried`, `${shell} -c true`);
   const quiet = `${change}; or find what prints in the start-up files of ${shell}, and let it print to a terminal only`;
   if (result instanceof Fault) return SHELL.critical(`${shell} -c true: ${result.found}`, quiet);
-  if (result.stdout.length > 0)
-    return SHELL.critical(`${shell} -c true prints ${said(result.stdout.toString('utf8'))}`, quiet);
+  if (result.stdout.length > 0) {
+    const { printed } = facts;
+    const where = printed?.file === undefined ? '' : `, in "${escapeText(printed.file)}"`;
+    return SHELL.critical(
+      `${shell} -c true prints ${said(result.stdout.toString('utf8'))}${where}`,
+      printed === undefined ? quiet : `${change}; or ${quietAdvice(printed)}`,
+    );
+  }
   if (result.status !== 0) return SHELL.critical(`${shell} -c true ${endingText(result)}`, quiet);
   if (result.stderr !== '')
     return SHELL.warning(`${shell} -c true prints ${said(result.stderr)} to standard error`, quiet);

@@ -63,8 +63,12 @@ describe('parseFrom()', () => {
     ':::1',
     '::1/129',
     '::g',
-    'fe80::1%eth0',
     'fe80::%eth0/10',
+    'fe80::1%',
+    'fe80::1%a%b',
+    'fe80::1%e"0',
+    '2001:db8::1%eth0',
+    '192.0.2.1%eth0',
     '1:2:3:4:5:6:7:8:9',
   ];
   for (const text of refused)
@@ -142,6 +146,12 @@ function sshdMatches(folder: string, range: string, peer: string): boolean {
   assert.match(stdout, /^banner /m, `sshd: ${stderr}`);
   return /^banner \/matched$/m.test(stdout);
 }
+
+describe('parseFrom() of a link-local address', () => {
+  it('leaves out the zone', () => {
+    assert.deepEqual(parseFrom('fe80::1%eth0'), { address: 'fe80::1', family: 'ipv6', bits: 128 });
+  });
+});
 
 describe('isFrom()', () => {
   const cases: [string[], string, boolean][] = [

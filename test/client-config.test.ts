@@ -11,7 +11,7 @@ import {
 } from '../src/client/config.ts';
 import { parseConfig } from '../src/config.ts';
 import { Fault } from '../src/fault.ts';
-import { FIXED_OPTIONS } from '../src/wire/ssh.ts';
+import { OPEN_OPTIONS } from '../src/wire/ssh.ts';
 
 const REMOTE = '[[remote]]\ntarget = "me@backup"\n';
 const LOCAL = '[[remote]]\ntransport = "local"\ntarget = "/mnt/usb/store"\n';
@@ -171,8 +171,15 @@ const TARGETS_REFUSED = [
   'me@backup:22',
   '[::1]',
   '[::1]:22',
-  'ssh://[::1]:22',
+  'me@[::1]',
+  'ssh://[backup]:22',
+  'ssh://[::1',
+  'ssh://::1]',
+  'ssh://[::1]:',
+  'ssh://[::1]22',
+  'ssh://[-::1]',
   'ssh://::1',
+  'ssh://::1:22',
   'ssh://a:',
   'ssh://a:123456',
   '$(id)',
@@ -180,6 +187,48 @@ const TARGETS_REFUSED = [
   'A@b',
   '/etc',
   "a'b",
+];
+/** What dialback sets itself, and what would change whom a call trusts, what it lends, what it prints or what it becomes. */
+const REFUSED_OPTIONS = [
+  ...['BatchMode', 'StrictHostKeyChecking', 'GlobalKnownHostsFile', 'UpdateHostKeys', 'VerifyHostKeyDNS'],
+  ...[
+    'IdentitiesOnly',
+    'PreferredAuthentications',
+    'ControlMaster',
+    'ControlPath',
+    'ControlPersist',
+    'Tunnel',
+  ],
+  ...['ClearAllForwardings', 'ForwardAgent', 'ForwardX11', 'PermitLocalCommand', 'RequestTTY', 'EscapeChar'],
+  ...['Compression', 'IPQoS', 'ServerAliveInterval', 'ServerAliveCountMax', 'IdentityFile', 'IdentityAgent'],
+  ...[
+    'UserKnownHostsFile',
+    'LogLevel',
+    'RemoteCommand',
+    'LocalCommand',
+    'SendEnv',
+    'SetEnv',
+    'Include',
+    'Host',
+  ],
+  ...['Match', 'ForkAfterAuthentication', 'StdinNull', 'SessionType', 'CertificateFile', 'PKCS11Provider'],
+  ...['LocalForward', 'RemoteForward', 'DynamicForward', 'NoHostAuthenticationForLocalhost'],
+  ...[
+    'KnownHostsCommand',
+    'GSSAPIKeyExchange',
+    'GSSAPIDelegateCredentials',
+    'GSSAPITrustDns',
+    'IdentityFile2',
+  ],
+  ...['SmartcardDevice', 'SecurityKeyProvider', 'AddKeysToAgent', 'LogVerbose', 'EnableEscapeCommandline'],
+  ...[
+    'HostbasedAuthentication',
+    'EnableSSHKeysign',
+    'PasswordAuthentication',
+    'IgnoreUnknown',
+    'UsePrivilegedPort',
+  ],
+  ...['ForwardX11Trusted', 'XAuthLocation', 'VisualHostKey', 'OfATimeToCome'],
 ];
 const TARGETS_ACCEPTED = [
   'backup',
@@ -193,6 +242,9 @@ const TARGETS_ACCEPTED = [
   '::1',
   'me@2001:db8::1',
   'fe80::1%eth0',
+  'ssh://[::1]',
+  'ssh://me@[2001:db8::1]:2222',
+  'ssh://me@[fe80::1%eth0]:22',
   'a_b',
 ];
 
@@ -214,8 +266,12 @@ describe('CLIENT_SCHEMA', () => {
     it(`accepts the target "${target}"`, () =>
       assert.equal(found(`[[remote]]\ntarget = "${target}"`), 'accepted'));
 
-  it('refuses each ssh option that dialback sets itself, in any case of its letters', () => {
-    for (const option of FIXED_OPTIONS)
+  it('takes ssh options that say how the host is reached', () => {
+    for (const option of OPEN_OPTIONS)
+      assert.equal(found(`${REMOTE}ssh_options = ["${option}=x"]`), 'accepted');
+  });
+  it('refuses each other ssh option, in any case of its letters', () => {
+    for (const option of REFUSED_OPTIONS)
       for (const name of [option, option.toUpperCase()])
         assert.match(
           found(`${REMOTE}ssh_options = ["${name}=x"]`),

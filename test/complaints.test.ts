@@ -66,6 +66,14 @@ describe('Complaints', () => {
     assert.equal(take([line]).unopened, 1);
   });
 
+  it('names as missing what the file system refuses in an enumerated folder, and the jail does not', () => {
+    for (const call of ['readlink_stat(', 'opendir ', 'get_acl: sys_acl_get_file(', 'read errors mapping ']) {
+      const line = `rsync: [sender] ${call}"/srv/x" (in root)${call.endsWith('(') ? ')' : ''} failed: Permission denied (13)`;
+      const { changedDuringRun, missing } = take([line], ['/srv']);
+      assert.deepEqual([changedDuringRun, missing], [0, [{ path: '/srv/x', errno: 13 }]], line);
+    }
+  });
+
   it('takes more names than it keeps', () => {
     const lines = Array.from({ length: 3000 }, (_, index) => warning(`f${index}`));
     const { changedDuringRun, missingCount, missing } = take(lines);

@@ -28,6 +28,7 @@ import {
   reach,
   type TransportFacts,
 } from '../src/client/doctor.ts';
+import { judgeCall } from '../src/client/doctor-call.ts';
 import {
   type Confinement,
   judgeCapability,
@@ -624,9 +625,38 @@ describe('judgeShell()', () => {
       /did not end/,
     );
   });
+  it('names the start-up file that prints', () => {
+    const result = { ...silent, stdout: Buffer.from('hi\n') };
+    const printed = { text: 'hi', file: '/home/anna/.bashrc' };
+    check(
+      judge({ result, printed }),
+      'critical',
+      /prints "hi", in "\/home\/anna\/\.bashrc"$/,
+      /^usermod .*; or let "\/home\/anna\/\.bashrc" print only to a terminal/,
+    );
+  });
   it('warns of what it says on standard error', () =>
     check(judge({ result: { ...silent, stderr: 'tput: no terminal\n' } }), 'warning', /tput/));
   it('does not know what was not tried', () => check(judge({ result: undefined }), 'unknown'));
+});
+
+describe('client: judgeCall()', () => {
+  const judge = (answer: Parameters<typeof judgeCall>[0]): Finding => judgeCall(answer, 'vault', 'acorn');
+  it('is content with a host that answers, with one that is at work, and with one that does not know the question', () => {
+    for (const answer of ['answered', 'busy', 'full', 'request'] as const)
+      check(judge(answer), 'ok', /^"vault" takes this machine's key, and knows it as "acorn"$/);
+  });
+  it('says what the host says, or ssh', () => {
+    check(judge('name'), 'critical', /knows this key under another name/, /`name`/);
+    check(judge('no-store'), 'critical', /no store at hand/);
+    const fault = new Fault({
+      tried: 'call the backup host',
+      found: 'it does not accept the key',
+      next: 'enroll',
+    });
+    check(judge(fault), 'critical', /^Cannot call the backup host: it does not/, /^enroll$/);
+  });
+  it('warns of one that is silent', () => check(judge('late'), 'warning', /said nothing for 30 s/));
 });
 
 describe('client: judgeConfinement()', () => {

@@ -167,11 +167,28 @@ describe('findPlace()', () => {
 describe('parsePlaces()', () => {
   it('reads facts, each name beginning with its place', () => {
     const text = ['place', '/a', '/b', 'place', '/c', '/c', 'through', '/c', '/', 'link', '/c', '/c'];
-    assert.deepEqual(parsePlaces(text.map(each => `${each}\0`).join('')), [
+    assert.deepEqual(parsePlaces(text.map(each => `${each}\0`).join(''))?.places, [
       { name: '/a', place: '/b' },
       { name: '/c', place: '/c', through: '/', link: '/c' },
     ]);
-    assert.deepEqual(parsePlaces(''), []);
+    assert.deepEqual(parsePlaces(''), { places: [], refusing: [] });
+  });
+  it('reads which folders have files that nobody can read', () => {
+    const text = [
+      'place',
+      '/a/b',
+      '/a/b',
+      'refuses',
+      '/a',
+      '/a/x',
+      'refuses',
+      '/a',
+      '/a/y',
+      'refuses',
+      '/',
+      '/z',
+    ];
+    assert.deepEqual(parsePlaces(text.map(each => `${each}\0`).join(''))?.refusing, ['/a', '/']);
   });
   for (const text of [
     'x',

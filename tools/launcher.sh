@@ -88,14 +88,15 @@ fi
 # Beside the result, so that the last step is a rename: who is stopped before it leaves the old file.
 made=$(mktemp "$output.XXXXXX")
 library=$(mktemp "${TMPDIR:-/tmp}/linkat.XXXXXX")
-trap 'rm -f "$made" "$library"' EXIT
+mountpoints=$(mktemp "${TMPDIR:-/tmp}/mountpoints.XXXXXX")
+trap 'rm -f "$made" "$library" "$mountpoints"' EXIT
 trap 'exit 130' INT TERM HUP
-tools/linkat.sh "$library" ||
-  fail 'compile src/launcher/linkat.c: the compiler has said why' 'tools/prepare.sh --packages launcher'
+tools/linkat.sh "$library" && tools/linkat.sh "$mountpoints" mountpoints ||
+  fail 'compile the libraries in src/launcher: the compiler has said why' 'tools/prepare.sh --packages launcher'
 # $flags is a list of words.
 # shellcheck disable=SC2086
 "$cc" $flags -DSERVICE_UID="$uid" -DSELF_PATH="\"$self\"" -DRSYNC_PATH="\"$rsync\"" \
-  -DLINKAT_LIBRARY="\"$library\"" -DDIALBACK_PATH="\"$dialback\"" -DNEVER_PATH="\"$never\"" -o "$made" src/launcher/launch.c ||
+  -DLINKAT_LIBRARY="\"$library\"" -DMOUNTPOINTS_LIBRARY="\"$mountpoints\"" -DDIALBACK_PATH="\"$dialback\"" -DNEVER_PATH="\"$never\"" -o "$made" src/launcher/launch.c ||
   fail 'compile src/launcher/launch.c: the compiler has said why' 'tools/prepare.sh --packages launcher'
 chmod 755 "$made"
 mv -f "$made" "$output"

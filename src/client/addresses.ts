@@ -10,10 +10,16 @@ export interface Range {
   bits: number;
 }
 
-/** @param text an address or a CIDR range; without a zone */
+/**
+ * @param text an address or a CIDR range. The zone of a link-local address (`fe80::1%eth0`) is no part of the comparison: an address
+ *   on another link of this machine has another one.
+ */
 export function parseFrom(text: string): Range | undefined {
-  const [rawAddress = '', rawBits, ...rest] = text.split('/');
-  if (rest.length > 0 || rawAddress.includes('%')) return undefined;
+  const [withZone = '', rawBits, ...rest] = text.split('/');
+  const [rawAddress = '', zone] = withZone.split('%');
+  const isZoned = zone !== undefined;
+  const isZoneGood = rawBits === undefined && /^fe[89ab][^%]*%[A-Za-z0-9_.-]+$/i.test(withZone);
+  if (rest.length > 0 || (isZoned && !isZoneGood)) return undefined;
   const address = unfold(rawAddress);
   const version = isIP(address);
   if (version === 0) return undefined;

@@ -1,11 +1,14 @@
 /** One attempt at a backup: what is asked of the host, over whichever transport, and the wait for its end. */
 import { isRsyncVulnerable } from '../changelog.ts';
+import { findSubject } from '../doctor.ts';
 import { Fault } from '../fault.ts';
 import { appendJournal, exists, readJournal } from '../os/files.ts';
 import { launcherHasGone, requireInheritance, rsyncLibraries, tryConfinement } from '../os/launcher.ts';
+import { isLoadable, mountPointsLibrary } from '../os/link-library.ts';
 import { addressesOf, now, ownAccount, pause, together, unless, within } from '../os/machine.ts';
 import { rsyncVersion, rsyncWords } from '../os/process.ts';
 import { makeRunFolder } from '../os/runfolder.ts';
+import { findPrinter, printedWords, quietAdvice } from '../startup-files.ts';
 import type { OutcomeEvent } from '../wire/events.ts';
 import { type CommonHeader, encodeRequest, encodeRsync } from '../wire/request.ts';
 import { CHECKSUM_IDLE_SECONDS, daemonConfig, knowsZstd, listedRoots } from '../wire/rsync.ts';
@@ -31,9 +34,18 @@ import { type Endpoint, openEndpoint, writeDaemonFiles, writeScope } from './end
 import { endReader, forcedCommand, type GateOrders, gateProgram, readTaken } from './gate.ts';
 import { chooseCompression, noteLink } from './link.ts';
 import { findStore, grabHere, isLocal } from './local.ts';
+import { hungWarning, mountTableText } from './mount-points.ts';
 import { type Place, placeWarnings } from './never.ts';
 import { makeOneTimeKey, prepareSshd } from './onetime.ts';
-import { enumeratedNames, findRoots, kernelScope, readExcludes, withLaunchersPlaces } from './reach.ts';
+import {
+  enumeratedNames,
+  findHungMounts,
+  findRoots,
+  kernelScope,
+  readExcludes,
+  withLaunchersPlaces,
+  withoutLibrary,
+} from './reach.ts';
 import { asText, followExcludes, inText, refuseHiddenRoots } from './roots.ts';
 import { scopeFilter, scopeRecords } from './scope.ts';
 import { forgetSender, requireSender } from './trial.ts';
@@ -42,8 +54,6 @@ import { forgetSender, requireSender } from './trial.ts';
 const CONNECT_SECONDS = 30;
 /** The host must have connected back, authenticated and been let in this long after the call was placed. */
 const TAKEN_MS = 90_000;
-/** Then it must have begun to copy within this. */
-const FIRST_BYTE_MS = 60_000;
 /** An outcome comes soon after the channel's end, or not at all. */
 const LAST_WORD_MS = 5_000;
 /** A host that says nothing for this long (or for idle_timeout, if that is longer) is given up. */
@@ -116,8 +126,10 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
   if (remote.transport === 'direct') requireLogin();
   const files = isLocal(remote) ? undefined : requireCallFiles(remote);
   const phase: Plan['phase'] = each => run.tell({ event: 'phase', remote: label, phase: each });
-  const hostConfig = files ? '' : await findStore(config, remote, run.interrupt, waitsForDisk(run));
-  const roots = findRoots(config);
+  const hung = await findHungMounts(config);
+  const hostConfig = files ? '' : await findStore(config, remote, run.interrupt, waitsForDisk(run), hung);
+  for (const path of hung) warn(run, hungWarning(path));
+  const roots = findRoots(config, hung);
   for (const { name, path } of roots)
     if (name !== path)
       warn(
@@ -130,7 +142,9 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
   const capability = capabilityOf(config);
   if (capability === 'none' && config.capability === undefined && wasConfined(run.state))
     throw launcherHasGone('client.toml', '`capability = "none"`');
-  const seen = kernelScope(config, run.state, roots);
+  const library = capability === 'none' && isLoadable(run.state) ? mountPointsLibrary() : undefined;
+  const whole = kernelScope(config, run.state, roots, hung);
+  const seen = capability === 'confined' || library !== undefined ? whole : withoutLibrary(whole);
 
   await using held = new AsyncDisposableStack();
   const [folder, words, libraries] = await together([
@@ -138,7 +152,7 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
     rsyncWords(),
     capability === 'confined' ? rsyncLibraries() : [],
   ]);
-  await refuseHiddenRoots(folder, roots, listed);
+  await refuseHiddenRoots(folder, roots, listed, hung);
   writeScope(folder, scopeRecords(seen, libraries));
   const scope = capability === 'confined' ? await withLaunchersPlaces(seen, folder) : seen;
   tellPlaces(run, scope.places);
@@ -181,6 +195,8 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
       compress: compression?.compress ?? false,
     }),
     filter: scopeFilter({ ...scope, excludes }),
+    mounts: mountTableText(scope),
+    library: scope.empty.length > 0 ? library : undefined,
   });
   const plan: Plan = {
     run,
@@ -219,12 +235,26 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
   // A host that is older than when it was measured: the next run asks it for no more than it knows.
   if (compression?.because === 'measured' && heard.outcome.code === 'request')
     await noteLink(run.state, label, undefined);
+  if (heard.outcome.code === 'no-answer' && remote.transport === 'direct') await requireQuietShell(label);
   // The launcher's words at the real start went to the host. Should it refuse still, here they are.
   const { code } = heard.outcome;
   if (capability === 'confined' && (code === 'no-answer' || code === 'rsync')) await tryConfinement(folder);
   if (code === 'nothing' || code === 'no-answer' || code === 'rsync')
     await forgetSender(run.state, capability);
   return heard;
+}
+
+/** @throws Fault where a start-up file of this account has spoken before rsync, which the host cannot know */
+async function requireQuietShell(remote: string): Promise<void> {
+  const { uid, name } = ownAccount();
+  const subject = await findSubject(uid);
+  const printed = subject && (await findPrinter(subject));
+  if (printed === undefined) return;
+  throw new Fault({
+    tried: `back up to "${remote}"`,
+    found: `${printedWords(printed, name)} into the connection, before rsync`,
+    next: `${quietAdvice(printed)}; or transport = "channel" in client.toml, which needs no shell here`,
+  });
 }
 
 /** Whether this run is compressed, and says so. A dry run sends nothing to compress. */
@@ -276,6 +306,8 @@ async function beDialled(
     orders: plan.orders,
     idleSeconds: callOptions.idleSeconds,
     openMs: TAKEN_MS,
+    mustWait: found => warn(run, found),
+    interrupt,
   });
   phase('calling');
   const bytes = encodeRequest({
@@ -389,10 +421,11 @@ async function watchOver(
   await letIn;
   admitted();
   const began = ears.copying.promise;
-  await within(interrupt, FIRST_BYTE_MS, began, () =>
-    lateFault(label, `nothing was copied ${FIRST_BYTE_MS / 1000} s after the backup host was let in`),
-  );
+  // To start rsync can take minutes where disks or processors are busy; the host waits for it as long as for any other byte.
   const silenceMs = Math.max(SILENCE_MS, run.config.limits.idle_timeout);
+  await within(interrupt, silenceMs, began, () =>
+    lateFault(label, `nothing was copied ${silenceMs / 1000} s after the backup host was let in`),
+  );
   for (;;) {
     const heard = ears.nextWord();
     await within(interrupt, silenceMs, heard, () =>
@@ -438,5 +471,5 @@ function requireCallFiles(remote: Remote): { identity: string; knownHosts: strin
 export async function allowedPeers(remote: Remote, callOptions: CallOptions): Promise<Range[]> {
   const host = await calledHostName(callOptions); // also where `from` is named: ssh tells what is wrong with its options
   const named = remote.from ?? (await addressesOf(host));
-  return named.flatMap(each => parseFrom(unfold(each.split('%')[0] ?? '')) ?? parseFrom(each) ?? []);
+  return named.flatMap(each => parseFrom(unfold(each)) ?? []);
 }

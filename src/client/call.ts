@@ -131,7 +131,7 @@ function callFault(options: CallOptions, words: string, status: number | null, i
     });
   }
   if (/Permission denied \(/.test(words)) {
-    const next = `have the host's administrator run: dialback enroll NAME KEYFILE (with ${options.identity}.pub)`;
+    const next = `have the host's administrator run: dialback enroll NAME KEYFILE (with ${options.identity}.pub); where it is enrolled, dialback doctor there names what its sshd_config forbids`;
     return new Fault({
       tried,
       found: `it does not accept the key "${options.identity}"`,
@@ -176,7 +176,9 @@ function callFault(options: CallOptions, words: string, status: number | null, i
   return new Fault({
     tried,
     found: `it hung up without an outcome (status ${status ?? 'unknown'})`,
-    next: "ask its administrator; the host's log has the reason",
+    next: isHeard
+      ? "ask its administrator; the host's log has the reason"
+      : 'its sshd let the key in, and dialback did not answer: have its administrator run dialback doctor, which tries the login shell and reads sshd_config',
   });
 }
 

@@ -96,7 +96,15 @@ export async function openChannel(held: DisposableHolder, options: ChannelOption
     const asked = await readLineAlone(fromHost.reading, HANDSHAKE_LINE_LIMIT);
     if (asked === undefined) throw fault('the backup host hung up', HUNG_UP);
     const parsed = parseGateCommand(asked);
-    if ('reason' in parsed) throw fault(`the backup host asks for "${escapeText(asked)}": ${parsed.reason}`);
+    if ('reason' in parsed) {
+      throw new Fault({
+        tried: 'begin the transfer',
+        found: `the backup host asks for "${escapeText(asked)}": ${parsed.reason}`,
+        next: 'if that is a greeting: a start-up file of its account prints it (~/.bashrc, say); `dialback doctor` there names the file',
+        exit: 'unreachable',
+        code: 'asked',
+      });
+    }
     await writeAll(toHost.writing, Buffer.from(GO));
     const answer = await readLineAlone(fromHost.reading, HANDSHAKE_LINE_LIMIT);
     if (`${answer}\n` !== GO) throw fault('the backup host did not take the channel over');

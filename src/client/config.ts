@@ -9,7 +9,7 @@ import { hostLabel, ownAccount } from '../os/machine.ts';
 import { defaultStateFolder } from '../os/runfolder.ts';
 import { isRoot, ROOTS_LIMIT } from '../wire/request.ts';
 import type { Niceness } from '../wire/rsync.ts';
-import { FIXED_OPTIONS } from '../wire/ssh.ts';
+import { OPEN_OPTIONS } from '../wire/ssh.ts';
 import { NAME, TARGET } from '../wire/text.ts';
 import { parseFrom, parseListen } from './addresses.ts';
 
@@ -26,8 +26,8 @@ const sshOption = v.pipe(
   v.string(),
   v.regex(/^[A-Za-z0-9]+=\P{Cc}+$/u, 'should be "Option=value", as ssh -o takes it'),
   v.check(
-    option => !FIXED_OPTIONS.has((option.split('=')[0] ?? '').toLowerCase()),
-    'names an option that dialback sets itself, for safety',
+    option => OPEN_OPTIONS.has((option.split('=')[0] ?? '').toLowerCase()),
+    'names an option that dialback sets itself, or that could change whom a call trusts (docs/security.md)',
   ),
 );
 

@@ -58,7 +58,7 @@ import {
 } from './local.ts';
 import { mergePlaces, type Place, placeInText } from './never.ts';
 import { prepareSshd } from './onetime.ts';
-import { findPlaces, findRoots, kernelScope, readExcludes } from './reach.ts';
+import { findHungMounts, findPlaces, findRoots, kernelScope, readExcludes } from './reach.ts';
 import { asText, followExcludes, type Root, refuseHiddenRoots } from './roots.ts';
 import { type SenderNeeds, trySender } from './trial.ts';
 
@@ -82,34 +82,41 @@ export async function examineClient(options: {
 }): Promise<{ findings: Finding[]; landlockAbi: number | undefined }> {
   const { config, path, confinement, shell } = options;
   const state = stateFolder(config, undefined);
-  const found = rootsOf(config);
+  const hung = await findHungMounts(config);
+  const found = rootsOf(config, hung);
   const roots = found instanceof Fault ? [] : found;
   const { jail, places } =
-    confinement.way === 'confined' ? await tryJail(config, state, roots) : { jail: undefined, places: [] };
+    confinement.way === 'confined'
+      ? await tryJail(config, state, roots, hung)
+      : { jail: undefined, places: [] };
   const findings = [
     judgeConfinement(confinement, path, hasLandlock()),
     ...(jail === undefined ? [] : [judgeJail(jail)]),
-    ...(jail instanceof Fault ? [] : await examineSender(config, state, roots, confinement)),
+    ...(jail instanceof Fault ? [] : await examineSender(config, state, { roots, hung }, confinement)),
     ...(await examineOwnSshd(config)),
     examineName(config),
     examineState(state),
     examineExcludes(config),
     ...(found instanceof Fault
       ? [ROOTS.fault(found, ROOTS_NEXT)]
-      : judgeRoots(found.map(rootFacts), confinement)),
-    ...(await examineHidden(config, state, roots)),
+      : judgeRoots(
+          found.map(each => rootFacts(each, hung)),
+          confinement,
+        )),
+    ...(await examineHidden(config, state, { roots, hung })),
+    ...judgeHung(hung),
   ];
   const own = [...config.scope.never, ...calledRemotes(config).map(each => callFiles(each).identity)];
-  const nevers = findPlaces(own, 'account');
+  const nevers = findPlaces(own, 'account', hung);
   const named = [...config.scope.never];
   if (confinement.way !== 'none') {
     const listed = examineNeverList(jail !== undefined && !(jail instanceof Fault));
     findings.push(...listed.findings);
-    nevers.push(...findPlaces(listed.paths, 'root'));
+    nevers.push(...findPlaces(listed.paths, 'root', hung));
     named.push(...listed.paths);
   }
-  findings.push(...examineMisspelt(named));
-  findings.push(...examineNever(mergePlaces(nevers, places, []), config.scope.roots));
+  findings.push(...examineMisspelt(named, hung));
+  findings.push(...examineNever(mergePlaces(nevers, places, []), config.scope.roots, hung));
   findings.push(...examineHooks('client', config.hooks));
   const isBusy = config.remote.some(each => isLocked(remoteLock(state, each)));
   const journal = readJournal(state);
@@ -117,7 +124,7 @@ export async function examineClient(options: {
   findings.push(...config.remote.filter(isLocal).map(each => examineDisk(config, each)));
   findings.push(...config.remote.flatMap(each => judgeRuns(journal, remoteName(each))));
   for (const remote of calledRemotes(config)) {
-    findings.push(...(await examineRemote(config, remote, isBusy, { undialled, journal })));
+    findings.push(...(await examineRemote(remote, isBusy, { undialled, journal, config })));
     findings.push(judgeClock(remoteName(remote), measureSkew(journal, remoteName(remote))));
   }
   return { findings, landlockAbi: landlockAbiOf(jail) };
@@ -184,7 +191,7 @@ const SENDER = new Topic(
 async function examineSender(
   config: ClientConfig,
   state: string,
-  roots: readonly Root[],
+  { roots, hung }: Ground,
   { way }: Confinement,
 ): Promise<Finding[]> {
   if (ownAccount().uid === 0 || !hasProgram('rsync')) return [];
@@ -195,7 +202,7 @@ async function examineSender(
     const needs = await trySender({
       folder,
       capability: way,
-      scope: kernelScope(config, state, roots),
+      scope: kernelScope(config, state, roots, hung),
       libraries: isConfined ? await rsyncLibraries() : [],
       daemon: { idleSeconds: 60, confined: isConfined, checksum: true, compress: true },
       interrupt: new AbortController().signal,
@@ -329,22 +336,45 @@ export interface RootFacts {
   /** As client.toml has it, where that is another path. */
   name?: string;
   /** `hidden`: a folder above it does not let this account see. */
-  is: 'readable' | 'closed' | 'missing' | 'hidden';
+  is: 'readable' | 'closed' | 'missing' | 'hidden' | 'hung';
+}
+
+/** What a run finds of its scope. @see findHungMounts */
+interface Ground {
+  roots: readonly Root[];
+  hung: readonly string[];
+}
+
+const MOUNTS = new Topic(
+  'client.mounts',
+  'a file system that does not answer is missing in the backup, which is then incomplete',
+);
+
+function judgeHung(hung: readonly string[]): Finding[] {
+  return hung
+    .map(asText)
+    .map(path =>
+      MOUNTS.warning(
+        `the file system at "${escapeText(path)}" does not answer`,
+        `start its server; or umount -l ${quoteForShell(path)}`,
+      ),
+    );
 }
 
 /** The roots as a run finds them, or why it refuses one. */
-function rootsOf(config: ClientConfig): Root[] | Fault {
+function rootsOf(config: ClientConfig, hung: readonly string[]): Root[] | Fault {
   try {
-    return findRoots(config);
+    return findRoots(config, hung);
   } catch (error) {
     if (error instanceof Fault) return error;
     throw error;
   }
 }
 
-function rootFacts(root: Root): RootFacts {
+function rootFacts(root: Root, hung: readonly string[]): RootFacts {
   const path = asText(root.path);
   const named = root.name === root.path ? {} : { name: asText(root.name) };
+  if (hung.some(each => isWithin(each, root.path))) return { path, ...named, is: 'hung' };
   try {
     linkStatus(path);
   } catch (error) {
@@ -357,15 +387,15 @@ function rootFacts(root: Root): RootFacts {
 async function examineHidden(
   config: ClientConfig,
   state: string,
-  roots: readonly Root[],
+  { roots, hung }: Ground,
 ): Promise<Finding[]> {
   if (!hasProgram('rsync')) return [];
   let folder: string | undefined;
   try {
-    const { never } = kernelScope(config, state, roots);
+    const { never } = kernelScope(config, state, roots, hung);
     folder = makeUniqueFolder(`${temporaryFolder()}/dialback-doctor-`);
     const excludes = followExcludes(readExcludes(config), roots);
-    await refuseHiddenRoots(folder, roots, excludes);
+    await refuseHiddenRoots(folder, roots, excludes, hung);
     return judgeEmptied(await emptiedRoots(folder, roots, excludes, never), roots.length);
   } catch (error) {
     // An exclude list that cannot be used has a finding of its own.
@@ -493,8 +523,10 @@ export interface NeverFacts {
 }
 
 /** What is not there is often a name with a mistake in it, and then the right one is backed up. */
-function examineMisspelt(nevers: readonly string[]): Finding[] {
+/** @param hung mount points that do not answer: nothing is looked for there */
+function examineMisspelt(nevers: readonly string[], hung: readonly string[]): Finding[] {
   return [...new Set(nevers)]
+    .filter(path => !hung.map(asText).some(each => isWithin(each, path)))
     .filter(isMissing)
     .map(path =>
       NEVER.warning(
@@ -514,23 +546,33 @@ function isMissing(path: string): boolean {
 }
 
 /** @param roots another name outside of them is in nobody's backup */
-function examineNever(bytes: Place[], roots: string[]): Finding[] {
+function examineNever(bytes: Place[], roots: string[], hung: readonly string[]): Finding[] {
   const places = bytes.map(placeInText);
   const all = [...new Map(places.map(each => [`${each.name}\0${each.place}`, each])).values()];
   if (all.length === 0) return [NEVER.ok('nothing is named that must never be read')];
   const table = inText(parseMountTable(readProc('self/mountinfo') ?? ''));
   const names = all.map(each => each.name);
-  return judgeNever(all.map(place => neverFacts(place, table, names, roots)));
+  const isHung = (path: string): boolean => hung.map(asText).some(each => isWithin(each, path));
+  return judgeNever(
+    all.map(place => neverFacts(place, table, names, { roots, isUnseen: isHung(place.place) })),
+  );
 }
 
-function neverFacts(found: Place, table: MountEntry[], nevers: string[], roots: string[]): NeverFacts {
+function neverFacts(
+  found: Place,
+  table: MountEntry[],
+  nevers: string[],
+  { roots, isUnseen }: { roots: string[]; isUnseen: boolean },
+): NeverFacts {
   const { name: path, place, ...way } = found;
   const names = otherNames(table, place).filter(
     name => roots.some(root => isWithin(root, name)) && !nevers.some(never => isWithin(never, name)),
   );
   // Where a link is not followed, nothing is kept back that could have another name.
   const linked =
-    way.link === undefined ? findLinked(place, WALK_LIMIT) : { linked: [], linkedCount: 0, isSeen: true };
+    way.link === undefined && !isUnseen
+      ? findLinked(place, WALK_LIMIT)
+      : { linked: [], linkedCount: 0, isSeen: !isUnseen };
   return { path, otherNames: names, ...linked, ...way };
 }
 
@@ -689,10 +731,9 @@ export function judgeDisk(
 
 /** What is looked at for one remote; of the way back only where there is to be one. */
 async function examineRemote(
-  config: ClientConfig,
   remote: Remote,
   isBusy: boolean,
-  known: { undialled: string | undefined; journal: Record<string, unknown>[] },
+  known: { undialled: string | undefined; journal: Record<string, unknown>[]; config: ClientConfig },
 ): Promise<Finding[]> {
   const files = callFiles(remote);
   const label = remoteName(remote);
@@ -727,9 +768,20 @@ async function examineRemote(
   };
   // What is wrong with the call, or with the account, is said already: it is no second finding.
   const isTold = reachable.state !== 'ok' || (isDirect && known.undialled !== undefined);
-  const isCallable = [key, knownHosts, reachable].every(each => each.state === 'ok');
-  const call = isCallable ? [await examineCall(callOptions, label, clientName(config))] : [];
+  const canCall = [key, knownHosts, reachable].every(each => each.state === 'ok');
+  const call = canCall ? await tryCall(callOptions, known.config, label) : [];
   return [key, knownHosts, reachable, ...call, ...back, ...(isTold ? [] : [judgeTransport(facts)])];
+}
+
+/** Where this client has no name, that is said of the config. */
+async function tryCall(options: CallOptions, config: ClientConfig, label: string): Promise<Finding[]> {
+  let name: string;
+  try {
+    name = clientName(config);
+  } catch {
+    return [];
+  }
+  return [await examineCall(options, label, name)];
 }
 
 const KEY = new Topic(

@@ -6,7 +6,8 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { Fault } from '../fault.ts';
 import { makeFolder, removeFileIfThere, watchFolder, writeNew } from '../os/files.ts';
-import { now } from '../os/machine.ts';
+import { MOUNTPOINTS_LIBRARY } from '../os/link-library.ts';
+import { monotonicMs, now, pause } from '../os/machine.ts';
 import { type Child, eachLine, standard, start } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { oneTimeKeyLine, SSHD_ENVIRONMENT, sshdConfig } from '../wire/ssh.ts';
@@ -32,6 +33,10 @@ export interface DaemonFiles {
   daemonConfig: string;
   /** The daemon's filter; a character a byte. */
   filter: string;
+  /** Mount points as `mountTableText()` has them; a character a byte. */
+  mounts?: string;
+  /** The library that goes by them, where no launcher gives it to rsync. */
+  library?: Buffer | undefined;
 }
 
 export interface EndpointOptions {
@@ -45,6 +50,9 @@ export interface EndpointOptions {
   idleSeconds: number;
   /** After this nobody gets in any more. */
   openMs: number;
+  /** Is told that the port is taken, and that it is tried again. */
+  mustWait: (found: string) => void;
+  interrupt: AbortSignal;
 }
 
 /** An open endpoint. */
@@ -173,7 +181,7 @@ export async function openEndpoint(held: DisposableHolder, options: EndpointOpti
   }
 
   held.defer(watchFolder(options.run, onTaken));
-  const port = await listen(server, options.listen);
+  const port = await listenInTime(server, options);
   return { port, taken: taken.promise, close, attempts: () => attempts };
 }
 
@@ -195,6 +203,9 @@ export function writeScope(run: string, records: string): void {
 /** Writes what rsync reads in a run folder. */
 export function writeDaemonFiles(run: string, files: DaemonFiles): void {
   makeFolder(`${run}/rsyncd`);
+  makeFolder(`${run}/rsyncd/empty`);
+  writeNew(`${run}/rsyncd/mounts`, Buffer.from(files.mounts ?? '', 'latin1'));
+  if (files.library) writeNew(`${run}/rsyncd/${MOUNTPOINTS_LIBRARY}`, files.library);
   writeNew(`${run}/rsyncd/rsyncd.conf`, files.daemonConfig);
   writeNew(`${run}/rsyncd/filter`, Buffer.from(files.filter, 'latin1'));
 }
@@ -221,8 +232,32 @@ function writeFiles(options: EndpointOptions): void {
   writeGateFiles(options);
 }
 
+/** A port that another program has taken: so often it is tried again, and for so long. */
+const LISTEN_AGAIN_MS = 500;
+const LISTEN_PATIENCE_MS = 15_000;
+const TAKEN = 'port-taken';
+
+/** Listens. A fixed port can be taken for a moment, by the connection of another program or by a local user. */
+async function listenInTime(
+  server: Server,
+  { listen: where, mustWait, interrupt }: EndpointOptions,
+): Promise<number> {
+  const started = monotonicMs();
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await listen(server, where);
+    } catch (error) {
+      const isTaken = error instanceof Fault && error.code === TAKEN;
+      if (!isTaken || monotonicMs() - started > LISTEN_PATIENCE_MS) throw error;
+      if (tries === 1)
+        mustWait(`Cannot ${error.tried}: ${error.found}; trying again for ${LISTEN_PATIENCE_MS / 1000} s`);
+      await pause(LISTEN_AGAIN_MS, interrupt);
+    }
+  }
+}
+
 const LISTEN_ERRORS: Record<string, string> = {
-  EADDRINUSE: 'another program listens there',
+  EADDRINUSE: 'another program uses this port',
   EADDRNOTAVAIL: 'it is no address of this machine',
   EACCES: "ports below 1024 are root's",
 };
@@ -231,17 +266,23 @@ const LISTEN_ERRORS: Record<string, string> = {
 function listen(server: Server, where: string | undefined): Promise<number> {
   const { address, port } = where === undefined ? { port: 0 } : (parseListen(where) ?? { port: 0 });
   return new Promise((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => {
+    const failed = (error: NodeJS.ErrnoException): void => {
       const found = LISTEN_ERRORS[error.code ?? ''] ?? error.code ?? error.message;
+      const isTaken = error.code === 'EADDRINUSE';
       reject(
         new Fault({
           tried: `listen on "${where ?? 'any port'}"`,
           found,
-          next: 'see `listen` in client.toml',
+          next: isTaken
+            ? `ss -tanp 'sport = :${port}' names it; end it, or set another \`listen\` in client.toml`
+            : 'see `listen` in client.toml',
+          ...(isTaken ? { exit: 'unreachable', code: TAKEN } : {}),
         }),
       );
-    });
+    };
+    server.once('error', failed);
     server.listen({ ...(address ? { host: address } : {}), port, exclusive: true }, () => {
+      server.off('error', failed);
       const bound = server.address();
       resolve(typeof bound === 'object' && bound ? bound.port : 0);
     });

@@ -13,6 +13,7 @@ import { EXIT, Fault, type Parsed } from '../fault.ts';
 import {
   appendJournal,
   close,
+  exists,
   failedWith,
   linkStatus,
   open,
@@ -24,6 +25,7 @@ import {
   writeNew,
 } from '../os/files.ts';
 import { launcherCommand, launcherPath } from '../os/launcher.ts';
+import { MOUNTPOINTS_LIBRARY, mountPointsEnvironment } from '../os/link-library.ts';
 import { beNice, now, ownAccount, ownExecutable, refuseRoot } from '../os/machine.ts';
 import {
   become,
@@ -83,10 +85,14 @@ function senderCommand(runFolder: string, { capability, bwlimitKib }: GateOrders
   }
   if (capability !== 'none' && capability !== 'inherited')
     throw new Fault({ tried: 'start rsync', found: 'it is not said whether it is to be confined' });
+  const served = `${runFolder}/rsyncd`;
+  const hasLibrary = exists(`${served}/${MOUNTPOINTS_LIBRARY}`);
   return {
     program: programPath('rsync'),
-    args: daemonArguments(`${runFolder}/rsyncd/rsyncd.conf`, bwlimitKib),
-    environment: PLAIN_ENVIRONMENT, // constants: nothing of the session's reaches rsync
+    args: daemonArguments(`${served}/rsyncd.conf`, bwlimitKib),
+    // Constants: nothing of the session's reaches rsync.
+    environment: { ...PLAIN_ENVIRONMENT, ...(hasLibrary ? mountPointsEnvironment(served) : {}) },
+    ...(hasLibrary ? { cwd: served } : {}),
   };
 }
 

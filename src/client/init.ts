@@ -58,7 +58,7 @@ import {
 } from './config.ts';
 import { endReader } from './gate.ts';
 import { tryJail } from './jail.ts';
-import { findRoots } from './reach.ts';
+import { findHungMounts, findRoots } from './reach.ts';
 
 export interface InitOptions {
   /** What the host calls this client; undefined: what the config says, else the host name's first label. */
@@ -562,7 +562,8 @@ async function ownScope(state: string, words: ConfigWords): Promise<OwnScope> {
   if (!(await launcherServesUs())) return { ...own, capability: hasLauncher() ? 'none' : undefined };
   const whole: OwnScope = { roots: ['/'], capability: 'confined' };
   const config = parseConfig(clientToml({ ...words, ...whole }), 'client.toml', CLIENT_SCHEMA);
-  const { jail } = await tryJail(config, state, findRoots(config));
+  const hung = await findHungMounts(config);
+  const { jail } = await tryJail(config, state, findRoots(config, hung), hung);
   if (!(jail instanceof Fault)) return whole;
   const { message: found, next } = jail;
   if (!lacksLandlock(jail)) return { ...whole, jail: { capability: 'confined', found, next } };

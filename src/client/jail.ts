@@ -6,6 +6,7 @@ import { temporaryFolder } from '../os/machine.ts';
 import { daemonConfig } from '../wire/rsync.ts';
 import type { ClientConfig } from './config.ts';
 import { writeDaemonFiles, writeScope } from './endpoint.ts';
+import { mountTableText } from './mount-points.ts';
 import type { Place } from './never.ts';
 import { kernelScope, withLaunchersPlaces } from './reach.ts';
 import type { Root } from './roots.ts';
@@ -20,6 +21,7 @@ export async function tryJail(
   config: ClientConfig,
   state: string,
   roots: readonly Root[],
+  hung: readonly string[],
 ): Promise<{ jail: Jail | Fault; places: Place[] }> {
   let folder: string | undefined;
   let places: Place[] = [];
@@ -27,13 +29,14 @@ export async function tryJail(
     folder = makeUniqueFolder(`${temporaryFolder()}/dialback-jail-`);
     const run = `${folder}/run-jail00`; // the launcher takes a folder of this form alone
     makeFolder(run);
-    const seen = kernelScope(config, state, roots);
+    const seen = kernelScope(config, state, roots, hung);
     writeScope(run, scopeRecords(seen, await rsyncLibraries()));
     const scope = await withLaunchersPlaces(seen, run);
     places = scope.places;
     writeDaemonFiles(run, {
       daemonConfig: daemonConfig({ filter: `${run}/rsyncd/filter`, idleSeconds: 60, confined: true }),
       filter: scopeFilter({ ...scope, excludes: [] }),
+      mounts: mountTableText(scope),
     });
     return { jail: await tryConfinement(run), places };
   } catch (error) {

@@ -51,6 +51,7 @@ function enrolCommand(config: ClientConfig, { target, host_config: file }: Remot
  * Waits, where the config says so, until the store is there, and makes sure that it is the one that is meant. Nothing is made:
  * where a disk is not mounted there stays nothing but its mount point.
  * @param waits is called once, when there is something to wait for
+ * @param hung mount points of file systems that do not answer: what is there is not looked at
  * @returns host.toml's path
  * @throws Fault: `SKIPPED` (with exit 10) where an absent disk is to be passed over in silence
  */
@@ -59,6 +60,7 @@ export async function findStore(
   remote: Remote,
   interrupt: AbortSignal,
   waits: () => void,
+  hung: readonly string[],
 ): Promise<string> {
   const hostConfig = hostConfigOf(config, remote);
   const why = await awaitStore(remote, interrupt, waits);
@@ -72,7 +74,7 @@ export async function findStore(
     });
   }
   requireSameStore(config, remote, hostConfig);
-  requireApart(config, remote);
+  requireApart(config, remote, hung);
   return hostConfig;
 }
 
@@ -149,8 +151,10 @@ export function mountTable(): MountEntry[] {
 }
 
 /** A backup beside what it is a backup of is lost with it. */
-export function requireApart(config: ClientConfig, remote: Remote): void {
-  const { roots } = config.scope;
+export function requireApart(config: ClientConfig, remote: Remote, hung: readonly string[] = []): void {
+  const roots = config.scope.roots.filter(
+    root => !hung.some(each => isWithin(each, Buffer.from(root, 'utf8').toString('latin1'))),
+  );
   const tried = `back up to "${remote.target}"`;
   const store = realPlace(remote.target);
   const inside = roots.find(root => isWithin(store, realPlace(root)));
@@ -193,6 +197,8 @@ export function wordsHere(code: FailureCode, { target }: Remote): { found?: stri
       return { found: `no space is left for "${target}"`, next: 'dialback prune; or a larger disk' };
     case 'config':
       return { next: 'dialback doctor' };
+    case 'no-answer':
+      return { found: 'rsync did not start', next: 'dialback doctor' };
     case 'internal':
     case 'rsync':
       return { next: `the reason is at the end of ${target}/clients/NAME/journal.jsonl` };

@@ -27,6 +27,7 @@ export interface Place {
 /** What has a name; no link is followed. */
 export interface Entry {
   uid: number;
+  gid?: number;
   /** st_mode, the type's bits too. */
   mode: number;
   nlink: number;
@@ -102,22 +103,31 @@ export function findPlace(name: string, owners: readonly number[], look: Look): 
   return { ...found, place: found.place || '/' };
 }
 
+/** What the launcher has seen. */
+export interface Told {
+  places: Place[];
+  /** Folders with a file that the file system lets nobody read, of those whose children are granted one by one. */
+  refusing: string[];
+}
+
 /**
  * Reads what `launch never` says: three texts for each fact, a NUL behind each text. A `never` begins with its place.
  * @returns undefined where that is not understood
  */
-export function parsePlaces(text: string): Place[] | undefined {
+export function parsePlaces(text: string): Told | undefined {
   const places: Place[] = [];
+  const refusing = new Set<string>();
   const words = text.split('\0');
   if (words.length % 3 !== 1 || words.at(-1) !== '') return undefined;
   for (let at = 0; at + 3 < words.length; at += 3) {
     const [kind = '', name = '', value = ''] = words.slice(at, at + 3);
     const last = places.at(-1);
     if (kind === 'place') places.push({ name, place: value });
+    else if (kind === 'refuses') refusing.add(name);
     else if (last?.name === name && isFact(kind)) last[kind] = value;
     else return undefined;
   }
-  return places;
+  return { places, refusing: [...refusing] };
 }
 
 const FACTS = ['through', 'link', 'error', 'shared'] as const;

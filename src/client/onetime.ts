@@ -3,9 +3,9 @@
 import { Fault } from '../fault.ts';
 import { readFifo, readWhole, removeFileIfThere, writeNew } from '../os/files.ts';
 import { within } from '../os/machine.ts';
-import { endingText, type Result, run, standard } from '../os/process.ts';
+import { endingText, hasProgram, type Result, run, standard } from '../os/process.ts';
 import { isEd25519Key, REQUEST_LIMITS } from '../wire/request.ts';
-import { SSHD_ENVIRONMENT, sshdConfig } from '../wire/ssh.ts';
+import { SSHD_ENVIRONMENT, sshdConfig, WITHOUT_SSHD } from '../wire/ssh.ts';
 import { escapeText } from '../wire/text.ts';
 import { tooOld } from './call.ts';
 
@@ -66,6 +66,14 @@ const TRIAL_CONFIG = { forcedCommand: 'true', graceSeconds: 15, idleSeconds: 60 
  * @throws Fault that names the OpenSSH and what works without it
  */
 export async function prepareSshd(signal: AbortSignal, folder: string): Promise<string> {
+  if (!hasProgram('sshd')) {
+    throw new Fault({
+      tried: 'let the backup host connect back',
+      found: 'this machine has no program "sshd", which answers it',
+      next: `apt-get update && apt-get install openssh-server; or ${WITHOUT_SSHD}`,
+      code: 'config',
+    });
+  }
   const hostKey = await makeHostKey(signal, folder);
   const path = `${folder}/sshd_trial`;
   writeNew(path, sshdConfig({ run: folder, ...TRIAL_CONFIG }));

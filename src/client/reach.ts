@@ -1,17 +1,19 @@
 /** What may be read on this machine as it is now: the config's scope, and what is mounted and never read here (client/scope.ts). */
 import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
-import { linkStatus, readLink, readWhole } from '../os/files.ts';
+import { linkStatus, list, mayRead, readLink, readWhole } from '../os/files.ts';
 import { askPlaces, readNeverList } from '../os/launcher.ts';
 import { ownAccount } from '../os/machine.ts';
-import { otherNames, parseMountTable } from '../os/mounts.ts';
+import { isWithin, type MountEntry, otherNames, parseMountTable } from '../os/mounts.ts';
 import { ENUMERATED_LIMIT, isRoot, PATH_LIMIT } from '../wire/request.ts';
-import { quoteForShell } from '../wire/text.ts';
+import { escapeText, quoteForShell } from '../wire/text.ts';
 import { type ClientConfig, calledRemotes, callFiles } from './config.ts';
 import { isLocal, realPlace } from './local.ts';
+import { type EmptyFolder, findHung, lookExcept, sortMountPoints } from './mount-points.ts';
 import { type Entry, findPlace, mergePlaces, type Place, parsePlaces } from './never.ts';
-import { type Root, refuseNeverRoots, resolveRoots } from './roots.ts';
+import { asText, type Root, refuseNeverRoots, resolveRoots } from './roots.ts';
 import { type Exclude, enumeratedFolders, mountsLeftOut, parseExcludeLines } from './scope.ts';
+import { type Eyes, otherSpellings } from './spelling.ts';
 
 const EXCLUDES_BYTES = 1024 * 1024;
 
@@ -45,13 +47,28 @@ function listLines(bytes: Buffer, file: string): string[] {
 }
 
 /** The roots of client.toml as they are on this machine. @throws Fault (exit 2) that names the root */
-export function findRoots(config: ClientConfig): Root[] {
-  return resolveRoots(config.scope.roots.map(asBytes), [0, ownAccount().uid], lookAt);
+export function findRoots(config: ClientConfig, hung: readonly string[]): Root[] {
+  return resolveRoots(config.scope.roots.map(asBytes), [0, ownAccount().uid], lookExcept(hung, lookAt));
+}
+
+/** The mount points of file systems that do not answer, of those that a run looks at. */
+export async function findHungMounts(config: ClientConfig): Promise<string[]> {
+  const { mounts, never } = config.scope;
+  const table = readMountTable();
+  const roots = config.scope.roots.map(asBytes);
+  const identities = calledRemotes(config).map(each => callFiles(each).identity);
+  const needed = [...config.scope.roots, ...never, ...identities, ...readNeverList()].map(asBytes);
+  return await findHung(table, { needed, roots, left: mountsLeftOut(table, mounts, roots) });
+}
+
+function readMountTable(): MountEntry[] {
+  return parseMountTable(readWhole('/proc/self/mountinfo', 16 * 1024 * 1024).toString('latin1'));
 }
 
 /** The enumerated folders that a request can name. Of others a changed file counts as unreadable, which is safe. */
-export function enumeratedNames(scope: { roots: string[]; never: string[] }): string[] {
-  const names = enumeratedFolders(scope).map(path => Buffer.from(path, 'latin1').toString('utf8'));
+export function enumeratedNames(scope: KernelScope): string[] {
+  const folders = enumeratedFolders(scope).filter(path => !scope.refusing.includes(path));
+  const names = folders.map(path => Buffer.from(path, 'latin1').toString('utf8'));
   return names.filter(isRoot).slice(0, ENUMERATED_LIMIT);
 }
 
@@ -62,32 +79,94 @@ export interface KernelScope {
   never: string[];
   /** Where each path of the two lists is. */
   places: Place[];
+  /** Mount points of which nothing is read: what is left out, and what does not answer. */
+  empty: string[];
+  /** The first of them, as they are stored. */
+  emptied: EmptyFolder[];
+  hung: readonly string[];
+  /** Folders with a file that nobody can read: an error there is no passing one. */
+  refusing: string[];
 }
 
-/** Roots and what is never read. @param roots as `findRoots()` has found them */
-export function kernelScope(config: ClientConfig, state: string, roots: readonly Root[]): KernelScope {
+/** Roots and what is never read. @param roots as `findRoots()` has found them; @param hung as `findHungMounts()` */
+export function kernelScope(
+  config: ClientConfig,
+  state: string,
+  roots: readonly Root[],
+  hung: readonly string[],
+): KernelScope {
   const { mounts, never } = config.scope;
-  const table = parseMountTable(readWhole('/proc/self/mountinfo', 16 * 1024 * 1024).toString('latin1'));
+  const table = readMountTable();
   const identities = calledRemotes(config).map(each => callFiles(each).identity);
   const stores = config.remote.filter(isLocal).map(each => each.target);
   const bytes = roots.map(each => each.path);
   // A mount point with a longer name than a path may have is kept back with a folder above it.
-  const left = mountsLeftOut(table, mounts, bytes).map(path => {
+  const { emptied, hidden } = sortMountPoints(table, mounts, bytes, lookExcept(hung, lookAt));
+  const left = hidden.map(path => {
     let at = path;
     while (Buffer.byteLength(at, 'latin1') > PATH_LIMIT) at = dirname(at);
     return at;
   });
   const places = [
-    ...findPlaces([...never, ...identities], 'account'),
-    ...findPlaces(readNeverList(), 'root'),
+    ...findPlaces([...never, ...identities], 'account', hung),
+    ...findPlaces(readNeverList(), 'root', hung),
   ];
   // Nobody but the account names these two, and each run works in them.
   const own = [state, ...stores].flatMap(path => [path, realPlace(path)]).map(asBytes);
   // A store that is seen at two places would get into itself by the other one.
   const mirrors = stores.flatMap(path => otherNames(table, asBytes(realPlace(path))));
-  const nevers = [...new Set([...own, ...namesOf(places), ...mirrors, ...left])];
-  refuseNeverRoots(roots, nevers);
-  return { roots: bytes, never: nevers, places };
+  const nevers = withSpellings([...new Set([...own, ...namesOf(places), ...mirrors, ...left])], bytes, hung);
+  const points = emptied.map(each => each.path);
+  refuseNeverRoots(roots, [...nevers, ...points]);
+  return { roots: bytes, never: nevers, places, empty: [...points, ...hung], emptied, hung, refusing: [] };
+}
+
+/**
+ * The scope for an rsync that gets no library for mount points (src/launcher/mountpoints.c): it looks at each of them, and lists
+ * those that are stored empty.
+ * @throws Fault where one does not answer: rsync would wait for it
+ */
+export function withoutLibrary(scope: KernelScope): KernelScope {
+  const [first] = scope.hung;
+  if (first !== undefined) {
+    const name = Buffer.from(first, 'latin1').toString('utf8');
+    throw new Fault({
+      tried: 'read the scope',
+      found: `the file system at "${escapeText(name)}" does not answer, and this rsync would wait for it`,
+      next: `umount -l ${quoteForShell(name)}; or capability = "confined" in client.toml`,
+    });
+  }
+  const isListed = ({ path, as }: EmptyFolder): boolean => as === undefined && mayRead(asText(path));
+  const emptied = scope.emptied.filter(isListed);
+  const hidden = scope.emptied.filter(each => !isListed(each)).map(each => each.path);
+  return {
+    ...scope,
+    never: [...scope.never, ...hidden],
+    emptied,
+    empty: emptied.map(each => each.path),
+  };
+}
+
+/** And by each name that the filter has to know. */
+function withSpellings(nevers: string[], roots: readonly string[], hung: readonly string[]): string[] {
+  const isHung = (path: string): boolean => hung.some(each => isWithin(each, path));
+  const eyes: Eyes = {
+    identify: path => {
+      try {
+        return isHung(path) ? undefined : linkStatus(Buffer.from(path, 'latin1'));
+      } catch {
+        return undefined;
+      }
+    },
+    list: folder => {
+      try {
+        return isHung(folder) ? [] : list(Buffer.from(folder, 'latin1')).map(name => asBytes(name));
+      } catch {
+        return [];
+      }
+    },
+  };
+  return [...new Set([...nevers, ...nevers.flatMap(each => otherSpellings(each, roots, eyes))])];
 }
 
 /** The kernel goes by the place, the filter by the name: both are kept back. */
@@ -103,8 +182,16 @@ function namesOf(places: Place[]): string[] {
 export async function withLaunchersPlaces(scope: KernelScope, runFolder: string): Promise<KernelScope> {
   const told = parsePlaces(await askPlaces(runFolder));
   if (told !== undefined) {
-    const never = [...new Set([...scope.never, ...namesOf(told)])];
-    return { ...scope, never, places: mergePlaces(scope.places, told, scope.never) };
+    const never = withSpellings(
+      [...new Set([...scope.never, ...namesOf(told.places)])],
+      scope.roots,
+      scope.hung,
+    );
+    // The launcher can know of a place that this account cannot see.
+    const roots = scope.roots.map(path => ({ name: asText(path), path }));
+    refuseNeverRoots(roots, [...never, ...scope.emptied.map(each => each.path)]);
+    const places = mergePlaces(scope.places, told.places, scope.never);
+    return { ...scope, never, places, refusing: told.refusing };
   }
   throw new Fault({
     tried: 'confine rsync',
@@ -117,10 +204,10 @@ export async function withLaunchersPlaces(scope: KernelScope, runFolder: string)
  * Where paths of `never` are, as far as this account can see.
  * @param list whose it is: root's (/etc/dialback/never), or the account's (client.toml)
  */
-export function findPlaces(paths: string[], list: 'root' | 'account'): Place[] {
+export function findPlaces(paths: string[], list: 'root' | 'account', hung: readonly string[]): Place[] {
   const owners = list === 'root' ? [0] : [0, ownAccount().uid];
   return paths.map(path => {
-    const { error, ...place } = findPlace(asBytes(path), owners, lookAt);
+    const { error, ...place } = findPlace(asBytes(path), owners, lookExcept(hung, lookAt));
     // The launcher can look where this account cannot.
     return error === undefined || error === 'EACCES' ? place : { ...place, error };
   });
@@ -130,9 +217,10 @@ function lookAt(path: string): Entry | string {
   const bytes = Buffer.from(path, 'latin1');
   try {
     const found = linkStatus(bytes);
-    const { uid, mode, nlink } = found;
+    const { uid, gid, mode, nlink } = found;
     return {
       uid,
+      gid,
       mode,
       nlink,
       ...(found.isSymbolicLink() ? { target: readLink(bytes).toString('latin1') } : {}),

@@ -130,14 +130,19 @@ export function followExcludes(excludes: readonly Exclude[], roots: readonly Roo
  * Refuses a root that the exclude patterns hide. rsync itself is asked, so that this cannot differ from what the run does: it
  * copies a tree of empty folders and files that has the roots' names, with the run's filter.
  * @param folder a private folder, in which the tree is made and removed
+ * @param hung mount points of file systems that do not answer: what is there is not looked at
  * @throws Fault (exit 2) that names the root, the pattern and its line
  */
 export async function refuseHiddenRoots(
   folder: string,
   roots: readonly Root[],
   excludes: readonly Exclude[],
+  hung: readonly string[],
 ): Promise<void> {
-  const asked = roots.filter(({ path }) => path !== '/' && path.length < SKELETON_PATH_LIMIT);
+  const isHung = (path: string): boolean => hung.some(each => isWithin(each, path));
+  const asked = roots.filter(
+    ({ path }) => path !== '/' && path.length < SKELETON_PATH_LIMIT && !isHung(path),
+  );
   if (asked.length === 0 || excludes.length === 0) return;
   const work = `${folder}/roots`;
   await using held = new AsyncDisposableStack();

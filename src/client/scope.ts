@@ -53,6 +53,16 @@ const NEVER_TYPES = new Set([
 const NETWORK =
   /^(9p|afs|beegfs|ceph|cifs|coda|fuse\.(ceph|glusterfs|s3fs|sshfs|rclone)|gfs2?|glusterfs|lustre|ncpfs|nfs4?|ocfs2|smb3?|smbfs|virtiofs)$/;
 
+/** Whether a file system is the kernel's own: no server, no program and no disk is asked for it. */
+export function isKernelsOwn(type: string): boolean {
+  return PSEUDO.has(type);
+}
+
+/** Whether a call that looks at a file system may never return: a server or a program answers for it. */
+export function canHang(type: string): boolean {
+  return NETWORK.test(type) || /^fuse(?:blk|$|\.)/.test(type) || type === 'autofs';
+}
+
 /**
  * Which mount points are left out.
  * @param mounts with names as bytes, and so the roots
@@ -61,9 +71,9 @@ const NETWORK =
  * @param roots a root that is itself such a mount point is wanted, and stays (devices, proc and sysfs apart)
  */
 export function mountsLeftOut(
-  mounts: MountEntry[],
+  mounts: readonly MountEntry[],
   mode: 'local' | 'all' | 'one',
-  roots: string[],
+  roots: readonly string[],
 ): string[] {
   const left = mounts.filter(mount => {
     if (NEVER_TYPES.has(mount.type)) return true;
@@ -189,6 +199,8 @@ export interface Scope {
   never: string[];
   /** Patterns of the exclude list. */
   excludes: string[];
+  /** Folders that are stored, and nothing below them (client/mount-points.ts). */
+  empty?: string[];
 }
 
 /**
@@ -208,6 +220,7 @@ export function scopeFilter(scope: Scope): string {
     const pattern = Buffer.byteLength(exact) <= PATH_LIMIT - 3 ? exact : path.replace(/[\\*?[\n\r]/g, '?');
     lines.push(`- ${pattern}`, `- ${below(pattern)}`);
   }
+  for (const path of scope.empty ?? []) lines.push(`- ${below(literalPattern(path))}`);
   for (const pattern of scope.excludes) {
     lines.push(`- ${pattern}`);
     // `**/` and `*/` mean all folders: what is below them is kept back with them, and files beside them are not.
@@ -229,15 +242,18 @@ export function scopeFilter(scope: Scope): string {
 /**
  * The scope as the launcher reads it: records with a NUL behind each. The kernel keeps to roots and `never` whatever names
  * a file has; excludes are by name and stand in the filter alone.
+ * @param scope `empty`: mount points, which are kept back by their name and not looked at; they come first, so that no root on
+ *   one of them is
  * @param libraries what rsync is loaded with, to be read besides
  * @param listsAll whether this rsync must be able to list folders outside of the roots too (client/trial.ts)
  */
 export function scopeRecords(
-  scope: Pick<Scope, 'roots' | 'never'>,
+  scope: Pick<Scope, 'roots' | 'never' | 'empty'>,
   libraries: string[],
   listsAll = false,
 ): string {
   return [
+    ...(scope.empty ?? []).map(path => `mount ${path}`),
     ...scope.roots.map(path => `root ${path}`),
     ...scope.never.map(path => `never ${path}`),
     ...libraries.map(path => `library ${path}`),
@@ -251,9 +267,9 @@ export function scopeRecords(
  * The folders whose children the launcher grants one by one, since a `never` is somewhere below. A file that is put in the
  * place of another one there, while a run is on, cannot be read in that run.
  */
-export function enumeratedFolders(scope: Pick<Scope, 'roots' | 'never'>): string[] {
+export function enumeratedFolders(scope: Pick<Scope, 'roots' | 'never' | 'empty'>): string[] {
   const found = new Set<string>();
-  for (const path of scope.never) {
+  for (const path of [...scope.never, ...(scope.empty ?? [])]) {
     if (path === '/') continue;
     for (let at = parent(path); ; at = parent(at)) {
       if (scope.roots.some(root => isWithin(root, at))) found.add(at);

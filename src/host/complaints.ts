@@ -52,7 +52,7 @@ export class Complaints {
       if (isUnopened) this.unopened += 1;
       if (isUnread) this.unread += 1;
       if (isUnread && missing.errno === ENODATA) this.#retry(missing, false);
-      else if (this.#isReplaced(missing)) this.changedDuringRun += 1;
+      else if (isUnopened && this.#isReplaced(missing)) this.changedDuringRun += 1;
       else this.#miss(missing);
     }
   }
@@ -82,8 +82,9 @@ export class Complaints {
   }
 
   /**
-   * Whether a file that could not be read is one that was put there while the run was on: it lies in a folder whose children
-   * the client's kernel grants one by one, and may not be opened. What is `never` is not even tried.
+   * Whether a file that could not be opened is one that was put there while the run was on: it lies in a folder whose children
+   * the client's kernel grants one by one. What is `never` is not even tried. Only for an opened file: the kernel's jail lets
+   * rsync look at every name and list every folder there, so a refusal of that comes from the file system, and comes again.
    */
   #isReplaced({ path, errno }: Missing): boolean {
     return errno === EACCES && typeof path === 'string' && this.#enumerated.has(dirname(path));

@@ -28,6 +28,7 @@ import { examineRuns } from './doctor-runs.ts';
 import { enrolledLine, enrolledName } from './enroll.ts';
 import { type Probe, probeFileSystem } from './filesystem.ts';
 import { tryReceiveJail } from './jail.ts';
+import { examineSshdConfig } from './sshd-config.ts';
 import { hasDoubtfulBasis, listClients, openClient, openStore } from './store.ts';
 
 const PATIENCE_MS = 10_000;
@@ -57,7 +58,13 @@ export async function examineHost(options: {
       : []),
     ...examineRuns(config),
     ...examineHooks('host', config.hooks),
-    ...(isCalled ? [...examineKeys(config, path), await examineSshd(subject)] : [KEYS.ok(NOT_CALLED)]),
+    ...(isCalled
+      ? [
+          ...examineKeys(config, path),
+          await examineSshd(subject),
+          ...(await examineSshdConfig(subject, `${ownAccount().home}/.ssh/authorized_keys`)),
+        ]
+      : [KEYS.ok(NOT_CALLED)]),
   ];
   return { findings, landlockAbi: landlockAbiOf(jail) };
 }

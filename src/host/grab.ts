@@ -7,6 +7,7 @@
 import { createHash } from 'node:crypto';
 import type { Writable } from 'node:stream';
 import { isRsyncVulnerable } from '../changelog.ts';
+import { findSubject } from '../doctor.ts';
 import { EXIT, type ExitStatus, Fault, firstError } from '../fault.ts';
 import { hasHooks, requireHooks } from '../hooks.ts';
 import { descriptorStream, list } from '../os/files.ts';
@@ -39,6 +40,7 @@ import {
   makeRunFolder,
   prepareStateFolder,
 } from '../os/runfolder.ts';
+import { findPrinter, printedWords } from '../startup-files.ts';
 import {
   encodeEvent,
   FAILURES,
@@ -50,7 +52,7 @@ import {
 } from '../wire/events.ts';
 import { decodeRsync, type RequestHeader, type RsyncRemark } from '../wire/request.ts';
 import { knowsZstd, RSYNC_EXIT } from '../wire/rsync.ts';
-import { escapeText, PROBE } from '../wire/text.ts';
+import { CHANNEL, escapeText, PROBE } from '../wire/text.ts';
 import {
   callerOf,
   failure,
@@ -85,8 +87,6 @@ import {
 import { emptyTrash } from './trash.ts';
 import { takeTurn } from './turns.ts';
 
-/** From dialling to the first byte of the client's rsync. */
-const FIRST_BYTE_MS = 60_000;
 /** A client hears from us at least this often. */
 const HEARTBEAT_MS = 5_000;
 const SSH_END_MS = 1_000;
@@ -133,6 +133,7 @@ export async function grab(options: GrabOptions, interrupt: AbortSignal): Promis
       error instanceof Fault
         ? error
         : new Fault({ tried: 'serve the request', found: inWords(error), code: 'internal' });
+    if (fault.code === 'gone' && isEarly(options)) fault = await withOwnShell(fault);
     outcome = failedOutcome(failureCode(fault));
   }
   const durationMs = Math.round(monotonicMs() - started);
@@ -445,7 +446,7 @@ async function pullInto(job: Job): Promise<JobResult> {
   void pull.firstByte.then(() => {
     hasSpoken = true;
   });
-  await awaitFirstByte(pull, line, signal);
+  await awaitFirstByte(pull, line, signal, idleSecondsOf(job));
   using _heart = heartbeat(pull);
   tell({ event: 'phase', phase: 'copying' });
   const end = await unless(signal, pull.ended);
@@ -519,8 +520,16 @@ async function openLine(held: DisposableHolder, job: Job, heard: (text: string) 
   return await dialBack(held, { ...dial, idleSeconds: idleSecondsOf(job) }, heard);
 }
 
-/** Waits until the client's rsync speaks; tells apart why it does not. */
-async function awaitFirstByte(pull: Pull, line: Line, signal: AbortSignal): Promise<void> {
+/**
+ * Waits until the client's rsync speaks; tells apart why it does not. To start it can take minutes on a machine with other work:
+ * it has as long for its first byte as for any other.
+ */
+async function awaitFirstByte(
+  pull: Pull,
+  line: Line,
+  signal: AbortSignal,
+  idleSeconds: number,
+): Promise<void> {
   const failed = line.ended.then(async ({ status }) => {
     // ssh ends, too, when rsync has not come to be: then that is the cause, and is judged.
     const end = await Promise.race([pull.ended, pause(SSH_END_MS)]);
@@ -537,9 +546,23 @@ async function awaitFirstByte(pull: Pull, line: Line, signal: AbortSignal): Prom
     end.isRefusedByLauncher ? undefined : Promise.race([failed, pause(2 * SSH_END_MS)]),
   );
   ended.catch(() => {});
-  await within(signal, FIRST_BYTE_MS, Promise.race([pull.firstByte, failed, ended]), () =>
-    failure('no-answer', `no byte came within ${FIRST_BYTE_MS / 1000} s after dialling`),
+  await within(signal, idleSeconds * 1000, Promise.race([pull.firstByte, failed, ended]), () =>
+    failure('idle', `no byte came within ${idleSeconds} s after dialling`),
   );
+}
+
+/** Whether it is a channel's call, and nothing was copied yet. */
+function isEarly({ environment }: GrabOptions): boolean {
+  return phase === undefined && (environment.SSH_ORIGINAL_COMMAND ?? '').endsWith(`:${CHANNEL}`);
+}
+
+/** A client that hangs up before may have read what a start-up file of this account printed: then that is on record. */
+async function withOwnShell(fault: Fault): Promise<Fault> {
+  const { uid, name } = ownAccount();
+  const subject = await findSubject(uid);
+  const printed = subject && (await findPrinter(subject));
+  if (printed === undefined) return fault;
+  return failure('gone', `${fault.found}: ${printedWords(printed, name)} into the connection`);
 }
 
 /** Tells the client how far it is, when that has changed, and that we live in any case. */

@@ -6,8 +6,8 @@
  *
  *   send RUN [KIB]                    client: becomes rsync as a daemon that can read the scope of RUN, and do nothing
  *                                     else; at most KIB KiB a second
- *   never RUN                         client: says where what `send RUN` would keep back is, and which links to it are
- *                                     not followed
+ *   never RUN                         client: says where what `send RUN` would keep back is, which links to it are not
+ *                                     followed, and which files that `send` grants one by one nobody can read
  *   receive TREE [LINKROOT...] -- ARG...
  *                                     host: becomes rsync that can write into TREE, link from each LINKROOT, and reach
  *                                     nothing else; without any capability
@@ -54,8 +54,10 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Where the kernel's headers are older than the kernel may be. */
@@ -354,8 +356,9 @@ static void grant(int ruleset, int fd, const struct stat *found, uint64_t rights
 {
 	struct landlock_path_beneath_attr rule = {.parent_fd = fd};
 	rule.allowed_access = rights & known_rights & (S_ISDIR(found->st_mode) ? UINT64_MAX : file_rights);
-	if (rule.allowed_access != 0 &&
-	    syscall(NR(landlock_add_rule), ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) != 0)
+	if (rule.allowed_access != 0 && ruleset >= 0 &&
+	    syscall(NR(landlock_add_rule), ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) != 0 &&
+	    errno != EBADFD) /* a file system of the kernel's own (a namespace at /run/netns): not granted */
 		die_errno("grant", path, "landlock_add_rule");
 }
 
@@ -381,6 +384,9 @@ struct paths {
 	size_t count;
 };
 static struct paths roots, nevers, libraries;
+static struct paths mounted; /* what is mounted, without "/" and what is never read in any case */
+static struct paths above;   /* the folders on the way to each `never`: device and inode */
+static struct paths left;    /* the mount points among `nevers` that the account leaves out */
 
 /* Whether `path` is `folder` or below it. */
 static bool is_within(const char *folder, const char *path)
@@ -399,11 +405,23 @@ static bool is_never(const char *path)
 	return false;
 }
 
-/* The same by what it is: another mount of it, a hard link to it, or its name where a file system takes "A" for "a". */
-static bool is_never_itself(const struct stat *found)
+/*
+ * The same by what it is: another mount of it, a hard link to it, or its name where a file system takes "A" for "a". There
+ * the folders above a `never` can have other names too (`above`).
+ */
+static bool is_one_of(const struct paths *list, const struct stat *found)
 {
-	for (size_t i = 0; i < nevers.count; i++)
-		if (nevers.inode[i] == found->st_ino && nevers.device[i] == found->st_dev && nevers.inode[i] != 0)
+	for (size_t i = 0; i < list->count; i++)
+		if (list->inode[i] == found->st_ino && list->device[i] == found->st_dev && list->inode[i] != 0)
+			return true;
+	return false;
+}
+
+/* Whether it is on a file system that the account leaves out. */
+static bool is_left(const char *path)
+{
+	for (size_t i = 0; i < left.count; i++)
+		if (is_within(left.at[i], path))
 			return true;
 	return false;
 }
@@ -416,10 +434,67 @@ static bool has_never_below(const char *path)
 	return false;
 }
 
+static void add_above(const struct stat *folder)
+{
+	if (is_one_of(&above, folder))
+		return;
+	if (above.count == PATHS_MAX)
+		die(REFUSED, "keep back", "never", "its paths lead through more than %d folders", PATHS_MAX);
+	above.device[above.count] = folder->st_dev;
+	above.inode[above.count++] = folder->st_ino;
+}
+
+/*
+ * A file system can be a server that is down, or a program that hangs: a call that looks at it may then never return. So
+ * each one on a way is looked at by a child first. One that does not answer is left out, and nothing on it is looked at.
+ */
+enum { ANSWER_MS = 10000 }; /* for all of them together; each gets a second at least */
+static bool look_now(const char *path, struct stat *found, char target[PATH_MAX]);
+
+static bool answers(const char *place)
+{
+	static int left_ms = ANSWER_MS;
+	struct stat found;
+	struct timespec start, end;
+	pid_t child = fork();
+	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+		look_now(place, &found, NULL); /* whatever it is told is an answer */
+		_exit(0);
+	}
+	int ended = child < 0 ? -1 : (int)syscall(NR(pidfd_open), child, 0);
+	if (ended < 0)
+		die_errno("look at", place, child < 0 ? "fork" : "pidfd_open");
+	struct pollfd each = {.fd = ended, .events = POLLIN};
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	int ready = poll(&each, 1, left_ms < 1000 ? 1000 : left_ms);
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	left_ms -= (int)(end.tv_sec - start.tv_sec) * 1000;
+	close(ended);
+	if (ready == 1)
+		return waitpid(child, NULL, 0) == child;
+	kill(child, SIGKILL); /* not waited for: it can hang in the kernel */
+	return false;
+}
+
+static bool is_answering(const char *path)
+{
+	static enum { UNKNOWN, ANSWERS, HANGS } states[PATHS_MAX];
+	for (size_t i = 0; i < mounted.count; i++) {
+		if (!is_within(mounted.at[i], path))
+			continue;
+		if (states[i] == UNKNOWN)
+			states[i] = answers(mounted.at[i]) ? ANSWERS : HANGS;
+		if (states[i] == HANGS)
+			return false;
+	}
+	return true;
+}
+
 /* The path without links, as far as it can be looked at; the rest is taken by its name. */
 static char *without_links(const char *path)
 {
-	char *full = realpath(path, NULL);
+	char *full = is_answering(path) ? realpath(path, NULL) : NULL;
 	if (full != NULL)
 		return full;
 	char *folder = strdup(path);
@@ -478,7 +553,7 @@ static void add_path(struct paths *list, const char *path, const char *source)
 	} else {
 		full = without_links(path);
 	}
-	if (lstat(full, &found) == 0) { /* 0 and 0, which no file has, where it is not there */
+	if (is_answering(full) && lstat(full, &found) == 0) { /* 0 and 0, which no file has, where it is not there */
 		list->device[list->count] = found.st_dev;
 		list->inode[list->count] = found.st_ino;
 	}
@@ -500,8 +575,27 @@ struct place {
 };
 enum { LINKS_MAX = 40 }; /* path_resolution(7) */
 
+/*
+ * Whether inode numbers stay the same when nobody has the file open. Those of FAT, and of programs and servers, need not: they
+ * are new whenever the kernel has forgotten the inode.
+ */
+static bool has_steady_numbers(int fd)
+{
+	static const long STEADY[] = {0xEF53, 0x58465342, 0x9123683E, 0x01021994, 0xF2F52010,
+				      0x794c7630, 0x2fc12fc1}; /* ext4, XFS, Btrfs, tmpfs, F2FS, overlay, ZFS */
+	struct statfs found;
+	if (fstatfs(fd, &found) != 0)
+		return false;
+	for (size_t i = 0; i < COUNT(STEADY); i++)
+		if ((found.f_type & 0xffffffff) == STEADY[i])
+			return true;
+	return false;
+}
+
+static bool keeps_open; /* whether what is looked at stays open where its number would not be steady: each `never` */
+
 /* Looks at what has this name. The kernel refuses a link on the way, so that it cannot be another thing. */
-static bool look(const char *path, struct stat *found, char target[PATH_MAX])
+static bool look_now(const char *path, struct stat *found, char target[PATH_MAX])
 {
 	const struct open_how how = {.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS};
 	int fd = (int)syscall(NR(openat2), AT_FDCWD, *path == '\0' ? "/" : path, &how, sizeof how);
@@ -514,9 +608,18 @@ static bool look(const char *path, struct stat *found, char target[PATH_MAX])
 		target[is_well ? length : 0] = '\0';
 	}
 	int error = errno;
-	close(fd);
+	if (!keeps_open || has_steady_numbers(fd))
+		close(fd);
 	errno = error;
 	return is_well;
+}
+
+static bool look(const char *path, struct stat *found, char target[PATH_MAX])
+{
+	if (is_answering(path))
+		return look_now(path, found, target);
+	errno = EHOSTDOWN;
+	return false;
 }
 
 /*
@@ -590,6 +693,7 @@ static void find_place(const char *path, uid_t owner, struct place *place)
 		memset(&entry, 0, sizeof entry);
 		entry.st_uid = (uid_t)-1; /* what is not there is nobody's */
 		if (look(folder_path, &folder, NULL)) {
+			add_above(&folder);
 			is_there = look(place->path, &entry, target);
 			if (*place->through == '\0' && !is_firm(&folder, &entry, owner))
 				strcpy(place->through, *folder_path == '\0' ? "/" : folder_path);
@@ -632,7 +736,14 @@ static void add_never(const char *path, const char *source, uid_t owner)
 {
 	static struct place place;
 	require_path(&nevers, path, source);
-	find_place(path, owner, &place);
+	keeps_open = true;
+	if (owner != 0 && is_left(path)) { /* the account's own, on what it leaves out: it is kept back with all there */
+		memset(&place, 0, sizeof place);
+		snprintf(place.path, sizeof place.path, "%s", path);
+	} else {
+		find_place(path, owner, &place);
+	}
+	keeps_open = false;
 	const char *at = *place.path == '\0' ? "/" : place.path;
 	tell("place", path, at);
 	if (*place.through != '\0')
@@ -653,16 +764,47 @@ static void add_never(const char *path, const char *source, uid_t owner)
 }
 
 /*
+ * A mount point that the account leaves out: kept back by its name, and not looked at. It is not what it is that counts: another
+ * mount of the same can be in the scope.
+ */
+static void add_mount(const char *path, const char *source)
+{
+	require_path(&nevers, path, source);
+	nevers.at[nevers.count] = strdup(path);
+	if (nevers.at[nevers.count++] == NULL)
+		die_errno("keep back", path, "malloc");
+	left.at[left.count++] = nevers.at[nevers.count - 1];
+}
+
+/*
+ * Tells of a file that its file system lets nobody read (a server that refuses root, SELinux): no run can read it, so it is
+ * not one that came while a run was on. Asked, and not opened: to open can have effects.
+ */
+static void tell_refusal(int fd, const char *path)
+{
+	char *folder = strdup(path);
+	if (folder == NULL)
+		die_errno("look at", path, "malloc");
+	if (syscall(NR(faccessat2), fd, "", R_OK, AT_EMPTY_PATH | AT_EACCESS) != 0 && errno != ENOSYS) {
+		folder[strrchr(path, '/') - path] = '\0';
+		tell("refuses", *folder == '\0' ? "/" : folder, path);
+	}
+	free(folder);
+}
+
+/*
  * Grants reading of `name` in the open folder `parent` and of all below it, less every `never`. Landlock only grants: where
  * a `never` is below, each of its siblings is granted by itself, along the path. Then the folder itself can be listed,
  * and with it, since READ_DIR reaches all below, the names in the `never`; their contents cannot be read. A file that comes
  * into such a folder later is not granted.
+ * @param ruleset NO_RULESET: only tells what of it cannot be read
  */
+enum { NO_RULESET = -1 };
 static void grant_reading(int ruleset, int parent, const char *name, const char *path)
 {
 	const struct open_how how = {.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS};
 	struct stat found;
-	if (is_never(path))
+	if (is_never(path) || !is_answering(path))
 		return;
 	long fd = syscall(NR(openat2), parent, name, &how, sizeof how);
 	if (fd < 0)
@@ -670,11 +812,14 @@ static void grant_reading(int ruleset, int parent, const char *name, const char 
 	bool is_there = fstat((int)fd, &found) == 0;
 	if (!is_there)
 		skip(path, "fstat");
-	if (!is_there || is_never_itself(&found)) {
+	if (!is_there || is_one_of(&nevers, &found)) {
 		close((int)fd);
 		return;
 	}
-	if (S_ISREG(found.st_mode) || (S_ISDIR(found.st_mode) && !has_never_below(path))) {
+	bool leads_to_never = S_ISDIR(found.st_mode) && (has_never_below(path) || is_one_of(&above, &found));
+	if (ruleset == NO_RULESET && S_ISREG(found.st_mode))
+		tell_refusal((int)fd, path);
+	if (S_ISREG(found.st_mode) || (S_ISDIR(found.st_mode) && !leads_to_never)) {
 		grant(ruleset, (int)fd, &found, READ, path);
 	} else if (S_ISDIR(found.st_mode)) {
 		grant(ruleset, (int)fd, &found, READ_DIR, path);
@@ -752,6 +897,15 @@ static void set_capabilities(uint32_t permitted, uint32_t effective, uint32_t in
 	struct __user_cap_data_struct data[2] = {
 		{.permitted = permitted, .effective = effective, .inheritable = inheritable}};
 	if (syscall(NR(capset), &header, data) != 0)
+		die_errno("set", "capabilities", "capset");
+}
+
+/* Inside a jail capset() is refused: there no_new_privs has seen to it that there are none. */
+static void drop_capabilities(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+	const struct __user_cap_data_struct none[2] = {{0}, {0}};
+	if (syscall(NR(capset), &header, none) != 0 && errno != EPERM)
 		die_errno("set", "capabilities", "capset");
 }
 
@@ -846,10 +1000,19 @@ static _Noreturn void become(const char *program, char *const arguments[], char 
 	die(errno == ENOENT ? NO_PROGRAM : REFUSED, "run", program, "execve: %s", strerror(errno));
 }
 
+/*
+ * No core dump, which would hold what was read. A limit of 0 does not keep the kernel from piping one to the program in
+ * core_pattern, and 1 does (core(5)); a caller's hard limit of 0 cannot be raised, and programs there go by it.
+ */
+static void limit_core(void)
+{
+	limit(RLIMIT_CORE, 1);
+}
+
 /* The last steps into the jail, in the one order that works: each takes something away that those before it need. */
 static _Noreturn void become_confined(int ruleset, int verb, char *const arguments[], char *const environment[])
 {
-	limit(RLIMIT_CORE, 0); /* it would hold what was read */
+	limit_core();
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		die_errno("confine", RSYNC, "prctl");
 	if (syscall(NR(landlock_restrict_self), ruleset, 0) != 0)
@@ -858,6 +1021,33 @@ static _Noreturn void become_confined(int ruleset, int verb, char *const argumen
 	dprintf(STDERR_FILENO, "dialback-launch: landlock_abi %d%s\n", landlock_abi, has_own_root ? " own_root" : "");
 	allow_calls(verb);
 	become(RSYNC, arguments, environment);
+}
+
+/* ---- Libraries that rsync is given ------------------------------------------------------------------------------- */
+
+/* src/launcher/linkat.c and mountpoints.c, compiled: parts of this file, so that nobody can give rsync other ones. */
+__asm__(".pushsection .rodata\n"
+	"linkat_library: .incbin \"" LINKAT_LIBRARY "\"\n"
+	"linkat_library_end:\n"
+	"mountpoints_library: .incbin \"" MOUNTPOINTS_LIBRARY "\"\n"
+	"mountpoints_library_end:\n"
+	".popsection");
+extern const char linkat_library[], linkat_library_end[], mountpoints_library[], mountpoints_library_end[];
+
+/* Gives rsync a library by a descriptor of its own: no rule lets it open a file for it. */
+static char *make_preload(const char *library, const char *end)
+{
+	char *preload;
+	size_t size = (size_t)(end - library);
+	/* It is mapped and never executed, which the administrator can demand of such files (vm.memfd_noexec). */
+	int fd = memfd_create("library", MFD_NOEXEC_SEAL);
+	if (fd < 0 && errno == EINVAL) /* before Linux 6.3 */
+		fd = memfd_create("library", MFD_ALLOW_SEALING);
+	if (fd < 0 || write(fd, library, size) != (ssize_t)size ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0 ||
+	    asprintf(&preload, "LD_PRELOAD=/proc/self/fd/%d", fd) < 0)
+		die_errno("give rsync", "its library", "memfd_create");
+	return preload;
 }
 
 /* ---- send ------------------------------------------------------------------------------------------------------- */
@@ -914,7 +1104,7 @@ static char *read_scope(int run, size_t *size)
 /* Whether rsync may list every folder: some rsyncs open folders above the roots for reading (client/trial.ts). */
 static bool may_list_all;
 
-/* Takes RUN/scope apart: records `root PATH`, `never PATH` and `library PATH`, a NUL behind each; and `list /`. */
+/* Takes RUN/scope apart: records `root PATH`, `never PATH`, `mount PATH` and `library PATH`, a NUL behind each; and `list /`. */
 static void take_scope(const char *text, size_t size)
 {
 	if (size == 0 || text[size - 1] != '\0')
@@ -924,6 +1114,8 @@ static void take_scope(const char *text, size_t size)
 			add_path(&roots, record + 5, "RUN/scope");
 		else if (strncmp(record, "never ", 6) == 0)
 			add_never(record + 6, "RUN/scope", SERVICE_UID);
+		else if (strncmp(record, "mount ", 6) == 0)
+			add_mount(record + 6, "RUN/scope");
 		else if (strncmp(record, "library ", 8) == 0)
 			add_path(&libraries, record + 8, "RUN/scope");
 		else if (strcmp(record, "list /") == 0)
@@ -990,11 +1182,18 @@ static void take_mount(char *line)
 		}
 	}
 	*to = '\0';
+	if (!is_shortest(path)) /* "/x//deleted", and what is too long for a path: nothing is reached by that */
+		return;
 	for (size_t i = 0; i < COUNT(TYPES); i++) {
 		size_t n = strlen(TYPES[i]);
 		if (strncmp(type + 3, TYPES[i], n) == 0 && type[3 + n] == ' ')
-			add_never(path, "/proc/self/mountinfo", 0);
+			return add_never(path, "/proc/self/mountinfo", 0);
 	}
+	if (strcmp(path, "/") == 0 || mounted.count == PATHS_MAX)
+		return;
+	mounted.at[mounted.count] = strdup(path);
+	if (mounted.at[mounted.count++] == NULL)
+		die_errno("read", "/proc/self/mountinfo", "malloc");
 }
 
 /* Devices, processes and the kernel's own: where they are by custom, and where they are mounted besides. */
@@ -1025,7 +1224,7 @@ static _Noreturn void send_verb(const char *run, const char *kib)
 {
 	pid_t parent = getppid();
 	size_t size;
-	char *config, *rate = NULL, *state;
+	char *config, *rate = NULL, *state, *mounts, *preload;
 	forget_caller(STDERR_FILENO);
 	require_service();
 	require_own_place();
@@ -1043,6 +1242,7 @@ static _Noreturn void send_verb(const char *run, const char *kib)
 	if (kib != NULL && !is_rate(kib))
 		die(REFUSED, "use", kib, "it is no number of KiB a second");
 	if (asprintf(&config, "--config=%s/rsyncd/rsyncd.conf", run) < 0 ||
+	    asprintf(&mounts, "DIALBACK_MOUNTS=%s/rsyncd", run) < 0 ||
 	    (kib != NULL && asprintf(&rate, "--bwlimit=%s", kib) < 0) || (state = strdup(run)) == NULL)
 		die_errno("use", run, "malloc");
 
@@ -1070,12 +1270,17 @@ static _Noreturn void send_verb(const char *run, const char *kib)
 	die_with_parent(SIGKILL, parent);
 	char *const arguments[] = {"rsync", "--server", "--daemon", config, rate == NULL ? "." : rate,
 				   rate == NULL ? NULL : ".", NULL};
-	become_confined(ruleset, SEND, arguments, ENVIRONMENT);
+	preload = make_preload(mountpoints_library, mountpoints_library_end);
+	char *const environment[] = {ENVIRONMENT[0], ENVIRONMENT[1], preload, mounts, NULL};
+	become_confined(ruleset, SEND, arguments, environment);
 }
 
 /* ---- never ------------------------------------------------------------------------------------------------------- */
 
-/* Says where each `never` of both lists is, by three texts with a NUL behind each (see `tell`): what `send` goes by. */
+/*
+ * Says where each `never` of both lists is, by three texts with a NUL behind each (see `tell`): what `send` goes by. And which of
+ * the files that `send` grants one by one no run can read.
+ */
 static _Noreturn void never_verb(const char *run)
 {
 	size_t size;
@@ -1086,9 +1291,12 @@ static _Noreturn void never_verb(const char *run)
 	set_capabilities(THE_ONE, 0, 0); /* RUN is ours to open, or it is none of ours */
 	char *scope = read_scope(open_run(run), &size);
 	set_capabilities(THE_ONE, THE_ONE, 0);
+	take_machine();
 	tells = true;
 	take_never_list();
 	take_scope(scope, size);
+	for (size_t i = 0; i < roots.count; i++)
+		grant_reading(NO_RULESET, AT_FDCWD, roots.at[i], roots.at[i]);
 	exit(fflush(stdout) == 0 ? 0 : REFUSED);
 }
 
@@ -1221,7 +1429,7 @@ static void become_first(void)
 			die_errno("wait for", "rsync", "waitpid");
 	if (WIFEXITED(status))
 		exit(WEXITSTATUS(status));
-	limit(RLIMIT_CORE, 0);
+	limit_core();
 	signal(WTERMSIG(status), SIG_DFL);
 	raise(WTERMSIG(status));
 	exit(REFUSED);
@@ -1279,29 +1487,6 @@ static int count_folders(int count, char *arguments[])
 	return end;
 }
 
-/* src/launcher/linkat.c, compiled: a part of this file, so that nobody can give rsync another one. */
-__asm__(".pushsection .rodata\n"
-	"linkat_library: .incbin \"" LINKAT_LIBRARY "\"\n"
-	"linkat_library_end:\n"
-	".popsection");
-extern const char linkat_library[], linkat_library_end[];
-
-/* Gives rsync that library by a descriptor of its own: no rule lets it open a file for it. */
-static char *make_preload(void)
-{
-	char *preload;
-	size_t size = (size_t)(linkat_library_end - linkat_library);
-	/* It is mapped and never executed, which the administrator can demand of such files (vm.memfd_noexec). */
-	int fd = memfd_create("linkat", MFD_NOEXEC_SEAL);
-	if (fd < 0 && errno == EINVAL) /* before Linux 6.3 */
-		fd = memfd_create("linkat", MFD_ALLOW_SEALING);
-	if (fd < 0 || write(fd, linkat_library, size) != (ssize_t)size ||
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0 ||
-	    asprintf(&preload, "LD_PRELOAD=/proc/self/fd/%d", fd) < 0)
-		die_errno("give rsync", "linkat.c", "memfd_create");
-	return preload;
-}
-
 static _Noreturn void receive_verb(int count, char *arguments[])
 {
 	pid_t parent = getppid();
@@ -1327,7 +1512,8 @@ static _Noreturn void receive_verb(int count, char *arguments[])
 	grant_path(ruleset, SELF_PATH, RUN_IT, true); /* pump */
 
 	limit(RLIMIT_NOFILE, FILES_MAX);
-	char *tree, *environment[5] = {ENVIRONMENT[0], ENVIRONMENT[1], make_preload(), NULL, NULL};
+	char *tree, *environment[5] = {ENVIRONMENT[0], ENVIRONMENT[1], NULL, NULL, NULL};
+	environment[2] = make_preload(linkat_library, linkat_library_end);
 	if (asprintf(&tree, "DIALBACK_TREE=%s", arguments[0]) < 0)
 		die_errno("use", arguments[0], "malloc");
 	environment[3] = tree;
@@ -1373,7 +1559,7 @@ static _Noreturn void place_verb(int count, char *arguments[])
 	grant_path(ruleset, LOADER_PATH, RUN_IT, false);
 	grant_path(ruleset, RSYNC, RUN_IT, true);
 	grant_path(ruleset, ENV, RUN_IT, true);
-	limit(RLIMIT_CORE, 0);
+	limit_core();
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		die_errno("confine", RSYNC, "prctl");
 	if (syscall(NR(landlock_restrict_self), ruleset, 0) != 0)
@@ -1441,6 +1627,7 @@ static int pump_verb(const char *idle)
 	if (*end != '\0' || seconds < 1 || seconds > INT_MAX / 1000)
 		die(REFUSED, "run", "pump", "its first argument is no number of seconds");
 	syscall(NR(close_range), LOCK, ~0U, 0);
+	drop_capabilities();
 	require_no_places(TO_SSH);
 	signal(SIGPIPE, SIG_IGN);
 	/* rsync leaves its remote shell sockets that do not wait, and a channel's ends were grab's before. */

@@ -1,6 +1,6 @@
 /**
- * The library that lets rsync go on where the file system refuses a hard link inside a group (src/launcher/linkat.c). The
- * executable carries it, compiled. Confined, the launcher has its own copy and gives that to rsync; this is for the rest.
+ * The libraries that the executable carries for rsync, compiled: the one that lets it go on where the file system refuses a hard link inside a group (src/launcher/linkat.c), and the one
+ * that keeps it from mount points (mountpoints.c). Confined, the launcher has its own copies and gives those to rsync.
  */
 import { close, open, openFlags, readProc, removeFile, writeAll } from './files.ts';
 import { randomHex } from './machine.ts';
@@ -9,7 +9,32 @@ import { mountOf, parseMountTable } from './mounts.ts';
 /** The library in base64; empty where the build had no compiler. */
 declare const DIALBACK_LINKAT: string | undefined;
 
-/** Whether this executable was built with the library. */
+declare const DIALBACK_MOUNTPOINTS: string | undefined;
+
+/** Its name in a run folder. */
+export const MOUNTPOINTS_LIBRARY = 'mountpoints.so';
+
+/** The library of mountpoints.c; undefined where the build had no compiler. */
+export function mountPointsLibrary(): Buffer | undefined {
+  const isThere = typeof DIALBACK_MOUNTPOINTS === 'string' && DIALBACK_MOUNTPOINTS !== '';
+  return isThere ? Buffer.from(DIALBACK_MOUNTPOINTS ?? '', 'base64') : undefined;
+}
+
+/** Whether the dynamic loader may map a file of this folder. */
+export function isLoadable(folder: string): boolean {
+  const table = parseMountTable(readProc('self/mountinfo') ?? '');
+  return !mountOf(table, Buffer.from(folder, 'utf8').toString('latin1'))?.options.includes('noexec');
+}
+
+/**
+ * What makes rsync load it out of a run folder. By a relative path: LD_PRELOAD takes none with a blank or a colon.
+ * @param folder where the library and its table are
+ */
+export function mountPointsEnvironment(folder: string): Record<string, string> {
+  return { LD_PRELOAD: `./${MOUNTPOINTS_LIBRARY}`, DIALBACK_MOUNTS: folder };
+}
+
+/** Whether this executable was built with the library of linkat.c. */
 export function hasLinkLibrary(): boolean {
   return typeof DIALBACK_LINKAT === 'string' && DIALBACK_LINKAT !== '';
 }
@@ -27,9 +52,7 @@ const FOLDERS = ['/dev/shm', '/tmp', '/var/tmp'];
 export async function openLinkLibrary(): Promise<number | undefined> {
   if (!hasLinkLibrary()) return undefined;
   const library = Buffer.from(DIALBACK_LINKAT ?? '', 'base64');
-  const table = parseMountTable(readProc('self/mountinfo') ?? '');
-  const folders = FOLDERS.filter(folder => !mountOf(table, folder)?.options.includes('noexec'));
-  for (const folder of folders) {
+  for (const folder of FOLDERS.filter(isLoadable)) {
     try {
       return await writeUnnamed(`${folder}/dialback-${randomHex(8)}`, library);
     } catch {

@@ -18,6 +18,7 @@ export function parseMountTable(text: string): MountEntry[] {
     const [, , device, root, path, options] = before.split(' ');
     const type = after.split(' ')[0];
     if (!device || !root || !path || !options || !type) return [];
+    if (path.endsWith('//deleted')) return []; // its folder has been removed: nothing is reached by that name
     return [{ path: unfoldName(path), root: unfoldName(root), device, options: options.split(','), type }];
   });
 }

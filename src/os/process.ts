@@ -429,6 +429,7 @@ export function become(command: Command): never {
   const args = [env, '--default-signal=PIPE,XFSZ', command.program, ...command.args];
   if (!process.execve)
     throw new Fault({ tried: `run "${command.program}"`, found: 'this node has no execve' });
+  if (command.cwd !== undefined) process.chdir(command.cwd);
   process.execve(env, args, command.environment);
   throw new Fault({ tried: `become "${command.program}"`, found: 'execve came back' });
 }

@@ -66,6 +66,20 @@ export function sshdConfig(options: {
 export const SSHD_ENVIRONMENT = { TZ: 'UTC0' };
 
 /**
+ * sshd compares a link-local address with its zone (`fe80::1%eth0`), which no address or range of `from` has (addr.c, addr_cmp()).
+ * A pattern matches it as text. Our own listener has compared the address itself by then.
+ * @param from an address or a range
+ */
+function linkLocalPattern(from: string): string[] {
+  const [address = '', bits] = from.split('/');
+  if (!address.includes(':')) return [];
+  const short = new URL(`http://[${address}]`).hostname.slice(1, -1);
+  const isLinkLocal = /^fe[89ab][0-9a-f]:/.test(short);
+  if (bits !== undefined && (isLinkLocal || Number(bits) < 10)) return ['fe80:*%*'];
+  return isLinkLocal ? [`${short}%*`] : [];
+}
+
+/**
  * The one line of authorized_keys (sshd(8), AUTHORIZED_KEYS FILE FORMAT).
  * @param expires after this no authentication succeeds; read in UTC (SSHD_ENVIRONMENT)
  */
@@ -76,7 +90,7 @@ export function oneTimeKeyLine(options: {
   key: string;
 }): string {
   const stamp = options.expires.toISOString().slice(0, 19).replace(/[-:T]/g, '');
-  const from = options.from.join(',');
+  const from = [...options.from, ...options.from.flatMap(linkLocalPattern)].join(',');
   const command = options.forcedCommand.replaceAll('"', '\\"');
   return `restrict,from="${from}",expiry-time="${stamp}",command="${command}" ${options.key}\n`;
 }
@@ -178,8 +192,18 @@ export function targetPlace(target: string): { host: string; port: number } {
     .replace(/^ssh:\/\//, '')
     .replace(/^[^@]*@/, '')
     .toLowerCase();
-  const [host = '', port = '22'] = isUrl ? place.split(':') : [place];
-  return { host, port: Number(port) };
+  const [, bracketed, plain, port = '22'] = /^(?:\[(.*)\]|([^:]*))(?::(\d+))?$/.exec(place) ?? [];
+  return isUrl ? { host: bracketed ?? plain ?? '', port: Number(port) } : { host: place, port: 22 };
+}
+
+/**
+ * A target as ssh's arguments: in a URL it takes no IPv6 address, in brackets or without (misc.c, parse_uri()).
+ * @returns the options, which come before all others since ssh takes the first value of each; and the destination
+ */
+function targetArguments(target: string): { options: string[]; destination: string } {
+  const [, user = '', address] = /^ssh:\/\/([^@]*@)?\[(.*)\]/.exec(target) ?? [];
+  if (address === undefined) return { options: [], destination: target };
+  return { options: ['-p', String(targetPlace(target).port)], destination: `${user}${address}` };
 }
 
 /** The client's call. */
@@ -195,29 +219,47 @@ export interface CallOptions {
   command: string;
 }
 
-/** The options that dialback sets itself, which the config's `ssh_options` therefore may not. */
-export const FIXED_OPTIONS: ReadonlySet<string> = new Set(
+/**
+ * The options that the config's `ssh_options` may set (ssh_config(5)): how the host is reached, and which algorithms are used. Of
+ * the others some are set here, and some would change whom the call trusts (NoHostAuthenticationForLocalhost,
+ * KnownHostsCommand, GSSAPIKeyExchange, IdentityFile2), what it lends or what it prints. A newer ssh has more of them.
+ */
+export const OPEN_OPTIONS: ReadonlySet<string> = new Set(
   [
-    ...[...ALWAYS, ...serverAlive(0)].map(([key]) => key),
-    'IdentityFile',
-    'IdentityAgent',
-    'UserKnownHostsFile',
-    'LogLevel',
-    'RemoteCommand',
-    'LocalCommand',
-    'SendEnv',
-    'SetEnv',
-    'Include',
-    'Host',
-    'Match',
-    'ForkAfterAuthentication',
-    'StdinNull',
-    'SessionType',
-    'CertificateFile',
-    'PKCS11Provider',
-    'LocalForward',
-    'RemoteForward',
-    'DynamicForward',
+    'AddressFamily',
+    'BindAddress',
+    'BindInterface',
+    'CanonicalDomains',
+    'CanonicalizeFallbackLocal',
+    'CanonicalizeHostname',
+    'CanonicalizeMaxDots',
+    'CanonicalizePermittedCNAMEs',
+    'CASignatureAlgorithms',
+    'CheckHostIP',
+    'Ciphers',
+    'ConnectionAttempts',
+    'ConnectTimeout',
+    'FingerprintHash',
+    'HashKnownHosts',
+    'HostKeyAlgorithms',
+    'HostKeyAlias',
+    'HostName',
+    'KexAlgorithms',
+    'MACs',
+    'ObscureKeystrokeTiming',
+    'Port',
+    'ProxyCommand',
+    'ProxyJump',
+    'ProxyUseFdpass',
+    'PubkeyAcceptedAlgorithms',
+    'PubkeyAcceptedKeyTypes', // its name before OpenSSH 8.5
+    'RekeyLimit',
+    'RequiredRSASize',
+    'RevokedHostKeys',
+    'TCPKeepAlive',
+    'User',
+    'VersionAddendum',
+    'WarnWeakCrypto',
   ].map(key => key.toLowerCase()),
 );
 
@@ -232,16 +274,18 @@ export function callArguments(options: CallOptions): string[] {
     ['LogLevel', 'ERROR'],
   ];
   const more = [...options.more, `ConnectTimeout=${options.connectSeconds}`]; // ssh takes the first value of each
+  const called = targetArguments(options.target);
   return [
     '-F',
     'none',
     '-T',
+    ...called.options,
     '-E', // ssh's own words apart from what the other machine says
     options.logFile,
     ...set.flatMap(([key, value]) => ['-o', `${key}=${value}`]),
     ...more.flatMap(each => ['-o', each]),
     '--',
-    options.target,
+    called.destination,
     options.command,
   ];
 }

@@ -6,12 +6,17 @@ import type { Parsed } from '../fault.ts';
 export const NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 /** A login name that may be dialled; useradd(8)'s default pattern. */
 export const LOGIN = /^[a-z_][a-z0-9_-]{0,31}$/;
+const USER = '(?:[a-z_][a-z0-9_.-]*@)?';
+const HOST = '[a-zA-Z0-9][a-zA-Z0-9._-]*';
+const IPV6 = '[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:.]*(?:%[a-zA-Z0-9_.-]+)?';
+const PORT = String.raw`(?::\d{1,5})?`;
 /**
  * `[user@]host` or `ssh://[user@]host[:port]`: nothing that ssh could take for an option, and nothing that it takes for
- * a strange host name (`host:port`, `[::1]`); an IPv6 address stands alone, without `ssh://`.
+ * a strange host name (`host:port`, `[::1]`). An IPv6 address stands alone, or in brackets behind `ssh://`.
  */
-export const TARGET =
-  /^(?:ssh:\/\/(?=[^:]*(?::\d{1,5})?$))?(?:[a-z_][a-z0-9_.-]*@)?(?:[a-zA-Z0-9][a-zA-Z0-9._-]*(?:(?<=^ssh:\/\/.*):\d{1,5})?|[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:.]*(?:%[a-zA-Z0-9_.-]+)?)$/;
+export const TARGET = new RegExp(
+  String.raw`^(?:${USER}(?:${HOST}|${IPV6})|ssh://${USER}(?:${HOST}|\[${IPV6}\])${PORT})$`,
+);
 /** A snapshot's name: the host's UTC start. */
 export const SNAPSHOT = /^\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}Z$/;
 

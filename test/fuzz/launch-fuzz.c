@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 static jmp_buf end_of_run;
@@ -199,6 +200,7 @@ static _Noreturn void come_back(int status)
 #define DIALBACK_PATH "/usr/local/bin/dialback"
 #define NEVER_PATH "/etc/dialback/never"
 #define LINKAT_LIBRARY "/dev/null"
+#define MOUNTPOINTS_LIBRARY "/dev/null"
 
 #define main launcher_main
 #define exit come_back
@@ -212,12 +214,15 @@ static _Noreturn void come_back(int status)
 #define syscall call
 #define fstat(fd, found) look_at_open(fd, found)
 #define readlinkat read_link
+#define fstatfs(fd, found) ((void)(fd), (found)->f_type = 0xEF53, 0)
+#define fork() (errno = EAGAIN, -1) /* what is on another file system is not looked at */
 #define close close_fd
 #include "../../src/launcher/launch.c"
 #undef free
 #undef strdup
 #undef lstat
 #undef fstat
+#undef fork
 #undef close
 
 /* ---- What must hold ---------------------------------------------------------------------------------------------- */
@@ -271,7 +276,7 @@ static void fuzz_scope(char *text, size_t size)
 	size_t expected = size == 0 ? 0 : count_records(text, size, "root ");
 	take_scope(text, size);
 	require(roots.count == expected && roots.count > 0);
-	require(nevers.count == count_records(text, size, "never "));
+	require(nevers.count == count_records(text, size, "never ") + count_records(text, size, "mount "));
 	require(libraries.count == count_records(text, size, "library "));
 	look_at_list(&roots);
 	look_at_list(&libraries);
@@ -417,6 +422,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	forget(&roots);
 	forget(&nevers);
 	forget(&libraries);
+	forget(&mounted);
+	forget(&above);
+	left.count = 0; /* they are among `nevers` */
 	while (block_count > 0)
 		free(blocks[--block_count]);
 	return 0;

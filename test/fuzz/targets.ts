@@ -383,6 +383,11 @@ const scope: Target = {
     });
     const filter = scopeFilter({ roots, never, excludes: patterns });
     checkFilter(filter, 1 + 2 * never.length + patterns.length);
+    const empty = never.filter(path => path !== '/');
+    checkFilter(
+      scopeFilter({ roots, never: [], excludes: patterns, empty }),
+      1 + empty.length + patterns.length,
+    );
     // What is kept back comes first, behind the rule for the module's path.
     const rules = filter.split('\n');
     for (let at = 0; at <= 2 * never.length; at += 1) assert.ok(rules[at]?.startsWith('- /'), rules[at]);

@@ -253,7 +253,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
         client,
         'critical',
         'machine.shell',
-        /^\/bin\/bash -c true prints "Welcome home"$/,
+        /^\/bin\/bash -c true prints "Welcome home", in ".*\/\.bashrc"$/,
       );
       obey('root', next.split(';')[0] ?? '');
       await isWell(client);
@@ -442,7 +442,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
         'critical client.reach',
         'critical client.from',
       ]);
-      world.configure({ remote: 'name = "vault"\nfrom = ["127.0.0.1"]\nssh_options = ["Nonsense=yes"]' });
+      world.configure({ remote: 'name = "vault"\nfrom = ["127.0.0.1"]\nssh_options = ["Ciphers=nonsense"]' });
       await only(client, 'critical', 'client.reach', /nonsense/i);
       world.configure();
       await isWell(client);
@@ -696,7 +696,10 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       mkdirSync(secret, { mode: 0o700 });
       world.configure({ scope: `roots = ["${world.data}", "${secret}"]` });
       await isWell(client);
-      world.configure({ top: `name = "${world.name}"\ncapability = "none"`, scope: `roots = ["${world.data}", "${secret}"]` });
+      world.configure({
+        top: `name = "${world.name}"\ncapability = "none"`,
+        scope: `roots = ["${world.data}", "${secret}"]`,
+      });
       await only(client, 'warning', 'client.roots', /may not read/);
       world.configure();
     });
@@ -835,7 +838,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     });
 
     it('the chain of "inherited"', async () => {
-      world.configure({ top: 'capability = "inherited"' });
+      world.configure({ top: `name = "${world.name}"\ncapability = "inherited"` });
       const findings = await look(client);
       const own = findings.find(each => each.check === 'machine.inherited');
       const rsync = findings.find(each => each.check === 'machine.inherited_rsync');

@@ -432,15 +432,20 @@ describe('what send leaves of its caller', { skip: SKIP }, () => {
         const none = '0000000000000000';
         assert.deepEqual({ SigBlk, SigIgn }, { SigBlk: none, SigIgn: none });
         const variables = readFileSync(`${proc}/environ`, 'latin1').split('\0').filter(Boolean);
-        assert.deepEqual(variables, ['PATH=/usr/bin:/bin', 'LC_ALL=C']);
-        assert.deepEqual(readdirSync(`${proc}/fd`).sort(), ['0', '1', '2']);
+        // The launcher's own library, which is a sealed file without a name, and its table.
+        const library = readdirSync(`${proc}/fd`).find(each => !['0', '1', '2'].includes(each));
+        const preload = `LD_PRELOAD=/proc/self/fd/${library}`;
+        const table = `DIALBACK_MOUNTS=${sender.run}/rsyncd`;
+        assert.deepEqual(variables, ['PATH=/usr/bin:/bin', 'LC_ALL=C', preload, table]);
+        assert.deepEqual(readdirSync(`${proc}/fd`).sort(), ['0', '1', '2', library].sort());
+        assert.match(readlinkSync(`${proc}/fd/${library}`), /^\/memfd:library /);
         assert.equal(readlinkSync(`${proc}/cwd`), '/');
         const command = readFileSync(`${proc}/cmdline`, 'latin1').split('\0').slice(0, -1);
         const config = `--config=${sender.run}/rsyncd/rsyncd.conf`;
         assert.deepEqual(command, ['rsync', '--server', '--daemon', config, '.']);
         const limits = readFileSync(`${proc}/limits`, 'latin1');
         for (const [name, most] of [
-          ['core file size', '0'],
+          ['core file size', '1'], // which keeps one from being piped to a program, too (core(5))
           ['open files', '4096'],
         ])
           assert.match(limits, new RegExp(`^Max ${name} +${most} +${most} `, 'm'));

@@ -34,12 +34,10 @@ const MASQUERADE = `table ip nat {
 class Site {
   readonly network: Network;
   readonly world: World;
-  readonly #options: string;
 
   private constructor(network: Network, world: World) {
     this.network = network;
     this.world = world;
-    this.#options = world.target.startsWith('ssh://') ? '' : `\nssh_options = ["Port=${world.port}"]`;
   }
 
   /** @param inside the client's network, and @param outside the host's, each as the addresses of router and machine */
@@ -84,7 +82,7 @@ class Site {
   }
 
   configure(remote: string): void {
-    this.world.configure({ remote: `${remote}${this.#options}` });
+    this.world.configure({ remote });
   }
 
   /** The host's last line on a run. */

@@ -231,10 +231,10 @@ export class World {
     this.write(client, this.clientToml, toml);
   }
 
-  /** The host, as `target` names it; an IPv6 address has no place for a port. */
+  /** The host, as `target` names it. */
   get target(): string {
-    const { login } = this.host;
-    return isIPv6(this.address) ? `${login}@${this.address}` : `ssh://${login}@${this.address}:${this.port}`;
+    const address = isIPv6(this.address) ? `[${this.address}]` : this.address;
+    return `ssh://${this.host.login}@${address}:${this.port}`;
   }
 
   get clientState(): string {

@@ -1,0 +1,290 @@
+/*
+ * Mount points for the rsync that sends: those that are left out it sees as empty folders, and those that do not answer it sees
+ * as an error. Neither is touched.
+ *
+ * rsync looks at every name of a folder before it asks its filter (flist.c, make_file()), and at a dead server's mount point
+ * that call never returns. It also has no way to send a folder without listing it. So this library is loaded before libc
+ * (LD_PRELOAD), and answers for the paths of a table. It changes what rsync sees of these, and nothing of what it may do:
+ * it runs inside the sender's jail, with the sender's rights.
+ *
+ * The table is $DIALBACK_MOUNTS/mounts: records with a NUL behind each (client/mount-points.ts writes them).
+ *
+ *   e PATH                 looked at as it is; a folder with nothing in it
+ *   s MODE UID GID PATH    not looked at: such a folder, with this mode (octal) and these owners
+ *   f PATH                 it and all below it: EHOSTDOWN
+ *
+ * $DIALBACK_MOUNTS/empty is opened in the place of the first two. Of libc it uses old and plain functions alone, so that it loads
+ * with a libc that is older than the one it was compiled beside.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#define EXPORT __attribute__((visibility("default")))
+enum { MOST_BYTES = 1 << 24 };
+
+struct entry {
+	struct entry *next;
+	char kind;
+	mode_t mode;
+	uid_t uid;
+	gid_t gid;
+	const char *path, *name; /* the name is its last part */
+};
+
+static struct entry *entries, *hung;
+static uint64_t seen[64]; /* a bit for the hash of each name: most names are in no entry */
+static char empty[PATH_MAX];
+
+static unsigned hash_of(const char *name)
+{
+	uint32_t hash = 2166136261U; /* FNV-1a */
+	for (; *name != '\0' && *name != '/'; name++)
+		hash = (hash ^ (unsigned char)*name) * 16777619U;
+	return hash % 4096;
+}
+
+static const char *last_part(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	return slash == NULL ? path : slash + 1;
+}
+
+/* And the blank behind it. Not strtoul(3), which newer headers make another symbol. */
+static unsigned take_number(const char **text, unsigned base)
+{
+	unsigned number = 0;
+	for (; **text >= '0' && **text <= '9'; (*text)++)
+		number = number * base + (unsigned)(**text - '0');
+	*text += **text == ' ';
+	return number;
+}
+
+static void add(const char *record)
+{
+	struct entry *entry = calloc(1, sizeof *entry);
+	const char *rest = record + 2;
+	bool is_known = (record[0] == 'e' || record[0] == 's' || record[0] == 'f') && record[1] == ' ';
+	if (entry == NULL || !is_known)
+		return;
+	entry->kind = record[0];
+	if (entry->kind == 's') {
+		entry->mode = S_IFDIR | (take_number(&rest, 8) & 07777);
+		entry->uid = take_number(&rest, 10);
+		entry->gid = take_number(&rest, 10);
+	}
+	entry->path = rest;
+	entry->name = last_part(rest);
+	if (*rest != '/' || *entry->name == '\0')
+		return;
+	unsigned hash = hash_of(entry->name);
+	seen[hash / 64] |= 1ULL << (hash % 64);
+	struct entry **list = entry->kind == 'f' ? &hung : &entries;
+	entry->next = *list;
+	*list = entry;
+}
+
+/* Without a table, or with one that cannot be read, rsync sees all as it is. */
+__attribute__((constructor)) static void load(void)
+{
+	char path[PATH_MAX];
+	const char *folder = getenv("DIALBACK_MOUNTS");
+	if (folder == NULL || snprintf(path, sizeof path, "%s/mounts", folder) >= (int)sizeof path ||
+	    snprintf(empty, sizeof empty, "%s/empty", folder) >= (int)sizeof empty)
+		return;
+	int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0);
+	off_t size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
+	char *text = size <= 0 || size > MOST_BYTES ? NULL : malloc((size_t)size + 1);
+	if (text != NULL && pread(fd, text, (size_t)size, 0) == size) {
+		text[size] = '\0'; /* kept: the entries are in it */
+		for (char *record = text; record < text + size; record += strlen(record) + 1)
+			add(record);
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Adds the parts of `path` that are neither empty nor ".". @return false where they do not fit */
+static bool append(char full[2 * PATH_MAX], size_t *end, const char *path)
+{
+	for (path += strspn(path, "/"); *path != '\0'; path += strspn(path, "/")) {
+		size_t length = strcspn(path, "/");
+		if (*end + length + 2 > 2 * PATH_MAX)
+			return false;
+		if (length != 1 || *path != '.') {
+			full[(*end)++] = '/';
+			memcpy(full + *end, path, length);
+			*end += length;
+		}
+		path += length;
+	}
+	full[*end] = '\0';
+	return true;
+}
+
+/* The path from "/" on. rsync serves "/" by the name /proc/self/root. */
+static bool find_full(int from, const char *path, char full[2 * PATH_MAX])
+{
+	static const char ROOT[] = "/proc/self/root/";
+	char link[64], folder[PATH_MAX];
+	size_t end = 0;
+	if (*path != '/') {
+		snprintf(link, sizeof link, from == AT_FDCWD ? "/proc/self/cwd" : "/proc/self/fd/%d", from);
+		ssize_t n = readlinkat(AT_FDCWD, link, folder, sizeof folder - 1);
+		if (n <= 0)
+			return false;
+		folder[n] = '\0';
+		if (!append(full, &end, folder))
+			return false;
+	}
+	if (strncmp(path, ROOT, sizeof ROOT - 1) == 0)
+		path += sizeof ROOT - 2;
+	return append(full, &end, path);
+}
+
+static const struct entry *find(int from, const char *path)
+{
+	char full[2 * PATH_MAX];
+	int error = errno;
+	const struct entry *found = NULL;
+	const char *last = last_part(path);
+	unsigned hash = hash_of(last);
+	bool is_likely = (seen[hash / 64] >> (hash % 64) & 1) != 0 || (entries != NULL && strcmp(last, ".") == 0);
+	for (const struct entry *each = hung; each != NULL && !is_likely; each = each->next)
+		is_likely = strstr(path, each->name) != NULL;
+	if (!is_likely || !find_full(from, path, full))
+		return NULL;
+	for (const struct entry *each = hung; each != NULL && found == NULL; each = each->next) {
+		size_t length = strlen(each->path);
+		if (strncmp(full, each->path, length) == 0 && (full[length] == '\0' || full[length] == '/'))
+			found = each;
+	}
+	for (const struct entry *each = entries; each != NULL && found == NULL; each = each->next)
+		if (strcmp(full, each->path) == 0)
+			found = each;
+	errno = error;
+	return found;
+}
+
+static int refuse(int error)
+{
+	errno = error;
+	return -1;
+}
+
+static int stat_at(int from, const char *path, struct stat *found, int flags)
+{
+	const struct entry *entry = find(from, path);
+	if (entry == NULL || entry->kind == 'e')
+		return (int)syscall(SYS_newfstatat, from, path, found, flags);
+	if (entry->kind == 'f')
+		return refuse(EHOSTDOWN);
+	memset(found, 0, sizeof *found);
+	found->st_mode = entry->mode;
+	found->st_uid = entry->uid;
+	found->st_gid = entry->gid;
+	found->st_nlink = 2;
+	return 0;
+}
+
+static int open_at(int from, const char *path, int flags, mode_t mode)
+{
+	const struct entry *entry = find(from, path);
+	/* By O_PATH it is walked through, on the way to /proc/self/root: it is listed by "." in it. */
+	if (entry == NULL || (entry->kind == 'e' && (flags & O_PATH) != 0))
+		return (int)syscall(SYS_openat, from, path, flags, mode);
+	return entry->kind == 'f' ? refuse(EHOSTDOWN) : (int)syscall(SYS_openat, AT_FDCWD, empty, flags, mode);
+}
+
+/* Whether attributes are asked for of what is not looked at. */
+static bool is_untouched(const char *path)
+{
+	const struct entry *entry = find(AT_FDCWD, path);
+	return entry != NULL && entry->kind != 'e';
+}
+
+/* ---- The names by which libc has these, of all versions ----------------------------------------------------------- */
+
+EXPORT int stat(const char *path, struct stat *found) { return stat_at(AT_FDCWD, path, found, 0); }
+EXPORT int lstat(const char *path, struct stat *found) { return stat_at(AT_FDCWD, path, found, AT_SYMLINK_NOFOLLOW); }
+EXPORT int fstatat(int from, const char *path, struct stat *found, int flags) { return stat_at(from, path, found, flags); }
+/* Both architectures have one struct stat. */
+EXPORT int stat64(const char *path, struct stat64 *found) { return stat(path, (struct stat *)found); }
+EXPORT int lstat64(const char *path, struct stat64 *found) { return lstat(path, (struct stat *)found); }
+EXPORT int fstatat64(int from, const char *path, struct stat64 *found, int flags)
+{
+	return stat_at(from, path, (struct stat *)found, flags);
+}
+/* Before glibc 2.33. */
+EXPORT int __xstat(int version, const char *path, struct stat *found) { (void)version; return stat(path, found); }
+EXPORT int __lxstat(int version, const char *path, struct stat *found) { (void)version; return lstat(path, found); }
+EXPORT int __xstat64(int version, const char *path, struct stat *found) { (void)version; return stat(path, found); }
+EXPORT int __lxstat64(int version, const char *path, struct stat *found) { (void)version; return lstat(path, found); }
+EXPORT int __fxstatat(int version, int from, const char *path, struct stat *found, int flags)
+{
+	(void)version;
+	return stat_at(from, path, found, flags);
+}
+EXPORT int __fxstatat64(int version, int from, const char *path, struct stat *found, int flags)
+{
+	(void)version;
+	return stat_at(from, path, found, flags);
+}
+
+#define TAKE_MODE                                                                                            \
+	mode_t mode = 0;                                                                                     \
+	if ((flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE) {                                    \
+		va_list rest;                                                                                \
+		va_start(rest, flags);                                                                       \
+		mode = va_arg(rest, mode_t);                                                                 \
+		va_end(rest);                                                                                \
+	}
+EXPORT int open(const char *path, int flags, ...) { TAKE_MODE return open_at(AT_FDCWD, path, flags, mode); }
+EXPORT int open64(const char *path, int flags, ...) { TAKE_MODE return open_at(AT_FDCWD, path, flags, mode); }
+EXPORT int openat(int from, const char *path, int flags, ...) { TAKE_MODE return open_at(from, path, flags, mode); }
+EXPORT int openat64(int from, const char *path, int flags, ...) { TAKE_MODE return open_at(from, path, flags, mode); }
+EXPORT int __open_2(const char *path, int flags) { return open_at(AT_FDCWD, path, flags, 0); }
+EXPORT int __open64_2(const char *path, int flags) { return open_at(AT_FDCWD, path, flags, 0); }
+EXPORT int __openat_2(int from, const char *path, int flags) { return open_at(from, path, flags, 0); }
+EXPORT int __openat64_2(int from, const char *path, int flags) { return open_at(from, path, flags, 0); }
+
+EXPORT DIR *opendir(const char *path)
+{
+	int fd = open_at(AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_DIRECTORY | O_CLOEXEC, 0);
+	DIR *folder = fd < 0 ? NULL : fdopendir(fd);
+	if (folder == NULL && fd >= 0)
+		close(fd);
+	return folder;
+}
+
+EXPORT ssize_t getxattr(const char *path, const char *name, void *value, size_t size)
+{
+	return is_untouched(path) ? refuse(EOPNOTSUPP) : syscall(SYS_getxattr, path, name, value, size);
+}
+
+EXPORT ssize_t lgetxattr(const char *path, const char *name, void *value, size_t size)
+{
+	return is_untouched(path) ? refuse(EOPNOTSUPP) : syscall(SYS_lgetxattr, path, name, value, size);
+}
+
+EXPORT ssize_t listxattr(const char *path, char *list, size_t size)
+{
+	return is_untouched(path) ? 0 : syscall(SYS_listxattr, path, list, size);
+}
+
+EXPORT ssize_t llistxattr(const char *path, char *list, size_t size)
+{
+	return is_untouched(path) ? 0 : syscall(SYS_llistxattr, path, list, size);
+}

@@ -1,0 +1,66 @@
+// Goal: a start-up file that prints is named in one message, whichever side has it, where it breaks the connection; and where it
+// breaks nothing, nothing is said.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
+import { type Transport, useTransport } from '../../support/transports.ts';
+import { NEEDS_ROOT, type Party, World } from '../../support/world.ts';
+
+describe('a start-up file that prints', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
+  let world: World;
+  before(async () => {
+    world = await World.make();
+    writeFileSync(join(world.data, 'file'), 'content');
+    for (const { login } of [world.client, world.host])
+      execFileSync('/usr/sbin/usermod', ['--shell', '/bin/bash', login], { stdio: 'pipe' });
+  });
+  after(async () => {
+    await world.dispose();
+  });
+
+  async function backUp(
+    transport: Transport,
+    party: Party,
+  ): Promise<{ status: number | null; stderr: string }> {
+    const file = join(party.home, '.bashrc');
+    world.write(party, file, 'echo "Welcome home"\n');
+    useTransport(world, transport);
+    const result = await world.run(world.client, ['backup', '--config', world.clientToml]);
+    rmSync(file);
+    return result;
+  }
+
+  it('on the client: direct', async () => {
+    const { status, stderr } = await backUp('direct', world.client);
+    assert.equal(status, 1, stderr);
+    const file = join(world.client.home, '.bashrc');
+    assert.ok(
+      stderr.includes(`the start-up file "${file}" prints "Welcome home" into the connection`),
+      stderr,
+    );
+    assert.match(stderr, /^next: let ".*\/\.bashrc" print only to a terminal/m);
+  });
+
+  it('on the client: channel, which starts no shell there', async () => {
+    const { status, stderr } = await backUp('channel', world.client);
+    assert.equal(status, 0, stderr);
+  });
+
+  it('on the host: channel', async () => {
+    const { status, stderr } = await backUp('channel', world.host);
+    assert.equal(status, 13, stderr);
+    assert.match(stderr, /the backup host asks for "Welcome home"/);
+    assert.match(stderr, /^next: .*start-up file of its account.*dialback doctor/m);
+    const { reason } = world.journal('host').at(-1) ?? {};
+    const file = join(world.host.home, '.bashrc');
+    assert.ok(String(reason).includes(`the start-up file "${file}" prints "Welcome home"`), String(reason));
+  });
+
+  it('on the host: direct, where nobody reads it', async () => {
+    const { status, stderr } = await backUp('direct', world.host);
+    assert.equal(status, 0, stderr);
+  });
+});

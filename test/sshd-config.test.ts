@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { findObstacles, parseSettings, readSettings } from '../src/host/sshd-config.ts';
+
+const ACCOUNT = { name: 'backup', home: '/srv/my home' };
+const KEYS = '/srv/my home/.ssh/authorized_keys';
+const obstacles = (text: string): string[] =>
+  findObstacles(parseSettings(text), ACCOUNT, ['backup', 'users'], KEYS);
+
+describe('findObstacles()', () => {
+  const harmless = [
+    '',
+    'pubkeyauthentication yes\nauthorizedkeysfile .ssh/authorized_keys .ssh/authorized_keys2',
+    'authorizedkeysfile /etc/keys/%u %h/.ssh/authorized_keys',
+    'allowusers root\nallowusers back*\nallowgroups admin\nallowgroups user?',
+    'allowusers backup@10.0.0.*',
+    'denyusers root\ndenygroups admin\ndenyusers backup@192.0.2.1',
+    'pubkeyacceptedalgorithms rsa-sha2-512,ssh-ed25519',
+    'authenticationmethods any',
+    'authenticationmethods password publickey',
+    'forcecommand none\nchrootdirectory none',
+  ];
+  for (const text of harmless)
+    it(`finds none in ${JSON.stringify(text)}`, () => assert.deepEqual(obstacles(text), []));
+
+  const harmful: [string, RegExp][] = [
+    ['pubkeyauthentication no', /^PubkeyAuthentication no$/],
+    ['authorizedkeysfile /etc/ssh/keys/%u', /^AuthorizedKeysFile \/etc\/ssh\/keys\/%u \(the keys are in /],
+    ['authorizedkeysfile none', /^AuthorizedKeysFile none/],
+    ['allowusers root\nallowusers backu', /^AllowUsers root backu$/],
+    ['allowgroups admin', /^AllowGroups admin$/],
+    ['denyusers b*', /^DenyUsers b\*$/],
+    ['denygroups users', /^DenyGroups users$/],
+    ['pubkeyacceptedalgorithms rsa-sha2-512', /without ssh-ed25519$/],
+    ['pubkeyacceptedkeytypes ssh-rsa', /without ssh-ed25519$/],
+    ['authenticationmethods publickey,password', /^AuthenticationMethods publickey,password$/],
+    ['forcecommand internal-sftp', /^ForceCommand internal-sftp$/],
+    ['chrootdirectory /srv', /^ChrootDirectory \/srv$/],
+  ];
+  for (const [text, expected] of harmful)
+    it(`finds ${JSON.stringify(text)}`, () => {
+      const found = obstacles(text);
+      assert.equal(found.length, 1);
+      assert.match(found[0] ?? '', expected);
+    });
+});
+
+describe('readSettings()', () => {
+  it('has what is in effect for the account, as sshd reads it', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'sshd '));
+    try {
+      const path = join(folder, 'config');
+      writeFileSync(
+        path,
+        'Match User backup\n  AuthorizedKeysFile /etc/keys/%u\n  ForceCommand /bin/false\n',
+      );
+      const of = async (name: string): Promise<string[]> => {
+        const settings = await readSettings(name, path);
+        assert.ok(typeof settings !== 'string', String(settings));
+        return findObstacles(settings, { ...ACCOUNT, name }, ['users'], KEYS);
+      };
+      assert.deepEqual((await of('backup')).map(each => each.split(' ')[0]).sort(), [
+        'AuthorizedKeysFile',
+        'ForceCommand',
+      ]);
+      assert.deepEqual(await of('nobody'), []);
+      assert.match(String(await readSettings('backup', join(folder, 'none'))), /No such file/);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});
