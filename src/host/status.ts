@@ -4,6 +4,7 @@ import { snapshotName, snapshotTime } from '../wire/text.ts';
 import { candidateOf } from './budget.ts';
 import { type HostConfig, settingsFor } from './config.ts';
 import { type Held, peekIndex } from './index.ts';
+import { LOST_ATTRIBUTES, snapshotsWithoutAttributes } from './lost-attributes.ts';
 import { type Candidate, decideRetention, type Policy } from './retention.ts';
 import {
   type ClientStore,
@@ -40,10 +41,21 @@ export interface ClientStatus {
 }
 
 /** @param maxAgeMs an older last full snapshot is critical */
-export function statusOf(config: HostConfig, name: string | undefined, maxAgeMs: number): ClientStatus[] {
+export async function statusOf(
+  config: HostConfig,
+  name: string | undefined,
+  maxAgeMs: number,
+  signal: AbortSignal,
+): Promise<ClientStatus[]> {
   openStore(config.store);
   const names = name === undefined ? listClients(config.store) : [openClient(config.store, name).name];
-  return names.map(each => clientStatus(config, openClient(config.store, each), maxAgeMs));
+  const all: ClientStatus[] = [];
+  for (const each of names) {
+    const client = openClient(config.store, each);
+    const lost = await snapshotsWithoutAttributes(client, signal);
+    all.push(clientStatus(config, client, maxAgeMs, lost));
+  }
+  return all;
 }
 
 /** The exit status that monitoring plugins have for the worst of them; nothing at all is a warning. */
@@ -52,7 +64,13 @@ export function statusExit(clients: ClientStatus[]): 0 | 1 | 2 {
   return clients.length === 0 || clients.some(each => each.level === 'warning') ? 1 : 0;
 }
 
-function clientStatus(config: HostConfig, client: ClientStore, maxAgeMs: number): ClientStatus {
+/** @param lost snapshots whose files have lost their attributes */
+function clientStatus(
+  config: HostConfig,
+  client: ClientStore,
+  maxAgeMs: number,
+  lost: readonly string[],
+): ClientStatus {
   const at = now();
   const all = listSnapshots(client);
   const full = latestFull(all, at);
@@ -66,6 +84,7 @@ function clientStatus(config: HostConfig, client: ClientStore, maxAgeMs: number)
     critical.push(
       `${verified.damaged} files were damaged when they were verified: dialback verify names them`,
     );
+  if (lost.length > 0) critical.push(`${lost.join(', ')}: ${LOST_ATTRIBUTES}`);
   const warnings = newest === undefined ? [] : problemsOf(newest, at);
   return {
     client: client.name,
