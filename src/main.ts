@@ -2,7 +2,6 @@
 import { helpText, parseArguments, type Request, TOPICS } from './cli/args.ts';
 import { doctor } from './cli/doctor.ts';
 import {
-  damagedFilesText,
   damagedText,
   differenceJson,
   differenceText,
@@ -20,15 +19,8 @@ import {
   listText,
   missingText,
   newsText,
-  notGivenBackText,
   outcomeJson,
-  planLacksText,
-  plannedJson,
-  plannedText,
-  planText,
   pruneText,
-  restoredJson,
-  restoreText,
   statusText,
   summaryText,
   verifiedJson,
@@ -38,6 +30,15 @@ import {
   wordsText,
 } from './cli/print.ts';
 import { ProgressLine } from './cli/progress.ts';
+import {
+  plannedJson,
+  plannedText,
+  planProblems,
+  planText,
+  restoredJson,
+  restoreProblems,
+  restoreText,
+} from './cli/restore-text.ts';
 import { tryOut } from './cli/try.ts';
 import { backup, type RunOutcome } from './client/backup.ts';
 import { gate, gateCheck } from './client/gate.ts';
@@ -156,7 +157,8 @@ async function perform(request: Request): Promise<number> {
     case 'restore':
       return await performRestore(request);
     case 'status': {
-      const clients = statusOf(hostConfig(request.config), request.name, request.maxAgeMs);
+      const { name, maxAgeMs } = request;
+      const clients = await statusOf(hostConfig(request.config), name, maxAgeMs, interruption());
       say(1, request.json ? jsonText(clients) : statusText(clients));
       return statusExit(clients);
     }
@@ -220,6 +222,7 @@ async function performEnroll(request: Extract<Request, { verb: 'enroll' }>): Pro
 async function performRestore(request: Extract<Request, { verb: 'restore' }>): Promise<number> {
   const { to, json, dryRun } = request;
   const options = { ...request, store: hostStore(request.config) };
+  const asked = { ...request, isRootUser: ownAccount().uid === 0 };
   if (dryRun) {
     let separator = '{"paths":[\n';
     const result = await planRestore(options, interruption(), planned => {
@@ -228,12 +231,12 @@ async function performRestore(request: Extract<Request, { verb: 'restore' }>): P
     });
     if (json) say(1, `${separator === ',\n' ? '' : separator}\n],${jsonText(result).trimStart().slice(1)}`);
     else say(1, planText(to, result));
-    say(2, planLacksText(result));
-    return result.notGivenBackCount > 0 ? EXIT.incomplete : EXIT.done;
+    say(2, planProblems(result, asked));
+    return result.notGivenBackCount > 0 || result.lostAttributes ? EXIT.incomplete : EXIT.done;
   }
   const result = await restoreTold(options, json);
   say(1, json ? jsonText(restoredJson(result)) : restoreText(to, result));
-  say(2, notGivenBackText(result, ownAccount().uid === 0) + damagedFilesText(result));
+  say(2, restoreProblems(result, asked));
   return result.notGivenBackCount + result.damagedCount > 0 ? EXIT.incomplete : EXIT.done;
 }
 
