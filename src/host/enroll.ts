@@ -20,6 +20,7 @@ import {
 import { hasLauncher, lacksLandlock, launcherPath } from '../os/launcher.ts';
 import { asUid, hostName, isPackaged, ownAccount, ownExecutable, refuseRoot } from '../os/machine.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
+import { noteStore, requireNoOtherStore } from '../store/known-stores.ts';
 import { type PublicKey, parseHostKey, parsePublicKey } from '../wire/key.ts';
 import { STORE_FILE, shelfOf } from '../wire/local.ts';
 import { escapeText, NAME, quoteForShell, TARGET } from '../wire/text.ts';
@@ -53,6 +54,13 @@ export function enrolledName(line: string): string | undefined {
   return /^restrict,command="'(?:[^"\\]|\\.)*' grab --client ([a-z0-9][a-z0-9._-]{0,62}) --config '/.exec(
     line,
   )?.[1];
+}
+
+/** The host.toml that a line of ours names, as openKeys has it: a character a byte. */
+function enrolledConfig(line: string): string | undefined {
+  if (enrolledName(line) === undefined) return undefined;
+  const path = /^restrict,command="'(?:[^"\\]|\\.)*' grab --client [^ ]+ --config '([^']*)'"/.exec(line)?.[1];
+  return path === undefined ? undefined : Buffer.from(path, 'latin1').toString('utf8');
 }
 
 /** What a new line does to the file. */
@@ -135,6 +143,11 @@ export async function enroll(options: EnrollOptions): Promise<EnrollResult> {
   // As openKeys reads the file: a character a byte.
   const text = enrolledLine({ executable, name: options.name, config: configPath, key });
   const line = Buffer.from(text, 'utf8').toString('latin1');
+  if (place.isThere)
+    requireNoOtherStore(
+      store,
+      lines.some(each => enrolledConfig(each) === configPath),
+    );
   const change = placeLine(lines, options.name, key, line, options.replace);
   if ('reason' in change) {
     throw new Fault({
@@ -147,6 +160,7 @@ export async function enroll(options: EnrollOptions): Promise<EnrollResult> {
     });
   }
   const storeCreated = createStore(store) ? store : undefined;
+  noteStore(store);
   // After the store: a folder that cannot be one must not get into the config, nor stand in the way of the next try.
   const noJail = place.isThere ? undefined : await whyNoJail();
   const isConfined = mayRun(launcherPath()) && noJail === undefined;
@@ -185,9 +199,11 @@ export async function enrollLocally(options: StoreOptions & { name: string }): P
   const place = configPlace('host.toml', options.config);
   const store = chooseStore(options, place);
   requireReceiver(store, `enroll ${name} --local`);
+  if (place.isThere) requireNoOtherStore(store, false);
   if (!exists(`${store}/${STORE_FILE}`)) await requireFileSystem(store);
   const config = prepareConfig(place);
   const isStoreNew = createStore(store);
+  noteStore(store);
   const noJail = place.isThere ? undefined : await whyNoJail();
   const isConfined = mayRun(launcherPath()) && noJail === undefined;
   // A launcher that is another account's must not make every run fail.

@@ -33,6 +33,7 @@ import {
   listDoubtful,
   makeRecheck,
 } from '../store/doubtful-files.ts';
+import { whyAbsent } from '../store/known-stores.ts';
 import { linkMissing } from '../store/link-limit.ts';
 import { STORE_FILE } from '../wire/local.ts';
 import {
@@ -65,7 +66,7 @@ export interface ClientStore {
  */
 export function openStore(store: string): void {
   const tried = `use the store "${store}"`;
-  const next = 'mount its disk; or, for a new store, run `dialback enroll NAME KEYFILE`';
+  const next = whyAbsent(store, false)?.next ?? 'mount its disk';
   const json = `${store}/${STORE_FILE}`;
   if (!exists(json)) {
     // exists() cannot tell "none" from "not allowed to look"
