@@ -43,7 +43,7 @@ import { tryOut } from './cli/try.ts';
 import { backup, type RunOutcome } from './client/backup.ts';
 import { gate, gateCheck } from './client/gate.ts';
 import { init, initLocal } from './client/init.ts';
-import { configPath } from './config.ts';
+import { configPath, findConfig } from './config.ts';
 import { EXIT, Fault, firstError } from './fault.ts';
 import { worstStatus } from './finding.ts';
 import { type HostConfig, readHostConfig } from './host/config.ts';
@@ -215,7 +215,7 @@ async function performInit(request: Extract<Request, { verb: 'init' }>): Promise
 async function performEnroll(request: Extract<Request, { verb: 'enroll' }>): Promise<string> {
   const { name, config, keyFile } = request;
   return keyFile === undefined
-    ? enrollLocalText(name, config, await enrollLocally(request))
+    ? enrollLocalText(name, config, await enrollLocally(request), findConfig('client.toml') !== undefined)
     : enrollText(name, await enroll({ ...request, keyFile }));
 }
 

@@ -7,7 +7,14 @@ describe('parseKnownStores()', () => {
     assert.deepEqual(parseKnownStores('{"version":1,"stores":["/a","/b c"]}'), ['/a', '/b c']);
   });
   it('gives none for what is no record', () => {
-    for (const text of ['', '{', '[]', 'null', '{"version":2,"stores":["/a"]}', '{"version":1,"stores":"/a"}'])
+    for (const text of [
+      '',
+      '{',
+      '[]',
+      'null',
+      '{"version":2,"stores":["/a"]}',
+      '{"version":1,"stores":"/a"}',
+    ])
       assert.deepEqual(parseKnownStores(text), [], text);
     assert.deepEqual(parseKnownStores('{"version":1,"stores":["/a",1]}'), ['/a']);
   });

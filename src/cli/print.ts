@@ -331,8 +331,16 @@ function openLine(noJail: string): string {
   return `with confined = false in it: ${noJail}`;
 }
 
-/** What enroll --local did, and what comes next. @param config the host.toml that was named */
-export function enrollLocalText(name: string, config: string | undefined, result: LocalEnrollResult): string {
+/**
+ * What enroll --local did, and what comes next.
+ * @param config the host.toml that was named @param isClient whether this account has a client.toml already
+ */
+export function enrollLocalText(
+  name: string,
+  config: string | undefined,
+  result: LocalEnrollResult,
+  isClient: boolean,
+): string {
   const { store, isNew } = result;
   const init = `dialback init --name ${name} --transport local --target ${quoteForShell(store)}`;
   const told = [
@@ -341,6 +349,7 @@ export function enrollLocalText(name: string, config: string | undefined, result
     ...(result.isStoreNew ? [`created the store "${store}"`] : []),
     isNew ? `"${store}" keeps the backups of "${name}"` : `"${store}" kept the backups of "${name}" already`,
   ];
+  if (isClient) return `${told.join('\n')}\nnext: dialback backup\n`;
   const named =
     config === undefined ? '' : `then, in its [[remote]]: host_config = ${JSON.stringify(config)}\n`;
   return `${told.join('\n')}\n${nextText('as this account', init)}${named}`;

@@ -276,7 +276,9 @@ export function judgeStore(
   if (found.uid !== account.uid)
     return STORE.critical(
       `"${store}" belongs to uid ${found.uid}, not to "${account.name}"`,
-      `${asUid(found.uid, 'dialback doctor --host')}, since that account receives`,
+      found.uid === 0
+        ? `as root: chown -R ${account.name} ${quoted}`
+        : `${asUid(found.uid, 'dialback doctor --host')}, since that account receives`,
     );
   if ((found.mode & 0o077) !== 0)
     return STORE.critical(`"${store}" is open to others (mode ${mode})`, `chmod 700 ${quoted}`);

@@ -164,7 +164,8 @@ export async function enroll(options: EnrollOptions): Promise<EnrollResult> {
   // After the store: a folder that cannot be one must not get into the config, nor stand in the way of the next try.
   const noJail = place.isThere ? undefined : await whyNoJail();
   const isConfined = mayRun(launcherPath()) && noJail === undefined;
-  if (!place.isThere) placeFile(configPath, hostToml(store, isConfined, noJail !== undefined));
+  // A launcher that is another account's must not make every run fail.
+  if (!place.isThere) placeFile(configPath, hostToml(store, isConfined, hasLauncher() && !isConfined));
   createClient(store, options.name);
   if (change.value.did !== 'kept') writeKeys(file, change.value.lines);
   return {
@@ -356,9 +357,16 @@ function requireReceiver(store: string, verb: string): void {
   throw new Fault({
     tried: `run "${verb}" as ${name}`,
     found: `the store "${store}" belongs to uid ${owner}, and that is the account that receives`,
-    next: asUid(owner, `dialback ${verb}`),
+    next: owner === 0 ? receiverText(store, name) : asUid(owner, `dialback ${verb}`),
     exit: 'usage',
   });
+}
+
+/** Root does not receive: a folder that root has made for the store is given to the account. */
+function receiverText(store: string, name: string): string {
+  const own = quoteForShell(store);
+  if (exists(`${store}/${STORE_FILE}`)) return `as root: chown -R ${name} ${own}`;
+  return `as root: install -d -o ${name} -m 700 ${quoteForShell(`${store}/dialback`)}; and make that the store`;
 }
 
 /** This executable, as sshd will run it: packaged, and nobody else's to change. */

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, beforeEach, afterEach, describe, it } from 'node:test';
+import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { NEEDS_ROOT, type Result, World } from '../../support/world.ts';
 
 describe('a store whose disk is not mounted', { skip: NEEDS_ROOT }, () => {
@@ -36,7 +36,10 @@ describe('a store whose disk is not mounted', { skip: NEEDS_ROOT }, () => {
     await world.run(world.host, [...words, '--config', world.hostToml]);
   const refused = ({ status, stderr }: Result): void => {
     assert.equal(status, 10, stderr);
-    assert.match(stderr, /Cannot make the store ".*": .* was there before, and is not now\nnext: mount its disk\n$/);
+    assert.match(
+      stderr,
+      /Cannot make the store ".*": .* was there before, and is not now\nnext: mount its disk\n$/,
+    );
     assert.deepEqual(readdirSync(world.store), []);
   };
 
