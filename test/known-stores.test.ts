@@ -1,23 +1,51 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { parseFstab, parseKnownStores, unmountedAbove } from '../src/store/known-stores.ts';
+import {
+  isElsewhere,
+  type KnownStore,
+  parseFstab,
+  parseKnownStores,
+  unmountedAbove,
+} from '../src/store/known-stores.ts';
+
+const KNOWN: KnownStore = { path: '/mnt/disk/store', mount: '/mnt/disk', config: '/h/host.toml 7 1' };
 
 describe('parseKnownStores()', () => {
-  it('gives the paths of a record', () => {
-    assert.deepEqual(parseKnownStores('{"version":1,"stores":["/a","/b c"]}'), ['/a', '/b c']);
+  it('gives the stores of a record', () => {
+    assert.deepEqual(parseKnownStores(JSON.stringify({ version: 1, stores: [KNOWN] })), [KNOWN]);
   });
   it('gives none for what is no record', () => {
-    for (const text of [
-      '',
-      '{',
-      '[]',
-      'null',
-      '{"version":2,"stores":["/a"]}',
-      '{"version":1,"stores":"/a"}',
-    ])
+    for (const text of ['', '{', '[]', 'null', '{"version":2,"stores":[]}', '{"version":1,"stores":"/a"}'])
       assert.deepEqual(parseKnownStores(text), [], text);
-    assert.deepEqual(parseKnownStores('{"version":1,"stores":["/a",1]}'), ['/a']);
+    for (const other of ['/a', null, {}, { ...KNOWN, mount: 1 }, { ...KNOWN, path: 'store' }])
+      assert.deepEqual(parseKnownStores(JSON.stringify({ version: 1, stores: [KNOWN, other] })), [KNOWN]);
   });
+});
+
+describe('isElsewhere()', () => {
+  const cases: [what: string, now: Partial<KnownStore>, known: Partial<KnownStore>, expected: boolean][] = [
+    ['its disk is not mounted', { mount: '/' }, {}, true],
+    [
+      'its disk is not mounted, and host.toml was changed',
+      { mount: '/', config: '/h/host.toml 8 2' },
+      {},
+      true,
+    ],
+    ['its folder is gone from its file system', {}, {}, true],
+    ['it was moved away on the system disk', { mount: '/' }, { mount: '/' }, true],
+    ['it was removed, and host.toml was written anew', { config: '/h/host.toml 8 2' }, {}, false],
+    ['a new disk is mounted in its place', { mount: '/mnt/disk/store' }, { mount: '/' }, false],
+    ['a new disk is mounted above it', { mount: '/mnt/disk' }, { mount: '/' }, false],
+    [
+      'another disk is mounted where it was itself mounted',
+      { mount: KNOWN.path },
+      { mount: KNOWN.path },
+      false,
+    ],
+  ];
+  for (const [what, now, known, expected] of cases)
+    it(`is ${expected} when ${what}`, () =>
+      assert.equal(isElsewhere({ ...KNOWN, ...known }, { ...KNOWN, ...now }), expected));
 });
 
 const FSTAB = [

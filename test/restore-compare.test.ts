@@ -89,6 +89,13 @@ describe('differencesOf()', () => {
     assert.deepEqual(told(ENTRY, undefined, ACCOUNT), ['missing']);
   });
 
+  it('notes a time that the store has cut, whoever restores it', () => {
+    const cut = { ...ENTRY, mtimeNs: 15_032_385_535n * 1_000_000_000n };
+    assert.deepEqual(told(cut, same(cut), ROOT), ['(cut time)']);
+    for (const ns of [cut.mtimeNs - 1n, cut.mtimeNs + 1n])
+      assert.deepEqual(told({ ...ENTRY, mtimeNs: ns }, { ...ENTRY, mtimeNs: ns }, ROOT), []);
+  });
+
   it('takes what --inert leaves out for a note, and nothing else', () => {
     const all = { ...ENTRY, mode: 0o6755, xattrs: [xattr('security.capability'), xattr('user.comment')] };
     const given = { ...ENTRY, mode: 0o755, xattrs: [xattr('user.comment')] };

@@ -21,8 +21,7 @@ import {
   isVariableDeclaration,
   SyntaxKind,
 } from 'typescript/unstable/ast';
-import { API } from 'typescript/unstable/async';
-import { createVirtualFileSystem } from 'typescript/unstable/fs';
+import { parseFiles } from './parse.ts';
 
 /** A next step, with `…` in the place of what is known only when it is printed. */
 export interface NextStep {
@@ -33,7 +32,7 @@ export interface NextStep {
 /** Finds those of TypeScript files. @param files text by path */
 export async function nextSteps(files: ReadonlyMap<string, string>): Promise<NextStep[]> {
   const found: NextStep[] = [];
-  for (const [file, source] of await parse(files)) {
+  for (const [file, source] of await parseFiles(files)) {
     const texts = new Set(new Finder(source).find());
     for (const text of [...texts].sort()) found.push({ file, text });
   }
@@ -172,36 +171,6 @@ function textOf(node: Node): string | undefined {
   };
   node.forEachChild(visit);
   return text;
-}
-
-/** Parses without looking at any file, library or type: the parser sees a folder that does not exist. */
-async function parse(files: ReadonlyMap<string, string>): Promise<[string, SourceFile][]> {
-  const names = [...files.keys()].sort();
-  const config = '/tsconfig.json';
-  const compilerOptions = {
-    noLib: true,
-    noResolve: true,
-    types: [],
-    allowImportingTsExtensions: true,
-    noEmit: true,
-  };
-  const fs = createVirtualFileSystem({
-    [config]: JSON.stringify({ files: names, compilerOptions }),
-    ...Object.fromEntries(names.map(name => [`/${name}`, files.get(name) ?? ''])),
-  });
-  const api = new API({ cwd: '/', fs });
-  try {
-    const project = (await api.updateSnapshot({ openProjects: [config] })).getProject(config);
-    const sources: [string, SourceFile][] = [];
-    for (const name of names) {
-      const source = await project?.program.getSourceFile(`/${name}`);
-      if (source === undefined) throw new Error(`Cannot read "${name}": the parser did not`);
-      sources.push([name, source]);
-    }
-    return sources;
-  } finally {
-    await api.close();
-  }
 }
 
 /** All next steps of this checkout. */

@@ -106,12 +106,15 @@ function kindLine(difference: DifferenceCount): string {
   return `  ${differenceLine(difference)}\n`;
 }
 
-/** What this account could not set, or what was left out as asked. */
+/** What this account could not set, what was left out as asked, and what the store itself has changed. */
 function notesText({ differences }: RestorePlan, { inert, isRootUser }: Asked): string {
   const kinds = differences.filter(each => each.lacking === 0);
-  if (kinds.length === 0) return '';
   const why = inert && isRootUser ? 'left out, as --inert says' : 'left out, since only root may set it';
-  return `dialback: Note: ${why}:\n${kinds.map(kindLine).join('')}`;
+  const [cut, left] = [true, false].map(isCut => kinds.filter(each => (each.kind === 'cut time') === isCut));
+  return [
+    ...(left?.length ? [`dialback: Note: ${why}:\n`, ...left.map(kindLine)] : []),
+    ...(cut?.length ? [`dialback: Note: not as they were on the client:\n`, ...cut.map(kindLine)] : []),
+  ].join('');
 }
 
 function lostText({ lostAttributes, snapshot }: RestorePlan): string {

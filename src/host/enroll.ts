@@ -56,13 +56,6 @@ export function enrolledName(line: string): string | undefined {
   )?.[1];
 }
 
-/** The host.toml that a line of ours names, as openKeys has it: a character a byte. */
-function enrolledConfig(line: string): string | undefined {
-  if (enrolledName(line) === undefined) return undefined;
-  const path = /^restrict,command="'(?:[^"\\]|\\.)*' grab --client [^ ]+ --config '([^']*)'"/.exec(line)?.[1];
-  return path === undefined ? undefined : Buffer.from(path, 'latin1').toString('utf8');
-}
-
 /** What a new line does to the file. */
 export type Change = { lines: string[]; did: 'added' | 'kept' | 'updated' | 'replaced' };
 
@@ -143,11 +136,7 @@ export async function enroll(options: EnrollOptions): Promise<EnrollResult> {
   // As openKeys reads the file: a character a byte.
   const text = enrolledLine({ executable, name: options.name, config: configPath, key });
   const line = Buffer.from(text, 'utf8').toString('latin1');
-  if (place.isThere)
-    requireNoOtherStore(
-      store,
-      lines.some(each => enrolledConfig(each) === configPath),
-    );
+  if (place.isThere) requireNoOtherStore(store, place.path);
   const change = placeLine(lines, options.name, key, line, options.replace);
   if ('reason' in change) {
     throw new Fault({
@@ -160,12 +149,12 @@ export async function enroll(options: EnrollOptions): Promise<EnrollResult> {
     });
   }
   const storeCreated = createStore(store) ? store : undefined;
-  noteStore(store);
   // After the store: a folder that cannot be one must not get into the config, nor stand in the way of the next try.
   const noJail = place.isThere ? undefined : await whyNoJail();
   const isConfined = mayRun(launcherPath()) && noJail === undefined;
   // A launcher that is another account's must not make every run fail.
   if (!place.isThere) placeFile(configPath, hostToml(store, isConfined, hasLauncher() && !isConfined));
+  noteStore(store, configPath);
   createClient(store, options.name);
   if (change.value.did !== 'kept') writeKeys(file, change.value.lines);
   return {
@@ -200,16 +189,16 @@ export async function enrollLocally(options: StoreOptions & { name: string }): P
   const place = configPlace('host.toml', options.config);
   const store = chooseStore(options, place);
   requireReceiver(store, `enroll ${name} --local`);
-  if (place.isThere) requireNoOtherStore(store, false);
+  if (place.isThere) requireNoOtherStore(store, place.path);
   if (!exists(`${store}/${STORE_FILE}`)) await requireFileSystem(store);
   const config = prepareConfig(place);
   const isStoreNew = createStore(store);
-  noteStore(store);
   const noJail = place.isThere ? undefined : await whyNoJail();
   const isConfined = mayRun(launcherPath()) && noJail === undefined;
   // A launcher that is another account's must not make every run fail.
   if (!place.isThere) placeFile(config, hostToml(store, isConfined, hasLauncher() && !isConfined));
   const isNew = !exists(shelfOf(store, name));
+  noteStore(store, config);
   createClient(store, name);
   return { isNew, store, config, isConfigNew: !place.isThere, isStoreNew, noJail };
 }

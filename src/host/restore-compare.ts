@@ -4,6 +4,7 @@
  */
 import { hash } from 'node:crypto';
 import { digestFile, exists, failedWith, linkStatus, readLink, statusExact } from '../os/files.ts';
+import { isAtTimeLimit } from '../store/time-limits.ts';
 import { escapeText, type JsonName, jsonName, showName } from '../wire/text.ts';
 import {
   BATCH,
@@ -35,6 +36,7 @@ export type Kind =
   | 'set-id bits'
   | 'mode'
   | 'time'
+  | 'cut time' // by the store's file system, before the restore
   | 'ACL'
   | 'user attribute'
   | 'system attribute'; // of another namespace than `user.`
@@ -66,7 +68,7 @@ export function lackingIn(entry: TreeEntry, giver: Giver): Lack[] {
   if (entry.device) return isRootUser && !giver.inert ? [] : [{ kind: 'device', matters: !giver.inert }];
   const names = entry.xattrs.map(each => each.name.toString('latin1'));
   const systemNames = names.filter(each => !each.startsWith('user.'));
-  const lacks: Lack[] = [];
+  const lacks: Lack[] = isAtTimeLimit(entry.mtimeNs) ? [{ kind: 'cut time', matters: false }] : [];
   const leavesSetId = entry.type === 'folder' ? giver.inert : giver.inert || !isRootUser;
   if ((entry.mode & SETUID_OR_SETGID) !== 0 && leavesSetId && entry.type !== 'symlink')
     lacks.push({ kind: 'set-id bits', matters: !giver.inert });
@@ -106,7 +108,8 @@ export function differencesOf(entry: TreeEntry, found: Restored | undefined, giv
   if ((changed & ~SETUID_OR_SETGID) !== 0) kinds.add('mode');
   if (found.mtimeNs !== entry.mtimeNs) kinds.add('time');
   if (found.xattrs !== undefined) for (const kind of changedAttributes(entry, found.xattrs)) kinds.add(kind);
-  return [...kinds].map(kind => ({ kind, matters: matters(kind, entry, expected, giver) }));
+  const cut = expected.filter(each => each.kind === 'cut time');
+  return [...[...kinds].map(kind => ({ kind, matters: matters(kind, entry, expected, giver) })), ...cut];
 }
 
 /** A folder's set-id bits mean no program, and the kernel drops them where the group is not the account's. */
@@ -434,6 +437,7 @@ const KIND_WORDS: Record<Kind, string> = {
   'set-id bits': 'without setuid and setgid bits',
   mode: 'another mode',
   time: 'another time',
+  'cut time': 'a time that the file system of the store has cut',
   ACL: 'another ACL',
   'user attribute': 'other attributes of the namespace user',
   'system attribute': 'other attributes, such as file capabilities',

@@ -86,6 +86,11 @@ function clientStatus(
     );
   if (lost.length > 0) critical.push(`${lost.join(', ')}: ${LOST_ATTRIBUTES}`);
   const warnings = newest === undefined ? [] : problemsOf(newest, at);
+  const known = indexed(client);
+  if (known !== null && known.cutTimes > 0)
+    warnings.push(
+      `${known.cutTimes} files have the first or last time that the store's file system can hold: it has cut theirs`,
+    );
   return {
     client: client.name,
     level: critical.length > 0 ? 'critical' : warnings.length > 0 ? 'warning' : 'ok',
@@ -106,7 +111,7 @@ function clientStatus(
         ? null
         : { snapshot: newest.name, state: newest.record.state, flags: newest.record.flags },
     last_verify: verified,
-    held: heldBy(client),
+    held: known?.held ?? null,
     next_removal: nextRemoval(all, settingsFor(config, client.name).policy, at),
   };
 }
@@ -140,11 +145,12 @@ function lastVerify(client: ClientStore): ClientStatus['last_verify'] {
   return { at: latest, snapshots: all.length, damaged: Math.max(...all.map(each => each.damaged)) };
 }
 
-function heldBy(client: ClientStore): Held | null {
+/** What the index knows; null where it is not up to date. */
+function indexed(client: ClientStore): { held: Held; cutTimes: number } | null {
   const index = peekIndex(client);
   if (index === undefined) return null;
   try {
-    return index.held();
+    return { held: index.held(), cutTimes: index.atTimeLimit() };
   } finally {
     index.close();
   }

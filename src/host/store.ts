@@ -33,7 +33,7 @@ import {
   listDoubtful,
   makeRecheck,
 } from '../store/doubtful-files.ts';
-import { whyAbsent } from '../store/known-stores.ts';
+import { whyNotMounted } from '../store/known-stores.ts';
 import { linkMissing } from '../store/link-limit.ts';
 import { STORE_FILE } from '../wire/local.ts';
 import {
@@ -92,7 +92,7 @@ export function openStore(store: string): void {
 
 /** A folder that this account may not look into is somebody else's, rather than a disk that is not mounted. */
 function nextForAbsent(store: string): string {
-  const absent = whyAbsent(store, false)?.next ?? 'mount its disk';
+  const absent = whyNotMounted(store)?.next ?? 'mount its disk';
   const owner = ownerOf(store);
   if (owner === undefined || isReadable(store) || absent.startsWith('as root: mount')) return absent;
   return nextForForeign(store, owner);

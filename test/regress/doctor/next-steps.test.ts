@@ -194,7 +194,10 @@ describe('a next step', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
 
   it('on a client sends what belongs to the host there', async () => {
     const own = join(world.client.home, '.config/dialback/client.toml');
-    execFileSync('install', ['-d', '-o', String(world.client.uid), dirname(own)]);
+    for (const folder of [dirname(dirname(own)), dirname(own)]) {
+      mkdirSync(folder, { recursive: true });
+      world.own(world.client, folder);
+    }
     copyFileSync(world.clientToml, own);
     chownSync(own, world.client.uid, world.client.gid);
     const refused = await world.run(world.client, ['list']);

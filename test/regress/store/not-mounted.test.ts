@@ -53,14 +53,6 @@ describe('a store whose disk is not mounted', { skip: NEEDS_ROOT }, () => {
     assert.equal(readFileSync(world.authorizedKeys, 'utf8'), before);
   });
 
-  it('nor where its account has forgotten it: a key is enrolled for it', async () => {
-    const record = join(world.hostState, 'stores.json');
-    const text = readFileSync(record, 'utf8');
-    rmSync(record);
-    refused(await world.enroll('second', key));
-    world.write(world.host, record, text);
-  });
-
   it('nor where no key is enrolled any more', async () => {
     const text = readFileSync(world.authorizedKeys, 'utf8');
     world.write(world.host, world.authorizedKeys, '');
