@@ -1,5 +1,5 @@
-# What a checkout needs: node 20 or newer, npm and make. The build and the tests run on node 24, which npm
-# brings along (node_modules/.bin/node): hence everything here goes through npm.
+# What a checkout needs: make, and npm with the node that it runs on (18 or newer). The build and the tests run on node 24, which
+# npm brings along (node_modules/.bin/node). Once it is there, nothing here needs npm.
 
 .DEFAULT_GOAL := help
 .PHONY: help try build launcher launcher-arm64 test test-long test-versions versions-doc test-machines fuzz bench install uninstall clean
@@ -27,8 +27,7 @@ try:
 	@dist/dialback try $${DIR:+"$$DIR"}
 
 build:
-	@tools/prepare.sh build
-	@$(MAKE) -s dist/dialback
+	@$(MAKE) -q dist/dialback || { tools/prepare.sh build && $(MAKE) -s dist/dialback; }
 
 # Both always compile, since the uid and the paths in it are not make's to compare. The one for arm64 was never run.
 launcher:
@@ -95,4 +94,4 @@ clean:
 # All that gets into the file: folders too, since a source that went away changes nothing but its folder.
 # tsconfig.json is one of them, for esbuild reads it ("use strict"); the lock file stands for the base.
 dist/dialback: build.ts tools/base.ts tools/environment.ts package.json package-lock.json tsconfig.json src/launcher/linkat.c src/launcher/mountpoints.c tools/linkat.sh $(shell find src -type d -o -name '*.ts')
-	@npm run build --silent
+	@if [ -x node_modules/.bin/node ]; then node_modules/.bin/node build.ts; else npm run build --silent; fi

@@ -5,6 +5,7 @@ import { Fault } from './fault.ts';
 import { mendText } from './finding.ts';
 import { exists, failedWith, findBreach, readWhole, status } from './os/files.ts';
 import { ownAccount } from './os/machine.ts';
+import { findAccount } from './os/passwd.ts';
 import { escapeText } from './wire/text.ts';
 
 const CONFIG_LIMIT = 1024 * 1024;
@@ -23,6 +24,13 @@ function configPlaces(fileName: ConfigName): [own: string, system: string] {
   return [`${ownConfigFolder()}/${fileName}`, `/etc/dialback/${fileName}`];
 }
 
+/** What writes a config of this name where there is none; on a client, what belongs to its host is run there. */
+function nextForAbsent(fileName: ConfigName): string {
+  if (fileName === 'host.toml' && findConfig('client.toml') !== undefined)
+    return 'run it on the backup host: this machine is a client';
+  return `${WRITERS[fileName]} (it writes one; or name one with --config)`;
+}
+
 /**
  * Finds the config file: the one named, else the first that exists of the user's and the system's.
  */
@@ -31,15 +39,27 @@ export function configPath(fileName: ConfigName, named: string | undefined): str
   if (found !== undefined) return found;
   throw new Fault({
     tried: `read the config "${fileName}"`,
-    found: `it is neither ${configPlaces(fileName).join(' nor ')}`,
-    next: `${WRITERS[fileName]} (it writes one; or name one with --config)`,
+    found: `it is neither ${[...configPlaces(fileName), ...placesForRoot(fileName)].join(' nor ')}`,
+    next: nextForAbsent(fileName),
     exit: 'usage',
   });
 }
 
-/** The first config file of that name that exists, the user's or the system's; or undefined. */
+/** The account that `make install` makes. */
+export const SERVICE_ACCOUNT = 'dialback';
+
+/**
+ * The first config file of that name that exists, the user's or the system's; or undefined. Root, who restores and looks, finds
+ * the service account's host.toml too.
+ */
 export function findConfig(fileName: ConfigName): string | undefined {
-  return configPlaces(fileName).find(exists);
+  return [...configPlaces(fileName), ...placesForRoot(fileName)].find(exists);
+}
+
+function placesForRoot(fileName: ConfigName): string[] {
+  if (fileName !== 'host.toml' || ownAccount().uid !== 0) return [];
+  const service = findAccount(SERVICE_ACCOUNT);
+  return service === undefined ? [] : [`${service.home}/.config/dialback/${fileName}`];
 }
 
 /**
@@ -77,7 +97,22 @@ export function readConfig<T extends v.GenericSchema>(
   fileName: ConfigName,
 ): v.InferOutput<T> {
   const next = `compare it with /etc/dialback/${fileName}.sample, which has every key`;
-  return parseConfig(readTrusted(path), path, schema, next);
+  const text = readTrusted(path);
+  homeOfConfig = ownerHome(path);
+  try {
+    return parseConfig(text, path, schema, next);
+  } finally {
+    homeOfConfig = undefined;
+  }
+}
+
+/** What `~/` stands for in the config that is being read; undefined: our own home folder. */
+let homeOfConfig: string | undefined;
+
+/** Root reads the config of the account that receives: the home folder in it is that account's. */
+function ownerHome(path: string): string | undefined {
+  const { uid } = status(path);
+  return ownAccount().uid === 0 && uid !== 0 ? findAccount(uid)?.home : undefined;
 }
 
 function readTrusted(path: string): string {
@@ -96,7 +131,7 @@ function readTrusted(path: string): string {
     throw new Fault({
       tried: `trust the config "${path}"`,
       found: breach.found,
-      next: mendText(breach, 'root'),
+      next: mendText(breach, path, ownAccount()),
       exit: 'usage',
       code: 'config',
     });
@@ -267,7 +302,9 @@ function boundsOf({ isPositive = false, isBelowAll = false }: PercentBounds) {
 /** An absolute path; `~/` stands for the account's home folder. */
 export const pathKey = v.pipe(
   v.string(),
-  v.transform(path => (path.startsWith('~/') ? `${ownAccount().home}${path.slice(1)}` : path)),
+  v.transform(path =>
+    path.startsWith('~/') ? `${homeOfConfig ?? ownAccount().home}${path.slice(1)}` : path,
+  ),
   v.check(path => path.startsWith('/'), 'should be an absolute path, or one that starts with ~/'),
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused
   v.check(path => !/[\u0000-\u001f\u007f]/.test(path), 'has a control character'),

@@ -58,6 +58,8 @@ const PATIENCE_MS = 10_000;
 
 /** The one capability: reading and searching whatever the modes say (capabilities(7)). */
 const CAPABILITY = 'cap_dac_read_search';
+/** Into PREFIX, /usr/local unless told, where root alone can change every folder. */
+const INSTALL = "make install, as root, in dialback's sources";
 const CAPABILITY_BIT = 2;
 
 /** What the config says of confinement, or what follows where it says nothing. */
@@ -98,6 +100,10 @@ export async function examineMachine(options: {
   const { subject, client, host, isClient, isHost, isDialled, shell, landlockAbi } = options;
   const lends = client !== undefined && client.way !== 'none';
   const confines = client?.way === 'confined' || host?.way === 'confined';
+  const sides: LauncherFacts['sides'] = [
+    ...(lends ? (['client'] as const) : []),
+    ...(host?.way === 'confined' ? (['host'] as const) : []),
+  ];
   const lsm = readKernelFile('/sys/kernel/security/lsm');
   return [
     ...judgePrograms(missingPrograms({ isClient, isHost, isDialled })),
@@ -105,7 +111,7 @@ export async function examineMachine(options: {
     judgeKernel({ release: kernelRelease(), lsm, landlockAbi, isNeeded: confines, isHost }),
     ...(await examineExecutable(subject)),
     ...(lends ? [judgeProcess(readProc('self/status') ?? '')] : []),
-    ...(lends || confines ? judgeLauncher(await launcherFacts(subject), lends) : []),
+    ...(lends || confines ? judgeLauncher(await launcherFacts(subject, sides), lends) : []),
     ...(client?.way === 'inherited' ? judgeInherited(await inheritedFacts()) : []),
     ...(shell && (isDialled || isHost) ? [judgeShell({ ...shell, isDialled })] : []),
   ];
@@ -289,11 +295,20 @@ const EXECUTABLE = new Topic(
 
 async function examineExecutable(subject: Subject): Promise<Finding[]> {
   const path = ownExecutable();
-  return [judgeTrust(EXECUTABLE, path, subject.uid, `"${path}"`)];
+  return [judgeTrust(EXECUTABLE, path, subject.uid, `"${path}"`, INSTALL)];
 }
 
-/** Whether a file that is there, and all above it, is changed by its owner and root alone. */
-export function judgeTrust(topic: Topic, path: string, owner: number, what: string): Finding {
+/**
+ * Whether a file that is there, and all above it, is changed by its owner and root alone.
+ * @param elsewhere what brings it to another place, as `mendText` takes it
+ */
+export function judgeTrust(
+  topic: Topic,
+  path: string,
+  owner: number,
+  what: string,
+  elsewhere?: string,
+): Finding {
   let breach: Breach | undefined;
   try {
     breach = findBreach(path, owner);
@@ -304,7 +319,7 @@ export function judgeTrust(topic: Topic, path: string, owner: number, what: stri
     );
   }
   return breach
-    ? topic.critical(breach.found, mendText(breach, 'root'))
+    ? topic.critical(breach.found, mendText(breach, path, { name: 'root', uid: owner }, elsewhere))
     : topic.ok(`${what} is safe from others`);
 }
 
@@ -357,26 +372,36 @@ const FOLDERS = new Topic(
   'who can write to a folder above the launcher can put another file in its place',
 );
 
+/** The line that does without the launcher, in the config of each side. */
+function withoutText(sides: LauncherFacts['sides']): string {
+  const lines = { client: '`capability = "none"` in client.toml', host: '`confined = false` in host.toml' };
+  return sides.map(side => lines[side]).join(' and ');
+}
+
 export interface LauncherFacts {
   path: string;
   /** Undefined where there is none, or none that this account can see. */
   file: { uid: number; gid: number; mode: number; isPlain: boolean } | undefined;
   group: string | undefined;
-  /** All of its group but the account that is asked about. */
+  /** All of its group but the account that is asked about, and the one that the group is named after. */
   others: string[];
+  /** Accounts whose first group it is. */
+  primary: string[];
   /** As getcap(8) writes it, '' for none; undefined where nothing here can tell. */
   capability: string | undefined;
   mount: MountEntry | undefined;
   breach: Breach | undefined;
   mayRun: boolean;
   subject: string;
+  /** Whose configs ask for it. */
+  sides: ('client' | 'host')[];
 }
 
-async function launcherFacts(subject: Subject): Promise<LauncherFacts> {
+async function launcherFacts(subject: Subject, sides: LauncherFacts['sides']): Promise<LauncherFacts> {
   const path = launcherPath();
-  const absent = { path, group: undefined, others: [], capability: undefined, mount: undefined };
+  const absent = { path, group: undefined, others: [], primary: [], capability: undefined, mount: undefined };
   if (!exists(path))
-    return { ...absent, file: undefined, breach: undefined, mayRun: false, subject: subject.name };
+    return { ...absent, file: undefined, breach: undefined, mayRun: false, subject: subject.name, sides };
   const found = status(path);
   const group = await groupOf(found.gid, subject);
   return {
@@ -384,18 +409,20 @@ async function launcherFacts(subject: Subject): Promise<LauncherFacts> {
     file: { uid: found.uid, gid: found.gid, mode: found.mode & 0o7777, isPlain: found.isFile() },
     group: group?.name,
     others: group?.others ?? [],
+    primary: group?.primary ?? [],
     capability: await fileCapability(path),
     mount: mountOf(inText(parseMountTable(readProc('self/mountinfo') ?? '')), realPath(path)),
     breach: findBreach(dirname(path), 0),
     mayRun: mayRun(path),
     subject: subject.name,
+    sides,
   };
 }
 
 async function groupOf(
   gid: number,
   subject: Subject,
-): Promise<{ name: string; others: string[] } | undefined> {
+): Promise<{ name: string; others: string[]; primary: string[] } | undefined> {
   const options = { timeoutMs: PATIENCE_MS };
   const group = await run(standard('getent', ['group', String(gid)]), options);
   const [name, , , members] = group.stdout.toString('utf8').trim().split(':');
@@ -408,7 +435,9 @@ async function groupOf(
     .filter(each => each?.gid === gid)
     .map(each => each?.name ?? '');
   const all = new Set([...(members ?? '').split(',').filter(Boolean), ...primary]);
-  return { name, others: [...all].filter(each => each !== subject.name && each !== 'root').sort() };
+  // The account that the group was made for has the launcher for its backups, whoever asks.
+  const isOther = (each: string): boolean => ![subject.name, name, 'root'].includes(each);
+  return { name, others: [...all].filter(isOther).sort(), primary };
 }
 
 /**
@@ -452,7 +481,7 @@ export function judgeLauncher(facts: LauncherFacts, lends: boolean): Finding[] {
       ? MEMBERS.ok(`nobody but "${subject}" is in its group "${group}"`)
       : MEMBERS.warning(
           `in its group "${group}" are also: ${facts.others.join(', ')}`,
-          `gpasswd --delete ${facts.others[0]} ${group}`,
+          facts.others.map(each => leaveGroup(each, group, facts.primary.includes(each))).join(' && '),
         ),
   );
   findings.push(
@@ -462,7 +491,7 @@ export function judgeLauncher(facts: LauncherFacts, lends: boolean): Finding[] {
           `"${subject}" may not run it (group ${group}, mode ${mode})`,
           group === 'root'
             ? "make install, as root, in dialback's sources"
-            : `${asAccount(group, 'dialback doctor')}, if that account makes the backups; or, to read with this account's own rights, set \`capability = "none"\` in client.toml`,
+            : `${asAccount(group, 'dialback doctor')}, if that account makes the backups; or, for this account to do without: ${withoutText(facts.sides)}`,
         ),
   );
   if (lends) {
@@ -473,10 +502,17 @@ export function judgeLauncher(facts: LauncherFacts, lends: boolean): Finding[] {
   }
   findings.push(
     facts.breach
-      ? FOLDERS.critical(facts.breach.found, mendText(facts.breach, 'root'))
+      ? FOLDERS.critical(facts.breach.found, mendText(facts.breach, path, { name: 'root', uid: 0 }, INSTALL))
       : FOLDERS.ok('nobody but root can put another file in its place'),
   );
   return findings;
+}
+
+/** An account's first group is in the password file, where gpasswd(1) does not look. */
+function leaveGroup(account: string, group: string, isPrimary: boolean): string {
+  return isPrimary
+    ? `groupadd --force --system ${account} && usermod --gid ${account} ${account}`
+    : `gpasswd --delete ${account} ${group}`;
 }
 
 function judgeMount(mount: MountEntry | undefined): Finding {

@@ -1,6 +1,7 @@
 /** What `doctor` finds: one thing that was looked at, how it is, why that matters, and the command that mends it. */
+import { dirname } from 'node:path';
 import { Fault } from './fault.ts';
-import type { Breach } from './os/files.ts';
+import { type Breach, findBreach, realPath } from './os/files.ts';
 import { escapeText, quoteForShell } from './wire/text.ts';
 
 /** `unknown`: this account cannot see it, so it is not known to be well. */
@@ -61,8 +62,25 @@ export function worstStatus(findings: Finding[]): 0 | 1 | 2 {
   return findings.some(each => each.state !== 'ok') ? 1 : 0;
 }
 
-/** The command that mends a breach of trust. @param owner the name or number of whom it should belong to */
-export function mendText(breach: Breach, owner: string | number): string {
-  const change = breach.isForeign ? `chown ${owner}` : 'chmod go-w';
-  return `${change} ${quoteForShell(breach.at)}`;
+/**
+ * The command that mends a breach of trust. A folder that belongs to another account is that account's home, or below it: it
+ * stays as it is, and the file goes elsewhere.
+ * @param path the file that is to be trusted
+ * @param owner the name of whom it should belong to; uid: who may own the folders above, beside root
+ * @param elsewhere what brings the file to a place that others cannot change
+ */
+export function mendText(
+  breach: Breach,
+  path: string,
+  owner: { name: string; uid: number },
+  elsewhere = moveText(path),
+): string {
+  const { at, isForeign } = breach;
+  if (!isForeign) return `chmod go-w ${quoteForShell(at)}`;
+  const isFile = at === realPath(path) && findBreach(dirname(at), owner.uid) === undefined;
+  return isFile ? `chown ${owner.name} ${quoteForShell(at)}` : elsewhere;
+}
+
+function moveText(path: string): string {
+  return `move ${quoteForShell(path)} to a folder that only root can change, with every folder above it`;
 }

@@ -132,7 +132,11 @@ function requireProgram(moment: Moment, { path }: Program): void {
   }
   if (!isPlain) throw refuse(`${named} is not a plain file`, `name a program in \`${moment}\` of [hooks]`);
   const breach = findBreachOnTheWay(path, ownAccount().uid);
-  if (breach) throw refuse(`${breach.found}, and ${named} goes by it`, mendText(breach, 'root'));
+  if (breach)
+    throw refuse(
+      `${breach.found}, and ${named} goes by it`,
+      mendText(breach, path, { name: 'root', uid: ownAccount().uid }),
+    );
   if (!mayRun(path)) throw refuse(`this account may not run ${named}`, `chmod a+rx ${quoteForShell(path)}`);
 }
 

@@ -2,7 +2,6 @@
 import { helpText, parseArguments, type Request, TOPICS } from './cli/args.ts';
 import { doctor } from './cli/doctor.ts';
 import {
-  damagedFilesText,
   damagedText,
   differenceJson,
   differenceText,
@@ -20,17 +19,10 @@ import {
   listText,
   missingText,
   newsText,
-  notGivenBackText,
   outcomeJson,
   pinText,
-  planLacksText,
-  plannedJson,
-  plannedText,
-  planText,
   pruneText,
   removalText,
-  restoredJson,
-  restoreText,
   statusText,
   summaryText,
   unenrollText,
@@ -42,11 +34,20 @@ import {
   wordsText,
 } from './cli/print.ts';
 import { ProgressLine } from './cli/progress.ts';
+import {
+  plannedJson,
+  plannedText,
+  planProblems,
+  planText,
+  restoredJson,
+  restoreProblems,
+  restoreText,
+} from './cli/restore-text.ts';
 import { tryOut } from './cli/try.ts';
 import { backup, type RunOutcome } from './client/backup.ts';
 import { gate, gateCheck } from './client/gate.ts';
 import { init, initLocal } from './client/init.ts';
-import { configPath } from './config.ts';
+import { configPath, findConfig } from './config.ts';
 import { EXIT, Fault, firstError } from './fault.ts';
 import { worstStatus } from './finding.ts';
 import { type HostConfig, readHostConfig } from './host/config.ts';
@@ -157,7 +158,8 @@ async function perform(request: Request): Promise<number> {
     case 'restore':
       return await performRestore(request);
     case 'status': {
-      const clients = statusOf(hostConfig(request.config), request.name, request.maxAgeMs);
+      const { name, maxAgeMs } = request;
+      const clients = await statusOf(hostConfig(request.config), name, maxAgeMs, interruption());
       say(1, request.json ? jsonText(clients) : statusText(clients));
       return statusExit(clients);
     }
@@ -220,13 +222,14 @@ async function performInit(request: Extract<Request, { verb: 'init' }>): Promise
 async function performEnroll(request: Extract<Request, { verb: 'enroll' }>): Promise<string> {
   const { name, config, keyFile } = request;
   return keyFile === undefined
-    ? enrollLocalText(name, config, await enrollLocally(request))
+    ? enrollLocalText(name, config, await enrollLocally(request), findConfig('client.toml') !== undefined)
     : enrollText(name, await enroll({ ...request, keyFile }));
 }
 
 async function performRestore(request: Extract<Request, { verb: 'restore' }>): Promise<number> {
   const { to, json, dryRun } = request;
   const options = { ...request, store: hostStore(request.config) };
+  const asked = { ...request, isRootUser: ownAccount().uid === 0 };
   if (dryRun) {
     let separator = '{"paths":[\n';
     const result = await planRestore(options, interruption(), planned => {
@@ -235,12 +238,12 @@ async function performRestore(request: Extract<Request, { verb: 'restore' }>): P
     });
     if (json) say(1, `${separator === ',\n' ? '' : separator}\n],${jsonText(result).trimStart().slice(1)}`);
     else say(1, planText(to, result));
-    say(2, planLacksText(result));
-    return result.notGivenBackCount > 0 ? EXIT.incomplete : EXIT.done;
+    say(2, planProblems(result, asked));
+    return result.notGivenBackCount > 0 || result.lostAttributes ? EXIT.incomplete : EXIT.done;
   }
   const result = await restoreTold(options, json);
   say(1, json ? jsonText(restoredJson(result)) : restoreText(to, result));
-  say(2, notGivenBackText(result, ownAccount().uid === 0) + damagedFilesText(result));
+  say(2, restoreProblems(result, asked));
   return result.notGivenBackCount + result.damagedCount > 0 ? EXIT.incomplete : EXIT.done;
 }
 

@@ -44,6 +44,7 @@ const RESTORE = {
   paths: [],
   to: '/d',
   force: false,
+  inert: false,
   dryRun: false,
 };
 
@@ -146,6 +147,7 @@ const ACCEPTED: [line: string, request: object][] = [
   ['restore a --to /d', { ...RESTORE, client: 'a' }],
   ['restore 2024 --to /d', { ...RESTORE, client: '2024' }],
   ['restore 007@2024 --to /1', { ...RESTORE, client: '007', snapshot: '2024', to: '/1' }],
+  ['restore a --inert --to /d', { ...RESTORE, client: 'a', inert: true }],
   ['restore a@latest /x 12 --force --to /d', { ...RESTORE, client: 'a', paths: ['/x', '12'], force: true }],
   ['restore a --to /d -- -x --to --json', { ...RESTORE, client: 'a', paths: ['-x', '--to', '--json'] }],
   ['restore a@b@c --to /d', { ...RESTORE, client: 'a', snapshot: 'b@c' }],

@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { linkSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -111,9 +120,21 @@ describe('worstStatus()', () => {
 });
 
 describe('mendText()', () => {
-  it('quotes the path, and gives to root what is foreign', () => {
-    assert.equal(mendText({ at: "/a b'c", found: '', isForeign: false }, 'root'), `chmod go-w '/a b'\\''c'`);
-    assert.equal(mendText({ at: '/a', found: '', isForeign: true }, 'root'), "chown root '/a'");
+  it('closes what is open, gives back a file, and leaves the folders of others alone', t => {
+    const owner = { name: 'root', uid: process.getuid?.() ?? 0 };
+    const breach = (at: string, isForeign: boolean) => ({ at, found: '', isForeign });
+    assert.equal(mendText(breach("/a b'c", false), '/x', owner), `chmod go-w '/a b'\\''c'`);
+    const folder = realpathSync(mkdtempSync(join(tmpdir(), 'dialback-mend-')));
+    t.after(() => rmSync(folder, { recursive: true }));
+    const path = join(folder, 'file');
+    writeFileSync(path, '');
+    assert.equal(mendText(breach(path, true), path, owner), `chown root '${path}'`);
+    assert.match(
+      mendText(breach(folder, true), path, owner),
+      /^move '.*file' to a folder that only root can change/,
+    );
+    chmodSync(folder, 0o777);
+    assert.equal(mendText(breach(path, true), path, owner, 'make install'), 'make install');
   });
 });
 
@@ -334,6 +355,8 @@ describe('judgeLauncher()', () => {
     file: { uid: 0, gid: 990, mode: 0o750, isPlain: true },
     group: 'dialback',
     others: [],
+    primary: [],
+    sides: ['client'],
     capability: 'cap_dac_read_search=ep',
     mount,
     breach: undefined,
@@ -376,7 +399,14 @@ describe('judgeLauncher()', () => {
       { others: ['anna', 'bob'] },
       'launcher.group',
       'warning',
-      /^gpasswd --delete anna dialback$/,
+      /^gpasswd --delete anna dialback && gpasswd --delete bob dialback$/,
+    ],
+    [
+      'has one in its group whose first group it is',
+      { others: ['anna'], primary: ['anna'] },
+      'launcher.group',
+      'warning',
+      /^groupadd --force --system anna && usermod --gid anna anna$/,
     ],
     ['may not be run', { mayRun: false }, 'launcher.run', 'critical', /runuser --pty -u dialback/],
     [
@@ -421,6 +451,8 @@ describe('judgeLauncher() for a host alone', () => {
       file: { uid: 0, gid: 990, mode: 0o750, isPlain: true },
       group: 'dialback',
       others: [],
+      primary: [],
+      sides: ['host'],
       capability: '',
       mount: undefined,
       breach: undefined,

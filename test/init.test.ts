@@ -94,10 +94,12 @@ describe('clientToml()', () => {
       transport: 'direct',
       roots: ['/', '/a b'],
       capability: undefined,
+      excludeFrom: '/etc/a "list"',
     });
     const config = parseConfig(text, 'client.toml', CLIENT_SCHEMA);
     assert.equal(config.name, 'laptop');
     assert.deepEqual(config.scope.roots, ['/', '/a b']);
+    assert.equal(config.scope.exclude_from, '/etc/a "list"');
     assert.deepEqual(
       config.remote.map(({ target, identity, known_hosts }) => ({ target, identity, known_hosts })),
       [{ target: 'ssh://me@backup:22', identity: '/h/id', known_hosts: '/h/known_hosts' }],

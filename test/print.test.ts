@@ -11,9 +11,7 @@ import {
   listText,
   missingText,
   newsText,
-  notGivenBackText,
   outcomeJson,
-  restoreText,
   showBytes,
   showDuration,
   showTime,
@@ -25,7 +23,6 @@ import { EXIT, Fault } from '../src/fault.ts';
 import type { TreeEntry } from '../src/host/attributes.ts';
 import type { Difference } from '../src/host/diff.ts';
 import type { Listed } from '../src/host/listing.ts';
-import type { RestoreResult } from '../src/host/restore.ts';
 import { failedOutcome, type OutcomeEvent } from '../src/wire/events.ts';
 import { jsonName } from '../src/wire/text.ts';
 
@@ -306,43 +303,6 @@ describe('newsText()', () => {
       const found = because === 'measured' ? rates : undefined;
       assert.equal(newsText({ ...news, rates: found }), `nas: ${text}\n`);
     });
-});
-
-describe('restoreText() and notGivenBackText()', () => {
-  const result = (lines: string[]): RestoreResult =>
-    ({
-      snapshot: 's',
-      state: 'incomplete',
-      age_ms: 90_000_000,
-      newer: [],
-      files: 2,
-      bytes: 5,
-      notGivenBack: lines,
-      notGivenBackCount: lines.length,
-      checked: true,
-      damaged: [],
-      damagedCount: 0,
-    }) as unknown as RestoreResult;
-  it('tell what came back, and escape what did not', () => {
-    assert.equal(
-      restoreText('/to\n', result([])),
-      'restored 2 files, 5 B, of s (the snapshot is incomplete) to "/to\\n"\n',
-    );
-    assert.equal(
-      restoreText('/to', { ...result([]), state: 'full', newer: ['t', 'u'] }),
-      'restored 2 files, 5 B, of s (it is 1 d 1 h old; newer ones are incomplete or from the future: t, u) to "/to"\n',
-    );
-    assert.equal(notGivenBackText(result([]), true), '');
-    const text = notGivenBackText(result(['.f a\u001b[2J']), false);
-    assert.match(
-      text,
-      /^dialback: Cannot give everything back: 1 differ from the snapshot\n {2}\.f a\\u001b\[2J\nnext: restore as root.*\n$/,
-    );
-    assert.match(
-      notGivenBackText({ ...result(['a', 'b']), notGivenBackCount: 5 }, true),
-      /: 5 differ.*\n {2}and 3 more\nnext: /s,
-    );
-  });
 });
 
 const ENTRY: TreeEntry = {

@@ -50,6 +50,9 @@ function addSnapshot(
   return name;
 }
 
+/** No look of `status` into a store is ended before its time here. */
+const SIGNAL = new AbortController().signal;
+
 describe('statusOf()', () => {
   const cases: [what: string, fill: (store: string) => void, level: string, problem: RegExp | undefined][] = [
     ['a young full one', store => addSnapshot(store, 'a', HOUR_MS), 'ok', undefined],
@@ -91,11 +94,11 @@ describe('statusOf()', () => {
     ['only one from the future', store => addSnapshot(store, 'a', -DAY_MS), 'critical', /no full snapshot/],
   ];
   for (const [what, fill, level, problem] of cases) {
-    it(`is ${level} for a client with ${what}`, t => {
+    it(`is ${level} for a client with ${what}`, async t => {
       const store = makeStore(t);
       createClient(store, 'a');
       fill(store);
-      const [only] = statusOf(configOf(store), undefined, 36 * HOUR_MS);
+      const [only] = await statusOf(configOf(store), undefined, 36 * HOUR_MS, SIGNAL);
       assert.equal(only?.level, level);
       if (problem) assert.match(only?.problems.join() ?? '', problem);
       else assert.deepEqual(only?.problems, []);
@@ -106,14 +109,14 @@ describe('statusOf()', () => {
     const store = makeStore(t);
     createClient(store, 'a');
     addSnapshot(store, 'a', HOUR_MS);
-    assert.equal(statusOf(configOf(store), 'a', DAY_MS)[0]?.held, null);
+    assert.equal((await statusOf(configOf(store), 'a', DAY_MS, SIGNAL))[0]?.held, null);
     {
       await using held = new AsyncDisposableStack();
       await openIndex(held, openClient(store, 'a'));
     }
-    assert.equal(statusOf(configOf(store), 'a', DAY_MS)[0]?.held?.inodes, 3);
+    assert.equal((await statusOf(configOf(store), 'a', DAY_MS, SIGNAL))[0]?.held?.inodes, 3);
     addSnapshot(store, 'a', 2 * HOUR_MS);
-    assert.equal(statusOf(configOf(store), 'a', DAY_MS)[0]?.held, null);
+    assert.equal((await statusOf(configOf(store), 'a', DAY_MS, SIGNAL))[0]?.held, null);
   });
 });
 
@@ -174,56 +177,64 @@ describe('statusOf(), of runs that fail', () => {
       });
   };
 
-  it('is a warning with the reason from the third on, and tells of one all the same', t => {
+  it('is a warning with the reason from the third on, and tells of one all the same', async t => {
     const store = makeStore(t);
     createClient(store, 'a');
     addSnapshot(store, 'a', HOUR_MS);
-    const only = () => statusOf(configOf(store), 'a', DAY_MS)[0] ?? assert.fail();
+    const only = async () => (await statusOf(configOf(store), 'a', DAY_MS, SIGNAL))[0] ?? assert.fail();
     fail(store, 2, 'broken');
-    assert.deepEqual([only().level, only().problems, only().failures?.count], ['ok', [], 2]);
-    assert.match(statusText([only()]), /^a: the last 2 runs failed, the newest at .*: Cannot go on/m);
+    assert.deepEqual(
+      [(await only()).level, (await only()).problems, (await only()).failures?.count],
+      ['ok', [], 2],
+    );
+    assert.match(statusText([await only()]), /^a: the last 2 runs failed, the newest at .*: Cannot go on/m);
     fail(store, 1, 'broken');
-    assert.equal(only().level, 'warning');
-    assert.match(only().problems.join(), /the last 3 runs failed/);
+    assert.equal((await only()).level, 'warning');
+    assert.match((await only()).problems.join(), /the last 3 runs failed/);
     // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what must not be there
-    assert.doesNotMatch(statusText([only()]), /\u001b/);
-    assert.equal(statusText([only()]).match(/runs failed/g)?.length, 1);
+    assert.doesNotMatch(statusText([await only()]), /\u001b/);
+    assert.equal(statusText([await only()]).match(/runs failed/g)?.length, 1);
     retire(openClient(store, 'a'));
-    assert.deepEqual([only().level, only().problems], ['ok', []]);
-    assert.match(statusText([only()]), /^a: retired/m);
+    assert.deepEqual([(await only()).level, (await only()).problems], ['ok', []]);
+    assert.match(statusText([await only()]), /^a: retired/m);
   });
 
-  it('is critical where requests are refused for want of room, and not where room can be made', t => {
+  it('is critical where requests are refused for want of room, and not where room can be made', async t => {
     const store = makeStore(t);
     createClient(store, 'a');
     for (let number = 1; number < 6; number += 1) addSnapshot(store, 'a', number * HOUR_MS);
-    const only = (more: string) => statusOf(configOf(store, more), 'a', DAY_MS)[0] ?? assert.fail();
+    const only = async (more: string) =>
+      (await statusOf(configOf(store, more), 'a', DAY_MS, SIGNAL))[0] ?? assert.fail();
     const full = '[space]\nmin_free = "99%"\nmin_inodes = 0';
-    assert.equal(only(full).level, 'critical');
-    assert.match(only(full).problems.join(), /its requests are refused: \d+ bytes are free, and min_free is/);
-    assert.equal(only(`${full}\n[retention]\nmin_keep = 1\nmin_age = "0s"`).level, 'ok');
+    assert.equal((await only(full)).level, 'critical');
+    assert.match(
+      (await only(full)).problems.join(),
+      /its requests are refused: \d+ bytes are free, and min_free is/,
+    );
+    assert.equal((await only(`${full}\n[retention]\nmin_keep = 1\nmin_age = "0s"`)).level, 'ok');
     mkdirSync(`${store}/clients/a/trash/2026-01-01T00-00-00Z-01234567`);
-    assert.equal(only(full).level, 'ok');
+    assert.equal((await only(full)).level, 'ok');
   });
 });
 
 describe('statusExit()', () => {
-  it("is a monitoring plugin's, of the worst client", t => {
+  it("is a monitoring plugin's, of the worst client", async t => {
     const store = makeStore(t);
-    const exit = (): number => statusExit(statusOf(configOf(store), undefined, 36 * HOUR_MS));
-    assert.equal(exit(), 1);
+    const exit = async (): Promise<number> =>
+      statusExit(await statusOf(configOf(store), undefined, 36 * HOUR_MS, SIGNAL));
+    assert.equal(await exit(), 1);
     createClient(store, 'a');
     addSnapshot(store, 'a', HOUR_MS);
-    assert.equal(exit(), 0);
+    assert.equal(await exit(), 0);
     // What an old rsync cannot do stays for as long as it is there, and is for `doctor` to say.
     const flags = ['client-lists-names', 'client-rsync-vulnerable', 'host-rsync-vulnerable'];
     addSnapshot(store, 'a', HOUR_MS / 2, { flags });
-    assert.equal(exit(), 0);
-    assert.deepEqual(statusOf(configOf(store), 'a', DAY_MS)[0]?.newest?.flags, flags);
+    assert.equal(await exit(), 0);
+    assert.deepEqual((await statusOf(configOf(store), 'a', DAY_MS, SIGNAL))[0]?.newest?.flags, flags);
     addSnapshot(store, 'a', HOUR_MS / 4, { flags: ['unusual'] });
-    assert.equal(exit(), 1);
+    assert.equal(await exit(), 1);
     createClient(store, 'b');
-    assert.equal(exit(), 2);
+    assert.equal(await exit(), 2);
   });
 });
 

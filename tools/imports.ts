@@ -23,8 +23,7 @@ import {
   isVariableDeclaration,
   SyntaxKind,
 } from 'typescript/unstable/ast';
-import { API } from 'typescript/unstable/async';
-import { createVirtualFileSystem } from 'typescript/unstable/fs';
+import { parseFiles } from './parse.ts';
 
 /** One import that is not allowed; `line` counts from 1. */
 export type Breach = { file: string; line: number; rule: string };
@@ -58,7 +57,7 @@ const EXIT_NOTE = 'exit relayed:';
  */
 export async function findBreaches(files: ReadonlyMap<string, string>): Promise<Breach[]> {
   const judged = new Map([...files].filter(([file]) => file.startsWith('src/')));
-  return (await parse(judged)).flatMap(([file, source]) =>
+  return (await parseFiles(judged)).flatMap(([file, source]) =>
     findUses(source).flatMap(use => {
       const rule = judge(file, use);
       return rule === undefined ? [] : [{ file, line: use.line, rule }];
@@ -117,31 +116,6 @@ function isPure(builtin: string, names: string[] | 'all'): boolean {
   return (
     pure === 'all' || (pure !== undefined && names !== 'all' && names.every(name => pure.includes(name)))
   );
-}
-
-/** Parses without looking at any file, library or type: the parser sees a folder that does not exist. */
-async function parse(files: ReadonlyMap<string, string>): Promise<[string, SourceFile][]> {
-  const names = [...files.keys()].sort();
-  const config = '/tsconfig.json';
-  const options = { noLib: true, noResolve: true, types: [], allowImportingTsExtensions: true, noEmit: true };
-  const fs = createVirtualFileSystem({
-    [config]: JSON.stringify({ files: names, compilerOptions: options }),
-    ...Object.fromEntries(names.map(name => [`/${name}`, files.get(name) ?? ''])),
-  });
-  const api = new API({ cwd: '/', fs });
-  try {
-    const project = (await api.updateSnapshot({ openProjects: [config] })).getProject(config);
-    const sources: [string, SourceFile][] = [];
-    for (const name of names) {
-      const source = await project?.program.getSourceFile(`/${name}`);
-      // A file that the parser passes over would be a file that no rule is checked in.
-      if (source === undefined) throw new Error(`Cannot check "${name}": the parser did not read it`);
-      sources.push([name, source]);
-    }
-    return sources;
-  } finally {
-    await api.close();
-  }
 }
 
 /** Lists every import of any form, and every call that ends the process. */

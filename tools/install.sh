@@ -141,8 +141,13 @@ check_folders() {
   at=$1
   while :; do
     if [ -e "$at" ] && [ -n "$(find "$at" -maxdepth 0 \( ! -user 0 -o -perm /022 \))" ]; then
-      fail "install \"$1\": others than root can write the folder \"$at\" ($(stat -c '%U:%G, mode %a' "$at"))" \
-        "chown root \"$at\" && chmod go-w \"$at\""
+      # Another account's folder is its home, or below it; a sticky one is for everybody.
+      if [ -n "$(find "$at" -maxdepth 0 -user 0 ! -perm -1000)" ]; then
+        close="chmod go-w \"$at\""
+      else
+        close='choose a PREFIX in which root alone can change every folder, such as /usr/local'
+      fi
+      fail "install \"$1\": others than root can write the folder \"$at\" ($(stat -c '%U:%G, mode %a' "$at"))" "$close"
     fi
     [ "$at" != / ] || break
     at=$(dirname "$at")
@@ -253,17 +258,17 @@ plan_build() {
   builds=yes compiles=yes
   if make -q dist/dialback; then
     builds=no
-  elif ! command -v npm >/dev/null; then
+  elif ! command -v npm >/dev/null && [ ! -x node_modules/.bin/node ]; then
     if [ -e dist/dialback ]; then
       fail 'build dist/dialback: there is no npm, and the one that is there is older than its sources' \
-        'install npm and node 20 or newer; or, if it was built from these sources: touch dist/dialback'
+        'install npm; or, if it was built from these sources: touch dist/dialback'
     fi
-    fail 'build dist/dialback: there is no npm' 'install npm and node 20 or newer, or use a tree with a built dist/dialback'
+    fail 'build dist/dialback: there is no npm' 'install npm, or use a tree with a built dist/dialback'
   fi
   if [ -e dist/launch ] && ! { command -v "${CC:-gcc}" && [ -e /usr/include/stdlib.h ]; } >/dev/null; then compiles=no; fi
 }
 prepare() { # for what
-  if [ "$builds" = yes ]; then tools/prepare.sh "$1"; else tools/prepare.sh --packages "$1"; fi
+  if [ "$builds" = yes ] && command -v npm >/dev/null; then tools/prepare.sh "$1"; else tools/prepare.sh --packages "$1"; fi
 }
 
 # A launcher that was compiled elsewhere: for this uid, and for these paths?
@@ -312,11 +317,23 @@ install_here() {
     echo "There are a timer and a cron line, and both are off. When a backup has gone well, switch one of them on:"
     echo "systemctl enable --now dialback-backup.timer, or the # before the last line of $cron"
   fi
+  case $prefix in /usr | /usr/local) command=dialback ;; *) command=$binary ;; esac
+  tell_next "$command"
+}
+
+# A machine that is set up goes on; else it is a client or a backup host, and only a person knows which.
+tell_next() { # COMMAND
   # --pty: the account does not get root's terminal (src/os/machine.ts, asAccount()).
-  case $prefix in
-    /usr | /usr/local) echo "next: runuser --pty -u $account -- dialback init" ;;
-    *) echo "next: runuser --pty -u $account -- $binary init" ;;
-  esac
+  as="runuser --pty -u $account -- $1"
+  own=$(getent passwd "$account" | cut -d: -f6)/.config/dialback
+  for file in client.toml host.toml; do
+    if [ -e "$own/$file" ] || [ -e "$config/$file" ]; then
+      echo "next: $as doctor"
+      return
+    fi
+  done
+  echo "next, on a client: $as init"
+  echo "next, on a backup host: $as enroll NAME KEYFILE (init on the client prints it with the key)"
 }
 
 # For packages. Standard output is what their post-install has to do, as a script; all else goes to standard error.
@@ -394,7 +411,13 @@ tell_kept() {
   for folder in "$config" "$home"; do if [ -e "$folder" ]; then kept="$kept $folder"; fi; done
   echo "Kept: what was backed up to this machine (host.toml's \`store\` says where)${kept:+,$kept}," \
     "and the account $account."
-  echo "To remove those as well: ${kept:+rm -r$kept; }userdel $account"
+  stores=$(find "$home" -xdev -maxdepth 4 -name store.json -printf '%h ' 2>/dev/null || true)
+  if [ -n "$stores" ]; then
+    echo "Backups are in $home, which nothing else has: ${stores% }"
+    echo "To remove the rest, move them to another place first. Until then $home and the account have to stay."
+  else
+    echo "To remove those as well: ${kept:+rm -r$kept; }userdel $account"
+  fi
   shells=$(awk -F: -v shell="$binary" '$7 == shell { print $1 }' /etc/passwd)
   if [ -n "$shells" ]; then
     echo "The login shell of $shells was $binary. To let it run commands again: usermod --shell /bin/sh $account"

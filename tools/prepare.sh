@@ -161,7 +161,7 @@ fi
 installed=node_modules/.package-lock.json
 if [ "$npm_too" = yes ] && { [ ! -e "$installed" ] || [ package-lock.json -nt "$installed" ]; }; then
   echo "prepare: npm ci --ignore-scripts"
-  # Only errors: under node 20 npm warns that pkg wants a newer one, which it gets (node_modules/.bin/node).
+  # Only errors: under node 18 and 20 npm warns that pkg wants a newer one, which it gets (node_modules/.bin/node).
   npm ci --ignore-scripts --loglevel=error
   if [ ! -x node_modules/.bin/node ]; then
     echo "prepare: Cannot build here: there is no node for $(uname -sm) among the npm packages" >&2

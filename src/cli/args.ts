@@ -88,6 +88,7 @@ export type Request =
       config: string | undefined;
       to: string;
       force: boolean;
+      inert: boolean;
       dryRun: boolean;
       json: boolean;
     }
@@ -230,11 +231,11 @@ const GRAMMAR = {
     says: 'host: each version of what has a name like PATTERN (*, ?, []), with the snapshots that hold it',
   },
   restore: {
-    usage: 'restore NAME[@SNAPSHOT] [PATH…] --to DIR [--config F] [--force] [--dry-run] [--json]',
+    usage: 'restore NAME[@SNAPSHOT] [PATH…] --to DIR [--config F] [--force] [--inert] [--dry-run] [--json]',
     strings: ['config', 'to'],
-    booleans: ['force', 'dry-run', 'json'],
+    booleans: ['force', 'inert', 'dry-run', 'json'],
     takes: [1, 10_000],
-    says: 'host: give files back, below DIR; as root with all that they had; --dry-run only says what it would do',
+    says: 'host: give files back, below DIR; as root all of them; --inert: no set-id bits, devices, capabilities',
   },
   status: {
     usage: 'status [NAME] [--max-age 36h] [--config F] [--json]',
@@ -461,6 +462,7 @@ function readVerb(verb: Verb, rest: string[]): Request {
         config,
         to: resolve(need('to')),
         force: flag('force'),
+        inert: flag('inert'),
         dryRun: flag('dry-run'),
         json: flag('json'),
       };

@@ -10,10 +10,10 @@ import type { EnrollResult, LocalEnrollResult, UnenrollResult } from '../host/en
 import { areAlarming, failuresText } from '../host/health.ts';
 import type { Version } from '../host/index.ts';
 import type { Listed } from '../host/listing.ts';
+import { COPY_AGAIN, LOST_ATTRIBUTES } from '../host/lost-attributes.ts';
 import type { Pinning } from '../host/pins.ts';
 import type { PruneResult } from '../host/prune.ts';
 import type { Removal } from '../host/remove.ts';
-import type { Planned, RestorePlan, RestoreResult } from '../host/restore.ts';
 import type { ClientStatus } from '../host/status.ts';
 import type { Damage, Verified } from '../host/verify.ts';
 import { ERRNO, errnoWords } from '../os/errno.ts';
@@ -370,8 +370,16 @@ function openLine(noJail: string): string {
   return `with confined = false in it: ${noJail}`;
 }
 
-/** What enroll --local did, and what comes next. @param config the host.toml that was named */
-export function enrollLocalText(name: string, config: string | undefined, result: LocalEnrollResult): string {
+/**
+ * What enroll --local did, and what comes next.
+ * @param config the host.toml that was named @param isClient whether this account has a client.toml already
+ */
+export function enrollLocalText(
+  name: string,
+  config: string | undefined,
+  result: LocalEnrollResult,
+  isClient: boolean,
+): string {
   const { store, isNew } = result;
   const init = `dialback init --name ${name} --transport local --target ${quoteForShell(store)}`;
   const told = [
@@ -380,6 +388,7 @@ export function enrollLocalText(name: string, config: string | undefined, result
     ...(result.isStoreNew ? [`created the store "${store}"`] : []),
     isNew ? `"${store}" keeps the backups of "${name}"` : `"${store}" kept the backups of "${name}" already`,
   ];
+  if (isClient) return `${told.join('\n')}\nnext: dialback backup\n`;
   const named =
     config === undefined ? '' : `then, in its [[remote]]: host_config = ${JSON.stringify(config)}\n`;
   return `${told.join('\n')}\n${nextText('as this account', init)}${named}`;
@@ -473,7 +482,7 @@ export function showTime(ns: bigint, digits: 0 | 9): string {
 }
 
 /** A path of a snapshot, as on the client. */
-function clientPath(path: Buffer): JsonName {
+export function clientPath(path: Buffer): JsonName {
   return jsonName(Buffer.concat([Buffer.from('/'), path]));
 }
 
@@ -606,101 +615,18 @@ function indexedTime(mtime: string): bigint {
   return BigInt(seconds) * BILLION + BigInt(nanoseconds);
 }
 
-/** A name that a restore would write, for --json. */
-export function plannedJson({ path }: Planned): JsonName {
-  return clientPath(path);
-}
-
-/** A name that a restore would write, on a line. */
-export function plannedText({ path, type, isReplacing }: Planned): string {
-  const slash = type === 'folder' && path.length > 0 ? '/' : '';
-  return `${showName(clientPath(path))}${slash}${isReplacing ? ' (replaces what is there)' : ''}\n`;
-}
-
-/** What a dry run of a restore says at its end. */
-export function planText(to: string, result: RestorePlan): string {
-  const notes = snapshotNotes(result);
-  const note = notes.length > 0 ? ` (${notes.join('; ')})` : '';
-  return `would restore ${amountText(result)}${note} to "${escapeText(to)}"\n`;
-}
-
-/** What an ordinary account could not give back, for standard error. */
-export function planLacksText({ notGivenBack: lines, notGivenBackCount: count }: RestorePlan): string {
-  if (count === 0) return '';
-  const head = `dialback: Cannot give everything back: ${count} would differ from the snapshot\n`;
-  return `${head}${lines.map(line => `  ${line}\n`).join('')}${moreText(count, lines)}next: restore as root\n`;
-}
-
 /** A line for those of a list that are counted and not shown. */
-function moreText(count: number, shown: readonly unknown[]): string {
+export function moreText(count: number, shown: readonly unknown[]): string {
   return count > shown.length ? `  and ${count - shown.length} more\n` : '';
 }
 
-/** What a user of `latest` must know: it can be older than it seems. */
-function snapshotNotes({ state, age_ms, newer }: RestorePlan): string[] {
-  return [
-    ...(state === 'incomplete' ? ['the snapshot is incomplete'] : []),
-    ...(newer.length > 0
-      ? [`it is ${showAge(age_ms)} old; newer ones are incomplete or from the future: ${newer.join(', ')}`]
-      : []),
-  ];
-}
-
-function amountText({ files, bytes, snapshot }: RestorePlan): string {
-  return `${files} files, ${showBytes(bytes)}, of ${snapshot}`;
-}
-
-/** What a restore gave back, and what it could not. */
-export function restoreText(to: string, result: RestoreResult): string {
-  const notes = [
-    ...snapshotNotes(result),
-    ...(result.checked ? [] : ['not compared with a manifest: there is none to go by']),
-  ];
-  const note = notes.length > 0 ? ` (${notes.join('; ')})` : '';
-  return `restored ${amountText(result)}${note} to "${escapeText(to)}"\n`;
-}
-
-/** The list for standard error: rsync's own messages, or its itemized differences. */
-export function notGivenBackText(result: RestoreResult, isRootUser: boolean): string {
-  const { notGivenBack: lines, notGivenBackCount: count } = result;
-  if (count === 0) return '';
-  const next = isRootUser
-    ? 'see what rsync says of each'
-    : 'restore as root (the letters: rsync(1), --itemize-changes)';
-  return [
-    `dialback: Cannot give everything back: ${count} differ from the snapshot\n`,
-    ...lines.map(line => `  ${escapeText(line, 5000)}\n`),
-    moreText(count, lines),
-    `next: ${next}\n`,
-  ].join('');
-}
-
 /** @param path below the tree, a character a byte */
-function damagedPath(path: string): JsonName {
+export function damagedPath(path: string): JsonName {
   return clientPath(Buffer.from(path, 'latin1'));
 }
 
-/** What a restore gave back, for programs. */
-export function restoredJson(result: RestoreResult): object {
-  const damaged = result.damaged.map(each => ({ ...each, path: damagedPath(each.path) }));
-  return { ...result, damaged };
-}
-
-/** The files that a restore gave back otherwise than they were backed up. */
-export function damagedFilesText({ snapshot, damaged, damagedCount: count }: RestoreResult): string {
-  if (count === 0) return '';
-  const lines = damaged.map(
-    ({ path, difference }) => `  ${showName(damagedPath(path))}: ${DAMAGES[difference]}\n`,
-  );
-  return [
-    `dialback: Cannot give back as it was: ${count} files of ${snapshot} are damaged in the store\n`,
-    ...lines,
-    moreText(count, damaged),
-    'next: dialback verify NAME (it tells which snapshots share them), and restore them from another one\n',
-  ].join('');
-}
-
-const DAMAGES: Record<Damage['differences'][number], string> = {
+/** In what a file is not as it was, in words. */
+export const DAMAGES: Record<Damage['differences'][number], string> = {
   content: 'other content',
   attributes: 'other attributes',
   size: 'another size',
@@ -771,10 +697,11 @@ export function damagedText(results: Verified[]): string {
   ]);
   if (lines.length === 0) return '';
   const total = results.reduce((sum, each) => sum + each.damaged_count + each.records.length, 0);
+  const hasLost = results.some(each => each.records.some(({ found }) => found === LOST_ATTRIBUTES));
   return [
     `dialback: Cannot find the store as it was: ${total} damaged\n`,
     ...lines,
-    'next: look at the disk (smartctl -a, dmesg), and restore these files from a snapshot or a machine that has them whole\n',
+    `next: ${hasLost ? COPY_AGAIN : 'look at the disk (smartctl -a, dmesg), and restore these files from a snapshot or a machine that has them whole'}\n`,
   ].join('');
 }
 

@@ -1,6 +1,6 @@
 /** `dialback doctor` on a client: what stands between it and its next backup, and what that backup would give away. */
 import { createServer, connect as openConnection } from 'node:net';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type Confinement, judgeShell, judgeTrust, type ShellFacts } from '../doctor.ts';
 import { Fault } from '../fault.ts';
 import { type Finding, Topic } from '../finding.ts';
@@ -21,7 +21,7 @@ import {
   status,
 } from '../os/files.ts';
 import { type Jail, landlockAbiOf, NEVER_LIST, rsyncLibraries } from '../os/launcher.ts';
-import { asUid, ownAccount, temporaryFolder } from '../os/machine.ts';
+import { asUid, ownAccount, ownExecutable, temporaryFolder } from '../os/machine.ts';
 import { inText, isWithin, type MountEntry, mountOf, otherNames, parseMountTable } from '../os/mounts.ts';
 import { hasProgram, run, standard } from '../os/process.ts';
 import { requireStateFolder, requireStateName } from '../os/runfolder.ts';
@@ -466,7 +466,7 @@ function examineNeverList(isJailed: boolean): { findings: Finding[]; paths: stri
       };
     }
     const found = error instanceof Fault ? error.found : String(error);
-    const next = exists(NEVER_LIST) ? `chmod 644 ${NEVER_LIST}` : `install -D -m 644 /dev/null ${NEVER_LIST}`;
+    const next = exists(NEVER_LIST) ? `chmod 644 ${NEVER_LIST}` : restoreNeverList();
     return { findings: [NEVER_FILE.critical(`"${NEVER_LIST}": ${found}`, next)], paths: [] };
   }
   const trust = judgeTrust(NEVER_FILE, NEVER_LIST, 0, `"${NEVER_LIST}"`);
@@ -475,6 +475,14 @@ function examineNeverList(isJailed: boolean): { findings: Finding[]; paths: stri
     NEVER_FILE.critical(`"${NEVER_LIST}", ${fault}`, `editor ${NEVER_LIST}`),
   );
   return { findings: trust.state === 'ok' && findings.length > 0 ? findings : [trust, ...findings], paths };
+}
+
+/** An empty list would let every key and password out: the one that was installed is put back. */
+function restoreNeverList(): string {
+  const installed = join(dirname(ownExecutable()), '../share/dialback/never');
+  return exists(installed)
+    ? `as root: install -D -m 644 ${quoteForShell(installed)} ${NEVER_LIST}; then add the paths that yours had`
+    : "make install, as root, in dialback's sources; then add the paths that yours had";
 }
 
 /** An absolute path a line; empty lines and those that begin with `#` say nothing. */

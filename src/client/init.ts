@@ -8,8 +8,10 @@ import { configPlace, ownConfigFolder, parseConfig } from '../config.ts';
 import { Fault, type FaultParts, type Parsed } from '../fault.ts';
 import {
   exists,
+  findBreachOnTheWay,
   linkStatus,
   makeFolder,
+  mayRead,
   placeFile,
   readWhole,
   realPath,
@@ -532,17 +534,26 @@ function rememberHostKey(path: string, host: Host): void {
   else if (placed.value !== text) replaceFile(realPath(path), Buffer.from(placed.value, 'latin1'));
 }
 
-type ConfigWords = Omit<Parameters<typeof clientToml>[0], 'roots' | 'capability'>;
+type ConfigWords = Omit<Parameters<typeof clientToml>[0], 'roots' | 'capability' | 'excludeFrom'>;
 
 /** @returns what is to be said of the jail */
 async function writeConfig(path: string, state: string, words: ConfigWords): Promise<JailNote | undefined> {
   const { roots, capability, jail } = await ownScope(state, words);
-  const text = clientToml({ ...words, roots, capability });
+  const text = clientToml({ ...words, roots, capability, excludeFrom: excludesFor(roots) });
   parseConfig(text, path, CLIENT_SCHEMA); // what is written can be read
   makeFolder(path.slice(0, path.lastIndexOf('/')) || '/', { parents: true });
   placeFile(path, text);
   return jail;
 }
+
+/** The list that `make install` lays down, for a whole machine: caches, /tmp, swap files. One that cannot be used is left out. */
+function excludesFor(roots: string[]): string | undefined {
+  if (!roots.includes('/') || !mayRead(MACHINE_EXCLUDES)) return undefined;
+  const isTrusted = findBreachOnTheWay(MACHINE_EXCLUDES, 0) === undefined;
+  return isTrusted ? MACHINE_EXCLUDES : undefined;
+}
+
+const MACHINE_EXCLUDES = '/etc/dialback/excludes';
 
 interface OwnScope {
   roots: string[];
@@ -605,8 +616,10 @@ export function clientToml(options: {
   transport: Remote['transport'];
   roots: string[];
   capability: Capability | undefined;
+  /** A list of patterns; undefined: none. */
+  excludeFrom?: string | undefined;
 }): string {
-  const { name, target, files, transport, roots, capability } = options;
+  const { name, target, files, transport, roots, capability, excludeFrom } = options;
   // JSON's strings are TOML's basic strings, but for DEL, which no path of ours may have.
   const quote = (text: string): string => JSON.stringify(text);
   return [
@@ -625,6 +638,9 @@ export function clientToml(options: {
       ? '# Whoever has the disk can read what is backed up: leave out keys and passwords that open other doors.'
       : '# What is backed up can be read on the host: leave out keys and passwords that open other doors.',
     'exclude = [".ssh/", ".cache/"]',
+    ...(excludeFrom === undefined
+      ? []
+      : ['# What a restored machine does without.', `exclude_from = ${quote(excludeFrom)}`]),
     '',
     '[schedule]',
     '# For runs that nobody watches: so long a host that cannot be reached is called again.',

@@ -68,7 +68,7 @@ export async function findStore(
     throw new Fault({
       tried: `back up to "${remoteName(remote)}"`,
       found: why,
-      next: `mount its disk; or, for a new store: ${enrolCommand(config, remote)}`,
+      next: 'mount its disk',
       exit: 'noStore',
       ...(remote.absent === 'skip' ? { code: SKIPPED } : {}),
     });

@@ -305,14 +305,16 @@ const BATCH_TIMEOUT_MS = 3_600_000;
 const TARGET_LIMIT = 4096;
 
 /**
- * The xattrs of some entries as they are stored, in their order; `user.` names alone.
+ * The xattrs of some entries as they are stored, in their order.
  * @param stored of `listTree` of the same tree; not many more than BATCH at once
+ * @param names a regular expression; unless told `user.` names alone, since a store has no others
  * @throws Fault when one has gone, or cannot be read
  */
 export async function readXattrs(
   tree: string,
-  stored: readonly StoredEntry[],
+  stored: readonly Pick<StoredEntry, 'path'>[],
   signal: AbortSignal,
+  names = '^user\\.',
 ): Promise<Xattr[][]> {
   if (stored.length === 0) return [];
   const args = [
@@ -322,7 +324,7 @@ export async function readXattrs(
     '-h',
     '-d',
     '-m',
-    '^user\\.',
+    names,
     '-e',
     'hex',
     '--absolute-names',
@@ -339,6 +341,30 @@ export async function readXattrs(
   return stored.map(each => xattrs.get(asArgument(each.path).toString('latin1')) ?? []);
 }
 
+/** The same, with undefined for an entry whose xattrs cannot be read. */
+export async function readXattrsOfEach(
+  tree: string,
+  stored: readonly Pick<StoredEntry, 'path'>[],
+  signal: AbortSignal,
+  names?: string,
+): Promise<(Xattr[] | undefined)[]> {
+  try {
+    return await readXattrs(tree, stored, signal, names);
+  } catch {
+    signal.throwIfAborted();
+  }
+  const found: (Xattr[] | undefined)[] = [];
+  for (const entry of stored) {
+    try {
+      found.push(...(await readXattrs(tree, [entry], signal, names)));
+    } catch {
+      signal.throwIfAborted();
+      found.push(undefined);
+    }
+  }
+  return found;
+}
+
 /** What was true of some entries, in their order; as `readXattrs`. */
 export async function readAttributes(
   tree: string,
@@ -346,12 +372,14 @@ export async function readAttributes(
   signal: AbortSignal,
 ): Promise<TreeEntry[]> {
   const xattrs = await readXattrs(tree, stored, signal);
-  return stored.map((each, at) => {
-    const own = xattrs[at] ?? [];
-    const { stat } = takeStat(own, each.isFolder);
-    const isLink = stat?.type === 'symlink' && each.size <= TARGET_LIMIT;
-    return truthOf(each, own, isLink ? readTarget(tree, each.path) : null);
-  });
+  return stored.map((each, at) => entryOf(tree, each, xattrs[at] ?? []));
+}
+
+/** What was true of one entry. @param xattrs as they are stored @throws Fault where a link's target cannot be read */
+export function entryOf(tree: string, stored: StoredEntry, xattrs: readonly Xattr[]): TreeEntry {
+  const { stat } = takeStat(xattrs, stored.isFolder);
+  const isLink = stat?.type === 'symlink' && stored.size <= TARGET_LIMIT;
+  return truthOf(stored, xattrs, isLink ? readTarget(tree, stored.path) : null);
 }
 
 /** A symlink lies in the store as a file that holds where it leads. */

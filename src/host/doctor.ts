@@ -28,10 +28,13 @@ import { examineRuns } from './doctor-runs.ts';
 import { enrolledLine, enrolledName } from './enroll.ts';
 import { type Probe, probeFileSystem } from './filesystem.ts';
 import { tryReceiveJail } from './jail.ts';
+import { COPY_AGAIN, LOST_ATTRIBUTES, snapshotsWithoutAttributes } from './lost-attributes.ts';
 import { examineSshdConfig } from './sshd-config.ts';
 import { hasDoubtfulBasis, listClients, openClient, openStore } from './store.ts';
 
 const PATIENCE_MS = 10_000;
+/** For a look into the snapshots of all clients. */
+const LOOKING_MS = 60_000;
 
 /** All that is looked at for a host. @param path host.toml's, as `enroll` writes it into authorized_keys */
 export async function examineHost(options: {
@@ -201,6 +204,10 @@ const CONTENTS = new Topic(
   'host.store_contents',
   'version 0.1.0 could link files into a backup whose data a power cut of this host had taken',
 );
+const ATTRIBUTES = new Topic(
+  'host.store_attributes',
+  'owners, modes, links and devices of all files are in their attributes: a copy of the store without them gives back plain files',
+);
 const SPACE = new Topic('host.store_space', 'a full disk ends every run of every client');
 const INODES = new Topic('host.store_inodes', 'each folder and each changed file of a backup is an inode');
 
@@ -219,7 +226,9 @@ async function examineStore(store: string, hasLibrary: boolean): Promise<Finding
     ...(owner.state === 'critical' && found.uid !== ownAccount().uid
       ? []
       : await probeStore(store, hasLibrary)),
-    ...(found.uid === ownAccount().uid ? [judgeContents(doubtfulClients(store))] : []),
+    ...(found.uid === ownAccount().uid
+      ? [judgeContents(doubtfulClients(store)), judgeAttributes(await clientsWithoutAttributes(store))]
+      : []),
     judgeSpace(store, room),
     judgeInodes(store, room),
   ];
@@ -233,6 +242,26 @@ function doubtfulClients(store: string): string[] {
       return false; // a folder that cannot be read is not what is looked for here
     }
   });
+}
+
+async function clientsWithoutAttributes(store: string): Promise<string[]> {
+  const lost: string[] = [];
+  const signal = AbortSignal.timeout(LOOKING_MS);
+  for (const name of namesOfClients(store) ?? []) {
+    try {
+      if ((await snapshotsWithoutAttributes(openClient(store, name), signal)).length > 0) lost.push(name);
+    } catch {
+      // a folder that cannot be read is not what is looked for here
+    }
+  }
+  return lost;
+}
+
+/** @param clients those with a snapshot whose files have lost their attributes */
+export function judgeAttributes(clients: string[]): Finding {
+  return clients.length === 0
+    ? ATTRIBUTES.ok('the files of the backups have the attributes that their manifests name')
+    : ATTRIBUTES.critical(`${clients.join(', ')}: ${LOST_ATTRIBUTES}`, COPY_AGAIN);
 }
 
 /** @param clients those whose next backup links files that no version made sure of */
@@ -256,7 +285,9 @@ export function judgeStore(
   if (found.uid !== account.uid)
     return STORE.critical(
       `"${store}" belongs to uid ${found.uid}, not to "${account.name}"`,
-      `${asUid(found.uid, 'dialback doctor --host')}, since that account receives`,
+      found.uid === 0
+        ? `as root: chown -R ${account.name} ${quoted}`
+        : `${asUid(found.uid, 'dialback doctor --host')}, since that account receives`,
     );
   if ((found.mode & 0o077) !== 0)
     return STORE.critical(`"${store}" is open to others (mode ${mode})`, `chmod 700 ${quoted}`);
@@ -369,17 +400,16 @@ export function isAnyEnrolled(): boolean {
 
 function examineKeys(config: HostConfig, configPath: string): Finding[] {
   const path = `${ownAccount().home}/.ssh/authorized_keys`;
-  const enrolNext = 'dialback enroll NAME KEYFILE';
+  const clients = namesOfClients(config.store);
   let text: string;
   try {
     text = readWhole(path, 16 * 1024 * 1024).toString('utf8');
   } catch (error) {
     return exists(path)
       ? [KEYS.fault(error, `chmod 600 ${quoteForShell(path)}`)]
-      : [KEYS.warning(`nobody is enrolled: there is no "${path}"`, enrolNext)];
+      : [KEYS.warning(`nobody is enrolled: there is no "${path}"`, enrollNext(clients))];
   }
   const trust = judgeTrust(KEYS, path, ownAccount().uid, `"${path}"`);
-  const clients = namesOfClients(config.store);
   const lines = judgeLines({
     path,
     lines: text.split('\n'),
@@ -389,6 +419,11 @@ function examineKeys(config: HostConfig, configPath: string): Finding[] {
     allowsPlainKey: config.account_client !== undefined,
   });
   return trust.state === 'ok' ? lines : [trust, ...lines.filter(each => each.state !== 'ok')];
+}
+
+/** Where the store is not in its place, enrolling would make another one. */
+function enrollNext(clients: string[] | undefined): string {
+  return clients === undefined ? 'mount the disk of the store first' : 'dialback enroll NAME KEYFILE';
 }
 
 /** The clients that the store has a folder for; undefined where there is no store to ask. */
@@ -452,7 +487,7 @@ export function judgeLines(facts: KeyLines): Finding[] {
     }
   }
   if (enrolled.length === 0 && !facts.allowsPlainKey)
-    findings.push(KEYS.warning(`nobody is enrolled in "${path}"`, 'dialback enroll NAME KEYFILE'));
+    findings.push(KEYS.warning(`nobody is enrolled in "${path}"`, enrollNext(clients)));
   const who = enrolled.length === 1 ? 'one client is' : `${enrolled.length} clients are`;
   return findings.length > 0 ? findings : [KEYS.ok(`${who} enrolled in "${path}"`)];
 }

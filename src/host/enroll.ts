@@ -20,6 +20,7 @@ import {
 import { hasLauncher, lacksLandlock, launcherPath } from '../os/launcher.ts';
 import { asUid, hostName, isPackaged, ownAccount, ownExecutable, refuseRoot } from '../os/machine.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
+import { noteStore, requireNoOtherStore } from '../store/known-stores.ts';
 import { type PublicKey, parseHostKey, parsePublicKey } from '../wire/key.ts';
 import { STORE_FILE, shelfOf } from '../wire/local.ts';
 import { escapeText, NAME, quoteForShell, TARGET } from '../wire/text.ts';
@@ -136,6 +137,7 @@ export async function enroll(options: EnrollOptions): Promise<EnrollResult> {
   // As openKeys reads the file: a character a byte.
   const text = enrolledLine({ executable, name: options.name, config: configPath, key });
   const line = Buffer.from(text, 'utf8').toString('latin1');
+  if (place.isThere) requireNoOtherStore(store, place.path);
   const change = placeLine(lines, options.name, key, line, options.replace);
   if ('reason' in change) {
     throw new Fault({
@@ -151,7 +153,9 @@ export async function enroll(options: EnrollOptions): Promise<EnrollResult> {
   // After the store: a folder that cannot be one must not get into the config, nor stand in the way of the next try.
   const noJail = place.isThere ? undefined : await whyNoJail();
   const isConfined = mayRun(launcherPath()) && noJail === undefined;
-  if (!place.isThere) placeFile(configPath, hostToml(store, isConfined, noJail !== undefined));
+  // A launcher that is another account's must not make every run fail.
+  if (!place.isThere) placeFile(configPath, hostToml(store, isConfined, hasLauncher() && !isConfined));
+  noteStore(store, configPath);
   const client = createClient(store, options.name);
   // What is under way is the old key's.
   if (change.value.did === 'replaced') retire(client);
@@ -190,6 +194,7 @@ export async function enrollLocally(options: StoreOptions & { name: string }): P
   const place = configPlace('host.toml', options.config);
   const store = chooseStore(options, place);
   requireReceiver(store, `enroll ${name} --local`);
+  if (place.isThere) requireNoOtherStore(store, place.path);
   if (!exists(`${store}/${STORE_FILE}`)) await requireFileSystem(store);
   const config = prepareConfig(place);
   const isStoreNew = createStore(store);
@@ -198,6 +203,7 @@ export async function enrollLocally(options: StoreOptions & { name: string }): P
   // A launcher that is another account's must not make every run fail.
   if (!place.isThere) placeFile(config, hostToml(store, isConfined, hasLauncher() && !isConfined));
   const isNew = !exists(shelfOf(store, name));
+  noteStore(store, config);
   unretire(createClient(store, name));
   return { isNew, store, config, isConfigNew: !place.isThere, isStoreNew, noJail };
 }
@@ -360,9 +366,16 @@ function requireReceiver(store: string, verb: string): void {
   throw new Fault({
     tried: `run "${verb}" as ${name}`,
     found: `the store "${store}" belongs to uid ${owner}, and that is the account that receives`,
-    next: asUid(owner, `dialback ${verb}`),
+    next: owner === 0 ? receiverText(store, name) : asUid(owner, `dialback ${verb}`),
     exit: 'usage',
   });
+}
+
+/** Root does not receive: a folder that root has made for the store is given to the account. */
+function receiverText(store: string, name: string): string {
+  const own = quoteForShell(store);
+  if (exists(`${store}/${STORE_FILE}`)) return `as root: chown -R ${name} ${own}`;
+  return `as root: install -d -o ${name} -m 700 ${quoteForShell(`${store}/dialback`)}; and make that the store`;
 }
 
 /** This executable, as sshd will run it: packaged, and nobody else's to change. */

@@ -41,6 +41,7 @@ import {
   prepareStateFolder,
 } from '../os/runfolder.ts';
 import { findPrinter, printedWords } from '../startup-files.ts';
+import { noteStore } from '../store/known-stores.ts';
 import {
   encodeEvent,
   FAILURES,
@@ -300,6 +301,7 @@ async function serve(
   const config = readHostConfig(options.config);
   log.syslog = config.syslog;
   openStore(config.store);
+  noteStore(config.store, options.config);
   // By the key's name, before what was asked for is looked at: a refusal stands in the journal of whose key it was.
   const client = openEnrolled(config, options.client);
   log.client = client;

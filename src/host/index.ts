@@ -27,6 +27,7 @@ import { exists, list, makeUniqueFolder, removeAll, status, statusExact } from '
 import { dropGarbage, ownAccount, temporaryFolder } from '../os/machine.ts';
 import { standard, takeRecords } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
+import { TIME_LIMITS } from '../store/time-limits.ts';
 import { escapeText } from '../wire/text.ts';
 import { type ClientStore, snapshotNames } from './store.ts';
 
@@ -334,6 +335,16 @@ export class StoreIndex {
     )[0];
     const own = this.#snapshots().map(({ name }) => recordsOf(this.#client, name));
     return sum([files ?? NOTHING, folders ?? NOTHING, ...own]);
+  }
+
+  /** Files whose time is the first or last that a file system can hold: the client's is probably beyond it. */
+  atTimeLimit(): number {
+    const places = TIME_LIMITS.map(() => '?').join();
+    const [found] = this.#rows<{ count: number }>(
+      `SELECT count(*) AS count FROM inode WHERE mtime IN (${places})`,
+      ...TIME_LIMITS,
+    );
+    return found?.count ?? 0;
   }
 
   /**

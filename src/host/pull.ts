@@ -129,14 +129,14 @@ function remoteShell(confined: boolean, idleSeconds: number): string {
 
 /**
  * How much of a run is done. rsync's percents are of all bytes, and count what is sent: they tell it where all is sent.
- * Where there is something to link against, most is not, and the names that were looked at tell more: but for a large file
- * that is sent.
+ * Where there is something to link against, most is not sent. Then the names that were looked at tell how much of the rest is
+ * done, and the bytes move it on while a large file is sent.
  */
-function partDone({ reached, progress }: PullReader, isFirst: boolean): ReturnType<Pull['files']> {
+export function partDone({ reached, progress }: PullReader, isFirst: boolean): ReturnType<Pull['files']> {
   if (reached === undefined) return undefined;
   const { done, total, isWhole } = reached;
-  const names = Math.floor((100 * done) / Math.max(1, total));
-  const percent = isFirst ? progress.percent : Math.max(progress.percent, names);
+  const names = (100 * done) / Math.max(1, total);
+  const percent = isFirst ? progress.percent : Math.floor(names + (progress.percent * (100 - names)) / 100);
   return { done, total, percent: isWhole ? percent : null };
 }
 

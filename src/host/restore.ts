@@ -4,57 +4,44 @@
  * As root everything comes back. What is restored is staged in a private folder (0700) inside DIR and moved into
  * place when it is whole: setuid files and devices become real there, half a tree must not be usable by others.
  */
+import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
-import {
-  breachOf,
-  chmod,
-  exists,
-  failedWith,
-  linkStatus,
-  list,
-  makeUniqueFolder,
-  openFlags,
-  realPath,
-  removeAll,
-  rename,
-  sameContent,
-} from '../os/files.ts';
-import { hasLauncher, launcherCommand } from '../os/launcher.ts';
+import { linkStatus, realPath } from '../os/files.ts';
+import { hasLauncher } from '../os/launcher.ts';
 import { now, ownAccount, ownGroups } from '../os/machine.ts';
-import { type Ending, eachLine, programPath, rsyncKnows, run, standard, start } from '../os/process.ts';
-import { checkTarget, prepareTarget, type TargetOptions } from '../store/restore-target.ts';
-import { NANOSECONDS, RSYNC_EXIT } from '../wire/rsync.ts';
-import { escapeText, jsonName, showName, snapshotTime } from '../wire/text.ts';
+import { run, standard } from '../os/process.ts';
+import { takeFolderLock } from '../os/runfolder.ts';
+import { findStages, hasLeftovers, type Purpose, removeUnmarked, Stage } from '../store/restore-stage.ts';
+import { checkTarget, modeForOthers, prepareTarget, type TargetOptions } from '../store/restore-target.ts';
+import { escapeText, snapshotTime } from '../wire/text.ts';
+import { readTree, type TreeEntry } from './attributes.ts';
+import { hasLostAttributes } from './lost-attributes.ts';
 import {
-  listTree,
-  readAttributes,
-  readTree,
-  type StoredEntry,
-  type TreeEntry,
-  type TreeOptions,
-} from './attributes.ts';
-import { inBatches } from './manifest.ts';
+  type Compared,
+  compareRestored,
+  type DifferenceCount,
+  Differences,
+  type Giver,
+  lackingIn,
+} from './restore-compare.ts';
 import {
-  type ClientStore,
-  findSnapshot,
-  openClient,
-  openStore,
-  pathInside,
-  type Snapshot,
-  snapshotNames,
-} from './store.ts';
-import { type Checked, checkRestored } from './verify.ts';
+  copySelected,
+  isDone,
+  Lines,
+  OTHER_SIDE,
+  placeOf,
+  type RestoreProgress,
+  restoreArguments,
+  rsyncFault,
+  runRsync,
+  type Telling,
+} from './restore-copy.ts';
+import { beneath, mergeInto, moveAll, requireArrived, requireSafeMerge } from './restore-place.ts';
+import { passesOf, type RestoreOptions, type Selection, select } from './restore-selection.ts';
+import { requireRoom } from './restore-space.ts';
+import type { Snapshot } from './store.ts';
 
-export interface RestoreOptions {
-  store: string;
-  client: string;
-  /** As findSnapshot takes it. */
-  snapshot: string;
-  /** Absolute, as on the client; none: all. */
-  paths: string[];
-  to: string;
-  force: boolean;
-}
+export type { RestoreOptions, RestoreProgress };
 
 export interface RestorePlan {
   snapshot: string;
@@ -65,10 +52,16 @@ export interface RestorePlan {
   newer: string[];
   files: number;
   bytes: number;
-  /** What could not be given back, a line each: rsync's message, or its itemized difference and the path. Not all of many. */
+  /** What could not be given back, a line each: messages of rsync, and names that are missing. Not all of many. */
   notGivenBack: string[];
-  /** Of all of them. */
+  /** Entries that differ from the snapshot in something that matters, and all messages. */
   notGivenBackCount: number;
+  /** What differs, by kinds. Owners and the like that this account may not set are in it too, and do not matter. */
+  differences: DifferenceCount[];
+  /** DIR's mode, where other accounts can get into it; null: they cannot. */
+  openTo: string | null;
+  /** Whether the files of the store have lost their attributes: it was copied without them. */
+  lostAttributes: boolean;
 }
 
 /** What a restore has given back. */
@@ -79,110 +72,10 @@ export interface RestoreResult extends RestorePlan {
    * Files that are not as they were when they were backed up: they are given back as they are in the store. At most
    * DAMAGED_SHOWN of them.
    */
-  damaged: Checked['damaged'];
+  damaged: Compared['damaged'];
   damagedCount: number;
-}
-
-/** How far a restore is. */
-export interface RestoreProgress {
-  bytes: number;
-  /** Of all bytes; what is there already counts. */
-  percent: number;
-  /** Files whose content was written. */
-  files: number;
-}
-
-/** The mode changes of a large tree take long, and end by Ctrl-C. */
-const RESTORE_TIMEOUT_MS = 14 * 86_400_000; // within what setTimeout can hold
-/** Characters of rsync's --stats. */
-const STATS_LIMIT = 65_536;
-
-/** Lines for a person: the first of them are kept, and all are counted. */
-class Lines {
-  static readonly #LIMIT = 10_000;
-  /** Characters. */
-  static readonly #TEXT_LIMIT = 2 * 1024 * 1024;
-  readonly #kept = new Set<string>();
-  #length = 0;
-  count = 0;
-
-  /** One that is there already is not taken again. */
-  add(line: string): void {
-    if (this.#kept.has(line)) return;
-    this.count += 1;
-    if (this.#kept.size >= Lines.#LIMIT || this.#length + line.length > Lines.#TEXT_LIMIT) return;
-    this.#kept.add(line);
-    this.#length += line.length;
-  }
-
-  get kept(): string[] {
-    return [...this.#kept];
-  }
-}
-
-/** In the place of a host's name: the remote shell is env(1), which takes it for a variable and starts rsync. */
-const OTHER_SIDE = 'dialback=restore:';
-
-/** What root's rsync may reach, where the launcher is installed: it changes files below `to`, and reads `tree`. */
-interface Place {
-  to: string;
-  tree: string;
-}
-
-/** By names without links. Below the store there may be none: they would be the account's that owns it. */
-function placeOf({ to, store }: RestoreOptions, { tree }: Snapshot): Place {
-  return { to: realPath(to), tree: `${realPath(store)}${tree.slice(store.length)}` };
-}
-
-/** How a fake-super tree is read, and real files written. */
-function restoreArguments(isRootUser: boolean): string[] {
-  return [
-    '-aHAXS',
-    '--numeric-ids',
-    '--fake-super', // the sending side: owners, modes and devices out of the xattrs
-    isRootUser ? '-M--super' : '-M--no-super',
-    // A client's setuid program would run as the account that restores it.
-    ...(isRootUser ? [] : ['--chmod=Fu-s,Fg-s']),
-    // Never -M with a local copy: before 3.3.0 rsync then writes to a path in freed memory, and exits 0.
-    '-e',
-    programPath('env'),
-    `--rsync-path=${programPath('rsync')}`,
-    '-s', // the names go over the protocol, and not on env's command line
-    '--whole-file', // as a local copy
-    '--relative',
-    NANOSECONDS,
-    '--stats',
-    '--no-human-readable',
-  ];
-}
-
-/** What is to be restored: the snapshot, and what of it; none: all. */
-interface Selection {
-  client: ClientStore;
-  snapshot: Snapshot;
-  /** As in RestorePlan. */
-  newer: string[];
-  /** Below its tree, without a slash in front; empty: all that the tree has. */
-  paths: Buffer[];
-  /** DIR stands for the client's `/`, and gets its attributes. */
-  isWholeMachine: boolean;
-}
-
-function select(options: RestoreOptions): Selection {
-  openStore(options.store);
-  const client = openClient(options.store, options.client);
-  const snapshot = findSnapshot(client, options.snapshot);
-  const isWholeMachine = options.paths.length === 0 && snapshot.record.scope.roots.includes('/');
-  const paths = options.paths.map(path => pathInside(snapshot, path, `restore "${escapeText(path)}"`));
-  const newer =
-    options.snapshot === 'latest' ? snapshotNames(client).filter(name => name > snapshot.name) : [];
-  return {
-    client,
-    snapshot,
-    newer,
-    paths: paths.some(path => path.length === 0) ? [] : paths,
-    isWholeMachine,
-  };
+  /** The mode of the client's `/`, where DIR was made for this restore and stays closed; null: DIR has it, or gets none. */
+  closedTop: string | null;
 }
 
 function describeSnapshot({
@@ -209,52 +102,206 @@ export async function restore(
   tell?: (progress: RestoreProgress) => void,
 ): Promise<RestoreResult> {
   const selection = select(options);
-  const { client, snapshot } = selection;
-  const account = ownAccount();
-  const isRootUser = account.uid === 0;
-  const target: TargetOptions = { ...options, account };
-  if (checkTarget(target) === 'filled') await requireSafeMerge(selection, options.to, signal);
-  const isEmpty = prepareTarget(target);
+  const target: TargetOptions = { ...options, account: ownAccount() };
+  const purpose = purposeOf(options, selection);
+  const giver = giverOf(options);
+  const lines = new Lines();
+  const place = giver.uid === 0 && hasLauncher() ? placeOf : () => undefined;
+  await using held = new AsyncDisposableStack();
+  const begun = await takeOver(held, target, purpose);
+  if (begun !== undefined) {
+    const telling = { signal, lines, place: place(options, selection.snapshot) };
+    return await finish(begun, { selection, options, giver, telling }, compareInPlace);
+  }
+  const isMerge = checkTarget(target) === 'filled';
+  if (isMerge) await requireSafeMerge(selection, options.to, signal);
+  await requireRoom(selection, { to: options.to, where: nearest(options.to), isMerge, freed: [] }, signal);
+  const { isEmpty, isNew } = prepareTarget(target);
+  await lockTarget(held, options.to);
 
   // Private, and no part of what rsync writes: it would give the top the attributes of the client's `/` at once.
-  const stage = makeUniqueFolder(`${options.to}/.dialback-restore-`);
-  const staged = `${stage}/tree`;
-  const lines = new Lines();
-  const isHeld = isRootUser && hasLauncher();
-  const place = isHeld ? placeOf(options, snapshot) : undefined;
-  const telling = { signal, lines, place };
-  const tried = `restore to "${escapeText(options.to)}"`;
-  let given: Copied;
-  let checked: Checked;
+  const stage = Stage.make(options.to, purpose, isNew);
+  const telling = { signal, lines, place: place(options, selection.snapshot) };
+  return await finish(stage, { selection, options, giver, telling }, async work => {
+    const compared = await fillStage(stage, work, tell);
+    if (isEmpty) {
+      stage.beginMoving();
+      moveAll(stage.tree, options.to);
+    } else await mergeInto(stage.tree, options.to, telling);
+    return compared;
+  });
+}
+
+/** Everything that one restore goes by. */
+interface Work {
+  selection: Selection;
+  options: RestoreOptions;
+  giver: Giver;
+  telling: Telling;
+}
+
+function giverOf({ inert }: RestoreOptions): Giver {
+  const { uid } = ownAccount();
+  return { uid, groups: ownGroups(), inert };
+}
+
+/** What decides what a restore writes: the same again is the same restore. */
+function purposeOf({ store, inert }: RestoreOptions, { client, snapshot, paths }: Selection): Purpose {
+  const details = JSON.stringify([realPath(store), paths.map(path => path.toString('latin1')), inert]);
+  return { client: client.name, snapshot: snapshot.name, details };
+}
+
+/** DIR, or the folder that it will be made in. */
+function nearest(to: string): string {
   try {
-    given = await copySelected(restoreArguments(isRootUser), selection, `${staged}/`, { ...telling, tell });
-    if (!isDone(given)) throw rsyncFault(tried, given);
-    await requireArrived(selection, staged, { ...telling, tried, isStrict: given.status === 0 });
-    // Before anything is moved: what has become of it later is not the store's fault.
-    checked = await checkRestored(client, snapshot, { staged, paths: selection.paths }, signal);
-    if (checked.found !== undefined)
-      lines.add(`the manifest of ${snapshot.name} cannot be trusted: ${checked.found}`);
-    await moveIntoPlace(staged, options.to, isEmpty, telling);
-  } finally {
-    // Before DIR gets the attributes of the client's `/`: with these it can belong to another user.
-    await removeStage(stage, isRootUser);
+    linkStatus(to);
+    return to;
+  } catch {
+    return dirname(to);
   }
-  if (selection.isWholeMachine) await applyTop(snapshot, options.to, isRootUser, telling);
-  if (!isRootUser) await findDifferences(selection, options.to, telling);
-  const output = given.stdout;
+}
+
+/**
+ * @returns false where the file system knows no locks: then nothing keeps two restores apart
+ * @throws Fault `locked` where another restore writes there
+ */
+async function lockTarget(held: AsyncDisposableStack, to: string): Promise<boolean> {
+  let lock: number | undefined;
+  try {
+    lock = await takeFolderLock(held, to);
+  } catch {
+    return false;
+  }
+  if (lock !== undefined) return true;
+  throw new Fault({
+    tried: `restore to "${escapeText(to)}"`,
+    found: 'another restore writes into it',
+    exit: 'locked',
+  });
+}
+
+/**
+ * Removes what killed restores have left in DIR as their stages.
+ * @returns the stage of the one that has begun to move its files into place, where it is this same restore
+ */
+async function takeOver(
+  held: AsyncDisposableStack,
+  target: TargetOptions,
+  purpose: Purpose,
+): Promise<Stage | undefined> {
+  const { to, force } = target;
+  if (checkTarget({ ...target, force: true }) === 'absent' || !hasLeftovers(to)) return undefined;
+  await using check = new AsyncDisposableStack();
+  const fault = (found: string, next: string): Fault =>
+    new Fault({ tried: `restore to "${escapeText(to)}"`, found, next, exit: 'usage' });
+  if (!(await lockTarget(check, to)))
+    throw fault(
+      'it has the stage of another restore, and on this file system it cannot be told whether that one still runs',
+      'name an empty or new folder',
+    );
+  removeUnmarked(to);
+  let begun: Stage | undefined;
+  for (const stage of findStages(to)) {
+    if (!stage.isMoving || force) await stage.remove();
+    else if (stage.isOf(purpose)) begun = stage;
+    else
+      throw fault(
+        `an interrupted restore of ${stage.source} has moved a part of its files there`,
+        `the same command as then, with ${stage.source}, goes on with it; or name an empty or new folder`,
+      );
+  }
+  if (begun !== undefined) held.use(check.move());
+  return begun;
+}
+
+/** Runs rsync into the stage, and compares what it has written. */
+async function fillStage(
+  stage: Stage,
+  { selection, options, giver, telling }: Work,
+  tell: ((progress: RestoreProgress) => void) | undefined,
+): Promise<Compared> {
+  const { signal } = telling;
+  const tried = `restore to "${escapeText(options.to)}"`;
+  const isRootUser = giver.uid === 0;
+  const args = restoreArguments({ isRootUser, inert: giver.inert });
+  const given = await copySelected(args, selection, `${stage.tree}/`, { ...telling, tell });
+  if (!isDone(given)) throw rsyncFault(tried, given);
+  const isStrict = given.status === 0;
+  const givesDevices = isRootUser && !giver.inert;
+  await requireArrived(selection, stage.tree, { ...telling, tried, isStrict, givesDevices });
+  if (giver.inert) await requireInert(stage.tree, tried);
+  // Before anything is moved: what has become of it later is not the store's fault.
+  return await compareRestored(selection, stage.tree, giver, {
+    isLenient: !isStrict,
+    isMissingTold: !isStrict,
+    signal,
+  });
+}
+
+/** The files are in place already, of a restore that was killed while it moved them. */
+async function compareInPlace({ selection, options, giver, telling }: Work, stage: Stage): Promise<Compared> {
+  moveAll(stage.tree, options.to);
+  return await compareRestored(selection, options.to, giver, {
+    isLenient: true,
+    isMissingTold: false,
+    signal: telling.signal,
+  });
+}
+
+/** Fills DIR by `put`, removes the stage, and gives DIR what the client's `/` had. */
+async function finish(
+  stage: Stage,
+  work: Work,
+  put: (work: Work, stage: Stage) => Promise<Compared>,
+): Promise<RestoreResult> {
+  const { selection, options, telling } = work;
+  let compared: Compared;
+  try {
+    compared = await put(work, stage);
+  } catch (error) {
+    // Once files were moved, the stage has the rest of them: the same command again goes on.
+    if (!stage.isMoving) await stage.remove();
+    throw error;
+  }
+  // Before DIR gets the attributes of the client's `/`: with these it can belong to another user.
+  await stage.remove();
+  const { lines } = telling;
+  const { snapshot, client } = selection;
+  if (compared.found !== undefined)
+    lines.add(`the manifest of ${client.name}@${snapshot.name} cannot be trusted: ${compared.found}`);
+  const closedTop = selection.isWholeMachine ? await applyTop(work, stage.isTargetNew) : null;
+  const { differences, files, bytes } = compared;
   return {
     ...describeSnapshot(selection),
-    files:
-      Number(/^Number of files: (\d+)/m.exec(output)?.[1] ?? 0) -
-      Number(/^Number of files:.*\bdir: (\d+)/m.exec(output)?.[1] ?? 0),
-    bytes: Number(/^Total file size: (\d+)/m.exec(output)?.[1] ?? 0),
+    files,
+    bytes,
     notGivenBack: lines.kept,
-    notGivenBackCount: lines.count,
-    checked: checked.isChecked,
-    damaged: checked.damaged,
-    damagedCount: checked.count,
+    notGivenBackCount: lines.count + differences.lacking,
+    differences: differences.list,
+    openTo: modeForOthers({ to: options.to, account: ownAccount() }) ?? null,
+    lostAttributes: compared.hasLostAttributes,
+    checked: compared.isChecked,
+    damaged: compared.damaged,
+    damagedCount: compared.damagedCount,
+    closedTop,
   };
 }
+
+/** @throws Fault where what was asked to be left out is there all the same */
+async function requireInert(staged: string, tried: string): Promise<void> {
+  const odd = ['(', '-perm', '/6000', '-o', '-type', 'b', '-o', '-type', 'c', ')', '-print0', '-quit'];
+  const capability = ['-R', '-P', '-h', '-m', '^security\\.capability$', '--absolute-names', '--', staged];
+  for (const command of [standard('find', [staged, ...odd]), standard('getfattr', capability)]) {
+    const { stdout, status } = await run(command, { timeoutMs: COMPARISON_MS });
+    if (stdout.length === 0 && status === 0) continue;
+    const found =
+      'setuid or setgid bits, devices or file capabilities came back, or it could not be looked for them';
+    throw new Fault({ tried, found, next: 'update rsync' });
+  }
+}
+
+/** Reading all names of a large tree takes long, and ends by Ctrl-C. */
+const COMPARISON_MS = 14 * 86_400_000; // within what setTimeout can hold
 
 /** A name that a restore would write. */
 export interface Planned {
@@ -277,62 +324,34 @@ export async function planRestore(
 ): Promise<RestorePlan> {
   const selection = select(options);
   const { snapshot } = selection;
-  if (checkTarget({ ...options, account: ownAccount() }) === 'filled')
-    await requireSafeMerge(selection, options.to, signal);
-  const giver = ownAccount().uid === 0 ? undefined : { uid: ownAccount().uid, groups: ownGroups() };
+  const { to } = options;
+  const target = { ...options, account: ownAccount() };
+  const state = checkTarget(target);
+  if (state === 'filled') await requireSafeMerge(selection, to, signal);
+  const where = nearest(to);
+  const freed = state === 'absent' ? [] : findStages(to).map(each => each.path);
+  await requireRoom(selection, { to, where, isMerge: state === 'filled', freed }, signal);
+  const giver = giverOf(options);
   const result = { ...describeSnapshot(selection), files: 0, bytes: 0 };
-  const lines = new Lines();
+  const differences = new Differences();
   for (const pass of passesOf(selection)) {
     for await (const entry of readTree(snapshot.tree, { ...pass, signal })) {
       const { path, type, size } = entry;
       if (path.length === 0 && !selection.isWholeMachine) continue;
       if (type !== 'folder') result.files += 1;
       if (type === 'file' || type === 'symlink') result.bytes += size;
-      const lacks = giver === undefined ? [] : lackingIn(entry, giver);
-      if (lacks.length > 0) lines.add(`/${showName(jsonName(path))}: ${lacks.join(', ')}`);
-      take({ path, type, isReplacing: isInTheWay(options.to, entry) });
+      differences.add(path, lackingIn(entry, giver));
+      take({ path, type, isReplacing: isInTheWay(to, entry) });
     }
   }
-  return { ...result, notGivenBack: lines.kept, notGivenBackCount: lines.count };
-}
-
-/**
- * What an ordinary account cannot give back of an entry: rsync leaves it as it comes out, or out.
- * @param giver who restores, with all groups that files may be given to
- */
-export function lackingIn(entry: TreeEntry, giver: { uid: number; groups: number[] }): string[] {
-  if (entry.device) return [`a ${entry.type}`];
-  const names = entry.xattrs
-    .map(each => jsonName(each.name))
-    .filter(each => !showName(each).startsWith('user.'));
-  return [
-    ...(entry.uid === giver.uid ? [] : [`its owner ${entry.uid}`]),
-    ...(giver.groups.includes(entry.gid) ? [] : [`its group ${entry.gid}`]),
-    ...(entry.type === 'file' && (entry.mode & SETUID_OR_SETGID) !== 0 ? ['its setuid and setgid bits'] : []),
-    ...names.map(showName),
-  ];
-}
-
-const SETUID_OR_SETGID = 0o6000;
-
-/** What of a tree is selected, as `listTree` takes it: the folders above the paths, then the paths with all below them. */
-function passesOf({ paths }: Selection): Pick<TreeOptions, 'paths' | 'depth'>[] {
-  const parents = paths.flatMap(parentsOf).filter(parent => !paths.some(path => covers(path, parent)));
-  return [...(parents.length > 0 ? [{ paths: parents, depth: 0 }] : []), paths.length > 0 ? { paths } : {}];
-}
-
-/** The folders above a path, the top excepted, outermost first. */
-function parentsOf(path: Buffer): Buffer[] {
-  const parents: Buffer[] = [];
-  for (let end = path.indexOf('/'); end >= 0; end = path.indexOf('/', end + 1))
-    parents.push(path.subarray(0, end));
-  return parents;
-}
-
-/** Whether a path is a folder's, or the folder itself. */
-function covers(folder: Buffer, path: Buffer): boolean {
-  const head = path.subarray(0, folder.length);
-  return head.equals(folder) && (path.length === folder.length || path[folder.length] === '/'.charCodeAt(0));
+  return {
+    ...result,
+    notGivenBack: [],
+    notGivenBackCount: differences.lacking,
+    differences: differences.list,
+    openTo: (state === 'absent' ? undefined : modeForOthers(target)) ?? null,
+    lostAttributes: await hasLostAttributes(selection.client, snapshot.name, signal),
+  };
 }
 
 function isInTheWay(to: string, { path, type }: TreeEntry): boolean {
@@ -343,341 +362,33 @@ function isInTheWay(to: string, { path, type }: TreeEntry): boolean {
   }
 }
 
-const NOT_WHOLE = 'update rsync, or restore to another file system';
-
-/** What is missing after rsync has ended: a failure where rsync has not said so. */
-class Lacking {
-  readonly #tried: string;
-  readonly #isStrict: boolean;
-  readonly #lines: Lines;
-  #first: string | undefined;
-  #count = 0;
-
-  /** @param isStrict whether rsync says that all is well */
-  constructor(tried: string, isStrict: boolean, lines: Lines) {
-    this.#tried = tried;
-    this.#isStrict = isStrict;
-    this.#lines = lines;
-  }
-
-  /** @param path below the tree */
-  add(path: Buffer): void {
-    const name = `/${showName(jsonName(path))}`;
-    this.#first ??= name;
-    this.#count += 1;
-    if (!this.#isStrict) this.#lines.add(`${name}: missing`);
-  }
-
-  /** @throws Fault that names the first one */
-  end(): void {
-    if (!this.#isStrict || this.#first === undefined) return;
-    const more = this.#count > 1 ? ` and ${this.#count - 1} more are` : ' is';
-    const found = `rsync reported success, and "${this.#first}"${more} missing or not whole`;
-    throw new Fault({ tried: this.#tried, found, next: NOT_WHOLE });
-  }
-}
-
-/**
- * Compares what has arrived with what was selected: rsync's exit status does not prove that it wrote anything, or where.
- * @param telling isStrict: whether rsync says that all is well
- */
-async function requireArrived(
-  selection: Selection,
-  staged: string,
-  { tried, isStrict, signal, lines }: Telling & { tried: string; isStrict: boolean },
-): Promise<void> {
-  const { tree } = selection.snapshot;
-  if (!exists(staged))
-    throw new Fault({
-      tried,
-      found: 'rsync has written nothing into the folder that it was given',
-      next: NOT_WHOLE,
-    });
-  const lacks = new Lacking(tried, isStrict, lines);
-  async function* absent(pass: TreeOptions): AsyncGenerator<StoredEntry> {
-    for await (const entry of listTree(tree, pass))
-      if (!isThere(beneath(staged, entry.path), entry)) yield entry;
-  }
-  const isRootUser = ownAccount().uid === 0;
-  for (const pass of passesOf(selection))
-    for await (const batch of inBatches(absent({ ...pass, isLenient: !isStrict, signal }))) {
-      // An ordinary account gets no devices. findDifferences() lists them.
-      const entries = isRootUser ? batch : await readAttributes(tree, batch, signal);
-      for (const each of entries) if (!('device' in each && each.device)) lacks.add(each.path);
-    }
-  lacks.end();
-}
-
-/** Whether a path has what the entry is: a folder, or no folder; and a file of that size. */
-function isThere(path: Buffer, { isFolder, size }: StoredEntry): boolean {
-  try {
-    const found = linkStatus(path);
-    return found.isDirectory() === isFolder && (!found.isFile() || found.size === size);
-  } catch (error) {
-    return failedWith(error, 'EACCES'); // an ordinary account may not look into what it has just got
-  }
-}
-
-/**
- * Refuses to let root's rsync write through folders that another account controls, where rsync follows a link that this
- * account puts into the place of one of them meanwhile. From 3.5.0 on it does not, unless `--insecure-links` says so: an rsync
- * that knows this option is one of these.
- * @throws Fault that names the first such folder
- */
-async function requireSafeMerge(selection: Selection, to: string, signal: AbortSignal): Promise<void> {
-  if (ownAccount().uid !== 0 || (await rsyncKnows('--insecure-links'))) return;
-  for (const pass of passesOf(selection))
-    for await (const { path, type, uid, gid, mode } of readTree(selection.snapshot.tree, {
-      ...pass,
-      signal,
-    })) {
-      if (type !== 'folder' || path.length === 0) continue;
-      const place = beneath(to, path);
-      const name = escapeText(`${to}/${showName(jsonName(path))}`);
-      const isFolder = exists(place) && linkStatus(place).isDirectory();
-      const breach =
-        (isFolder ? breachOf(name, linkStatus(place), 0, false) : undefined) ??
-        breachOf(name, { uid, gid, mode }, 0, false);
-      if (breach === undefined) continue;
-      throw new Fault({
-        tried: `restore to "${escapeText(to)}"`,
-        found: `${breach.found}, now or in the snapshot, and this rsync would follow a link that is put there`,
-        next: 'restore into an empty folder and copy from there as that user, or install rsync 3.5.0 or later',
-        exit: 'usage',
-      });
-    }
-}
-
-/** How rsync ended, and what it said. */
-interface Copied extends Ending {
-  /** What no `take` took, without the lines that tell how far it is. */
-  stdout: string;
-  /** The first line of its standard error. */
-  found: string | undefined;
-  isFull: boolean;
-}
-
-/** Where what could not be given back is told. */
-interface Telling {
-  signal: AbortSignal;
-  lines: Lines;
-  place: Place | undefined;
-}
-
-/** Who is told what of an rsync that runs; of what it could not do, `lines`. */
-interface Listeners extends Telling {
-  /** Of each line of its standard output. */
-  take?: (line: string) => void;
-  tell?: ((progress: RestoreProgress) => void) | undefined;
-}
-
-/** Whether rsync did what it could: all of it, or all but what it complained of (23). */
-function isDone(result: Copied): boolean {
-  return result.status === 0 || result.status === RSYNC_EXIT.partial;
-}
-
-/**
- * An ordinary user cannot remove what lies in a folder that was restored without the right to write. Only folders get that
- * right here: files of the stage can be links to what is in place already.
- */
-async function removeStage(stage: string, isRootUser: boolean): Promise<void> {
-  const find = [stage, '-type', 'd', '!', '-perm', '-700', '-exec', 'chmod', 'u+rwx', '{}', ';'];
-  if (!isRootUser) await run(standard('find', find), { timeoutMs: RESTORE_TIMEOUT_MS });
-  removeAll(stage);
-}
-
-/**
- * rsync from what is selected: everything behind `/./` is made anew below `to`. The paths are arguments, since with
- * --files-from rsync 3.5.0 gets a fake-super tree's xattrs mixed up, and ends with 2 ("internal abbrev error").
- */
-async function copySelected(
-  args: string[],
-  { snapshot, paths }: Selection,
-  to: string,
-  listeners: Listeners,
-): Promise<Copied> {
-  const sources = paths.length === 0 ? [Buffer.alloc(0)] : paths;
-  const words = sources.map(path => Buffer.concat([Buffer.from(`${snapshot.tree}/./`), path]));
-  return await runRsync([...args, '--', ...words.map(asWord), `${OTHER_SIDE}${to}`], listeners);
-}
-
-/** A string where nothing is lost by it. */
-function asWord(bytes: Buffer): string | Buffer {
-  const text = bytes.toString('utf8');
-  return Buffer.from(text, 'utf8').equals(bytes) ? text : bytes;
-}
-
-/** Names on standard input: they need not be UTF-8. One that begins with `#` or `;` is no comment of rsync's. */
-function asFileList(names: Buffer[]): Buffer {
-  return Buffer.concat(names.flatMap(name => [Buffer.from('/'), name, Buffer.from([0])]));
-}
-
-/** Into an empty folder by renames; into one that is not by rsync, which links what it would copy. */
-async function moveIntoPlace(staged: string, to: string, isEmpty: boolean, telling: Telling): Promise<void> {
-  const names = list(staged, { encoding: 'buffer' });
-  if (isEmpty) {
-    for (const name of names) moveEntry(beneath(staged, name), beneath(to, name));
-    return;
-  }
-  // The top, DIR's own, is not among the names.
-  const args = ['-aHAXS', '--recursive', '--numeric-ids', '--relative', NANOSECONDS, `--link-dest=${staged}`];
-  const result = await runRsync([...args, '--from0', '--files-from=-', '--', `${staged}/`, `${to}/`], {
-    ...telling,
-    input: asFileList(names),
-  });
-  const tried = `put what was restored into "${escapeText(to)}"`;
-  if (!isDone(result)) throw rsyncFault(tried, result);
-  const isStrict = result.status === 0;
-  const { signal, lines } = telling;
-  const lacks = new Lacking(tried, isStrict, lines);
-  for await (const { path } of listTree(staged, { isLenient: !isStrict, signal })) {
-    const state = await stateInPlace(beneath(to, path), beneath(staged, path), signal);
-    if (state === 'missing') lacks.add(path);
-    // No failure: in a folder that is in use another process may have replaced it since.
-    if (state === 'other') lines.add(`/${showName(jsonName(path))}: its content is not what was restored`);
-  }
-  lacks.end();
-}
-
-/** Whether a path has what was staged: a link to it, or the same type and, of a file, the same content. */
-async function stateInPlace(
-  path: Buffer,
-  staged: Buffer,
-  signal: AbortSignal,
-): Promise<'same' | 'missing' | 'other'> {
-  try {
-    const [found, wanted] = [linkStatus(path), linkStatus(staged)];
-    if (typeBits(found.mode) !== typeBits(wanted.mode)) return 'missing';
-    if (!wanted.isFile() || (found.ino === wanted.ino && found.dev === wanted.dev)) return 'same';
-    return (await sameContent(path, staged, signal)) ? 'same' : 'other';
-  } catch (error) {
-    signal.throwIfAborted();
-    // An ordinary account may not look into, or read, what it has just got without that right.
-    if (failedWith(error, 'EACCES')) return 'same';
-    if (failedWith(error, 'ENOENT') || failedWith(error, 'ENOTDIR')) return 'missing';
-    throw error;
-  }
-}
-
-function typeBits(mode: number): number {
-  return mode & openFlags.S_IFMT;
-}
-
-function beneath(folder: string, name: Buffer): Buffer {
-  return Buffer.concat([Buffer.from(`${folder}/`), name]);
-}
-
-/** To move a folder to another one, an ordinary user must be allowed to write into it. */
-function moveEntry(from: Buffer, to: Buffer): void {
-  const { mode } = linkStatus(from);
-  const isLocked = linkStatus(from).isDirectory() && (mode & 0o200) === 0;
-  if (isLocked) chmod(from, (mode & 0o7777) | 0o200);
-  rename(from, to);
-  if (isLocked) chmod(to, mode & 0o7777);
-}
-
 /** The client's `/`, as it was. */
 async function readTop({ tree }: Snapshot, signal: AbortSignal): Promise<TreeEntry | undefined> {
   for await (const entry of readTree(tree, { depth: 0, signal })) return entry;
   return undefined;
 }
 
-/** Gives DIR itself the attributes of the client's `/`. */
+/**
+ * Gives DIR itself the attributes of the client's `/`. A DIR that was made for this restore stays closed, where these would
+ * let others in: a hostile client's setuid files and devices are in it.
+ * @returns the mode that a DIR has not got for this reason; null: it has it
+ */
 async function applyTop(
-  snapshot: Snapshot,
-  to: string,
-  isRootUser: boolean,
-  telling: Telling,
-): Promise<void> {
-  const args = restoreArguments(isRootUser).filter(each => each !== '--relative' && each !== '--stats');
+  { selection, options, giver, telling }: Work,
+  isNew: boolean,
+): Promise<string | null> {
+  const { snapshot } = selection;
+  const { to } = options;
+  const isRootUser = giver.uid === 0;
+  const top = await readTop(snapshot, telling.signal);
+  if (isNew && top !== undefined && (top.mode & 0o077) !== 0) return top.mode.toString(8).padStart(4, '0');
+  const all = restoreArguments({ isRootUser, inert: giver.inert });
+  const args = all.filter(each => each !== '--relative' && each !== '--stats');
   const words = ['--exclude=/*', '--', `${snapshot.tree}/`, `${OTHER_SIDE}${to}/`];
   const result = await runRsync([...args, ...words], telling);
   if (!isDone(result)) throw rsyncFault(`give "${to}" its attributes`, result);
-  const top = await readTop(snapshot, telling.signal);
   const found = linkStatus(to);
   const isGiven = found.uid === top?.uid && found.gid === top.gid && (found.mode & 0o7777) === top.mode;
   if (isRootUser && !isGiven) telling.lines.add('/: it has not got its owner, group and mode');
-}
-
-/**
- * What differs from the snapshot, by rsync's dry run: without root rsync does not even try what it may not, and says
- * nothing of it. (For root it is of no use: it takes a file with a capability and other xattrs for different, as a
- * fake-super tree lists them in another order. Measured, rsync 3.5.0.)
- */
-async function findDifferences(selection: Selection, to: string, telling: Telling): Promise<void> {
-  const args = ['-n', '-i', ...restoreArguments(true).filter(each => each !== '--stats')];
-  const result = await copySelected(args, selection, `${to}/`, {
-    ...telling,
-    take: line => {
-      if (/^[<>ch.*][fdLDS]/.test(line) && !/ \.\/$/.test(line)) telling.lines.add(line);
-    },
-  });
-  if (!isDone(result)) throw rsyncFault('compare what was restored', result);
-}
-
-const LINE_LIMIT = 65_536;
-
-/**
- * Runs rsync, and tells what it says; of that, little is kept.
- * @param args bytes where an argument is no UTF-8: then xargs(1) gives them, since node can give only strings
- * @throws the signal's reason
- */
-async function runRsync(
-  args: (string | Buffer)[],
-  { signal, lines, place, input, take, tell }: Listeners & { input?: Buffer },
-): Promise<Copied> {
-  signal.throwIfAborted();
-  // All names before the first is copied: else the percents are of what it knows so far.
-  const more = tell === undefined ? [] : ['--info=progress2', '--no-inc-recursive'];
-  const words = [...more, ...args];
-  const plain = words.filter(word => typeof word === 'string');
-  const isPlain = plain.length === words.length;
-  const given = isPlain
-    ? input
-    : Buffer.concat(words.flatMap(word => [Buffer.from(word as string), Buffer.from([0])]));
-  const rsync = place ? launcherCommand(['place', place.to, place.tree, '--']) : standard('rsync', []);
-  const command = isPlain
-    ? { ...rsync, args: [...rsync.args, ...plain] }
-    : standard('xargs', ['-0', '-x', '-n', String(words.length), rsync.program, ...rsync.args]);
-  const child = await start(command, [given ? 'pipe' : 'nothing', 'pipe', 'pipe']);
-  const abort = (): void => void child.end();
-  if (signal.aborted) abort();
-  signal.addEventListener('abort', abort, { once: true });
-  const copied: Copied = { status: null, signal: null, stdout: '', found: undefined, isFull: false };
-  eachLine(child.stdout, LINE_LIMIT, line => {
-    const progress = tell === undefined ? undefined : readProgress(line);
-    if (progress) tell?.(progress);
-    else if (take) take(line);
-    else if (copied.stdout.length < STATS_LIMIT) copied.stdout += `${line}\n`;
-  });
-  let code: string | undefined;
-  eachLine(child.stderr, LINE_LIMIT, line => {
-    if (line === '') return;
-    copied.found ??= line;
-    if (/No space left on device|Disk quota exceeded/.test(line)) copied.isFull = true;
-    code ??= /^rsync error: .* \(code (\d+)\) at /.exec(line)?.[1];
-    if (!line.startsWith('rsync error: ')) lines.add(line);
-  });
-  if (given) child.stdin?.end(given);
-  Object.assign(copied, await child.ended);
-  // xargs has one status for all that rsync can end with; rsync itself says which it was.
-  if (!isPlain && copied.status !== 0 && code !== undefined) copied.status = Number(code);
-  signal.removeEventListener('abort', abort);
-  signal.throwIfAborted();
-  return copied;
-}
-
-/** A line of rsync's --info=progress2. */
-function readProgress(line: string): RestoreProgress | undefined {
-  const found = /^\s*(\d+)\s+(\d{1,3})%\s+\S+\s+\S+(?:\s+\(xfr#(\d+),.*\))?\s*$/.exec(line);
-  if (!found) return undefined;
-  return { bytes: Number(found[1]), percent: Number(found[2]), files: Number(found[3] ?? 0) };
-}
-
-function rsyncFault(tried: string, { status, found, isFull }: Copied): Fault {
-  return new Fault({
-    tried,
-    found: escapeText(found ?? `rsync ended with status ${status}`),
-    ...(isFull ? ({ exit: 'noSpace' } as const) : {}),
-  });
+  return null;
 }

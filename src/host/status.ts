@@ -6,6 +6,7 @@ import { candidateOf } from './budget.ts';
 import { type HostConfig, settingsFor } from './config.ts';
 import { areAlarming, type Failures, failuresOf, failuresText, lackOfRoom } from './health.ts';
 import { type Held, peekIndex } from './index.ts';
+import { LOST_ATTRIBUTES, snapshotsWithoutAttributes } from './lost-attributes.ts';
 import { type Candidate, decideRetention, type Policy } from './retention.ts';
 import { retiredSince } from './retirement.ts';
 import {
@@ -47,10 +48,21 @@ export interface ClientStatus {
 }
 
 /** @param maxAgeMs an older last full snapshot is critical */
-export function statusOf(config: HostConfig, name: string | undefined, maxAgeMs: number): ClientStatus[] {
+export async function statusOf(
+  config: HostConfig,
+  name: string | undefined,
+  maxAgeMs: number,
+  signal: AbortSignal,
+): Promise<ClientStatus[]> {
   openStore(config.store);
   const names = name === undefined ? listClients(config.store) : [openClient(config.store, name).name];
-  return names.map(each => clientStatus(config, openClient(config.store, each), maxAgeMs));
+  const all: ClientStatus[] = [];
+  for (const each of names) {
+    const client = openClient(config.store, each);
+    const lost = await snapshotsWithoutAttributes(client, signal);
+    all.push(clientStatus(config, client, maxAgeMs, lost));
+  }
+  return all;
 }
 
 /** The exit status that monitoring plugins have for the worst of them; nothing at all is a warning. */
@@ -73,7 +85,13 @@ function problemsOfRuns(
   return { critical, warnings: failures !== null && areAlarming(failures) ? [failuresText(failures)] : [] };
 }
 
-function clientStatus(config: HostConfig, client: ClientStore, maxAgeMs: number): ClientStatus {
+/** @param lost snapshots whose files have lost their attributes */
+function clientStatus(
+  config: HostConfig,
+  client: ClientStore,
+  maxAgeMs: number,
+  lost: readonly string[],
+): ClientStatus {
   const at = now();
   const all = listSnapshots(client);
   const full = latestFull(all, at);
@@ -91,7 +109,13 @@ function clientStatus(config: HostConfig, client: ClientStore, maxAgeMs: number)
     critical.push(
       `${verified.damaged} files were damaged when they were verified: dialback verify names them`,
     );
+  if (lost.length > 0) critical.push(`${lost.join(', ')}: ${LOST_ATTRIBUTES}`);
   if (newest !== undefined && retired === null) warnings.push(...problemsOf(newest, at));
+  const known = indexed(client);
+  if (known !== null && known.cutTimes > 0)
+    warnings.push(
+      `${known.cutTimes} files have the first or last time that the store's file system can hold: it has cut theirs`,
+    );
   return {
     client: client.name,
     level: critical.length > 0 ? 'critical' : warnings.length > 0 ? 'warning' : 'ok',
@@ -112,7 +136,7 @@ function clientStatus(config: HostConfig, client: ClientStore, maxAgeMs: number)
         ? null
         : { snapshot: newest.name, state: newest.record.state, flags: newest.record.flags },
     last_verify: verified,
-    held: heldBy(client),
+    held: known?.held ?? null,
     next_removal: nextRemoval(all, settingsFor(config, client.name).policy, at),
     failures,
     retired,
@@ -148,11 +172,12 @@ function lastVerify(client: ClientStore): ClientStatus['last_verify'] {
   return { at: latest, snapshots: all.length, damaged: Math.max(...all.map(each => each.damaged)) };
 }
 
-function heldBy(client: ClientStore): Held | null {
+/** What the index knows; null where it is not up to date. */
+function indexed(client: ClientStore): { held: Held; cutTimes: number } | null {
   const index = peekIndex(client);
   if (index === undefined) return null;
   try {
-    return index.held();
+    return { held: index.held(), cutTimes: index.atTimeLimit() };
   } finally {
     index.close();
   }

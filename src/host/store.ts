@@ -33,6 +33,7 @@ import {
   listDoubtful,
   makeRecheck,
 } from '../store/doubtful-files.ts';
+import { whyNotMounted } from '../store/known-stores.ts';
 import { linkMissing } from '../store/link-limit.ts';
 import { STORE_FILE } from '../wire/local.ts';
 import {
@@ -65,7 +66,7 @@ export interface ClientStore {
  */
 export function openStore(store: string): void {
   const tried = `use the store "${store}"`;
-  const next = 'mount its disk; or, for a new store, run `dialback enroll NAME KEYFILE`';
+  const next = nextForAbsent(store);
   const json = `${store}/${STORE_FILE}`;
   if (!exists(json)) {
     // exists() cannot tell "none" from "not allowed to look"
@@ -79,11 +80,36 @@ export function openStore(store: string): void {
     version = (JSON.parse(readWhole(json, 4096).toString('utf8')) as { version?: unknown }).version;
   } catch (error) {
     const found = error instanceof Fault ? error.found : 'its store.json is not JSON';
-    throw new Fault({ tried, found, exit: 'noStore', code: 'no-store' });
+    const isForeign = ownerOf(json) !== ownAccount().uid;
+    const mend = isForeign ? { next: nextForForeign(store, ownerOf(json)) } : {};
+    throw new Fault({ tried, found, ...mend, exit: 'noStore', code: 'no-store' });
   }
   if (version !== STORE_VERSION) {
     const found = `its version is ${escapeText(String(version))}, and this program knows ${STORE_VERSION}`;
     throw new Fault({ tried, found, exit: 'noStore', code: 'no-store' });
+  }
+}
+
+/** A folder that this account may not look into is somebody else's, rather than a disk that is not mounted. */
+function nextForAbsent(store: string): string {
+  const absent = whyNotMounted(store)?.next ?? 'mount its disk';
+  const owner = ownerOf(store);
+  if (owner === undefined || isReadable(store) || absent.startsWith('as root: mount')) return absent;
+  return nextForForeign(store, owner);
+}
+
+/** Root does not receive; any other account that owns the store does. */
+function nextForForeign(store: string, owner = 0): string {
+  return owner === 0
+    ? `as root: chown -R ${ownAccount().name} ${quoteForShell(store)}`
+    : asUid(owner, 'dialback …');
+}
+
+function ownerOf(path: string): number | undefined {
+  try {
+    return status(path).uid;
+  } catch {
+    return undefined;
   }
 }
 
@@ -94,7 +120,10 @@ export function requireOwner(store: string, verb: string): void {
   throw new Fault({
     tried: `${verb} in "${store}"`,
     found: `the store belongs to uid ${uid}, and this is uid ${ownAccount().uid}`,
-    next: asUid(uid, `dialback ${verb} …`),
+    next:
+      uid === 0
+        ? `as root: chown -R ${ownAccount().name} ${quoteForShell(store)}`
+        : asUid(uid, `dialback ${verb} …`),
     exit: 'usage',
   });
 }
@@ -151,7 +180,10 @@ function requirePrivate(store: string): void {
     throw new Fault({
       tried: `create the store "${store}"`,
       found: 'the folder is not private to this account',
-      next: `chown ${ownAccount().name} '${store}' && chmod 700 '${store}'`,
+      next:
+        found.uid === ownAccount().uid
+          ? `chmod 700 ${quoteForShell(store)}`
+          : `as root: install -d -o ${ownAccount().name} -m 700 ${quoteForShell(`${store}/dialback`)}; and make that the store`,
       exit: 'usage',
     });
   }

@@ -20,9 +20,7 @@ import {
 import {
   digestFile,
   exists,
-  linkStatus,
   makeUniqueFolder,
-  readLink,
   readWhole,
   removeAll,
   removeFileIfThere,
@@ -34,8 +32,9 @@ import { beIdle } from '../os/process.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
 import type { Doubtful } from '../store/doubtful-files.ts';
 import { escapeText, SNAPSHOT } from '../wire/text.ts';
-import { BATCH, listTree, readXattrs, type StoredEntry, type Xattr } from './attributes.ts';
+import { BATCH, listTree, readXattrsOfEach, type StoredEntry, type Xattr } from './attributes.ts';
 import { openIndex, type StoreIndex } from './index.ts';
+import { LOST_ATTRIBUTES, LostAttributes } from './lost-attributes.ts';
 import {
   below,
   changedRecords,
@@ -47,6 +46,7 @@ import {
   readManifest,
 } from './manifest.ts';
 import { encodeEntry, type ManifestEntry } from './mtree.ts';
+import { type Pair, pairEntries } from './pairs.ts';
 import {
   type ClientStore,
   doubtfulFiles,
@@ -291,6 +291,7 @@ class Comparison {
   readonly #result: Verified;
   readonly #heard: () => void;
   readonly #signal: AbortSignal;
+  readonly #lost = new LostAttributes();
 
   /** @param count where it is counted, and what is called whenever it was */
   constructor(
@@ -318,34 +319,16 @@ class Comparison {
     // What a damaged manifest says would name files that are well.
     if (changed.includes(basename(manifest))) return;
     try {
-      for await (const batch of inBatches(this.#pairs(), BATCH)) await this.#compare(batch);
+      const wanted = readManifest(this.#client, this.#name, this.#signal);
+      const stored = listTree(this.#tree, { signal: this.#signal });
+      for await (const batch of inBatches(pairEntries(wanted, stored), BATCH)) await this.#compare(batch);
+      if (this.#lost.areLost) pass.noteRecord(this.#name, 'tree', LOST_ATTRIBUTES);
     } catch (error) {
       this.#signal.throwIfAborted();
       if (!(error instanceof Fault)) throw error;
       const isManifest = error instanceof DamagedManifest;
       if (isManifest) pass.drop(this.#name);
       pass.noteRecord(this.#name, isManifest ? basename(manifest) : 'tree', error.found);
-    }
-  }
-
-  /** What is there and what should be, side by side, in the order of the paths. */
-  async *#pairs(): AsyncGenerator<Pair> {
-    const entries = readManifest(this.#client, this.#name, this.#signal);
-    const stored = listTree(this.#tree, { signal: this.#signal });
-    try {
-      let [entry, there] = [await entries.next(), await stored.next()];
-      while (!entry.done || !there.done) {
-        const wanted = entry.done ? undefined : entry.value;
-        const found = there.done ? undefined : there.value;
-        const path = found?.path.toString('latin1');
-        const isFound = path !== undefined && (wanted === undefined || path <= wanted.path);
-        const isWanted = wanted !== undefined && (path === undefined || wanted.path <= path);
-        yield { wanted: isWanted ? wanted : undefined, found: isFound ? found : undefined };
-        if (isWanted) entry = await entries.next();
-        if (isFound) there = await stored.next();
-      }
-    } finally {
-      await Promise.all([entries.return(undefined), stored.return(undefined)]);
     }
   }
 
@@ -357,7 +340,11 @@ class Comparison {
       if (wanted === undefined || found === undefined) this.#noteAlone(wanted, found);
       else if (this.#isWell(wanted, found)) toRead.push({ wanted, found });
     }
-    const xattrs = await this.#readXattrs(toRead.map(each => each.found));
+    const xattrs = await readXattrsOfEach(
+      this.#tree,
+      toRead.map(each => each.found),
+      this.#signal,
+    );
     for (const [at, { wanted, found }] of toRead.entries()) {
       const own = xattrs[at];
       if (own === undefined) this.#note(found, 'unreadable');
@@ -387,22 +374,6 @@ class Comparison {
     return this.#pass.isInSample(found.inode) && !this.#pass.isKnown(found.inode, factsOf(wanted));
   }
 
-  /** @returns undefined for those whose attributes cannot be read */
-  async #readXattrs(stored: StoredEntry[]): Promise<(Xattr[] | undefined)[]> {
-    try {
-      return await readXattrs(this.#tree, stored, this.#signal);
-    } catch {
-      this.#signal.throwIfAborted();
-    }
-    const each = stored.map(async entry => {
-      const [found] = await readXattrs(this.#tree, [entry], this.#signal);
-      return found;
-    });
-    const settled = await Promise.allSettled(each);
-    this.#signal.throwIfAborted();
-    return settled.map(one => (one.status === 'fulfilled' ? one.value : undefined));
-  }
-
   async #read(wanted: ManifestEntry, found: StoredEntry, xattrs: Xattr[]): Promise<void> {
     let sha256 = '';
     if (!found.isFolder) {
@@ -418,6 +389,7 @@ class Comparison {
         return;
       }
     }
+    this.#lost.take(wanted, xattrs);
     const is = describeEntry(found, xattrs, sha256);
     if (is.sha256 !== wanted.sha256) this.#note(found, 'content');
     const attributes = ({ mode, uid, gid, xattrs: all }: ManifestEntry): string =>
@@ -425,11 +397,6 @@ class Comparison {
     if (attributes(is) !== attributes(wanted)) this.#note(found, 'attributes');
     if (!found.isFolder) this.#pass.noteRead(found.inode, factsOf(is));
   }
-}
-
-interface Pair {
-  wanted: ManifestEntry | undefined;
-  found: StoredEntry | undefined;
 }
 
 /** All that an entry's line says but its path, in a few bytes. */
@@ -692,76 +659,5 @@ function noteVerified(client: ClientStore, { snapshots }: Verified, pass: Pass):
       tried: `note that "${client.name}" was verified`,
       found: escapeText(whatFailed(error)),
     });
-  }
-}
-
-/** What of a restore is not as the manifest says. */
-export interface Checked {
-  /** False where there is no manifest yet. */
-  isChecked: boolean;
-  /** Below the tree; a character a byte. */
-  damaged: { path: string; difference: 'content' | 'missing' }[];
-  /** Of all of them; `damaged` has DAMAGED_SHOWN at most. */
-  count: number;
-  /** Why the manifest is of no use, or undefined. */
-  found: string | undefined;
-}
-
-/**
- * Compares the files that a restore has written with the manifest, by their content. Read only: root may do it.
- * @param staged where they are, at their paths below the tree
- * @param paths what was restored, below the tree; none: all
- */
-export async function checkRestored(
-  client: ClientStore,
-  { name, tree }: { name: string; tree: string },
-  { staged, paths }: { staged: string; paths: Buffer[] },
-  signal: AbortSignal,
-): Promise<Checked> {
-  const checked: Checked = { isChecked: false, damaged: [], count: 0, found: undefined };
-  if (!exists(manifestOf(client, name))) return checked;
-  const tops = paths.map(path => path.toString('latin1'));
-  const isWanted = (path: string): boolean =>
-    tops.length === 0 || tops.some(top => top === '' || path === top || path.startsWith(`${top}/`));
-  try {
-    for await (const { type, path, sha256 } of readManifest(client, name, signal)) {
-      if (type === 'dir' || !isWanted(path)) continue;
-      const bytes = Buffer.from(path, 'latin1');
-      const found = await digestRestored(below(staged, bytes), below(tree, bytes), signal);
-      if (found === sha256 || found === 'special') continue;
-      checked.count += 1;
-      if (checked.damaged.length === DAMAGED_SHOWN) continue;
-      checked.damaged.push({ path, difference: found === undefined ? 'missing' : 'content' });
-    }
-    checked.isChecked = true;
-  } catch (error) {
-    signal.throwIfAborted();
-    if (!(error instanceof DamagedManifest)) throw error;
-    checked.found = error.found;
-  }
-  return checked;
-}
-
-/** @returns undefined where there is nothing; `special` for what has no content of its own */
-async function digestRestored(
-  path: Buffer,
-  stored: Buffer,
-  signal: AbortSignal,
-): Promise<string | undefined> {
-  try {
-    const status = linkStatus(path);
-    if (status.isSymbolicLink()) return hash('sha256', readLink(path), 'hex');
-    if (!status.isFile()) return 'special';
-    return (await digestFile(path, signal)).sha256.toString('hex');
-  } catch {
-    signal.throwIfAborted();
-  }
-  // An ordinary user may not read what has come back without that right, and gets no devices (the restore says so): then
-  // what rsync has read is looked at.
-  try {
-    return (await digestFile(stored, signal)).sha256.toString('hex');
-  } catch {
-    signal.throwIfAborted();
-    return undefined;
   }
 }

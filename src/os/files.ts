@@ -79,7 +79,7 @@ export {
 };
 
 /** A file's status with its times to the nanosecond, and whole numbers of any size. */
-export function statusExact(path: string): BigIntStats {
+export function statusExact(path: string | Buffer): BigIntStats {
   return lstatSync(path, { bigint: true });
 }
 
@@ -411,9 +411,12 @@ export function removeFileIfThere(path: string): void {
   rmSync(path, { force: true });
 }
 
-/** Removes a file or a folder with all in it; none there is fine. Only for run folders and temporary ones. */
-export function removeAll(path: string): void {
-  rmSync(path, { recursive: true, force: true });
+/**
+ * Removes a file or a folder with all in it; none there is fine. Only for run folders and temporary ones.
+ * @param retries tries again this often, where a process that is being killed still adds names
+ */
+export function removeAll(path: string, retries = 0): void {
+  rmSync(path, { recursive: true, force: true, maxRetries: retries });
 }
 
 /**

@@ -42,6 +42,13 @@ function stateFault(path: string): (found: string, next?: string) => Fault {
   return (found, next) => new Fault({ tried, found, exit: 'usage', ...(next ? { next } : {}) });
 }
 
+/** What is in the account's home can be given back to it; any other folder is somebody else's. */
+function giveText(path: string, { name, home }: Account): string {
+  return path.startsWith(`${home}/`)
+    ? `as root: chown -R ${name} '${path}'`
+    : 'name another folder in `state`';
+}
+
 /** Whether a state folder can be at this path, by the path alone. @throws Fault */
 export function requireStateName(path: string): void {
   const fault = stateFault(path);
@@ -57,8 +64,9 @@ export function requireStateFolder(path: string): void {
   const fault = stateFault(path);
   const found = linkStatus(path);
   const account = ownAccount();
-  if (!found.isDirectory()) throw fault('it is not a folder');
-  if (found.uid !== account.uid) throw fault(`it belongs to uid ${found.uid}, not to ${account.name}`);
+  if (!found.isDirectory()) throw fault('it is not a folder', `mv '${path}' '${path}.old'`);
+  if (found.uid !== account.uid)
+    throw fault(`it belongs to uid ${found.uid}, not to ${account.name}`, giveText(path, account));
   if ((found.mode & 0o077) !== 0) throw fault('others may look into it', `chmod 700 '${path}'`);
   // sshd's StrictModes goes up to the home folder (auth_secure_path), and takes even a sticky folder for unsafe.
   for (let at = dirname(realPath(path)); at !== account.home && at !== '/'; at = dirname(at)) {

@@ -11,13 +11,15 @@ import {
   fileFault,
   findBreachOnTheWay,
   linkStatus,
-  list,
   makeFolder,
   mayWrite,
   readWhole,
+  realPath,
+  status,
 } from '../os/files.ts';
 import type { Account } from '../os/machine.ts';
 import { escapeText } from '../wire/text.ts';
+import { namesBesideStages } from './restore-stage.ts';
 
 export interface TargetOptions {
   /** DIR, absolute. */
@@ -47,7 +49,7 @@ export function checkTarget(options: TargetOptions): TargetState {
   }
   let names: string[];
   try {
-    names = list(to);
+    names = namesBesideStages(to);
   } catch (error) {
     throw failedWith(error, 'ENOTDIR')
       ? new Fault({ tried, found: 'it is not a folder', exit: 'usage' })
@@ -65,15 +67,31 @@ export function checkTarget(options: TargetOptions): TargetState {
 }
 
 /**
- * The same, and makes DIR where it is absent.
- * @returns whether DIR is empty
+ * The same, and makes DIR where it is absent. Nobody else gets into a DIR that is made here: a client's files in it can be
+ * setuid programs and devices.
+ * @returns whether DIR is empty, and whether it was made
  */
-export function prepareTarget(options: TargetOptions): boolean {
+export function prepareTarget(options: TargetOptions): { isEmpty: boolean; isNew: boolean } {
   const found = checkTarget(options);
-  if (found !== 'absent') return found === 'empty';
-  makeFolder(options.to, { mode: 0o755 });
+  if (found !== 'absent') return { isEmpty: found === 'empty', isNew: false };
+  makeFolder(options.to, { mode: 0o700 });
   // In a sticky folder another account may have made it first; and then it may not be empty.
-  return checkTarget(options) === 'empty';
+  return { isEmpty: checkTarget(options) === 'empty', isNew: true };
+}
+
+/**
+ * Whether other accounts can get into DIR: it and each folder above it let them pass.
+ * @returns DIR's mode in octal, or undefined
+ */
+export function modeForOthers({ to, account }: Pick<TargetOptions, 'to' | 'account'>): string | undefined {
+  const closedGids = [0, privateGidOf(account)];
+  const top = realPath(to);
+  for (let at = top; ; at = dirname(at)) {
+    const { mode, gid } = status(at);
+    if ((mode & (closedGids.includes(gid) ? 0o001 : 0o011)) === 0) return undefined;
+    if (at === '/') break;
+  }
+  return (status(top).mode & 0o7777).toString(8).padStart(4, '0');
 }
 
 function isAbsent(path: string): boolean {

@@ -78,7 +78,11 @@ describe('make install', { skip: SKIP }, () => {
       assert.equal(ended.status, 0, output);
       assert.match(output, /^install: user dialback \(uid \d+\)$/m);
       assert.match(output, /^install: \S+\/launch \(cap_dac_read_search=ep\)$/m);
-      assert.match(output, /\nnext: runuser --pty -u dialback -- dialback init\n$/);
+      assert.match(output, /\nnext, on a client: runuser --pty -u dialback -- dialback init\n/);
+      assert.match(
+        output,
+        /\nnext, on a backup host: runuser --pty -u dialback -- dialback enroll NAME KEYFILE .*\n$/,
+      );
       assert.ok(output.trim().split('\n').length <= 20, output);
     });
 
@@ -315,6 +319,20 @@ describe('make install', { skip: SKIP }, () => {
       });
     }
 
+    it('below another account’s home does not say to take that home away', async () => {
+      await site.addUser('bert');
+      const home = await site.say('getent passwd bert | cut -d: -f6');
+      const before = site.changes();
+      const { status, output } = await site.run(['make', 'install', `PREFIX=${home}/local`]);
+      assert.equal(status, 2, output);
+      assert.match(output, /others than root can write the folder/);
+      assert.match(
+        output,
+        /^next: choose a PREFIX in which root alone can change every folder, such as \/usr\/local$/m,
+      );
+      assert.deepEqual(site.changes(), before);
+    });
+
     it('says to somebody who is not root what would', async () => {
       const anna = await site.addUser('anna');
       for (const what of ['install', 'uninstall']) {
@@ -360,7 +378,10 @@ describe('make install', { skip: SKIP }, () => {
       );
       assert.match(await site.say(`tail -n 1 ${CRON}`), / \/opt\/backup\/bin\/dialback backup$/);
       assert.equal(await site.say('systemd-analyze verify dialback-backup.timer 2>&1'), '');
-      assert.match(output, /^next: runuser --pty -u dialback -- \/opt\/backup\/bin\/dialback init$/m);
+      assert.match(
+        output,
+        /^next, on a client: runuser --pty -u dialback -- \/opt\/backup\/bin\/dialback init$/m,
+      );
       assert.match(await site.say('getcap /opt/backup/libexec/dialback/launch'), / cap_dac_read_search=ep$/);
     });
 
@@ -371,11 +392,18 @@ describe('make install', { skip: SKIP }, () => {
       assert.deepEqual(site.changes(), laid);
     });
 
-    it('says whose login shell goes with it', async () => {
+    it('says whose login shell goes with it, and not to remove the folder that the backups are in', async () => {
       await site.say('usermod --shell /opt/backup/bin/dialback dialback');
+      const store = '/var/lib/dialback/dialback-store'; // where enroll makes one unless told
+      await site.say(`mkdir -p ${store} && echo '{"version":1}' >${store}/store.json`);
       const { status, output } = await site.run(['make', 'uninstall', 'PREFIX=/opt/backup']);
       assert.equal(status, 0, output);
       assert.match(output, /^The login shell of dialback was \/opt\/backup\/bin\/dialback\./m);
+      assert.match(
+        output,
+        /^Backups are in \/var\/lib\/dialback, .*: \/var\/lib\/dialback\/dialback-store$/m,
+      );
+      assert.doesNotMatch(output, /rm -r|userdel/);
       assert.ok(!existsSync(site.machine.path('/etc/systemd/system/dialback-backup.service')));
       assert.equal(
         await site.say('find /opt/backup | sort'),

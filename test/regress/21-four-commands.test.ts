@@ -536,7 +536,24 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
     assert.match(own.stdout, /: "\/" to ".*", in the kernel's jail\n/);
     assert.ok(config().includes('roots = ["/"]'));
     assert.ok(config().includes('capability = "confined"'));
+    assert.equal(
+      config().includes('exclude_from = "/etc/dialback/excludes"'),
+      existsSync('/etc/dialback/excludes'),
+    );
     rmSync(file('client.toml'));
+    if (!existsSync('/etc/dialback/excludes')) {
+      mkdirSync('/etc/dialback', { recursive: true });
+      copyFileSync(join(import.meta.dirname, '../../share/excludes'), '/etc/dialback/excludes');
+      await setUp();
+      assert.ok(config().includes('exclude_from = "/etc/dialback/excludes"'));
+      // One that others can write is not believed.
+      rmSync(file('client.toml'));
+      chmodSync('/etc/dialback/excludes', 0o666);
+      await setUp();
+      assert.ok(!config().includes('exclude_from = "/etc/dialback/excludes"'));
+      rmSync('/etc/dialback/excludes');
+      rmSync(file('client.toml'));
+    }
     // In its group, but it is not the account that the launcher was made for.
     world.installLauncher({ serviceUid: world.host.uid });
     const other = await setUp();

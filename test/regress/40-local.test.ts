@@ -187,7 +187,8 @@ for (const launcher of [true, false]) {
       const enrolled = await desk.run(...commandIn(first.stdout, 'enroll'));
       assert.equal(enrolled.status, 0, enrolled.stderr);
       assert.match(enrolled.stdout, /created the store ".*the store"\n/);
-      const second = await desk.run(...commandIn(enrolled.stdout, 'init'));
+      assert.match(enrolled.stdout, /\nnext: dialback backup\n$/);
+      const second = await desk.run(...init);
       assert.match(second.stdout, /it is set up already.*\nnext: dialback backup\n$/s);
       assert.deepEqual(readdirSync(join(desk.world.client.home, '.ssh')), [], 'no key is made or enrolled');
       const again = await desk.run('enroll', name, '--local');

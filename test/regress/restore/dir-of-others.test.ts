@@ -169,7 +169,7 @@ describe('a restore into a folder that others can change', { skip: NEEDS_ROOT ||
     // The host's group is its own: with a umask of 002 its folders have this mode.
     for (const own of [join(fresh(0o1777), 'mine'), fresh(0o775, world.host)]) {
       const { status, stderr } = await world.restore(own, [], world.host);
-      assert.equal(status, 3, stderr);
+      assert.equal(status, 0, stderr);
       isBack(own);
     }
     const { status, stderr } = await world.restore('/', ['--force', '--dry-run']);

@@ -1,0 +1,40 @@
+/** acl(5) as the kernel stores it in system.posix_acl_access and system.posix_acl_default (linux/posix_acl_xattr.h). */
+
+const VERSION = 2;
+const HEAD_BYTES = 4;
+const ENTRY_BYTES = 8;
+/** Tags of entries that name an account or a group, and of the four that do not. */
+const LETTERS: Record<number, { letter: string; isNamed: boolean }> = {
+  1: { letter: 'u', isNamed: false },
+  2: { letter: 'u', isNamed: true },
+  4: { letter: 'g', isNamed: false },
+  8: { letter: 'g', isNamed: true },
+  16: { letter: 'm', isNamed: false },
+  32: { letter: 'o', isNamed: false },
+};
+
+/** @returns the entries in acl(5)'s short text form with numbers; none where it is no such value */
+export function aclEntries(value: Buffer): string[] {
+  if (value.length < HEAD_BYTES || (value.length - HEAD_BYTES) % ENTRY_BYTES !== 0) return [];
+  if (value.readUInt32LE(0) !== VERSION) return [];
+  const entries: string[] = [];
+  for (let at = HEAD_BYTES; at < value.length; at += ENTRY_BYTES) {
+    const tag = LETTERS[value.readUInt16LE(at)];
+    const rights = value.readUInt16LE(at + 2);
+    if (tag === undefined || rights > 7) return [];
+    const id = tag.isNamed ? String(value.readUInt32LE(at + 4)) : '';
+    const shown = `${rights & 4 ? 'r' : '-'}${rights & 2 ? 'w' : '-'}${rights & 1 ? 'x' : '-'}`;
+    entries.push(`${tag.letter}:${id}:${shown}`);
+  }
+  return entries;
+}
+
+/** The entries of both ACLs of a file, the default ones with `d:`. @param values xattrs by their names */
+export function readAcl(values: ReadonlyMap<string, Buffer>): string[] {
+  const access = values.get('system.posix_acl_access');
+  const byDefault = values.get('system.posix_acl_default');
+  return [
+    ...(access === undefined ? [] : aclEntries(access)),
+    ...(byDefault === undefined ? [] : aclEntries(byDefault).map(each => `d:${each}`)),
+  ];
+}

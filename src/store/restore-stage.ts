@@ -1,0 +1,208 @@
+/**
+ * The stage of a restore: a private folder inside DIR, in which everything is written and compared before it is moved into
+ * place. A restore that was killed leaves its stage. The next one recognizes it by its mark, and removes it; or goes on where
+ * the killed one had begun to move.
+ */
+import { createHash } from 'node:crypto';
+import { Fault } from '../fault.ts';
+import {
+  linkStatus,
+  list,
+  makeUniqueFolder,
+  readWhole,
+  removeAll,
+  replaceFile,
+  statusExact,
+  whatFailed,
+} from '../os/files.ts';
+import { ownAccount } from '../os/machine.ts';
+import { run, standard } from '../os/process.ts';
+import { escapeText, NAME, SNAPSHOT } from '../wire/text.ts';
+
+const PREFIX = '.dialback-restore-';
+const STAGE = /^\.dialback-restore-[A-Za-z0-9]{6}$/;
+const MARK = 'restore.json';
+const MARK_LIMIT = 4096;
+/** The mode changes of a large tree take long, and end by Ctrl-C. */
+const TIMEOUT_MS = 14 * 86_400_000; // within what setTimeout can hold
+/** A writer that is being killed is gone within this: node waits 100 ms more each time. */
+const REMOVAL_RETRIES = 12;
+
+/** What a restore is of. */
+export interface Purpose {
+  client: string;
+  snapshot: string;
+  /** Everything else that decides what is written, in any form. */
+  details: string;
+}
+
+/** What a stage says of itself. */
+interface Mark {
+  version: 1;
+  /** A copy of the stage, in a backup of this machine say, has another inode: it is nobody's leftover. */
+  inode: string;
+  client: string;
+  snapshot: string;
+  /** SHA-256 over all of the purpose. */
+  purpose: string;
+  phase: 'copying' | 'moving';
+  /** Whether the restore has made DIR itself. */
+  isTargetNew: boolean;
+}
+
+/** A stage in DIR. */
+export class Stage {
+  readonly path: string;
+  #mark: Mark;
+
+  private constructor(path: string, mark: Mark) {
+    this.path = path;
+    this.#mark = mark;
+  }
+
+  /** Makes a new one. @param isTargetNew whether DIR was made for this restore */
+  static make(to: string, purpose: Purpose, isTargetNew: boolean): Stage {
+    const path = makeUniqueFolder(`${to}/${PREFIX}`);
+    const { client, snapshot } = purpose;
+    const mark: Mark = {
+      version: 1,
+      inode: String(statusExact(path).ino),
+      client,
+      snapshot,
+      purpose: digestOf(purpose),
+      phase: 'copying',
+      isTargetNew,
+    };
+    const stage = new Stage(path, mark);
+    stage.#write(mark);
+    return stage;
+  }
+
+  /** A stage that a killed restore has left. @returns undefined where the folder is none */
+  static open(path: string): Stage | undefined {
+    try {
+      const found = linkStatus(path);
+      if (!found.isDirectory() || found.uid !== ownAccount().uid) return undefined;
+      const mark = parseMark(readWhole(`${path}/${MARK}`, MARK_LIMIT).toString('utf8'));
+      return mark?.inode === String(statusExact(path).ino) ? new Stage(path, mark) : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Where everything is written, at its path below the snapshot's tree. */
+  get tree(): string {
+    return `${this.path}/tree`;
+  }
+
+  get isMoving(): boolean {
+    return this.#mark.phase === 'moving';
+  }
+
+  get isTargetNew(): boolean {
+    return this.#mark.isTargetNew;
+  }
+
+  get source(): string {
+    return `${this.#mark.client}@${this.#mark.snapshot}`;
+  }
+
+  isOf(purpose: Purpose): boolean {
+    return this.#mark.purpose === digestOf(purpose);
+  }
+
+  /** From now on a killed restore is gone on with: all is here or in its place. */
+  beginMoving(): void {
+    this.#write({ ...this.#mark, phase: 'moving' });
+  }
+
+  /**
+   * Removes it. The mark goes last: one whose removal was killed is recognized too.
+   *
+   * An ordinary user cannot remove what lies in a folder that was restored without the right to write. Only folders get that
+   * right here: files of the stage can be links to what is in place already.
+   */
+  async remove(): Promise<void> {
+    const find = [this.path, '-type', 'd', '!', '-perm', '-700', '-exec', 'chmod', 'u+rwx', '{}', ';'];
+    if (ownAccount().uid !== 0) await run(standard('find', find), { timeoutMs: TIMEOUT_MS });
+    try {
+      removeAll(this.tree, REMOVAL_RETRIES);
+      removeAll(this.path, REMOVAL_RETRIES);
+    } catch (error) {
+      throw new Fault({
+        tried: `remove "${escapeText(this.path)}"`,
+        found: escapeText(whatFailed(error)),
+        cause: error,
+      });
+    }
+  }
+
+  #write(mark: Mark): void {
+    replaceFile(`${this.path}/${MARK}`, `${JSON.stringify(mark)}\n`);
+    this.#mark = mark;
+  }
+}
+
+function digestOf({ client, snapshot, details }: Purpose): string {
+  return createHash('sha256')
+    .update(JSON.stringify([client, snapshot, details]))
+    .digest('hex');
+}
+
+/** Reads a stage's mark. @returns undefined where it is none */
+export function parseMark(text: string): Mark | undefined {
+  let found: unknown;
+  try {
+    found = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (typeof found !== 'object' || found === null) return undefined;
+  const mark = found as Record<keyof Mark, unknown>;
+  const matches = (value: unknown, form: RegExp): boolean => typeof value === 'string' && form.test(value);
+  const isWhole =
+    mark.version === 1 &&
+    matches(mark.inode, /^\d{1,20}$/) &&
+    matches(mark.client, NAME) &&
+    matches(mark.snapshot, SNAPSHOT) &&
+    matches(mark.purpose, /^[0-9a-f]{64}$/) &&
+    (mark.phase === 'copying' || mark.phase === 'moving') &&
+    typeof mark.isTargetNew === 'boolean';
+  return isWhole ? (found as Mark) : undefined;
+}
+
+/** The stages that killed restores of this account have left in DIR. */
+export function findStages(to: string): Stage[] {
+  return list(to).flatMap(name => (STAGE.test(name) ? (Stage.open(`${to}/${name}`) ?? []) : []));
+}
+
+/** The names in DIR that no killed restore has left as its stage. */
+export function namesBesideStages(to: string): string[] {
+  return list(to).filter(name => !STAGE.test(name) || !isLeftover(`${to}/${name}`));
+}
+
+function isLeftover(path: string): boolean {
+  return Stage.open(path) !== undefined || isUnmarked(path);
+}
+
+/** A restore that was killed before it had written its mark has left a folder with nothing else in it. */
+function isUnmarked(path: string): boolean {
+  try {
+    const found = linkStatus(path);
+    const isOwn = found.isDirectory() && found.uid === ownAccount().uid;
+    return isOwn && list(path).every(name => name.startsWith(`${MARK}.new-`));
+  } catch {
+    return false;
+  }
+}
+
+/** Whether a restore has left a stage, or is just writing into one. */
+export function hasLeftovers(to: string): boolean {
+  return list(to).some(name => STAGE.test(name) && isLeftover(`${to}/${name}`));
+}
+
+/** Removes folders that were left before they had a mark. */
+export function removeUnmarked(to: string): void {
+  for (const name of list(to))
+    if (STAGE.test(name) && isUnmarked(`${to}/${name}`)) removeAll(`${to}/${name}`);
+}
