@@ -26,6 +26,7 @@ import { checkTarget, prepareTarget, type TargetOptions } from '../store/restore
 import { NANOSECONDS, RSYNC_EXIT } from '../wire/rsync.ts';
 import { escapeText, jsonName, showName, snapshotTime } from '../wire/text.ts';
 import {
+  covers,
   listTree,
   readAttributes,
   readTree,
@@ -329,12 +330,6 @@ function parentsOf(path: Buffer): Buffer[] {
   return parents;
 }
 
-/** Whether a path is a folder's, or the folder itself. */
-function covers(folder: Buffer, path: Buffer): boolean {
-  const head = path.subarray(0, folder.length);
-  return head.equals(folder) && (path.length === folder.length || path[folder.length] === '/'.charCodeAt(0));
-}
-
 function isInTheWay(to: string, { path, type }: TreeEntry): boolean {
   try {
     return !(linkStatus(beneath(to, path)).isDirectory() && type === 'folder');
@@ -400,7 +395,9 @@ async function requireArrived(
   }
   const isRootUser = ownAccount().uid === 0;
   for (const pass of passesOf(selection))
-    for await (const batch of inBatches(absent({ ...pass, isLenient: !isStrict, signal }))) {
+    for await (const batch of inBatches(
+      absent({ ...pass, complain: isStrict ? undefined : () => {}, signal }),
+    )) {
       // An ordinary account gets no devices. findDifferences() lists them.
       const entries = isRootUser ? batch : await readAttributes(tree, batch, signal);
       for (const each of entries) if (!('device' in each && each.device)) lacks.add(each.path);
@@ -481,7 +478,8 @@ function isDone(result: Copied): boolean {
  * right here: files of the stage can be links to what is in place already.
  */
 async function removeStage(stage: string, isRootUser: boolean): Promise<void> {
-  const find = [stage, '-type', 'd', '!', '-perm', '-700', '-exec', 'chmod', 'u+rwx', '{}', ';'];
+  // -execdir: from the folder that it is in, however long its path is.
+  const find = [stage, '-type', 'd', '!', '-perm', '-700', '-execdir', 'chmod', 'u+rwx', '{}', ';'];
   if (!isRootUser) await run(standard('find', find), { timeoutMs: RESTORE_TIMEOUT_MS });
   removeAll(stage);
 }
@@ -530,7 +528,7 @@ async function moveIntoPlace(staged: string, to: string, isEmpty: boolean, telli
   const isStrict = result.status === 0;
   const { signal, lines } = telling;
   const lacks = new Lacking(tried, isStrict, lines);
-  for await (const { path } of listTree(staged, { isLenient: !isStrict, signal })) {
+  for await (const { path } of listTree(staged, { complain: isStrict ? undefined : () => {}, signal })) {
     const state = await stateInPlace(beneath(to, path), beneath(staged, path), signal);
     if (state === 'missing') lacks.add(path);
     // No failure: in a folder that is in use another process may have replaced it since.
@@ -555,7 +553,7 @@ async function stateInPlace(
     // An ordinary account may not look into, or read, what it has just got without that right.
     if (failedWith(error, 'EACCES')) return 'same';
     if (failedWith(error, 'ENOENT') || failedWith(error, 'ENOTDIR')) return 'missing';
-    throw error;
+    return 'other'; // it cannot be read: that one is named
   }
 }
 

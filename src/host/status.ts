@@ -1,6 +1,7 @@
 /** `dialback status`: how each client's backups stand, in the words and exit statuses of a monitoring plugin. */
+import { whatFailed } from '../os/files.ts';
 import { now } from '../os/machine.ts';
-import { snapshotName, snapshotTime } from '../wire/text.ts';
+import { escapeText, snapshotName, snapshotTime } from '../wire/text.ts';
 import { candidateOf } from './budget.ts';
 import { type HostConfig, settingsFor } from './config.ts';
 import { type Held, peekIndex } from './index.ts';
@@ -43,7 +44,30 @@ export interface ClientStatus {
 export function statusOf(config: HostConfig, name: string | undefined, maxAgeMs: number): ClientStatus[] {
   openStore(config.store);
   const names = name === undefined ? listClients(config.store) : [openClient(config.store, name).name];
-  return names.map(each => clientStatus(config, openClient(config.store, each), maxAgeMs));
+  return names.map(each => {
+    try {
+      return clientStatus(config, openClient(config.store, each), maxAgeMs);
+    } catch (error) {
+      if (name !== undefined) throw error;
+      return unreadable(each, `its folder cannot be read: ${escapeText(whatFailed(error))}`);
+    }
+  });
+}
+
+/** Of a client of which nothing else is known: the others are told all the same. */
+function unreadable(client: string, problem: string): ClientStatus {
+  return {
+    client,
+    level: 'critical',
+    problems: [problem],
+    snapshots: 0,
+    pinned: [],
+    last_full: null,
+    newest: null,
+    last_verify: null,
+    held: null,
+    next_removal: null,
+  };
 }
 
 /** The exit status that monitoring plugins have for the worst of them; nothing at all is a warning. */
