@@ -27,6 +27,8 @@ import {
   summaryText,
   unenrollText,
   unpinText,
+  unprunedText,
+  unverifiedText,
   verifiedJson,
   verifiedText,
   versionJson,
@@ -44,6 +46,7 @@ import {
   restoreText,
 } from './cli/restore-text.ts';
 import { tryOut } from './cli/try.ts';
+import { Unread } from './cli/unread.ts';
 import { backup, type RunOutcome } from './client/backup.ts';
 import { gate, gateCheck } from './client/gate.ts';
 import { init, initLocal } from './client/init.ts';
@@ -123,9 +126,10 @@ async function perform(request: Request): Promise<number> {
       return EXIT.done;
     }
     case 'list': {
-      const rows = listAll(hostStore(request.config), request.name);
+      const unread = new Unread();
+      const rows = listAll(hostStore(request.config), request.name, unread.complain);
       say(1, request.json ? jsonText(rows) : listText(rows));
-      return EXIT.done;
+      return sayUnread(unread);
     }
     case 'ls': {
       const { paths, isRecursive, json } = request;
@@ -133,17 +137,21 @@ async function perform(request: Request): Promise<number> {
       const [path = '/'] = paths;
       const folder =
         paths.length > 1 || isRecursive ? undefined : parsePath(path, `list "${escapeText(path)}"`);
-      const entries = listEntries({ ...request, store: hostStore(request.config) }, interruption());
+      const unread = new Unread();
+      const options = { ...request, store: hostStore(request.config) };
+      const entries = listEntries(options, interruption(), unread.complain);
       await sayAll(entries, json ? entryJson : undefined, entry => entryText(entry, folder));
-      return EXIT.done;
+      return sayUnread(unread);
     }
     case 'cat':
       await printFile({ ...request, store: hostStore(request.config) }, request.path, interruption());
       return EXIT.done;
     case 'diff': {
-      const differences = compareSnapshots({ ...request, store: hostStore(request.config) }, interruption());
+      const unread = new Unread();
+      const options = { ...request, store: hostStore(request.config) };
+      const differences = compareSnapshots(options, interruption(), unread.complain);
       await sayAll(differences, request.json ? differenceJson : undefined, differenceText);
-      return EXIT.done;
+      return sayUnread(unread);
     }
     case 'find': {
       await using held = new AsyncDisposableStack();
@@ -169,7 +177,8 @@ async function perform(request: Request): Promise<number> {
       const isWanted = request.dryRun || request.isVerbose || isTerminal(1);
       if (request.json) say(1, jsonText(result));
       else if (isWanted) say(1, pruneText(result));
-      return EXIT.done;
+      say(2, unprunedText(result));
+      return result.clients.some(each => each.failed !== null) ? EXIT.failed : EXIT.done;
     }
     case 'pin':
     case 'unpin': {
@@ -190,7 +199,7 @@ async function perform(request: Request): Promise<number> {
       const results = await verifyTold({ ...request, store: hostStore(request.config) }, request.json);
       say(1, request.json ? jsonText(results.map(verifiedJson)) : verifiedText(results));
       if (!request.json) say(1, results.map(doubtfulText).join(''));
-      say(2, damagedText(results));
+      say(2, damagedText(results) + unverifiedText(results));
       return isWell(results) ? EXIT.done : EXIT.failed;
     }
     case 'manifest':
@@ -267,6 +276,12 @@ function progressLine(isUnwanted: boolean, interrupt: AbortSignal): ProgressLine
   const line = new ProgressLine(terminal);
   interrupt.addEventListener('abort', () => line.interrupt(), { once: true });
   return line;
+}
+
+/** What of a snapshot could not be read, behind all that could. */
+function sayUnread(unread: Unread): number {
+  say(2, unread.text());
+  return unread.count > 0 ? EXIT.failed : EXIT.done;
 }
 
 const SAID_AT_ONCE = 65_536;

@@ -29,6 +29,8 @@ export interface PullOptions {
   /** Arguments of rsync beside ours. */
   more?: string[];
   compress?: boolean;
+  /** Bytes; left out: no limit. */
+  maxSize?: number;
   /** Whether the daemon lets it be; by default it does where it is asked for. */
   mayCompress?: boolean;
   /** Instead of the real daemon: a script for /bin/sh. */
@@ -77,6 +79,7 @@ export function pull(options: PullOptions): Pulled {
     dryRun: false,
     checksum: false,
     compress,
+    maxSize: options.maxSize ?? Number.MAX_SAFE_INTEGER,
   });
   const { status, stdout, stderr, error } = spawnSync('rsync', [...more, ...args], {
     encoding: 'latin1',

@@ -242,6 +242,38 @@ describe('StoreIndex', () => {
     );
   });
 
+  it('takes no more than the names, however long their paths are, and gives back what is free', async context => {
+    const client = makeClient(context);
+    // 4 MB of paths with 320 names.
+    const folders = Array<string>(15).fill('n'.repeat(250)).join('/');
+    const files = Array.from({ length: 1000 }, (_, at) => [`${folders}/${at}`, { text: '' }] as const);
+    snapshot(client, 1, Object.fromEntries(files));
+    snapshot(client, 2, { a: { text: 'a' } });
+    const path = `${client.folder}/index.sqlite`;
+    const paths = await using(client, index => [...index.versions(() => true)].map(each => each.path));
+    assert.equal(paths.length, 1000 + 15 + 1);
+    assert.deepEqual(paths, paths.toSorted(Buffer.compare));
+    const size = lstatSync(path).size;
+    assert.ok(size < 400_000, `${size} bytes`);
+    rmSync(`${client.folder}/snapshots/${nameOf(1)}`, { recursive: true });
+    await using(client, () => {});
+    assert.ok(lstatSync(path).size < size / 2, `${lstatSync(path).size} bytes of ${size}`);
+  });
+
+  it('has the order of the paths, and not of the names', async context => {
+    const client = makeClient(context);
+    const names = ['a', 'a-b/c', 'a-b/d/e', 'a.d', 'a/b', 'a/b-/c', 'a0', 'b/\xff', 'b/\u00e4/z'];
+    const files = names.filter(name => name !== 'a').map(name => [name, { text: name }] as const);
+    const name = snapshot(client, 1, Object.fromEntries(files));
+    await using(client, index => {
+      const found = [...index.files(name)].map(each => each.path);
+      assert.equal(found.length, files.length);
+      assert.deepEqual(found, found.toSorted(Buffer.compare));
+      for (const { path, inode } of index.files(name))
+        assert.deepEqual([...index.sharing(inode)], [{ path, snapshots: [name] }]);
+    });
+  });
+
   it('setDigests() is kept for what later snapshots share, and gone with the last that had it', async context => {
     const client = makeClient(context);
     const first = snapshot(client, 1, { a: { text: 'a' }, b: { text: 'b' } });

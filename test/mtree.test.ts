@@ -110,6 +110,22 @@ describe('decodeEntry()', () => {
     );
   });
 
+  it('reads an entry that could not be read when its manifest was made: it has no digest at all', () => {
+    const unread = { ...FILE, sha256: '', xattrs: '' };
+    const line = LINE.replace(/ sha256digest=.*/, ' tags=unread');
+    assert.equal(encodeEntry(unread), `${line}\n`);
+    assert.deepEqual(decodeEntry(line), { value: unread });
+    const folder = { ...TOP, path: 'd', xattrs: '' };
+    assert.deepEqual(decodeEntry(encodeEntry(folder).slice(0, -1)), { value: folder });
+    for (const each of [
+      LINE.replace(/tags=.*/, 'tags=unread'),
+      `${LINE} tags=unread`,
+      `${line} tags=unread`,
+      line.replace('tags=unread', 'tags=unread,x'),
+    ])
+      assert.ok('reason' in decodeEntry(each), each);
+  });
+
   const REFUSED: [why: string, line: string, reason: RegExp][] = [
     ['an unknown type', LINE.replace('type=file', 'type=link'), /type is neither file nor dir/],
     ['a missing type', LINE.replace('type=file ', ''), /"type" is missing/],

@@ -106,11 +106,12 @@ const anyRequest: fc.Arbitrary<Request> = fc
     host_key: fc.uint8Array({ minLength: 32, maxLength: 32 }).map(keyText),
     roots: fc.array(anyRoot, { minLength: 1, maxLength: 8 }),
     dry_run: fc.boolean(),
-    more: fc.constantFrom<Pick<RequestHeader, 'checksum' | 'compress'>>(
+    more: fc.constantFrom<Pick<RequestHeader, 'checksum' | 'compress' | 'max_size'>>(
       {},
       { checksum: true },
       { compress: 'zstd' },
       { checksum: true, compress: 'zstd' },
+      { max_size: 1 },
     ),
     rsync: fc.constantFrom('3.5.0', '3.2.7', 'unknown', '3.5.0+ds1'),
     key: anyBytes(400, 1),
@@ -368,6 +369,7 @@ describe('decodeRequest()', () => {
     excludes_bytes: [-1, 0.5, '4', 2 ** 53, [4], false],
     checksum: [false, 'true', '', 0, 1, [], {}],
     compress: [true, false, '', 'no', 'zlib', 'ZSTD', 'zstd ', 'zstd --copy-links', 3, ['zstd'], {}],
+    max_size: [0, -1, 1.5, '1', '1T', 2 ** 53, [1], true, {}],
     dry_run: ['false', '', 0, 1, [], {}],
     enumerated: [
       '/',
@@ -382,7 +384,7 @@ describe('decodeRequest()', () => {
     ],
     rsync: ['', ' ', '3.5.0 ', '3/5', 'x'.repeat(41), 3.5, null, []],
   };
-  for (const key of [...keys, 'checksum', 'compress'] as const) {
+  for (const key of [...keys, 'checksum', 'compress', 'max_size'] as const) {
     for (const value of [...WRONG[key], null])
       it(`refuses "${key}" when it is ${JSON.stringify(value).slice(0, 60)}`, () => {
         const header = { ...makeRequest().header, [key]: value };
@@ -466,6 +468,7 @@ describe('decodeRequest(), of the transport channel', () => {
       { dry_run: true },
       { checksum: true as const },
       { compress: 'zstd' as const },
+      { max_size: 2 ** 50 },
     ]) {
       const request = makeChannelRequest(header);
       assert.deepEqual(decodeRequest(encodeRequest(request)), { request });
@@ -515,6 +518,7 @@ describe('decodeRequest(), of the transport channel', () => {
     roots: ['/', [], ['home'], ['/a/../b'], null],
     checksum: [false, 'true', 1, null],
     compress: [true, 'no', 'zlib', null],
+    max_size: [0, -1, '1', null],
     dry_run: ['false', 0, null],
   };
   for (const [key, values] of Object.entries(WRONG))

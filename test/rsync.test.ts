@@ -30,6 +30,7 @@ import {
   parseGateCommand,
   pullArguments,
   readComplaint,
+  readOversized,
 } from '../src/wire/rsync.ts';
 import { makeScratch, pull } from './daemon.ts';
 import { stretch } from './support/fair-time.ts';
@@ -503,6 +504,7 @@ describe('pullArguments()', () => {
       dryRun: false,
       checksum: false,
       compress: false,
+      maxSize: 2 ** 50,
     });
     assert.deepEqual(args.slice(args.indexOf('--')), [
       '--',
@@ -523,6 +525,26 @@ function read(stdout: string): PullReader {
   for (const line of stdout.split(/[\r\n]/)) reader.line(line);
   return reader;
 }
+
+describe('readOversized()', () => {
+  it('names what rsync leaves out for its size, and nothing else', () => {
+    using scratch = makeScratch('oversized');
+    const source = `${scratch.path}/source`;
+    mkdirSync(source);
+    const names = ['large', 'a\nline is over max-size', 'x is over max-size', 'ä', '  7 100%    0.00kB'];
+    for (const name of names) writeFileSync(`${source}/${name}`, 'xxxxxx');
+    writeFileSync(`${source}/bytes`, 'xxxxx');
+    const { stdout, status } = pull({ work: scratch.path, roots: [source], filter: '', maxSize: 5 });
+    assert.equal(status, 0);
+    const found = stdout.split(/[\r\n]/).flatMap(line => readOversized(line) ?? []);
+    assert.deepEqual(found.map(each => each.path).sort(), names.map(name => `${source}/${name}`).sort());
+    assert.ok(found.every(each => each.errno === 27));
+    assert.equal(readOversized(' is over max-size'), undefined);
+    assert.equal(readOversized('x is over max-size '), undefined);
+    const long = readOversized(`${'x'.repeat(20_000)} is over max-size`);
+    assert.equal(typeof long?.path === 'string' && long.path.length, 4095);
+  });
+});
 
 describe('PullReader', () => {
   it('tells whether rsync has come to its statistics', () => {
@@ -804,6 +826,7 @@ describe('readComplaint()', () => {
       dryRun: false,
       checksum: false,
       compress: false,
+      maxSize: 2 ** 50,
     });
     // All are in the list when its bytes arrive.
     const rsync = spawn('rsync', ['--bwlimit=1500', ...args], { stdio: ['ignore', 'pipe', 'pipe'] });

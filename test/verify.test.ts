@@ -4,12 +4,17 @@ import {
   appendFileSync,
   existsSync,
   linkSync,
+  lutimesSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
+  statSync,
+  symlinkSync,
   truncateSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -24,7 +29,8 @@ import {
   readManifest,
 } from '../src/host/manifest.ts';
 import { type ClientStore, createClient, createStore } from '../src/host/store.ts';
-import { lastVerified, verify } from '../src/host/verify.ts';
+import { isWell, lastVerified, verify } from '../src/host/verify.ts';
+import { makeDeep } from './support/long-path.ts';
 
 const { signal } = new AbortController();
 const FIRST = '2026-01-01T00-00-00Z';
@@ -62,6 +68,12 @@ async function reading({ client }: Made, name = FIRST): Promise<string> {
     return String(error);
   }
   return paths.join();
+}
+
+async function timeOf({ client }: Made, path: string): Promise<number> {
+  for await (const each of readManifest(client, FIRST, signal))
+    if (each.path === path) return Number(each.mtimeNs / 1_000_000_000n);
+  return 0;
 }
 
 const verifyAll = async ({ store }: Made) =>
@@ -105,15 +117,15 @@ describe('makeManifests()', () => {
   it('makes those that are missing, and reads nothing again that an older one shares', async context => {
     const made = makeStore(context);
     put(made, FIRST, { a: 'one', 'd/b': 'two' });
-    assert.deepEqual(await makeManifests(made.client, signal), [FIRST]);
-    assert.deepEqual(await makeManifests(made.client, signal), []);
+    assert.deepEqual((await makeManifests(made.client, signal)).made, [FIRST]);
+    assert.deepEqual((await makeManifests(made.client, signal)).made, []);
     // Changed where nobody sees it but who reads: the second manifest says what it was.
     const path = `${made.client.folder}/snapshots/${FIRST}/tree/a`;
     spawnSync('/usr/bin/touch', ['--reference', path, `${made.store}/times`]);
     writeFileSync(path, 'eno');
     spawnSync('/usr/bin/touch', ['--reference', `${made.store}/times`, path]);
     put(made, SECOND, { a: { link: `${FIRST}/tree/a` }, c: 'three' });
-    assert.deepEqual(await makeManifests(made.client, signal), [SECOND]);
+    assert.deepEqual((await makeManifests(made.client, signal)).made, [SECOND]);
     const digests: string[][] = [[], []];
     for (const [at, name] of [FIRST, SECOND].entries())
       for await (const entry of readManifest(made.client, name, signal))
@@ -130,6 +142,118 @@ describe('makeManifests()', () => {
     controller.abort(new Error('now'));
     await assert.rejects(makeManifests(made.client, controller.signal), /now/);
     assert.deepEqual(readdirSync(`${made.client.folder}/snapshots/${FIRST}`), ['snapshot.json', 'tree']);
+  });
+});
+
+describe('one entry that cannot be read', () => {
+  it('is named in the manifest and the journal, and all else is described and verified', async context => {
+    const made = makeStore(context);
+    put(made, FIRST, { a: 'one', 'd/b': 'two' });
+    // Neither can be opened as the plain file that a stored entry is.
+    const tree = `${made.client.folder}/snapshots/${FIRST}/tree`;
+    spawnSync('/usr/bin/mkfifo', [`${tree}/d/a pipe`]);
+    symlinkSync('/etc/passwd', `${tree}/z`);
+    put(made, SECOND, { c: 'three' });
+    const { made: names, failed } = await makeManifests(made.client, signal);
+    assert.deepEqual([names, [...failed]], [[FIRST, SECOND], []]);
+    assert.equal(await reading(made), ',a,d,d/a pipe,d/b,z');
+    assert.equal(await reading(made, SECOND), ',c');
+    const journal = readFileSync(`${made.client.folder}/journal.jsonl`, 'utf8');
+    assert.match(
+      journal,
+      /"event":"unread","snapshot":"2026-01-01T00-00-00Z","files":2,"names":\["d\/a pipe","z"\]/,
+    );
+    writeFileSync(`${tree}/d/b`, 'owt');
+    const result = await verifyAll(made);
+    assert.deepEqual(result?.snapshots, [FIRST, SECOND]);
+    assert.deepEqual(
+      result?.damaged.map(each => [each.path, each.differences.filter(one => one !== 'time')]),
+      [
+        ['d/a pipe', ['unreadable']],
+        ['d/b', ['content']],
+        ['z', ['unreadable']],
+      ],
+    );
+    assert.ok(result && !isWell([result]));
+  });
+
+  it('is no damage once it can be read', async context => {
+    const made = makeStore(context);
+    put(made, FIRST, { a: 'one' });
+    const path = `${made.client.folder}/snapshots/${FIRST}/tree/a`;
+    const { mtime } = statSync(path);
+    renameSync(path, `${made.store}/kept`);
+    symlinkSync('one', path);
+    lutimesSync(path, mtime, mtime);
+    await makeManifests(made.client, signal);
+    rmSync(path);
+    renameSync(`${made.store}/kept`, path);
+    utimesSync(path, mtime, mtime);
+    const folder = dirname(path);
+    spawnSync('/usr/bin/touch', ['-d', `@${Number(await timeOf(made, ''))}`, folder]);
+    const result = await verifyAll(made);
+    assert.deepEqual(
+      result?.damaged.filter(each => each.path === 'a'),
+      [],
+    );
+  });
+
+  it('may lie at a path that is longer than the kernel takes', async context => {
+    const made = makeStore(context);
+    put(made, FIRST, { a: 'one' });
+    const deep = makeDeep(`${made.client.folder}/snapshots/${FIRST}/tree`, 16, {
+      [`f${'f'.repeat(90)}`]: 'deep',
+      g: 'deep too',
+    });
+    assert.deepEqual((await makeManifests(made.client, signal)).made, [FIRST]);
+    const result = await verifyAll(made);
+    assert.deepEqual([result?.damaged, result?.records, result?.files_read], [[], [], 3]);
+    makeDeep(`${made.client.folder}/snapshots/${FIRST}/tree`, 16, { g: 'poor too' });
+    const again = await verifyAll(made);
+    assert.deepEqual(
+      again?.damaged.map(each => each.path),
+      [`${deep}g`],
+    );
+  });
+
+  it('of one client stops no other client', async context => {
+    const made = makeStore(context);
+    put(made, FIRST, { a: 'one' });
+    // No file can be made there, and no folder be listed: whatever is tried for this client fails.
+    const other = createClient(made.store, 'b-damaged');
+    rmSync(`${other.folder}/snapshots`, { recursive: true });
+    writeFileSync(`${other.folder}/snapshots`, '');
+    const last = createClient(made.store, 'zz');
+    put({ ...made, client: last }, FIRST, { a: 'one' });
+    for (const client of [made.client, last]) await makeManifests(client, signal);
+    const options = { store: made.store, client: undefined, snapshot: undefined, sample: 100 };
+    const results = await verify(options, signal);
+    assert.deepEqual(
+      results.map(each => [each.client, each.snapshots.length, each.failed === null]),
+      [
+        ['a', 1, true],
+        ['b-damaged', 0, false],
+        ['zz', 1, true],
+      ],
+    );
+    assert.ok(!isWell(results));
+    await assert.rejects(verify({ ...options, client: 'b-damaged' }, signal));
+  });
+
+  it('of one snapshot stops no other snapshot', async context => {
+    const made = makeStore(context);
+    put(made, FIRST, { a: 'one' });
+    put(made, SECOND, { a: 'one' });
+    // Nothing can be written beside the tree.
+    mkdirSync(`${made.client.folder}/snapshots/${FIRST}/manifest.mtree.gz.new/x`, { recursive: true });
+    const { made: names, failed } = await makeManifests(made.client, signal);
+    assert.deepEqual([names, [...failed.keys()]], [[SECOND], [FIRST]]);
+    const result = await verifyAll(made);
+    assert.deepEqual(result?.snapshots, [SECOND]);
+    assert.deepEqual(
+      result?.records.map(each => [each.snapshot, each.name]),
+      [[FIRST, 'manifest.mtree.gz']],
+    );
   });
 });
 

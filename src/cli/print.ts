@@ -180,7 +180,7 @@ export function missingText(run: RunOutcome, others: RunOutcome[] = []): string 
 }
 
 const { EPERM, ENOENT, EIO, EACCES, ENODEV, ELOOP, ENAMETOOLONG, EBADMSG, ETIMEDOUT, ENOTCONN } = ERRNO;
-const { ESTALE, ENODATA, EUCLEAN, EHOSTDOWN, EREMOTEIO } = ERRNO;
+const { EFBIG, ESTALE, ENODATA, EUCLEAN, EHOSTDOWN, EREMOTEIO } = ERRNO;
 
 /** What to do about files that could not be read, the most urgent kind first. */
 const ADVICE: { errnos: number[]; next: string }[] = [
@@ -196,6 +196,10 @@ const ADVICE: { errnos: number[]; next: string }[] = [
   {
     errnos: [EPERM, EACCES],
     next: 'let this account read them, or name them in `exclude` of client.toml',
+  },
+  {
+    errnos: [EFBIG],
+    next: 'set `max_size` higher, here or on the backup host, or name them in `exclude` of client.toml',
   },
   { errnos: [ENOENT], next: 'set `roots` in client.toml to what is there' },
   {
@@ -347,6 +351,20 @@ export function pruneText({ dry_run: isDry, clients }: PruneResult): string {
     ...busy.map(({ client }) => `${client}: a run is under way; its snapshots are left for the next prune\n`),
     isDry ? `would remove ${what}, in about ${showDuration(ms)}\n` : `removed ${what}\n`,
   ].join('');
+}
+
+/** The clients that could not be pruned, or not to the end, and why. */
+export function unprunedText({ clients }: PruneResult): string {
+  return clientsThatFailed('prune', clients);
+}
+
+/** @param what a command that has a client's NAME as its argument */
+function clientsThatFailed(what: string, clients: { client: string; failed: string | null }[]): string {
+  const failed = clients.filter(each => each.failed !== null);
+  if (failed.length === 0) return '';
+  const lines = failed.map(each => `  ${each.client}: ${each.failed}\n`);
+  const next = `next: dialback ${what} ${failed[0]?.client}\n`;
+  return `dialback: Cannot ${what} ${failed.length} of ${clients.length} clients:\n${lines.join('')}${next}`;
 }
 
 /** What enroll did, and what comes next. */
@@ -664,6 +682,7 @@ export function doubtfulText({ client, doubtful }: Verified): string {
 /** What was verified, a line a client. */
 export function verifiedText(results: Verified[]): string {
   const lines = results.map(each => {
+    if (each.failed !== null) return `${each.client}: not verified\n`;
     const part = each.sample < 100 ? ` (a sample of ${Math.round(each.sample)}%)` : '';
     const damaged = each.damaged_count + each.records.length;
     const notes = [
@@ -681,6 +700,11 @@ export function verifiedText(results: Verified[]): string {
     return `${each.client}: ${each.snapshots.length} snapshots verified${part}, ${each.names} names, ${each.files_read} files (${showBytes(each.bytes_read)}) read, ${damaged} damaged${notes.join('')}\n`;
   });
   return lines.join('');
+}
+
+/** The clients that could not be verified, and why. */
+export function unverifiedText(results: Verified[]): string {
+  return clientsThatFailed('verify', results);
 }
 
 /** What is damaged, a line each. */

@@ -222,6 +222,7 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
       enumerated: capability === 'confined' ? enumeratedNames(scope) : [],
       ...(run.checksum ? { checksum: true } : {}),
       ...(compression?.compress ? { compress: 'zstd' } : {}),
+      ...(config.limits.max_size === undefined ? {} : { max_size: config.limits.max_size }),
     },
     excludes: record,
     ears: new Ears(label, run.tell),

@@ -170,6 +170,7 @@ const CONFIG = v.strictObject({
         'idle',
       ),
       bwlimit: v.optional(sizeKey),
+      max_size: v.optional(v.pipe(sizeKey, v.minValue(1, 'should be more than 0'))),
       deadline: v.optional(durationKey(1000), '24h'),
       idle_timeout: v.optional(durationKey(1000), '5m'),
       compress: v.optional(v.picklist(['auto', 'zstd', 'no'], 'should be "auto", "zstd" or "no"'), 'auto'),

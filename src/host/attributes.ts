@@ -12,10 +12,11 @@
  */
 import { Fault, type Parsed } from '../fault.ts';
 import { fileFault, readWhole } from '../os/files.ts';
+import { PATH_BYTES } from '../os/long-path.ts';
 import { dropGarbage } from '../os/machine.ts';
 import { programPath, run, standard } from '../os/process.ts';
 import { escapeText, jsonName, showName } from '../wire/text.ts';
-import { sortedRecords } from './sorted.ts';
+import { type Complain, sortedRecords } from './sorted.ts';
 
 export type EntryType = 'file' | 'folder' | 'symlink' | 'fifo' | 'socket' | 'char device' | 'block device';
 
@@ -267,8 +268,8 @@ export interface TreeOptions {
   paths?: Buffer[];
   /** How far below these: 0 themselves, 1 a folder's entries too. Left out: all. */
   depth?: number;
-  /** Leaves out what cannot be read, instead of failing. */
-  isLenient?: boolean;
+  /** Is told in words what cannot be read, and the rest is given; left out: the first such entry is a Fault. */
+  complain?: Complain | undefined;
   signal: AbortSignal;
 }
 
@@ -277,23 +278,49 @@ export interface TreeOptions {
  * @throws Fault when something in it cannot be read; the signal's reason
  */
 export async function* listTree(tree: string, options: TreeOptions): AsyncGenerator<StoredEntry> {
-  const { paths = [Buffer.alloc(0)], depth, isLenient = false, signal } = options;
+  const { paths = [Buffer.alloc(0)], complain, signal } = options;
   const tried = `read "${tree}"`;
-  const limit = depth === undefined ? [] : ['-maxdepth', String(depth)];
+  const starts = paths.map(startOf);
+  // Then more is found than was asked for.
+  const isLonger = starts.some((start, at) => start !== paths[at]);
+  const steps = isLonger ? Math.max(...paths.map((path, at) => stepsFrom(starts[at] ?? path, path))) : 0;
+  const limit = options.depth === undefined ? [] : ['-maxdepth', String(options.depth + steps)];
   const find = ['-0', '-I{}', programPath('find'), '-P', '{}', ...limit, '-printf', FIND_FORMAT];
   const order = ['-u', '-k', String(PATH_FIELD)];
-  const input = Buffer.concat(paths.flatMap(path => [asArgument(path), Buffer.from([0])]));
+  const input = Buffer.concat(starts.flatMap(path => [asArgument(path), Buffer.from([0])]));
   const finder = { ...standard('xargs', find), cwd: tree };
-  for await (const record of sortedRecords(finder, { order, input, isStrict: !isLenient, signal, tried })) {
+  for await (const record of sortedRecords(finder, { order, input, complain, signal, tried })) {
     const parsed = parseFound(record);
     if ('reason' in parsed) throw new Fault({ tried, found: parsed.reason });
-    yield parsed.value;
+    if (!isLonger || isAskedFor(parsed.value.path, paths, options.depth)) yield parsed.value;
   }
 }
 
 /** Nothing that find or getfattr could take for an option. */
 function asArgument(path: Buffer): Buffer {
   return path.length === 0 ? Buffer.from('.') : Buffer.concat([Buffer.from('./'), path]);
+}
+
+/** Where find(1) begins, which takes no path that is longer than the kernel does: a folder above, if need be. */
+function startOf(path: Buffer): Buffer {
+  const most = PATH_BYTES - './'.length;
+  return path.length <= most ? path : path.subarray(0, Math.max(0, path.lastIndexOf('/', most)));
+}
+
+/** How far a path is below a folder. */
+function stepsFrom(folder: Buffer, path: Buffer): number {
+  return path.subarray(folder.length).toString('latin1').split('/').length - 1;
+}
+
+function isAskedFor(path: Buffer, asked: Buffer[], depth = Number.POSITIVE_INFINITY): boolean {
+  return asked.some(each => covers(each, path) && stepsFrom(each, path) <= depth);
+}
+
+/** Whether a path is a folder's, or the folder itself; the empty path covers all. */
+export function covers(folder: Buffer, path: Buffer): boolean {
+  if (folder.length === 0) return true;
+  const head = path.subarray(0, folder.length);
+  return head.equals(folder) && (path.length === folder.length || path[folder.length] === '/'.charCodeAt(0));
 }
 
 /** Entries whose xattrs are read by one getfattr, and held: with more at once the garbage outlives V8's young generation. */
@@ -330,7 +357,7 @@ export async function readXattrs(
     '--absolute-names',
     '--',
   ];
-  const input = Buffer.concat(stored.flatMap(({ path }) => [asArgument(path), Buffer.from([0])]));
+  const input = Buffer.concat(stored.flatMap(({ path }) => [asName(path), Buffer.from([0])]));
   const options = { input, limit: XATTR_LIMIT, timeoutMs: BATCH_TIMEOUT_MS, signal };
   const result = await run({ ...standard('xargs', args), cwd: tree }, options);
   if (result.status !== 0) {
@@ -338,10 +365,20 @@ export async function readXattrs(
     throw new Fault({ tried: `read the attributes in "${tree}"`, found: escapeText(line) });
   }
   const xattrs = parseAttributes(result.stdout);
-  return stored.map(each => xattrs.get(asArgument(each.path).toString('latin1')) ?? []);
+  return stored.map(each => xattrs.get(asName(each.path).toString('latin1')) ?? []);
 }
 
-/** The same, with undefined for an entry whose xattrs cannot be read. */
+/** As an argument behind `--`: the longest paths leave no room for anything before them. */
+function asName(path: Buffer): Buffer {
+  const argument = asArgument(path);
+  return argument.length <= PATH_BYTES ? argument : path;
+}
+
+/**
+ * `readXattrs` where a single entry may be unreadable: it costs the others nothing.
+ * @returns undefined for those that have gone, or cannot be read
+ * @throws the signal's reason
+ */
 export async function readXattrsOfEach(
   tree: string,
   stored: readonly Pick<StoredEntry, 'path'>[],
@@ -352,43 +389,61 @@ export async function readXattrsOfEach(
     return await readXattrs(tree, stored, signal, names);
   } catch {
     signal.throwIfAborted();
+    if (stored.length === 1) return [undefined];
   }
-  const found: (Xattr[] | undefined)[] = [];
-  for (const entry of stored) {
-    try {
-      found.push(...(await readXattrs(tree, [entry], signal, names)));
-    } catch {
-      signal.throwIfAborted();
-      found.push(undefined);
-    }
-  }
-  return found;
+  const half = Math.ceil(stored.length / 2);
+  const first = await readXattrsOfEach(tree, stored.slice(0, half), signal, names);
+  return [...first, ...(await readXattrsOfEach(tree, stored.slice(half), signal, names))];
 }
 
-/** What was true of some entries, in their order; as `readXattrs`. */
+/**
+ * What was true of some entries, in their order; as `readXattrs`.
+ * @param complain is told of what cannot be read: then it is shown as it is stored, a link without its target
+ */
 export async function readAttributes(
   tree: string,
   stored: readonly StoredEntry[],
   signal: AbortSignal,
+  complain?: Complain,
 ): Promise<TreeEntry[]> {
-  const xattrs = await readXattrs(tree, stored, signal);
-  return stored.map((each, at) => entryOf(tree, each, xattrs[at] ?? []));
+  const xattrs =
+    complain === undefined
+      ? await readXattrs(tree, stored, signal)
+      : await readXattrsOfEach(tree, stored, signal);
+  return stored.map((each, at) => {
+    const own = xattrs[at];
+    if (own === undefined) complain?.(`the attributes of "/${showName(jsonName(each.path))}" cannot be read`);
+    return entryOf(tree, each, own ?? [], complain);
+  });
 }
 
-/** What was true of one entry. @param xattrs as they are stored @throws Fault where a link's target cannot be read */
-export function entryOf(tree: string, stored: StoredEntry, xattrs: readonly Xattr[]): TreeEntry {
+/**
+ * What was true of one entry.
+ * @param xattrs as they are stored
+ * @param complain as for `readAttributes`
+ * @throws Fault where a link's target cannot be read and nobody is told
+ */
+export function entryOf(
+  tree: string,
+  stored: StoredEntry,
+  xattrs: readonly Xattr[],
+  complain?: Complain,
+): TreeEntry {
   const { stat } = takeStat(xattrs, stored.isFolder);
   const isLink = stat?.type === 'symlink' && stored.size <= TARGET_LIMIT;
-  return truthOf(stored, xattrs, isLink ? readTarget(tree, stored.path) : null);
+  return truthOf(stored, xattrs, isLink ? readTarget(tree, stored.path, complain) : null);
 }
 
 /** A symlink lies in the store as a file that holds where it leads. */
-function readTarget(tree: string, path: Buffer): Buffer {
+function readTarget(tree: string, path: Buffer, complain: Complain | undefined): Buffer | null {
   try {
     return readWhole(Buffer.concat([Buffer.from(`${tree}/`), path]), TARGET_LIMIT);
   } catch (error) {
-    const tried = `read the link "${showName(jsonName(path))}"`;
-    throw error instanceof Fault ? new Fault({ tried, found: error.found }) : fileFault(error, tried);
+    const tried = `read the link "/${showName(jsonName(path))}"`;
+    const fault = error instanceof Fault ? new Fault({ tried, found: error.found }) : fileFault(error, tried);
+    if (complain === undefined) throw fault;
+    complain(fault.message);
+    return null;
   }
 }
 
@@ -398,9 +453,9 @@ export async function* readTree(tree: string, options: TreeOptions): AsyncGenera
   for await (const entry of listTree(tree, options)) {
     batch.push(entry);
     if (batch.length < BATCH) continue;
-    yield* await readAttributes(tree, batch, options.signal);
+    yield* await readAttributes(tree, batch, options.signal, options.complain);
     batch = [];
     dropGarbage();
   }
-  yield* await readAttributes(tree, batch, options.signal);
+  yield* await readAttributes(tree, batch, options.signal, options.complain);
 }

@@ -7,7 +7,8 @@
  * - Too early. From the start of a run to the next request at least `min_interval` has to pass, whether that run ended
  *   well or not: failing on purpose wins nothing.
  * - Growth. A client may add `growth_budget` at once, and what it has added is forgotten at the rate of one budget in 24
- *   hours. What counts is room on the disk that nothing else of this client shares (space.ts), a run that fails counts as
+ *   hours. What counts is room on the disk that nothing else of this client shares (space.ts), and what manifests, index and the
+ *   like have grown by since the last run; a run that fails counts as
  *   one that ends well, and what is removed later is not given back. As long as a client has no full snapshot it is
  *   not held to this, so that a first backup can be of any size; but then nothing is removed in its favour.
  * - Unusual. A run's tree is compared with the newest snapshot that is not unusual itself, or, where that is older than 30
@@ -53,6 +54,11 @@ export interface Ledger {
   growth: { bytes: number; at: number };
   /** Of what is counted in `growth`: what lies in arriving/. */
   arrivingBytes: number;
+  /**
+   * What lay beside the trees when the last run had ended: records, exclude lists, manifests, the index. It grows with what the
+   * client sends, some of it after the run. A ledger of 0.1.1 does not have it.
+   */
+  besideBytes?: number;
   /** By hour, the changes of the last 24 hours; unusual runs are left out, here and below. */
   hours: (Change & { at: number; first: number })[];
   /** By day (UTC), the changes of the last 400 days. */
@@ -91,6 +97,7 @@ export function parseLedger(text: string): Parsed<Ledger> {
     isNumber(found.growth?.bytes) &&
     isNumber(found.growth.at) &&
     isNumber(found.arrivingBytes) &&
+    (found.besideBytes === undefined || isNumber(found.besideBytes)) &&
     [found.hours, found.days, found.pins].every(Array.isArray) &&
     [...found.hours, ...found.days].every(isChange) &&
     found.hours.every(each => isNumber(each.first)) &&

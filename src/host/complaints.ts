@@ -57,6 +57,11 @@ export class Complaints {
     }
   }
 
+  /** Takes a file that was left out: it is missing. */
+  leaveOut(missing: Missing): void {
+    this.#miss(missing);
+  }
+
   /** The last line was taken. A file that changed while it was read is missing only if both of rsync's attempts failed. */
   finish(): void {
     for (const [key, { missing, hasFailed }] of this.#pending) {

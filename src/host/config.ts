@@ -6,6 +6,7 @@ import {
   pathKey,
   type Quantity,
   readConfig,
+  sizeKey,
   sizeOrPercentKey,
 } from '../config.ts';
 import { hooksTable } from '../hooks.ts';
@@ -48,6 +49,9 @@ const concurrent = v.pipe(
 );
 const span = durationKey(0, MOST_SPAN_MS);
 const growthBudget = sizeOrPercentKey({ isPositive: true });
+const maxSize = v.pipe(sizeKey, v.minValue(1, 'should be more than 0'));
+/** For 20 million names of 100 bytes. What a manifest, an index and sort(1) take grows with it. */
+const MAX_PATH_BYTES = '2G';
 const deadline = durationKey(1000);
 const idleTimeout = durationKey(1000);
 const timezone = v.pipe(
@@ -88,7 +92,14 @@ const OVERRIDES = v.strictObject({
     }),
     {},
   ),
-  space: v.optional(v.strictObject({ growth_budget: v.optional(growthBudget) }), {}),
+  space: v.optional(
+    v.strictObject({
+      growth_budget: v.optional(growthBudget),
+      max_path_bytes: v.optional(sizeKey),
+      max_size: v.optional(maxSize),
+    }),
+    {},
+  ),
   requests: v.optional(
     v.strictObject({
       min_interval: v.optional(span),
@@ -126,6 +137,8 @@ const CONFIG = v.pipe(
         min_free: v.optional(sizeOrPercentKey({ isBelowAll: true }), '2%'),
         min_inodes: v.optional(countOrPercentKey({ isBelowAll: true }), '2%'),
         growth_budget: v.optional(growthBudget),
+        max_path_bytes: v.optional(sizeKey, MAX_PATH_BYTES),
+        max_size: v.optional(maxSize),
         delete_rate: v.optional(rate, 0),
       }),
       {},
@@ -188,6 +201,10 @@ export interface ClientSettings {
   minInodes: Quantity;
   /** How much the client may add within a day; undefined: what there is room for. */
   growthBudget: Quantity | undefined;
+  /** What the paths of one snapshot may come to. */
+  maxPathBytes: number;
+  /** Bytes that a file may have; undefined: what is read before the deadline (host/grab.ts). */
+  maxSize: number | undefined;
   minIntervalMs: number;
   deadlineMs: number;
   /** What comes from the client while it is copied may not cease for longer. */
@@ -212,6 +229,8 @@ export function settingsFor(config: HostConfig, client: string): ClientSettings 
     minFree: config.space.min_free,
     minInodes: config.space.min_inodes,
     growthBudget: own?.space.growth_budget ?? config.space.growth_budget,
+    maxPathBytes: own?.space.max_path_bytes ?? config.space.max_path_bytes,
+    maxSize: own?.space.max_size ?? config.space.max_size,
     minIntervalMs: own?.requests.min_interval ?? config.requests.min_interval,
     deadlineMs: own?.requests.deadline ?? config.requests.deadline,
     idleMs: own?.requests.idle_timeout ?? config.requests.idle_timeout,

@@ -9,6 +9,7 @@ import { fileFault, sameContent, statusExact } from '../os/files.ts';
 import { dropGarbage } from '../os/machine.ts';
 import { escapeText, jsonName, showName } from '../wire/text.ts';
 import { listTree, readAttributes, type StoredEntry, type TreeEntry, type Xattr } from './attributes.ts';
+import type { Complain } from './sorted.ts';
 import { findSnapshot, isInside, openClient, openStore, parsePath, type Snapshot } from './store.ts';
 
 export interface DiffOptions {
@@ -43,10 +44,15 @@ interface Pair {
 /** Pairs whose attributes are read at once. */
 const BATCH = 125;
 
-/** The differences, sorted by the paths' bytes. @throws Fault before the first where a snapshot or a PATH is wrong */
+/**
+ * The differences, sorted by the paths' bytes.
+ * @param complain is told of what cannot be read; left out: that is a Fault
+ * @throws Fault before the first where a snapshot or a PATH is wrong
+ */
 export async function* compareSnapshots(
   options: DiffOptions,
   signal: AbortSignal,
+  complain?: Complain,
 ): AsyncGenerator<Difference> {
   openStore(options.store);
   const client = openClient(options.store, options.client);
@@ -60,11 +66,11 @@ export async function* compareSnapshots(
     throw new Fault({ tried, found: `neither ${before.name} nor ${after.name} has it` });
   });
   const side = (snapshot: Snapshot, index: number): AsyncIterable<StoredEntry> => {
-    if (paths.length === 0) return listTree(snapshot.tree, { signal });
+    if (paths.length === 0) return listTree(snapshot.tree, { signal, complain });
     const there = paths.filter(each => each.isThere[index]).map(each => each.inside);
-    return there.length === 0 ? nothing() : listTree(snapshot.tree, { paths: there, signal });
+    return there.length === 0 ? nothing() : listTree(snapshot.tree, { paths: there, signal, complain });
   };
-  const comparison = { before: before.tree, after: after.tree, signal };
+  const comparison = { before: before.tree, after: after.tree, signal, complain };
   // Across file systems an inode's number says nothing.
   const areLinked = statusExact(before.tree).dev === statusExact(after.tree).dev;
   // Where `/` itself was not backed up, the tree's top is only the folder that it lies in.
@@ -109,21 +115,29 @@ async function* pairs(
   }
 }
 
-async function* compareBatch(
-  { before, after, signal }: { before: string; after: string; signal: AbortSignal },
-  batch: Pair[],
-): AsyncGenerator<Difference> {
+/** Two trees, and who is told of what cannot be read. */
+interface Comparison {
+  before: string;
+  after: string;
+  signal: AbortSignal;
+  complain: Complain | undefined;
+}
+
+async function* compareBatch(comparison: Comparison, batch: Pair[]): AsyncGenerator<Difference> {
+  const { before, after, signal, complain } = comparison;
   const there = (entry: StoredEntry | undefined): StoredEntry[] => (entry ? [entry] : []);
   const [olds, news] = await Promise.all([
     readAttributes(
       before,
       batch.flatMap(each => there(each.before)),
       signal,
+      complain,
     ),
     readAttributes(
       after,
       batch.flatMap(each => there(each.after)),
       signal,
+      complain,
     ),
   ]);
   for (const pair of batch) {
@@ -131,7 +145,7 @@ async function* compareBatch(
     const fresh = pair.after ? (news.shift() ?? null) : null;
     if (old && fresh) {
       const what = compareEntries(old, fresh);
-      if (await hasOtherContent(old, fresh, { before, after, signal })) what.unshift('content');
+      if (await hasOtherContent(old, fresh, comparison)) what.unshift('content');
       if (what.length > 0) yield { path: old.path, change: 'changed', what, before: old, after: fresh };
     } else if (fresh) yield { path: fresh.path, change: 'added', what: [], before: null, after: fresh };
     else if (old) yield { path: old.path, change: 'removed', what: [], before: old, after: null };
@@ -171,7 +185,7 @@ function haveSame(ones: Xattr[], others: Xattr[]): boolean {
 async function hasOtherContent(
   old: TreeEntry,
   fresh: TreeEntry,
-  { before, after, signal }: { before: string; after: string; signal: AbortSignal },
+  { before, after, signal, complain }: Comparison,
 ): Promise<boolean> {
   if (old.type !== 'file' || fresh.type !== 'file') return false;
   if (old.size !== fresh.size) return true;
@@ -181,6 +195,9 @@ async function hasOtherContent(
   } catch (error) {
     signal.throwIfAborted();
     const tried = `compare "/${showName(jsonName(old.path))}"`;
-    throw error instanceof Fault ? new Fault({ tried, found: error.found }) : fileFault(error, tried);
+    const fault = error instanceof Fault ? new Fault({ tried, found: error.found }) : fileFault(error, tried);
+    if (complain === undefined) throw fault;
+    complain(fault.message);
+    return true;
   }
 }

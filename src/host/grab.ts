@@ -42,6 +42,7 @@ import {
 } from '../os/runfolder.ts';
 import { findPrinter, printedWords } from '../startup-files.ts';
 import { noteStore } from '../store/known-stores.ts';
+import { keepScratchIn } from '../store/scratch.ts';
 import {
   encodeEvent,
   FAILURES,
@@ -51,7 +52,7 @@ import {
   type OutcomeEvent,
   type Phase,
 } from '../wire/events.ts';
-import { decodeRsync, type RequestHeader, type RsyncRemark } from '../wire/request.ts';
+import { decodeRsync, type Request, type RequestHeader, type RsyncRemark } from '../wire/request.ts';
 import { knowsZstd, RSYNC_EXIT } from '../wire/rsync.ts';
 import { CHANNEL, escapeText, PROBE } from '../wire/text.ts';
 import {
@@ -302,6 +303,7 @@ async function serve(
   log.syslog = config.syslog;
   openStore(config.store);
   noteStore(config.store, options.config);
+  keepScratchIn(config.store);
   // By the key's name, before what was asked for is looked at: a refusal stands in the journal of whose key it was.
   const client = openEnrolled(config, options.client);
   log.client = client;
@@ -438,6 +440,7 @@ async function pullInto(job: Job): Promise<JobResult> {
     checksum: request.header.checksum ?? false,
     // It lets us, and does not make us: an rsync without zstd pulls as ever.
     compress: request.header.compress !== undefined && knowsZstd(await rsyncWords()),
+    maxSize: maxSizeOf(job),
     idleSeconds: idleSecondsOf(job),
     line,
     lock: job.lock,
@@ -473,7 +476,7 @@ async function pullInto(job: Job): Promise<JobResult> {
     own_root: jail?.hasOwnRoot ?? false,
   };
   const isLessConfined = (last?.own_root ?? false) && !confined.own_root;
-  const unusual = (await job.admission?.judge(job.arrival)) ?? [];
+  const unusual = (await job.admission?.judge(job.arrival, recordBytes(request))) ?? [];
   const hostRsync = await rsyncVersion();
   const flags = [
     ...(end.wordCount > 0 ? ['host-errors'] : []),
@@ -492,10 +495,30 @@ async function pullInto(job: Job): Promise<JobResult> {
   return { outcome, fault: late ?? fault, kept: true };
 }
 
+/** About what is written beside the tree: the exclude list, and snapshot.json, which has the roots, and rsync's options with them. */
+function recordBytes({ header, excludes }: Request): number {
+  return excludes.length + 3 * JSON.stringify(header).length + RECORD_BYTES;
+}
+
+const RECORD_BYTES = 8192;
+
 const REMARK_FLAGS: Record<RsyncRemark, string> = {
   'lists-names': 'client-lists-names',
   vulnerable: 'client-rsync-vulnerable',
 };
+
+/**
+ * How large a file may be. Where no limit is set: what is read before the deadline. Else one file that is all holes
+ * (`truncate -s 15T`) takes the time of all others, run after run.
+ */
+function maxSizeOf({ config, client, received }: Job): number {
+  const { maxSize, deadlineMs } = settingsFor(config, client.name);
+  const most = maxSize ?? READ_BYTES_PER_MS * deadlineMs;
+  return Math.min(most, received.request.header.max_size ?? most);
+}
+
+/** Slower than holes are read. */
+const READ_BYTES_PER_MS = 100_000;
 
 function idleSecondsOf({ config, client }: Job): number {
   return Math.ceil(settingsFor(config, client.name).idleMs / 1000);

@@ -1,11 +1,11 @@
 /** What `status` asks besides the snapshots: how a client's last runs ended, and whether there is room for the next one. */
 import { list } from '../os/files.ts';
 import { now } from '../os/machine.ts';
+import { lackOf, readRoom } from '../store/free-space.ts';
 import type { FailureCode } from '../wire/events.ts';
 import { candidateOf } from './budget.ts';
 import { type HostConfig, settingsFor } from './config.ts';
 import { decideRetention } from './retention.ts';
-import { lackOf, readRoom } from './space.ts';
 import { listClients, listSnapshots, openClient } from './store.ts';
 
 /** What a client's runs came to since the last one that made a snapshot. */

@@ -7,7 +7,8 @@
  * A snapshot gets a number as it comes (`id`). A file (a path and an inode) that is in every snapshot from `first` to
  * `last` is one row, whatever their number; while it is in the newest, `last` is NULL. So an unchanged run writes next to
  * nothing, and so does a removal: the numbers of snapshots that are gone are stepped over, and rows that have no other are
- * deleted. Snapshots may come and go in any order. A file that went away and came back (a run links against the newest
+ * deleted, and the file gets shorter. A path is a row for each name of it that is new (index-names.ts). Snapshots may come and go in
+ * any order. A file that went away and came back (a run links against the newest
  * and the newest full one) has two rows.
  */
 import { Fault } from '../fault.ts';
@@ -29,23 +30,22 @@ import { standard, takeRecords } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { TIME_LIMITS } from '../store/time-limits.ts';
 import { escapeText } from '../wire/text.ts';
+import { NAME_TABLE, Names, WITH_PATHS } from './index-names.ts';
 import { type ClientStore, snapshotNames } from './store.ts';
 
 const SHAPE: Shape = {
   application: 0x6462_6978, // "dbix"
-  version: 2,
+  version: 3,
   tables: `
     CREATE TABLE snapshot (
       id INTEGER PRIMARY KEY AUTOINCREMENT, -- none is given twice
       name TEXT NOT NULL UNIQUE,
       tree INTEGER NOT NULL,          -- the inode of tree/: another one is another snapshot of the same name
       folders INTEGER NOT NULL,       -- each a folder of its own
-      folder_bytes INTEGER NOT NULL
+      folder_bytes INTEGER NOT NULL,
+      whole INTEGER NOT NULL          -- 0: something in it could not be read, and it is looked through again
     );
-    CREATE TABLE name (
-      id INTEGER PRIMARY KEY,
-      path BLOB NOT NULL UNIQUE       -- below tree/, without a slash in front
-    );
+${NAME_TABLE}
     CREATE TABLE inode (
       ino INTEGER PRIMARY KEY,
       bytes INTEGER NOT NULL,         -- on the disk
@@ -179,7 +179,13 @@ const ROWS_AT_ONCE = 1000;
 export class StoreIndex {
   readonly #client: ClientStore;
   readonly #database: Database;
+  /** Made at its first use: a damaged database says so there. */
+  #madeNames: Names | undefined;
   readonly #statements = new Map<string, Statement>();
+  /** Snapshots that were looked through again, since something in them could not be read: once is enough. */
+  readonly #tried = new Set<string>();
+  /** Whether rows have been deleted. */
+  #hasShrunk = false;
 
   constructor(client: ClientStore, database: Database) {
     this.#client = client;
@@ -190,7 +196,14 @@ export class StoreIndex {
 
   /** Ends the use of it. */
   close(): void {
-    if (this.#database.isOpen) this.#database.close();
+    if (!this.#database.isOpen) return;
+    if (this.#hasShrunk) giveBack(this.#database);
+    this.#database.close();
+  }
+
+  get #names(): Names {
+    this.#madeNames ??= new Names(this.#database);
+    return this.#madeNames;
   }
 
   /** For what is asked again and again: V8 keeps a statement for long after its last use. */
@@ -204,12 +217,14 @@ export class StoreIndex {
     return this.#database.prepare(sql).all(...values) as T[];
   }
 
-  #snapshots(): { id: number; name: string; tree: bigint }[] {
-    const statement = this.#database.prepare('SELECT id, name, tree FROM snapshot ORDER BY id');
+  #snapshots(): { id: number; name: string; tree: bigint; isWhole: boolean }[] {
+    const statement = this.#database.prepare('SELECT id, name, tree, whole FROM snapshot ORDER BY id');
     statement.setReadBigInts(true);
-    return (statement.all() as { id: bigint; name: string; tree: bigint }[]).map(each => ({
-      ...each,
+    return (statement.all() as { id: bigint; name: string; tree: bigint; whole: bigint }[]).map(each => ({
       id: Number(each.id),
+      name: each.name,
+      tree: each.tree,
+      isWhole: each.whole === 1n,
     }));
   }
 
@@ -229,7 +244,11 @@ export class StoreIndex {
   async update(signal?: AbortSignal): Promise<void> {
     const there = snapshotNames(this.#client);
     const inodes = new Map(there.map(name => [name, treeInode(this.#client, name)]));
-    for (const { name, tree } of this.#snapshots()) if (inodes.get(name) !== tree) this.forget(name);
+    for (const { name, tree, isWhole } of this.#snapshots()) {
+      const isTriedAgain = !isWhole && !this.#tried.has(name);
+      if (inodes.get(name) !== tree || isTriedAgain) this.forget(name);
+      this.#tried.add(name);
+    }
     const known = new Set(this.#snapshots().map(each => each.name));
     for (const name of there) {
       signal?.throwIfAborted();
@@ -241,19 +260,21 @@ export class StoreIndex {
   async #take(name: string, tree: bigint, signal: AbortSignal | undefined): Promise<void> {
     const database = this.#database;
     database.exec(`
-      CREATE TEMP TABLE IF NOT EXISTS fresh (path BLOB, ino INTEGER, bytes INTEGER, size INTEGER, mtime TEXT);
+      CREATE TEMP TABLE IF NOT EXISTS fresh
+        (depth INTEGER, name BLOB, ino INTEGER, bytes INTEGER, size INTEGER, mtime TEXT);
       CREATE TEMP TABLE IF NOT EXISTS seen (name INTEGER, ino INTEGER, PRIMARY KEY (name, ino)) WITHOUT ROWID;
       DELETE FROM fresh; DELETE FROM seen; BEGIN`);
     let folders = 0;
     let folderBytes = 0;
+    let isWhole = false;
     try {
-      const insert = database.prepare('INSERT INTO fresh VALUES (?, ?, ?, ?, ?)');
-      await walk(`${this.#client.folder}/snapshots/${name}/tree`, signal, found => {
+      const insert = database.prepare('INSERT INTO fresh VALUES (?, ?, ?, ?, ?, ?)');
+      isWhole = await walk(`${this.#client.folder}/snapshots/${name}/tree`, signal, found => {
         if (found.isFolder) {
           folders += 1;
           folderBytes += found.bytes;
-          if (found.path.length > 0) insert.run(found.path, 0, 0, 0, '');
-        } else insert.run(found.path, found.inode, found.bytes, found.size, found.mtime);
+          if (found.depth > 0) insert.run(found.depth, found.name, 0, 0, 0, '');
+        } else insert.run(found.depth, found.name, found.inode, found.bytes, found.size, found.mtime);
       });
       database.exec('COMMIT');
     } catch (error) {
@@ -267,12 +288,11 @@ export class StoreIndex {
       const previous = this.#rows<{ id: number | null }>('SELECT max(id) AS id FROM snapshot')[0]?.id ?? null;
       const id = Number(
         database
-          .prepare('INSERT INTO snapshot (name, tree, folders, folder_bytes) VALUES (?, ?, ?, ?)')
-          .run(name, tree, folders, folderBytes).lastInsertRowid,
+          .prepare('INSERT INTO snapshot (name, tree, folders, folder_bytes, whole) VALUES (?, ?, ?, ?, ?)')
+          .run(name, tree, folders, folderBytes, Number(isWhole)).lastInsertRowid,
       );
+      this.#nameFresh();
       database.exec(`
-        INSERT OR IGNORE INTO name (path) SELECT path FROM fresh;
-        INSERT OR IGNORE INTO seen SELECT name.id, fresh.ino FROM fresh JOIN name USING (path);
         INSERT OR IGNORE INTO inode (ino, bytes, size, mtime)
           SELECT ino, bytes, size, mtime FROM fresh WHERE ino <> 0;`);
       database
@@ -289,6 +309,24 @@ export class StoreIndex {
         .run(id);
       database.exec('DELETE FROM fresh; DELETE FROM seen;');
     });
+  }
+
+  /** Gives each of what was found its name's id: a folder comes before what is in it. */
+  #nameFresh(): void {
+    const note = this.#database.prepare('INSERT OR IGNORE INTO seen VALUES (?, ?)');
+    const fresh = this.#database.prepare('SELECT depth, name, ino FROM fresh ORDER BY rowid');
+    fresh.setReadBigInts(true);
+    /** By depth: the folder that is being looked through. */
+    const folders = [0];
+    let count = 0;
+    for (const row of fresh.iterate() as Iterable<{ depth: bigint; name: Uint8Array; ino: bigint }>) {
+      const depth = Number(row.depth);
+      const id = this.#names.add(folders[depth - 1] ?? 0, row.name);
+      folders[depth] = id;
+      note.run(id, row.ino);
+      count += 1;
+      if (count % ROWS_AT_ONCE === 0) dropGarbage();
+    }
   }
 
   /**
@@ -325,6 +363,8 @@ export class StoreIndex {
           AND NOT EXISTS (SELECT 1 FROM file WHERE file.name = name.id);
         DELETE FROM gone;`);
     });
+    this.#names.forget();
+    this.#hasShrunk = true;
   }
 
   /** What all snapshots of this client hold together; shared files once. */
@@ -405,7 +445,7 @@ export class StoreIndex {
     const files = this.#database.prepare(`
       SELECT ino = 0 AS isFolder, group_concat(first || '-' || ifnull(last, '')) AS runs, size, mtime
       FROM file LEFT JOIN inode USING (ino) WHERE name = ? GROUP BY ino ORDER BY min(first)`);
-    const names = this.#database.prepare('SELECT id, path FROM name ORDER BY path');
+    const names = this.#database.prepare(`${WITH_PATHS} SELECT id, path FROM paths ORDER BY path`);
     let count = 0;
     for (const row of names.iterate() as Iterable<{ id: number; path: Uint8Array }>) {
       count += 1;
@@ -433,8 +473,8 @@ export class StoreIndex {
   /** The files of one snapshot, no folders, in the order of their paths' bytes. */
   *files(snapshot: string): Generator<IndexedFile> {
     const statement = this.#database.prepare(
-      `SELECT path, ino AS inode, size, mtime, digest FROM snapshot AS wanted, name
-         JOIN file ON file.name = name.id JOIN inode USING (ino)
+      `${WITH_PATHS} SELECT path, file.ino AS inode, size, mtime, digest FROM snapshot AS wanted
+         CROSS JOIN paths CROSS JOIN file ON file.name = paths.id CROSS JOIN inode ON inode.ino = file.ino
          WHERE wanted.name = ? AND first <= wanted.id AND (last IS NULL OR last >= wanted.id) ORDER BY path`,
     );
     statement.setReadBigInts(true);
@@ -461,29 +501,32 @@ export class StoreIndex {
     after = SMALLEST,
   ): { path: Buffer; inode: bigint; size: number }[] {
     const statement = this.#prepared(
-      `SELECT path, file.ino AS inode, size FROM snapshot AS wanted, inode
-         JOIN file USING (ino) JOIN name ON name.id = file.name
+      `SELECT file.name AS name, file.ino AS inode, size FROM snapshot AS wanted, inode JOIN file USING (ino)
          WHERE digest IS NULL AND file.ino > ? AND wanted.name = ? AND first <= wanted.id
            AND (last IS NULL OR last >= wanted.id)
          GROUP BY file.ino ORDER BY file.ino LIMIT ?`,
     );
     statement.setReadBigInts(true);
-    const rows = statement.all(after, snapshot, limit) as { path: Uint8Array; inode: bigint; size: bigint }[];
-    return rows.map(({ path, inode, size }) => ({ path: Buffer.from(path), inode, size: Number(size) }));
+    const rows = statement.all(after, snapshot, limit) as { name: bigint; inode: bigint; size: bigint }[];
+    return rows.map(({ name, inode, size }) => ({
+      path: this.#names.pathOf(Number(name)),
+      inode,
+      size: Number(size),
+    }));
   }
 
   /** Under which paths and in which snapshots (oldest first) an inode is. */
   *sharing(inode: bigint): Generator<{ path: Buffer; snapshots: string[] }> {
     const snapshots = this.#snapshots();
     const ids = snapshots.map(each => each.id);
-    const rows = this.#rows<{ path: Uint8Array; runs: string }>(
-      `SELECT path, group_concat(first || '-' || ifnull(last, '')) AS runs FROM file JOIN name ON name.id = file.name
-         WHERE ino = ? GROUP BY name.id ORDER BY path`,
+    const rows = this.#rows<{ name: number; runs: string }>(
+      `SELECT name, group_concat(first || '-' || ifnull(last, '')) AS runs FROM file WHERE ino = ? GROUP BY name`,
       inode,
     );
-    for (const { path, runs } of rows) {
+    const found = rows.map(({ name, runs }) => ({ path: this.#names.pathOf(name), runs }));
+    for (const { path, runs } of found.sort((one, other) => Buffer.compare(one.path, other.path))) {
       const names = [...membersOf(runs, ids)].map(at => snapshots[at]?.name ?? '');
-      yield { path: Buffer.from(path), snapshots: names.sort() };
+      yield { path, snapshots: names.sort() };
     }
   }
 
@@ -497,12 +540,15 @@ export class StoreIndex {
   ): void {
     const adopt = this.#prepared(
       `UPDATE inode SET digest = ? WHERE digest IS NULL AND size = ? AND mtime = ? AND ino IN
-         (SELECT file.ino FROM name JOIN file ON file.name = name.id, snapshot AS wanted
-           WHERE path = ? AND wanted.name = ? AND file.ino <> 0
+         (SELECT file.ino FROM file, snapshot AS wanted
+           WHERE file.name = ? AND wanted.name = ? AND file.ino <> 0
              AND first <= wanted.id AND (last IS NULL OR last >= wanted.id))`,
     );
     inTransaction(this.#database, () => {
-      for (const { path, size, mtime, sha256 } of entries) adopt.run(sha256, size, mtime, path, snapshot);
+      for (const { path, size, mtime, sha256 } of entries) {
+        const id = this.#names.idOf(path);
+        if (id !== undefined) adopt.run(sha256, size, mtime, id, snapshot);
+      }
     });
   }
 
@@ -580,9 +626,21 @@ function recordsOf(client: ClientStore, name: string): Held {
   }
 }
 
+/** Lets the file of a database get shorter. A full disk has no room even for that: then the next one does it. */
+function giveBack(database: Database): void {
+  try {
+    database.exec('PRAGMA incremental_vacuum');
+  } catch (error) {
+    if (!cannotWrite(error)) throw error;
+  }
+}
+
 interface Found {
   isFolder: boolean;
-  path: Buffer;
+  /** How far below the tree; 0: the tree itself. */
+  depth: number;
+  /** In its folder. */
+  name: Buffer;
   inode: bigint;
   /** On the disk. */
   bytes: number;
@@ -590,36 +648,46 @@ interface Found {
   mtime: string;
 }
 
-const RECORD_LIMIT = 16 * 1024;
+/** The numbers in front, and a name. */
+const RECORD_LIMIT = 1024;
+/** find(1) could not read something. */
+const COULD_NOT_READ = 1;
 
-/** Looks through a tree, by find(1): the tree itself first, with an empty path. */
+/**
+ * Looks through a tree, by find(1): the tree itself first, each folder before what is in it.
+ * @returns whether all of it could be read
+ */
 async function walk(
   tree: string,
   signal: AbortSignal | undefined,
   take: (found: Found) => void,
-): Promise<void> {
-  const find = standard('find', [tree, '-printf', '%y %i %b %s %T@ %P\\0']);
+): Promise<boolean> {
+  const find = standard('find', [tree, '-printf', '%y %i %b %s %T@ %d %f\\0']);
   const found = await takeRecords(find, { limit: RECORD_LIMIT, signal }, record => take(parseFound(record)));
-  if (found.status === 0) return;
+  if (found.status === 0) return true;
+  if (found.status === COULD_NOT_READ && exists(tree)) return false;
   throw new Fault({
     tried: `look through "${tree}"`,
     found: escapeText(found.stderr.trim()) || 'find failed',
   });
 }
 
+const FIELDS = 6;
+
 function parseFound(record: Buffer): Found {
   const fields: string[] = [];
   let from = 0;
-  for (let field = 0; field < 5; field += 1) {
+  for (let field = 0; field < FIELDS; field += 1) {
     const end = record.indexOf(0x20, from);
     fields.push(record.toString('latin1', from, end));
     from = end + 1;
   }
-  const [type, inode = '0', blocks, size, mtime = ''] = fields;
+  const [type, inode = '0', blocks, size, mtime = '', depth] = fields;
   const [seconds, fraction = ''] = mtime.split('.');
   return {
     isFolder: type === 'd',
-    path: Buffer.from(record.subarray(from)),
+    depth: Number(depth),
+    name: Buffer.from(record.subarray(from)),
     inode: BigInt.asIntN(64, BigInt(inode)),
     bytes: Number(blocks) * 512,
     size: Number(size),

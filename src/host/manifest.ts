@@ -10,6 +10,7 @@ import { createHash } from 'node:crypto';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip, createGzip } from 'node:zlib';
 import { Fault, type Parsed } from '../fault.ts';
+import { cannotWrite } from '../os/database.ts';
 import {
   digestFile,
   exists,
@@ -25,13 +26,15 @@ import {
 import { dropGarbage } from '../os/machine.ts';
 import { beIdle } from '../os/process.ts';
 import { takeLock } from '../os/runfolder.ts';
-import { escapeText } from '../wire/text.ts';
-import { BATCH, listTree, readXattrs, type StoredEntry, truthOf, type Xattr } from './attributes.ts';
+import { keepScratchIn } from '../store/scratch.ts';
+import { escapeText, jsonName, showName } from '../wire/text.ts';
+import { BATCH, listTree, readXattrsOfEach, type StoredEntry, truthOf, type Xattr } from './attributes.ts';
 import { readHostConfig } from './config.ts';
 import { type IndexedFile, openIndex, type StoreIndex } from './index.ts';
 import {
   encodeEnd,
   encodeEntry,
+  isUnread,
   LINE_LIMIT,
   MANIFEST_HEAD,
   type ManifestEntry,
@@ -48,7 +51,8 @@ import {
   snapshotNames,
 } from './store.ts';
 
-const MANIFEST = 'manifest.mtree.gz';
+/** Its name, beside the tree. */
+export const MANIFEST = 'manifest.mtree.gz';
 const SUMS = 'sha256sums';
 /** What the sums are of, beside the tree. */
 const SUMMED = ['snapshot.json', 'excludes', MANIFEST];
@@ -74,9 +78,17 @@ export function attributesDigest(xattrs: readonly Xattr[]): string {
   return hash.digest('hex');
 }
 
-/** What an entry's line says of it, as it lies in the store now. @param sha256 in hexadecimal; of a folder empty */
-export function describeEntry(stored: StoredEntry, xattrs: readonly Xattr[], sha256: string): ManifestEntry {
-  const { mode, uid, gid } = truthOf(stored, xattrs, null);
+/**
+ * What an entry's line says of it, as it lies in the store now.
+ * @param xattrs undefined where they, or the content, cannot be read
+ * @param sha256 in hexadecimal; of a folder empty
+ */
+export function describeEntry(
+  stored: StoredEntry,
+  xattrs: readonly Xattr[] | undefined,
+  sha256: string,
+): ManifestEntry {
+  const { mode, uid, gid } = truthOf(stored, xattrs ?? [], null);
   return {
     path: stored.path.toString('latin1'),
     type: stored.isFolder ? 'dir' : 'file',
@@ -85,8 +97,8 @@ export function describeEntry(stored: StoredEntry, xattrs: readonly Xattr[], sha
     gid,
     size: stored.isFolder ? 0 : stored.size,
     mtimeNs: stored.mtimeNs,
-    sha256,
-    xattrs: attributesDigest(xattrs),
+    sha256: xattrs === undefined ? '' : sha256,
+    xattrs: xattrs === undefined ? '' : attributesDigest(xattrs),
   };
 }
 
@@ -111,63 +123,89 @@ export async function describeClient(
   const { store } = readHostConfig(options.config);
   openStore(store);
   requireOwner(store, 'manifest');
+  keepScratchIn(store);
   await beIdle();
   const client = openClient(store, options.client);
   await makeQuietly(client, signal);
+  await prepareRecheckQuietly(client, signal);
+}
+
+/** `prepareRecheck()`; what fails stands in the journal. @throws the signal's reason */
+export async function prepareRecheckQuietly(client: ClientStore, signal: AbortSignal): Promise<void> {
   try {
     await prepareRecheck(client, signal);
   } catch (error) {
     signal.throwIfAborted();
     // The next run tries again; what it links is then not known to be whole, and its record says so.
-    const reason = error instanceof Fault ? error.message : escapeText(String(error), 2000);
-    recordEvent(client, 'no-recheck', { reason });
+    recordQuietly(client, 'no-recheck', { reason: wordsOf(error) });
   }
 }
 
 /** Makes the manifests that are missing; what fails stands in the journal, and is tried again by the next. */
 export async function makeQuietly(client: ClientStore, signal: AbortSignal): Promise<void> {
   try {
-    await makeManifests(client, signal);
+    const { failed } = await makeManifests(client, signal);
+    for (const [snapshot, reason] of failed) recordQuietly(client, 'no-manifest', { snapshot, reason });
   } catch (error) {
     signal.throwIfAborted();
-    const reason = error instanceof Fault ? error.message : escapeText(String(error), 2000);
-    try {
-      recordEvent(client, 'no-manifest', { reason });
-    } catch {
-      // a full disk: the snapshot is whole without one
-    }
+    recordQuietly(client, 'no-manifest', { reason: wordsOf(error) });
   }
+}
+
+function wordsOf(error: unknown): string {
+  return error instanceof Fault ? error.message : escapeText(String(error), 2000);
+}
+
+function recordQuietly(client: ClientStore, event: string, more: Record<string, unknown>): void {
+  try {
+    recordEvent(client, event, more);
+  } catch {
+    // a full disk: the snapshot is whole without one
+  }
+}
+
+/** What came of the manifests that were missing. */
+export interface MadeManifests {
+  /** The snapshots that got one. */
+  made: string[];
+  /** Those that got none, and why, in words. */
+  failed: Map<string, string>;
 }
 
 /**
  * Makes the manifests that are missing, the oldest snapshot's first. What a killed one has read stays in the index, and
- * the next one goes on.
+ * the next one goes on. What cannot be done for one snapshot is done for the others.
  * @param waitSeconds for another process that does the same; then it is left to that one
- * @returns the snapshots that got one
  */
 export async function makeManifests(
   client: ClientStore,
   signal: AbortSignal,
   waitSeconds = 0,
-): Promise<string[]> {
-  const isMissing = (name: string): boolean => !exists(manifestOf(client, name));
+): Promise<MadeManifests> {
   const made: string[] = [];
-  if (!lacksManifest(client)) return made;
+  const failed = new Map<string, string>();
+  const isWanted = (name: string): boolean =>
+    !exists(manifestOf(client, name)) && !made.includes(name) && !failed.has(name);
+  if (!lacksManifest(client)) return { made, failed };
   await using held = new AsyncDisposableStack();
   const lock = await takeLock(held, `${client.folder}/manifest.lock`, waitSeconds);
-  if (lock === undefined) return made;
+  if (lock === undefined) return { made, failed };
   const index = await openIndex(held, client, signal);
   await restoreDigests(client, index, signal);
   // Looked for anew each time: a run that ends meanwhile leaves its snapshot to us.
   for (;;) {
-    const name = snapshotNames(client).find(each => isMissing(each) && !made.includes(each));
-    if (name === undefined) return made;
+    const name = snapshotNames(client).find(isWanted);
+    if (name === undefined) return { made, failed };
     await index.update(signal);
     try {
       await makeManifest(client, index, name, signal);
       made.push(name);
     } catch (error) {
-      if (exists(`${client.folder}/snapshots/${name}`)) throw error; // else it was removed meanwhile
+      signal.throwIfAborted();
+      if (!exists(`${client.folder}/snapshots/${name}`)) continue; // it was removed meanwhile
+      // Where the store takes no files there is none for the others either.
+      if (cannotWrite(error)) throw error;
+      failed.set(name, wordsOf(error));
     }
   }
 }
@@ -181,7 +219,7 @@ async function restoreDigests(client: ClientStore, index: StoreIndex, signal: Ab
     if (index.withoutDigest(name, 1).length === 0) continue;
     try {
       for await (const batch of inBatches(readManifest(client, name, signal))) {
-        const files = batch.filter(each => each.type === 'file');
+        const files = batch.filter(each => each.type === 'file' && !isUnread(each));
         index.adoptDigests(
           name,
           files.map(({ path, size, mtimeNs, sha256 }) => ({
@@ -212,10 +250,10 @@ async function makeManifest(
   const fresh = `${folder}/${MANIFEST}.new`;
   try {
     await readContents(`${folder}/tree`, index, name, signal);
+    const unread = new Unread();
+    const lines = () => linesOf(`${folder}/tree`, index, name, { signal, unread });
     // A function: nothing is begun where the file cannot be made.
-    await pipeline(() => linesOf(`${folder}/tree`, index, name, signal), createGzip(), writingStream(fresh), {
-      signal,
-    });
+    await pipeline(lines, createGzip(), writingStream(fresh), { signal });
     const sums: string[] = [];
     for (const each of SUMMED) {
       const path = each === MANIFEST ? fresh : `${folder}/${each}`;
@@ -224,10 +262,38 @@ async function makeManifest(
     }
     replaceFile(`${folder}/${SUMS}`, sums.join(''));
     settleFile(fresh, `${folder}/${MANIFEST}`);
+    if (unread.count > 0)
+      recordQuietly(client, 'unread', { snapshot: name, files: unread.count, names: unread.names });
   } catch (error) {
     removeFileIfThere(fresh);
     signal.throwIfAborted();
     throw error instanceof Fault ? error : fileFault(error, `make the manifest of "${client.name}@${name}"`);
+  }
+}
+
+/** Entries that could not be read, for the journal: the first of them by name. */
+class Unread {
+  static readonly #SHOWN = 15;
+  readonly names: string[] = [];
+  count = 0;
+
+  add(path: Buffer): void {
+    this.count += 1;
+    if (this.names.length < Unread.#SHOWN) this.names.push(showName(jsonName(path)));
+  }
+}
+
+/** The SHA-256 of a stored file's content; undefined where it cannot be read. @throws the signal's reason */
+async function digestIfReadable(
+  tree: string,
+  path: Buffer,
+  signal: AbortSignal,
+): Promise<{ sha256: Uint8Array; inode: bigint } | undefined> {
+  try {
+    return await digestFile(below(tree, path), signal);
+  } catch {
+    signal.throwIfAborted();
+    return undefined;
   }
 }
 
@@ -245,8 +311,8 @@ async function readContents(
     last = files.at(-1)?.inode;
     const digests: [bigint, Uint8Array][] = [];
     for (const { path, inode } of files) {
-      const found = await digestFile(below(tree, path), signal);
-      if (BigInt.asIntN(64, found.inode) === inode) digests.push([inode, found.sha256]);
+      const found = await digestIfReadable(tree, path, signal);
+      if (found && BigInt.asIntN(64, found.inode) === inode) digests.push([inode, found.sha256]);
     }
     // Left out is what has another inode than the index has under that path: the tree was changed by hand, and linesOf() reads
     // what is there. A snapshot that was removed meanwhile: its inodes may be other files' by now.
@@ -260,18 +326,20 @@ async function* linesOf(
   tree: string,
   index: StoreIndex,
   name: string,
-  signal: AbortSignal,
+  { signal, unread }: { signal: AbortSignal; unread: Unread },
 ): AsyncGenerator<string> {
   yield MANIFEST_HEAD;
   let count = 0;
   const known = new Known(index.files(name));
   for await (const batch of inBatches(listTree(tree, { signal }))) {
-    const xattrs = await readXattrs(tree, batch, signal);
+    const xattrs = await readXattrsOfEach(tree, batch, signal);
     const lines: string[] = [];
     for (const [at, stored] of batch.entries()) {
       const digest = stored.isFolder ? Buffer.alloc(0) : known.digestOf(stored);
-      const sha256 = digest ?? (await digestFile(below(tree, stored.path), signal)).sha256;
-      lines.push(encodeEntry(describeEntry(stored, xattrs[at] ?? [], Buffer.from(sha256).toString('hex'))));
+      const sha256 = digest ?? (await digestIfReadable(tree, stored.path, signal))?.sha256;
+      const own = sha256 && xattrs[at];
+      if (own === undefined) unread.add(stored.path);
+      lines.push(encodeEntry(describeEntry(stored, own, Buffer.from(sha256 ?? []).toString('hex'))));
     }
     count += lines.length;
     yield lines.join('');

@@ -8,7 +8,8 @@
  *     # end, 2 entries
  *
  * Type, size, time and content are those of the entry as it is stored (a symlink is a plain file that holds its target);
- * mode, uid and gid are the true ones. There is one way to write an entry, and no other is read.
+ * mode, uid and gid are the true ones. An entry that could not be read has `tags=unread` in place of its digests; its mode, uid
+ * and gid are then those of the entry as it is stored. There is one way to write an entry, and no other is read.
  */
 import type { Parsed } from '../fault.ts';
 import { PATH_LIMIT } from '../wire/request.ts';
@@ -33,10 +34,15 @@ export interface ManifestEntry {
   size: number;
   /** Of the last change, in nanoseconds since 1970; may be negative. */
   mtimeNs: bigint;
-  /** SHA-256 of the stored content, in hexadecimal; empty for a folder. */
+  /** SHA-256 of the stored content, in hexadecimal; empty for a folder, and for what could not be read. */
   sha256: string;
-  /** SHA-256 over all extended attributes (attributesDigest() in manifest.ts), in hexadecimal. */
+  /** SHA-256 over all extended attributes (attributesDigest() in manifest.ts), in hexadecimal; empty: it could not be read. */
   xattrs: string;
+}
+
+/** Whether an entry could not be read when its manifest was made: then only what lstat(2) tells is known of it. */
+export function isUnread(entry: ManifestEntry): boolean {
+  return entry.xattrs === '';
 }
 
 const NANO = 1_000_000_000n;
@@ -55,8 +61,8 @@ export function encodeEntry(entry: ManifestEntry): string {
     `gid=${gid}`,
     ...(type === 'file' ? [`size=${size}`] : []),
     `time=${showTime(mtimeNs)}`,
-    ...(type === 'file' ? [`sha256digest=${sha256}`] : []),
-    `tags=${XATTRS}${xattrs}`,
+    ...(type === 'file' && !isUnread(entry) ? [`sha256digest=${sha256}`] : []),
+    isUnread(entry) ? UNREAD : `tags=${XATTRS}${xattrs}`,
   ];
   return `${words.join(' ')}\n`;
 }
@@ -67,6 +73,8 @@ export function encodeEnd(count: number): string {
 }
 
 const XATTRS = 'xattrs-sha256-';
+/** In place of both digests. */
+const UNREAD = 'tags=unread';
 
 /** As vis(3) with VIS_OCTAL, VIS_WHITE and VIS_GLOB: mtree(8) takes a bare `*` for a pattern, and `#` for a comment. */
 function escapePath(path: string): string {
@@ -145,7 +153,10 @@ export function decodeEntry(line: string): Parsed<ManifestEntry> {
     return { reason: kind?.startsWith('type=') ? 'its type is neither file nor dir' : '"type" is missing' };
   if (type === 'file' && path.value === '') return { reason: 'the tree itself is no file' };
   const values: Partial<Record<Keyword, string>> = {};
-  for (const keyword of KEYWORDS[type]) {
+  const isUnreadEntry = rest.at(-1) === UNREAD;
+  if (isUnreadEntry) rest.pop();
+  const keywords = KEYWORDS[type].filter(each => !isUnreadEntry || !DIGESTS.includes(each));
+  for (const keyword of keywords) {
     const word = rest.shift();
     if (!word?.startsWith(`${keyword}=`)) return { reason: `"${keyword}" is missing` };
     const value = word.slice(keyword.length + 1);
@@ -189,6 +200,9 @@ const KEYWORDS: Record<ManifestEntry['type'], Keyword[]> = {
   file: ['mode', 'uid', 'gid', 'size', 'time', 'sha256digest', 'tags'],
   dir: ['mode', 'uid', 'gid', 'time', 'tags'],
 };
+
+/** What an entry lacks that could not be read. */
+const DIGESTS: Keyword[] = ['sha256digest', 'tags'];
 
 /** A path as it stands in a line. It cannot lead out of the tree. */
 function decodePath(name: string): Parsed<string> {

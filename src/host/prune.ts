@@ -8,10 +8,12 @@
  */
 import { Fault } from '../fault.ts';
 import { cannotWrite } from '../os/database.ts';
-import { readJournal } from '../os/files.ts';
+import { readJournal, whatFailed } from '../os/files.ts';
 import { monotonicMs, now } from '../os/machine.ts';
 import { beIdle } from '../os/process.ts';
 import { type DisposableHolder, isLocked, takeFolderLock, takeLock } from '../os/runfolder.ts';
+import { keepScratchIn } from '../store/scratch.ts';
+import { escapeText } from '../wire/text.ts';
 import { candidateOf } from './budget.ts';
 import { type HostConfig, settingsFor } from './config.ts';
 import { type Held, openIndex, type StoreIndex } from './index.ts';
@@ -44,6 +46,8 @@ export interface PrunedClient {
   client: string;
   /** A run of it is under way: nothing of it was removed. */
   busy: boolean;
+  /** Why not all of it could be done; null where it was. */
+  failed: string | null;
   snapshots: PrunedSnapshot[];
   /** Names to delete, trash that was there before not counted. */
   names: number;
@@ -85,9 +89,7 @@ export async function prune(
   const names = options.client === undefined ? listClients(store) : [openClient(store, options.client).name];
   const clients = names.map(name => openClient(store, name));
   if (options.dryRun) {
-    const pruned: PrunedClient[] = [];
-    for (const client of clients) pruned.push(await pruneClient(config, client, options, signal));
-    return { dry_run: true, clients: pruned };
+    return { dry_run: true, clients: await pruneEach(config, clients, options, signal) };
   }
   requireOwner(store, 'prune');
   await beIdle();
@@ -109,9 +111,8 @@ async function pruneAll(
   if ((await lockIn(held, store, 'prune.lock')) === undefined) {
     throw new Fault({ tried: `prune "${store}"`, found: 'another prune is under way', exit: 'locked' });
   }
-  const pruned: PrunedClient[] = [];
-  for (const client of clients) pruned.push(await pruneClient(config, client, options, signal));
-  return pruned;
+  keepScratchIn(store);
+  return await pruneEach(config, clients, options, signal);
 }
 
 /** Deletes what is in the trash of each client: first of those that have no run. */
@@ -124,16 +125,46 @@ async function deleteAll(
 ): Promise<void> {
   const lockOf = (client: ClientStore): string => `${client.folder}/lock`;
   const { delete_rate: namesPerSecond } = config.space;
-  const namesOf = new Map(pruned.map(({ client, busy, names }) => [client, busy ? 0 : names]));
+  const resultOf = new Map(pruned.map(each => [each.client, each]));
   const running = new Set(clients.filter(each => isLocked(lockOf(each))));
   const waitsUntilMs = monotonicMs() + waitMs; // for all of them together
   for (const client of [...clients.filter(each => !running.has(each)), ...running]) {
     const pace = { namesPerSecond, lock: lockOf(client), waitsUntilMs, signal };
-    const ms = await emptyTrash(client.folder, pace);
-    const names = namesOf.get(client.name) ?? 0;
-    if (names > 0) noteDeleted(client, names, ms);
+    const result = resultOf.get(client.name);
+    try {
+      const ms = await emptyTrash(client.folder, pace);
+      if (result && result.names > 0 && !result.busy) noteDeleted(client, result.names, ms);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (result) result.failed ??= wordsOf(error);
+    }
   }
   await emptyClientTrash(config.store, signal);
+}
+
+/** One client after the other. What fails for one of them is told with it, and the others are pruned. */
+async function pruneEach(
+  config: HostConfig,
+  clients: ClientStore[],
+  options: PruneOptions,
+  signal: AbortSignal,
+): Promise<PrunedClient[]> {
+  const pruned: PrunedClient[] = [];
+  for (const client of clients) {
+    try {
+      pruned.push(await pruneClient(config, client, options, signal));
+    } catch (error) {
+      signal.throwIfAborted();
+      if (options.client !== undefined) throw error;
+      const failed = wordsOf(error);
+      pruned.push({ client: client.name, busy: false, failed, snapshots: [], names: 0, estimated_ms: 0 });
+    }
+  }
+  return pruned;
+}
+
+function wordsOf(error: unknown): string {
+  return error instanceof Fault ? error.message : escapeText(whatFailed(error), 2000);
 }
 
 /** `takeLock()`, on the folder itself where a full disk has no inode for the file. */
@@ -155,7 +186,7 @@ function noteDeleted(client: ClientStore, names: number, ms: number): void {
   }
 }
 
-/** The index, or undefined where there is no room for one: what a removal frees is then unknown. */
+/** The index, or undefined where none can be made: what a removal frees is then unknown. */
 async function indexOf(
   held: DisposableHolder,
   client: ClientStore,
@@ -163,10 +194,9 @@ async function indexOf(
 ): Promise<StoreIndex | undefined> {
   try {
     return await openIndex(held, client, signal);
-  } catch (error) {
+  } catch {
     signal.throwIfAborted();
-    if (cannotWrite(error)) return undefined;
-    throw error;
+    return undefined;
   }
 }
 
@@ -192,6 +222,7 @@ async function pruneClient(
   const pruned: PrunedClient = {
     client: client.name,
     busy: !isFree,
+    failed: null,
     snapshots: decisions.map(({ name, keep, reasons }) => ({
       snapshot: name,
       state: stateOf.get(name) ?? 'incomplete',
@@ -206,8 +237,12 @@ async function pruneClient(
   for (const { snapshot, keep, reasons } of pruned.snapshots) {
     signal.throwIfAborted();
     if (keep) continue;
-    removeSnapshot(client, snapshot, reasons.join(', '));
-    forget(index, snapshot);
+    try {
+      removeSnapshot(client, snapshot, reasons.join(', '));
+      forget(index, snapshot);
+    } catch (error) {
+      pruned.failed ??= wordsOf(error);
+    }
   }
   return pruned;
 }

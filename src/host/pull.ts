@@ -22,6 +22,7 @@ import {
   type PullCounts,
   PullReader,
   pullArguments,
+  readOversized,
 } from '../wire/rsync.ts';
 import { Complaints } from './complaints.ts';
 import type { Line } from './dial.ts';
@@ -45,6 +46,8 @@ export interface PullRequest {
   checksum: boolean;
   /** Whether what comes is compressed. */
   compress: boolean;
+  /** Bytes: larger files are left out. */
+  maxSize: number;
   /** What comes from the client may not cease for longer. Its rsync gives a sign of life at half that time. */
   idleSeconds: number;
   /** Folders of the client's in which a file that could not be read has changed during the run. */
@@ -179,7 +182,11 @@ export async function startPull(held: DisposableHolder, asked: PullRequest): Pro
     newInodes: 0,
   };
   // Progress is written over itself: a carriage return ends a line too.
-  eachLine(rsync.stdout, LINE_LIMIT, each => reader.line(each));
+  eachLine(rsync.stdout, LINE_LIMIT, each => {
+    const oversized = readOversized(each);
+    if (oversized) complaints.leaveOut(oversized);
+    else reader.line(each);
+  });
   eachLine(rsync.stderr, LINE_LIMIT, each => {
     const jail = request.confined ? readJailLine(each) : undefined;
     if (each === FIRST_BYTE) firstByte.resolve();

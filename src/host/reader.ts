@@ -5,6 +5,7 @@ import { close, fileFault, openPlain } from '../os/files.ts';
 import { standard, start } from '../os/process.ts';
 import { decodeName, escapeText, jsonName, quoteForShell, showName } from '../wire/text.ts';
 import { readTree, type TreeEntry } from './attributes.ts';
+import type { Complain } from './sorted.ts';
 import { findSnapshot, openClient, openStore, pathInside, type Snapshot } from './store.ts';
 
 /** What is looked at. */
@@ -32,9 +33,14 @@ export interface ListOptions extends Look {
 
 /**
  * What PATHs have: of a folder its entries, else the file itself; one PATH after the other, each sorted by its bytes.
+ * @param complain is told of what cannot be read; left out: that is a Fault
  * @throws Fault before the first entry where a PATH is wrong
  */
-export async function* listEntries(options: ListOptions, signal: AbortSignal): AsyncGenerator<TreeEntry> {
+export async function* listEntries(
+  options: ListOptions,
+  signal: AbortSignal,
+  complain?: Complain,
+): AsyncGenerator<TreeEntry> {
   const snapshot = openSnapshot(options);
   const wanted = options.paths.length === 0 ? ['/'] : options.paths;
   const inside = wanted.map(path => pathInside(snapshot, path, `list "${escapeText(path)}"`));
@@ -46,7 +52,7 @@ export async function* listEntries(options: ListOptions, signal: AbortSignal): A
     });
   const depth = options.isItself ? 0 : options.isRecursive ? undefined : 1;
   for (const path of inside) {
-    const look = { paths: [path], signal, ...(depth === undefined ? {} : { depth }) };
+    const look = { paths: [path], signal, complain, ...(depth === undefined ? {} : { depth }) };
     for await (const entry of readTree(snapshot.tree, look)) {
       const isTop = entry.path.equals(path);
       if (options.isItself || !isTop || entry.type !== 'folder') yield entry;

@@ -19,7 +19,7 @@ import {
 } from './attributes.ts';
 import { LostAttributes } from './lost-attributes.ts';
 import { below, DamagedManifest, describeEntry, inBatches, manifestOf, readManifest } from './manifest.ts';
-import type { ManifestEntry } from './mtree.ts';
+import { isUnread, type ManifestEntry } from './mtree.ts';
 import { type Pair, pairEntries } from './pairs.ts';
 import { readAcl } from './posix-acl.ts';
 import { passesOf, type Selection } from './restore-selection.ts';
@@ -253,6 +253,11 @@ class RestoreComparison {
     this.#signal = options.signal;
   }
 
+  /** Of what is passed over rsync has spoken. */
+  get #complain(): (() => void) | undefined {
+    return this.#options.isLenient ? () => {} : undefined;
+  }
+
   result(): Compared {
     const { client, snapshot } = this.#selection;
     const isChecked = exists(manifestOf(client, snapshot.name)) && this.#compared.found === undefined;
@@ -261,7 +266,7 @@ class RestoreComparison {
 
   async run(pass: Pick<TreeOptions, 'paths' | 'depth'>): Promise<void> {
     const { tree } = this.#selection.snapshot;
-    const stored = listTree(tree, { ...pass, isLenient: this.#options.isLenient, signal: this.#signal });
+    const stored = listTree(tree, { ...pass, complain: this.#complain, signal: this.#signal });
     for await (const batch of inBatches(pairEntries(this.#manifest(pass), stored), BATCH))
       await this.#take(batch);
   }
@@ -292,7 +297,10 @@ class RestoreComparison {
       there.map(each => each.found),
       this.#signal,
     );
-    const entries = there.map(({ found }, at) => ({ found, entry: entryOf(tree, found, stored[at] ?? []) }));
+    const entries = there.map(({ found }, at) => ({
+      found,
+      entry: entryOf(tree, found, stored[at] ?? [], this.#complain),
+    }));
     const restored = await readRestored(
       this.#base,
       entries.map(each => each.entry),
@@ -323,6 +331,8 @@ class RestoreComparison {
       this.#damage(wanted.path, 'type');
       return;
     }
+    // When its manifest was made it could not be read, so there is nothing to compare it with.
+    if (isUnread(wanted)) return;
     if (!found.isFolder) await this.#checkContent(wanted, found);
     const is = describeEntry(found, xattrs, wanted.sha256);
     const attributes = (each: ManifestEntry): string => [each.mode, each.uid, each.gid, each.xattrs].join();

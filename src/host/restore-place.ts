@@ -82,7 +82,9 @@ export async function requireArrived(
       if (!isThere(beneath(staged, entry.path), entry)) yield entry;
   }
   for (const pass of passesOf(selection))
-    for await (const batch of inBatches(absent({ ...pass, isLenient: !isStrict, signal }))) {
+    for await (const batch of inBatches(
+      absent({ ...pass, complain: isStrict ? undefined : () => {}, signal }),
+    )) {
       // compareRestored() counts the devices that are left out.
       const entries = givesDevices ? batch : await readAttributes(tree, batch, signal);
       for (const each of entries) if (!('device' in each && each.device)) lacks.add(each.path);
@@ -169,7 +171,7 @@ export async function mergeInto(staged: string, to: string, telling: Telling): P
   const isStrict = result.status === 0;
   const { signal, lines } = telling;
   const lacks = new Lacking(tried, isStrict, lines);
-  for await (const { path } of listTree(staged, { isLenient: !isStrict, signal })) {
+  for await (const { path } of listTree(staged, { complain: isStrict ? undefined : () => {}, signal })) {
     const state = await stateInPlace(beneath(to, path), beneath(staged, path), signal);
     if (state === 'missing') lacks.add(path);
     // No failure: in a folder that is in use another process may have replaced it since.
@@ -194,7 +196,7 @@ async function stateInPlace(
     // An ordinary account may not look into, or read, what it has just got without that right.
     if (failedWith(error, 'EACCES')) return 'same';
     if (failedWith(error, 'ENOENT') || failedWith(error, 'ENOTDIR')) return 'missing';
-    throw error;
+    return 'other'; // it cannot be read: that one is named
   }
 }
 

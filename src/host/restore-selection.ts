@@ -1,6 +1,6 @@
 /** What a restore gives back: a snapshot, the paths of it that were asked for, and the folders above these. */
 import { escapeText } from '../wire/text.ts';
-import type { TreeOptions } from './attributes.ts';
+import { covers, type TreeOptions } from './attributes.ts';
 import {
   type ClientStore,
   findSnapshot,
@@ -66,10 +66,4 @@ function parentsOf(path: Buffer): Buffer[] {
   for (let end = path.indexOf('/'); end >= 0; end = path.indexOf('/', end + 1))
     parents.push(path.subarray(0, end));
   return parents;
-}
-
-/** Whether a path is a folder's, or the folder itself. */
-function covers(folder: Buffer, path: Buffer): boolean {
-  const head = path.subarray(0, folder.length);
-  return head.equals(folder) && (path.length === folder.length || path[folder.length] === '/'.charCodeAt(0));
 }

@@ -31,7 +31,8 @@ const MOST_FILES = 16;
 export async function completePartials(tree: string, began: Date, bases: string[]): Promise<number> {
   const started = monotonicMs();
   let completed = 0;
-  for (const path of await findPartials(tree, began, bases)) {
+  // What cannot be found is sent again: no reason not to back up.
+  for (const path of await findPartials(tree, began, bases).catch(() => [])) {
     for (const base of bases) {
       const leftMs = MOST_MS - (monotonicMs() - started);
       if (leftMs <= 0) return completed;

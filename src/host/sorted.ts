@@ -1,15 +1,19 @@
 /** What find(1) finds, in order by sort(1): neither of them, nor we, hold all of it in memory. */
 import { Fault } from '../fault.ts';
 import { type Child, type Command, recordsOf, standard, start, startInto } from '../os/process.ts';
+import { scratchFolder } from '../os/scratch.ts';
 import { escapeText } from '../wire/text.ts';
+
+/** Is told of what could not be read. */
+export type Complain = (found: string) => void;
 
 export interface SortedOptions {
   /** sort(1)'s options for the order; records end with a NUL, their fields with a blank. */
   order: string[];
   /** The finder's standard input; left out: nothing. */
   input?: Buffer;
-  /** Whether its status counts: not where what it looks at may go away meanwhile. */
-  isStrict: boolean;
+  /** Is told in words what the finder could not read, and the rest is given; left out: that is a Fault. */
+  complain?: Complain | undefined;
   signal: AbortSignal | undefined;
   /** For the fault: `read "…"`. */
   tried: string;
@@ -18,15 +22,17 @@ export interface SortedOptions {
 /** Bytes that sort(1) holds in memory before it uses a temporary file. */
 const SORT_MEMORY = '64M';
 const RECORD_LIMIT = 1024 * 1024;
+/** find(1) could not read something; xargs(1) that a program which it started ended so. */
+const COULD_NOT_READ = [1, 123];
 
 /**
  * Runs a program that prints records, and gives them in order; without the NUL.
  * @throws Fault when it fails, or sort does; the signal's reason
  */
 export async function* sortedRecords(finder: Command, options: SortedOptions): AsyncGenerator<Buffer> {
-  const { order, input, isStrict, signal, tried } = options;
+  const { order, input, complain, signal, tried } = options;
   // A process each: they end with us whatever happens in between. What the finder says goes to sort by itself, past us.
-  const sort = standard('sort', ['-z', '-S', SORT_MEMORY, '-t', ' ', ...order]);
+  const sort = standard('sort', ['-z', '-S', SORT_MEMORY, '-T', scratchFolder(), '-t', ' ', ...order]);
   const sorting = await start(sort, ['pipe', 'pipe', 'pipe']);
   const finding = await startInto(sorting, finder);
   const abort = (): void => {
@@ -42,8 +48,11 @@ export async function* sortedRecords(finder: Command, options: SortedOptions): A
     for (const child of [finding, sorting]) {
       const { status } = await child.ended;
       signal?.throwIfAborted();
-      if (status !== 0 && (isStrict || child === sorting))
-        throw new Fault({ tried, found: complaint() ?? `${child.program} failed` });
+      if (status === 0) continue;
+      const found = complaint() ?? `${child.program} failed`;
+      const isBearable = child === finding && COULD_NOT_READ.includes(status ?? -1);
+      if (complain === undefined || !isBearable) throw new Fault({ tried, found });
+      complain(found);
     }
   } finally {
     signal?.removeEventListener('abort', abort);

@@ -10,13 +10,13 @@
  * have no run, at last this one's own; snapshots that may go (retention.ts, `mayGoAtLowWater`), from the client that
  * holds most, oldest first. Each removal is decided anew, with that client's lock held.
  */
-import type { Quantity } from '../config.ts';
 import { Fault } from '../fault.ts';
-import { exists, fileSystemStatus, list, readWhole, replaceFile } from '../os/files.ts';
+import { exists, linkStatus, list, readWhole, replaceFile } from '../os/files.ts';
 import { monotonicMs, now, pause } from '../os/machine.ts';
 import { standard } from '../os/process.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
-import { snapshotTime } from '../wire/text.ts';
+import { amountOf, isFarBelow, lackOf, msToNextLook, readRoom } from '../store/free-space.ts';
+import { SNAPSHOT, snapshotTime } from '../wire/text.ts';
 import {
   type Change,
   candidateOf,
@@ -65,39 +65,6 @@ const LOOK_MS = 3_000;
 const MEASURING_SHARE = 20;
 const LEDGER_LIMIT = 1024 * 1024;
 
-/** Room on a file system. */
-export interface Room {
-  freeBytes: number;
-  bytes: number;
-  freeInodes: number;
-  /** 0 where the file system makes inodes as it needs them. */
-  inodes: number;
-}
-
-/** What is free where a path is, for who is not root. */
-export function readRoom(path: string): Room {
-  const { bsize, blocks, bavail, files, ffree } = fileSystemStatus(path);
-  return { freeBytes: bavail * bsize, bytes: blocks * bsize, freeInodes: ffree, inodes: files };
-}
-
-/** @returns what there is too little of, in words; undefined: there is enough */
-export function lackOf(
-  room: Room,
-  { minFree, minInodes }: Pick<ClientSettings, 'minFree' | 'minInodes'>,
-): string | undefined {
-  const least = amountOf(minFree, room.bytes);
-  if (room.freeBytes < least) return `${room.freeBytes} bytes are free, and min_free is ${least}`;
-  const leastInodes = room.inodes === 0 ? 0 : amountOf(minInodes, room.inodes);
-  if (room.freeInodes < leastInodes)
-    return `${room.freeInodes} inodes are free, and min_inodes is ${leastInodes}`;
-  return undefined;
-}
-
-/** A quantity as a number. @param whole what 100% is */
-function amountOf(quantity: Quantity, whole: number): number {
-  return 'count' in quantity ? quantity.count : Math.floor((whole * quantity.percent) / 100);
-}
-
 /** Whose request it is that needs room. */
 interface Need {
   config: HostConfig;
@@ -114,11 +81,15 @@ interface Need {
 async function makeRoom(need: Need): Promise<string | undefined> {
   const { config, settings, signal } = need;
   const lack = (): string | undefined => lackOf(readRoom(config.store), settings);
-  await emptyClientTrash(config.store, signal);
-  const clients = listClients(config.store).map(name => openClient(config.store, name));
+  // A client whose folder is damaged has nothing to give, and stops nobody else.
+  const empty = async (client: ClientStore): Promise<void> => {
+    await emptyTrash(client.folder, { signal }).catch(() => signal.throwIfAborted());
+  };
+  await emptyClientTrash(config.store, signal).catch(() => signal.throwIfAborted());
+  const clients = listClients(config.store).flatMap(name => whatIsThere(config.store, name));
   for (const client of clients) {
     if (lack() === undefined) return undefined;
-    await emptyTrash(client.folder, { signal });
+    await empty(client);
   }
   const isOwn = (client: ClientStore): boolean => client.name === need.client.name;
   const others = clients.filter(client => !isOwn(client));
@@ -126,7 +97,7 @@ async function makeRoom(need: Need): Promise<string | undefined> {
     if (lack() === undefined) return undefined;
     if (list(`${client.folder}/arriving`).length === 0) continue;
     await withLock(need, client, () => discardInterrupted(client, 'room was needed'));
-    await emptyTrash(client.folder, { signal });
+    await empty(client);
   }
   const hopeless = new Set<string>();
   while (need.mayRemove && lack() !== undefined) {
@@ -137,9 +108,20 @@ async function makeRoom(need: Need): Promise<string | undefined> {
     );
     if (client === undefined) break;
     if (!(await withLock(need, client, () => removeOldest(need, client)))) hopeless.add(client.name);
-    await emptyTrash(client.folder, { signal });
+    await empty(client);
   }
   return lack();
+}
+
+/** A client whose folders can be read; none where not. */
+function whatIsThere(store: string, name: string): ClientStore[] {
+  try {
+    const client = openClient(store, name);
+    for (const each of ['snapshots', 'arriving', 'trash']) list(`${client.folder}/${each}`);
+    return [client];
+  } catch {
+    return [];
+  }
 }
 
 /** Does it while no run of that client is under way but the one that needs room. @returns whether it was done */
@@ -214,10 +196,11 @@ export interface Admission {
   begin(held: DisposableHolder, arrival: Arrival): void;
   /**
    * Looks at what has arrived, before it is committed.
+   * @param recordBytes what is written beside the tree when it is committed
    * @returns the flags of its record; an unusual one has pinned the last good one by then
-   * @throws Fault `over-budget` where it came faster than it was looked at
+   * @throws Fault `over-budget` where it came faster than it was looked at, or its paths are too long together
    */
-  judge(arrival: Arrival): Promise<string[]>;
+  judge(arrival: Arrival, recordBytes: number): Promise<string[]>;
   /** The run is over, and what it added is noted. Never throws. @param isKept whether it has become a snapshot */
   settle(isKept: boolean): Promise<void>;
 }
@@ -248,9 +231,14 @@ export async function admit(
   const budget = growthBudget && amountOf(growthBudget, readRoom(config.store).bytes);
   const isBound = budget !== undefined && hasFull;
   const before = budget === undefined ? 0 : (await measure(client, signal)).ownBytes;
-  // A run that was killed has not noted what it added.
-  if (isBound) noteGrowth(ledger, before - ledger.arrivingBytes, budget, now());
+  // A run that was killed has not noted what it added; and a manifest is made when a run has ended.
+  const beside = budget === undefined ? 0 : besideBytes(client);
+  if (isBound) {
+    const grown = Math.max(0, beside - (ledger.besideBytes ?? beside));
+    noteGrowth(ledger, Math.max(0, before - ledger.arrivingBytes) + grown, budget, now());
+  }
   ledger.arrivingBytes = before;
+  if (budget !== undefined) ledger.besideBytes = beside;
   const left = isBound ? growthLeft(ledger, budget, now()) : Number.POSITIVE_INFINITY;
   if (left <= 0) {
     writeLedger(client, ledger);
@@ -262,23 +250,19 @@ export async function admit(
   if (lack) throw failure('no-space', `${lack}, and nothing more may be removed`);
 
   const stop = new AbortController();
-  async function watch(ended: AbortSignal): Promise<void> {
-    const signals = AbortSignal.any([signal, ended]);
-    let dueMs = 0;
-    for (;;) {
-      await pause(LOOK_MS, signals);
-      const isLow = lackOf(readRoom(config.store), settings) !== undefined;
-      const still = isLow ? await makeRoom({ ...need, signal: signals }) : undefined;
-      if (still) return stop.abort(failure('no-space', `${still}, and nothing more may be removed`));
-      if (left === Number.POSITIVE_INFINITY || monotonicMs() < dueMs) continue;
+  async function watchGrowth(signals: AbortSignal): Promise<void> {
+    let waitMs = LOOK_MS;
+    while (left !== Number.POSITIVE_INFINITY) {
+      await pause(waitMs, signals);
       const sinceMs = monotonicMs();
       const added = (await measure(client, signals)).ownBytes - before;
-      dueMs = monotonicMs() + MEASURING_SHARE * (monotonicMs() - sinceMs);
       if (added > left)
         return stop.abort(failure('over-budget', `${added} bytes came, and ${left} were left`));
+      waitMs = Math.max(LOOK_MS, MEASURING_SHARE * (monotonicMs() - sinceMs));
     }
   }
   let hasBegun = false;
+  let recorded = 0;
   return {
     signal: stop.signal,
     keepsArrival() {
@@ -295,20 +279,29 @@ export async function admit(
       need.inUse = new Set(arrival.bases);
       const ended = new AbortController();
       // What cannot be looked at (the store has gone, say) ends the run by itself.
-      const watching = watch(ended.signal).catch(() => {});
-      held.defer(() => {
+      const signals = AbortSignal.any([signal, ended.signal]);
+      const watching = [watchRoom({ ...need, signal: signals }, stop), watchGrowth(signals)];
+      const watched = Promise.allSettled(watching);
+      held.defer(async () => {
         ended.abort(new Fault({ tried: 'watch the room', found: 'the run has ended' }));
-        return watching;
+        await watched;
       });
     },
-    async judge(arrival) {
+    async judge(arrival, recordBytes) {
       const snapshots = listSnapshots(client);
       const yardstick = pickYardstick(snapshots, arrival.started);
       const isNewest = yardstick?.name === snapshots.findLast(each => each.name < arrival.name)?.name;
       const found = await measure(client, signal, { arrival, yardstick: isNewest ? undefined : yardstick });
-      if (found.ownBytes - before > left)
-        throw failure('over-budget', `${found.ownBytes - before} bytes came, and ${left} were left`);
-      ledger.arrivingBytes = found.ownBytes;
+      const added = found.ownBytes + recordBytes - before;
+      if (added > left) throw failure('over-budget', `${added} bytes came, and ${left} were left`);
+      const { maxPathBytes: most } = settings;
+      if (found.pathBytes > most)
+        throw failure(
+          'over-budget',
+          `its paths have ${found.pathBytes} bytes, and max_path_bytes is ${most}`,
+        );
+      ledger.arrivingBytes = found.ownBytes + recordBytes;
+      recorded = recordBytes;
       // Before there is a full one nothing is usual: after half a first backup, the other half is none the worse.
       if (!yardstick || !snapshots.some(each => candidateOf(each).state === 'full')) return [];
       return judgeArrival(client, ledger, arrival, snapshots, changeOf(found, yardstick.record.counts.files));
@@ -321,6 +314,8 @@ export async function admit(
           const added = isKept ? ledger.arrivingBytes - before : ownBytes - before;
           if (isBound) noteGrowth(ledger, added, budget, now());
           ledger.arrivingBytes = ownBytes;
+          // What is made now for an earlier run is still to be counted.
+          ledger.besideBytes = beside + (isKept ? recorded : 0);
         }
         writeLedger(client, ledger);
       } catch {
@@ -328,6 +323,37 @@ export async function admit(
       }
     },
   };
+}
+
+/**
+ * Looks at the free room until the run ends, and makes room where there is too little. The run goes on meanwhile, and is looked at
+ * all the same.
+ * @param stop is aborted where the run has to end
+ */
+async function watchRoom(need: Need, stop: AbortController): Promise<void> {
+  const { config, settings, signal } = need;
+  let making: Promise<void> | undefined;
+  const end = (lack: string): void =>
+    stop.abort(failure('no-space', `${lack}, and nothing more may be removed`));
+  const make = async (lack: string): Promise<void> => {
+    // Where it cannot be made, whatever the reason, the run ends.
+    const still = await makeRoom(need).catch(() => lack);
+    if (still && !signal.aborted) end(still);
+  };
+  try {
+    while (!stop.signal.aborted) {
+      await pause(msToNextLook(readRoom(config.store), settings, LOOK_MS), signal);
+      const room = readRoom(config.store);
+      const lack = lackOf(room, settings);
+      if (lack === undefined) continue;
+      if (isFarBelow(room, settings)) return end(lack);
+      making ??= make(lack).finally(() => {
+        making = undefined;
+      });
+    }
+  } finally {
+    await making;
+  }
 }
 
 function judgeArrival(
@@ -354,11 +380,34 @@ function judgeArrival(
   return [UNUSUAL];
 }
 
+/** What a client's files take that are in no tree: they are its own, since each has one name. */
+function besideBytes({ folder }: ClientStore): number {
+  const taken = (path: string): number => {
+    try {
+      const found = linkStatus(path);
+      return found.isDirectory() ? 0 : found.blocks * BLOCK_BYTES;
+    } catch {
+      return 0; // it has just gone
+    }
+  };
+  const within = (place: string): number =>
+    list(place).reduce((sum, name) => sum + taken(`${place}/${name}`), 0);
+  return list(`${folder}/snapshots`).reduce(
+    (sum, name) => sum + (SNAPSHOT.test(name) ? within(`${folder}/snapshots/${name}`) : 0),
+    within(folder),
+  );
+}
+
+/** The blocks of stat(2). */
+const BLOCK_BYTES = 512;
+
 /** What find(1) found in arriving/. */
 interface Measured {
   /** On the disk, what has all of its links in arriving/: the folders, and files of every tree there. */
   ownBytes: number;
-  /** Of the tree that was asked for, as budget.ts has it. */
+  /** Of the tree that was asked for: what its paths have, each from the tree on. */
+  pathBytes: number;
+  /** Of the same, as budget.ts has it. */
   files: number;
   freshFiles: number;
   bytes: number;
@@ -374,11 +423,12 @@ async function measure(
   signal?: AbortSignal,
   wanted?: { arrival: Arrival; yardstick: Snapshot | undefined },
 ): Promise<Measured> {
-  const result: Measured = { ownBytes: 0, files: 0, freshFiles: 0, bytes: 0, freshBytes: 0 };
+  const result: Measured = { ownBytes: 0, pathBytes: 0, files: 0, freshFiles: 0, bytes: 0, freshBytes: 0 };
   const prefix = wanted && `${wanted.arrival.name}/tree/`;
   await using old = new Sought(wanted?.yardstick && inodesOf(wanted.yardstick.tree, undefined, signal));
   for await (const found of inodesOf(`${client.folder}/arriving`, prefix, signal)) {
     const { inode, isFolder, links, bytes, seen, inTree } = found;
+    result.pathBytes += found.pathBytes;
     // Each of its names lies here.
     const isOwn = isFolder || seen >= links;
     if (isOwn) result.ownBytes += bytes;
@@ -400,8 +450,9 @@ interface Inode {
   bytes: number;
   /** Its names. */
   seen: number;
-  /** Those below the prefix. */
+  /** Those below the prefix, and the bytes of their paths behind it. */
   inTree: number;
+  pathBytes: number;
 }
 
 /**
@@ -417,18 +468,20 @@ async function* inodesOf(
   const order = ['-s', '-n', '-k', '1,1'];
   const tried = `look through "${folder}"`;
   let last: Inode | undefined;
-  for await (const record of sortedRecords(find, { order, isStrict: false, signal, tried })) {
+  for await (const record of sortedRecords(find, { order, complain: () => {}, signal, tried })) {
     const text = record.toString('latin1');
     const [number = '', links = '', type = '', blocks = ''] = text.split(' ', 4);
     const path = text.slice(`${number} ${links} ${type} ${blocks} `.length);
     const inode = BigInt(number);
     if (last?.inode !== inode) {
       if (last) yield last;
-      const bytes = Number(blocks) * 512;
-      last = { inode, isFolder: type === 'd', links: Number(links), bytes, seen: 0, inTree: 0 };
+      const bytes = Number(blocks) * BLOCK_BYTES;
+      last = { inode, isFolder: type === 'd', links: Number(links), bytes, seen: 0, inTree: 0, pathBytes: 0 };
     }
     last.seen += 1;
-    if (prefix !== undefined && path.startsWith(prefix)) last.inTree += 1;
+    if (prefix === undefined || !path.startsWith(prefix)) continue;
+    last.inTree += 1;
+    last.pathBytes += path.length - prefix.length;
   }
   if (last) yield last;
 }

@@ -1,7 +1,7 @@
 /** `dialback status`: how each client's backups stand, in the words and exit statuses of a monitoring plugin. */
-import { readJournal } from '../os/files.ts';
+import { readJournal, whatFailed } from '../os/files.ts';
 import { now } from '../os/machine.ts';
-import { snapshotName, snapshotTime } from '../wire/text.ts';
+import { escapeText, snapshotName, snapshotTime } from '../wire/text.ts';
 import { candidateOf } from './budget.ts';
 import { type HostConfig, settingsFor } from './config.ts';
 import { areAlarming, type Failures, failuresOf, failuresText, lackOfRoom } from './health.ts';
@@ -58,11 +58,35 @@ export async function statusOf(
   const names = name === undefined ? listClients(config.store) : [openClient(config.store, name).name];
   const all: ClientStatus[] = [];
   for (const each of names) {
-    const client = openClient(config.store, each);
-    const lost = await snapshotsWithoutAttributes(client, signal);
-    all.push(clientStatus(config, client, maxAgeMs, lost));
+    try {
+      const client = openClient(config.store, each);
+      const lost = await snapshotsWithoutAttributes(client, signal);
+      all.push(clientStatus(config, client, maxAgeMs, lost));
+    } catch (error) {
+      signal.throwIfAborted();
+      if (name !== undefined) throw error;
+      all.push(unreadable(each, `its folder cannot be read: ${escapeText(whatFailed(error))}`));
+    }
   }
   return all;
+}
+
+/** Of a client of which nothing else is known: the others are told all the same. */
+function unreadable(client: string, problem: string): ClientStatus {
+  return {
+    client,
+    level: 'critical',
+    problems: [problem],
+    snapshots: 0,
+    pinned: [],
+    last_full: null,
+    newest: null,
+    last_verify: null,
+    held: null,
+    next_removal: null,
+    failures: null,
+    retired: null,
+  };
 }
 
 /** The exit status that monitoring plugins have for the worst of them; nothing at all is a warning. */

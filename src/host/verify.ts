@@ -7,7 +7,6 @@
  * cannot be written (read-only, full) is verified all the same; then no record of it is kept.
  */
 import { hash } from 'node:crypto';
-import { basename } from 'node:path';
 import { Fault } from '../fault.ts';
 import {
   cannotWrite,
@@ -31,6 +30,7 @@ import { monotonicMs, now, temporaryFolder } from '../os/machine.ts';
 import { beIdle } from '../os/process.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
 import type { Doubtful } from '../store/doubtful-files.ts';
+import { keepScratchIn } from '../store/scratch.ts';
 import { escapeText, SNAPSHOT } from '../wire/text.ts';
 import { BATCH, listTree, readXattrsOfEach, type StoredEntry, type Xattr } from './attributes.ts';
 import { openIndex, type StoreIndex } from './index.ts';
@@ -41,11 +41,14 @@ import {
   DamagedManifest,
   describeEntry,
   inBatches,
+  MANIFEST,
+  type MadeManifests,
   makeManifests,
   manifestOf,
+  prepareRecheckQuietly,
   readManifest,
 } from './manifest.ts';
-import { encodeEntry, type ManifestEntry } from './mtree.ts';
+import { encodeEntry, isUnread, type ManifestEntry } from './mtree.ts';
 import { type Pair, pairEntries } from './pairs.ts';
 import {
   type ClientStore,
@@ -54,7 +57,6 @@ import {
   listClients,
   openClient,
   openStore,
-  prepareRecheck,
   recordEvent,
   requireOwner,
   snapshotNames,
@@ -107,6 +109,8 @@ export interface Verified {
   unmade: string[];
   /** Why this store cannot take down what was found; null where it has. */
   unrecorded: string | null;
+  /** Why the client could not be verified at all, or not to its end; null where it was. */
+  failed: string | null;
   /** Names that were looked at, and files and bytes that were read, without what an earlier run of this pass did. */
   names: number;
   files_read: number;
@@ -141,15 +145,15 @@ export const DAMAGED_SHOWN = 10_000;
 /** Another process that makes manifests is waited for; then the rest is left to it. */
 const MANIFEST_WAIT_SECONDS = 30;
 
-/** Whether nothing was found damaged. */
+/** Whether all was verified, and nothing was found damaged. */
 export function isWell(results: Verified[]): boolean {
-  return results.every(each => each.damaged_count + each.records.length === 0);
+  return results.every(each => each.failed === null && each.damaged_count + each.records.length === 0);
 }
 
 /**
- * Verifies one snapshot, one client's, or all.
+ * Verifies one snapshot, one client's, or all. Of several clients, one that cannot be verified does not stop the others.
  * @param tell is told how far it is, where somebody wants to know
- * @throws Fault `locked` when another process verifies the same client
+ * @throws Fault `locked` when another process verifies the client that was named
  */
 export async function verify(
   options: VerifyOptions,
@@ -159,29 +163,61 @@ export async function verify(
   openStore(options.store);
   requireOwner(options.store, 'verify');
   const clients = options.client === undefined ? listClients(options.store) : [options.client];
+  keepScratchIn(options.store);
   await beIdle();
   const results: Verified[] = [];
   for (const name of clients) {
-    const client = openClient(options.store, name);
-    const only = options.snapshot === undefined ? undefined : findSnapshot(client, options.snapshot).name;
-    results.push(await verifyClient(client, { only, sample: options.sample, signal, tell }));
+    const result = emptyResult(name, options.sample);
+    results.push(result);
+    try {
+      const client = openClient(options.store, name);
+      const only = options.snapshot === undefined ? undefined : findSnapshot(client, options.snapshot).name;
+      await verifyClient(client, result, { only, sample: options.sample, signal, tell });
+    } catch (error) {
+      signal.throwIfAborted();
+      if (options.client !== undefined) throw error;
+      result.failed = error instanceof Fault ? error.message : escapeText(String(error), 2000);
+    }
   }
   return results;
 }
 
+function emptyResult(client: string, sample: number): Verified {
+  return {
+    client,
+    snapshots: [],
+    made: [],
+    unmade: [],
+    unrecorded: null,
+    failed: null,
+    names: 0,
+    files_read: 0,
+    bytes_read: 0,
+    sample,
+    resumed: false,
+    damaged: [],
+    damaged_count: 0,
+    records: [],
+    doubtful: [],
+  };
+}
+
 async function verifyClient(
   client: ClientStore,
+  result: Verified,
   options: {
     only: string | undefined;
     sample: number;
     signal: AbortSignal;
     tell: ((progress: VerifyProgress) => void) | undefined;
   },
-): Promise<Verified> {
+): Promise<void> {
   const { only, sample, signal, tell } = options;
   await using held = new AsyncDisposableStack();
   const unrecorded = await whyUnrecorded(held, client);
-  const made = unrecorded === undefined ? await makeManifests(client, signal, MANIFEST_WAIT_SECONDS) : [];
+  const nothing: MadeManifests = { made: [], failed: new Map() };
+  const { made, failed } =
+    unrecorded === undefined ? await makeManifests(client, signal, MANIFEST_WAIT_SECONDS) : nothing;
   const index = await openIndex(held, client, signal);
   const pass = new Pass(held, client, {
     folder: unrecorded === undefined ? client.folder : temporaryPlace(held),
@@ -189,27 +225,21 @@ async function verifyClient(
     slots: Math.max(1, Math.floor(100 / sample)),
   });
   const wanted = only === undefined ? snapshotNames(client) : [only];
-  if (unrecorded === undefined) await prepareRecheck(client, signal);
-  const result: Verified = {
-    client: client.name,
-    snapshots: [],
+  Object.assign(result, {
     made: made.filter(each => wanted.includes(each)),
-    unmade: [],
     unrecorded: unrecorded ?? null,
-    names: 0,
-    files_read: 0,
-    bytes_read: 0,
     sample: pass.slots === 1 ? 100 : 100 / pass.slots,
     resumed: pass.isResumed,
-    damaged: [],
-    damaged_count: 0,
-    records: [],
-    doubtful: await doubtfulFiles(client, signal),
-  };
+  });
+  if (unrecorded === undefined) await prepareRecheckQuietly(client, signal);
+  result.doubtful = await doubtfulFiles(client, signal);
   for (const [index, name] of wanted.entries()) {
-    if (made.includes(name)) continue;
+    if (made.includes(name)) {
+      pass.drop(name);
+      continue;
+    }
     if (!exists(manifestOf(client, name))) {
-      if (exists(`${client.folder}/snapshots/${name}`)) result.unmade.push(name);
+      if (exists(`${client.folder}/snapshots/${name}`)) noteUnmade(result, pass, name, failed.get(name));
       continue;
     }
     const heard = (): void => {
@@ -229,7 +259,13 @@ async function verifyClient(
   if (unrecorded === undefined) noteVerified(client, result, pass);
   pass.end();
   if (result.damaged_count + result.records.length > 0) noteDamage(client, result);
-  return result;
+}
+
+/** @param reason why its manifest cannot be made; undefined: another process makes it, or the store takes no files */
+function noteUnmade(result: Verified, pass: Pass, snapshot: string, reason: string | undefined): void {
+  pass.drop(snapshot);
+  if (reason === undefined) result.unmade.push(snapshot);
+  else pass.noteRecord(snapshot, MANIFEST, reason);
 }
 
 /**
@@ -292,6 +328,8 @@ class Comparison {
   readonly #heard: () => void;
   readonly #signal: AbortSignal;
   readonly #lost = new LostAttributes();
+  /** What of the tree could not be listed. */
+  #unlisted: string | undefined;
 
   /** @param count where it is counted, and what is called whenever it was */
   constructor(
@@ -315,20 +353,23 @@ class Comparison {
     pass.drop(this.#name);
     const changed = await changedRecords(this.#client, this.#name, this.#signal);
     for (const each of changed) pass.noteRecord(this.#name, each, 'it does not agree with its SHA-256');
-    const manifest = manifestOf(this.#client, this.#name);
     // What a damaged manifest says would name files that are well.
-    if (changed.includes(basename(manifest))) return;
+    if (changed.includes(MANIFEST)) return;
     try {
       const wanted = readManifest(this.#client, this.#name, this.#signal);
-      const stored = listTree(this.#tree, { signal: this.#signal });
+      const complain = (found: string): void => {
+        this.#unlisted ??= found;
+      };
+      const stored = listTree(this.#tree, { signal: this.#signal, complain });
       for await (const batch of inBatches(pairEntries(wanted, stored), BATCH)) await this.#compare(batch);
+      if (this.#unlisted !== undefined) pass.noteRecord(this.#name, 'tree', this.#unlisted);
       if (this.#lost.areLost) pass.noteRecord(this.#name, 'tree', LOST_ATTRIBUTES);
     } catch (error) {
       this.#signal.throwIfAborted();
       if (!(error instanceof Fault)) throw error;
       const isManifest = error instanceof DamagedManifest;
       if (isManifest) pass.drop(this.#name);
-      pass.noteRecord(this.#name, isManifest ? basename(manifest) : 'tree', error.found);
+      pass.noteRecord(this.#name, isManifest ? MANIFEST : 'tree', error.found);
     }
   }
 
@@ -340,11 +381,8 @@ class Comparison {
       if (wanted === undefined || found === undefined) this.#noteAlone(wanted, found);
       else if (this.#isWell(wanted, found)) toRead.push({ wanted, found });
     }
-    const xattrs = await readXattrsOfEach(
-      this.#tree,
-      toRead.map(each => each.found),
-      this.#signal,
-    );
+    const entries = toRead.map(each => each.found);
+    const xattrs = await readXattrsOfEach(this.#tree, entries, this.#signal);
     for (const [at, { wanted, found }] of toRead.entries()) {
       const own = xattrs[at];
       if (own === undefined) this.#note(found, 'unreadable');
@@ -391,6 +429,8 @@ class Comparison {
     }
     this.#lost.take(wanted, xattrs);
     const is = describeEntry(found, xattrs, sha256);
+    // When its manifest was made it could not be read, so there is nothing to compare it with.
+    if (isUnread(wanted)) return;
     if (is.sha256 !== wanted.sha256) this.#note(found, 'content');
     const attributes = ({ mode, uid, gid, xattrs: all }: ManifestEntry): string =>
       [mode, uid, gid, all].join();

@@ -58,7 +58,11 @@ function tryOpen(path: string, shape: Shape): DatabaseSync | undefined {
     // SQLite would make it readable to all; what it lays beside it gets the same mode.
     close(open(path, openFlags.O_RDWR | openFlags.O_CREAT, 0o600));
     database = new DatabaseSync(path, { timeout: BUSY_MS });
-    database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;');
+    // Before there is a table: later it has no effect. The log goes back to a megabyte when it was larger.
+    database.exec(
+      'PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;',
+    );
+    database.exec('PRAGMA journal_size_limit = 1048576');
     if (isOurs(database, shape)) return database;
     if (makeTables(database, shape)) return database;
     database.close();

@@ -9,6 +9,7 @@ export const ERRNO = { ...constants.errno, EUCLEAN: 117, EHOSTDOWN: 112, EREMOTE
 const WORDS = new Map<number, string>([
   [ERRNO.ENOENT, 'not there'],
   [ERRNO.EIO, 'input/output error'],
+  [ERRNO.EFBIG, 'larger than `max_size`'],
   [ERRNO.ENODATA, 'it changed while it was read, twice'],
   [ERRNO.ESTALE, 'its server has it no longer'],
   [ERRNO.EUCLEAN, 'the file system is damaged'],

@@ -48,6 +48,7 @@ import type { Readable, Writable } from 'node:stream';
 import { setImmediate as breathe } from 'node:timers/promises';
 import { isatty } from 'node:tty';
 import { Fault, type FaultParts } from '../fault.ts';
+import { type Path, reachBy, type Steps } from './long-path.ts';
 
 export { appendJournal, readJournal } from './journal.ts';
 
@@ -58,25 +59,51 @@ export {
   closeSync as close,
   constants as openFlags,
   copyFileSync as copyFile,
-  existsSync as exists,
   fstatSync as fileStatus,
   futimesSync as setFileTimes,
-  linkSync as link,
-  lstatSync as linkStatus,
-  lutimesSync as setLinkTimes,
-  mkdirSync as makeBareFolder,
-  openSync as open,
   readdirSync as list,
   realpathSync as realPath,
-  renameSync as rename,
   rmdirSync as removeEmptyFolder,
   statfsSync as fileSystemStatus,
   statSync as status,
   symlinkSync as makeLink,
   truncateSync as truncate,
-  unlinkSync as removeFile,
   utimesSync as setTimes,
 };
+
+/** open(2): no right to read the folder is needed. node does not name it. */
+const O_PATH = 0o10000000;
+
+const STEPS: Steps = {
+  enter: path => openSync(path, O_PATH | constants.O_DIRECTORY),
+  leave: closeSync,
+};
+
+/** Calls with a path that the kernel takes, whatever the length of this one (os/long-path.ts). */
+export function reach<T>(path: Path, call: (path: Path) => T): T {
+  return reachBy(STEPS, path, call);
+}
+
+/** A function of the file system's that takes a path first, for paths of any length. */
+// biome-ignore lint/suspicious/noExplicitAny: it keeps the function's own type, with all of its overloads
+function ofAnyLength<F extends (path: any, ...rest: any[]) => unknown>(call: F): F {
+  return ((path: Path, ...rest: unknown[]) => reach(path, short => call(short, ...rest))) as F;
+}
+
+/** The same for one that takes two paths first. */
+function bothOfAnyLength(call: (from: Path, to: Path) => void): typeof call {
+  return (from, to) => reach(from, shortFrom => reach(to, shortTo => call(shortFrom, shortTo)));
+}
+
+// What is done to single entries of a snapshot's tree: a client decides how long their paths are.
+export const exists = ofAnyLength(existsSync);
+export const link = bothOfAnyLength(linkSync);
+export const linkStatus = ofAnyLength(lstatSync);
+export const makeBareFolder = ofAnyLength(mkdirSync);
+export const open = ofAnyLength(openSync);
+export const removeFile = ofAnyLength(unlinkSync);
+export const rename = bothOfAnyLength(renameSync);
+export const setLinkTimes = ofAnyLength(lutimesSync);
 
 /** A file's status with its times to the nanosecond, and whole numbers of any size. */
 export function statusExact(path: string | Buffer): BigIntStats {
@@ -142,7 +169,7 @@ export function readWhole(path: string | Buffer, limit: number): Buffer {
   let descriptor: number;
   try {
     // O_NONBLOCK: a FIFO in the file's place must not hang us.
-    descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    descriptor = open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {
     throw fileFault(error, `read "${path}"`);
   }
@@ -161,7 +188,7 @@ export function readWhole(path: string | Buffer, limit: number): Buffer {
 
 /** Where a symlink leads, as bytes. */
 export function readLink(path: string | Buffer): Buffer {
-  return readlinkSync(path, { encoding: 'buffer' });
+  return reach(path, short => readlinkSync(short, { encoding: 'buffer' }));
 }
 
 /** The content of a plain file, as a stream. */
@@ -260,10 +287,10 @@ export function endsInZeros(path: Buffer, size: number): boolean {
 function openQuietly(path: string | Buffer): number {
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
   try {
-    return openSync(path, flags | constants.O_NOATIME);
+    return open(path, flags | constants.O_NOATIME);
   } catch (error) {
     if (!failedWith(error, 'EPERM')) throw error;
-    return openSync(path, flags);
+    return open(path, flags);
   }
 }
 
@@ -282,7 +309,7 @@ function requirePlain(
  * @throws what open(2) fails with; Fault when it is no plain file
  */
 export function openPlain(path: Buffer): number {
-  const descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  const descriptor = open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     requirePlain(descriptor, path);
     return descriptor;

@@ -27,6 +27,7 @@ import { randomHex } from '../os/machine.ts';
 import { run, standard, takeRecords } from '../os/process.ts';
 import { SNAPSHOT } from '../wire/text.ts';
 import { syncFileSystem } from './arrival.ts';
+import { linkMissing } from './link-limit.ts';
 
 const RECHECK = 'recheck';
 /** In recheck/SNAPSHOT: the doubtful names, a NUL behind each. Where it is, the tree beside it is complete. */
@@ -64,13 +65,17 @@ export function findRecheck(folder: string, snapshot: string): Recheck | undefin
   return { tree: exists(`${path}/tree`) ? `${path}/tree` : undefined };
 }
 
+/** find(1) could not read something. */
+const COULD_NOT_READ = 1;
+
 /**
- * Takes each doubtful file of a tree.
- * @throws Fault when the tree cannot be read whole; the signal's reason
+ * Takes each doubtful file of a tree. What cannot be reached is passed over: it cannot be linked either.
+ * @param isWhole whether that is a Fault
+ * @throws Fault; the signal's reason
  */
 async function takeDoubtful(
   tree: string,
-  signal: AbortSignal,
+  { signal, isWhole = false }: { signal: AbortSignal; isWhole?: boolean },
   take: (path: Buffer, allocatedBytes: number) => void,
 ): Promise<void> {
   const prefix = Buffer.from(`${tree}/`);
@@ -82,7 +87,7 @@ async function takeDoubtful(
     if (allocated < Number(size) || lacksTail(Buffer.concat([prefix, path]), Number(size)))
       take(path, allocated);
   });
-  if (found.status === 0) return;
+  if (found.status === 0 || (found.status === COULD_NOT_READ && !isWhole && exists(tree))) return;
   throw new Fault({ tried: `look through "${tree}"`, found: found.stderr.trim() || 'find failed' });
 }
 
@@ -108,7 +113,7 @@ export async function listDoubtful(folder: string, snapshot: string, signal: Abo
   };
   if (findRecheck(folder, snapshot))
     await takeNames(`${folder}/${RECHECK}/${snapshot}/${DONE}`, signal, take);
-  else await takeDoubtful(`${folder}/snapshots/${snapshot}/tree`, signal, take);
+  else await takeDoubtful(`${folder}/snapshots/${snapshot}/tree`, { signal }, take);
   return result;
 }
 
@@ -147,7 +152,7 @@ async function writeNames(
     held = [];
     bytes = 0;
   };
-  await takeDoubtful(tree, signal, (name, allocated) => {
+  await takeDoubtful(tree, { signal }, (name, allocated) => {
     count += 1;
     allocatedBytes += allocated;
     held.push(Buffer.from(name), Buffer.alloc(1));
@@ -165,13 +170,16 @@ async function makeTree(
 ): Promise<void> {
   const tried = `make "${fresh}"`;
   const bounds = { timeoutMs: COPY_TIMEOUT_MS, signal };
-  const linked = await run(standard('cp', ['--archive', '--link', '--', tree, `${fresh}/tree`]), bounds);
-  if (linked.status !== 0)
-    throw new Fault({ tried, found: linked.stderr.trim().split('\n')[0] || 'cp failed' });
+  makeFolder(`${fresh}/tree`);
+  // A name that cannot be linked is left out, and rsync sends the file.
+  await linkMissing(tree, `${fresh}/tree`, signal);
   const prefix = Buffer.from(`${fresh}/tree/`);
-  await takeNames(names, signal, name => removeFile(Buffer.concat([prefix, name])));
+  await takeNames(names, signal, name => {
+    const path = Buffer.concat([prefix, name]);
+    if (exists(path)) removeFile(path);
+  });
   // Looked at, and not concluded: what is doubtful still would be linked unread.
-  await takeDoubtful(`${fresh}/tree`, signal, name => {
+  await takeDoubtful(`${fresh}/tree`, { signal, isWhole: true }, name => {
     throw new Fault({ tried, found: `"${name.toString('latin1')}" is still in it` });
   });
   const { bavail, bsize } = fileSystemStatus(fresh);

@@ -3,17 +3,19 @@
  * here are those that grab makes itself.
  */
 import { Fault } from '../fault.ts';
-import { failedWith, fileFault, link, makeBareFolder } from '../os/files.ts';
+import { exists, failedWith, fileFault, link, makeBareFolder } from '../os/files.ts';
 import { standard, takeRecords } from '../os/process.ts';
 
 /** Bytes of a name that find(1) prints: PATH_MAX of Linux, and the type in front of it. */
 const RECORD_LIMIT = 8 * 1024;
-/** What ends it: room has run out, or the store has gone. All else concerns one name, and that name is left out. */
-const FATAL = ['ENOSPC', 'EDQUOT', 'EROFS', 'EIO'];
+/** What ends it: the store takes nothing more. All else concerns one name, and that name is left out. */
+const FATAL = ['ENOSPC', 'EDQUOT', 'EROFS'];
+/** find(1) could not read something. */
+const COULD_NOT_READ = 1;
 
 /**
  * Links what an interrupted tree has, and a newer one has not, into the newer one. No inode is written to, and no content is
- * copied: a name that cannot be linked is left out, and the next run gets it from the client.
+ * copied: a name that cannot be linked or reached is left out, and the next run gets it from the client.
  * @param from the older tree
  * @param to the newer tree
  * @param signal ends it
@@ -33,7 +35,8 @@ export async function linkMissing(from: string, to: string, signal?: AbortSignal
       if (FATAL.some(code => failedWith(error, code))) throw fileFault(error, tried);
     }
   });
-  if (ending.status !== 0) throw new Fault({ tried, found: ending.stderr.trim() || 'find failed' });
+  const isDone = ending.status === 0 || (ending.status === COULD_NOT_READ && exists(from));
+  if (!isDone) throw new Fault({ tried, found: ending.stderr.trim() || 'find failed' });
 }
 
 const FOLDER = 'd'.charCodeAt(0);

@@ -123,7 +123,8 @@ export class Stage {
    * right here: files of the stage can be links to what is in place already.
    */
   async remove(): Promise<void> {
-    const find = [this.path, '-type', 'd', '!', '-perm', '-700', '-exec', 'chmod', 'u+rwx', '{}', ';'];
+    // -execdir: from the folder that it is in, however long its path is.
+    const find = [this.path, '-type', 'd', '!', '-perm', '-700', '-execdir', 'chmod', 'u+rwx', '{}', ';'];
     if (ownAccount().uid !== 0) await run(standard('find', find), { timeoutMs: TIMEOUT_MS });
     try {
       removeAll(this.tree, REMOVAL_RETRIES);

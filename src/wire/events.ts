@@ -74,8 +74,8 @@ export const FAILURES = {
   'no-space': ['noSpace', 'the backup host has no space left', 'ask its administrator'],
   'over-budget': [
     'noSpace',
-    'this machine has added as much as the backup host takes from it within a day',
-    'try again later: the next run goes on from there',
+    'this machine has added as much as the backup host takes from it within a day, or in one snapshot',
+    'try again later: the next run goes on from there; the log of the host has the limit',
   ],
   gone: ['failed', 'the client hung up before the end', undefined],
   interrupted: ['failed', 'the run was interrupted on the backup host', undefined],

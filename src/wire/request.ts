@@ -71,6 +71,8 @@ export interface CommonHeader {
   checksum?: true;
   /** The client lets what is sent be compressed in this way, and wants it. Left out where it does not, as `checksum`. */
   compress?: 'zstd';
+  /** Bytes: larger files are left out, and named as missing. Left out where the client has no such limit, as `checksum`. */
+  max_size?: number;
 }
 
 export interface Request {
@@ -182,7 +184,7 @@ function parseHeader(bytes: Buffer): Parsed<RequestHeader> {
   return { value: fields as unknown as RequestHeader };
 }
 
-const OPTIONAL: ReadonlySet<string> = new Set<keyof CommonHeader>(['checksum', 'compress']);
+const OPTIONAL: ReadonlySet<string> = new Set<keyof CommonHeader>(['checksum', 'compress', 'max_size']);
 
 type Check = (value: unknown) => boolean;
 
@@ -195,6 +197,7 @@ const COMMON_CHECKS: Record<keyof CommonHeader, Check> = {
   enumerated: value => Array.isArray(value) && value.length <= ENUMERATED_LIMIT && value.every(isRoot),
   checksum: value => value === true,
   compress: value => value === 'zstd',
+  max_size: value => Number.isSafeInteger(value) && (value as number) > 0,
   rsync: value => typeof value === 'string' && new RegExp(`^[0-9A-Za-z.+~-]{1,${RSYNC_LENGTH}}$`).test(value),
 };
 

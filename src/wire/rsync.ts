@@ -171,6 +171,8 @@ export interface PullOptions {
   checksum: boolean;
   /** Whether what is sent is compressed, at rsync's usual level. */
   compress: boolean;
+  /** Bytes: a larger file is left out, whatever the snapshots before have of it. */
+  maxSize: number;
 }
 
 /** Whether an rsync can compress with zstd. @param version what `rsync --version` says: a list of names, the best first */
@@ -199,7 +201,8 @@ export function pullArguments(options: PullOptions): string[] {
     '-M--no-msgs2stderr',
     '--stats',
     '--no-human-readable', // plain numbers
-    '--info=progress2',
+    '--info=progress2,skip1', // skip1: the names of files that are too large
+    `--max-size=${options.maxSize}`, // decided here: the client's rsync does not hear of it
     '--out-format=%i %l', // what was done to each name, and its length; names are not needed
     `--timeout=${options.idleSeconds}`,
     // Without xattrs: a dry run would copy those of a basis' folders to folders that are not there (rsync 3.5.0).
@@ -273,6 +276,18 @@ function asksByPattern(root: string, roots: string[]): boolean {
 export function listedRoots(roots: string[]): string[] {
   return roots.includes('/') ? [] : roots.filter(root => asksByPattern(root, roots));
 }
+
+/**
+ * A line of rsync's standard output that names a file which is larger than `--max-size`.
+ * @returns the file, as one that is missing; undefined for any other line
+ */
+export function readOversized(line: string): Missing | undefined {
+  const name = /^(.+) is over max-size$/.exec(line)?.[1];
+  return name === undefined ? undefined : { path: pathOf(name), errno: EFBIG };
+}
+
+/** errno(3), File too large. */
+const EFBIG = 27;
 
 /** What a pull did, in numbers. */
 export interface PullCounts {

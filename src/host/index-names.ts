@@ -1,0 +1,81 @@
+/**
+ * The names of an index: a row is one name in its folder, and not a whole path. A client decides how deep its folders are, and so
+ * how long its paths; what the index takes grows with its names alone.
+ */
+import type { Database, Statement } from '../os/database.ts';
+
+/** In the index's tables. */
+export const NAME_TABLE = `
+    CREATE TABLE name (
+      id INTEGER PRIMARY KEY,
+      parent INTEGER NOT NULL,        -- the folder's own id; 0: the top of tree/
+      name BLOB NOT NULL,
+      UNIQUE (parent, name)
+    );`;
+
+/** What a statement begins with that asks for paths: the table paths (id, path), of all names that have an id in it. */
+export const WITH_PATHS = `WITH RECURSIVE paths (id, path) AS (
+    SELECT id, name FROM name WHERE parent = 0
+    UNION ALL
+    SELECT name.id, CAST(paths.path || x'2f' || name.name AS BLOB) FROM paths JOIN name ON name.parent = paths.id)`;
+
+const SLASH = Buffer.from('/');
+
+/** Names by their ids, and ids by their names. */
+export class Names {
+  readonly #find: Statement;
+  readonly #add: Statement;
+  readonly #read: Statement;
+  /** The folder that was asked for last: what is asked for comes in the order of the paths. */
+  #last: { folder: Buffer; id: number } = { folder: Buffer.alloc(0), id: 0 };
+
+  constructor(database: Database) {
+    this.#find = database.prepare('SELECT id FROM name WHERE parent = ? AND name = ?');
+    this.#add = database.prepare('INSERT INTO name (parent, name) VALUES (?, ?)');
+    this.#read = database.prepare('SELECT parent, name FROM name WHERE id = ?');
+  }
+
+  #idIn(parent: number, name: Uint8Array): number | undefined {
+    return (this.#find.get(parent, name) as { id: number } | undefined)?.id;
+  }
+
+  /** The id of a name in a folder, which is made where there is none. */
+  add(parent: number, name: Uint8Array): number {
+    return this.#idIn(parent, name) ?? Number(this.#add.run(parent, name).lastInsertRowid);
+  }
+
+  /** The id of a path below tree/; undefined where the index does not have it. */
+  idOf(path: Buffer): number | undefined {
+    const end = path.lastIndexOf('/');
+    const folder = path.subarray(0, Math.max(0, end));
+    let parent: number | undefined = 0;
+    if (this.#last.folder.equals(folder)) parent = this.#last.id;
+    else {
+      let from = 0;
+      for (let to = 0; parent !== undefined && to < folder.length; from = to + 1) {
+        to = folder.indexOf('/', from);
+        if (to < 0) to = folder.length;
+        parent = this.#idIn(parent, folder.subarray(from, to));
+      }
+      if (parent !== undefined) this.#last = { folder: Buffer.from(folder), id: parent };
+    }
+    return parent === undefined ? undefined : this.#idIn(parent, path.subarray(end + 1));
+  }
+
+  /** The path below tree/ of an id, without a slash in front. */
+  pathOf(id: number): Buffer {
+    const parts: Buffer[] = [];
+    for (let at = id; at !== 0; ) {
+      const found = this.#read.get(at) as { parent: number; name: Uint8Array } | undefined;
+      if (found === undefined) break; // no more than a cache can be wrong
+      parts.push(...(parts.length > 0 ? [SLASH] : []), Buffer.from(found.name));
+      at = found.parent;
+    }
+    return Buffer.concat(parts.reverse());
+  }
+
+  /** Ids that were given may be given up from now on. */
+  forget(): void {
+    this.#last = { folder: Buffer.alloc(0), id: 0 };
+  }
+}

@@ -1,0 +1,15 @@
+/** Where sort(1) and SQLite put what they cannot hold in memory: a client decides how much that is. */
+import { temporaryFolder } from './machine.ts';
+
+let chosen: string | undefined;
+
+/** The folder for such files. */
+export function scratchFolder(): string {
+  return chosen ?? temporaryFolder();
+}
+
+/** Another folder, from now on. Before this process opens its first database: SQLite asks once. */
+export function useScratchFolder(path: string): void {
+  chosen = path;
+  process.env.SQLITE_TMPDIR = path;
+}
