@@ -686,7 +686,10 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       mkdirSync(secret, { mode: 0o700 });
       world.configure({ scope: `roots = ["${world.data}", "${secret}"]` });
       await isWell(client);
-      world.configure({ top: `name = "${world.name}"\ncapability = "none"`, scope: `roots = ["${world.data}", "${secret}"]` });
+      world.configure({
+        top: `name = "${world.name}"\ncapability = "none"`,
+        scope: `roots = ["${world.data}", "${secret}"]`,
+      });
       await only(client, 'warning', 'client.roots', /may not read/);
       world.configure();
     });
