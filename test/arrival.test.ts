@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import {
   chmodSync,
@@ -26,6 +27,7 @@ import {
 } from '../src/host/store.ts';
 import { doubtTree, isSynced, markSynced } from '../src/store/arrival.ts';
 import { stateOf } from './support/inode.ts';
+import { NEEDS_ROOT } from './support/world.ts';
 
 const TIME = 1_000_000_000.25;
 const LATER_MS = Number.POSITIVE_INFINITY;
@@ -157,9 +159,8 @@ describe('beginSnapshot() and an interrupted tree', () => {
     assert.ok(isDoubted(join(tree, 'file')));
   });
 
-  it('moves one to the trash that cannot be doubted file by file', async t => {
+  it('has contents compared of files that lie deeper than a path can say', async t => {
     const client = makeClient(t);
-    // Deeper than a path can say: find(1) reaches the file, lstat(2) by its whole path does not.
     let at = makeTree(client);
     const home = process.cwd();
     try {
@@ -174,12 +175,25 @@ describe('beginSnapshot() and an interrupted tree', () => {
       process.chdir(home);
     }
     const { linkDests, leftOver } = await beginSnapshot(client);
+    const tree = join(client.folder, 'arriving', OLD, 'tree');
+    assert.deepEqual([linkDests, leftOver], [[tree], [OLD]]);
+    const find = ['-type', 'f', '-printf', '%T@ %f\n'];
+    assert.match(execFileSync('find', [tree, ...find], { encoding: 'utf8' }), /^0\.\d+ file\n$/);
+  });
+
+  it('moves one to the trash that cannot be doubted file by file', { skip: NEEDS_ROOT }, async t => {
+    const client = makeClient(t);
+    const file = join(makeTree(client), 'file');
+    put(file);
+    execFileSync('chattr', ['+i', file]);
+    t.after(() => execFileSync('chattr', ['-R', '-i', client.folder], { stdio: 'ignore' }));
+    const { linkDests, leftOver } = await beginSnapshot(client);
     assert.deepEqual([linkDests, leftOver], [[], []]);
     assert.equal(existsSync(join(client.folder, 'arriving', OLD)), false);
     assert.equal(readdirSync(join(client.folder, 'trash')).length, 1);
     assert.match(
       readFileSync(join(client.folder, 'journal.jsonl'), 'utf8'),
-      /"removed","what":"arriving\/2026-01-01T00-00-00Z","reason":"[^"]*ENAMETOOLONG/,
+      /"removed","what":"arriving\/2026-01-01T00-00-00Z","reason":"[^"]*(?:EPERM|not permitted)/,
     );
   });
 });

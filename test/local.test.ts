@@ -85,7 +85,11 @@ describe('whyAbsent()', () => {
 describe('wordsHere()', () => {
   it('never sends anybody to another machine', () => {
     for (const code of Object.keys(FAILURES) as FailureCode[]) {
-      const { found, next } = wordsHere(code, { target: '/mnt/usb' } as Parameters<typeof wordsHere>[1]);
+      const { found, next } = wordsHere(
+        code,
+        { name: 'acorn' } as Parameters<typeof wordsHere>[1],
+        { target: '/mnt/usb' } as Parameters<typeof wordsHere>[2],
+      );
       const [, sentence, usual] = FAILURES[code];
       assert.doesNotMatch(next ?? usual ?? '', /administrator|host's log/, code);
       assert.ok((found ?? sentence).length > 0);

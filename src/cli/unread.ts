@@ -21,7 +21,7 @@ export class Unread {
       `dialback: Cannot read all of the store: ${this.count} ${this.count === 1 ? 'entry' : 'entries'} could not be read\n`,
       ...this.#first.map(each => `  ${each}\n`),
       ...(rest > 0 ? [`  and ${rest} more\n`] : []),
-      'next: dialback verify NAME (it tells what is damaged)\n',
+      'next: dialback verify (it tells what is damaged)\n',
     ].join('');
   }
 }

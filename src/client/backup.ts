@@ -10,7 +10,14 @@ import { escapeText } from '../wire/text.ts';
 import { lateFault, makeAttempt, type Run, waitsForDisk, warn } from './attempt.ts';
 import { isChecksumDue, noteChecksum } from './checksum.ts';
 import type { Compression } from './compression.ts';
-import { type Remote, readClientConfig, remoteLock, remoteName, stateFolder } from './config.ts';
+import {
+  type ClientConfig,
+  type Remote,
+  readClientConfig,
+  remoteLock,
+  remoteName,
+  stateFolder,
+} from './config.ts';
 import { runWithHooks } from './hooks.ts';
 import { awaitStore, isLocal, SKIPPED, wordsHere } from './local.ts';
 import { decideRetry, isPassing, jitterWait } from './schedule.ts';
@@ -249,7 +256,7 @@ async function attemptOne(run: Run): Promise<Attempt> {
       }
     }
     toldMs = heard.waitMs;
-    fault = outcomeFault(run.remote, outcome, heard);
+    fault = outcomeFault(run.config, run.remote, outcome, heard);
   } catch (error) {
     // Ctrl-C ends our ssh too, and that can be known before the signal is.
     await pause(LATE_SIGNAL_MS, run.interrupt).catch(() => {});
@@ -290,6 +297,7 @@ function interruptedFault(remote: string, { found }: Fault): Fault {
  * @param heard sshdWords: what our own sshd complained of, which is often why the host was not let in
  */
 function outcomeFault(
+  config: ClientConfig,
   remote: Remote,
   outcome: OutcomeEvent,
   { sshdWords, waitMs }: { sshdWords: string; waitMs: number | undefined },
@@ -298,7 +306,7 @@ function outcomeFault(
   const [exit, sentence, usualNext] = FAILURES[outcome.code];
   const isTimed =
     ['too-early', 'full'].includes(outcome.code) && waitMs !== undefined && waitMs <= MOST_WAIT_MS;
-  const here = isLocal(remote) ? wordsHere(outcome.code, remote) : undefined;
+  const here = isLocal(remote) ? wordsHere(outcome.code, config, remote) : undefined;
   const next = isTimed ? `try again in ${waitText(waitMs)}` : (here?.next ?? usualNext);
   const status =
     outcome.code !== 'rsync' || outcome.rsync_exit === null

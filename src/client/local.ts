@@ -186,7 +186,12 @@ export function rootBeside(table: MountEntry[], roots: string[], store: string):
 }
 
 /** What a failure of the host's means where it is this machine: there is no other administrator, and no other log. */
-export function wordsHere(code: FailureCode, { target }: Remote): { found?: string; next?: string } {
+export function wordsHere(
+  code: FailureCode,
+  config: ClientConfig,
+  remote: Remote,
+): { found?: string; next?: string } {
+  const { target } = remote;
   switch (code) {
     case 'no-store':
       return {
@@ -197,11 +202,13 @@ export function wordsHere(code: FailureCode, { target }: Remote): { found?: stri
       return { found: `no space is left for "${target}"`, next: 'dialback prune; or a larger disk' };
     case 'config':
       return { next: 'dialback doctor' };
+    case 'unenrolled':
+      return { next: enrolCommand(config, remote) };
     case 'no-answer':
       return { found: 'rsync did not start', next: 'dialback doctor' };
     case 'internal':
     case 'rsync':
-      return { next: `the reason is at the end of ${target}/clients/NAME/journal.jsonl` };
+      return { next: `the reason is at the end of ${target}/clients/${clientName(config)}/journal.jsonl` };
     default:
       return {};
   }
