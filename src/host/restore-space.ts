@@ -109,7 +109,7 @@ async function* usageOf(
   const options = {
     order: ['-u', '-k', '1,1n'],
     input,
-    isStrict: false,
+    complain: () => {}, // rsync will speak of it
     signal,
     tried: `measure "${folder}"`,
   };

@@ -137,7 +137,7 @@ const TYPES: Row[] = [
       { ...A_FILE, size: (1n << 63n) - 1n, mtime: -(1n << 62n), uid: -1, gid: -1 },
       { ...file('b'), size: (1n << 63n) - 1n, mtime: (1n << 62n) - 1n, uid: 0x7fffffff, gid: -0x80000000 },
     ],
-    'full',
+    'incomplete', // larger than max_size
   ),
   lists(
     'a hard link to what comes later',

@@ -241,11 +241,12 @@ export class Lanes {
 }
 
 /**
- * What a client's own runs may change on the host: its arriving trees, its journal, the queue, and that it has new snapshots. An
+ * What a client's own runs may change on the host: that the store was used, with which host.toml; its arriving trees, its journal,
+ * the queue, and that it has new snapshots. An
  * unusual run pins an older one: a file beside that one's tree, which also gives its folder another time.
  */
 const OWN =
-  /^(?:\.local\/state\/dialback: mtimeNs|the store\/turns(?:: mtimeNs|\/(?:\d+|lock|queue\.json)\b)|the store\/clients\/\w+\/(?:arriving|trash|lock|journal\.jsonl|index\.sqlite|manifest\.lock|ledger\.json)\b|the store\/clients\/\w+(?:\/snapshots(?:\/[^/:]+)?)?: mtimeNs|the store\/clients\/\w+\/snapshots\/.*: entry: none)/;
+  /^(?:\.local\/state\/dialback(?:: mtimeNs|\/stores\.json: )|the store\/turns(?:: mtimeNs|\/(?:\d+|lock|queue\.json)\b)|the store\/clients\/\w+\/(?:arriving|trash|lock|journal\.jsonl|index\.sqlite|manifest\.lock|ledger\.json)\b|the store\/clients\/\w+(?:\/snapshots(?:\/[^/:]+)?)?: mtimeNs|the store\/clients\/\w+\/snapshots\/.*: entry: none)/;
 
 /** A suite of attacks. @param body gets the lanes, which are there once its tests run */
 export function hostileSuite(title: string, body: (lanes: () => Lanes) => void): void {
