@@ -29,7 +29,7 @@ try:
 build:
 	@$(MAKE) -q dist/dialback || { tools/prepare.sh build && $(MAKE) -s dist/dialback; }
 
-# Both always compile, since the uid and the paths in it are not make's to compare. The one for arm64 was never run.
+# Both always compile, since the uid and the paths in it are not make's to compare.
 launcher:
 	@tools/prepare.sh --packages launcher
 	@tools/launcher.sh dist/launch
