@@ -21,6 +21,8 @@ for (const launcher of [false, true])
       mkdirSync(join(data, '.ssh'));
       for (const name of ['kept', 'tmp/file', 'tmp/x/file', '.ssh/key'])
         writeFileSync(join(data, name), name);
+      mkdirSync(join(top, 'beside'));
+      writeFileSync(join(top, 'beside/file'), 'beside');
       symlinkSync(join(top, 'real'), join(top, 'absolute'));
       symlinkSync('real', join(top, 'relative'));
       symlinkSync(data, join(top, 'data'));
@@ -41,12 +43,14 @@ for (const launcher of [false, true])
     for (const name of ['absolute', 'relative'])
       it(`follows the ${name} link above a root, and says so`, async () => {
         rmSync(join(data, 'tmp2'), { recursive: true, force: true });
-        scope([join(top, name, 'data')], `exclude = ["${join(top, name, 'data')}/tmp/"]`);
+        const beside = name === 'relative' ? [join(top, 'beside')] : [];
+        scope([join(top, name, 'data'), ...beside], `exclude = ["${join(top, name, 'data')}/tmp/"]`);
         const { status, stdout, last } = await world.backup();
         assert.equal(status, 0, stdout);
         assert.equal(last.outcome, 'full');
         assert.match(stdout, /"event":"warning".*real\/data/);
         assert.deepEqual(readdirSync(join(tree(last.snapshot), data)).sort(), ['.ssh', 'kept']);
+        for (const root of beside) assert.ok(existsSync(join(tree(last.snapshot), root, 'file')));
         assert.match((await doctor()).stdout, /real\/data.*in client\.toml/);
       });
 
@@ -110,6 +114,12 @@ for (const launcher of [false, true])
         roots: () => [data],
         more: 'never = ["~/top"]',
         says: /above it is never read/,
+      },
+      {
+        what: 'a variable in never',
+        roots: () => [data],
+        more: 'never = ["$HOME/top/real/data/tmp"]',
+        says: /never.*absolute/,
       },
       { what: 'a root below /proc', roots: () => ['/proc/sys'], says: /"\/proc" above it is never read/ },
     ];

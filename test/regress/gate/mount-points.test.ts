@@ -109,14 +109,16 @@ for (const { launcher, transport } of CASES)
       assert.equal((await backUp()).last.outcome, 'full');
     });
 
-    it('that lets nobody look at them are named as missing, beside a never too', async () => {
+    it('that lets nobody look at them are named as missing in every run, beside a never or not', async () => {
       const own = await mount('own', 'fuse.example', 'own');
-      for (let run = 0; run < 2; run += 1) {
-        const { status, stdout, last } = await backUp();
+      const never = `never = ["${at('keep')}"]`;
+      for (const more of [never, '']) {
+        const { status, stdout, last } = await backUp(more);
         assert.equal(status, 3, stdout);
         assert.deepEqual(last.missing, [at('own')]);
-        assert.ok(!existsSync(join(tree(last), 'keep')));
+        assert.equal(existsSync(join(tree(last), 'keep')), more === '');
       }
+      assert.equal((await backUp('exclude = ["own"]')).last.outcome, 'full');
       await unmount(own);
     });
 

@@ -105,6 +105,22 @@ describe('a restore that was killed', { skip: NEEDS_ROOT }, () => {
     assert.equal(readFileSync(join(to, world.data, 'locked/in it'), 'utf8'), 'in it');
   });
 
+  for (const signal of ['SIGTERM', 'SIGINT'] as const)
+    it(`leaves no stage where it was ended by ${signal}`, async () => {
+      const to = join(world.host.home, signal);
+      const running = world.start(world.host, world.binary, words(to));
+      await until(
+        'it writes',
+        () => existsSync(to) && stages(to).some(name => existsSync(join(to, name, 'tree'))),
+      );
+      running.child.kill(signal);
+      assert.equal((await running.done).status, 130);
+      assert.deepEqual(readdirSync(to), []);
+      const again = await world.run(world.host, words(to));
+      assert.equal(again.status, 0, again.stderr);
+      assert.deepEqual(readdirSync(to).sort(), ['tmp', 'var']);
+    });
+
   it('is gone on with by nothing but the same restore', async () => {
     const to = fresh();
     await killedAt(to, 'rename', 4);

@@ -92,7 +92,16 @@ describe('a store that cannot be written', { skip: NEEDS_ROOT }, () => {
         const gone = pruned.snapshots.filter((each: { keep: boolean }) => !each.keep);
         assert.equal(gone.length, 1);
         assert.ok(gone[0].frees.bytes > 900_000, JSON.stringify(gone));
-        for (const args of [['list'], ['ls', world.name, world.data], ['status']]) {
+        const [oldest = ''] = readdirSync(join(world.shelf, 'snapshots')).sort();
+        const to = join(party === 'root' ? world.base : world.host.home, 'given back');
+        for (const args of [
+          ['list'],
+          ['ls', world.name, world.data],
+          ['cat', world.name, join(world.data, 'file 0')],
+          ['diff', `${world.name}@${oldest}`, 'latest', world.data],
+          ['restore', world.name, '--to', to],
+          ['status'],
+        ]) {
           const { status, stderr } = await host(party, args);
           assert.doesNotMatch(stderr, /read-only/, args.join(' '));
           // status ends with 1, since the files have changed more than usual.
@@ -105,9 +114,16 @@ describe('a store that cannot be written', { skip: NEEDS_ROOT }, () => {
       assert.equal(client.snapshots.length, SNAPSHOTS);
       assert.equal(client.damaged_count, 0);
       assert.match(client.unrecorded, /read-only/);
-      const { status, stderr } = await host(world.host, ['prune']);
-      assert.equal(status, 1);
-      assert.match(stderr, /read-only/);
+      for (const words of [['prune'], ['pin', `${world.name}@latest`]]) {
+        const { status, stderr } = await host(world.host, words);
+        assert.equal(status, 1, words.join(' '));
+        assert.match(stderr, /read-only/, words.join(' '));
+      }
+      const examined = await host(world.host, ['doctor', '--host']);
+      assert.equal(examined.status, 2, examined.stderr);
+      assert.match(examined.stdout, /read-only/);
+      const backup = await world.backup();
+      assert.equal(backup.status, 10, backup.stdout + backup.stderr);
       assert.deepEqual(diffManifests(before, manifest(world.store, { includeInode: true })), []);
     });
 
