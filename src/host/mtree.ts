@@ -46,8 +46,8 @@ export function isUnread(entry: ManifestEntry): boolean {
 }
 
 const NANO = 1_000_000_000n;
-/** A time that a file system can hold: 64 bits of seconds are not all of them needed. */
-const SECONDS_LIMIT = 1n << 40n;
+/** Btrfs and tmpfs keep all of time_t's 64 bits, and a client decides what stands in them. */
+const SECONDS_LIMIT = 1n << 63n;
 const ID_LIMIT = 0xffff_ffff;
 
 /** An entry as its line, with the newline. */
@@ -179,7 +179,7 @@ export function decodeEntry(line: string): Parsed<ManifestEntry> {
   };
   if (entry.uid > ID_LIMIT || entry.gid > ID_LIMIT) return { reason: 'there is no such uid or gid' };
   if (!Number.isSafeInteger(entry.size)) return { reason: '"size" is not acceptable' };
-  if (entry.mtimeNs / NANO >= SECONDS_LIMIT || entry.mtimeNs / NANO <= -SECONDS_LIMIT)
+  if (BigInt(seconds) >= SECONDS_LIMIT || BigInt(seconds) < -SECONDS_LIMIT)
     return { reason: '"time" is not acceptable' };
   return { value: entry };
 }
@@ -191,7 +191,7 @@ const FORMS = {
   uid: /^(?:0|[1-9]\d{0,9})$/,
   gid: /^(?:0|[1-9]\d{0,9})$/,
   size: /^(?:0|[1-9]\d{0,15})$/,
-  time: /^(?:0|-?[1-9]\d{0,12})\.\d{9}$/,
+  time: /^(?:0|-?[1-9]\d{0,18})\.\d{9}$/,
   sha256digest: /^[0-9a-f]{64}$/,
   tags: /^xattrs-sha256-[0-9a-f]{64}$/,
 };

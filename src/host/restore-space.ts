@@ -109,7 +109,8 @@ async function* usageOf(
   const options = {
     order: ['-u', '-k', '1,1n'],
     input,
-    complain: () => {}, // rsync will speak of it
+    // What cannot be measured may still fit.
+    complain: () => {},
     signal,
     tried: `measure "${folder}"`,
   };

@@ -1,5 +1,5 @@
 /**
- * The folder DIR that a restore writes to. Another account that can change DIR, or a folder above it, can put a symlink or
+ * The folder DIR that a restore writes to. It is not in the store. Another account that can change DIR, or a folder above it, can put a symlink or
  * another folder into the place of what the restore has just made there. The restore would then act on that, as root too. So
  * DIR is refused unless only the account that restores, and root, can change it and every folder above it.
  */
@@ -24,6 +24,8 @@ import { namesBesideStages } from './restore-stage.ts';
 export interface TargetOptions {
   /** DIR, absolute. */
   to: string;
+  /** What is restored from. */
+  store: string;
   /** Whether DIR may have something in it. */
   force: boolean;
   /** The account that restores; for root its home is where a refused restore can go instead. */
@@ -43,6 +45,7 @@ export function checkTarget(options: TargetOptions): TargetState {
   if (isAbsent(to)) {
     if (!exists(dirname(to)))
       throw new Fault({ tried, found: `there is no folder "${escapeText(dirname(to))}"`, exit: 'usage' });
+    requireOutside(options, dirname(to));
     requireOwnFolder(options, dirname(to), true);
     if (!mayWrite(dirname(to))) throw new Fault({ tried, found: 'permission denied' });
     return 'absent';
@@ -55,6 +58,7 @@ export function checkTarget(options: TargetOptions): TargetState {
       ? new Fault({ tried, found: 'it is not a folder', exit: 'usage' })
       : fileFault(error, tried);
   }
+  requireOutside(options, to);
   requireOwnFolder(options, to, false);
   const isEmpty = names.every(name => name === 'lost+found');
   if (isEmpty || options.force) return isEmpty && names.length === 0 ? 'empty' : 'filled';
@@ -80,15 +84,16 @@ export function prepareTarget(options: TargetOptions): { isEmpty: boolean; isNew
 }
 
 /**
- * Whether other accounts can get into DIR: it and each folder above it let them pass.
+ * Whether other accounts can get into DIR: it and each folder above it let them pass, by the mode or as its owner.
  * @returns DIR's mode in octal, or undefined
  */
 export function modeForOthers({ to, account }: Pick<TargetOptions, 'to' | 'account'>): string | undefined {
   const closedGids = [0, privateGidOf(account)];
   const top = realPath(to);
   for (let at = top; ; at = dirname(at)) {
-    const { mode, gid } = status(at);
-    if ((mode & (closedGids.includes(gid) ? 0o001 : 0o011)) === 0) return undefined;
+    const { mode, uid, gid } = status(at);
+    const isOwn = uid === 0 || uid === account.uid;
+    if (isOwn && (mode & (closedGids.includes(gid) ? 0o001 : 0o011)) === 0) return undefined;
     if (at === '/') break;
   }
   return (status(top).mode & 0o7777).toString(8).padStart(4, '0');
@@ -100,6 +105,22 @@ function isAbsent(path: string): boolean {
     return false;
   } catch (error) {
     return failedWith(error, 'ENOENT');
+  }
+}
+
+/** A restore into the store would change finished snapshots, also by another path to it: a bind mount, say. */
+function requireOutside({ to, store }: TargetOptions, folder: string): void {
+  const { dev, ino } = status(store);
+  for (let at = realPath(folder); ; at = dirname(at)) {
+    const found = status(at);
+    if (found.dev === dev && found.ino === ino)
+      throw new Fault({
+        tried: `restore to "${escapeText(to)}"`,
+        found: 'it is in the store',
+        next: 'name a folder outside the store',
+        exit: 'usage',
+      });
+    if (at === '/') return;
   }
 }
 

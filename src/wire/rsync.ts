@@ -147,9 +147,9 @@ export const NANOSECONDS = '--modify-window=-1';
  * A fake-super tree keeps `security.capability` as `user.rsync.security.capability`, and gives it back as the former. Any
  * user of the client can write the latter on a file of his: unless the sender keeps it back, root's restore would make it
  * a capability (measured, rsync 3.5.0). With a filter for xattrs rsync no longer leaves out `system.` by itself; ACLs go by
- * -A.
+ * -A. With one asterisk a pattern is compared with what follows the last slash of a name alone.
  */
-const NO_DISGUISE = ['--filter=-xs user.rsync.*', '--filter=-x system.*'];
+const NO_DISGUISE = ['--filter=-xs user.rsync.**', '--filter=-x system.**'];
 
 /** Since rsync 3.5.0: open each path at once, not folder by folder. Older ones always do, and do not know the option. */
 export const INSECURE_LINKS = '--insecure-links';

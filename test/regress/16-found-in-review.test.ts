@@ -230,6 +230,9 @@ describe('found in review', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       ['user.rsync.security.capability', capability],
       ['user.rsync.%stat', '104755 0,0 0:0'],
       ['user.rsync.user.x', '1'],
+      // A pattern with one asterisk goes by what follows the last slash.
+      ['user.rsync.security.a/b', '1'],
+      ['user.rsync.x/y', '1'],
       ['user.keep', '1'],
     ] as const)
       execFileSync('/usr/bin/setfattr', ['-n', name, '-v', value, disguised], { uid, gid });

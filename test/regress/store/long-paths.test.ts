@@ -113,6 +113,24 @@ describe('paths near PATH_MAX', { skip: NEEDS_ROOT }, () => {
       }
     });
 
+  it('are given back to root below a folder that makes them longer than PATH_MAX', async () => {
+    const parent = join(world.base, 'p'.repeat(200));
+    mkdirSync(parent);
+    const to = join(parent, 'to');
+    assert.ok(`${to}${at(long)}`.length > MOST_IN_STORE);
+    for (const more of [[], ['--force'], ['--inert']]) {
+      if (more.includes('--inert')) rmSync(to, { recursive: true });
+      const { status, stderr } = await host(['restore', world.name, '--to', to, ...more], 'root');
+      assert.equal(status, 0, stderr.slice(0, 500));
+      const found = contentsBelow(to);
+      assert.deepEqual([found[long], found.changes], ['long', 'second']);
+      assert.deepEqual(
+        readdirSync(to).filter(name => name.startsWith('.dialback')),
+        [],
+      );
+    }
+  });
+
   it('are removed by prune', async () => {
     world.write(
       world.host,
