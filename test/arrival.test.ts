@@ -178,7 +178,8 @@ describe('beginSnapshot() and an interrupted tree', () => {
     const tree = join(client.folder, 'arriving', OLD, 'tree');
     assert.deepEqual([linkDests, leftOver], [[tree], [OLD]]);
     const find = ['-type', 'f', '-printf', '%T@ %f\n'];
-    const [, seconds] = /^(\d+)\.\d+ file\n$/.exec(execFileSync('find', [tree, ...find], { encoding: 'utf8' })) ?? [];
+    const [, seconds] =
+      /^(\d+)\.\d+ file\n$/.exec(execFileSync('find', [tree, ...find], { encoding: 'utf8' })) ?? [];
     assert.ok(Number(seconds) < 86_400, seconds);
   });
 
