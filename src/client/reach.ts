@@ -131,7 +131,10 @@ export function kernelScope(
   const listed = withMounts([...own, ...namesOf(places)], table);
   // Mount points have the names that the kernel tells, and some of them cannot be looked at.
   const nevers = [
-    ...new Set([...withSpellings([...listed, ...mirrors], bytes, [...hung, ...untouched]), ...left]),
+    ...new Set([
+      ...withSpellings([...listed, ...mirrors], bytes, unseenBy({ hung, untouched, emptied })),
+      ...left,
+    ]),
   ];
   const points = emptied.map(each => each.path);
   refuseNeverRoots(roots, [...nevers, ...points]);
@@ -164,6 +167,16 @@ export function withoutLibrary(scope: KernelScope): KernelScope {
     emptied,
     empty: emptied.map(each => each.path),
   };
+}
+
+/** Below which nothing is looked at. */
+function unseenBy({
+  hung,
+  untouched,
+  emptied,
+}: Pick<KernelScope, 'hung' | 'untouched' | 'emptied'>): string[] {
+  const apart = emptied.filter(each => each.as !== undefined).map(each => each.path);
+  return [...hung, ...untouched, ...apart];
 }
 
 /** And by the names that other mounts give them. */
@@ -221,7 +234,7 @@ export async function withLaunchersPlaces(scope: KernelScope, runFolder: string)
     const never = withSpellings(
       [...new Set([...scope.never, ...withMounts(namesOf(told.places), table)])],
       scope.roots,
-      [...scope.hung, ...scope.untouched],
+      unseenBy(scope),
     );
     // The launcher can know of a place that this account cannot see.
     const roots = scope.roots.map(path => ({ name: asText(path), path }));
