@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -63,6 +64,28 @@ describe('sortMountPoints()', () => {
     assert.deepEqual([emptied, hidden], [[], ['/run/netns/file', '/srv/x', '/sys']]);
   });
 
+  it('tells which of the hidden can hang', () => {
+    const table = [mount('/srv/x', 'nfs', '/a/file'), mount('/srv/y', 'tmpfs', '/file')];
+    const { hidden, untouched } = sort(table, ['/srv']);
+    assert.deepEqual([hidden, untouched], [['/srv/x'], ['/srv/x']]);
+  });
+
+  it('takes an automount point for what is mounted on it', () => {
+    const table = [
+      mount('/home', 'autofs'),
+      mount('/home', 'ext4'),
+      mount('/mnt', 'tmpfs'),
+      mount('/mnt', 'xfs'),
+    ];
+    assert.deepEqual(sort(table, ['/']).emptied, []);
+    assert.deepEqual(
+      sort([...table, mount('/home', 'nfs')], ['/']).emptied.map(each => each.path),
+      ['/home'],
+    );
+    // The kernel's own stay out, whatever hides them.
+    assert.deepEqual(sort([mount('/x', 'proc'), mount('/x', 'ext4')], ['/']).emptied, [{ path: '/x' }]);
+  });
+
   it('names only the outermost, and goes by what is mounted there last', () => {
     const table = [
       mount('/dev', 'devtmpfs'),
@@ -90,8 +113,11 @@ describe('lookExcept()', () => {
 describe('the table, the filter and the records of mount points', () => {
   it('have each path once, with a NUL behind each record', () => {
     const emptied = [{ path: '/a b' }, { path: '/n\nx', as: { mode: 0o755, uid: 1, gid: 2 } }];
-    assert.equal(mountTableText({ emptied, hung: ['/dead'] }), 'e /a b\0s 755 1 2 /n\nx\0f /dead\0');
-    assert.equal(mountTableText({ emptied: [], hung: [] }), '');
+    assert.equal(
+      mountTableText({ emptied, hung: ['/dead'], untouched: ['/u'] }),
+      'e /a b\0s 755 1 2 /n\nx\0f /dead\0f /u\0',
+    );
+    assert.equal(mountTableText({ emptied: [], hung: [], untouched: [] }), '');
   });
   it('store the folder, and nothing below it', () => {
     const scope = { roots: ['/'], never: ['/k'], excludes: ['x'], empty: ['/a[b'] };
@@ -112,9 +138,30 @@ describe('findHung()', { skip: NEEDS_ROOT || NEEDS_FUSE }, () => {
       const paths = { needed: [top], roots: [top], left: [] };
       assert.deepEqual(await findHung(table, paths, 500), [place]);
       assert.deepEqual(await findHung(table, { ...paths, left: [place] }, 500), []);
+      const many = Array.from({ length: 500 }, (_, index) =>
+        mount(`/${'x'.repeat(4_000)}${index}`, 'fuse.example'),
+      );
+      assert.deepEqual(await findHung([...many, ...table], { ...paths, roots: ['/'] }, 500), [place]);
       const below = { needed: [`${place}/never`], roots: ['/proc'], left: [place] };
       assert.deepEqual(await findHung(table, below, 500), [place]);
     } finally {
+      await dead.dispose();
+      rmSync(top, { recursive: true });
+    }
+  });
+
+  it('finds one whose name is no text', async () => {
+    const top = mkdtempSync(join(tmpdir(), 'hung-'));
+    const dead = await FailingMount.at(top, mkdtempSync(join(top, 'p')), 'fuse.example', 'hang');
+    const place = Buffer.concat([Buffer.from(`${top}/`), Buffer.from([0xe4])]);
+    mkdirSync(place);
+    execFileSync('/bin/sh', ['-c', 'mount --bind "$1" "$2/$(printf \'\\344\')"', 'sh', dead.place, top]);
+    try {
+      const path = place.toString('latin1');
+      const table = [mount('/', 'ext4'), mount(path, 'fuse.example')];
+      assert.deepEqual(await findHung(table, { needed: [], roots: [top], left: [] }, 500), [path]);
+    } finally {
+      execFileSync('/bin/sh', ['-c', 'umount -l "$1/$(printf \'\\344\')"', 'sh', top]);
       await dead.dispose();
       rmSync(top, { recursive: true });
     }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { inText, isWithin, mountOf, otherNames, parseMountTable } from '../src/os/mounts.ts';
+import { inText, isWithin, mountOf, namesByMounts, otherNames, parseMountTable } from '../src/os/mounts.ts';
 
 /** As the kernel writes it: a real-looking table. */
 const SEEN = `22 27 0:20 / /sys rw,nosuid,nodev,noexec,relatime shared:7 - sysfs sysfs rw
@@ -22,6 +22,15 @@ const SEEN = `22 27 0:20 / /sys rw,nosuid,nodev,noexec,relatime shared:7 - sysfs
 38 26 0:23 / /run rw - tmpfs tmpfs rw`;
 
 describe('parseMountTable()', () => {
+  it('tells who mounted a file system of FUSE, where it is not root', () => {
+    const line = (type: string, options: string): string => `40 27 0:60 / /x rw - ${type} a ${options}`;
+    const user = (type: string, options: string) => parseMountTable(line(type, options))[0]?.user;
+    assert.equal(user('fuse.sshfs', 'rw,user_id=1000,group_id=0'), 1000);
+    assert.equal(user('fuse.sshfs', 'rw,user_id=0,group_id=0'), undefined);
+    assert.equal(user('ext4', 'rw,user_id=1000'), undefined);
+    assert.equal(user('fuseblk', 'rw,no_user_id=7'), undefined);
+  });
+
   it('reads path, type and device of a real-looking table, with octal escapes and optional fields', () => {
     const mounts = parseMountTable(`${SEEN}\n`);
     assert.equal(mounts.length, 15);
@@ -132,6 +141,14 @@ describe('mountOf() and otherNames()', () => {
   for (const [path, names] of cases)
     it(`find ${names.length === 0 ? 'no other name' : names.join(' and ')} of ${path}`, () =>
       assert.deepEqual(otherNames(table, path), names));
+  it('and namesByMounts() names the path itself alone', () => {
+    const names = (path: string): string[] => namesByMounts(table, path);
+    assert.deepEqual(names('/srv/data'), ['/export/data']);
+    assert.deepEqual(names('/srv'), []);
+    assert.deepEqual(names('/home/anna/my files'), ['/mnt/bound']);
+    assert.deepEqual(names('/srv/disk/sub/x'), ['/mnt/sub/x']);
+    assert.deepEqual(names('/proc/1'), []);
+  });
   it('never throw, whatever the table', () => {
     fc.assert(
       fc.property(fc.string(), fc.stringMatching(/^\/[a-z/]{0,10}$/), (text, path) => {

@@ -8,6 +8,8 @@ const FILES = [
   '/disk/Data',
   '/disk/Data/Private',
   '/disk/Data/Open',
+  '/disk/Секрет',
+  '/disk/123',
   '/srv',
   '/srv/data',
   '/srv/data/x',
@@ -30,6 +32,10 @@ describe('otherSpellings()', () => {
   it('has the names as the folders list them', () => {
     assert.deepEqual(spellings('/disk/data/private', '/'), ['/disk/Data/Private']);
     assert.deepEqual(spellings('/disk/Data/PRIVATE', '/disk'), ['/disk/Data/Private']);
+  });
+  it('has names without ASCII letters too', () => {
+    assert.deepEqual(spellings('/disk/секрет', '/'), ['/disk/Секрет']);
+    assert.deepEqual(spellings('/disk/123', '/'), []);
   });
   it('has the root as it is configured', () => {
     const found = spellings('/disk/Data/Private', '/disk/DATA');

@@ -87,9 +87,11 @@ fi
 
 # Beside the result, so that the last step is a rename: who is stopped before it leaves the old file.
 made=$(mktemp "$output.XXXXXX")
-library=$(mktemp "${TMPDIR:-/tmp}/linkat.XXXXXX")
-mountpoints=$(mktemp "${TMPDIR:-/tmp}/mountpoints.XXXXXX")
-trap 'rm -f "$made" "$library" "$mountpoints"' EXIT
+# In a folder of our own: a linker removes its output and makes it anew, and in /tmp another user could make it in between.
+work=$(mktemp -d "${TMPDIR:-/tmp}/dialback-launcher.XXXXXX")
+library=$work/linkat.so
+mountpoints=$work/mountpoints.so
+trap 'rm -rf "$made" "$work"' EXIT
 trap 'exit 130' INT TERM HUP
 tools/linkat.sh "$library" && tools/linkat.sh "$mountpoints" mountpoints ||
   fail 'compile the libraries in src/launcher: the compiler has said why' 'tools/prepare.sh --packages launcher'

@@ -22,7 +22,15 @@ import {
 } from '../os/files.ts';
 import { type Jail, landlockAbiOf, NEVER_LIST, rsyncLibraries } from '../os/launcher.ts';
 import { asUid, ownAccount, ownExecutable, temporaryFolder } from '../os/machine.ts';
-import { inText, isWithin, type MountEntry, mountOf, otherNames, parseMountTable } from '../os/mounts.ts';
+import {
+  inText,
+  isWithin,
+  type MountEntry,
+  mountOf,
+  namesByMounts,
+  otherNames,
+  parseMountTable,
+} from '../os/mounts.ts';
 import { hasProgram, run, standard } from '../os/process.ts';
 import { requireStateFolder, requireStateName } from '../os/runfolder.ts';
 import { isRoot } from '../wire/request.ts';
@@ -573,8 +581,10 @@ function neverFacts(
   { roots, isUnseen }: { roots: string[]; isUnseen: boolean },
 ): NeverFacts {
   const { name: path, place, ...way } = found;
+  // By the names of the path itself it is kept back; parts of it and what is mounted below it can have more.
+  const kept = [...nevers, ...namesByMounts(table, place)];
   const names = otherNames(table, place).filter(
-    name => roots.some(root => isWithin(root, name)) && !nevers.some(never => isWithin(never, name)),
+    name => roots.some(root => isWithin(root, name)) && !kept.some(never => isWithin(never, name)),
   );
   // Where a link is not followed, nothing is kept back that could have another name.
   const linked =

@@ -24,13 +24,15 @@ export interface MountPoints {
   emptied: EmptyFolder[];
   /** Left out with their name: they are no folders, or cannot be looked at. */
   hidden: string[];
+  /** Those of `hidden` that can hang. */
+  untouched: string[];
 }
 
 /** All of them answer within this on a machine that is well. */
 const QUICK_MS = 3_000;
 /** One that has not answered by then is left out: a disk may have to spin up, and a server to wake. */
 const PATIENT_MS = 10_000;
-const AT_ONCE = 500;
+const AT_ONCE = 200;
 
 /** The file type bits of st_mode (inode(7)). */
 const TYPE = 0o170000;
@@ -53,7 +55,7 @@ export async function findHung(
     !(isKernelsOwn(type) && !canHang(type)) &&
     (paths.needed.some(each => isWithin(path, each)) ||
       (paths.roots.some(root => isWithin(root, path)) && !paths.left.some(each => isWithin(each, path))));
-  const asked = [...new Set(table.filter(isAsked).map(each => each.path))].filter(isText);
+  const asked = [...new Set(table.filter(isAsked).map(each => each.path))];
   const hung: string[] = [];
   for (let at = 0; at < asked.length; at += AT_ONCE) {
     const some = asked.slice(at, at + AT_ONCE);
@@ -64,14 +66,18 @@ export async function findHung(
   return outermost(hung);
 }
 
-/** statfs(2): a server is asked for it, while what stat(2) says can be remembered. Refusals are answers too. */
+/**
+ * statfs(2): a server is asked for it, while what stat(2) says can be remembered. Refusals are answers too. The paths go through a
+ * pipe, since they need not be text (node encodes arguments in UTF-8), nor fit into the arguments of one program.
+ */
 async function answer(paths: string[], timeoutMs: number): Promise<boolean> {
-  const names = paths.map(path => Buffer.from(path, 'latin1').toString('utf8'));
-  const child = await start(standard('stat', ['-f', '-c', '', '--', ...names]), [
-    'nothing',
+  const child = await start(standard('xargs', ['-0', 'stat', '-f', '-c', '', '--']), [
+    'pipe',
     'nothing',
     'nothing',
   ]);
+  child.stdin?.on('error', () => {}); // it ends before it has read all of them
+  child.stdin?.end(Buffer.from(paths.map(path => `${path}\0`).join(''), 'latin1'));
   const timer = new AbortController();
   const late = pause(timeoutMs, timer.signal).then(
     () => false,
@@ -81,11 +87,6 @@ async function answer(paths: string[], timeoutMs: number): Promise<boolean> {
   timer.abort();
   if (!isThere) void child.end(0); // it can hang in the kernel: nothing waits for it
   return isThere;
-}
-
-/** Whether a program can be given it as an argument: node encodes arguments in UTF-8. */
-function isText(path: string): boolean {
-  return Buffer.from(Buffer.from(path, 'latin1').toString('utf8'), 'utf8').toString('latin1') === path;
 }
 
 function outermost(paths: readonly string[]): string[] {
@@ -108,12 +109,14 @@ export function sortMountPoints(
   roots: readonly string[],
   look: Look,
 ): MountPoints {
-  const found: MountPoints = { emptied: [], hidden: [] };
+  const found: MountPoints = { emptied: [], hidden: [], untouched: [] };
   for (const path of outermost(mountsLeftOut(table, mode, roots))) {
     const mount = table.findLast(each => each.path === path);
     const folder = mount === undefined || !isStorable(path) ? undefined : asFolder(mount, look);
-    if (folder === undefined || !roots.some(root => isWithin(root, path))) found.hidden.push(path);
-    else found.emptied.push(folder);
+    if (folder === undefined || !roots.some(root => isWithin(root, path))) {
+      found.hidden.push(path);
+      if (mount !== undefined && canHang(mount.type) && isStorable(path)) found.untouched.push(path);
+    } else found.emptied.push(folder);
   }
   return found;
 }
@@ -141,12 +144,13 @@ function isFolder(entry: Entry | string): entry is Entry {
 export function mountTableText({
   emptied,
   hung,
-}: Pick<MountPoints, 'emptied'> & { hung: readonly string[] }): string {
+  untouched,
+}: Pick<MountPoints, 'emptied'> & { hung: readonly string[]; untouched: readonly string[] }): string {
   return [
     ...emptied.map(({ path, as }) =>
       as === undefined ? `e ${path}` : `s ${as.mode.toString(8)} ${as.uid} ${as.gid} ${path}`,
     ),
-    ...hung.map(path => `f ${path}`),
+    ...[...hung, ...untouched].map(path => `f ${path}`),
   ]
     .map(record => `${record}\0`)
     .join('');

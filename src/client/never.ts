@@ -22,6 +22,8 @@ export interface Place {
   error?: string;
   /** The file itself, which has another name (a hard link): it is kept back by this name alone. */
   shared?: string;
+  /** Names in the scope that other mounts give it: it is kept back by these too. */
+  mounted?: string[];
 }
 
 /** What has a name; no link is followed. */
@@ -165,6 +167,12 @@ export function placeWarnings(
     if (found === undefined) return [];
     return [{ path: name, link, message: `${found}; the backup keeps back this one name` }];
   });
+  for (const { name, mounted = [] } of places.map(placeInText)) {
+    for (const other of mounted) {
+      const message = `Cannot back up "${escapeText(other)}": it is "${escapeText(name)}" in never, which is mounted there too`;
+      warnings.push({ path: name, link: undefined, message });
+    }
+  }
   return [...new Map(warnings.map(each => [each.message, each])).values()];
 }
 
@@ -175,6 +183,7 @@ export function placeInText(place: Place): Place {
     const bytes = place[kind];
     if (bytes !== undefined) text[kind] = asText(bytes);
   }
+  if (place.mounted !== undefined) text.mounted = place.mounted.map(asText);
   return text;
 }
 

@@ -4,13 +4,20 @@ import { Fault } from '../fault.ts';
 import { linkStatus, list, mayRead, readLink, readWhole } from '../os/files.ts';
 import { askPlaces, readNeverList } from '../os/launcher.ts';
 import { ownAccount } from '../os/machine.ts';
-import { isWithin, type MountEntry, otherNames, parseMountTable } from '../os/mounts.ts';
+import {
+  isWithin,
+  type MountEntry,
+  mountOf,
+  namesByMounts,
+  otherNames,
+  parseMountTable,
+} from '../os/mounts.ts';
 import { ENUMERATED_LIMIT, isRoot, PATH_LIMIT } from '../wire/request.ts';
 import { escapeText, quoteForShell } from '../wire/text.ts';
 import { type ClientConfig, calledRemotes, callFiles } from './config.ts';
 import { isLocal, realPlace } from './local.ts';
 import { type EmptyFolder, findHung, lookExcept, sortMountPoints } from './mount-points.ts';
-import { type Entry, findPlace, mergePlaces, type Place, parsePlaces } from './never.ts';
+import { type Entry, findPlace, type Look, mergePlaces, type Place, parsePlaces } from './never.ts';
 import { asText, type Root, refuseNeverRoots, resolveRoots } from './roots.ts';
 import { type Exclude, enumeratedFolders, mountsLeftOut, parseExcludeLines } from './scope.ts';
 import { type Eyes, otherSpellings } from './spelling.ts';
@@ -48,7 +55,11 @@ function listLines(bytes: Buffer, file: string): string[] {
 
 /** The roots of client.toml as they are on this machine. @throws Fault (exit 2) that names the root */
 export function findRoots(config: ClientConfig, hung: readonly string[]): Root[] {
-  return resolveRoots(config.scope.roots.map(asBytes), [0, ownAccount().uid], lookExcept(hung, lookAt));
+  return resolveRoots(
+    config.scope.roots.map(asBytes),
+    [0, ownAccount().uid],
+    lookExcept(hung, lookAsOwned()),
+  );
 }
 
 /** The mount points of file systems that do not answer, of those that a run looks at. */
@@ -84,6 +95,8 @@ export interface KernelScope {
   /** The first of them, as they are stored. */
   emptied: EmptyFolder[];
   hung: readonly string[];
+  /** Mount points that are left out and can hang: kept back by their names, and looked at by nothing. */
+  untouched: readonly string[];
   /** Folders with a file that nobody can read: an error there is no passing one. */
   refusing: string[];
 }
@@ -101,7 +114,7 @@ export function kernelScope(
   const stores = config.remote.filter(isLocal).map(each => each.target);
   const bytes = roots.map(each => each.path);
   // A mount point with a longer name than a path may have is kept back with a folder above it.
-  const { emptied, hidden } = sortMountPoints(table, mounts, bytes, lookExcept(hung, lookAt));
+  const { emptied, hidden, untouched } = sortMountPoints(table, mounts, bytes, lookExcept(hung, lookAt));
   const left = hidden.map(path => {
     let at = path;
     while (Buffer.byteLength(at, 'latin1') > PATH_LIMIT) at = dirname(at);
@@ -115,10 +128,19 @@ export function kernelScope(
   const own = [state, ...stores].flatMap(path => [path, realPlace(path)]).map(asBytes);
   // A store that is seen at two places would get into itself by the other one.
   const mirrors = stores.flatMap(path => otherNames(table, asBytes(realPlace(path))));
-  const nevers = withSpellings([...new Set([...own, ...namesOf(places), ...mirrors, ...left])], bytes, hung);
+  const listed = withMounts([...own, ...namesOf(places)], table);
+  // Mount points have the names that the kernel tells, and some of them cannot be looked at.
+  const nevers = [
+    ...new Set([
+      ...withSpellings([...listed, ...mirrors], bytes, unseenBy({ hung, untouched, emptied })),
+      ...left,
+    ]),
+  ];
   const points = emptied.map(each => each.path);
   refuseNeverRoots(roots, [...nevers, ...points]);
-  return { roots: bytes, never: nevers, places, empty: [...points, ...hung], emptied, hung, refusing: [] };
+  const empty = [...points, ...hung, ...untouched];
+  const told = tellMounts(places, table, bytes);
+  return { roots: bytes, never: nevers, places: told, empty, emptied, hung, untouched, refusing: [] };
 }
 
 /**
@@ -145,6 +167,32 @@ export function withoutLibrary(scope: KernelScope): KernelScope {
     emptied,
     empty: emptied.map(each => each.path),
   };
+}
+
+/** Below which nothing is looked at. */
+function unseenBy({
+  hung,
+  untouched,
+  emptied,
+}: Pick<KernelScope, 'hung' | 'untouched' | 'emptied'>): string[] {
+  const apart = emptied.filter(each => each.as !== undefined).map(each => each.path);
+  return [...hung, ...untouched, ...apart];
+}
+
+/** And by the names that other mounts give them. */
+function withMounts(nevers: string[], table: MountEntry[]): string[] {
+  return [...new Set(nevers.flatMap(each => [each, ...namesByMounts(table, each)]))];
+}
+
+/** The same, and by which names in the scope other mounts show each of them. */
+function tellMounts(places: Place[], table: MountEntry[], roots: readonly string[]): Place[] {
+  const known = namesOf(places);
+  return places.map(place => {
+    const mounted = namesByMounts(table, place.place).filter(
+      name => roots.some(root => isWithin(root, name)) && !known.some(each => isWithin(each, name)),
+    );
+    return mounted.length > 0 ? { ...place, mounted } : place;
+  });
 }
 
 /** And by each name that the filter has to know. */
@@ -182,15 +230,17 @@ function namesOf(places: Place[]): string[] {
 export async function withLaunchersPlaces(scope: KernelScope, runFolder: string): Promise<KernelScope> {
   const told = parsePlaces(await askPlaces(runFolder));
   if (told !== undefined) {
+    const table = readMountTable();
     const never = withSpellings(
-      [...new Set([...scope.never, ...namesOf(told.places)])],
+      [...new Set([...scope.never, ...withMounts(namesOf(told.places), table)])],
       scope.roots,
-      scope.hung,
+      unseenBy(scope),
     );
     // The launcher can know of a place that this account cannot see.
     const roots = scope.roots.map(path => ({ name: asText(path), path }));
     refuseNeverRoots(roots, [...never, ...scope.emptied.map(each => each.path)]);
-    const places = mergePlaces(scope.places, told.places, scope.never);
+    const merged = mergePlaces(scope.places, told.places, scope.never);
+    const places = tellMounts(merged, table, scope.roots);
     return { ...scope, never, places, refusing: told.refusing };
   }
   throw new Fault({
@@ -206,11 +256,22 @@ export async function withLaunchersPlaces(scope: KernelScope, runFolder: string)
  */
 export function findPlaces(paths: string[], list: 'root' | 'account', hung: readonly string[]): Place[] {
   const owners = list === 'root' ? [0] : [0, ownAccount().uid];
+  const look = lookExcept(hung, lookAsOwned());
   return paths.map(path => {
-    const { error, ...place } = findPlace(asBytes(path), owners, lookExcept(hung, lookAt));
+    const { error, ...place } = findPlace(asBytes(path), owners, look);
     // The launcher can look where this account cannot.
     return error === undefined || error === 'EACCES' ? place : { ...place, error };
   });
+}
+
+/** A user's own program (FUSE) can show anybody as an owner: all that it shows is that user's. */
+function lookAsOwned(): Look {
+  const table = readMountTable();
+  return path => {
+    const found = lookAt(path);
+    const user = mountOf(table, path)?.user;
+    return typeof found === 'string' || user === undefined ? found : { ...found, uid: user };
+  };
 }
 
 function lookAt(path: string): Entry | string {

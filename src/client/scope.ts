@@ -75,8 +75,11 @@ export function mountsLeftOut(
   mode: 'local' | 'all' | 'one',
   roots: readonly string[],
 ): string[] {
+  // An automount point counts as what is mounted on it: a later mount at the same path hides the earlier one.
+  const seen = new Map(mounts.map(mount => [mount.path, mount]));
   const left = mounts.filter(mount => {
     if (NEVER_TYPES.has(mount.type)) return true;
+    if (seen.get(mount.path) !== mount) return false;
     if (roots.includes(mount.path)) return false;
     const below = roots.some(root => isWithin(root, mount.path));
     if (!below || mode === 'all') return false;

@@ -53,8 +53,10 @@ function asListed(path: string, eyes: Eyes): string {
 function listedName(folder: string, name: string, { identify, list }: Eyes): string {
   const found = identify(`${folder}/${name}`);
   const swapped = swapCase(name);
-  const same = found && swapped !== name ? identify(`${folder}/${swapped}`) : undefined;
-  if (found === undefined || same?.ino !== found.ino || same.dev !== found.dev) return name;
+  if (found === undefined) return name;
+  // A name without such letters tells nothing about the file system: its folder is listed.
+  const same = swapped === name ? found : identify(`${folder}/${swapped}`);
+  if (same?.ino !== found.ino || same.dev !== found.dev) return name;
   const names = list(folder || '/');
   if (names.includes(name)) return name;
   return names.find(each => identify(`${folder}/${each}`)?.ino === found.ino) ?? name;

@@ -100,7 +100,7 @@
 
 enum { REFUSED = 126, NO_PROGRAM = 127 };
 enum { FROM_SSH = 3, TO_SSH = 4, LOCK = 5 }; /* host/relay.ts: what rsync and pump are given */
-enum { SCOPE_BYTES = 1 << 20, PATHS_MAX = 10000 };
+enum { SCOPE_BYTES = 1 << 20, PATHS_MAX = 10000, MOUNTS_MAX = 100000 /* fs.mount-max */ };
 
 /* What is compiled in, for `tools/launcher.sh --check`, which reads the file and does not run it. A text between two NULs. */
 #define SHOWN(text) #text
@@ -444,6 +444,24 @@ static void add_above(const struct stat *folder)
 	above.inode[above.count++] = folder->st_ino;
 }
 
+/* What is mounted where: `inner` of the file system on `device` is seen at `path`. In the order of the kernel. */
+static struct mount {
+	char *device, *inner, *path;
+	uid_t user; /* FUSE: who mounted it */
+} mount_table[MOUNTS_MAX];
+static size_t mount_count;
+
+/* The mount that a path is on: the innermost, and of two at one place the later one. */
+static const struct mount *mount_of(const char *path)
+{
+	const struct mount *found = NULL;
+	for (size_t i = 0; i < mount_count; i++)
+		if (is_within(mount_table[i].path, path) &&
+		    (found == NULL || strlen(mount_table[i].path) >= strlen(found->path)))
+			found = &mount_table[i];
+	return found;
+}
+
 /*
  * A file system can be a server that is down, or a program that hangs: a call that looks at it may then never return. So
  * each one on a way is looked at by a child first. One that does not answer is left out, and nothing on it is looked at.
@@ -542,6 +560,12 @@ static void add_path(struct paths *list, const char *path, const char *source)
 	struct stat found;
 	char *full = NULL;
 	require_path(list, path, source);
+	if (is_left(path)) { /* nothing of it is granted: there is nothing to look at */
+		if ((full = strdup(path)) == NULL)
+			die_errno("resolve", path, "malloc");
+		list->at[list->count++] = full;
+		return;
+	}
 	if (list == &roots) { /* a root that is a link is backed up as a link: what it leads to is not meant */
 		const char *name = strrchr(path, '/') + 1;
 		char *folder = strndup(path, name == path + 1 ? 1 : (size_t)(name - path) - 1);
@@ -614,12 +638,18 @@ static bool look_now(const char *path, struct stat *found, char target[PATH_MAX]
 	return is_well;
 }
 
+/* A user's own program (FUSE) can show anybody as an owner: all that it shows is that user's. */
 static bool look(const char *path, struct stat *found, char target[PATH_MAX])
 {
-	if (is_answering(path))
-		return look_now(path, found, target);
-	errno = EHOSTDOWN;
-	return false;
+	const struct mount *on = mount_of(*path == '\0' ? "/" : path);
+	if (!is_answering(path)) {
+		errno = EHOSTDOWN;
+		return false;
+	}
+	bool is_there = look_now(path, found, target);
+	if (is_there && on != NULL && on->user != 0)
+		found->st_uid = on->user;
+	return is_there;
 }
 
 /*
@@ -1162,18 +1192,11 @@ static void take_never_list(void)
 	fclose(list);
 }
 
-/* A line of mountinfo (proc_pid_mountinfo(5)): where devices, processes and the kernel's own are mounted is never read. */
-static void take_mount(char *line)
+/* Ends a name of mountinfo at its blank; other blanks and the like stand there as \040. */
+static void unfold(char *name)
 {
-	static const char *const TYPES[] = {"devtmpfs", "devpts", "proc",	"sysfs",
-					    "debugfs",	"tracefs", "securityfs", "configfs"};
-	char *path = line, *type = strstr(line, " - ");
-	for (int field = 1; path != NULL && field < 5; field++)
-		path = (path = strchr(path, ' ')) == NULL ? NULL : path + 1;
-	if (type == NULL || path == NULL || path >= type)
-		die(REFUSED, "read", "/proc/self/mountinfo", "a line of it is not understood");
-	char *to = path;
-	for (const char *from = path; *from != ' '; to++) { /* blanks and the like stand there as \040 */
+	char *to = name;
+	for (const char *from = name; *from != ' '; to++) {
 		if (from[0] == '\\' && strspn(from + 1, "01234567") >= 3) {
 			*to = (char)((from[1] - '0') * 64 + (from[2] - '0') * 8 + (from[3] - '0'));
 			from += 4;
@@ -1182,6 +1205,33 @@ static void take_mount(char *line)
 		}
 	}
 	*to = '\0';
+}
+
+/* Who mounted a file system of FUSE; else 0. @param type the last fields of its line: " - TYPE SOURCE OPTIONS" */
+static uid_t fuse_user(const char *type)
+{
+	const char *options = strrchr(type, ' ');
+	const char *user = strncmp(type, " - fuse", 7) == 0 ? strstr(options, "user_id=") : NULL;
+	return user != NULL && (user[-1] == ',' || user[-1] == ' ') ? (uid_t)strtoul(user + 8, NULL, 10) : 0;
+}
+
+/* A line of mountinfo (proc_pid_mountinfo(5)): where devices, processes and the kernel's own are mounted is never read. */
+static void take_mount(const char *whole)
+{
+	static const char *const TYPES[] = {"devtmpfs", "devpts", "proc",	"sysfs",
+					    "debugfs",	"tracefs", "securityfs", "configfs"};
+	char *line = strdup(whole); /* the table keeps it */
+	if (line == NULL)
+		die_errno("read", "/proc/self/mountinfo", "malloc");
+	char *fields[5] = {line}, *type = strstr(line, " - ");
+	for (size_t i = 1; i < COUNT(fields) && fields[i - 1] != NULL; i++)
+		fields[i] = (fields[i] = strchr(fields[i - 1], ' ')) == NULL ? NULL : fields[i] + 1;
+	char *device = fields[2], *inner = fields[3], *path = fields[4];
+	if (type == NULL || path == NULL || path >= type)
+		die(REFUSED, "read", "/proc/self/mountinfo", "a line of it is not understood");
+	unfold(path);
+	unfold(inner);
+	unfold(device);
 	if (!is_shortest(path)) /* "/x//deleted", and what is too long for a path: nothing is reached by that */
 		return;
 	for (size_t i = 0; i < COUNT(TYPES); i++) {
@@ -1189,6 +1239,9 @@ static void take_mount(char *line)
 		if (strncmp(type + 3, TYPES[i], n) == 0 && type[3 + n] == ' ')
 			return add_never(path, "/proc/self/mountinfo", 0);
 	}
+	if (mount_count == MOUNTS_MAX)
+		die(REFUSED, "read", "/proc/self/mountinfo", "more than %d file systems are mounted", MOUNTS_MAX);
+	mount_table[mount_count++] = (struct mount){device, inner, path, fuse_user(type)};
 	if (strcmp(path, "/") == 0 || mounted.count == PATHS_MAX)
 		return;
 	mounted.at[mounted.count] = strdup(path);
@@ -1213,6 +1266,51 @@ static void take_machine(void)
 		die_errno("read", "/proc/self/mountinfo", "read");
 	free(line);
 	fclose(table);
+}
+
+/* What is left of `path` below `folder`: "", or from the slash on. */
+static const char *below(const char *folder, const char *path)
+{
+	const char *rest = strcmp(folder, "/") == 0 ? path : path + strlen(folder);
+	return strcmp(rest, "/") == 0 ? "" : rest;
+}
+
+/*
+ * Keeps back the same places as other mounts of their file systems show them: no folder above these needs to be one that
+ * leads to a `never` by its own name. What is left out is left out by its name alone.
+ * @param first of the list: those before are the machine's own, of which each mount is found by its type
+ */
+static void add_other_mounts(size_t first)
+{
+	for (size_t i = first, end = nevers.count; i < end; i++) {
+		const struct mount *own = mount_of(nevers.at[i]);
+		char *inner, *name;
+		bool is_mount = false;
+		for (size_t each = 0; each < left.count; each++)
+			is_mount = is_mount || left.at[each] == nevers.at[i];
+		if (own == NULL || is_mount)
+			continue;
+		bool is_whole = strcmp(own->inner, "/") == 0;
+		if (asprintf(&inner, "%s%s", is_whole ? "" : own->inner, below(own->path, nevers.at[i])) < 0)
+			die_errno("keep back", nevers.at[i], "malloc");
+		for (const struct mount *other = mount_table; other < mount_table + mount_count; other++) {
+			if (other == own || strcmp(other->device, own->device) != 0 ||
+			    !is_within(other->inner, *inner == '\0' ? "/" : inner))
+				continue;
+			const char *rest = below(other->inner, inner);
+			bool is_top = strcmp(other->path, "/") == 0;
+			if (asprintf(&name, "%s%s", is_top && *rest != '\0' ? "" : other->path, rest) < 0)
+				die_errno("keep back", nevers.at[i], "malloc");
+			if (mount_of(name) != other || !is_shortest(name) || is_never(name)) {
+				free(name);
+				continue;
+			}
+			if (nevers.count == PATHS_MAX)
+				die(REFUSED, "keep back", nevers.at[i], "it is mounted at too many places");
+			nevers.at[nevers.count++] = name;
+		}
+		free(inner);
+	}
 }
 
 static bool is_rate(const char *kib)
@@ -1251,8 +1349,10 @@ static _Noreturn void send_verb(const char *run, const char *kib)
 	*strrchr(state, '/') = '\0';
 	add_path(&nevers, state, "launch"); /* keys, tickets and locks; of it only RUN/rsyncd is granted, below */
 	take_machine();
+	size_t listed = nevers.count;
 	take_never_list();
 	take_scope(scope, size);
+	add_other_mounts(listed);
 	for (size_t i = 0; i < roots.count; i++)
 		grant_reading(ruleset, AT_FDCWD, roots.at[i], roots.at[i]);
 	for (size_t i = 0; i < libraries.count; i++)
@@ -1293,8 +1393,10 @@ static _Noreturn void never_verb(const char *run)
 	set_capabilities(THE_ONE, THE_ONE, 0);
 	take_machine();
 	tells = true;
+	size_t listed = nevers.count;
 	take_never_list();
 	take_scope(scope, size);
+	add_other_mounts(listed);
 	for (size_t i = 0; i < roots.count; i++)
 		grant_reading(NO_RULESET, AT_FDCWD, roots.at[i], roots.at[i]);
 	exit(fflush(stdout) == 0 ? 0 : REFUSED);

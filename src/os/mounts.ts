@@ -9,6 +9,8 @@ export interface MountEntry {
   /** Of this mount alone: ro, nosuid, … */
   options: string[];
   type: string;
+  /** Who mounted it, where a program of that user answers for it (FUSE). */
+  user?: number;
 }
 
 /** Reads mountinfo, as readProc() gives it: a character a byte. Lines that are not understood are left out. */
@@ -16,10 +18,18 @@ export function parseMountTable(text: string): MountEntry[] {
   return text.split('\n').flatMap(line => {
     const [before = '', after = ''] = line.split(' - ');
     const [, , device, root, path, options] = before.split(' ');
-    const type = after.split(' ')[0];
+    const [type, , more = ''] = after.split(' ');
+    const user = type?.startsWith('fuse') ? /(?:^|,)user_id=(\d+)/.exec(more)?.[1] : undefined;
     if (!device || !root || !path || !options || !type) return [];
     if (path.endsWith('//deleted')) return []; // its folder has been removed: nothing is reached by that name
-    return [{ path: unfoldName(path), root: unfoldName(root), device, options: options.split(','), type }];
+    const entry = {
+      path: unfoldName(path),
+      root: unfoldName(root),
+      device,
+      options: options.split(','),
+      type,
+    };
+    return [user === undefined || user === '0' ? entry : { ...entry, user: Number(user) }];
   });
 }
 
@@ -47,6 +57,22 @@ export function mountOf(table: MountEntry[], path: string): MountEntry | undefin
       (best, each) => (best && best.path.length > each.path.length ? best : each),
       undefined,
     );
+}
+
+/** The same place by its names in other mounts of the file system that it is on (bind mounts). Those that are hidden are left out. */
+export function namesByMounts(table: MountEntry[], path: string): string[] {
+  const own = mountOf(table, path);
+  if (!own) return [];
+  const rest = own.path === '/' ? (path === '/' ? '' : path) : path.slice(own.path.length);
+  const inner = `${own.root === '/' ? '' : own.root}${rest}` || '/';
+  const names = table
+    .filter(each => each !== own && each.device === own.device && isWithin(each.root, inner))
+    .map(each => {
+      const tail = each.root === '/' ? (inner === '/' ? '' : inner) : inner.slice(each.root.length);
+      const name = `${each.path === '/' ? '' : each.path}${tail}` || '/';
+      return mountOf(table, name) === each ? name : path;
+    });
+  return [...new Set(names)].filter(name => name !== path).sort();
 }
 
 /** Where else a path, or a part of what is below it, can be seen: its names by way of other mounts (bind mounts). */

@@ -477,7 +477,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     itLong('other names of what must never be read: hard links, and mounts', async () => {
       const never = join(world.data, 'never');
       const alias = join(world.data, 'alias');
-      for (const path of [never, alias]) mkdirSync(path);
+      for (const path of [never, alias, join(never, 'part')]) mkdirSync(path);
       writeFileSync(join(never, 'secret'), 'secret');
       writeFileSync(join(never, 'two'), '2');
       linkSync(join(never, 'two'), join(never, 'names'));
@@ -497,7 +497,14 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       rmSync(join(world.data, 'link'));
       await isWell(client);
 
+      // The whole of it is kept back there too, and a part of it is a place of its own.
       execFileSync('mount', ['--bind', never, alias]);
+      try {
+        await isWell(client);
+      } finally {
+        execFileSync('umount', [alias]);
+      }
+      execFileSync('mount', ['--bind', join(never, 'part'), alias]);
       try {
         const mend = await only(client, 'warning', 'client.never', /is also mounted at ".*\/alias"$/);
         obey('root', /umount .*$/.exec(mend)?.[0] ?? 'false');

@@ -4,6 +4,7 @@
  *   own     only uid 1000 may look at it: root gets EACCES
  *   hang    it answers no request
  *   closed  a folder with the file `closed`, which may be looked at by all and opened by no one
+ *   foreign like `closed`, and mounted by uid 1000; all its files are root's, as it says
  *   count   like `closed`; each request is a line on standard output
  *   caseless  Data/Private and Data/Open, which can be read and be called by any spelling
  */
@@ -116,10 +117,10 @@ int main(int count, char *arguments[])
 	if (count != 4)
 		return 2;
 	const char *mode = arguments[3];
-	bool is_own = strcmp(mode, "own") == 0, counts = strcmp(mode, "count") == 0;
+	bool is_own = strcmp(mode, "own") == 0, is_foreign = strcmp(mode, "foreign") == 0, counts = strcmp(mode, "count") == 0;
 	connection = open("/dev/fuse", O_RDWR | O_CLOEXEC);
-	snprintf(options, sizeof options, "fd=%d,rootmode=40755,user_id=%d,group_id=%d%s", connection, is_own ? 1000 : 0,
-		 is_own ? 1000 : 0, is_own ? "" : ",allow_other");
+	snprintf(options, sizeof options, "fd=%d,rootmode=40755,user_id=%d,group_id=%d%s", connection,
+		 is_own || is_foreign ? 1000 : 0, is_own ? 1000 : 0, is_own ? "" : ",allow_other");
 	if (connection < 0 || mount("a test", arguments[2], arguments[1], MS_NOSUID | MS_NODEV, options) != 0) {
 		perror("mount");
 		return 1;
@@ -128,7 +129,7 @@ int main(int count, char *arguments[])
 	printf("ready\n");
 	if (strcmp(mode, "caseless") == 0)
 		nodes = CASELESS;
-	if (strcmp(mode, "closed") != 0 && !counts && nodes == CLOSED)
+	if (strcmp(mode, "closed") != 0 && !counts && !is_foreign && nodes == CLOSED)
 		for (;;)
 			pause();
 	while (read(connection, request, sizeof request) > 0) {

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 /** Why a test is skipped that needs one. */
 export const NEEDS_FUSE: string | false = existsSync('/dev/fuse') ? false : 'needs /dev/fuse';
 
-export type Failure = 'own' | 'hang' | 'closed' | 'count' | 'caseless';
+export type Failure = 'own' | 'hang' | 'closed' | 'foreign' | 'count' | 'caseless';
 
 export class FailingMount {
   readonly place: string;
