@@ -2,8 +2,7 @@
 
 import { COPY_AGAIN, LOST_ATTRIBUTES } from '../host/lost-attributes.ts';
 import type { Planned, RestorePlan, RestoreResult } from '../host/restore.ts';
-import type { DifferenceCount } from '../host/restore-compare.ts';
-import { differenceLine } from '../host/restore-compare.ts';
+import type { DifferenceCount, Kind } from '../host/restore-compare.ts';
 import { escapeText, type JsonName, quoteForShell, showName } from '../wire/text.ts';
 import { clientPath, DAMAGES, damagedPath, moreText, showAge, showBytes } from './print.ts';
 
@@ -56,6 +55,29 @@ export function restoreText(to: string, result: RestoreResult): string {
 export function restoredJson(result: RestoreResult): object {
   const damaged = result.damaged.map(each => ({ ...each, path: damagedPath(each.path) }));
   return { ...result, damaged };
+}
+
+const KIND_WORDS: Record<Kind, string> = {
+  missing: 'missing',
+  device: 'devices, not made',
+  type: 'of another type',
+  'link target': 'links that lead elsewhere',
+  owner: 'another owner',
+  group: 'another group',
+  'set-id bits': 'without setuid and setgid bits',
+  mode: 'another mode',
+  time: 'another time',
+  'cut time': 'a time that the file system of the store has cut',
+  ACL: 'another ACL',
+  'user attribute': 'other attributes of the namespace user',
+  'system attribute': 'other attributes, such as file capabilities',
+};
+
+function differenceLine({ kind, count, examples }: DifferenceCount): string {
+  const [first] = examples;
+  const example =
+    first === undefined ? '' : `, ${count === 1 ? '' : 'such as '}"${escapeText(showName(first), 4200)}"`;
+  return `${count} ${KIND_WORDS[kind]}${example}`;
 }
 
 /** Lines of a list that are printed; the rest is counted. */

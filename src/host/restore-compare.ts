@@ -5,7 +5,7 @@
 import { hash } from 'node:crypto';
 import { digestFile, exists, failedWith, linkStatus, readLink, statusExact } from '../os/files.ts';
 import { isAtTimeLimit } from '../store/time-limits.ts';
-import { escapeText, type JsonName, jsonName, showName } from '../wire/text.ts';
+import { type JsonName, jsonName } from '../wire/text.ts';
 import {
   BATCH,
   type EntryType,
@@ -435,28 +435,4 @@ function deviceOf(rdev: bigint): { major: number; minor: number } {
   const major = ((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & ~0xfffn);
   const minor = (rdev & 0xffn) | ((rdev >> 12n) & ~0xffn & 0xffffffffn);
   return { major: Number(major), minor: Number(minor) };
-}
-
-const KIND_WORDS: Record<Kind, string> = {
-  missing: 'missing',
-  device: 'devices, not made',
-  type: 'of another type',
-  'link target': 'links that lead elsewhere',
-  owner: 'another owner',
-  group: 'another group',
-  'set-id bits': 'without setuid and setgid bits',
-  mode: 'another mode',
-  time: 'another time',
-  'cut time': 'a time that the file system of the store has cut',
-  ACL: 'another ACL',
-  'user attribute': 'other attributes of the namespace user',
-  'system attribute': 'other attributes, such as file capabilities',
-};
-
-/** One line for each kind. */
-export function differenceLine({ kind, count, examples }: DifferenceCount): string {
-  const [first] = examples;
-  const example =
-    first === undefined ? '' : `, ${count === 1 ? '' : 'such as '}"${escapeText(showName(first), 4200)}"`;
-  return `${count} ${KIND_WORDS[kind]}${example}`;
 }

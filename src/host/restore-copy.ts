@@ -2,6 +2,7 @@
 import { Fault } from '../fault.ts';
 import { realPath } from '../os/files.ts';
 import { launcherCommand } from '../os/launcher.ts';
+import { PATH_BYTES } from '../os/long-path.ts';
 import { type Ending, eachLine, programPath, standard, start } from '../os/process.ts';
 import { NANOSECONDS, RSYNC_EXIT } from '../wire/rsync.ts';
 import { escapeText } from '../wire/text.ts';
@@ -130,6 +131,13 @@ export async function copySelected(
 ): Promise<Copied> {
   const sources = paths.length === 0 ? [Buffer.alloc(0)] : paths;
   const words = sources.map(path => Buffer.concat([Buffer.from(`${snapshot.tree}/./`), path]));
+  // rsync 3.5.0 refuses it from a working directory too (remember_sender_source_arg() in its flist.c).
+  if (words.some(word => word.length > PATH_BYTES))
+    throw new Fault({
+      tried: `restore from "${snapshot.tree}"`,
+      found: `a PATH and the store's own have more than ${PATH_BYTES} bytes together`,
+      next: 'name a folder above it',
+    });
   return await runRsync([...args, '--', ...words.map(asWord), `${OTHER_SIDE}${to}`], listeners);
 }
 

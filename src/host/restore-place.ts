@@ -8,17 +8,27 @@ import {
   linkStatus,
   list,
   openFlags,
+  realPath,
   rename,
   sameContent,
 } from '../os/files.ts';
 import { ownAccount } from '../os/machine.ts';
+import { isWithin } from '../os/mounts.ts';
 import { rsyncKnows } from '../os/process.ts';
 import { NANOSECONDS } from '../wire/rsync.ts';
 import { escapeText, jsonName, showName } from '../wire/text.ts';
-import { listTree, readAttributes, readTree, type StoredEntry, type TreeOptions } from './attributes.ts';
+import {
+  covers,
+  listTree,
+  readAttributes,
+  readTree,
+  type StoredEntry,
+  type TreeOptions,
+} from './attributes.ts';
 import { inBatches } from './manifest.ts';
 import { asFileList, isDone, type Lines, rsyncFault, runRsync, type Telling } from './restore-copy.ts';
 import { passesOf, type Selection } from './restore-selection.ts';
+import { isInside } from './store.ts';
 
 const NOT_WHOLE = 'update rsync, or restore to another file system';
 
@@ -130,6 +140,25 @@ export async function requireSafeMerge(selection: Selection, to: string, signal:
         exit: 'usage',
       });
     }
+}
+
+/**
+ * Refuses to write over the store, where it lies in DIR and the snapshot has something in its place: a client decides what that is.
+ * @throws Fault
+ */
+export function requireStoreSpared({ snapshot, paths }: Selection, store: string, to: string): void {
+  const [inner, outer] = [realPath(store), realPath(to)];
+  if (!isWithin(outer, inner)) return;
+  const tried = `restore to "${escapeText(to)}"`;
+  const place = Buffer.from(inner.slice(outer === '/' ? 1 : outer.length + 1));
+  const isSelected = paths.length === 0 || paths.some(path => covers(path, place) || covers(place, path));
+  if (!isSelected || !isInside(snapshot, place, tried)) return;
+  throw new Fault({
+    tried,
+    found: `the snapshot has "/${showName(jsonName(place))}", and the store is in that place`,
+    next: 'name a folder that the store is not in, or PATHs beside it',
+    exit: 'usage',
+  });
 }
 
 /** Into an empty folder by renames. @throws Fault where a name is in the way */

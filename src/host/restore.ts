@@ -9,7 +9,6 @@ import { Fault } from '../fault.ts';
 import { linkStatus, realPath } from '../os/files.ts';
 import { hasLauncher } from '../os/launcher.ts';
 import { now, ownAccount, ownGroups } from '../os/machine.ts';
-import { run, standard } from '../os/process.ts';
 import { takeFolderLock } from '../os/runfolder.ts';
 import { findStages, hasLeftovers, type Purpose, removeUnmarked, Stage } from '../store/restore-stage.ts';
 import { checkTarget, modeForOthers, prepareTarget, type TargetOptions } from '../store/restore-target.ts';
@@ -36,7 +35,15 @@ import {
   runRsync,
   type Telling,
 } from './restore-copy.ts';
-import { beneath, mergeInto, moveAll, requireArrived, requireSafeMerge } from './restore-place.ts';
+import { requireInert } from './restore-inert.ts';
+import {
+  beneath,
+  mergeInto,
+  moveAll,
+  requireArrived,
+  requireSafeMerge,
+  requireStoreSpared,
+} from './restore-place.ts';
 import { passesOf, type RestoreOptions, type Selection, select } from './restore-selection.ts';
 import { requireRoom } from './restore-space.ts';
 import type { Snapshot } from './store.ts';
@@ -74,7 +81,8 @@ export interface RestoreResult extends RestorePlan {
    */
   damaged: Compared['damaged'];
   damagedCount: number;
-  /** The mode of the client's `/`, where DIR was made for this restore and stays closed; null: DIR has it, or gets none. */
+  /** The mode of the client's `/` (`0700 of uid 1000` where root has got another owner's), where DIR was made for this restore and
+   * stays closed; null: DIR has it, or gets none. */
   closedTop: string | null;
 }
 
@@ -114,7 +122,10 @@ export async function restore(
     return await finish(begun, { selection, options, giver, telling }, compareInPlace);
   }
   const isMerge = checkTarget(target) === 'filled';
-  if (isMerge) await requireSafeMerge(selection, options.to, signal);
+  if (isMerge) {
+    requireStoreSpared(selection, options.store, options.to);
+    await requireSafeMerge(selection, options.to, signal);
+  }
   await requireRoom(selection, { to: options.to, where: nearest(options.to), isMerge, freed: [] }, signal);
   const { isEmpty, isNew } = prepareTarget(target);
   await lockTarget(held, options.to);
@@ -229,7 +240,7 @@ async function fillStage(
   const isStrict = given.status === 0;
   const givesDevices = isRootUser && !giver.inert;
   await requireArrived(selection, stage.tree, { ...telling, tried, isStrict, givesDevices });
-  if (giver.inert) await requireInert(stage.tree, tried);
+  if (giver.inert) await requireInert(stage.tree, giver, { tried, signal });
   // Before anything is moved: what has become of it later is not the store's fault.
   return await compareRestored(selection, stage.tree, giver, {
     isLenient: !isStrict,
@@ -287,22 +298,6 @@ async function finish(
   };
 }
 
-/** @throws Fault where what was asked to be left out is there all the same */
-async function requireInert(staged: string, tried: string): Promise<void> {
-  const odd = ['(', '-perm', '/6000', '-o', '-type', 'b', '-o', '-type', 'c', ')', '-print0', '-quit'];
-  const capability = ['-R', '-P', '-h', '-m', '^security\\.capability$', '--absolute-names', '--', staged];
-  for (const command of [standard('find', [staged, ...odd]), standard('getfattr', capability)]) {
-    const { stdout, status } = await run(command, { timeoutMs: COMPARISON_MS });
-    if (stdout.length === 0 && status === 0) continue;
-    const found =
-      'setuid or setgid bits, devices or file capabilities came back, or it could not be looked for them';
-    throw new Fault({ tried, found, next: 'update rsync' });
-  }
-}
-
-/** Reading all names of a large tree takes long, and ends by Ctrl-C. */
-const COMPARISON_MS = 14 * 86_400_000; // within what setTimeout can hold
-
 /** A name that a restore would write. */
 export interface Planned {
   /** As on the client, without a slash in front; empty: DIR itself. */
@@ -326,11 +321,18 @@ export async function planRestore(
   const { snapshot } = selection;
   const { to } = options;
   const target = { ...options, account: ownAccount() };
-  const state = checkTarget(target);
-  if (state === 'filled') await requireSafeMerge(selection, to, signal);
-  const where = nearest(to);
-  const freed = state === 'absent' ? [] : findStages(to).map(each => each.path);
-  await requireRoom(selection, { to, where, isMerge: state === 'filled', freed }, signal);
+  const left = checkTarget({ ...target, force: true }) === 'absent' ? [] : findStages(to);
+  const purpose = purposeOf(options, selection);
+  const isBegun = !options.force && left.some(each => each.isMoving && each.isOf(purpose));
+  // One that was killed while it moved its files goes on: what it has moved is not in the way.
+  const state = checkTarget(isBegun ? { ...target, force: true } : target);
+  if (state === 'filled' && !isBegun) {
+    requireStoreSpared(selection, options.store, to);
+    await requireSafeMerge(selection, to, signal);
+  }
+  const freed = left.map(each => each.path);
+  const room = { to, where: nearest(to), isMerge: state === 'filled', freed };
+  if (!isBegun) await requireRoom(selection, room, signal);
   const giver = giverOf(options);
   const result = { ...describeSnapshot(selection), files: 0, bytes: 0 };
   const differences = new Differences();
@@ -341,7 +343,7 @@ export async function planRestore(
       if (type !== 'folder') result.files += 1;
       if (type === 'file' || type === 'symlink') result.bytes += size;
       differences.add(path, lackingIn(entry, giver));
-      take({ path, type, isReplacing: isInTheWay(to, entry) });
+      take({ path, type, isReplacing: !isBegun && isInTheWay(to, entry) });
     }
   }
   return {
@@ -362,6 +364,9 @@ function isInTheWay(to: string, { path, type }: TreeEntry): boolean {
   }
 }
 
+/** For a DIR that stays closed and its maker's, whatever rsync reads out of the attributes of the client's `/`. */
+const CLOSED_TOP = ['--no-acls', '--no-owner', '--chmod=Dgo-rwx'];
+
 /** The client's `/`, as it was. */
 async function readTop({ tree }: Snapshot, signal: AbortSignal): Promise<TreeEntry | undefined> {
   for await (const entry of readTree(tree, { depth: 0, signal })) return entry;
@@ -369,9 +374,9 @@ async function readTop({ tree }: Snapshot, signal: AbortSignal): Promise<TreeEnt
 }
 
 /**
- * Gives DIR itself the attributes of the client's `/`. A DIR that was made for this restore stays closed, where these would
- * let others in: a hostile client's setuid files and devices are in it.
- * @returns the mode that a DIR has not got for this reason; null: it has it
+ * Gives DIR itself the attributes of the client's `/`. A DIR that was made for this restore stays closed and root's, where these
+ * would let others in, by the mode or as its owner: a hostile client's setuid files and devices are in it.
+ * @returns the mode, and the owner that is not root, which a DIR has not got for this reason; null: it has them
  */
 async function applyTop(
   { selection, options, giver, telling }: Work,
@@ -381,9 +386,12 @@ async function applyTop(
   const { to } = options;
   const isRootUser = giver.uid === 0;
   const top = await readTop(snapshot, telling.signal);
-  if (isNew && top !== undefined && (top.mode & 0o077) !== 0) return top.mode.toString(8).padStart(4, '0');
+  const hasOtherOwner = isRootUser && top !== undefined && top.uid !== giver.uid;
+  if (isNew && top !== undefined && ((top.mode & 0o077) !== 0 || hasOtherOwner))
+    return `${top.mode.toString(8).padStart(4, '0')}${hasOtherOwner ? ` of uid ${top.uid}` : ''}`;
   const all = restoreArguments({ isRootUser, inert: giver.inert });
   const args = all.filter(each => each !== '--relative' && each !== '--stats');
+  if (isNew) args.push(...CLOSED_TOP);
   const words = ['--exclude=/*', '--', `${snapshot.tree}/`, `${OTHER_SIDE}${to}/`];
   const result = await runRsync([...args, ...words], telling);
   if (!isDone(result)) throw rsyncFault(`give "${to}" its attributes`, result);

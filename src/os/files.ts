@@ -107,7 +107,7 @@ export const setLinkTimes = ofAnyLength(lutimesSync);
 
 /** A file's status with its times to the nanosecond, and whole numbers of any size. */
 export function statusExact(path: string | Buffer): BigIntStats {
-  return lstatSync(path, { bigint: true });
+  return reach(path, short => lstatSync(short, { bigint: true }));
 }
 
 /** What the system said of a failed call, in words: `no such file or folder`, else errno's name and text. */

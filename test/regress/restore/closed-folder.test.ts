@@ -93,7 +93,8 @@ describe("a restore of a hostile client's files", { skip: NEEDS_ROOT }, () => {
     assert.equal((await world.restore(closed)).stderr, '');
   });
 
-  it('keeps a DIR that it makes closed where the client’s / was open', async () => {
+  /** Does something while the snapshot is one of a whole machine, whose `/` had a mode and an owner. */
+  async function asWholeMachine(top: string, action: () => Promise<void>): Promise<void> {
     const [snapshot = ''] = world.snapshots();
     const record = join(world.shelf, 'snapshots', snapshot, 'snapshot.json');
     const text = readFileSync(record, 'utf8');
@@ -105,8 +106,18 @@ describe("a restore of a hostile client's files", { skip: NEEDS_ROOT }, () => {
       saved,
       execFileSync('getfattr', ['--absolute-names', '-d', '-m', '-', world.tree(snapshot)]),
     );
-    execFileSync('setfattr', ['-n', 'user.rsync.%stat', '-v', '40755 0,0 0:0', world.tree(snapshot)]);
+    execFileSync('setfattr', ['-n', 'user.rsync.%stat', '-v', top, world.tree(snapshot)]);
     try {
+      await action();
+    } finally {
+      writeFileSync(record, text);
+      execFileSync('setfattr', ['-x', 'user.rsync.%stat', world.tree(snapshot)]);
+      execFileSync('setfattr', [`--restore=${saved}`]);
+    }
+  }
+
+  it('keeps a DIR that it makes closed where the client’s / was open', async () => {
+    await asWholeMachine('40755 0,0 0:0', async () => {
       const made = fresh();
       const first = await world.restore(made);
       assert.equal(mode(made), '700', first.stderr);
@@ -116,11 +127,32 @@ describe("a restore of a hostile client's files", { skip: NEEDS_ROOT }, () => {
       const second = await world.restore(there);
       assert.equal(mode(there), '755', second.stderr);
       assert.match(second.stderr, /other accounts can get into/);
-    } finally {
-      writeFileSync(record, text);
-      execFileSync('setfattr', ['-x', 'user.rsync.%stat', world.tree(snapshot)]);
-      execFileSync('setfattr', [`--restore=${saved}`]);
-    }
+    });
+  });
+
+  it('gives a DIR that it makes to no account of the host, and names one that it gives away', async () => {
+    const { uid } = world.host;
+    // Closed by its mode, to all but its owner.
+    await asWholeMachine(`40700 0,0 ${uid}:0`, async () => {
+      for (const more of [[], ['--inert']]) {
+        const made = fresh();
+        const { stdout, stderr } = await world.restore(made, more);
+        assert.deepEqual([lstatSync(made).uid, mode(made)], [0, '700'], stderr);
+        assert.ok(stdout.includes(`the client's "/" had mode 0700 of uid ${uid}`), stdout);
+        assert.doesNotMatch(stderr, /can get into/);
+      }
+      const there = fresh();
+      mkdirSync(there, { mode: 0o700 });
+      const given = await world.restore(there);
+      assert.equal(lstatSync(there).uid, uid, given.stderr);
+      assert.match(given.stderr, /other accounts can get into/);
+    });
+    // What rsync reads there and dialback does not changes nothing either.
+    await asWholeMachine(`40777 0,0 ${uid}:0 more`, async () => {
+      const made = fresh();
+      const { stderr } = await world.restore(made);
+      assert.deepEqual([lstatSync(made).uid, mode(made)], [0, '700'], stderr);
+    });
   });
 
   it('leaves out nothing unless asked', async () => {
@@ -163,5 +195,17 @@ describe("a restore of a hostile client's files", { skip: NEEDS_ROOT }, () => {
       assert.ok(lstatSync(at('fifo')).isFIFO());
       assert.ok(!existsSync(at('device')));
     }
+  });
+
+  it('with --inert gives an ordinary account all that is beside a folder that it may not look into', async () => {
+    const [snapshot = ''] = world.snapshots();
+    const folder = join(world.tree(snapshot), world.data, 'team');
+    execFileSync('setfattr', ['-n', 'user.rsync.%stat', '-v', `40000 0,0 ${world.client.uid}:0`, folder]);
+    const to = join(world.host.home, 'inert');
+    const args = ['restore', world.name, '--config', world.hostToml, '--to', to, '--inert'];
+    const { stderr } = await world.run(world.host, args);
+    assert.equal(mode(join(to, world.data, 'team')), '0', stderr);
+    assert.equal(readFileSync(join(to, world.data, 'plain'), 'utf8'), 'content');
+    assert.deepEqual(powers(to), []);
   });
 });

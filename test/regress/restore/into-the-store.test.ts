@@ -1,8 +1,8 @@
 // Goal: a restore changes no finished snapshot: a DIR in the store is refused, by whatever path, with --force too.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, symlinkSync } from 'node:fs';
-import { join } from 'node:path';
+import { chownSync, existsSync, mkdirSync, symlinkSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { diffManifests, manifest } from '../../support/manifest.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
@@ -18,13 +18,16 @@ describe('a restore into the store', { skip: NEEDS_ROOT }, () => {
     await world.dispose();
   });
 
-  async function refused(to: string): Promise<void> {
+  async function refused(
+    to: string,
+    found = /it is in the store\nnext: name a folder outside the store/,
+  ): Promise<void> {
     const whole = manifest(world.store);
-    for (const more of [[], ['--force'], ['--force', '--dry-run']]) {
+    for (const more of [['--force'], ['--force', '--dry-run'], ['--force', '--inert']]) {
       const args = ['restore', world.name, '--config', world.hostToml, '--to', to, ...more];
       const { status, stderr } = await world.run(world.host, args);
       assert.equal(status, 2, `${to}: ${stderr}`);
-      assert.match(stderr, /it is in the store\nnext: name a folder outside the store/);
+      assert.match(stderr, found);
     }
     assert.deepEqual(diffManifests(whole, manifest(world.store)), [], to);
   }
@@ -34,6 +37,14 @@ describe('a restore into the store', { skip: NEEDS_ROOT }, () => {
     await refused(world.tree(snapshot));
     await refused(join(world.tree(snapshot), 'new'));
     await refused(world.store);
+  });
+
+  it('is refused where the snapshot has something in the place of the store', async () => {
+    const [snapshot = ''] = world.snapshots();
+    const inTree = join(world.tree(snapshot), basename(world.store));
+    mkdirSync(join(inTree, 'clients'), { recursive: true });
+    for (const path of [inTree, join(inTree, 'clients')]) chownSync(path, world.host.uid, world.host.gid);
+    await refused(dirname(world.store), /and the store is in that place\nnext: name a folder/);
   });
 
   it('is refused through a link and a bind mount', async () => {

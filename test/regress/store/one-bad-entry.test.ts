@@ -126,6 +126,15 @@ describe('one bad entry in the store', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE },
     assert.equal((await host(['list'])).stdout.split('\n').filter(line => line.includes(one)).length, 1);
   });
 
+  it('does not keep a restore from the rest', async () => {
+    const to = join(world.host.home, 'given back');
+    const args = ['restore', `${world.name}@${snapshots[1]}`, '--to', to];
+    const { status, stderr } = await host(args);
+    assert.equal(status, 3, stderr);
+    assert.match(stderr, /\/bad/);
+    for (const name of ['a', 'z']) assert.equal(readFileSync(join(to, world.data, name), 'utf8'), name);
+  });
+
   it('does not stop a prune', async () => {
     const toml = `store = "${world.store}"\nsyslog = false\n[retention]\nlast = 1\nmin_keep = 1\nmin_age = "1s"\n`;
     world.write(world.host, world.hostToml, toml);
