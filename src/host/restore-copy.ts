@@ -130,20 +130,15 @@ export async function copySelected(
   listeners: Listeners,
 ): Promise<Copied> {
   const sources = paths.length === 0 ? [Buffer.alloc(0)] : paths;
-  const below = (top: string): Buffer[] => sources.map(path => Buffer.concat([Buffer.from(top), path]));
-  const whole = below(`${snapshot.tree}/./`);
-  // From the tree on, where a path is too long with it: `--relative` takes `./` for the same mark.
-  const isLong = whole.some(word => word.length > PATH_BYTES);
-  // The launcher begins at `/`, where the same path would be this machine's own.
-  if (isLong && listeners.place !== undefined)
+  const words = sources.map(path => Buffer.concat([Buffer.from(`${snapshot.tree}/./`), path]));
+  // rsync 3.5.0 refuses it from a working directory too (remember_sender_source_arg() in its flist.c).
+  if (words.some(word => word.length > PATH_BYTES))
     throw new Fault({
       tried: `restore from "${snapshot.tree}"`,
       found: `a PATH and the store's own have more than ${PATH_BYTES} bytes together`,
       next: 'name a folder above it',
     });
-  const words = isLong ? below('./') : whole;
-  const cwd = isLong ? snapshot.tree : undefined;
-  return await runRsync([...args, '--', ...words.map(asWord), `${OTHER_SIDE}${to}`], { ...listeners, cwd });
+  return await runRsync([...args, '--', ...words.map(asWord), `${OTHER_SIDE}${to}`], listeners);
 }
 
 /** A string where nothing is lost by it. */
@@ -162,12 +157,11 @@ const LINE_LIMIT = 65_536;
 /**
  * Runs rsync, and tells what it says; of that, little is kept.
  * @param args bytes where an argument is no UTF-8: then xargs(1) gives them, since node can give only strings
- * @param cwd of Listeners: where rsync's own paths begin; left out: at `/`
  * @throws the signal's reason
  */
 export async function runRsync(
   args: (string | Buffer)[],
-  { signal, lines, place, input, take, tell, cwd }: Listeners & { input?: Buffer; cwd?: string | undefined },
+  { signal, lines, place, input, take, tell }: Listeners & { input?: Buffer },
 ): Promise<Copied> {
   signal.throwIfAborted();
   // All names before the first is copied: else the percents are of what it knows so far.
@@ -182,11 +176,7 @@ export async function runRsync(
   const command = isPlain
     ? { ...rsync, args: [...rsync.args, ...plain] }
     : standard('xargs', ['-0', '-x', '-n', String(words.length), rsync.program, ...rsync.args]);
-  const child = await start(cwd === undefined ? command : { ...command, cwd }, [
-    given ? 'pipe' : 'nothing',
-    'pipe',
-    'pipe',
-  ]);
+  const child = await start(command, [given ? 'pipe' : 'nothing', 'pipe', 'pipe']);
   const abort = (): void => void child.end();
   if (signal.aborted) abort();
   signal.addEventListener('abort', abort, { once: true });

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { type Transport, useTransport } from '../../support/transports.ts';
-import { NEEDS_ROOT, type Party, World } from '../../support/world.ts';
+import { NEEDS_ROOT, type Party, until, World } from '../../support/world.ts';
 
 describe('a start-up file that prints', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let world: World;
@@ -54,9 +54,9 @@ describe('a start-up file that prints', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }
     assert.equal(status, 13, stderr);
     assert.match(stderr, /the backup host asks for "Welcome home"/);
     assert.match(stderr, /^next: .*start-up file of its account.*dialback doctor/m);
-    const { reason } = world.journal('host').at(-1) ?? {};
-    const file = join(world.host.home, '.bashrc');
-    assert.ok(String(reason).includes(`the start-up file "${file}" prints "Welcome home"`), String(reason));
+    const line = `the start-up file "${join(world.host.home, '.bashrc')}" prints "Welcome home"`;
+    // The client has gone by then.
+    await until('the journal names it', () => String(world.journal('host').at(-1)?.reason).includes(line));
   });
 
   it('on the host: direct, where nobody reads it', async () => {

@@ -1,10 +1,11 @@
 // Goal: a client that calls again and again, and sends nothing, has four calls at once and no more. Other clients call as ever, and
 // so does that one when it hangs up.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { CALLS_LIMIT } from '../../../src/host/calls.ts';
+import { isLocked } from '../../../src/os/runfolder.ts';
 import { lastOutcome } from '../../support/hostile-client.ts';
 import { NEEDS_ROOT, type Result, type Running, until, World } from '../../support/world.ts';
 
@@ -31,15 +32,17 @@ describe('many calls of one client', { skip: NEEDS_ROOT }, () => {
   const own = (what = 'channel', input?: string): Running => call(world.name, '.ssh/id_ed25519', what, input);
   const codeOf = ({ stderr }: Result): string | null | undefined => lastOutcome(stderr)?.code;
   /** Places that are taken in the client's folder. */
-  const grabs = (): number =>
-    world.processes().filter(({ command }) => / grab --client acorn /.test(command)).length;
+  const taken = (): number =>
+    Array.from({ length: CALLS_LIMIT }, (_, number) => join(world.shelf, `call.${number}`)).filter(
+      path => existsSync(path) && isLocked(path),
+    ).length;
 
   it('are refused from the fifth on, whatever they ask for, and cost the others nothing', async () => {
     const silent: Running[] = [];
     for (let number = 0; number < CALLS_LIMIT; number += 1) {
       silent.push(own(number % 2 === 0 ? 'channel' : 'probe'));
       // One after the other: each has its place.
-      await until('the call is there', () => grabs() > number);
+      await until('the call is there', () => taken() > number);
     }
     for (const what of ['channel', '7', 'probe'])
       assert.equal(codeOf(await own(what, 'x').done), 'busy', what);

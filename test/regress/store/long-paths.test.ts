@@ -100,6 +100,13 @@ describe('paths near PATH_MAX', { skip: NEEDS_ROOT }, () => {
         const dry = await host(['restore', world.name, ...paths, '--to', to, '--dry-run'], who);
         assert.ok(dry.status === 0 || party === 'host', dry.stderr.slice(0, 500));
         const { status, stderr } = await host(['restore', world.name, ...paths, '--to', to], who);
+        if (paths[0] === at(long)) {
+          // rsync takes no argument of that length.
+          assert.equal(status, 1);
+          assert.match(stderr, /next: name a folder above it/);
+          rmSync(to, { recursive: true });
+          continue;
+        }
         assert.ok(status === 0 || (party === 'host' && status === 3), stderr.slice(0, 500));
         const found = contentsBelow(to);
         if (paths.length === 0) assert.equal(found.changes, 'second');
