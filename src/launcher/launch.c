@@ -1232,12 +1232,17 @@ static void take_mount(const char *whole)
 	unfold(path);
 	unfold(inner);
 	unfold(device);
-	if (!is_shortest(path)) /* "/x//deleted", and what is too long for a path: nothing is reached by that */
+	if (!is_shortest(path)) { /* "/x//deleted", and what is too long for a path: nothing is reached by that */
+		free(line);
 		return;
+	}
 	for (size_t i = 0; i < COUNT(TYPES); i++) {
 		size_t n = strlen(TYPES[i]);
-		if (strncmp(type + 3, TYPES[i], n) == 0 && type[3 + n] == ' ')
-			return add_never(path, "/proc/self/mountinfo", 0);
+		if (strncmp(type + 3, TYPES[i], n) == 0 && type[3 + n] == ' ') {
+			add_never(path, "/proc/self/mountinfo", 0);
+			free(line);
+			return;
+		}
 	}
 	if (mount_count == MOUNTS_MAX)
 		die(REFUSED, "read", "/proc/self/mountinfo", "more than %d file systems are mounted", MOUNTS_MAX);

@@ -333,7 +333,7 @@ static void never_line(char *line, size_t length)
 /* Its fifth word, and in it bytes in octal: as take_mount() reads it, thought once more. */
 static void mount_line(char *line, size_t length)
 {
-	size_t before = nevers.count, start = 0, n = 0;
+	size_t before = nevers.count, known = mount_count, start = 0, n = 0;
 	char *expected = keep(calloc(length + 1, 1));
 	for (int word = 1; word < 5 && start < length; start++)
 		word += line[start] == ' ';
@@ -347,7 +347,8 @@ static void mount_line(char *line, size_t length)
 		}
 	}
 	take_mount(line);
-	require(memcmp(line + start, expected, n + 1) == 0);
+	if (mount_count > known)
+		require(memcmp(mount_table[known].path, expected, n + 1) == 0);
 	require(nevers.count == before || nevers.count == before + 1);
 }
 
@@ -425,6 +426,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	forget(&mounted);
 	forget(&above);
 	left.count = 0; /* they are among `nevers` */
+	mount_count = 0;
 	while (block_count > 0)
 		free(blocks[--block_count]);
 	return 0;
