@@ -30,13 +30,13 @@ const MOST_FILES = 16;
  */
 export async function completePartials(tree: string, began: Date, bases: string[]): Promise<number> {
   const started = monotonicMs();
+  const leftMs = (): number => MOST_MS - (monotonicMs() - started);
   let completed = 0;
   // What cannot be found is sent again: no reason not to back up.
-  for (const path of await findPartials(tree, began, bases).catch(() => [])) {
+  for (const path of await findPartials(tree, began, bases, leftMs).catch(() => [])) {
     for (const base of bases) {
-      const leftMs = MOST_MS - (monotonicMs() - started);
-      if (leftMs <= 0) return completed;
-      if (!(await complete(join(tree, path), join(base, path), leftMs))) continue;
+      if (leftMs() <= 0) return completed;
+      if (!(await complete(join(tree, path), join(base, path), leftMs()))) continue;
       completed += 1;
       break;
     }
@@ -51,7 +51,12 @@ const TEMPORARY = /^((?:.*\/)?)\.([^/]+)\.[A-Za-z0-9]{6}$/s;
  * The largest ones, as paths within the tree. What rsync keeps by --partial is of the first second of 1970. Where it was not
  * let finish its dying there is what it was writing to, with a time that is later than the run's start: it gets its name.
  */
-async function findPartials(tree: string, began: Date, bases: string[]): Promise<Buffer[]> {
+async function findPartials(
+  tree: string,
+  began: Date,
+  bases: string[],
+  leftMs: () => number,
+): Promise<Buffer[]> {
   const found: { path: Buffer; size: number }[] = [];
   const is = ['-type', 'f', '-links', '1', '-size', `+${LEAST_BYTES - 1}c`];
   const kept = ['-newermt', '@-1', '!', '-newermt', '@1'];
@@ -67,14 +72,19 @@ async function findPartials(tree: string, began: Date, bases: string[]): Promise
   keepLargest(found);
   const paths: Buffer[] = [];
   for (const each of found) {
-    const path = await named(tree, each.path, bases);
+    const path = await named(tree, each.path, bases, leftMs);
     if (path) paths.push(path);
   }
   return paths;
 }
 
 /** @returns the path that it has then; undefined where there is a file of that name that has arrived, which is kept */
-async function named(tree: string, path: Buffer, bases: string[]): Promise<Buffer | undefined> {
+async function named(
+  tree: string,
+  path: Buffer,
+  bases: string[],
+  leftMs: () => number,
+): Promise<Buffer | undefined> {
   const [, folder, name] = TEMPORARY.exec(path.toString('latin1')) ?? [];
   if (folder === undefined || name === undefined) return path;
   const [plain, hidden] = [name, `.${name}`].map(each => Buffer.from(`${folder}${each}`, 'latin1'));
@@ -83,8 +93,8 @@ async function named(tree: string, path: Buffer, bases: string[]): Promise<Buffe
   const proper = wasThere(hidden) && !wasThere(plain) ? hidden : plain;
   if (exists(join(tree, proper))) {
     // What rsync was building on: its own front is newer than what is there, and behind it comes what is there.
-    if (!isKept(join(tree, proper))) return undefined;
-    await complete(join(tree, path), join(tree, proper), MOST_MS);
+    if (!isKept(join(tree, proper)) || leftMs() <= 0) return undefined;
+    await complete(join(tree, path), join(tree, proper), leftMs());
   }
   try {
     rename(join(tree, path), join(tree, proper));
