@@ -93,7 +93,11 @@ describe('Patience', () => {
 describe('inPlace() and withoutPlace()', () => {
   it('hand the command over as it is, whatever it has in it', () => {
     const command = ['/a b/node', '--x=$(id)', "it's; rm"];
-    assert.deepEqual(inPlace('/tmp/a folder', command).slice(-4), ['/tmp/a folder', ...command]);
+    assert.deepEqual(inPlace('/tmp/a folder', '/a checkout', command).slice(-5), [
+      '/tmp/a folder',
+      '/a checkout',
+      ...command,
+    ]);
     assert.deepEqual(withoutPlace(command).slice(-3), command);
   });
 });

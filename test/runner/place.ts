@@ -15,9 +15,18 @@ const IN_PLACE = `
   mount -t tmpfs -o mode=755 etc "$1/etc"
   cp -a /etc/. "$1/etc"
   chmod 1777 "$1/tmp"
+  # A checkout below /tmp is there in the place's own /tmp too.
+  kept=
+  case $2 in
+    /tmp/*)
+      mkdir -p "$1/tmp\${2#/tmp}"
+      mount --bind "$2" "$1/tmp\${2#/tmp}"
+      kept=/tmp/$(printf %s "$2" | cut -d / -f 3)
+      ;;
+  esac
   mount --bind "$1/etc" /etc
-  mount --bind "$1/tmp" /tmp
-  shift
+  mount --rbind "$1/tmp" /tmp
+  shift 2
   accounts() { sed -n 's/^\\(dbt[a-z]*-[^:]*\\):.*/\\1/p' /etc/passwd; }
   before=$(accounts)
   status=0
@@ -41,7 +50,7 @@ const IN_PLACE = `
   done
   printf %s "$left" >&3
   for each in /tmp/* /tmp/.[!.]*; do
-    case $each in /tmp/node-compile-cache) continue ;; esac # npm's own
+    case $each in /tmp/node-compile-cache | "$kept") continue ;; esac # npm's own, and the checkout
     if [ -e "$each" ] || [ -L "$each" ]; then echo "left $each" >&3; fi
   done
   for each in $(accounts); do
@@ -66,10 +75,11 @@ export function canMakePlaces(): boolean {
 /**
  * A command that runs another one in a place of its own.
  * @param folder an empty one, for what is the place's own
+ * @param checkout the folder that the command's files are in
  * @returns the program and its arguments
  */
-export function inPlace(folder: string, command: readonly string[]): string[] {
-  const shell = ['/bin/sh', '-c', IN_PLACE, 'sh', folder, ...command];
+export function inPlace(folder: string, checkout: string, command: readonly string[]): string[] {
+  const shell = ['/bin/sh', '-c', IN_PLACE, 'sh', folder, checkout, ...command];
   return ['setpriv', ...WITH_RUNNER, 'unshare', ...NAMESPACES, '--', ...shell];
 }
 

@@ -45,7 +45,7 @@ export class FileRun {
     mkdirSync(own, { recursive: true });
     const reporter = [`--test-reporter=${REPORTER}`, '--test-reporter-destination=stdout'];
     const command = [process.execPath, '--import', COMPILE_CACHE, ...reporter, join(TOP, file)];
-    const [program = '', ...args] = hasPlace ? inPlace(folder, command) : withoutPlace(command);
+    const [program = '', ...args] = hasPlace ? inPlace(folder, TOP, command) : withoutPlace(command);
     this.#child = spawn(program, args, {
       cwd: TOP,
       env: {
