@@ -2,10 +2,10 @@
  * How many calls of one client the host takes at once before one of them is its run. Each is a process with tens of megabytes, and a
  * client can take 30 s to send its request; so the next call is refused before a byte of it is read.
  *
- * The places are files in the client's folder, held by flock(2): however a call ends, the kernel frees its place.
+ * The places are files in the client's folder, held by flock(2): however a call ends, the kernel frees its place. On a disk without a
+ * free inode, where the files were never made, there is one place: a run has to get in to make room.
  */
-import { Fault } from '../fault.ts';
-import { takeFolderLock, takeLock } from '../os/runfolder.ts';
+import { takeLockOrFolder } from '../os/runfolder.ts';
 import { failure } from './caller.ts';
 import type { ClientStore } from './store.ts';
 
@@ -18,21 +18,8 @@ export const CALLS_LIMIT = 4;
  */
 export async function takeCall(held: AsyncDisposableStack, client: ClientStore): Promise<void> {
   for (let number = 0; number < CALLS_LIMIT; number += 1) {
-    if ((await takePlace(held, client, number)) !== undefined) return;
+    const path = `${client.folder}/call.${number}`;
+    if ((await takeLockOrFolder(held, path, `${client.folder}/arriving`)) !== undefined) return;
   }
   throw failure('busy', `${CALLS_LIMIT} calls of this client wait already`);
-}
-
-/** On a disk without a free inode, where the files were never made, there is one place: a run has to get in to make room. */
-async function takePlace(
-  held: AsyncDisposableStack,
-  client: ClientStore,
-  number: number,
-): Promise<number | undefined> {
-  try {
-    return await takeLock(held, `${client.folder}/call.${number}`);
-  } catch (error) {
-    if (!(error instanceof Fault) || error.exit !== 'noSpace') throw error;
-    return await takeFolderLock(held, `${client.folder}/arriving`);
-  }
 }

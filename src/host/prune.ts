@@ -11,7 +11,7 @@ import { cannotWrite } from '../os/database.ts';
 import { readJournal, whatFailed } from '../os/files.ts';
 import { monotonicMs, now } from '../os/machine.ts';
 import { beIdle } from '../os/process.ts';
-import { type DisposableHolder, isLocked, takeFolderLock, takeLock } from '../os/runfolder.ts';
+import { type DisposableHolder, isLocked, takeLockOrFolder } from '../os/runfolder.ts';
 import { keepScratchIn } from '../store/scratch.ts';
 import { escapeText } from '../wire/text.ts';
 import { candidateOf } from './budget.ts';
@@ -108,7 +108,7 @@ async function pruneAll(
 ): Promise<PrunedClient[]> {
   const { store } = config;
   await using held = new AsyncDisposableStack();
-  if ((await lockIn(held, store, 'prune.lock')) === undefined) {
+  if ((await takeLockOrFolder(held, `${store}/prune.lock`, store)) === undefined) {
     throw new Fault({ tried: `prune "${store}"`, found: 'another prune is under way', exit: 'locked' });
   }
   keepScratchIn(store);
@@ -167,16 +167,6 @@ function wordsOf(error: unknown): string {
   return error instanceof Fault ? error.message : escapeText(whatFailed(error), 2000);
 }
 
-/** `takeLock()`, on the folder itself where a full disk has no inode for the file. */
-async function lockIn(held: DisposableHolder, folder: string, name: string): Promise<number | undefined> {
-  try {
-    return await takeLock(held, `${folder}/${name}`);
-  } catch (error) {
-    if (!(error instanceof Fault) || error.exit !== 'noSpace') throw error;
-    return await takeFolderLock(held, folder);
-  }
-}
-
 /** How fast it was, for the next estimate. */
 function noteDeleted(client: ClientStore, names: number, ms: number): void {
   try {
@@ -208,7 +198,8 @@ async function pruneClient(
 ): Promise<PrunedClient> {
   const { dryRun } = options;
   await using held = new AsyncDisposableStack();
-  const isFree = dryRun || (await lockIn(held, client.folder, 'lock')) !== undefined;
+  const isFree =
+    dryRun || (await takeLockOrFolder(held, `${client.folder}/lock`, client.folder)) !== undefined;
   const index = await indexOf(held, client, signal);
   const { policy } = settingsFor(config, client.name);
   const all = listSnapshots(client);

@@ -157,6 +157,20 @@ export async function takeFolderLock(held: DisposableHolder, path: string): Prom
   return await lockDescriptor(held, path, open(path, openFlags.O_RDONLY | openFlags.O_DIRECTORY), 0);
 }
 
+/** `takeLock()`, on a folder where a full disk has no inode for the file. */
+export async function takeLockOrFolder(
+  held: DisposableHolder,
+  path: string,
+  folder: string,
+): Promise<number | undefined> {
+  try {
+    return await takeLock(held, path);
+  } catch (error) {
+    if (!(error instanceof Fault) || error.exit !== 'noSpace') throw error;
+    return await takeFolderLock(held, folder);
+  }
+}
+
 async function lockDescriptor(
   held: DisposableHolder,
   path: string,
