@@ -7,6 +7,9 @@ import { escapeText, quoteForShell } from './wire/text.ts';
 /** `unknown`: this account cannot see it, so it is not known to be well. */
 export type State = 'ok' | 'warning' | 'critical' | 'unknown';
 
+/** So many runs that fail one after the other are no chance: `doctor` and `status` say so. */
+export const ALARMING_FAILURES = 3;
+
 /** One finding, with the JSON keys of the design. */
 export interface Finding {
   /** `GROUP.NAME`; the groups are machine, launcher, client and host. */

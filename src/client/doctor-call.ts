@@ -56,8 +56,13 @@ export async function examineCall(options: CallOptions, label: string, name: str
       throw error;
     },
   );
-  const late = pause(ANSWER_MS).then((): Answer => 'late');
+  const ended = new AbortController();
+  const late = pause(ANSWER_MS, ended.signal).then(
+    (): Answer => 'late',
+    (): Answer => 'late',
+  );
   const answer = await Promise.race<Answer>([arrived.promise, over, late]);
+  ended.abort(); // no timer outlives the call
   await call.hangUp(new AbortController().signal);
   return judgeCall(answer, label, name);
 }

@@ -1,14 +1,11 @@
 /** What `doctor` learns from the journal of this machine: whether the last runs failed, whatever the reason was. */
-import { type Finding, Topic } from '../finding.ts';
+import { ALARMING_FAILURES, type Finding, Topic } from '../finding.ts';
 import { escapeText } from '../wire/text.ts';
 
 const RUNS = new Topic(
   'client.runs',
   'where run after run fails there is no new backup, whatever else looks well',
 );
-
-/** So many runs that fail one after the other are no chance. */
-export const ALARMING_FAILURES = 3;
 
 /**
  * @param journal of the state folder, the oldest entry first

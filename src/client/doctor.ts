@@ -123,8 +123,9 @@ export async function examineClient(options: {
     nevers.push(...findPlaces(listed.paths, 'root', hung));
     named.push(...listed.paths);
   }
-  findings.push(...examineMisspelt(named, hung));
-  findings.push(...examineNever(mergePlaces(nevers, places, []), config.scope.roots, hung));
+  const hungNames = hung.map(asText);
+  findings.push(...examineMisspelt(named, hungNames));
+  findings.push(...examineNever(mergePlaces(nevers, places, []), config.scope.roots, hungNames));
   findings.push(...examineHooks('client', config.hooks));
   const isBusy = config.remote.some(each => isLocked(remoteLock(state, each)));
   const journal = readJournal(state);
@@ -538,11 +539,13 @@ export interface NeverFacts {
   shared?: string;
 }
 
-/** What is not there is often a name with a mistake in it, and then the right one is backed up. */
-/** @param hung mount points that do not answer: nothing is looked for there */
+/**
+ * What is not there is often a name with a mistake in it, and then the right one is backed up.
+ * @param hung mount points that do not answer: nothing is looked for there
+ */
 function examineMisspelt(nevers: readonly string[], hung: readonly string[]): Finding[] {
   return [...new Set(nevers)]
-    .filter(path => !hung.map(asText).some(each => isWithin(each, path)))
+    .filter(path => !hung.some(each => isWithin(each, path)))
     .filter(isMissing)
     .map(path =>
       NEVER.warning(
@@ -568,7 +571,7 @@ function examineNever(bytes: Place[], roots: string[], hung: readonly string[]):
   if (all.length === 0) return [NEVER.ok('nothing is named that must never be read')];
   const table = inText(parseMountTable(readProc('self/mountinfo') ?? ''));
   const names = all.map(each => each.name);
-  const isHung = (path: string): boolean => hung.map(asText).some(each => isWithin(each, path));
+  const isHung = (path: string): boolean => hung.some(each => isWithin(each, path));
   return judgeNever(
     all.map(place => neverFacts(place, table, names, { roots, isUnseen: isHung(place.place) })),
   );

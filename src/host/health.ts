@@ -1,4 +1,5 @@
 /** What `status` asks besides the snapshots: how a client's last runs ended, and whether there is room for the next one. */
+import { ALARMING_FAILURES } from '../finding.ts';
 import { list } from '../os/files.ts';
 import { now } from '../os/machine.ts';
 import { lackOf, readRoom } from '../store/free-space.ts';
@@ -17,9 +18,6 @@ export interface Failures {
   code: string | null;
   reason: string | null;
 }
-
-/** So many runs that fail one after the other are no chance. */
-export const ALARMING_FAILURES = 3;
 
 /** Part of how things are meant to go: the client comes again, or is not to. */
 const EXPECTED: ReadonlySet<unknown> = new Set<FailureCode>(['busy', 'full', 'too-early', 'unenrolled']);
