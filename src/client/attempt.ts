@@ -13,7 +13,7 @@ import type { OutcomeEvent } from '../wire/events.ts';
 import { type CommonHeader, encodeRequest, encodeRsync } from '../wire/request.ts';
 import { CHECKSUM_IDLE_SECONDS, daemonConfig, knowsZstd, listedRoots } from '../wire/rsync.ts';
 import type { CallOptions } from '../wire/ssh.ts';
-import { CHANNEL, escapeText, LOGIN, PROBE, unfold } from '../wire/text.ts';
+import { asText, CHANNEL, escapeText, LOGIN, PROBE, unfold } from '../wire/text.ts';
 import { parseFrom, type Range } from './addresses.ts';
 import type { RunNews } from './backup.ts';
 import { type Callee, calledHostName, overSsh, placeCall, resolveCall } from './call.ts';
@@ -46,7 +46,7 @@ import {
   withLaunchersPlaces,
   withoutLibrary,
 } from './reach.ts';
-import { asText, followExcludes, inText, refuseHiddenRoots } from './roots.ts';
+import { followExcludes, inText, refuseHiddenRoots } from './roots.ts';
 import { scopeFilter, scopeRecords } from './scope.ts';
 import { forgetSender, requireSender } from './trial.ts';
 

@@ -36,7 +36,7 @@ import { requireStateFolder, requireStateName } from '../os/runfolder.ts';
 import { isRoot } from '../wire/request.ts';
 import { listedRoots } from '../wire/rsync.ts';
 import { type CallOptions, WITHOUT_SSHD } from '../wire/ssh.ts';
-import { escapeText, LOGIN, quoteForShell, snapshotTime, unfold } from '../wire/text.ts';
+import { asText, escapeText, LOGIN, quoteForShell, snapshotTime, unfold } from '../wire/text.ts';
 import { findNat, parseListen, type Way } from './addresses.ts';
 import { allowedPeers, requireLogin } from './attempt.ts';
 import { type Called, resolveCall } from './call.ts';
@@ -67,7 +67,7 @@ import {
 import { mergePlaces, type Place, placeInText } from './never.ts';
 import { prepareSshd } from './onetime.ts';
 import { findHungMounts, findPlaces, findRoots, kernelScope, readExcludes } from './reach.ts';
-import { asText, followExcludes, type Root, refuseHiddenRoots } from './roots.ts';
+import { followExcludes, type Root, refuseHiddenRoots } from './roots.ts';
 import { type SenderNeeds, trySender } from './trial.ts';
 
 const PATIENCE_MS = 10_000;

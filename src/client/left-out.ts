@@ -2,7 +2,8 @@
 import { exists, linkStatus, list, makeFolder, removeAll, writeNew } from '../os/files.ts';
 import { isWithin } from '../os/mounts.ts';
 import { run, standard } from '../os/process.ts';
-import { asText, type Root } from './roots.ts';
+import { asText } from '../wire/text.ts';
+import type { Root } from './roots.ts';
 import { type Exclude, scopeFilter } from './scope.ts';
 
 /** Of a folder with more entries than that something is left, as far as doctor says. */

@@ -8,7 +8,7 @@ import { pause } from '../os/machine.ts';
 import { isWithin, type MountEntry } from '../os/mounts.ts';
 import { standard, start } from '../os/process.ts';
 import { PATH_LIMIT } from '../wire/request.ts';
-import { escapeText } from '../wire/text.ts';
+import { asText, escapeText } from '../wire/text.ts';
 import type { Entry, Look } from './never.ts';
 import { canHang, isKernelsOwn, mountsLeftOut } from './scope.ts';
 
@@ -158,6 +158,6 @@ export function mountTableText({
 
 /** What a run says of a file system that does not answer. */
 export function hungWarning(path: string): string {
-  const name = escapeText(Buffer.from(path, 'latin1').toString('utf8'));
+  const name = escapeText(asText(path));
   return `Cannot read the file system at "${name}": it does not answer; this backup does not have it`;
 }

@@ -6,7 +6,7 @@
  *
  * Names are bytes, a character each.
  */
-import { escapeText } from '../wire/text.ts';
+import { asText, escapeText } from '../wire/text.ts';
 
 /** Where one `never` is, and why it is not elsewhere. */
 export interface Place {
@@ -185,8 +185,4 @@ export function placeInText(place: Place): Place {
   }
   if (place.mounted !== undefined) text.mounted = place.mounted.map(asText);
   return text;
-}
-
-function asText(bytes: string): string {
-  return Buffer.from(bytes, 'latin1').toString('utf8');
 }

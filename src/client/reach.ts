@@ -13,12 +13,12 @@ import {
   parseMountTable,
 } from '../os/mounts.ts';
 import { ENUMERATED_LIMIT, isRoot, PATH_LIMIT } from '../wire/request.ts';
-import { escapeText, quoteForShell } from '../wire/text.ts';
+import { asText, escapeText, quoteForShell } from '../wire/text.ts';
 import { type ClientConfig, calledRemotes, callFiles } from './config.ts';
 import { isLocal, realPlace } from './local.ts';
 import { type EmptyFolder, findHung, lookExcept, sortMountPoints } from './mount-points.ts';
 import { type Entry, findPlace, type Look, mergePlaces, type Place, parsePlaces } from './never.ts';
-import { asText, type Root, refuseNeverRoots, resolveRoots } from './roots.ts';
+import { type Root, refuseNeverRoots, resolveRoots } from './roots.ts';
 import { type Exclude, enumeratedFolders, mountsLeftOut, parseExcludeLines } from './scope.ts';
 import { type Eyes, otherSpellings } from './spelling.ts';
 
@@ -79,7 +79,7 @@ function readMountTable(): MountEntry[] {
 /** The enumerated folders that a request can name. Of others a changed file counts as unreadable, which is safe. */
 export function enumeratedNames(scope: KernelScope): string[] {
   const folders = enumeratedFolders(scope).filter(path => !scope.refusing.includes(path));
-  const names = folders.map(path => Buffer.from(path, 'latin1').toString('utf8'));
+  const names = folders.map(asText);
   return names.filter(isRoot).slice(0, ENUMERATED_LIMIT);
 }
 
@@ -151,7 +151,7 @@ export function kernelScope(
 export function withoutLibrary(scope: KernelScope): KernelScope {
   const [first] = scope.hung;
   if (first !== undefined) {
-    const name = Buffer.from(first, 'latin1').toString('utf8');
+    const name = asText(first);
     throw new Fault({
       tried: 'read the scope',
       found: `the file system at "${escapeText(name)}" does not answer, and this rsync would wait for it`,

@@ -10,7 +10,7 @@ import { Fault } from '../fault.ts';
 import { linkStatus, makeFolder, removeAll, writeNew } from '../os/files.ts';
 import { isWithin } from '../os/mounts.ts';
 import { run, standard } from '../os/process.ts';
-import { escapeText } from '../wire/text.ts';
+import { asText, escapeText } from '../wire/text.ts';
 import { type Entry, findPlace, type Look } from './never.ts';
 import { type Exclude, scopeFilter } from './scope.ts';
 
@@ -206,9 +206,4 @@ function typeOf(path: string): number | undefined {
 /** A name of bytes as text for a message. */
 export function inText(bytes: string): string {
   return escapeText(asText(bytes));
-}
-
-/** A name of bytes as the text that it is in UTF-8. */
-export function asText(bytes: string): string {
-  return Buffer.from(bytes, 'latin1').toString('utf8');
 }

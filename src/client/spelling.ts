@@ -5,6 +5,7 @@
  * Paths are bytes, one character each.
  */
 import { isWithin } from '../os/mounts.ts';
+import { asText } from '../wire/text.ts';
 
 /** What tells whether two names are one file. */
 export interface Identity {
@@ -37,7 +38,7 @@ function belowRoot(never: string, root: string, { identify }: Eyes): string[] {
   if (depth > parts.length) return [];
   const above = parts.slice(0, depth).join('/');
   // The same number of names, and the same but for their letters' case: all else is another mount, which has a name of its own.
-  if (folded(inText(above)) !== folded(inText(root))) return [];
+  if (folded(asText(above)) !== folded(asText(root))) return [];
   const [one, other] = [identify(above), identify(root)];
   if (one === undefined || other === undefined || one.dev !== other.dev || one.ino !== other.ino) return [];
   return [[root, ...parts.slice(depth)].join('/')];
@@ -67,8 +68,4 @@ function swapCase(name: string): string {
   return name.replace(/[a-zA-Z]/g, letter =>
     letter === letter.toLowerCase() ? letter.toUpperCase() : letter.toLowerCase(),
   );
-}
-
-function inText(bytes: string): string {
-  return Buffer.from(bytes, 'latin1').toString('utf8');
 }

@@ -7,7 +7,7 @@ import { fileSystemStatus, linkStatus, readProc, realPath } from '../os/files.ts
 import { ownAccount } from '../os/machine.ts';
 import { isWithin, mountOf, parseMountTable } from '../os/mounts.ts';
 import { programPath, standard } from '../os/process.ts';
-import { escapeText } from '../wire/text.ts';
+import { asText, escapeText } from '../wire/text.ts';
 import { below } from './manifest.ts';
 import { passesOf, type Selection } from './restore-selection.ts';
 import { sortedRecords } from './sorted.ts';
@@ -126,7 +126,7 @@ async function* usageOf(
 
 /** @returns what there is too little of, in words; undefined: there is enough */
 function lackOn(place: string, need: Amount, freed: Amount): string | undefined {
-  const name = Buffer.from(place, 'latin1').toString('utf8');
+  const name = asText(place);
   const { bsize, bfree, bavail, files, ffree } = fileSystemStatus(Buffer.from(place, 'latin1'));
   const bytes = (ownAccount().uid === 0 ? bfree : bavail) * bsize + freed.bytes;
   const inodes = ffree + freed.inodes;

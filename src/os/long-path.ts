@@ -3,6 +3,7 @@
  * that are as long below a store that has a path of its own. Such a path is walked in pieces, each from a descriptor of the
  * folder before it.
  */
+
 /** PATH_MAX without its NUL. */
 export const PATH_BYTES = 4095;
 const SLASH = '/'.charCodeAt(0);

@@ -34,7 +34,7 @@ export function parseMountTable(text: string): MountEntry[] {
 }
 
 /** `\040` and the like are bytes. */
-function unfoldName(text: string): string {
+export function unfoldName(text: string): string {
   return text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 }
 

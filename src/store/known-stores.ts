@@ -5,10 +5,10 @@
 import { Fault } from '../fault.ts';
 import { exists, makeFolder, readProc, readWhole, realPath, replaceFile, statusExact } from '../os/files.ts';
 import { ownAccount } from '../os/machine.ts';
-import { inText, isWithin, mountOf, parseMountTable } from '../os/mounts.ts';
+import { inText, isWithin, mountOf, parseMountTable, unfoldName } from '../os/mounts.ts';
 import { defaultStateFolder } from '../os/runfolder.ts';
 import { STORE_FILE } from '../wire/local.ts';
-import { escapeText, quoteForShell } from '../wire/text.ts';
+import { asText, escapeText, quoteForShell } from '../wire/text.ts';
 
 const FILE = 'stores.json';
 const LIMIT = 1024 * 1024;
@@ -95,10 +95,7 @@ export function parseFstab(text: string): string[] {
   return text.split('\n').flatMap(line => {
     const [device = '', path = ''] = line.trim().split(/\s+/);
     if (device === '' || device.startsWith('#') || !path.startsWith('/')) return [];
-    const bytes = path.replace(/\\([0-7]{3})/g, (_, octal: string) =>
-      String.fromCharCode(Number.parseInt(octal, 8)),
-    );
-    const name = Buffer.from(bytes, 'latin1').toString('utf8');
+    const name = asText(unfoldName(path));
     return [name.length > 1 ? name.replace(/\/+$/, '') : name];
   });
 }

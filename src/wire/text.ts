@@ -147,3 +147,8 @@ export function showName(name: JsonName): string {
     .toString('latin1')
     .replace(/[^\x20-\x5b\x5d-\x7e]/g, byte => `\\${byte.charCodeAt(0).toString(8).padStart(3, '0')}`);
 }
+
+/** A path of bytes, a character each, as the text that it is in UTF-8. */
+export function asText(bytes: string): string {
+  return Buffer.from(bytes, 'latin1').toString('utf8');
+}
