@@ -46,7 +46,7 @@ export function configPath(fileName: ConfigName, named: string | undefined): str
 }
 
 /** The account that `make install` makes. */
-export const SERVICE_ACCOUNT = 'dialback';
+const SERVICE_ACCOUNT = 'dialback';
 
 /**
  * The first config file of that name that exists, the user's or the system's; or undefined. Root, who restores and looks, finds

@@ -258,7 +258,7 @@ async function clientsWithoutAttributes(store: string): Promise<string[]> {
 }
 
 /** @param clients those with a snapshot whose files have lost their attributes */
-export function judgeAttributes(clients: string[]): Finding {
+function judgeAttributes(clients: string[]): Finding {
   return clients.length === 0
     ? ATTRIBUTES.ok('the files of the backups have the attributes that their manifests name')
     : ATTRIBUTES.critical(`${clients.join(', ')}: ${LOST_ATTRIBUTES}`, COPY_AGAIN);

@@ -151,7 +151,7 @@ function digestOf({ client, snapshot, details }: Purpose): string {
 }
 
 /** Reads a stage's mark. @returns undefined where it is none */
-export function parseMark(text: string): Mark | undefined {
+function parseMark(text: string): Mark | undefined {
   let found: unknown;
   try {
     found = JSON.parse(text);
