@@ -16,6 +16,7 @@ const RESULT: RestoreResult = {
   openTo: null,
   lostAttributes: false,
   checked: true,
+  compared: true,
   damaged: [],
   damagedCount: 0,
   closedTop: null,

@@ -97,6 +97,7 @@ export function restoreProblems(result: RestoreResult, asked: Asked): string {
     lacksText(result, asked, 'differ from the snapshot'),
     damagedFilesText(result, asked),
     ...sharedProblems(result, asked),
+    uncomparedText(result),
   ].join('');
 }
 
@@ -137,6 +138,11 @@ function notesText({ differences }: RestorePlan, { inert, isRootUser }: Asked): 
     ...(left?.length ? [`dialback: Note: ${why}:\n`, ...left.map(kindLine)] : []),
     ...(cut?.length ? [`dialback: Note: not as they were on the client:\n`, ...cut.map(kindLine)] : []),
   ].join('');
+}
+
+function uncomparedText({ compared }: RestoreResult): string {
+  if (compared) return '';
+  return `dialback: Note: what was restored is not compared with the snapshot: getfattr is not installed\nnext: apt-get install attr\n`;
 }
 
 function lostText({ lostAttributes, snapshot }: RestorePlan): string {

@@ -323,6 +323,14 @@ export function covers(folder: Buffer, path: Buffer): boolean {
   return head.equals(folder) && (path.length === folder.length || path[folder.length] === '/'.charCodeAt(0));
 }
 
+/** The programs that read a tree, some of which a system can lack. */
+export const READER_NEEDS = ['find', 'sort', 'xargs', 'getfattr'];
+
+/** @throws Fault that names the package of one that is missing */
+export function requireReaders(): void {
+  for (const program of READER_NEEDS) programPath(program);
+}
+
 /** Entries whose xattrs are read by one getfattr, and held: with more at once the garbage outlives V8's young generation. */
 export const BATCH = 250;
 /** More than any file system's xattrs of so many files, in hex. */
@@ -377,7 +385,7 @@ function asName(path: Buffer): Buffer {
 /**
  * `readXattrs` where a single entry may be unreadable: it costs the others nothing.
  * @returns undefined for those that have gone, or cannot be read
- * @throws the signal's reason
+ * @throws the signal's reason; Fault where a program is missing: then none can be read, and nothing is known of any entry
  */
 export async function readXattrsOfEach(
   tree: string,
@@ -385,6 +393,7 @@ export async function readXattrsOfEach(
   signal: AbortSignal,
   names?: string,
 ): Promise<(Xattr[] | undefined)[]> {
+  requireReaders();
   try {
     return await readXattrs(tree, stored, signal, names);
   } catch {

@@ -23,6 +23,7 @@ import { type PublicKey, parsePublicKey } from '../wire/key.ts';
 import { STORE_FILE } from '../wire/local.ts';
 import { INSECURE_LINKS } from '../wire/rsync.ts';
 import { quoteForShell } from '../wire/text.ts';
+import { READER_NEEDS } from './attributes.ts';
 import type { HostConfig } from './config.ts';
 import { examineRuns } from './doctor-runs.ts';
 import { enrolledLine, enrolledName } from './enroll.ts';
@@ -78,7 +79,6 @@ const READER = new Topic(
   'host.reader',
   'backups come and are given back without them, but ls and diff cannot show what is in one',
 );
-const READER_NEEDS = ['find', 'sort', 'xargs', 'getfattr'];
 
 /** @param missing names of programs that are in none of the system's folders */
 export function judgeReader(missing: string[]): Finding {

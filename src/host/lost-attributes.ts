@@ -3,6 +3,7 @@
  * without them looks like a tree that never had any: only the manifests tell.
  */
 import { exists } from '../os/files.ts';
+import { hasProgram } from '../os/process.ts';
 import { readXattrsOfEach, type StoredEntry, type Xattr } from './attributes.ts';
 import { attributesDigest, DamagedManifest, manifestOf, readManifest } from './manifest.ts';
 import type { ManifestEntry } from './mtree.ts';
@@ -59,13 +60,14 @@ export async function snapshotsWithoutAttributes(
   return lost;
 }
 
-/** Whether a snapshot's first entries with attributes have lost them; false where there is no manifest to go by. */
+/** Whether a snapshot's first entries with attributes have lost them; false where there is no manifest to go by, or no getfattr(1). */
 export async function hasLostAttributes(
   client: ClientStore,
   name: string,
   signal: AbortSignal,
 ): Promise<boolean> {
-  if (!exists(manifestOf(client, name))) return false;
+  // Without getfattr(1) it cannot be known; `doctor` names a program that is missing.
+  if (!exists(manifestOf(client, name)) || !hasProgram('getfattr')) return false;
   const entries: ManifestEntry[] = [];
   let searched = 0;
   try {

@@ -4,6 +4,7 @@
  */
 import { hash } from 'node:crypto';
 import { digestFile, exists, failedWith, linkStatus, readLink, statusExact } from '../os/files.ts';
+import { hasProgram } from '../os/process.ts';
 import { isAtTimeLimit } from '../store/time-limits.ts';
 import { type JsonName, jsonName } from '../wire/text.ts';
 import {
@@ -192,6 +193,8 @@ export type StoreDifference = 'missing' | 'type' | 'content' | 'attributes' | 's
 export interface Compared {
   files: number;
   bytes: number;
+  /** False where getfattr(1) is missing: what was true of an entry is in its attributes. */
+  isCompared: boolean;
   differences: Differences;
   /** False where there is no manifest, or one that cannot be trusted. */
   isChecked: boolean;
@@ -237,6 +240,7 @@ class RestoreComparison {
   readonly #compared: Compared = {
     files: 0,
     bytes: 0,
+    isCompared: hasProgram('getfattr'),
     differences: new Differences(),
     isChecked: false,
     damaged: [],
@@ -260,13 +264,18 @@ class RestoreComparison {
 
   result(): Compared {
     const { client, snapshot } = this.#selection;
-    const isChecked = exists(manifestOf(client, snapshot.name)) && this.#compared.found === undefined;
+    const { isCompared, found } = this.#compared;
+    const isChecked = isCompared && exists(manifestOf(client, snapshot.name)) && found === undefined;
     return { ...this.#compared, isChecked, hasLostAttributes: this.#lost.areLost };
   }
 
   async run(pass: Pick<TreeOptions, 'paths' | 'depth'>): Promise<void> {
     const { tree } = this.#selection.snapshot;
     const stored = listTree(tree, { ...pass, complain: this.#complain, signal: this.#signal });
+    if (!this.#compared.isCompared) {
+      for await (const entry of stored) this.#countStored(entry);
+      return;
+    }
     for await (const batch of inBatches(pairEntries(this.#manifest(pass), stored), BATCH))
       await this.#take(batch);
   }
@@ -318,6 +327,13 @@ class RestoreComparison {
       if (state === undefined && this.#options.isMissingTold && entry.device === null) continue;
       this.#compared.differences.add(entry.path, differencesOf(entry, state, this.#giver));
     }
+  }
+
+  /** A link lies in the store as a file that holds where it leads. */
+  #countStored({ path, isFolder, size }: StoredEntry): void {
+    if (isFolder || (path.length === 0 && !this.#selection.isWholeMachine)) return;
+    this.#compared.files += 1;
+    this.#compared.bytes += size;
   }
 
   #count({ type, size }: TreeEntry): void {

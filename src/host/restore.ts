@@ -75,6 +75,8 @@ export interface RestorePlan {
 export interface RestoreResult extends RestorePlan {
   /** Whether the contents were compared with the snapshot's manifest; false where it has none yet. */
   checked: boolean;
+  /** Whether it was compared with the snapshot; false where getfattr(1) is missing. */
+  compared: boolean;
   /**
    * Files that are not as they were when they were backed up: they are given back as they are in the store. At most
    * DAMAGED_SHOWN of them.
@@ -292,6 +294,7 @@ async function finish(
     openTo: modeForOthers({ to: options.to, account: ownAccount() }) ?? null,
     lostAttributes: compared.hasLostAttributes,
     checked: compared.isChecked,
+    compared: compared.isCompared,
     damaged: compared.damaged,
     damagedCount: compared.damagedCount,
     closedTop,

@@ -32,7 +32,14 @@ import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
 import type { Doubtful } from '../store/doubtful-files.ts';
 import { keepScratchIn } from '../store/scratch.ts';
 import { escapeText, SNAPSHOT } from '../wire/text.ts';
-import { BATCH, listTree, readXattrsOfEach, type StoredEntry, type Xattr } from './attributes.ts';
+import {
+  BATCH,
+  listTree,
+  readXattrsOfEach,
+  requireReaders,
+  type StoredEntry,
+  type Xattr,
+} from './attributes.ts';
 import { openIndex, type StoreIndex } from './index.ts';
 import { LOST_ATTRIBUTES, LostAttributes } from './lost-attributes.ts';
 import {
@@ -162,6 +169,7 @@ export async function verify(
 ): Promise<Verified[]> {
   openStore(options.store);
   requireOwner(options.store, 'verify');
+  requireReaders(); // what it cannot read for want of a program is not damaged
   const clients = options.client === undefined ? listClients(options.store) : [options.client];
   keepScratchIn(options.store);
   await beIdle();
