@@ -21,6 +21,7 @@ import { log } from '@yao-pkg/pkg/lib-es5/log.js';
 import pkg from '@yao-pkg/pkg/lib-es5/sea.js';
 import { build } from 'esbuild';
 import { type Arch, baseVersion, findBase, readJson } from './tools/base.ts';
+import { codeCache } from './tools/code-cache.ts';
 import { blankNames } from './tools/environment.ts';
 
 const TOP = import.meta.dirname;
@@ -69,8 +70,34 @@ function stripBase(base: string, copy: string, arch: Arch): string {
   }
 }
 
+/** V8's, of the executable. */
+const V8_OPTIONS = [
+  // No thread of V8's does anything: one that compiles may wait for a collection by the main thread, which may be at its
+  // exit and wait for that one, for ever (docs/design.md, "Measured").
+  '--single-threaded',
+  // Little memory before speed: what is young is looked through often, what is old at once and not little by little.
+  '--max-semi-space-size=1',
+  '--no-incremental-marking',
+  '--optimize-for-size',
+  '--expose-gc', // os/machine.ts, dropGarbage()
+];
+
+/** What the executable runs first: the bundle, with its code cache. */
+const LOADER = `"use strict";
+const { Script } = require('node:vm');
+const { getRawAsset } = require('node:sea');
+const read = name => Buffer.from(getRawAsset(name));
+const script = new Script(read('bundle').latin1Slice(), { filename: 'dialback', cachedData: read('cache') });
+script.runInThisContext()(require, module, exports);
+`;
+const BUNDLE = 'bundle.js';
+/** The bundle is a function of CommonJS's variables, so that the cache is good for all of it. */
+const BUNDLE_START = '(function (require, module, exports) {';
+const BUNDLE_END = '})';
+
 /** node's own modules are loaded when something of theirs is used first: each start would take 8 ms more, most of it for node:crypto. */
-const LOADED_LATE = `"use strict";
+const LOADED_LATE = `
+"use strict";
 var require = (load => name => {
   let found;
   return new Proxy({}, { get: (_, key) => (found ??= load(name))[key] });
@@ -103,41 +130,43 @@ async function bundle(outfile: string, constants: Record<string, string>): Promi
     bundle: true,
     platform: 'node',
     target: 'node24',
-    format: 'cjs', // a SEA's main is CommonJS
+    format: 'cjs',
     define: Object.fromEntries(Object.entries(constants).map(([name, text]) => [name, JSON.stringify(text)])),
-    banner: { js: LOADED_LATE },
+    banner: { js: BUNDLE_START + LOADED_LATE },
+    footer: { js: BUNDLE_END },
     legalComments: 'inline',
     logLevel: 'warning',
   });
 }
 
-/** Puts `script` into a copy of `base`. pkg works in a temporary folder of its own, made inside `work`. */
-async function inject(script: string, base: string, output: string, arch: Arch, work: string): Promise<void> {
+/** Puts the bundle in `work` into a copy of `base`. pkg works in a temporary folder of its own, made inside `work`. */
+async function inject(base: string, output: string, arch: Arch, work: string): Promise<void> {
+  const loader = join(work, 'loader.cjs');
+  writeFileSync(loader, LOADER);
+  // A cache is good for one kind of processor: another one's executable gets an empty one, which V8 refuses.
+  const isForeign = arch !== process.arch;
+  const cache = isForeign ? '' : codeCache(readFileSync(join(work, BUNDLE), 'latin1'), V8_OPTIONS);
+  writeFileSync(join(work, 'cache'), cache);
   const seaConfig = {
-    main: `../${script}`, // relative to pkg's folder: an absolute path would be part of the result
+    // Relative to pkg's folder: an absolute path would be part of the result.
+    main: '../loader.cjs', // CommonJS
+    assets: { bundle: `../${BUNDLE}`, cache: '../cache' },
     disableExperimentalSEAWarning: true,
     useSnapshot: false,
-    useCodeCache: false, // true saves under 2 ms and makes each build another one
+    useCodeCache: false, // of the loader alone, and other bytes in each build (tools/code-cache.ts)
     execArgvExtension: 'none', // else NODE_OPTIONS from the environment is obeyed
     execArgv: [
       '--disable-sigusr1', // else that signal opens a debugger port
       '--disable-warning=ExperimentalWarning',
-      // No thread of V8's does anything: one that compiles may wait for a collection by the main thread, which may be at its
-      // exit and wait for that one, for ever (docs/design.md, "Measured").
-      '--single-threaded',
-      // Little memory before speed: what is young is looked through often, what is old at once and not little by little.
-      '--max-semi-space-size=1',
-      '--no-incremental-marking',
-      '--optimize-for-size',
-      '--expose-gc', // os/machine.ts, dropGarbage()
+      ...V8_OPTIONS,
       '--', // else node takes a login shell's own name, `-dialback`, for an option of its own
     ],
   };
   process.env.TMPDIR = work;
   log.info = () => {}; // four lines that say nothing of use; warnings stay
-  await pkg.default(join(work, script), {
+  await pkg.default(loader, {
     nodePath: base,
-    useLocalNode: arch !== process.arch, // the blob is made by this node, since a foreign base cannot run here
+    useLocalNode: isForeign, // the blob is made by this node, since a foreign base cannot run here
     seaConfig,
     targets: [{ nodeRange: 'node24', platform: 'linux', arch, output }],
   });
@@ -179,14 +208,14 @@ async function main(): Promise<void> {
   const output = join(DIST, arch === process.arch ? 'dialback' : `dialback-${arch}`);
   const library = compileLibrary(arch, work, 'linkat');
   const mountpoints = compileLibrary(arch, work, 'mountpoints');
-  await bundle(join(work, 'main.cjs'), {
+  await bundle(join(work, BUNDLE), {
     DIALBACK_VERSION: version,
     DIALBACK_LINKAT: library,
     DIALBACK_MOUNTPOINTS: mountpoints,
   });
   const strip = stripBase(await baseOf(arch, work), base, arch);
   closeEnvironment(base);
-  await inject('main.cjs', base, made, arch, work);
+  await inject(base, made, arch, work);
   chmodSync(made, 0o755);
   renameSync(made, output);
 

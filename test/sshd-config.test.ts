@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -51,6 +51,8 @@ describe('findObstacles()', () => {
 describe('readSettings()', () => {
   it('has what is in effect for the account, as sshd reads it', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'sshd '));
+    // root's sshd wants it; a machine on which the service has never run lacks it.
+    const isMade = process.getuid?.() === 0 && mkdirSync('/run/sshd', { recursive: true, mode: 0o755 });
     try {
       const path = join(folder, 'config');
       writeFileSync(
@@ -70,6 +72,7 @@ describe('readSettings()', () => {
       assert.match(String(await readSettings('backup', join(folder, 'none'))), /No such file/);
     } finally {
       rmSync(folder, { recursive: true });
+      if (isMade) rmdirSync('/run/sshd');
     }
   });
 });

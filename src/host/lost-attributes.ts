@@ -16,7 +16,12 @@ export const LOST_ATTRIBUTES =
 export const COPY_AGAIN =
   'copy the store again from where it was, with its attributes: rsync -aHAXXS --numeric-ids OLD/ NEW/';
 
-const NONE = attributesDigest([]);
+/** Of an entry without any; made when it is needed, since each start of the program would load node:crypto for it. */
+let none: string | undefined;
+function isBare({ xattrs }: Pick<ManifestEntry, 'xattrs'>): boolean {
+  none ??= attributesDigest([]);
+  return xattrs === none;
+}
 
 /** Counts the entries that should have attributes, and those of them that have none at all. */
 export class LostAttributes {
@@ -25,7 +30,7 @@ export class LostAttributes {
 
   /** @param xattrs what the entry has now */
   take(wanted: Pick<ManifestEntry, 'xattrs'>, xattrs: readonly Xattr[]): void {
-    if (wanted.xattrs === NONE) return;
+    if (isBare(wanted)) return;
     this.#expected += 1;
     if (xattrs.length === 0) this.#bare += 1;
   }
@@ -72,7 +77,7 @@ export async function hasLostAttributes(
   let searched = 0;
   try {
     for await (const entry of readManifest(client, name, signal)) {
-      if (entry.xattrs !== NONE) entries.push(entry);
+      if (!isBare(entry)) entries.push(entry);
       searched += 1;
       if (entries.length === LOOKED_AT || searched === SEARCHED) break;
     }

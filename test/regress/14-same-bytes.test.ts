@@ -1,9 +1,9 @@
-// Goal: the same sources make the same bytes, whatever folder they lie in and whoever builds them; and the executable for
-// arm64 can be built here (it is not run).
+// Goal: the same sources make the same bytes, whatever folder they lie in and whoever builds them; they start without being compiled
+// again; and the executable for arm64 can be built here (it is not run).
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -49,6 +49,30 @@ describe('a build', { skip: IN_CLEAN_MACHINE }, () => {
       'dist/dialback is not what these sources make; if it is older than they are: make dist/dialback';
     assert.equal(sha256(other), sha256(one), old);
     for (const folder of [base, TOP]) assert.ok(!other.includes(folder), 'the folder is not in it');
+  });
+
+  it('starts from its code cache, and without one where V8 refuses it', () => {
+    const executable = readFileSync(join(TOP, 'dist/dialback'));
+    const RUN = 'script.runInThisContext()(require, module, exports);';
+    const TELL = 'console.log(script.cachedDataRejected)'.padEnd(RUN.length);
+    const GOOD = "cachedData: read('cache')";
+    const BAD = "cachedData:read('bundle')"; // of the same length
+    const output = (...changes: [string, string][]): string => {
+      const bytes = Buffer.from(executable);
+      for (const [from, to] of changes) {
+        const at = bytes.indexOf(from);
+        assert.ok(at > 0 && bytes.indexOf(from, at + 1) < 0, from);
+        bytes.write(to, at, 'latin1');
+      }
+      const path = join(base, 'changed');
+      writeFileSync(path, bytes, { mode: 0o755 });
+      const { stdout, stderr, status } = spawnSync(path, ['version'], { encoding: 'utf8' });
+      assert.equal(status, 0, stderr);
+      return stdout + stderr;
+    };
+    assert.equal(output([RUN, TELL]), 'false\n');
+    assert.equal(output([RUN, TELL], [GOOD, BAD]), 'true\n');
+    assert.equal(output([GOOD, BAD]), output());
   });
 
   itLong('for arm64 makes an ELF file of that machine, with dialback in it', () => {
