@@ -563,7 +563,7 @@ describe('parseCapabilityXattr()', () => {
       execFileSync('setcap', [`cap_dac_read_search=${flags}`, file]);
       const args = ['--absolute-names', '--encoding=hex', '--name=security.capability', file];
       const hex = /=0x([0-9a-f]+)/.exec(execFileSync('/usr/bin/getfattr', args).toString())?.[1] ?? '';
-      const text = execFileSync('/usr/sbin/getcap', [file]).toString();
+      const text = execFileSync('getcap', [file]).toString();
       assert.equal(parseCapabilityXattr(hex), `cap_dac_read_search=${flags}`);
       assert.equal(parseGetcap(text, file), `cap_dac_read_search=${flags}`);
     }

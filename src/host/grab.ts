@@ -290,7 +290,7 @@ interface Served {
 }
 
 /**
- * @param beyond holds what is kept until the hooks have ended
+ * @param beyond holds the client's lock: whoever gets it finds the run on record, and its hooks ended
  * @returns undefined for a probe: nothing is on record of it, and nothing is left to tell
  */
 async function serve(
@@ -331,7 +331,7 @@ async function serve(
   if (request.header.transport !== transport)
     throw failure('request', `the command and the request name different transports`);
   const isHooked = hasHooks(config.hooks) && !request.header.dry_run;
-  const lock = await lockClient(isHooked ? beyond : held, client);
+  const lock = await lockClient(beyond, client);
   await call.disposeAsync();
   const mustWait = (ms: number): void => tell({ event: 'wait', ms });
   const { max_concurrent: concurrent } = config.requests;

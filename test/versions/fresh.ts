@@ -100,6 +100,11 @@ export async function runFresh(fresh: Fresh, root: Root, what: 'try' | 'test'): 
     environment = { ...ENVIRONMENT, ...copyNetwork(machine) };
     const output = await run('make try 2>&1');
     assert.match(output, /^All of it is removed again: .*\. It took [\d.]+ m?s\.$/m);
+    // What `make install` compiles there.
+    assert.match(
+      await run('make launcher SERVICE_UID=1000 2>&1 && tools/launcher.sh --check dist/launch'),
+      /uid=1000 /,
+    );
     if (what === 'try') return output;
     environment = { ...environment, DIALBACK_CLEAN_MACHINE: '1' };
     return await run('make test 2>&1', TEST_MS);
