@@ -102,8 +102,8 @@ export async function runFresh(fresh: Fresh, root: Root, what: 'try' | 'test'): 
     assert.match(output, /^All of it is removed again: .*\. It took [\d.]+ m?s\.$/m);
     // What `make install` compiles there.
     assert.match(
-      await run('make launcher SERVICE_UID=1000 2>&1 && tools/launcher.sh --check dist/launch'),
-      /uid=1000 /,
+      await run('make launcher SERVICE_UID=1000 >&2 && tools/launcher.sh --uid dist/launch'),
+      /^1000$/m,
     );
     if (what === 'try') return output;
     environment = { ...environment, DIALBACK_CLEAN_MACHINE: '1' };
