@@ -69,10 +69,14 @@ export function findingOf(findings: readonly Finding[], check: string): Finding 
   return found;
 }
 
-/** Debian's package that a program is of. */
+/** Debian's package that a program is of. dpkg knows a file of /usr by the name that its package has it by: /sbin, say. */
 export function packageOwning(path: string): string {
-  const said = execFileSync('dpkg', ['-S', realpathSync(path)], { encoding: 'utf8' });
-  return said.split(':')[0] ?? '';
+  const real = realpathSync(path);
+  for (const name of [real, real.replace(/^\/usr/, '')]) {
+    const { status, stdout } = spawnSync('dpkg', ['-S', name], { encoding: 'utf8' });
+    if (status === 0) return stdout.split(':')[0] ?? '';
+  }
+  throw new Error(`no package has "${real}"`);
 }
 
 /** Hides a file behind /dev/null, which nobody may run. @returns what shows it again */
