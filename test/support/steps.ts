@@ -72,7 +72,7 @@ export function findingOf(findings: readonly Finding[], check: string): Finding 
 /** Debian's package that a program is of. dpkg knows a file of /usr by the name that its package has it by: /sbin, say. */
 export function packageOwning(path: string): string {
   const real = realpathSync(path);
-  for (const name of [real, real.replace(/^\/usr/, '')]) {
+  for (const name of [path, real, real.replace(/^\/usr/, '')]) {
     const { status, stdout } = spawnSync('dpkg', ['-S', name], { encoding: 'utf8' });
     if (status === 0) return stdout.split(':')[0] ?? '';
   }
