@@ -229,7 +229,7 @@ const INODES = new Topic('host.store_inodes', 'each folder and each changed file
 /** @param hasLibrary whether rsync gets src/launcher/linkat.c */
 async function examineStore(store: string, hasLibrary: boolean): Promise<Finding[]> {
   try {
-    openStore(store);
+    openStore(store, 'doctor --host');
   } catch (error) {
     return [STORE.fault(error, 'mount its disk')];
   }
@@ -426,7 +426,7 @@ function examineKeys(config: HostConfig, configPath: string): Finding[] {
   }
   const trust = judgeTrust(KEYS, path, ownAccount().uid, `"${path}"`);
   const lines = judgeLines({
-    path,
+    path: realPath(path), // `sed -i` would put a file in the place of a link
     lines: text.split('\n'),
     clients,
     executable: ownExecutable(),

@@ -192,6 +192,24 @@ describe('a next step of doctor on a host', { skip: NEEDS_ROOT || IN_CLEAN_MACHI
     await isWell('host.store');
   });
 
+  it('for a store of another account asks as that account', async () => {
+    const toml = join(world.client.home, 'host.toml');
+    world.write(world.client, toml, readFileSync(world.hostToml));
+    chmodSync(host.home, 0o711);
+    chmodSync(world.store, 0o755);
+    for (const mode of [0o600, 0o644]) {
+      chmodSync(join(world.store, 'store.json'), mode);
+      const { stdout } = await world.run(world.client, ['doctor', '--json', '--host', '--config', toml]);
+      const step = findingOf(JSON.parse(stdout) as Finding[], 'host.store').next ?? '';
+      if (mode === 0o644) assert.match(step, /, since that account receives$/);
+      const told = await follower.shell('root', step.replace(/, since that account receives$/, ''));
+      assert.match(told.stdout, /^ {2}critical +store: ".*" is open to others \(mode 0755\)/m);
+    }
+    chmodSync(host.home, 0o700);
+    chmodSync(world.store, 0o700);
+    rmSync(toml);
+  });
+
   it('for a disk that is full shows what fills it', async () => {
     const disk = join(world.base, 'small disk');
     mkdirSync(disk);

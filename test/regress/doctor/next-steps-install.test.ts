@@ -77,6 +77,14 @@ describe('a next step of make install', { skip: SKIP }, () => {
     assert.ok(existsSync(site.machine.path('/root/package/usr/local/libexec/dialback/launch')));
   });
 
+  it('for an account that is root gives it another number', async () => {
+    await site.say('useradd --system -o --uid 0 --no-user-group dialback && groupadd --system dialback');
+    const [command, ...more] = (await refused('make install SERVICE_UID=777')).split(', and give dialback ');
+    assert.deepEqual(more, ['another number than 0']);
+    await site.say(`VISUAL='sed -i s/^dialback:x:0:/dialback:x:777:/' ${command}`);
+    await site.say('make install && make uninstall && userdel dialback');
+  });
+
   it('for somebody who is not root makes a package, or has root install', async () => {
     const anna = await site.addUser('anna');
     await site.say('chown -R anna: .');
@@ -94,6 +102,9 @@ describe('a next step of make install', { skip: SKIP }, () => {
 
   it('for an rsync that is somewhere else brings the one of the system', async () => {
     const install = 'make install INHERITED=1';
+    await site.say('setcap cap_net_admin=ei /usr/bin/rsync');
+    await site.say(await refused(install));
+    assert.equal(await site.say('getcap /usr/bin/rsync'), '');
     await site.say('mv /usr/bin/rsync /usr/local/bin/');
     const step = await refused(install);
     assert.equal(step, `apt-get install ${packageOwning('/usr/bin/rsync')}`);
@@ -109,6 +120,13 @@ describe('a next step of make install', { skip: SKIP }, () => {
       assert.equal(name, word.split('=')[0], step);
       await site.say(command ?? 'false');
     }
+  });
+
+  it('for a folder that others can write closes it', async () => {
+    await site.say('mkdir -m 775 /opt/open');
+    const install = 'make install PREFIX=/opt/open';
+    await site.say(`${await refused(install)} && ${install}`);
+    assert.equal(await site.say('stat -c %a /opt/open'), '755');
   });
 });
 

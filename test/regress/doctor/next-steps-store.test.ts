@@ -17,8 +17,9 @@ import {
 import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
+import { itLong } from '../../support/long.ts';
 import { Follower, findingOf, nextOf } from '../../support/steps.ts';
-import { NEEDS_ROOT, type Party, World } from '../../support/world.ts';
+import { NEEDS_ROOT, type Party, until, World } from '../../support/world.ts';
 
 describe('a next step about a store', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let world: World;
@@ -180,8 +181,12 @@ describe('a next step about a store', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, 
       `dialback unpin acorn@${first}`,
       `dialback remove acorn@${first} --dry-run; then dialback remove acorn@${first} --confirm acorn@${first}`,
     ]);
-    assert.ok(!world.snapshots().includes(first));
-    assert.deepEqual(await goOn('dialback remove-client acorn'), [
+    const left = world.snapshots();
+    assert.ok(!left.includes(first));
+    for (const each of left.slice(1)) await run(`dialback remove acorn@${each} --confirm acorn@${each}`);
+    const last = await follower.refused(host, `dialback remove acorn@${left[0]}`);
+    const [, client = 'false'] = /^(.*), if the client is to have none$/.exec(last) ?? [];
+    assert.deepEqual(await goOn(client), [
       'dialback unenroll acorn',
       'dialback remove-client acorn --dry-run; then dialback remove-client acorn --confirm acorn',
     ]);
@@ -241,5 +246,20 @@ describe('a next step about a store', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, 
     await run((next ?? 'false').replace(/^make install.*; or, if that is meant: /, ''));
     await follower.follow(client, 'dialback backup');
     await world.settled();
+  });
+
+  itLong('for a run that does not end names its process', async () => {
+    const lock = join(world.shelf, 'lock');
+    const holder = world.start(host, '/usr/bin/flock', ['--no-fork', lock, 'sleep', '600']);
+    await until('the lock is held', () => world.processes().some(({ command }) => command === 'sleep 600'));
+    const step = await follower.refused(host, 'dialback unenroll acorn');
+    const fuser = step.replace(/ names the process: end it$/, '');
+    const { status, stdout, stderr } = await follower.shell(host, fuser);
+    assert.equal(status, 0, stderr);
+    assert.equal(stdout.trim(), String(holder.child.pid));
+    assert.match(stderr, / sleep$/m);
+    await follower.follow(host, `kill ${stdout}`);
+    await holder.done;
+    await run('dialback remove-client acorn --dry-run');
   });
 });
