@@ -59,6 +59,22 @@ export class Follower {
     assert.equal(stderr, '');
     return JSON.parse(stdout) as Finding[];
   }
+
+  /** `doctor` finds that one thing is not well. @returns what is to be done */
+  async nextOf(party: Party, check: string, found: RegExp): Promise<string> {
+    const finding = findingOf(await this.doctor(party), check);
+    assert.notEqual(finding.state, 'ok', finding.found);
+    assert.match(finding.found, found);
+    return finding.next ?? '';
+  }
+
+  async isWell(party: Party, ...checks: string[]): Promise<void> {
+    const findings = await this.doctor(party);
+    for (const check of checks) {
+      const { state, found } = findingOf(findings, check);
+      assert.equal(state, 'ok', `${check}: ${found}`);
+    }
+  }
 }
 
 /** What `doctor` found of one thing: the worst, where it says several. */
@@ -77,6 +93,12 @@ export function packageOwning(path: string): string {
     if (status === 0) return stdout.split(':')[0] ?? '';
   }
   throw new Error(`no package has "${real}"`);
+}
+
+/** mount(8). @returns what unmounts it */
+export function mount(...words: string[]): () => void {
+  execFileSync('mount', words, { stdio: 'pipe' });
+  return () => void execFileSync('umount', [words.at(-1) ?? ''], { stdio: 'pipe' });
 }
 
 /** Hides a file behind /dev/null, which nobody may run. @returns what shows it again */
