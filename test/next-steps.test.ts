@@ -67,6 +67,14 @@ describe('nextSteps()', () => {
 });
 
 describe('shellSteps()', () => {
+  it('finds what a variable is set to, and is not led astray by quotes in a command', () => {
+    const script = `a=/tmp close="chmod go-w \\"$at\\""\nclose='do that'\nfail "x \\"$(stat "$at")\\"" "$close"\necho "next: $close"`;
+    assert.deepEqual(
+      shellSteps('a.sh', script).map(each => each.text),
+      ['chmod go-w "…"', 'do that'],
+    );
+  });
+
   it('finds the second word of fail, and what is echoed', () => {
     const script = `fail "do \\"$it\\"" \\\n  'do this now'\nfail 'x' "chmod $1 \\"$at\\""\necho "next: run $command"\nfail "y" "$next"`;
     assert.deepEqual(

@@ -61,10 +61,10 @@ describe('a next step of make install', { skip: SKIP }, () => {
     assert.deepEqual(more, []);
     const other = realpathSync('/usr/bin/gcc'); // with its version in its name
     await site.say(`${compiler?.replace('COMPILER', other)} ${compile}`);
-    await site.say(`rm dist/launch; ${prepare}; ${compile}`);
-
-    await site.say('rm dist/launch; mv /usr/include/stdlib.h /away/');
-    await site.say(`${await refused(compile)} && ${compile}`);
+    await site.say(`rm dist/launch; ${prepare}; mv /usr/include/stdlib.h /away/`);
+    const { output } = await site.shell(compile); // gcc is there now
+    assert.match(output, /stdlib\.h: No such file/);
+    await site.say(`${nextOf({ stdout: '', stderr: output })} && ${compile}`);
     for (const path of ['/usr/bin/gcc', '/usr/include/stdlib.h'])
       assert.ok(existsSync(site.machine.path(path)), path);
   });
@@ -114,7 +114,13 @@ describe('a next step of make install', { skip: SKIP }, () => {
 
   it('for a variable that it does not take installs without it', async () => {
     for (const word of ['INHERITED=yes', 'SERVICE_UID=0', 'SERVICE_UID=778']) {
-      if (word.endsWith('8')) await site.say('mv /away/gcc /usr/bin/'); // else the compiled launcher is what is refused
+      if (word.endsWith('8')) {
+        // Without a compiler it is the compiled launcher that is refused.
+        const step = await refused(`make install ${word}`);
+        const [remove, install] = step.split(', and ');
+        assert.equal(install, 'make install again with a compiler (Debian: gcc libc6-dev)');
+        await site.say(`${remove} && mv /away/gcc /usr/bin/ && make install`);
+      }
       const step = await refused(`make install ${word}`);
       const [, command, name] = /^(make install), without (\w+)$/.exec(step) ?? [];
       assert.equal(name, word.split('=')[0], step);
