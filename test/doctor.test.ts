@@ -1245,7 +1245,12 @@ describe('host: judgeSshd()', () => {
   });
   it('warns of nothing that listens, and of a locked account without PAM', () => {
     check(host.judgeSshd({ ...good, isThere: false }), 'warning', /port 22/, /^systemctl/);
-    check(host.judgeSshd({ ...good, usesPam: false }), 'warning', /locked/, /^usermod -p '\*' dialback$/);
+    check(
+      host.judgeSshd({ ...good, usesPam: false }),
+      'unknown',
+      /locked/,
+      /^as root: usermod -p NP dialback$/,
+    );
   });
 });
 

@@ -20,7 +20,7 @@ for_launcher='gcc:gcc /usr/include/stdlib.h:libc6-dev'
 for_fuzz='clang:clang /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a:libclang-rt-dev|clang'
 for_prebuilt="$for_try setcap:libcap2-bin getfattr:attr"
 for_install="$for_prebuilt $for_launcher"
-for_test='setfacl:acl getfacl:acl setfattr:attr perl:perl-base strace:strace ps:procps ip:iproute2
+for_test='setfacl:acl getfacl:acl setfattr:attr perl:perl-base strace:strace ps:procps fuser:psmisc ip:iproute2
   nft:nftables cron:cron systemd-analyze:systemd sqlite3:sqlite3 curl:curl
   mkfs.ext4:e2fsprogs losetup:mount aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
   /usr/aarch64-linux-gnu/include/stdlib.h:libc6-dev-arm64-cross'
