@@ -17,6 +17,7 @@ import { parseArgs } from 'node:util';
 import { nameOf, runCombination, type Way } from './combination.ts';
 import { checkDoctor } from './doctor.ts';
 import { FRESH, runFresh, transcriptPath } from './fresh.ts';
+import { runHostileHost } from './hostile-run.ts';
 import { listPairs, ONE_MACHINE, TWO_MACHINES } from './plan.ts';
 import { endBuilds, makeRoot, type Root, Unavailable } from './roots.ts';
 import { connect, makePackage, type Package, Station } from './station.ts';
@@ -66,7 +67,7 @@ const oneMachine: Table = {
   name: 'one machine',
   labels: ['client and host'],
   rows: suites.map(each => [each.name]),
-  columns: ['`dialback try`', ...ONE_MACHINE.map(nameOf), '`dialback doctor`'],
+  columns: ['`dialback try`', ...ONE_MACHINE.map(nameOf), '`dialback doctor`', 'a hostile host'],
   cells: new Map(),
 };
 const twoMachines: Table = {
@@ -132,7 +133,11 @@ function listOneMachine(suite: string): Case[] {
   const doctor = make('`dialback doctor`', async () => {
     doctorSays.set(suite, await checkDoctor(station(suite)));
   });
-  return [tried, ...ways, doctor];
+  const hostile = {
+    ...make('a hostile host', () => runHostileHost(suite)),
+    usesStations: false,
+  };
+  return [tried, ...ways, doctor, hostile];
 }
 
 function listCases(): Case[] {
