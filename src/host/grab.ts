@@ -482,6 +482,7 @@ async function pullInto(job: Job): Promise<JobResult> {
     ...(end.wordCount + end.unstored.count > 0 ? ['host-errors'] : []),
     // A group of hard links of the client's is more than one inode here.
     ...(end.newInodes > 0 ? ['hard-links-split'] : []),
+    ...(end.hasCutTimes ? ['times-cut'] : []),
     // A jail that is not what the last one was is nothing to find out later.
     ...(isLessConfined ? ['less-confined'] : []),
     // What an old rsync cannot do safely; of the client's, as the client says.

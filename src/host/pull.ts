@@ -2,7 +2,7 @@
 import { Fault } from '../fault.ts';
 import { close, realPath } from '../os/files.ts';
 import { type Jail, launcherCommand, launcherPath, readJailLine } from '../os/launcher.ts';
-import { linkEnvironment, NEW_INODE, openLinkLibrary } from '../os/link-library.ts';
+import { linkEnvironment, NEW_INODE, openLinkLibrary, TIME_CUT } from '../os/link-library.ts';
 import { ownExecutable, pause } from '../os/machine.ts';
 import {
   type Child,
@@ -99,6 +99,8 @@ export interface PullEnd {
   unstored: UnstoredEntries['found'];
   /** Inodes made where the file system took no further link (src/launcher/linkat.c). */
   newInodes: number;
+  /** Whether the file system has cut a time. Never, where rsync has not loaded the library. */
+  hasCutTimes: boolean;
 }
 
 /** The library's descriptor in rsync, behind the two ends of the line and the lock. */
@@ -185,6 +187,7 @@ export async function startPull(held: DisposableHolder, asked: PullRequest): Pro
     isRefusedByLauncher: false,
     isIdle: false,
     newInodes: 0,
+    hasCutTimes: false,
   };
   // Progress is written over itself: a carriage return ends a line too.
   eachLine(rsync.stdout, LINE_LIMIT, each => {
@@ -198,6 +201,7 @@ export async function startPull(held: DisposableHolder, asked: PullRequest): Pro
     if (each === FIRST_BYTE) firstByte.resolve();
     else if (each === IDLE) end.isIdle = true;
     else if (each === NEW_INODE) end.newInodes += 1;
+    else if (each === TIME_CUT) end.hasCutTimes = true;
     else if (jail !== undefined) end.jail ??= jail;
     else complaints.take(each);
   });

@@ -171,6 +171,7 @@ const FLAGS: Record<string, string> = {
   'host-errors': 'the newest snapshot lacks what this host could not store',
   'less-confined': "the newest run's jail was weaker than the one before",
   damaged: "the newest snapshot's record cannot be read",
+  'times-cut': "times in the newest snapshot are not the client's: the store's file system cannot hold them",
   unusual: 'the newest run changed far more than this client does; the last usual snapshot is kept',
 };
 
