@@ -151,6 +151,14 @@ export const NANOSECONDS = '--modify-window=-1';
  */
 const NO_DISGUISE = ['--filter=-xs user.rsync.**', '--filter=-x system.**'];
 
+/**
+ * A fake-super tree keeps ACLs as these two. rsync sets a folder's attributes twice. The second time it removes each attribute that the
+ * client's folder does not have (xattrs.c, rsync_xal_set()), and of its own it spares `%stat` alone. It takes the ACL for set by then: a
+ * folder with an ACL and an attribute lost the ACL (measured, rsync 3.5.0). A receiver's rule keeps them from being removed so; what
+ * becomes of ACLs is done elsewhere (acls.c).
+ */
+const KEEPS_ACLS = ['--filter=-xr user.rsync.%aacl', '--filter=-xr user.rsync.%dacl'];
+
 /** Since rsync 3.5.0: open each path at once, not folder by folder. Older ones always do, and do not know the option. */
 export const INSECURE_LINKS = '--insecure-links';
 
@@ -195,6 +203,7 @@ export function pullArguments(options: PullOptions): string[] {
     '--relative', // each root at its own path
     NANOSECONDS,
     ...NO_DISGUISE,
+    ...KEEPS_ACLS,
     '--partial', // a large file that half arrived is the next run's basis
     // The sender reports unreadable files over the protocol, so that all reports are here before rsync ends. rsync before
     // 3.2.3 does not know the newer name, --stderr=client.
