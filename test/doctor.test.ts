@@ -1088,7 +1088,13 @@ describe('host: judgeStore()', () => {
 });
 
 describe('host: judgeProbe()', () => {
-  const good = { type: 'ext4', xattrs: undefined, links: undefined, hasNanoseconds: true };
+  const good = {
+    type: 'ext4',
+    xattrs: undefined,
+    links: undefined,
+    hasNanoseconds: true,
+    hasLateTimes: true,
+  };
   it('is content with ext4, and tells its limit of links', () => {
     const findings = host.judgeProbe('/s', good, true);
     assert.deepEqual(states(findings), ['ok', 'ok', 'ok']);
@@ -1111,6 +1117,23 @@ describe('host: judgeProbe()', () => {
       'ok',
       'warning',
     ]);
+  });
+});
+
+describe('host: judgeProbe(), of times', () => {
+  const probe = {
+    type: 'ext4',
+    xattrs: undefined,
+    links: undefined,
+    hasNanoseconds: true,
+    hasLateTimes: true,
+  };
+  const judge = (more: object): Finding =>
+    host.judgeProbe('/s', { ...probe, ...more }, true)[2] ?? assert.fail();
+  it('warns when times after 2038 are cut, and names the lack of nanoseconds first', () => {
+    check(judge({ hasLateTimes: false }), 'warning', /cuts times after 2038/, /inodes of 256 bytes/);
+    check(judge({ hasLateTimes: false, hasNanoseconds: false }), 'warning', /does not keep them/);
+    check(judge({}), 'ok', /keeps them/);
   });
 });
 

@@ -324,6 +324,8 @@ async function probeStore(store: string, hasLibrary: boolean): Promise<Finding[]
 }
 
 const MOVE = 'put `store` in host.toml on ext4, XFS or Btrfs';
+const MOVE_FOR_TIMES =
+  'put `store` in host.toml on ext4 with inodes of 256 bytes, on XFS with bigtime, or on Btrfs';
 /** The most names that one file can have, where it is a number that backups can reach (ext4: Linux, EXT4_LINK_MAX). */
 const LINK_LIMITS: Record<string, number> = { ext2: 32_000, ext3: 32_000, ext4: 65_000, btrfs: 65_535 };
 
@@ -342,16 +344,21 @@ function judgeLinks(store: string, { type, links }: Probe, hasLibrary: boolean):
 
 /** @param hasLibrary whether rsync gets the library that goes on where a link is refused */
 export function judgeProbe(store: string, probe: Probe, hasLibrary: boolean): Finding[] {
-  const { type, xattrs, hasNanoseconds } = probe;
+  const { type, xattrs } = probe;
   return [
     xattrs === undefined
       ? XATTRS.ok(`"${store}" (${type}) keeps them`)
       : XATTRS.critical(`"${store}" (${type}): ${xattrs}`, MOVE),
     judgeLinks(store, probe, hasLibrary),
-    hasNanoseconds
-      ? TIMES.ok(`"${store}" (${type}) keeps them`)
-      : TIMES.warning(`"${store}" (${type}) does not keep them`, MOVE),
+    judgeTimes(store, probe),
   ];
+}
+
+function judgeTimes(store: string, { type, hasNanoseconds, hasLateTimes }: Probe): Finding {
+  if (!hasNanoseconds) return TIMES.warning(`"${store}" (${type}) does not keep them`, MOVE);
+  return hasLateTimes
+    ? TIMES.ok(`"${store}" (${type}) keeps them`)
+    : TIMES.warning(`"${store}" (${type}) cuts times after 2038`, MOVE_FOR_TIMES);
 }
 
 const LOW_SHARE = 0.1;

@@ -4,7 +4,9 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
+  copyFileSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
@@ -137,4 +139,54 @@ describe('tools/prepare.sh and an rsync that cannot work', { skip: NEEDS_ROOT ||
       assert.equal(at >= 0, isRefreshed, log().join('\n'));
       assert.ok(at < log().findIndex(each => installs().includes(each)));
     });
+});
+
+describe('tools/prepare.sh and the node that npm brings', { skip: IN_CLEAN_MACHINE }, () => {
+  let folder: string;
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), 'dialback-npm-'));
+  });
+  after(() => rmSync(folder, { recursive: true, force: true }));
+
+  /** A checkout and an npm that makes these files. @returns what `.bin/node` prints then */
+  function prepare(made: string[]): { status: number | null; output: string; printed: string } {
+    const checkout = join(folder, 'checkout');
+    rmSync(folder, { recursive: true, force: true });
+    for (const each of ['bin', 'checkout/tools']) mkdirSync(join(folder, each), { recursive: true });
+    copyFileSync(join(TOP, 'tools/prepare.sh'), join(checkout, 'tools/prepare.sh'));
+    writeFileSync(join(checkout, 'package-lock.json'), '{}');
+    const node = '#!/bin/sh\necho "$0"\n';
+    const lines = made.map(
+      each =>
+        `mkdir -p "$(dirname ${each})"; printf '${node.replaceAll('\n', '\\n')}' >${each}; chmod 755 ${each}`,
+    );
+    const npm = ['#!/bin/sh', 'mkdir -p node_modules/.bin', ...lines, ''].join('\n');
+    writeFileSync(join(folder, 'bin/npm'), npm, { mode: 0o755 });
+    const { status, stdout, stderr } = spawnSync('tools/prepare.sh', ['build'], {
+      cwd: checkout,
+      env: { PATH: `${join(folder, 'bin')}:/usr/bin:/bin` },
+      encoding: 'utf8',
+    });
+    const { stdout: printed } = spawnSync(join(checkout, 'node_modules/.bin/node'), { encoding: 'utf8' });
+    return { status, output: stdout + stderr, printed };
+  }
+
+  const cpu = process.arch;
+  it('makes the link to it that the npm of node 18 to 22 leaves out', () => {
+    const { status, output, printed } = prepare([`node_modules/node-linux-${cpu}/bin/node`]);
+    assert.equal(status, 0, output);
+    assert.match(printed, /node_modules\/\.bin\/node\n$/);
+  });
+
+  it('leaves a link alone that is there', () => {
+    const { status, output } = prepare([`node_modules/node-linux-${cpu}/bin/node`, 'node_modules/.bin/node']);
+    assert.equal(status, 0, output);
+    assert.ok(!lstatSync(join(folder, 'checkout/node_modules/.bin/node')).isSymbolicLink());
+  });
+
+  it('says so when npm brings none for this processor', () => {
+    const { status, output } = prepare(['node_modules/node-linux-other/bin/node']);
+    assert.equal(status, 1, output);
+    assert.match(output, /^prepare: Cannot build here: there is no node for /m);
+  });
 });
