@@ -93,5 +93,5 @@ clean:
 
 # All that gets into the file: folders too, since a source that went away changes nothing but its folder.
 # tsconfig.json is one of them, for esbuild reads it ("use strict"); the lock file stands for the base.
-dist/dialback: build.ts tools/base.ts tools/environment.ts package.json package-lock.json tsconfig.json src/launcher/linkat.c src/launcher/mountpoints.c tools/linkat.sh $(shell find src -type d -o -name '*.ts')
+dist/dialback: build.ts tools/base.ts tools/code-cache.ts tools/environment.ts package.json package-lock.json tsconfig.json src/launcher/linkat.c src/launcher/mountpoints.c tools/linkat.sh $(shell find src -type d -o -name '*.ts')
 	@if [ -x node_modules/.bin/node ]; then node_modules/.bin/node build.ts; else npm run build --silent; fi

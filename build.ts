@@ -21,7 +21,7 @@ import { log } from '@yao-pkg/pkg/lib-es5/log.js';
 import pkg from '@yao-pkg/pkg/lib-es5/sea.js';
 import { build } from 'esbuild';
 import { type Arch, baseVersion, findBase, readJson } from './tools/base.ts';
-import { codeCache } from './tools/code-cache.ts';
+import { acceptBuiltinCaches, codeCache, V8_OPTIONS } from './tools/code-cache.ts';
 import { blankNames } from './tools/environment.ts';
 
 const TOP = import.meta.dirname;
@@ -69,18 +69,6 @@ function stripBase(base: string, copy: string, arch: Arch): string {
     return `NOT stripped, since ${strip} did not work (package binutils)`;
   }
 }
-
-/** V8's, of the executable. */
-const V8_OPTIONS = [
-  // No thread of V8's does anything: one that compiles may wait for a collection by the main thread, which may be at its
-  // exit and wait for that one, for ever (docs/design.md, "Measured").
-  '--single-threaded',
-  // Little memory before speed: what is young is looked through often, what is old at once and not little by little.
-  '--max-semi-space-size=1',
-  '--no-incremental-marking',
-  '--optimize-for-size',
-  '--expose-gc', // os/machine.ts, dropGarbage()
-];
 
 /** What the executable runs first: the bundle, with its code cache. */
 const LOADER = `"use strict";
@@ -186,6 +174,17 @@ function closeEnvironment(base: string): void {
   writeFileSync(base, bytes);
 }
 
+/** A foreign base keeps what it has: V8 refuses its caches, and compiles. */
+function keepBuiltinCaches(base: string): void {
+  const bytes = readFileSync(base);
+  if (acceptBuiltinCaches(bytes, V8_OPTIONS) === 0)
+    fail(
+      'Cannot keep the code caches of the base: there is none',
+      'look in the base for the start of a code cache',
+    );
+  writeFileSync(base, bytes);
+}
+
 async function main(): Promise<void> {
   const startedMs = performance.now();
   const arch = parseTarget(process.argv.slice(2));
@@ -215,6 +214,7 @@ async function main(): Promise<void> {
   });
   const strip = stripBase(await baseOf(arch, work), base, arch);
   closeEnvironment(base);
+  if (arch === process.arch) keepBuiltinCaches(base);
   await inject(base, made, arch, work);
   chmodSync(made, 0o755);
   renameSync(made, output);

@@ -134,9 +134,20 @@ function measuredWith(): string {
   return `${said.join(', ')}, Linux ${release()}, ${availableParallelism()} processors`;
 }
 
+/**
+ * Has ext4 put each folder in this one into another part of the disk (chattr(1), T; elsewhere it does nothing). Without a journal
+ * ext4 does not use an inode again for minutes after a removal: with all files in one part, it looked through thousands of them
+ * for each new one, 0.3 ms of processor time in place of 0.02.
+ * @returns the folder
+ */
+function spreadFolder(folder: string): string {
+  spawnSync('chattr', ['+T', folder], { stdio: 'ignore' });
+  return folder;
+}
+
 /** One run, from its plan to its last line. */
 class Run {
-  readonly #folder = mkdtempSync(join(tmpdir(), 'dialback-run-'));
+  readonly #folder = spreadFolder(mkdtempSync(join(tmpdir(), 'dialback-run-')));
   readonly #screen = new Screen();
   readonly #startedMs = performance.now();
   readonly #hasPlaces = canMakePlaces();

@@ -30,10 +30,8 @@ const TREE = '2026-01-01T00-00-00Z-0123abcd';
 
 function fill(folder: string, files: number): string {
   const path = `${folder}/trash/${TREE}`;
-  for (let at = 0; at < files; at += 1) {
-    mkdirSync(`${path}/tree/d${at % 50}`, { recursive: true });
-    writeFileSync(`${path}/tree/d${at % 50}/f${at}`, '');
-  }
+  for (let at = 0; at < 50; at += 1) mkdirSync(`${path}/tree/d${at}`, { recursive: true });
+  for (let at = 0; at < files; at += 1) writeFileSync(`${path}/tree/d${at % 50}/f${at}`, '');
   return path;
 }
 

@@ -9,6 +9,7 @@ import { decodeRequest } from '../../src/wire/request.ts';
 import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
 import { fairClock } from '../support/fair-time.ts';
 import { IS_LONG, itLong } from '../support/long.ts';
+import { QUICK_EXCHANGE } from '../support/sshd.ts';
 import { NEEDS_ROOT, type Running, until, World } from '../support/world.ts';
 
 /** How much longer a run may take than one that nobody disturbs. */
@@ -113,6 +114,8 @@ describe('strangers at the listener', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, 
       'UserKnownHostsFile=/dev/null',
       '-o',
       'LogLevel=ERROR',
+      '-o',
+      QUICK_EXCHANGE.replace(' ', '='),
       '-i',
       join(host.home, 'wrong key'),
     ];

@@ -1,5 +1,5 @@
 // Goal: the same sources make the same bytes, whatever folder they lie in and whoever builds them; they start without being compiled
-// again; and the executable for arm64 can be built here (it is not run).
+// again, and without compiling node's own modules; and the executable for arm64 can be built here (it is not run).
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -7,6 +7,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync 
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { acceptBuiltinCaches, V8_OPTIONS } from '../../tools/code-cache.ts';
 import { copyCheckout, IN_CLEAN_MACHINE, loginEnvironment } from '../support/checkout.ts';
 import { itLong } from '../support/long.ts';
 
@@ -73,6 +74,28 @@ describe('a build', { skip: IN_CLEAN_MACHINE }, () => {
     assert.equal(output([RUN, TELL]), 'false\n');
     assert.equal(output([RUN, TELL], [GOOD, BAD]), 'true\n');
     assert.equal(output([GOOD, BAD]), output());
+  });
+
+  it('compiles none of the modules of node that it loads', () => {
+    const path = join(base, 'node');
+    const COUNT = `for (const name of ['child_process', 'crypto', 'fs', 'net', 'stream']) require(name);
+      const usage = require('internal/test/binding').internalBinding('builtins').getCacheUsage();
+      console.log(JSON.stringify([usage.compiledWithCache.size, usage.compiledWithoutCache.size]));`;
+    const compiled = (): [number, number] => {
+      const args = [...V8_OPTIONS, '--expose-internals', '--no-warnings', '-e', COUNT];
+      const { stdout, stderr, status } = spawnSync(path, args, { encoding: 'utf8' });
+      assert.equal(status, 0, stderr);
+      return JSON.parse(stdout) as [number, number];
+    };
+    const bytes = readFileSync(process.execPath);
+    writeFileSync(path, bytes, { mode: 0o755 });
+    const [, before] = compiled();
+    assert.ok(before > 10, `${before} modules are compiled where the caches are as they were`);
+    assert.ok(acceptBuiltinCaches(bytes, V8_OPTIONS) > 100);
+    writeFileSync(path, bytes);
+    const [fromCache, compiledStill] = compiled();
+    assert.equal(compiledStill, 0);
+    assert.ok(fromCache > 10);
   });
 
   itLong('for arm64 makes an ELF file of that machine, with dialback in it', () => {

@@ -19,7 +19,7 @@ import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Finding, State } from '../../src/finding.ts';
 import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
-import { itLong } from '../support/long.ts';
+import { IS_LONG, itLong } from '../support/long.ts';
 import { compileLauncher, mayMakeNamespaces, NEEDS_ROOT, type Party, World } from '../support/world.ts';
 
 describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -90,6 +90,11 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       encoding: 'utf8',
     });
     assert.equal(status, 0, `${command}\n${stderr}`);
+  }
+
+  /** After the test itself has put right what it broke: in `make test` the next case shows that, which finds one thing alone. */
+  async function isAsBefore(party: Party): Promise<void> {
+    if (IS_LONG) await isWell(party);
   }
 
   async function isWell(party: Party): Promise<void> {
@@ -192,7 +197,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       );
       assert.notEqual(next, '');
       world.configure();
-      await isWell(client);
+      await isAsBefore(client);
     });
 
     itLong(
@@ -226,7 +231,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
         rmSync(key);
         await only(client, 'critical', 'client.key', /there is no key/);
         world.write(client, key, good);
-        await isWell(client);
+        await isAsBefore(client);
       },
     );
 
@@ -310,7 +315,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       listenOn('198.51.100.7:0');
       await only(client, 'critical', 'client.listen', /is no address of this machine$/);
       world.configure();
-      await isWell(client);
+      await isAsBefore(client);
     });
 
     itLong(
@@ -342,7 +347,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
         const both = await checks();
         for (const each of OF_THE_WAY_BACK) assert.equal(both.filter(name => name === each).length, 1, each);
         world.configure();
-        await isWell(client);
+        await isAsBefore(client);
       },
     );
 
@@ -410,7 +415,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       assert.equal((await behindNat())?.state, 'warning');
       rmSync(world.clientState, { recursive: true });
       world.configure();
-      await isWell(client);
+      await isAsBefore(client);
     });
 
     it('a host that cannot be reached', async () => {
@@ -426,7 +431,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       await only(client, 'critical', 'client.reach', /^"127\.0\.0\.1" port \d+: nothing listens there$/);
       world.write(client, world.clientToml, config);
       world.write(client, file, known);
-      await isWell(client);
+      await isAsBefore(client);
     });
 
     it('a host whose name has no address, and options that ssh does not know', async () => {
@@ -445,7 +450,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       world.configure({ remote: 'name = "vault"\nfrom = ["127.0.0.1"]\nssh_options = ["Ciphers=nonsense"]' });
       await only(client, 'critical', 'client.reach', /nonsense/i);
       world.configure();
-      await isWell(client);
+      await isAsBefore(client);
     });
 
     it('a state folder that others can look into, or that cannot be made', async () => {
@@ -471,7 +476,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       world.configure({ scope: `roots = ["${world.data}"]\nexclude = ["+ x"]` });
       await only(client, 'critical', 'client.excludes', /line 1 of `exclude`/);
       world.configure();
-      await isWell(client);
+      await isAsBefore(client);
     });
 
     itLong('other names of what must never be read: hard links, and mounts', async () => {
@@ -495,7 +500,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
         [join(never, 'secret'), join(world.data, 'link')].sort(),
       );
       rmSync(join(world.data, 'link'));
-      await isWell(client);
+      await isAsBefore(client);
 
       // The whole of it is kept back there too, and a part of it is a place of its own.
       execFileSync('mount', ['--bind', never, alias]);
@@ -549,7 +554,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       const found = lines(await fresh(host));
       assert.deepEqual(found, ['critical host.store']);
       renameSync(`${world.store} gone`, world.store);
-      await isWell(host);
+      await isAsBefore(host);
     });
 
     it('a store that others can look into, or that is somebody elses', async () => {
@@ -561,7 +566,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       await only(host, 'critical', 'host.store', /belongs to uid 0/);
       chownSync(world.store, host.uid, host.gid);
       chmodSync(world.store, 0o700);
-      await isWell(host);
+      await isAsBefore(host);
     });
 
     it('a file system that keeps no xattrs', async () => {
@@ -583,7 +588,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
         execFileSync('umount', [disk]);
       }
       world.write(host, world.hostToml, `store = "${world.store}"\nsyslog = false\n`);
-      await isWell(host);
+      await isAsBefore(host);
     });
 
     it('a small disk that is nearly full', async () => {
@@ -612,7 +617,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
         execFileSync('umount', [disk]);
       }
       world.write(host, world.hostToml, `store = "${world.store}"\nsyslog = false\n`);
-      await isWell(host);
+      await isAsBefore(host);
     });
 
     it('authorized_keys that others can write, with a bare key, or with another executable', async () => {
@@ -642,14 +647,14 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       writeFileSync(file, good);
       chownSync(file, host.uid, host.gid);
       chmodSync(file, 0o600);
-      await isWell(host);
+      await isAsBefore(host);
     });
 
     it('a config that is not there', async () => {
       renameSync(world.hostToml, `${world.hostToml}.away`);
       await only(host, 'critical', 'host.config', /there is no such file/);
       renameSync(`${world.hostToml}.away`, world.hostToml);
-      await isWell(host);
+      await isAsBefore(host);
     });
   });
 
@@ -764,7 +769,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       const found = lines(await fresh(client));
       assert.deepEqual(found, ['critical launcher.run', 'critical client.jail']);
       install();
-      await isWell(client);
+      await isAsBefore(client);
 
       compileLauncher({
         to: world.launcher,
@@ -784,7 +789,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       );
       assert.equal(next.split(',')[0], `runuser --pty -u "$(id -nu ${host.uid})" -- dialback doctor`);
       install();
-      await isWell(client);
+      await isAsBefore(client);
     });
 
     it('another account in its group', async () => {
@@ -841,7 +846,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       assert.deepEqual(found, ['critical launcher.file', 'critical client.jail']);
       renameSync(`${world.launcher} away`, world.launcher);
       world.configure();
-      await isWell(client);
+      await isAsBefore(client);
     });
 
     it('the chain of "inherited"', async () => {

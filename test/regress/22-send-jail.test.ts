@@ -318,19 +318,32 @@ class Sender {
     return await this.jail.start(as, this.jail.launch, args, { input: 'memfd\n', ...options });
   }
 
+  static #shared: Sender | undefined;
+
+  /** One for all suites of this file: a launcher takes a second of processor time to compile. */
+  static shared(): Sender {
+    Sender.#shared ??= new Sender();
+    return Sender.#shared;
+  }
+
+  static disposeShared(): void {
+    Sender.#shared?.dispose();
+  }
+
   dispose(): void {
     this.jail.dispose();
   }
 }
 
+after(() => Sender.disposeShared());
+
 describe('the jail of send', { skip: SKIP }, () => {
   let sender: Sender;
   let jail: Jail;
   before(() => {
-    sender = new Sender();
+    sender = Sender.shared();
     jail = sender.jail;
   });
-  after(() => sender?.dispose());
 
   it('refuses all but reading the scope, as docs/security.md says', async () => {
     await sender.hold(); // for each test: one attempt's control ends all of the account's processes
@@ -377,10 +390,9 @@ describe('what send leaves of its caller', { skip: SKIP }, () => {
   let sender: Sender;
   let jail: Jail;
   before(() => {
-    sender = new Sender();
+    sender = Sender.shared();
     jail = sender.jail;
   });
-  after(() => sender?.dispose());
 
   /** What /proc says of the probe while it waits in the jail. `child` is where the launcher was started. */
   async function look(start: string[], options: StartOptions, see: (pid: number) => void): Promise<Ended> {
@@ -478,9 +490,8 @@ describe('what send leaves of its caller', { skip: SKIP }, () => {
 describe('what lend passes on', { skip: SKIP }, () => {
   let sender: Sender;
   before(() => {
-    sender = new Sender();
+    sender = Sender.shared();
   });
-  after(() => sender?.dispose());
 
   it('is nothing, where rsync has no capability that it could inherit', async () => {
     const { status, stderr } = await sender.jail.start(sender.jail.account, sender.jail.launch, [
@@ -539,10 +550,9 @@ describe('send refuses, in one line', { skip: SKIP }, () => {
   let sender: Sender;
   let jail: Jail;
   before(() => {
-    sender = new Sender();
+    sender = Sender.shared();
     jail = sender.jail;
   });
-  after(() => sender?.dispose());
 
   /** One line of the launcher's, and nothing run. */
   function assertRefused({ status, stdout, stderr }: Ended, line: RegExp, expected = 126): void {

@@ -331,6 +331,18 @@ class Receiver {
       rmSync(path, { recursive: true, force: true });
   }
 
+  static #shared: Receiver | undefined;
+
+  /** One for all suites of this file: a launcher takes a second of processor time to compile. */
+  static shared(): Receiver {
+    Receiver.#shared ??= new Receiver();
+    return Receiver.#shared;
+  }
+
+  static disposeShared(): void {
+    Receiver.#shared?.dispose();
+  }
+
   dispose(): void {
     this.#clear();
     this.jail.dispose();
@@ -341,14 +353,15 @@ class Receiver {
 const SINCE_SCOPES = 6;
 const SIGNAL_ROWS = ['`kill`', '`kill` of a process group', '`kill` of all that one may signal'];
 
+after(() => Receiver.disposeShared());
+
 describe('the jail of receive', { skip: SKIP }, () => {
   let receiver: Receiver;
   let jail: Jail;
   before(() => {
-    receiver = new Receiver();
+    receiver = Receiver.shared();
     jail = receiver.jail;
   });
-  after(() => receiver?.dispose());
 
   it("refuses all but making this client's snapshot, as docs/security.md says", async () => {
     await using around = await Surroundings.make(jail, receiver.foreign);
@@ -407,10 +420,9 @@ describe('what receive leaves of its caller', { skip: SKIP }, () => {
   let receiver: Receiver;
   let jail: Jail;
   before(() => {
-    receiver = new Receiver();
+    receiver = Receiver.shared();
     jail = receiver.jail;
   });
-  after(() => receiver?.dispose());
 
   async function look(start: string[], options: StartOptions, see: (pid: number) => void): Promise<Ended> {
     return await lookFrom(start, options, pid => see(innerOf(pid)));
@@ -523,10 +535,9 @@ describe('receive refuses, in one line', { skip: SKIP }, () => {
   let receiver: Receiver;
   let jail: Jail;
   before(() => {
-    receiver = new Receiver();
+    receiver = Receiver.shared();
     jail = receiver.jail;
   });
-  after(() => receiver?.dispose());
 
   async function receive(args?: string[], kernels?: Kernel[]): Promise<Ended> {
     const { as, launch } = receiver.launch(kernels, args);

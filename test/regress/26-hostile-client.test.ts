@@ -27,17 +27,16 @@ import {
   afterList,
   CONTROLS,
   hostileSuite,
+  kinds,
   listing,
   lists,
   MARK,
   NASTY,
   plays,
   type Row,
-  rows,
   spoken,
   TOP,
 } from '../support/lanes.ts';
-import { some } from '../support/long.ts';
 
 const file = (name: string | Buffer) => ({ name, mode: FILE });
 const link = (name: string, target: string) => ({ name, mode: LINK, target });
@@ -281,7 +280,7 @@ const contents = (): Row[] => [
 
 /**
  * What other versions of rsync put into other bytes: the list and, in 3.0, what is around it. Attributes are the same. All of
- * them are a soak: each fourth is in the short suite.
+ * them are a soak: each twelfth is in the short suite.
  */
 const REFUSED = [...NAMES, ...TYPES].filter(row => row.ends !== 'full' || row.what.startsWith('devices'));
 const SOME = REFUSED.filter(row => /`\.\.`|a file below it|devices|a hard link/.test(row.what));
@@ -305,11 +304,13 @@ async function stealing(sender: Parameters<Attack['play']>[0], otherFile: string
 }
 
 hostileSuite('a hostile client: file lists and contents', lanes => {
-  rows('names', lanes, some(NAMES, 4));
-  rows('types', lanes, some(TYPES, 4));
-  rows('attributes', lanes, some(ATTRIBUTES, 4));
-  rows('contents', lanes, some(contents(), 4));
-  rows('in the words of other versions', lanes, some(OTHERS, 8));
+  kinds(lanes, [
+    { title: 'names', all: NAMES, nth: 6 },
+    { title: 'types', all: TYPES, nth: 6 },
+    { title: 'attributes', all: ATTRIBUTES, nth: 6 },
+    { title: 'contents', all: contents(), nth: 6 },
+    { title: 'in the words of other versions', all: OTHERS, nth: 12 },
+  ]);
 
   it('a basis of another client is not read', async () => {
     const before = lanes().read();

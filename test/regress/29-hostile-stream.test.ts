@@ -18,6 +18,7 @@ import {
   afterList,
   forever,
   hostileSuite,
+  kinds,
   listing,
   MARK,
   NASTY,
@@ -298,11 +299,12 @@ const ENDLESS: Row[] = [
 ];
 
 hostileSuite('a hostile client: what is in the stream', lanes => {
-  rows('messages', lanes, some(MESSAGES, 3));
-  rows('greetings', lanes, some(GREETINGS, 3));
-  // All of them are a soak.
-  rows('messages of an older version', lanes, some(OLDER, 8));
-  rows('the end', lanes, some(CUT, 4));
+  kinds(lanes, [
+    { title: 'messages', all: MESSAGES, nth: 5 },
+    { title: 'greetings', all: GREETINGS, nth: 5 },
+    { title: 'messages of an older version', all: OLDER, nth: 12 },
+    { title: 'the end', all: CUT, nth: 4 },
+  ]);
 
   describe('no end, until the deadline that the host has set', () => {
     let line: string;

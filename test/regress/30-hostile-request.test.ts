@@ -302,7 +302,7 @@ hostileSuite('a hostile client: requests', lanes => {
   }
 
   group('what is asked for', lanes, () => {
-    for (const { what, command, header, input, hangsUp, ends, says } of some(CALLS, 5)) {
+    for (const { what, command, header, input, hangsUp, ends, says } of some(CALLS, 8)) {
       const act = async ({ client, name }: Lane): Promise<Seen> => {
         const call = client.call(command ?? `${name}:7`);
         const request = client.request(header as Partial<CommonHeader & DirectHeader> | undefined);
@@ -315,7 +315,7 @@ hostileSuite('a hostile client: requests', lanes => {
   });
 
   group('what becomes of the channel', lanes, () => {
-    for (const call of some(CHANNEL_CALLS, 3))
+    for (const call of some(CHANNEL_CALLS, 5))
       it(call.what, () =>
         lanes().attack(
           ({ client, name }) =>

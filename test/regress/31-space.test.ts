@@ -46,12 +46,12 @@ class Site {
     this.world.own(this.world.client, join(this.world.data, name));
   }
 
-  /** Random bytes, 16 MiB a file. */
+  /** Random bytes, 4 MiB a file. */
   fill(folder: string, mebibytes: number): void {
     const path = join(this.world.data, folder);
     mkdirSync(path, { recursive: true });
     this.world.own(this.world.client, path);
-    for (let part = 0; part < mebibytes / 16; part += 1) this.put(`${folder}/${part}`, randomBytes(16 * MIB));
+    for (let part = 0; part < mebibytes / 4; part += 1) this.put(`${folder}/${part}`, randomBytes(4 * MIB));
   }
 
   remove(name: string): void {
@@ -91,12 +91,12 @@ class Site {
   }
 }
 
-/** 1 GiB of ext4 as the store. @param inodes how many it has */
+/** 256 MiB of ext4 as the store. @param inodes how many it has */
 async function smallDisk(inodes: number): Promise<{ site: Site; unmount: () => void }> {
   const world = await World.make();
   const image = join(world.base, 'disk');
   writeFileSync(image, '');
-  truncateSync(image, 1024 * MIB);
+  truncateSync(image, 256 * MIB);
   execFileSync('mkfs.ext4', ['-q', '-F', '-N', String(inodes), image]);
   rmSync(world.store, { recursive: true });
   mkdirSync(world.store);
@@ -110,7 +110,7 @@ async function smallDisk(inodes: number): Promise<{ site: Site; unmount: () => v
 
 const FULL = 'Cannot back up to "vault": the backup host has no space left';
 
-describe('a store of 1 GiB', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
+describe('a store of 256 MiB', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let site: Site;
   let unmount = (): void => {};
   const images = new Map<string, Manifest>();
@@ -119,7 +119,7 @@ describe('a store of 1 GiB', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     ({ site, unmount } = await smallDisk(20_000));
     for (let file = 0; file < 20; file += 1) site.put(`file ${file}`, `content ${file}`);
     small = await site.keep();
-    site.fill('old', 400);
+    site.fill('old', 100);
     large = await site.keep();
     site.remove('old');
     for (const each of [small, large]) images.set(each, site.image(each));
@@ -134,7 +134,7 @@ describe('a store of 1 GiB', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   });
 
   it('that gets full in the middle of a run: one clear line, and what has arrived is there', async () => {
-    site.fill('new', 768);
+    site.fill('new', 192);
     const { status, last } = await site.world.backup();
     assert.equal(status, 14, JSON.stringify(last));
     assert.equal(last.error, FULL);
@@ -148,7 +148,7 @@ describe('a store of 1 GiB', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     fresh = await site.keep();
     images.set(fresh, site.image(fresh));
     const { counts } = site.record(fresh);
-    assert.ok((counts.transferred_bytes ?? 0) < 600 * MIB, `${counts.transferred_bytes} bytes were sent`);
+    assert.ok((counts.transferred_bytes ?? 0) < 150 * MIB, `${counts.transferred_bytes} bytes were sent`);
     assert.deepEqual(readdirSync(join(site.world.shelf, 'arriving')), []);
   });
 
@@ -172,10 +172,10 @@ describe('a store of 1 GiB', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     site.remove('new');
     const lean = await site.keep();
     images.delete(fresh);
-    // `fresh` holds 768 MiB; `small` next to nothing, and it is pinned: 400 MiB came after it.
+    // `fresh` holds 192 MiB; `small` next to nothing, and it is pinned: 100 MiB came after it.
     assert.match(String(site.pin(small)), /^by itself: /);
     const { bavail, bsize } = statfsSync(site.world.store);
-    const least = bavail * bsize + 300 * MIB;
+    const least = bavail * bsize + 75 * MIB;
     site.configure(`[retention]\nlast = 1\nmin_keep = 0\nmin_age = "0s"\n[space]\nmin_free = "${least}"`);
     const left = join(site.world.shelf, 'arriving/2026-01-01T00-00-00Z/tree');
     execFileSync('/usr/bin/install', ['-d', '-o', site.world.host.login, left, join(left, '..')]);
@@ -203,14 +203,14 @@ describe('a store of 1 GiB', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     for (const name of names) {
       const folder = join(shelf, 'snapshots', name);
       mkdirSync(join(folder, 'tree'), { recursive: true });
-      writeFileSync(join(folder, 'tree/file'), randomBytes(50 * MIB));
+      writeFileSync(join(folder, 'tree/file'), randomBytes(12 * MIB));
       const record = { ...site.record(world.snapshots()[0] ?? ''), client: 'birch', snapshot: name };
       writeFileSync(join(folder, 'snapshot.json'), JSON.stringify(record));
     }
     execFileSync('chown', ['-R', `${world.host.uid}:${world.host.gid}`, shelf]);
     const { bavail, bsize } = statfsSync(world.store);
     const rules = '[retention]\nlast = 1\nmin_keep = 0\nmin_age = "0s"';
-    site.configure(`${rules}\n[space]\nmin_free = "${bavail * bsize + 20 * MIB}"`);
+    site.configure(`${rules}\n[space]\nmin_free = "${bavail * bsize + 5 * MIB}"`);
 
     const lock = world.start(
       world.host,
@@ -238,7 +238,7 @@ describe('a store of 1 GiB', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
 
   it('at low water removes nothing that a rule wants, and refuses', async () => {
     const before = site.world.snapshots();
-    site.configure('[retention]\nlast = 100\n[space]\nmin_free = "1000M"');
+    site.configure('[retention]\nlast = 100\n[space]\nmin_free = "250M"');
     const { status } = await site.world.backup();
     assert.equal(status, 14);
     assert.deepEqual(site.world.snapshots(), before);
@@ -249,7 +249,7 @@ describe('a store with few inodes', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, ()
   let site: Site;
   let unmount = (): void => {};
   before(async () => {
-    ({ site, unmount } = await smallDisk(3000));
+    ({ site, unmount } = await smallDisk(1000));
     for (let file = 0; file < 20; file += 1) site.put(`file ${file}`, `content ${file}`);
   });
   after(async () => {
@@ -260,7 +260,7 @@ describe('a store with few inodes', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, ()
   it('runs out of them in the middle of a run: one clear line, and the older snapshot is whole', async () => {
     const first = await site.keep();
     const image = site.image(first);
-    for (let file = 0; file < 6000; file += 1) site.put(`more ${file}`, '');
+    for (let file = 0; file < 2000; file += 1) site.put(`more ${file}`, '');
     for (let round = 0; round < 2; round += 1) {
       const { status, last } = await site.world.backup();
       assert.equal(status, 14, JSON.stringify(last));
@@ -268,7 +268,7 @@ describe('a store with few inodes', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, ()
     }
     assert.deepEqual(site.world.snapshots(), [first]);
     assert.deepEqual(diffManifests(image, site.image(first)), []);
-    for (let file = 100; file < 6000; file += 1) site.remove(`more ${file}`);
+    for (let file = 100; file < 2000; file += 1) site.remove(`more ${file}`);
     await site.keep();
   });
 });

@@ -30,6 +30,9 @@ for (const launcher of [true, false]) {
       chownSync(join(world.data, name), world.client.uid, world.client.gid);
     }
 
+    // What is the same without a jail is shown in a soak.
+    const itAlso = launcher ? it : itLong;
+
     it('backs up, and gives back what was there', async () => {
       const { status, last, stderr } = await world.backup();
       assert.equal(status, 0, `${stderr} ${JSON.stringify(world.journal('host').at(-1))}`);
@@ -46,7 +49,7 @@ for (const launcher of [true, false]) {
       assert.deepEqual([record.confined.send, record.confined.receive], [launcher, launcher]);
     });
 
-    it('sends only what has changed the next time, and has the grant on record', async () => {
+    itAlso('sends only what has changed the next time, and has the grant on record', async () => {
       put('file 7', 'changed');
       const { status, last } = await world.backup();
       assert.equal(status, 0);
@@ -56,7 +59,7 @@ for (const launcher of [true, false]) {
       assert.equal(granted[0]?.asked, 'rsync --server --daemon .');
     });
 
-    it('leaves nothing, makes no key and never listens', async () => {
+    itAlso('leaves nothing, makes no key and never listens', async () => {
       let listened = false;
       let keys = false;
       const running = world.start(world.client, world.binary, [
@@ -99,49 +102,46 @@ for (const launcher of [true, false]) {
       world.configure({ remote: CHANNEL });
     });
 
-    (launcher ? it : itLong)(
-      'ends in good order when either side is killed, and goes on with the next run',
-      async () => {
+    itAlso('ends in good order when either side is killed, and goes on with the next run', async () => {
+      put('large', randomBytes(6_000_000));
+      for (const victim of [
+        /dialback backup --json/,
+        /rsync --server --daemon/,
+        /dialback grab/,
+        /^\/usr\/bin\/ssh /,
+      ]) {
         put('large', randomBytes(6_000_000));
-        for (const victim of [
-          /dialback backup --json/,
-          /rsync --server --daemon/,
-          /dialback grab/,
-          /^\/usr\/bin\/ssh /,
-        ]) {
-          put('large', randomBytes(6_000_000));
-          world.configure({ remote: CHANNEL, limits: 'bwlimit = "2M"' });
-          const running = world.start(world.client, world.binary, [
-            ...['backup', '--json', '--config', world.clientToml],
-          ]);
-          const target = (): number | undefined =>
-            world.processes().find(each => victim.test(each.command))?.pid;
-          const arriving = (): boolean => {
-            const [name] = readdirSync(join(world.shelf, 'arriving'));
-            const folder =
-              name === undefined ? undefined : join(world.shelf, 'arriving', name, 'tree', world.data);
-            try {
-              return folder !== undefined && readdirSync(folder).some(each => each.includes('large'));
-            } catch {
-              return false;
-            }
-          };
-          await until('the large file is under way', arriving);
-          process.kill(target() ?? assert.fail(`${victim}`), 'SIGKILL');
-          const { status } = await running.done;
-          assert.notEqual(status, 0, String(victim));
-          await until(
-            `only a run folder is left after ${victim}`,
-            () => world.leftovers().every(each => each.startsWith('folder ')),
-            15_000,
-          );
-          world.configure({ remote: CHANNEL });
-          const next = await world.backup();
-          assert.equal(next.status, 0, `${victim}: ${JSON.stringify(next.last)}`);
-          assert.deepEqual(world.leftovers(), []);
-        }
-      },
-    );
+        world.configure({ remote: CHANNEL, limits: 'bwlimit = "2M"' });
+        const running = world.start(world.client, world.binary, [
+          ...['backup', '--json', '--config', world.clientToml],
+        ]);
+        const target = (): number | undefined =>
+          world.processes().find(each => victim.test(each.command))?.pid;
+        const arriving = (): boolean => {
+          const [name] = readdirSync(join(world.shelf, 'arriving'));
+          const folder =
+            name === undefined ? undefined : join(world.shelf, 'arriving', name, 'tree', world.data);
+          try {
+            return folder !== undefined && readdirSync(folder).some(each => each.includes('large'));
+          } catch {
+            return false;
+          }
+        };
+        await until('the large file is under way', arriving);
+        process.kill(target() ?? assert.fail(`${victim}`), 'SIGKILL');
+        const { status } = await running.done;
+        assert.notEqual(status, 0, String(victim));
+        await until(
+          `only a run folder is left after ${victim}`,
+          () => world.leftovers().every(each => each.startsWith('folder ')),
+          15_000,
+        );
+        world.configure({ remote: CHANNEL });
+        const next = await world.backup();
+        assert.equal(next.status, 0, `${victim}: ${JSON.stringify(next.last)}`);
+        assert.deepEqual(world.leftovers(), []);
+      }
+    });
   });
 }
 

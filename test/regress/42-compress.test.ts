@@ -8,7 +8,7 @@ import { type Compression, decideCompression, type Rates } from '../../src/clien
 import { decodeEvent, type HostEvent } from '../../src/wire/events.ts';
 import { BLOCK_LIMIT, BLOCKS_LIMIT, blockLine } from '../../src/wire/probe.ts';
 import { IN_CLEAN_MACHINE } from '../support/checkout.ts';
-import { itLong } from '../support/long.ts';
+import { itLong, some } from '../support/long.ts';
 import { diffManifests, manifest } from '../support/manifest.ts';
 import { Network } from '../support/network.ts';
 import { NEEDS_ROOT, type Result, until, World } from '../support/world.ts';
@@ -100,7 +100,7 @@ const MARKED = `table inet marks {
   }
 }`;
 
-for (const transport of ['direct', 'channel'] as const) {
+for (const transport of some(['direct', 'channel'] as const, 2)) {
   describe(`compression over a slow link, ${transport}`, { skip: SKIP }, () => {
     let network: Network;
     let world: World;

@@ -21,6 +21,7 @@ import {
   lastOutcome,
   type Sender,
 } from './hostile-client.ts';
+import { IS_LONG, some } from './long.ts';
 import { diffManifests, type Manifest, manifest } from './manifest.ts';
 import { lastLine, NEEDS_ROOT, until, World } from './world.ts';
 
@@ -281,4 +282,22 @@ export function rows(title: string, lanes: () => Lanes, all: Row[]): void {
         await lanes().attack(lane => lane.client.attack(row), row.ends, row.says);
       });
   });
+}
+
+/** Attacks that are alike, of which `make test` has each nth. */
+export interface Kind {
+  title: string;
+  all: Row[];
+  nth: number;
+}
+
+/** A group for each kind; in `make test`, with some of each, one for all: what is looked at after a group takes longer than the attacks. */
+export function kinds(lanes: () => Lanes, all: Kind[]): void {
+  if (IS_LONG) for (const kind of all) rows(kind.title, lanes, kind.all);
+  else
+    rows(
+      all.map(({ title }) => title).join(', '),
+      lanes,
+      all.flatMap(kind => some(kind.all, kind.nth)),
+    );
 }

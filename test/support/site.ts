@@ -72,6 +72,7 @@ export class Site {
   async packRsync(): Promise<string> {
     await this.say(`
       set -eu
+      rm -f /var/lib/man-db/auto-update # else its installation reads all manual pages of the machine anew
       mkdir -p /var/tmp/pack/DEBIAN
       cd /var/tmp
       dpkg-query -L rsync | while IFS= read -r path; do if [ -f "$path" ]; then echo "$path"; fi; done |
