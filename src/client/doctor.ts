@@ -3,12 +3,13 @@ import { createServer, connect as openConnection } from 'node:net';
 import { dirname, join } from 'node:path';
 import { type Confinement, judgeShell, judgeTrust, type ShellFacts } from '../doctor.ts';
 import { Fault } from '../fault.ts';
-import { type Finding, Topic } from '../finding.ts';
+import { type Finding, lookText, Topic } from '../finding.ts';
 import { examineHooks } from '../hooks.ts';
 import {
   exists,
   failedWith,
   fileSystemStatus,
+  lastVisible,
   linkStatus,
   list,
   makeUniqueFolder,
@@ -45,6 +46,7 @@ import {
   calledRemotes,
   callFiles,
   clientName,
+  keygenText,
   type Remote,
   remoteLock,
   remoteName,
@@ -162,7 +164,7 @@ export function judgeConfinement({ way, isChosen }: Confinement, path: string, c
     return canConfine
       ? CONFINEMENT.warning(
           `${found}, and this kernel has Landlock for one`,
-          `sed -i 's/^capability = .*/capability = "confined"/' ${quoteForShell(path)}`,
+          `sed -i 's/^\\s*capability\\s*=.*/capability = "confined"/' ${quoteForShell(path)}`,
         )
       : CONFINEMENT.ok(found);
   }
@@ -296,7 +298,7 @@ function examineState(path: string): Finding {
     if (!mayWrite(path))
       return STATE.critical(
         `"${path}" cannot be written to`,
-        `mount | grep ${quoteForShell(path)}; chmod 700 ${quoteForShell(path)}`,
+        `chmod 700 ${quoteForShell(path)}; findmnt -T ${quoteForShell(path)}`,
       );
     const { bavail, bsize } = fileSystemStatus(path);
     if (bavail * bsize < STATE_FREE)
@@ -481,7 +483,10 @@ function examineNeverList(isJailed: boolean): { findings: Finding[]; paths: stri
   const trust = judgeTrust(NEVER_FILE, NEVER_LIST, 0, `"${NEVER_LIST}"`);
   const { paths, faults } = parseNeverList(text);
   const findings = faults.map(fault =>
-    NEVER_FILE.critical(`"${NEVER_LIST}", ${fault}`, `editor ${NEVER_LIST}`),
+    NEVER_FILE.critical(
+      `"${NEVER_LIST}", ${fault}`,
+      `write that line of ${NEVER_LIST} as a path, or take it out`,
+    ),
   );
   return { findings: trust.state === 'ok' && findings.length > 0 ? findings : [trust, ...findings], paths };
 }
@@ -650,7 +655,7 @@ export function judgeNever(facts: NeverFacts[]): Finding[] {
       findings.push(
         NEVER.warning(
           `"${escapeText(first)}"${more} has another name somewhere else (a hard link)`,
-          `find / -xdev -samefile ${quoteForShell(first)}; then remove the other name, or put it into \`never\` too`,
+          `find "$(findmnt -no TARGET -T ${quoteForShell(first)})" -xdev -samefile ${quoteForShell(first)}, as root; then remove the other name, or put it into \`never\` too`,
         ),
       );
     }
@@ -688,7 +693,7 @@ function judgeWay({ path, through, link, error, shared }: NeverFacts): Finding[]
     return [
       NEVER.warning(
         `${shown} has another name (a hard link), which is not kept back, and other users can replace it`,
-        `find / -xdev -samefile ${quoteForShell(path)}, as root`,
+        `find "$(findmnt -no TARGET -T ${quoteForShell(path)})" -xdev -samefile ${quoteForShell(path)}, as root`,
       ),
     ];
   if (through === undefined) return [];
@@ -713,7 +718,7 @@ function examineDisk(config: ClientConfig, remote: Remote): Finding {
   try {
     const hostConfig = hostConfigOf(config, remote);
     const why = whyAbsent(remote.target);
-    const next = `mount its disk: findmnt -T ${quoteForShell(remote.target)} says which one is there now`;
+    const next = `mount its disk: findmnt -T ${quoteForShell(lastVisible(remote.target))} says which one is there now`;
     if (why !== undefined) {
       const then = { fail: 'fails', skip: 'is skipped', wait: 'waits' }[remote.absent ?? 'fail'];
       const found = `"${label}": ${why}: a backup ${then} until its disk is there`;
@@ -812,13 +817,13 @@ const KEY = new Topic(
 
 async function examineKey(path: string): Promise<Finding> {
   const quoted = quoteForShell(path);
-  const make = `ssh-keygen -t ed25519 -N '' -f ${quoted}, and enrol ${quoteForShell(`${path}.pub`)} on the host`;
+  const make = `${keygenText(path)}, and enrol ${quoteForShell(`${path}.pub`)} on the host`;
   let found: ReturnType<typeof status>;
   try {
     found = status(path);
   } catch (error) {
     return failedWith(error, 'EACCES')
-      ? KEY.unknown(`this account may not look at "${path}"`, `ls -l ${quoted}`)
+      ? KEY.unknown(`this account may not look at "${path}"`, lookText(path))
       : KEY.critical(`there is no key "${path}"`, make);
   }
   const { uid, name } = ownAccount();
