@@ -95,29 +95,24 @@ export class Steps {
     return JSON.parse(stdout) as Finding[];
   }
 
+  /** Runs a command in a shell, as it would be typed. Not synchronously: this process is the sshd that is called. */
+  async shell(account: Party, command: string, options: Following = {}): Promise<Result> {
+    const folders = `${dirname(this.world.binary)}:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin`;
+    const { input = '', environment } = options;
+    const more = { input, environment: { PATH: folders, ...environment } };
+    return await this.world.start(options.as ?? account, '/bin/sh', ['-c', command], more).done;
+  }
+
   /**
    * Runs a step, whose whole text is known.
    * @param next as it is printed
    * @param shape of all of it; what its one group has is the command
    * @returns what the command printed
    */
-  follow(next: string | null, shape: RegExp, account: Party, options: Following = {}): string {
+  async follow(next: string | null, shape: RegExp, account: Party, options: Following = {}): Promise<string> {
     const command = new RegExp(`^(?:${shape.source})$`).exec(next ?? '')?.[1];
     assert.ok(command !== undefined, `${next} is not ${shape}`);
-    const who = options.as ?? account;
-    const home = who === 'root' ? '/root' : who.home;
-    const { status, stdout, stderr } = spawnSync('/bin/sh', ['-c', command], {
-      ...(who === 'root' ? {} : { uid: who.uid, gid: who.gid }),
-      cwd: '/',
-      env: {
-        PATH: `${dirname(this.world.binary)}:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin`,
-        HOME: home,
-        LC_ALL: 'C',
-        ...options.environment,
-      },
-      input: options.input ?? '',
-      encoding: 'utf8',
-    });
+    const { status, stdout, stderr } = await this.shell(account, command, options);
     assert.equal(status, options.status ?? 0, `${command}\n${stdout}${stderr}`);
     return stdout;
   }

@@ -89,11 +89,11 @@ describe('a next step about a key', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, ()
 
   it('makes a key where there is none, its folder too, and in the place of what is none', async () => {
     const make = /(ssh-keygen -t ed25519 -N '' -f '[^']*'), and enrol '([^']*\.pub)' on the host/;
-    steps.follow(of('missing').next, make, world.client);
+    await steps.follow(of('missing').next, make, world.client);
     const withFolder =
       /(mkdir -p -m 700 '[^']*' && ssh-keygen -t ed25519 -N '' -f '[^']*'), and enrol '[^']*' on the host/;
-    steps.follow(of('no-folder').next, withFolder, world.client);
-    steps.follow(of('nonsense').next, make, world.client, { input: 'y\n' }); // it asks before it writes over something
+    await steps.follow(of('no-folder').next, withFolder, world.client);
+    await steps.follow(of('nonsense').next, make, world.client, { input: 'y\n' }); // it asks before it writes over something
     for (const name of ['missing', 'no-folder', 'nonsense']) {
       assert.equal(
         execFileSync('stat', ['-c', '%a %u', key(name)])
@@ -108,26 +108,26 @@ describe('a next step about a key', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, ()
     await enroll(join(world.client.home, '.ssh/id_ed25519'));
   });
 
-  it('takes the passphrase away, once it was entered', () => {
+  it('takes the passphrase away, once it was entered', async () => {
     const enters = join(world.client.home, 'enters');
     world.write(world.client, enters, "#!/bin/sh\necho 'a secret'\n", 0o700);
-    steps.follow(of('passphrase').next, /(ssh-keygen -p -N '' -f '[^']*')/, world.client, {
+    await steps.follow(of('passphrase').next, /(ssh-keygen -p -N '' -f '[^']*')/, world.client, {
       environment: { SSH_ASKPASS: enters, SSH_ASKPASS_REQUIRE: 'force' },
     });
   });
 
-  it('gives a key of another account’s back', () => {
-    steps.follow(of('foreign').next, /(chown \S+ '[^']*')/, world.client, { as: 'root' });
+  it('gives a key of another account’s back', async () => {
+    await steps.follow(of('foreign').next, /(chown \S+ '[^']*')/, world.client, { as: 'root' });
   });
 
-  it('shows the folder that keeps this account from its key', () => {
-    const shown = steps.follow(of('closed').next, /(ls -ld '[^']*\/keys\/closed')/, world.client);
+  it('shows the folder that keeps this account from its key', async () => {
+    const shown = await steps.follow(of('closed').next, /(ls -ld '[^']*\/keys\/closed')/, world.client);
     assert.match(shown, /^drwx------ .* root root .*\/keys\/closed$/m);
     chownSync(join(world.client.home, 'keys/closed'), world.client.uid, world.client.gid);
   });
 
-  it('lets this account read the host’s key', () => {
-    steps.follow(of('unreadable', 'client.known_hosts').next, /(chmod 600 '[^']*')/, world.client);
+  it('lets this account read the host’s key', async () => {
+    await steps.follow(of('unreadable', 'client.known_hosts').next, /(chmod 600 '[^']*')/, world.client);
   });
 
   it('tells how the host’s key is found, and which line it makes', async () => {
@@ -140,7 +140,7 @@ describe('a next step about a key', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, ()
     const pub = join(world.host.home, 'client.pub');
     world.write(world.host, pub, readFileSync(join(world.client.home, '.ssh/id_ed25519.pub')));
     const words = `${enrolls} ${world.name} '${pub}' --authorized-keys '${world.authorizedKeys}'`;
-    const said = steps.follow(words, /(.*)/, world.host);
+    const said = await steps.follow(words, /(.*)/, world.host);
     const hostKey = /--host-key '(\S+ \S+)'/.exec(said)?.[1] ?? assert.fail(said);
     assert.equal(file, known('unknown'));
     world.write(world.client, file, `${name} ${hostKey}\n`);
@@ -168,7 +168,7 @@ describe('a next step about a key', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, ()
     const backup = async () => await steps.run(world.client, 'backup');
     const refused = await backup();
     assert.equal(refused.status, 2);
-    steps.follow(
+    await steps.follow(
       nextOf(refused),
       /(mkdir -p -m 700 .* && ssh-keygen -t ed25519 -N '' -f .*), or set `identity` in client.toml/,
       world.client,
@@ -180,7 +180,7 @@ describe('a next step about a key', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, ()
     chmodSync(fresh, 0o644);
     const open = await backup();
     assert.equal(open.status, 2);
-    steps.follow(nextOf(open), /(chmod 600 .*)/, world.client);
+    await steps.follow(nextOf(open), /(chmod 600 .*)/, world.client);
     const done = await backup();
     assert.equal(done.status, 0, done.stderr);
   });
