@@ -21,7 +21,7 @@ import {
   removeAll,
   status,
 } from '../os/files.ts';
-import { type Jail, landlockAbiOf, NEVER_LIST, rsyncLibraries } from '../os/launcher.ts';
+import { type Jail, landlockAbiOf, NEVER_LIST, readNeverList, rsyncLibraries } from '../os/launcher.ts';
 import { asUid, ownAccount, ownExecutable, temporaryFolder } from '../os/machine.ts';
 import {
   inText,
@@ -92,7 +92,7 @@ export async function examineClient(options: {
 }): Promise<{ findings: Finding[]; landlockAbi: number | undefined }> {
   const { config, path, confinement, shell } = options;
   const state = stateFolder(config, undefined);
-  const hung = await findHungMounts(config);
+  const hung = await findHungMounts(config, readableNevers());
   const found = rootsOf(config, hung);
   const roots = found instanceof Fault ? [] : found;
   const { jail, places } =
@@ -139,6 +139,16 @@ export async function examineClient(options: {
     findings.push(judgeClock(remoteName(remote), measureSkew(journal, remoteName(remote))));
   }
   return { findings, landlockAbi: landlockAbiOf(jail) };
+}
+
+/** A list that cannot be read has a finding of its own (examineNeverList()). */
+function readableNevers(): string[] {
+  try {
+    return readNeverList();
+  } catch (error) {
+    if (error instanceof Fault) return [];
+    throw error;
+  }
 }
 
 function hasLandlock(): boolean {
@@ -477,7 +487,7 @@ function examineNeverList(isJailed: boolean): { findings: Finding[]; paths: stri
       };
     }
     const found = error instanceof Fault ? error.found : String(error);
-    const next = exists(NEVER_LIST) ? `chmod 644 ${NEVER_LIST}` : restoreNeverList();
+    const next = exists(NEVER_LIST) ? `as root: chmod 644 ${NEVER_LIST}` : restoreNeverList();
     return { findings: [NEVER_FILE.critical(`"${NEVER_LIST}": ${found}`, next)], paths: [] };
   }
   const trust = judgeTrust(NEVER_FILE, NEVER_LIST, 0, `"${NEVER_LIST}"`);

@@ -1,0 +1,2 @@
+// Goal: as next-steps-install, with all of its tests.
+import './next-steps-install.test.ts';
