@@ -1,6 +1,7 @@
 // Goal: what is said of a command line that is wrong is one that works, once the words in capitals are put in: each command's usage,
 // `dialback help` for a word that is none, and a name for init.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -100,5 +101,19 @@ describe('a next step about the command line', { skip: NEEDS_ROOT || IN_CLEAN_MA
     const help = await steps.follow(nextOf(refused), /(dialback help)/, world.client);
     for (const verb of ['init', 'backup', ...ON_THE_HOST])
       assert.match(help, new RegExp(`^ +(dialback )?${verb}\\b`, 'm'));
+  });
+
+  // 15-clean-machine.long has make do it.
+  it('of a checkout that was not built names what builds it, and tries it out', async () => {
+    const top = join(import.meta.dirname, '../../..');
+    const { status, stdout, stderr } = spawnSync(process.execPath, [join(top, 'src/main.ts'), 'try'], {
+      encoding: 'utf8',
+    });
+    assert.notEqual(status, 0);
+    assert.equal(nextOf({ status, signal: null, stdout, stderr }), 'make try');
+    const would = await steps.follow(`cd '${top}' && make --dry-run try`, /(.*)/, world.client, {
+      as: 'root',
+    });
+    assert.match(would, /^(.* )?dist\/dialback try/m);
   });
 });
