@@ -155,6 +155,13 @@ export function realPlace(path: string): string {
   }
 }
 
+/** Where a store's disk is mounted, or was: a folder that stays when the disk goes. findmnt(8) finds nothing for a path that is gone. */
+function mountPoint(target: string): string {
+  const at = lastVisible(target);
+  const mount = mountOf(mountTable(), at)?.path ?? '/';
+  return mount === '/' ? at : mount;
+}
+
 /** What is mounted, with names as text. */
 export function mountTable(): MountEntry[] {
   return inText(parseMountTable(readProc('self/mountinfo') ?? ''));
@@ -206,7 +213,7 @@ export function wordsHere(
     case 'no-store':
       return {
         found: `the store "${target}" went away, or its disk does not take what is written any more`,
-        next: `findmnt -T ${quoteForShell(lastVisible(target))}; once its disk is there again, the next run goes on from there`,
+        next: `findmnt -T ${quoteForShell(mountPoint(target))}; once its disk is there again, the next run goes on from there`,
       };
     case 'no-space':
       return { found: `no space is left for "${target}"`, next: 'dialback prune; or a larger disk' };
