@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { findingOf, Steps } from '../../support/steps.ts';
+import { findingOf, Steps } from '../../support/following.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 describe('a host that takes the call and says nothing', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {

@@ -18,7 +18,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Finding } from '../../../src/finding.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { findingOf, Steps } from '../../support/steps.ts';
+import { findingOf, Steps } from '../../support/following.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 describe('a next step about a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {

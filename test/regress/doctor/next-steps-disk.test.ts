@@ -7,7 +7,7 @@ import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, renameSync, r
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { findingOf, nextOf, Steps } from '../../support/steps.ts';
+import { findingOf, nextOf, Steps } from '../../support/following.ts';
 import { NEEDS_ROOT, type Result, until, World } from '../../support/world.ts';
 
 describe('a next step about a disk', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {

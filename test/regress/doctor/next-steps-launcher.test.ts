@@ -1,5 +1,5 @@
 // Goal: what doctor says of a launcher, of what it runs on and of the programs that look at it mends it as it is printed. What
-// `make install` mends is in next-steps-install.
+// `make install` mends is in next-steps-reinstall.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Finding } from '../../../src/finding.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { findingOf, instead, ownerOf, Steps } from '../../support/steps.ts';
+import { findingOf, instead, ownerOf, Steps } from '../../support/following.ts';
 import { addUser, NEEDS_ROOT, World } from '../../support/world.ts';
 
 describe('a next step about the launcher', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {

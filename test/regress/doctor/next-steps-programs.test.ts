@@ -7,7 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import type { Finding } from '../../../src/finding.ts';
 import { packageOf } from '../../../src/os/process.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { findingOf, instead, nextOf, ownerOf, Steps } from '../../support/steps.ts';
+import { findingOf, instead, nextOf, ownerOf, Steps } from '../../support/following.ts';
 import { NEEDS_ROOT, type Result, World } from '../../support/world.ts';
 
 describe('a next step about a program', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {

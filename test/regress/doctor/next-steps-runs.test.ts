@@ -16,7 +16,7 @@ import {
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { findingOf, nextOf, Steps } from '../../support/steps.ts';
+import { findingOf, nextOf, Steps } from '../../support/following.ts';
 import { NEEDS_ROOT, type Result, until, World } from '../../support/world.ts';
 
 describe('a next step about a run', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { nextOf, Steps } from '../../support/steps.ts';
+import { nextOf, Steps } from '../../support/following.ts';
 import { NEEDS_ROOT, type Party, World } from '../../support/world.ts';
 
 /** In this order each of them has what it works on. What sshd or backup starts is not for a person. */

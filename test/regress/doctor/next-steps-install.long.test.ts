@@ -1,2 +1,0 @@
-// Goal: as next-steps-install, with all of its tests.
-import './next-steps-install.test.ts';
