@@ -9,7 +9,7 @@ const mapping = (name: string, errno: number): string =>
   `rsync: [sender] read errors mapping "/${name}" (in root): words (${errno})`;
 
 function take(lines: string[], enumerated: string[] = []): Complaints {
-  const complaints = new Complaints(enumerated);
+  const complaints = new Complaints(enumerated, '/s/tree');
   for (const line of lines) complaints.take(line);
   complaints.finish();
   return complaints;

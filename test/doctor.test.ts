@@ -563,7 +563,7 @@ describe('parseCapabilityXattr()', () => {
       execFileSync('setcap', [`cap_dac_read_search=${flags}`, file]);
       const args = ['--absolute-names', '--encoding=hex', '--name=security.capability', file];
       const hex = /=0x([0-9a-f]+)/.exec(execFileSync('/usr/bin/getfattr', args).toString())?.[1] ?? '';
-      const text = execFileSync('/usr/sbin/getcap', [file]).toString();
+      const text = execFileSync('getcap', [file]).toString();
       assert.equal(parseCapabilityXattr(hex), `cap_dac_read_search=${flags}`);
       assert.equal(parseGetcap(text, file), `cap_dac_read_search=${flags}`);
     }
@@ -1088,7 +1088,13 @@ describe('host: judgeStore()', () => {
 });
 
 describe('host: judgeProbe()', () => {
-  const good = { type: 'ext4', xattrs: undefined, links: undefined, hasNanoseconds: true };
+  const good = {
+    type: 'ext4',
+    xattrs: undefined,
+    links: undefined,
+    hasNanoseconds: true,
+    hasLateTimes: true,
+  };
   it('is content with ext4, and tells its limit of links', () => {
     const findings = host.judgeProbe('/s', good, true);
     assert.deepEqual(states(findings), ['ok', 'ok', 'ok']);
@@ -1111,6 +1117,23 @@ describe('host: judgeProbe()', () => {
       'ok',
       'warning',
     ]);
+  });
+});
+
+describe('host: judgeProbe(), of times', () => {
+  const probe = {
+    type: 'ext4',
+    xattrs: undefined,
+    links: undefined,
+    hasNanoseconds: true,
+    hasLateTimes: true,
+  };
+  const judge = (more: object): Finding =>
+    host.judgeProbe('/s', { ...probe, ...more }, true)[2] ?? assert.fail();
+  it('warns when times after 2038 are cut, and names the lack of nanoseconds first', () => {
+    check(judge({ hasLateTimes: false }), 'warning', /cuts times after 2038/, /inodes of 256 bytes/);
+    check(judge({ hasLateTimes: false, hasNanoseconds: false }), 'warning', /does not keep them/);
+    check(judge({}), 'ok', /keeps them/);
   });
 });
 
@@ -1245,7 +1268,12 @@ describe('host: judgeSshd()', () => {
   });
   it('warns of nothing that listens, and of a locked account without PAM', () => {
     check(host.judgeSshd({ ...good, isThere: false }), 'warning', /port 22/, /^systemctl/);
-    check(host.judgeSshd({ ...good, usesPam: false }), 'warning', /locked/, /^usermod -p '\*' dialback$/);
+    check(
+      host.judgeSshd({ ...good, usesPam: false }),
+      'unknown',
+      /locked/,
+      /^as root: usermod -p NP dialback$/,
+    );
   });
 });
 

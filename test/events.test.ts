@@ -40,6 +40,17 @@ const missing = fc.array(
   fc.record({ path: name, errno: fc.option(fc.nat(200)) }, { noNullPrototype: true }),
   { maxLength: 8 },
 );
+const unstored = fc.array(
+  fc.record(
+    {
+      path: name,
+      errno: fc.option(fc.nat(200)),
+      part: fc.constantFrom('entry' as const, 'attributes' as const),
+    },
+    { noNullPrototype: true },
+  ),
+  { maxLength: 8 },
+);
 const snapshot = fc
   .date({ min: new Date(0), max: new Date('9999-12-31T23:59:59Z'), noInvalidDate: true })
   .map(snapshotName);
@@ -67,6 +78,9 @@ const anyEvent: fc.Arbitrary<HostEvent> = fc.oneof(
     })),
   fc.record({ event: fc.constant('wait' as const), ms: count }),
   fc.record({ event: fc.constant('arrived' as const), bytes: count }),
+  fc
+    .record({ event: fc.constant('unstored' as const), count: fc.nat(1000), files: unstored })
+    .map(event => ({ ...event, count: event.count + event.files.length })),
   fc.record({
     ...counts,
     event: fc.constant('outcome' as const),
@@ -172,6 +186,7 @@ describe('decodeEvent()', () => {
     files: { event: 'files', done: 1, total: 3, percent: null },
     wait: { event: 'wait', ms: 1000 },
     arrived: { event: 'arrived', bytes: 131_072 },
+    unstored: { event: 'unstored', count: 1, files: [{ path: '/x', errno: 28, part: 'attributes' }] },
     outcome: { ...FULL },
   };
   for (const [kind, event] of Object.entries(good)) {
@@ -201,6 +216,27 @@ describe('decodeEvent()', () => {
     ],
     ['wait', { ms: wrongCounts }],
     ['arrived', { bytes: wrongCounts }],
+    [
+      'unstored',
+      {
+        count: wrongCounts,
+        files: [
+          null,
+          {},
+          'x',
+          [null],
+          [{}],
+          [{ path: '/x', errno: 1 }],
+          [{ path: '/x', part: 'entry' }],
+          [{ path: '/x', errno: 1, part: 'name' }],
+          [{ path: '/x', errno: 1, part: ['entry'] }],
+          [{ path: '/x', errno: '1', part: 'entry' }],
+          [{ path: '/x', errno: 1, part: 'entry', words: 'x' }],
+          [{ path: 'x'.repeat(16_385), errno: 1, part: 'entry' }],
+          Array(MISSING_LIMIT + 1).fill({ path: '/x', errno: 1, part: 'entry' }),
+        ],
+      },
+    ],
     [
       'outcome',
       {
@@ -313,6 +349,23 @@ describe('decodeEvent()', () => {
       );
       assert.equal(decoded.value.missing_count, MISSING_LIMIT);
       return decoded.value.missing.length;
+    };
+    assert.deepEqual([0x78, 0xff, 0x01].map(listed), [50, 25, 6]);
+  });
+
+  it('refuses more names than are counted, of what could not be stored', () => {
+    const event = { ...good.unstored, count: 0 };
+    assert.equal(reasonFor(lineOf(event)), 'more is named than is counted');
+  });
+
+  it('takes the longest names of what could not be stored, of which fewer are listed then', () => {
+    const listed = (byte: number): number => {
+      const path = jsonName(Buffer.alloc(4095, byte));
+      const files = Array(MISSING_LIMIT).fill({ path, errno: 28, part: 'attributes' });
+      const decoded = decodeEvent(encodeEvent({ event: 'unstored', count: 5000, files }).slice(0, -1));
+      assert.ok('value' in decoded && decoded.value.event === 'unstored');
+      assert.equal(decoded.value.count, 5000);
+      return decoded.value.files.length;
     };
     assert.deepEqual([0x78, 0xff, 0x01].map(listed), [50, 25, 6]);
   });

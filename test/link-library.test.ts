@@ -219,3 +219,72 @@ exec gcc "$@"
     }
   });
 });
+
+describe('times in src/launcher/linkat.c', { skip: AS_ROOT || IN_CLEAN_MACHINE }, () => {
+  let base: string;
+  let small: string;
+  before(() => {
+    base = realpathSync(mkdtempSync(join(tmpdir(), 'dialback-times-')));
+    execFileSync(join(TOP, 'tools/linkat.sh'), [join(base, 'library')], { stdio: 'pipe' });
+    small = join(base, 'small');
+    mkdirSync(small);
+    // Inodes of 128 bytes end in 2038.
+    execFileSync('truncate', ['-s', '8M', join(base, 'image')]);
+    execFileSync('mkfs.ext4', ['-q', '-F', '-I', '128', join(base, 'image')], { stdio: 'pipe' });
+    execFileSync('mount', ['-o', 'loop', join(base, 'image'), small]);
+  });
+  after(() => {
+    execFileSync('umount', [small]);
+    rmSync(base, { recursive: true });
+  });
+
+  const CUT = 'dialback-linkat: time cut\n';
+  /** python3 sets times with utimensat() of a path, or with futimens(). @returns what the library said, and each time there then */
+  function setTimes(
+    folder: string,
+    seconds: number[],
+    call: 'path' | 'descriptor' | 'link',
+  ): [string, number[]] {
+    const script = `
+import os, sys
+for second in map(int, sys.argv[3:]):
+    open(sys.argv[1], 'w').close()
+    if sys.argv[2] == 'path': os.utime(sys.argv[1], (1, second))
+    elif sys.argv[2] == 'link': os.utime(sys.argv[1], (1, second), follow_symlinks=False)
+    else:
+        fd = os.open(sys.argv[1], os.O_WRONLY)
+        os.utime(fd, (1, second))
+    print(int(os.stat(sys.argv[1]).st_mtime))
+`;
+    const words = ['-c', script, join(folder, 'file'), call, ...seconds.map(String)];
+    const { stdout, stderr } = spawnSync('/usr/bin/python3', words, {
+      env: { PATH: '/usr/bin:/bin', LD_PRELOAD: join(base, 'library') },
+      encoding: 'utf8',
+    });
+    return [stderr, stdout.trim().split('\n').map(Number)];
+  }
+
+  const LAST = 2 ** 31 - 1;
+  for (const call of ['path', 'descriptor', 'link'] as const) {
+    it(`tells once when a time was cut, set by ${call}`, () => {
+      assert.deepEqual(setTimes(small, [1, LAST + 1, LAST + 2], call), [CUT, [1, LAST, LAST]]);
+      assert.deepEqual(setTimes(small, [-(2 ** 31) - 1], call), [CUT, [-(2 ** 31)]]);
+    });
+    it(`tells nothing of times that were kept, set by ${call}`, () => {
+      const kept = [0, 1, LAST, -1, -(2 ** 31)];
+      assert.deepEqual(setTimes(small, kept, call), ['', kept]);
+      const late = [LAST + 1, 15_000_000_000];
+      assert.deepEqual(setTimes(base, late, call), ['', late]);
+    });
+  }
+
+  it('leaves it to the kernel to refuse', () => {
+    const script = 'import os; os.utime("/not there", (1, 1 << 40))';
+    const { stderr } = spawnSync('/usr/bin/python3', ['-c', script], {
+      env: { PATH: '/usr/bin:/bin', LD_PRELOAD: join(base, 'library') },
+      encoding: 'utf8',
+    });
+    assert.match(stderr, /FileNotFoundError/);
+    assert.ok(!stderr.includes(CUT));
+  });
+});

@@ -6,7 +6,7 @@ import { allNextSteps, nextSteps, shellSteps } from '../tools/next-steps.ts';
 
 const TOP = join(import.meta.dirname, '..');
 /** Steps of the table that are commands and that no test follows. It may only be made smaller. */
-const NOT_FOLLOWED = 52;
+const NOT_FOLLOWED = 3;
 
 const ROWS = readFileSync(join(TOP, 'docs/next-steps.md'), 'utf8')
   .split('\n')
@@ -67,6 +67,14 @@ describe('nextSteps()', () => {
 });
 
 describe('shellSteps()', () => {
+  it('finds what a variable is set to, and is not led astray by quotes in a command', () => {
+    const script = `a=/tmp close="chmod go-w \\"$at\\""\nclose='do that'\nfail "x \\"$(stat "$at")\\"" "$close"\necho "next: $close"`;
+    assert.deepEqual(
+      shellSteps('a.sh', script).map(each => each.text),
+      ['chmod go-w "…"', 'do that'],
+    );
+  });
+
   it('finds the second word of fail, and what is echoed', () => {
     const script = `fail "do \\"$it\\"" \\\n  'do this now'\nfail 'x' "chmod $1 \\"$at\\""\necho "next: run $command"\nfail "y" "$next"`;
     assert.deepEqual(

@@ -23,7 +23,7 @@ import { EXIT, Fault } from '../src/fault.ts';
 import type { TreeEntry } from '../src/host/attributes.ts';
 import type { Difference } from '../src/host/diff.ts';
 import type { Listed } from '../src/host/listing.ts';
-import { failedOutcome, type OutcomeEvent } from '../src/wire/events.ts';
+import { failedOutcome, type OutcomeEvent, type UnstoredEvent } from '../src/wire/events.ts';
 import { jsonName } from '../src/wire/text.ts';
 
 const FULL: OutcomeEvent = {
@@ -196,6 +196,58 @@ describe('missingText()', () => {
     );
     for (const other of [lacking([{ path: '/g', errno: 13 }]), lacking(missing, 2), FULL])
       assert.match(missingText(second, [run(other)]), /^ {2}\/f \(permission denied\)$/m);
+  });
+  const unstored = (count: number, files: UnstoredEvent['files']): UnstoredEvent => ({
+    event: 'unstored',
+    count,
+    files,
+  });
+  it('names what the host could not store after what could not be read, and sends the user to the host', () => {
+    const files: UnstoredEvent['files'] = [
+      { path: '/a', errno: 28, part: 'attributes' },
+      { path: '/b', errno: 27, part: 'entry' },
+      { path: '/c', errno: 5, part: 'entry' },
+      { path: '/d', errno: null, part: 'attributes' },
+    ];
+    const named = [
+      '  /a (the backup host could not store all of its attributes: its file system has no room for them)',
+      '  /b (the backup host could not store it: it is larger than a file can be there)',
+      '  /c (the backup host could not store it: i/o error)',
+      '  /d (the backup host could not store all of its attributes)',
+    ];
+    assert.deepEqual(missingText(run(lacking([]), { unstored: unstored(9, files) })).split('\n'), [
+      'dialback: Cannot back up everything to "nas": the backup host could not store 9 completely',
+      ...named,
+      '  and 5 more',
+      "next: ask the host's administrator: its log has the reason; or name them in `exclude` of client.toml",
+      '',
+    ]);
+    const both = run(lacking([{ path: '/f', errno: 13 }]), { unstored: unstored(4, files) });
+    assert.deepEqual(missingText(both).split('\n'), [
+      'dialback: Cannot back up everything to "nas": 1 could not be read; the backup host could not store 4 completely',
+      '  /f (permission denied)',
+      ...named,
+      'next: let this account read them, or name them in `exclude` of client.toml',
+      '',
+    ]);
+    const { missing, missing_reasons: reasons, missing_count: count } = JSON.parse(outcomeJson(both));
+    assert.deepEqual([missing, count], [['/f', '/a', '/b', '/c', '/d'], 5]);
+    assert.deepEqual(reasons.slice(0, 2), ['permission denied', named[0]?.slice(6, -1)]);
+  });
+  it('names 15 of both together', () => {
+    const missing = Array.from({ length: 10 }, (_, index) => ({ path: `/f${index}`, errno: 13 }));
+    const files = Array.from({ length: 100 }, (_, index) => ({
+      ...{ path: `/u${index}`, errno: 36, part: 'entry' as const },
+    }));
+    const lines = missingText(run(lacking(missing), { unstored: unstored(200, files) })).split('\n');
+    assert.equal(lines[15], '  /u4 (the backup host could not store it: name too long)');
+    assert.equal(lines[16], '  and 195 more');
+  });
+  it('does not take lists for the same that differ in what the host could not store', () => {
+    const one = run(lacking([]), { unstored: unstored(1, [{ path: '/a', errno: 28, part: 'attributes' }]) });
+    const other = run(lacking([]), { unstored: unstored(1, [{ path: '/a', errno: 5, part: 'entry' }]) });
+    assert.match(missingText(one, [{ ...one, remote: 'away' }]), /the same as to "away"/);
+    assert.doesNotMatch(missingText(one, [{ ...other, remote: 'away' }]), /the same/);
   });
   it('sends whoever has a disk that fails to the disk', () =>
     assert.match(missingText(run(lacking([{ path: '/f', errno: 5 }]))), /\nnext: .*\(dmesg\)/));

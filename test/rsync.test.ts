@@ -31,6 +31,7 @@ import {
   pullArguments,
   readComplaint,
   readOversized,
+  readOwnFailure,
 } from '../src/wire/rsync.ts';
 import { makeScratch, pull } from './daemon.ts';
 import { stretch } from './support/fair-time.ts';
@@ -743,6 +744,118 @@ const HARD_NAMES = [
 function complaintsOf(stderr: string): PullComplaint[] {
   return stderr.split('\n').flatMap(line => readComplaint(line) ?? []);
 }
+
+describe('readOwnFailure()', () => {
+  const tree = '/srv/my "store/ü';
+  const shown = '/srv/my "store/\\#303\\#274';
+  const no = 'No space left on device (28)';
+  const read = (line: string): unknown => {
+    const found = readOwnFailure(line, tree);
+    return found && [found.names.map(each => each.toString('latin1')), found.errno, found.part];
+  };
+  const cases: [line: string, names: string[], errno: number | null, part: string][] = [
+    [
+      `rsync: [receiver] rsync_xal_set: lsetxattr("${shown}/a/.b.AbC123","user.x") failed: ${no}`,
+      ['a/b', 'a/.b', 'a/.b.AbC123'],
+      28,
+      'attributes',
+    ],
+    [
+      `rsync: [receiver] rsync_xal_set: fsetxattr("${shown}/.b","c.AbC123","user." d") failed: ${no}`,
+      ['b","c', '.b","c', '.b","c.AbC123'],
+      28,
+      'attributes',
+    ],
+    [
+      `rsync: [generator] set_xattr_acl: lsetxattr("${shown}/d","user.rsync.%dacl") failed: ${no}`,
+      ['d'],
+      28,
+      'attributes',
+    ],
+    [
+      `rsync: [receiver] failed to write xattr user.rsync.%stat for "${shown}/d/f": ${no}`,
+      ['d/f'],
+      28,
+      'attributes',
+    ],
+    [
+      `rsync: [generator] failed to set times on "${shown}/d/.f.AbC123": Operation not permitted (1)`,
+      ['d/.f.AbC123'],
+      1,
+      'attributes',
+    ],
+    [
+      `rsync: [generator] recv_generator: mkdir "${shown}/\\#377" failed: Invalid argument (22)`,
+      ['\xff'],
+      22,
+      'entry',
+    ],
+    [
+      `rsync: [generator] recv_generator: failed to stat "${shown}/f": File name too long (36)`,
+      ['f'],
+      36,
+      'entry',
+    ],
+    [
+      `rsync: [receiver] mkstemp "${shown}/.f.AbC123" failed: Invalid argument (22)`,
+      ['f', '.f', '.f.AbC123'],
+      22,
+      'entry',
+    ],
+    [
+      `rsync: [generator] symlink "${shown}/l" -> "${shown}/x" failed: Invalid argument (22)`,
+      ['l'],
+      22,
+      'entry',
+    ],
+    [
+      `rsync: [receiver] rename "${shown}/.f.AbC123" -> "d/f": Invalid argument (22)`,
+      ['f', '.f', '.f.AbC123'],
+      22,
+      'entry',
+    ],
+    [`rsync: [generator] link "${shown}/l" => d/f failed: Too many links (31)`, ['l'], 31, 'entry'],
+  ];
+  for (const [line, ...expected] of cases)
+    it(`reads ${line.replace(shown, 'TREE')}`, () => assert.deepEqual(read(line), expected));
+
+  const none = [
+    '',
+    'some words',
+    `*** Skipping any contents from this failed directory ***`,
+    `rsync: [receiver] write failed on "/elsewhere/f": ${no}`,
+    `rsync: [receiver] write failed on "${shown}": ${no}`,
+    `rsync: [receiver] write failed on "${shown}x/f": ${no}`,
+    `rsync: [receiver] write failed on "${shown}/f`,
+    `rsync: [sender] send_files failed to open "${shown}/f" (in root): Permission denied (13)`,
+    `"${shown}/f": ${no}`,
+  ];
+  for (const line of none)
+    it(`reads nothing in ${JSON.stringify(line)}`, () => assert.equal(read(line), undefined));
+
+  it('throws for no text, and gives away nothing of the path of the tree', () => {
+    const piece = fc.oneof(
+      fc.constantFrom(
+        `"${shown}/`,
+        '","',
+        '") failed: ',
+        '" -> "',
+        'rsync: [receiver] ',
+        'fsetxattr(',
+        '(28)',
+      ),
+      fc.string({ maxLength: 8 }),
+    );
+    fc.assert(
+      fc.property(fc.array(piece, { maxLength: 8 }), pieces => {
+        const found = readOwnFailure(pieces.join(''), tree);
+        // What the client itself has named so is its own.
+        if (pieces.filter(each => each.includes(shown)).length > 1) return;
+        for (const each of found?.names ?? []) assert.ok(!each.toString('utf8').includes(tree));
+      }),
+    );
+  });
+});
 
 describe('readComplaint()', () => {
   it('names each file and folder that real rsync could not read, whatever its name', () => {

@@ -205,7 +205,7 @@ describe('statusOf(), of runs that fail', () => {
     for (let number = 1; number < 6; number += 1) addSnapshot(store, 'a', number * HOUR_MS);
     const only = async (more: string) =>
       (await statusOf(configOf(store, more), 'a', DAY_MS, SIGNAL))[0] ?? assert.fail();
-    const full = '[space]\nmin_free = "99%"\nmin_inodes = 0';
+    const full = '[space]\nmin_free = "1000T"\nmin_inodes = 0';
     assert.equal((await only(full)).level, 'critical');
     assert.match(
       (await only(full)).problems.join(),

@@ -121,9 +121,9 @@ describe('makeManifests()', () => {
     assert.deepEqual((await makeManifests(made.client, signal)).made, []);
     // Changed where nobody sees it but who reads: the second manifest says what it was.
     const path = `${made.client.folder}/snapshots/${FIRST}/tree/a`;
-    spawnSync('/usr/bin/touch', ['--reference', path, `${made.store}/times`]);
+    spawnSync('touch', ['--reference', path, `${made.store}/times`]);
     writeFileSync(path, 'eno');
-    spawnSync('/usr/bin/touch', ['--reference', `${made.store}/times`, path]);
+    spawnSync('touch', ['--reference', `${made.store}/times`, path]);
     put(made, SECOND, { a: { link: `${FIRST}/tree/a` }, c: 'three' });
     assert.deepEqual((await makeManifests(made.client, signal)).made, [SECOND]);
     const digests: string[][] = [[], []];
@@ -190,7 +190,7 @@ describe('one entry that cannot be read', () => {
     renameSync(`${made.store}/kept`, path);
     utimesSync(path, mtime, mtime);
     const folder = dirname(path);
-    spawnSync('/usr/bin/touch', ['-d', `@${Number(await timeOf(made, ''))}`, folder]);
+    spawnSync('touch', ['-d', `@${Number(await timeOf(made, ''))}`, folder]);
     const result = await verifyAll(made);
     assert.deepEqual(
       result?.damaged.filter(each => each.path === 'a'),

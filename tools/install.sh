@@ -189,7 +189,7 @@ make_account() { # sets uid
     note "user $account is now in the group $account"
   fi
   uid=$(id -u "$account")
-  [ "$uid" != 0 ] || fail "serve the user $account: it is root" "give it another number (usermod --uid NUMBER $account)"
+  [ "$uid" != 0 ] || fail "serve the user $account: it is root" "vipw, and give $account another number than 0"
   [ "${SERVICE_UID:-$uid}" = "$uid" ] ||
     fail "serve SERVICE_UID=$SERVICE_UID: the user $account has the number $uid" 'make install, without SERVICE_UID'
   if [ ! -e "$home" ]; then

@@ -39,15 +39,22 @@ export async function nextSteps(files: ReadonlyMap<string, string>): Promise<Nex
   return found;
 }
 
-/** Those of a shell script: the second word of `fail`, and what is echoed behind `next`. */
+/** A word of a shell script in quotes; in double ones a command can have quotes of its own. */
+const SHELL_WORD = `("(?:[^"\\\\$]|\\\\.|\\$\\([^)]*\\)|\\$)*"|'[^']*')`;
+
+/** Those of a shell script: the second word of `fail`, or what the variable that it is was set to, and what is echoed behind `next`. */
 export function shellSteps(file: string, text: string): NextStep[] {
-  const word = `("(?:[^"\\\\]|\\\\.)*"|'[^']*')`;
-  const fails = new RegExp(`\\bfail ${word}\\s*\\\\?\\s*${word}`, 'g');
+  const fails = new RegExp(`\\bfail ${SHELL_WORD}\\s*\\\\?\\s*${SHELL_WORD}`, 'g');
   const echoes = /echo "(next[^"]*)"/g;
+  const valuesOf = (name: string): string[] =>
+    [...text.matchAll(new RegExp(`\\b${name}=${SHELL_WORD}`, 'g'))].map(each => each[1] ?? '');
   const all = [
     ...[...text.matchAll(fails)].map(each => each[2] ?? ''),
     ...[...text.matchAll(echoes)].map(each => each[1] ?? ''),
-  ];
+  ].flatMap(each => {
+    const variable = /^"?(?:next: )?\$(\w+)"?$/.exec(each)?.[1];
+    return variable === undefined ? [each] : valuesOf(variable);
+  });
   const plain = all.map(each =>
     each
       .replace(/^["']|["']$/g, '')

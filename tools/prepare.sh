@@ -20,7 +20,7 @@ for_launcher='gcc:gcc /usr/include/stdlib.h:libc6-dev'
 for_fuzz='clang:clang /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a:libclang-rt-dev|clang'
 for_prebuilt="$for_try setcap:libcap2-bin getfattr:attr"
 for_install="$for_prebuilt $for_launcher"
-for_test='setfacl:acl getfacl:acl setfattr:attr perl:perl-base strace:strace ps:procps ip:iproute2
+for_test='setfacl:acl getfacl:acl setfattr:attr perl:perl-base strace:strace ps:procps fuser:psmisc ip:iproute2
   nft:nftables cron:cron systemd-analyze:systemd sqlite3:sqlite3 curl:curl
   mkfs.ext4:e2fsprogs losetup:mount aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
   /usr/aarch64-linux-gnu/include/stdlib.h:libc6-dev-arm64-cross'
@@ -163,6 +163,12 @@ if [ "$npm_too" = yes ] && { [ ! -e "$installed" ] || [ package-lock.json -nt "$
   echo "prepare: npm ci --ignore-scripts"
   # Only errors: under node 18 and 20 npm warns that pkg wants a newer one, which it gets (node_modules/.bin/node).
   npm ci --ignore-scripts --loglevel=error
+  # The npm of node 18, 20 and 22 leaves this link out: it takes back what node for the other processor would have had by that
+  # name (npm 8.19 to 11.0; 11.19 does not).
+  case "$(uname -m)" in x86_64) cpu=x64 ;; aarch64) cpu=arm64 ;; *) cpu=$(uname -m) ;; esac
+  if [ ! -e node_modules/.bin/node ] && [ -x "node_modules/node-linux-$cpu/bin/node" ]; then
+    ln -s "../node-linux-$cpu/bin/node" node_modules/.bin/node
+  fi
   if [ ! -x node_modules/.bin/node ]; then
     echo "prepare: Cannot build here: there is no node for $(uname -sm) among the npm packages" >&2
     echo "next: use Linux on x86_64 or aarch64; npm must not leave out optional packages" >&2

@@ -16,8 +16,9 @@ import type { PruneResult } from '../host/prune.ts';
 import type { Removal } from '../host/remove.ts';
 import type { ClientStatus } from '../host/status.ts';
 import type { Damage, Verified } from '../host/verify.ts';
-import { ERRNO, errnoWords } from '../os/errno.ts';
+import { ERRNO, errnoWords, unstoredWords } from '../os/errno.ts';
 import { endingText } from '../os/process.ts';
+import type { UnstoredEvent } from '../wire/events.ts';
 import { fingerprint, showKey } from '../wire/key.ts';
 import { escapeText, type JsonName, jsonName, plainJson, quoteForShell, showName } from '../wire/text.ts';
 
@@ -112,7 +113,7 @@ function compressionText({ compress, because, rates }: Compression): string {
 
 /** A run's outcome as one JSON line (design: JSON). */
 export function outcomeJson(run: RunOutcome): string {
-  const { outcome, fault, hookFault } = run;
+  const { outcome, unstored, fault, hookFault } = run;
   return jsonText({
     event: 'done',
     remote: run.remote,
@@ -124,8 +125,9 @@ export function outcomeJson(run: RunOutcome): string {
     duration_ms: run.durationMs,
     vanished: outcome?.vanished ?? 0,
     changed_during_run: outcome?.changed_during_run ?? 0,
-    missing: outcome?.missing.map(each => each.path) ?? [],
-    missing_count: outcome?.missing_count ?? 0,
+    missing: lacksOf(run).map(each => each.path),
+    missing_reasons: lacksOf(run).map(each => each.why),
+    missing_count: (outcome?.missing_count ?? 0) + (unstored?.count ?? 0),
     exit: run.exit,
     error: fault?.message ?? hookFault?.message ?? null,
     next: (fault ?? hookFault)?.next ?? null,
@@ -150,6 +152,20 @@ export function summaryText(run: RunOutcome): string {
   return `${remote}: ${state}: ${size}, in snapshot ${outcome.snapshot} (${cost})${vanished}${changed}\n`;
 }
 
+/** Each name that a run could not save, or not with all of its attributes, and why: what was not read comes first. */
+function lacksOf({ outcome, unstored }: RunOutcome): { path: JsonName; why: string | null }[] {
+  return [
+    ...(outcome?.missing ?? []).map(({ path, errno }) => ({
+      path,
+      why: errno === null ? null : errnoWords(errno),
+    })),
+    ...(unstored?.files ?? []).map(each => ({
+      path: each.path,
+      why: `the backup host ${unstoredWords(each)}`,
+    })),
+  ];
+}
+
 /** With the words around them, no more than a screen, or a mail that is read. */
 const MISSING_SHOWN = 15;
 
@@ -158,24 +174,26 @@ const MISSING_SHOWN = 15;
  * @param others the runs whose lists are printed already: the same list is not printed twice
  */
 export function missingText(run: RunOutcome, others: RunOutcome[] = []): string {
-  const { outcome } = run;
+  const { outcome, unstored } = run;
   if (outcome?.outcome !== 'incomplete') return '';
-  const { missing, missing_count: count } = outcome;
-  const shown = missing
-    .slice(0, MISSING_SHOWN)
-    .map(each => `  ${showName(each.path)}${errnoText(each.errno)}\n`);
+  const unread = outcome.missing_count;
+  const count = unread + (unstored?.count ?? 0);
+  const lacks = lacksOf(run).slice(0, MISSING_SHOWN);
+  const shown = lacks.map(({ path, why }) => `  ${showName(path)}${why === null ? '' : ` (${why})`}\n`);
   const rest = count > shown.length ? [`  and ${count - shown.length} more\n`] : [];
-  const isSame = ({ outcome: other }: RunOutcome): boolean =>
-    other?.outcome === 'incomplete' &&
-    isDeepStrictEqual(other.missing, missing) &&
-    other.missing_count === count;
+  const isSame = (other: RunOutcome): boolean =>
+    other.outcome?.outcome === 'incomplete' &&
+    isDeepStrictEqual(lacksOf(other), lacksOf(run)) &&
+    other.outcome.missing_count + (other.unstored?.count ?? 0) === count;
   const same = count > 0 ? others.find(isSame) : undefined;
   const list = same ? [`  the same as to "${same.remote}"\n`] : [...shown, ...rest];
-  const head =
-    count > 0
-      ? `Cannot back up everything to "${run.remote}": ${count} could not be read\n`
-      : `Cannot back up everything to "${run.remote}": the backup host could not store all that was sent\n`;
-  const next = count === 0 ? "see the host's log" : adviceFor(missing.map(each => each.errno));
+  const found = [
+    ...(unread > 0 ? [`${unread} could not be read`] : []),
+    ...(unread < count ? [`the backup host could not store ${count - unread} completely`] : []),
+    ...(count === 0 ? ['the backup host could not store all that was sent'] : []),
+  ];
+  const head = `Cannot back up everything to "${run.remote}": ${found.join('; ')}\n`;
+  const next = unread > 0 ? adviceFor(outcome.missing.map(each => each.errno)) : adviceForHost(unstored);
   return `dialback: ${head}${list.join('')}${same ? '' : `next: ${next}\n`}`;
 }
 
@@ -213,8 +231,10 @@ function adviceFor(errnos: (number | null)[]): string {
   return found?.next ?? 'let this account read them, or name them in `exclude` of client.toml';
 }
 
-function errnoText(errno: number | null): string {
-  return errno === null ? '' : ` (${errnoWords(errno)})`;
+/** What only the host's administrator can change. */
+function adviceForHost(unstored: UnstoredEvent | undefined): string {
+  if (unstored === undefined) return "see the host's log";
+  return "ask the host's administrator: its log has the reason; or name them in `exclude` of client.toml";
 }
 
 /** Columns under their heads; numbers to the right. @param right the columns with numbers */

@@ -9,7 +9,7 @@ import { addressesOf, now, ownAccount, pause, together, unless, within } from '.
 import { rsyncVersion, rsyncWords } from '../os/process.ts';
 import { makeRunFolder } from '../os/runfolder.ts';
 import { findPrinter, printedWords, quietAdvice } from '../startup-files.ts';
-import type { OutcomeEvent } from '../wire/events.ts';
+import type { OutcomeEvent, UnstoredEvent } from '../wire/events.ts';
 import { type CommonHeader, encodeRequest, encodeRsync } from '../wire/request.ts';
 import { CHECKSUM_IDLE_SECONDS, daemonConfig, knowsZstd, listedRoots } from '../wire/rsync.ts';
 import type { CallOptions } from '../wire/ssh.ts';
@@ -103,6 +103,8 @@ export interface Heard {
   /** Of our own sshd, where there was one. */
   sshdWords: string;
   waitMs: number | undefined;
+  /** What the host could not store. */
+  unstored: UnstoredEvent | undefined;
 }
 
 /** What all transports go by. */
@@ -331,7 +333,7 @@ async function beDialled(
   const watched = watchOver(run, letIn, ears, () => phase('admitted'));
   const outcome = await unless(interrupt, Promise.race([call.outcome, watched]));
   await call.hangUp(interrupt);
-  return { outcome, sshdWords: endpoint.attempts().lastWords, waitMs: ears.waitMs };
+  return { outcome, sshdWords: endpoint.attempts().lastWords, waitMs: ears.waitMs, unstored: ears.unstored };
 }
 
 /** Transport `channel`: the call itself is what rsync goes over; and `local`, where grab is on this machine. */
@@ -378,7 +380,7 @@ async function overChannel(held: AsyncDisposableStack, plan: Plan): Promise<Hear
   const watched = watchOver(run, letIn, ears, () => phase('admitted'));
   const outcome = await unless(interrupt, Promise.race([call.outcome, watched]));
   await call.hangUp(interrupt);
-  return { outcome, sshdWords: '', waitMs: ears.waitMs };
+  return { outcome, sshdWords: '', waitMs: ears.waitMs, unstored: ears.unstored };
 }
 
 /** Why nobody was let in. */

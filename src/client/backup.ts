@@ -5,7 +5,7 @@ import { type HookEnd, requireHooks } from '../hooks.ts';
 import { appendJournal } from '../os/files.ts';
 import { deadlineSignal, monotonicMs, now, pause, randomShare, refuseRoot } from '../os/machine.ts';
 import { awaitLock, prepareStateFolder, takeLock } from '../os/runfolder.ts';
-import { FAILURES, type FailureCode, type OutcomeEvent } from '../wire/events.ts';
+import { FAILURES, type FailureCode, type OutcomeEvent, type UnstoredEvent } from '../wire/events.ts';
 import { escapeText } from '../wire/text.ts';
 import { lateFault, makeAttempt, type Run, waitsForDisk, warn } from './attempt.ts';
 import { isChecksumDue, noteChecksum } from './checksum.ts';
@@ -69,6 +69,8 @@ export interface RunOutcome {
   remote: string;
   /** The host's word; for a run that it said nothing of, undefined. */
   outcome: OutcomeEvent | undefined;
+  /** What the host could not store, of an incomplete run. */
+  unstored?: UnstoredEvent | undefined;
   /** Why it failed. */
   fault: Fault | undefined;
   /** Why it was left out, as the config or the hook `before` wants it; then there is no fault. */
@@ -125,9 +127,10 @@ async function runOne(whole: Run): Promise<RunOutcome> {
   const remote = remoteName(whole.remote);
   const started = monotonicMs();
   const { deadline: deadlineMs } = whole.config.limits;
-  const end: Ending = ({ outcome, fault, skipped }) => {
+  const end: Ending = ({ outcome, unstored, fault, skipped }) => {
     const exit = fault ? EXIT[fault.exit] : outcome?.outcome === 'incomplete' ? EXIT.incomplete : EXIT.done;
-    return { remote, outcome, fault, skipped, exit, durationMs: Math.round(monotonicMs() - started) };
+    const durationMs = Math.round(monotonicMs() - started);
+    return { remote, outcome, unstored, fault, skipped, exit, durationMs };
   };
   await using held = new AsyncDisposableStack();
   using deadline = deadlineSignal(deadlineMs, () => lateFault(remote, 'the deadline has passed'));
@@ -140,7 +143,12 @@ async function runOne(whole: Run): Promise<RunOutcome> {
       isLocal(run.remote) && (await awaitStore(run.remote, interrupt, waitsForDisk(run))) !== undefined;
   } catch (error) {
     // What befalls one remote does not stop the others, be it a mistake of ours.
-    return end({ outcome: undefined, fault: asFault(error, remote), skipped: undefined });
+    return end({
+      outcome: undefined,
+      unstored: undefined,
+      fault: asFault(error, remote),
+      skipped: undefined,
+    });
   }
   const attempts = async (): Promise<RunOutcome> =>
     await attemptAll(run, whole.interrupt, () => deadlineMs - (monotonicMs() - started), end);
@@ -151,7 +159,7 @@ async function runOne(whole: Run): Promise<RunOutcome> {
   return await runWithHooks({ config, remote, journal: `${state}/journal.jsonl`, interrupt, tell }, attempts);
 }
 
-type Ending = (found: Pick<Attempt, 'outcome' | 'fault' | 'skipped'>) => RunOutcome;
+type Ending = (found: Pick<Attempt, 'outcome' | 'unstored' | 'fault' | 'skipped'>) => RunOutcome;
 
 /** As many attempts as it takes. @param interrupted the user's wish alone; @param leftMs until the deadline */
 async function attemptAll(
@@ -227,6 +235,7 @@ async function lockRemote(held: AsyncDisposableStack, run: Run, interrupt: Abort
 /** How an attempt ended. */
 interface Attempt {
   outcome: OutcomeEvent | undefined;
+  unstored: UnstoredEvent | undefined;
   fault: Fault | undefined;
   /** Why it was left out. */
   skipped: string | undefined;
@@ -239,6 +248,7 @@ async function attemptOne(run: Run): Promise<Attempt> {
   const remote = remoteName(run.remote);
   const journal = `${run.state}/journal.jsonl`;
   let outcome: OutcomeEvent | undefined;
+  let unstored: UnstoredEvent | undefined;
   let fault: Fault | undefined;
   let skipped: string | undefined;
   let toldMs: number | undefined;
@@ -248,6 +258,7 @@ async function attemptOne(run: Run): Promise<Attempt> {
     const checksum = !run.dryRun && isChecksumDue(checksums);
     const heard = await makeAttempt({ ...run, checksum });
     outcome = heard.outcome;
+    unstored = outcome.outcome === 'incomplete' ? heard.unstored : undefined;
     if (outcome.code === null && !run.dryRun) {
       try {
         await noteChecksum(checksums, checksum);
@@ -279,7 +290,7 @@ async function attemptOne(run: Run): Promise<Attempt> {
   } catch (error) {
     warn(run, error); // the outcome stands, on record or not
   }
-  return { outcome, fault, skipped, code: outcome?.code ?? null, toldMs };
+  return { outcome, unstored, fault, skipped, code: outcome?.code ?? null, toldMs };
 }
 
 function describe(error: unknown): string {

@@ -1,6 +1,6 @@
 /** What a client hears of its host while a run goes on, and how much of that it passes on. */
 import { monotonicMs } from '../os/machine.ts';
-import { type HostEvent, PHASES } from '../wire/events.ts';
+import { type HostEvent, PHASES, type UnstoredEvent } from '../wire/events.ts';
 import type { RunNews } from './backup.ts';
 
 /** A host tells how far it is once a second; one that tells more often is not heard. */
@@ -11,6 +11,8 @@ export class Ears {
   readonly copying = Promise.withResolvers<void>();
   /** How long until the host takes the next run, where it has said so. */
   waitMs: number | undefined;
+  /** What the host could not store, where it has said so. */
+  unstored: UnstoredEvent | undefined;
   readonly #tell: (news: RunNews) => void;
   readonly #remote: string;
   #next = Promise.withResolvers<void>();
@@ -36,6 +38,8 @@ export class Ears {
       this.#tell({ event: 'phase', remote: this.#remote, phase: event.phase });
     } else if (event.event === 'wait') {
       this.waitMs = event.ms;
+    } else if (event.event === 'unstored') {
+      this.unstored = event;
     } else if (event.event === 'files') {
       const { done, total, percent } = event;
       this.#files = { done, total, percent };

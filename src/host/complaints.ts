@@ -6,6 +6,7 @@ import { dirname } from 'node:path';
 import { MISSING_LIMIT, type Missing } from '../wire/events.ts';
 import { readComplaint } from '../wire/rsync.ts';
 import { escapeText } from '../wire/text.ts';
+import { UnstoredEntries } from './unstored.ts';
 
 const EACCES = 13;
 /** What rsync reports for a file that became shorter while it was read (fileio.c, map_ptr()). */
@@ -29,15 +30,21 @@ export class Complaints {
   readonly words: string[] = [];
   wordCount = 0;
   isOutOfSpace = false;
+  /** What of the client's this host could not store. */
+  readonly unstored: UnstoredEntries;
   readonly #enumerated: ReadonlySet<string>;
   /** Files that changed while they were read; whether they arrived in the second attempt is known at the end. */
   readonly #pending = new Map<string, { missing: Missing; hasFailed: boolean }>();
   /** Names in `missing`. */
   readonly #named = new Set<string>();
 
-  /** @param enumerated folders whose children the client's kernel grants one by one (wire/request.ts) */
-  constructor(enumerated: readonly string[]) {
+  /**
+   * @param enumerated folders whose children the client's kernel grants one by one (wire/request.ts)
+   * @param tree the folder that rsync writes into
+   */
+  constructor(enumerated: readonly string[], tree: string) {
     this.#enumerated = new Set(enumerated);
+    this.unstored = new UnstoredEntries(tree);
   }
 
   /** Takes one line. */
@@ -70,6 +77,7 @@ export class Complaints {
       else this.changedDuringRun += 1;
     }
     this.#pending.clear();
+    this.unstored.finish();
   }
 
   #retry(missing: Missing, hasFailed: boolean): void {
@@ -97,6 +105,7 @@ export class Complaints {
 
   #own(text: string): void {
     this.wordCount += 1;
+    this.unstored.take(text);
     // An attribute that does not fit beside the others is "no space" too (ext4), and no sign of a full disk.
     const isAttribute = /xattr|acl/i.test(text.split('"')[0] ?? '');
     if (/No space left on device|Disk quota exceeded/.test(text) && !isAttribute) this.isOutOfSpace = true;

@@ -51,7 +51,7 @@ export async function examineHost(options: {
   const jail = confinement.way === 'confined' ? await tryReceiveJail() : undefined;
   const hasLibrary = confinement.way !== 'none' || hasLinkLibrary(); // the launcher has its own
   const findings = [
-    judgeConfinement(confinement, path),
+    judgeConfinement(confinement, realPath(path)), // `sed -i` would put a file in the place of a link
     ...(jail === undefined ? [] : [judgeJail(jail)]),
     examineState(defaultStateFolder(ownAccount())),
     judgeReader(READER_NEEDS.filter(name => !hasProgram(name))),
@@ -124,7 +124,7 @@ export function judgeJail(tried: Jail | Fault): Finding {
   if (!tried.hasOwnRoot) {
     return JAIL.warning(
       'rsync starts in it, but without a root file system of its own: it could change modes and times outside of it',
-      'sysctl user.max_user_namespaces kernel.unprivileged_userns_clone kernel.apparmor_restrict_unprivileged_userns shows which of them keeps ordinary users from making one',
+      'sysctl --ignore user.max_user_namespaces kernel.unprivileged_userns_clone kernel.apparmor_restrict_unprivileged_userns shows which of them keeps ordinary users from making one',
     );
   }
   return JAIL.ok(`rsync starts in it (Landlock ABI ${tried.landlockAbi}, a root file system of its own)`);
@@ -154,15 +154,30 @@ export function judgeReceiver(opensByFolder: boolean): Finding {
       );
 }
 
+/** The home folder stays in its place: authorized_keys and the configs name paths in it. The account gets a link to it. */
+function homeText(): string {
+  const { home, name } = ownAccount();
+  return `as root: ln -s ${quoteForShell(home)} DIR && usermod --home DIR ${name}, with a short DIR of letters and digits`;
+}
+
+/** @param at the lowest folder above the state folder that is there; this account cannot make anything in it */
+function reachText(at: string, path: string): string {
+  const { uid, name, home } = ownAccount();
+  if (status(at).uid === uid) return `chmod u+rwx ${quoteForShell(at)}`;
+  return at.startsWith(`${home}/`)
+    ? `as root: chown -R ${name} ${quoteForShell(at)}`
+    : `as root: install -d -o ${name} -m 700 ${quoteForShell(path)}`;
+}
+
 function examineState(path: string): Finding {
   try {
     requireStateName(path);
-    if (Buffer.byteLength(path) > STATE_BYTES) {
-      return STATE.critical(
-        `"${path}" is too long: the agent's socket in it could not be made`,
-        `usermod --home DIR ${ownAccount().name}, with a shorter DIR`,
-      );
-    }
+  } catch (error) {
+    return STATE.fault(error, homeText());
+  }
+  try {
+    if (Buffer.byteLength(path) > STATE_BYTES)
+      return STATE.critical(`"${path}" is too long: the agent's socket in it could not be made`, homeText());
     if (exists(path)) {
       requireStateFolder(path);
       return mayWrite(path)
@@ -175,7 +190,7 @@ function examineState(path: string): Finding {
       ? STATE.ok(`"${path}" is not there yet: the first run makes it`)
       : STATE.critical(
           `"${path}" is not there, and this account cannot make it in "${at}"`,
-          `install -d -o ${ownAccount().name} -m 700 ${quoteForShell(path)}`,
+          reachText(at, path),
         );
   } catch (error) {
     return STATE.fault(error, `chmod 700 ${quoteForShell(path)}`);
@@ -214,7 +229,7 @@ const INODES = new Topic('host.store_inodes', 'each folder and each changed file
 /** @param hasLibrary whether rsync gets src/launcher/linkat.c */
 async function examineStore(store: string, hasLibrary: boolean): Promise<Finding[]> {
   try {
-    openStore(store);
+    openStore(store, 'doctor --host');
   } catch (error) {
     return [STORE.fault(error, 'mount its disk')];
   }
@@ -304,11 +319,13 @@ async function probeStore(store: string, hasLibrary: boolean): Promise<Finding[]
   try {
     return judgeProbe(store, await probeFileSystem(store), hasLibrary);
   } catch (error) {
-    return [STORE.fault(error, `df -h ${quoteForShell(store)}`)];
+    return [STORE.fault(error, `df -h ${quoteForShell(store)}; df -i ${quoteForShell(store)}`)];
   }
 }
 
 const MOVE = 'put `store` in host.toml on ext4, XFS or Btrfs';
+const MOVE_FOR_TIMES =
+  'put `store` in host.toml on ext4 with inodes of 256 bytes, on XFS with bigtime, or on Btrfs';
 /** The most names that one file can have, where it is a number that backups can reach (ext4: Linux, EXT4_LINK_MAX). */
 const LINK_LIMITS: Record<string, number> = { ext2: 32_000, ext3: 32_000, ext4: 65_000, btrfs: 65_535 };
 
@@ -321,22 +338,27 @@ function judgeLinks(store: string, { type, links }: Probe, hasLibrary: boolean):
     ? LINKS.ok(`${found}: one in more backups than that is copied once more`)
     : LINKS.warning(
         `${found}: a client with more hard links of one file fails, for this executable was built without gcc`,
-        "apt-get install gcc libc6-dev, and make build in dialback's sources",
+        "apt-get install gcc libc6-dev, and make clean build in dialback's sources",
       );
 }
 
 /** @param hasLibrary whether rsync gets the library that goes on where a link is refused */
 export function judgeProbe(store: string, probe: Probe, hasLibrary: boolean): Finding[] {
-  const { type, xattrs, hasNanoseconds } = probe;
+  const { type, xattrs } = probe;
   return [
     xattrs === undefined
       ? XATTRS.ok(`"${store}" (${type}) keeps them`)
       : XATTRS.critical(`"${store}" (${type}): ${xattrs}`, MOVE),
     judgeLinks(store, probe, hasLibrary),
-    hasNanoseconds
-      ? TIMES.ok(`"${store}" (${type}) keeps them`)
-      : TIMES.warning(`"${store}" (${type}) does not keep them`, MOVE),
+    judgeTimes(store, probe),
   ];
+}
+
+function judgeTimes(store: string, { type, hasNanoseconds, hasLateTimes }: Probe): Finding {
+  if (!hasNanoseconds) return TIMES.warning(`"${store}" (${type}) does not keep them`, MOVE);
+  return hasLateTimes
+    ? TIMES.ok(`"${store}" (${type}) keeps them`)
+    : TIMES.warning(`"${store}" (${type}) cuts times after 2038`, MOVE_FOR_TIMES);
 }
 
 const LOW_SHARE = 0.1;
@@ -411,7 +433,7 @@ function examineKeys(config: HostConfig, configPath: string): Finding[] {
   }
   const trust = judgeTrust(KEYS, path, ownAccount().uid, `"${path}"`);
   const lines = judgeLines({
-    path,
+    path: realPath(path), // `sed -i` would put a file in the place of a link
     lines: text.split('\n'),
     clients,
     executable: ownExecutable(),
@@ -536,7 +558,7 @@ async function examineSshd(subject: Subject): Promise<Finding> {
   return judgeSshd({
     port,
     isThere: await answers(port),
-    usesPam: /^\s*UsePAM\s+yes/im.test(config),
+    usesPam: /^\s*UsePAM\s+(\w+)/im.exec(config)?.[1]?.toLowerCase() === 'yes', // the first one counts
     isLocked: /^\S+ LK? /.test(stdout.toString('utf8')),
     name: subject.name,
   });
@@ -580,9 +602,10 @@ export function judgeSshd(facts: SshdFacts): Finding {
     );
   }
   if (facts.isLocked && !facts.usesPam) {
-    return SSHD.warning(
-      `the password of "${name}" is locked, and without UsePAM sshd lets no account in whose password begins with "!"`,
-      `usermod -p '*' ${name}`,
+    // After `usermod -p '*'` passwd(1) would still call it locked. No password has the hash NP.
+    return SSHD.unknown(
+      `the password of "${name}" is locked: without UsePAM sshd lets no account in where it begins with "!", and lets one in where it begins with "*"; this account cannot see which it is`,
+      `as root: usermod -p NP ${name}`,
     );
   }
   return SSHD.ok(`something listens on port ${port}`);

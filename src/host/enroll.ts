@@ -126,7 +126,8 @@ export async function enroll(options: EnrollOptions): Promise<EnrollResult> {
   const account = ownAccount();
   const place = configPlace('host.toml', options.config);
   const store = chooseStore(options, place);
-  requireReceiver(store, `enroll ${options.name} ${options.keyFile}`);
+  const keyFile = options.keyFile === '-' ? '-' : quoteForShell(options.keyFile);
+  requireReceiver(store, `enroll ${options.name} ${keyFile}`);
   const executable = trustedExecutable();
   const configPath = prepareConfig(place);
   requireQuotable(configPath);
@@ -145,7 +146,7 @@ export async function enroll(options: EnrollOptions): Promise<EnrollResult> {
       found: change.reason,
       next: /another key$/.test(change.reason)
         ? 'say --replace if the new key is to take its place'
-        : 'make a key of its own for this client: ssh-keygen -t ed25519',
+        : `on the client: ssh-keygen -t ed25519 -N '' -f KEY; then here: dialback enroll ${options.name} KEY.pub; and there: identity = "KEY" in client.toml`,
       exit: 'refused',
     });
   }

@@ -19,6 +19,8 @@ import { endingText, hasProgram, run, standard } from '../os/process.ts';
 import { escapeText } from '../wire/text.ts';
 
 const PATIENCE_MS = 10_000;
+/** In the year 2100. */
+const LATE_S = 4_102_444_800;
 
 /** What a file system was seen to do. */
 export interface Probe {
@@ -28,6 +30,8 @@ export interface Probe {
   links: string | undefined;
   /** A time that was set came back to the nanosecond. */
   hasNanoseconds: boolean;
+  /** A time after 2038 came back as it was set: ext4 with small inodes and XFS without bigtime end there. */
+  hasLateTimes: boolean;
 }
 
 /**
@@ -47,7 +51,9 @@ export async function probeFileSystem(parent: string): Promise<Probe> {
     const links = tryLinking(`${folder}/file`, `${folder}/twin`);
     setTimes(`${folder}/file`, 1, 1.123456789);
     const hasNanoseconds = Number(statusExact(`${folder}/file`).mtimeNs % 1_000_000_000n) > 123_456_000;
-    return { type, xattrs, links, hasNanoseconds };
+    setTimes(`${folder}/file`, 1, LATE_S);
+    const hasLateTimes = statusExact(`${folder}/file`).mtimeNs === BigInt(LATE_S) * 1_000_000_000n;
+    return { type, xattrs, links, hasNanoseconds, hasLateTimes };
   } catch (error) {
     throw fileFault(error, `try out the store "${parent}"`);
   } finally {

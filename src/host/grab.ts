@@ -41,6 +41,7 @@ import {
   prepareStateFolder,
 } from '../os/runfolder.ts';
 import { findPrinter, printedWords } from '../startup-files.ts';
+import { largestFile } from '../store/file-size.ts';
 import { noteStore } from '../store/known-stores.ts';
 import { keepScratchIn } from '../store/scratch.ts';
 import {
@@ -88,6 +89,7 @@ import {
 } from './store.ts';
 import { emptyTrash } from './trash.ts';
 import { takeTurn } from './turns.ts';
+import { unstoredText } from './unstored.ts';
 
 /** A client hears from us at least this often. */
 const HEARTBEAT_MS = 5_000;
@@ -290,7 +292,7 @@ interface Served {
 }
 
 /**
- * @param beyond holds what is kept until the hooks have ended
+ * @param beyond holds the client's lock: whoever gets it finds the run on record, and its hooks ended
  * @returns undefined for a probe: nothing is on record of it, and nothing is left to tell
  */
 async function serve(
@@ -331,7 +333,7 @@ async function serve(
   if (request.header.transport !== transport)
     throw failure('request', `the command and the request name different transports`);
   const isHooked = hasHooks(config.hooks) && !request.header.dry_run;
-  const lock = await lockClient(isHooked ? beyond : held, client);
+  const lock = await lockClient(beyond, client);
   await call.disposeAsync();
   const mustWait = (ms: number): void => tell({ event: 'wait', ms });
   const { max_concurrent: concurrent } = config.requests;
@@ -440,7 +442,7 @@ async function pullInto(job: Job): Promise<JobResult> {
     checksum: request.header.checksum ?? false,
     // It lets us, and does not make us: an rsync without zstd pulls as ever.
     compress: request.header.compress !== undefined && knowsZstd(await rsyncWords()),
-    maxSize: maxSizeOf(job),
+    ...maxSizeOf(job),
     idleSeconds: idleSecondsOf(job),
     line,
     lock: job.lock,
@@ -461,10 +463,8 @@ async function pullInto(job: Job): Promise<JobResult> {
     const words = said.filter(each => each !== '');
     return { outcome, fault: failure(outcome.code, [found, ...words].join(' | ')), kept: false };
   }
-  const fault =
-    end.wordCount > 0
-      ? failure('rsync', `rsync had ${end.wordCount} complaints of its own: ${end.words.join(' | ')}`)
-      : undefined;
+  const fault = ownFault(end);
+  if (end.unstored.count > 0) tell({ event: 'unstored', ...end.unstored });
   if (request.header.dry_run) return { outcome: { ...outcome, snapshot: null }, fault, kept: false };
   tell({ event: 'phase', phase: 'committing' });
   const { jail } = end;
@@ -478,9 +478,10 @@ async function pullInto(job: Job): Promise<JobResult> {
   const unusual = (await job.admission?.judge(job.arrival, recordBytes(request))) ?? [];
   const hostRsync = await rsyncVersion();
   const flags = [
-    ...(end.wordCount > 0 ? ['host-errors'] : []),
+    ...(end.wordCount + end.unstored.count > 0 ? ['host-errors'] : []),
     // A group of hard links of the client's is more than one inode here.
     ...(end.newInodes > 0 ? ['hard-links-split'] : []),
+    ...(end.hasCutTimes ? ['times-cut'] : []),
     // A jail that is not what the last one was is nothing to find out later.
     ...(isLessConfined ? ['less-confined'] : []),
     // What an old rsync cannot do safely; of the client's, as the client says.
@@ -492,6 +493,15 @@ async function pullInto(job: Job): Promise<JobResult> {
   requireEnrolled(job.client);
   const late = await commitSnapshot(job.client, job.arrival, record, request.excludes);
   return { outcome, fault: late ?? fault, kept: true };
+}
+
+/** What of the failure is this host's, for its journal. */
+function ownFault({ unstored, wordCount, words }: PullEnd): Fault | undefined {
+  const told = [
+    ...(unstored.count > 0 ? [unstoredText(unstored)] : []),
+    ...(wordCount > 0 ? [`rsync had ${wordCount} complaints of its own: ${words.join(' | ')}`] : []),
+  ];
+  return told.length > 0 ? failure('rsync', told.join('; ')) : undefined;
 }
 
 /** About what is written beside the tree: the exclude list, and snapshot.json, which has the roots, and rsync's options with them. */
@@ -510,10 +520,13 @@ const REMARK_FLAGS: Record<RsyncRemark, string> = {
  * How large a file may be. Where no limit is set: what is read before the deadline. Else one file that is all holes
  * (`truncate -s 15T`) takes the time of all others, run after run.
  */
-function maxSizeOf({ config, client, received }: Job): number {
+function maxSizeOf({ config, client, received, arrival }: Job): { maxSize: number; isStoreLimit: boolean } {
   const { maxSize, deadlineMs } = settingsFor(config, client.name);
   const most = maxSize ?? READ_BYTES_PER_MS * deadlineMs;
-  return Math.min(most, received.request.header.max_size ?? most);
+  const wanted = Math.min(most, received.request.header.max_size ?? most);
+  // A write beyond it would end rsync, and the run with it.
+  const taken = largestFile(arrival.folder, wanted);
+  return { maxSize: taken, isStoreLimit: taken < wanted };
 }
 
 /** Slower than holes are read. */
@@ -688,7 +701,7 @@ async function judge(
     found: '',
     outcome: {
       event: 'outcome',
-      outcome: isWhole && end.missingCount === 0 ? 'full' : 'incomplete',
+      outcome: isWhole && end.missingCount + end.unstored.count === 0 ? 'full' : 'incomplete',
       code: null,
       rsync_exit: status,
       snapshot: job.arrival.name,

@@ -2,7 +2,7 @@
 import { Fault } from '../fault.ts';
 import { close, realPath } from '../os/files.ts';
 import { type Jail, launcherCommand, launcherPath, readJailLine } from '../os/launcher.ts';
-import { linkEnvironment, NEW_INODE, openLinkLibrary } from '../os/link-library.ts';
+import { linkEnvironment, NEW_INODE, openLinkLibrary, TIME_CUT } from '../os/link-library.ts';
 import { ownExecutable, pause } from '../os/machine.ts';
 import {
   type Child,
@@ -27,6 +27,7 @@ import {
 import { Complaints } from './complaints.ts';
 import type { Line } from './dial.ts';
 import { FIRST_BYTE, IDLE } from './relay.ts';
+import type { UnstoredEntries } from './unstored.ts';
 
 /** Of a line of rsync's: a name of 4095 bytes, each of them escaped, and the words around it. */
 const LINE_LIMIT = 32 * 1024;
@@ -48,6 +49,8 @@ export interface PullRequest {
   compress: boolean;
   /** Bytes: larger files are left out. */
   maxSize: number;
+  /** Whether the store's file system takes no larger ones. */
+  isStoreLimit: boolean;
   /** What comes from the client may not cease for longer. Its rsync gives a sign of life at half that time. */
   idleSeconds: number;
   /** Folders of the client's in which a file that could not be read has changed during the run. */
@@ -92,8 +95,12 @@ export interface PullEnd {
   words: string[];
   wordCount: number;
   isOutOfSpace: boolean;
+  /** Of the client's entries, those that this host could not store. */
+  unstored: UnstoredEntries['found'];
   /** Inodes made where the file system took no further link (src/launcher/linkat.c). */
   newInodes: number;
+  /** Whether the file system has cut a time. Never, where rsync has not loaded the library. */
+  hasCutTimes: boolean;
 }
 
 /** The library's descriptor in rsync, behind the two ends of the line and the lock. */
@@ -174,17 +181,19 @@ export async function startPull(held: DisposableHolder, asked: PullRequest): Pro
   held.defer(() => rsync.end(10_000));
   const reader = new PullReader();
   const firstByte = Promise.withResolvers<void>();
-  const complaints = new Complaints(request.enumerated);
+  const complaints = new Complaints(request.enumerated, request.tree);
   const end = {
     jail: undefined as Jail | undefined,
     isRefusedByLauncher: false,
     isIdle: false,
     newInodes: 0,
+    hasCutTimes: false,
   };
   // Progress is written over itself: a carriage return ends a line too.
   eachLine(rsync.stdout, LINE_LIMIT, each => {
     const oversized = readOversized(each);
-    if (oversized) complaints.leaveOut(oversized);
+    if (oversized && request.isStoreLimit) complaints.unstored.leaveOut(oversized);
+    else if (oversized) complaints.leaveOut(oversized);
     else reader.line(each);
   });
   eachLine(rsync.stderr, LINE_LIMIT, each => {
@@ -192,6 +201,7 @@ export async function startPull(held: DisposableHolder, asked: PullRequest): Pro
     if (each === FIRST_BYTE) firstByte.resolve();
     else if (each === IDLE) end.isIdle = true;
     else if (each === NEW_INODE) end.newInodes += 1;
+    else if (each === TIME_CUT) end.hasCutTimes = true;
     else if (jail !== undefined) end.jail ??= jail;
     else complaints.take(each);
   });
@@ -206,6 +216,7 @@ export async function startPull(held: DisposableHolder, asked: PullRequest): Pro
       const { counts, hasStatistics, regularFiles, sentFiles } = reader;
       const { missing, missingCount, unopened, unread, vanished, changedDuringRun } = complaints;
       const { words, wordCount, isOutOfSpace } = complaints;
+      const unstored = complaints.unstored.found;
       const told = {
         missing,
         missingCount,
@@ -216,6 +227,7 @@ export async function startPull(held: DisposableHolder, asked: PullRequest): Pro
         words,
         wordCount,
         isOutOfSpace,
+        unstored,
       };
       return { ending, counts, hasStatistics, regularFiles, sentFiles, ...told, ...end };
     }),

@@ -7,6 +7,7 @@ import { Fault } from '../fault.ts';
 import { exists, readWhole, removeFileIfThere, replaceFile, syncFolder, watchFolder } from '../os/files.ts';
 import { now } from '../os/machine.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
+import { quoteForShell } from '../wire/text.ts';
 import { failure } from './caller.ts';
 import { type ClientStore, recordEvent } from './store.ts';
 
@@ -73,6 +74,6 @@ export async function awaitLastRun(client: ClientStore): Promise<void> {
   throw new Fault({
     tried: `end the run of "${client.name}" that is under way`,
     found: `it did not end within ${END_SECONDS} s; nothing of it will be kept as a snapshot`,
-    next: `find the process with: fuser ${client.folder}/lock`,
+    next: `fuser -v ${quoteForShell(`${client.folder}/lock`)} names the process: end it`,
   });
 }

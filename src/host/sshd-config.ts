@@ -144,7 +144,8 @@ export async function examineSshdConfig(account: KeyAccount, keys: string): Prom
     return [
       TOPIC.unknown(
         `this account cannot tell what is in effect (${settings}): ${NAMES} can keep a client's key out`,
-        `sshd -T -C user=${quoteForShell(name)},host=localhost,addr=127.0.0.1, as root`,
+        // sshd wants that folder, which is there only while the service runs.
+        `as root: mkdir -p /run/sshd && sshd -T -C user=${quoteForShell(name)},host=localhost,addr=127.0.0.1`,
       ),
     ];
   const { stdout } = await run(standard('id', ['-Gn', '--', name]), { timeoutMs: PATIENCE_MS });

@@ -171,6 +171,7 @@ const FLAGS: Record<string, string> = {
   'host-errors': 'the newest snapshot lacks what this host could not store',
   'less-confined': "the newest run's jail was weaker than the one before",
   damaged: "the newest snapshot's record cannot be read",
+  'times-cut': "times in the newest snapshot are not the client's: the store's file system cannot hold them",
   unusual: 'the newest run changed far more than this client does; the last usual snapshot is kept',
 };
 
@@ -181,8 +182,10 @@ function problemsOf({ name, record }: Snapshot, at: Date): string[] {
   const problems = record.flags
     .filter(flag => !NO_PROBLEM.has(flag))
     .map(flag => FLAGS[flag] ?? `the newest snapshot is flagged "${flag}"`);
-  if (record.state === 'incomplete' && !record.flags.includes('damaged'))
-    problems.push(`the newest snapshot is incomplete: ${record.counts.unreadable} could not be read`);
+  // Where all could be read, a flag tells why it is incomplete.
+  const { unreadable } = record.counts;
+  if (record.state === 'incomplete' && (unreadable > 0 || problems.length === 0))
+    problems.push(`the newest snapshot is incomplete: ${unreadable} could not be read`);
   if (name > snapshotName(at)) problems.push('the newest snapshot is from the future: see the clock');
   return problems;
 }

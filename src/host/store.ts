@@ -62,11 +62,12 @@ export interface ClientStore {
 
 /**
  * Opens a store that is there. An unmounted disk must not become an empty store, so nothing is created.
+ * @param verb what its owner is to run, where it is another account's
  * @throws Fault `noStore`
  */
-export function openStore(store: string): void {
+export function openStore(store: string, verb = '…'): void {
   const tried = `use the store "${store}"`;
-  const next = nextForAbsent(store);
+  const next = nextForAbsent(store, verb);
   const json = `${store}/${STORE_FILE}`;
   if (!exists(json)) {
     // exists() cannot tell "none" from "not allowed to look"
@@ -81,7 +82,7 @@ export function openStore(store: string): void {
   } catch (error) {
     const found = error instanceof Fault ? error.found : 'its store.json is not JSON';
     const isForeign = ownerOf(json) !== ownAccount().uid;
-    const mend = isForeign ? { next: nextForForeign(store, ownerOf(json)) } : {};
+    const mend = isForeign ? { next: nextForForeign(store, verb, ownerOf(json)) } : {};
     throw new Fault({ tried, found, ...mend, exit: 'noStore', code: 'no-store' });
   }
   if (version !== STORE_VERSION) {
@@ -91,18 +92,18 @@ export function openStore(store: string): void {
 }
 
 /** A folder that this account may not look into is somebody else's, rather than a disk that is not mounted. */
-function nextForAbsent(store: string): string {
+function nextForAbsent(store: string, verb: string): string {
   const absent = whyNotMounted(store)?.next ?? 'mount its disk';
   const owner = ownerOf(store);
   if (owner === undefined || isReadable(store) || absent.startsWith('as root: mount')) return absent;
-  return nextForForeign(store, owner);
+  return nextForForeign(store, verb, owner);
 }
 
 /** Root does not receive; any other account that owns the store does. */
-function nextForForeign(store: string, owner = 0): string {
+function nextForForeign(store: string, verb: string, owner = 0): string {
   return owner === 0
     ? `as root: chown -R ${ownAccount().name} ${quoteForShell(store)}`
-    : asUid(owner, 'dialback …');
+    : asUid(owner, `dialback ${verb}`);
 }
 
 function ownerOf(path: string): number | undefined {

@@ -13,6 +13,9 @@
  * when the copy is full as well: a group costs one copy for each time that it fills an inode, and nothing is remembered here.
  * Names outside of the tree (--link-dest) are never touched: an inode of a finished snapshot gains links and nothing else.
  *
+ * The library also tells when the file system has cut a time. A time outside of its range becomes the first or the last one in
+ * it, and the call succeeds (timestamp_truncate() in Linux, fs/inode.c), so rsync does not know. Here both times are known.
+ *
  * It runs inside the receiver's jail, with the receiver's rights and no more. Of libc it uses old and plain functions alone, so
  * that it loads with a libc that is older than the one it was compiled beside.
  */
@@ -21,6 +24,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,8 +35,9 @@
 
 /* The tree that rsync writes into: absolute, without links. Without it the library changes nothing. */
 #define TREE_VARIABLE "DIALBACK_TREE"
-/* The line that says so; os/launcher.ts reads it. */
+/* The lines that say so; os/link-library.ts has them too. */
 #define COPIED "dialback-linkat: new inode\n"
+#define TIME_CUT "dialback-linkat: time cut\n"
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -205,4 +210,39 @@ EXPORT int linkat(int old_from, const char *old_path, int new_from, const char *
 EXPORT int link(const char *old_path, const char *new_path)
 {
 	return linkat(AT_FDCWD, old_path, AT_FDCWD, new_path, 0);
+}
+
+/* Every file system that can hold a store holds what fits into 31 bits, and costs no further call for it. */
+static bool may_be_cut(const struct timespec *wanted)
+{
+	return wanted != NULL && wanted[1].tv_nsec != UTIME_NOW && wanted[1].tv_nsec != UTIME_OMIT &&
+	       (wanted[1].tv_sec < 0 || wanted[1].tv_sec > INT32_MAX);
+}
+
+/* @param path NULL: the descriptor's own file */
+static int set_times(int from, const char *path, const struct timespec *wanted, int flags)
+{
+	static bool is_told; /* once for each process */
+	struct statx found;
+	if (syscall(SYS_utimensat, from, path, wanted, flags) != 0)
+		return -1;
+	if (is_told || !may_be_cut(wanted))
+		return 0;
+	int error = errno;
+	int how = path == NULL ? AT_EMPTY_PATH : flags & AT_SYMLINK_NOFOLLOW;
+	if (statx(from, path == NULL ? "" : path, how, STATX_MTIME, &found) == 0 &&
+	    found.stx_mtime.tv_sec != wanted[1].tv_sec)
+		is_told = write(STDERR_FILENO, TIME_CUT, strlen(TIME_CUT)) > 0;
+	errno = error;
+	return 0;
+}
+
+EXPORT int utimensat(int from, const char *path, const struct timespec wanted[2], int flags)
+{
+	return set_times(from, path, wanted, flags);
+}
+
+EXPORT int futimens(int file, const struct timespec wanted[2])
+{
+	return set_times(file, NULL, wanted, 0);
 }

@@ -230,17 +230,17 @@ EXPORT int fstatat64(int from, const char *path, struct stat64 *found, int flags
 /* Before glibc 2.33. */
 EXPORT int __xstat(int version, const char *path, struct stat *found) { (void)version; return stat(path, found); }
 EXPORT int __lxstat(int version, const char *path, struct stat *found) { (void)version; return lstat(path, found); }
-EXPORT int __xstat64(int version, const char *path, struct stat *found) { (void)version; return stat(path, found); }
-EXPORT int __lxstat64(int version, const char *path, struct stat *found) { (void)version; return lstat(path, found); }
+EXPORT int __xstat64(int version, const char *path, struct stat64 *found) { (void)version; return stat64(path, found); }
+EXPORT int __lxstat64(int version, const char *path, struct stat64 *found) { (void)version; return lstat64(path, found); }
 EXPORT int __fxstatat(int version, int from, const char *path, struct stat *found, int flags)
 {
 	(void)version;
 	return stat_at(from, path, found, flags);
 }
-EXPORT int __fxstatat64(int version, int from, const char *path, struct stat *found, int flags)
+EXPORT int __fxstatat64(int version, int from, const char *path, struct stat64 *found, int flags)
 {
 	(void)version;
-	return stat_at(from, path, found, flags);
+	return fstatat64(from, path, found, flags);
 }
 
 #define TAKE_MODE                                                                                            \

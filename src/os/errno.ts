@@ -21,3 +21,20 @@ const WORDS = new Map<number, string>([
 export function errnoWords(errno: number): string {
   return WORDS.get(errno) ?? getSystemErrorMap().get(-errno)?.[1] ?? `errno ${errno}`;
 }
+
+/** Attributes that are too large for the file system: ext4 answers ENOSPC, others E2BIG or ERANGE. */
+const TOO_LARGE = [ERRNO.ENOSPC, ERRNO.E2BIG, ERRNO.ERANGE];
+
+/**
+ * What a backup host could not do: `could not store it: input/output error`. The number is that machine's.
+ * @param failed.part the entry itself, or what belongs to it beside its content
+ */
+export function unstoredWords(failed: { errno: number | null; part: 'entry' | 'attributes' }): string {
+  const { errno, part } = failed;
+  const isEntry = part === 'entry';
+  const what = isEntry ? 'could not store it' : 'could not store all of its attributes';
+  if (errno === null) return what;
+  if (isEntry && errno === ERRNO.EFBIG) return `${what}: it is larger than a file can be there`;
+  if (!isEntry && TOO_LARGE.includes(errno)) return `${what}: its file system has no room for them`;
+  return `${what}: ${getSystemErrorMap().get(-errno)?.[1] ?? `errno ${errno}`}`;
+}

@@ -1,5 +1,6 @@
 /**
- * The libraries that the executable carries for rsync, compiled: the one that lets it go on where the file system refuses a hard link inside a group (src/launcher/linkat.c), and the one
+ * The libraries that the executable carries for rsync, compiled: the one that lets it go on where the file system refuses a hard link inside a group, and tells of cut
+ * times (src/launcher/linkat.c), and the one
  * that keeps it from mount points (mountpoints.c). Confined, the launcher has its own copies and gives those to rsync.
  */
 import { close, open, openFlags, readProc, removeFile, writeAll } from './files.ts';
@@ -41,6 +42,8 @@ export function hasLinkLibrary(): boolean {
 
 /** What the library writes to standard error for each inode that it has made (COPIED in linkat.c). */
 export const NEW_INODE = 'dialback-linkat: new inode';
+/** What it writes once for each of rsync's processes that has set a time which the file system has cut (TIME_CUT). */
+export const TIME_CUT = 'dialback-linkat: time cut';
 
 /** Where the file can be for as long as it takes to open it. The dynamic loader maps it as code. */
 const FOLDERS = ['/dev/shm', '/tmp', '/var/tmp'];

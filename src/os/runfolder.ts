@@ -69,10 +69,14 @@ export function requireStateFolder(path: string): void {
     throw fault(`it belongs to uid ${found.uid}, not to ${account.name}`, giveText(path, account));
   if ((found.mode & 0o077) !== 0) throw fault('others may look into it', `chmod 700 '${path}'`);
   // sshd's StrictModes goes up to the home folder (auth_secure_path), and takes even a sticky folder for unsafe.
-  for (let at = dirname(realPath(path)); at !== account.home && at !== '/'; at = dirname(at)) {
+  const home = exists(account.home) ? realPath(account.home) : account.home;
+  for (let at = dirname(realPath(path)); at !== home && at !== '/'; at = dirname(at)) {
     const { uid, mode } = status(at);
     if (uid !== 0 && uid !== account.uid)
-      throw fault(`"${at}" above it belongs to uid ${uid}, so sshd would not trust it`);
+      throw fault(
+        `"${at}" above it belongs to uid ${uid}, so sshd would not trust it`,
+        giveText(at, { ...account, home }),
+      );
     if ((mode & 0o022) !== 0) {
       throw fault(
         `"${at}" above it can be written by others, so sshd would not trust it`,

@@ -94,6 +94,19 @@ export interface Missing {
   errno: number | null;
 }
 
+/** An entry of the client's that the host could not store, or whose attributes it could not store. */
+export interface Unstored extends Missing {
+  part: 'entry' | 'attributes';
+}
+
+/** Before the outcome of an incomplete run. A client that does not know it drops it. */
+export interface UnstoredEvent {
+  event: 'unstored';
+  count: number;
+  /** At most MISSING_LIMIT. */
+  files: Unstored[];
+}
+
 /** How a run ended. */
 export interface OutcomeEvent {
   event: 'outcome';
@@ -126,14 +139,19 @@ export type HostEvent =
   | { event: 'wait'; ms: number }
   /** A block of a probe is here (wire/probe.ts). */
   | { event: 'arrived'; bytes: number }
+  | UnstoredEvent
   | OutcomeEvent;
 
 /** An event as the line that carries it. */
 export function encodeEvent(event: HostEvent): string {
   const line = `${EVENT_PREFIX}${JSON.stringify(event)}\n`;
-  if (line.length <= EVENT_LINE_LIMIT || event.event !== 'outcome') return line;
-  // A client drops a longer line. `missing_count` still has them all.
-  return encodeEvent({ ...event, missing: event.missing.slice(0, event.missing.length / 2) });
+  if (line.length <= EVENT_LINE_LIMIT) return line;
+  // A client drops a longer line. The count still has them all.
+  if (event.event === 'outcome')
+    return encodeEvent({ ...event, missing: event.missing.slice(0, event.missing.length / 2) });
+  if (event.event === 'unstored')
+    return encodeEvent({ ...event, files: event.files.slice(0, event.files.length / 2) });
+  return line;
 }
 
 /** An outcome of a run that failed, with nothing to count. */
@@ -180,6 +198,8 @@ export function decodeEvent(line: string): Parsed<HostEvent> {
   }
   if (kind === 'files' && (fields.done as number) > (fields.total as number))
     return { reason: 'more files are done than there are' };
+  if (kind === 'unstored' && (fields.files as Unstored[]).length > (fields.count as number))
+    return { reason: 'more is named than is counted' };
   if (kind === 'outcome') {
     const outcome = fields as unknown as OutcomeEvent;
     if ((outcome.outcome === 'failed') !== (outcome.code !== null)) {
@@ -208,6 +228,11 @@ const EVENT_CHECKS = {
   },
   wait: { ms: isCount },
   arrived: { bytes: isCount },
+  unstored: {
+    count: isCount,
+    files: (value: unknown) =>
+      Array.isArray(value) && value.length <= MISSING_LIMIT && value.every(isUnstored),
+  },
   outcome: {
     outcome: (value: unknown) => value === 'full' || value === 'incomplete' || value === 'failed',
     code: (value: unknown) => value === null || (typeof value === 'string' && Object.hasOwn(FAILURES, value)),
@@ -232,6 +257,12 @@ function isMissing(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false;
   const { path, errno, ...rest } = value as Record<string, unknown>;
   return Object.keys(rest).length === 0 && isJsonName(path) && (errno === null || isCount(errno));
+}
+
+function isUnstored(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const { part, ...missing } = value as Record<string, unknown>;
+  return (part === 'entry' || part === 'attributes') && isMissing(missing);
 }
 
 function isJsonName(value: unknown): boolean {

@@ -1,6 +1,6 @@
 /** rsync's command line, both ways, in one table; and what rsync says, understood. */
 import type { Parsed } from '../fault.ts';
-import type { Missing } from './events.ts';
+import type { Missing, Unstored } from './events.ts';
 import { PATH_LIMIT } from './request.ts';
 import { jsonName } from './text.ts';
 
@@ -151,6 +151,14 @@ export const NANOSECONDS = '--modify-window=-1';
  */
 const NO_DISGUISE = ['--filter=-xs user.rsync.**', '--filter=-x system.**'];
 
+/**
+ * A fake-super tree keeps ACLs as these two. rsync sets a folder's attributes twice. The second time it removes each attribute that the
+ * client's folder does not have (xattrs.c, rsync_xal_set()), and of its own it spares `%stat` alone. It takes the ACL for set by then: a
+ * folder with an ACL and an attribute lost the ACL (measured, rsync 3.5.0). A receiver's rule keeps them from being removed so; what
+ * becomes of ACLs is done elsewhere (acls.c).
+ */
+const KEEPS_ACLS = ['--filter=-xr user.rsync.%aacl', '--filter=-xr user.rsync.%dacl'];
+
 /** Since rsync 3.5.0: open each path at once, not folder by folder. Older ones always do, and do not know the option. */
 export const INSECURE_LINKS = '--insecure-links';
 
@@ -195,6 +203,7 @@ export function pullArguments(options: PullOptions): string[] {
     '--relative', // each root at its own path
     NANOSECONDS,
     ...NO_DISGUISE,
+    ...KEEPS_ACLS,
     '--partial', // a large file that half arrived is the next run's basis
     // The sender reports unreadable files over the protocol, so that all reports are here before rsync ends. rsync before
     // 3.2.3 does not know the newer name, --stderr=client.
@@ -424,6 +433,49 @@ export function readComplaint(line: string): PullComplaint | undefined {
   }
   if (/^rsync (error|warning): |^\s*$/.test(line)) return undefined;
   return { ours: line };
+}
+
+/** What a message of the host's own rsync says of an entry in the tree that it writes. */
+export interface OwnFailure {
+  /** Where the entry is below the tree. Two where the message names a temporary file, which is called the same for both. */
+  names: [Buffer, ...Buffer[]];
+  errno: number | null;
+  part: Unstored['part'];
+}
+
+/** What ends a path in a message; the path itself can have quotes. */
+const BEHIND_PATH = /"(?: failed|: |,| -> "| => | \(from )/;
+/** Behind a path of such a message comes an attribute's name, which can have quotes too. */
+const XATTR_CALL = /(?:set|remove)xattr\($/;
+const OF_ATTRIBUTES = /xattr|acl|failed to (?:set|modify) /;
+/** rsync's receiver.c, get_tmpname(): a dot before the name unless it has one, and a suffix. */
+const TEMPORARY = /^(.*\/)?\.([^/]+)\.[A-Za-z0-9]{6}$/s;
+
+/**
+ * Reads a message of the host's own rsync (`ours` of `readComplaint`).
+ * @param tree the folder that rsync writes into, as rsync knows it
+ * @returns undefined where the message names no entry below the tree
+ */
+export function readOwnFailure(line: string, tree: string): OwnFailure | undefined {
+  const top = `"${Buffer.from(tree).toString('latin1')}/`;
+  const text = unescapeName(line).toString('latin1');
+  const at = text.indexOf(top);
+  if (!/^rsync: \[(?:receiver|generator)\] /i.test(text) || at === -1) return undefined;
+  const before = text.slice(0, at);
+  const behind = text.slice(at + top.length);
+  const end = XATTR_CALL.test(before) ? behind.lastIndexOf('","') : behind.search(BEHIND_PATH);
+  if (end === -1) return undefined;
+  const path = behind.slice(0, end).replace(/\/+$/, '');
+  const errno = /\((\d{1,3})\)$/.exec(text)?.[1];
+  const isTemporary = /^rsync: \[receiver\]/.test(text) && TEMPORARY.exec(path);
+  const [, folder = '', name = ''] = isTemporary || [];
+  const names = isTemporary ? [`${folder}${name}`, `${folder}.${name}`, path] : [path];
+  const [first = path, ...others] = names;
+  return {
+    names: [Buffer.from(first, 'latin1'), ...others.map(each => Buffer.from(each, 'latin1'))],
+    errno: errno === undefined ? null : Number(errno),
+    part: OF_ATTRIBUTES.test(before) ? 'attributes' : 'entry',
+  };
 }
 
 /** rsync's receiver.c, recv_files(). */

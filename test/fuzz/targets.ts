@@ -216,6 +216,7 @@ const event: Target = {
     '{"event":',
     '"missing":[',
     '{"path":',
+    '"part":"attributes"',
     '{"base64":"',
     ...Object.keys(FAILURES),
   ],
@@ -227,6 +228,21 @@ const event: Target = {
     sameJson(decodeEvent(encodeEvent(value).trimEnd()), decoded);
     if (value.event === 'wait' || value.event === 'arrived') return value.event;
     if (value.event === 'files' || value.event === 'progress') return value.event;
+    if (value.event === 'unstored') {
+      assert.ok(value.files.length <= value.count && value.files.length <= MISSING_LIMIT);
+      const outcome = { ...failedOutcome('rsync'), outcome: 'incomplete', code: null } as const;
+      const run = {
+        remote: 'r',
+        outcome,
+        unstored: value,
+        fault: undefined,
+        exit: 3,
+        durationMs: 1,
+      } as const;
+      for (const line of missingText(run).split('\n')) assert.doesNotMatch(line, UNSAFE);
+      assert.doesNotMatch(outcomeJson(run).trimEnd(), /\p{Cc}/u);
+      return `unstored ${Math.min(2, value.files.length)}`;
+    }
     if (value.event !== 'outcome') {
       assert.doesNotMatch(newsText({ ...value, remote: 'r' }).trimEnd(), UNSAFE);
       return value.event;

@@ -54,7 +54,7 @@ describe('the private key', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       [client, clientLogs],
       [host, hostLogs],
     ] as const) {
-      await world.start(party, '/usr/bin/mkdir', [folder]).done;
+      await world.start(party, 'mkdir', [folder]).done;
     }
     const enrolled = readFileSync(world.authorizedKeys, 'utf8');
     const command = /command="([^"]*)"/.exec(enrolled)?.[1] ?? '';
@@ -94,7 +94,7 @@ describe('the private key', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   it('would be found in a file: the positive control', async () => {
     const { client } = world;
     const folder = join(client.home, 'control');
-    await world.start(client, '/usr/bin/mkdir', [folder]).done;
+    await world.start(client, 'mkdir', [folder]).done;
     const path = join(client.home, 'plain key');
     const args = [...strace(folder), '/usr/bin/ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-f', path];
     assert.equal((await world.start(client, '/usr/bin/strace', args).done).status, 0);
@@ -112,7 +112,7 @@ describe('the private key', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     const logs = readdirSync(join(client.home, 'strace'));
     assert.ok(logs.length > 5, 'a log a process');
     const folder = join(client.home, 'calls');
-    await world.start(client, '/usr/bin/mkdir', [folder]).done;
+    await world.start(client, 'mkdir', [folder]).done;
     const trace = ['-ff', '-qq', '-e', 'trace=mknod,mknodat,execve,openat', '-o', join(folder, 'log')];
     await world.start(client, '/usr/bin/strace', [
       ...trace,

@@ -60,7 +60,7 @@ describe('a full disk', { skip: NEEDS_ROOT }, () => {
     execFileSync('/usr/bin/install', ['-d', '-o', world.host.login, '-g', world.host.login, left]);
     chownSync(join(left, '..'), world.host.uid, world.host.gid);
     try {
-      execFileSync('/usr/bin/dd', ['if=/dev/zero', `of=${left}/half`, 'bs=1M', 'count=64'], {
+      execFileSync('dd', ['if=/dev/zero', `of=${left}/half`, 'bs=1M', 'count=64'], {
         stdio: 'pipe',
       });
     } catch {

@@ -116,7 +116,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
 
   it('changes nothing', async () => {
     const tree = (): string =>
-      execFileSync('/usr/bin/find', [world.base, '-printf', '%P %m %U %s %n\\n'], { encoding: 'utf8' })
+      execFileSync('find', [world.base, '-printf', '%P %m %U %s %n\\n'], { encoding: 'utf8' })
         .split('\n')
         .sort()
         .join('\n');

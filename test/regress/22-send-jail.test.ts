@@ -88,7 +88,7 @@ class Sender {
     symlinkSync(join(base, 'outside/file'), join(granted, 'to outside'));
     symlinkSync('../kept/file', join(granted, 'to kept'));
     linkSync(join(this.data, 'kept/file'), join(granted, 'hard link'));
-    execFileSync('/usr/bin/mknod', [join(granted, 'block'), 'b', '7', '0']);
+    execFileSync('mknod', [join(granted, 'block'), 'b', '7', '0']);
     execFileSync('/usr/bin/mkfifo', [join(granted, 'fifo')]);
     for (const name of ['a proc', 'sysfs', 'mount point']) mkdirSync(join(granted, name));
     writeFileSync(jail.never, `# kept back by root\n\n${this.data}/guarded\n`);

@@ -443,7 +443,7 @@ hostileSuite('a hostile client: requests', lanes => {
       hostToml = readFileSync(world.hostToml, 'utf8');
       world.write(world.host, world.hostToml, `${hostToml}[requests]\nmax_concurrent = 1\n`);
       const slot = join(world.store, 'turns/0');
-      const hold = ['--nonblock', slot, '/usr/bin/cat'];
+      const hold = ['--nonblock', slot, 'cat'];
       holder = world.start(world.host, '/usr/bin/flock', hold, { keepsInput: true });
       await until('the turn is taken', () => isLocked(slot));
     });

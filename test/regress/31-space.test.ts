@@ -207,7 +207,7 @@ describe('a store of 1 GiB', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       const record = { ...site.record(world.snapshots()[0] ?? ''), client: 'birch', snapshot: name };
       writeFileSync(join(folder, 'snapshot.json'), JSON.stringify(record));
     }
-    execFileSync('/usr/bin/chown', ['-R', `${world.host.uid}:${world.host.gid}`, shelf]);
+    execFileSync('chown', ['-R', `${world.host.uid}:${world.host.gid}`, shelf]);
     const { bavail, bsize } = statfsSync(world.store);
     const rules = '[retention]\nlast = 1\nmin_keep = 0\nmin_age = "0s"';
     site.configure(`${rules}\n[space]\nmin_free = "${bavail * bsize + 20 * MIB}"`);
@@ -392,8 +392,8 @@ describe('a run that is like no other', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }
     for (let file = 0; file < 40; file += 1) site.remove(`file ${file}`);
     const good = site.world.snapshots()[3] ?? '';
     const { world } = site;
-    execFileSync('/usr/bin/cp', ['-a', `${world.tree(good)}${world.data}/.`, world.data]);
-    execFileSync('/usr/bin/chown', ['-R', `${world.client.uid}:${world.client.gid}`, world.data]);
+    execFileSync('cp', ['-a', `${world.tree(good)}${world.data}/.`, world.data]);
+    execFileSync('chown', ['-R', `${world.client.uid}:${world.client.gid}`, world.data]);
     const back = await site.keep();
     assert.deepEqual(site.record(back).flags, []);
     assert.equal(site.record(back).counts.new, 0);

@@ -29,7 +29,7 @@ for (const launcher of some([true, false], 2))
     function write(content: string): void {
       writeFileSync(source(), content);
       chownSync(source(), world.client.uid, world.client.gid);
-      execFileSync('/usr/bin/touch', ['--date', '@1700000000.5', '--', source()]);
+      execFileSync('touch', ['--date', '@1700000000.5', '--', source()]);
     }
 
     const checksums = (): string => join(world.clientState, 'checksums.json');

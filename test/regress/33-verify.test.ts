@@ -115,7 +115,7 @@ describe('verify', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   function flip(path: string, offset: number, bit: number): () => void {
     flips += 1;
     const times = `${world.base}/times ${flips}`;
-    execFileSync('/usr/bin/touch', ['--reference', path, '--', times]);
+    execFileSync('touch', ['--reference', path, '--', times]);
     const change = (): void => {
       const descriptor = openSync(path, 'r+');
       const byte = Buffer.alloc(1);
@@ -123,7 +123,7 @@ describe('verify', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       byte[0] = (byte[0] ?? 0) ^ (1 << bit);
       writeSync(descriptor, byte, 0, 1, offset);
       closeSync(descriptor);
-      execFileSync('/usr/bin/touch', ['--reference', times, '--', path]);
+      execFileSync('touch', ['--reference', times, '--', path]);
     };
     change();
     return change;
@@ -144,7 +144,7 @@ describe('verify', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.equal(resumed, false);
     const inodes = new Map<number, number>();
     for (const name of names) {
-      const paths = execFileSync('/usr/bin/find', [world.tree(name), '-type', 'f', '-print0']);
+      const paths = execFileSync('find', [world.tree(name), '-type', 'f', '-print0']);
       for (const path of paths.toString('latin1').split('\0').slice(0, -1)) {
         const { ino, size } = lstatSync(Buffer.from(path, 'latin1'));
         inodes.set(ino, size);
@@ -162,7 +162,7 @@ describe('verify', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
         stdio: 'pipe',
       });
       const text = execFileSync('/bin/gzip', ['-dc', manifest(name)]).toString('latin1');
-      const count = execFileSync('/usr/bin/find', [world.tree(name), '-printf', 'x']).length;
+      const count = execFileSync('find', [world.tree(name), '-printf', 'x']).length;
       assert.match(text, new RegExp(`^#mtree\n(.*\n)*# end, ${count} entries\n$`));
       // The true owner, not the store's.
       assert.match(
@@ -262,7 +262,7 @@ describe('verify', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     set(stat);
     const was = (snapshot: string, action: () => void): void => {
       action();
-      execFileSync('/usr/bin/touch', ['--reference', at(first, '.'), '--', at(snapshot, '.')]);
+      execFileSync('touch', ['--reference', at(first, '.'), '--', at(snapshot, '.')]);
     };
     // Their times come back out of the source, which was not changed since the last backup but by `extra`.
     was(second, () => renameSync(`${world.base}/kept`, at(second, 'new in the second')));
@@ -273,13 +273,13 @@ describe('verify', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
 
     // Longer, and of another time; both of an inode that the last two share.
     const path = at(third, 'new in the second');
-    execFileSync('/usr/bin/touch', ['--reference', path, '--', `${world.base}/times`]);
+    execFileSync('touch', ['--reference', path, '--', `${world.base}/times`]);
     truncateSync(path, 501);
     assert.deepEqual(named(await verify()), [
       ['new in the second', ['content', 'size', 'time'], [second, third]],
     ]);
     truncateSync(path, 500);
-    execFileSync('/usr/bin/touch', ['--reference', `${world.base}/times`, '--', path]);
+    execFileSync('touch', ['--reference', `${world.base}/times`, '--', path]);
     await everythingIsWell();
   });
 
@@ -289,7 +289,7 @@ describe('verify', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     const written = world.data.slice(1).replaceAll(' ', '\\040');
     const line = text.split('\n').find(each => each.startsWith(`./${written} `));
     const time = / time=(\S+) /.exec(line ?? '')?.[1];
-    execFileSync('/usr/bin/touch', ['--date', `@${time}`, '--', at(snapshot, '.')]);
+    execFileSync('touch', ['--date', `@${time}`, '--', at(snapshot, '.')]);
   }
 
   it('a damaged manifest or record is named as such, and no file is blamed for it', async () => {
@@ -365,7 +365,7 @@ describe('verify', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     const whole = await world.restore(`${world.base}/whole`, ['--json']);
     assert.equal(whole.status, 0, whole.stderr);
     // Root reads the store, and leaves nothing in it.
-    const foreign = execFileSync('/usr/bin/find', [world.store, '!', '-user', world.host.login]).toString();
+    const foreign = execFileSync('find', [world.store, '!', '-user', world.host.login]).toString();
     assert.equal(foreign, '');
   });
 

@@ -228,7 +228,7 @@ describe('cron', { skip: SKIP }, () => {
     });
 
     it('says in one message that the host is full', async () => {
-      world.configureHost('[space]\nmin_free = "99%"\n');
+      world.configureHost('[space]\nmin_free = "1000T"\n');
       const { status, output } = await world.run();
       world.configureHost();
       assert.equal(status, 14, output);

@@ -285,7 +285,7 @@ function cutLinks(transport: string): void {
   /** What an undisturbed first backup of all this takes: of a copy, since nothing of it is in any snapshot. */
   async function sendsAll(): Promise<number> {
     const other = join(world.client.home, 'other data');
-    execFileSync('/usr/bin/cp', ['-a', world.data, other]);
+    execFileSync('cp', ['-a', world.data, other]);
     const toml = readFileSync(world.clientToml, 'utf8');
     world.write(world.client, world.clientToml, toml.replace(world.data, other));
     const before = arrived();

@@ -44,7 +44,7 @@ describe(`memory, ${FILES} files`, { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () 
       if (index % PER_FOLDER === 0) mkdirSync(join(data, nameOf(index), '..'), { recursive: true });
       put(index, index % 4 === 0 ? `${index}` : '');
     }
-    execFileSync('/usr/bin/chown', ['-R', `${world.client.uid}:${world.client.gid}`, data]);
+    execFileSync('chown', ['-R', `${world.client.uid}:${world.client.gid}`, data]);
     mkdirSync(join(disk, 'host'), { mode: 0o700 });
     chownSync(join(disk, 'host'), world.host.uid, world.host.gid);
     const retention = '[retention]\nlast = 1\nmin_keep = 1\nmin_age = "1s"\n';

@@ -120,7 +120,7 @@ describe('a terminal', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     const own = world.processes().find(each => each.command.startsWith(`${world.binary} backup `));
     const terminal = readlinkSync(`/proc/${own?.pid}/fd/2`);
     const before = heard();
-    execFileSync('/usr/bin/stty', ['-F', terminal, 'cols', '24']);
+    execFileSync('stty', ['-F', terminal, 'cols', '24']);
     const { status, stdout } = await running.done;
     await world.settled();
     assert.equal(status, 0, stdout);

@@ -97,6 +97,18 @@ describe('a kernel without Landlock', { skip: SKIP }, () => {
     await world.as(world.host, 'sed -i "s/^confined = .*/confined = false/" ~/.config/dialback/host.toml');
   });
 
+  it('what they name there works', async () => {
+    const { output } = await world.old(world.client, 'dialback backup');
+    const [, install = 'false', line] =
+      /^next: boot .*; or (make install \S+), as root, in dialback's sources, and then `(.*)` in client\.toml$/m.exec(
+        output,
+      ) ?? [];
+    await world.site.say(install);
+    await world.as(world.client, `sed -i 's/^capability = .*/${line}/' ~/${CONFIG}`);
+    const backup = await world.old(world.client, 'dialback backup');
+    assert.equal(backup.status, 0, backup.output);
+  });
+
   it('init writes "inherited" once root has prepared it, and that backup reads what only root may', async () => {
     await world.site.say('make install INHERITED=1');
     forget();

@@ -85,6 +85,6 @@ long syscall(long number, ...)
 		a[i] = va_arg(rest, long);
 	va_end(rest);
 	long result = real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
-	return number == SYS_openat2 ? judge((int)result) : result;
+	return number == __NR_openat2 ? judge((int)result) : result;
 }
 `;

@@ -281,7 +281,7 @@ export class Jail {
         return;
       } catch (error) {
         if (tries === 100) throw error;
-        execFileSync('/usr/bin/sleep', ['0.05']); // a process of the user's is still ending
+        execFileSync('sleep', ['0.05']); // a process of the user's is still ending
       }
     }
   }

@@ -71,7 +71,7 @@ export class Site {
     for (const folder of readdirSync(join(data, name)))
       utimesSync(join(data, name, folder), 2_000_000, 2_345_678 + Number(folder));
     utimesSync(join(data, name), 3_000_000, 3_456_789);
-    execFileSync('/usr/bin/chown', ['-R', `${client.uid}:${client.gid}`, join(data, name)]);
+    execFileSync('chown', ['-R', `${client.uid}:${client.gid}`, join(data, name)]);
   }
 
   /** A backup of everything. @returns its tree's own part, what is below the data */

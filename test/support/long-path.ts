@@ -17,38 +17,44 @@ export function makeFolders(
   owner?: number,
 ): string {
   const script = `
-import json, os, sys
-names, files = json.loads(sys.argv[2]), json.loads(sys.argv[3])
-os.chdir(sys.argv[1])
-for name in names:
-    if not os.path.isdir(name): os.mkdir(name)
-    if len(sys.argv) > 4: os.chown(name, int(sys.argv[4]), int(sys.argv[4]))
-    os.chdir(name)
-for file, content in files.items():
-    open(file, 'w').write(content)
-    if len(sys.argv) > 4: os.chown(file, int(sys.argv[4]), int(sys.argv[4]))
-`;
-  const more = owner === undefined ? [] : [String(owner)];
-  const words = [top, JSON.stringify(names), JSON.stringify(files), ...more];
-  execFileSync('/usr/bin/python3', ['-c', script, ...words]);
+    my ($top, $owner, $depth, @words) = @ARGV;
+    my $own = sub { $owner eq "" or chown $owner, $owner, $_[0] or die "$_[0]: $!" };
+    chdir $top or die "$top: $!";
+    for my $name (splice @words, 0, $depth) {
+      -d $name or mkdir $name or die "$name: $!";
+      $own->($name);
+      chdir $name or die "$name: $!";
+    }
+    while (my ($file, $content) = splice @words, 0, 2) {
+      open my $out, ">", $file or die "$file: $!";
+      print $out $content;
+      close $out or die "$file: $!";
+      $own->($file);
+    }`;
+  const words = [top, String(owner ?? ''), String(names.length), ...names, ...Object.entries(files).flat()];
+  execFileSync('/usr/bin/perl', ['-e', script, ...words]);
   return names.map(name => `${name}/`).join('');
 }
 
 /** What the files below a folder hold, by their names alone: those of a deep folder have names of their own. */
 export function contentsBelow(top: string): Record<string, string> {
+  // Names and contents in hex: a pair a line.
   const script = `
-import json, os, sys
-found = {}
-def walk(folder):
-    for name in os.listdir(folder):
-        try: inside = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder)
-        except OSError: continue
-        if os.path.stat.S_ISDIR(os.fstat(inside).st_mode): walk(inside)
-        else: found[name] = os.read(inside, 100).decode()
-        os.close(inside)
-walk(os.open(sys.argv[1], os.O_RDONLY))
-print(json.dumps(found))
-`;
-  const printed = execFileSync('/usr/bin/python3', ['-c', script, top], { encoding: 'utf8' });
-  return JSON.parse(printed) as Record<string, string>;
+    sub walk {
+      opendir my $folder, "." or die "a folder: $!";
+      for my $name (readdir $folder) {
+        next if $name eq "." or $name eq ".." or -l $name;
+        if (-d $name) { chdir $name or die "$name: $!"; walk(); chdir $folder or die "back: $!" }
+        elsif (open my $in, "<", $name) { read $in, my $content, 100; printf "%s %s\\n", map { unpack "H*", $_ } $name, $content }
+      }
+    }
+    chdir $ARGV[0] or die "$ARGV[0]: $!";
+    walk();`;
+  const printed = execFileSync('/usr/bin/perl', ['-e', script, top], { encoding: 'utf8' });
+  const text = (hex: string): string => Buffer.from(hex, 'hex').toString('utf8');
+  const pairs = printed
+    .split('\n')
+    .slice(0, -1)
+    .map(line => line.split(' ').map(text) as [string, string]);
+  return Object.fromEntries(pairs);
 }

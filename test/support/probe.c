@@ -165,7 +165,7 @@ static int try_creat(char **arg) {
 static int try_openat2(char **arg) {
   int flags = open_flags(arg[1]);
   struct open_how how = {.flags = (unsigned)flags, .mode = flags & O_CREAT ? FILE_MODE : 0};
-  return use((int)syscall(SYS_openat2, AT_FDCWD, arg[0], &how, sizeof how), flags);
+  return use((int)syscall(__NR_openat2, AT_FDCWD, arg[0], &how, sizeof how), flags);
 }
 
 /* FOLDER NAME: by a descriptor of the folder (O_PATH needs no right). */

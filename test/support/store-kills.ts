@@ -57,7 +57,7 @@ function storeKillsTests(numbers: Times): void {
     names = world.snapshots();
     for (const name of names) trees.set(name, manifest(world.tree(name)));
     template = join(world.base, 'template');
-    execFileSync('/usr/bin/cp', ['-a', world.store, template]);
+    execFileSync('cp', ['-a', world.store, template]);
     world.write(
       world.host,
       world.hostToml,
@@ -75,7 +75,7 @@ function storeKillsTests(numbers: Times): void {
   /** The store as it was after the last backup; without what can be made anew, where that is to be made. */
   function reset(without: ('index' | 'manifests')[]): void {
     rmSync(world.store, { recursive: true, force: true });
-    execFileSync('/usr/bin/cp', ['-a', template, world.store]);
+    execFileSync('cp', ['-a', template, world.store]);
     if (without.includes('index'))
       for (const each of ['', '-wal', '-shm'])
         rmSync(join(world.shelf, `index.sqlite${each}`), { force: true });

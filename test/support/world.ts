@@ -69,6 +69,7 @@ export interface Done {
   bytes: number;
   transferred_bytes: number;
   missing: (string | { base64: string })[];
+  missing_reasons: (string | null)[];
   missing_count: number;
   error: string | null;
 }

@@ -1,6 +1,6 @@
 /**
  * A fresh machine: a Debian with node, npm and make, and a checkout. `make try` has to install what is missing, build, and give
- * the same files back.
+ * the same files back; `make test` has to install what it needs besides, and pass.
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -36,6 +36,7 @@ export const FRESH: Fresh[] = [
 const ADDED = ['openssh-client', 'openssh-server', 'openssh-sftp-server', 'acl', 'attr'];
 const FOLDER = '/srv/dialback';
 const TRY_MS = 15 * 60_000;
+const TEST_MS = 60 * 60_000;
 
 /** This machine's node and npm: Debian's own are too old before 13. */
 function copyNode(machine: Machine): void {
@@ -68,16 +69,20 @@ function copyNetwork(machine: Machine): Record<string, string> {
   return network;
 }
 
-/** @returns what `make try` printed @throws when it does not go well */
-export async function runFresh(fresh: Fresh, root: Root): Promise<string> {
+/**
+ * @param what is made there: `test` after `try`
+ * @returns what the last of the two printed
+ * @throws when it does not go well
+ */
+export async function runFresh(fresh: Fresh, root: Root, what: 'try' | 'test'): Promise<string> {
   const machine = await bootRoot(root);
   try {
     let environment: Record<string, string> = ENVIRONMENT;
-    const run = async (script: string): Promise<string> => {
+    const run = async (script: string, timeoutMs = TRY_MS): Promise<string> => {
       const { status, output } = await machine.run(['sh', '-c', script], {
         folder: FOLDER,
         environment,
-        timeoutMs: TRY_MS,
+        timeoutMs,
       });
       assert.equal(status, 0, `${script}\n${output}`);
       return output;
@@ -95,7 +100,14 @@ export async function runFresh(fresh: Fresh, root: Root): Promise<string> {
     environment = { ...ENVIRONMENT, ...copyNetwork(machine) };
     const output = await run('make try 2>&1');
     assert.match(output, /^All of it is removed again: .*\. It took [\d.]+ m?s\.$/m);
-    return output;
+    // What `make install` compiles there.
+    assert.match(
+      await run('make launcher SERVICE_UID=1000 >&2 && tools/launcher.sh --uid dist/launch'),
+      /^1000$/m,
+    );
+    if (what === 'try') return output;
+    environment = { ...environment, DIALBACK_CLEAN_MACHINE: '1' };
+    return await run('make test 2>&1', TEST_MS);
   } finally {
     await machine.end();
   }

@@ -1,11 +1,12 @@
 // The versions suite, `make test-versions`: dialback with the rsync, OpenSSH, coreutils and glibc of Debian's and Ubuntu's suites,
 // on one machine and between two, and `make try` on fresh machines. docs/versions.md has what runs, and must agree with it.
 //
-//     node_modules/.bin/node test/versions/run.ts [--write] [--width N] [--transcripts FOLDER] [FILTER…]
+//     node_modules/.bin/node test/versions/run.ts [--write] [--width N] [--transcripts FOLDER] [--make-test] [FILTER…]
 //
 // A FILTER is a part of a name as it is printed ("jammy", "trixie -> bookworm", "fresh"); only what matches one of them runs.
 // --write writes docs/versions.md in place of comparing it, what has run when it is interrupted too. --width says how many run side by
-// side. --transcripts keeps what `make try` prints on fresh machines.
+// side. --transcripts keeps what fresh machines print. --make-test runs `make test` on them, in place of `make try` alone and nothing
+// else: 15 minutes each.
 // The last line is "N passed, N failed[, N skipped]". Skipped is what needs a distribution that the mirror does not have.
 
 import assert from 'node:assert/strict';
@@ -16,6 +17,7 @@ import { parseArgs } from 'node:util';
 import { nameOf, runCombination, type Way } from './combination.ts';
 import { checkDoctor } from './doctor.ts';
 import { FRESH, runFresh, transcriptPath } from './fresh.ts';
+import { runHostileHost } from './hostile-run.ts';
 import { listPairs, ONE_MACHINE, TWO_MACHINES } from './plan.ts';
 import { endBuilds, makeRoot, type Root, Unavailable } from './roots.ts';
 import { connect, makePackage, type Package, Station } from './station.ts';
@@ -33,6 +35,7 @@ import {
 const TOP = join(import.meta.dirname, '../..');
 const DOCUMENT = join(TOP, 'docs/versions.md');
 const WORKS = 'works';
+const STILL_MS = 30_000;
 
 const { values: options, positionals: filters } = parseArgs({
   allowPositionals: true,
@@ -40,6 +43,7 @@ const { values: options, positionals: filters } = parseArgs({
     write: { type: 'boolean', default: false },
     width: { type: 'string' },
     transcripts: { type: 'string' },
+    'make-test': { type: 'boolean', default: false },
   },
 });
 /** More than two would wait for the processor on the machines that this runs on. */
@@ -63,7 +67,7 @@ const oneMachine: Table = {
   name: 'one machine',
   labels: ['client and host'],
   rows: suites.map(each => [each.name]),
-  columns: ['`dialback try`', ...ONE_MACHINE.map(nameOf), '`dialback doctor`'],
+  columns: ['`dialback try`', ...ONE_MACHINE.map(nameOf), '`dialback doctor`', 'a hostile host'],
   cells: new Map(),
 };
 const twoMachines: Table = {
@@ -77,7 +81,7 @@ const freshMachines: Table = {
   name: 'fresh machines',
   labels: ['machine'],
   rows: FRESH.map(each => [each.title]),
-  columns: ['`make try`'],
+  columns: ['`make try`', '`make test`'],
   cells: new Map(),
 };
 const tables = [oneMachine, twoMachines, freshMachines];
@@ -129,10 +133,15 @@ function listOneMachine(suite: string): Case[] {
   const doctor = make('`dialback doctor`', async () => {
     doctorSays.set(suite, await checkDoctor(station(suite)));
   });
-  return [tried, ...ways, doctor];
+  const hostile = {
+    ...make('a hostile host', () => runHostileHost(suite)),
+    usesStations: false,
+  };
+  return [tried, ...ways, doctor, hostile];
 }
 
 function listCases(): Case[] {
+  const what = options['make-test'] ? 'test' : 'try';
   const fresh = FRESH.map(
     (each): Case => ({
       name: `fresh: ${each.title}`,
@@ -141,14 +150,15 @@ function listCases(): Case[] {
       run: async () => {
         const root = roots.get(each.suite);
         assert.ok(root);
-        const output = await runFresh(each, root);
+        const output = await runFresh(each, root, what);
         if (options.transcripts === undefined) return;
         mkdirSync(options.transcripts, { recursive: true });
         writeFileSync(transcriptPath(options.transcripts, each), output);
       },
-      cell: { table: freshMachines, row: [each.title], column: '`make try`' },
+      cell: { table: freshMachines, row: [each.title], column: `\`make ${what}\`` },
     }),
   );
+  if (what === 'test') return fresh;
   const pairs = listPairs().flatMap(([client, host]) =>
     TWO_MACHINES.map(
       (way): Case => ({
@@ -173,6 +183,12 @@ async function combine(clientName: string, hostName: string, way: Way): Promise<
   } finally {
     await client.say('root', 'setcap -r /usr/bin/rsync');
   }
+}
+
+/** Says now and then that a long case still runs. @returns what ends that */
+function sayThatItRuns(name: string, begunMs: number): () => void {
+  const timer = setInterval(() => say(`  ${name}: runs for ${seconds(begunMs)}`), STILL_MS);
+  return () => clearInterval(timer);
 }
 
 /** Runs tasks side by side, WIDTH at a time; `may` says whether one can begin now. */
@@ -219,7 +235,7 @@ async function runCase(one: Case): Promise<void> {
     table.cells.set(cellKey(row, column), outcome);
   };
   try {
-    await one.run();
+    await one.run().finally(sayThatItRuns(one.name, begunMs));
     end(WORKS);
     totals.passed += 1;
     say(`✔ ${one.name} (${seconds(begunMs)})`);

@@ -38,7 +38,7 @@ for (const { launcher, transport } of CASES)
       at = name => join(world.data, name);
       for (const name of ['keep', 'd', 'tmp', 'nas', 'gone', 'dead', 'own']) mkdirSync(at(name));
       for (const name of ['f', 'keep/secret', 'd/g']) writeFileSync(at(name), name);
-      execFileSync('/usr/bin/chown', ['-R', `${world.client.uid}:${world.client.gid}`, world.data]);
+      execFileSync('chown', ['-R', `${world.client.uid}:${world.client.gid}`, world.data]);
       execFileSync('mount', ['-t', 'tmpfs', '-o', 'mode=1777', 'a test', at('tmp')]);
       writeFileSync(at('tmp/file'), 'of a tmpfs');
       await mount('nas', 'fuse.sshfs', 'count');

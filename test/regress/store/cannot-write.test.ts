@@ -79,7 +79,7 @@ describe('a store that cannot be written', { skip: NEEDS_ROOT }, () => {
     it(`read-only, ${isIndexed ? 'with' : 'without'} an index: readers work and write nothing`, async () => {
       await makeStore(4096);
       if (isIndexed) assert.equal((await host(world.host, ['find', world.name, 'file*'])).status, 0);
-      execFileSync('/usr/bin/sync', ['-f', world.store]);
+      execFileSync('sync', ['-f', world.store]);
       execFileSync('mount', ['-o', 'remount,ro', world.store]);
       const before = manifest(world.store, { includeInode: true });
       for (const party of [world.host, 'root'] as const) {
@@ -151,20 +151,16 @@ describe('a store that cannot be written', { skip: NEEDS_ROOT }, () => {
   function fillBytes(path: string): void {
     for (const size of ['1M', '4k', '1'])
       try {
-        execFileSync(
-          '/usr/bin/dd',
-          ['if=/dev/zero', `of=${path}`, `bs=${size}`, 'oflag=append', 'conv=notrunc'],
-          {
-            stdio: 'pipe',
-          },
-        );
+        execFileSync('dd', ['if=/dev/zero', `of=${path}`, `bs=${size}`, 'oflag=append', 'conv=notrunc'], {
+          stdio: 'pipe',
+        });
       } catch {
         // until it is full
       }
   }
 
   function fillInodes(folder: string): void {
-    execFileSync('/usr/bin/mkdir', [folder]);
+    execFileSync('mkdir', [folder]);
     const script = 'i=0; while : >"$1/$i"; do i=$((i+1)); done';
     try {
       execFileSync('/bin/sh', ['-c', script, 'fill', folder], { stdio: 'pipe' });

@@ -56,7 +56,7 @@ describe('what a client causes', { skip: NEEDS_ROOT }, () => {
   });
 
   it('counts before it is written: the exclude list', async () => {
-    allow('growth_budget = "1G"');
+    allow('growth_budget = "50M"'); // of which 600 bytes are forgotten each second
     const patterns = Array.from({ length: 800 }, (_, at) => `"${'x'.repeat(500)}${at}"`);
     world.configure({ scope: `roots = ["${world.data}"]\nexclude = [${patterns.join(', ')}]` });
     const before = growth();

@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { contentsBelow, makeFolders, NAME } from '../../support/long-path.ts';
+import { isRefusedToOldRsync } from '../../support/planted-links.ts';
 import { NEEDS_ROOT, type Result, World } from '../../support/world.ts';
 
 const SHORT = `short${'s'.repeat(40)}`;
@@ -127,7 +128,9 @@ describe('paths near PATH_MAX', { skip: NEEDS_ROOT }, () => {
     assert.ok(`${to}${at(long)}`.length > MOST_IN_STORE);
     for (const more of [[], ['--force'], ['--inert']]) {
       if (more.includes('--inert')) rmSync(to, { recursive: true });
-      const { status, stderr } = await host(['restore', world.name, '--to', to, ...more], 'root');
+      const restored = await host(['restore', world.name, '--to', to, ...more], 'root');
+      const { status, stderr } = restored;
+      if (more.includes('--force') && isRefusedToOldRsync(restored)) continue;
       assert.equal(status, 0, stderr.slice(0, 500));
       const found = contentsBelow(to);
       assert.deepEqual([found[long], found.changes], ['long', 'second']);

@@ -1,9 +1,11 @@
 // Goal: what a rsync cannot do safely is said where the backups are: the client tells it with its request, whatever the
 // transport, and snapshot.json and `list` have it as a flag. A rsync without a known vulnerability leaves no flag.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { isRsyncVulnerable } from '../../../src/changelog.ts';
 import { OtherRsync } from '../../support/other-rsync.ts';
 import { enrollLocal, shelfOf, TRANSPORTS, type Transport, useTransport } from '../../support/transports.ts';
 import { lastLine, NEEDS_ROOT, World } from '../../support/world.ts';
@@ -44,15 +46,21 @@ describe('a rsync with known vulnerabilities', { skip: NEEDS_ROOT }, () => {
     return JSON.parse(readFileSync(join(folder, 'snapshot.json'), 'utf8'));
   }
 
+  /** @param client's version: with transport `local` the host has the same rsync. Otherwise it has this machine's. */
+  const ofHost = (transport: Transport, client: string): string[] => {
+    const own = /version (\S+)/.exec(execFileSync('rsync', ['--version'], { encoding: 'utf8' }))?.[1] ?? '';
+    return isRsyncVulnerable(transport === 'local' ? client : own) ? ['host-rsync-vulnerable'] : [];
+  };
+
   for (const transport of TRANSPORTS) {
     it(`is not said of one without: ${transport}`, async () => {
-      assert.deepEqual((await recordOf(transport, '99.0.0')).flags, []);
+      const { flags, rsync } = await recordOf(transport, '99.0.0');
+      assert.deepEqual(flags, ofHost(transport, '99.0.0'));
+      assert.equal(rsync.client, '99.0.0');
     });
     it(`is a flag of the snapshot: ${transport}`, async () => {
       const { flags, rsync } = await recordOf(transport, OLD);
-      // With transport `local` the host has the same one.
-      const ofHost = transport === 'local' ? ['host-rsync-vulnerable'] : [];
-      assert.deepEqual(flags, ['client-rsync-vulnerable', ...ofHost]);
+      assert.deepEqual(flags, ['client-rsync-vulnerable', ...ofHost(transport, OLD)]);
       assert.equal(rsync.client, OLD);
     });
   }

@@ -4,7 +4,9 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
+  copyFileSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
@@ -21,7 +23,10 @@ import { NEEDS_ROOT } from '../../support/world.ts';
 const TOP = join(import.meta.dirname, '../../..');
 const DAY_MS = 86_400_000;
 
-/** In a mount namespace: what prepare.sh may write is copied, what it asks is replaced. $1: the folder, $2: the user. */
+/**
+ * In a mount namespace: what prepare.sh may write is copied, what it asks is replaced. $1: the folder, $2: the user. An obedient
+ * one has root do what is said, and tries again.
+ */
 const SCRIPT = `
   set -eu
   mkdir -p "$1/upper" "$1/work"
@@ -31,7 +36,12 @@ const SCRIPT = `
   if [ -e "$1/rsync" ]; then mount --bind "$1/rsync" /usr/bin/rsync; fi
   export PATH="$1/bin:/usr/bin:/bin"
   if [ "$2" = root ]; then exec tools/prepare.sh try; fi
-  exec setpriv --reuid=65534 --regid=65534 --clear-groups tools/prepare.sh try
+  try() { setpriv --reuid=65534 --regid=65534 --clear-groups tools/prepare.sh try; }
+  if [ "$2" = obedient ]; then
+    step=$(try 2>&1 | sed -n 's/^next: sudo //p')
+    eval "$step"
+  fi
+  try
 `;
 
 describe('tools/prepare.sh and an rsync that cannot work', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -49,7 +59,7 @@ describe('tools/prepare.sh and an rsync that cannot work', { skip: NEEDS_ROOT ||
   function prepare(options: {
     works?: boolean;
     isNewer?: boolean;
-    user?: 'root' | 'nobody';
+    user?: 'root' | 'nobody' | 'obedient';
     lists?: 'fresh' | 'old' | 'absent';
   }): { status: number | null; output: string } {
     const { works = false, isNewer = true, user = 'root', lists = 'fresh' } = options;
@@ -103,6 +113,12 @@ describe('tools/prepare.sh and an rsync that cannot work', { skip: NEEDS_ROOT ||
     assert.deepEqual(installs(), []);
   });
 
+  it('gives an ordinary user a command that mends it', () => {
+    const { status, output } = prepare({ user: 'obedient' });
+    assert.equal(status, 0, output);
+    assert.deepEqual(installs(), ['install rsync']);
+  });
+
   it('says it where there is none that could take its place', () => {
     const { status, output } = prepare({ isNewer: false });
     assert.equal(status, 1, output);
@@ -123,4 +139,54 @@ describe('tools/prepare.sh and an rsync that cannot work', { skip: NEEDS_ROOT ||
       assert.equal(at >= 0, isRefreshed, log().join('\n'));
       assert.ok(at < log().findIndex(each => installs().includes(each)));
     });
+});
+
+describe('tools/prepare.sh and the node that npm brings', { skip: IN_CLEAN_MACHINE }, () => {
+  let folder: string;
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), 'dialback-npm-'));
+  });
+  after(() => rmSync(folder, { recursive: true, force: true }));
+
+  /** A checkout and an npm that makes these files. @returns what `.bin/node` prints then */
+  function prepare(made: string[]): { status: number | null; output: string; printed: string } {
+    const checkout = join(folder, 'checkout');
+    rmSync(folder, { recursive: true, force: true });
+    for (const each of ['bin', 'checkout/tools']) mkdirSync(join(folder, each), { recursive: true });
+    copyFileSync(join(TOP, 'tools/prepare.sh'), join(checkout, 'tools/prepare.sh'));
+    writeFileSync(join(checkout, 'package-lock.json'), '{}');
+    const node = '#!/bin/sh\necho "$0"\n';
+    const lines = made.map(
+      each =>
+        `mkdir -p "$(dirname ${each})"; printf '${node.replaceAll('\n', '\\n')}' >${each}; chmod 755 ${each}`,
+    );
+    const npm = ['#!/bin/sh', 'mkdir -p node_modules/.bin', ...lines, ''].join('\n');
+    writeFileSync(join(folder, 'bin/npm'), npm, { mode: 0o755 });
+    const { status, stdout, stderr } = spawnSync('tools/prepare.sh', ['build'], {
+      cwd: checkout,
+      env: { PATH: `${join(folder, 'bin')}:/usr/bin:/bin` },
+      encoding: 'utf8',
+    });
+    const { stdout: printed } = spawnSync(join(checkout, 'node_modules/.bin/node'), { encoding: 'utf8' });
+    return { status, output: stdout + stderr, printed };
+  }
+
+  const cpu = process.arch;
+  it('makes the link to it that the npm of node 18 to 22 leaves out', () => {
+    const { status, output, printed } = prepare([`node_modules/node-linux-${cpu}/bin/node`]);
+    assert.equal(status, 0, output);
+    assert.match(printed, /node_modules\/\.bin\/node\n$/);
+  });
+
+  it('leaves a link alone that is there', () => {
+    const { status, output } = prepare([`node_modules/node-linux-${cpu}/bin/node`, 'node_modules/.bin/node']);
+    assert.equal(status, 0, output);
+    assert.ok(!lstatSync(join(folder, 'checkout/node_modules/.bin/node')).isSymbolicLink());
+  });
+
+  it('says so when npm brings none for this processor', () => {
+    const { status, output } = prepare(['node_modules/node-linux-other/bin/node']);
+    assert.equal(status, 1, output);
+    assert.match(output, /^prepare: Cannot build here: there is no node for /m);
+  });
 });

@@ -1,0 +1,2 @@
+// Goal: as next-steps-install, with the steps that build.
+import './next-steps-install.test.ts';

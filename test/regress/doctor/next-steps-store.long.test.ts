@@ -1,0 +1,2 @@
+// Goal: as next-steps-store, with a run that does not end.
+import './next-steps-store.test.ts';
