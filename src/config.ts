@@ -2,7 +2,7 @@
 import { parse, TomlError } from 'smol-toml';
 import * as v from 'valibot';
 import { Fault } from './fault.ts';
-import { mendText } from './finding.ts';
+import { lookText, mendText } from './finding.ts';
 import { exists, failedWith, findBreach, readWhole, status } from './os/files.ts';
 import { ownAccount } from './os/machine.ts';
 import { findAccount } from './os/passwd.ts';
@@ -97,7 +97,7 @@ export function readConfig<T extends v.GenericSchema>(
   fileName: ConfigName,
 ): v.InferOutput<T> {
   const next = `compare it with /etc/dialback/${fileName}.sample, which has every key`;
-  const text = readTrusted(path);
+  const text = readTrusted(path, fileName);
   homeOfConfig = ownerHome(path);
   try {
     return parseConfig(text, path, schema, next);
@@ -115,14 +115,16 @@ function ownerHome(path: string): string | undefined {
   return ownAccount().uid === 0 && uid !== 0 ? findAccount(uid)?.home : undefined;
 }
 
-function readTrusted(path: string): string {
+function readTrusted(path: string, fileName: ConfigName): string {
   const tried = `read the config "${path}"`;
   let bytes: Buffer;
   try {
     bytes = readWhole(path, CONFIG_LIMIT);
   } catch (error) {
     const found = error instanceof Fault ? error.found : String(error);
-    throw new Fault({ tried, found, exit: 'usage', code: 'config' });
+    const isAbsent = error instanceof Fault && failedWith(error.cause, 'ENOENT');
+    const next = isAbsent ? nextForAbsent(fileName) : lookText(path);
+    throw new Fault({ tried, found, next, exit: 'usage', code: 'config' });
   }
   // Who can write the config decides what is done. Its owner may: that is us, or, where root restores, the host's account.
   const { uid } = ownAccount();

@@ -7,7 +7,7 @@
 import { dirname } from 'node:path';
 import { readChangelog } from './changelog.ts';
 import { Fault } from './fault.ts';
-import { type Finding, mendText, Topic } from './finding.ts';
+import { type Finding, lookText, mendText, Topic } from './finding.ts';
 import { compareVersions, type Hole, OPENSSH_HOLES, openHoles, RSYNC_HOLES } from './holes.ts';
 import {
   type Breach,
@@ -61,6 +61,8 @@ const CAPABILITY = 'cap_dac_read_search';
 /** Into PREFIX, /usr/local unless told, where root alone can change every folder. */
 const INSTALL = "make install, as root, in dialback's sources";
 const CAPABILITY_BIT = 2;
+/** Without it nothing is to be seen of this process. */
+const PROC = 'mount -t proc proc /proc';
 
 /** What the config says of confinement, or what follows where it says nothing. */
 export function confinementOf(chosen: Way | undefined): Confinement {
@@ -313,10 +315,7 @@ export function judgeTrust(
   try {
     breach = findBreach(path, owner);
   } catch (error) {
-    return topic.unknown(
-      `${what}: ${(error as NodeJS.ErrnoException).code}`,
-      `ls -ld ${quoteForShell(path)}`,
-    );
+    return topic.unknown(`${what}: ${(error as NodeJS.ErrnoException).code}`, lookText(path));
   }
   return breach
     ? topic.critical(breach.found, mendText(breach, path, { name: 'root', uid: owner }, elsewhere))
@@ -335,7 +334,7 @@ export function judgeProcess(text: string): Finding {
   const bounding = /^CapBnd:\s*([0-9a-f]+)$/m.exec(text)?.[1];
   const noNew = /^NoNewPrivs:\s*([01])$/m.exec(text)?.[1];
   if (bounding === undefined || noNew === undefined)
-    return PRIVILEGE.unknown('/proc/self/status does not tell', 'cat /proc/self/status');
+    return PRIVILEGE.unknown('/proc/self/status does not tell', PROC);
   if (noNew === '1') {
     return PRIVILEGE.critical(
       'this was started with no_new_privs, under which no file gives a capability',
@@ -457,7 +456,13 @@ export function judgeLauncher(facts: LauncherFacts, lends: boolean): Finding[] {
   const setcap = `setcap ${CAPABILITY}=ep ${quoted}`;
   const mode = file.mode.toString(8).padStart(4, '0');
   const findings: Finding[] = [];
-  if (!file.isPlain) findings.push(LAUNCHER.critical(`"${path}" is no plain file`, 'make install'));
+  if (!file.isPlain)
+    findings.push(
+      LAUNCHER.critical(
+        `"${path}" is no plain file`,
+        `mv ${quoted} ${quoteForShell(`${path}.old`)}, as root; then ${INSTALL}`,
+      ),
+    );
   else if (file.uid !== 0) {
     findings.push(
       LAUNCHER.critical(
@@ -516,7 +521,7 @@ function leaveGroup(account: string, group: string, isPrimary: boolean): string 
 }
 
 function judgeMount(mount: MountEntry | undefined): Finding {
-  if (!mount) return MOUNT.unknown('which mount it is on is not to be seen', 'cat /proc/self/mountinfo');
+  if (!mount) return MOUNT.unknown('which mount it is on is not to be seen', PROC);
   if (!mount.options.includes('nosuid')) return MOUNT.ok(`"${mount.path}" lets files give capabilities`);
   return MOUNT.critical(
     `"${mount.path}" is mounted nosuid`,

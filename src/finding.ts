@@ -1,7 +1,7 @@
 /** What `doctor` finds: one thing that was looked at, how it is, why that matters, and the command that mends it. */
 import { dirname } from 'node:path';
 import { Fault } from './fault.ts';
-import { type Breach, findBreach, realPath } from './os/files.ts';
+import { type Breach, findBreach, lastVisible, realPath } from './os/files.ts';
 import { escapeText, quoteForShell } from './wire/text.ts';
 
 /** `unknown`: this account cannot see it, so it is not known to be well. */
@@ -82,6 +82,14 @@ export function mendText(
   if (!isForeign) return `chmod go-w ${quoteForShell(at)}`;
   const isFile = at === realPath(path) && findBreach(dirname(at), owner.uid) === undefined;
   return isFile ? `chown ${owner.name} ${quoteForShell(at)}` : elsewhere;
+}
+
+/**
+ * The command that shows why a path cannot be looked at: the folder that stops this account, or the path itself. This account can
+ * run it: of what is in a closed folder `ls` says no more than that it is closed.
+ */
+export function lookText(path: string): string {
+  return `ls -ld ${quoteForShell(lastVisible(path))}`;
 }
 
 function moveText(path: string): string {

@@ -153,7 +153,7 @@ export function examineHooks(side: 'client' | 'host', hooks: Hooks): Finding[] {
       requireProgram(moment, found);
       return [topic.ok(`${moment}: "${escapeText(found.path)}" is safe from others`)];
     } catch (error) {
-      return [topic.fault(error, 'dialback help hooks')];
+      return [topic.fault(error, `put the program there, or change \`${moment}\` in [hooks]`)];
     }
   });
 }

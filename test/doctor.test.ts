@@ -426,7 +426,7 @@ describe('judgeLauncher()', () => {
     ],
     ['cannot be looked at', { capability: undefined }, 'launcher.capability', 'unknown', /libcap2-bin/],
     ['is on a nosuid mount', { mount: nosuid }, 'launcher.mount', 'critical', /remount,suid '\/opt'/],
-    ['is on no known mount', { mount: undefined }, 'launcher.mount', 'unknown', /mountinfo/],
+    ['is on no known mount', { mount: undefined }, 'launcher.mount', 'unknown', /^mount -t proc/],
     [
       'has a folder above it that others can write',
       { breach: { at: '/usr/local', found: '"/usr/local" can be written by others', isForeign: false } },

@@ -6,7 +6,7 @@ import { allNextSteps, nextSteps, shellSteps } from '../tools/next-steps.ts';
 
 const TOP = join(import.meta.dirname, '..');
 /** Steps of the table that are commands and that no test follows. It may only be made smaller. */
-const NOT_FOLLOWED = 71;
+const NOT_FOLLOWED = 3;
 
 const ROWS = readFileSync(join(TOP, 'docs/next-steps.md'), 'utf8')
   .split('\n')

@@ -64,7 +64,7 @@ function readSide<T>(topic: Topic, find: () => string | undefined, read: (path: 
     const path = find();
     return path === undefined ? undefined : { path, config: read(path) };
   } catch (error) {
-    return { finding: topic.fault(error, 'dialback help') };
+    return { finding: topic.fault(error, 'compare it with the samples in /etc/dialback') };
   }
 }
 
@@ -166,7 +166,7 @@ function cutShort(topic: Topic, error: unknown): Finding {
   if (!(error instanceof Fault)) throw error;
   return topic.unknown(
     `not all could be looked at: Cannot ${error.tried}: ${error.found}`,
-    error.next ?? 'dialback doctor',
+    error.next ?? 'see what that program does by itself; then dialback doctor',
   );
 }
 

@@ -379,12 +379,16 @@ export function unprunedText({ clients }: PruneResult): string {
 }
 
 /** @param what a command that has a client's NAME as its argument */
-function clientsThatFailed(what: string, clients: { client: string; failed: string | null }[]): string {
+function clientsThatFailed(
+  what: string,
+  clients: { client: string; failed: string | null; next?: string }[],
+): string {
   const failed = clients.filter(each => each.failed !== null);
   if (failed.length === 0) return '';
   const lines = failed.map(each => `  ${each.client}: ${each.failed}\n`);
-  const next = `next: dialback ${what} ${failed[0]?.client}\n`;
-  return `dialback: Cannot ${what} ${failed.length} of ${clients.length} clients:\n${lines.join('')}${next}`;
+  // Asked alone, a client says what there is to do: unless it has said so already.
+  const next = failed[0]?.next ?? `dialback ${what} ${failed[0]?.client}`;
+  return `dialback: Cannot ${what} ${failed.length} of ${clients.length} clients:\n${lines.join('')}next: ${next}\n`;
 }
 
 /** What enroll did, and what comes next. */

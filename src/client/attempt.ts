@@ -25,6 +25,7 @@ import {
   callFiles,
   capabilityOf,
   clientName,
+  keygenText,
   ownNiceness,
   type Remote,
   remoteName,
@@ -455,7 +456,7 @@ function requireCallFiles(remote: Remote): { identity: string; knownHosts: strin
     throw new Fault({
       tried: `use the key "${files.identity}"`,
       found: 'there is none',
-      next: `ssh-keygen -t ed25519 -N '' -f '${files.identity}', or set \`identity\` in client.toml`,
+      next: `${keygenText(files.identity)}, or set \`identity\` in client.toml`,
       exit: 'usage',
     });
   }

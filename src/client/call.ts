@@ -157,11 +157,11 @@ function callFault(options: CallOptions, words: string, status: number | null, i
       code: 'wrong-key',
     });
   }
-  // Of keep-alives that are not answered ssh says nothing at this LogLevel.
-  if (status === 255 && isHeard && last === '') {
+  // Of keep-alives that are not answered ssh says nothing at this LogLevel; of a connection that is reset it does.
+  if (status === 255 && isHeard) {
     return new Fault({
       tried: `go on with the backup host "${escapeText(options.target)}"`,
-      found: 'the connection broke: it does not answer any more',
+      found: `the connection broke: ${last || 'it does not answer any more'}`,
       next: 'dialback backup, which goes on from where this run was',
       exit: 'unreachable',
     });

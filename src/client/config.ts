@@ -1,16 +1,18 @@
 /** client.toml: what a client is called, where it calls, what may be read, and how politely. */
 import { createHash } from 'node:crypto';
+import { dirname } from 'node:path';
 import * as v from 'valibot';
 import { durationKey, pathKey, readConfig, sizeKey } from '../config.ts';
 import { Fault } from '../fault.ts';
 import { hooksTable } from '../hooks.ts';
+import { exists } from '../os/files.ts';
 import { hasLauncher } from '../os/launcher.ts';
 import { hostLabel, ownAccount } from '../os/machine.ts';
 import { defaultStateFolder } from '../os/runfolder.ts';
 import { isRoot, ROOTS_LIMIT } from '../wire/request.ts';
 import type { Niceness } from '../wire/rsync.ts';
 import { OPEN_OPTIONS } from '../wire/ssh.ts';
-import { NAME, TARGET } from '../wire/text.ts';
+import { NAME, quoteForShell, TARGET } from '../wire/text.ts';
 import { parseFrom, parseListen } from './addresses.ts';
 
 const name = v.pipe(
@@ -256,6 +258,13 @@ export function callFiles(each: Remote): { identity: string; knownHosts: string 
     identity: each.identity ?? `${home}/.ssh/id_ed25519`,
     knownHosts: each.known_hosts ?? `${home}/.ssh/known_hosts`,
   };
+}
+
+/** The command that makes a key for a remote, and its folder where there is none: ssh-keygen makes only ~/.ssh. */
+export function keygenText(identity: string): string {
+  const folder = dirname(identity);
+  const make = `ssh-keygen -t ed25519 -N '' -f ${quoteForShell(identity)}`;
+  return exists(folder) ? make : `mkdir -p -m 700 ${quoteForShell(folder)} && ${make}`;
 }
 
 /** The remotes that are called: those whose host is another machine. */

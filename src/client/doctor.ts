@@ -3,12 +3,13 @@ import { createServer, connect as openConnection } from 'node:net';
 import { dirname, join } from 'node:path';
 import { type Confinement, judgeShell, judgeTrust, type ShellFacts } from '../doctor.ts';
 import { Fault } from '../fault.ts';
-import { type Finding, Topic } from '../finding.ts';
+import { type Finding, lookText, Topic } from '../finding.ts';
 import { examineHooks } from '../hooks.ts';
 import {
   exists,
   failedWith,
   fileSystemStatus,
+  lastVisible,
   linkStatus,
   list,
   makeUniqueFolder,
@@ -20,7 +21,7 @@ import {
   removeAll,
   status,
 } from '../os/files.ts';
-import { type Jail, landlockAbiOf, NEVER_LIST, rsyncLibraries } from '../os/launcher.ts';
+import { type Jail, landlockAbiOf, NEVER_LIST, readNeverList, rsyncLibraries } from '../os/launcher.ts';
 import { asUid, ownAccount, ownExecutable, temporaryFolder } from '../os/machine.ts';
 import {
   inText,
@@ -45,6 +46,7 @@ import {
   calledRemotes,
   callFiles,
   clientName,
+  keygenText,
   type Remote,
   remoteLock,
   remoteName,
@@ -90,7 +92,7 @@ export async function examineClient(options: {
 }): Promise<{ findings: Finding[]; landlockAbi: number | undefined }> {
   const { config, path, confinement, shell } = options;
   const state = stateFolder(config, undefined);
-  const hung = await findHungMounts(config);
+  const hung = await findHungMounts(config, readableNevers());
   const found = rootsOf(config, hung);
   const roots = found instanceof Fault ? [] : found;
   const { jail, places } =
@@ -139,6 +141,16 @@ export async function examineClient(options: {
   return { findings, landlockAbi: landlockAbiOf(jail) };
 }
 
+/** A list that cannot be read has a finding of its own (examineNeverList()). */
+function readableNevers(): string[] {
+  try {
+    return readNeverList();
+  } catch (error) {
+    if (error instanceof Fault) return [];
+    throw error;
+  }
+}
+
 function hasLandlock(): boolean {
   try {
     return readWhole('/sys/kernel/security/lsm', 65_536).toString('latin1').includes('landlock');
@@ -162,7 +174,7 @@ export function judgeConfinement({ way, isChosen }: Confinement, path: string, c
     return canConfine
       ? CONFINEMENT.warning(
           `${found}, and this kernel has Landlock for one`,
-          `sed -i 's/^capability = .*/capability = "confined"/' ${quoteForShell(path)}`,
+          `sed -i 's/^\\s*capability\\s*=.*/capability = "confined"/' ${quoteForShell(path)}`,
         )
       : CONFINEMENT.ok(found);
   }
@@ -296,7 +308,7 @@ function examineState(path: string): Finding {
     if (!mayWrite(path))
       return STATE.critical(
         `"${path}" cannot be written to`,
-        `mount | grep ${quoteForShell(path)}; chmod 700 ${quoteForShell(path)}`,
+        `chmod 700 ${quoteForShell(path)}; findmnt -T ${quoteForShell(path)}`,
       );
     const { bavail, bsize } = fileSystemStatus(path);
     if (bavail * bsize < STATE_FREE)
@@ -475,13 +487,16 @@ function examineNeverList(isJailed: boolean): { findings: Finding[]; paths: stri
       };
     }
     const found = error instanceof Fault ? error.found : String(error);
-    const next = exists(NEVER_LIST) ? `chmod 644 ${NEVER_LIST}` : restoreNeverList();
+    const next = exists(NEVER_LIST) ? `as root: chmod 644 ${NEVER_LIST}` : restoreNeverList();
     return { findings: [NEVER_FILE.critical(`"${NEVER_LIST}": ${found}`, next)], paths: [] };
   }
   const trust = judgeTrust(NEVER_FILE, NEVER_LIST, 0, `"${NEVER_LIST}"`);
   const { paths, faults } = parseNeverList(text);
   const findings = faults.map(fault =>
-    NEVER_FILE.critical(`"${NEVER_LIST}", ${fault}`, `editor ${NEVER_LIST}`),
+    NEVER_FILE.critical(
+      `"${NEVER_LIST}", ${fault}`,
+      `write that line of ${NEVER_LIST} as a path, or take it out`,
+    ),
   );
   return { findings: trust.state === 'ok' && findings.length > 0 ? findings : [trust, ...findings], paths };
 }
@@ -650,7 +665,7 @@ export function judgeNever(facts: NeverFacts[]): Finding[] {
       findings.push(
         NEVER.warning(
           `"${escapeText(first)}"${more} has another name somewhere else (a hard link)`,
-          `find / -xdev -samefile ${quoteForShell(first)}; then remove the other name, or put it into \`never\` too`,
+          `find "$(findmnt -no TARGET -T ${quoteForShell(first)})" -xdev -samefile ${quoteForShell(first)}, as root; then remove the other name, or put it into \`never\` too`,
         ),
       );
     }
@@ -688,7 +703,7 @@ function judgeWay({ path, through, link, error, shared }: NeverFacts): Finding[]
     return [
       NEVER.warning(
         `${shown} has another name (a hard link), which is not kept back, and other users can replace it`,
-        `find / -xdev -samefile ${quoteForShell(path)}, as root`,
+        `find "$(findmnt -no TARGET -T ${quoteForShell(path)})" -xdev -samefile ${quoteForShell(path)}, as root`,
       ),
     ];
   if (through === undefined) return [];
@@ -713,7 +728,7 @@ function examineDisk(config: ClientConfig, remote: Remote): Finding {
   try {
     const hostConfig = hostConfigOf(config, remote);
     const why = whyAbsent(remote.target);
-    const next = `mount its disk: findmnt -T ${quoteForShell(remote.target)} says which one is there now`;
+    const next = `mount its disk: findmnt -T ${quoteForShell(lastVisible(remote.target))} says which one is there now`;
     if (why !== undefined) {
       const then = { fail: 'fails', skip: 'is skipped', wait: 'waits' }[remote.absent ?? 'fail'];
       const found = `"${label}": ${why}: a backup ${then} until its disk is there`;
@@ -812,13 +827,13 @@ const KEY = new Topic(
 
 async function examineKey(path: string): Promise<Finding> {
   const quoted = quoteForShell(path);
-  const make = `ssh-keygen -t ed25519 -N '' -f ${quoted}, and enrol ${quoteForShell(`${path}.pub`)} on the host`;
+  const make = `${keygenText(path)}, and enrol ${quoteForShell(`${path}.pub`)} on the host`;
   let found: ReturnType<typeof status>;
   try {
     found = status(path);
   } catch (error) {
     return failedWith(error, 'EACCES')
-      ? KEY.unknown(`this account may not look at "${path}"`, `ls -l ${quoted}`)
+      ? KEY.unknown(`this account may not look at "${path}"`, lookText(path))
       : KEY.critical(`there is no key "${path}"`, make);
   }
   const { uid, name } = ownAccount();

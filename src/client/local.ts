@@ -5,7 +5,17 @@
 import * as v from 'valibot';
 import { findConfig, pathKey, readConfig } from '../config.ts';
 import { Fault } from '../fault.ts';
-import { failedWith, fileFault, linkStatus, readProc, realPath, status, whatFailed } from '../os/files.ts';
+import { lookText } from '../finding.ts';
+import {
+  failedWith,
+  fileFault,
+  lastVisible,
+  linkStatus,
+  readProc,
+  realPath,
+  status,
+  whatFailed,
+} from '../os/files.ts';
 import { ownAccount, ownExecutable, pause } from '../os/machine.ts';
 import { inText, isWithin, type MountEntry, mountOf, parseMountTable } from '../os/mounts.ts';
 import { PLAIN_ENVIRONMENT } from '../os/process.ts';
@@ -108,7 +118,7 @@ export function whyAbsent(target: string): string | undefined {
   } catch (error) {
     if (failedWith(error, 'EACCES') || failedWith(error, 'EPERM'))
       throw fileFault(error, `look into the store "${target}"`, {
-        next: `ls -ld ${quoteForShell(target)}: it is to belong to ${ownAccount().name}`,
+        next: `${lookText(target)}: it is to belong to ${ownAccount().name}`,
       });
     if (!failedWith(error, 'ENOENT') && !failedWith(error, 'ENOTDIR'))
       return `"${target}" cannot be read (${whatFailed(error)})`;
@@ -143,6 +153,13 @@ export function realPlace(path: string): string {
   } catch {
     return path;
   }
+}
+
+/** Where a store's disk is mounted, or was: a folder that stays when the disk goes. findmnt(8) finds nothing for a path that is gone. */
+function mountPoint(target: string): string {
+  const at = lastVisible(target);
+  const mount = mountOf(mountTable(), at)?.path ?? '/';
+  return mount === '/' ? at : mount;
 }
 
 /** What is mounted, with names as text. */
@@ -196,7 +213,7 @@ export function wordsHere(
     case 'no-store':
       return {
         found: `the store "${target}" went away, or its disk does not take what is written any more`,
-        next: `findmnt -T ${quoteForShell(target)}; once its disk is there again, the next run goes on from there`,
+        next: `findmnt -T ${quoteForShell(mountPoint(target))}; once its disk is there again, the next run goes on from there`,
       };
     case 'no-space':
       return { found: `no space is left for "${target}"`, next: 'dialback prune; or a larger disk' };

@@ -62,13 +62,19 @@ export function findRoots(config: ClientConfig, hung: readonly string[]): Root[]
   );
 }
 
-/** The mount points of file systems that do not answer, of those that a run looks at. */
-export async function findHungMounts(config: ClientConfig): Promise<string[]> {
+/**
+ * The mount points of file systems that do not answer, of those that a run looks at.
+ * @param listed the administrator's list
+ */
+export async function findHungMounts(
+  config: ClientConfig,
+  listed: readonly string[] = readNeverList(),
+): Promise<string[]> {
   const { mounts, never } = config.scope;
   const table = readMountTable();
   const roots = config.scope.roots.map(asBytes);
   const identities = calledRemotes(config).map(each => callFiles(each).identity);
-  const needed = [...config.scope.roots, ...never, ...identities, ...readNeverList()].map(asBytes);
+  const needed = [...config.scope.roots, ...never, ...identities, ...listed].map(asBytes);
   return await findHung(table, { needed, roots, left: mountsLeftOut(table, mounts, roots) });
 }
 

@@ -459,9 +459,8 @@ async function pullInto(job: Job): Promise<JobResult> {
   const end = await unless(signal, pull.ended);
   const { outcome, found } = await judge(job, end, hasSpoken);
   if (outcome.code !== null) {
-    const words = [...end.words, ...clientWords.map(each => `client: ${each}`), line.words()].filter(
-      each => each !== '',
-    );
+    const said = [...end.words, ...clientWords.map(each => `client: ${each}`), await line.words()];
+    const words = said.filter(each => each !== '');
     return { outcome, fault: failure(outcome.code, [found, ...words].join(' | ')), kept: false };
   }
   const fault = ownFault(end);

@@ -7,13 +7,14 @@
  * one of another.
  */
 import { Fault } from '../fault.ts';
+import { lookText } from '../finding.ts';
 import { cannotWrite } from '../os/database.ts';
-import { readJournal, whatFailed } from '../os/files.ts';
+import { fileFault, readJournal, whatFailed } from '../os/files.ts';
 import { monotonicMs, now } from '../os/machine.ts';
 import { beIdle } from '../os/process.ts';
 import { type DisposableHolder, isLocked, takeLockOrFolder } from '../os/runfolder.ts';
 import { keepScratchIn } from '../store/scratch.ts';
-import { escapeText } from '../wire/text.ts';
+import { escapeText, quoteForShell } from '../wire/text.ts';
 import { candidateOf } from './budget.ts';
 import { type HostConfig, settingsFor } from './config.ts';
 import { type Held, openIndex, type StoreIndex } from './index.ts';
@@ -48,6 +49,8 @@ export interface PrunedClient {
   busy: boolean;
   /** Why not all of it could be done; null where it was. */
   failed: string | null;
+  /** What to do about that, where it is known. */
+  next?: string;
   snapshots: PrunedSnapshot[];
   /** Names to delete, trash that was there before not counted. */
   names: number;
@@ -136,7 +139,7 @@ async function deleteAll(
       if (result && result.names > 0 && !result.busy) noteDeleted(client, result.names, ms);
     } catch (error) {
       signal.throwIfAborted();
-      if (result) result.failed ??= wordsOf(error);
+      if (result) noteFailure(result, error);
     }
   }
   await emptyClientTrash(config.store, signal);
@@ -155,16 +158,37 @@ async function pruneEach(
       pruned.push(await pruneClient(config, client, options, signal));
     } catch (error) {
       signal.throwIfAborted();
-      if (options.client !== undefined) throw error;
-      const failed = wordsOf(error);
-      pruned.push({ client: client.name, busy: false, failed, snapshots: [], names: 0, estimated_ms: 0 });
+      if (options.client !== undefined) throw placeFault(error, `prune "${client.name}"`);
+      const nothing = { client: client.name, busy: false, failed: null };
+      const result: PrunedClient = { ...nothing, snapshots: [], names: 0, estimated_ms: 0 };
+      noteFailure(result, error);
+      pruned.push(result);
     }
   }
   return pruned;
 }
 
-function wordsOf(error: unknown): string {
-  return error instanceof Fault ? error.message : escapeText(whatFailed(error), 2000);
+/** The first failure of a client is the one that is told. */
+function noteFailure(result: PrunedClient, error: unknown): void {
+  if (result.failed !== null) return;
+  result.failed = error instanceof Fault ? error.message : escapeText(whatFailed(error), 2000);
+  if (error instanceof Fault && error.next !== undefined) result.next = error.next;
+}
+
+/** What the kernel refused to do with a path, as a fault that shows that path; other errors as they are. */
+function placeFault(error: unknown, tried: string): unknown {
+  const { path } = error as NodeJS.ErrnoException;
+  if (error instanceof Fault || path === undefined) return error;
+  const found = `"${escapeText(path)}": ${whatFailed(error)}`;
+  return new Fault({ tried, found, cause: error, next: lookText(path) });
+}
+
+/** A removal is a rename: this account has to own both folders, and what it moves. */
+function removalFault(error: unknown, { folder }: ClientStore, snapshot: string): Fault {
+  const places = ['snapshots', `snapshots/${snapshot}`, 'trash'].map(each =>
+    quoteForShell(`${folder}/${each}`),
+  );
+  return fileFault(error, `remove "${folder}/snapshots/${snapshot}"`, { next: `ls -ld ${places.join(' ')}` });
 }
 
 /** How fast it was, for the next estimate. */
@@ -232,7 +256,7 @@ async function pruneClient(
       removeSnapshot(client, snapshot, reasons.join(', '));
       forget(index, snapshot);
     } catch (error) {
-      pruned.failed ??= wordsOf(error);
+      noteFailure(pruned, error instanceof Fault ? error : removalFault(error, client, snapshot));
     }
   }
   return pruned;

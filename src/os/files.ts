@@ -139,6 +139,20 @@ export function fileFault(error: unknown, tried: string, more: Partial<FaultPart
   return new Fault({ tried, found: whatFailed(error), cause: error, ...exit, ...more });
 }
 
+/** The path itself, or the nearest folder above it that is there and that this account can look at. */
+export function lastVisible(path: string): string {
+  let at = path;
+  for (;;) {
+    try {
+      linkStatus(at);
+      return at;
+    } catch (error) {
+      if (at === dirname(at)) throw error;
+      at = dirname(at);
+    }
+  }
+}
+
 /** Makes a folder (0700 unless told); the parents too when told. An existing one is left as it is. */
 export function makeFolder(path: string, options: { parents?: boolean; mode?: number } = {}): void {
   const { parents = false, mode = 0o700 } = options;

@@ -222,7 +222,14 @@ export async function requireInheritance(): Promise<void> {
 /** The paths of the administrator's list; none where there is no launcher to enforce it. */
 export function readNeverList(): string[] {
   if (!exists(NEVER_LIST)) return []; // the launcher refuses to go without
-  return readWhole(NEVER_LIST, NEVER_LIMIT)
+  let bytes: Buffer;
+  try {
+    bytes = readWhole(NEVER_LIST, NEVER_LIMIT);
+  } catch (error) {
+    if (!(error instanceof Fault) || !failedWith(error.cause, 'EACCES')) throw error;
+    throw new Fault({ tried: error.tried, found: error.found, next: `as root: chmod 644 ${NEVER_LIST}` });
+  }
+  return bytes
     .toString('utf8')
     .split('\n')
     .filter(line => line !== '' && !line.startsWith('#'))

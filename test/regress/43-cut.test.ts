@@ -134,6 +134,7 @@ function cutLinks(transport: string): void {
       .at(-1);
     assert.equal(world.journal('host').filter(each => each.event === 'run').length, runs + 1);
     assert.match(String(last?.reason), hostSays);
+    assert.doesNotMatch(String(last?.reason), /\[object /);
     console.log(
       `client after ${(clientMs / 1000).toFixed(1)} s: ${error}; host after ${(hostMs / 1000).toFixed(1)} s: ${last?.reason}`,
     );

@@ -1,0 +1,2 @@
+// Goal: as next-steps-reinstall, with all of its tests.
+import './next-steps-reinstall.test.ts';
