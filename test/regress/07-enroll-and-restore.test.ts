@@ -17,7 +17,7 @@ import {
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { diffManifests, manifest } from '../support/manifest.ts';
-import { isRefusedToOldRsync } from '../support/planted-links.ts';
+import { isRefusedToOldRsync } from '../support/own-rsync.ts';
 import { NEEDS_ROOT, type Result, World } from '../support/world.ts';
 
 describe('enroll and unenroll', { skip: NEEDS_ROOT }, () => {

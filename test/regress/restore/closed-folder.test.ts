@@ -5,7 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { isRefusedToOldRsync } from '../../support/planted-links.ts';
+import { isRefusedToOldRsync } from '../../support/own-rsync.ts';
 import { NEEDS_ROOT, type Result, World } from '../../support/world.ts';
 
 describe("a restore of a hostile client's files", { skip: NEEDS_ROOT }, () => {

@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { diffManifests, type Manifest, manifest } from '../../support/manifest.ts';
-import { isRefusedToOldRsync } from '../../support/planted-links.ts';
+import { isRefusedToOldRsync } from '../../support/own-rsync.ts';
 import { makeFolder, NEEDS_ROOT, type Result, until, World } from '../../support/world.ts';
 
 describe('a restore that was killed', { skip: NEEDS_ROOT }, () => {

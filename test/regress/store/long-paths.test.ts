@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { contentsBelow, makeFolders, NAME } from '../../support/long-path.ts';
-import { isRefusedToOldRsync } from '../../support/planted-links.ts';
+import { isRefusedToOldRsync } from '../../support/own-rsync.ts';
 import { NEEDS_ROOT, type Result, World } from '../../support/world.ts';
 
 const SHORT = `short${'s'.repeat(40)}`;

@@ -1,12 +1,12 @@
 // Goal: what a rsync cannot do safely is said where the backups are: the client tells it with its request, whatever the
 // transport, and snapshot.json and `list` have it as a flag. A rsync without a known vulnerability leaves no flag.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { isRsyncVulnerable } from '../../../src/changelog.ts';
 import { OtherRsync } from '../../support/other-rsync.ts';
+import { isOwnRsyncVulnerable } from '../../support/own-rsync.ts';
 import { enrollLocal, shelfOf, TRANSPORTS, type Transport, useTransport } from '../../support/transports.ts';
 import { lastLine, NEEDS_ROOT, World } from '../../support/world.ts';
 
@@ -48,8 +48,8 @@ describe('a rsync with known vulnerabilities', { skip: NEEDS_ROOT }, () => {
 
   /** @param client's version: with transport `local` the host has the same rsync. Otherwise it has this machine's. */
   const ofHost = (transport: Transport, client: string): string[] => {
-    const own = /version (\S+)/.exec(execFileSync('rsync', ['--version'], { encoding: 'utf8' }))?.[1] ?? '';
-    return isRsyncVulnerable(transport === 'local' ? client : own) ? ['host-rsync-vulnerable'] : [];
+    const isVulnerable = transport === 'local' ? isRsyncVulnerable(client) : isOwnRsyncVulnerable();
+    return isVulnerable ? ['host-rsync-vulnerable'] : [];
   };
 
   for (const transport of TRANSPORTS) {

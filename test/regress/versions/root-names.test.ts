@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { some } from '../../support/long.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
+import { isOwnRsyncVulnerable } from '../../support/own-rsync.ts';
 import { useTransport } from '../../support/transports.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
@@ -67,9 +68,9 @@ describe('roots with wildcards and backslashes in their names', { skip: NEEDS_RO
     const record = join(world.shelf, 'snapshots', last.snapshot ?? '', 'snapshot.json');
     const found = JSON.parse(readFileSync(record, 'utf8'));
     assert.equal(found.confined.send, capability === 'confined');
-    // The runs differ in much more than a client's usual ones do.
+    // The runs differ in much more than a client's usual ones do, and flags.test.ts has the other one.
     assert.deepEqual(
-      found.flags.filter((each: string) => each !== 'unusual'),
+      found.flags.filter((each: string) => each !== 'unusual' && !each.endsWith('-rsync-vulnerable')),
       flags,
     );
     // The restore gives back every root, and nothing beside them.
@@ -89,7 +90,9 @@ describe('roots with wildcards and backslashes in their names', { skip: NEEDS_RO
   for (const transport of some(['direct', 'channel'] as const, 2))
     for (const capability of ['confined', 'none'] as const) {
       it(`come back, asked for as written: ${transport}, ${capability}`, async () => {
-        await check(transport, capability, WRITTEN, []);
+        // An old one opens each folder above a root.
+        const flags = capability === 'confined' && isOwnRsyncVulnerable() ? ['client-lists-names'] : [];
+        await check(transport, capability, WRITTEN, flags);
       });
       it(`come back, asked for by a pattern: ${transport}, ${capability}`, async () => {
         const flags = capability === 'confined' ? ['client-lists-names'] : [];

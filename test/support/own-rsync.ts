@@ -1,0 +1,24 @@
+/** What depends on the rsync of the machine that the tests run on. */
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { isRsyncVulnerable } from '../../src/changelog.ts';
+import type { Result } from './world.ts';
+
+const FOLLOWS_LINKS = spawnSync('/usr/bin/rsync', ['--insecure-links', '--version']).status !== 0;
+
+/**
+ * Whether this machine's rsync must not do root's restore into a folder that has something in it, where others can write: only one
+ * that follows no planted link may. Then it has to have been refused.
+ */
+export function isRefusedToOldRsync({ status, stderr }: Pick<Result, 'status' | 'stderr'>): boolean {
+  if (!FOLLOWS_LINKS) return false;
+  assert.equal(status, 2, stderr);
+  assert.match(stderr, /can be written by others .*, and this rsync would follow a link that is put there$/m);
+  return true;
+}
+
+/** Whether the changelog of this machine's rsync lacks a fix. */
+export function isOwnRsyncVulnerable(): boolean {
+  const said = execFileSync('rsync', ['--version'], { encoding: 'utf8' });
+  return isRsyncVulnerable(/version (\S+)/.exec(said)?.[1] ?? assert.fail(said));
+}
