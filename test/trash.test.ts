@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
   existsSync,
@@ -18,6 +18,7 @@ import { createClient, createStore } from '../src/host/store.ts';
 import { emptyTrash } from '../src/host/trash.ts';
 import { monotonicMs } from '../src/os/machine.ts';
 import { isLocked } from '../src/os/runfolder.ts';
+import { NEEDS_ROOT } from './support/world.ts';
 
 function makeClient(context: TestContext): string {
   const scratch = mkdtempSync(`${tmpdir()}/dialback trash `);
@@ -54,6 +55,25 @@ describe('emptyTrash()', () => {
       'other',
     ]);
     assert.equal(readFileSync(`${folder}/snapshots/x/kept`, 'utf8'), 'kept');
+  });
+
+  it('says what it cannot remove, and removes the rest', { skip: NEEDS_ROOT }, async t => {
+    const folder = makeClient(t);
+    const [first, second] = ['2026-01-01T00-00-00Z-0123abcd', '2026-01-02T00-00-00Z-0123abcd'].map(
+      name => `${folder}/trash/${name}`,
+    );
+    mkdirSync(`${first}/tree/mounted`, { recursive: true });
+    writeFileSync(`${first}/tree/file`, '');
+    mkdirSync(`${second}/tree`, { recursive: true });
+    execFileSync('mount', ['-t', 'tmpfs', 'a test', `${first}/tree/mounted`]);
+    try {
+      await assert.rejects(emptyTrash(folder), /another file system is mounted in it/);
+    } finally {
+      execFileSync('umount', [`${first}/tree/mounted`]);
+    }
+    assert.deepEqual(readdirSync(`${folder}/trash`), ['2026-01-01T00-00-00Z-0123abcd']);
+    await emptyTrash(folder);
+    assert.deepEqual(readdirSync(`${folder}/trash`), []);
   });
 
   it('removes names of any bytes, and paths longer than the system takes at once', async t => {

@@ -513,7 +513,7 @@ export async function beginSnapshot(client: ClientStore): Promise<Arrival> {
     if (!(error instanceof Fault) || error.exit !== 'noSpace' || left.length === 0) throw error;
     for (const each of left) moveToTrash(client, 'arriving', each);
     left = [];
-    await emptyTrash(client.folder);
+    await emptyTrash(client.folder).catch(() => {}); // whether there is room now, the next line tells
     makeFolder(folder);
     makeFolder(`${folder}/tree`);
   }

@@ -2,11 +2,13 @@
  * clients/NAME/trash/: trees on their way out. Getting there is one rename. Deleting hundreds of thousands of names takes
  * its time, so that goes on apart from it, in nobody's run; whoever is ended in it loses nothing: the next one goes on.
  */
-import { exists, linkStatus, list, removingTree } from '../os/files.ts';
+import { Fault } from '../fault.ts';
+import { lookText } from '../finding.ts';
+import { exists, failedWith, linkStatus, list, removingTree } from '../os/files.ts';
 import { monotonicMs, pause } from '../os/machine.ts';
 import { run, standard } from '../os/process.ts';
 import { isLocked } from '../os/runfolder.ts';
-import { NAME, SNAPSHOT } from '../wire/text.ts';
+import { escapeText, NAME, SNAPSHOT } from '../wire/text.ts';
 
 /** How trash is deleted. */
 export interface Pace {
@@ -35,19 +37,27 @@ export const MOST_WAIT_MS = 60_000;
 const RM_TIMEOUT_MS = 3_600_000;
 
 /**
- * Deletes what is in a client's trash; what is left undone the next one does.
+ * Deletes what is in a client's trash; what is left undone the next one does. A tree that cannot be deleted keeps none of the others.
  * @param folder STORE/clients/NAME
  * @returns milliseconds, without the waiting
+ * @throws the signal's reason; what was refused of the first tree that is still there
  */
 export async function emptyTrash(folder: string, pace: Pace = {}): Promise<number> {
   const { waitsUntilMs = monotonicMs() + MOST_WAIT_MS } = pace;
   let totalMs = 0;
+  const failures: unknown[] = [];
   for (const name of list(`${folder}/trash`)) {
     const path = `${folder}/trash/${name}`;
     if (!SNAPSHOT.test(TRASH.exec(name)?.[1] ?? '') || !exists(path) || !linkStatus(path).isDirectory())
       continue;
-    totalMs += await deleteTree(path, { ...pace, waitsUntilMs });
+    try {
+      totalMs += await deleteTree(path, { ...pace, waitsUntilMs });
+    } catch (error) {
+      pace.signal?.throwIfAborted();
+      failures.push(error);
+    }
   }
+  if (failures.length > 0) throw failures[0];
   return totalMs;
 }
 
@@ -68,18 +78,24 @@ export async function emptyClientTrash(store: string, signal: AbortSignal): Prom
   }
 }
 
-/** Deletes a tree. @returns milliseconds, without the waiting */
+/** Deletes a tree. @returns milliseconds, without the waiting @throws what was refused, where it is still there */
 async function deleteTree(path: string, pace: Pace): Promise<number> {
   try {
     return await deleteInParts(path, { waitsUntilMs: monotonicMs() + MOST_WAIT_MS, ...pace });
-  } catch {
+  } catch (error) {
     pace.signal?.throwIfAborted();
     // Paths that are too long to be named at once: rm goes down folder by folder.
-    await run(standard('rm', ['--recursive', '--force', '--one-file-system', '--', path]), {
-      timeoutMs: RM_TIMEOUT_MS,
-      ...(pace.signal ? { signal: pace.signal } : {}),
-    });
-    return 0;
+    const { stderr } = await run(
+      standard('rm', ['--recursive', '--force', '--one-file-system', '--', path]),
+      {
+        timeoutMs: RM_TIMEOUT_MS,
+        ...(pace.signal ? { signal: pace.signal } : {}),
+      },
+    );
+    if (!exists(path)) return 0;
+    if (!(error instanceof Fault && failedWith(error.cause, 'ENAMETOOLONG'))) throw error;
+    const found = escapeText(stderr.trim().split('\n')[0] ?? '', 400);
+    throw new Fault({ tried: `delete "${path}"`, found, next: lookText(path) });
   }
 }
 
