@@ -121,6 +121,23 @@ describe('openIndex()', () => {
     assert.deepEqual(await using(client, all), [['fresh', [name]]]);
   });
 
+  it('sees a tree that has the number of another one, as in a copy of the store', async context => {
+    const client = makeClient(context);
+    const name = snapshot(client, 1, { a: { text: 'x' } });
+    await using(client, all);
+    const change = (sql: string): void => {
+      const database = new DatabaseSync(`${client.folder}/index.sqlite`);
+      database.exec(sql);
+      database.close();
+    };
+    const sizes = (index: StoreIndex): number[] => [...index.versions(() => true)].map(each => each.size);
+    change('UPDATE inode SET size = 99');
+    assert.deepEqual(await using(client, sizes), [99], 'a tree that is known is not looked through again');
+    change('UPDATE snapshot SET made = made - 1');
+    assert.deepEqual(await using(client, sizes), [1]);
+    assert.deepEqual(await using(client, all), [['a', [name]]]);
+  });
+
   for (const [kind, spoil] of Object.entries({
     lost: (path: string) => rmSync(path),
     'no database': (path: string) =>

@@ -35,12 +35,13 @@ import { type ClientStore, snapshotNames } from './store.ts';
 
 const SHAPE: Shape = {
   application: 0x6462_6978, // "dbix"
-  version: 3,
+  version: 4,
   tables: `
     CREATE TABLE snapshot (
       id INTEGER PRIMARY KEY AUTOINCREMENT, -- none is given twice
       name TEXT NOT NULL UNIQUE,
       tree INTEGER NOT NULL,          -- the inode of tree/: another one is another snapshot of the same name
+      made INTEGER NOT NULL,          -- and when that was made, in ns: in a copy of the store a tree/ can get the number that it had
       folders INTEGER NOT NULL,       -- each a folder of its own
       folder_bytes INTEGER NOT NULL,
       whole INTEGER NOT NULL          -- 0: something in it could not be read, and it is looked through again
@@ -68,6 +69,13 @@ ${NAME_TABLE}
 
 /** An inode's number is kept in SQLite's signed 64 bits. */
 const SMALLEST = -(2n ** 63n);
+
+/** What tells the tree/ of a snapshot from every other one. */
+interface Identity {
+  inode: bigint;
+  /** Nanoseconds; where the file system does not say, when its inode was changed. */
+  madeNs: bigint;
+}
 
 /** What is on the disk. */
 export interface Held {
@@ -217,13 +225,14 @@ export class StoreIndex {
     return this.#database.prepare(sql).all(...values) as T[];
   }
 
-  #snapshots(): { id: number; name: string; tree: bigint; isWhole: boolean }[] {
-    const statement = this.#database.prepare('SELECT id, name, tree, whole FROM snapshot ORDER BY id');
+  #snapshots(): { id: number; name: string; tree: Identity; isWhole: boolean }[] {
+    const statement = this.#database.prepare('SELECT id, name, tree, made, whole FROM snapshot ORDER BY id');
     statement.setReadBigInts(true);
-    return (statement.all() as { id: bigint; name: string; tree: bigint; whole: bigint }[]).map(each => ({
+    type Row = { id: bigint; name: string; tree: bigint; made: bigint; whole: bigint };
+    return (statement.all() as Row[]).map(each => ({
       id: Number(each.id),
       name: each.name,
-      tree: each.tree,
+      tree: { inode: each.tree, madeNs: each.made },
       isWhole: each.whole === 1n,
     }));
   }
@@ -243,21 +252,21 @@ export class StoreIndex {
   /** Drops what has gone, takes in what has come; each snapshot whole or not at all. */
   async update(signal?: AbortSignal): Promise<void> {
     const there = snapshotNames(this.#client);
-    const inodes = new Map(there.map(name => [name, treeInode(this.#client, name)]));
+    const trees = new Map(there.map(name => [name, identify(this.#client, name)]));
     for (const { name, tree, isWhole } of this.#snapshots()) {
       const isTriedAgain = !isWhole && !this.#tried.has(name);
-      if (inodes.get(name) !== tree || isTriedAgain) this.forget(name);
+      if (!isSame(trees.get(name), tree) || isTriedAgain) this.forget(name);
       this.#tried.add(name);
     }
     const known = new Set(this.#snapshots().map(each => each.name));
     for (const name of there) {
       signal?.throwIfAborted();
-      const tree = inodes.get(name);
+      const tree = trees.get(name);
       if (!known.has(name) && tree !== undefined) await this.#take(name, tree, signal);
     }
   }
 
-  async #take(name: string, tree: bigint, signal: AbortSignal | undefined): Promise<void> {
+  async #take(name: string, tree: Identity, signal: AbortSignal | undefined): Promise<void> {
     const database = this.#database;
     database.exec(`
       CREATE TEMP TABLE IF NOT EXISTS fresh
@@ -282,14 +291,16 @@ export class StoreIndex {
       throw error;
     }
     // The tree can have gone to trash/ while it was looked through, and half of it with it.
-    if (treeInode(this.#client, name) !== tree) return;
+    if (!isSame(identify(this.#client, name), tree)) return;
     inTransaction(database, () => {
       if (database.prepare('SELECT 1 FROM snapshot WHERE name = ?').get(name)) return; // another process was faster
       const previous = this.#rows<{ id: number | null }>('SELECT max(id) AS id FROM snapshot')[0]?.id ?? null;
       const id = Number(
         database
-          .prepare('INSERT INTO snapshot (name, tree, folders, folder_bytes, whole) VALUES (?, ?, ?, ?, ?)')
-          .run(name, tree, folders, folderBytes, Number(isWhole)).lastInsertRowid,
+          .prepare(
+            'INSERT INTO snapshot (name, tree, made, folders, folder_bytes, whole) VALUES (?, ?, ?, ?, ?, ?)',
+          )
+          .run(name, tree.inode, tree.madeNs, folders, folderBytes, Number(isWhole)).lastInsertRowid,
       );
       this.#nameFresh();
       database.exec(`
@@ -605,10 +616,16 @@ function lastRemoval(runs: string, ids: number[], removedAt: number[]): number {
   return latest < 0 ? Number.POSITIVE_INFINITY : latest;
 }
 
-/** The inode of a snapshot's tree, or undefined when it is not there. */
-function treeInode(client: ClientStore, name: string): bigint | undefined {
+/** @returns undefined where the snapshot is not there */
+function identify(client: ClientStore, name: string): Identity | undefined {
   const tree = `${client.folder}/snapshots/${name}/tree`;
-  return exists(tree) ? BigInt.asIntN(64, statusExact(tree).ino) : undefined;
+  if (!exists(tree)) return undefined;
+  const { ino, birthtimeNs } = statusExact(tree);
+  return { inode: BigInt.asIntN(64, ino), madeNs: birthtimeNs };
+}
+
+function isSame(one: Identity | undefined, other: Identity): boolean {
+  return one?.inode === other.inode && one.madeNs === other.madeNs;
 }
 
 /** What a snapshot's own folder and the files beside its tree take. */
