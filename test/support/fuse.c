@@ -5,7 +5,7 @@
  *   hang    it answers no request
  *   closed  a folder with the file `closed`, which may be looked at by all and opened by no one
  *   foreign like `closed`, and mounted by uid 1000; all its files are root's, as it says
- *   count   like `closed`; each request is a line on standard output
+ *   count   like `closed`; each request but the mount's own is a line on standard output
  *   caseless  Data/Private and Data/Open, which can be read and be called by any spelling
  */
 #define _GNU_SOURCE
@@ -135,7 +135,7 @@ int main(int count, char *arguments[])
 			pause();
 	while (read(connection, request, sizeof request) > 0) {
 		const struct fuse_in_header *head = (const struct fuse_in_header *)request;
-		if (counts)
+		if (counts && head->opcode != FUSE_INIT) /* the mount's own, at some time */
 			printf("%u\n", head->opcode);
 		serve(head, request + sizeof *head);
 	}
