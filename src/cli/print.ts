@@ -201,10 +201,11 @@ const { EPERM, ENOENT, EIO, EACCES, ENODEV, ELOOP, ENAMETOOLONG, EBADMSG, ETIMED
 const { EFBIG, ESTALE, ENODATA, EUCLEAN, EHOSTDOWN, EREMOTEIO } = ERRNO;
 
 /** What to do about files that could not be read, the most urgent kind first. */
+const FSCK = 'see what the kernel says about the disk (dmesg), and check its file system (fsck)';
 const ADVICE: { errnos: number[]; next: string }[] = [
   {
     errnos: [EIO, EUCLEAN, EBADMSG, EREMOTEIO],
-    next: 'see what the kernel says about the disk (dmesg), and check its file system (fsck)',
+    next: FSCK,
   },
   {
     errnos: [ETIMEDOUT, ENOTCONN, ESTALE, EHOSTDOWN, ENODEV],
@@ -375,7 +376,12 @@ export function pruneText({ dry_run: isDry, clients }: PruneResult): string {
 
 /** The clients that could not be pruned, or not to the end, and why. */
 export function unprunedText({ clients }: PruneResult): string {
-  return clientsThatFailed('prune', clients);
+  return [...clients.map(undeletedText), clientsThatFailed('prune', clients)].join('');
+}
+
+function undeletedText({ client, undeleted }: PruneResult['clients'][number]): string {
+  if (undeleted === undefined) return '';
+  return `dialback: Note: what is removed of "${client}" still takes its room: ${undeleted}\nnext: ${FSCK}\n`;
 }
 
 /** @param what a command that has a client's NAME as its argument */

@@ -51,6 +51,8 @@ export interface PrunedClient {
   failed: string | null;
   /** What to do about that, where it is known. */
   next?: string;
+  /** Why a removed snapshot could not be deleted, and still takes its room; left out where all of it was. The next prune tries again. */
+  undeleted?: string;
   snapshots: PrunedSnapshot[];
   /** Names to delete, trash that was there before not counted. */
   names: number;
@@ -139,7 +141,9 @@ async function deleteAll(
       if (result && result.names > 0 && !result.busy) noteDeleted(client, result.names, ms);
     } catch (error) {
       signal.throwIfAborted();
-      if (result) noteFailure(result, error);
+      // One bad entry stops no prune: the policy is met.
+      if (result)
+        result.undeleted = error instanceof Fault ? error.message : escapeText(whatFailed(error), 2000);
     }
   }
   await emptyClientTrash(config.store, signal);

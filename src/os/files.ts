@@ -48,6 +48,7 @@ import type { Readable, Writable } from 'node:stream';
 import { setImmediate as breathe } from 'node:timers/promises';
 import { isatty } from 'node:tty';
 import { Fault, type FaultParts } from '../fault.ts';
+import { errnoWords } from './errno.ts';
 import { type Path, reachBy, type Steps } from './long-path.ts';
 
 export { appendJournal, readJournal } from './journal.ts';
@@ -112,7 +113,8 @@ export function statusExact(path: string | Buffer): BigIntStats {
 
 /** What the system said of a failed call, in words: `no such file or folder`, else errno's name and text. */
 export function whatFailed(error: unknown): string {
-  const { code, message } = error as NodeJS.ErrnoException;
+  const { code, errno, message } = error as NodeJS.ErrnoException;
+  if (code?.startsWith('Unknown system error') && errno !== undefined) return errnoWords(-errno); // node does not list it
   switch (code) {
     case 'ENOENT':
       return 'there is no such file or folder';

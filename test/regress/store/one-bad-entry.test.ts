@@ -140,6 +140,10 @@ describe('one bad entry in the store', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE },
     world.write(world.host, world.hostToml, toml);
     const { status, stderr } = await host(['prune']);
     assert.equal(status, 0, stderr);
+    assert.match(
+      stderr,
+      /^dialback: Note: what is removed of "acorn" still takes its room: .*: the file system is damaged\nnext: .*fsck\)\n$/,
+    );
     assert.deepEqual(world.snapshots(), [snapshots[2]]);
   });
 });
