@@ -160,8 +160,11 @@ async function inject(base: string, output: string, arch: Arch, work: string): P
   });
 }
 
-/** The base obeys no variable of the environment that could make it read or write a file (tools/environment.ts). */
-function closeEnvironment(base: string): void {
+/**
+ * The base obeys no variable of the environment that could make it read or write a file (tools/environment.ts), and V8 takes its code
+ * caches. A foreign base's it refuses, and compiles.
+ */
+function changeBase(base: string, isForeign: boolean): void {
   const bytes = readFileSync(base);
   try {
     blankNames(bytes);
@@ -171,13 +174,7 @@ function closeEnvironment(base: string): void {
       'look for its new name in node, and change the list',
     );
   }
-  writeFileSync(base, bytes);
-}
-
-/** A foreign base keeps what it has: V8 refuses its caches, and compiles. */
-function keepBuiltinCaches(base: string): void {
-  const bytes = readFileSync(base);
-  if (acceptBuiltinCaches(bytes, V8_OPTIONS) === 0)
+  if (!isForeign && acceptBuiltinCaches(bytes, V8_OPTIONS) === 0)
     fail(
       'Cannot keep the code caches of the base: there is none',
       'look in the base for the start of a code cache',
@@ -213,8 +210,7 @@ async function main(): Promise<void> {
     DIALBACK_MOUNTPOINTS: mountpoints,
   });
   const strip = stripBase(await baseOf(arch, work), base, arch);
-  closeEnvironment(base);
-  if (arch === process.arch) keepBuiltinCaches(base);
+  changeBase(base, arch !== process.arch);
   await inject(base, made, arch, work);
   chmodSync(made, 0o755);
   renameSync(made, output);

@@ -113,7 +113,8 @@ function compressionText({ compress, because, rates }: Compression): string {
 
 /** A run's outcome as one JSON line (design: JSON). */
 export function outcomeJson(run: RunOutcome): string {
-  const { outcome, unstored, fault, hookFault } = run;
+  const { outcome, fault, hookFault } = run;
+  const lacks = lacksOf(run);
   return jsonText({
     event: 'done',
     remote: run.remote,
@@ -125,9 +126,9 @@ export function outcomeJson(run: RunOutcome): string {
     duration_ms: run.durationMs,
     vanished: outcome?.vanished ?? 0,
     changed_during_run: outcome?.changed_during_run ?? 0,
-    missing: lacksOf(run).map(each => each.path),
-    missing_reasons: lacksOf(run).map(each => each.why),
-    missing_count: (outcome?.missing_count ?? 0) + (unstored?.count ?? 0),
+    missing: lacks.map(each => each.path),
+    missing_reasons: lacks.map(each => each.why),
+    missing_count: lackCount(run),
     exit: run.exit,
     error: fault?.message ?? hookFault?.message ?? null,
     next: (fault ?? hookFault)?.next ?? null,
@@ -166,6 +167,11 @@ function lacksOf({ outcome, unstored }: RunOutcome): { path: JsonName; why: stri
   ];
 }
 
+/** How many these are; a run names only some of them. */
+function lackCount({ outcome, unstored }: RunOutcome): number {
+  return (outcome?.missing_count ?? 0) + (unstored?.count ?? 0);
+}
+
 /** With the words around them, no more than a screen, or a mail that is read. */
 const MISSING_SHOWN = 15;
 
@@ -177,14 +183,16 @@ export function missingText(run: RunOutcome, others: RunOutcome[] = []): string 
   const { outcome, unstored } = run;
   if (outcome?.outcome !== 'incomplete') return '';
   const unread = outcome.missing_count;
-  const count = unread + (unstored?.count ?? 0);
-  const lacks = lacksOf(run).slice(0, MISSING_SHOWN);
-  const shown = lacks.map(({ path, why }) => `  ${showName(path)}${why === null ? '' : ` (${why})`}\n`);
+  const count = lackCount(run);
+  const lacks = lacksOf(run);
+  const shown = lacks
+    .slice(0, MISSING_SHOWN)
+    .map(({ path, why }) => `  ${showName(path)}${why === null ? '' : ` (${why})`}\n`);
   const rest = count > shown.length ? [`  and ${count - shown.length} more\n`] : [];
   const isSame = (other: RunOutcome): boolean =>
     other.outcome?.outcome === 'incomplete' &&
-    isDeepStrictEqual(lacksOf(other), lacksOf(run)) &&
-    other.outcome.missing_count + (other.unstored?.count ?? 0) === count;
+    isDeepStrictEqual(lacksOf(other), lacks) &&
+    lackCount(other) === count;
   const same = count > 0 ? others.find(isSame) : undefined;
   const list = same ? [`  the same as to "${same.remote}"\n`] : [...shown, ...rest];
   const found = [
@@ -200,8 +208,8 @@ export function missingText(run: RunOutcome, others: RunOutcome[] = []): string 
 const { EPERM, ENOENT, EIO, EACCES, ENODEV, ELOOP, ENAMETOOLONG, EBADMSG, ETIMEDOUT, ENOTCONN } = ERRNO;
 const { EFBIG, ESTALE, ENODATA, EUCLEAN, EHOSTDOWN, EREMOTEIO } = ERRNO;
 
-/** What to do about files that could not be read, the most urgent kind first. */
 const FSCK = 'see what the kernel says about the disk (dmesg), and check its file system (fsck)';
+/** What to do about files that could not be read, the most urgent kind first. */
 const ADVICE: { errnos: number[]; next: string }[] = [
   {
     errnos: [EIO, EUCLEAN, EBADMSG, EREMOTEIO],

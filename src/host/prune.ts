@@ -142,8 +142,7 @@ async function deleteAll(
     } catch (error) {
       signal.throwIfAborted();
       // One bad entry stops no prune: the policy is met.
-      if (result)
-        result.undeleted = error instanceof Fault ? error.message : escapeText(whatFailed(error), 2000);
+      if (result) result.undeleted = wordsOf(error);
     }
   }
   await emptyClientTrash(config.store, signal);
@@ -172,10 +171,14 @@ async function pruneEach(
   return pruned;
 }
 
+function wordsOf(error: unknown): string {
+  return error instanceof Fault ? error.message : escapeText(whatFailed(error), 2000);
+}
+
 /** The first failure of a client is the one that is told. */
 function noteFailure(result: PrunedClient, error: unknown): void {
   if (result.failed !== null) return;
-  result.failed = error instanceof Fault ? error.message : escapeText(whatFailed(error), 2000);
+  result.failed = wordsOf(error);
   if (error instanceof Fault && error.next !== undefined) result.next = error.next;
 }
 

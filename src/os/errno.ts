@@ -19,7 +19,12 @@ const WORDS = new Map<number, string>([
 
 /** What a number means. @returns `errno 999` for one that no system has */
 export function errnoWords(errno: number): string {
-  return WORDS.get(errno) ?? getSystemErrorMap().get(-errno)?.[1] ?? `errno ${errno}`;
+  return WORDS.get(errno) ?? systemWords(errno);
+}
+
+/** The system's own words. */
+function systemWords(errno: number): string {
+  return getSystemErrorMap().get(-errno)?.[1] ?? `errno ${errno}`;
 }
 
 /** Attributes that are too large for the file system: ext4 answers ENOSPC, others E2BIG or ERANGE. */
@@ -36,5 +41,5 @@ export function unstoredWords(failed: { errno: number | null; part: 'entry' | 'a
   if (errno === null) return what;
   if (isEntry && errno === ERRNO.EFBIG) return `${what}: it is larger than a file can be there`;
   if (!isEntry && TOO_LARGE.includes(errno)) return `${what}: its file system has no room for them`;
-  return `${what}: ${getSystemErrorMap().get(-errno)?.[1] ?? `errno ${errno}`}`;
+  return `${what}: ${systemWords(errno)}`;
 }
