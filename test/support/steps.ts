@@ -1,10 +1,10 @@
 /** For tests that follow the next steps: a step is taken out of what the program prints, and run as it is printed. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, realpathSync, symlinkSync } from 'node:fs';
+import { chownSync, copyFileSync, mkdirSync, realpathSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Finding } from '../../src/finding.ts';
-import type { Party, Result, World } from './world.ts';
+import type { Party, Result, StartOptions, World } from './world.ts';
 
 /** The step of an error, behind `next: `. */
 export function nextOf({ stdout, stderr }: Pick<Result, 'stdout' | 'stderr'>): string {
@@ -13,12 +13,51 @@ export function nextOf({ stdout, stderr }: Pick<Result, 'stdout' | 'stderr'>): s
   return found;
 }
 
-/** A World in which a step finds `dialback`, and dialback its configs, without a word more: in PATH and in ~/.config. */
-export class Follower {
+/** The one finding of a check, or the one of them whose text matches. */
+export function findingOf(findings: readonly Finding[], check: string, found = /(?:)/): Finding {
+  const all = findings.filter(each => each.check === check && found.test(each.found));
+  assert.equal(all.length, 1, `${check} ${found}: ${JSON.stringify(findings, null, 2)}`);
+  return all[0] as Finding;
+}
+
+/** What `doctor` found of one thing: the worst, where it says several. */
+export function worstOf(findings: readonly Finding[], check: string): Finding {
+  const all = findings.filter(each => each.check === check);
+  const found = all.find(each => each.state !== 'ok') ?? all[0];
+  assert.ok(found, `${check}: ${findings.map(each => each.check).join(', ')}`);
+  return found;
+}
+
+/** A World in which commands are typed as they are printed: `dialback` is in PATH, and its configs are in their usual places. */
+class Typed {
   readonly world: World;
 
   constructor(world: World) {
     this.world = world;
+  }
+
+  /** Runs a command in a shell of its own. Not synchronously: this process is the sshd that is called. */
+  protected async typed(
+    party: Party | 'root',
+    command: string,
+    { input = '', environment = {} }: Pick<StartOptions, 'input' | 'environment'> = {},
+  ): Promise<Result> {
+    const folders = `${dirname(this.world.binary)}:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin`;
+    const more = { input, environment: { PATH: folders, ...environment } };
+    return await this.world.start(party, '/bin/sh', ['-c', command], more).done;
+  }
+
+  async doctor(party: Party, environment: Record<string, string> = {}): Promise<Finding[]> {
+    const { stdout, stderr } = await this.world.run(party, ['doctor', '--json'], { environment });
+    assert.equal(stderr, '');
+    return JSON.parse(stdout) as Finding[];
+  }
+}
+
+/** Of a host: the usual places have links to the configs. */
+export class Follower extends Typed {
+  constructor(world: World) {
+    super(world);
     const configs: [Party, file: string, target: string][] = [
       [world.host, 'host.toml', world.hostToml],
       [world.client, 'client.toml', world.clientToml],
@@ -31,11 +70,9 @@ export class Follower {
     }
   }
 
-  /** Runs a command in a shell of its own, as somebody who has logged in. */
+  /** Runs a command as somebody who has logged in. */
   async shell(party: Party | 'root', command: string, input = ''): Promise<Result> {
-    const path = `${dirname(this.world.binary)}:/usr/bin:/bin:/usr/sbin:/sbin`;
-    return await this.world.start(party, '/bin/sh', ['-c', command], { environment: { PATH: path }, input })
-      .done;
+    return await this.typed(party, command, { input });
   }
 
   /** The same, which has to go well. `as root: ` in front of it says who runs it. @returns what it prints */
@@ -54,15 +91,9 @@ export class Follower {
     return nextOf(result);
   }
 
-  async doctor(party: Party, environment: Record<string, string> = {}): Promise<Finding[]> {
-    const { stdout, stderr } = await this.world.run(party, ['doctor', '--json'], { environment });
-    assert.equal(stderr, '');
-    return JSON.parse(stdout) as Finding[];
-  }
-
   /** `doctor` finds that one thing is not well. @returns what is to be done */
   async nextOf(party: Party, check: string, found: RegExp): Promise<string> {
-    const finding = findingOf(await this.doctor(party), check);
+    const finding = worstOf(await this.doctor(party), check);
     assert.notEqual(finding.state, 'ok', finding.found);
     assert.match(finding.found, found);
     return finding.next ?? '';
@@ -71,18 +102,75 @@ export class Follower {
   async isWell(party: Party, ...checks: string[]): Promise<void> {
     const findings = await this.doctor(party);
     for (const check of checks) {
-      const { state, found } = findingOf(findings, check);
+      const { state, found } = worstOf(findings, check);
       assert.equal(state, 'ok', `${check}: ${found}`);
     }
   }
 }
 
-/** What `doctor` found of one thing: the worst, where it says several. */
-export function findingOf(findings: readonly Finding[], check: string): Finding {
-  const all = findings.filter(each => each.check === check);
-  const found = all.find(each => each.state !== 'ok') ?? all[0];
-  assert.ok(found, `${check}: ${findings.map(each => each.check).join(', ')}`);
-  return found;
+/** How a step is run. */
+interface Following extends Pick<StartOptions, 'environment'> {
+  /** Whom the step says to be; else it is the account that was told. */
+  as?: Party | 'root';
+  input?: string;
+  /** What it may end with: a command that shows something can have found nothing. */
+  status?: number;
+}
+
+/** Of a client: the usual places have copies of the configs, which a step may replace. */
+export class Steps extends Typed {
+  constructor(world: World) {
+    super(world);
+    this.place();
+  }
+
+  /** Where client.toml is looked for. */
+  get clientToml(): string {
+    return join(this.world.client.home, '.config/dialback/client.toml');
+  }
+
+  /** Puts the configs there; to be called again where they have changed. */
+  place(): void {
+    const { client, host, clientToml, hostToml } = this.world;
+    for (const [party, from, name] of [
+      [client, clientToml, 'client.toml'],
+      [host, hostToml, 'host.toml'],
+    ] as const) {
+      const folder = join(party.home, '.config/dialback');
+      mkdirSync(folder, { recursive: true });
+      copyFileSync(from, join(folder, name));
+      for (const path of [dirname(folder), folder, join(folder, name)]) chownSync(path, party.uid, party.gid);
+    }
+  }
+
+  /** Writes client.toml, in its usual place too. */
+  configure(parts: Parameters<World['configure']>[0]): void {
+    this.world.configure(parts);
+    this.place();
+  }
+
+  /** Runs dialback. */
+  async run(party: Party | 'root', ...words: string[]): Promise<Result> {
+    return await this.world.run(party, words);
+  }
+
+  async shell(account: Party, command: string, options: Following = {}): Promise<Result> {
+    return await this.typed(options.as ?? account, command, options);
+  }
+
+  /**
+   * Runs a step, whose whole text is known.
+   * @param next as it is printed
+   * @param shape of all of it; what its one group has is the command
+   * @returns what the command printed
+   */
+  async follow(next: string | null, shape: RegExp, account: Party, options: Following = {}): Promise<string> {
+    const command = new RegExp(`^(?:${shape.source})$`).exec(next ?? '')?.[1];
+    assert.ok(command !== undefined, `${next} is not ${shape}`);
+    const { status, stdout, stderr } = await this.shell(account, command, options);
+    assert.equal(status, options.status ?? 0, `${command}\n${stdout}${stderr}`);
+    return stdout;
+  }
 }
 
 /** Debian's package that a program is of. dpkg knows a file of /usr by the name that its package has it by: /sbin, say. */
@@ -95,17 +183,27 @@ export function packageOwning(path: string): string {
   throw new Error(`no package has "${real}"`);
 }
 
-/** mount(8). @returns what unmounts it */
+/** mount(8), in the test's own mounts. @returns what unmounts it, if it was not called before */
 export function mount(...words: string[]): () => void {
   execFileSync('mount', words, { stdio: 'pipe' });
-  return () => void execFileSync('umount', [words.at(-1) ?? ''], { stdio: 'pipe' });
+  let isMounted = true;
+  return () => {
+    if (isMounted) execFileSync('umount', [words.at(-1) ?? ''], { stdio: 'pipe' });
+    isMounted = false;
+  };
 }
 
 /** Hides a file behind /dev/null, which nobody may run. @returns what shows it again */
 export function hide(path: string): () => void {
-  const real = realpathSync(path);
-  execFileSync('mount', ['--bind', '/dev/null', real]);
-  return () => {
-    spawnSync('umount', [real]);
-  };
+  return mount('--bind', '/dev/null', realpathSync(path));
+}
+
+/** Puts another file in a program's place while something is done. */
+export async function instead<T>(program: string, other: string, what: () => Promise<T>): Promise<T> {
+  const unmount = mount('--bind', other, realpathSync(program));
+  try {
+    return await what();
+  } finally {
+    unmount();
+  }
 }

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { findingOf, Steps } from '../../support/following.ts';
+import { findingOf, Steps } from '../../support/steps.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 describe('a host that takes the call and says nothing', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -27,7 +27,7 @@ describe('a host that takes the call and says nothing', { skip: NEEDS_ROOT || IN
       world.authorizedKeys,
       lines.replace(/command="[^"]*(?:\\"[^"]*)*"/, 'command="cat >/dev/null"'),
     );
-    const { state, found, next } = findingOf(await steps.look(world.client), 'client.call');
+    const { state, found, next } = findingOf(await steps.doctor(world.client), 'client.call');
     assert.deepEqual([state, found], ['warning', '"vault" took the call and said nothing for 30 s']);
     const shape = /(dialback backup -v)/;
     const { status, stderr } = await steps.shell(world.client, next ?? '');
@@ -36,6 +36,6 @@ describe('a host that takes the call and says nothing', { skip: NEEDS_ROOT || IN
     world.write(world.host, world.authorizedKeys, lines);
     await steps.follow(next, shape, world.client);
     await world.settled();
-    assert.equal(findingOf(await steps.look(world.client), 'client.call').state, 'ok');
+    assert.equal(findingOf(await steps.doctor(world.client), 'client.call').state, 'ok');
   });
 });

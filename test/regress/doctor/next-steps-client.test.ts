@@ -18,7 +18,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Finding } from '../../../src/finding.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { findingOf, Steps } from '../../support/following.ts';
+import { findingOf, Steps } from '../../support/steps.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 describe('a next step about a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -64,7 +64,7 @@ describe('a next step about a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE },
       ].join('\n'),
     });
     steps = new Steps(world);
-    findings = await steps.look(client);
+    findings = await steps.doctor(client);
     chownSync(host.home, host.uid, host.gid);
   });
   after(async () => {
@@ -106,7 +106,7 @@ describe('a next step about a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE },
     await steps.follow(next, shape, world.client);
     execFileSync('mount', ['--bind', world.clientState, world.clientState]);
     execFileSync('mount', ['-o', 'remount,bind,ro', world.clientState]);
-    const readOnly = findingOf(await steps.look(world.client), 'client.state');
+    const readOnly = findingOf(await steps.doctor(world.client), 'client.state');
     assert.equal(readOnly.state, 'critical');
     const shown = await steps.follow(readOnly.next, shape, world.client);
     assert.match(shown, new RegExp(`^${world.clientState} .* ro,`, 'm'));
@@ -122,7 +122,7 @@ describe('a next step about a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE },
       'small',
       world.clientState,
     ]);
-    const { state, next } = findingOf(await steps.look(world.client), 'client.state');
+    const { state, next } = findingOf(await steps.doctor(world.client), 'client.state');
     assert.equal(state, 'critical');
     assert.match(
       await steps.follow(next, /(df -h '[^']*')/, world.client),
@@ -224,7 +224,7 @@ describe('a next step about a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE },
   });
 
   it('is left for nothing of all that', async () => {
-    const now = await steps.look(world.client);
+    const now = await steps.doctor(world.client);
     const left = now.filter(
       each => each.state !== 'ok' && !['machine.rsync', 'machine.openssh'].includes(each.check),
     );

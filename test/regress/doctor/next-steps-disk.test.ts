@@ -7,7 +7,7 @@ import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, renameSync, r
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { findingOf, nextOf, Steps } from '../../support/following.ts';
+import { findingOf, nextOf, Steps } from '../../support/steps.ts';
 import { NEEDS_ROOT, type Result, until, World } from '../../support/world.ts';
 
 describe('a next step about a disk', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -71,7 +71,7 @@ describe('a next step about a disk', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, (
     unplug();
     const refused = await backup();
     assert.equal(nextOf(refused), 'mount its disk');
-    const { state, next } = findingOf(await steps.look(world.client), 'client.disk');
+    const { state, next } = findingOf(await steps.doctor(world.client), 'client.disk');
     assert.equal(state, 'critical');
     const shown = await steps.follow(
       next,
@@ -81,7 +81,7 @@ describe('a next step about a disk', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, (
     assert.doesNotMatch(shown, /usb disk/);
     plugIn();
     assert.match(execFileSync('/bin/sh', ['-c', `findmnt -T '${disk}'`]).toString(), /usb disk/);
-    assert.equal(findingOf(await steps.look(world.client), 'client.disk').state, 'ok');
+    assert.equal(findingOf(await steps.doctor(world.client), 'client.disk').state, 'ok');
     await succeeds();
   });
 

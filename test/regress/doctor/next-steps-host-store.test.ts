@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
 import type { Finding } from '../../../src/finding.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { Follower, findingOf, mount } from '../../support/steps.ts';
+import { Follower, mount, worstOf } from '../../support/steps.ts';
 import { mayMakeNamespaces, NEEDS_ROOT, type Party, World } from '../../support/world.ts';
 
 describe('a next step of doctor about a store and its runs', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -54,7 +54,7 @@ describe('a next step of doctor about a store and its runs', { skip: NEEDS_ROOT 
     for (const mode of [0o600, 0o644]) {
       chmodSync(join(world.store, 'store.json'), mode);
       const { stdout } = await world.run(world.client, ['doctor', '--json', '--host', '--config', toml]);
-      const step = findingOf(JSON.parse(stdout) as Finding[], 'host.store').next ?? '';
+      const step = worstOf(JSON.parse(stdout) as Finding[], 'host.store').next ?? '';
       if (mode === 0o644) assert.match(step, /, since that account receives$/);
       const told = await follower.shell('root', step.replace(/, since that account receives$/, ''));
       assert.match(told.stdout, /^ {2}critical +store: ".*" is open to others \(mode 0755\)/m);
@@ -158,7 +158,7 @@ describe('a next step of doctor about a store and its runs', { skip: NEEDS_ROOT 
     };
     const as = ['--reuid', String(host.uid), '--regid', String(host.gid), '--clear-groups'];
     const look = async (most: number): Promise<Finding> =>
-      findingOf(
+      worstOf(
         JSON.parse(await inside(most, `'${world.binary}' doctor --json`, ...as)) as Finding[],
         'host.jail',
       );

@@ -7,7 +7,7 @@ import { createServer, type Server } from 'node:net';
 import { dirname, join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { Follower, findingOf, hide, mount, packageOwning } from '../../support/steps.ts';
+import { Follower, hide, mount, packageOwning, worstOf } from '../../support/steps.ts';
 import { addUser, makeFolder, NEEDS_ROOT, type Party, World } from '../../support/world.ts';
 
 describe('a next step of doctor on a host', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -100,7 +100,7 @@ describe('a next step of doctor on a host', { skip: NEEDS_ROOT || IN_CLEAN_MACHI
       };
       const key = readFileSync(join(world.client.home, '.ssh/id_ed25519.pub'), 'utf8');
       await follower.follow(party(), 'mkdir -m 700 ~/.ssh && dialback enroll oak -', key);
-      const step = findingOf(await follower.doctor(party()), 'host.state').next ?? '';
+      const step = worstOf(await follower.doctor(party()), 'host.state').next ?? '';
       const link = join(base, 'h');
       const command = step
         .replace(/, with a short DIR of letters and digits$/, '')
@@ -109,7 +109,7 @@ describe('a next step of doctor on a host', { skip: NEEDS_ROOT || IN_CLEAN_MACHI
       await follower.follow(party(), command);
       const findings = await follower.doctor(party());
       for (const check of ['host.state', 'host.store', 'host.authorized_keys'])
-        assert.equal(findingOf(findings, check).state, 'ok', findingOf(findings, check).found);
+        assert.equal(worstOf(findings, check).state, 'ok', worstOf(findings, check).found);
     } finally {
       execFileSync('/usr/sbin/userdel', [login], { stdio: 'pipe' });
       rmSync(base, { recursive: true });

@@ -8,7 +8,7 @@ import { after, before, describe, it } from 'node:test';
 import type { Finding } from '../../../src/finding.ts';
 import { copyCheckout, IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { Site, type User } from '../../support/site.ts';
-import { Follower, findingOf, hide, nextOf, packageOwning } from '../../support/steps.ts';
+import { Follower, hide, nextOf, packageOwning, worstOf } from '../../support/steps.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 const TOP = join(import.meta.dirname, '../../..');
@@ -169,7 +169,7 @@ describe('a next step that builds', { skip: SKIP }, () => {
       world.write(world.host, world.hostToml, `store = "${disk}/store"\nconfined = false\nsyslog = false\n`);
       const links = async (): Promise<Finding> => {
         const { stdout } = await follower.shell(world.host, `'${checkout}/dist/dialback' doctor --json`);
-        return findingOf(JSON.parse(stdout) as Finding[], 'host.store_links');
+        return worstOf(JSON.parse(stdout) as Finding[], 'host.store_links');
       };
       const finding = await links();
       assert.match(finding.found, /was built without gcc$/);

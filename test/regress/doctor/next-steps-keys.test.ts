@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Finding } from '../../../src/finding.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { findingOf, nextOf, Steps } from '../../support/following.ts';
+import { findingOf, nextOf, Steps } from '../../support/steps.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 describe('a next step about a key', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -78,7 +78,7 @@ describe('a next step about a key', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, ()
     );
     world.configure({ remote: remotes.join('\n') });
     steps = new Steps(world);
-    findings = await steps.look(client);
+    findings = await steps.doctor(client);
   });
   after(async () => {
     await world.dispose();
@@ -148,7 +148,7 @@ describe('a next step about a key', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, ()
 
   it('is followed by none: all of them are well, and each remote gets a backup', async () => {
     const others = REMOTES.filter(each => !['missing', 'no-folder', 'nonsense'].includes(each));
-    const now = await steps.look(world.client);
+    const now = await steps.doctor(world.client);
     for (const name of others)
       for (const check of [
         'client.key',

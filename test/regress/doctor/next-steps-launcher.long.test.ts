@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Finding } from '../../../src/finding.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { findingOf, instead, ownerOf, Steps } from '../../support/following.ts';
+import { findingOf, instead, packageOwning, Steps } from '../../support/steps.ts';
 import { addUser, NEEDS_ROOT, World } from '../../support/world.ts';
 
 describe('a next step about the launcher', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -24,7 +24,7 @@ describe('a next step about the launcher', { skip: NEEDS_ROOT || IN_CLEAN_MACHIN
   };
   const SECURITY = '/sys/kernel/security';
   const CHANNEL = 'name = "vault"\ntransport = "channel"';
-  const look = async (): Promise<Finding[]> => await steps.look(world.client);
+  const look = async (): Promise<Finding[]> => await steps.doctor(world.client);
   const find = async (check: string): Promise<Finding> => findingOf(await look(), check);
   const isWell = async (...checks: string[]): Promise<void> => {
     const now = await look();
@@ -100,7 +100,7 @@ describe('a next step about the launcher', { skip: NEEDS_ROOT || IN_CLEAN_MACHIN
       await instead('/usr/bin/getfattr', '/dev/null', async () => await find('launcher.capability'));
     const { state, next } = await instead('/usr/sbin/getcap', '/dev/null', hidden);
     assert.equal(state, 'unknown');
-    assert.equal(next, `apt-get install ${ownerOf('/usr/sbin/getcap')}`);
+    assert.equal(next, `apt-get install ${packageOwning('/usr/sbin/getcap')}`);
     await isWell('launcher.capability');
   });
 

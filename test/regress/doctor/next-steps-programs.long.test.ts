@@ -7,7 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import type { Finding } from '../../../src/finding.ts';
 import { packageOf } from '../../../src/os/process.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { findingOf, instead, nextOf, ownerOf, Steps } from '../../support/following.ts';
+import { findingOf, instead, nextOf, packageOwning, Steps } from '../../support/steps.ts';
 import { NEEDS_ROOT, type Result, World } from '../../support/world.ts';
 
 describe('a next step about a program', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -31,7 +31,7 @@ describe('a next step about a program', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }
     const paths = ['/usr/sbin', '/usr/bin', '/sbin', '/bin'].map(each => join(each, name));
     return paths.find(existsSync) ?? assert.fail(name);
   };
-  const look = async (): Promise<Finding[]> => await steps.look(world.client);
+  const look = async (): Promise<Finding[]> => await steps.doctor(world.client);
   /** Something that says another version of itself, and is the real one for all else. */
   const saying = (name: 'rsync' | 'ssh', version: string, words = ''): string => {
     const path = join(folder, `${name} of another version`);
@@ -59,7 +59,7 @@ describe('a next step about a program', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }
     assert.equal(state, 'critical');
     assert.deepEqual(/folders: (.*)$/.exec(found)?.[1]?.split(', ').sort(), [...missing].sort());
     const packages = /^apt-get install (.*)$/.exec(next ?? '')?.[1]?.split(' ') ?? [];
-    assert.deepEqual(packages.sort(), [...new Set(missing.map(each => ownerOf(pathOf(each))))].sort());
+    assert.deepEqual(packages.sort(), [...new Set(missing.map(each => packageOwning(pathOf(each))))].sort());
     assert.equal(findingOf(await look(), 'machine.programs').state, 'ok');
   });
 
@@ -79,7 +79,7 @@ describe('a next step about a program', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }
       'getcap',
       'getfattr',
     ];
-    for (const name of all) assert.equal(packageOf(name) ?? 'coreutils', ownerOf(pathOf(name)), name);
+    for (const name of all) assert.equal(packageOf(name) ?? 'coreutils', packageOwning(pathOf(name)), name);
   });
 
   it('names the package of the sshd that a backup needs, or a transport that needs none', async () => {
@@ -87,7 +87,7 @@ describe('a next step about a program', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }
     const next = nextOf(await without(['sshd'], backup));
     const shape =
       /^apt-get update && apt-get install (\S+); or set transport = "channel" in client\.toml, which needs no sshd here$/;
-    assert.equal(shape.exec(next)?.[1], ownerOf(pathOf('sshd')));
+    assert.equal(shape.exec(next)?.[1], packageOwning(pathOf('sshd')));
     const done = await backup();
     assert.equal(done.status, 0, done.stderr);
     await world.settled();
@@ -124,12 +124,12 @@ describe('a next step about a program', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }
           assert.match(rsync.found, /^rsync 3\.1\.0, and its package's changelog speaks of no mend/);
           assert.match(
             rsync.next ?? '',
-            new RegExp(`^apt-get update && apt-get install ${ownerOf('/usr/bin/rsync')} \\(`),
+            new RegExp(`^apt-get update && apt-get install ${packageOwning('/usr/bin/rsync')} \\(`),
           );
           const openssh = findingOf(findings, 'machine.openssh');
           assert.match(openssh.found, /^OpenSSH 7\.1p1; the oldest/);
           const [, ...packages] = /apt-get install ([\w-]+) ([\w-]+)/.exec(openssh.next ?? '') ?? [];
-          assert.deepEqual(packages, [ownerOf('/usr/bin/ssh'), ownerOf(pathOf('sshd'))]);
+          assert.deepEqual(packages, [packageOwning('/usr/bin/ssh'), packageOwning(pathOf('sshd'))]);
         });
       },
     );
@@ -141,7 +141,7 @@ describe('a next step about a program', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }
 
   it('names the package of an rsync that cannot serve a file', async () => {
     const broken = saying('rsync', 'rsync  version 3.1.0  protocol version 31', 'exit 1');
-    const next = `apt-get update && apt-get install ${ownerOf('/usr/bin/rsync')}`;
+    const next = `apt-get update && apt-get install ${packageOwning('/usr/bin/rsync')}`;
     const [finding, refused] = await instead(
       '/usr/bin/rsync',
       broken,

@@ -5,9 +5,9 @@ import { writeFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import type { Finding } from '../../../src/finding.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { findingOf } from '../../support/following.ts';
 import type { Ended } from '../../support/machine.ts';
 import { Site, type User } from '../../support/site.ts';
+import { findingOf } from '../../support/steps.ts';
 import { NEEDS_ROOT } from '../../support/world.ts';
 
 const LAUNCHER = '/usr/local/libexec/dialback/launch';

@@ -16,7 +16,7 @@ import {
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { findingOf, nextOf, Steps } from '../../support/following.ts';
+import { findingOf, nextOf, Steps } from '../../support/steps.ts';
 import { NEEDS_ROOT, type Result, until, World } from '../../support/world.ts';
 
 describe('a next step about a run', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -84,13 +84,13 @@ describe('a next step about a run', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, ()
     const hostToml = readFileSync(world.hostToml, 'utf8');
     world.write(world.host, world.hostToml, `${hostToml}[hooks]\nbefore = ["/bin/false"]\n`);
     for (let count = 0; count < 3; count += 1) assert.notEqual((await backup()).status, 0);
-    const { next } = findingOf(await steps.look(world.client), 'client.runs');
+    const { next } = findingOf(await steps.doctor(world.client), 'client.runs');
     const shape = /(dialback backup -v --remote vault)/;
     await steps.follow(next, shape, world.client, { status: 1 });
     world.write(world.host, world.hostToml, hostToml);
     await steps.follow(next, shape, world.client);
     await world.settled();
-    assert.ok(!(await steps.look(world.client)).some(each => each.check === 'client.runs'));
+    assert.ok(!(await steps.doctor(world.client)).some(each => each.check === 'client.runs'));
   });
 
   it('finds the snapshot that has a damaged file whole', async () => {

@@ -17,7 +17,7 @@ import {
 import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { Follower, findingOf, nextOf } from '../../support/steps.ts';
+import { Follower, nextOf, worstOf } from '../../support/steps.ts';
 import { NEEDS_ROOT, type Party, until, World } from '../../support/world.ts';
 
 describe('a next step about a store', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -225,7 +225,7 @@ describe('a next step about a store', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, 
     assert.equal(doctor, 'dialback doctor');
     const { status, stdout } = await follower.shell(client, `${doctor} --json`);
     assert.equal(status, 2);
-    const { state, next } = findingOf(JSON.parse(stdout), 'launcher.capability');
+    const { state, next } = worstOf(JSON.parse(stdout), 'launcher.capability');
     assert.equal(state, 'critical');
     await follower.follow('root', next ?? 'false');
     await follower.follow(client, 'dialback backup');
@@ -241,7 +241,7 @@ describe('a next step about a store', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, 
     const far = await follower.refused(client, 'dialback backup');
     assert.equal(far, "ask its administrator; the host's log has the reason");
     assert.match(String(world.journal('host').at(-1)?.reason), /launcher ".*" is gone, and host\.toml /);
-    const { next } = findingOf(await follower.doctor(host), 'host.confinement');
+    const { next } = worstOf(await follower.doctor(host), 'host.confinement');
     await run((next ?? 'false').replace(/^make install.*; or, if that is meant: /, ''));
     await follower.follow(client, 'dialback backup');
     await world.settled();

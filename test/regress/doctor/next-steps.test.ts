@@ -16,6 +16,7 @@ import {
 import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
+import { nextOf } from '../../support/steps.ts';
 import { compileLauncher, NEEDS_ROOT, type Party, type Result, World } from '../../support/world.ts';
 
 interface Finding {
@@ -36,8 +37,6 @@ describe('a next step', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     await world.dispose();
   });
 
-  /** What a message says to do, without what is only for a person. */
-  const nextOf = ({ stderr, stdout }: Result): string => /^next: (.*)$/m.exec(stderr + stdout)?.[1] ?? '';
   /** Does it, as root where it says so. */
   const follow = (next: string, party?: Party): void => {
     const isRoots = next.startsWith('as root: ');
