@@ -245,8 +245,8 @@ export function judgeSender({ listsAll }: SenderNeeds, listed: string[]): Findin
   const place = '(docs/security.md, "What stays open")';
   if (listsAll)
     return SENDER.warning(
-      `rsync opens folders above \`roots\`, ${cost}`,
-      `apt-get update && apt-get install rsync ${place}`,
+      `rsync opens folders above \`roots\`, ${cost} ${place}`,
+      'apt-get update && apt-get install rsync, where that brings 3.5.0 or later',
     );
   const [first] = listed;
   return first === undefined

@@ -1,8 +1,9 @@
-/** systemd starts a backup by the timer that `make install` lays down, twice, with a reboot between. The part "timer". */
+/** systemd starts a backup by the timer that `make install` lays down, twice, with a reboot between, and steps of doctor that need systemd. The part "timer". */
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HOST_TOML, Installed } from './installed.ts';
 import { DEADLINE_MS } from './machine.ts';
+import { followSteps } from './next-steps.ts';
 import type { Report } from './report.ts';
 import { type Row, rowOf } from './results.ts';
 
@@ -34,6 +35,7 @@ export async function runByTimer(report: Report, keep: boolean): Promise<Row> {
   if (!isReady) return row;
 
   await checkTimer(machine, row);
+  await followSteps(machine, row);
   return row;
 }
 

@@ -1,0 +1,95 @@
+/** Steps that `doctor` prints and that need systemd. Each is followed as it is printed, and must end the finding. */
+import assert from 'node:assert/strict';
+import type { Finding } from '../../src/finding.ts';
+import { quoteForShell } from '../../src/wire/text.ts';
+import { CLIENT, HOST, HOST_TOML, type Installed } from './installed.ts';
+import type { Row } from './results.ts';
+
+const WORK = '/tmp/clock';
+const AHEAD_SECONDS = 300;
+/** systemd-timesyncd asks again after 30 s where an answer is lost. */
+const SYNC_SECONDS = 120;
+
+/** The host's hook: it stops the run just before the snapshot gets its name, until the clock is set. */
+const HOOK = `#!/bin/sh
+touch ${WORK}/begun
+until [ -e ${WORK}/set ]; do sleep 0.1; done
+`;
+
+/** @param machine where `make install` and `enroll` have run */
+export async function followSteps(machine: Installed, { check }: Row): Promise<void> {
+  await check('a step of doctor starts the sshd that was stopped', async () => {
+    await machine.ssh('systemctl disable --now ssh 2>&1');
+    const finding = await findingOf(machine, HOST, 'host.sshd');
+    assert.equal(finding.state, 'warning', finding.found);
+    await machine.ssh(`${finding.next} 2>&1`);
+    assert.equal((await findingOf(machine, HOST, 'host.sshd')).state, 'ok');
+    assert.equal(await machine.ssh('systemctl is-enabled ssh'), 'enabled\n');
+  });
+  await check('a step of doctor sets the clock that was wrong', async () => {
+    await serveTime(machine);
+    await backUpWithWrongClock(machine);
+    const finding = await findingOf(machine, CLIENT, 'client.clock');
+    assert.equal(finding.state, 'warning', finding.found);
+    assert.match(finding.found, /^the clock of ".*" was (29\d|30\d) s behind this one, /);
+    const [, set = '', backup = ''] =
+      /^(.+), on the one that is wrong; then (.+)$/.exec(finding.next ?? '') ?? [];
+    assert.ok((await errorSeconds(machine)) >= AHEAD_SECONDS);
+    await machine.ssh(set);
+    await machine.ssh(
+      `for at in $(seq ${SYNC_SECONDS}); do
+         [ "$(timedatectl show -p NTPSynchronized --value)" = yes ] && exit
+         sleep 1
+       done
+       timedatectl timesync-status; journalctl --no-pager -u systemd-timesyncd; exit 1`,
+    );
+    assert.ok(Math.abs(await errorSeconds(machine)) < 5, 'the clock is still wrong');
+    await machine.ssh(`${machine.as(CLIENT, backup)} 2>&1`);
+    assert.equal((await findingOf(machine, CLIENT, 'client.clock')).state, 'ok');
+  });
+}
+
+/** Starts a time server in the machine, which has no network, and names it to systemd-timesyncd, which is then off. */
+async function serveTime(machine: Installed): Promise<void> {
+  await machine.ssh(
+    `install -d -m 777 ${WORK}
+     read -r uptime rest </proc/uptime && echo $(($(date +%s) - \${uptime%.*})) >${WORK}/boot
+     mkdir -p /etc/systemd/timesyncd.conf.d && printf '[Time]\\nNTP=127.0.0.1\\n' >/etc/systemd/timesyncd.conf.d/local.conf
+     systemctl unmask systemd-timesyncd 2>&1 && timedatectl set-ntp false
+     systemd-run --unit=time-server /mnt/with/node /mnt/with/tree/test/machines/time-server.ts 2>&1`,
+  );
+}
+
+/** @returns by how much the machine's clock is ahead of where it was when the time server was started */
+async function errorSeconds(machine: Installed): Promise<number> {
+  return Number(
+    await machine.ssh(
+      `read -r uptime rest </proc/uptime && echo $(($(date +%s) - \${uptime%.*} - $(cat ${WORK}/boot)))`,
+    ),
+  );
+}
+
+/**
+ * The machine is client and host, and has one clock. So that it is wrong for the client alone, it is ahead when the run begins and
+ * afterwards, and right when the host names the snapshot.
+ */
+async function backUpWithWrongClock(machine: Installed): Promise<void> {
+  const [ahead, right] = ['+', '-'].map(sign => `date -s "@$(($(date +%s) ${sign} ${AHEAD_SECONDS}))"`);
+  await machine.ssh(
+    `cp ${HOST_TOML} ${WORK}/host.toml
+     printf %s ${quoteForShell(HOOK)} >/home/${HOST}/hook && chown ${HOST} /home/${HOST}/hook && chmod 700 /home/${HOST}/hook
+     printf '\\n[hooks]\\nbefore = "/home/${HOST}/hook"\\n' >>${HOST_TOML}
+     ${ahead}
+     { ${machine.as(CLIENT, 'dialback backup')}; echo $? >${WORK}/status; } >${WORK}/output 2>&1 &
+     until [ -e ${WORK}/begun ] || [ -e ${WORK}/status ]; do sleep 0.1; done
+     ${right} && touch ${WORK}/set && wait && ${ahead}
+     cp ${WORK}/host.toml ${HOST_TOML}
+     [ "$(cat ${WORK}/status)" = 0 ] || { cat ${WORK}/output; exit 1; }`,
+  );
+}
+
+async function findingOf(machine: Installed, user: string, check: string): Promise<Finding> {
+  const found = (await machine.doctor(user)).find(each => each.check === check);
+  if (found === undefined) throw new Error(`Cannot find "${check}" in what doctor says`);
+  return found;
+}
