@@ -14,7 +14,7 @@ out=${LAB_DATA:?}/images/$suite-$arch key=$LAB_DATA/id_ed25519 mirror=${LAB_MIRR
 [ -n "$mirror" ] || { echo 'image: Cannot find a Debian mirror: apt has none in its sources' >&2; exit 1; }
 # The programs that dialback runs, make for `make install`, and what a machine needs to start. Each package costs time, so there are no others.
 packages=systemd,systemd-sysv,udev,kmod,busybox-static,openssh-server,openssh-client,rsync,iproute2,procps,e2fsprogs
-packages+=,acl,attr,libcap2-bin,libstdc++6,make,systemd-timesyncd
+packages+=,acl,attr,libcap2-bin,libstdc++6,make,systemd-timesyncd,dbus
 sources=("deb $mirror/debian $suite main")
 [ "$suite" = sid ] || sources+=("deb $mirror/debian-security $suite-security main")
 
