@@ -9,8 +9,8 @@ import {
   type Child,
   type Command,
   endingText,
-  endProcess,
   isAlive,
+  killProcess,
   PLAIN_ENVIRONMENT,
   type Process,
   processAt,
@@ -220,13 +220,13 @@ describe('Child', () => {
   });
 });
 
-describe('endProcess()', () => {
+describe('killProcess()', () => {
   it('ends one process, and leaves alone another that got its number', async () => {
     const child = await start(sh("trap '' TERM; echo x; sleep 300 & wait"), ['nothing', 'pipe', 'nothing']);
     await firstLine(child);
     const found = processAt(child.pid);
     assert.ok(found);
-    await endProcess({ ...found, startTicks: '1' }, 0);
+    await killProcess({ ...found, startTicks: '1' }, 0);
     assert.ok(isAlive(found));
     const family = child.end(0);
     await family;
