@@ -1,6 +1,5 @@
 /** argv -> verb -> outcome -> text -> exit status. The only exit of the program, and its only catch-all. */
 import { helpText, parseArguments, type Request, TOPICS } from './cli/args.ts';
-import { doctor } from './cli/doctor.ts';
 import {
   damagedText,
   differenceJson,
@@ -11,14 +10,10 @@ import {
   enrollText,
   entryJson,
   entryText,
-  hookJson,
-  hookWordsText,
   initLocalText,
   initText,
-  jsonText,
   listText,
   missingText,
-  newsText,
   outcomeJson,
   pinText,
   pruneText,
@@ -35,7 +30,6 @@ import {
   versionText,
   wordsText,
 } from './cli/print.ts';
-import { ProgressLine } from './cli/progress.ts';
 import {
   plannedJson,
   plannedText,
@@ -49,35 +43,15 @@ import { tryOut } from './cli/try.ts';
 import { Unread } from './cli/unread.ts';
 import { backup, type RunOutcome } from './client/backup.ts';
 import { gate, gateCheck } from './client/gate.ts';
-import { init, initLocal } from './client/init.ts';
-import { configPath, findConfig } from './config.ts';
+import { init, initLocal } from './client/setup.ts';
+import { worstStatus } from './doctor/finding.ts';
+import { doctor } from './doctor/run.ts';
 import { EXIT, Fault, firstError } from './fault.ts';
-import { worstStatus } from './finding.ts';
-import { type HostConfig, readHostConfig } from './host/config.ts';
-import { compareSnapshots } from './host/diff.ts';
+import { type HostConfig, readHostConfig, storeSettings } from './host/config.ts';
 import { enroll, enrollLocally, unenroll } from './host/enroll.ts';
-import { findVersions } from './host/find.ts';
 import { grab } from './host/grab.ts';
-import { listAll } from './host/listing.ts';
-import { describeClient } from './host/manifest.ts';
-import { pin, unpin } from './host/pins.ts';
-import { prune } from './host/prune.ts';
-import { listEntries, printFile } from './host/reader.ts';
+import { accountConfig, parseShell } from './host/login-shell.ts';
 import { relay } from './host/relay.ts';
-import { remove } from './host/remove.ts';
-import { planRestore, type RestoreOptions, type RestoreResult, restore } from './host/restore.ts';
-import { accountConfig, parseShell } from './host/shell.ts';
-import { statusExit, statusOf } from './host/status.ts';
-import {
-  type ClientStore,
-  findSnapshot,
-  openClient,
-  openStore,
-  parsePath,
-  requireOwner,
-  type Snapshot,
-} from './host/store.ts';
-import { isWell, type Verified, type VerifyOptions, verify } from './host/verify.ts';
 import { isTerminal, outputLost, say } from './os/files.ts';
 import {
   dropGarbage,
@@ -88,6 +62,30 @@ import {
   ownExecutable,
 } from './os/machine.ts';
 import { openTerminal, readsUtf8 } from './os/terminal.ts';
+import { jsonText } from './output/json.ts';
+import { ProgressLine } from './output/progress.ts';
+import { hookJson, hookWordsText, newsText } from './output/run-news.ts';
+import { configPath, findConfig } from './shared/toml.ts';
+import { listEntries, printFile } from './store/browse.ts';
+import { compareSnapshots } from './store/diff.ts';
+import { findVersions } from './store/find.ts';
+import { listAll } from './store/list.ts';
+import { describeClient } from './store/manifest.ts';
+import { pin, unpin } from './store/pins.ts';
+import { prune } from './store/prune.ts';
+import { remove } from './store/remove.ts';
+import { planRestore, type RestoreOptions, type RestoreResult, restore } from './store/restore.ts';
+import { statusExit, statusOf } from './store/status.ts';
+import {
+  type ClientStore,
+  findSnapshot,
+  openClient,
+  openStore,
+  parsePath,
+  requireOwner,
+  type Snapshot,
+} from './store/store.ts';
+import { isWell, type Verified, type VerifyOptions, verify } from './store/verify.ts';
 import { encodeEvent, failedOutcome } from './wire/events.ts';
 import { decodeName, escapeText } from './wire/text.ts';
 
@@ -167,12 +165,17 @@ async function perform(request: Request): Promise<number> {
       return await performRestore(request);
     case 'status': {
       const { name, maxAgeMs } = request;
-      const clients = await statusOf(hostConfig(request.config), name, maxAgeMs, interruption());
+      const clients = await statusOf(
+        storeSettings(hostConfig(request.config)),
+        name,
+        maxAgeMs,
+        interruption(),
+      );
       say(1, request.json ? jsonText(clients) : statusText(clients));
       return statusExit(clients);
     }
     case 'prune': {
-      const result = await prune(hostConfig(request.config), request, interruption());
+      const result = await prune(storeSettings(hostConfig(request.config)), request, interruption());
       // cron mails whatever is printed
       const isWanted = request.dryRun || request.isVerbose || isTerminal(1);
       if (request.json) say(1, jsonText(result));
@@ -191,7 +194,7 @@ async function perform(request: Request): Promise<number> {
     }
     case 'remove':
     case 'remove-client': {
-      const removal = await remove(hostConfig(request.config), request, interruption());
+      const removal = await remove(storeSettings(hostConfig(request.config)), request, interruption());
       say(1, request.json ? jsonText(removal) : removalText(removal));
       return EXIT.done;
     }
@@ -203,7 +206,10 @@ async function perform(request: Request): Promise<number> {
       return isWell(results) ? EXIT.done : EXIT.failed;
     }
     case 'manifest':
-      await describeClient(request, interruption());
+      await describeClient(
+        { client: request.client, store: readHostConfig(request.config).store },
+        interruption(),
+      );
       return EXIT.done;
     case 'doctor': {
       const findings = await doctor(request);

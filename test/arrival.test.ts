@@ -18,14 +18,14 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
+import { doubtTree, isSynced, markSynced } from '../src/store/arrival.ts';
 import {
   abandonSnapshot,
   beginSnapshot,
   type ClientStore,
   createClient,
   createStore,
-} from '../src/host/store.ts';
-import { doubtTree, isSynced, markSynced } from '../src/store/arrival.ts';
+} from '../src/store/store.ts';
 import { stateOf } from './support/inode.ts';
 import { NEEDS_ROOT } from './support/world.ts';
 

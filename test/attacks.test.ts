@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { makeAttack } from '../src/client/attack.ts';
-import { scopeFilter } from '../src/client/scope.ts';
+import { scopeFilter } from '../src/client/filter.ts';
 import { Fault } from '../src/fault.ts';
 import { ATTACKED_FILES, attacksOn, KEPT } from '../src/wire/attacks.ts';
 import { daemonArguments, daemonConfig, MODULE_PATH } from '../src/wire/rsync.ts';

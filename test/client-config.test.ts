@@ -9,8 +9,8 @@ import {
   remoteName,
   stateFolder,
 } from '../src/client/config.ts';
-import { parseConfig } from '../src/config.ts';
 import { Fault } from '../src/fault.ts';
+import { parseConfig } from '../src/shared/toml.ts';
 import { OPEN_OPTIONS } from '../src/wire/ssh.ts';
 
 const REMOTE = '[[remote]]\ntarget = "me@backup"\n';

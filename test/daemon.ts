@@ -1,5 +1,5 @@
 // Real rsync pulls through the daemon form, over a pipe instead of ssh: what a client's config and filter let out,
-// and what rsync says meanwhile. Used by the tests of wire/rsync.ts and client/scope.ts.
+// and what rsync says meanwhile. Used by the tests of wire/rsync.ts and client/filter.ts.
 
 import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';

@@ -15,63 +15,63 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { judgeHome, parseFindings } from '../src/cli/doctor.ts';
 import { doctorText } from '../src/cli/print.ts';
 import { parseResolved } from '../src/client/call.ts';
 import {
+  checkClock,
+  checkConfinement,
+  checkHalves,
+  checkJail,
+  checkListen,
+  checkNever,
+  checkReach,
+  checkRoots,
+  checkSender,
+  checkTransport,
   findLinked,
-  judgeClock,
-  judgeConfinement,
-  judgeHalves,
-  judgeJail,
-  judgeListen,
-  judgeNever,
-  judgeReach,
-  judgeRoots,
-  judgeSender,
-  judgeTransport,
   lastDialled,
   measureSkew,
   parseNeverList,
   type RootFacts,
   reach,
   type TransportFacts,
-} from '../src/client/doctor.ts';
-import { judgeCall } from '../src/client/doctor-call.ts';
+} from '../src/doctor/client.ts';
+import { checkCall } from '../src/doctor/connection.ts';
+import { type Finding, type State, Topic, worstStatus } from '../src/doctor/finding.ts';
+import * as host from '../src/doctor/host.ts';
 import {
   type Confinement,
-  judgeCapability,
-  judgeInherited,
-  judgeKernel,
-  judgeLauncher,
-  judgeOpenssh,
-  judgeProcess,
-  judgePrograms,
-  judgeRsync,
-  judgeShell,
-  judgeZstd,
+  checkCapability,
+  checkInherited,
+  checkKernel,
+  checkLauncher,
+  checkOpenssh,
+  checkProcess,
+  checkPrograms,
+  checkRsync,
+  checkShell,
+  checkZstd,
   type LauncherFacts,
   parseCapabilityXattr,
   parseGetcap,
-  parsePasswd,
   type ShellFacts,
-  type Subject,
-} from '../src/doctor.ts';
+} from '../src/doctor/machine.ts';
+import { checkHome, parseFindings } from '../src/doctor/run.ts';
 import { Fault } from '../src/fault.ts';
-import { type Finding, mendText, type State, Topic, worstStatus } from '../src/finding.ts';
-import {
-  changelogOf,
-  compareVersions,
-  OPENSSH_HOLES,
-  openHoles,
-  parseVersion,
-  RSYNC_HOLES,
-} from '../src/holes.ts';
-import * as host from '../src/host/doctor.ts';
 import { enrolledLine } from '../src/host/enroll.ts';
+import { fixCommand } from '../src/os/access-advice.ts';
+import { parsePasswd, type Subject } from '../src/os/account.ts';
 import type { Jail } from '../src/os/launcher.ts';
 import { parseMountTable } from '../src/os/mounts.ts';
 import { parseOpensshVersion } from '../src/os/process.ts';
+import {
+  changelogOf,
+  compareVersions,
+  OPENSSH_ADVISORIES,
+  openAdvisories,
+  parseVersion,
+  RSYNC_ADVISORIES,
+} from '../src/shared/advisories.ts';
 import type { PublicKey } from '../src/wire/key.ts';
 
 const TOPIC = new Topic('machine.test', 'it matters');
@@ -119,22 +119,22 @@ describe('worstStatus()', () => {
     it(`is ${status} when all are ${all.join(', ') || 'none'}`, () => assert.equal(of(...all), status));
 });
 
-describe('mendText()', () => {
+describe('fixCommand()', () => {
   it('closes what is open, gives back a file, and leaves the folders of others alone', t => {
     const owner = { name: 'root', uid: process.getuid?.() ?? 0 };
     const breach = (at: string, isForeign: boolean) => ({ at, found: '', isForeign });
-    assert.equal(mendText(breach("/a b'c", false), '/x', owner), `chmod go-w '/a b'\\''c'`);
+    assert.equal(fixCommand(breach("/a b'c", false), '/x', owner), `chmod go-w '/a b'\\''c'`);
     const folder = realpathSync(mkdtempSync(join(tmpdir(), 'dialback-mend-')));
     t.after(() => rmSync(folder, { recursive: true }));
     const path = join(folder, 'file');
     writeFileSync(path, '');
-    assert.equal(mendText(breach(path, true), path, owner), `chown root '${path}'`);
+    assert.equal(fixCommand(breach(path, true), path, owner), `chown root '${path}'`);
     assert.match(
-      mendText(breach(folder, true), path, owner),
+      fixCommand(breach(folder, true), path, owner),
       /^move '.*file' to a folder that only root can change/,
     );
     chmodSync(folder, 0o777);
-    assert.equal(mendText(breach(path, true), path, owner, 'make install'), 'make install');
+    assert.equal(fixCommand(breach(path, true), path, owner, 'make install'), 'make install');
   });
 });
 
@@ -166,9 +166,9 @@ describe('compareVersions()', () => {
   });
 });
 
-describe('openHoles()', () => {
+describe('openAdvisories()', () => {
   const names = (version: string, changelog?: string) =>
-    openHoles(version, changelog, RSYNC_HOLES).map(each => each.mended);
+    openAdvisories(version, changelog, RSYNC_ADVISORIES).map(each => each.fixedIn);
   it('finds those that were mended later', () => {
     assert.deepEqual(names('3.2.7'), ['3.4.0', '3.4.3', '3.5.0']);
     assert.deepEqual(names('3.4.0'), ['3.4.3', '3.5.0']);
@@ -183,7 +183,8 @@ describe('openHoles()', () => {
       assert.deepEqual(names('3.2.7', `rsync (3.2.7-1)\n  * ${other}\n`), ['3.4.0', '3.4.3', '3.5.0'], other);
   });
   it('leaves out what an old version does not have yet', () => {
-    const of = (version: string) => openHoles(version, undefined, OPENSSH_HOLES).map(each => each.mended);
+    const of = (version: string) =>
+      openAdvisories(version, undefined, OPENSSH_ADVISORIES).map(each => each.fixedIn);
     assert.deepEqual(of('8.4p1'), ['9.6p1', '9.9p2']);
     assert.deepEqual(of('8.5p1'), ['9.6p1', '9.8p1', '9.9p2']);
     assert.deepEqual(of('9.7p1'), ['9.8p1', '9.9p2']);
@@ -203,33 +204,33 @@ describe('changelogOf()', () => {
   });
 });
 
-describe('judgeZstd()', () => {
+describe('checkZstd()', () => {
   it('warns of an rsync without it', () => {
-    check(judgeZstd(true), 'ok', /zstd/);
-    check(judgeZstd(false), 'warning', /nothing is compressed/, /rsync --version/);
+    check(checkZstd(true), 'ok', /zstd/);
+    check(checkZstd(false), 'warning', /nothing is compressed/, /rsync --version/);
   });
 });
 
-describe('judgeRsync() and judgeOpenssh()', () => {
+describe('checkRsync() and checkOpenssh()', () => {
   it('are content with a version without known holes', () => {
-    check(judgeRsync('3.5.0', undefined), 'ok', /^rsync 3\.5\.0/);
-    check(judgeOpenssh('9.9p2', undefined, true), 'ok');
-    check(judgeOpenssh('9.2p1', 'CVE-2023-48795 sshsigdie CVE-2025-26465', true), 'ok');
+    check(checkRsync('3.5.0', undefined), 'ok', /^rsync 3\.5\.0/);
+    check(checkOpenssh('9.9p2', undefined, true), 'ok');
+    check(checkOpenssh('9.2p1', 'CVE-2023-48795 sshsigdie CVE-2025-26465', true), 'ok');
   });
   it('warn of a hole, and no more than warn, since a distribution can have mended it', () => {
-    check(judgeRsync('3.4.1', undefined), 'warning', /3\.5\.0/, /apt-get install rsync/);
-    check(judgeOpenssh('9.7p1', undefined, false), 'warning', /regreSSHion/, /apt-get install openssh/);
+    check(checkRsync('3.4.1', undefined), 'warning', /3\.5\.0/, /apt-get install rsync/);
+    check(checkOpenssh('9.7p1', undefined, false), 'warning', /regreSSHion/, /apt-get install openssh/);
   });
   it('refuse a version that cannot work', () => {
-    const old = judgeOpenssh('7.9p1', undefined, true);
+    const old = checkOpenssh('7.9p1', undefined, true);
     check(old, 'critical', /OpenSSH 7\.9p1; the oldest .* is 8\.0p1/, /or set transport = "channel"/);
-    check(judgeOpenssh('7.9p1', 'CVE-2023-48795 CVE-2025-26465', false), 'warning', /8\.0p1/);
-    check(judgeOpenssh('8.0p1', 'CVE-2023-48795 CVE-2025-26465', true), 'ok');
-    check(judgeOpenssh('8.4p1', 'CVE-2023-48795 CVE-2025-26465', true), 'ok');
+    check(checkOpenssh('7.9p1', 'CVE-2023-48795 CVE-2025-26465', false), 'warning', /8\.0p1/);
+    check(checkOpenssh('8.0p1', 'CVE-2023-48795 CVE-2025-26465', true), 'ok');
+    check(checkOpenssh('8.4p1', 'CVE-2023-48795 CVE-2025-26465', true), 'ok');
   });
   it('do not know a version that was not told', () => {
-    check(judgeRsync('unknown', undefined), 'unknown');
-    check(judgeOpenssh('unknown', undefined, true), 'unknown');
+    check(checkRsync('unknown', undefined), 'unknown');
+    check(checkOpenssh('unknown', undefined, true), 'unknown');
   });
   it('read the version that ssh tells, and that an sshd greets with', () => {
     assert.equal(parseOpensshVersion('OpenSSH_9.2p1 Debian-2+deb12u10, OpenSSL 3.0.19'), '9.2p1');
@@ -239,10 +240,10 @@ describe('judgeRsync() and judgeOpenssh()', () => {
   });
 });
 
-describe('judgePrograms()', () => {
+describe('checkPrograms()', () => {
   it('names the packages of what is missing, each once', () => {
-    assert.deepEqual(states(judgePrograms([])), ['ok']);
-    const [finding] = judgePrograms(['rsync', 'ssh', 'ssh-keygen', 'mkfifo']);
+    assert.deepEqual(states(checkPrograms([])), ['ok']);
+    const [finding] = checkPrograms(['rsync', 'ssh', 'ssh-keygen', 'mkfifo']);
     assert.ok(finding);
     check(
       finding,
@@ -253,31 +254,31 @@ describe('judgePrograms()', () => {
   });
 });
 
-describe('host: judgeReceiver()', () => {
+describe('host: checkReceiver()', () => {
   it('warns of an rsync that follows links during a restore', () => {
-    check(host.judgeReceiver(true), 'ok');
-    check(host.judgeReceiver(false), 'warning', /restore --force/, /apt-get install rsync/);
+    check(host.checkReceiver(true), 'ok');
+    check(host.checkReceiver(false), 'warning', /restore --force/, /apt-get install rsync/);
   });
 });
 
-describe('client: judgeSender()', () => {
+describe('client: checkSender()', () => {
   it('only warns of an rsync that must be able to list all folders, since it works', () => {
-    check(judgeSender({ listsAll: false }, []), 'ok');
+    check(checkSender({ listsAll: false }, []), 'ok');
     check(
-      judgeSender({ listsAll: false }, ['/a/[b]/c']),
+      checkSender({ listsAll: false }, ['/a/[b]/c']),
       'warning',
       /"\/a\/\[b\]\/c".*names in every folder/,
       /folder above/,
     );
-    check(judgeSender({ listsAll: true }, []), 'warning', /names in every folder/, /apt-get install rsync/);
+    check(checkSender({ listsAll: true }, []), 'warning', /names in every folder/, /apt-get install rsync/);
   });
 });
 
-describe('host: judgeReader()', () => {
+describe('host: checkReader()', () => {
   it('only warns of what no backup needs, and names the packages', () => {
-    check(host.judgeReader([]), 'ok');
+    check(host.checkReader([]), 'ok');
     check(
-      host.judgeReader(['find', 'sort', 'xargs', 'getfattr']),
+      host.checkReader(['find', 'sort', 'xargs', 'getfattr']),
       'warning',
       /find, sort, xargs, getfattr$/,
       /^apt-get install findutils coreutils attr$/,
@@ -285,7 +286,7 @@ describe('host: judgeReader()', () => {
   });
 });
 
-describe('judgeKernel()', () => {
+describe('checkKernel()', () => {
   const facts = {
     release: '6.1.0-13-amd64',
     lsm: 'capability,landlock,yama',
@@ -293,61 +294,61 @@ describe('judgeKernel()', () => {
     isNeeded: true,
     isHost: true,
   };
-  it('is content with Landlock, and says so', () => check(judgeKernel(facts), 'ok', /with Landlock$/));
+  it('is content with Landlock, and says so', () => check(checkKernel(facts), 'ok', /with Landlock$/));
   it('refuses a kernel that is too old for the side', () => {
-    check(judgeKernel({ ...facts, release: '5.10.0' }), 'critical', /older than 5\.19/, /confined = false/);
-    check(judgeKernel({ ...facts, release: '5.15.0' }), 'critical', /older than 5\.19/);
-    check(judgeKernel({ ...facts, release: '5.15.0', isHost: false }), 'ok');
-    check(judgeKernel({ ...facts, release: '5.12.0', isHost: false }), 'critical', /5\.13/, /inherited/);
+    check(checkKernel({ ...facts, release: '5.10.0' }), 'critical', /older than 5\.19/, /confined = false/);
+    check(checkKernel({ ...facts, release: '5.15.0' }), 'critical', /older than 5\.19/);
+    check(checkKernel({ ...facts, release: '5.15.0', isHost: false }), 'ok');
+    check(checkKernel({ ...facts, release: '5.12.0', isHost: false }), 'critical', /5\.13/, /inherited/);
   });
   it('refuses one that has it switched off', () =>
     check(
-      judgeKernel({ ...facts, lsm: 'capability,yama' }),
+      checkKernel({ ...facts, lsm: 'capability,yama' }),
       'critical',
       /not among/,
       /lsm=landlock,capability,yama/,
     ));
   it('does not take a part of a name for it', () =>
-    check(judgeKernel({ ...facts, lsm: 'landlock2,notlandlock' }), 'critical'));
+    check(checkKernel({ ...facts, lsm: 'landlock2,notlandlock' }), 'critical'));
   it('does not know, where the kernel does not tell', () =>
-    check(judgeKernel({ ...facts, lsm: undefined }), 'unknown', undefined, /^mount -t securityfs/));
+    check(checkKernel({ ...facts, lsm: undefined }), 'unknown', undefined, /^mount -t securityfs/));
   it('believes a jail that stood, if its Landlock is enough for the side', () => {
     for (const change of [{ lsm: undefined }, { lsm: 'yama' }, { release: '5.14.0-el9' }])
-      check(judgeKernel({ ...facts, ...change, landlockAbi: 2 }), 'ok', /Landlock ABI 2$/);
-    check(judgeKernel({ ...facts, lsm: undefined, landlockAbi: 1, isHost: false }), 'ok', /ABI 1$/);
-    check(judgeKernel({ ...facts, lsm: undefined, landlockAbi: 1 }), 'unknown');
+      check(checkKernel({ ...facts, ...change, landlockAbi: 2 }), 'ok', /Landlock ABI 2$/);
+    check(checkKernel({ ...facts, lsm: undefined, landlockAbi: 1, isHost: false }), 'ok', /ABI 1$/);
+    check(checkKernel({ ...facts, lsm: undefined, landlockAbi: 1 }), 'unknown');
   });
   it('refuses one on which a jail has found none, and says what works', () => {
-    check(judgeKernel({ ...facts, landlockAbi: 0 }), 'critical', /refuses it here/, /`confined = false`/);
-    check(judgeKernel({ ...facts, lsm: undefined, landlockAbi: 0 }), 'critical', /without Landlock/, /lsm=/);
-    const client = judgeKernel({ ...facts, release: '5.10.0', landlockAbi: 0, isHost: false });
+    check(checkKernel({ ...facts, landlockAbi: 0 }), 'critical', /refuses it here/, /`confined = false`/);
+    check(checkKernel({ ...facts, lsm: undefined, landlockAbi: 0 }), 'critical', /without Landlock/, /lsm=/);
+    const client = checkKernel({ ...facts, release: '5.10.0', landlockAbi: 0, isHost: false });
     check(client, 'critical', /5\.13/, /make install INHERITED=1.*`capability = "inherited"`/);
   });
   it('refuses nothing, where nothing needs it', () => {
     for (const change of [{ release: '4.19.0' }, { lsm: 'yama' }, { lsm: undefined }])
-      check(judgeKernel({ ...facts, ...change, isNeeded: false }), 'ok', /nothing here uses it$/);
+      check(checkKernel({ ...facts, ...change, isNeeded: false }), 'ok', /nothing here uses it$/);
   });
 });
 
-describe('judgeProcess()', () => {
+describe('checkProcess()', () => {
   const text = (noNew: number, bounding: string): string =>
     `Name:\tx\nCapBnd:\t${bounding}\nNoNewPrivs:\t${noNew}\nSeccomp:\t0\n`;
   it('is content where a file may give the capability', () => {
-    check(judgeProcess(text(0, '000001ffffffffff')), 'ok');
-    check(judgeProcess(text(0, '0000000000000004')), 'ok');
+    check(checkProcess(text(0, '000001ffffffffff')), 'ok');
+    check(checkProcess(text(0, '0000000000000004')), 'ok');
   });
   it('refuses no_new_privs, and a bounding set without it', () => {
-    check(judgeProcess(text(1, '000001ffffffffff')), 'critical', /no_new_privs/, /NoNewPrivileges=no/);
+    check(checkProcess(text(1, '000001ffffffffff')), 'critical', /no_new_privs/, /NoNewPrivileges=no/);
     for (const bounding of ['0000000000000000', '000001fffffffffb', '0000000000000002'])
-      check(judgeProcess(text(0, bounding)), 'critical', /bounding set/, /CAP_DAC_READ_SEARCH/);
+      check(checkProcess(text(0, bounding)), 'critical', /bounding set/, /CAP_DAC_READ_SEARCH/);
   });
   it('does not know where the kernel does not tell', () => {
     for (const nothing of ['', 'CapBnd:\t4\n', 'NoNewPrivs:\t0\n', 'CapBnd:\tx\nNoNewPrivs:\t0\n'])
-      check(judgeProcess(nothing), 'unknown');
+      check(checkProcess(nothing), 'unknown');
   });
 });
 
-describe('judgeLauncher()', () => {
+describe('checkLauncher()', () => {
   const [mount] = parseMountTable('1 0 8:1 / / rw,relatime - ext4 /dev/sda1 rw\n');
   const [nosuid] = parseMountTable('1 0 8:1 / /opt rw,nosuid - ext4 /dev/sda1 rw\n');
   const good: LauncherFacts = {
@@ -364,13 +365,13 @@ describe('judgeLauncher()', () => {
     subject: 'dialback',
   };
   const bad = (change: Partial<LauncherFacts>): Finding[] =>
-    judgeLauncher({ ...good, ...change }, true).filter(each => each.state !== 'ok');
+    checkLauncher({ ...good, ...change }, true).filter(each => each.state !== 'ok');
   const mode = (bits: number) => ({ file: { uid: 0, gid: 990, mode: bits, isPlain: true } });
 
   it('is content with what `make install` lays down', () => {
     assert.deepEqual(bad({}), []);
     assert.deepEqual(bad(mode(0o550)), []);
-    for (const each of judgeLauncher(good, true)) check(each, 'ok');
+    for (const each of checkLauncher(good, true)) check(each, 'ok');
   });
 
   const cases: [what: string, change: Partial<LauncherFacts>, check: string, state: State, next: RegExp][] = [
@@ -444,7 +445,7 @@ describe('judgeLauncher()', () => {
     });
 });
 
-describe('judgeLauncher() for a host alone', () => {
+describe('checkLauncher() for a host alone', () => {
   it('asks for no capability, which the jail of a host does not use', () => {
     const facts: LauncherFacts = {
       path: '/l',
@@ -459,33 +460,33 @@ describe('judgeLauncher() for a host alone', () => {
       mayRun: true,
       subject: 'dialback',
     };
-    assert.deepEqual(states(judgeLauncher(facts, false)), ['ok', 'ok', 'ok', 'ok']);
-    assert.ok(states(judgeLauncher(facts, true)).includes('critical'));
+    assert.deepEqual(states(checkLauncher(facts, false)), ['ok', 'ok', 'ok', 'ok']);
+    assert.ok(states(checkLauncher(facts, true)).includes('critical'));
   });
 });
 
-describe('judgeJail()', () => {
+describe('checkJail()', () => {
   const fault = (found: string, next?: string): Fault =>
     new Fault({ tried: 'confine rsync', found, ...(next ? { next } : {}) });
   it("tells the ABI, or the launcher's own line and what to do", () => {
     const jail: Jail = { landlockAbi: 7, hasOwnRoot: true };
-    check(judgeJail({ ...jail, hasOwnRoot: false }), 'ok', /Landlock ABI 7/);
-    check(host.judgeJail(jail), 'ok', /Landlock ABI 7/);
-    check(host.judgeJail({ ...jail, hasOwnRoot: false }), 'warning', /without a root file system/, /^sysctl/);
-    check(judgeJail(fault('x: EPERM', 'dialback doctor')), 'critical', /x: EPERM$/, /make install/);
-    check(host.judgeJail(fault('x', 'dialback doctor')), 'critical', /x$/, /make install/);
+    check(checkJail({ ...jail, hasOwnRoot: false }), 'ok', /Landlock ABI 7/);
+    check(host.checkJail(jail), 'ok', /Landlock ABI 7/);
+    check(host.checkJail({ ...jail, hasOwnRoot: false }), 'warning', /without a root file system/, /^sysctl/);
+    check(checkJail(fault('x: EPERM', 'dialback doctor')), 'critical', /x: EPERM$/, /make install/);
+    check(host.checkJail(fault('x', 'dialback doctor')), 'critical', /x$/, /make install/);
     const other = fault('Cannot run "/l": it was made for uid 990, and is run by uid 5', 'dialback doctor');
     check(
-      judgeJail(other),
+      checkJail(other),
       'critical',
       /made for uid 990/,
       /^runuser --pty -u "\$\(id -nu 990\)" -- dialback doctor/,
     );
-    check(judgeJail(fault('it is not there', 'apt-get install rsync')), 'critical', undefined, /^apt-get/);
+    check(checkJail(fault('it is not there', 'apt-get install rsync')), 'critical', undefined, /^apt-get/);
   });
 });
 
-describe('judgeInherited()', () => {
+describe('checkInherited()', () => {
   const good = {
     executable: '/usr/local/bin/dialback',
     ownCapability: 'cap_dac_read_search=i',
@@ -493,19 +494,19 @@ describe('judgeInherited()', () => {
     rsyncCapability: 'cap_dac_read_search=ei',
   };
   it('is content with the whole chain, and says nothing without rsync', () => {
-    assert.deepEqual(states(judgeInherited(good)), ['ok', 'ok']);
-    assert.deepEqual(judgeInherited(undefined), []);
+    assert.deepEqual(states(checkInherited(good)), ['ok', 'ok']);
+    assert.deepEqual(checkInherited(undefined), []);
   });
   it('names the link that is missing', () => {
-    assert.deepEqual(states(judgeInherited({ ...good, ownCapability: '' })), ['critical', 'ok']);
-    const [, rsync] = judgeInherited({ ...good, rsyncCapability: '' });
+    assert.deepEqual(states(checkInherited({ ...good, ownCapability: '' })), ['critical', 'ok']);
+    const [, rsync] = checkInherited({ ...good, rsyncCapability: '' });
     check(
       rsync as Finding,
       'critical',
       /rsync" has no capability/,
       /^setcap cap_dac_read_search=ei '\/usr\/bin\/rsync'$/,
     );
-    assert.deepEqual(states(judgeInherited({ ...good, rsyncCapability: 'cap_dac_read_search=ep' })), [
+    assert.deepEqual(states(checkInherited({ ...good, rsyncCapability: 'cap_dac_read_search=ep' })), [
       'ok',
       'critical',
     ]);
@@ -574,9 +575,9 @@ function needsRoot(): string | false {
   return process.getuid?.() === 0 ? false : 'needs root: it sets file capabilities';
 }
 
-describe('judgeCapability()', () => {
+describe('checkCapability()', () => {
   it('shows what is there as text', () =>
-    check(judgeCapability(TOPIC, '/x', 'a\u001b[2J', 'y'), 'critical', /has a\\u001b\[2J, and needs y$/));
+    check(checkCapability(TOPIC, '/x', 'a\u001b[2J', 'y'), 'critical', /has a\\u001b\[2J, and needs y$/));
 });
 
 describe('parsePasswd()', () => {
@@ -600,12 +601,12 @@ describe('parsePasswd()', () => {
   });
 });
 
-describe('judgeHome()', () => {
+describe('checkHome()', () => {
   it("warns of a HOME that is not the account's", () => {
     const anna: Subject = { name: 'anna', uid: 1000, gid: 1000, home: '/home/a b', shell: '/bin/sh' };
-    check(judgeHome(anna, '/home/a b'), 'ok');
+    check(checkHome(anna, '/home/a b'), 'ok');
     check(
-      judgeHome(anna, '/root'),
+      checkHome(anna, '/root'),
       'warning',
       /"\/root" and not "\/home\/a b"$/,
       /^HOME='\/home\/a b' dialback doctor$/,
@@ -613,12 +614,12 @@ describe('judgeHome()', () => {
   });
 });
 
-describe('judgeShell()', () => {
+describe('checkShell()', () => {
   const subject: Subject = { name: 'anna', uid: 1000, gid: 1000, home: '/home/anna', shell: '/bin/bash' };
   const silent = { status: 0, signal: null, stdout: Buffer.alloc(0), stderr: '' };
   const facts = { subject, isDialled: true, isDialback: false, isThere: true, result: silent };
   const judge = (change: Partial<ShellFacts & { isDialled: boolean }>): Finding =>
-    judgeShell({ ...facts, ...change });
+    checkShell({ ...facts, ...change });
   it('is content with a silent shell', () => check(judge({}), 'ok', /prints nothing$/));
   it('is content with dialback itself on a host, and not on a client', () => {
     check(judge({ isDialback: true, isDialled: false, result: undefined }), 'ok');
@@ -672,8 +673,8 @@ describe('judgeShell()', () => {
   it('does not know what was not tried', () => check(judge({ result: undefined }), 'unknown'));
 });
 
-describe('client: judgeCall()', () => {
-  const judge = (answer: Parameters<typeof judgeCall>[0]): Finding => judgeCall(answer, 'vault', 'acorn');
+describe('client: checkCall()', () => {
+  const judge = (answer: Parameters<typeof checkCall>[0]): Finding => checkCall(answer, 'vault', 'acorn');
   it('is content with a host that answers, with one that is at work, and with one that does not know the question', () => {
     for (const answer of ['answered', 'busy', 'full', 'request'] as const)
       check(judge(answer), 'ok', /^"vault" takes this machine's key, and knows it as "acorn"$/);
@@ -691,22 +692,22 @@ describe('client: judgeCall()', () => {
   it('warns of one that is silent', () => check(judge('late'), 'warning', /said nothing for 30 s/));
 });
 
-describe('client: judgeConfinement()', () => {
+describe('client: checkConfinement()', () => {
   it('says which is in force, and warns where nobody chose to go without', () => {
-    check(judgeConfinement(confined, '/c', true), 'ok', /^confined/);
-    check(judgeConfinement(inherited, '/c', false), 'ok', /^inherited/);
-    check(judgeConfinement(inherited, '/c', true), 'warning', /Landlock/, /confined/);
-    check(judgeConfinement(chosenNone, '/c', true), 'ok', /^none/);
-    check(judgeConfinement(none, '/c', true), 'warning', /^none/, /^make install/);
+    check(checkConfinement(confined, '/c', true), 'ok', /^confined/);
+    check(checkConfinement(inherited, '/c', false), 'ok', /^inherited/);
+    check(checkConfinement(inherited, '/c', true), 'warning', /Landlock/, /confined/);
+    check(checkConfinement(chosenNone, '/c', true), 'ok', /^none/);
+    check(checkConfinement(none, '/c', true), 'warning', /^none/, /^make install/);
   });
   it('says the same of a host', () => {
-    check(host.judgeConfinement(confined, '/h'), 'ok', /^confined/);
-    check(host.judgeConfinement(chosenNone, '/h'), 'ok', /^none/);
-    check(host.judgeConfinement(none, '/h'), 'warning', /^none/, /confined = false/);
+    check(host.checkConfinement(confined, '/h'), 'ok', /^confined/);
+    check(host.checkConfinement(chosenNone, '/h'), 'ok', /^none/);
+    check(host.checkConfinement(none, '/h'), 'warning', /^none/, /confined = false/);
   });
 });
 
-describe('judgeRoots()', () => {
+describe('checkRoots()', () => {
   const root = (is: RootFacts['is'], path = `/${is}`): RootFacts => ({ path, is });
   const cases: [RootFacts[], Confinement, State[]][] = [
     [[root('readable')], none, ['ok']],
@@ -722,7 +723,7 @@ describe('judgeRoots()', () => {
   ];
   for (const [roots, way, expected] of cases)
     it(`is ${expected.join(', ')} when the roots are ${roots.map(each => each.is).join(', ')} (${way.way})`, () =>
-      assert.deepEqual(states(judgeRoots(roots, way)), expected));
+      assert.deepEqual(states(checkRoots(roots, way)), expected));
 });
 
 describe('parseNeverList()', () => {
@@ -780,20 +781,20 @@ describe('findLinked()', () => {
   });
 });
 
-describe('judgeNever()', () => {
+describe('checkNever()', () => {
   const good = { path: '/n', otherNames: [], linked: [], linkedCount: 0, isSeen: true };
   it('is content where there is no other name', () => {
-    assert.deepEqual(states(judgeNever([good, good])), ['ok']);
-    assert.deepEqual(states(judgeNever([])), ['ok']);
+    assert.deepEqual(states(checkNever([good, good])), ['ok']);
+    assert.deepEqual(states(checkNever([])), ['ok']);
   });
   it('warns of each other name, and does not know what it could not see', () => {
-    const [linked] = judgeNever([{ ...good, linked: ["/n/a'b"], linkedCount: 3 }]);
+    const [linked] = checkNever([{ ...good, linked: ["/n/a'b"], linkedCount: 3 }]);
     check(linked as Finding, 'warning', /and 2 more, has another name/, /-samefile '\/n\/a'\\''b'/);
-    const [bound] = judgeNever([{ ...good, otherNames: ['/mnt/x'] }]);
+    const [bound] = checkNever([{ ...good, otherNames: ['/mnt/x'] }]);
     check(bound as Finding, 'warning', /also mounted at "\/mnt\/x"/, /umount '\/mnt\/x'/);
-    const [unseen] = judgeNever([{ ...good, isSeen: false }]);
+    const [unseen] = checkNever([{ ...good, isSeen: false }]);
     check(unseen as Finding, 'unknown', undefined, /^find '\/n' -xdev -type f -links \+1/);
-    const all = judgeNever([
+    const all = checkNever([
       good,
       { ...good, otherNames: ['/m'], linked: ['/n/x'], linkedCount: 1, isSeen: false },
     ]);
@@ -801,16 +802,16 @@ describe('judgeNever()', () => {
   });
 });
 
-describe('judgeHalves()', () => {
+describe('checkHalves()', () => {
   const own = 'ssh-ed25519 AAAA a comment\n';
   it('takes the public half that belongs to it, or none', () => {
-    check(judgeHalves('/k', own, 'ssh-ed25519 AAAA another comment'), 'ok');
-    check(judgeHalves('/k', own, undefined), 'ok');
+    check(checkHalves('/k', own, 'ssh-ed25519 AAAA another comment'), 'ok');
+    check(checkHalves('/k', own, undefined), 'ok');
   });
   it('refuses another one', () => {
     for (const other of ['ssh-ed25519 AAAB', '', 'AAAA'])
       check(
-        judgeHalves('/k', own, other),
+        checkHalves('/k', own, other),
         'critical',
         /not the public half/,
         /^ssh-keygen -y -f '\/k' > '\/k\.pub'$/,
@@ -834,12 +835,12 @@ describe('parseResolved()', () => {
   });
 });
 
-describe('judgeReach() and reach()', () => {
+describe('checkReach() and reach()', () => {
   const way = { source: '127.0.0.1', peer: '127.0.0.1' };
   it('are content with a greeting alone', () => {
-    check(judgeReach('h', 22, { greeting: 'SSH-2.0-x\u001b', way }), 'ok', /answers \(SSH-2\.0-x\\u001b\)$/);
+    check(checkReach('h', 22, { greeting: 'SSH-2.0-x\u001b', way }), 'ok', /answers \(SSH-2\.0-x\\u001b\)$/);
     check(
-      judgeReach('h', 22, { found: 'nothing listens there' }),
+      checkReach('h', 22, { found: 'nothing listens there' }),
       'critical',
       /^"h" port 22: nothing listens there$/,
     );
@@ -892,7 +893,7 @@ describe('judgeReach() and reach()', () => {
   });
 });
 
-describe('judgeTransport()', () => {
+describe('checkTransport()', () => {
   const near = { source: '192.168.1.7', peer: '192.168.1.2' };
   const nat = { source: '192.168.1.7', peer: '203.0.113.5' };
   const at = '2026-11-23T00:12:00.500Z';
@@ -903,7 +904,7 @@ describe('judgeTransport()', () => {
     way: near,
     dialledAt: undefined,
   };
-  const judge = (change: Partial<TransportFacts>): Finding => judgeTransport({ ...facts, ...change });
+  const judge = (change: Partial<TransportFacts>): Finding => checkTransport({ ...facts, ...change });
 
   it('is content with direct where nothing speaks against it, and names channel too', () =>
     check(
@@ -992,9 +993,9 @@ describe('lastDialled()', () => {
   });
 });
 
-describe('judgeListen()', () => {
+describe('checkListen()', () => {
   const judge = (failed: string | undefined, isBusy = false) =>
-    judgeListen('0.0.0.0:8022', failed, isBusy, 'nas');
+    checkListen('0.0.0.0:8022', failed, isBusy, 'nas');
   it('is content where it can listen, or a run does', () => {
     check(judge(undefined), 'ok');
     check(judge('EADDRINUSE', true), 'ok', /a run is under way/);
@@ -1062,32 +1063,32 @@ describe('measureSkew()', () => {
 
   it('warns from a minute on', () => {
     const at = '2026-11-23T00:12:00.500Z';
-    check(judgeClock('nas', { skewMs: 0, at }), 'ok');
-    check(judgeClock('nas', { skewMs: -59_999, at }), 'ok');
-    check(judgeClock('nas', { skewMs: 60_000, at }), 'warning', /60 s ahead of this one/, /^timedatectl/);
-    check(judgeClock('nas', { skewMs: -3_600_000, at }), 'warning', /3600 s behind this one/);
-    check(judgeClock('nas', undefined), 'unknown', undefined, /^dialback backup$/);
+    check(checkClock('nas', { skewMs: 0, at }), 'ok');
+    check(checkClock('nas', { skewMs: -59_999, at }), 'ok');
+    check(checkClock('nas', { skewMs: 60_000, at }), 'warning', /60 s ahead of this one/, /^timedatectl/);
+    check(checkClock('nas', { skewMs: -3_600_000, at }), 'warning', /3600 s behind this one/);
+    check(checkClock('nas', undefined), 'unknown', undefined, /^dialback backup$/);
   });
 });
 
-describe('host: judgeStore()', () => {
+describe('host: checkStore()', () => {
   const us = { uid: 990, name: 'dialback' };
   it('is content with a folder of its own', () =>
-    check(host.judgeStore('/s', { uid: 990, mode: 0o40700 }, us, true), 'ok'));
+    check(host.checkStore('/s', { uid: 990, mode: 0o40700 }, us, true), 'ok'));
   it("refuses somebody else's, one that others can look into, one that cannot be written to", () => {
-    check(host.judgeStore('/s', { uid: 5, mode: 0o40700 }, us, true), 'critical', /uid 5/, /^runuser/);
+    check(host.checkStore('/s', { uid: 5, mode: 0o40700 }, us, true), 'critical', /uid 5/, /^runuser/);
     for (const mode of [0o40750, 0o40705, 0o40710, 0o40777])
       check(
-        host.judgeStore('/s', { uid: 990, mode }, us, true),
+        host.checkStore('/s', { uid: 990, mode }, us, true),
         'critical',
         /open to others/,
         /^chmod 700 '\/s'$/,
       );
-    check(host.judgeStore('/s', { uid: 990, mode: 0o40500 }, us, false), 'critical', /cannot be written to/);
+    check(host.checkStore('/s', { uid: 990, mode: 0o40500 }, us, false), 'critical', /cannot be written to/);
   });
 });
 
-describe('host: judgeProbe()', () => {
+describe('host: checkProbe()', () => {
   const good = {
     type: 'ext4',
     xattrs: undefined,
@@ -1096,23 +1097,23 @@ describe('host: judgeProbe()', () => {
     hasLateTimes: true,
   };
   it('is content with ext4, and tells its limit of links', () => {
-    const findings = host.judgeProbe('/s', good, true);
+    const findings = host.checkProbe('/s', good, true);
     assert.deepEqual(states(findings), ['ok', 'ok', 'ok']);
     assert.match(findings[1]?.found ?? '', /65000 to a file/);
-    assert.doesNotMatch(host.judgeProbe('/s', { ...good, type: 'xfs' }, true)[1]?.found ?? '', /to a file/);
+    assert.doesNotMatch(host.checkProbe('/s', { ...good, type: 'xfs' }, true)[1]?.found ?? '', /to a file/);
   });
   it('warns of the limit when rsync gets no library that goes on there', () => {
-    assert.deepEqual(states(host.judgeProbe('/s', good, false)), ['ok', 'warning', 'ok']);
-    assert.deepEqual(states(host.judgeProbe('/s', { ...good, type: 'xfs' }, false)), ['ok', 'ok', 'ok']);
+    assert.deepEqual(states(host.checkProbe('/s', good, false)), ['ok', 'warning', 'ok']);
+    assert.deepEqual(states(host.checkProbe('/s', { ...good, type: 'xfs' }, false)), ['ok', 'ok', 'ok']);
   });
   it('refuses what cannot keep a backup', () => {
-    assert.deepEqual(states(host.judgeProbe('/s', { ...good, xattrs: 'x' }, true)), ['critical', 'ok', 'ok']);
-    assert.deepEqual(states(host.judgeProbe('/s', { ...good, links: 'permission denied' }, true)), [
+    assert.deepEqual(states(host.checkProbe('/s', { ...good, xattrs: 'x' }, true)), ['critical', 'ok', 'ok']);
+    assert.deepEqual(states(host.checkProbe('/s', { ...good, links: 'permission denied' }, true)), [
       'ok',
       'critical',
       'ok',
     ]);
-    assert.deepEqual(states(host.judgeProbe('/s', { ...good, hasNanoseconds: false }, true)), [
+    assert.deepEqual(states(host.checkProbe('/s', { ...good, hasNanoseconds: false }, true)), [
       'ok',
       'ok',
       'warning',
@@ -1120,7 +1121,7 @@ describe('host: judgeProbe()', () => {
   });
 });
 
-describe('host: judgeProbe(), of times', () => {
+describe('host: checkProbe(), of times', () => {
   const probe = {
     type: 'ext4',
     xattrs: undefined,
@@ -1129,7 +1130,7 @@ describe('host: judgeProbe(), of times', () => {
     hasLateTimes: true,
   };
   const judge = (more: object): Finding =>
-    host.judgeProbe('/s', { ...probe, ...more }, true)[2] ?? assert.fail();
+    host.checkProbe('/s', { ...probe, ...more }, true)[2] ?? assert.fail();
   it('warns when times after 2038 are cut, and names the lack of nanoseconds first', () => {
     check(judge({ hasLateTimes: false }), 'warning', /cuts times after 2038/, /inodes of 256 bytes/);
     check(judge({ hasLateTimes: false, hasNanoseconds: false }), 'warning', /does not keep them/);
@@ -1137,7 +1138,7 @@ describe('host: judgeProbe(), of times', () => {
   });
 });
 
-describe('host: judgeSpace() and judgeInodes()', () => {
+describe('host: checkSpace() and checkInodes()', () => {
   const GIB = 1024 ** 3 / 4096;
   const room = (bavail: number, blocks: number) => ({
     bsize: 4096,
@@ -1159,7 +1160,7 @@ describe('host: judgeSpace() and judgeInodes()', () => {
   ];
   for (const [free, all, state] of cases)
     it(`are ${state} when ${free} of ${all} GiB are free`, () =>
-      check(host.judgeSpace('/s', room(free * GIB, all * GIB)), state));
+      check(host.checkSpace('/s', room(free * GIB, all * GIB)), state));
   for (const [ffree, files, state] of [
     [0, 0, 'ok'],
     [100, 1000, 'ok'],
@@ -1169,10 +1170,10 @@ describe('host: judgeSpace() and judgeInodes()', () => {
     [0, 1000, 'critical'],
   ] as const)
     it(`are ${state} when ${ffree} of ${files} inodes are free`, () =>
-      check(host.judgeInodes('/s', { ...room(1, 1), ffree, files }), state));
+      check(host.checkInodes('/s', { ...room(1, 1), ffree, files }), state));
 });
 
-describe('host: judgeLines()', () => {
+describe('host: checkLines()', () => {
   const blob = ed25519();
   const key: PublicKey = { type: 'ssh-ed25519', blob, comment: 'a test' };
   const facts = {
@@ -1185,7 +1186,7 @@ describe('host: judgeLines()', () => {
   const line = (name: string, change: Partial<{ executable: string; config: string }> = {}): string =>
     enrolledLine({ executable: facts.executable, config: facts.config, ...change, name, key });
   const judge = (lines: string[], change: Partial<host.KeyLines> = {}): Finding[] =>
-    host.judgeLines({ ...facts, lines, ...change });
+    host.checkLines({ ...facts, lines, ...change });
 
   it('is content with lines as enroll writes them, comments and empty lines', () => {
     assert.deepEqual(states(judge(['# ours', '', line('a'), line('b'), ''])), ['ok']);
@@ -1260,16 +1261,16 @@ function ed25519(): string {
   return Buffer.concat([length(name.length), name, length(32), Buffer.alloc(32, 7)]).toString('base64');
 }
 
-describe('host: judgeSshd()', () => {
+describe('host: checkSshd()', () => {
   const good: host.SshdFacts = { port: 22, isThere: true, usesPam: true, isLocked: true, name: 'dialback' };
   it('is content where something listens and the account can be let in', () => {
-    check(host.judgeSshd(good), 'ok');
-    check(host.judgeSshd({ ...good, usesPam: false, isLocked: false }), 'ok');
+    check(host.checkSshd(good), 'ok');
+    check(host.checkSshd({ ...good, usesPam: false, isLocked: false }), 'ok');
   });
   it('warns of nothing that listens, and of a locked account without PAM', () => {
-    check(host.judgeSshd({ ...good, isThere: false }), 'warning', /port 22/, /^systemctl/);
+    check(host.checkSshd({ ...good, isThere: false }), 'warning', /port 22/, /^systemctl/);
     check(
-      host.judgeSshd({ ...good, usesPam: false }),
+      host.checkSshd({ ...good, usesPam: false }),
       'unknown',
       /locked/,
       /^as root: usermod -p NP dialback$/,

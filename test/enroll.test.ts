@@ -3,9 +3,9 @@ import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
-import { parseConfig } from '../src/config.ts';
 import { HOST_SCHEMA } from '../src/host/config.ts';
 import { enrolledLine, enrolledName, hostToml, ownTarget, placeLine } from '../src/host/enroll.ts';
+import { parseConfig } from '../src/shared/toml.ts';
 import { type PublicKey, parsePublicKey } from '../src/wire/key.ts';
 import { Keys } from './support/keys.ts';
 

@@ -94,7 +94,7 @@ describe('share/hooks', () => {
   }
 
   it('are those that `dialback help hooks` names', async () => {
-    const { hooksHelp } = await import('../src/hooks.ts');
+    const { hooksHelp } = await import('../src/shared/hooks.ts');
     const [, list = ''] = /^Ready ones are .*?: ([^.]*)\./ms.exec(hooksHelp()) ?? [];
     assert.deepEqual(list.split(/,\s+/).sort(), NAMES);
   });

@@ -14,17 +14,17 @@ import {
 import { homedir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { parseConfig } from '../src/config.ts';
+import { collectHooks } from '../src/doctor/hooks.ts';
 import { Fault } from '../src/fault.ts';
 import {
-  examineHooks,
   type HookEnd,
   HookedRun,
   type Hooks,
   hooksHelp,
   hooksTable,
   requireHooks,
-} from '../src/hooks.ts';
+} from '../src/shared/hooks.ts';
+import { parseConfig } from '../src/shared/toml.ts';
 import { until } from './support/world.ts';
 
 const parse = (text: string): Hooks => parseConfig(text, 'x.toml', hooksTable);
@@ -162,11 +162,11 @@ describe('requireHooks()', () => {
   });
 });
 
-describe('examineHooks()', () => {
+describe('collectHooks()', () => {
   it('says nothing where there are none, and of each one how it is', () => {
-    assert.deepEqual(examineHooks('host', parse('')), []);
+    assert.deepEqual(collectHooks('host', parse('')), []);
     const path = script('seen', 'true');
-    const states = examineHooks('client', parse(toml({ before: path, failed: join(top, 'none') })));
+    const states = collectHooks('client', parse(toml({ before: path, failed: join(top, 'none') })));
     assert.deepEqual(
       states.map(({ check, state }) => `${check} ${state}`),
       ['client.hooks ok', 'client.hooks critical'],

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { parseConfig } from '../src/config.ts';
 import { Fault } from '../src/fault.ts';
 import { HOST_SCHEMA, settingsFor } from '../src/host/config.ts';
+import { parseConfig } from '../src/shared/toml.ts';
 
 const REFUSED: [text: string, found: RegExp][] = [
   ['', /^"store" is missing$/],

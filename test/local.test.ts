@@ -3,8 +3,8 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
-import { judgeDisk } from '../src/client/doctor.ts';
 import { rootBeside, whyAbsent, wordsHere } from '../src/client/local.ts';
+import { checkDisk } from '../src/doctor/client.ts';
 import { parseMountTable } from '../src/os/mounts.ts';
 import { FAILURES, type FailureCode } from '../src/wire/events.ts';
 
@@ -43,10 +43,10 @@ describe('rootBeside()', () => {
     assert.equal(rootBeside([], ['/'], '/srv/store'), undefined));
 });
 
-describe('judgeDisk()', () => {
-  type Scope = Parameters<typeof judgeDisk>[2];
+describe('checkDisk()', () => {
+  type Scope = Parameters<typeof checkDisk>[2];
   const judge = (more: Partial<Scope>, store = '/mnt/usb/store'): string =>
-    judgeDisk('usb', TABLE, { roots: ['/'], mounts: 'local', never: [], ...more }, store).state;
+    checkDisk('usb', TABLE, { roots: ['/'], mounts: 'local', never: [], ...more }, store).state;
   it('warns where the rest of the disk is backed up onto it', () => {
     assert.equal(judge({}), 'warning');
     assert.equal(judge({ mounts: 'all' }), 'warning');

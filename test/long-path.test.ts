@@ -6,14 +6,14 @@ import {
   digestFile,
   exists,
   link,
-  linkStatus,
+  lstat,
   makeBareFolder,
   openPlain,
   reach,
   readWhole,
-  removeFile,
   rename,
   setLinkTimes,
+  unlink,
 } from '../src/os/files.ts';
 import { PATH_BYTES } from '../src/os/long-path.ts';
 import { makeDeep } from './support/long-path.ts';
@@ -44,8 +44,8 @@ describe('reach()', () => {
       const path = `${folder}f`;
       if (depth > 16) assert.ok(path.length > PATH_BYTES);
       const before = descriptors();
-      assert.equal(linkStatus(path).size, 7);
-      assert.equal(linkStatus(Buffer.from(path)).size, 7);
+      assert.equal(lstat(path).size, 7);
+      assert.equal(lstat(Buffer.from(path)).size, 7);
       assert.ok(exists(path));
       assert.ok(!exists(`${path}x`));
       assert.equal(readWhole(path, 100).toString(), 'content');
@@ -54,10 +54,10 @@ describe('reach()', () => {
       rename(`${folder}g`, `${top}/here`);
       assert.equal(lstatSync(`${top}/here`).nlink, 2);
       makeBareFolder(`${folder}d`);
-      assert.ok(linkStatus(`${folder}d`).isDirectory());
+      assert.ok(lstat(`${folder}d`).isDirectory());
       setLinkTimes(path, 1, 1);
       assert.equal(lstatSync(`${top}/here`).mtimeMs, 1000);
-      removeFile(path);
+      unlink(path);
       assert.ok(!exists(path));
       assert.equal(descriptors(), before);
     });
@@ -66,11 +66,11 @@ describe('reach()', () => {
     const top = makeTop(context);
     const folder = `${top}/${makeDeep(top, 20, { f: 'content' })}`;
     const before = descriptors();
-    assert.throws(() => linkStatus(`${folder}x`), { code: 'ENOENT' });
-    assert.throws(() => linkStatus(`${folder}f/x`), { code: 'ENOTDIR' });
-    assert.throws(() => linkStatus(`${top}/x${folder.slice(top.length)}`), { code: 'ENOENT' });
-    assert.throws(() => linkStatus(`${top}/${'x'.repeat(5000)}`), { code: 'ENAMETOOLONG' });
-    assert.throws(() => linkStatus('x'.repeat(5000)), { code: 'ENAMETOOLONG' });
+    assert.throws(() => lstat(`${folder}x`), { code: 'ENOENT' });
+    assert.throws(() => lstat(`${folder}f/x`), { code: 'ENOTDIR' });
+    assert.throws(() => lstat(`${top}/x${folder.slice(top.length)}`), { code: 'ENOENT' });
+    assert.throws(() => lstat(`${top}/${'x'.repeat(5000)}`), { code: 'ENAMETOOLONG' });
+    assert.throws(() => lstat('x'.repeat(5000)), { code: 'ENAMETOOLONG' });
     assert.equal(descriptors(), before);
   });
 

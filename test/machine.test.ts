@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { describe, it } from 'node:test';
-import { sourceTowards, together } from '../src/os/machine.ts';
+import { settleAll, sourceTowards } from '../src/os/machine.ts';
 
 describe('sourceTowards()', () => {
   it("is the machine's own address when that is asked for", async () => {
@@ -31,10 +31,10 @@ describe('sourceTowards()', () => {
   });
 });
 
-describe('together()', () => {
+describe('settleAll()', () => {
   it('has what each of them came to, in their order', async () => {
     const late = Promise.withResolvers<number>();
-    const both = together([late.promise, Promise.resolve('text')]);
+    const both = settleAll([late.promise, Promise.resolve('text')]);
     late.resolve(1);
     assert.deepEqual(await both, [1, 'text']);
   });
@@ -42,7 +42,7 @@ describe('together()', () => {
   it('waits for the others when one has failed, and throws what the first in the list did', async () => {
     const [late, later] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     let isOver = false;
-    const all = together([late.promise, Promise.reject(new Error('second')), later.promise]).finally(() => {
+    const all = settleAll([late.promise, Promise.reject(new Error('second')), later.promise]).finally(() => {
       isOver = true;
     });
     const thrown = assert.rejects(all, /^Error: first$/);

@@ -9,7 +9,7 @@ import {
   MANIFEST_HEAD,
   type ManifestEntry,
   ManifestReader,
-} from '../src/host/mtree.ts';
+} from '../src/store/mtree.ts';
 
 const DIGEST = '0123456789abcdef'.repeat(4);
 

@@ -6,23 +6,19 @@ import {
   differenceText,
   entryJson,
   entryText,
-  hookJson,
-  hookWordsText,
   listText,
   missingText,
-  newsText,
   outcomeJson,
-  showBytes,
-  showDuration,
-  showTime,
   summaryText,
   wordsText,
 } from '../src/cli/print.ts';
 import type { RunOutcome } from '../src/client/backup.ts';
 import { EXIT, Fault } from '../src/fault.ts';
-import type { TreeEntry } from '../src/host/attributes.ts';
-import type { Difference } from '../src/host/diff.ts';
-import type { Listed } from '../src/host/listing.ts';
+import { hookJson, hookWordsText, newsText } from '../src/output/run-news.ts';
+import { showBytes, showDuration, showTime } from '../src/output/units.ts';
+import type { Difference } from '../src/store/diff.ts';
+import type { TreeEntry } from '../src/store/fake-super.ts';
+import type { Listed } from '../src/store/list.ts';
 import { failedOutcome, type OutcomeEvent, type UnstoredEvent } from '../src/wire/events.ts';
 import { jsonName } from '../src/wire/text.ts';
 

@@ -9,8 +9,8 @@ import {
   type Child,
   type Command,
   endingText,
-  endProcess,
   isAlive,
+  killProcess,
   PLAIN_ENVIRONMENT,
   type Process,
   processAt,
@@ -220,13 +220,13 @@ describe('Child', () => {
   });
 });
 
-describe('endProcess()', () => {
+describe('killProcess()', () => {
   it('ends one process, and leaves alone another that got its number', async () => {
     const child = await start(sh("trap '' TERM; echo x; sleep 300 & wait"), ['nothing', 'pipe', 'nothing']);
     await firstLine(child);
     const found = processAt(child.pid);
     assert.ok(found);
-    await endProcess({ ...found, startTicks: '1' }, 0);
+    await killProcess({ ...found, startTicks: '1' }, 0);
     assert.ok(isAlive(found));
     const family = child.end(0);
     await family;
@@ -237,7 +237,7 @@ describe('endProcess()', () => {
 /** Runs a script with the sources at hand, in a node of its own. */
 function inNode(script: string): { status: number | null; stdout: string; stderr: string } {
   const file = `${import.meta.dirname}/../src/os/process.ts`;
-  const text = `import { become, endMeFirst, PLAIN_ENVIRONMENT, programPath } from ${JSON.stringify(file)};\n${script}`;
+  const text = `import { exec, endMeFirst, PLAIN_ENVIRONMENT, programPath } from ${JSON.stringify(file)};\n${script}`;
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
     ['--input-type=module-typescript', '-e', text],
@@ -250,11 +250,11 @@ function inNode(script: string): { status: number | null; stdout: string; stderr
   return { status, stdout, stderr };
 }
 
-describe('become()', () => {
+describe('exec()', () => {
   it('is the program, in the same process, with the same input, the environment it is told, and SIGPIPE as usual', () => {
     const { status, stdout } = inNode(`
       process.stdout.write(process.pid + '\\n');
-      become({ program: '/bin/sh', args: ['-c', 'echo $$; env | grep -c LEAK; cat; echo; grep SigIgn /proc/self/status; exit 9'], environment: { PATH: '/usr/bin:/bin' } });
+      exec({ program: '/bin/sh', args: ['-c', 'echo $$; env | grep -c LEAK; cat; echo; grep SigIgn /proc/self/status; exit 9'], environment: { PATH: '/usr/bin:/bin' } });
     `);
     const [before, after, leaked, input, ignored] = stdout.split('\n');
     assert.equal(status, 9);
@@ -267,7 +267,7 @@ describe('become()', () => {
   it('throws a fault and lives on, when there is no such program', () => {
     const { status, stdout } = inNode(`
       for (const program of ['/nonexistent', 'sh', './sh', '/etc/passwd', ''])
-        try { become({ program, args: [], environment: {} }); } catch (error) { console.log(error.name, error.message); }
+        try { exec({ program, args: [], environment: {} }); } catch (error) { console.log(error.name, error.message); }
     `);
     assert.equal(status, 0);
     assert.deepEqual(
@@ -284,7 +284,7 @@ describe('endMeFirst()', () => {
     const { status, stdout } = inNode(`
       endMeFirst();
       endMeFirst();
-      become({ program: '/bin/cat', args: ['/proc/self/oom_score_adj'], environment: {} });
+      exec({ program: '/bin/cat', args: ['/proc/self/oom_score_adj'], environment: {} });
     `);
     assert.equal(stdout, '1000\n');
     assert.equal(status, 0);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { Meter, type Progress, progressText } from '../src/cli/progress.ts';
+import { Meter, type Progress, progressText } from '../src/output/progress.ts';
 
 const WHOLE: Progress = {
   label: 'vault: copying',

@@ -14,10 +14,11 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { describe, it, type TestContext } from 'node:test';
-import { parseConfig } from '../src/config.ts';
 import { Fault } from '../src/fault.ts';
-import { HOST_SCHEMA, type HostConfig } from '../src/host/config.ts';
-import { prune } from '../src/host/prune.ts';
+import { HOST_SCHEMA, storeSettings } from '../src/host/config.ts';
+import { parseConfig } from '../src/shared/toml.ts';
+import { prune } from '../src/store/prune.ts';
+import type { StoreSettings } from '../src/store/settings.ts';
 import {
   type ClientStore,
   createClient,
@@ -27,12 +28,12 @@ import {
   readSnapshot,
   removeSnapshot,
   snapshotNames,
-} from '../src/host/store.ts';
+} from '../src/store/store.ts';
 import { snapshotName } from '../src/wire/text.ts';
 import { until } from './support/world.ts';
 
 interface Site {
-  config: HostConfig;
+  config: StoreSettings;
   client: ClientStore;
 }
 
@@ -41,7 +42,9 @@ function makeSite(context: TestContext, retention: string): Site {
   context.after(() => rmSync(scratch, { recursive: true, force: true }));
   const store = `${scratch}/store`;
   createStore(store);
-  const config = parseConfig(`store = "${store}"\n[retention]\n${retention}`, 'host.toml', HOST_SCHEMA);
+  const config = storeSettings(
+    parseConfig(`store = "${store}"\n[retention]\n${retention}`, 'host.toml', HOST_SCHEMA),
+  );
   return { config, client: createClient(store, 'a') };
 }
 

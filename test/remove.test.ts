@@ -2,12 +2,13 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { describe, it, type TestContext } from 'node:test';
-import { parseConfig } from '../src/config.ts';
 import { Fault } from '../src/fault.ts';
-import { HOST_SCHEMA, type HostConfig } from '../src/host/config.ts';
-import { prune } from '../src/host/prune.ts';
-import { type Removal, type RemoveOptions, remove } from '../src/host/remove.ts';
-import { retire } from '../src/host/retirement.ts';
+import { HOST_SCHEMA, storeSettings } from '../src/host/config.ts';
+import { parseConfig } from '../src/shared/toml.ts';
+import { prune } from '../src/store/prune.ts';
+import { type Removal, type RemoveOptions, remove } from '../src/store/remove.ts';
+import { retire } from '../src/store/retirement.ts';
+import type { StoreSettings } from '../src/store/settings.ts';
 import {
   type ClientStore,
   createClient,
@@ -17,12 +18,12 @@ import {
   pinSnapshot,
   readSnapshot,
   snapshotNames,
-} from '../src/host/store.ts';
+} from '../src/store/store.ts';
 
 const NEVER = new AbortController().signal;
 const NAMES = ['2026-01-01T00-00-00Z', '2026-01-02T00-00-00Z', '2026-01-03T00-00-00Z'] as const;
 
-function makeSite(context: TestContext): { config: HostConfig; client: ClientStore } {
+function makeSite(context: TestContext): { config: StoreSettings; client: ClientStore } {
   const scratch = mkdtempSync(`${tmpdir()}/dialback remove `);
   context.after(() => rmSync(scratch, { recursive: true, force: true }));
   const store = `${scratch}/store`;
@@ -47,7 +48,7 @@ function makeSite(context: TestContext): { config: HostConfig; client: ClientSto
       JSON.stringify({ ...record, scope: { roots: ['/'] }, flags: [] }),
     );
   }
-  return { config: parseConfig(`store = "${store}"`, 'host.toml', HOST_SCHEMA), client };
+  return { config: storeSettings(parseConfig(`store = "${store}"`, 'host.toml', HOST_SCHEMA)), client };
 }
 
 const one = (snapshot: string, more: Partial<RemoveOptions> = {}): RemoveOptions => ({

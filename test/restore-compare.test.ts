@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { TreeEntry } from '../src/host/attributes.ts';
-import { aclEntries } from '../src/host/posix-acl.ts';
+import type { TreeEntry } from '../src/store/fake-super.ts';
+import { aclEntries } from '../src/store/posix-acl.ts';
 import {
   Differences,
   differencesOf,
@@ -9,7 +9,7 @@ import {
   type Kind,
   lackingIn,
   type Restored,
-} from '../src/host/restore-compare.ts';
+} from '../src/store/restore-compare.ts';
 
 const xattr = (name: string, value = 'x'): { name: Buffer; value: Buffer } => ({
   name: Buffer.from(name),

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { copySelected, Lines } from '../src/host/restore-copy.ts';
-import type { Selection } from '../src/host/restore-selection.ts';
+import { copySelected, Lines } from '../src/store/restore-copy.ts';
+import type { Selection } from '../src/store/restore-selection.ts';
 
 describe('copySelected()', () => {
   it('refuses a path that is too long with the store’s own', async () => {

@@ -37,7 +37,7 @@ const EXPECTED_SKIPS: ExpectedSkip[] = [
   { reason: 'needs root', isExpected: !IS_ROOT },
   // What the kernel refuses to an ordinary user, it does not refuse to root.
   { reason: 'needs an ordinary user', isExpected: IS_ROOT },
-  // 15-clean-machine runs the tests once more, in the machine that it makes: not itself, and not what no package decides.
+  // install/clean-machine runs the tests once more, in the machine that it makes: not itself, and not what no package decides.
   { reason: 'inside the clean machine', isExpected: IN_CLEAN_MACHINE },
 ];
 /** Accounts of tests have numbers from there; those of the clean machine's tests others (test/support/world.ts). */

@@ -9,9 +9,9 @@ import { fit, type Progress, progressLines } from './runner/status.ts';
 
 const FILES = [
   'test/text.test.ts',
-  'test/regress/01-a.test.ts',
-  'test/regress/10-kills.test.ts',
-  'test/regress/10-kills.long.test.ts',
+  'test/regress/store/a.test.ts',
+  'test/regress/transport/kills.test.ts',
+  'test/regress/transport/kills.long.test.ts',
   'test/regress/store/year.long.test.ts',
 ];
 
@@ -231,14 +231,14 @@ describe('progressLines() and fit()', () => {
     all: 9,
     passed: 70,
     failed: 1,
-    running: [{ name: 'test/regress/10-kills.test.ts', sinceMs: 99_000 }],
+    running: [{ name: 'test/regress/transport/kills.test.ts', sinceMs: 99_000 }],
     last: 'works',
   };
 
   it('say how far it is, what runs for how long, and what ended last', () => {
     assert.deepEqual(progressLines(progress), [
       '3:15  3 of 9 files, 70 passed, 1 failed | last: works',
-      'now: 10-kills 1:41',
+      'now: transport/kills 1:41',
     ]);
     assert.deepEqual(progressLines({ ...progress, running: [], last: undefined }), [
       '3:15  3 of 9 files, 70 passed, 1 failed',

@@ -5,9 +5,9 @@ import { describe, it } from 'node:test';
 import { parse } from 'smol-toml';
 import type * as v from 'valibot';
 import { CLIENT_SCHEMA } from '../src/client/config.ts';
-import { parseExcludes } from '../src/client/scope.ts';
-import { parseConfig } from '../src/config.ts';
+import { parseExcludes } from '../src/client/filter.ts';
 import { HOST_SCHEMA } from '../src/host/config.ts';
+import { parseConfig } from '../src/shared/toml.ts';
 
 const SHARE = join(import.meta.dirname, '..', 'share');
 const sample = (name: string): string => readFileSync(join(SHARE, name), 'utf8');

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { findObstacles, parseSettings, readSettings } from '../src/host/sshd-config.ts';
+import { findObstacles, parseSettings, readSettings } from '../src/doctor/sshd-config.ts';
 
 const ACCOUNT = { name: 'backup', home: '/srv/my home' };
 const KEYS = '/srv/my home/.ssh/authorized_keys';

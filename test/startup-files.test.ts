@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
-import { findPrinter, printedWords, quietAdvice, startupFiles } from '../src/startup-files.ts';
+import { findPrinter, printedWords, quietAdvice, startupFiles } from '../src/shared/startup-files.ts';
 
 describe('startupFiles()', () => {
   it('has what each shell reads when sshd starts it for a command', () => {

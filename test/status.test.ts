@@ -3,20 +3,20 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { describe, it, type TestContext } from 'node:test';
 import { statusText } from '../src/cli/print.ts';
-import { parseConfig } from '../src/config.ts';
-import { HOST_SCHEMA } from '../src/host/config.ts';
-import { areAlarming, failuresOf, failuresText } from '../src/host/health.ts';
-import { openIndex } from '../src/host/index.ts';
-import type { Policy } from '../src/host/retention.ts';
-import { retire } from '../src/host/retirement.ts';
-import { nextRemoval, statusExit, statusOf } from '../src/host/status.ts';
+import { HOST_SCHEMA, storeSettings } from '../src/host/config.ts';
+import { parseConfig } from '../src/shared/toml.ts';
+import { openIndex } from '../src/store/file-index.ts';
+import { areAlarming, failuresOf, failuresText } from '../src/store/health.ts';
+import type { Policy } from '../src/store/retention.ts';
+import { retire } from '../src/store/retirement.ts';
+import { nextRemoval, statusExit, statusOf } from '../src/store/status.ts';
 import {
   createClient,
   createStore,
   openClient,
   recordEvent,
   type SnapshotRecord,
-} from '../src/host/store.ts';
+} from '../src/store/store.ts';
 import { snapshotName } from '../src/wire/text.ts';
 
 const HOUR_MS = 3_600_000;
@@ -30,7 +30,7 @@ function makeStore(context: TestContext): string {
 }
 
 const configOf = (store: string, more = '') =>
-  parseConfig(`store = "${store}"\n${more}`, 'host.toml', HOST_SCHEMA);
+  storeSettings(parseConfig(`store = "${store}"\n${more}`, 'host.toml', HOST_SCHEMA));
 
 function addSnapshot(
   store: string,

@@ -35,8 +35,8 @@ import {
   type SnapshotRecord,
   snapshotNames,
   unpinSnapshot,
-} from '../src/host/store.ts';
-import { emptyTrash } from '../src/host/trash.ts';
+} from '../src/store/store.ts';
+import { emptyTrash } from '../src/store/trash.ts';
 import { stateOf } from './support/inode.ts';
 
 function scratch(context: TestContext): string {

@@ -14,10 +14,10 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { describe, it, type TestContext } from 'node:test';
-import { createClient, createStore } from '../src/host/store.ts';
-import { emptyTrash } from '../src/host/trash.ts';
 import { monotonicMs } from '../src/os/machine.ts';
 import { isLocked } from '../src/os/runfolder.ts';
+import { createClient, createStore } from '../src/store/store.ts';
+import { emptyTrash } from '../src/store/trash.ts';
 import { NEEDS_ROOT } from './support/world.ts';
 
 function makeClient(context: TestContext): string {

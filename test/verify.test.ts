@@ -20,16 +20,16 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import type { Xattr } from '../src/host/attributes.ts';
+import type { Xattr } from '../src/store/fake-super.ts';
 import {
   attributesDigest,
   changedRecords,
   makeManifests,
   manifestOf,
   readManifest,
-} from '../src/host/manifest.ts';
-import { type ClientStore, createClient, createStore } from '../src/host/store.ts';
-import { isWell, lastVerified, verify } from '../src/host/verify.ts';
+} from '../src/store/manifest.ts';
+import { type ClientStore, createClient, createStore } from '../src/store/store.ts';
+import { isWell, lastVerified, verify } from '../src/store/verify.ts';
 import { makeDeep } from './support/long-path.ts';
 
 const { signal } = new AbortController();

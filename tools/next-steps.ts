@@ -79,7 +79,7 @@ const PLACES: Record<string, number> = { fault: 1, refuse: 1, usage: 2 };
 /** Names of values that are steps, here or where they are imported. */
 const CONSTANTS = /next$|_AGAIN|_HINT|WITHOUT/i;
 /** Functions that other files call for a step. */
-const MAKERS = /^(?:mend|look|move|give|keygen|receiver)Text$/;
+const MAKERS = /^(?:(?:move|give|keygen|receiver)Text|(?:fix|inspect)Command)$/;
 const DEPTH = 4;
 
 /** One file. */

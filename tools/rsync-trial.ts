@@ -6,7 +6,7 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { makeAttack } from '../src/client/attack.ts';
-import { scopeFilter } from '../src/client/scope.ts';
+import { scopeFilter } from '../src/client/filter.ts';
 import { Fault } from '../src/fault.ts';
 import { PLAIN_ENVIRONMENT, programPath } from '../src/os/process.ts';
 import { ATTACKED_FILES, attacksOn, KEPT, SERVED } from '../src/wire/attacks.ts';

@@ -1,9 +1,9 @@
 /** The command line: argv in, one case a verb out; and `help`. */
 import { resolve } from 'node:path';
 import minimist from 'minimist';
-import { parseDuration } from '../config.ts';
 import { EXIT, EXIT_MEANINGS, type ExitName, Fault } from '../fault.ts';
-import { hooksHelp } from '../hooks.ts';
+import { hooksHelp } from '../shared/hooks.ts';
+import { parseDuration } from '../shared/toml.ts';
 import { escapeText } from '../wire/text.ts';
 
 /** What was asked for. */

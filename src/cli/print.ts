@@ -1,114 +1,32 @@
 /** Outcomes as text or JSON. Whatever came from elsewhere is escaped here. */
+
 import { isDeepStrictEqual } from 'node:util';
-import type { RunNews, RunOutcome } from '../client/backup.ts';
-import type { Compression } from '../client/compression.ts';
-import type { InitResult, LocalInitResult } from '../client/init.ts';
-import type { Finding, State } from '../finding.ts';
-import type { EntryType, TreeEntry } from '../host/attributes.ts';
-import type { Difference } from '../host/diff.ts';
+import type { RunOutcome } from '../client/backup.ts';
+import type { InitResult, LocalInitResult } from '../client/setup.ts';
+import type { Finding, State } from '../doctor/finding.ts';
 import type { EnrollResult, LocalEnrollResult, UnenrollResult } from '../host/enroll.ts';
-import { areAlarming, failuresText } from '../host/health.ts';
-import type { Version } from '../host/index.ts';
-import type { Listed } from '../host/listing.ts';
-import { COPY_AGAIN, LOST_ATTRIBUTES } from '../host/lost-attributes.ts';
-import type { Pinning } from '../host/pins.ts';
-import type { PruneResult } from '../host/prune.ts';
-import type { Removal } from '../host/remove.ts';
-import type { ClientStatus } from '../host/status.ts';
-import type { Damage, Verified } from '../host/verify.ts';
 import { ERRNO, errnoWords, unstoredWords } from '../os/errno.ts';
-import { endingText } from '../os/process.ts';
+import { jsonText } from '../output/json.ts';
+import { table } from '../output/table.ts';
+import { BILLION, showAge, showBytes, showDuration, showTime } from '../output/units.ts';
+import type { Difference } from '../store/diff.ts';
+import type { EntryType, TreeEntry } from '../store/fake-super.ts';
+import type { Version } from '../store/file-index.ts';
+import { areAlarming, failuresText } from '../store/health.ts';
+import type { Listed } from '../store/list.ts';
+import { COPY_AGAIN, LOST_ATTRIBUTES } from '../store/lost-attributes.ts';
+import type { Pinning } from '../store/pins.ts';
+import type { PruneResult } from '../store/prune.ts';
+import type { Removal } from '../store/remove.ts';
+import type { ClientStatus } from '../store/status.ts';
+import type { Damage, Verified } from '../store/verify.ts';
 import type { UnstoredEvent } from '../wire/events.ts';
 import { fingerprint, showKey } from '../wire/key.ts';
-import { escapeText, type JsonName, jsonName, plainJson, quoteForShell, showName } from '../wire/text.ts';
-
-/** A value as one line of JSON; what a terminal would obey or hide is written as an escape. */
-export function jsonText(value: unknown): string {
-  return `${plainJson(value)}\n`;
-}
+import { escapeText, type JsonName, jsonName, quoteForShell, showName } from '../wire/text.ts';
 
 /** Words of ours for who reads no UTF-8 (a plain terminal, a mail of cron's): their one other letter is spelt out. */
 export function wordsText(text: string, isUtf8: boolean): string {
   return isUtf8 ? text : text.replaceAll('…', '...');
-}
-
-const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-
-/** Bytes for people: `12.3 MiB`. */
-export function showBytes(bytes: number): string {
-  let value = bytes;
-  let unit = 0;
-  while (value >= 1024 && unit < UNITS.length - 1) {
-    value /= 1024;
-    unit += 1;
-  }
-  return `${unit === 0 ? value : value.toFixed(1)} ${UNITS[unit]}`;
-}
-
-/** Milliseconds for people: `1.2 s`, `3 min 5 s`. */
-export function showDuration(ms: number): string {
-  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
-  const seconds = Math.round(ms / 1000);
-  return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
-}
-
-const PHASE_TEXT: Record<Extract<RunNews, { event: 'phase' }>['phase'], string> = {
-  keys: 'making one-time keys',
-  calling: 'calling the backup host',
-  dialling: 'the backup host connects back',
-  admitted: 'the backup host was let in',
-  copying: 'copying',
-  committing: 'copied; the backup host writes it to its disk',
-};
-
-/** What goes on in a phase. */
-export function phaseText(phase: keyof typeof PHASE_TEXT): string {
-  return PHASE_TEXT[phase];
-}
-
-/** A piece of news as a line for -v; of progress there is none, since it would be one a second. */
-export function newsText(news: RunNews): string {
-  if (news.event === 'phase') return `${news.remote}: ${PHASE_TEXT[news.phase]}\n`;
-  if (news.event === 'hook')
-    return `${news.remote}: the hook ${news.hook} ${news.failed ?? endingText(news)}, in ${showDuration(news.durationMs)}\n`;
-  if (news.event === 'waiting') return `${news.remote}: ${waitingText(news)}\n`;
-  if (news.event === 'progress') return '';
-  if (news.event === 'compression') return `${news.remote}: ${compressionText(news)}\n`;
-  return `${news.remote}: warning: ${news.message}\n`;
-}
-
-type HookNews = Extract<RunNews, { event: 'hook' }>;
-
-/** What a hook said, a line a line of it, where it failed or where that is asked for. It was escaped when it was heard. */
-export function hookWordsText(news: HookNews, isVerbose: boolean): string {
-  if (news.failed === undefined && !isVerbose) return '';
-  const { hook, words, wordsLost } = news;
-  const lost = wordsLost > 0 ? [`… ${wordsLost} lines before these`] : [];
-  return [...lost, ...words].map(line => `${hook}: ${line}\n`).join('');
-}
-
-/** How a hook ended, as one JSON line. */
-export function hookJson({ durationMs, wordsLost, failed, ...news }: HookNews): string {
-  return jsonText({ ...news, duration_ms: durationMs, words_lost: wordsLost, error: failed ?? null });
-}
-
-function waitingText({ why, ms, found }: Extract<RunNews, { event: 'waiting' }>): string {
-  const span = showDuration(ms ?? 0);
-  if (why === 'lock') return 'waiting for the run that is under way';
-  if (why === 'disk') return 'waiting for its disk';
-  if (why === 'jitter') return `waiting ${span}, by chance`;
-  const reason = found === null ? '' : `${found}; `;
-  return why === 'turn' ? `${reason}its turn may come in ${span}` : `${reason}again in ${span}`;
-}
-
-/** What was decided of compression, and by what. */
-function compressionText({ compress, because, rates }: Compression): string {
-  const words = compress ? 'compressed with zstd' : 'not compressed';
-  if (because === 'no-zstd') return `${words}: rsync here does not know zstd`;
-  if (because === 'unmeasured') return `${words}: how fast the link is could not be measured`;
-  if (!rates) return `${words}, as client.toml says`;
-  const [link, processor] = [rates.link, rates.processor].map(each => showBytes(Math.round(each)));
-  return `${words}: the link carries ${link} a second, the processor compresses ${processor}`;
 }
 
 /** A run's outcome as one JSON line (design: JSON). */
@@ -246,21 +164,6 @@ function adviceForHost(unstored: UnstoredEvent | undefined): string {
   return "ask the host's administrator: its log has the reason; or name them in `exclude` of client.toml";
 }
 
-/** Columns under their heads; numbers to the right. @param right the columns with numbers */
-function table(head: string[], rows: string[][], right: number[] = []): string {
-  const widths = head.map((title, column) =>
-    Math.max(title.length, ...rows.map(row => row[column]?.length ?? 0)),
-  );
-  const line = (row: string[]): string =>
-    row
-      .map((cell, column) =>
-        right.includes(column) ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0),
-      )
-      .join('  ')
-      .trimEnd();
-  return `${[head, ...rows].map(line).join('\n')}\n`;
-}
-
 /** `list` as a table. */
 export function listText(rows: Listed[]): string {
   const cells = rows.map(row => [
@@ -273,14 +176,6 @@ export function listText(rows: Listed[]): string {
     [...(row.pinned ? ['pinned'] : []), ...row.flags].map(each => escapeText(each)).join(','),
   ]);
   return table(['client', 'snapshot', 'state', 'files', 'size', 'new', 'flags'], cells, [3, 4, 5]);
-}
-
-/** A span for people, in two units at most: `3 d 4 h`. */
-export function showAge(ms: number): string {
-  const minutes = Math.floor(ms / 60_000);
-  const [days, hours] = [Math.floor(minutes / 1440), Math.floor(minutes / 60) % 24];
-  if (days > 0) return `${days} d ${hours} h`;
-  return hours > 0 ? `${hours} h ${minutes % 60} min` : `${minutes} min`;
 }
 
 /** `status`: a table, and below it what is not well. */
@@ -523,18 +418,6 @@ export function initLocalText(result: LocalInitResult, namedConfig: string | und
   if (isEnrolled) return `${told}next: ${backup}`;
   const enrol = `dialback enroll ${name} --local --store ${quoteForShell(target)}`;
   return `${told}${nextText('as this account, with the disk in its place', enrol)}then: ${backup}`;
-}
-
-const BILLION = 1_000_000_000n;
-
-/** A time as RFC 3339 has it, in UTC, to the nanosecond; one that has no year of four digits as `@SECONDS.NANOSECONDS`. */
-export function showTime(ns: bigint, digits: 0 | 9): string {
-  const rest = ((ns % BILLION) + BILLION) % BILLION;
-  const seconds = (ns - rest) / BILLION;
-  const fraction = digits === 0 ? '' : `.${String(rest).padStart(9, '0')}`;
-  const date = new Date(Number(seconds) * 1000);
-  const text = Number.isNaN(date.getTime()) ? '' : date.toISOString();
-  return /^\d{4}-/.test(text) ? `${text.slice(0, 19)}${fraction}Z` : `@${seconds}${fraction}`;
 }
 
 /** A path of a snapshot, as on the client. */

@@ -1,10 +1,11 @@
 /** What a restore and its dry run say. */
 
-import { COPY_AGAIN, LOST_ATTRIBUTES } from '../host/lost-attributes.ts';
-import type { Planned, RestorePlan, RestoreResult } from '../host/restore.ts';
-import type { DifferenceCount, Kind } from '../host/restore-compare.ts';
+import { showAge, showBytes } from '../output/units.ts';
+import { COPY_AGAIN, LOST_ATTRIBUTES } from '../store/lost-attributes.ts';
+import type { Planned, RestorePlan, RestoreResult } from '../store/restore.ts';
+import type { DifferenceCount, Kind } from '../store/restore-compare.ts';
 import { escapeText, type JsonName, quoteForShell, showName } from '../wire/text.ts';
-import { clientPath, DAMAGES, damagedPath, moreText, showAge, showBytes } from './print.ts';
+import { clientPath, DAMAGES, damagedPath, moreText } from './print.ts';
 
 /** A name that a restore would write, for --json. */
 export function plannedJson({ path }: Planned): JsonName {

@@ -12,16 +12,16 @@ import {
   copyFile,
   exists,
   link,
-  list,
   makeFolder,
-  makeLink,
   makeUniqueFolder,
+  readdir,
   readWhole,
   removeAll,
-  removeFile,
   say,
-  status,
+  stat,
+  symlink,
   truncate,
+  unlink,
   writeNew,
 } from '../os/files.ts';
 import { isPackaged, monotonicMs, ownAccount, ownExecutable, randomHex } from '../os/machine.ts';
@@ -36,9 +36,9 @@ import {
   standard,
   start,
 } from '../os/process.ts';
+import { showBytes, showDuration } from '../output/units.ts';
 import { NANOSECONDS } from '../wire/rsync.ts';
 import { escapeText } from '../wire/text.ts';
-import { showBytes, showDuration } from './print.ts';
 
 const NAME = 'try';
 
@@ -72,7 +72,7 @@ export async function tryOut(folder: string | undefined, signal: AbortSignal): P
     });
   }
   for (const program of ['sshd', 'ssh', 'rsync']) standard(program, []); // a Fault that names the package
-  if (folder !== undefined && !(exists(folder) && status(folder).isDirectory())) {
+  if (folder !== undefined && !(exists(folder) && stat(folder).isDirectory())) {
     throw new Fault({
       tried: `back up "${escapeText(folder)}"`,
       found: 'there is no such folder',
@@ -237,8 +237,8 @@ async function makeSample(stage: Stage): Promise<void> {
   writeNew(`${data}/documents/-rf *`, 'a name like an option\n');
   writeNew(`${data}/documents/private`, 'only its owner may read this\n', { mode: 0o400 });
   link(`${data}/photos/0.raw`, `${data}/documents/the same photo.raw`);
-  makeLink('../photos/1.raw', `${data}/documents/a link`);
-  makeLink('nowhere', `${data}/documents/a dangling link`);
+  symlink('../photos/1.raw', `${data}/documents/a link`);
+  symlink('nowhere', `${data}/documents/a dangling link`);
   writeNew(`${data}/disk.img`, 'a few bytes, then a hole\n', { mode: 0o600 });
   truncate(`${data}/disk.img`, 64 * 1024 * 1024);
   await must(standard('mkfifo', ['--', `${data}/a fifo`]), 'make a FIFO');
@@ -435,7 +435,7 @@ async function playRuns(stage: Stage): Promise<void> {
   );
   const journal = readWhole(`${client.home}/state/journal.jsonl`, 1024 * 1024).toString('utf8');
   const grants = journal.split('\n').filter(line => line.includes('"event":"granted"')).length;
-  const left = list(`${client.home}/state`).filter(name => name.startsWith('run-'));
+  const left = readdir(`${client.home}/state`).filter(name => name.startsWith('run-'));
   if (left.length > 0 || grants !== 1) {
     throw new Fault({
       tried: 'see the run over',
@@ -531,11 +531,11 @@ async function changeData(stage: Stage): Promise<string> {
     did.push('one that grew');
   }
   if (reowned) {
-    chmod(reowned, (status(reowned).mode & 0o777) ^ 0o040);
+    chmod(reowned, (stat(reowned).mode & 0o777) ^ 0o040);
     did.push('a chmod');
   }
   if (removed) {
-    removeFile(removed);
+    unlink(removed);
     did.push('one removed');
   }
   return did.join(', ');

@@ -1,6 +1,6 @@
 /** Makes one attack of wire/attacks.ts on an rsync daemon, and hears all that it says. */
 import type { Fault } from '../fault.ts';
-import { within } from '../os/machine.ts';
+import { withTimeout } from '../os/machine.ts';
 import { type Command, start } from '../os/process.ts';
 import { type Attack, isListed } from '../wire/attacks.ts';
 
@@ -25,7 +25,7 @@ export async function makeAttack(
     child.stdout?.on('data', hear);
     child.stderr?.on('data', hear);
     child.stdin?.write(attack.request);
-    await within(options.signal, options.timeoutMs, child.ended, options.late);
+    await withTimeout(options.signal, options.timeoutMs, child.ended, options.late);
     return reply;
   } finally {
     await child.end();

@@ -1,13 +1,13 @@
 /** `dialback backup`: one run for each remote, with its locks, its hooks and as many attempts as it takes. */
-import { configPath } from '../config.ts';
+
 import { EXIT, type ExitStatus, Fault, firstError } from '../fault.ts';
-import { type HookEnd, requireHooks } from '../hooks.ts';
 import { appendJournal } from '../os/files.ts';
-import { deadlineSignal, monotonicMs, now, pause, randomShare, refuseRoot } from '../os/machine.ts';
+import { deadlineSignal, monotonicMs, now, randomShare, refuseRoot, sleep } from '../os/machine.ts';
 import { awaitLock, prepareStateFolder, takeLock } from '../os/runfolder.ts';
+import { type HookEnd, requireHooks } from '../shared/hooks.ts';
+import { configPath } from '../shared/toml.ts';
 import { FAILURES, type FailureCode, type OutcomeEvent, type UnstoredEvent } from '../wire/events.ts';
 import { escapeText } from '../wire/text.ts';
-import { lateFault, makeAttempt, type Run, waitsForDisk, warn } from './attempt.ts';
 import { isChecksumDue, noteChecksum } from './checksum.ts';
 import type { Compression } from './compression.ts';
 import {
@@ -20,7 +20,8 @@ import {
 } from './config.ts';
 import { runWithHooks } from './hooks.ts';
 import { awaitStore, isLocal, SKIPPED, wordsHere } from './local.ts';
-import { decideRetry, isPassing, jitterWait } from './schedule.ts';
+import { decideRetry, isPassing, jitterWait } from './retry.ts';
+import { lateFault, makeAttempt, type Run, waitsForDisk, warn } from './run.ts';
 
 /** A signal is handled this long after it was sent, at the latest. */
 const LATE_SIGNAL_MS = 500;
@@ -111,7 +112,7 @@ export async function backup(
   if (jitterMs > 0) {
     for (const remote of remotes.map(remoteName))
       tell({ event: 'waiting', remote, why: 'jitter', ms: jitterMs, found: null });
-    await pause(jitterMs, interrupt);
+    await sleep(jitterMs, interrupt);
   }
   const outcomes: RunOutcome[] = [];
   for (const remote of remotes) {
@@ -191,7 +192,7 @@ async function attemptAll(
     const found = attempt.fault?.message ?? null;
     run.tell({ event: 'waiting', remote, why: retry.why, ms: retry.waitMs, found });
     try {
-      await pause(retry.waitMs, run.interrupt);
+      await sleep(retry.waitMs, run.interrupt);
     } catch (error) {
       return interrupted.aborted ? end({ ...attempt, fault: asFault(error, remote) }) : last;
     }
@@ -270,7 +271,7 @@ async function attemptOne(run: Run): Promise<Attempt> {
     fault = outcomeFault(run.config, run.remote, outcome, heard);
   } catch (error) {
     // Ctrl-C ends our ssh too, and that can be known before the signal is.
-    await pause(LATE_SIGNAL_MS, run.interrupt).catch(() => {});
+    await sleep(LATE_SIGNAL_MS, run.interrupt).catch(() => {});
     const { reason } = run.interrupt;
     const isEnded = reason instanceof Fault && reason.exit === 'interrupted';
     const first = asFault(isEnded ? reason : error, remote);

@@ -1,7 +1,7 @@
 /** The client's one call: ssh to its backup host (or grab itself), the request on its standard input, events on its standard error. */
 import { Fault } from '../fault.ts';
 import { openLogPipe } from '../os/log-pipe.ts';
-import { pause, unless } from '../os/machine.ts';
+import { abortable, sleep } from '../os/machine.ts';
 import {
   type Child,
   type Command,
@@ -70,7 +70,7 @@ export async function placeCall(
     // As if the line broke: then it keeps what has come, and puts it aside, all by itself.
     if (callee.waitsForIt) {
       await channel?.end();
-      await Promise.race([ssh.exited, pause(PUT_ASIDE_MS)]);
+      await Promise.race([ssh.exited, sleep(PUT_ASIDE_MS)]);
     }
     await ssh.end();
   });
@@ -98,7 +98,7 @@ export async function placeCall(
       ssh.stdin?.end();
       channel?.hangUp();
       // A signal now is no failure: the outcome is here, and what is ended then the next run does.
-      if (callee.waitsForIt) await unless(interrupt, ssh.exited).catch(() => {});
+      if (callee.waitsForIt) await abortable(interrupt, ssh.exited).catch(() => {});
       else await Promise.race([ssh.exited, new Promise(resolve => setTimeout(resolve, HANG_UP_MS).unref())]);
       await ssh.end();
     },

@@ -1,6 +1,6 @@
 /**
  * The transport `channel`: the call itself becomes the connection that rsync goes over, for machines that nobody can connect
- * to. Same gate, same ticket, same jail as in client/endpoint.ts; but no key, no sshd, no listener (wire/channel.ts).
+ * to. Same gate, same ticket, same jail as in client/direct.ts; but no key, no sshd, no listener (wire/channel.ts).
  *
  * The call's ssh has its standard input and output in two FIFOs. What backup writes and reads there is the request and the
  * handshake; then the gate gets the other ends as its own, and becomes rsync.
@@ -16,12 +16,12 @@ import {
   watchFolder,
   writeAll,
 } from '../os/files.ts';
-import { type Ending, eachLine, makeFifos, PLAIN_ENVIRONMENT, start } from '../os/process.ts';
+import { type ExitResult, eachLine, makeFifos, PLAIN_ENVIRONMENT, start } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { GO, HANDSHAKE_LINE_LIMIT } from '../wire/channel.ts';
 import { parseGateCommand } from '../wire/rsync.ts';
 import { escapeText } from '../wire/text.ts';
-import { writeGateFiles } from './endpoint.ts';
+import { writeGateFiles } from './direct.ts';
 import { commandFifo, endReader, type GateOrders, readTaken, type Taken } from './gate.ts';
 
 /** The code of the fault of a host that went without a word: an outcome, or ssh's words, may say more. */
@@ -49,7 +49,7 @@ export interface Channel {
    */
   open(): Promise<Taken>;
   /** How the gate, or the rsync that it has become, ended, and its last words; undefined while it runs. */
-  ending(): { ending: Ending; words: string } | undefined;
+  ending(): { ending: ExitResult; words: string } | undefined;
   /** The end of what goes to the host: its input ends. */
   hangUp(): void;
   /** Ends rsync, and then hangs up. */
@@ -88,7 +88,7 @@ export async function openChannel(held: DisposableHolder, options: ChannelOption
   eachLine(gate.stderr, 1000, line => {
     words = escapeText(line.trim());
   });
-  let over: { ending: Ending; words: string } | undefined;
+  let over: { ending: ExitResult; words: string } | undefined;
 
   async function handshake(): Promise<string> {
     const fault = (found: string, code = 'asked'): Fault =>

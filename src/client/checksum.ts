@@ -1,6 +1,6 @@
 /** When each remote's files were compared by content last, and whether it is time again (`checksum_every`). */
 import { now } from '../os/machine.ts';
-import { recall, remember } from './remembered.ts';
+import { readState, writeState } from './state-file.ts';
 
 export interface ChecksumOptions {
   /** Milliseconds; undefined: never. */
@@ -16,7 +16,7 @@ const pathIn = (state: string): string => `${state}/checksums.json`;
 
 /** When contents were compared last, or first not; undefined where nothing is on record. */
 function lastMs({ state, remote }: ChecksumOptions): number | undefined {
-  const found = recall(pathIn(state), remote);
+  const found = readState(pathIn(state), remote);
   return Number.isSafeInteger(found) ? (found as number) : undefined;
 }
 
@@ -40,5 +40,5 @@ export function isChecksumDue(options: ChecksumOptions): boolean {
 export async function noteChecksum(options: ChecksumOptions, isDone: boolean): Promise<void> {
   if (options.every === undefined) return;
   if (!isDone && lastMs(options) !== undefined) return;
-  await remember(pathIn(options.state), options.remote, now().getTime());
+  await writeState(pathIn(options.state), options.remote, now().getTime());
 }

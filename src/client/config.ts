@@ -2,13 +2,13 @@
 import { createHash } from 'node:crypto';
 import { dirname } from 'node:path';
 import * as v from 'valibot';
-import { durationKey, pathKey, readConfig, sizeKey } from '../config.ts';
 import { Fault } from '../fault.ts';
-import { hooksTable } from '../hooks.ts';
 import { exists } from '../os/files.ts';
 import { hasLauncher } from '../os/launcher.ts';
 import { hostLabel, ownAccount } from '../os/machine.ts';
 import { defaultStateFolder } from '../os/runfolder.ts';
+import { hooksTable } from '../shared/hooks.ts';
+import { durationKey, pathKey, readConfig, sizeKey } from '../shared/toml.ts';
 import { isRoot, ROOTS_LIMIT } from '../wire/request.ts';
 import type { Niceness } from '../wire/rsync.ts';
 import { OPEN_OPTIONS } from '../wire/ssh.ts';

@@ -15,7 +15,7 @@ import {
   close,
   exists,
   failedWith,
-  linkStatus,
+  lstat,
   open,
   openFlags,
   readLineAlone,
@@ -28,10 +28,10 @@ import { launcherCommand, launcherPath } from '../os/launcher.ts';
 import { MOUNTPOINTS_LIBRARY, mountPointsEnvironment } from '../os/link-library.ts';
 import { beNice, now, ownAccount, ownExecutable, refuseRoot } from '../os/machine.ts';
 import {
-  become,
   type Command,
   endMeFirst,
-  endProcess,
+  exec,
+  killProcess,
   PLAIN_ENVIRONMENT,
   processAt,
   programPath,
@@ -126,7 +126,7 @@ export async function gate(runFolder: string, environment: NodeJS.ProcessEnv): P
     record('granted', { remote: orders.remote, asked, niceness, capability: orders.capability });
     beNice(niceness.nice);
     endMeFirst(); // a peer decides how much memory rsync takes
-    become(withIonice(niceness.ionice, senderCommand(runFolder, orders)));
+    exec(withIonice(niceness.ionice, senderCommand(runFolder, orders)));
   } catch (error) {
     // Our own paths are nothing for the peer; without a record nobody is let in.
     record('refused', { reason: escapeText(error instanceof Error ? error.message : String(error)) });
@@ -161,7 +161,7 @@ function describeDecision(parsed: Parsed<Niceness>): string {
 function isRunFolder(path: string): boolean {
   if (!/^\/.*\/run-[A-Za-z0-9]{6}$/.test(path)) return false;
   try {
-    const found = linkStatus(path);
+    const found = lstat(path);
     return found.isDirectory() && found.uid === ownAccount().uid && (found.mode & 0o777) === 0o700;
   } catch {
     return false;
@@ -220,7 +220,7 @@ export function readTaken(runFolder: string): Taken | undefined {
 /** Ends the reader of a run whose `backup` was killed, should it still read. */
 export async function endReader(runFolder: string): Promise<void> {
   const taken = readTaken(runFolder);
-  if (taken) await endProcess(taken);
+  if (taken) await killProcess(taken);
 }
 
 /** ionice becomes the command in its turn: to have it change us from outside would take a process more, and a wait for it. */

@@ -1,8 +1,8 @@
 /** The hooks of one remote's run: what they are told, and what they make of its outcome. */
 import { EXIT, Fault } from '../fault.ts';
-import { type Facts, type HookEnd, HookedRun, hasHooks } from '../hooks.ts';
 import { appendJournal } from '../os/files.ts';
 import { monotonicMs, now } from '../os/machine.ts';
+import { type Facts, type HookEnd, HookedRun, hasHooks } from '../shared/hooks.ts';
 import type { RunOutcome } from './backup.ts';
 import { type ClientConfig, clientName } from './config.ts';
 

@@ -5,12 +5,12 @@ import { type Jail, rsyncLibraries, tryConfinement } from '../os/launcher.ts';
 import { temporaryFolder } from '../os/machine.ts';
 import { daemonConfig } from '../wire/rsync.ts';
 import type { ClientConfig } from './config.ts';
-import { writeDaemonFiles, writeScope } from './endpoint.ts';
+import { writeDaemonFiles, writeScope } from './direct.ts';
+import { scopeFilter, scopeRecords } from './filter.ts';
 import { mountTableText } from './mount-points.ts';
 import type { Place } from './never.ts';
-import { kernelScope, withLaunchersPlaces } from './reach.ts';
 import type { Root } from './roots.ts';
-import { scopeFilter, scopeRecords } from './scope.ts';
+import { kernelScope, withLaunchersPlaces } from './scope.ts';
 
 /**
  * Has rsync started in the jail, with the scope of the config, in a folder of its own that is gone afterwards.

@@ -1,10 +1,10 @@
 /** Roots of which excludes and `never` leave nothing: a backup of them is an empty one. */
-import { exists, linkStatus, list, makeFolder, removeAll, writeNew } from '../os/files.ts';
+import { exists, lstat, makeFolder, readdir, removeAll, writeNew } from '../os/files.ts';
 import { isWithin } from '../os/mounts.ts';
 import { run, standard } from '../os/process.ts';
 import { asText } from '../wire/text.ts';
+import { type Exclude, scopeFilter } from './filter.ts';
 import type { Root } from './roots.ts';
-import { type Exclude, scopeFilter } from './scope.ts';
 
 /** Of a folder with more entries than that something is left, as far as doctor says. */
 const ENTRIES_LIMIT = 2000;
@@ -36,8 +36,8 @@ export async function emptiedRoots(
 /** The names in a folder, a character a byte; undefined where it is none, cannot be read or has too many. */
 function entriesOf(path: string): string[] | undefined {
   try {
-    if (!linkStatus(path).isDirectory()) return undefined;
-    const names = list(path);
+    if (!lstat(path).isDirectory()) return undefined;
+    const names = readdir(path);
     return names.length > ENTRIES_LIMIT ? undefined : names.map(each => Buffer.from(each).toString('latin1'));
   } catch {
     return undefined;
@@ -63,7 +63,7 @@ async function takesAny(
     // What cannot be tried is not called empty.
     if (copied.status !== 0) return true;
     const taken = `${out}${asText(root.path)}`;
-    return exists(taken) && list(taken).length > 0;
+    return exists(taken) && readdir(taken).length > 0;
   } finally {
     removeAll(work);
   }
@@ -71,7 +71,7 @@ async function takesAny(
 
 function makeAlike(from: string, to: string): void {
   try {
-    if (linkStatus(from).isDirectory()) makeFolder(to);
+    if (lstat(from).isDirectory()) makeFolder(to);
     else writeNew(to, '');
   } catch {
     // it has gone, or its name is one that cannot be made here

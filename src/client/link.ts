@@ -4,13 +4,13 @@
  */
 import { randomBytes } from 'node:crypto';
 import { constants, zstdCompressSync } from 'node:zlib';
-import { monotonicMs, now, ownNetworks, pause, unless } from '../os/machine.ts';
+import { abortable, monotonicMs, now, ownNetworks, sleep } from '../os/machine.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { BLOCK_LIMIT, blockLine } from '../wire/probe.ts';
 import type { CallOptions } from '../wire/ssh.ts';
 import { overSsh, placeCall } from './call.ts';
 import { type Compression, type CompressMode, decideCompression, type Rates } from './compression.ts';
-import { recall, remember } from './remembered.ts';
+import { readState, writeState } from './state-file.ts';
 
 const pathIn = (state: string): string => `${state}/links.json`;
 const VALID_MS = 7 * 86_400_000;
@@ -29,7 +29,7 @@ export interface Link {
 
 /** What is on record, or undefined; however old. */
 function readLink(state: string, remote: string): Link | undefined {
-  const found = recall(pathIn(state), remote);
+  const found = readState(pathIn(state), remote);
   return isLink(found) ? found : undefined;
 }
 
@@ -51,7 +51,7 @@ export function isCurrent(link: Link, nowMs: number, networks: string[]): boolea
 
 /** Puts it on record; undefined takes away what is there. */
 export async function noteLink(state: string, remote: string, link: Link | undefined): Promise<void> {
-  await remember(pathIn(state), remote, link);
+  await writeState(pathIn(state), remote, link);
 }
 
 /** A host that does not answer the first word of a probe within this gets none. */
@@ -88,10 +88,10 @@ async function measureLink(
     isOver.catch(() => {}); // where it is not waited for any more
     const wait = async (ms: number): Promise<number | 'unknown' | 'unanswered'> => {
       const late = new AbortController();
-      const lateness = pause(ms, late.signal).then(() => 'unanswered' as const);
+      const lateness = sleep(ms, late.signal).then(() => 'unanswered' as const);
       lateness.catch(() => {});
       try {
-        return await unless(interrupt, Promise.race([arrived.promise, isOver, lateness]));
+        return await abortable(interrupt, Promise.race([arrived.promise, isOver, lateness]));
       } finally {
         late.abort();
       }

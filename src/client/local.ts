@@ -3,22 +3,22 @@
  * `dialback grab` as its child; the rest is the channel's (client/channel.ts): same gate, same ticket, same jails, same scope.
  */
 import * as v from 'valibot';
-import { findConfig, pathKey, readConfig } from '../config.ts';
 import { Fault } from '../fault.ts';
-import { lookText } from '../finding.ts';
+import { inspectCommand } from '../os/access-advice.ts';
 import {
   failedWith,
   fileFault,
   lastVisible,
-  linkStatus,
+  lstat,
   readProc,
   realPath,
-  status,
+  stat,
   whatFailed,
 } from '../os/files.ts';
-import { ownAccount, ownExecutable, pause } from '../os/machine.ts';
+import { ownAccount, ownExecutable, sleep } from '../os/machine.ts';
 import { inText, isWithin, type MountEntry, mountOf, parseMountTable } from '../os/mounts.ts';
 import { PLAIN_ENVIRONMENT } from '../os/process.ts';
+import { findConfig, pathKey, readConfig } from '../shared/toml.ts';
 import type { FailureCode } from '../wire/events.ts';
 import { localGrab, STORE_FILE } from '../wire/local.ts';
 import { escapeText, quoteForShell } from '../wire/text.ts';
@@ -102,7 +102,7 @@ export async function awaitStore(
   if (why === undefined || remote.absent !== 'wait') return why;
   waits();
   try {
-    while (whyAbsent(remote.target) !== undefined) await pause(LOOK_MS, interrupt);
+    while (whyAbsent(remote.target) !== undefined) await sleep(LOOK_MS, interrupt);
     return undefined;
   } catch (error) {
     if (!(error instanceof Fault) || error.exit === 'interrupted') throw error;
@@ -113,12 +113,12 @@ export async function awaitStore(
 /** Why a store is not there. @throws Fault where that cannot be seen: then the disk is there, and something else is wrong */
 export function whyAbsent(target: string): string | undefined {
   try {
-    linkStatus(`${target}/${STORE_FILE}`);
+    lstat(`${target}/${STORE_FILE}`);
     return undefined;
   } catch (error) {
     if (failedWith(error, 'EACCES') || failedWith(error, 'EPERM'))
       throw fileFault(error, `look into the store "${target}"`, {
-        next: `${lookText(target)}: it is to belong to ${ownAccount().name}`,
+        next: `${inspectCommand(target)}: it is to belong to ${ownAccount().name}`,
       });
     if (!failedWith(error, 'ENOENT') && !failedWith(error, 'ENOTDIR'))
       return `"${target}" cannot be read (${whatFailed(error)})`;
@@ -127,7 +127,7 @@ export function whyAbsent(target: string): string | undefined {
 }
 
 function isThere(path: string): boolean {
-  return status(path, { throwIfNoEntry: false }) !== undefined;
+  return stat(path, { throwIfNoEntry: false }) !== undefined;
 }
 
 /** What is backed up must get where client.toml says, and not where host.toml does. */

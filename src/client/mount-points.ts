@@ -4,13 +4,13 @@
  *
  * Paths are bytes, one character each.
  */
-import { pause } from '../os/machine.ts';
+import { sleep } from '../os/machine.ts';
 import { isWithin, type MountEntry } from '../os/mounts.ts';
 import { standard, start } from '../os/process.ts';
 import { PATH_LIMIT } from '../wire/request.ts';
 import { asText, escapeText } from '../wire/text.ts';
+import { canHang, isKernelsOwn, mountsLeftOut } from './filter.ts';
 import type { Entry, Look } from './never.ts';
-import { canHang, isKernelsOwn, mountsLeftOut } from './scope.ts';
 
 /** A mount point that is stored as an empty folder. */
 export interface EmptyFolder {
@@ -79,7 +79,7 @@ async function answer(paths: string[], timeoutMs: number): Promise<boolean> {
   child.stdin?.on('error', () => {}); // it ends before it has read all of them
   child.stdin?.end(Buffer.from(paths.map(path => `${path}\0`).join(''), 'latin1'));
   const timer = new AbortController();
-  const late = pause(timeoutMs, timer.signal).then(
+  const late = sleep(timeoutMs, timer.signal).then(
     () => false,
     () => false,
   );

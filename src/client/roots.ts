@@ -7,12 +7,12 @@
 import { isUtf8 } from 'node:buffer';
 import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
-import { linkStatus, makeFolder, removeAll, writeNew } from '../os/files.ts';
+import { lstat, makeFolder, removeAll, writeNew } from '../os/files.ts';
 import { isWithin } from '../os/mounts.ts';
 import { run, standard } from '../os/process.ts';
 import { asText, escapeText } from '../wire/text.ts';
+import { type Exclude, scopeFilter } from './filter.ts';
 import { type Entry, findPlace, type Look } from './never.ts';
-import { type Exclude, scopeFilter } from './scope.ts';
 
 /** One root. */
 export interface Root {
@@ -197,7 +197,7 @@ function makeSkeleton(tree: string, path: string): void {
 /** The file type bits of st_mode, or undefined where nothing can be seen. */
 function typeOf(path: string): number | undefined {
   try {
-    return linkStatus(path).mode & TYPE;
+    return lstat(path).mode & TYPE;
   } catch {
     return undefined;
   }

@@ -1,294 +1,303 @@
-/**
- * The scope: what a client lets be read, as the filter file of its one-time rsync daemon. Pure: it makes text out of
- * lists, and does not touch the machine.
- *
- * The daemon's filter is asked for every name, first match wins, and no peer can add to it or clear it. So the order
- * of its lines is the policy: `never` and foreign file systems, then the excludes, then the roots, then nothing.
- */
+/** What may be read on this machine as it is now: the config's scope, and what is mounted and never read here (client/filter.ts). */
+import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
-import { isWithin, type MountEntry } from '../os/mounts.ts';
-import { PATH_LIMIT } from '../wire/request.ts';
-import { MODULE_PATH } from '../wire/rsync.ts';
+import { lstat, mayRead, readdir, readlink, readWhole } from '../os/files.ts';
+import { askPlaces, readNeverList } from '../os/launcher.ts';
+import { ownAccount } from '../os/machine.ts';
+import {
+  isWithin,
+  type MountEntry,
+  mountOf,
+  namesByMounts,
+  otherNames,
+  parseMountTable,
+} from '../os/mounts.ts';
+import { ENUMERATED_LIMIT, isRoot, PATH_LIMIT } from '../wire/request.ts';
+import { asText, escapeText, quoteForShell } from '../wire/text.ts';
+import { type ClientConfig, calledRemotes, callFiles } from './config.ts';
+import { type Exclude, enumeratedFolders, mountsLeftOut, parseExcludeLines } from './filter.ts';
+import { isLocal, realPlace } from './local.ts';
+import { type EmptyFolder, findHung, lookExcept, sortMountPoints } from './mount-points.ts';
+import { type Entry, findPlace, type Look, mergePlaces, type Place, parsePlaces } from './never.ts';
+import { type Root, refuseNeverRoots, resolveRoots } from './roots.ts';
+import { type Eyes, otherSpellings } from './spelling.ts';
 
-/** File systems that hold no files of anybody's: reading them is senseless or (devices, secrets) harmful. */
-const PSEUDO = new Set([
-  'autofs',
-  'binfmt_misc',
-  'bpf',
-  'cgroup',
-  'cgroup2',
-  'configfs',
-  'debugfs',
-  'devpts',
-  'devtmpfs',
-  'efivarfs',
-  'fuse.portal',
-  'fuse.gvfsd-fuse',
-  'fusectl',
-  'hugetlbfs',
-  'mqueue',
-  'nsfs',
-  'proc',
-  'pstore',
-  'ramfs',
-  'rpc_pipefs',
-  'securityfs',
-  'selinuxfs',
-  'sysfs',
-  'tmpfs',
-  'tracefs',
-]);
-/** Of these no byte leaves, whatever `mounts` says (design: always in `never`). */
-const NEVER_TYPES = new Set([
-  'configfs',
-  'debugfs',
-  'devpts',
-  'devtmpfs',
-  'proc',
-  'securityfs',
-  'sysfs',
-  'tracefs',
-]);
-/** File systems of another machine; it has a backup of its own. */
-const NETWORK =
-  /^(9p|afs|beegfs|ceph|cifs|coda|fuse\.(ceph|glusterfs|s3fs|sshfs|rclone)|gfs2?|glusterfs|lustre|ncpfs|nfs4?|ocfs2|smb3?|smbfs|virtiofs)$/;
+const EXCLUDES_BYTES = 1024 * 1024;
 
-/** Whether a file system is the kernel's own: no server, no program and no disk is asked for it. */
-export function isKernelsOwn(type: string): boolean {
-  return PSEUDO.has(type);
-}
-
-/** Whether a call that looks at a file system may never return: a server or a program answers for it. */
-export function canHang(type: string): boolean {
-  return NETWORK.test(type) || /^fuse(?:blk|$|\.)/.test(type) || type === 'autofs';
+/** The exclude patterns, out of the file and the config. @throws Fault that names the line */
+export function readExcludes(config: ClientConfig): Exclude[] {
+  const { exclude, exclude_from: file } = config.scope;
+  const home = asBytes(ownAccount().home);
+  const fromFile = file === undefined ? [] : listLines(readWhole(file, EXCLUDES_BYTES), file);
+  return [
+    ...parseExcludeLines(fromFile, `"${file}"`, home),
+    ...parseExcludeLines(exclude.map(asBytes), '`exclude` in client.toml', home),
+  ];
 }
 
 /**
- * Which mount points are left out.
- * @param mounts with names as bytes, and so the roots
- * @param mode `local`: pseudo and network file systems; `one`: every mount below a root; `all`: none but devices,
- *   proc and sysfs
- * @param roots a root that is itself such a mount point is wanted, and stays (devices, proc and sysfs apart)
+ * The lines of a list file, one character for each byte. A byte-order mark is not part of the first line.
+ * @throws Fault (exit 2) for UTF-16, in which no line is what it seems to be
  */
-export function mountsLeftOut(
-  mounts: readonly MountEntry[],
-  mode: 'local' | 'all' | 'one',
-  roots: readonly string[],
-): string[] {
-  // An automount point counts as what is mounted on it: a later mount at the same path hides the earlier one.
-  const seen = new Map(mounts.map(mount => [mount.path, mount]));
-  const left = mounts.filter(mount => {
-    if (NEVER_TYPES.has(mount.type)) return true;
-    if (seen.get(mount.path) !== mount) return false;
-    if (roots.includes(mount.path)) return false;
-    const below = roots.some(root => isWithin(root, mount.path));
-    if (!below || mode === 'all') return false;
-    return mode === 'one' || PSEUDO.has(mount.type) || NETWORK.test(mount.type);
-  });
-  return [...new Set(left.map(mount => mount.path))].sort();
-}
-
-/**
- * Reads an exclude list: a pattern a line (rsync(1), PATTERN MATCHING RULES), `- ` before it allowed; empty lines and
- * those that begin with `#` or `;` say nothing.
- * @param source names the list in the fault
- * @throws Fault that names the line: rules of another kind (`+`, `!`, `:`, `.`, merge files) could open the scope or
- *   read other files, so there are none
- */
-export function parseExcludes(lines: string[], source: string): string[] {
-  return parseExcludeLines(lines, source).map(each => each.pattern);
-}
-
-/** One pattern of an exclude list. */
-export interface Exclude {
-  pattern: string;
-  /** Where it stands, for messages: `line 3 of "FILE"`. */
-  where: string;
-}
-
-/**
- * The same with the place of each pattern.
- * @param home the account's home folder, for patterns that begin with `~/`; without it they are taken as they are
- */
-export function parseExcludeLines(lines: string[], source: string, home?: string): Exclude[] {
-  const patterns: Exclude[] = [];
-  for (const [index, raw] of lines.entries()) {
-    const fault = (found: string, next?: string): Fault =>
-      new Fault({
-        tried: `use line ${index + 1} of ${source}`,
-        found,
-        exit: 'usage',
-        ...(next ? { next } : {}),
-      });
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused
-    if (/[\u0000-\u0008\u000a-\u001f\u007f]/.test(raw))
-      throw fault('it has a control character or a line break in it');
-    if (/^\s*$/.test(raw) || /^[#;]/.test(raw)) continue;
-    const written = raw.startsWith('- ') ? raw.slice(2) : raw;
-    const pattern = home === undefined ? written : expandHome(written, home);
-    if (pattern === '') throw fault('it has no pattern after the dash');
-    if (/^\/+$|\/\/$/.test(pattern)) throw fault('it ends in slashes that rsync would match with nothing');
-    const idle = whyNoMatch(pattern);
-    if (idle !== undefined) throw fault(`it cannot match anything: ${idle}`);
-    if (/[*?[]/.test(pattern) && /(?<!\\)(?:\\\\)*\\$/.test(pattern)) {
-      throw fault('it ends in a backslash, which escapes nothing');
-    }
-    if (/^!\s*$|^[-+:.]C$|^[-+:.][-+,!/CserpxnwR]*\s/.test(pattern)) {
-      throw fault(
-        'it is a filter rule, and only exclude patterns are taken',
-        "a name that looks like one is written with a wildcard: '[+] name'",
-      );
-    }
-    if (Buffer.byteLength(pattern) > PATTERN_LIMIT) throw fault(`it is longer than ${PATTERN_LIMIT} bytes`);
-    patterns.push({ pattern, where: `line ${index + 1} of ${source}` });
-  }
-  if (patterns.length > EXCLUDES_LIMIT) {
+function listLines(bytes: Buffer, file: string): string[] {
+  const text = bytes.toString('latin1');
+  if (/^(?:\xff\xfe|\xfe\xff)/.test(text) || text.includes('\0')) {
     throw new Fault({
-      tried: `use ${source}`,
-      found: `it has more than ${EXCLUDES_LIMIT} patterns`,
+      tried: `read the list "${file}"`,
+      found: 'it is not plain text: it is UTF-16, or has NUL bytes',
+      next: `iconv -f UTF-16 -t UTF-8 ${quoteForShell(file)} >${quoteForShell(`${file}.utf8`)}, and use that file`,
       exit: 'usage',
+      code: 'config',
     });
   }
-  return patterns;
+  return text.replace(/^\xef\xbb\xbf/, '').split(/\r?\n/);
 }
 
-/** Why no name in a backup can match a pattern, or undefined. rsync compares it with names in their shortest form. */
-function whyNoMatch(pattern: string): string | undefined {
-  if (pattern.includes('//')) return 'no name has two slashes side by side';
-  const part = pattern.split('/').find(each => each === '.' || each === '..');
-  if (part !== undefined) return `no name has a part "${part}"`;
-  const variable = /^\$\{[^}/]*\}|^\$[A-Z_]+(?=\/)/.exec(pattern)?.[0];
-  if (variable !== undefined) return `"${variable}" is not expanded; only "~/", "$HOME/" and "\${HOME}/" are`;
-  if (hasOpenBracket(pattern))
-    return 'a "[" in it has no "]"; a backslash before it makes it a plain character';
-  return undefined;
-}
-
-/** Whether a wildcard's bracket is not closed (rsync's lib/wildmatch.c then matches nothing). */
-function hasOpenBracket(pattern: string): boolean {
-  const member = String.raw`\[:[^\]]*:\]|\\.|\[(?!:[^\]]*:\])|[^\]\\[]`;
-  const bracket = new RegExp(String.raw`\\.|\[(?:[!^]|(?![!^]))(?:\]|${member})(?:${member})*\]|(\[)`, 'g');
-  return [...pattern.matchAll(bracket)].some(found => found[1] !== undefined);
+/** The roots of client.toml as they are on this machine. @throws Fault (exit 2) that names the root */
+export function findRoots(config: ClientConfig, hung: readonly string[]): Root[] {
+  return resolveRoots(
+    config.scope.roots.map(asBytes),
+    [0, ownAccount().uid],
+    lookExcept(hung, lookAsOwned()),
+  );
 }
 
 /**
- * A pattern that begins with the home folder by one of its usual names, with the folder itself. rsync expands none of them.
- * @param home the account's home folder, bytes as the pattern's
+ * The mount points of file systems that do not answer, of those that a run looks at.
+ * @param listed the administrator's list
  */
-export function expandHome(pattern: string, home: string): string {
-  const found = /^(?:~|\$HOME|\$\{HOME\})(?=\/)/.exec(pattern)?.[0];
-  if (found === undefined) return pattern;
-  const rest = pattern.slice(found.length);
-  // A backslash is an escape only in a pattern with a wildcard.
-  return /[*?[]/.test(home + rest) ? home.replace(/[\\*?[]/g, '\\$&') + rest : home + rest;
+export async function findHungMounts(
+  config: ClientConfig,
+  listed: readonly string[] = readNeverList(),
+): Promise<string[]> {
+  const { mounts, never } = config.scope;
+  const table = readMountTable();
+  const roots = config.scope.roots.map(asBytes);
+  const identities = calledRemotes(config).map(each => callFiles(each).identity);
+  const needed = [...config.scope.roots, ...never, ...identities, ...listed].map(asBytes);
+  return await findHung(table, { needed, roots, left: mountsLeftOut(table, mounts, roots) });
 }
 
-const PATTERN_LIMIT = 2000; // rsync reads lines of 4096 bytes (MAXPATHLEN)
-const EXCLUDES_LIMIT = 10_000;
-
-/**
- * A path as a pattern that matches only itself: `\` is an escape only in a pattern with a wildcard (rsync(1)).
- * A line end, which only a mount point's name can have, would begin a rule of its own: `?` stands for it.
- */
-export function literalPattern(path: string): string {
-  if (!/[*?[\n\r]/.test(path)) return path;
-  return path.replace(/[\\*?[]/g, '\\$&').replace(/[\n\r]/g, '?');
+function readMountTable(): MountEntry[] {
+  return parseMountTable(readWhole('/proc/self/mountinfo', 16 * 1024 * 1024).toString('latin1'));
 }
 
-/** What the filter is made of. */
-export interface Scope {
+/** The enumerated folders that a request can name. Of others a changed file counts as unreadable, which is safe. */
+export function enumeratedNames(scope: KernelScope): string[] {
+  const folders = enumeratedFolders(scope).filter(path => !scope.refusing.includes(path));
+  const names = folders.map(asText);
+  return names.filter(isRoot).slice(0, ENUMERATED_LIMIT);
+}
+
+/** A character a byte. */
+export interface KernelScope {
   roots: string[];
-  /** Absolute paths that are kept back with all below them. */
+  /** What is never read, be it in the scope or not (design: always in `never`). */
   never: string[];
-  /** Patterns of the exclude list. */
-  excludes: string[];
-  /** Folders that are stored, and nothing below them (client/mount-points.ts). */
-  empty?: string[];
+  /** Where each path of the two lists is. */
+  places: Place[];
+  /** Mount points of which nothing is read: what is left out, and what does not answer. */
+  empty: string[];
+  /** The first of them, as they are stored. */
+  emptied: EmptyFolder[];
+  hung: readonly string[];
+  /** Mount points that are left out and can hang: kept back by their names, and looked at by nothing. */
+  untouched: readonly string[];
+  /** Folders with a file that nobody can read: an error there is no passing one. */
+  refusing: string[];
+}
+
+/** Roots and what is never read. @param roots as `findRoots()` has found them; @param hung as `findHungMounts()` */
+export function kernelScope(
+  config: ClientConfig,
+  state: string,
+  roots: readonly Root[],
+  hung: readonly string[],
+): KernelScope {
+  const { mounts, never } = config.scope;
+  const table = readMountTable();
+  const identities = calledRemotes(config).map(each => callFiles(each).identity);
+  const stores = config.remote.filter(isLocal).map(each => each.target);
+  const bytes = roots.map(each => each.path);
+  // A mount point with a longer name than a path may have is kept back with a folder above it.
+  const { emptied, hidden, untouched } = sortMountPoints(table, mounts, bytes, lookExcept(hung, lookAt));
+  const left = hidden.map(path => {
+    let at = path;
+    while (Buffer.byteLength(at, 'latin1') > PATH_LIMIT) at = dirname(at);
+    return at;
+  });
+  const places = [
+    ...findPlaces([...never, ...identities], 'account', hung),
+    ...findPlaces(readNeverList(), 'root', hung),
+  ];
+  // Nobody but the account names these two, and each run works in them.
+  const own = [state, ...stores].flatMap(path => [path, realPlace(path)]).map(asBytes);
+  // A store that is seen at two places would get into itself by the other one.
+  const mirrors = stores.flatMap(path => otherNames(table, asBytes(realPlace(path))));
+  const listed = withMounts([...own, ...namesOf(places)], table);
+  // Mount points have the names that the kernel tells, and some of them cannot be looked at.
+  const nevers = [
+    ...new Set([
+      ...withSpellings([...listed, ...mirrors], bytes, unseenBy({ hung, untouched, emptied })),
+      ...left,
+    ]),
+  ];
+  const points = emptied.map(each => each.path);
+  refuseNeverRoots(roots, [...nevers, ...points]);
+  const empty = [...points, ...hung, ...untouched];
+  const told = tellMounts(places, table, bytes);
+  return { roots: bytes, never: nevers, places: told, empty, emptied, hung, untouched, refusing: [] };
 }
 
 /**
- * The filter file: every line begins with `- ` or `+ `, so that no pattern can be read as a rule.
- *
- * Each name that is kept back stands there twice, with and without `/**`: a peer's merge rule is checked against the
- * file's own name only, not against its parents (rsync 3.5.0, exclude.c, parse_filter_file), and would otherwise have
- * a file below an excluded folder read as rules.
- *
- * The first line excludes the module's path: it keeps a peer's merge rules from reading any file at all (MODULE_PATH).
+ * The scope for an rsync that gets no library for mount points (src/launcher/mountpoints.c): it looks at each of them, and lists
+ * those that are stored empty.
+ * @throws Fault where one does not answer: rsync would wait for it
  */
-export function scopeFilter(scope: Scope): string {
-  const lines = [`- ${MODULE_PATH}/**`];
-  for (const path of scope.never) {
-    const exact = literalPattern(path);
-    // A rule that is too long rsync leaves out; with `?` for each mark it fits, and a few neighbours stay behind too.
-    const pattern = Buffer.byteLength(exact) <= PATH_LIMIT - 3 ? exact : path.replace(/[\\*?[\n\r]/g, '?');
-    lines.push(`- ${pattern}`, `- ${below(pattern)}`);
+export function withoutLibrary(scope: KernelScope): KernelScope {
+  const [first] = scope.hung;
+  if (first !== undefined) {
+    const name = asText(first);
+    throw new Fault({
+      tried: 'read the scope',
+      found: `the file system at "${escapeText(name)}" does not answer, and this rsync would wait for it`,
+      next: `umount -l ${quoteForShell(name)}; or capability = "confined" in client.toml`,
+    });
   }
-  for (const path of scope.empty ?? []) lines.push(`- ${below(literalPattern(path))}`);
-  for (const pattern of scope.excludes) {
-    lines.push(`- ${pattern}`);
-    // `**/` and `*/` mean all folders: what is below them is kept back with them, and files beside them are not.
-    if (!/(?:^|\/)\*+\/$/.test(pattern)) lines.push(`- ${below(pattern)}`);
-  }
-  if (!scope.roots.includes('/')) {
-    const ancestors = new Set<string>();
-    for (const root of scope.roots) {
-      for (let at = parent(root); at !== '/'; at = parent(at)) ancestors.add(at);
-    }
-    for (const folder of [...ancestors].sort()) lines.push(`+ ${literalPattern(folder)}/`);
-    for (const root of scope.roots)
-      lines.push(`+ ${literalPattern(root)}`, `+ ${below(literalPattern(root))}`);
-    lines.push('- /**');
-  }
-  return lines.map(line => `${line}\n`).join('');
+  const isListed = ({ path, as }: EmptyFolder): boolean => as === undefined && mayRead(asText(path));
+  const emptied = scope.emptied.filter(isListed);
+  const hidden = scope.emptied.filter(each => !isListed(each)).map(each => each.path);
+  return {
+    ...scope,
+    never: [...scope.never, ...hidden],
+    emptied,
+    empty: emptied.map(each => each.path),
+  };
+}
+
+/** Below which nothing is looked at. */
+function unseenBy({
+  hung,
+  untouched,
+  emptied,
+}: Pick<KernelScope, 'hung' | 'untouched' | 'emptied'>): string[] {
+  const apart = emptied.filter(each => each.as !== undefined).map(each => each.path);
+  return [...hung, ...untouched, ...apart];
+}
+
+/** And by the names that other mounts give them. */
+function withMounts(nevers: string[], table: MountEntry[]): string[] {
+  return [...new Set(nevers.flatMap(each => [each, ...namesByMounts(table, each)]))];
+}
+
+/** The same, and by which names in the scope other mounts show each of them. */
+function tellMounts(places: Place[], table: MountEntry[], roots: readonly string[]): Place[] {
+  const known = namesOf(places);
+  return places.map(place => {
+    const mounted = namesByMounts(table, place.place).filter(
+      name => roots.some(root => isWithin(root, name)) && !known.some(each => isWithin(each, name)),
+    );
+    return mounted.length > 0 ? { ...place, mounted } : place;
+  });
+}
+
+/** And by each name that the filter has to know. */
+function withSpellings(nevers: string[], roots: readonly string[], hung: readonly string[]): string[] {
+  const isHung = (path: string): boolean => hung.some(each => isWithin(each, path));
+  const eyes: Eyes = {
+    identify: path => {
+      try {
+        return isHung(path) ? undefined : lstat(Buffer.from(path, 'latin1'));
+      } catch {
+        return undefined;
+      }
+    },
+    list: folder => {
+      try {
+        return isHung(folder) ? [] : readdir(Buffer.from(folder, 'latin1')).map(name => asBytes(name));
+      } catch {
+        return [];
+      }
+    },
+  };
+  return [...new Set([...nevers, ...nevers.flatMap(each => otherSpellings(each, roots, eyes))])];
+}
+
+/** The kernel goes by the place, the filter by the name: both are kept back. */
+function namesOf(places: Place[]): string[] {
+  return places.flatMap(({ name, place }) => [name, place]);
 }
 
 /**
- * The scope as the launcher reads it: records with a NUL behind each. The kernel keeps to roots and `never` whatever names
- * a file has; excludes are by name and stand in the filter alone.
- * @param scope `empty`: mount points, which are kept back by their name and not looked at; they come first, so that no root on
- *   one of them is
- * @param libraries what rsync is loaded with, to be read besides
- * @param listsAll whether this rsync must be able to list folders outside of the roots too (client/trial.ts)
+ * The same with what the launcher says.
+ * @param runFolder with its scope written
+ * @throws Fault with the launcher's own line
  */
-export function scopeRecords(
-  scope: Pick<Scope, 'roots' | 'never' | 'empty'>,
-  libraries: string[],
-  listsAll = false,
-): string {
-  return [
-    ...(scope.empty ?? []).map(path => `mount ${path}`),
-    ...scope.roots.map(path => `root ${path}`),
-    ...scope.never.map(path => `never ${path}`),
-    ...libraries.map(path => `library ${path}`),
-    ...(listsAll ? ['list /'] : []),
-  ]
-    .map(record => `${record}\0`)
-    .join('');
+export async function withLaunchersPlaces(scope: KernelScope, runFolder: string): Promise<KernelScope> {
+  const told = parsePlaces(await askPlaces(runFolder));
+  if (told !== undefined) {
+    const table = readMountTable();
+    const never = withSpellings(
+      [...new Set([...scope.never, ...withMounts(namesOf(told.places), table)])],
+      scope.roots,
+      unseenBy(scope),
+    );
+    // The launcher can know of a place that this account cannot see.
+    const roots = scope.roots.map(path => ({ name: asText(path), path }));
+    refuseNeverRoots(roots, [...never, ...scope.emptied.map(each => each.path)]);
+    const merged = mergePlaces(scope.places, told.places, scope.never);
+    const places = tellMounts(merged, table, scope.roots);
+    return { ...scope, never, places, refusing: told.refusing };
+  }
+  throw new Fault({
+    tried: 'confine rsync',
+    found: 'the launcher is of another version than this program',
+    next: 'make install',
+  });
 }
 
 /**
- * The folders whose children the launcher grants one by one, since a `never` is somewhere below. A file that is put in the
- * place of another one there, while a run is on, cannot be read in that run.
+ * Where paths of `never` are, as far as this account can see.
+ * @param list whose it is: root's (/etc/dialback/never), or the account's (client.toml)
  */
-export function enumeratedFolders(scope: Pick<Scope, 'roots' | 'never' | 'empty'>): string[] {
-  const found = new Set<string>();
-  for (const path of [...scope.never, ...(scope.empty ?? [])]) {
-    if (path === '/') continue;
-    for (let at = parent(path); ; at = parent(at)) {
-      if (scope.roots.some(root => isWithin(root, at))) found.add(at);
-      if (at === '/') break;
-    }
+export function findPlaces(paths: string[], list: 'root' | 'account', hung: readonly string[]): Place[] {
+  const owners = list === 'root' ? [0] : [0, ownAccount().uid];
+  const look = lookExcept(hung, lookAsOwned());
+  return paths.map(path => {
+    const { error, ...place } = findPlace(asBytes(path), owners, look);
+    // The launcher can look where this account cannot.
+    return error === undefined || error === 'EACCES' ? place : { ...place, error };
+  });
+}
+
+/** A user's own program (FUSE) can show anybody as an owner: all that it shows is that user's. */
+function lookAsOwned(): Look {
+  const table = readMountTable();
+  return path => {
+    const found = lookAt(path);
+    const user = mountOf(table, path)?.user;
+    return typeof found === 'string' || user === undefined ? found : { ...found, uid: user };
+  };
+}
+
+function lookAt(path: string): Entry | string {
+  const bytes = Buffer.from(path, 'latin1');
+  try {
+    const found = lstat(bytes);
+    const { uid, gid, mode, nlink } = found;
+    return {
+      uid,
+      gid,
+      mode,
+      nlink,
+      ...(found.isSymbolicLink() ? { target: readlink(bytes).toString('latin1') } : {}),
+    };
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? String(error);
   }
-  return [...found].sort();
 }
 
-/** A pattern for all that is below what `pattern` matches. */
-function below(pattern: string): string {
-  const folder = pattern.replace(/\/+$/, '');
-  // `**` makes it a pattern with a wildcard, in which a backslash must be escaped.
-  return `${/[*?[]/.test(folder) ? folder : folder.replaceAll('\\', '\\\\')}/**`;
-}
-
-function parent(path: string): string {
-  return path.slice(0, path.lastIndexOf('/')) || '/';
+/** Text as the bytes that it has in a file, a character each: names need not be UTF-8. */
+export function asBytes(text: string): string {
+  return Buffer.from(text, 'utf8').toString('latin1');
 }

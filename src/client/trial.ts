@@ -19,7 +19,7 @@ import {
   writeNew,
 } from '../os/files.ts';
 import { launcherCommand, launcherPath, tryConfinement } from '../os/launcher.ts';
-import { ownExecutable, pause, together, within } from '../os/machine.ts';
+import { ownExecutable, settleAll, sleep, withTimeout } from '../os/machine.ts';
 import {
   type Command,
   eachLine,
@@ -36,10 +36,10 @@ import { daemonArguments, daemonConfig, trialArguments } from '../wire/rsync.ts'
 import { escapeText } from '../wire/text.ts';
 import { makeAttack } from './attack.ts';
 import type { Capability } from './config.ts';
-import { writeDaemonFiles, writeScope } from './endpoint.ts';
-import { asBytes } from './reach.ts';
-import { recall, remember } from './remembered.ts';
-import { scopeFilter, scopeRecords } from './scope.ts';
+import { writeDaemonFiles, writeScope } from './direct.ts';
+import { scopeFilter, scopeRecords } from './filter.ts';
+import { asBytes } from './scope.ts';
+import { readState, writeState } from './state-file.ts';
 
 const TRIAL_MS = 30_000;
 const LAST_WORDS_MS = 1_000;
@@ -71,7 +71,7 @@ export interface SenderNeeds {
 /** `trySender()`, unless these binaries and this config have passed before. @param state the state folder */
 export async function requireSender(state: string, options: TrialOptions): Promise<SenderNeeds> {
   const seen = fingerprint(options);
-  const found = recall(pathIn(state), options.capability);
+  const found = readState(pathIn(state), options.capability);
   if (isPassed(found) && found.seen === seen) return { listsAll: found.listsAll };
   const needs = await trySender(options);
   await note(state, options.capability, { seen, ...needs });
@@ -85,7 +85,7 @@ export async function forgetSender(state: string, capability: Capability): Promi
 
 /** Without a record the next run tries again: that it cannot be written is not a failure of this run. */
 async function note(state: string, capability: Capability, value: Passed | undefined): Promise<void> {
-  await remember(pathIn(state), capability, value).catch(() => {});
+  await writeState(pathIn(state), capability, value).catch(() => {});
 }
 
 const pathIn = (state: string): string => `${state}/rsync.json`;
@@ -219,8 +219,8 @@ async function serveOneFile(options: TrialOptions, listsAll: boolean): Promise<s
     receiving.stdout?.resume();
     eachLine(receiving.stderr, LINE_LIMIT, keep);
     letGo(); // so that each side sees the other's end
-    await within(interrupt, TRIAL_MS, receiving.ended, lateTrial);
-    await Promise.race([serving.ended, pause(LAST_WORDS_MS)]);
+    await withTimeout(interrupt, TRIAL_MS, receiving.ended, lateTrial);
+    await Promise.race([serving.ended, sleep(LAST_WORDS_MS)]);
   } catch (error) {
     if (!(error instanceof Fault) || error.code !== LATE) throw error;
     words.push(error.found);
@@ -236,7 +236,7 @@ async function serveOneFile(options: TrialOptions, listsAll: boolean): Promise<s
 async function requireDefense(sender: Command, served: string, signal: AbortSignal): Promise<void> {
   const attacks = attacksOn(served);
   const options = { signal, timeoutMs: TRIAL_MS, late: lateTrial };
-  const replies = await together(attacks.map(each => makeAttack(sender, each, options)));
+  const replies = await settleAll(attacks.map(each => makeAttack(sender, each, options)));
   const lost = attacks.find((each, at) => each.succeeds(replies[at] ?? ''));
   if (lost === undefined) return;
   throw new Fault({

@@ -6,8 +6,8 @@
  * free inode, where the files were never made, there is one place: a run has to get in to make room.
  */
 import { takeLockOrFolder } from '../os/runfolder.ts';
-import { failure } from './caller.ts';
-import type { ClientStore } from './store.ts';
+import type { ClientStore } from '../store/store.ts';
+import { failure } from '../wire/events.ts';
 
 /** A run, one that comes too early, a probe, and one that the network has lost. */
 export const CALLS_LIMIT = 4;

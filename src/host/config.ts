@@ -1,17 +1,17 @@
 /** host.toml: where the store is, what is kept in it, what requests may cost; for all clients, and for single ones. */
 import * as v from 'valibot';
+import { hooksTable } from '../shared/hooks.ts';
 import {
   countOrPercentKey,
   durationKey,
   pathKey,
-  type Quantity,
   readConfig,
   sizeKey,
   sizeOrPercentKey,
-} from '../config.ts';
-import { hooksTable } from '../hooks.ts';
+} from '../shared/toml.ts';
+import { isZone } from '../store/retention.ts';
+import type { ClientSettings, StoreSettings } from '../store/settings.ts';
 import { NAME } from '../wire/text.ts';
-import { isZone, type Policy } from './retention.ts';
 
 /** For spans that no timer waits for: a hundred years. */
 const MOST_SPAN_MS = 36_525 * 86_400_000;
@@ -193,24 +193,6 @@ export function readHostConfig(path: string): HostConfig {
   return readConfig(path, CONFIG, 'host.toml');
 }
 
-/** What holds for one client: its own overrides, else what holds for all. */
-export interface ClientSettings {
-  policy: Policy;
-  /** What must stay free on the store's file system; the same for all. */
-  minFree: Quantity;
-  minInodes: Quantity;
-  /** How much the client may add within a day; undefined: what there is room for. */
-  growthBudget: Quantity | undefined;
-  /** What the paths of one snapshot may come to. */
-  maxPathBytes: number;
-  /** Bytes that a file may have; undefined: what is read before the deadline (host/grab.ts). */
-  maxSize: number | undefined;
-  minIntervalMs: number;
-  deadlineMs: number;
-  /** What comes from the client while it is copied may not cease for longer. */
-  idleMs: number;
-}
-
 /** @param client its name; one without overrides gets what holds for all */
 export function settingsFor(config: HostConfig, client: string): ClientSettings {
   const own = Object.hasOwn(config.client, client) ? config.client[client] : undefined;
@@ -234,5 +216,14 @@ export function settingsFor(config: HostConfig, client: string): ClientSettings 
     minIntervalMs: own?.requests.min_interval ?? config.requests.min_interval,
     deadlineMs: own?.requests.deadline ?? config.requests.deadline,
     idleMs: own?.requests.idle_timeout ?? config.requests.idle_timeout,
+  };
+}
+
+/** @returns what the verbs of the store need of the config */
+export function storeSettings(config: HostConfig): StoreSettings {
+  return {
+    store: config.store,
+    deleteRate: config.space.delete_rate,
+    settingsFor: client => settingsFor(config, client),
   };
 }

@@ -5,12 +5,12 @@
 import { Fault } from '../fault.ts';
 import { close, writeNew } from '../os/files.ts';
 import { openLogPipe } from '../os/log-pipe.ts';
-import { together, within } from '../os/machine.ts';
+import { settleAll, withTimeout } from '../os/machine.ts';
 import {
   type Child,
-  type Ending,
+  type ExitResult,
   eachLine,
-  endProcess,
+  killProcess,
   makePipe,
   type Process,
   processAt,
@@ -40,7 +40,7 @@ export interface Line {
   /** What goes to the client. */
   writing: number;
   /** The end of the ssh that dialled. Of a channel, which is sshd's, there is none to see. */
-  ended: Promise<Ending>;
+  ended: Promise<ExitResult>;
   /** Closes our copies of the two descriptors, once rsync has its own. */
   letGo(): void;
   /** What ssh itself said, once it has ended: also what the client's sshd had it say, hence escaped. */
@@ -69,7 +69,7 @@ export async function dialBack(
 ): Promise<Line> {
   const { run: folder, header, signal } = options;
   const alias = `dialback-${options.name}`;
-  const [down, up, log] = await together([
+  const [down, up, log] = await settleAll([
     makePipe(`${folder}/down`),
     makePipe(`${folder}/up`),
     openLogPipe(held, `${folder}/ssh.log`),
@@ -139,10 +139,10 @@ async function startAgent(
   const late = (): Fault =>
     new Fault({ tried: 'start ssh-agent', found: `it was not ready within ${AGENT_MS / 1000} s` });
   // Not ended by a signal: an agent whose number we never learn would outlive us by ten seconds.
-  const agent = await within(new AbortController().signal, AGENT_MS, agentProcess(keeper), late);
+  const agent = await withTimeout(new AbortController().signal, AGENT_MS, agentProcess(keeper), late);
   // It removes its socket. Where /proc hides it (hidepid; it is not dumpable) it is signalled all the same: its number
   // stays its own as long as cat, its parent, lives and does not wait for it.
-  held.defer(() => (agent.startTicks === '' ? signalNumber(agent.pid) : endProcess(agent)));
+  held.defer(() => (agent.startTicks === '' ? signalNumber(agent.pid) : killProcess(agent)));
   const environment = { SSH_AUTH_SOCK: socket };
   const added = await run(standard('ssh-add', ['-q', '-'], environment), {
     input: key,

@@ -1,6 +1,5 @@
 /** `dialback enroll` and `unenroll`: which key may ask for a backup of which client. */
 import { dirname } from 'node:path';
-import { configPlace, parseConfig } from '../config.ts';
 import { Fault, type Parsed } from '../fault.ts';
 import {
   exists,
@@ -14,21 +13,22 @@ import {
   readWhole,
   realPath,
   replaceFile,
-  status,
+  stat,
   writableByOthers,
 } from '../os/files.ts';
 import { hasLauncher, lacksLandlock, launcherPath } from '../os/launcher.ts';
 import { asUid, hostName, isPackaged, ownAccount, ownExecutable, refuseRoot } from '../os/machine.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
+import { configPlace, parseConfig } from '../shared/toml.ts';
+import { probeFileSystem } from '../store/file-system.ts';
 import { noteStore, requireNoOtherStore } from '../store/known-stores.ts';
+import { awaitLastRun, retire, retiredSince, unretire } from '../store/retirement.ts';
+import { createClient, createStore } from '../store/store.ts';
 import { type PublicKey, parseHostKey, parsePublicKey } from '../wire/key.ts';
 import { STORE_FILE, shelfOf } from '../wire/local.ts';
 import { escapeText, NAME, quoteForShell, TARGET } from '../wire/text.ts';
 import { HOST_SCHEMA, readHostConfig } from './config.ts';
-import { probeFileSystem } from './filesystem.ts';
 import { tryReceiveJail } from './jail.ts';
-import { awaitLastRun, retire, retiredSince, unretire } from './retirement.ts';
-import { createClient, createStore } from './store.ts';
 
 const KEY_LIMIT = 16 * 1024;
 
@@ -357,7 +357,7 @@ function requireName(name: string): void {
 function requireReceiver(store: string, verb: string): void {
   let owner: number | undefined;
   try {
-    owner = status(store).uid;
+    owner = stat(store).uid;
   } catch (error) {
     if (!failedWith(error, 'ENOENT')) throw fileFault(error, `use the store "${store}"`, { exit: 'usage' });
   }
@@ -442,7 +442,7 @@ async function openKeys(held: DisposableHolder, file: string): Promise<string[]>
 
 function writeKeys(file: string, lines: string[]): void {
   const target = exists(file) ? realPath(file) : file;
-  const mode = exists(target) ? status(target).mode & 0o777 : 0o600;
+  const mode = exists(target) ? stat(target).mode & 0o777 : 0o600;
   // A character a byte: what others wrote into the file need not be UTF-8.
   replaceFile(target, Buffer.from(lines.map(line => `${line}\n`).join(''), 'latin1'), mode);
 }

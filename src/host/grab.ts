@@ -6,22 +6,20 @@
  */
 import { createHash } from 'node:crypto';
 import type { Writable } from 'node:stream';
-import { isRsyncVulnerable } from '../changelog.ts';
-import { findSubject } from '../doctor.ts';
 import { EXIT, type ExitStatus, Fault, firstError } from '../fault.ts';
-import { hasHooks, requireHooks } from '../hooks.ts';
-import { descriptorStream, list } from '../os/files.ts';
+import { findSubject } from '../os/account.ts';
+import { descriptorStream, readdir } from '../os/files.ts';
 import { hasLauncher, launcherHasGone, readJailLine } from '../os/launcher.ts';
 import {
+  abortable,
   deadlineSignal,
   monotonicMs,
   now,
   ownAccount,
   ownExecutable,
-  pause,
   refuseRoot,
-  unless,
-  within,
+  sleep,
+  withTimeout,
 } from '../os/machine.ts';
 import {
   hasProgram,
@@ -40,40 +38,14 @@ import {
   makeRunFolder,
   prepareStateFolder,
 } from '../os/runfolder.ts';
-import { findPrinter, printedWords } from '../startup-files.ts';
+import { hasHooks, requireHooks } from '../shared/hooks.ts';
+import { isRsyncVulnerable } from '../shared/package-changelog.ts';
+import { findPrinter, printedWords } from '../shared/startup-files.ts';
 import { largestFile } from '../store/file-size.ts';
 import { noteStore } from '../store/known-stores.ts';
+import { describeClient, lacksManifest } from '../store/manifest.ts';
+import { requireEnrolled, watchEnrollment } from '../store/retirement.ts';
 import { keepScratchIn } from '../store/scratch.ts';
-import {
-  encodeEvent,
-  FAILURES,
-  type FailureCode,
-  failedOutcome,
-  type HostEvent,
-  type OutcomeEvent,
-  type Phase,
-} from '../wire/events.ts';
-import { decodeRsync, type Request, type RequestHeader, type RsyncRemark } from '../wire/request.ts';
-import { knowsZstd, RSYNC_EXIT } from '../wire/rsync.ts';
-import { CHANNEL, escapeText, PROBE } from '../wire/text.ts';
-import {
-  callerOf,
-  failure,
-  parseCall,
-  peerAddress,
-  type Received,
-  receiveRequest,
-  refuseVariables,
-} from './caller.ts';
-import { takeCall } from './calls.ts';
-import { type HostConfig, readHostConfig, settingsFor } from './config.ts';
-import { dialBack, type Line } from './dial.ts';
-import { HostHooks } from './hooks.ts';
-import { describeClient, lacksManifest } from './manifest.ts';
-import { takeProbe } from './probe.ts';
-import { type Pull, type PullEnd, startPull } from './pull.ts';
-import { requireEnrolled, watchEnrollment } from './retirement.ts';
-import { type Admission, admit } from './space.ts';
 import {
   type Arrival,
   abandonSnapshot,
@@ -86,9 +58,37 @@ import {
   readSnapshot,
   recordEvent,
   type SnapshotRecord,
-} from './store.ts';
-import { emptyTrash } from './trash.ts';
-import { takeTurn } from './turns.ts';
+} from '../store/store.ts';
+import { emptyTrash } from '../store/trash.ts';
+import {
+  encodeEvent,
+  FAILURES,
+  type FailureCode,
+  failedOutcome,
+  failure,
+  type HostEvent,
+  type OutcomeEvent,
+  type Phase,
+} from '../wire/events.ts';
+import { decodeRsync, type Request, type RequestHeader, type RsyncRemark } from '../wire/request.ts';
+import { knowsZstd, RSYNC_EXIT } from '../wire/rsync.ts';
+import { CHANNEL, escapeText, PROBE } from '../wire/text.ts';
+import { type Admission, admit } from './admission.ts';
+import { takeCall } from './calls.ts';
+import { type HostConfig, readHostConfig, settingsFor } from './config.ts';
+import { dialBack, type Line } from './dial.ts';
+import { HostHooks } from './hooks.ts';
+import { takeProbe } from './probe.ts';
+import { type Pull, type PullEnd, startPull } from './pull.ts';
+import { takeTurn } from './queue.ts';
+import {
+  callerOf,
+  parseCall,
+  peerAddress,
+  type Received,
+  receiveRequest,
+  refuseVariables,
+} from './receive-request.ts';
 import { unstoredText } from './unstored.ts';
 
 /** A client hears from us at least this often. */
@@ -177,7 +177,7 @@ async function describe(
   try {
     if (!lacksManifest(client)) return;
     if (isLocal) {
-      await describeClient({ client: client.name, config }, interrupt);
+      await describeClient({ client: client.name, store: readHostConfig(config).store }, interrupt);
       return;
     }
     const args = ['manifest', '--client', client.name, '--config', config];
@@ -219,7 +219,7 @@ async function tellLast(event: OutcomeEvent): Promise<void> {
   tell(event);
   const stream = toClient;
   const sent = new Promise<void>(resolve => stream?.end(resolve).once('close', resolve));
-  await Promise.race([sent, pause(LAST_WORD_MS)]);
+  await Promise.race([sent, sleep(LAST_WORD_MS)]);
 }
 
 /** The code that the client gets for a fault of ours; the fault's own words stay here. */
@@ -456,7 +456,7 @@ async function pullInto(job: Job): Promise<JobResult> {
   await awaitFirstByte(pull, line, signal, idleSecondsOf(job));
   using _heart = heartbeat(pull);
   tell({ event: 'phase', phase: 'copying' });
-  const end = await unless(signal, pull.ended);
+  const end = await abortable(signal, pull.ended);
   const { outcome, found } = await judge(job, end, hasSpoken);
   if (outcome.code !== null) {
     const said = [...end.words, ...clientWords.map(each => `client: ${each}`), await line.words()];
@@ -569,7 +569,7 @@ async function awaitFirstByte(
 ): Promise<void> {
   const failed = line.ended.then(async ({ status }) => {
     // ssh ends, too, when rsync has not come to be: then that is the cause, and is judged.
-    const end = await Promise.race([pull.ended, pause(SSH_END_MS)]);
+    const end = await Promise.race([pull.ended, sleep(SSH_END_MS)]);
     if (end?.isRefusedByLauncher) return;
     const words = await line.words();
     if (/Permission denied|Too many authentication failures/.test(words)) throw failure('denied', words);
@@ -580,10 +580,10 @@ async function awaitFirstByte(
   failed.catch(() => {}); // ssh also ends after the first byte, and then it is of no interest here
   // Where rsync ends first, it can be that ssh has, a moment ago: then that is the cause. Else rsync's end is judged.
   const ended = pull.ended.then(end =>
-    end.isRefusedByLauncher ? undefined : Promise.race([failed, pause(2 * SSH_END_MS)]),
+    end.isRefusedByLauncher ? undefined : Promise.race([failed, sleep(2 * SSH_END_MS)]),
   );
   ended.catch(() => {});
-  await within(signal, idleSeconds * 1000, Promise.race([pull.firstByte, failed, ended]), () =>
+  await withTimeout(signal, idleSeconds * 1000, Promise.race([pull.firstByte, failed, ended]), () =>
     failure('idle', `no byte came within ${idleSeconds} s after dialling`),
   );
 }
@@ -687,7 +687,7 @@ async function judge(
   if (!isWhole && end.counts.files + end.counts.folders === 0)
     return failed('nothing', 'none of the roots could be read');
   // A partial transfer that stored nothing at all is the host's failure, not something missing on the client.
-  if (!isWhole && !job.received.request.header.dry_run && list(job.arrival.tree).length === 0) {
+  if (!isWhole && !job.received.request.header.dry_run && readdir(job.arrival.tree).length === 0) {
     return failed('rsync', 'nothing could be stored');
   }
   if (end.missingCount > 0 && end.counts.files === 0)

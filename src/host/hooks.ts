@@ -1,11 +1,11 @@
 /** The host's hooks around one run of a client, which hears nothing of them. */
 import type { ExitStatus, Fault } from '../fault.ts';
-import { type Facts, HookedRun, type Hooks } from '../hooks.ts';
+import { type Facts, HookedRun, type Hooks } from '../shared/hooks.ts';
+import { type ClientStore, recordEvent } from '../store/store.ts';
 import type { OutcomeEvent } from '../wire/events.ts';
-import { failure } from './caller.ts';
-import { type ClientStore, recordEvent } from './store.ts';
+import { failure } from '../wire/events.ts';
 
-/** A client gives up 90 s after its call where nothing has begun by then (client/attempt.ts, TAKEN_MS). */
+/** A client gives up 90 s after its call where nothing has begun by then (client/run.ts, TAKEN_MS). */
 const BEFORE_MOST_MS = 60_000;
 
 export class HostHooks {

@@ -1,8 +1,8 @@
 /** The host's half of a probe (wire/probe.ts): what comes is counted and forgotten. */
 import { readInPortions } from '../os/files.ts';
-import { within } from '../os/machine.ts';
+import { withTimeout } from '../os/machine.ts';
+import { failure } from '../wire/events.ts';
 import { PROBE_MS, ProbeReader } from '../wire/probe.ts';
-import { failure } from './caller.ts';
 
 /**
  * Takes blocks from standard input until it ends.
@@ -25,7 +25,7 @@ export async function takeProbe(signal: AbortSignal, arrived: (bytes: number) =>
     for (const each of taken.value) arrived(each);
     return true;
   });
-  await within(signal, PROBE_MS, over.promise, () =>
+  await withTimeout(signal, PROBE_MS, over.promise, () =>
     failure('request', `the probe took longer than ${PROBE_MS / 1000} s`),
   );
 }

@@ -3,11 +3,11 @@ import { Fault } from '../fault.ts';
 import { close, realPath } from '../os/files.ts';
 import { type Jail, launcherCommand, launcherPath, readJailLine } from '../os/launcher.ts';
 import { linkEnvironment, NEW_INODE, openLinkLibrary, TIME_CUT } from '../os/link-library.ts';
-import { ownExecutable, pause } from '../os/machine.ts';
+import { ownExecutable, sleep } from '../os/machine.ts';
 import {
   type Child,
   type Command,
-  type Ending,
+  type ExitResult,
   eachLine,
   PLAIN_ENVIRONMENT,
   programPath,
@@ -70,7 +70,7 @@ export interface Pull {
 
 /** What a pull came to. */
 export interface PullEnd {
-  ending: Ending;
+  ending: ExitResult;
   counts: PullCounts;
   /** Whether rsync has said its statistics: one that was told by its peer to end has not. */
   hasStatistics: boolean;
@@ -209,7 +209,7 @@ export async function startPull(held: DisposableHolder, asked: PullRequest): Pro
     firstByte: firstByte.promise,
     // Its pipes can be held open by the relay for as long as the client likes: what it said is here soon after its end.
     ended: rsync.exited.then(async ending => {
-      await Promise.race([rsync.ended, pause(LAST_WORDS_MS)]);
+      await Promise.race([rsync.ended, sleep(LAST_WORDS_MS)]);
       // With a jail, such a status is rsync's own, or one that the client has sent it.
       end.isRefusedByLauncher = request.confined && !end.jail && LAUNCHER_STATUSES.has(ending.status ?? 0);
       complaints.finish();

@@ -1655,7 +1655,7 @@ static _Noreturn void receive_verb(int count, char *arguments[])
 
 /* ---- place ------------------------------------------------------------------------------------------------------ */
 
-/* env(1) is the remote shell of a restore (host/restore.ts): it starts the rsync that writes. */
+/* env(1) is the remote shell of a restore (store/restore.ts): it starts the rsync that writes. */
 static const char ENV[] = "/usr/bin/env";
 
 /*

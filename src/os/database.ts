@@ -2,7 +2,7 @@
 import { backup, DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 import { Fault } from '../fault.ts';
-import { close, exists, fileFault, open, openFlags, removeFileIfThere, status } from './files.ts';
+import { close, exists, fileFault, open, openFlags, removeFileIfThere, stat } from './files.ts';
 
 export type { DatabaseSync as Database, StatementSync as Statement } from 'node:sqlite';
 
@@ -131,7 +131,7 @@ export function cannotWrite(error: unknown): boolean {
  */
 export async function copyCache(from: string, to: string): Promise<void> {
   // Beside a read-only file SQLite cannot make what it needs to read a log (-wal). Without a log the file alone is whole.
-  const isWhole = !exists(`${from}-wal`) || status(`${from}-wal`).size === 0;
+  const isWhole = !exists(`${from}-wal`) || stat(`${from}-wal`).size === 0;
   const places = [from, ...(isWhole ? [new URL(`${pathToFileURL(from)}?immutable=1`)] : [])];
   for (const place of places) {
     let database: DatabaseSync | undefined;

@@ -60,14 +60,14 @@ export {
   closeSync as close,
   constants as openFlags,
   copyFileSync as copyFile,
-  fstatSync as fileStatus,
+  fstatSync as fstat,
   futimesSync as setFileTimes,
-  readdirSync as list,
+  readdirSync as readdir,
   realpathSync as realPath,
   rmdirSync as removeEmptyFolder,
-  statfsSync as fileSystemStatus,
-  statSync as status,
-  symlinkSync as makeLink,
+  statfsSync as statfs,
+  statSync as stat,
+  symlinkSync as symlink,
   truncateSync as truncate,
   utimesSync as setTimes,
 };
@@ -99,10 +99,10 @@ function bothOfAnyLength(call: (from: Path, to: Path) => void): typeof call {
 // What is done to single entries of a snapshot's tree: a client decides how long their paths are.
 export const exists = ofAnyLength(existsSync);
 export const link = bothOfAnyLength(linkSync);
-export const linkStatus = ofAnyLength(lstatSync);
+export const lstat = ofAnyLength(lstatSync);
 export const makeBareFolder = ofAnyLength(mkdirSync);
 export const open = ofAnyLength(openSync);
-export const removeFile = ofAnyLength(unlinkSync);
+export const unlink = ofAnyLength(unlinkSync);
 export const rename = bothOfAnyLength(renameSync);
 export const setLinkTimes = ofAnyLength(lutimesSync);
 
@@ -146,7 +146,7 @@ export function lastVisible(path: string): string {
   let at = path;
   for (;;) {
     try {
-      linkStatus(at);
+      lstat(at);
       return at;
     } catch (error) {
       if (at === dirname(at)) throw error;
@@ -203,7 +203,7 @@ export function readWhole(path: string | Buffer, limit: number): Buffer {
 }
 
 /** Where a symlink leads, as bytes. */
-export function readLink(path: string | Buffer): Buffer {
+export function readlink(path: string | Buffer): Buffer {
   return reach(path, short => readlinkSync(short, { encoding: 'buffer' }));
 }
 

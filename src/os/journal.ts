@@ -7,12 +7,12 @@ import {
   exists,
   fileFault,
   link,
-  linkStatus,
+  lstat,
   readWhole,
-  removeFile,
   rename,
   replaceFile,
-  status,
+  stat,
+  unlink,
 } from './files.ts';
 import { now } from './machine.ts';
 
@@ -76,7 +76,7 @@ function linesOf(path: string): string[] {
 function olderLines(path: string): string[] {
   const aside = `${path}.aside`;
   if (!exists(aside)) return linesOf(`${path}.1`);
-  const isJournal = exists(path) && status(path).ino === status(aside).ino;
+  const isJournal = exists(path) && stat(path).ino === stat(aside).ino;
   const lines = [...linesOf(`${path}.1`), ...(isJournal ? [] : linesOf(aside))];
   return [...new Set(lines)];
 }
@@ -90,7 +90,7 @@ export function readJournal(folder: string): Entry[] {
 /** Appends a line to a journal (0600). @throws Fault */
 export function appendJournal(path: string, entry: Entry): void {
   try {
-    const size = exists(path) ? status(path).size : 0;
+    const size = exists(path) ? stat(path).size : 0;
     if (size > JOURNAL_BYTES) putAside(path);
     if (size > MOST_BYTES && isPassing(entry)) return;
     appendText(path, `${JSON.stringify(entry)}\n`, { mode: 0o600 });
@@ -105,14 +105,14 @@ export function appendJournal(path: string, entry: Entry): void {
  */
 function putAside(path: string): void {
   const aside = `${path}.aside`;
-  if (exists(aside) && now().getTime() - linkStatus(aside).ctimeMs < ASIDE_MS) return;
+  if (exists(aside) && now().getTime() - lstat(aside).ctimeMs < ASIDE_MS) return;
   try {
     if (!exists(aside)) link(path, aside);
-    if (exists(path) && status(path).ino === status(aside).ino) removeFile(path);
+    if (exists(path) && stat(path).ino === stat(aside).ino) unlink(path);
     if (exists(`${path}.1`)) {
       const kept = keptLines(olderLines(path));
       replaceFile(`${path}.1`, kept.map(line => `${line}\n`).join(''));
-      removeFile(aside);
+      unlink(aside);
     } else {
       rename(aside, `${path}.1`);
     }

@@ -5,7 +5,7 @@
  */
 import { dirname, join } from 'node:path';
 import { Fault } from '../fault.ts';
-import { exists, failedWith, fileFault, linkStatus, mayRun, readWhole } from './files.ts';
+import { exists, failedWith, fileFault, lstat, mayRun, readWhole } from './files.ts';
 import { kernelRelease, ownExecutable } from './machine.ts';
 import {
   type Command,
@@ -33,7 +33,7 @@ export function launcherPath(): string {
 export function hasLauncher(): boolean {
   const path = launcherPath();
   try {
-    linkStatus(path);
+    lstat(path);
     return true;
   } catch (error) {
     if (failedWith(error, 'ENOENT') || failedWith(error, 'ENOTDIR')) return false;

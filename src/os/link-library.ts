@@ -3,7 +3,7 @@
  * times (src/launcher/linkat.c), and the one
  * that keeps it from mount points (mountpoints.c). Confined, the launcher has its own copies and gives those to rsync.
  */
-import { close, open, openFlags, readProc, removeFile, writeAll } from './files.ts';
+import { close, open, openFlags, readProc, unlink, writeAll } from './files.ts';
 import { randomHex } from './machine.ts';
 import { mountOf, parseMountTable } from './mounts.ts';
 
@@ -73,7 +73,7 @@ async function writeUnnamed(path: string, content: Buffer): Promise<number> {
     return open(`/proc/self/fd/${writing}`, O_RDONLY);
   } finally {
     close(writing);
-    removeFile(path);
+    unlink(path);
   }
 }
 

@@ -175,7 +175,7 @@ export function randomShare(): number {
 }
 
 /** Waits; ends early, by throwing the signal's reason, when the signal aborts. */
-export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
+export async function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   try {
     await delay(ms, undefined, signal ? { signal } : {});
   } catch {
@@ -264,7 +264,7 @@ export function interruptWith(reason: unknown): void {
 }
 
 /** A promise for the value, or the signal's reason as soon as it aborts; nothing stays registered after. */
-export async function unless<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
+export async function abortable<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
   if (signal.aborted) throw signal.reason;
   let stop = (): void => {};
   const aborted = new Promise<never>((_, reject) => {
@@ -283,7 +283,7 @@ export async function unless<T>(signal: AbortSignal, promise: Promise<T>): Promi
  * way any more when this throws.
  * @throws the reason of the first in the list that failed
  */
-export async function together<Things extends readonly unknown[] | []>(
+export async function settleAll<Things extends readonly unknown[] | []>(
   things: Things,
 ): Promise<{ -readonly [Each in keyof Things]: Awaited<Things[Each]> }> {
   await Promise.allSettled(things);
@@ -298,12 +298,12 @@ export function deadlineSignal(ms: number, late: () => Fault): { signal: AbortSi
 }
 
 /** `unless` with a deadline of its own: after `ms` it throws what `late` makes. */
-export async function within<T>(
+export async function withTimeout<T>(
   signal: AbortSignal,
   ms: number,
   promise: Promise<T>,
   late: () => Fault,
 ): Promise<T> {
   using deadline = deadlineSignal(ms, late);
-  return await unless(AbortSignal.any([signal, deadline.signal]), promise);
+  return await abortable(AbortSignal.any([signal, deadline.signal]), promise);
 }

@@ -3,8 +3,8 @@ import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
 import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { Fault } from '../fault.ts';
-import { isTerminal, list, mayRun, mayWrite, openFifo, readProc, writeProc } from './files.ts';
-import { beNice, dropGarbage, monotonicMs, pause } from './machine.ts';
+import { isTerminal, mayRun, mayWrite, openFifo, readdir, readProc, writeProc } from './files.ts';
+import { beNice, dropGarbage, monotonicMs, sleep } from './machine.ts';
 
 /** A program to run: everything that decides what it does. */
 export interface Command {
@@ -35,7 +35,7 @@ export interface Command {
 export type Descriptor = 'nothing' | 'pipe' | number | Socket;
 
 /** How a child ended. */
-export interface Ending {
+export interface ExitResult {
   status: number | null;
   signal: NodeJS.Signals | null;
 }
@@ -48,9 +48,9 @@ export interface Child {
   stdout: Readable | null;
   stderr: Readable | null;
   /** Resolves when the program has ended and its pipes are read to their end. Never rejects. */
-  ended: Promise<Ending>;
+  ended: Promise<ExitResult>;
   /** Resolves as soon as the program itself has ended, whoever may still hold its pipes. Never rejects. */
-  exited: Promise<Ending>;
+  exited: Promise<ExitResult>;
   /** Ends it and all that descends from it: closes stdin, SIGTERM, `graceMs` later SIGKILL. Waits for it. */
   end(graceMs?: number): Promise<void>;
 }
@@ -139,10 +139,10 @@ export async function start(command: Command, descriptors: Descriptor[]): Promis
     detached: command.ownSession === true || command.account !== undefined, // setsid(2)
     shell: false,
   });
-  const exited = new Promise<Ending>(resolve => {
+  const exited = new Promise<ExitResult>(resolve => {
     child.once('exit', (status, signal) => resolve({ status, signal }));
   });
-  const ended = new Promise<Ending>(resolve => {
+  const ended = new Promise<ExitResult>(resolve => {
     child.once('close', (status, signal) => resolve({ status, signal }));
   });
   await new Promise<void>((resolve, reject) => {
@@ -167,7 +167,7 @@ export async function start(command: Command, descriptors: Descriptor[]): Promis
     stderr: child.stderr,
     ended,
     exited,
-    end: (graceMs = DEFAULT_GRACE_MS) => endTree(child, ended, graceMs),
+    end: (graceMs = DEFAULT_GRACE_MS) => killTree(child, ended, graceMs),
   };
 }
 
@@ -206,7 +206,7 @@ const KILL_PATIENCE_MS = 5_000;
 const LAST_WORDS_MS = 500;
 
 /** Ends a child and its descendants; returns when none of them is left (or SIGKILL was of no use for 5 s). */
-async function endTree(child: ChildProcess, ended: Promise<Ending>, graceMs: number): Promise<void> {
+async function killTree(child: ChildProcess, ended: Promise<ExitResult>, graceMs: number): Promise<void> {
   // Once node has waited for it, its number may be somebody else's.
   const isOurs = child.exitCode === null && child.signalCode === null;
   const family = isOurs && child.pid !== undefined ? stopFamily(child.pid) : [];
@@ -222,10 +222,10 @@ async function endTree(child: ChildProcess, ended: Promise<Ending>, graceMs: num
   const rest = family.filter(isAlive).flatMap(member => [member, ...stopFamily(member.pid)]);
   for (const member of rest) signalProcess(member, 'SIGKILL');
   await waitForAll(rest, KILL_PATIENCE_MS);
-  if (isHidden) await Promise.race([ended, pause(graceMs)]);
+  if (isHidden) await Promise.race([ended, sleep(graceMs)]);
   if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
   // What it said last is read, unless somebody else holds its pipes.
-  await Promise.race([ended, pause(LAST_WORDS_MS)]);
+  await Promise.race([ended, sleep(LAST_WORDS_MS)]);
   for (const stream of [child.stdout, child.stderr]) stream?.destroy();
 }
 
@@ -265,7 +265,7 @@ export function isAlive(process: Process): boolean {
 function familyOf(pid: number): Process[] {
   const children = new Map<number, Process[]>();
   const orphans: Process[] = [];
-  for (const name of list('/proc')) {
+  for (const name of readdir('/proc')) {
     if (!/^\d+$/.test(name)) continue;
     const found = statOf(Number(name));
     if (!found) continue;
@@ -314,7 +314,7 @@ export function signalNumber(pid: number): void {
 }
 
 /** Ends one process that is not our child: SIGTERM, `graceMs` later SIGKILL. */
-export async function endProcess(target: Process, graceMs = DEFAULT_GRACE_MS): Promise<void> {
+export async function killProcess(target: Process, graceMs = DEFAULT_GRACE_MS): Promise<void> {
   signalProcess(target, 'SIGTERM');
   await waitForAll([target], graceMs);
   signalProcess(target, 'SIGKILL');
@@ -325,12 +325,12 @@ async function waitForAll(processes: Process[], ms: number): Promise<void> {
   const end = monotonicMs() + ms;
   // The kernel tells only a parent of its children's end; descendants are looked at.
   for (let stepMs = 2; processes.some(isAlive) && monotonicMs() < end; stepMs = Math.min(stepMs * 2, 50)) {
-    await pause(stepMs);
+    await sleep(stepMs);
   }
 }
 
 /** What a short program left behind. */
-export interface Result extends Ending {
+export interface Result extends ExitResult {
   stdout: Buffer;
   stderr: string;
 }
@@ -420,7 +420,7 @@ function wayToEndFirst(): string[] {
  * since node leaves SIGPIPE and SIGXFSZ ignored.
  * @throws Fault when the program cannot be run; execve's own failure would end us without a word
  */
-export function become(command: Command): never {
+export function exec(command: Command): never {
   requireOwnAccount(command);
   const env = programPath('env');
   if (!command.program.startsWith('/') || !mayRun(command.program)) {
@@ -475,7 +475,7 @@ export async function takeRecords(
   command: Command,
   { limit, signal }: RecordOptions,
   take: (record: Buffer) => void,
-): Promise<Ending & { stderr: string }> {
+): Promise<ExitResult & { stderr: string }> {
   const child = await start(command, ['nothing', 'pipe', 'pipe']);
   let stderr = '';
   child.stderr?.on('data', (chunk: Buffer) => {
@@ -544,7 +544,7 @@ export async function startApart(command: Command): Promise<void> {
 export async function endCommand(word: string): Promise<void> {
   const found: Process[] = [];
   const ending: Process[] = [];
-  for (const name of list('/proc')) {
+  for (const name of readdir('/proc')) {
     const commandLine = /^\d+$/.test(name) ? readProc(`${name}/cmdline`) : undefined;
     const each = commandLine === undefined ? undefined : processAt(Number(name));
     if (commandLine?.split('\0').includes(word) && each) found.push(each);
@@ -552,7 +552,7 @@ export async function endCommand(word: string): Promise<void> {
     if (commandLine === '' && each && ![0, KTHREADD].includes(statOf(each.pid)?.parent ?? 0))
       ending.push(each);
   }
-  await Promise.all([...found.map(each => endProcess(each)), waitForAll(ending, KILL_PATIENCE_MS)]);
+  await Promise.all([...found.map(each => killProcess(each)), waitForAll(ending, KILL_PATIENCE_MS)]);
 }
 const KTHREADD = 2;
 
@@ -600,7 +600,7 @@ export async function opensshVersion(): Promise<string> {
 }
 
 /** Says how a program ended, in words. */
-export function endingText(ending: Ending): string {
+export function endingText(ending: ExitResult): string {
   if (ending.signal) return `ended by ${ending.signal}`;
   return ending.status === 0 ? 'ended well' : `ended with status ${ending.status ?? 'unknown'}`;
 }

@@ -7,16 +7,16 @@ import {
   close,
   exists,
   fileFault,
-  linkStatus,
-  list,
+  lstat,
   makeFolder,
   makeUniqueFolder,
   open,
   openFlags,
+  readdir,
   readProc,
   realPath,
   removeAll,
-  status,
+  stat,
   statusExact,
 } from './files.ts';
 import { type Account, ownAccount } from './machine.ts';
@@ -62,7 +62,7 @@ export function requireStateName(path: string): void {
 /** Whether a state folder that is there is ours, and nobody else's to change; changes nothing. @throws Fault */
 export function requireStateFolder(path: string): void {
   const fault = stateFault(path);
-  const found = linkStatus(path);
+  const found = lstat(path);
   const account = ownAccount();
   if (!found.isDirectory()) throw fault('it is not a folder', `mv '${path}' '${path}.old'`);
   if (found.uid !== account.uid)
@@ -71,7 +71,7 @@ export function requireStateFolder(path: string): void {
   // sshd's StrictModes goes up to the home folder (auth_secure_path), and takes even a sticky folder for unsafe.
   const home = exists(account.home) ? realPath(account.home) : account.home;
   for (let at = dirname(realPath(path)); at !== home && at !== '/'; at = dirname(at)) {
-    const { uid, mode } = status(at);
+    const { uid, mode } = stat(at);
     if (uid !== 0 && uid !== account.uid)
       throw fault(
         `"${at}" above it belongs to uid ${uid}, so sshd would not trust it`,
@@ -105,7 +105,7 @@ export async function makeRunFolder(
       exit: 'locked',
     });
   }
-  for (const name of list(stateFolder)) {
+  for (const name of readdir(stateFolder)) {
     if (RUN_FOLDER.test(name)) await removeStale(`${stateFolder}/${name}`, beforeRemoval);
   }
   const path = makeUniqueFolder(`${stateFolder}/run-`);
@@ -117,7 +117,7 @@ export async function makeRunFolder(
 /** Removes a run folder that nobody holds. What is none of ours, or cannot be removed, is no reason not to back up. */
 async function removeStale(path: string, beforeRemoval: (stale: string) => Promise<void>): Promise<void> {
   try {
-    const found = linkStatus(path);
+    const found = lstat(path);
     if (!found.isDirectory() || found.uid !== ownAccount().uid) return;
     chmod(path, 0o700); // a strange umask can have left it without
     await using check = new AsyncDisposableStack();

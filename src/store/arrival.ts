@@ -12,7 +12,7 @@
  * loses its time, so that rsync compares its content.
  */
 import { Fault } from '../fault.ts';
-import { exists, linkStatus, removeFile, setLinkTimes, syncFolder, writeNew } from '../os/files.ts';
+import { exists, lstat, setLinkTimes, syncFolder, unlink, writeNew } from '../os/files.ts';
 import { monotonicMs, randomShare } from '../os/machine.ts';
 import { run, standard, takeRecords } from '../os/process.ts';
 
@@ -69,7 +69,7 @@ export async function doubtTree(tree: string, endMs: number): Promise<void> {
   const find = standard('find', [tree, '-type', 'f', '-printf', '%P\\0']);
   const found = await takeRecords(find, { limit: RECORD_LIMIT }, path => {
     const file = Buffer.concat([prefix, path]);
-    if (linkStatus(file).nlink > 1) removeFile(file);
+    if (lstat(file).nlink > 1) unlink(file);
     else setLinkTimes(file, seconds, seconds);
     if (monotonicMs() > endMs)
       throw new Fault({ tried, found: `it was not done within ${DOUBT_LIMIT_MS / 1000} s` });

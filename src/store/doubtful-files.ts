@@ -15,13 +15,13 @@ import {
   appendText,
   endsInZeros,
   exists,
-  fileSystemStatus,
-  linkStatus,
-  list,
+  lstat,
   makeFolder,
-  removeFile,
+  readdir,
   rename,
+  statfs,
   syncFolder,
+  unlink,
 } from '../os/files.ts';
 import { randomHex } from '../os/machine.ts';
 import { run, standard, takeRecords } from '../os/process.ts';
@@ -176,13 +176,13 @@ async function makeTree(
   const prefix = Buffer.from(`${fresh}/tree/`);
   await takeNames(names, signal, name => {
     const path = Buffer.concat([prefix, name]);
-    if (exists(path)) removeFile(path);
+    if (exists(path)) unlink(path);
   });
   // Looked at, and not concluded: what is doubtful still would be linked unread.
   await takeDoubtful(`${fresh}/tree`, { signal, isWhole: true }, name => {
     throw new Fault({ tried, found: `"${name.toString('latin1')}" is still in it` });
   });
-  const { bavail, bsize } = fileSystemStatus(fresh);
+  const { bavail, bsize } = statfs(fresh);
   if (allocatedBytes > (bavail * bsize) / 2) return; // without copies these files are sent whole
   // --no-clobber: only names that are free; no time is kept, so rsync compares contents.
   const copy = ['--no-clobber', '--parents', '--sparse=always', '--no-preserve=all'];
@@ -214,7 +214,7 @@ async function takeNames(path: string, signal: AbortSignal, take: (name: Buffer)
  */
 export function dropRechecks(folder: string, kept: string[], unfinished = false): void {
   if (!exists(`${folder}/${RECHECK}`)) return;
-  for (const name of list(`${folder}/${RECHECK}`)) {
+  for (const name of readdir(`${folder}/${RECHECK}`)) {
     const snapshot = name.replace(/\.new$/, '');
     if (!SNAPSHOT.test(snapshot) || (name === snapshot ? kept.includes(name) : !unfinished)) continue;
     discard(folder, name, snapshot);
@@ -223,6 +223,6 @@ export function dropRechecks(folder: string, kept: string[], unfinished = false)
 
 function discard(folder: string, name: string, snapshot: string): void {
   const path = `${folder}/${RECHECK}/${name}`;
-  if (!exists(path) || !linkStatus(path).isDirectory()) return;
+  if (!exists(path) || !lstat(path).isDirectory()) return;
   rename(path, `${folder}/trash/${snapshot}-${randomHex(4)}`);
 }

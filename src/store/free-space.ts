@@ -2,7 +2,7 @@
  * What is free on the store's file system, against what has to stay free. rsync writes while nobody looks: so the nearer the mark is,
  * the sooner the next look.
  */
-import { fileSystemStatus } from '../os/files.ts';
+import { statfs } from '../os/files.ts';
 
 /** A number, or a part of all that there is. */
 export type Quantity = { count: number } | { percent: number };
@@ -24,7 +24,7 @@ export interface Marks {
 
 /** What is free where a path is, for who is not root. */
 export function readRoom(path: string): Room {
-  const { bsize, blocks, bavail, files, ffree } = fileSystemStatus(path);
+  const { bsize, blocks, bavail, files, ffree } = statfs(path);
   return { freeBytes: bavail * bsize, bytes: blocks * bsize, freeInodes: ffree, inodes: files };
 }
 

@@ -6,9 +6,9 @@
 import { createHash } from 'node:crypto';
 import { Fault } from '../fault.ts';
 import {
-  linkStatus,
-  list,
+  lstat,
   makeUniqueFolder,
+  readdir,
   readWhole,
   removeAll,
   replaceFile,
@@ -81,7 +81,7 @@ export class Stage {
   /** A stage that a killed restore has left. @returns undefined where the folder is none */
   static open(path: string): Stage | undefined {
     try {
-      const found = linkStatus(path);
+      const found = lstat(path);
       if (!found.isDirectory() || found.uid !== ownAccount().uid) return undefined;
       const mark = parseMark(readWhole(`${path}/${MARK}`, MARK_LIMIT).toString('utf8'));
       return mark?.inode === String(statusExact(path).ino) ? new Stage(path, mark) : undefined;
@@ -174,12 +174,12 @@ function parseMark(text: string): Mark | undefined {
 
 /** The stages that killed restores of this account have left in DIR. */
 export function findStages(to: string): Stage[] {
-  return list(to).flatMap(name => (STAGE.test(name) ? (Stage.open(`${to}/${name}`) ?? []) : []));
+  return readdir(to).flatMap(name => (STAGE.test(name) ? (Stage.open(`${to}/${name}`) ?? []) : []));
 }
 
 /** The names in DIR that no killed restore has left as its stage. */
 export function namesBesideStages(to: string): string[] {
-  return list(to).filter(name => !STAGE.test(name) || !isLeftover(`${to}/${name}`));
+  return readdir(to).filter(name => !STAGE.test(name) || !isLeftover(`${to}/${name}`));
 }
 
 function isLeftover(path: string): boolean {
@@ -189,9 +189,9 @@ function isLeftover(path: string): boolean {
 /** A restore that was killed before it had written its mark has left a folder with nothing else in it. */
 function isUnmarked(path: string): boolean {
   try {
-    const found = linkStatus(path);
+    const found = lstat(path);
     const isOwn = found.isDirectory() && found.uid === ownAccount().uid;
-    return isOwn && list(path).every(name => name.startsWith(`${MARK}.new-`));
+    return isOwn && readdir(path).every(name => name.startsWith(`${MARK}.new-`));
   } catch {
     return false;
   }
@@ -199,11 +199,11 @@ function isUnmarked(path: string): boolean {
 
 /** Whether a restore has left a stage, or is just writing into one. */
 export function hasLeftovers(to: string): boolean {
-  return list(to).some(name => STAGE.test(name) && isLeftover(`${to}/${name}`));
+  return readdir(to).some(name => STAGE.test(name) && isLeftover(`${to}/${name}`));
 }
 
 /** Removes folders that were left before they had a mark. */
 export function removeUnmarked(to: string): void {
-  for (const name of list(to))
+  for (const name of readdir(to))
     if (STAGE.test(name) && isUnmarked(`${to}/${name}`)) removeAll(`${to}/${name}`);
 }

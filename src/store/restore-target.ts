@@ -10,12 +10,12 @@ import {
   failedWith,
   fileFault,
   findBreachOnTheWay,
-  linkStatus,
+  lstat,
   makeFolder,
   mayWrite,
   readWhole,
   realPath,
-  status,
+  stat,
 } from '../os/files.ts';
 import type { Account } from '../os/machine.ts';
 import { escapeText } from '../wire/text.ts';
@@ -91,17 +91,17 @@ export function modeForOthers({ to, account }: Pick<TargetOptions, 'to' | 'accou
   const closedGids = [0, privateGidOf(account)];
   const top = realPath(to);
   for (let at = top; ; at = dirname(at)) {
-    const { mode, uid, gid } = status(at);
+    const { mode, uid, gid } = stat(at);
     const isOwn = uid === 0 || uid === account.uid;
     if (isOwn && (mode & (closedGids.includes(gid) ? 0o001 : 0o011)) === 0) return undefined;
     if (at === '/') break;
   }
-  return (status(top).mode & 0o7777).toString(8).padStart(4, '0');
+  return (stat(top).mode & 0o7777).toString(8).padStart(4, '0');
 }
 
 function isAbsent(path: string): boolean {
   try {
-    linkStatus(path);
+    lstat(path);
     return false;
   } catch (error) {
     return failedWith(error, 'ENOENT');
@@ -110,9 +110,9 @@ function isAbsent(path: string): boolean {
 
 /** A restore into the store would change finished snapshots, also by another path to it: a bind mount, say. */
 function requireOutside({ to, store }: TargetOptions, folder: string): void {
-  const { dev, ino } = status(store);
+  const { dev, ino } = stat(store);
   for (let at = realPath(folder); ; at = dirname(at)) {
-    const found = status(at);
+    const found = stat(at);
     if (found.dev === dev && found.ino === ino)
       throw new Fault({
         tried: `restore to "${escapeText(to)}"`,

@@ -3,7 +3,7 @@
  * administrator watch, and not that of the machine's /tmp or memory. SQLite's have no name; sort(1) removes its own, and what a
  * killed one left is removed here.
  */
-import { fileSystemStatus, linkStatus, list, makeFolder, removeFile, status } from '../os/files.ts';
+import { lstat, makeFolder, readdir, stat, statfs, unlink } from '../os/files.ts';
 import { now, ownAccount } from '../os/machine.ts';
 import { useScratchFolder } from '../os/scratch.ts';
 
@@ -19,8 +19,8 @@ const LEFT_MS = 2 * 86_400_000;
 export function keepScratchIn(store: string): void {
   const folder = `${store}/${FOLDER}`;
   try {
-    const { bavail, bsize } = fileSystemStatus(store);
-    if (status(store).uid !== ownAccount().uid || bavail * bsize < LEAST_BYTES) return;
+    const { bavail, bsize } = statfs(store);
+    if (stat(store).uid !== ownAccount().uid || bavail * bsize < LEAST_BYTES) return;
     makeFolder(folder);
     removeLeft(folder);
   } catch {
@@ -30,7 +30,7 @@ export function keepScratchIn(store: string): void {
 }
 
 function removeLeft(folder: string): void {
-  const left = list(folder).filter(name => LEFT.test(name));
+  const left = readdir(folder).filter(name => LEFT.test(name));
   for (const name of left)
-    if (now().getTime() - linkStatus(`${folder}/${name}`).mtimeMs > LEFT_MS) removeFile(`${folder}/${name}`);
+    if (now().getTime() - lstat(`${folder}/${name}`).mtimeMs > LEFT_MS) unlink(`${folder}/${name}`);
 }

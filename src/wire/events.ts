@@ -5,7 +5,7 @@
  * client's own. So nothing of the host (a path, a user, another client's name) can get into them by accident (P1),
  * and nothing of a hostile host can get onto the client's screen.
  */
-import type { ExitName, Parsed } from '../fault.ts';
+import { type ExitName, Fault, type Parsed } from '../fault.ts';
 import { parseJson } from './json.ts';
 import { type JsonName, snapshotTime } from './text.ts';
 
@@ -83,6 +83,11 @@ export const FAILURES = {
 } as const satisfies Record<string, readonly [ExitName, string, string | undefined]>;
 
 export type FailureCode = keyof typeof FAILURES;
+
+/** A fault with the code that the client is told; the words stay here. */
+export function failure(code: FailureCode, found: string): Fault {
+  return new Fault({ tried: 'serve the request', found, exit: FAILURES[code][0], code });
+}
 
 /** What the host is doing. */
 export const PHASES = ['dialling', 'copying', 'committing'] as const;

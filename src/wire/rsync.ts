@@ -56,7 +56,7 @@ export const MODULE = 'root';
  * The module's path is `/`, by another name. With the name `/` some rsyncs open no file at all and report EINVAL: 3.4.3 and
  * distributions' backports of its fix for CVE-2026-29518 (RsyncProject/rsync issue 897, fixed in 3.4.4). rsync before 3.5.0
  * puts this path in front of a peer's merge file when it looks that file up in the filter (CVE-2026-53786), so no rule of
- * the scope would match. The filter's first line therefore excludes everything below it (client/scope.ts).
+ * the scope would match. The filter's first line therefore excludes everything below it (client/filter.ts).
  */
 export const MODULE_PATH = '/proc/self/root';
 

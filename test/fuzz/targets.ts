@@ -6,33 +6,34 @@ import { tmpdir } from 'node:os';
 import { join, normalize } from 'node:path';
 import type * as v from 'valibot';
 import { parseArguments } from '../../src/cli/args.ts';
-import { parseFindings } from '../../src/cli/doctor.ts';
-import { entryText, missingText, newsText, outcomeJson, summaryText } from '../../src/cli/print.ts';
+import { entryText, missingText, outcomeJson, summaryText } from '../../src/cli/print.ts';
 import { isFrom, parseFrom, parseListen, showRange } from '../../src/client/addresses.ts';
 import { parseResolved } from '../../src/client/call.ts';
 import { CLIENT_SCHEMA, ownNiceness, remoteName } from '../../src/client/config.ts';
-import { parseNeverList } from '../../src/client/doctor.ts';
-import { clientToml, placeHostKey } from '../../src/client/init.ts';
 import {
   enumeratedFolders,
   mountsLeftOut,
   parseExcludes,
   scopeFilter,
   scopeRecords,
-} from '../../src/client/scope.ts';
-import { parseConfig } from '../../src/config.ts';
+} from '../../src/client/filter.ts';
+import { clientToml, placeHostKey } from '../../src/client/setup.ts';
+import { parseNeverList } from '../../src/doctor/client.ts';
+import { parseFindings } from '../../src/doctor/run.ts';
 import { Fault } from '../../src/fault.ts';
-import { changelogOf, compareVersions } from '../../src/holes.ts';
-import { parseAcl, parseAttributes, parseFound, parseStat, truthOf } from '../../src/host/attributes.ts';
-import { peerAddress } from '../../src/host/caller.ts';
 import { HOST_SCHEMA } from '../../src/host/config.ts';
 import { enrolledCommand, enrolledLine, enrolledName, hostToml, placeLine } from '../../src/host/enroll.ts';
-import { parsePattern } from '../../src/host/find.ts';
-import { encodeEnd, encodeEntry, MANIFEST_HEAD, ManifestReader } from '../../src/host/mtree.ts';
-import { parseShell } from '../../src/host/shell.ts';
-import { findSnapshot, pathInside } from '../../src/host/store.ts';
+import { parseShell } from '../../src/host/login-shell.ts';
+import { peerAddress } from '../../src/host/receive-request.ts';
 import { readJailLine } from '../../src/os/launcher.ts';
 import { inText, isWithin, otherNames, parseMountTable } from '../../src/os/mounts.ts';
+import { newsText } from '../../src/output/run-news.ts';
+import { changelogOf, compareVersions } from '../../src/shared/advisories.ts';
+import { parseConfig } from '../../src/shared/toml.ts';
+import { parseAcl, parseAttributes, parseFound, parseStat, truthOf } from '../../src/store/fake-super.ts';
+import { parsePattern } from '../../src/store/find.ts';
+import { encodeEnd, encodeEntry, MANIFEST_HEAD, ManifestReader } from '../../src/store/mtree.ts';
+import { findSnapshot, pathInside } from '../../src/store/store.ts';
 import { decodeGo, GO } from '../../src/wire/channel.ts';
 import {
   decodeEvent,

@@ -3,7 +3,7 @@
  * the machine, restored and compared, and what `doctor` says. The parts "kernels" and "arm64" of test/machines/run.ts.
  */
 import assert from 'node:assert/strict';
-import type { Finding } from '../../src/finding.ts';
+import type { Finding } from '../../src/doctor/finding.ts';
 import { type Capability, CLIENT, CLIENT_TOML, DATA, HOST, HOST_TOML, Installed } from './installed.ts';
 import type { Report } from './report.ts';
 import { type Row, rowOf } from './results.ts';

@@ -1,6 +1,6 @@
 /** Steps that `doctor` prints and that need systemd. Each is followed as it is printed, and must end the finding. */
 import assert from 'node:assert/strict';
-import type { Finding } from '../../src/finding.ts';
+import type { Finding } from '../../src/doctor/finding.ts';
 import { quoteForShell } from '../../src/wire/text.ts';
 import { CLIENT, HOST, HOST_TOML, type Installed, STORE } from './installed.ts';
 import type { Row } from './results.ts';

@@ -1,5 +1,4 @@
 /** What a run says of itself while it works. */
-import { basename } from 'node:path';
 
 export interface Running {
   name: string;
@@ -19,8 +18,8 @@ export interface Progress {
   last: string | undefined;
 }
 
-/** A name as a line has room for it. */
-const short = (file: string): string => basename(file).replace(/\.test\.ts$/, '');
+/** A file's name without what all have in common. */
+const short = (file: string): string => file.replace(/^test\/(?:regress\/)?/, '').replace(/\.test\.ts$/, '');
 
 function clock(ms: number): string {
   const seconds = Math.floor(ms / 1000);

@@ -5,18 +5,21 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import {
-  type Change,
-  candidateOf,
   choosePin,
+  expirePins,
   judgeChange,
-  lapsePins,
-  newLedger,
   noteChange,
   notePin,
-  pickYardstick,
+  pickBaseline,
+} from '../../src/host/anomaly.ts';
+import { type Change, newLedger } from '../../src/host/ledger.ts';
+import {
+  type Candidate,
+  candidateOf,
+  decideRetention,
+  type Policy,
   UNUSUAL,
-} from '../../src/host/budget.ts';
-import { type Candidate, decideRetention, type Policy } from '../../src/host/retention.ts';
+} from '../../src/store/retention.ts';
 import { snapshotName, snapshotTime } from '../../src/wire/text.ts';
 
 const MINUTE = 60_000;
@@ -60,7 +63,7 @@ export class Host {
 
   request(time: number, tree: Tree, state: 'full' | 'incomplete' = 'full'): void {
     const now = new Date(time);
-    const yardstick = pickYardstick(this.newest, now);
+    const yardstick = pickBaseline(this.newest, now);
     const flags: string[] = [];
     if (yardstick) {
       const change = difference(tree, yardstick.tree);
@@ -89,7 +92,7 @@ export class Host {
   /** Once a day. @returns what is left */
   prune(time: number): Set<string> {
     const now = new Date(time);
-    const lapsed = new Set(lapsePins(this.ledger, now));
+    const lapsed = new Set(expirePins(this.ledger, now));
     for (const each of this.stored) if (lapsed.has(each.name)) each.pinned = undefined;
     this.mostPins = Math.max(this.mostPins, this.ledger.pins.length);
     const candidates: Candidate[] = this.stored.map(candidateOf);

@@ -13,7 +13,7 @@ import { dirname, join } from 'node:path';
 
 const TOP = join(import.meta.dirname, '../..');
 
-/** Why the long tests are skipped in the clean machine that 15-clean-machine makes; test/run.ts expects exactly this. */
+/** Why the long tests are skipped in the clean machine that install/clean-machine makes; test/run.ts expects exactly this. */
 export const IN_CLEAN_MACHINE: string | false =
   process.env.DIALBACK_CLEAN_MACHINE === '1' && 'inside the clean machine: it runs outside of it';
 

@@ -1,5 +1,5 @@
 /**
- * Kills of all that takes part in a run: 10-kills has some points of it, 10-kills.long the others.
+ * Kills of all that takes part in a run: transport/kills has some points of it, transport/kills.long the others.
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';

@@ -1,7 +1,7 @@
 /** What depends on the rsync of the machine that the tests run on. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { isRsyncVulnerable } from '../../src/changelog.ts';
+import { isRsyncVulnerable } from '../../src/shared/package-changelog.ts';
 import type { Result } from './world.ts';
 
 const FOLLOWS_LINKS = spawnSync('/usr/bin/rsync', ['--insecure-links', '--version']).status !== 0;

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { chownSync, copyFileSync, mkdirSync, realpathSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import type { Finding } from '../../src/finding.ts';
+import type { Finding } from '../../src/doctor/finding.ts';
 import type { Party, Result, StartOptions, World } from './world.ts';
 
 /** The step of an error, behind `next: `. */

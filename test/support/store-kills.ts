@@ -1,4 +1,4 @@
-/** Kills of what tends the store: 35-store-kills has some, 35-store-kills.long many. */
+/** Kills of what tends the store: store/store-kills has some, store/store-kills.long many. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { chownSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -38,7 +38,7 @@ function storeKillsTests(numbers: Times): void {
   let world: World;
   let template: string;
   let names: string[];
-  /** What the policy wants, by a dry run; host/retention.ts has its own tests. */
+  /** What the policy wants, by a dry run; store/retention.ts has its own tests. */
   let wanted: string[];
   const trees = new Map<string, Manifest>();
 

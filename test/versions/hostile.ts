@@ -1,4 +1,4 @@
-// The attacks of a hostile host (test/regress/25-hostile-host.test.ts) and those of the trial (test/attacks.test.ts) before the
+// The attacks of a hostile host (test/regress/hostile/host.test.ts) and those of the trial (test/attacks.test.ts) before the
 // rsync that is installed here: `node test/versions/hostile.ts [--all]`, as root, in a root file system of another suite. It
 // needs ssh, sshd, dist/dialback and a compiler for the launcher (CC=test/versions/outside-cc.sh). Prints one line for each attack
 // that succeeds, and at the end one with the version and the counts; exits 1 if one succeeds. `--all`: the long ones as well.
@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { run } from 'node:test';
 
 const TOP = join(import.meta.dirname, '../..');
-const FILES = ['test/attacks.test.ts', 'test/regress/25-hostile-host.test.ts'];
+const FILES = ['test/attacks.test.ts', 'test/regress/hostile/host.test.ts'];
 const DEADLINE_MS = 20 * 60_000;
 
 process.env.DIALBACK_OTHER_RSYNC = process.argv.includes('--all') ? 'all' : 'most';

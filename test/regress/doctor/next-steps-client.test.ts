@@ -16,7 +16,7 @@ import {
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import type { Finding } from '../../../src/finding.ts';
+import type { Finding } from '../../../src/doctor/finding.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { findingOf, Steps } from '../../support/steps.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { appendFileSync, chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
-import type { Finding } from '../../../src/finding.ts';
+import type { Finding } from '../../../src/doctor/finding.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { Follower, mount, worstOf } from '../../support/steps.ts';
 import { mayMakeNamespaces, NEEDS_ROOT, type Party, World } from '../../support/world.ts';

@@ -5,7 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, realpathSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import type { Finding } from '../../../src/finding.ts';
+import type { Finding } from '../../../src/doctor/finding.ts';
 import { copyCheckout, IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { Site, type User } from '../../support/site.ts';
 import { Follower, hide, nextOf, packageOwning, worstOf } from '../../support/steps.ts';
@@ -16,7 +16,7 @@ const SKIP = NEEDS_ROOT || IN_CLEAN_MACHINE;
 
 /**
  * Debian's package manager, as far as tools/prepare.sh asks it, without a network: it brings what the test has taken away. What
- * the real one brings, test/regress/15-clean-machine shows.
+ * the real one brings, test/regress/install/clean-machine shows.
  */
 const APT_GET = `#!/bin/sh
 for word; do

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
-import type { Finding } from '../../../src/finding.ts';
+import type { Finding } from '../../../src/doctor/finding.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import type { Ended } from '../../support/machine.ts';
 import { Site, type User } from '../../support/site.ts';

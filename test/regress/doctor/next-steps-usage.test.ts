@@ -103,7 +103,7 @@ describe('a next step about the command line', { skip: NEEDS_ROOT || IN_CLEAN_MA
       assert.match(help, new RegExp(`^ +(dialback )?${verb}\\b`, 'm'));
   });
 
-  // 15-clean-machine.long has make do it.
+  // install/clean-machine.long has make do it.
   it('of a checkout that was not built names what builds it, and tries it out', async () => {
     const top = join(import.meta.dirname, '../../..');
     const { status, stdout, stderr } = spawnSync(process.execPath, [join(top, 'src/main.ts'), 'try'], {

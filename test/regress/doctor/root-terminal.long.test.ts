@@ -17,7 +17,7 @@ import {
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { asAccount } from '../../../src/os/machine.ts';
-import { become, run, standard, start, startApart } from '../../../src/os/process.ts';
+import { exec, run, standard, start, startApart } from '../../../src/os/process.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { addUser, makeFolder, NEEDS_ROOT } from '../../support/world.ts';
 
@@ -130,7 +130,7 @@ describe("root's terminal", { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       /it would have our terminal/,
     );
     closeSync(terminal);
-    assert.throws(() => become({ ...standard('true', []), account }), /another account/);
+    assert.throws(() => exec({ ...standard('true', []), account }), /another account/);
     await assert.rejects(startApart({ ...standard('true', []), account }), /another account/);
   });
 

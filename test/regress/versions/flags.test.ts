@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { isRsyncVulnerable } from '../../../src/changelog.ts';
+import { isRsyncVulnerable } from '../../../src/shared/package-changelog.ts';
 import { OtherRsync } from '../../support/other-rsync.ts';
 import { isOwnRsyncVulnerable } from '../../support/own-rsync.ts';
 import { enrollLocal, shelfOf, TRANSPORTS, type Transport, useTransport } from '../../support/transports.ts';

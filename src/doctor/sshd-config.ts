@@ -1,0 +1,162 @@
+/** What the host's sshd_config says to the key of a client: the settings that keep it out, or that run another program for it. */
+
+import { makeUniqueFolder, removeAll } from '../os/files.ts';
+import { temporaryFolder } from '../os/machine.ts';
+import { hasProgram, run, standard } from '../os/process.ts';
+import { escapeText, quoteForShell } from '../wire/text.ts';
+import { type Finding, Topic } from './finding.ts';
+
+const TOPIC = new Topic(
+  'host.sshd_config',
+  "a client's key is good for nothing where the system's sshd does not let it in, or runs something else",
+);
+const PATIENCE_MS = 10_000;
+const CONFIG = '/etc/ssh/sshd_config';
+/** What can keep a key out, for an administrator who has to look himself (sshd_config(5)). */
+const NAMES =
+  'PubkeyAuthentication, AuthorizedKeysFile, AllowUsers, DenyUsers, AllowGroups, DenyGroups, PubkeyAcceptedAlgorithms, AuthenticationMethods, ForceCommand and ChrootDirectory';
+
+/** Whose keys they are. */
+export interface KeyAccount {
+  name: string;
+  home: string;
+}
+
+/** A setting can stand there several times. */
+export type Settings = ReadonlyMap<string, readonly string[]>;
+
+/** Reads what `sshd -T` prints: a keyword and its value a line. */
+export function parseSettings(text: string): Settings {
+  const settings = new Map<string, string[]>();
+  for (const line of text.split('\n')) {
+    const [, key = '', value = ''] = /^(\S+) (.*)$/.exec(line) ?? [];
+    if (key !== '') settings.set(key, [...(settings.get(key) ?? []), value]);
+  }
+  return settings;
+}
+
+/**
+ * The settings that are in effect for an account, as sshd itself reads its config (sshd(8), -T). It needs a host key that it can
+ * read, so it gets one that is thrown away.
+ * @returns sshd's words where it cannot: this account may not read the config, say
+ */
+export async function readSettings(name: string, path = CONFIG): Promise<Settings | string> {
+  const folder = makeUniqueFolder(`${temporaryFolder()}/dialback-doctor-`);
+  try {
+    const key = `${folder}/key`;
+    await run(standard('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', '', '-f', key]), {
+      timeoutMs: PATIENCE_MS,
+    });
+    const connection = `user=${name},host=localhost,addr=127.0.0.1`;
+    const { status, stdout, stderr } = await run(
+      standard('sshd', ['-T', '-f', path, '-h', key, '-C', connection]),
+      {
+        timeoutMs: PATIENCE_MS,
+      },
+    );
+    if (status === 0) return parseSettings(stdout.toString('utf8'));
+    return escapeText(stderr.trim().split('\n').at(-1) ?? '', 200);
+  } finally {
+    removeAll(folder);
+  }
+}
+
+/** sshd's patterns (ssh_config(5), PATTERNS), of which one with `!` never matches here. */
+function matches(pattern: string, text: string): boolean {
+  const escaped = pattern
+    .replace(/[.+^${}()|[\]\\]/g, '\\$&')
+    .replaceAll('*', '.*')
+    .replaceAll('?', '.');
+  return new RegExp(`^${escaped}$`).test(text);
+}
+
+/** Whether a list of AllowUsers and its like names the account from some address at least. */
+const isNamed = (patterns: readonly string[], names: readonly string[]): boolean =>
+  patterns
+    .flatMap(each => each.split(/\s+/))
+    .some(pattern => names.some(name => matches(pattern.split('@')[0] ?? '', name)));
+
+/** Where sshd looks for the account's keys: %h, %u and %% are expanded, and other paths are below the home folder. */
+function keyFiles(values: readonly string[], { name, home }: KeyAccount): string[] {
+  const expand = (path: string): string =>
+    path.replace(/%([%hu])/g, (_, token: string) => (token === 'h' ? home : token === 'u' ? name : '%'));
+  return values
+    .flatMap(each => each.split(/\s+/))
+    .filter(each => each !== '' && each !== 'none')
+    .map(expand)
+    .map(path => (path.startsWith('/') ? path : `${home}/${path}`));
+}
+
+/**
+ * What keeps a client's key out of an account, or from dialback.
+ * @param groups of the account
+ * @param keys the file that `enroll` writes
+ * @returns a setting each, as sshd_config has it
+ */
+export function findObstacles(
+  settings: Settings,
+  account: KeyAccount,
+  groups: readonly string[],
+  keys: string,
+): string[] {
+  const all = (key: string): readonly string[] => settings.get(key) ?? [];
+  const first = (key: string): string => all(key)[0] ?? '';
+  const found: string[] = [];
+  const { name } = account;
+  if (first('pubkeyauthentication') === 'no') found.push('PubkeyAuthentication no');
+  const files = all('authorizedkeysfile');
+  if (files.length > 0 && !keyFiles(files, account).includes(keys))
+    found.push(`AuthorizedKeysFile ${files.join(' ')} (the keys are in "${keys}")`);
+  for (const [key, word, names] of [
+    ['users', 'Users', [name]],
+    ['groups', 'Groups', groups],
+  ] as const) {
+    const [allowed, denied] = [all(`allow${key}`), all(`deny${key}`)];
+    if (allowed.length > 0 && !isNamed(allowed, names)) found.push(`Allow${word} ${allowed.join(' ')}`);
+    if (
+      isNamed(
+        denied.filter(each => !each.includes('@')),
+        names,
+      )
+    )
+      found.push(`Deny${word} ${denied.join(' ')}`);
+  }
+  // Before OpenSSH 8.5 it had another name.
+  const algorithms = first('pubkeyacceptedalgorithms') || first('pubkeyacceptedkeytypes');
+  if (algorithms !== '' && !algorithms.split(',').some(each => matches(each, 'ssh-ed25519')))
+    found.push('PubkeyAcceptedAlgorithms without ssh-ed25519');
+  const methods = all('authenticationmethods').flatMap(each => each.split(/\s+/));
+  if (methods.length > 0 && !methods.some(each => each === 'any' || each === 'publickey'))
+    found.push(`AuthenticationMethods ${methods.join(' ')}`);
+  for (const [key, word] of [
+    ['forcecommand', 'ForceCommand'],
+    ['chrootdirectory', 'ChrootDirectory'],
+  ] as const)
+    if (first(key) !== '' && first(key) !== 'none') found.push(`${word} ${first(key)}`);
+  return found;
+}
+
+/** @param keys the file that `enroll` writes */
+export async function collectSshdConfig(account: KeyAccount, keys: string): Promise<Finding[]> {
+  const { name } = account;
+  if (!hasProgram('sshd') || !hasProgram('ssh-keygen')) return [];
+  const settings = await readSettings(name);
+  if (typeof settings === 'string')
+    return [
+      TOPIC.unknown(
+        `this account cannot tell what is in effect (${settings}): ${NAMES} can keep a client's key out`,
+        // sshd wants that folder, which is there only while the service runs.
+        `as root: mkdir -p /run/sshd && sshd -T -C user=${quoteForShell(name)},host=localhost,addr=127.0.0.1`,
+      ),
+    ];
+  const { stdout } = await run(standard('id', ['-Gn', '--', name]), { timeoutMs: PATIENCE_MS });
+  const groups = stdout.toString('utf8').trim().split(/\s+/);
+  const obstacles = findObstacles(settings, account, groups, keys);
+  if (obstacles.length === 0) return [TOPIC.ok(`it lets a client's key into "${name}"`)];
+  return obstacles.map(each =>
+    TOPIC.critical(
+      `"${CONFIG}" keeps clients out of "${name}": ${escapeText(each)}`,
+      `change it there for this account ("Match User ${name}"), and restart sshd`,
+    ),
+  );
+}

@@ -1,0 +1,23 @@
+/** The changelog of an installed Debian package: what tells that a vulnerability is fixed in an old version (holes.ts). */
+import { gunzipSync } from 'node:zlib';
+import { readWhole } from '../os/files.ts';
+import { changelogOf, openAdvisories, RSYNC_ADVISORIES } from './advisories.ts';
+
+const CHANGELOG_BYTES = 32 * 1024 * 1024;
+
+/** The changelog of a Debian package, where it is the one of this version. */
+export function readChangelog(name: string, version: string): string | undefined {
+  try {
+    const packed = readWhole(`/usr/share/doc/${name}/changelog.Debian.gz`, CHANGELOG_BYTES);
+    const text = gunzipSync(packed, { maxOutputLength: CHANGELOG_BYTES }).toString('utf8');
+    const found = changelogOf(version, text);
+    return 'value' in found ? found.value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether an installed rsync may have a known vulnerability: neither its version nor its changelog tells that all are fixed. */
+export function isRsyncVulnerable(version: string): boolean {
+  return openAdvisories(version, readChangelog('rsync', version), RSYNC_ADVISORIES).length > 0;
+}

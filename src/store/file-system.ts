@@ -1,0 +1,84 @@
+/** What the store's file system was seen to do: owners and modes kept, hard links made, times to the nanosecond. */
+import {
+  exists,
+  fileFault,
+  link,
+  lstat,
+  makeFolder,
+  makeUniqueFolder,
+  readProc,
+  realPath,
+  removeAll,
+  setTimes,
+  statusExact,
+  symlink,
+  writeNew,
+} from '../os/files.ts';
+import { inText, mountOf, parseMountTable } from '../os/mounts.ts';
+import { endingText, hasProgram, run, standard } from '../os/process.ts';
+import { escapeText } from '../wire/text.ts';
+
+const PATIENCE_MS = 10_000;
+/** In the year 2100. */
+const LATE_S = 4_102_444_800;
+
+/** What a file system was seen to do. */
+export interface Probe {
+  type: string;
+  /** Why owners and the like could not be kept, in rsync's words; undefined where they could. */
+  xattrs: string | undefined;
+  links: string | undefined;
+  /** A time that was set came back to the nanosecond. */
+  hasNanoseconds: boolean;
+  /** A time after 2038 came back as it was set: ext4 with small inodes and XFS without bigtime end there. */
+  hasLateTimes: boolean;
+}
+
+/**
+ * Tries in a private folder below `parent` what a run does in a store; the folder is gone when this returns. rsync itself
+ * writes a symlink the fake-super way, which it cannot without user xattrs.
+ * @throws Fault where no such folder can be made there, or written to
+ */
+export async function probeFileSystem(parent: string): Promise<Probe> {
+  const table = inText(parseMountTable(readProc('self/mountinfo') ?? ''));
+  const type = mountOf(table, realPath(parent))?.type ?? 'unknown';
+  const folder = makeUniqueFolder(`${parent}/.doctor-`);
+  try {
+    makeFolder(`${folder}/from`);
+    makeFolder(`${folder}/to`);
+    writeNew(`${folder}/file`, '');
+    const xattrs = await tryXattrs(folder);
+    const links = tryLinking(`${folder}/file`, `${folder}/twin`);
+    setTimes(`${folder}/file`, 1, 1.123456789);
+    const hasNanoseconds = Number(statusExact(`${folder}/file`).mtimeNs % 1_000_000_000n) > 123_456_000;
+    setTimes(`${folder}/file`, 1, LATE_S);
+    const hasLateTimes = statusExact(`${folder}/file`).mtimeNs === BigInt(LATE_S) * 1_000_000_000n;
+    return { type, xattrs, links, hasNanoseconds, hasLateTimes };
+  } catch (error) {
+    throw fileFault(error, `try out the store "${parent}"`);
+  } finally {
+    removeAll(folder);
+  }
+}
+
+function tryLinking(from: string, to: string): string | undefined {
+  try {
+    link(from, to);
+    return lstat(from).nlink === 2 ? undefined : 'a second name does not count as one';
+  } catch (error) {
+    return fileFault(error, 'link').found;
+  }
+}
+
+async function tryXattrs(folder: string): Promise<string | undefined> {
+  if (!hasProgram('rsync')) return undefined; // another check says so
+  try {
+    symlink('nowhere', `${folder}/from/link`);
+  } catch (error) {
+    return `no links (${fileFault(error, 'link').found})`;
+  }
+  const args = ['--links', '--fake-super', '--', `${folder}/from/link`, `${folder}/to/`];
+  const ended = await run(standard('rsync', args), { timeoutMs: PATIENCE_MS });
+  const isKept = ended.status === 0 && exists(`${folder}/to/link`) && lstat(`${folder}/to/link`).isFile();
+  return isKept ? undefined : escapeText(ended.stderr.trim().split('\n')[0] || endingText(ended), 200);
+}

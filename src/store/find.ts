@@ -1,0 +1,119 @@
+/** `dialback find`: each version of what has a name, in all snapshots of a client, out of its index. */
+import type { DisposableHolder } from '../os/runfolder.ts';
+import { decodeName } from '../wire/text.ts';
+import { openIndex, type Version } from './file-index.ts';
+import { openClient, openStore } from './store.ts';
+
+export interface FindOptions {
+  store: string;
+  client: string;
+  /** A glob; left out: every name. */
+  pattern: string | undefined;
+  /** Whether letters are the same as their capitals. */
+  ignoresCase: boolean;
+}
+
+/** The versions of what a pattern means, in the order of paths, the oldest first. */
+export async function findVersions(
+  held: DisposableHolder,
+  options: FindOptions,
+  signal: AbortSignal,
+): Promise<Iterable<Version>> {
+  openStore(options.store);
+  const client = openClient(options.store, options.client);
+  const matches = parsePattern(options.pattern ?? '*', options.ignoresCase);
+  const index = await openIndex(held, client, signal);
+  return index.versions(matches);
+}
+
+/** What one place of a name has to be: anything of any length, any character, or one of those that it is asked about. */
+type Piece = 'some' | 'one' | ((character: string) => boolean);
+
+/**
+ * A glob as fnmatch(3) has it: `*`, `?`, `[a-z]`, `[!a-z]`, and a backslash before what is meant as it is. Without a slash
+ * it is for the last name of a path. With one it is for the whole path, where `*` goes over slashes as find's -path does;
+ * if it does not begin with a slash, it may begin at any folder.
+ * @returns whether a path (below tree/, without a slash in front) is meant
+ */
+export function parsePattern(pattern: string, ignoresCase: boolean): (path: Buffer) => boolean {
+  const fold = (text: string): string => (ignoresCase ? text.toLowerCase() : text);
+  const isWhole = pattern.includes('/');
+  const isAnywhere = isWhole && !pattern.startsWith('/');
+  const pieces = piecesOf(fold(isAnywhere ? `/${pattern}` : pattern));
+  const all: Piece[] = isAnywhere ? ['some', ...pieces] : pieces;
+  return path => {
+    const wanted = isWhole ? path : path.subarray(path.lastIndexOf(SLASH) + 1);
+    return matches(all, [...fold(`${isWhole ? '/' : ''}${decodeName(wanted)}`)]);
+  };
+}
+
+const SLASH = '/'.charCodeAt(0);
+
+function piecesOf(pattern: string): Piece[] {
+  const pieces: Piece[] = [];
+  const characters = [...pattern];
+  for (let at = 0; at < characters.length; at += 1) {
+    const character = characters[at] ?? '';
+    const end = character === '[' ? endOfClass(characters, at) : -1;
+    if (character === '*') pieces.push('some');
+    else if (character === '?') pieces.push('one');
+    else if (end > 0) {
+      pieces.push(classOf(characters.slice(at + 1, end)));
+      at = end;
+    } else {
+      const isEscape = character === '\\' && at + 1 < characters.length;
+      if (isEscape) at += 1;
+      const meant = characters[at] ?? '';
+      pieces.push(each => each === meant);
+    }
+  }
+  return pieces;
+}
+
+/** Where a class that begins here ends, or -1: then the bracket is one. A bracket right behind the first belongs to it. */
+function endOfClass(characters: string[], from: number): number {
+  const first = characters[from + 1] === '!' || characters[from + 1] === '^' ? from + 3 : from + 2;
+  return characters.indexOf(']', first);
+}
+
+function classOf(inside: string[]): (character: string) => boolean {
+  const isNegated = inside[0] === '!' || inside[0] === '^';
+  const members = isNegated ? inside.slice(1) : inside;
+  const ranges: [number, number][] = [];
+  for (let at = 0; at < members.length; at += 1) {
+    const low = codeOf(members[at]);
+    const isRange = members[at + 1] === '-' && at + 2 < members.length;
+    ranges.push([low, isRange ? codeOf(members[at + 2]) : low]);
+    if (isRange) at += 2;
+  }
+  return character => {
+    const code = codeOf(character);
+    return character !== '/' && ranges.some(([low, high]) => low <= code && code <= high) !== isNegated;
+  };
+}
+
+function codeOf(character: string | undefined): number {
+  return character?.codePointAt(0) ?? -1;
+}
+
+/** Of several `*` only the last that was met is ever tried again: as long as name times pattern, however many there are. */
+function matches(pieces: Piece[], characters: string[]): boolean {
+  let [piece, character, star, tried] = [0, 0, -1, 0];
+  while (character < characters.length) {
+    const wanted = pieces[piece];
+    const found = characters[character] ?? '';
+    if (wanted === 'some') {
+      star = piece;
+      tried = character;
+      piece += 1;
+    } else if (wanted === 'one' || (typeof wanted === 'function' && wanted(found))) {
+      piece += 1;
+      character += 1;
+    } else if (star >= 0) {
+      tried += 1;
+      character = tried;
+      piece = star + 1;
+    } else return false;
+  }
+  return pieces.slice(piece).every(each => each === 'some');
+}

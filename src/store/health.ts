@@ -1,0 +1,68 @@
+/** What `status` asks besides the snapshots: how a client's last runs ended, and whether there is room for the next one. */
+
+import { readdir } from '../os/files.ts';
+import { now } from '../os/machine.ts';
+import type { FailureCode } from '../wire/events.ts';
+import { lackOf, readRoom } from './free-space.ts';
+import { candidateOf, decideRetention } from './retention.ts';
+import type { StoreSettings } from './settings.ts';
+import { listClients, listSnapshots, openClient } from './store.ts';
+
+/** So many runs that fail one after the other are no chance: `doctor` and `status` say so. */
+export const ALARMING_FAILURES = 3;
+
+/** What a client's runs came to since the last one that made a snapshot. */
+export interface Failures {
+  /** How many failed. */
+  count: number;
+  /** When the last of them ended, ISO 8601. */
+  at: string;
+  code: string | null;
+  reason: string | null;
+}
+
+/** Part of how things are meant to go: the client comes again, or is not to. */
+const EXPECTED: ReadonlySet<unknown> = new Set<FailureCode>(['busy', 'full', 'too-early', 'unenrolled']);
+
+const text = (value: unknown): string | null => (typeof value === 'string' ? value : null);
+
+/** Reads a client's journal, the oldest entry first. Pure. @returns null where no run failed since the last snapshot */
+export function failuresOf(journal: readonly Record<string, unknown>[]): Failures | null {
+  let found: Failures | null = null;
+  for (const { event, outcome, code, snapshot, time, reason } of journal.toReversed()) {
+    if (event === 'committed' || (event === 'run' && typeof snapshot === 'string')) break;
+    const isCall = event === 'run' || event === 'refused';
+    if (!isCall || outcome !== 'failed' || EXPECTED.has(code)) continue;
+    found ??= { count: 0, at: text(time) ?? 'unknown', code: text(code), reason: text(reason) };
+    found.count += 1;
+  }
+  return found;
+}
+
+/** Whether the failures are a problem of their own, and not for the age of the last snapshot to tell. */
+export function areAlarming({ count, code }: Failures): boolean {
+  return count >= ALARMING_FAILURES || code === 'no-space';
+}
+
+/** Failures in a sentence. */
+export function failuresText({ count, at, code, reason }: Failures): string {
+  const runs = count === 1 ? 'the last run failed' : `the last ${count} runs failed, the newest`;
+  return `${runs} at ${at}: ${reason ?? code ?? 'no reason is on record'}`;
+}
+
+/** @returns why requests of a client are refused for want of room; undefined: there is enough, or room can be made */
+export function lackOfRoom(settings: StoreSettings, client: string): string | undefined {
+  const lack = lackOf(readRoom(settings.store), settings.settingsFor(client));
+  return lack === undefined || canMakeRoom(settings) ? undefined : lack;
+}
+
+/** Whether a request that needs room finds something to remove (host/admission.ts). */
+function canMakeRoom(settings: StoreSettings): boolean {
+  return listClients(settings.store).some(name => {
+    const client = openClient(settings.store, name);
+    if (['trash', 'arriving'].some(each => readdir(`${client.folder}/${each}`).length > 0)) return true;
+    const { policy } = settings.settingsFor(name);
+    const decisions = decideRetention(listSnapshots(client).map(candidateOf), policy, now());
+    return decisions.some(each => each.mayGoAtLowWater);
+  });
+}

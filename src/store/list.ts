@@ -1,0 +1,52 @@
+/** `dialback list`: what the store holds. */
+import { whatFailed } from '../os/files.ts';
+import { escapeText } from '../wire/text.ts';
+import type { Complain } from './sorted-find.ts';
+import { listClients, listSnapshots, openClient, openStore } from './store.ts';
+
+/** One snapshot, with the JSON keys of the design. */
+export interface Listed {
+  client: string;
+  snapshot: string;
+  started: string;
+  finished: string;
+  state: 'full' | 'incomplete';
+  files: number;
+  bytes: number;
+  /** Bytes in files that no older snapshot shares. */
+  new_bytes: number;
+  pinned: boolean;
+  flags: string[];
+}
+
+/**
+ * All snapshots of one client, or of all, oldest first.
+ * @param complain is told of a client whose folder cannot be read, where all are asked for
+ */
+export function listAll(store: string, client: string | undefined, complain: Complain): Listed[] {
+  openStore(store);
+  if (client !== undefined) return listOne(store, openClient(store, client).name);
+  return listClients(store).flatMap(name => {
+    try {
+      return listOne(store, name);
+    } catch (error) {
+      complain(`the client "${name}": ${escapeText(whatFailed(error))}`);
+      return [];
+    }
+  });
+}
+
+function listOne(store: string, name: string): Listed[] {
+  return listSnapshots(openClient(store, name)).map(({ name: snapshot, pinned, record }) => ({
+    client: name,
+    snapshot,
+    started: record.started,
+    finished: record.finished,
+    state: record.state,
+    files: record.counts.files,
+    bytes: record.counts.bytes,
+    new_bytes: record.counts.new_bytes,
+    pinned: pinned !== undefined,
+    flags: record.flags,
+  }));
+}

@@ -1,2 +1,0 @@
-// Goal: as 05-no-host-paths, with all of its cases.
-import './05-no-host-paths.test.ts';

@@ -1,2 +1,0 @@
-// Goal: as 19-installed, with all of its tests.
-import './19-installed.test.ts';

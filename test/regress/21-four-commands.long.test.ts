@@ -1,2 +1,0 @@
-// Goal: as 21-four-commands, with all of its tests.
-import './21-four-commands.test.ts';

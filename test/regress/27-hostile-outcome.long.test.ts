@@ -1,2 +1,0 @@
-// Goal: as 27-hostile-outcome, with each kind of answer that does not end.
-import './27-hostile-outcome.test.ts';

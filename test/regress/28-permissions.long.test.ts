@@ -1,2 +1,0 @@
-// Goal: as 28-permissions, with all of its tests.
-import './28-permissions.test.ts';

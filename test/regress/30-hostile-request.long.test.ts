@@ -1,2 +1,0 @@
-// Goal: as 30-hostile-request, with all of its cases.
-import './30-hostile-request.test.ts';

@@ -1,2 +1,0 @@
-// Goal: as 32-reader, with all of its tests.
-import './32-reader.test.ts';

@@ -1,2 +1,0 @@
-// Goal: as 34-year, with a prune every Sunday.
-import './34-year.test.ts';

@@ -1,2 +1,0 @@
-// Goal: as 43-cut, over a channel too.
-import './43-cut.test.ts';

@@ -1,2 +1,0 @@
-// Goal: as 45-terminal, with all of its tests.
-import './45-terminal.test.ts';

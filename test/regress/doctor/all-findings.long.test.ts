@@ -1,0 +1,2 @@
+// Goal: as doctor/all-findings, with all of its tests.
+import './all-findings.test.ts';

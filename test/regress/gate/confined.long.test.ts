@@ -1,0 +1,2 @@
+// Goal: as gate/confined, with all of its tests.
+import './confined.test.ts';

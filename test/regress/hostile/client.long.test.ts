@@ -1,0 +1,2 @@
+// Goal: as hostile/client, with all attacks in the words of other versions of rsync.
+import './client.test.ts';

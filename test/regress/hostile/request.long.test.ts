@@ -1,0 +1,2 @@
+// Goal: as hostile/request, with all of its cases.
+import './request.test.ts';

@@ -1,0 +1,2 @@
+// Goal: as hostile/stream, with all messages in the words of an older rsync.
+import './stream.test.ts';

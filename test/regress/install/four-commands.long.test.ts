@@ -1,0 +1,2 @@
+// Goal: as install/four-commands, with all of its tests.
+import './four-commands.test.ts';

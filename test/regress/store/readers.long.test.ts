@@ -1,0 +1,2 @@
+// Goal: as store/readers, with all of its tests.
+import './readers.test.ts';

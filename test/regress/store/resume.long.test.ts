@@ -1,0 +1,2 @@
+// Goal: as store/resume, with all of its tests.
+import './resume.test.ts';

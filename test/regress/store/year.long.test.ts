@@ -1,0 +1,2 @@
+// Goal: as store/year, with a prune every Sunday.
+import './year.test.ts';

@@ -1,0 +1,2 @@
+// Goal: as transport/cut, over a channel too.
+import './cut.test.ts';

@@ -1,0 +1,134 @@
+// Goal: on a kernel without Landlock init and enroll write a config that works; and where a config wants the jail, backup and
+// doctor name the kernel and what works there.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
+import type { Ended } from '../../support/machine.ts';
+import { Sides } from '../../support/sides.ts';
+import type { User } from '../../support/site.ts';
+
+const SKIP =
+  IN_CLEAN_MACHINE ||
+  (process.getuid?.() !== 0 && 'needs root: it makes a machine of namespaces and an overlay');
+
+const WITHOUT = '/usr/local/bin/without-landlock';
+const CONFIG = '.config/dialback/client.toml';
+const KERNEL = /Cannot confine rsync: Linux \S+ has no Landlock, or has it switched off/;
+const INHERITED = /make install INHERITED=1, as root, .*`capability = "inherited"` in client\.toml/;
+
+class OldKernel extends Sides {
+  /** Runs a script as an account, on what seems to be an old kernel. */
+  async old(user: User, script: string): Promise<Ended> {
+    const become = `${WITHOUT} setpriv --reuid=${user.uid} --regid=${user.gid} --init-groups`;
+    return await this.start('root', `cd / && HOME=${user.home} exec ${become} sh -c '${script}' 2>&1`);
+  }
+}
+
+describe('a kernel without Landlock', { skip: SKIP }, () => {
+  let world: OldKernel;
+  let call: string;
+  before(async () => {
+    world = await Sides.install(OldKernel, async made => {
+      const source = join(import.meta.dirname, '../../support/without-landlock.c');
+      execFileSync('gcc', ['-Wall', '-Wextra', '-Werror', '-static', '-o', made.path(WITHOUT), source]);
+      await made.site.say('usermod --append --groups dialback vault && mkdir -m 700 /srv/root');
+      writeFileSync(made.path("/srv/root/root's own"), 'only root may read this', { mode: 0o600 });
+      await made.prepareDaemon(['Subsystem none /bin/false']);
+      await made.as(made.host, 'mkdir -p -m 700 ~/.ssh ~/.config/dialback');
+      await made.startDaemon();
+      const hostKey = made.read('/home/vault/sshd/key.pub').trim();
+      call = `dialback init --name acorn --target ssh://vault@127.0.0.1:${made.port} --host-key "${hostKey}"`;
+    });
+  });
+  after(async () => {
+    await world?.site.machine.end();
+  });
+
+  const config = (): string => world.read(`${world.client.home}/${CONFIG}`);
+  const forget = (): void => rmSync(world.path(`${world.client.home}/${CONFIG}`));
+  /** The scope that init writes is the whole machine: a part of it is enough here. */
+  async function narrow(): Promise<void> {
+    await world.as(world.client, `sed -i 's|^roots = .*|roots = ["/srv/root"]|' ~/${CONFIG}`);
+  }
+
+  it('init writes no jail, and says why and how the whole machine can be read', async () => {
+    const { status, output } = await world.old(world.client, call);
+    assert.equal(status, 0, output);
+    assert.match(output, /, as far as this account may read\n/);
+    assert.match(output, /^with capability = "none" in it: Cannot confine rsync: Linux \S+ has no Landlock/m);
+    assert.match(output, /^for the whole machine: .*make install INHERITED=1/m);
+    assert.match(config(), /^capability = "none"$/m);
+    assert.match(config(), /^roots = \["\/var\/lib\/dialback"\]$/m);
+  });
+
+  it('enroll writes no jail either, and says why', async () => {
+    const key = world.read(`${world.client.home}/.config/dialback/id_ed25519.pub`).trim();
+    const { status, output } = await world.old(world.host, `echo "${key}" | dialback enroll acorn -`);
+    assert.equal(status, 0, output);
+    assert.match(output, /^with confined = false in it: Cannot confine rsync: Linux \S+ has no Landlock/m);
+    assert.match(world.read('/home/vault/.config/dialback/host.toml'), /^confined = false$/m);
+  });
+
+  it('the backup that follows succeeds', async () => {
+    const { status, output } = await world.old(world.client, 'dialback backup');
+    assert.equal(status, 0, output);
+  });
+
+  it('backup and doctor name the kernel, and what works, where the config wants the jail', async () => {
+    await world.as(world.client, `sed -i 's/^capability = .*/capability = "confined"/' ~/${CONFIG}`);
+    await narrow();
+    const backup = await world.old(world.client, 'dialback backup');
+    assert.equal(backup.status, 1, backup.output);
+    assert.match(backup.output, KERNEL);
+    assert.match(backup.output, /^next: boot a kernel with Landlock; or make install INHERITED=1/m);
+    const doctor = await world.old(world.client, 'dialback doctor');
+    assert.equal(doctor.status, 2, doctor.output);
+    assert.match(doctor.output, KERNEL);
+    assert.match(doctor.output, INHERITED);
+    const host = await world.old(
+      world.host,
+      'sed -i "s/^confined = .*/confined = true/" ~/.config/dialback/host.toml; dialback doctor',
+    );
+    assert.match(host.output, KERNEL);
+    assert.match(host.output, /`confined = false` in host\.toml/);
+    await world.as(world.host, 'sed -i "s/^confined = .*/confined = false/" ~/.config/dialback/host.toml');
+  });
+
+  it('what they name there works', async () => {
+    const { output } = await world.old(world.client, 'dialback backup');
+    const [, install = 'false', line] =
+      /^next: boot .*; or (make install \S+), as root, in dialback's sources, and then `(.*)` in client\.toml$/m.exec(
+        output,
+      ) ?? [];
+    await world.site.say(install);
+    await world.as(world.client, `sed -i 's/^capability = .*/${line}/' ~/${CONFIG}`);
+    const backup = await world.old(world.client, 'dialback backup');
+    assert.equal(backup.status, 0, backup.output);
+  });
+
+  it('init writes "inherited" once root has prepared it, and that backup reads what only root may', async () => {
+    await world.site.say('make install INHERITED=1');
+    forget();
+    const { status, output } = await world.old(world.client, call);
+    assert.equal(status, 0, output);
+    assert.match(output, /: "\/" to ".*", without a jail\n/);
+    assert.match(config(), /^capability = "inherited"$/m);
+    assert.match(config(), /^roots = \["\/"\]$/m);
+    await narrow();
+    const backup = await world.old(world.client, 'dialback backup --json');
+    assert.equal(backup.status, 0, backup.output);
+    assert.match(backup.output, /"outcome":"full"/);
+    const doctor = await world.old(world.client, 'dialback doctor');
+    assert.doesNotMatch(doctor.output, /Cannot confine/);
+  });
+
+  it('init writes the jail on a kernel that has Landlock', async () => {
+    forget();
+    const output = await world.as(world.client, call);
+    assert.match(output, /in the kernel's jail/);
+    assert.match(config(), /^capability = "confined"$/m);
+  });
+});

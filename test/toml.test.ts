@@ -1,0 +1,254 @@
+import assert from 'node:assert/strict';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import * as v from 'valibot';
+import { Fault } from '../src/fault.ts';
+import {
+  durationKey,
+  parseConfig,
+  parseDuration,
+  parseSize,
+  pathKey,
+  readConfig,
+  sizeKey,
+} from '../src/shared/toml.ts';
+
+const SCHEMA = v.strictObject({
+  size: v.optional(sizeKey),
+  time: v.optional(durationKey(1000)),
+  path: v.optional(pathKey),
+  table: v.optional(v.strictObject({ flag: v.optional(v.boolean()), many: v.optional(v.array(v.string())) })),
+});
+
+/** What is found wrong with a config; its form is the same for all. */
+function found(text: string): string {
+  try {
+    parseConfig(text, '/etc/x.toml', SCHEMA);
+  } catch (error) {
+    assert.ok(error instanceof Fault, String(error));
+    assert.equal(error.tried, 'use the config "/etc/x.toml"');
+    assert.equal(error.exit, 'usage');
+    assert.equal(error.code, 'config');
+    assert.doesNotMatch(error.found, /[.\n]$|\p{Cc}/u);
+    return error.found;
+  }
+  return 'accepted';
+}
+
+describe('parseConfig()', () => {
+  for (const [text, reason] of [
+    ['x = 1', '"x" is not a key that it has'],
+    ['Size = "1G"', '"Size" is not a key that it has'],
+    ['[table]\nx = 1', '"table.x" is not a key that it has'],
+    ['"a\\u001bb" = 1', '"a\\u001bb" is not a key that it has'],
+    ['hooks = 1', '"hooks" is not a key that it has'],
+    ['size = 5', '"size" is 5, and should be a string'],
+    ['size = true', '"size" is true, and should be a string'],
+    ['size = ["1G"]', '"size" is a list, and should be a string'],
+    ['size = 2026-01-01', '"size" is a date, and should be a string'],
+    ['[size]', '"size" is a table, and should be a string'],
+    ['table = 1', '"table" is 1, and should be a table'],
+    ['table = "x"', '"table" is "x", and should be a table'],
+    ['[table]\nflag = "yes"', '"table.flag" is "yes", and should be true or false'],
+    ['[table]\nmany = "x"', '"table.many" is "x", and should be a list'],
+    ['[table]\nmany = ["x", 1]', '"table.many.1" is 1, and should be a string'],
+    ['time = "5"', '"time" should be a time such as "90s", "15m", "36h" or "7d"'],
+    ['time = "500ms"', '"time" should be at least 1 s and at most 24 days'],
+    ['time = "25d"', '"time" should be at least 1 s and at most 24 days'],
+    ['path = "x"', '"path" should be an absolute path, or one that starts with ~/'],
+    ['path = ""', '"path" should be an absolute path, or one that starts with ~/'],
+    ['path = "~x/y"', '"path" should be an absolute path, or one that starts with ~/'],
+    ['path = "/a\\nb"', '"path" has a control character'],
+  ] as const)
+    it(`refuses ${JSON.stringify(text)} by key, and says what was expected`, () =>
+      assert.equal(found(text), reason));
+
+  for (const text of [
+    '=',
+    'a',
+    'a =',
+    'a = 1\na = 2',
+    '[',
+    '[a',
+    'a = "',
+    'a = 01',
+    'a = 1 b = 2',
+    'a = [1,,2]',
+    '\0',
+    'a = nul',
+  ])
+    it(`refuses ${JSON.stringify(text)}, which is not TOML, by line and column`, () =>
+      assert.match(found(text), /^line \d+, column \d+: [a-z]/));
+
+  it('accepts a good config, and a table left out', () => {
+    assert.deepEqual({ ...parseConfig('', 'x', SCHEMA) }, {});
+    const text = 'size = "1K"\ntime = "2s"\npath = "/x y"\n[table]\nflag = true\nmany = []\n';
+    assert.deepEqual(JSON.parse(JSON.stringify(parseConfig(text, 'x', SCHEMA))), {
+      size: 1024,
+      time: 2000,
+      path: '/x y',
+      table: { flag: true, many: [] },
+    });
+  });
+
+  it('throws nothing but a fault, when the text is arbitrary', () => {
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.string({ unit: 'binary' }),
+          fc.string({ unit: fc.constantFrom('a', '=', '"', '[', ']', '\n', '1', '.') }),
+        ),
+        text => void found(text),
+      ),
+      { numRuns: 500 },
+    );
+  });
+});
+
+const UNITS = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3, T: 1024 ** 4 };
+const TIMES = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };
+const anyText = fc.oneof(
+  fc.string(),
+  fc.string({ unit: fc.constantFrom('1', '0', 'K', 'm', 's', ' ', '.', '-'), maxLength: 6 }),
+);
+
+describe('parseSize()', () => {
+  for (const text of [
+    '',
+    ' ',
+    'K',
+    '-1',
+    '+1',
+    '1.5G',
+    '1,5G',
+    '1 G',
+    ' 1G',
+    '1G ',
+    '1G\n',
+    '1k',
+    '1g',
+    '1KB',
+    '1KiB',
+    '1B',
+    '1P',
+    '0x10',
+    '1e3',
+    '１G',
+    '9999999999999',
+    '999999999999T',
+    'ten',
+  ])
+    it(`refuses ${JSON.stringify(text)}`, () => assert.equal(parseSize(text), undefined));
+  it('reads any number with any unit', () => {
+    fc.assert(
+      fc.property(fc.nat(8000), fc.constantFrom(...Object.entries(UNITS)), (count, [unit, factor]) => {
+        assert.equal(parseSize(`${count}${unit}`), count * factor);
+      }),
+    );
+  });
+  it('is a whole number of bytes or nothing, whatever the text', () => {
+    fc.assert(
+      fc.property(anyText, text => {
+        const size = parseSize(text);
+        if (size !== undefined)
+          assert.ok(Number.isSafeInteger(size) && size >= 0 && /^\d+[KMGT]?$/.test(text));
+      }),
+    );
+  });
+});
+
+describe('parseDuration()', () => {
+  for (const text of [
+    '',
+    ' ',
+    '5',
+    's',
+    '-1s',
+    '+1s',
+    '1.5h',
+    '1 h',
+    ' 1h',
+    '1h ',
+    '1h\n',
+    '1H',
+    '1S',
+    '1sec',
+    '1h30m',
+    '1y',
+    '1e3s',
+    '٣h',
+    '9999999999s',
+    'never',
+    '00:10',
+  ])
+    it(`refuses ${JSON.stringify(text)}`, () => assert.equal(parseDuration(text), undefined));
+  it('reads any number with any unit', () => {
+    fc.assert(
+      fc.property(fc.nat(10_000), fc.constantFrom(...Object.entries(TIMES)), (count, [unit, factor]) => {
+        assert.equal(parseDuration(`${count}${unit}`), count * factor);
+      }),
+    );
+  });
+  it('is a whole number of milliseconds or nothing, whatever the text', () => {
+    fc.assert(
+      fc.property(anyText, text => {
+        const ms = parseDuration(text);
+        if (ms !== undefined) assert.ok(Number.isSafeInteger(ms) && ms >= 0 && /^\d+[a-z]+$/.test(text));
+      }),
+    );
+  });
+});
+
+describe('readConfig()', () => {
+  const folder = (context: { after(done: () => void): void }): string => {
+    const path = mkdtempSync(`${tmpdir()}/dialback config `);
+    context.after(() => rmSync(path, { recursive: true, force: true }));
+    return path;
+  };
+  const failure = (path: string): Fault => {
+    try {
+      readConfig(path, SCHEMA, 'client.toml');
+    } catch (error) {
+      assert.ok(error instanceof Fault);
+      assert.equal(error.exit, 'usage');
+      return error;
+    }
+    throw new Error('it was accepted');
+  };
+
+  it('refuses what is not a plain file of a bearable size', t => {
+    const top = folder(t);
+    mkdirSync(`${top}/folder`);
+    writeFileSync(`${top}/large`, '#'.repeat(1024 * 1024 + 1));
+    assert.match(
+      failure(`${top}/none`).message,
+      /^Cannot read the config ".*none": there is no such file or folder$/,
+    );
+    assert.match(failure(`${top}/folder`).found, /^it is not a plain file$/);
+    assert.match(failure('/dev/null').found, /^it is not a plain file$/);
+    assert.match(failure(`${top}/large`).found, /at most 1048576 are taken$/);
+  });
+
+  it('tells where every key is to be found, when one is wrong', t => {
+    const top = folder(t);
+    writeFileSync(`${top}/x`, 'nmae = "x"\n');
+    const { found, next } = failure(`${top}/x`);
+    assert.match(found, /^"nmae" is not a key that it has/);
+    assert.match(next ?? '', /\/etc\/dialback\/client\.toml\.sample/);
+  });
+
+  it('refuses a file that others can write, or whose folder they can write', t => {
+    const top = folder(t);
+    mkdirSync(`${top}/open`);
+    for (const path of [`${top}/x`, `${top}/open/x`]) writeFileSync(path, '');
+    assert.deepEqual({ ...readConfig(`${top}/x`, SCHEMA, 'client.toml') }, {});
+    symlinkSync(`${top}/x`, `${top}/open/link`);
+    chmodSync(`${top}/x`, 0o646);
+    chmodSync(`${top}/open`, 0o777);
+    assert.match(failure(`${top}/x`).found, /x" can be written by others \(mode 646\)$/);
+    assert.match(failure(`${top}/open/link`).found, /x" can be written by others \(mode 646\)$/);
+    assert.match(failure(`${top}/open/x`).found, /open" can be written by others \(mode 777\)$/);
+  });
+});
