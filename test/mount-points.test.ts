@@ -7,6 +7,7 @@ import { enumeratedFolders, scopeFilter, scopeRecords } from '../src/client/filt
 import { findHung, lookExcept, mountTableText, sortMountPoints } from '../src/client/mount-points.ts';
 import type { Entry } from '../src/client/never.ts';
 import type { MountEntry } from '../src/os/mounts.ts';
+import { stretch } from './support/fair-time.ts';
 import { FailingMount, NEEDS_FUSE } from './support/fuse.ts';
 import { NEEDS_ROOT } from './support/world.ts';
 
@@ -135,14 +136,18 @@ describe('findHung()', { skip: NEEDS_ROOT || NEEDS_FUSE }, () => {
     try {
       const table = [mount('/', 'ext4'), mount(place, 'fuse.example'), mount('/proc', 'proc')];
       const paths = { needed: [top], roots: [top], left: [] };
-      assert.deepEqual(await findHung(table, paths, 500), [place]);
-      assert.deepEqual(await findHung(table, { ...paths, left: [place] }, 500), []);
+      const patienceMs = (): number => 500 * stretch();
+      assert.deepEqual(await findHung(table, paths, patienceMs()), [place]);
+      assert.deepEqual(await findHung(table, { ...paths, left: [place] }, patienceMs()), []);
       const many = Array.from({ length: 500 }, (_, index) =>
         mount(`/${'x'.repeat(4_000)}${index}`, 'fuse.example'),
       );
-      assert.deepEqual(await findHung([...many, ...table], { ...paths, roots: ['/'] }, 500), [place]);
+      // These start 400 processes at once.
+      assert.deepEqual(await findHung([...many, ...table], { ...paths, roots: ['/'] }, 4 * patienceMs()), [
+        place,
+      ]);
       const below = { needed: [`${place}/never`], roots: ['/proc'], left: [place] };
-      assert.deepEqual(await findHung(table, below, 500), [place]);
+      assert.deepEqual(await findHung(table, below, patienceMs()), [place]);
     } finally {
       await dead.dispose();
       rmSync(top, { recursive: true });

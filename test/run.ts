@@ -22,8 +22,8 @@ const TOP = join(import.meta.dirname, '..');
 const OWN_LIMIT_MS = Number(process.env.DIALBACK_TEST_LIMIT_SECONDS) * 1000;
 const LIMITS_MS = { short: OWN_LIMIT_MS || 4 * 60_000, long: OWN_LIMIT_MS || 15 * 60_000 };
 
-/** So many files at a time: most wait about twice as long as they work. Soaks work all the time. */
-const WIDTH = { short: 3 * availableParallelism(), long: availableParallelism() };
+/** Files that run at a time, for each processor: most wait about three times as long as they work. Soaks work all the time. */
+const WIDTH = { short: 4 * availableParallelism(), long: availableParallelism() };
 
 const TICK_MS = 1000;
 /** Where there is no terminal, a line says what runs when nothing was printed for that long. */
