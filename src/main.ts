@@ -1,5 +1,9 @@
 /** argv -> verb -> outcome -> text -> exit status. The only exit of the program, and its only catch-all. */
-import { helpText, parseArguments, type Request, TOPICS } from './cli/args.ts';
+
+import { backup, type RunOutcome } from './client/backup.ts';
+import { gate, gateCheck } from './client/gate.ts';
+import { init, initLocal } from './client/setup.ts';
+import { helpText, parseArguments, type Request, TOPICS } from './commands/args.ts';
 import {
   damagedText,
   differenceJson,
@@ -29,7 +33,7 @@ import {
   versionJson,
   versionText,
   wordsText,
-} from './cli/print.ts';
+} from './commands/print.ts';
 import {
   plannedJson,
   plannedText,
@@ -38,12 +42,9 @@ import {
   restoredJson,
   restoreProblems,
   restoreText,
-} from './cli/restore-text.ts';
-import { tryOut } from './cli/try.ts';
-import { Unread } from './cli/unread.ts';
-import { backup, type RunOutcome } from './client/backup.ts';
-import { gate, gateCheck } from './client/gate.ts';
-import { init, initLocal } from './client/setup.ts';
+} from './commands/restore-text.ts';
+import { tryOut } from './commands/try.ts';
+import { Unread } from './commands/unread.ts';
 import { worstStatus } from './doctor/finding.ts';
 import { doctor } from './doctor/run.ts';
 import { EXIT, Fault, firstError } from './fault.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { resolve } from 'node:path';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { helpText, parseArguments, type Request } from '../src/cli/args.ts';
+import { helpText, parseArguments, type Request } from '../src/commands/args.ts';
 import { EXIT, EXIT_MEANINGS, type ExitName, Fault } from '../src/fault.ts';
 
 /** The words of a line; no word of ours has a blank in it. */

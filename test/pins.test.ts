@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { pinText, unpinText } from '../src/cli/print.ts';
+import { pinText, unpinText } from '../src/commands/print.ts';
 import { BY_HAND, BY_ITSELF, decidePin } from '../src/store/pins.ts';
 
 describe('decidePin()', () => {

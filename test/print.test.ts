@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { helpText } from '../src/cli/args.ts';
+import type { RunOutcome } from '../src/client/backup.ts';
+import { helpText } from '../src/commands/args.ts';
 import {
   differenceText,
   entryJson,
@@ -11,8 +12,7 @@ import {
   outcomeJson,
   summaryText,
   wordsText,
-} from '../src/cli/print.ts';
-import type { RunOutcome } from '../src/client/backup.ts';
+} from '../src/commands/print.ts';
 import { EXIT, Fault } from '../src/fault.ts';
 import { hookJson, hookWordsText, newsText } from '../src/output/run-news.ts';
 import { showBytes, showDuration, showTime } from '../src/output/units.ts';

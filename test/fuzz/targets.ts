@@ -5,8 +5,6 @@ import { isIP } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, normalize } from 'node:path';
 import type * as v from 'valibot';
-import { parseArguments } from '../../src/cli/args.ts';
-import { entryText, missingText, outcomeJson, summaryText } from '../../src/cli/print.ts';
 import { isFrom, parseFrom, parseListen, showRange } from '../../src/client/addresses.ts';
 import { parseResolved } from '../../src/client/call.ts';
 import { CLIENT_SCHEMA, ownNiceness, remoteName } from '../../src/client/config.ts';
@@ -18,6 +16,8 @@ import {
   scopeRecords,
 } from '../../src/client/filter.ts';
 import { clientToml, placeHostKey } from '../../src/client/setup.ts';
+import { parseArguments } from '../../src/commands/args.ts';
+import { entryText, missingText, outcomeJson, summaryText } from '../../src/commands/print.ts';
 import { parseNeverList } from '../../src/doctor/client.ts';
 import { parseFindings } from '../../src/doctor/run.ts';
 import { Fault } from '../../src/fault.ts';
