@@ -4,6 +4,7 @@ import { backup, type RunOutcome } from './client/backup.ts';
 import { gate, gateCheck } from './client/gate.ts';
 import { init, initLocal } from './client/setup.ts';
 import { helpText, parseArguments, type Request, TOPICS } from './commands/args.ts';
+import type { Io } from './commands/command.ts';
 import {
   damagedText,
   differenceJson,
@@ -30,8 +31,6 @@ import {
   unverifiedText,
   verifiedJson,
   verifiedText,
-  versionJson,
-  versionText,
   wordsText,
 } from './commands/print.ts';
 import {
@@ -54,22 +53,15 @@ import { grab } from './host/grab.ts';
 import { accountConfig, parseShell } from './host/login-shell.ts';
 import { relay } from './host/relay.ts';
 import { isTerminal, outputLost, say } from './os/files.ts';
-import {
-  dropGarbage,
-  interruption,
-  interruptWith,
-  ownAccount,
-  ownArguments,
-  ownExecutable,
-} from './os/machine.ts';
+import { interruption, interruptWith, ownAccount, ownArguments, ownExecutable } from './os/machine.ts';
 import { openTerminal, readsUtf8 } from './os/terminal.ts';
 import { jsonText } from './output/json.ts';
 import { ProgressLine } from './output/progress.ts';
+import { printRows } from './output/rows.ts';
 import { hookJson, hookWordsText, newsText } from './output/run-news.ts';
 import { configPath, findConfig } from './shared/toml.ts';
 import { listEntries, printFile } from './store/browse.ts';
 import { compareSnapshots } from './store/diff.ts';
-import { findVersions } from './store/find.ts';
 import { listAll } from './store/list.ts';
 import { describeClient } from './store/manifest.ts';
 import { pin, unpin } from './store/pins.ts';
@@ -99,8 +91,19 @@ function plain(text: string): string {
   return wordsText(text, readsUtf8(process.env));
 }
 
+const IO: Io = {
+  environment: process.env,
+  print: text => say(1, text),
+  warn: text => void say(2, text),
+  plain,
+  isTerminal,
+  interruption,
+};
+
 async function perform(request: Request): Promise<number> {
   switch (request.verb) {
+    case 'command':
+      return EXIT[await request.command.run(request.value, IO)];
     case 'backup':
       return await performBackup(request);
     case 'init':
@@ -139,7 +142,7 @@ async function perform(request: Request): Promise<number> {
       const unread = new Unread();
       const options = { ...request, store: hostStore(request.config) };
       const entries = listEntries(options, interruption(), unread.complain);
-      await sayAll(entries, json ? entryJson : undefined, entry => entryText(entry, folder));
+      await printRows(IO.print, entries, json ? entryJson : undefined, entry => entryText(entry, folder));
       return sayUnread(unread);
     }
     case 'cat':
@@ -149,18 +152,8 @@ async function perform(request: Request): Promise<number> {
       const unread = new Unread();
       const options = { ...request, store: hostStore(request.config) };
       const differences = compareSnapshots(options, interruption(), unread.complain);
-      await sayAll(differences, request.json ? differenceJson : undefined, differenceText);
+      await printRows(IO.print, differences, request.json ? differenceJson : undefined, differenceText);
       return sayUnread(unread);
-    }
-    case 'find': {
-      await using held = new AsyncDisposableStack();
-      const versions = await findVersions(
-        held,
-        { ...request, store: hostStore(request.config) },
-        interruption(),
-      );
-      await sayAll(versions, request.json ? versionJson : undefined, versionText);
-      return EXIT.done;
     }
     case 'restore':
       return await performRestore(request);
@@ -289,30 +282,6 @@ function progressLine(isUnwanted: boolean, interrupt: AbortSignal): ProgressLine
 function sayUnread(unread: Unread): number {
   say(2, unread.text());
   return unread.count > 0 ? EXIT.failed : EXIT.done;
-}
-
-const SAID_AT_ONCE = 65_536;
-
-/**
- * Says what comes, as it comes: text, or with `asJson` an array with one element a line. Whoever has stopped to read is
- * told no more.
- */
-async function sayAll<T>(
-  rows: AsyncIterable<T> | Iterable<T>,
-  asJson: ((row: T) => unknown) | undefined,
-  asText: (row: T) => string,
-): Promise<void> {
-  let text = asJson ? '[' : '';
-  let separator = '\n';
-  for await (const row of rows) {
-    text += asJson ? `${separator}${jsonText(asJson(row)).trimEnd()}` : asText(row);
-    separator = ',\n';
-    if (text.length < SAID_AT_ONCE) continue;
-    if (!say(1, text)) return;
-    text = '';
-    dropGarbage();
-  }
-  say(1, asJson ? `${text}${separator === '\n' ? '' : '\n'}]\n` : text);
 }
 
 /** Whatever is not a backup request is refused with one line: who reads it is the other machine. */

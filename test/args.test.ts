@@ -5,8 +5,13 @@ import fc from 'fast-check';
 import { helpText, parseArguments, type Request } from '../src/commands/args.ts';
 import { EXIT, EXIT_MEANINGS, type ExitName, Fault } from '../src/fault.ts';
 
-/** The words of a line; no word of ours has a blank in it. */
-const read = (line: string): Request => parseArguments(line.split(' ').filter(Boolean));
+/** Reads a line whose words have no blank in them. @returns what the command's own parse() returned, with the name as `verb` */
+function read(line: string): Request {
+  const request = parseArguments(line.split(' ').filter(Boolean));
+  return request.verb === 'command'
+    ? ({ verb: request.command.name, ...(request.value as object) } as unknown as Request)
+    : request;
+}
 
 function fault(argv: string[]): Fault {
   try {
@@ -297,7 +302,7 @@ const REFUSED: [line: string, message: RegExp][] = [
   ['diff a@1', /an argument is missing/],
   ['diff a 1 2', /the first snapshot is not named/],
   ['diff a@1 b@2', /not of the same client/],
-  ['find a@1 x', /takes no name of one/],
+  ['find a@1 x', /does not take the name of one/],
   ['find a x y', /one argument too many/],
   ['restore', /an argument is missing/],
   ['restore a', /^Cannot run "restore": --to is missing$/],

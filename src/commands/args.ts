@@ -5,9 +5,14 @@ import { EXIT, EXIT_MEANINGS, type ExitName, Fault } from '../fault.ts';
 import { hooksHelp } from '../shared/hooks.ts';
 import { parseDuration } from '../shared/toml.ts';
 import { escapeText } from '../wire/text.ts';
+import type { Command } from './command.ts';
+import { find } from './find.ts';
+import { COMMANDS } from './table.ts';
 
 /** What was asked for. */
 export type Request =
+  /** A command with a file of its own. */
+  | { verb: 'command'; command: Command; value: unknown }
   | {
       verb: 'backup';
       config: string | undefined;
@@ -58,14 +63,6 @@ export type Request =
       before: string;
       after: string;
       paths: string[];
-      config: string | undefined;
-      json: boolean;
-    }
-  | {
-      verb: 'find';
-      client: string;
-      pattern: string | undefined;
-      ignoresCase: boolean;
       config: string | undefined;
       json: boolean;
     }
@@ -151,6 +148,10 @@ interface Grammar {
   says: string;
 }
 
+function listed({ usage, side, summary }: Command): Grammar {
+  return { usage, takes: [0, 0], says: `${side}: ${summary}` };
+}
+
 const GRAMMAR = {
   init: {
     usage:
@@ -222,14 +223,7 @@ const GRAMMAR = {
     takes: [2, 10_000],
     says: 'host: what differs from snapshot A to B: + added, - removed, M other content, U other attributes, T type',
   },
-  find: {
-    usage: 'find NAME [PATTERN] [-i] [--config F] [--json]',
-    strings: ['config'],
-    booleans: ['ignore-case', 'json'],
-    alias: { i: 'ignore-case' },
-    takes: [1, 2],
-    says: 'host: each version of what has a name like PATTERN (*, ?, []), with the snapshots that hold it',
-  },
+  find: listed(find),
   restore: {
     usage: 'restore NAME[@SNAPSHOT] [PATH…] --to DIR [--config F] [--force] [--inert] [--dry-run] [--json]',
     strings: ['config', 'to'],
@@ -331,6 +325,8 @@ export function parseArguments(argv: string[], calledAs = ''): Request {
     throw usage(`run "${escapeText(verb, 60)}"`, 'there is no such command', 'dialback help');
   }
   if (rest.includes('--help') || rest.includes('-h')) return { verb: 'help', topic: undefined };
+  const command = COMMANDS.find(each => each.name === verb);
+  if (command) return { verb: 'command', command, value: command.parse(rest) };
   return readVerb(verb as Verb, rest);
 }
 
@@ -443,17 +439,6 @@ function readVerb(verb: Verb, rest: string[]): Request {
       if (other !== client) throw usage('run "diff"', 'the two snapshots are not of the same client', next);
       return { verb, client, before, after, paths: words.slice(2), config, json: flag('json') };
     }
-    case 'find':
-      if (first.includes('@'))
-        throw usage('run "find"', 'it looks through all snapshots, and takes no name of one', next);
-      return {
-        verb,
-        client: first,
-        pattern: words[1],
-        ignoresCase: flag('ignore-case'),
-        config,
-        json: flag('json'),
-      };
     case 'restore':
       return {
         verb,
@@ -546,6 +531,8 @@ function readVerb(verb: Verb, rest: string[]): Request {
       );
     case 'version':
       return { verb };
+    default:
+      throw new Error(verb);
   }
 }
 

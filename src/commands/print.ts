@@ -7,11 +7,11 @@ import type { Finding, State } from '../doctor/finding.ts';
 import type { EnrollResult, LocalEnrollResult, UnenrollResult } from '../host/enroll.ts';
 import { ERRNO, errnoWords, unstoredWords } from '../os/errno.ts';
 import { jsonText } from '../output/json.ts';
+import { clientPath, manifestPath } from '../output/path.ts';
 import { table } from '../output/table.ts';
-import { BILLION, showAge, showBytes, showDuration, showTime } from '../output/units.ts';
+import { showAge, showBytes, showDuration, showTime } from '../output/units.ts';
 import type { Difference } from '../store/diff.ts';
 import type { EntryType, TreeEntry } from '../store/fake-super.ts';
-import type { Version } from '../store/file-index.ts';
 import { areAlarming, failuresText } from '../store/health.ts';
 import type { Listed } from '../store/list.ts';
 import { COPY_AGAIN, LOST_ATTRIBUTES } from '../store/lost-attributes.ts';
@@ -420,11 +420,6 @@ export function initLocalText(result: LocalInitResult, namedConfig: string | und
   return `${told}${nextText('as this account, with the disk in its place', enrol)}then: ${backup}`;
 }
 
-/** A path of a snapshot, as on the client. */
-export function clientPath(path: Buffer): JsonName {
-  return jsonName(Buffer.concat([Buffer.from('/'), path]));
-}
-
 /** An entry for --json; the rest of `ls` is in it too. */
 export function entryJson(entry: TreeEntry): Record<string, unknown> {
   const { type, mode, uid, gid, device, size, mtimeNs, target, acl, xattrs } = entry;
@@ -528,40 +523,9 @@ function aspectText(aspect: Difference['what'][number], before: TreeEntry, after
   }
 }
 
-/** A version of a file for --json. */
-export function versionJson({ path, isFolder, size, mtime, snapshots }: Version): Record<string, unknown> {
-  return {
-    path: clientPath(path),
-    folder: isFolder,
-    size: isFolder ? null : size,
-    mtime: mtime === undefined || isFolder ? null : showTime(indexedTime(mtime), 9),
-    snapshots,
-  };
-}
-
-/** A version of a file as a line of `find`. */
-export function versionText({ path, isFolder, size, mtime, snapshots }: Version): string {
-  const what =
-    mtime === undefined || isFolder ? 'folder' : `${showBytes(size)}  ${showTime(indexedTime(mtime), 0)}`;
-  const [first = '', last = ''] = [snapshots[0], snapshots.at(-1)];
-  const held = snapshots.length === 1 ? first : `${first} … ${last} (${snapshots.length} snapshots)`;
-  return `${showName(clientPath(path))}  ${what}  ${held}\n`;
-}
-
-/** find(1)'s seconds are those below, also before 1970. */
-function indexedTime(mtime: string): bigint {
-  const [seconds = '0', nanoseconds = '0'] = mtime.split('.');
-  return BigInt(seconds) * BILLION + BigInt(nanoseconds);
-}
-
 /** A line for those of a list that are counted and not shown. */
 export function moreText(count: number, shown: readonly unknown[]): string {
   return count > shown.length ? `  and ${count - shown.length} more\n` : '';
-}
-
-/** @param path below the tree, a character a byte */
-export function damagedPath(path: string): JsonName {
-  return clientPath(Buffer.from(path, 'latin1'));
 }
 
 /** In what a file is not as it was, in words. */
@@ -578,8 +542,8 @@ export const DAMAGES: Record<Damage['differences'][number], string> = {
 
 /** What was verified, for programs. */
 export function verifiedJson(result: Verified): object {
-  const damaged = result.damaged.map(each => ({ ...each, path: damagedPath(each.path) }));
-  const doubtful = result.doubtful.map(each => ({ ...each, paths: each.paths.map(damagedPath) }));
+  const damaged = result.damaged.map(each => ({ ...each, path: manifestPath(each.path) }));
+  const doubtful = result.doubtful.map(each => ({ ...each, paths: each.paths.map(manifestPath) }));
   return { ...result, damaged, doubtful };
 }
 
@@ -593,7 +557,7 @@ export function doubtfulText({ client, doubtful }: Verified): string {
       const shown = paths.slice(0, DOUBTFUL_SHOWN);
       return [
         `${client}@${snapshot}: ${count} files have holes or end in zeros: their own, or in place of data that a power cut of this host took. The next backup of ${client} compares them.\n`,
-        ...shown.map(path => `  ${showName(damagedPath(path))}\n`),
+        ...shown.map(path => `  ${showName(manifestPath(path))}\n`),
         moreText(count, shown),
       ].join('');
     })
@@ -633,7 +597,7 @@ export function damagedText(results: Verified[]): string {
   const lines = results.flatMap(({ client, damaged, damaged_count: count, records }) => [
     ...damaged.map(({ path, differences, snapshots }) => {
       const what = differences.map(each => DAMAGES[each]).join(', ');
-      return `  ${client}: ${showName(damagedPath(path))}: ${what}; in ${snapshots.join(', ')}\n`;
+      return `  ${client}: ${showName(manifestPath(path))}: ${what}; in ${snapshots.join(', ')}\n`;
     }),
     ...(count > damaged.length ? [`  ${client}: and ${count - damaged.length} more\n`] : []),
     ...records.map(

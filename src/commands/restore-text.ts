@@ -1,11 +1,12 @@
 /** What a restore and its dry run say. */
 
+import { clientPath, manifestPath } from '../output/path.ts';
 import { showAge, showBytes } from '../output/units.ts';
 import { COPY_AGAIN, LOST_ATTRIBUTES } from '../store/lost-attributes.ts';
 import type { Planned, RestorePlan, RestoreResult } from '../store/restore.ts';
 import type { DifferenceCount, Kind } from '../store/restore-compare.ts';
 import { escapeText, type JsonName, quoteForShell, showName } from '../wire/text.ts';
-import { clientPath, DAMAGES, damagedPath, moreText } from './print.ts';
+import { DAMAGES, moreText } from './print.ts';
 
 /** A name that a restore would write, for --json. */
 export function plannedJson({ path }: Planned): JsonName {
@@ -54,7 +55,7 @@ export function restoreText(to: string, result: RestoreResult): string {
 
 /** What a restore gave back, for programs. */
 export function restoredJson(result: RestoreResult): object {
-  const damaged = result.damaged.map(each => ({ ...each, path: damagedPath(each.path) }));
+  const damaged = result.damaged.map(each => ({ ...each, path: manifestPath(each.path) }));
   return { ...result, damaged };
 }
 
@@ -172,7 +173,7 @@ export function damagedFilesText(
   const shown = damaged.slice(0, SHOWN);
   return [
     `dialback: Cannot give back as it was: ${count} files of ${snapshot} are damaged in the store\n`,
-    ...shown.map(({ path, difference }) => `  ${showName(damagedPath(path))}: ${DAMAGES[difference]}\n`),
+    ...shown.map(({ path, difference }) => `  ${showName(manifestPath(path))}: ${DAMAGES[difference]}\n`),
     moreText(count, shown),
     `next: dialback verify ${client} (it tells which snapshots share them), and restore them from another one\n`,
   ].join('');

@@ -710,6 +710,12 @@ const addresses: Target = {
   },
 };
 
+/** What a command line asks for, with the name of the command. */
+function readCommand(words: string[]): { verb: string } {
+  const request = parseArguments(words);
+  return request.verb === 'command' ? { verb: request.command.name, ...(request.value as object) } : request;
+}
+
 /** The flags of a command line, and how many words it has. */
 function flagsOf(asked: object): unknown[] {
   return Object.entries(asked).map(([name, value]) => [
@@ -764,7 +770,7 @@ const commandLine: Target = {
   run(input) {
     const words = input.toString('utf8').split('\0');
     return refusal(() => {
-      const asked = parseArguments(words);
+      const asked = readCommand(words);
       for (const name of ['config', 'state', 'store', 'to', 'folder', 'authorizedKeys'] as const) {
         const value = (asked as Record<string, unknown>)[name];
         if (asked.verb === 'grab' || value === undefined) continue;
@@ -773,7 +779,7 @@ const commandLine: Target = {
       assert.equal(Object.getPrototypeOf(asked), Object.prototype);
       assert.ok(!('a' in {}) && !('polluted' in {}));
       // Words that mean something to a parser of options mean nothing here.
-      const plain = parseArguments(words.map(word => (/^(?:true|false)$/.test(word) ? 'x' : word)));
+      const plain = readCommand(words.map(word => (/^(?:true|false)$/.test(word) ? 'x' : word)));
       if (words[0] !== '-c') sameJson(flagsOf(asked), flagsOf(plain));
       return `${asked.verb} ${Object.values(asked).filter(Boolean).length}`;
     });
