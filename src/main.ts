@@ -7,17 +7,12 @@ import { helpText, parseArguments, type Request, TOPICS } from './commands/args.
 import type { Io } from './commands/command.ts';
 import {
   damagedText,
-  differenceJson,
-  differenceText,
   doctorText,
   doubtfulText,
   enrollLocalText,
   enrollText,
-  entryJson,
-  entryText,
   initLocalText,
   initText,
-  listText,
   missingText,
   outcomeJson,
   pinText,
@@ -33,17 +28,7 @@ import {
   verifiedText,
   wordsText,
 } from './commands/print.ts';
-import {
-  plannedJson,
-  plannedText,
-  planProblems,
-  planText,
-  restoredJson,
-  restoreProblems,
-  restoreText,
-} from './commands/restore-text.ts';
 import { tryOut } from './commands/try.ts';
-import { Unread } from './commands/unread.ts';
 import { worstStatus } from './doctor/finding.ts';
 import { doctor } from './doctor/run.ts';
 import { EXIT, Fault, firstError } from './fault.ts';
@@ -54,27 +39,21 @@ import { accountConfig, parseShell } from './host/login-shell.ts';
 import { relay } from './host/relay.ts';
 import { isTerminal, outputLost, say } from './os/files.ts';
 import { interruption, interruptWith, ownAccount, ownArguments, ownExecutable } from './os/machine.ts';
-import { openTerminal, readsUtf8 } from './os/terminal.ts';
+import { readsUtf8 } from './os/terminal.ts';
 import { jsonText } from './output/json.ts';
-import { ProgressLine } from './output/progress.ts';
-import { printRows } from './output/rows.ts';
+import { openProgressLine } from './output/progress.ts';
 import { hookJson, hookWordsText, newsText } from './output/run-news.ts';
 import { configPath, findConfig } from './shared/toml.ts';
-import { listEntries, printFile } from './store/browse.ts';
-import { compareSnapshots } from './store/diff.ts';
-import { listAll } from './store/list.ts';
 import { describeClient } from './store/manifest.ts';
 import { pin, unpin } from './store/pins.ts';
 import { prune } from './store/prune.ts';
 import { remove } from './store/remove.ts';
-import { planRestore, type RestoreOptions, type RestoreResult, restore } from './store/restore.ts';
 import { statusExit, statusOf } from './store/status.ts';
 import {
   type ClientStore,
   findSnapshot,
   openClient,
   openStore,
-  parsePath,
   requireOwner,
   type Snapshot,
 } from './store/store.ts';
@@ -127,36 +106,6 @@ async function perform(request: Request): Promise<number> {
       say(1, unenrollText(request.name, await unenroll({ ...request, config })));
       return EXIT.done;
     }
-    case 'list': {
-      const unread = new Unread();
-      const rows = listAll(hostStore(request.config), request.name, unread.complain);
-      say(1, request.json ? jsonText(rows) : listText(rows));
-      return sayUnread(unread);
-    }
-    case 'ls': {
-      const { paths, isRecursive, json } = request;
-      // One folder's entries need no more than their names.
-      const [path = '/'] = paths;
-      const folder =
-        paths.length > 1 || isRecursive ? undefined : parsePath(path, `list "${escapeText(path)}"`);
-      const unread = new Unread();
-      const options = { ...request, store: hostStore(request.config) };
-      const entries = listEntries(options, interruption(), unread.complain);
-      await printRows(IO.print, entries, json ? entryJson : undefined, entry => entryText(entry, folder));
-      return sayUnread(unread);
-    }
-    case 'cat':
-      await printFile({ ...request, store: hostStore(request.config) }, request.path, interruption());
-      return EXIT.done;
-    case 'diff': {
-      const unread = new Unread();
-      const options = { ...request, store: hostStore(request.config) };
-      const differences = compareSnapshots(options, interruption(), unread.complain);
-      await printRows(IO.print, differences, request.json ? differenceJson : undefined, differenceText);
-      return sayUnread(unread);
-    }
-    case 'restore':
-      return await performRestore(request);
     case 'status': {
       const { name, maxAgeMs } = request;
       const clients = await statusOf(
@@ -235,53 +184,10 @@ async function performEnroll(request: Extract<Request, { verb: 'enroll' }>): Pro
     : enrollText(name, await enroll({ ...request, keyFile }));
 }
 
-async function performRestore(request: Extract<Request, { verb: 'restore' }>): Promise<number> {
-  const { to, json, dryRun } = request;
-  const options = { ...request, store: hostStore(request.config) };
-  const asked = { ...request, isRootUser: ownAccount().uid === 0 };
-  if (dryRun) {
-    let separator = '{"paths":[\n';
-    const result = await planRestore(options, interruption(), planned => {
-      say(1, json ? `${separator}${jsonText(plannedJson(planned)).trimEnd()}` : plannedText(planned));
-      separator = ',\n';
-    });
-    if (json) say(1, `${separator === ',\n' ? '' : separator}\n],${jsonText(result).trimStart().slice(1)}`);
-    else say(1, planText(to, result));
-    say(2, planProblems(result, asked));
-    return result.notGivenBackCount > 0 || result.lostAttributes ? EXIT.incomplete : EXIT.done;
-  }
-  const result = await restoreTold(options, json);
-  say(1, json ? jsonText(restoredJson(result)) : restoreText(to, result));
-  say(2, restoreProblems(result, asked));
-  return result.notGivenBackCount + result.damagedCount > 0 ? EXIT.incomplete : EXIT.done;
-}
-
-/** The line is gone before anything else is said. */
-async function restoreTold(options: RestoreOptions, json: boolean): Promise<RestoreResult> {
-  const interrupt = interruption();
-  using line = progressLine(json, interrupt);
-  return await restore(options, interrupt, line && (each => line.hearRestore(each)));
-}
-
 async function verifyTold(options: VerifyOptions, json: boolean): Promise<Verified[]> {
   const interrupt = interruption();
-  using line = progressLine(json, interrupt);
+  using line = json ? undefined : openProgressLine(process.env, interrupt);
   return await verify(options, interrupt, line && (each => line.hearVerify(each)));
-}
-
-/** For a person at a terminal; whoever reads JSON, or wants to hear nothing, gets none. */
-function progressLine(isUnwanted: boolean, interrupt: AbortSignal): ProgressLine | undefined {
-  const terminal = isUnwanted ? undefined : openTerminal(process.env);
-  if (terminal === undefined) return undefined;
-  const line = new ProgressLine(terminal);
-  interrupt.addEventListener('abort', () => line.interrupt(), { once: true });
-  return line;
-}
-
-/** What of a snapshot could not be read, behind all that could. */
-function sayUnread(unread: Unread): number {
-  say(2, unread.text());
-  return unread.count > 0 ? EXIT.failed : EXIT.done;
 }
 
 /** Whatever is not a backup request is refused with one line: who reads it is the other machine. */
@@ -341,7 +247,7 @@ async function performBackup(request: Extract<Request, { verb: 'backup' }>): Pro
 async function backupTold(request: Extract<Request, { verb: 'backup' }>): Promise<RunOutcome[]> {
   const { json, volume } = request;
   const interrupt = interruption();
-  using line = progressLine(json || volume === 'quiet', interrupt);
+  using line = json || volume === 'quiet' ? undefined : openProgressLine(process.env, interrupt);
   const isAttended = isTerminal(1) || isTerminal(2);
   return await backup({ ...request, isAttended }, interrupt, news => {
     if (json) say(1, news.event === 'hook' ? hookJson(news) : jsonText(news));

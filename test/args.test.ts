@@ -395,8 +395,8 @@ describe('parseArguments()', () => {
     const name = fc.stringMatching(/^[0-9][0-9a-fx._e-]{0,10}$/);
     fc.assert(
       fc.property(name, each => {
-        const request = parseArguments(['list', each]);
-        assert.ok(request.verb === 'list' && request.name === each);
+        const { name: listed } = read(`list ${each}`) as unknown as { name: string };
+        assert.equal(listed, each);
         const other = parseArguments(['grab', '--client', each, '--config', each]);
         assert.ok(other.verb === 'grab' && other.client === each && other.config === each);
       }),

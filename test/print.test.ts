@@ -3,18 +3,12 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import type { RunOutcome } from '../src/client/backup.ts';
 import { helpText } from '../src/commands/args.ts';
-import {
-  differenceText,
-  entryJson,
-  entryText,
-  listText,
-  missingText,
-  outcomeJson,
-  summaryText,
-  wordsText,
-} from '../src/commands/print.ts';
+import { differenceText } from '../src/commands/diff.ts';
+import { listText } from '../src/commands/list.ts';
+import { missingText, outcomeJson, summaryText, wordsText } from '../src/commands/print.ts';
 import { EXIT, Fault } from '../src/fault.ts';
 import { hookJson, hookWordsText, newsText } from '../src/output/run-news.ts';
+import { entryJson, entryText } from '../src/output/tree-entry.ts';
 import { showBytes, showDuration, showTime } from '../src/output/units.ts';
 import type { Difference } from '../src/store/diff.ts';
 import type { TreeEntry } from '../src/store/fake-super.ts';

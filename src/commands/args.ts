@@ -5,9 +5,15 @@ import { EXIT, EXIT_MEANINGS, type ExitName, Fault } from '../fault.ts';
 import { hooksHelp } from '../shared/hooks.ts';
 import { parseDuration } from '../shared/toml.ts';
 import { escapeText } from '../wire/text.ts';
+import { cat } from './cat.ts';
 import type { Command } from './command.ts';
+import { diff } from './diff.ts';
 import { find } from './find.ts';
+import { list } from './list.ts';
+import { ls } from './ls.ts';
+import { restore } from './restore.ts';
 import { COMMANDS } from './table.ts';
+import { splitTarget } from './target.ts';
 
 /** What was asked for. */
 export type Request =
@@ -45,27 +51,6 @@ export type Request =
       authorizedKeys: string | undefined;
     }
   | { verb: 'unenroll'; name: string; config: string | undefined; authorizedKeys: string | undefined }
-  | { verb: 'list'; name: string | undefined; config: string | undefined; json: boolean }
-  | {
-      verb: 'ls';
-      client: string;
-      snapshot: string;
-      paths: string[];
-      isRecursive: boolean;
-      isItself: boolean;
-      config: string | undefined;
-      json: boolean;
-    }
-  | { verb: 'cat'; client: string; snapshot: string; path: string; config: string | undefined }
-  | {
-      verb: 'diff';
-      client: string;
-      before: string;
-      after: string;
-      paths: string[];
-      config: string | undefined;
-      json: boolean;
-    }
   | {
       verb: 'verify';
       client: string | undefined;
@@ -77,18 +62,6 @@ export type Request =
     }
   /** What grab starts when it is done. */
   | { verb: 'manifest'; client: string; config: string }
-  | {
-      verb: 'restore';
-      client: string;
-      snapshot: string;
-      paths: string[];
-      config: string | undefined;
-      to: string;
-      force: boolean;
-      inert: boolean;
-      dryRun: boolean;
-      json: boolean;
-    }
   | { verb: 'status'; name: string | undefined; maxAgeMs: number; config: string | undefined; json: boolean }
   | {
       verb: 'prune';
@@ -195,42 +168,12 @@ const GRAMMAR = {
     takes: [1, 1],
     says: 'host: take that back; snapshots stay',
   },
-  list: {
-    usage: 'list [NAME] [--config F] [--json]',
-    strings: ['config'],
-    booleans: ['json'],
-    takes: [0, 1],
-    says: 'host: the snapshots of one client, or of all',
-  },
-  ls: {
-    usage: 'ls NAME[@SNAPSHOT] [PATH…] [-R] [-d] [--config F] [--json]',
-    strings: ['config'],
-    booleans: ['recursive', 'directory', 'json'],
-    alias: { R: 'recursive', d: 'directory' },
-    takes: [1, 10_000],
-    says: 'host: what is in a folder, or all below it (-R), or the folder itself (-d), as it was on the client',
-  },
-  cat: {
-    usage: 'cat NAME[@SNAPSHOT] PATH [--config F]',
-    strings: ['config'],
-    takes: [2, 2],
-    says: "host: a file's content, to standard output",
-  },
-  diff: {
-    usage: 'diff NAME@A B [PATH…] [--config F] [--json]',
-    strings: ['config'],
-    booleans: ['json'],
-    takes: [2, 10_000],
-    says: 'host: what differs from snapshot A to B: + added, - removed, M other content, U other attributes, T type',
-  },
+  list: listed(list),
+  ls: listed(ls),
+  cat: listed(cat),
+  diff: listed(diff),
   find: listed(find),
-  restore: {
-    usage: 'restore NAME[@SNAPSHOT] [PATH…] --to DIR [--config F] [--force] [--inert] [--dry-run] [--json]',
-    strings: ['config', 'to'],
-    booleans: ['force', 'inert', 'dry-run', 'json'],
-    takes: [1, 10_000],
-    says: 'host: give files back, below DIR; as root all of them; --inert: no set-id bits, devices, capabilities',
-  },
+  restore: listed(restore),
   status: {
     usage: 'status [NAME] [--max-age 36h] [--config F] [--json]',
     strings: ['max-age', 'config'],
@@ -416,41 +359,6 @@ function readVerb(verb: Verb, rest: string[]): Request {
       };
     case 'unenroll':
       return { verb, name: first, config, authorizedKeys: path('authorized-keys') };
-    case 'list':
-      return { verb, name: words[0], config, json: flag('json') };
-    case 'ls':
-      if (flag('recursive') && flag('directory'))
-        throw usage('run "ls"', '-R and -d contradict each other', next);
-      return {
-        verb,
-        ...readTarget(first),
-        paths: words.slice(1),
-        isRecursive: flag('recursive'),
-        isItself: flag('directory'),
-        config,
-        json: flag('json'),
-      };
-    case 'cat':
-      return { verb, ...readTarget(first), path: second, config };
-    case 'diff': {
-      const { client, snapshot: before } = readTarget(first);
-      if (!first.includes('@')) throw usage('run "diff"', 'the first snapshot is not named', next);
-      const [other, after] = second.includes('@') ? splitTarget(second) : [client, second];
-      if (other !== client) throw usage('run "diff"', 'the two snapshots are not of the same client', next);
-      return { verb, client, before, after, paths: words.slice(2), config, json: flag('json') };
-    }
-    case 'restore':
-      return {
-        verb,
-        ...readTarget(first),
-        paths: words.slice(1),
-        config,
-        to: resolve(need('to')),
-        force: flag('force'),
-        inert: flag('inert'),
-        dryRun: flag('dry-run'),
-        json: flag('json'),
-      };
     case 'status': {
       const given = text('max-age') ?? DEFAULT_MAX_AGE;
       const maxAgeMs = parseDuration(given);
@@ -534,18 +442,6 @@ function readVerb(verb: Verb, rest: string[]): Request {
     default:
       throw new Error(verb);
   }
-}
-
-/** `NAME@SNAPSHOT`, cut at the first `@`. */
-function splitTarget(word: string): [client: string, snapshot: string] {
-  const [client = '', ...snapshot] = word.split('@');
-  return [client, snapshot.join('@')];
-}
-
-/** `NAME[@SNAPSHOT]`: without one the newest full one is meant. */
-function readTarget(word: string): { client: string; snapshot: string } {
-  const [client, snapshot] = splitTarget(word);
-  return { client, snapshot: word.includes('@') ? snapshot : 'latest' };
 }
 
 interface Options {

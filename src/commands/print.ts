@@ -6,23 +6,21 @@ import type { InitResult, LocalInitResult } from '../client/setup.ts';
 import type { Finding, State } from '../doctor/finding.ts';
 import type { EnrollResult, LocalEnrollResult, UnenrollResult } from '../host/enroll.ts';
 import { ERRNO, errnoWords, unstoredWords } from '../os/errno.ts';
+import { DAMAGES } from '../output/damage.ts';
 import { jsonText } from '../output/json.ts';
-import { clientPath, manifestPath } from '../output/path.ts';
-import { table } from '../output/table.ts';
-import { showAge, showBytes, showDuration, showTime } from '../output/units.ts';
-import type { Difference } from '../store/diff.ts';
-import type { EntryType, TreeEntry } from '../store/fake-super.ts';
+import { manifestPath } from '../output/path.ts';
+import { moreText, table } from '../output/table.ts';
+import { showAge, showBytes, showDuration } from '../output/units.ts';
 import { areAlarming, failuresText } from '../store/health.ts';
-import type { Listed } from '../store/list.ts';
 import { COPY_AGAIN, LOST_ATTRIBUTES } from '../store/lost-attributes.ts';
 import type { Pinning } from '../store/pins.ts';
 import type { PruneResult } from '../store/prune.ts';
 import type { Removal } from '../store/remove.ts';
 import type { ClientStatus } from '../store/status.ts';
-import type { Damage, Verified } from '../store/verify.ts';
+import type { Verified } from '../store/verify.ts';
 import type { UnstoredEvent } from '../wire/events.ts';
 import { fingerprint, showKey } from '../wire/key.ts';
-import { escapeText, type JsonName, jsonName, quoteForShell, showName } from '../wire/text.ts';
+import { escapeText, type JsonName, quoteForShell, showName } from '../wire/text.ts';
 
 /** Words of ours for who reads no UTF-8 (a plain terminal, a mail of cron's): their one other letter is spelt out. */
 export function wordsText(text: string, isUtf8: boolean): string {
@@ -162,20 +160,6 @@ function adviceFor(errnos: (number | null)[]): string {
 function adviceForHost(unstored: UnstoredEvent | undefined): string {
   if (unstored === undefined) return "see the host's log";
   return "ask the host's administrator: its log has the reason; or name them in `exclude` of client.toml";
-}
-
-/** `list` as a table. */
-export function listText(rows: Listed[]): string {
-  const cells = rows.map(row => [
-    row.client,
-    row.snapshot,
-    row.state,
-    String(row.files),
-    showBytes(row.bytes),
-    showBytes(row.new_bytes),
-    [...(row.pinned ? ['pinned'] : []), ...row.flags].map(each => escapeText(each)).join(','),
-  ]);
-  return table(['client', 'snapshot', 'state', 'files', 'size', 'new', 'flags'], cells, [3, 4, 5]);
 }
 
 /** `status`: a table, and below it what is not well. */
@@ -419,126 +403,6 @@ export function initLocalText(result: LocalInitResult, namedConfig: string | und
   const enrol = `dialback enroll ${name} --local --store ${quoteForShell(target)}`;
   return `${told}${nextText('as this account, with the disk in its place', enrol)}then: ${backup}`;
 }
-
-/** An entry for --json; the rest of `ls` is in it too. */
-export function entryJson(entry: TreeEntry): Record<string, unknown> {
-  const { type, mode, uid, gid, device, size, mtimeNs, target, acl, xattrs } = entry;
-  return {
-    path: clientPath(entry.path),
-    type,
-    mode: mode.toString(8).padStart(4, '0'),
-    uid,
-    gid,
-    size: type === 'folder' ? null : size,
-    device,
-    mtime: showTime(mtimeNs, 9),
-    target: target === null ? null : jsonName(target),
-    acl,
-    xattrs: xattrs.map(({ name, value }) => ({
-      name: jsonName(name),
-      value: { base64: value.toString('base64') },
-    })),
-  };
-}
-
-const TYPE_LETTERS: Record<EntryType, string> = {
-  file: '-',
-  folder: 'd',
-  symlink: 'l',
-  fifo: 'p',
-  socket: 's',
-  'char device': 'c',
-  'block device': 'b',
-};
-
-/** Type and mode as ls(1) has them: `-rwsr-xr-x`. */
-function showMode(type: EntryType, mode: number): string {
-  const special = [0o4000, 0o2000, 0o1000].map(bit => (mode & bit) !== 0);
-  const triples = [6, 3, 0].map((shift, index) => {
-    const rights = (mode >> shift) & 7;
-    const letter = index === 2 ? 't' : 's';
-    const runs = (rights & 1) !== 0;
-    const last = special[index] ? (runs ? letter : letter.toUpperCase()) : runs ? 'x' : '-';
-    return `${rights & 4 ? 'r' : '-'}${rights & 2 ? 'w' : '-'}${last}`;
-  });
-  return `${TYPE_LETTERS[type]}${triples.join('')}`;
-}
-
-/**
- * An entry as a line of `ls`: `+` behind the mode is an ACL, `@` are xattrs. Columns have a least width, not a common one:
- * a listing of any length goes out as it is read.
- * @param folder where the whole path need not be said
- */
-export function entryText(entry: TreeEntry, folder: Buffer | undefined): string {
-  const { type, mode, uid, gid, device, size, mtimeNs, target, acl, xattrs } = entry;
-  const marks = `${acl === null ? ' ' : '+'}${xattrs.length > 0 ? '@' : ' '}`;
-  const amount = device ? `${device.major}, ${device.minor}` : type === 'folder' ? '-' : String(size);
-  const isBelow = folder !== undefined && entry.path.length > folder.length;
-  const start = isBelow && folder.length > 0 ? folder.length + 1 : 0;
-  const name = isBelow ? jsonName(entry.path.subarray(start)) : clientPath(entry.path);
-  const leads = target === null ? '' : ` -> ${showName(jsonName(target))}`;
-  return `${showMode(type, mode)}${marks} ${`${uid}:${gid}`.padEnd(11)} ${amount.padStart(12)} ${showTime(mtimeNs, 0)} ${showName(name)}${leads}\n`;
-}
-
-/** A difference for --json. */
-export function differenceJson({ path, change, what, before, after }: Difference): Record<string, unknown> {
-  return {
-    path: clientPath(path),
-    change,
-    what,
-    before: before && entryJson(before),
-    after: after && entryJson(after),
-  };
-}
-
-/** A difference as a line: a letter, the path, and of what is in both which attributes. */
-export function differenceText({ path, change, what, before, after }: Difference): string {
-  const letter =
-    change === 'added'
-      ? '+'
-      : change === 'removed'
-        ? '-'
-        : what.includes('type')
-          ? 'T'
-          : what.some(each => each === 'content' || each === 'target' || each === 'device')
-            ? 'M'
-            : 'U';
-  const slash = (after ?? before)?.type === 'folder' && path.length > 0 ? '/' : '';
-  const details = before && after ? ` (${what.map(each => aspectText(each, before, after)).join(', ')})` : '';
-  return `${letter} ${showName(clientPath(path))}${slash}${details}\n`;
-}
-
-function aspectText(aspect: Difference['what'][number], before: TreeEntry, after: TreeEntry): string {
-  const octal = ({ mode }: TreeEntry): string => mode.toString(8).padStart(4, '0');
-  const owner = ({ uid, gid }: TreeEntry): string => `${uid}:${gid}`;
-  switch (aspect) {
-    case 'type':
-      return `${before.type} -> ${after.type}`;
-    case 'mode':
-      return `mode ${octal(before)} -> ${octal(after)}`;
-    case 'owner':
-      return `owner ${owner(before)} -> ${owner(after)}`;
-    default:
-      return aspect;
-  }
-}
-
-/** A line for those of a list that are counted and not shown. */
-export function moreText(count: number, shown: readonly unknown[]): string {
-  return count > shown.length ? `  and ${count - shown.length} more\n` : '';
-}
-
-/** In what a file is not as it was, in words. */
-export const DAMAGES: Record<Damage['differences'][number], string> = {
-  content: 'other content',
-  attributes: 'other attributes',
-  size: 'another size',
-  time: 'another time',
-  type: 'of another type',
-  missing: 'missing',
-  extra: 'not in the manifest',
-  unreadable: 'cannot be read',
-};
 
 /** What was verified, for programs. */
 export function verifiedJson(result: Verified): object {

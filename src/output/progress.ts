@@ -3,7 +3,7 @@
 import type { RunNews } from '../client/backup.ts';
 import { say } from '../os/files.ts';
 import { monotonicMs } from '../os/machine.ts';
-import type { Terminal } from '../os/terminal.ts';
+import { openTerminal, type Terminal } from '../os/terminal.ts';
 import type { RestoreProgress } from '../store/restore.ts';
 import type { VerifyProgress } from '../store/verify.ts';
 import { newsText, phaseText } from './run-news.ts';
@@ -202,4 +202,19 @@ export class ProgressLine {
     say(2, `${CLEAR_LINE}${text}`);
     this.#shown = text;
   }
+}
+
+/**
+ * @param interrupt what ends the command: from then on the line says so
+ * @returns the line; undefined where standard error is not a terminal that can show one
+ */
+export function openProgressLine(
+  environment: NodeJS.ProcessEnv,
+  interrupt: AbortSignal,
+): ProgressLine | undefined {
+  const terminal = openTerminal(environment);
+  if (terminal === undefined) return undefined;
+  const line = new ProgressLine(terminal);
+  interrupt.addEventListener('abort', () => line.interrupt(), { once: true });
+  return line;
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { type Asked, planProblems, restoreProblems, restoreText } from '../src/commands/restore-text.ts';
+import { type Asked, planProblems, restoreProblems, restoreText } from '../src/commands/restore.ts';
 import type { RestoreResult } from '../src/store/restore.ts';
 
 const RESULT: RestoreResult = {
