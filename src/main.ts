@@ -6,33 +6,21 @@ import { init, initLocal } from './client/setup.ts';
 import { helpText, parseArguments, type Request, TOPICS } from './commands/args.ts';
 import type { Io } from './commands/command.ts';
 import {
-  damagedText,
   doctorText,
-  doubtfulText,
   enrollLocalText,
   enrollText,
   initLocalText,
   initText,
-  missingText,
   outcomeJson,
-  pinText,
-  pruneText,
-  removalText,
-  statusText,
   summaryText,
   unenrollText,
-  unpinText,
-  unprunedText,
-  unverifiedText,
-  verifiedJson,
-  verifiedText,
   wordsText,
 } from './commands/print.ts';
 import { tryOut } from './commands/try.ts';
 import { worstStatus } from './doctor/finding.ts';
 import { doctor } from './doctor/run.ts';
 import { EXIT, Fault, firstError } from './fault.ts';
-import { type HostConfig, readHostConfig, storeSettings } from './host/config.ts';
+import { readHostConfig } from './host/config.ts';
 import { enroll, enrollLocally, unenroll } from './host/enroll.ts';
 import { grab } from './host/grab.ts';
 import { accountConfig, parseShell } from './host/login-shell.ts';
@@ -41,23 +29,11 @@ import { isTerminal, outputLost, say } from './os/files.ts';
 import { interruption, interruptWith, ownAccount, ownArguments, ownExecutable } from './os/machine.ts';
 import { readsUtf8 } from './os/terminal.ts';
 import { jsonText } from './output/json.ts';
+import { missingText } from './output/missing.ts';
 import { openProgressLine } from './output/progress.ts';
 import { hookJson, hookWordsText, newsText } from './output/run-news.ts';
 import { configPath, findConfig } from './shared/toml.ts';
 import { describeClient } from './store/manifest.ts';
-import { pin, unpin } from './store/pins.ts';
-import { prune } from './store/prune.ts';
-import { remove } from './store/remove.ts';
-import { statusExit, statusOf } from './store/status.ts';
-import {
-  type ClientStore,
-  findSnapshot,
-  openClient,
-  openStore,
-  requireOwner,
-  type Snapshot,
-} from './store/store.ts';
-import { isWell, type Verified, type VerifyOptions, verify } from './store/verify.ts';
 import { encodeEvent, failedOutcome } from './wire/events.ts';
 import { decodeName, escapeText } from './wire/text.ts';
 
@@ -106,48 +82,6 @@ async function perform(request: Request): Promise<number> {
       say(1, unenrollText(request.name, await unenroll({ ...request, config })));
       return EXIT.done;
     }
-    case 'status': {
-      const { name, maxAgeMs } = request;
-      const clients = await statusOf(
-        storeSettings(hostConfig(request.config)),
-        name,
-        maxAgeMs,
-        interruption(),
-      );
-      say(1, request.json ? jsonText(clients) : statusText(clients));
-      return statusExit(clients);
-    }
-    case 'prune': {
-      const result = await prune(storeSettings(hostConfig(request.config)), request, interruption());
-      // cron mails whatever is printed
-      const isWanted = request.dryRun || request.isVerbose || isTerminal(1);
-      if (request.json) say(1, jsonText(result));
-      else if (isWanted) say(1, pruneText(result));
-      say(2, unprunedText(result));
-      return result.clients.some(each => each.failed !== null) ? EXIT.failed : EXIT.done;
-    }
-    case 'pin':
-    case 'unpin': {
-      const { store } = hostConfig(request.config);
-      const { client, snapshot } = findPinnable(store, request, request.verb);
-      const name = `${client.name}@${snapshot.name}`;
-      if (request.verb === 'pin') say(1, pinText(name, pin(client, snapshot, request.reason)));
-      else say(1, unpinText(name, unpin(client, snapshot)));
-      return EXIT.done;
-    }
-    case 'remove':
-    case 'remove-client': {
-      const removal = await remove(storeSettings(hostConfig(request.config)), request, interruption());
-      say(1, request.json ? jsonText(removal) : removalText(removal));
-      return EXIT.done;
-    }
-    case 'verify': {
-      const results = await verifyTold({ ...request, store: hostStore(request.config) }, request.json);
-      say(1, request.json ? jsonText(results.map(verifiedJson)) : verifiedText(results));
-      if (!request.json) say(1, results.map(doubtfulText).join(''));
-      say(2, damagedText(results) + unverifiedText(results));
-      return isWell(results) ? EXIT.done : EXIT.failed;
-    }
     case 'manifest':
       await describeClient(
         { client: request.client, store: readHostConfig(request.config).store },
@@ -184,12 +118,6 @@ async function performEnroll(request: Extract<Request, { verb: 'enroll' }>): Pro
     : enrollText(name, await enroll({ ...request, keyFile }));
 }
 
-async function verifyTold(options: VerifyOptions, json: boolean): Promise<Verified[]> {
-  const interrupt = interruption();
-  using line = json ? undefined : openProgressLine(process.env, interrupt);
-  return await verify(options, interrupt, line && (each => line.hearVerify(each)));
-}
-
 /** Whatever is not a backup request is refused with one line: who reads it is the other machine. */
 async function performShell(words: string[]): Promise<number> {
   const config = accountConfig(ownAccount().home);
@@ -212,25 +140,6 @@ function accountClient(config: string): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-function hostConfig(config: string | undefined): HostConfig {
-  return readHostConfig(configPath('host.toml', config));
-}
-
-function hostStore(config: string | undefined): string {
-  return hostConfig(config).store;
-}
-
-function findPinnable(
-  store: string,
-  wanted: { client: string; snapshot: string },
-  verb: string,
-): { client: ClientStore; snapshot: Snapshot } {
-  openStore(store);
-  requireOwner(store, verb);
-  const client = openClient(store, wanted.client);
-  return { client, snapshot: findSnapshot(client, wanted.snapshot) };
 }
 
 async function performBackup(request: Extract<Request, { verb: 'backup' }>): Promise<number> {

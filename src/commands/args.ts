@@ -3,7 +3,6 @@ import { resolve } from 'node:path';
 import minimist from 'minimist';
 import { EXIT, EXIT_MEANINGS, type ExitName, Fault } from '../fault.ts';
 import { hooksHelp } from '../shared/hooks.ts';
-import { parseDuration } from '../shared/toml.ts';
 import { escapeText } from '../wire/text.ts';
 import { cat } from './cat.ts';
 import type { Command } from './command.ts';
@@ -11,9 +10,15 @@ import { diff } from './diff.ts';
 import { find } from './find.ts';
 import { list } from './list.ts';
 import { ls } from './ls.ts';
+import { pin } from './pin.ts';
+import { prune } from './prune.ts';
+import { remove } from './remove.ts';
+import { removeClient } from './remove-client.ts';
 import { restore } from './restore.ts';
+import { status } from './status.ts';
 import { COMMANDS } from './table.ts';
-import { splitTarget } from './target.ts';
+import { unpin } from './unpin.ts';
+import { verify } from './verify.ts';
 
 /** What was asked for. */
 export type Request =
@@ -51,46 +56,8 @@ export type Request =
       authorizedKeys: string | undefined;
     }
   | { verb: 'unenroll'; name: string; config: string | undefined; authorizedKeys: string | undefined }
-  | {
-      verb: 'verify';
-      client: string | undefined;
-      snapshot: string | undefined;
-      /** Percent. */
-      sample: number;
-      config: string | undefined;
-      json: boolean;
-    }
   /** What grab starts when it is done. */
   | { verb: 'manifest'; client: string; config: string }
-  | { verb: 'status'; name: string | undefined; maxAgeMs: number; config: string | undefined; json: boolean }
-  | {
-      verb: 'prune';
-      client: string | undefined;
-      dryRun: boolean;
-      isVerbose: boolean;
-      config: string | undefined;
-      json: boolean;
-    }
-  | {
-      verb: 'remove';
-      client: string;
-      snapshot: string;
-      confirm: string | undefined;
-      dryRun: boolean;
-      config: string | undefined;
-      json: boolean;
-    }
-  | {
-      verb: 'remove-client';
-      client: string;
-      snapshot: undefined;
-      confirm: string | undefined;
-      dryRun: boolean;
-      config: string | undefined;
-      json: boolean;
-    }
-  | { verb: 'pin'; client: string; snapshot: string; reason: string; config: string | undefined }
-  | { verb: 'unpin'; client: string; snapshot: string; config: string | undefined }
   | {
       verb: 'doctor';
       config: string | undefined;
@@ -174,54 +141,13 @@ const GRAMMAR = {
   diff: listed(diff),
   find: listed(find),
   restore: listed(restore),
-  status: {
-    usage: 'status [NAME] [--max-age 36h] [--config F] [--json]',
-    strings: ['max-age', 'config'],
-    booleans: ['json'],
-    takes: [0, 1],
-    says: 'host: how old and how large the backups are, and what is not well; for monitoring',
-  },
-  prune: {
-    usage: 'prune [NAME] [--dry-run] [-v] [--config F] [--json]',
-    strings: ['config'],
-    booleans: ['dry-run', 'verbose', 'json'],
-    alias: { v: 'verbose' },
-    takes: [0, 1],
-    says: 'host: remove what no rule of [retention] keeps; says why each one stays or goes, and what that frees',
-  },
-  pin: {
-    usage: 'pin NAME@SNAPSHOT [--reason TEXT] [--config F]',
-    strings: ['reason', 'config'],
-    takes: [1, 1],
-    says: 'host: keep this snapshot whatever the rules say',
-  },
-  unpin: {
-    usage: 'unpin NAME@SNAPSHOT [--config F]',
-    strings: ['config'],
-    takes: [1, 1],
-    says: 'host: leave it to the rules again',
-  },
-  remove: {
-    usage: 'remove NAME@SNAPSHOT --confirm NAME@SNAPSHOT|--dry-run [--config F] [--json]',
-    strings: ['confirm', 'config'],
-    booleans: ['dry-run', 'json'],
-    takes: [1, 1],
-    says: 'host: remove this snapshot, whatever the rules say; not a pinned one, nor the last full one',
-  },
-  'remove-client': {
-    usage: 'remove-client NAME --confirm NAME|--dry-run [--config F] [--json]',
-    strings: ['confirm', 'config'],
-    booleans: ['dry-run', 'json'],
-    takes: [1, 1],
-    says: 'host: remove a client that is unenrolled, with all its snapshots, pinned ones too',
-  },
-  verify: {
-    usage: 'verify [NAME[@SNAPSHOT]] [--sample 5%] [--config F] [--json]',
-    strings: ['sample', 'config'],
-    booleans: ['json'],
-    takes: [0, 1],
-    says: 'host: read snapshots back, all or a part of the files, and name what is not as it was stored',
-  },
+  status: listed(status),
+  prune: listed(prune),
+  pin: listed(pin),
+  unpin: listed(unpin),
+  remove: listed(remove),
+  'remove-client': listed(removeClient),
+  verify: listed(verify),
   doctor: {
     usage: 'doctor [--client|--host] [--config F] [--json]',
     strings: ['config'],
@@ -243,9 +169,6 @@ const GRAMMAR = {
 } satisfies Record<string, Grammar>;
 
 type Verb = keyof typeof GRAMMAR;
-
-/** A night's run that was missed is told in the morning of the second day. */
-const DEFAULT_MAX_AGE = '36h';
 
 /**
  * Reads the command line.
@@ -359,64 +282,6 @@ function readVerb(verb: Verb, rest: string[]): Request {
       };
     case 'unenroll':
       return { verb, name: first, config, authorizedKeys: path('authorized-keys') };
-    case 'status': {
-      const given = text('max-age') ?? DEFAULT_MAX_AGE;
-      const maxAgeMs = parseDuration(given);
-      if (maxAgeMs === undefined)
-        throw usage(
-          'run "status"',
-          `--max-age is "${escapeText(given, 60)}", and should be a time such as "36h"`,
-          next,
-        );
-      return { verb, name: words[0], maxAgeMs, config, json: flag('json') };
-    }
-    case 'prune':
-      return {
-        verb,
-        client: words[0],
-        dryRun: flag('dry-run'),
-        isVerbose: flag('verbose'),
-        config,
-        json: flag('json'),
-      };
-    case 'pin':
-    case 'unpin': {
-      if (!first.includes('@')) throw usage(`run "${verb}"`, 'it takes one snapshot, by name', next);
-      const [client, snapshot] = splitTarget(first);
-      const which = { client, snapshot, config };
-      return verb === 'pin' ? { verb, ...which, reason: text('reason') ?? 'by hand' } : { verb, ...which };
-    }
-    case 'remove':
-    case 'remove-client': {
-      const isOne = verb === 'remove';
-      if (first.includes('@') !== isOne)
-        throw usage(
-          `run "${verb}"`,
-          isOne ? 'it takes one snapshot, by name' : 'it takes the name of a client',
-          next,
-        );
-      if (flag('dry-run') && text('confirm') !== undefined)
-        throw usage(`run "${verb}"`, '--dry-run and --confirm contradict each other', next);
-      const how = { confirm: text('confirm'), dryRun: flag('dry-run'), config, json: flag('json') };
-      const [client, snapshot] = splitTarget(first);
-      return isOne
-        ? { verb: 'remove', client, snapshot, ...how }
-        : { verb: 'remove-client', client: first, snapshot: undefined, ...how };
-    }
-    case 'verify': {
-      const [client, ...snapshot] = first.split('@');
-      const sample = /^(\d{1,3})%$/.exec(text('sample') ?? '100%')?.[1];
-      if (sample === undefined || Number(sample) < 1 || Number(sample) > 100)
-        throw usage('run "verify"', '--sample should be a part such as "5%", from 1% to 100%', next);
-      return {
-        verb,
-        client: client === '' ? undefined : client,
-        snapshot: snapshot.length > 0 ? snapshot.join('@') : undefined,
-        sample: Number(sample),
-        config,
-        json: flag('json'),
-      };
-    }
     case 'doctor':
       if (flag('client') && flag('host'))
         throw usage('run "doctor"', '--client and --host contradict each other', next);

@@ -1,26 +1,14 @@
 /** Outcomes as text or JSON. Whatever came from elsewhere is escaped here. */
 
-import { isDeepStrictEqual } from 'node:util';
 import type { RunOutcome } from '../client/backup.ts';
 import type { InitResult, LocalInitResult } from '../client/setup.ts';
 import type { Finding, State } from '../doctor/finding.ts';
 import type { EnrollResult, LocalEnrollResult, UnenrollResult } from '../host/enroll.ts';
-import { ERRNO, errnoWords, unstoredWords } from '../os/errno.ts';
-import { DAMAGES } from '../output/damage.ts';
 import { jsonText } from '../output/json.ts';
-import { manifestPath } from '../output/path.ts';
-import { moreText, table } from '../output/table.ts';
-import { showAge, showBytes, showDuration } from '../output/units.ts';
-import { areAlarming, failuresText } from '../store/health.ts';
-import { COPY_AGAIN, LOST_ATTRIBUTES } from '../store/lost-attributes.ts';
-import type { Pinning } from '../store/pins.ts';
-import type { PruneResult } from '../store/prune.ts';
-import type { Removal } from '../store/remove.ts';
-import type { ClientStatus } from '../store/status.ts';
-import type { Verified } from '../store/verify.ts';
-import type { UnstoredEvent } from '../wire/events.ts';
+import { missingCount, missingFiles } from '../output/missing.ts';
+import { showBytes, showDuration } from '../output/units.ts';
 import { fingerprint, showKey } from '../wire/key.ts';
-import { escapeText, type JsonName, quoteForShell, showName } from '../wire/text.ts';
+import { escapeText, quoteForShell } from '../wire/text.ts';
 
 /** Words of ours for who reads no UTF-8 (a plain terminal, a mail of cron's): their one other letter is spelt out. */
 export function wordsText(text: string, isUtf8: boolean): string {
@@ -30,7 +18,7 @@ export function wordsText(text: string, isUtf8: boolean): string {
 /** A run's outcome as one JSON line (design: JSON). */
 export function outcomeJson(run: RunOutcome): string {
   const { outcome, fault, hookFault } = run;
-  const lacks = lacksOf(run);
+  const lacks = missingFiles(run);
   return jsonText({
     event: 'done',
     remote: run.remote,
@@ -44,7 +32,7 @@ export function outcomeJson(run: RunOutcome): string {
     changed_during_run: outcome?.changed_during_run ?? 0,
     missing: lacks.map(each => each.path),
     missing_reasons: lacks.map(each => each.why),
-    missing_count: lackCount(run),
+    missing_count: missingCount(run),
     exit: run.exit,
     error: fault?.message ?? hookFault?.message ?? null,
     next: (fault ?? hookFault)?.next ?? null,
@@ -69,159 +57,6 @@ export function summaryText(run: RunOutcome): string {
   return `${remote}: ${state}: ${size}, in snapshot ${outcome.snapshot} (${cost})${vanished}${changed}\n`;
 }
 
-/** Each name that a run could not save, or not with all of its attributes, and why: what was not read comes first. */
-function lacksOf({ outcome, unstored }: RunOutcome): { path: JsonName; why: string | null }[] {
-  return [
-    ...(outcome?.missing ?? []).map(({ path, errno }) => ({
-      path,
-      why: errno === null ? null : errnoWords(errno),
-    })),
-    ...(unstored?.files ?? []).map(each => ({
-      path: each.path,
-      why: `the backup host ${unstoredWords(each)}`,
-    })),
-  ];
-}
-
-/** How many these are; a run names only some of them. */
-function lackCount({ outcome, unstored }: RunOutcome): number {
-  return (outcome?.missing_count ?? 0) + (unstored?.count ?? 0);
-}
-
-/** With the words around them, no more than a screen, or a mail that is read. */
-const MISSING_SHOWN = 15;
-
-/**
- * What an incomplete snapshot lacks.
- * @param others the runs whose lists are printed already: the same list is not printed twice
- */
-export function missingText(run: RunOutcome, others: RunOutcome[] = []): string {
-  const { outcome, unstored } = run;
-  if (outcome?.outcome !== 'incomplete') return '';
-  const unread = outcome.missing_count;
-  const count = lackCount(run);
-  const lacks = lacksOf(run);
-  const shown = lacks
-    .slice(0, MISSING_SHOWN)
-    .map(({ path, why }) => `  ${showName(path)}${why === null ? '' : ` (${why})`}\n`);
-  const rest = count > shown.length ? [`  and ${count - shown.length} more\n`] : [];
-  const isSame = (other: RunOutcome): boolean =>
-    other.outcome?.outcome === 'incomplete' &&
-    isDeepStrictEqual(lacksOf(other), lacks) &&
-    lackCount(other) === count;
-  const same = count > 0 ? others.find(isSame) : undefined;
-  const list = same ? [`  the same as to "${same.remote}"\n`] : [...shown, ...rest];
-  const found = [
-    ...(unread > 0 ? [`${unread} could not be read`] : []),
-    ...(unread < count ? [`the backup host could not store ${count - unread} completely`] : []),
-    ...(count === 0 ? ['the backup host could not store all that was sent'] : []),
-  ];
-  const head = `Cannot back up everything to "${run.remote}": ${found.join('; ')}\n`;
-  const next = unread > 0 ? adviceFor(outcome.missing.map(each => each.errno)) : adviceForHost(unstored);
-  return `dialback: ${head}${list.join('')}${same ? '' : `next: ${next}\n`}`;
-}
-
-const { EPERM, ENOENT, EIO, EACCES, ENODEV, ELOOP, ENAMETOOLONG, EBADMSG, ETIMEDOUT, ENOTCONN } = ERRNO;
-const { EFBIG, ESTALE, ENODATA, EUCLEAN, EHOSTDOWN, EREMOTEIO } = ERRNO;
-
-const FSCK = 'see what the kernel says about the disk (dmesg), and check its file system (fsck)';
-/** What to do about files that could not be read, the most urgent kind first. */
-const ADVICE: { errnos: number[]; next: string }[] = [
-  {
-    errnos: [EIO, EUCLEAN, EBADMSG, EREMOTEIO],
-    next: FSCK,
-  },
-  {
-    errnos: [ETIMEDOUT, ENOTCONN, ESTALE, EHOSTDOWN, ENODEV],
-    next: 'mount their file system again, or name it in `exclude` of client.toml',
-  },
-  { errnos: [ELOOP, ENAMETOOLONG], next: 'name them in `exclude` of client.toml' },
-  {
-    errnos: [EPERM, EACCES],
-    next: 'let this account read them, or name them in `exclude` of client.toml',
-  },
-  {
-    errnos: [EFBIG],
-    next: 'set `max_size` higher, here or on the backup host, or name them in `exclude` of client.toml',
-  },
-  { errnos: [ENOENT], next: 'set `roots` in client.toml to what is there' },
-  {
-    errnos: [ENODATA],
-    next: 'back up again when no program writes them, or from a snapshot of the file system',
-  },
-];
-
-function adviceFor(errnos: (number | null)[]): string {
-  const found = ADVICE.find(each => errnos.some(errno => errno !== null && each.errnos.includes(errno)));
-  return found?.next ?? 'let this account read them, or name them in `exclude` of client.toml';
-}
-
-/** What only the host's administrator can change. */
-function adviceForHost(unstored: UnstoredEvent | undefined): string {
-  if (unstored === undefined) return "see the host's log";
-  return "ask the host's administrator: its log has the reason; or name them in `exclude` of client.toml";
-}
-
-/** `status`: a table, and below it what is not well. */
-export function statusText(clients: ClientStatus[]): string {
-  if (clients.length === 0) return 'there is no client yet\n';
-  const cells = clients.map(each => [
-    each.level,
-    each.client,
-    each.last_full ? each.last_full.snapshot : 'none',
-    each.last_full ? showAge(each.last_full.age_ms) : '-',
-    each.last_full ? showBytes(each.last_full.bytes) : '-',
-    each.last_full ? showBytes(each.last_full.new_bytes) : '-',
-    `${each.snapshots}${each.pinned.length > 0 ? ` (${each.pinned.length} pinned)` : ''}`,
-    each.held ? showBytes(each.held.bytes) : '?',
-    each.last_verify ? each.last_verify.at.slice(0, 10) : 'never',
-    each.next_removal ? `${each.next_removal.snapshot} on ${each.next_removal.at.slice(0, 10)}` : 'none',
-  ]);
-  const head = [
-    'state',
-    'client',
-    'last full',
-    'age',
-    'size',
-    'new',
-    'snapshots',
-    'on disk',
-    'verified',
-    'next removal',
-  ];
-  const problems = clients.flatMap(({ client, problems: found, failures, retired }) => [
-    ...found.map(each => `${client}: ${escapeText(each)}\n`),
-    ...(retired === null ? [] : [`${client}: retired: unenrolled at ${retired}\n`]),
-    // A single one is no alarm, and not kept quiet either.
-    ...(failures === null || areAlarming(failures) || retired !== null
-      ? []
-      : [`${client}: ${escapeText(failuresText(failures))}\n`]),
-  ]);
-  return `${table(head, cells, [3, 4, 5, 6, 7])}${problems.join('')}`;
-}
-
-/** `pin`: what it did. @param name NAME@SNAPSHOT */
-export function pinText(name: string, { did, reason, before }: Pinning): string {
-  if (did === 'pinned') return `pinned "${name}": ${reason}\n`;
-  if (did === 'kept') return `"${name}" is pinned already: ${reason}\n`;
-  return `"${name}" was pinned already: ${before}\nits reason is now: ${escapeText(reason)}\n`;
-}
-
-/** `unpin`: what it did. @param before why it was pinned; undefined: it was not */
-export function unpinText(name: string, before: string | undefined): string {
-  return before === undefined
-    ? `"${name}" is not pinned\n`
-    : `unpinned "${name}", which was pinned: ${before}\n`;
-}
-
-/** `remove` and `remove-client`: what has gone, or would go. */
-export function removalText({ dry_run: isDry, named, snapshots, pinned, frees }: Removal): string {
-  const pins = pinned === 0 ? '' : `, ${pinned} of them pinned`;
-  const count = named.includes('@') ? '' : `, with ${snapshots} snapshots${pins}`;
-  const bytes = frees === null ? '' : `; that ${isDry ? 'would free' : 'frees'} ${showBytes(frees.bytes)}`;
-  return `${isDry ? 'would remove' : 'removed'} "${named}"${count}${bytes}\n`;
-}
-
 /** `unenroll`: what it did. */
 export function unenrollText(name: string, { authorizedKeys, folder }: UnenrollResult): string {
   const did =
@@ -229,59 +64,6 @@ export function unenrollText(name: string, { authorizedKeys, folder }: UnenrollR
       ? `"${name}" is unenrolled; no key of it was there`
       : `took "${name}" out of "${authorizedKeys}"`;
   return `${did}\nits snapshots stay in "${folder}"\n`;
-}
-
-/** `prune`: why each snapshot stays or goes, and what that frees. */
-export function pruneText({ dry_run: isDry, clients }: PruneResult): string {
-  const cells = clients.flatMap(({ client, snapshots }) =>
-    snapshots.map(each => [
-      client,
-      each.snapshot,
-      each.state,
-      each.keep ? 'keep' : 'remove',
-      each.frees ? showBytes(each.frees.bytes) : '',
-      each.frees ? String(each.frees.inodes) : '',
-      each.reasons.join(', '),
-    ]),
-  );
-  const busy = clients.filter(each => each.busy);
-  const removed = clients.filter(each => !each.busy).flatMap(each => each.snapshots.filter(one => !one.keep));
-  const bytes = removed.reduce((sum, each) => sum + (each.frees?.bytes ?? 0), 0);
-  const inodes = removed.reduce((sum, each) => sum + (each.frees?.inodes ?? 0), 0);
-  const ms = clients.reduce((sum, each) => sum + each.estimated_ms, 0);
-  const isKnown = removed.every(each => each.frees !== null);
-  const size = isKnown ? `${showBytes(bytes)} and ${inodes} inodes` : 'of unknown size, since no index fits';
-  const what = `${removed.length} of ${cells.length} snapshots, ${size}`;
-  return [
-    ...(cells.length > 0
-      ? [table(['client', 'snapshot', 'state', '', 'frees', 'inodes', 'why'], cells, [4, 5])]
-      : []),
-    ...busy.map(({ client }) => `${client}: a run is under way; its snapshots are left for the next prune\n`),
-    isDry ? `would remove ${what}, in about ${showDuration(ms)}\n` : `removed ${what}\n`,
-  ].join('');
-}
-
-/** The clients that could not be pruned, or not to the end, and why. */
-export function unprunedText({ clients }: PruneResult): string {
-  return [...clients.map(undeletedText), clientsThatFailed('prune', clients)].join('');
-}
-
-function undeletedText({ client, undeleted }: PruneResult['clients'][number]): string {
-  if (undeleted === undefined) return '';
-  return `dialback: Note: what is removed of "${client}" still takes its room: ${undeleted}\nnext: ${FSCK}\n`;
-}
-
-/** @param what a command that has a client's NAME as its argument */
-function clientsThatFailed(
-  what: string,
-  clients: { client: string; failed: string | null; next?: string }[],
-): string {
-  const failed = clients.filter(each => each.failed !== null);
-  if (failed.length === 0) return '';
-  const lines = failed.map(each => `  ${each.client}: ${each.failed}\n`);
-  // Asked alone, a client says what there is to do: unless it has said so already.
-  const next = failed[0]?.next ?? `dialback ${what} ${failed[0]?.client}`;
-  return `dialback: Cannot ${what} ${failed.length} of ${clients.length} clients:\n${lines.join('')}next: ${next}\n`;
 }
 
 /** What enroll did, and what comes next. */
@@ -402,80 +184,6 @@ export function initLocalText(result: LocalInitResult, namedConfig: string | und
   if (isEnrolled) return `${told}next: ${backup}`;
   const enrol = `dialback enroll ${name} --local --store ${quoteForShell(target)}`;
   return `${told}${nextText('as this account, with the disk in its place', enrol)}then: ${backup}`;
-}
-
-/** What was verified, for programs. */
-export function verifiedJson(result: Verified): object {
-  const damaged = result.damaged.map(each => ({ ...each, path: manifestPath(each.path) }));
-  const doubtful = result.doubtful.map(each => ({ ...each, paths: each.paths.map(manifestPath) }));
-  return { ...result, damaged, doubtful };
-}
-
-/** Names of doubtful files that are printed. */
-const DOUBTFUL_SHOWN = 10;
-
-/** Files that the next backup compares with the client, since a power cut could have emptied them. */
-export function doubtfulText({ client, doubtful }: Verified): string {
-  return doubtful
-    .map(({ snapshot, count, paths }) => {
-      const shown = paths.slice(0, DOUBTFUL_SHOWN);
-      return [
-        `${client}@${snapshot}: ${count} files have holes or end in zeros: their own, or in place of data that a power cut of this host took. The next backup of ${client} compares them.\n`,
-        ...shown.map(path => `  ${showName(manifestPath(path))}\n`),
-        moreText(count, shown),
-      ].join('');
-    })
-    .join('');
-}
-
-/** What was verified, a line a client. */
-export function verifiedText(results: Verified[]): string {
-  const lines = results.map(each => {
-    if (each.failed !== null) return `${each.client}: not verified\n`;
-    const part = each.sample < 100 ? ` (a sample of ${Math.round(each.sample)}%)` : '';
-    const damaged = each.damaged_count + each.records.length;
-    const notes = [
-      ...(each.resumed ? ['went on with one that was ended'] : []),
-      ...(each.made.length > 0 ? [`made the manifest of ${each.made.join(', ')}: not verified yet`] : []),
-      ...(each.unmade.length > 0
-        ? [
-            each.unrecorded === null
-              ? `the manifest of ${each.unmade.join(', ')} is being made: not verified yet`
-              : `${each.unmade.join(', ')} not verified: there is no manifest, and none can be written`,
-          ]
-        : []),
-      ...(each.unrecorded === null ? [] : [`the store keeps no record of this: ${each.unrecorded}`]),
-    ].map(note => `; ${note}`);
-    return `${each.client}: ${each.snapshots.length} snapshots verified${part}, ${each.names} names, ${each.files_read} files (${showBytes(each.bytes_read)}) read, ${damaged} damaged${notes.join('')}\n`;
-  });
-  return lines.join('');
-}
-
-/** The clients that could not be verified, and why. */
-export function unverifiedText(results: Verified[]): string {
-  return clientsThatFailed('verify', results);
-}
-
-/** What is damaged, a line each. */
-export function damagedText(results: Verified[]): string {
-  const lines = results.flatMap(({ client, damaged, damaged_count: count, records }) => [
-    ...damaged.map(({ path, differences, snapshots }) => {
-      const what = differences.map(each => DAMAGES[each]).join(', ');
-      return `  ${client}: ${showName(manifestPath(path))}: ${what}; in ${snapshots.join(', ')}\n`;
-    }),
-    ...(count > damaged.length ? [`  ${client}: and ${count - damaged.length} more\n`] : []),
-    ...records.map(
-      ({ snapshot, name, found }) => `  ${client}: ${name} of ${snapshot}: ${escapeText(found)}\n`,
-    ),
-  ]);
-  if (lines.length === 0) return '';
-  const total = results.reduce((sum, each) => sum + each.damaged_count + each.records.length, 0);
-  const hasLost = results.some(each => each.records.some(({ found }) => found === LOST_ATTRIBUTES));
-  return [
-    `dialback: Cannot find the store as it was: ${total} damaged\n`,
-    ...lines,
-    `next: ${hasLost ? COPY_AGAIN : 'look at the disk (smartctl -a, dmesg), and restore these files from a snapshot or a machine that has them whole'}\n`,
-  ].join('');
 }
 
 const STATE_WIDTH = 10;

@@ -17,7 +17,7 @@ import {
 } from '../../src/client/filter.ts';
 import { clientToml, placeHostKey } from '../../src/client/setup.ts';
 import { parseArguments } from '../../src/commands/args.ts';
-import { missingText, outcomeJson, summaryText } from '../../src/commands/print.ts';
+import { outcomeJson, summaryText } from '../../src/commands/print.ts';
 import { parseNeverList } from '../../src/doctor/client.ts';
 import { parseFindings } from '../../src/doctor/run.ts';
 import { Fault } from '../../src/fault.ts';
@@ -27,6 +27,7 @@ import { parseShell } from '../../src/host/login-shell.ts';
 import { peerAddress } from '../../src/host/receive-request.ts';
 import { readJailLine } from '../../src/os/launcher.ts';
 import { inText, isWithin, otherNames, parseMountTable } from '../../src/os/mounts.ts';
+import { missingText } from '../../src/output/missing.ts';
 import { newsText } from '../../src/output/run-news.ts';
 import { entryText } from '../../src/output/tree-entry.ts';
 import { changelogOf, compareVersions } from '../../src/shared/advisories.ts';
