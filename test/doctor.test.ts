@@ -16,7 +16,7 @@ import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseResolved } from '../src/client/call.ts';
-import { doctorText } from '../src/commands/print.ts';
+import { doctorText } from '../src/commands/doctor.ts';
 import {
   checkClock,
   checkConfinement,

@@ -39,7 +39,7 @@ export const restore: Command<RestoreRequest> = {
   name: 'restore',
   usage: 'restore NAME[@SNAPSHOT] [PATH…] --to DIR [--config F] [--force] [--inert] [--dry-run] [--json]',
   side: 'host',
-  summary: 'write files of a snapshot below DIR; run by root, with their owners',
+  summary: 'write files of a snapshot below the folder DIR (--to); as root, with their owners and devices',
   options: [
     HOST_CONFIG,
     { name: 'to', value: 'DIR', help: 'the folder to write to; it is made if it does not exist' },

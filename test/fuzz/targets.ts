@@ -16,8 +16,7 @@ import {
   scopeRecords,
 } from '../../src/client/filter.ts';
 import { clientToml, placeHostKey } from '../../src/client/setup.ts';
-import { parseArguments } from '../../src/commands/args.ts';
-import { outcomeJson, summaryText } from '../../src/commands/print.ts';
+import { outcomeJson, summaryText } from '../../src/commands/backup.ts';
 import { parseNeverList } from '../../src/doctor/client.ts';
 import { parseFindings } from '../../src/doctor/run.ts';
 import { Fault } from '../../src/fault.ts';
@@ -59,6 +58,7 @@ import {
 } from '../../src/wire/rsync.ts';
 import { knownHostsName } from '../../src/wire/ssh.ts';
 import { decodeName, encodeName, escapeText, NAME, parseSummons, unfold } from '../../src/wire/text.ts';
+import { readWords } from '../support/command-line.ts';
 import type { Target } from './explore.ts';
 
 const TOP = join(import.meta.dirname, '../..');
@@ -712,12 +712,6 @@ const addresses: Target = {
   },
 };
 
-/** What a command line asks for, with the name of the command. */
-function readCommand(words: string[]): { verb: string } {
-  const request = parseArguments(words);
-  return request.verb === 'command' ? { verb: request.command.name, ...(request.value as object) } : request;
-}
-
 /** The flags of a command line, and how many words it has. */
 function flagsOf(asked: object): unknown[] {
   return Object.entries(asked).map(([name, value]) => [
@@ -772,7 +766,7 @@ const commandLine: Target = {
   run(input) {
     const words = input.toString('utf8').split('\0');
     return refusal(() => {
-      const asked = readCommand(words);
+      const asked = readWords(words);
       for (const name of ['config', 'state', 'store', 'to', 'folder', 'authorizedKeys'] as const) {
         const value = (asked as Record<string, unknown>)[name];
         if (asked.verb === 'grab' || value === undefined) continue;
@@ -781,7 +775,7 @@ const commandLine: Target = {
       assert.equal(Object.getPrototypeOf(asked), Object.prototype);
       assert.ok(!('a' in {}) && !('polluted' in {}));
       // Words that mean something to a parser of options mean nothing here.
-      const plain = readCommand(words.map(word => (/^(?:true|false)$/.test(word) ? 'x' : word)));
+      const plain = readWords(words.map(word => (/^(?:true|false)$/.test(word) ? 'x' : word)));
       if (words[0] !== '-c') sameJson(flagsOf(asked), flagsOf(plain));
       return `${asked.verb} ${Object.values(asked).filter(Boolean).length}`;
     });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { type Asked, planProblems, restoreProblems, restoreText } from '../src/commands/restore.ts';
-import type { RestoreResult } from '../src/store/restore.ts';
+import { type Asked, planProblems, restoreProblems, restoreText } from '../../src/commands/restore.ts';
+import type { RestoreResult } from '../../src/store/restore.ts';
 
 const RESULT: RestoreResult = {
   snapshot: 's',

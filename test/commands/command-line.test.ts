@@ -2,27 +2,8 @@ import assert from 'node:assert/strict';
 import { resolve } from 'node:path';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { helpText, parseArguments, type Request } from '../src/commands/args.ts';
-import { EXIT, EXIT_MEANINGS, type ExitName, Fault } from '../src/fault.ts';
-
-/** Reads a line whose words have no blank in them. @returns what the command's own parse() returned, with the name as `verb` */
-function read(line: string): Request {
-  const request = parseArguments(line.split(' ').filter(Boolean));
-  return request.verb === 'command'
-    ? ({ verb: request.command.name, ...(request.value as object) } as unknown as Request)
-    : request;
-}
-
-function fault(argv: string[]): Fault {
-  try {
-    parseArguments(argv);
-  } catch (error) {
-    assert.ok(error instanceof Fault, String(error));
-    assert.equal(error.exit, 'usage');
-    return error;
-  }
-  throw new Error(`accepted: ${argv.join(' ')}`);
-}
+import { Fault } from '../../src/fault.ts';
+import { readLine, readWords, refusalOf } from '../support/command-line.ts';
 
 const PLAIN = { config: undefined, json: false };
 const BACKUP = {
@@ -63,7 +44,6 @@ const LS = {
   isItself: false,
 };
 const DIFF = { verb: 'diff', ...PLAIN, before: '1', after: '2', paths: [] };
-const FIND = { verb: 'find', ...PLAIN, client: 'a', pattern: undefined, ignoresCase: false };
 
 const ACCEPTED: [line: string, request: object][] = [
   ['backup', BACKUP],
@@ -85,7 +65,7 @@ const ACCEPTED: [line: string, request: object][] = [
   ['init --transport direct', { ...INIT, transport: 'direct' }],
   ['init --transport=channel --target t', { ...INIT, target: 't', transport: 'channel' }],
   ['gate --run /r/run-x', { verb: 'gate', run: '/r/run-x' }],
-  ['gate --check', { verb: 'gate-check' }],
+  ['gate --check', { verb: 'gate', run: undefined }],
   ['grab --client 007 --config /h', { verb: 'grab', client: '007', config: '/h', isLocal: false }],
   ['grab --client 1e3 --config /h', { verb: 'grab', client: '1e3', config: '/h', isLocal: false }],
   ['grab --client a --config /h --local', { verb: 'grab', client: 'a', config: '/h', isLocal: true }],
@@ -165,10 +145,10 @@ const ACCEPTED: [line: string, request: object][] = [
   ['try -- -x', { verb: 'try', folder: resolve('-x') }],
   ['help', { verb: 'help', topic: undefined }],
   ['help hooks', { verb: 'help', topic: 'hooks' }],
-  ['help backup', { verb: 'help', topic: undefined }],
+  ['help backup', { verb: 'help', topic: 'backup' }],
   ['--help', { verb: 'help', topic: undefined }],
   ['-h', { verb: 'help', topic: undefined }],
-  ['backup --help', { verb: 'help', topic: undefined }],
+  ['backup --help', { verb: 'help', topic: 'backup' }],
   ['restore a --to /d --dry-run', { ...RESTORE, client: 'a', dryRun: true }],
   ['ls a', LS],
   [
@@ -180,10 +160,7 @@ const ACCEPTED: [line: string, request: object][] = [
   ['cat a /x --config /h', { verb: 'cat', client: 'a', snapshot: 'latest', path: '/x', config: '/h' }],
   ['diff a@1 2', { ...DIFF, client: 'a' }],
   ['diff 007@1 007@2 /x /y --json', { ...DIFF, client: '007', paths: ['/x', '/y'], json: true }],
-  ['find a', { ...FIND }],
-  ['find 007 1e3 -i', { ...FIND, client: '007', pattern: '1e3', ignoresCase: true }],
-  ['find a -- -x', { ...FIND, pattern: '-x' }],
-  ['restore -h', { verb: 'help', topic: undefined }],
+  ['restore -h', { verb: 'help', topic: 'restore' }],
   ['version', { verb: 'version' }],
   ['--version', { verb: 'version' }],
   ['relay 300 client rsync --server --daemon .', { verb: 'relay', idleMs: 300_000 }],
@@ -302,8 +279,6 @@ const REFUSED: [line: string, message: RegExp][] = [
   ['diff a@1', /an argument is missing/],
   ['diff a 1 2', /the first snapshot is not named/],
   ['diff a@1 b@2', /not of the same client/],
-  ['find a@1 x', /does not take the name of one/],
-  ['find a x y', /one argument too many/],
   ['restore', /an argument is missing/],
   ['restore a', /^Cannot run "restore": --to is missing$/],
   ['restore --to d', /an argument is missing/],
@@ -326,31 +301,30 @@ const REFUSED: [line: string, message: RegExp][] = [
   ['version -v', /is no option of it/],
 ];
 
-describe('parseArguments()', () => {
+describe('a command line', () => {
   for (const [line, request] of ACCEPTED)
-    it(`reads "${line}"`, () => assert.deepEqual({ ...read(line) }, request));
+    it(`reads "${line}"`, () => assert.deepEqual(readLine(line), request));
 
   for (const [line, message] of REFUSED)
     it(`refuses ${JSON.stringify(line)}`, () => {
-      const { message: text, next } = fault(line.split(' ').filter(Boolean));
+      const { message: text, next } = refusalOf(line.split(' ').filter(Boolean));
       assert.match(text, message);
       assert.match(next ?? '', /^dialback (help$|[a-z]+\b)/);
     });
 
   it('makes the paths of options absolute, by the folder that it is called in', () => {
-    const request = read('backup --config c/../d --state ./s');
-    assert.ok(request.verb === 'backup');
+    const request = readLine('backup --config c/../d --state ./s');
     assert.deepEqual([request.config, request.state], [resolve('d'), resolve('s')]);
   });
 
   it('tells the usage of the verb, when its words are wrong', () => {
-    assert.equal(fault(['grab']).next, 'dialback grab --client NAME --config F [--local]');
+    assert.equal(refusalOf(['grab']).next, 'dialback grab --client NAME --config F [--local]');
   });
 
   it('takes empty words for what they are', () => {
-    assert.match(fault(['']).message, /^Cannot run "": there is no such command$/);
-    assert.match(fault(['backup', '']).message, /"" is one argument too many/);
-    assert.match(fault(['backup', '--config', '']).message, /--config needs a value/);
+    assert.match(refusalOf(['']).message, /^Cannot run "": there is no such command$/);
+    assert.match(refusalOf(['backup', '']).message, /"" is one argument too many/);
+    assert.match(refusalOf(['backup', '--config', '']).message, /--config needs a value/);
   });
 
   it('throws nothing but a usage fault of two printable lines, whatever the words', () => {
@@ -380,7 +354,7 @@ describe('parseArguments()', () => {
     fc.assert(
       fc.property(fc.oneof(verb, word), fc.array(word, { maxLength: 5 }), (first, rest) => {
         try {
-          parseArguments([first, ...rest]);
+          readWords([first, ...rest]);
         } catch (error) {
           assert.ok(error instanceof Fault, String(error));
           assert.equal(error.exit, 'usage');
@@ -395,63 +369,10 @@ describe('parseArguments()', () => {
     const name = fc.stringMatching(/^[0-9][0-9a-fx._e-]{0,10}$/);
     fc.assert(
       fc.property(name, each => {
-        const { name: listed } = read(`list ${each}`) as unknown as { name: string };
-        assert.equal(listed, each);
-        const other = parseArguments(['grab', '--client', each, '--config', each]);
-        assert.ok(other.verb === 'grab' && other.client === each && other.config === each);
+        assert.equal(readWords(['list', each]).name, each);
+        const { verb, client, config } = readWords(['grab', '--client', each, '--config', each]);
+        assert.deepEqual([verb, client, config], ['grab', each, each]);
       }),
     );
-  });
-});
-
-describe('helpText()', () => {
-  it('has the whole table of exit statuses, and no other', () => {
-    const table = helpText().slice(helpText().indexOf('Exit statuses:'));
-    const lines = [...table.matchAll(/^ {2}([ \d]{3}) {2}(.+)$/gm)].map(([, number, words]) => [
-      Number(number),
-      words,
-    ]);
-    assert.deepEqual(
-      lines,
-      (Object.keys(EXIT) as ExitName[]).map(name => [EXIT[name], EXIT_MEANINGS[name]]),
-    );
-    assert.equal(new Set(Object.values(EXIT)).size, Object.keys(EXIT).length);
-  });
-
-  it('has one line for each verb that is no internal one, which says nothing of `relay`', () => {
-    const verbs = [...helpText().matchAll(/^ {2}dialback ([a-z-]+)/gm)].map(([, verb]) => verb);
-    assert.deepEqual(verbs, [
-      'init',
-      'backup',
-      'gate',
-      'grab',
-      'enroll',
-      'unenroll',
-      'list',
-      'ls',
-      'cat',
-      'diff',
-      'find',
-      'restore',
-      'status',
-      'prune',
-      'pin',
-      'unpin',
-      'remove',
-      'remove-client',
-      'verify',
-      'doctor',
-      'try',
-      'help',
-      'version',
-    ]);
-    assert.doesNotMatch(helpText(), /relay|dialback manifest/);
-  });
-
-  it('is printable and fits 120 columns', () => {
-    for (const line of helpText().split('\n')) {
-      assert.doesNotMatch(line, /\p{Cc}/u);
-      assert.ok(line.length <= 120, line);
-    }
   });
 });
