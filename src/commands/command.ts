@@ -20,7 +20,7 @@ export interface Option {
 }
 
 /** An argument that is not an option. */
-export interface Positional {
+interface Positional {
   /** As help shows it. */
   name: string;
   isOptional?: boolean;
@@ -29,7 +29,7 @@ export interface Positional {
 }
 
 /** The part of a command that says how it is written. */
-export interface Grammar {
+interface Grammar {
   name: string;
   /** The command line as help shows it, without the program's name. */
   usage: string;
@@ -55,7 +55,7 @@ export interface Io {
 }
 
 /** What the other machine is told in place of a message. */
-export interface PeerFailure {
+interface PeerFailure {
   text: string;
   /** The exit status; that of the error where it is absent. */
   exit?: ExitName;

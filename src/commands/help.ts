@@ -19,7 +19,8 @@ export function makeHelp(commands: () => readonly Command[]): Command<HelpReques
     name: 'help',
     usage: 'help [TOPIC]',
     side: 'both',
-    summary: 'show all commands; with TOPIC, explain a command, or `hooks`: programs that run around a backup',
+    summary:
+      'show all commands; with TOPIC, explain a command, or `hooks`: programs that run around a backup',
     options: [],
     positionals: [{ name: 'TOPIC', isOptional: true }],
 
@@ -49,7 +50,7 @@ function shown(commands: readonly Command[]): Command[] {
 }
 
 /** All commands, and what holds for all of them. */
-export function helpText(commands: readonly Command[]): string {
+function helpText(commands: readonly Command[]): string {
   const lines = shown(commands).map(each => `  dialback ${each.usage}\n      ${each.side}: ${each.summary}`);
   const statuses = (Object.keys(EXIT) as ExitName[]).map(
     name => `  ${String(EXIT[name]).padStart(3)}  ${EXIT_MEANINGS[name]}`,

@@ -169,7 +169,7 @@ function differenceLine({ kind, count, examples }: DifferenceCount): string {
 const SHOWN = 15;
 
 /** The request and the account, for the commands and the reasons in messages. */
-export interface Asked {
+interface Asked {
   client: string;
   to: string;
   inert: boolean;

@@ -34,8 +34,14 @@ export function refusalOf(argv: readonly string[]): Fault {
 /** A process without a terminal. `printed` is its standard output, `warned` its standard error. */
 export class CollectingIo implements Io {
   readonly environment: NodeJS.ProcessEnv = {};
+  readonly #isUtf8: boolean;
   printed = '';
   warned = '';
+
+  constructor({ isUtf8 = false }: { isUtf8?: boolean } = {}) {
+    this.#isUtf8 = isUtf8;
+  }
+
   readonly print = (text: string): boolean => {
     this.printed += text;
     return true;
@@ -43,7 +49,7 @@ export class CollectingIo implements Io {
   readonly warn = (text: string): void => {
     this.warned += text;
   };
-  readonly plain = (text: string): string => plainText(text, false);
+  readonly plain = (text: string): string => plainText(text, this.#isUtf8);
   readonly isTerminal = (): boolean => false;
   readonly interruption = (): AbortSignal => new AbortController().signal;
 }

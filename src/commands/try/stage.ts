@@ -12,7 +12,7 @@ import { escapeText } from '../../wire/text.ts';
 export const NAME = 'try';
 
 /** The client or the host. */
-export interface Party {
+interface Party {
   login: string;
   home: string;
   /** Undefined: the user that runs `try`. */
