@@ -44,18 +44,18 @@ describe('newsText()', () => {
     assert.equal(newsText({ event: 'phase', remote: 'nas', phase: 'copying' }), 'nas: copying\n');
     assert.equal(newsText({ event: 'warning', remote: 'nas', message: 'x' }), 'nas: warning: x\n');
     const waiting = { event: 'waiting', remote: 'nas', ms: 65_000, found: null } as const;
-    assert.equal(newsText({ ...waiting, why: 'jitter' }), 'nas: waiting 1 min 5 s, by chance\n');
+    assert.equal(newsText({ ...waiting, why: 'jitter' }), 'nas: waiting 1 min 5 s, a random delay\n');
     assert.equal(
       newsText({ ...waiting, why: 'lock', ms: null }),
       'nas: waiting for the run that is under way\n',
     );
     assert.equal(
       newsText({ ...waiting, why: 'retry', found: 'Cannot x: y' }),
-      'nas: Cannot x: y; again in 1 min 5 s\n',
+      'nas: Cannot x: y; next try in 1 min 5 s\n',
     );
     assert.equal(
       newsText({ ...waiting, why: 'turn', ms: 900, found: 'Cannot x: y' }),
-      'nas: Cannot x: y; its turn may come in 0.9 s\n',
+      'nas: Cannot x: y; the host may have a free slot in 0.9 s\n',
     );
   });
 

@@ -128,10 +128,10 @@ export function summaryText(run: RunOutcome): string {
   const { outcome, remote } = run;
   if (run.skipped !== undefined) return `${remote}: skipped: ${run.skipped}\n`;
   if (!outcome || outcome.outcome === 'failed') return '';
-  const vanished = outcome.vanished > 0 ? `; ${outcome.vanished} were gone before they were read` : '';
+  const vanished = outcome.vanished > 0 ? `; ${outcome.vanished} vanished before they were read` : '';
   const changed =
     outcome.changed_during_run > 0
-      ? `; ${outcome.changed_during_run} changed meanwhile, and come with the next run`
+      ? `; ${outcome.changed_during_run} changed during the run and will be in the next one`
       : '';
   const size = `${outcome.files} ${outcome.files === 1 ? 'file' : 'files'}, ${showBytes(outcome.bytes)}`;
   if (outcome.snapshot === null)

@@ -179,7 +179,7 @@ export class Arguments {
   }
 
   #unknown(word: string): Fault {
-    return this.refuse(`"${escapeText(word, 60)}" is no option of it`);
+    return this.refuse(`unknown option "${escapeText(word, 60)}"`);
   }
 
   #readText(name: string, given: unknown): string {
@@ -194,7 +194,7 @@ export class Arguments {
     const most = known.at(-1)?.isRepeated ? MOST_POSITIONALS : known.length;
     if (this.positionals.length < least) throw this.refuse('an argument is missing');
     if (this.positionals.length > most)
-      throw this.refuse(`"${escapeText(this.positionals[most] ?? '', 60)}" is one argument too many`);
+      throw this.refuse(`unexpected argument "${escapeText(this.positionals[most] ?? '', 60)}"`);
   }
 }
 

@@ -98,7 +98,7 @@ function nextText(name: string, { target, hostKey }: EnrollResult): string {
   const command = `dialback init --name ${name} --target ${target} --host-key ${quoteForShell(hostKey ? showKey(hostKey.key) : 'KEY')}`;
   return [
     key,
-    `see that the client knows this host by the name in "${target}"; with a port it is ssh://${target}:PORT`,
+    `make sure that the client reaches this host by the name in "${target}"; with a port it is ssh://${target}:PORT`,
     nextCommandText('on the client', command),
   ].join('\n');
 }

@@ -85,7 +85,7 @@ export function initText(result: InitResult, namedConfig: string | undefined): s
     ...(made.channelBecause === undefined
       ? []
       : [
-          `with transport = "channel" in it: ${escapeText(made.channelBecause)} (if it can be reached all the same, write "direct" there)`,
+          `with transport = "channel" in it: ${escapeText(made.channelBecause)} (if the host can reach it nevertheless, write "direct" there)`,
         ]),
     '',
   ].join('\n');
@@ -129,6 +129,6 @@ function jailLines({ config, jail }: Made): string[] {
     return [`the jail does not work yet: ${jail.found}`, `to repair it: ${jail.next ?? 'dialback doctor'}`];
   return [
     `with capability = "none" in it: ${jail.found}`,
-    `for the whole machine: boot a kernel with Landlock, or make install INHERITED=1, as root, in dialback's sources; then rm ${quoteForShell(config)}, and say the same again`,
+    `for the whole machine: boot a kernel with Landlock, or make install INHERITED=1, as root, in dialback's sources; then rm ${quoteForShell(config)}, and run this init again`,
   ];
 }

@@ -85,5 +85,5 @@ function pruneText({ dry_run: isDry, clients }: PruneResult): string {
 /** A snapshot that was removed and could not be deleted. */
 function undeletedText({ client, undeleted }: PruneResult['clients'][number]): string {
   if (undeleted === undefined) return '';
-  return `dialback: Note: what is removed of "${client}" still takes its room: ${undeleted}\nnext: ${FSCK_HINT}\n`;
+  return `dialback: Note: removed snapshots of "${client}" still take up space: ${undeleted}\nnext: ${FSCK_HINT}\n`;
 }

@@ -128,7 +128,7 @@ function amountText({ files, bytes, snapshot }: RestorePlan): string {
 export function restoreText(to: string, result: RestoreResult): string {
   const notes = [
     ...snapshotNotes(result),
-    ...(result.checked ? [] : ['not compared with a manifest: there is none to go by']),
+    ...(result.checked ? [] : ['not compared with a manifest: there is no usable one']),
     ...(result.closedTop === null
       ? []
       : [`the folder stays closed to others (mode 0700); the client's "/" had mode ${result.closedTop}`]),

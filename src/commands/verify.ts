@@ -89,7 +89,7 @@ function verifiedText(results: Verified[]): string {
 
 function notesOf({ resumed, made, unmade, unrecorded }: Verified): string[] {
   return [
-    ...(resumed ? ['went on with one that was ended'] : []),
+    ...(resumed ? ['continued a verification that was interrupted'] : []),
     ...(made.length > 0 ? [`made the manifest of ${made.join(', ')}: not verified yet`] : []),
     ...(unmade.length > 0
       ? [
@@ -111,7 +111,7 @@ function doubtfulText({ client, doubtful }: Verified): string {
     .map(({ snapshot, count, paths }) => {
       const shown = paths.slice(0, DOUBTFUL_SHOWN);
       return [
-        `${client}@${snapshot}: ${count} files have holes or end in zeros: their own, or in place of data that a power cut of this host took. The next backup of ${client} compares them.\n`,
+        `${client}@${snapshot}: ${count} files are sparse or end in zeros. They are so on the client, or a power cut of this host destroyed their data. The next backup of ${client} compares them.\n`,
         ...shown.map(path => `  ${showName(manifestPath(path))}\n`),
         moreText(count, shown),
       ].join('');
@@ -135,8 +135,8 @@ function damagedText(results: Verified[]): string {
   const total = results.reduce((sum, each) => sum + each.damaged_count + each.records.length, 0);
   const hasLost = results.some(each => each.records.some(({ found }) => found === LOST_ATTRIBUTES));
   return [
-    `dialback: Cannot find the store as it was: ${total} damaged\n`,
+    `dialback: Cannot confirm that the store is intact: ${total} damaged\n`,
     ...lines,
-    `next: ${hasLost ? COPY_AGAIN : 'look at the disk (smartctl -a, dmesg), and restore these files from a snapshot or a machine that has them whole'}\n`,
+    `next: ${hasLost ? COPY_AGAIN : 'look at the disk (smartctl -a, dmesg), and restore these files from a snapshot or a machine that still has them undamaged'}\n`,
   ].join('');
 }

@@ -49,9 +49,11 @@ function waitingText({ why, ms, found }: Extract<RunNews, { event: 'waiting' }>)
   const span = showDuration(ms ?? 0);
   if (why === 'lock') return 'waiting for the run that is under way';
   if (why === 'disk') return 'waiting for its disk';
-  if (why === 'jitter') return `waiting ${span}, by chance`;
+  if (why === 'jitter') return `waiting ${span}, a random delay`;
   const reason = found === null ? '' : `${found}; `;
-  return why === 'turn' ? `${reason}its turn may come in ${span}` : `${reason}again in ${span}`;
+  return why === 'turn'
+    ? `${reason}the host may have a free slot in ${span}`
+    : `${reason}next try in ${span}`;
 }
 
 /** The decision about compression, and its reason. */

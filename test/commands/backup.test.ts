@@ -9,7 +9,7 @@ describe('summaryText()', () => {
   it('is one line on a success', () => {
     assert.equal(
       summaryText(run({ ...FULL, vanished: 2 })),
-      'nas: backed up: 3 files, 2.0 KiB, in snapshot 2026-11-23T00-12-00Z (10 B sent, in 1.2 s); 2 were gone before they were read\n',
+      'nas: backed up: 3 files, 2.0 KiB, in snapshot 2026-11-23T00-12-00Z (10 B sent, in 1.2 s); 2 vanished before they were read\n',
     );
     assert.match(summaryText(run(lacking([{ path: '/x', errno: 13 }]))), /^nas: backed up in part: 3 files/);
   });

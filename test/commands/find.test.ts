@@ -19,7 +19,7 @@ const ACCEPTED: [line: string, request: object][] = [
 
 const REFUSED: [line: string, message: RegExp][] = [
   ['find a@1 x', /does not take the name of one/],
-  ['find a x y', /one argument too many/],
+  ['find a x y', /unexpected argument/],
 ];
 
 describe('find', () => {
