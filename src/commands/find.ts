@@ -12,20 +12,18 @@ interface FindRequest {
   client: string;
   pattern: string | undefined;
   ignoresCase: boolean;
-  newest: boolean;
   config: string | undefined;
   json: boolean;
 }
 
 export const find: Command<FindRequest> = {
   name: 'find',
-  usage: 'find NAME [PATTERN] [-i] [--newest] [--config F] [--json]',
+  usage: 'find NAME [PATTERN] [-i] [--config F] [--json]',
   side: 'host',
   summary: 'show each version of the files whose name matches PATTERN (*, ?, []), and the snapshots with it',
   options: [
     HOST_CONFIG,
     { name: 'ignore-case', short: 'i', help: 'treat capital and small letters as the same' },
-    { name: 'newest', help: 'show only the newest version of each file' },
     JSON_OPTION,
   ],
   positionals: [{ name: 'NAME' }, { name: 'PATTERN', isOptional: true }],
@@ -39,7 +37,6 @@ export const find: Command<FindRequest> = {
       client,
       pattern,
       ignoresCase: given.has('ignore-case'),
-      newest: given.has('newest'),
       config: given.path('config'),
       json: given.has('json'),
     };
@@ -49,21 +46,10 @@ export const find: Command<FindRequest> = {
     await using held = new AsyncDisposableStack();
     const options = { ...request, store: hostStore(request.config) };
     const versions = await findVersions(held, options, io.interruption());
-    const shown = request.newest ? newestOnly(versions) : versions;
-    await printRows(io.print, shown, request.json ? versionJson : undefined, versionText);
+    await printRows(io.print, versions, request.json ? versionJson : undefined, versionText);
     return 'done';
   },
 };
-
-/** The last of the versions of each path; they come in the order of paths, the oldest first. */
-function* newestOnly(versions: Iterable<Version>): Generator<Version> {
-  let last: Version | undefined;
-  for (const version of versions) {
-    if (last && !last.path.equals(version.path)) yield last;
-    last = version;
-  }
-  if (last) yield last;
-}
 
 function versionJson({ path, isFolder, size, mtime, snapshots }: Version): Record<string, unknown> {
   return {

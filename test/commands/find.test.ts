@@ -9,13 +9,11 @@ const FIND = {
   client: 'a',
   pattern: undefined,
   ignoresCase: false,
-  newest: false,
 };
 
 const ACCEPTED: [line: string, request: object][] = [
   ['find a', { ...FIND }],
   ['find 007 1e3 -i', { ...FIND, client: '007', pattern: '1e3', ignoresCase: true }],
-  ['find a --newest', { ...FIND, newest: true }],
   ['find a -- -x', { ...FIND, pattern: '-x' }],
 ];
 
