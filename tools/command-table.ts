@@ -10,15 +10,13 @@ export const DOCUMENTS = ['README.md', 'docs/manual.md'];
 const START = '<!-- generated: commands -->';
 const END = '<!-- end: commands -->';
 
-/** A row for each command that help shows: its name and arguments, the machine, and what it does. */
+/** A row for each command that help shows: its usage without optional options, the machine, and what it does. */
 export function commandTable(): string {
-  const rows = COMMANDS.filter(each => !each.isInternal).map(({ name, positionals, side, summary }) => {
-    const words = positionals.map(each => {
-      const word = each.isRepeated ? `${each.name}…` : each.name;
-      return each.isOptional ? `[${word}]` : word;
-    });
-    return `| \`${[name, ...words].join(' ').replaceAll('|', '\\|')}\` | ${side} | ${summary.replaceAll('|', '\\|')} |\n`;
-  });
+  const cell = (text: string): string => text.replaceAll('|', '\\|');
+  const rows = COMMANDS.filter(each => !each.isInternal).map(
+    ({ usage, side, summary }) =>
+      `| \`${cell(usage.replace(/ \[-[^\]]*\]/g, ''))}\` | ${side} | ${cell(summary)} |\n`,
+  );
   return `| command | where | what it does |\n|---|---|---|\n${rows.join('')}`;
 }
 

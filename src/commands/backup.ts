@@ -23,7 +23,7 @@ export const backup: Command<BackupRequest> = {
   name: 'backup',
   usage: 'backup [--config F] [--state DIR] [--remote NAME] [--dry-run] [--json] [-q|-v]',
   side: 'client',
-  summary: 'have this machine backed up now',
+  summary: 'have this machine backed up now; -v prints each phase, -q only failures, --json is for programs',
   options: [
     { name: 'config', value: 'F', help: 'read this client.toml' },
     { name: 'state', value: 'DIR', help: 'keep locks, one-time keys and the journal in this folder' },

@@ -11,7 +11,7 @@ export const gate: Command<GateRequest> = {
   name: 'gate',
   usage: 'gate --run DIR | --check',
   side: 'client',
-  summary: 'sshd runs this for the backup host; with --check, show how it would treat SSH_ORIGINAL_COMMAND',
+  summary: 'the one-time sshd runs only this; --check shows what SSH_ORIGINAL_COMMAND would get',
   options: [
     { name: 'run', value: 'DIR', help: 'the folder of the run that is under way' },
     { name: 'check', help: 'run nothing; show the decision about SSH_ORIGINAL_COMMAND' },

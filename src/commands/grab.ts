@@ -14,7 +14,7 @@ export const grab: Command<GrabRequest> = {
   usage: 'grab --client NAME --config F [--local]',
   side: 'host',
   summary:
-    'sshd runs this for the key of a client; with --local, `backup` runs it for a store on this machine',
+    "sshd runs only this for a client's key; with --local, `backup` runs it for a store on this machine",
   options: [
     { name: 'client', value: 'NAME', help: 'the client that the key belongs to' },
     { name: 'config', value: 'F', help: 'read this host.toml' },

@@ -19,8 +19,7 @@ export function makeHelp(commands: () => readonly Command[]): Command<HelpReques
     name: 'help',
     usage: 'help [TOPIC]',
     side: 'both',
-    summary:
-      'show all commands; with TOPIC, explain a command, or `hooks`: programs that run around a backup',
+    summary: 'show this text; TOPIC: a command, or `hooks`, the programs that run before and after a backup',
     options: [],
     positionals: [{ name: 'TOPIC', isOptional: true }],
 

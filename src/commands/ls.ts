@@ -24,7 +24,8 @@ export const ls: Command<LsRequest> = {
   name: 'ls',
   usage: 'ls NAME[@SNAPSHOT] [PATH…] [-R] [-d] [--config F] [--json]',
   side: 'host',
-  summary: 'show what is in a folder, as it was on the client',
+  summary:
+    'show what is in a folder, or everything below it (-R), or the folder itself (-d), as it was on the client',
   options: [
     HOST_CONFIG,
     { name: 'recursive', short: 'R', help: 'show everything below the folder' },

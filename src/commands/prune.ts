@@ -21,7 +21,8 @@ export const prune: Command<PruneRequest> = {
   name: 'prune',
   usage: 'prune [NAME] [--dry-run] [-v] [--config F] [--json]',
   side: 'host',
-  summary: 'remove the snapshots that no rule of [retention] keeps; show why each one stays or goes',
+  summary:
+    'remove the snapshots that no rule of [retention] keeps; say why each stays or goes, and what that frees',
   options: [
     HOST_CONFIG,
     { name: 'dry-run', help: 'remove nothing; show what would go, and what that would free' },

@@ -39,7 +39,8 @@ export const restore: Command<RestoreRequest> = {
   name: 'restore',
   usage: 'restore NAME[@SNAPSHOT] [PATH…] --to DIR [--config F] [--force] [--inert] [--dry-run] [--json]',
   side: 'host',
-  summary: 'write files of a snapshot below the folder DIR (--to); as root, with their owners and devices',
+  summary:
+    'write files below DIR; as root with all attributes; --inert: no set-id bits, devices, file capabilities',
   options: [
     HOST_CONFIG,
     { name: 'to', value: 'DIR', help: 'the folder to write to; it is made if it does not exist' },
