@@ -2,6 +2,7 @@
 import { grab as serveClient } from '../host/grab.ts';
 import { encodeEvent, failedOutcome } from '../wire/events.ts';
 import { Arguments, type Command, exitName } from './command.ts';
+import { HOST_CONFIG } from './host-store.ts';
 
 interface GrabRequest {
   client: string;
@@ -17,7 +18,7 @@ export const grab: Command<GrabRequest> = {
     "sshd runs only this for a client's key; with --local, `backup` runs it for a store on this machine",
   options: [
     { name: 'client', value: 'NAME', help: 'the client that the key belongs to' },
-    { name: 'config', value: 'F', help: 'read this host.toml' },
+    HOST_CONFIG,
     { name: 'local', help: 'serve the client on this machine, without ssh' },
   ],
   positionals: [],

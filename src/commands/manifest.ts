@@ -2,6 +2,7 @@
 import { readHostConfig } from '../host/config.ts';
 import { describeClient } from '../store/manifest.ts';
 import { type Command, noSuchCommand } from './command.ts';
+import { HOST_CONFIG } from './host-store.ts';
 
 interface ManifestRequest {
   client: string;
@@ -13,10 +14,7 @@ export const manifest: Command<ManifestRequest> = {
   usage: 'manifest --client NAME --config F',
   side: 'host',
   summary: 'write the manifest of a new snapshot',
-  options: [
-    { name: 'client', value: 'NAME', help: 'the client' },
-    { name: 'config', value: 'F', help: 'read this host.toml' },
-  ],
+  options: [{ name: 'client', value: 'NAME', help: 'the client' }, HOST_CONFIG],
   positionals: [],
   isInternal: true,
 
