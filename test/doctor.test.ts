@@ -15,8 +15,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { doctorText } from '../src/cli/print.ts';
 import { parseResolved } from '../src/client/call.ts';
+import { doctorText } from '../src/commands/doctor.ts';
 import {
   checkClock,
   checkConfinement,

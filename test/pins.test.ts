@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { pinText, unpinText } from '../src/cli/print.ts';
+import { pinText } from '../src/commands/pin.ts';
+import { unpinText } from '../src/commands/unpin.ts';
 import { BY_HAND, BY_ITSELF, decidePin } from '../src/store/pins.ts';
 
 describe('decidePin()', () => {

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { Meter, type Progress, progressText } from '../src/output/progress.ts';
+import { Meter, progressText } from '../src/output/progress.ts';
+
+type Progress = Parameters<typeof progressText>[0];
 
 const WHOLE: Progress = {
   label: 'vault: copying',

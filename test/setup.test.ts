@@ -5,14 +5,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { parseArguments } from '../src/cli/args.ts';
-import { enrollText, initText } from '../src/cli/print.ts';
 import { CLIENT_SCHEMA } from '../src/client/config.ts';
 import { clientToml, type InitResult, placeHostKey } from '../src/client/setup.ts';
+import { enrollText } from '../src/commands/enroll.ts';
+import { initText } from '../src/commands/init.ts';
 import type { EnrollResult } from '../src/host/enroll.ts';
 import { parseConfig } from '../src/shared/toml.ts';
 import type { PublicKey } from '../src/wire/key.ts';
 import { NAME } from '../src/wire/text.ts';
+import { readWords } from './support/command-line.ts';
 
 const BLOB = 'AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA';
 const OTHER = BLOB.replace(/A$/, 'B');
@@ -171,9 +172,9 @@ describe('initText() and enrollText()', () => {
       fc.property(name, each => {
         const { words, input } = wordsOf(lastCommand(initText(init({ name: each }), undefined)));
         assert.deepEqual([words, input], [['enroll', each, '-'], `ssh-ed25519 ${BLOB} ${each}\n`]);
-        assert.equal(parseArguments(words).verb, 'enroll');
+        assert.equal(readWords(words).verb, 'enroll');
         const next = wordsOf(lastCommand(enrollText(each, enrolled())));
-        assert.deepEqual(parseArguments(next.words), {
+        assert.deepEqual(readWords(next.words), {
           verb: 'init',
           name: each,
           target: 'dialback@backup',
@@ -240,7 +241,7 @@ describe("the README's four commands", () => {
     const readme = readFileSync(join(import.meta.dirname, '../README.md'), 'utf8');
     const section = readme.slice(readme.indexOf('## From nothing'), readme.indexOf('## How a backup goes'));
     const lines = [...section.matchAll(/^ {7}(.+)$/gm)].map(([, line = '']) => line);
-    const verbs = lines.map(line => parseArguments(wordsOf(line).words).verb);
+    const verbs = lines.map(line => readWords(wordsOf(line).words).verb);
     assert.deepEqual(verbs, ['init', 'enroll', 'init', 'backup']);
   });
 });

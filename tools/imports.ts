@@ -51,7 +51,6 @@ const LOADERS = ['node:module', 'node:vm', 'node:process'];
  * wire/text.ts, which makes text safe to show.
  */
 const LAYERS: Record<string, readonly string[]> = {
-  cli: ['output', 'doctor', 'client', 'host', 'store', 'shared', 'wire', 'os'],
   commands: ['output', 'doctor', 'client', 'host', 'store', 'shared', 'wire', 'os'],
   output: ['client', 'host', 'store', 'shared', 'wire', 'os'],
   doctor: ['client', 'host', 'store', 'shared', 'wire', 'os'],
@@ -128,8 +127,7 @@ function judge(file: string, use: Use): string | undefined {
   }
 
   if (inside('wire') || inside('os')) return `${inside('wire') ? 'wire' : 'os'}/ imports no package`;
-  if (/^minimist(\/|$)/.test(use.specifier) && !inside('cli') && file !== 'src/main.ts')
-    return 'only cli/ and main.ts import minimist';
+  if (/^minimist(\/|$)/.test(use.specifier) && !inside('commands')) return 'only commands/ imports minimist';
   return undefined;
 }
 

@@ -1,19 +1,19 @@
-/** The one line that tells a person at a terminal how far something is: written again and again, and gone at the end. */
+/** One line on a terminal that shows how far a command is. It is overwritten several times a second and removed at the end. */
 
 import type { RunNews } from '../client/backup.ts';
 import { say } from '../os/files.ts';
 import { monotonicMs } from '../os/machine.ts';
-import type { Terminal } from '../os/terminal.ts';
+import { openTerminal, type Terminal } from '../os/terminal.ts';
 import type { RestoreProgress } from '../store/restore.ts';
 import type { VerifyProgress } from '../store/verify.ts';
 import { newsText, phaseText } from './run-news.ts';
 import { showBytes, showLeft, showSpan } from './units.ts';
 
-/** What the line says; undefined is not known, and not said. */
-export interface Progress {
-  /** What is done, and for whom: `vault: copying`. */
+/** What the line shows. Values that are undefined are unknown and left out. */
+interface Progress {
+  /** The activity: `vault: copying`. */
   label: string;
-  /** So long already; it is said where nothing is known of the end. */
+  /** The time since this activity began; shown where the time that is left is unknown. */
   elapsedMs?: number | undefined;
   percent?: number | undefined;
   files?: { done: number; total: number | undefined } | undefined;
@@ -22,14 +22,14 @@ export interface Progress {
   leftMs?: number | undefined;
 }
 
-/** Which part goes first where the line is too narrow for all: the one with the highest number. */
+/** Where the line is too narrow, the part with the highest number is left out first. */
 const RANKS = { percent: 1, left: 2, elapsed: 2, bytes: 3, rate: 4, files: 5 } as const;
-/** A phase that is over sooner needs no clock. */
+/** A shorter activity is shown without its time. */
 const NOTABLE_MS = 2_000;
 
 /**
- * The line, in ASCII and without colours, so that every terminal can show it. Parts for which there is no room are left out
- * whole. The last column stays free: some terminals go to the next line when it is written.
+ * The line, in ASCII and without colors, so that every terminal can show it. A part that does not fit is left out as a whole.
+ * The last column stays free: some terminals move to the next line when a character is written there.
  * @param columns the terminal's width
  */
 export function progressText(progress: Progress, columns: number): string {
@@ -53,32 +53,36 @@ export function progressText(progress: Progress, columns: number): string {
     .slice(0, width);
 }
 
-/** A rate follows the last few seconds; until they are over, it is that of all the time. */
+/** The rate is that of the last few seconds, or of the whole time while that is shorter. */
 const RATE_MS = 5_000;
-/** Readings that are closer together would tell of bursts. */
+/** The shortest time between two readings: in a shorter one the rate would be that of a burst. */
 const LEAST_READING_MS = 500;
-/** Before that much is done, the time left is no more than a guess. */
+/** Before this much is done, the time that is left cannot be estimated. */
 const LEAST_PERCENT = 2;
 const LEAST_MS = 2_000;
-/** What a new estimate of the time left counts beside the one before. */
+/** The weight of a new estimate of the time that is left; the estimate before it has the rest. */
 const NEW_ESTIMATE = 0.5;
 
-/** Rate and time left, out of how far it was when. */
+/** Computes the rate and the time that is left from the progress at several times. */
 export class Meter {
   readonly #startMs: number;
   #last: { ms: number; bytes: number };
   #percent = 0;
   #estimate: { ms: number; leftMs: number } | undefined;
-  /** Bytes a second; undefined until something can be said of it. */
+  /** Bytes per second; undefined until it can be computed. */
   rate: number | undefined;
 
-  /** @param startMs of a clock that never goes back, as all times here */
+  /** @param startMs of the monotonic clock, as all times here */
   constructor(startMs: number) {
     this.#startMs = startMs;
     this.#last = { ms: startMs, bytes: 0 };
   }
 
-  /** @param percent of all; undefined: not known */
+  /**
+   * Takes a reading.
+   * @param bytes all that are done
+   * @param percent of the whole work; undefined: unknown
+   */
   read(ms: number, bytes: number, percent: number | undefined): void {
     const sinceMs = ms - this.#last.ms;
     if (sinceMs >= LEAST_READING_MS) {
@@ -87,7 +91,7 @@ export class Meter {
       this.rate = this.rate === undefined ? now : this.rate + weight * (now - this.rate);
       this.#last = { ms, bytes };
     }
-    // Only where it has just changed: a whole number says nothing of how far it is within its hundredth.
+    // Only where the percentage has just changed: later within the same percent the estimate would be too long.
     if (percent === undefined || percent <= this.#percent) return;
     this.#percent = percent;
     const elapsedMs = ms - this.#startMs;
@@ -98,7 +102,7 @@ export class Meter {
     this.#estimate = { ms, leftMs };
   }
 
-  /** How long it will take from now on; undefined where there is nothing to go by, or it takes longer than estimated. */
+  /** The time that is left; undefined where it cannot be estimated, or the estimate is used up. */
   leftMs(ms: number): number | undefined {
     if (this.#estimate === undefined || this.#percent >= 100) return undefined;
     const leftMs = this.#estimate.leftMs - (ms - this.#estimate.ms);
@@ -109,7 +113,7 @@ export class Meter {
 const CLEAR_LINE = '\r\x1b[K';
 const REDRAW_MS = 250;
 
-/** The line on a terminal. Disposed of, it is gone. */
+/** The line on a terminal. Disposing of it removes it. */
 export class ProgressLine {
   readonly #terminal: Terminal;
   readonly #timer: NodeJS.Timeout;
@@ -127,12 +131,12 @@ export class ProgressLine {
     this.#timer.unref();
   }
 
-  /** How far a backup is. */
+  /** Shows the progress of a backup. */
   hearRun(news: RunNews): void {
     if (this.#isEnding) return;
     if (news.event === 'phase') this.#begin(`${news.remote}: ${phaseText(news.phase)}`);
     if (news.event === 'waiting') this.#begin(newsText(news).trimEnd());
-    // The host's heart goes on beating when all is copied.
+    // The host still sends progress events after everything is copied.
     if (news.event === 'phase') this.#isCopying = news.phase === 'copying';
     if (news.event !== 'progress' || !this.#isCopying) return;
     const { bytes, files } = news;
@@ -140,14 +144,14 @@ export class ProgressLine {
     this.#advance(bytes, files?.percent ?? undefined, reached ?? undefined);
   }
 
-  /** How far a restore is. */
+  /** Shows the progress of a restore. */
   hearRestore({ bytes, percent, files }: RestoreProgress): void {
     if (this.#isEnding) return;
     if (this.#progress === undefined) this.#begin('restoring');
     this.#advance(bytes, percent, { done: files, total: undefined });
   }
 
-  /** How far a verification is. */
+  /** Shows the progress of a verification. */
   hearVerify({ client, snapshot, snapshots, files, bytes }: VerifyProgress): void {
     if (this.#isEnding) return;
     const label = `verifying ${client}, snapshot ${snapshot} of ${snapshots}`;
@@ -157,7 +161,7 @@ export class ProgressLine {
     this.#progress = { label, files: { done: files, total: undefined }, bytes };
   }
 
-  /** Something else is done from now on. */
+  /** Starts another activity. */
   #begin(label: string): void {
     this.#phaseMs = monotonicMs();
     this.#meter = new Meter(this.#phaseMs);
@@ -171,13 +175,13 @@ export class ProgressLine {
     this.#progress = { label: this.#progress.label, percent, files, bytes };
   }
 
-  /** What is under way ends before its time, and takes a moment for it. */
+  /** Shows that the command is cleaning up after an interruption, which takes a moment. */
   interrupt(): void {
     this.#begin('interrupted, cleaning up');
     this.#isEnding = true;
   }
 
-  /** Takes it away, so that other text has the line; it comes again by itself. */
+  /** Removes the line, so that other text can be printed there. It is drawn again by itself. */
   clear(): void {
     if (this.#shown !== '') say(2, CLEAR_LINE);
     this.#shown = '';
@@ -202,4 +206,20 @@ export class ProgressLine {
     say(2, `${CLEAR_LINE}${text}`);
     this.#shown = text;
   }
+}
+
+/**
+ * Shows a line until it is disposed of.
+ * @param interrupt aborts when the command is interrupted; the line then says so
+ * @returns the line; undefined where standard error is not a terminal that can show one
+ */
+export function openProgressLine(
+  environment: NodeJS.ProcessEnv,
+  interrupt: AbortSignal,
+): ProgressLine | undefined {
+  const terminal = openTerminal(environment);
+  if (terminal === undefined) return undefined;
+  const line = new ProgressLine(terminal);
+  interrupt.addEventListener('abort', () => line.interrupt(), { once: true });
+  return line;
 }

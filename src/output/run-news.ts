@@ -1,4 +1,4 @@
-/** What a run of `backup` reports while it goes on, as text and JSON. Text from elsewhere is escaped here. */
+/** The events of a run of `backup` as text and as JSON. Text from other machines is escaped here. */
 import type { RunNews } from '../client/backup.ts';
 import type { Compression } from '../client/compression.ts';
 import { endingText } from '../os/process.ts';
@@ -14,12 +14,12 @@ const PHASE_TEXT: Record<Extract<RunNews, { event: 'phase' }>['phase'], string> 
   committing: 'copied; the backup host writes it to its disk',
 };
 
-/** What goes on in a phase. */
+/** A phase in words. */
 export function phaseText(phase: keyof typeof PHASE_TEXT): string {
   return PHASE_TEXT[phase];
 }
 
-/** A piece of news as a line for -v; of progress there is none, since it would be one a second. */
+/** An event as a line for -v; '' for progress, of which there is an event every second. */
 export function newsText(news: RunNews): string {
   if (news.event === 'phase') return `${news.remote}: ${PHASE_TEXT[news.phase]}\n`;
   if (news.event === 'hook')
@@ -32,7 +32,7 @@ export function newsText(news: RunNews): string {
 
 type HookNews = Extract<RunNews, { event: 'hook' }>;
 
-/** What a hook said, a line a line of it, where it failed or where that is asked for. It was escaped when it was heard. */
+/** The output of a hook, if it failed or if the user asked for it. It was escaped when it was read. */
 export function hookWordsText(news: HookNews, isVerbose: boolean): string {
   if (news.failed === undefined && !isVerbose) return '';
   const { hook, words, wordsLost } = news;
@@ -40,7 +40,7 @@ export function hookWordsText(news: HookNews, isVerbose: boolean): string {
   return [...lost, ...words].map(line => `${hook}: ${line}\n`).join('');
 }
 
-/** How a hook ended, as one JSON line. */
+/** The end of a hook as one JSON line. */
 export function hookJson({ durationMs, wordsLost, failed, ...news }: HookNews): string {
   return jsonText({ ...news, duration_ms: durationMs, words_lost: wordsLost, error: failed ?? null });
 }
@@ -49,12 +49,14 @@ function waitingText({ why, ms, found }: Extract<RunNews, { event: 'waiting' }>)
   const span = showDuration(ms ?? 0);
   if (why === 'lock') return 'waiting for the run that is under way';
   if (why === 'disk') return 'waiting for its disk';
-  if (why === 'jitter') return `waiting ${span}, by chance`;
+  if (why === 'jitter') return `waiting ${span}, a random delay`;
   const reason = found === null ? '' : `${found}; `;
-  return why === 'turn' ? `${reason}its turn may come in ${span}` : `${reason}again in ${span}`;
+  return why === 'turn'
+    ? `${reason}the host may have a free slot in ${span}`
+    : `${reason}next try in ${span}`;
 }
 
-/** What was decided of compression, and by what. */
+/** The decision about compression, and its reason. */
 function compressionText({ compress, because, rates }: Compression): string {
   const words = compress ? 'compressed with zstd' : 'not compressed';
   if (because === 'no-zstd') return `${words}: rsync here does not know zstd`;

@@ -1,6 +1,9 @@
-/** A table as text. */
+/** Tables and lists as text. */
 
-/** Columns under their heads; numbers to the right. @param right the columns with numbers */
+/**
+ * Rows in columns, below a line of titles.
+ * @param right the indexes of the columns that are aligned to the right: those with numbers
+ */
 export function table(head: string[], rows: string[][], right: number[] = []): string {
   const widths = head.map((title, column) =>
     Math.max(title.length, ...rows.map(row => row[column]?.length ?? 0)),
@@ -13,4 +16,13 @@ export function table(head: string[], rows: string[][], right: number[] = []): s
       .join('  ')
       .trimEnd();
   return `${[head, ...rows].map(line).join('\n')}\n`;
+}
+
+/**
+ * The last line of a list that is shown in part.
+ * @param count the length of the whole list
+ * @returns '' where all of it is shown
+ */
+export function moreText(count: number, shown: readonly unknown[]): string {
+  return count > shown.length ? `  and ${count - shown.length} more\n` : '';
 }

@@ -1,8 +1,8 @@
-/** Sizes, durations, ages and times for people. */
+/** Sizes, durations, ages and times as a person reads them. */
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
 
-/** Bytes for people: `12.3 MiB`. */
+/** A number of bytes: `12.3 MiB`. */
 export function showBytes(bytes: number): string {
   let value = bytes;
   let unit = 0;
@@ -13,14 +13,14 @@ export function showBytes(bytes: number): string {
   return `${unit === 0 ? value : value.toFixed(1)} ${UNITS[unit]}`;
 }
 
-/** Milliseconds for people: `1.2 s`, `3 min 5 s`. */
+/** A duration in milliseconds: `1.2 s`, `3 min 5 s`. */
 export function showDuration(ms: number): string {
   if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
   const seconds = Math.round(ms / 1000);
   return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 }
 
-/** A span for people, in two units at most: `3 d 4 h`. */
+/** An age in milliseconds, in two units at most: `3 d 4 h`. */
 export function showAge(ms: number): string {
   const minutes = Math.floor(ms / 60_000);
   const [days, hours] = [Math.floor(minutes / 1440), Math.floor(minutes / 60) % 24];
@@ -30,7 +30,11 @@ export function showAge(ms: number): string {
 
 export const BILLION = 1_000_000_000n;
 
-/** A time as RFC 3339 has it, in UTC, to the nanosecond; one that has no year of four digits as `@SECONDS.NANOSECONDS`. */
+/**
+ * A time in UTC as RFC 3339 writes it; `@SECONDS` where the year does not have four digits.
+ * @param ns nanoseconds since 1970
+ * @param digits of the fraction of a second
+ */
 export function showTime(ns: bigint, digits: 0 | 9): string {
   const rest = ((ns % BILLION) + BILLION) % BILLION;
   const seconds = (ns - rest) / BILLION;
@@ -40,7 +44,7 @@ export function showTime(ns: bigint, digits: 0 | 9): string {
   return /^\d{4}-/.test(text) ? `${text.slice(0, 19)}${fraction}Z` : `@${seconds}${fraction}`;
 }
 
-/** @param seconds whole ones */
+/** The time since something began: `12 s`, `3 min 5 s`, `1 h 2 min`. @param seconds an integer */
 export function showSpan(seconds: number): string {
   if (seconds < 60) return `${seconds} s`;
   const minutes = Math.floor(seconds / 60);
@@ -49,7 +53,7 @@ export function showSpan(seconds: number): string {
     : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
-/** Rounded up and coarse: nobody can know it better. */
+/** An estimated duration in milliseconds, rounded up to 5 s or to minutes. */
 export function showLeft(ms: number): string {
   if (ms < 55_000) return `${Math.max(1, Math.ceil(ms / 5_000)) * 5} s`;
   const minutes = Math.ceil(ms / 60_000);

@@ -5,8 +5,6 @@ import { isIP } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, normalize } from 'node:path';
 import type * as v from 'valibot';
-import { parseArguments } from '../../src/cli/args.ts';
-import { entryText, missingText, outcomeJson, summaryText } from '../../src/cli/print.ts';
 import { isFrom, parseFrom, parseListen, showRange } from '../../src/client/addresses.ts';
 import { parseResolved } from '../../src/client/call.ts';
 import { CLIENT_SCHEMA, ownNiceness, remoteName } from '../../src/client/config.ts';
@@ -18,6 +16,7 @@ import {
   scopeRecords,
 } from '../../src/client/filter.ts';
 import { clientToml, placeHostKey } from '../../src/client/setup.ts';
+import { outcomeJson, summaryText } from '../../src/commands/backup.ts';
 import { parseNeverList } from '../../src/doctor/client.ts';
 import { parseFindings } from '../../src/doctor/run.ts';
 import { Fault } from '../../src/fault.ts';
@@ -27,7 +26,9 @@ import { parseShell } from '../../src/host/login-shell.ts';
 import { peerAddress } from '../../src/host/receive-request.ts';
 import { readJailLine } from '../../src/os/launcher.ts';
 import { inText, isWithin, otherNames, parseMountTable } from '../../src/os/mounts.ts';
+import { missingText } from '../../src/output/missing.ts';
 import { newsText } from '../../src/output/run-news.ts';
+import { entryText } from '../../src/output/tree-entry.ts';
 import { changelogOf, compareVersions } from '../../src/shared/advisories.ts';
 import { parseConfig } from '../../src/shared/toml.ts';
 import { parseAcl, parseAttributes, parseFound, parseStat, truthOf } from '../../src/store/fake-super.ts';
@@ -57,6 +58,7 @@ import {
 } from '../../src/wire/rsync.ts';
 import { knownHostsName } from '../../src/wire/ssh.ts';
 import { decodeName, encodeName, escapeText, NAME, parseSummons, unfold } from '../../src/wire/text.ts';
+import { readWords } from '../support/command-line.ts';
 import type { Target } from './explore.ts';
 
 const TOP = join(import.meta.dirname, '../..');
@@ -764,7 +766,7 @@ const commandLine: Target = {
   run(input) {
     const words = input.toString('utf8').split('\0');
     return refusal(() => {
-      const asked = parseArguments(words);
+      const asked = readWords(words);
       for (const name of ['config', 'state', 'store', 'to', 'folder', 'authorizedKeys'] as const) {
         const value = (asked as Record<string, unknown>)[name];
         if (asked.verb === 'grab' || value === undefined) continue;
@@ -773,7 +775,7 @@ const commandLine: Target = {
       assert.equal(Object.getPrototypeOf(asked), Object.prototype);
       assert.ok(!('a' in {}) && !('polluted' in {}));
       // Words that mean something to a parser of options mean nothing here.
-      const plain = parseArguments(words.map(word => (/^(?:true|false)$/.test(word) ? 'x' : word)));
+      const plain = readWords(words.map(word => (/^(?:true|false)$/.test(word) ? 'x' : word)));
       if (words[0] !== '-c') sameJson(flagsOf(asked), flagsOf(plain));
       return `${asked.verb} ${Object.values(asked).filter(Boolean).length}`;
     });

@@ -142,7 +142,7 @@ describe('one bad entry in the store', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE },
     assert.equal(status, 0, stderr);
     assert.match(
       stderr,
-      /^dialback: Note: what is removed of "acorn" still takes its room: .*: the file system is damaged\nnext: .*fsck\)\n$/,
+      /^dialback: Note: removed snapshots of "acorn" still take up space: .*: the file system is damaged\nnext: .*fsck\)\n$/,
     );
     assert.deepEqual(world.snapshots(), [snapshots[2]]);
   });

@@ -205,7 +205,7 @@ describe('verify', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     );
     assert.equal(result.damaged.length, named(result).length, 'and nothing else');
     assert.equal(result.stderr.match(/^ {2}acorn: /gm)?.length, result.damaged.length, result.stderr);
-    assert.match(result.stderr, /Cannot find the store as it was: \d+ damaged\n/);
+    assert.match(result.stderr, /Cannot confirm that the store is intact: \d+ damaged\n/);
     assert.match(result.stderr, new RegExp(`folder/large: other content; in ${names.join(', ')}\n`));
     // One snapshot alone: those that share it are named all the same.
     const { status, stdout } = await ask(`${world.name}@${third}`, '--json');

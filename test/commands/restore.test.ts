@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { type Asked, planProblems, restoreProblems, restoreText } from '../src/cli/restore-text.ts';
-import type { RestoreResult } from '../src/store/restore.ts';
+import { planProblems, restoreProblems, restoreText } from '../../src/commands/restore.ts';
+import type { RestoreResult } from '../../src/store/restore.ts';
 
 const RESULT: RestoreResult = {
   snapshot: 's',
@@ -21,6 +21,7 @@ const RESULT: RestoreResult = {
   damagedCount: 0,
   closedTop: null,
 };
+type Asked = Parameters<typeof restoreProblems>[1];
 const ROOT: Asked = { client: 'acorn', to: '/to', inert: false, isRootUser: true };
 const ACCOUNT: Asked = { ...ROOT, isRootUser: false };
 

@@ -1,31 +1,117 @@
-/** What a restore and its dry run say. */
-
+/** `dialback restore`: files of a snapshot, written below a folder of the backup host. */
+import { resolve } from 'node:path';
+import type { ExitName } from '../fault.ts';
+import { ownAccount } from '../os/machine.ts';
+import { DAMAGES } from '../output/damage.ts';
+import { jsonText } from '../output/json.ts';
+import { clientPath, manifestPath } from '../output/path.ts';
+import { openProgressLine } from '../output/progress.ts';
+import { moreText } from '../output/table.ts';
 import { showAge, showBytes } from '../output/units.ts';
 import { COPY_AGAIN, LOST_ATTRIBUTES } from '../store/lost-attributes.ts';
-import type { Planned, RestorePlan, RestoreResult } from '../store/restore.ts';
+import {
+  type Planned,
+  planRestore,
+  type RestoreOptions,
+  type RestorePlan,
+  type RestoreResult,
+  restore as restoreFiles,
+} from '../store/restore.ts';
 import type { DifferenceCount, Kind } from '../store/restore-compare.ts';
 import { escapeText, type JsonName, quoteForShell, showName } from '../wire/text.ts';
-import { clientPath, DAMAGES, damagedPath, moreText } from './print.ts';
+import { Arguments, type Command, type Io, JSON_OPTION } from './command.ts';
+import { HOST_CONFIG, hostStore } from './host-store.ts';
+import { readTarget } from './target.ts';
 
-/** A name that a restore would write, for --json. */
-export function plannedJson({ path }: Planned): JsonName {
+interface RestoreRequest {
+  client: string;
+  snapshot: string;
+  paths: string[];
+  config: string | undefined;
+  to: string;
+  force: boolean;
+  inert: boolean;
+  dryRun: boolean;
+  json: boolean;
+}
+
+export const restore: Command<RestoreRequest> = {
+  name: 'restore',
+  usage: 'restore NAME[@SNAPSHOT] [PATH…] --to DIR [--config F] [--force] [--inert] [--dry-run] [--json]',
+  side: 'host',
+  summary:
+    'write files below DIR; as root with all attributes; --inert: no set-id bits, devices, file capabilities',
+  options: [
+    HOST_CONFIG,
+    { name: 'to', value: 'DIR', help: 'the folder to write to; it is made if it does not exist' },
+    { name: 'force', help: 'write to a folder that is not empty, and replace what is there' },
+    { name: 'inert', help: 'leave out set-id bits, devices and file capabilities' },
+    { name: 'dry-run', help: 'only show what would be written' },
+    JSON_OPTION,
+  ],
+  positionals: [{ name: 'NAME[@SNAPSHOT]' }, { name: 'PATH', isOptional: true, isRepeated: true }],
+
+  parse(words) {
+    const given = new Arguments(restore, words);
+    const [first = '', ...paths] = given.positionals;
+    return {
+      ...readTarget(first),
+      paths,
+      config: given.path('config'),
+      to: resolve(given.need('to')),
+      force: given.has('force'),
+      inert: given.has('inert'),
+      dryRun: given.has('dry-run'),
+      json: given.has('json'),
+    };
+  },
+
+  async run(request, io) {
+    const options = { ...request, store: hostStore(request.config) };
+    const asked = { ...request, isRootUser: ownAccount().uid === 0 };
+    if (request.dryRun) return await dryRun(options, asked, request.json, io);
+    const result = await showProgress(options, request.json, io);
+    io.print(request.json ? jsonText(restoredJson(result)) : restoreText(request.to, result));
+    io.warn(restoreProblems(result, asked));
+    return result.notGivenBackCount + result.damagedCount > 0 ? 'incomplete' : 'done';
+  },
+};
+
+async function dryRun(options: RestoreOptions, asked: Asked, json: boolean, io: Io): Promise<ExitName> {
+  let separator = '{"paths":[\n';
+  const result = await planRestore(options, io.interruption(), planned => {
+    io.print(json ? `${separator}${jsonText(plannedJson(planned)).trimEnd()}` : plannedText(planned));
+    separator = ',\n';
+  });
+  if (json) io.print(`${separator === ',\n' ? '' : separator}\n],${jsonText(result).trimStart().slice(1)}`);
+  else io.print(planText(asked.to, result));
+  io.warn(planProblems(result, asked));
+  return result.notGivenBackCount > 0 || result.lostAttributes ? 'incomplete' : 'done';
+}
+
+/** The progress line is gone before anything else is printed. */
+async function showProgress(options: RestoreOptions, json: boolean, io: Io): Promise<RestoreResult> {
+  const interrupt = io.interruption();
+  using line = json ? undefined : openProgressLine(io.environment, interrupt);
+  return await restoreFiles(options, interrupt, line && (each => line.hearRestore(each)));
+}
+
+function plannedJson({ path }: Planned): JsonName {
   return clientPath(path);
 }
 
-/** A name that a restore would write, on a line. */
-export function plannedText({ path, type, isReplacing }: Planned): string {
+function plannedText({ path, type, isReplacing }: Planned): string {
   const slash = type === 'folder' && path.length > 0 ? '/' : '';
   return `${showName(clientPath(path))}${slash}${isReplacing ? ' (replaces what is there)' : ''}\n`;
 }
 
-/** What a dry run of a restore says at its end. */
-export function planText(to: string, result: RestorePlan): string {
+function planText(to: string, result: RestorePlan): string {
   const notes = snapshotNotes(result);
   const note = notes.length > 0 ? ` (${notes.join('; ')})` : '';
   return `would restore ${amountText(result)}${note} to "${escapeText(to)}"\n`;
 }
 
-/** What a user of `latest` must know: it can be older than it seems. */
+/** Notes on the snapshot: the newest full one, which is the default, can be older than the user expects. */
 function snapshotNotes({ state, age_ms, newer }: RestorePlan): string[] {
   return [
     ...(state === 'incomplete' ? ['the snapshot is incomplete'] : []),
@@ -39,11 +125,11 @@ function amountText({ files, bytes, snapshot }: RestorePlan): string {
   return `${files} files, ${showBytes(bytes)}, of ${snapshot}`;
 }
 
-/** What a restore gave back, and what it could not. */
+/** The last line of a restore. */
 export function restoreText(to: string, result: RestoreResult): string {
   const notes = [
     ...snapshotNotes(result),
-    ...(result.checked ? [] : ['not compared with a manifest: there is none to go by']),
+    ...(result.checked ? [] : ['not compared with a manifest: there is no usable one']),
     ...(result.closedTop === null
       ? []
       : [`the folder stays closed to others (mode 0700); the client's "/" had mode ${result.closedTop}`]),
@@ -52,9 +138,8 @@ export function restoreText(to: string, result: RestoreResult): string {
   return `restored ${amountText(result)}${note} to "${escapeText(to)}"\n`;
 }
 
-/** What a restore gave back, for programs. */
-export function restoredJson(result: RestoreResult): object {
-  const damaged = result.damaged.map(each => ({ ...each, path: damagedPath(each.path) }));
+function restoredJson(result: RestoreResult): object {
+  const damaged = result.damaged.map(each => ({ ...each, path: manifestPath(each.path) }));
   return { ...result, damaged };
 }
 
@@ -62,7 +147,7 @@ const KIND_WORDS: Record<Kind, string> = {
   missing: 'missing',
   device: 'devices, not made',
   type: 'of another type',
-  'link target': 'links that lead elsewhere',
+  'link target': 'symbolic links with another target',
   owner: 'another owner',
   group: 'another group',
   'set-id bits': 'without setuid and setgid bits',
@@ -81,18 +166,18 @@ function differenceLine({ kind, count, examples }: DifferenceCount): string {
   return `${count} ${KIND_WORDS[kind]}${example}`;
 }
 
-/** Lines of a list that are printed; the rest is counted. */
+/** Lines of a list that are printed; the others are counted. */
 const SHOWN = 15;
 
-/** Who restored, and what: for the commands in messages. */
-export interface Asked {
+/** The request and the account, for the commands and the reasons in messages. */
+interface Asked {
   client: string;
   to: string;
   inert: boolean;
   isRootUser: boolean;
 }
 
-/** For standard error: what could not be given back, what is not as it was in the store, and who can get into DIR. */
+/** For standard error: files that are missing or differ, damage in the store, and other accounts that can enter DIR. */
 export function restoreProblems(result: RestoreResult, asked: Asked): string {
   return [
     lacksText(result, asked, 'differ from the snapshot'),
@@ -102,7 +187,7 @@ export function restoreProblems(result: RestoreResult, asked: Asked): string {
   ].join('');
 }
 
-/** The same of a dry run. */
+/** The same for a dry run. */
 export function planProblems(plan: RestorePlan, asked: Asked): string {
   return [lacksText(plan, asked, 'would differ from the snapshot'), ...sharedProblems(plan, asked)].join('');
 }
@@ -111,7 +196,7 @@ function sharedProblems(plan: RestorePlan, asked: Asked): string[] {
   return [lostText(plan), notesText(plan, asked), openText(plan, asked)];
 }
 
-/** What matters: messages of rsync, and one line for each kind of difference. */
+/** The differences that make the restore incomplete: a line for each kind, and the messages of rsync. */
 function lacksText(plan: RestorePlan, { isRootUser }: Asked, what: string): string {
   const { notGivenBack: lines, notGivenBackCount: count, differences } = plan;
   if (count === 0) return '';
@@ -130,7 +215,7 @@ function kindLine(difference: DifferenceCount): string {
   return `  ${differenceLine(difference)}\n`;
 }
 
-/** What this account could not set, what was left out as asked, and what the store itself has changed. */
+/** The differences that do not: attributes that only root may set, that --inert leaves out, or that the store had cut. */
 function notesText({ differences }: RestorePlan, { inert, isRootUser }: Asked): string {
   const kinds = differences.filter(each => each.lacking === 0);
   const why = inert && isRootUser ? 'left out, as --inert says' : 'left out, since only root may set it';
@@ -163,8 +248,7 @@ function openText({ openTo }: RestorePlan, { to, inert, isRootUser }: Asked): st
   ].join('');
 }
 
-/** The files that a restore gave back otherwise than they were backed up. */
-export function damagedFilesText(
+function damagedFilesText(
   { snapshot, damaged, damagedCount: count }: RestoreResult,
   { client }: Pick<Asked, 'client'>,
 ): string {
@@ -172,7 +256,7 @@ export function damagedFilesText(
   const shown = damaged.slice(0, SHOWN);
   return [
     `dialback: Cannot give back as it was: ${count} files of ${snapshot} are damaged in the store\n`,
-    ...shown.map(({ path, difference }) => `  ${showName(damagedPath(path))}: ${DAMAGES[difference]}\n`),
+    ...shown.map(({ path, difference }) => `  ${showName(manifestPath(path))}: ${DAMAGES[difference]}\n`),
     moreText(count, shown),
     `next: dialback verify ${client} (it tells which snapshots share them), and restore them from another one\n`,
   ].join('');

@@ -1,0 +1,44 @@
+/** `dialback grab`: what sshd runs on the backup host for the key of a client. */
+import { grab as serveClient } from '../host/grab.ts';
+import { encodeEvent, failedOutcome } from '../wire/events.ts';
+import { Arguments, type Command, exitName } from './command.ts';
+import { HOST_CONFIG } from './host-store.ts';
+
+interface GrabRequest {
+  client: string;
+  config: string;
+  isLocal: boolean;
+}
+
+export const grab: Command<GrabRequest> = {
+  name: 'grab',
+  usage: 'grab --client NAME --config F [--local]',
+  side: 'host',
+  summary:
+    "sshd runs only this for a client's key; with --local, `backup` runs it for a store on this machine",
+  options: [
+    { name: 'client', value: 'NAME', help: 'the client that the key belongs to' },
+    HOST_CONFIG,
+    { name: 'local', help: 'serve the client on this machine, without ssh' },
+  ],
+  positionals: [],
+
+  parse(words) {
+    const given = new Arguments(grab, words);
+    return { client: given.need('client'), config: given.need('config'), isLocal: given.has('local') };
+  },
+
+  async run(request, io) {
+    const options = { ...request, environment: io.environment };
+    return exitName(await serveClient(options, io.interruption()));
+  },
+
+  /** The client reads this: it is told only that the run failed. */
+  failureForPeer(words, environment) {
+    if (!words.includes('--local') && environment.SSH_CONNECTION === undefined) return undefined;
+    return INTERNAL_FAILURE;
+  },
+};
+
+/** The event that tells a client only that its run failed. */
+export const INTERNAL_FAILURE = { text: encodeEvent(failedOutcome('internal')) };

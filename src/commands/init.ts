@@ -1,0 +1,134 @@
+/** `dialback init`: makes the key and the config of a client. */
+import { type InitResult, initLocal, type LocalInitResult, init as setUp } from '../client/setup.ts';
+import { nextCommandText } from '../output/next-command.ts';
+import { escapeText, quoteForShell } from '../wire/text.ts';
+import { Arguments, type Command } from './command.ts';
+
+interface InitRequest {
+  name: string | undefined;
+  target: string | undefined;
+  hostKey: string | undefined;
+  /** Undefined: direct, unless the host cannot reach this machine. */
+  transport: (typeof TRANSPORTS)[number] | undefined;
+  config: string | undefined;
+}
+
+const TRANSPORTS = ['direct', 'channel', 'local'] as const;
+
+export const init: Command<InitRequest> = {
+  name: 'init',
+  usage:
+    'init [--name NAME] [--target TARGET --host-key KEY] [--transport direct|channel|local] [--config F]',
+  side: 'client',
+  summary: 'make the key; with what `enroll` printed on the host, also the config; print the next command',
+  options: [
+    { name: 'name', value: 'NAME', help: "the client's name; without it the host name of this machine" },
+    {
+      name: 'target',
+      value: 'TARGET',
+      help: 'the backup host, as `enroll` printed it; with --transport local the folder of the store',
+    },
+    { name: 'host-key', value: 'KEY', help: "the backup host's key, as `enroll` printed it" },
+    {
+      name: 'transport',
+      value: TRANSPORTS.join('|'),
+      help: 'how the data travel: over a connection back, over the call itself, or without ssh on this machine',
+    },
+    { name: 'config', value: 'F', help: 'write this client.toml' },
+  ],
+  positionals: [],
+
+  parse(words) {
+    const given = new Arguments(init, words);
+    const named = given.text('transport');
+    const transport = TRANSPORTS.find(each => each === named);
+    if (named !== transport)
+      throw given.refuse(
+        `--transport is "${escapeText(named ?? '', 60)}", and should be "direct", "channel" or "local"`,
+      );
+    return {
+      name: given.text('name'),
+      target: transport === 'local' ? given.path('target') : given.text('target'),
+      hostKey: given.text('host-key'),
+      transport,
+      config: given.path('config'),
+    };
+  },
+
+  async run(request, io) {
+    const { transport, config } = request;
+    io.print(
+      transport === 'local'
+        ? initLocalText(await initLocal(request, io.interruption()), config)
+        : initText(await setUp({ ...request, transport }, io.interruption()), config),
+    );
+    return 'done';
+  },
+};
+
+/**
+ * What init made, and the next command.
+ * @param namedConfig the value of --config, which the next command has to repeat
+ */
+export function initText(result: InitResult, namedConfig: string | undefined): string {
+  const { name, key, setUp: made } = result;
+  const enroll = nextCommandText(
+    'on the backup host, as the account that receives',
+    `echo ${quoteForShell(`${key.publicKey} ${name}`)} | dialback enroll ${name} -`,
+  );
+  const keyLine = `${key.isNew ? 'made the key' : 'the key is'} "${key.path}"\n`;
+  if (!made) return `${keyLine}${enroll}`;
+  const told = [
+    `the host's key: ${made.fingerprint} (compare it with what \`enroll\` said on the host)`,
+    `${configLine(made, made.target)}`,
+    ...jailLines(made),
+    ...(made.channelBecause === undefined
+      ? []
+      : [
+          `with transport = "channel" in it: ${escapeText(made.channelBecause)} (if the host can reach it nevertheless, write "direct" there)`,
+        ]),
+    '',
+  ].join('\n');
+  const backup = `${backupCommand(made.config, namedConfig)}\n`;
+  // A key that was made just now is not enrolled anywhere.
+  return key.isNew ? `${keyLine}${told}${enroll}then: ${backup}` : `${told}next: ${backup}`;
+}
+
+/** The same for a store on this machine. */
+function initLocalText(result: LocalInitResult, namedConfig: string | undefined): string {
+  const { name, config, target, isEnrolled } = result;
+  const told = [configLine(result, target), ...jailLines(result), ''].join('\n');
+  const backup = `${backupCommand(config, namedConfig)}\n`;
+  if (isEnrolled) return `${told}next: ${backup}`;
+  const enroll = `dialback enroll ${name} --local --store ${quoteForShell(target)}`;
+  return `${told}${nextCommandText('as this account, with the disk in its place', enroll)}then: ${backup}`;
+}
+
+function backupCommand(config: string, namedConfig: string | undefined): string {
+  return `dialback backup${namedConfig === undefined ? '' : ` --config ${quoteForShell(config)}`}`;
+}
+
+type Made = Pick<NonNullable<InitResult['setUp']>, 'config' | 'isNew' | 'roots' | 'isConfined' | 'jail'>;
+
+function configLine(made: Made, target: string): string {
+  const roots = made.roots.map(root => `"${escapeText(root)}"`).join(', ');
+  const did = made.isNew ? 'wrote' : 'it is set up already, by';
+  return `${did} "${made.config}": ${roots} to "${target}", ${readingText(made)}`;
+}
+
+function readingText({ isConfined, jail }: Made): string {
+  if (isConfined) return "in the kernel's jail";
+  return jail?.capability === 'inherited' ? 'without a jail' : 'as far as this account may read';
+}
+
+function jailLines({ config, jail }: Made): string[] {
+  if (!jail) return [];
+  if (jail.capability === 'inherited')
+    return [`with capability = "inherited" in it: ${jail.found}; rsync has a file capability instead`];
+  if (jail.capability === 'confined')
+    return [`the jail does not work yet: ${jail.found}`, `to repair it: ${jail.next ?? 'dialback doctor'}`];
+  return [
+    `with capability = "none" in it: ${jail.found}`,
+    `for the whole machine: boot a kernel with Landlock, or make install INHERITED=1, as root, in dialback's sources; then rm ${quoteForShell(config)}, and run this init again`,
+  ];
+}

@@ -1,0 +1,102 @@
+/** `dialback status`: how old and how large the backups are, and which problems there are; for monitoring. */
+import { storeSettings } from '../host/config.ts';
+import { jsonText } from '../output/json.ts';
+import { table } from '../output/table.ts';
+import { showAge, showBytes } from '../output/units.ts';
+import { parseDuration } from '../shared/toml.ts';
+import { areAlarming, failuresText } from '../store/health.ts';
+import { type ClientStatus, statusExit, statusOf } from '../store/status.ts';
+import { escapeText } from '../wire/text.ts';
+import { Arguments, type Command, exitName, JSON_OPTION } from './command.ts';
+import { HOST_CONFIG, hostConfig } from './host-store.ts';
+
+interface StatusRequest {
+  name: string | undefined;
+  maxAgeMs: number;
+  config: string | undefined;
+  json: boolean;
+}
+
+/** With one run each night, a missed run is reported in the morning of the second day. */
+const DEFAULT_MAX_AGE = '36h';
+
+export const status: Command<StatusRequest> = {
+  name: 'status',
+  usage: 'status [NAME] [--max-age 36h] [--config F] [--json]',
+  side: 'host',
+  summary: 'show how old and how large the backups are, and what is wrong with them; for monitoring',
+  options: [
+    {
+      name: 'max-age',
+      value: 'TIME',
+      help: `an older last full snapshot is critical; ${DEFAULT_MAX_AGE} unless given`,
+    },
+    HOST_CONFIG,
+    JSON_OPTION,
+  ],
+  positionals: [{ name: 'NAME', isOptional: true }],
+
+  parse(words) {
+    const given = new Arguments(status, words);
+    const text = given.text('max-age') ?? DEFAULT_MAX_AGE;
+    const maxAgeMs = parseDuration(text);
+    if (maxAgeMs === undefined)
+      throw given.refuse(`--max-age is "${escapeText(text, 60)}", and should be a time such as "36h"`);
+    return {
+      name: given.positionals[0],
+      maxAgeMs,
+      config: given.path('config'),
+      json: given.has('json'),
+    };
+  },
+
+  async run({ name, maxAgeMs, config, json }, io) {
+    const settings = storeSettings(hostConfig(config));
+    const clients = await statusOf(settings, name, maxAgeMs, io.interruption());
+    io.print(json ? jsonText(clients) : statusText(clients));
+    // The numbers are those of a monitoring plugin: 0 ok, 1 warning, 2 critical.
+    return exitName(statusExit(clients));
+  },
+};
+
+const TITLES = [
+  'state',
+  'client',
+  'last full',
+  'age',
+  'size',
+  'new',
+  'snapshots',
+  'on disk',
+  'verified',
+  'next removal',
+];
+
+/** A table, and below it a line for each problem. */
+export function statusText(clients: ClientStatus[]): string {
+  if (clients.length === 0) return 'there is no client yet\n';
+  const cells = clients.map(each => [
+    each.level,
+    each.client,
+    each.last_full ? each.last_full.snapshot : 'none',
+    each.last_full ? showAge(each.last_full.age_ms) : '-',
+    each.last_full ? showBytes(each.last_full.bytes) : '-',
+    each.last_full ? showBytes(each.last_full.new_bytes) : '-',
+    `${each.snapshots}${each.pinned.length > 0 ? ` (${each.pinned.length} pinned)` : ''}`,
+    each.held ? showBytes(each.held.bytes) : '?',
+    each.last_verify ? each.last_verify.at.slice(0, 10) : 'never',
+    each.next_removal ? `${each.next_removal.snapshot} on ${each.next_removal.at.slice(0, 10)}` : 'none',
+  ]);
+  return `${table(TITLES, cells, [3, 4, 5, 6, 7])}${clients.flatMap(problemLines).join('')}`;
+}
+
+function problemLines({ client, problems, failures, retired }: ClientStatus): string[] {
+  return [
+    ...problems.map(each => `${client}: ${escapeText(each)}\n`),
+    ...(retired === null ? [] : [`${client}: retired: unenrolled at ${retired}\n`]),
+    // A few failed runs are no alarm, but they are shown.
+    ...(failures === null || areAlarming(failures) || retired !== null
+      ? []
+      : [`${client}: ${escapeText(failuresText(failures))}\n`]),
+  ];
+}

@@ -1,0 +1,6 @@
+/** What a terminal or a mail can show. */
+
+/** Replaces the only character of our own texts that is not ASCII where the reader does not read UTF-8 (cron's mail, say). */
+export function plainText(text: string, isUtf8: boolean): string {
+  return isUtf8 ? text : text.replaceAll('…', '...');
+}

@@ -1,0 +1,55 @@
+// The command line as main.ts reads it, and a process that only collects what a command prints.
+import assert from 'node:assert/strict';
+import type { Io } from '../../src/commands/command.ts';
+import { findCommand } from '../../src/commands/table.ts';
+import { Fault } from '../../src/fault.ts';
+import { plainText } from '../../src/output/terminal.ts';
+
+/** Reads a command line. @returns what its command parsed, with the name of the command as `verb` */
+export function readWords(
+  argv: readonly string[],
+  calledAs?: string,
+): { verb: string; [key: string]: unknown } {
+  const { command, words } = findCommand(argv, calledAs);
+  return { verb: command.name, ...(command.parse(words) as object) };
+}
+
+/** The same for a line whose words have no blank in them. */
+export function readLine(line: string): { verb: string; [key: string]: unknown } {
+  return readWords(line.split(' ').filter(Boolean));
+}
+
+/** The fault of a command line that is refused. */
+export function refusalOf(argv: readonly string[]): Fault {
+  try {
+    readWords(argv);
+  } catch (error) {
+    assert.ok(error instanceof Fault, String(error));
+    assert.equal(error.exit, 'usage');
+    return error;
+  }
+  throw new Error(`accepted: ${argv.join(' ')}`);
+}
+
+/** A process without a terminal. `printed` is its standard output, `warned` its standard error. */
+export class CollectingIo implements Io {
+  readonly environment: NodeJS.ProcessEnv = {};
+  readonly #isUtf8: boolean;
+  printed = '';
+  warned = '';
+
+  constructor({ isUtf8 = false }: { isUtf8?: boolean } = {}) {
+    this.#isUtf8 = isUtf8;
+  }
+
+  readonly print = (text: string): boolean => {
+    this.printed += text;
+    return true;
+  };
+  readonly warn = (text: string): void => {
+    this.warned += text;
+  };
+  readonly plain = (text: string): string => plainText(text, this.#isUtf8);
+  readonly isTerminal = (): boolean => false;
+  readonly interruption = (): AbortSignal => new AbortController().signal;
+}
