@@ -41,8 +41,9 @@ import {
 } from './cli/restore-text.ts';
 import { tryOut } from './cli/try.ts';
 import { Unread } from './cli/unread.ts';
-import { backup, type RunOutcome } from './client/backup.ts';
+import { backup } from './client/backup.ts';
 import { gate, gateCheck } from './client/gate.ts';
+import type { RunOutcome } from './client/run-events.ts';
 import { init, initLocal } from './client/setup.ts';
 import { worstStatus } from './doctor/finding.ts';
 import { doctor } from './doctor/run.ts';

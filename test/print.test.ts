@@ -12,7 +12,7 @@ import {
   summaryText,
   wordsText,
 } from '../src/cli/print.ts';
-import type { RunOutcome } from '../src/client/backup.ts';
+import type { RunOutcome } from '../src/client/run-events.ts';
 import { EXIT, Fault } from '../src/fault.ts';
 import { hookJson, hookWordsText, newsText } from '../src/output/run-news.ts';
 import { showBytes, showDuration, showTime } from '../src/output/units.ts';

@@ -1,7 +1,7 @@
 /** Outcomes as text or JSON. Whatever came from elsewhere is escaped here. */
 
 import { isDeepStrictEqual } from 'node:util';
-import type { RunOutcome } from '../client/backup.ts';
+import type { RunOutcome } from '../client/run-events.ts';
 import type { InitResult, LocalInitResult } from '../client/setup.ts';
 import type { Finding, State } from '../doctor/finding.ts';
 import type { EnrollResult, LocalEnrollResult, UnenrollResult } from '../host/enroll.ts';

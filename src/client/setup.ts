@@ -58,10 +58,10 @@ import {
   readClientConfig,
   stateFolder,
 } from './config.ts';
-import { endReader } from './gate.ts';
+import { requireLogin } from './direct.ts';
 import { tryJail } from './jail.ts';
-import { requireLogin } from './run.ts';
 import { findHungMounts, findRoots } from './scope.ts';
+import { killReader } from './ticket.ts';
 
 export interface InitOptions {
   /** What the host calls this client; undefined: what the config says, else the host name's first label. */
@@ -425,7 +425,7 @@ const KEY_BYTES = 16 * 1024;
 
 /** Without a passphrase, for nobody is there to be asked. It is made in a run folder, which is never backed up. */
 async function makeKey({ held, state, path, comment, interrupt }: KeyOptions): Promise<string> {
-  const folder = await makeRunFolder(held, state, endReader);
+  const folder = await makeRunFolder(held, state, killReader);
   const fresh = `${folder}/new_key`;
   const { status: ended, stderr } = await keygen(interrupt, [
     '-t',

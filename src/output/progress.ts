@@ -1,6 +1,6 @@
 /** The one line that tells a person at a terminal how far something is: written again and again, and gone at the end. */
 
-import type { RunNews } from '../client/backup.ts';
+import type { RunNews } from '../client/run-events.ts';
 import { say } from '../os/files.ts';
 import { monotonicMs } from '../os/machine.ts';
 import type { Terminal } from '../os/terminal.ts';

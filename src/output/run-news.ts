@@ -1,6 +1,7 @@
 /** What a run of `backup` reports while it goes on, as text and JSON. Text from elsewhere is escaped here. */
-import type { RunNews } from '../client/backup.ts';
+
 import type { Compression } from '../client/compression.ts';
+import type { RunNews } from '../client/run-events.ts';
 import { endingText } from '../os/process.ts';
 import { jsonText } from './json.ts';
 import { showBytes, showDuration } from './units.ts';
