@@ -18,7 +18,8 @@ import {
   scopeRecords,
 } from '../../src/client/filter.ts';
 import { parseNeverList } from '../../src/client/never-list.ts';
-import { clientToml, placeHostKey } from '../../src/client/setup.ts';
+import { placeHostKey } from '../../src/client/known-hosts.ts';
+import { clientToml } from '../../src/client/new-config.ts';
 import { parseFindings } from '../../src/doctor/run.ts';
 import { Fault } from '../../src/fault.ts';
 import { HOST_SCHEMA } from '../../src/host/config.ts';

@@ -438,7 +438,7 @@ describe('a disk that is not there, or not the one', { skip: NEEDS_ROOT || IN_CL
         undefined,
         /there is no host\.toml, which configures the store\nnext: dialback enroll acorn --local --store '/,
       ],
-      [{ scope: `roots = ["${desk.disk}"]` }, text, /on the same file system as the root ".*usb disk": /],
+      [{ scope: `roots = ["${desk.disk}"]` }, text, /on the same file system as the root ".*usb disk", so /],
       [
         { scope: `roots = ["${desk.data}", "${desk.store}/clients"]` },
         text,
