@@ -18,13 +18,13 @@ export async function makeAttack(
   const child = await start(sender, ['pipe', 'pipe', 'pipe']);
   try {
     let reply = '';
-    const hear = (chunk: Buffer): void => {
+    const receive = (chunk: Buffer): void => {
       reply += chunk.toString('latin1');
       // Wait for the list: at the end of its input rsync exits without sending its buffer.
       if (isListed(reply)) child.stdin?.end();
     };
-    child.stdout?.on('data', hear);
-    child.stderr?.on('data', hear);
+    child.stdout?.on('data', receive);
+    child.stderr?.on('data', receive);
     child.stdin?.write(attack.request);
     await withTimeout(options.signal, options.timeoutMs, child.ended, options.late);
     return reply;

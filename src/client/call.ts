@@ -86,7 +86,7 @@ export async function placeCall(
   const descriptors: Descriptor[] = ends ? [ends.input, ends.output] : ['pipe', 'nothing'];
   const child = await start(callee.command, [...descriptors, 'pipe']);
   held.defer(async () => {
-    // A callee that works on sees a broken connection, and keeps by itself what it has received.
+    // A callee that works on sees a broken connection, and keeps the files that it has received.
     if (callee.worksOn) {
       await ends?.end();
       await Promise.race([child.exited, sleep(ABANDON_MS)]);
@@ -184,7 +184,7 @@ function callFault(options: CallOptions, words: string, ending: ExitResult, hasR
 
 const CONTINUE = 'dialback backup, which goes on from where this run was';
 
-/** Explains an exit by what ssh says of keys; undefined where it says nothing of them. */
+/** Explains an exit by what ssh says of keys; undefined where it does not mention them. */
 function refusalFault(
   { identity, knownHosts }: CallOptions,
   words: string,

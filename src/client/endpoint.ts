@@ -214,7 +214,7 @@ export class Endpoint {
       this.#attempts.failed += 1;
       return undefined;
     } finally {
-      socket.destroy(); // From here on sshd alone has the connection.
+      socket.destroy(); // From here on only sshd has the connection.
     }
   }
 }

@@ -158,7 +158,7 @@ function whyNoMatch(pattern: string): string | undefined {
   return undefined;
 }
 
-/** Whether the bracket of a wildcard is not closed; then rsync matches nothing (lib/wildmatch.c). */
+/** Whether the bracket of a wildcard is not closed; then rsync matches no name (lib/wildmatch.c). */
 function hasOpenBracket(pattern: string): boolean {
   const member = String.raw`\[:[^\]]*:\]|\\.|\[(?!:[^\]]*:\])|[^\]\\[]`;
   const bracket = new RegExp(String.raw`\\.|\[(?:[!^]|(?![!^]))(?:\]|${member})(?:${member})*\]|(\[)`, 'g');

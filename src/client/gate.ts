@@ -4,7 +4,7 @@
  *
  * It refuses, in this order, with one line to the peer, one line in the journal and exit status 12:
  *
- * 1. a run folder that is not ours, not private, or does not exist any more (nothing is written then: there is no journal);
+ * 1. a run folder that is not ours, not private, or does not exist any more (without a record: there is no journal);
  * 2. orders in RUN/gate.json that are not exactly what a run writes (client/ticket.ts);
  * 3. over a channel, a run that closes the command FIFO without a command (the run itself knows why, so there is no record);
  * 4. a command that is not one of the few allowed ones, byte for byte (wire/rsync.ts);
@@ -95,7 +95,7 @@ function withIonice(ionice: Niceness['ionice'], command: Command): Command {
   };
 }
 
-/** `dialback gate --check`: prints the decision on SSH_ORIGINAL_COMMAND and starts nothing. @returns exit status 0 or 12 */
+/** `dialback gate --check`: prints the decision on SSH_ORIGINAL_COMMAND and starts no program. @returns exit status 0 or 12 */
 export function gateCheck(environment: NodeJS.ProcessEnv): number {
   const parsed = parseGateCommand(environment.SSH_ORIGINAL_COMMAND);
   say(1, `${describeDecision(parsed)}\n`);

@@ -41,7 +41,7 @@ export function isLocal(remote: Remote): boolean {
   return remote.transport === 'local';
 }
 
-/** The one key of host.toml that the client reads. grab reads the rest, and refuses what is wrong there. */
+/** The one key of host.toml that the client reads. grab reads the rest, and refuses a wrong key. */
 const STORE_OF = v.looseObject({ store: pathKey });
 
 /** The host.toml for grab: the remote's `host_config`, or else the usual file. @throws Fault (exit 2) where there is none */
@@ -63,10 +63,10 @@ function enrollCommand(config: ClientConfig, { target, host_config: file }: Remo
 }
 
 /**
- * Waits for the store where the config says so, and checks that it is the right one. Makes nothing: without its disk there is
+ * Waits for the store where the config says so, and checks that it is the right one. Creates no folder: without its disk there is
  * only an empty mount point.
  * @param waits is called once, when it has to wait
- * @param hung mount points of file systems that do not answer: nothing below them is looked at
+ * @param hung mount points of file systems that do not answer: paths below them are not looked at
  * @returns the path of host.toml
  * @throws Fault with the code `SKIPPED` (exit 10) where the config says to skip an absent disk
  */
@@ -165,7 +165,7 @@ export function realPlace(path: string): string {
   }
 }
 
-/** The mount point of a store's disk. Without the disk, the folder that is left: findmnt(8) finds nothing for a missing path. */
+/** The mount point of a store's disk. Without the disk, the folder that is left: findmnt(8) does not accept a missing path. */
 function mountPoint(target: string): string {
   const at = lastVisible(target);
   const mount = mountOf(inText(readMountTable()), at)?.path ?? '/';

@@ -82,7 +82,7 @@ export async function chooseTransport(
 /** A name service that takes longer is ignored. */
 const LOOKUP_MS = 5_000;
 
-/** The two ends of a call, by the name service and the routes of this machine. It sends nothing to the host. */
+/** The two ends of a call, by the name service and the routes of this machine. The host receives no packet. */
 async function wayTo(host: string, interrupt: AbortSignal): Promise<Way | undefined> {
   const late = (): Fault => new Fault({ tried: `resolve "${host}"`, found: 'no answer' });
   const peers = await withTimeout(interrupt, LOOKUP_MS, addressesOf(host), late).catch(() => []);

@@ -51,7 +51,7 @@ export async function makeOneTimeKey(signal: AbortSignal, folder: string): Promi
 }
 
 /**
- * Makes the key of the one-time sshd. Its private half stays in the run folder during the run, and is worth nothing after it.
+ * Makes the key of the one-time sshd. Its private half stays in the run folder until the run ends; no other program trusts it.
  * @returns the public half
  */
 async function makeHostKey(signal: AbortSignal, folder: string): Promise<string> {

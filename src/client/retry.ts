@@ -79,7 +79,7 @@ function failureWait(ended: Ended, { failures, failingMs, retryMs }: Limits, ran
   return { why: 'retry', waitMs: Math.min(waitMs, restMs) } as const;
 }
 
-/** Whether a failure may pass by itself: the host could not be reached, or still had another run of this client. */
+/** Whether a failure may be temporary: the host could not be reached, or still had another run of this client. */
 export function isPassing({ fault, code }: Ended): boolean {
   if (fault === undefined) return false;
   return code === 'busy' || (fault.exit === 'unreachable' && !LASTING.has(fault.code ?? ''));

@@ -112,7 +112,7 @@ export function refuseNeverRoots(roots: readonly Root[], never: readonly string[
 }
 
 /**
- * Adds exclude patterns for real paths. A pattern that begins with the name of a root in client.toml would match nothing below
+ * Adds exclude patterns for real paths. A pattern that begins with the name of a root in client.toml would not match below
  * the real path.
  */
 export function followExcludes(excludes: readonly Exclude[], roots: readonly Root[]): Exclude[] {
@@ -130,7 +130,7 @@ export function followExcludes(excludes: readonly Exclude[], roots: readonly Roo
  * Refuses a root that the exclude patterns hide. rsync itself decides, so that the answer cannot differ from the run: it copies a
  * tree of empty folders and files that have the names of the roots, with the filter of the run.
  * @param folder a private folder, in which the tree is made and removed
- * @param hung mount points of file systems that do not answer: nothing below them is looked at
+ * @param hung mount points of file systems that do not answer: paths below them are not looked at
  * @throws Fault (exit 2) that names the root, the pattern and its line
  */
 export async function refuseHiddenRoots(
@@ -212,7 +212,7 @@ function makeSkeleton(tree: string, path: string): void {
   if (!isFolder && typeOf(`${tree}${path}`) === undefined) writeNew(`${tree}${path}`, '');
 }
 
-/** The type bits of st_mode; undefined where nothing can be seen. */
+/** The type bits of st_mode; undefined where this account cannot look. */
 function typeOf(path: string): number | undefined {
   try {
     return lstat(path).mode & TYPE;

@@ -9,13 +9,13 @@ import type { Compression } from './compression.ts';
 import type { ClientConfig, Remote } from './config.ts';
 
 /** What a run is doing. */
-export type RunPhase = 'keys' | 'calling' | 'admitted' | 'dialling' | 'copying' | 'committing';
+type RunPhase = 'keys' | 'calling' | 'admitted' | 'dialling' | 'copying' | 'committing';
 
 /** Files and folders that are done; null where the host has not reported them. `percent` as in wire/events.ts. */
 export type FileCount = { done: number; total: number; percent: number | null } | null;
 
 /** Why a run waits. `jitter`, `lock` and `disk`: before its first attempt; `retry` and `turn`: before another attempt. */
-export type WaitReason = 'jitter' | 'lock' | 'disk' | 'retry' | 'turn';
+type WaitReason = 'jitter' | 'lock' | 'disk' | 'retry' | 'turn';
 
 /** One report of a run. */
 export type RunNews =

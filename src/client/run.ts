@@ -244,7 +244,7 @@ async function checkOutcome(
 ): Promise<void> {
   const { code } = outcome;
   requireBelievable(run, outcome, readTaken(runFolder) !== undefined);
-  // The host may be older than when the link was measured. The next run then asks for nothing that it does not know.
+  // The host may be older than when the link was measured. The next run then uses only what the host supports.
   if (compression?.because === 'measured' && code === 'request')
     await noteLink(run.state, run.events.remote, undefined);
   if (code === 'no-answer' && run.remote.transport === 'direct') await requireQuietShell(run.events.remote);

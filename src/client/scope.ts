@@ -103,7 +103,7 @@ export interface KernelScope {
   never: string[];
   /** Where each path of the two lists is. */
   places: Place[];
-  /** Mount points below which nothing is read: `emptied`, `hung` and `untouched`. */
+  /** Mount points below which no file is read: `emptied`, `hung` and `untouched`. */
   empty: string[];
   /** Mount points that are left out and stored as empty folders. */
   emptied: EmptyFolder[];
@@ -140,7 +140,7 @@ export function kernelScope(
     ...findPlaces([...never, ...identities], 'account', hung, table),
     ...findPlaces(readNeverList(), 'root', hung, table),
   ];
-  // The account alone decides where these two are, and each run works in them.
+  // Only the account decides where these two are, and each run works in them.
   const own = [state, ...stores].flatMap(path => [path, realPlace(path)]).map(asBytes);
   // A store with a second name would be backed up into itself by that name.
   const mirrors = stores.flatMap(path => otherNames(table, asBytes(realPlace(path))));

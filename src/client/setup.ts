@@ -1,7 +1,7 @@
 /**
  * `dialback init`: sets this client up. Without a host it makes the client's key. With the two words that `enroll` printed on the
- * host, it also writes that host's key and the config. People carry the keys from one machine to the other: nothing is fetched, and
- * no key is trusted on first use. Only the name service is asked, for the host's address, to see whether the host can probably
+ * host, it also writes that host's key and the config. People carry the keys from one machine to the other: init fetches no
+ * key, and trusts no key on first use. It asks only the name service, for the host's address, to see whether the host can probably
  * connect back.
  */
 

@@ -16,7 +16,7 @@ interface Identity {
 
 /** A view of the file system. */
 export interface FolderView {
-  /** @returns undefined where nothing can be seen */
+  /** @returns undefined where this account cannot look */
   identify(path: string): Identity | undefined;
   /** @returns the names in a folder; none where it cannot be listed */
   list(folder: string): string[];
@@ -58,7 +58,7 @@ function listedName(folder: string, name: string, { identify, list }: FolderView
   const found = identify(`${folder}/${name}`);
   const swapped = swapCase(name);
   if (found === undefined) return name;
-  // A name without such letters says nothing about the file system, so its folder is listed.
+  // A name without such letters does not show the kind of file system, so its folder is listed.
   const same = swapped === name ? found : identify(`${folder}/${swapped}`);
   if (same?.ino !== found.ino || same.dev !== found.dev) return name;
   const names = list(folder || '/');

@@ -19,7 +19,7 @@ import type { GateOrders } from './ticket.ts';
 const CONNECT_SECONDS = 30;
 /** The host must have taken the ticket this long after the call was placed. */
 export const TAKEN_MS = 90_000;
-/** A host that reports nothing for this long, or for idle_timeout if that is longer, is given up. */
+/** A host that sends no event for this long, or for idle_timeout if that is longer, is given up. */
 const SILENCE_MS = 60_000;
 
 /** One attempt of a run, ready to be carried to the host. */
@@ -53,10 +53,10 @@ export interface AttemptOutcome {
 export type CallPlan = Omit<CallOptions, 'command'>;
 
 /** Carries an attempt to the host and waits for its outcome. @param held releases everything that it opens */
-export type Carry = (held: AsyncDisposableStack, attempt: Attempt) => Promise<AttemptOutcome>;
+type Carry = (held: AsyncDisposableStack, attempt: Attempt) => Promise<AttemptOutcome>;
 
 /** A transport that is ready for an attempt. */
-export interface Transport {
+interface Transport {
   /** The calls to the host; undefined where the host is this machine. */
   planCall: ((runFolder: string) => CallPlan) | undefined;
   /** Checks the programs that it needs, before any call. @throws Fault that names the program and what to do */
@@ -65,7 +65,7 @@ export interface Transport {
 
 /**
  * Checks what the transport needs of this account, the config and the disks. Every transport has this signature.
- * @param hung mount points of file systems that do not answer: nothing below them is looked at
+ * @param hung mount points of file systems that do not answer: paths below them are not looked at
  * @throws Fault where the config or this machine must be changed first
  */
 export type OpenTransport = (run: Run, hung: readonly string[]) => Promise<Transport>;
@@ -126,7 +126,7 @@ export async function awaitOutcome(
   return { outcome, waitMs, unstored };
 }
 
-/** Never resolves. @throws Fault where nothing is copied after the host was let in, or the host reports nothing any more */
+/** Never resolves. @throws Fault where the host copies no file after it was let in, or sends no more events */
 async function watchProgress({ run, host }: Attempt, letIn: Promise<unknown>): Promise<never> {
   const { interrupt, events } = run;
   await letIn;
