@@ -30,11 +30,11 @@ function found(text: string): string {
   return 'accepted';
 }
 
-const NO_EFFECT = 'has no effect with transport = "channel", where nobody connects to this machine';
+const NO_EFFECT = 'has no effect with transport = "channel", where the host does not connect to this machine';
 
 const REFUSED: [text: string, found: string | RegExp][] = [
   ['', '"remote" is missing'],
-  ['remote = []', '"remote" must name one remote at least'],
+  ['remote = []', '"remote" must name at least one remote'],
   ['[remote]\ntarget = "h"', '"remote" is a table, and should be a list'],
   ['[[remote]]', '"remote.0.target" is missing'],
   ['[[remote]]\ntarget = 1', '"remote.0.target" is 1, and should be a string'],
@@ -59,13 +59,13 @@ const REFUSED: [text: string, found: string | RegExp][] = [
     'ssh_options = ["Port=22"]',
   ].map((line): [string, string] => [
     `${LOCAL}${line}`,
-    `"remote.0.${line.split(' ')[0]}" has no effect with transport = "local", where nobody is called`,
+    `"remote.0.${line.split(' ')[0]}" has no effect with transport = "local", where no host is called`,
   ]),
   ...['host_config = "/h"', 'same_filesystem = true', 'same_filesystem = false', 'absent = "fail"'].flatMap(
     line =>
       ['', 'transport = "channel"\n'].map((transport): [string, string] => [
         `${REMOTE}${transport}${line}`,
-        `"remote.0.${line.split(' ')[0]}" has no effect but with transport = "local"`,
+        `"remote.0.${line.split(' ')[0]}" has an effect only with transport = "local"`,
       ]),
   ),
   [`${LOCAL}absent = "ask"`, '"remote.0.absent" is "ask", and should be "fail", "skip" or "wait"'],
@@ -95,7 +95,7 @@ const REFUSED: [text: string, found: string | RegExp][] = [
   ],
   // What is wrong in itself is said first.
   [`${REMOTE}transport = "channel"\nlisten = "8022"`, /^"remote\.0\.listen" should be ADDR:PORT/],
-  [`${REMOTE}from = []`, '"remote.0.from" must not be empty: it says who may connect'],
+  [`${REMOTE}from = []`, '"remote.0.from" must not be empty: it names the addresses that may connect'],
   [`${REMOTE}from = "192.0.2.1"`, '"remote.0.from" is "192.0.2.1", and should be a list'],
   [`${REMOTE}from = ["backup.example.org"]`, '"remote.0.from.0" should be an address or a CIDR range'],
   [`${REMOTE}from = ["192.0.2.1", "*"]`, '"remote.0.from.1" should be an address or a CIDR range'],
@@ -106,7 +106,7 @@ const REFUSED: [text: string, found: string | RegExp][] = [
   [`${REMOTE}name = "A b"`, /^"remote\.0\.name" should be 1 to 63 of a-z/],
   [`name = "-a"\n${REMOTE}`, /^"name" should be 1 to 63 of a-z/],
   [`state = "x"\n${REMOTE}`, /^"state" should be an absolute path/],
-  [`${REMOTE}[scope]\nroots = []`, '"scope.roots" must name one root at least'],
+  [`${REMOTE}[scope]\nroots = []`, '"scope.roots" must name at least one root'],
   [`${REMOTE}[scope]\nroots = ["home"]`, /^"scope\.roots\.0" should be an absolute path/],
   [`${REMOTE}[scope]\nroots = ["/a/"]`, /^"scope\.roots\.0" should be a path without/],
   [`${REMOTE}[scope]\nroots = ["/a/../b"]`, /^"scope\.roots\.0" should be a path without/],

@@ -3,19 +3,16 @@ import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import {
-  expandHome,
-  literalPattern,
-  mountsLeftOut,
-  parseExcludes,
-  type Scope,
-  scopeFilter,
-} from '../src/client/filter.ts';
+import { mountsLeftOut, parseExcludes, scopeFilter } from '../src/client/filter.ts';
 import { Fault } from '../src/fault.ts';
 import { isWithin, type MountEntry, parseMountTable } from '../src/os/mounts.ts';
 import { makeScratch, pull, removeTree } from './daemon.ts';
 
-describe('expandHome()', () => {
+/** The patterns of a list, without their places. */
+const patternsOf = (lines: string[], home?: string): string[] =>
+  parseExcludes(lines, '"list"', home).map(each => each.pattern);
+
+describe('parseExcludes() with a home folder', () => {
   const cases: [string, string, string][] = [
     ['~/x/', '/home/me', '/home/me/x/'],
     ['$HOME/x', '/home/me', '/home/me/x'],
@@ -26,10 +23,12 @@ describe('expandHome()', () => {
     ['~', '/home/me', '~'],
     ['~x/y', '/home/me', '~x/y'],
     ['a/~/x', '/home/me', 'a/~/x'],
-    ['$HOMES/x', '/home/me', '$HOMES/x'],
   ];
   for (const [pattern, home, expanded] of cases)
-    it(`makes ${expanded} of ${pattern} in ${home}`, () => assert.equal(expandHome(pattern, home), expanded));
+    it(`makes ${expanded} of ${pattern} in ${home}`, () =>
+      assert.deepEqual(patternsOf([pattern], home), [expanded]));
+  it('does not take another variable for $HOME', () =>
+    assert.throws(() => patternsOf(['$HOMES/x'], '/home/me'), /"\$HOMES" is not expanded/));
 });
 
 describe('parseExcludes()', () => {
@@ -121,8 +120,13 @@ describe('parseExcludes()', () => {
     ['ä€😀', ['ä€😀']],
   ];
   for (const [line, patterns] of accepted)
-    it(`reads ${JSON.stringify(line).slice(0, 40)}`, () =>
-      assert.deepEqual(parseExcludes([line], '"list"'), patterns));
+    it(`reads ${JSON.stringify(line).slice(0, 40)}`, () => assert.deepEqual(patternsOf([line]), patterns));
+
+  it('keeps the place of each pattern', () =>
+    assert.deepEqual(parseExcludes(['# x', 'a', '', '- b'], '"list"'), [
+      { pattern: 'a', where: 'line 2 of "list"' },
+      { pattern: 'b', where: 'line 4 of "list"' },
+    ]));
 
   it('takes 10000 patterns, and refuses one more', () => {
     const lines = (count: number): string[] => Array.from({ length: count }, (_, index) => `x${index}`);
@@ -139,7 +143,7 @@ describe('parseExcludes()', () => {
       fc.property(fc.oneof(fc.string({ unit: 'binary' }), near), line => {
         let patterns: string[];
         try {
-          patterns = parseExcludes([line], '"list"');
+          patterns = patternsOf([line]);
         } catch (error) {
           assert.ok(error instanceof Fault);
           return;
@@ -224,7 +228,7 @@ describe('mountsLeftOut()', () => {
   });
 });
 
-describe('literalPattern()', () => {
+describe('scopeFilter() for one path', () => {
   for (const [path, pattern] of [
     ['/a b', '/a b'],
     ['/a\\b', '/a\\b'],
@@ -234,7 +238,10 @@ describe('literalPattern()', () => {
     ['/a\nb', '/a?b'],
     ['/a\r\n*\\', '/a??\\*\\\\'],
   ] as const)
-    it(`writes ${JSON.stringify(path)} as ${pattern}`, () => assert.equal(literalPattern(path), pattern));
+    it(`writes ${JSON.stringify(path)} as ${pattern}`, () => {
+      const filter = scopeFilter({ roots: ['/'], never: [path], excludes: [] });
+      assert.equal(filter.split('\n')[1], `- ${pattern}`);
+    });
 });
 
 describe('scopeFilter()', () => {
@@ -292,7 +299,11 @@ function filesBelow(folder: string, at = ''): string[] {
 }
 
 /** Makes the files (paths from `top`), pulls the scope (paths from `top` too), and tells which files arrived. */
-function arriving(top: string, files: string[], scope: Scope): { arrived: string[]; said: string } {
+function arriving(
+  top: string,
+  files: string[],
+  scope: Parameters<typeof scopeFilter>[0],
+): { arrived: string[]; said: string } {
   for (const file of files) {
     mkdirSync(dirname(`${top}${file}`), { recursive: true });
     writeFileSync(`${top}${file}`, file);

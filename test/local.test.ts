@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
-import { rootBeside, whyAbsent, wordsHere } from '../src/client/local.ts';
+import { adviceHere, rootBeside, whyAbsent } from '../src/client/local.ts';
 import { checkDisk } from '../src/doctor/client.ts';
 import { parseMountTable } from '../src/os/mounts.ts';
 import { FAILURES, type FailureCode } from '../src/wire/events.ts';
@@ -82,13 +82,13 @@ describe('whyAbsent()', () => {
   });
 });
 
-describe('wordsHere()', () => {
+describe('adviceHere()', () => {
   it('never sends anybody to another machine', () => {
     for (const code of Object.keys(FAILURES) as FailureCode[]) {
-      const { found, next } = wordsHere(
+      const { found, next } = adviceHere(
         code,
-        { name: 'acorn' } as Parameters<typeof wordsHere>[1],
-        { target: '/mnt/usb' } as Parameters<typeof wordsHere>[2],
+        { name: 'acorn' } as Parameters<typeof adviceHere>[1],
+        { target: '/mnt/usb' } as Parameters<typeof adviceHere>[2],
       );
       const [, sentence, usual] = FAILURES[code];
       assert.doesNotMatch(next ?? usual ?? '', /administrator|host's log/, code);

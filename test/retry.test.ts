@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { decideRetry, type Ended, isPassing, jitterWait, type Limits } from '../src/client/retry.ts';
+import { decideRetry, isPassing, jitterWait } from '../src/client/retry.ts';
 import { EXIT, type ExitName, Fault } from '../src/fault.ts';
 import { FAILURES, type FailureCode } from '../src/wire/events.ts';
+
+type Ended = Parameters<typeof decideRetry>[0];
+type Limits = Parameters<typeof decideRetry>[1];
 
 const MINUTE = 60_000;
 

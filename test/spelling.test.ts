@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { type Eyes, otherSpellings } from '../src/client/spelling.ts';
+import { type FolderView, otherSpellings } from '../src/client/spelling.ts';
 
 /** A disk at /disk that takes "A" for "a", beside others that do not. */
 const FILES = [
@@ -14,7 +14,7 @@ const FILES = [
   '/srv/data',
   '/srv/data/x',
 ];
-const eyes: Eyes = {
+const view: FolderView = {
   identify: path => {
     const isSame = (each: string): boolean =>
       each === path || (path.startsWith('/disk/') && each.toLowerCase() === path.toLowerCase());
@@ -26,7 +26,7 @@ const eyes: Eyes = {
       .map(each => each.slice(folder.length + 1))
       .filter(each => !each.includes('/')),
 };
-const spellings = (never: string, ...roots: string[]): string[] => otherSpellings(never, roots, eyes);
+const spellings = (never: string, ...roots: string[]): string[] => otherSpellings(never, roots, view);
 
 describe('otherSpellings()', () => {
   it('has the names as the folders list them', () => {

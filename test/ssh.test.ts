@@ -13,7 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
-import { forcedCommand } from '../src/client/gate.ts';
+import { forcedCommand } from '../src/client/ticket.ts';
 import { isEd25519Key } from '../src/wire/request.ts';
 import {
   type CallOptions,
@@ -64,7 +64,7 @@ function valuesOf(text: string): Map<string, string> {
 }
 
 describe('sshdConfig()', () => {
-  const forced = (): string => forcedCommand(['/opt/dial back/dialback'], run);
+  const forced = (): string => forcedCommand(['/opt/dial back/dialback', 'gate', '--run', run]);
   const text = (): string => sshdConfig({ run, forcedCommand: forced(), graceSeconds: 15, idleSeconds: 300 });
 
   it('is accepted by the real sshd of an ordinary user, each option as it was set', () => {

@@ -1,4 +1,4 @@
-/** Who may connect back, where the client listens, and whether that can be reached: addresses and ranges, IPv4 and IPv6. */
+/** Addresses and ranges, IPv4 and IPv6: the peers that may connect back, the address to listen on, and the guess at NAT. */
 import { BlockList, isIP } from 'node:net';
 import { unfold } from '../wire/text.ts';
 
@@ -6,13 +6,15 @@ import { unfold } from '../wire/text.ts';
 export interface Range {
   address: string;
   family: 'ipv4' | 'ipv6';
-  /** Leading bits that must agree. */
+  /** The number of leading bits that must be the same. */
   bits: number;
 }
 
 /**
- * @param text an address or a CIDR range. The zone of a link-local address (`fe80::1%eth0`) is no part of the comparison: an address
- *   on another link of this machine has another one.
+ * Parses an entry of `from`.
+ * @param text an address or a CIDR range. The zone of a link-local address (`fe80::1%eth0`) is not compared: the same address on
+ *   another link of this machine has another zone
+ * @returns undefined where it is neither
  */
 export function parseFrom(text: string): Range | undefined {
   const [withZone = '', rawBits, ...rest] = text.split('/');
@@ -34,7 +36,7 @@ export function parseFrom(text: string): Range | undefined {
   };
 }
 
-/** A range's first address: sshd's `from=` takes no range whose address has bits beyond the mask (match.c). */
+/** The first address of a range: sshd's `from=` refuses a range whose address has bits beyond the mask (match.c). */
 function firstOf(address: string, bits: number): string {
   const isShort = isIP(address) === 4;
   const [size, base] = isShort ? [8, 10] : [16, 16];
@@ -54,7 +56,7 @@ function firstOf(address: string, bits: number): string {
   return isShort ? masked.join('.') : new URL(`http://[${masked.join(':')}]`).hostname.slice(1, -1);
 }
 
-/** A range as sshd's `from=` wants it. */
+/** A range as sshd's `from=` accepts it. */
 export function showRange(range: Range): string {
   return range.bits === (range.family === 'ipv4' ? 32 : 128)
     ? range.address
@@ -71,7 +73,7 @@ export function isFrom(ranges: Range[], rawAddress: string): boolean {
   return list.check(address, version === 4 ? 'ipv4' : 'ipv6');
 }
 
-/** @param text `ADDR:PORT`, an IPv6 address in brackets; port 0 lets the system choose */
+/** Parses `listen`: `ADDR:PORT`, with an IPv6 address in brackets. Port 0 lets the system choose. @returns undefined for other text */
 export function parseListen(text: string): { address: string; port: number } | undefined {
   const found = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
   const address = found?.[1] ?? found?.[2] ?? '';
@@ -80,20 +82,20 @@ export function parseListen(text: string): { address: string; port: number } | u
   return isIP(address) === (found[1] === undefined ? 4 : 6) ? { address, port } : undefined;
 }
 
-/** The two ends of a connection, or of what would be one, as this machine sees them. */
+/** The two ends of a connection, or of a possible one, as this machine sees them. */
 export interface Way {
   source: string;
   peer: string;
 }
 
-/** Read when they are asked about, and not at each start: to know what an IPv6 address is takes node some milliseconds. */
+/** The texts are parsed here and not at each start of the program, because IPv6 addresses cost node some milliseconds. */
 const isAmong = (texts: string[], address: string): boolean =>
   isFrom(
     texts.flatMap(text => parseFrom(text) ?? []),
     address,
   );
 
-/** Addresses that the internet does not know: who calls out from one is seen there under another. */
+/** Addresses without a route on the internet: a call from one of them arrives there from another address. */
 const PRIVATE = [
   '10.0.0.0/8', // RFC 1918, with the next two
   '172.16.0.0/12',
@@ -102,24 +104,24 @@ const PRIVATE = [
   '192.0.0.0/29', // RFC 7335: IPv4 over a network of IPv6
   'fc00::/7', // RFC 4193
 ];
-/** This machine, its own links, nobody, many: no way out leads there. */
+/** Addresses of this machine, of its links, unspecified and multicast: no route leads out to them. */
 const NEAR = ['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/4', '::/127', 'fe80::/10', 'ff00::/8'];
-/** RFC 6052: an IPv4 address, to which a translator stands in between. */
+/** RFC 6052: an IPv4 address behind a translator. */
 const TRANSLATED = ['64:ff9b::/96'];
 
-/** Whether an address is one that the whole internet could call. */
+/** Whether an address has a route on the internet. */
 function isPublic(address: string): boolean {
   return isIP(address.split('%')[0] ?? '') !== 0 && !isAmong(PRIVATE, address) && !isAmong(NEAR, address);
 }
 
 /**
- * Whether addresses are probably translated (NAT) between this machine and its host, so that the host cannot connect to
- * where the call seems to come from. A guess: a router may let such a connection through, and a firewall need not.
- * @returns the reason, or undefined where nothing speaks for it: both ends are private, or public, or this machine
+ * Guesses whether addresses are translated (NAT) between this machine and its host, so that the host cannot connect back to the
+ * source of the call. Only a guess: a router may forward such a connection, and a firewall may block one without NAT.
+ * @returns the reason; undefined where both ends are private, or public, or on this machine
  */
 export function findNat({ source, peer }: Way): string | undefined {
   if (isAmong(TRANSLATED, peer))
-    return `the backup host's address here is ${peer}, which stands for an IPv4 address behind a translator (NAT64)`;
+    return `the backup host's address here is ${peer}, which means an IPv4 address behind a translator (NAT64)`;
   if (!isAmong(PRIVATE, source) || !isPublic(peer)) return undefined;
   return `towards the backup host's public address ${peer} this machine has a private one, ${source}, so that it is probably behind NAT`;
 }

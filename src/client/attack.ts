@@ -1,13 +1,14 @@
-/** Makes one attack of wire/attacks.ts on an rsync daemon, and hears all that it says. */
+/** One attack of wire/attacks.ts on an rsync daemon. */
 import type { Fault } from '../fault.ts';
 import { withTimeout } from '../os/machine.ts';
 import { type Command, start } from '../os/process.ts';
 import { type Attack, isListed } from '../wire/attacks.ts';
 
 /**
- * @param sender the daemon, on its standard input and output
- * @param late makes what is thrown where it has neither listed the folder nor ended in time
- * @returns all that it said, a character a byte
+ * Attacks a daemon.
+ * @param sender the daemon, which serves its standard input and output
+ * @param options `late` makes the Fault that is thrown where it has not exited within `timeoutMs`
+ * @returns all of its output, one character for each byte
  */
 export async function makeAttack(
   sender: Command,
@@ -17,13 +18,13 @@ export async function makeAttack(
   const child = await start(sender, ['pipe', 'pipe', 'pipe']);
   try {
     let reply = '';
-    const hear = (chunk: Buffer): void => {
+    const receive = (chunk: Buffer): void => {
       reply += chunk.toString('latin1');
-      // Not before the list has come: at the end of its input rsync ends without having sent what it holds.
+      // Wait for the list: at the end of its input rsync exits without sending its buffer.
       if (isListed(reply)) child.stdin?.end();
     };
-    child.stdout?.on('data', hear);
-    child.stderr?.on('data', hear);
+    child.stdout?.on('data', receive);
+    child.stderr?.on('data', receive);
     child.stdin?.write(attack.request);
     await withTimeout(options.signal, options.timeoutMs, child.ended, options.late);
     return reply;

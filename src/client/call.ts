@@ -1,4 +1,4 @@
-/** The client's one call: ssh to its backup host (or grab itself), the request on its standard input, events on its standard error. */
+/** The client's one call to its host: ssh, with the request on its standard input and events on its standard error. */
 import { Fault } from '../fault.ts';
 import { openLogPipe } from '../os/log-pipe.ts';
 import { abortable, sleep } from '../os/machine.ts';
@@ -6,6 +6,7 @@ import {
   type Child,
   type Command,
   type Descriptor,
+  type ExitResult,
   eachLine,
   opensshVersion,
   programPath,
@@ -17,194 +18,233 @@ import type { DisposableHolder } from '../os/runfolder.ts';
 import { decodeEvent, EVENT_LINE_LIMIT, type HostEvent, type OutcomeEvent } from '../wire/events.ts';
 import { type CallOptions, callArguments, LEAST_OPENSSH, WITHOUT_SSHD } from '../wire/ssh.ts';
 import { escapeText, quoteForShell } from '../wire/text.ts';
-import type { Channel } from './channel.ts';
 
-/** What is called. */
+/** The program that a call starts: ssh to the host, or `dialback grab` on this machine (client/local.ts). */
 export interface Callee {
   command: Command;
-  /** Why it ended without an outcome. @param status its exit status; @param isHeard whether it has said anything */
-  whyEnded(status: number | null, isHeard: boolean): Fault | Promise<Fault>;
-  /** It works on after the outcome, and is waited for. */
-  waitsForIt: boolean;
+  /** Explains an end without an outcome. @param hasReported whether there was any event before */
+  explainEnd(ending: ExitResult, hasReported: boolean): Fault | Promise<Fault>;
+  /** Whether it works on after the outcome, so that the call waits for its exit. */
+  worksOn: boolean;
 }
 
-/** The backup host, by ssh, whose log is read until `held` is released. @param options `logFile` is a new name in the run folder */
+/** What a call's standard input and output are connected to, where rsync uses the call as its connection (client/channel.ts). */
+export interface CallEnds {
+  input: number;
+  output: number;
+  /** Closes our copies of these two, once the callee has its own. */
+  release(): void;
+  /** Sends the request. */
+  send(bytes: Buffer): Promise<void>;
+  /** Closes the end towards the host. */
+  hangUp(): void;
+  /** Kills rsync, then hangs up. */
+  end(): Promise<void>;
+}
+
+/**
+ * Describes a call by ssh to the host.
+ * @param held closes the log of ssh
+ * @param options `logFile` is a new name in a private folder
+ */
 export async function overSsh(held: DisposableHolder, options: CallOptions): Promise<Callee> {
   const log = await openLogPipe(held, options.logFile);
   return {
     command: standard('ssh', callArguments(options)),
-    whyEnded: async (status, isHeard) => callFault(options, await log.words(), status, isHeard),
-    waitsForIt: false,
+    explainEnd: async (ending, hasReported) => callFault(options, await log.words(), ending, hasReported),
+    worksOn: false,
   };
 }
 
 /** A call under way. */
-export interface Call {
-  /** Resolves with the outcome that the host tells; rejects when ssh ends without one. */
+interface Call {
+  /** Resolves with the outcome that the host reports. Rejects with a Fault when the callee exits without one. */
   outcome: Promise<OutcomeEvent>;
-  /** Sends more behind the request; not on a channel, which has others to read it. */
+  /** Sends more after the request. Not possible over a channel, where rsync has the connection. */
   send(bytes: Buffer | string): void;
-  /** Hangs up: the request's input ends, and with it the sign of life. @param interrupt ends the wait for one that works on */
+  /** Closes the input, which the host takes as our end. @param interrupt ends the wait for a callee that works on */
   hangUp(interrupt: AbortSignal): Promise<void>;
 }
 
 const HANG_UP_MS = 3_000;
-/** rsync has as long to end where grab ends it. */
-const PUT_ASIDE_MS = 10_000;
+/** grab abandons its snapshot within this time: it gives rsync the same time to exit. */
+const ABANDON_MS = 10_000;
 
 /**
- * Calls. The request is sent at once; its input stays open until `hangUp`. What is called is named `ssh` here.
- * @param heard is called for each event but the outcome
- * @param channel what the call goes over where it is to become rsync's connection; undefined: it is ours alone
+ * Calls the host and sends the request. The input stays open until `hangUp`.
+ * @param held kills the callee
+ * @param receive is called for each event but the outcome
+ * @param ends what the call is connected to over a channel; undefined: pipes of its own
  */
 export async function placeCall(
   held: DisposableHolder,
   callee: Callee,
   request: Buffer,
-  heard: (event: HostEvent) => void,
-  channel?: Channel,
+  receive: (event: HostEvent) => void,
+  ends?: CallEnds,
 ): Promise<Call> {
-  const ends: Descriptor[] = channel ? [channel.input, channel.output] : ['pipe', 'nothing'];
-  const ssh = await start(callee.command, [...ends, 'pipe']);
+  const descriptors: Descriptor[] = ends ? [ends.input, ends.output] : ['pipe', 'nothing'];
+  const child = await start(callee.command, [...descriptors, 'pipe']);
   held.defer(async () => {
-    // As if the line broke: then it keeps what has come, and puts it aside, all by itself.
-    if (callee.waitsForIt) {
-      await channel?.end();
-      await Promise.race([ssh.exited, sleep(PUT_ASIDE_MS)]);
+    // A callee that works on sees a broken connection, and keeps the files that it has received.
+    if (callee.worksOn) {
+      await ends?.end();
+      await Promise.race([child.exited, sleep(ABANDON_MS)]);
     }
-    await ssh.end();
+    await child.end();
   });
-  channel?.begun();
-  // Wiped once it is written: it has the private key. Not before, since the pipe takes only so much at once.
-  if (channel)
-    channel.send(request).catch(() => {}); // ssh that ends says why
-  else ssh.stdin?.write(request, () => request.fill(0));
-  const outcome = Promise.withResolvers<OutcomeEvent>();
-  outcome.promise.catch(() => {}); // the caller may be busy elsewhere when it fails
-  let isHeard = false;
-  let isOver = false; // the outcome is the last event: what comes after it is nothing
-  readEvents(ssh, event => {
-    if (isOver) return;
-    isHeard = true;
-    isOver = event.event === 'outcome';
-    if (event.event === 'outcome') outcome.resolve(event);
-    else heard(event);
-  });
-  void ssh.ended.then(async ({ status }) => outcome.reject(await callee.whyEnded(status, isHeard)));
+  ends?.release();
+  if (ends)
+    ends.send(request).catch(() => {}); // The end of ssh explains a failure.
+  // The request contains the private key, so its bytes are wiped. Not earlier: a pipe takes only a part at once.
+  else child.stdin?.write(request, () => request.fill(0));
   return {
-    outcome: outcome.promise,
-    send: bytes => ssh.stdin?.write(bytes),
+    outcome: awaitOutcome(child, callee, receive),
+    send: bytes => child.stdin?.write(bytes),
     hangUp: async interrupt => {
-      ssh.stdin?.end();
-      channel?.hangUp();
-      // A signal now is no failure: the outcome is here, and what is ended then the next run does.
-      if (callee.waitsForIt) await abortable(interrupt, ssh.exited).catch(() => {});
-      else await Promise.race([ssh.exited, new Promise(resolve => setTimeout(resolve, HANG_UP_MS).unref())]);
-      await ssh.end();
+      child.stdin?.end();
+      ends?.hangUp();
+      // The outcome is known, so a signal now is not a failure. The next run cleans up what remains.
+      if (callee.worksOn) await abortable(interrupt, child.exited).catch(() => {});
+      else
+        await Promise.race([child.exited, new Promise(resolve => setTimeout(resolve, HANG_UP_MS).unref())]);
+      await child.end();
     },
   };
 }
 
-/** Only events are taken from the host's standard error: other text may hold what a client should not learn. */
-function readEvents(ssh: Child, take: (event: HostEvent) => void): void {
-  // One character more than an event may have: what was cut is refused.
-  eachLine(ssh.stderr, EVENT_LINE_LIMIT + 1, line => {
+function awaitOutcome(
+  child: Child,
+  callee: Callee,
+  receive: (event: HostEvent) => void,
+): Promise<OutcomeEvent> {
+  const outcome = Promise.withResolvers<OutcomeEvent>();
+  outcome.promise.catch(() => {}); // The caller may not wait for it yet when it fails.
+  let hasReported = false;
+  let isOver = false; // The outcome is the last event; later ones are ignored.
+  readEvents(child, event => {
+    if (isOver) return;
+    hasReported = true;
+    isOver = event.event === 'outcome';
+    if (event.event === 'outcome') outcome.resolve(event);
+    else receive(event);
+  });
+  void child.ended.then(async ending => outcome.reject(await callee.explainEnd(ending, hasReported)));
+  return outcome.promise;
+}
+
+/** Takes only events from the host's standard error: other text may contain what a client should not learn. */
+function readEvents(child: Child, take: (event: HostEvent) => void): void {
+  // One character more than an event may have, so that a truncated line is refused.
+  eachLine(child.stderr, EVENT_LINE_LIMIT + 1, line => {
     const event = decodeEvent(line);
     if ('value' in event) take(event.value);
   });
 }
 
 /**
- * Why ssh ended without an outcome.
- * @param words its own, out of its log: apart from what the host said
- * @param isHeard whether the host had said something by then
+ * Explains why ssh exited without an outcome.
+ * @param words the log of ssh, without the output of the host
  */
-function callFault(options: CallOptions, words: string, status: number | null, isHeard: boolean): Fault {
+function callFault(options: CallOptions, words: string, ending: ExitResult, hasReported: boolean): Fault {
+  const target = escapeText(options.target);
+  const tried = `call the backup host "${target}"`;
+  if (ending.signal !== null)
+    return new Fault({
+      tried: hasReported ? `continue with the backup host "${target}"` : tried,
+      found: `ssh on this machine was killed by ${ending.signal}`,
+      next: CONTINUE,
+    });
+  const refusal = refusalFault(options, words, tried);
+  if (refusal !== undefined) return refusal;
   const last = escapeText(words.split('\n').at(-1) ?? '');
-  const tried = `call the backup host "${escapeText(options.target)}"`;
-  if (/UNPROTECTED PRIVATE KEY FILE/.test(words)) {
+  // At this LogLevel ssh reports a reset connection, but not a timeout (ServerAliveInterval) or a SIGTERM.
+  if (ending.status === 255 && hasReported)
     return new Fault({
-      tried: `use the key "${options.identity}"`,
-      found: 'others can read it, and ssh takes no such key',
-      next: `chmod 600 ${quoteForShell(options.identity)}`,
-      exit: 'usage',
-    });
-  }
-  if (/Permission denied \(/.test(words)) {
-    const next = `have the host's administrator run: dialback enroll NAME KEYFILE (with ${options.identity}.pub); where it is enrolled, dialback doctor there names what its sshd_config forbids`;
-    return new Fault({
-      tried,
-      found: `it does not accept the key "${options.identity}"`,
-      next,
-      exit: 'refused',
-    });
-  }
-  if (/host key is known/.test(words)) {
-    return new Fault({
-      tried,
-      found: `"${options.knownHosts}" has no key of it`,
-      next: "get the host's public key from its administrator and put it into that file",
+      tried: `continue with the backup host "${target}"`,
+      found: `the connection broke: ${last || 'it does not answer any more, or ssh on this machine was terminated'}`,
+      next: CONTINUE,
       exit: 'unreachable',
     });
-  }
-  if (/Host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED/.test(words)) {
-    const next = `get the host's public key from its administrator and put it into "${options.knownHosts}"`;
+  if (ending.status === 255)
     return new Fault({
       tried,
-      found: `its key is not the one that "${options.knownHosts}" has`,
-      next,
-      exit: 'unreachable',
-      code: 'wrong-key',
-    });
-  }
-  // Of keep-alives that are not answered ssh says nothing at this LogLevel; of a connection that is reset it does.
-  if (status === 255 && isHeard) {
-    return new Fault({
-      tried: `go on with the backup host "${escapeText(options.target)}"`,
-      found: `the connection broke: ${last || 'it does not answer any more'}`,
-      next: 'dialback backup, which goes on from where this run was',
-      exit: 'unreachable',
-    });
-  }
-  if (status === 255)
-    return new Fault({
-      tried,
-      found: last || 'ssh ended without a word',
+      found: last || 'ssh exited without a message',
       next: 'see that this machine is online, that the host is up, and that `target` in client.toml names it',
       exit: 'unreachable',
     });
   return new Fault({
     tried,
-    found: `it hung up without an outcome (status ${status ?? 'unknown'})`,
-    next: isHeard
+    found: `it hung up without an outcome (status ${ending.status ?? 'unknown'})`,
+    next: hasReported
       ? "ask its administrator; the host's log has the reason"
-      : 'its sshd let the key in, and dialback did not answer: have its administrator run dialback doctor, which tries the login shell and reads sshd_config',
+      : 'its sshd accepted the key, but dialback did not answer: have its administrator run dialback doctor, which tries the login shell and reads sshd_config',
   });
 }
 
-/** Whom ssh would really call, once the config's ssh_options are applied. */
+const CONTINUE = 'dialback backup, which goes on from where this run was';
+
+/** Explains an exit by what ssh says of keys; undefined where it does not mention them. */
+function refusalFault(
+  { identity, knownHosts }: CallOptions,
+  words: string,
+  tried: string,
+): Fault | undefined {
+  if (/UNPROTECTED PRIVATE KEY FILE/.test(words))
+    return new Fault({
+      tried: `use the key "${identity}"`,
+      found: 'others can read it, so ssh refuses it',
+      next: `chmod 600 ${quoteForShell(identity)}`,
+      exit: 'usage',
+    });
+  if (/Permission denied \(/.test(words))
+    return new Fault({
+      tried,
+      found: `it does not accept the key "${identity}"`,
+      next: `have the host's administrator run: dialback enroll NAME KEYFILE (with ${identity}.pub); where it is enrolled, dialback doctor there names what its sshd_config forbids`,
+      exit: 'refused',
+    });
+  if (/host key is known/.test(words))
+    return new Fault({
+      tried,
+      found: `"${knownHosts}" does not have its key`,
+      next: "get the host's public key from its administrator and put it into that file",
+      exit: 'unreachable',
+    });
+  if (/Host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED/.test(words))
+    return new Fault({
+      tried,
+      found: `its key is not the one that "${knownHosts}" has`,
+      next: `get the host's public key from its administrator and put it into "${knownHosts}"`,
+      exit: 'unreachable',
+      code: 'wrong-key',
+    });
+  return undefined;
+}
+
+/** The machine that ssh really connects to, after the config's ssh_options. */
 export interface Called {
   hostName: string;
   port: number;
-  /** The name that the host's key has in known_hosts (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT). */
+  /** The host's name in known_hosts (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT). */
   knownAs: string;
-  /** Through another program or machine: then the address is not one that this machine can reach itself. */
+  /** Whether ssh goes through another program or machine. Then this machine may not reach the address itself. */
   isProxied: boolean;
 }
 
 /**
- * Whom ssh would call (`ssh -G`, which calls nobody).
- * @throws Fault when ssh does not understand an option
+ * Asks ssh which machine it would connect to (`ssh -G`, which connects to none).
+ * @throws Fault where ssh does not accept an option
  */
 export async function resolveCall(options: CallOptions): Promise<Called> {
-  // No log: ssh makes the file, and the run's is a FIFO that nobody reads yet.
+  // No log: ssh creates the file, and the log of a run is a FIFO without a reader at this time.
   const ask = async (asked: CallOptions) =>
     await run(standard('ssh', ['-G', ...callArguments({ ...asked, logFile: '/dev/null' })]));
   const result = await ask(options);
   const called = result.status === 0 ? parseResolved(result.stdout.toString('utf8')) : undefined;
   if (called) return called;
   const words = escapeText(result.stderr.trim().split('\n').at(-1) ?? '');
-  // Without anything of the config: then it is an option that every call has.
+  // If ssh also fails without anything of the config, the wrong option is one that dialback sets in every call.
   const plain = await ask({ ...options, target: 'localhost', more: [] });
   if (plain.status !== 0) throw await tooOld('ssh', words);
   throw new Fault({
@@ -214,7 +254,7 @@ export async function resolveCall(options: CallOptions): Promise<Called> {
   });
 }
 
-/** Reads what `ssh -G` prints: an option a line, in lower case. */
+/** Reads the output of `ssh -G`: one option a line, in lower case. @returns undefined where host or port are missing */
 export function parseResolved(text: string): Called | undefined {
   const options = new Map(
     text.split('\n').map(line => {
@@ -232,18 +272,13 @@ export function parseResolved(text: string): Called | undefined {
   return { hostName, port, knownAs: alias ?? (port === 22 ? hostName : `[${hostName}]:${port}`), isProxied };
 }
 
-/** @param words what a program of OpenSSH says of an option that every run has */
+/** Names an OpenSSH that is too old. @param words its message on an option that dialback sets in every run */
 export async function tooOld(program: 'ssh' | 'sshd', words: string): Promise<Fault> {
   const install = `install OpenSSH ${LEAST_OPENSSH} or newer`;
   return new Fault({
     tried: `use "${programPath(program)}"`,
-    found: `OpenSSH ${await opensshVersion()} does not take an option that dialback needs: ${words || 'it says nothing'}`,
+    found: `OpenSSH ${await opensshVersion()} does not accept an option that dialback needs: ${words || 'it says nothing'}`,
     next: program === 'sshd' ? `${install}; or ${WITHOUT_SSHD}` : install,
     code: 'config',
   });
-}
-
-/** The host name that ssh would really call. @throws as `resolveCall` */
-export async function calledHostName(options: CallOptions): Promise<string> {
-  return (await resolveCall(options)).hostName;
 }

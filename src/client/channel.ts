@@ -1,160 +1,267 @@
 /**
- * The transport `channel`: the call itself becomes the connection that rsync goes over, for machines that nobody can connect
- * to. Same gate, same ticket, same jail as in client/direct.ts; but no key, no sshd, no listener (wire/channel.ts).
+ * The transport `channel`: the call itself becomes rsync's connection, for machines that no host can connect to. The gate, the
+ * ticket and the jail are the same as in client/direct.ts, but there is no key, no sshd and no listener (wire/channel.ts).
  *
- * The call's ssh has its standard input and output in two FIFOs. What backup writes and reads there is the request and the
- * handshake; then the gate gets the other ends as its own, and becomes rsync.
+ * The standard input and output of the call's ssh are two FIFOs. `backup` writes the request and does the handshake there. Then
+ * the gate, which has the other ends as its own standard input and output, becomes rsync.
  */
 import { Fault } from '../fault.ts';
-import {
-  close,
-  open,
-  openFifo,
-  openFlags,
-  readLineAlone,
-  removeFileIfThere,
-  watchFolder,
-  writeAll,
-} from '../os/files.ts';
-import { type ExitResult, eachLine, makeFifos, PLAIN_ENVIRONMENT, start } from '../os/process.ts';
+import { close, open, openFifo, openFlags, readLineAlone, watchFolder, writeAll } from '../os/files.ts';
+import { settleAll, sleep, withTimeout } from '../os/machine.ts';
+import { type Child, eachLine, makeFifos, PLAIN_ENVIRONMENT, start } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { GO, HANDSHAKE_LINE_LIMIT } from '../wire/channel.ts';
+import { encodeRequest } from '../wire/request.ts';
 import { parseGateCommand } from '../wire/rsync.ts';
-import { escapeText } from '../wire/text.ts';
-import { writeGateFiles } from './direct.ts';
-import { commandFifo, endReader, type GateOrders, readTaken, type Taken } from './gate.ts';
+import { CHANNEL, escapeText } from '../wire/text.ts';
+import { type CallEnds, type Callee, overSsh, placeCall, resolveCall } from './call.ts';
+import { clientName } from './config.ts';
+import { runFault } from './run-events.ts';
+import {
+  commandFifo,
+  type GateOrders,
+  gateCommand,
+  issueTicket,
+  killReader,
+  readTaken,
+  type Taken,
+  withdrawTicket,
+} from './ticket.ts';
+import {
+  type Attempt,
+  type AttemptOutcome,
+  awaitOutcome,
+  type OpenTransport,
+  planCalls,
+  requireCapability,
+  TAKEN_MS,
+} from './transport.ts';
 
-/** The code of the fault of a host that went without a word: an outcome, or ssh's words, may say more. */
-export const HUNG_UP = 'hung-up';
+/** The code of the fault of a host that hung up without a message. An outcome, or the log of ssh, may say more. */
+const HUNG_UP = 'hung-up';
+/** An outcome comes this soon after the host has closed the channel, or not at all. */
+const LAST_WORD_MS = 5_000;
 
-export interface ChannelOptions {
-  run: string;
-  /** The gate, as its program and arguments. */
-  gate: string[];
-  orders: GateOrders;
-}
+/** Opens the transport `channel`. @throws Fault where a key file is missing */
+export const openChannel: OpenTransport = async run => {
+  const planCall = planCalls(run);
+  return {
+    planCall,
+    prepare: async runFolder => {
+      const plan = planCall(runFolder);
+      await resolveCall({ ...plan, command: '' }); // names an option that ssh does not accept
+      const command = `${clientName(run.config)}:${CHANNEL}`;
+      return async (held, attempt) =>
+        await carryOverChannel(
+          held,
+          attempt,
+          'channel',
+          async () => await overSsh(held, { ...plan, command }),
+        );
+    },
+  };
+};
 
-/** A channel before and while it is used. */
-export interface Channel {
-  /** What the call's ssh gets as its standard input and output. */
-  input: number;
-  output: number;
-  /** Closes our copies of these two, once ssh has its own. */
-  begun(): void;
-  /** Sends bytes of our own: the request. */
-  send(bytes: Buffer): Promise<void>;
-  /**
-   * The handshake, and then the gate, which is told what was asked for and takes the ticket. Resolves when rsync is at work.
-   * @throws Fault where the host asks for something else, or hangs up
-   */
-  open(): Promise<Taken>;
-  /** How the gate, or the rsync that it has become, ended, and its last words; undefined while it runs. */
-  ending(): { ending: ExitResult; words: string } | undefined;
-  /** The end of what goes to the host: its input ends. */
-  hangUp(): void;
-  /** Ends rsync, and then hangs up. */
-  end(): Promise<void>;
+/**
+ * Carries an attempt over a channel: for this transport and for `local`.
+ * @param describeCallee returns what the call starts, ssh or grab
+ */
+export async function carryOverChannel(
+  held: AsyncDisposableStack,
+  attempt: Attempt,
+  transport: 'channel' | 'local',
+  describeCallee: () => Promise<Callee>,
+): Promise<AttemptOutcome> {
+  const { run, runFolder, capability, host, orders } = attempt;
+  const { interrupt, events } = run;
+  const gate = gateCommand(capability, runFolder);
+  const [channel] = await settleAll([makeChannel(held, runFolder, gate, orders), requireCapability(attempt)]);
+  events.phase('calling');
+  const confined = capability === 'confined';
+  const request = encodeRequest({
+    header: { ...attempt.header, transport, confined, key_bytes: 0 },
+    key: Buffer.alloc(0),
+    excludes: attempt.excludes,
+  });
+  const callee = await describeCallee();
+  const call = await placeCall(held, callee, request, event => host.receive(event), channel);
+  const opened = withTimeout(interrupt, TAKEN_MS, channel.open(), () =>
+    runFault(events.remote, `the backup host did not begin within ${TAKEN_MS / 1000} s after the call`),
+  );
+  const letIn = opened.catch(async error => {
+    // Where the call ends first, its outcome or the log of ssh says more than "it hung up".
+    if (error instanceof Fault && error.code === HUNG_UP)
+      await Promise.race([call.outcome.catch(() => {}), sleep(LAST_WORD_MS, interrupt)]);
+    throw error;
+  });
+  return { ...(await awaitOutcome(attempt, call, letIn)), sshdWords: '' };
 }
 
 /**
- * Makes the FIFOs and the files that the gate goes by, and starts the gate, which waits to be told what the host asks for: so it
- * is there when that comes. All of it ends when `held` is released.
+ * Makes the FIFOs, issues the ticket and starts the gate. The gate then waits for the command of the host, so that its start
+ * takes no time of its own.
+ * @param held releases everything: the FIFOs, the gate and the process that has taken the ticket
+ * @param gateWords the program and arguments of the gate
  */
-export async function openChannel(held: DisposableHolder, options: ChannelOptions): Promise<Channel> {
-  const { run } = options;
-  writeGateFiles(options);
-  const [up, down] = [`${run}/up`, `${run}/down`];
-  await makeFifos(up, down, commandFifo(run));
+async function makeChannel(
+  held: DisposableHolder,
+  runFolder: string,
+  gateWords: string[],
+  orders: GateOrders,
+): Promise<Channel> {
+  issueTicket(runFolder, orders);
+  const [up, down] = [`${runFolder}/up`, `${runFolder}/down`];
+  await makeFifos(up, down, commandFifo(runFolder));
   const [toHost, fromHost] = [openFifo(up), openFifo(down)];
-  const command = open(commandFifo(run), openFlags.O_RDWR); // so that neither end waits for the other
-  const ours = new Set([toHost.reading, toHost.writing, fromHost.reading, fromHost.writing, command]);
-  const letGo = (descriptor: number): void => {
-    if (ours.delete(descriptor)) close(descriptor);
-  };
-  held.defer(() => {
-    for (const each of ours) letGo(each);
-  });
-  // Whoever took the ticket is ended by its number, whatever has become of its parent.
-  held.defer(() => endReader(run));
-  held.defer(() => removeFileIfThere(`${run}/ticket`));
-  const [program = '', ...args] = options.gate;
+  const command = open(commandFifo(runFolder), openFlags.O_RDWR); // O_RDWR: the open does not wait for the gate
+  const ends = new OpenEnds([toHost.reading, toHost.writing, fromHost.reading, fromHost.writing, command]);
+  held.defer(() => ends.closeAll());
+  // By pid, even if its parent has gone.
+  held.defer(() => killReader(runFolder));
+  held.defer(() => withdrawTicket(runFolder));
+  const [program = '', ...args] = gateWords;
   const gate = await start({ program, args, environment: PLAIN_ENVIRONMENT }, [
     fromHost.reading,
     toHost.writing,
     'pipe',
   ]);
   held.defer(() => gate.end());
-  let words = '';
-  eachLine(gate.stderr, 1000, line => {
-    words = escapeText(line.trim());
-  });
-  let over: { ending: ExitResult; words: string } | undefined;
+  return new Channel(held, runFolder, ends, { toHost, fromHost, command }, gate);
+}
 
-  async function handshake(): Promise<string> {
-    const fault = (found: string, code = 'asked'): Fault =>
-      new Fault({ tried: 'begin the transfer', found, exit: 'unreachable', code });
-    const asked = await readLineAlone(fromHost.reading, HANDSHAKE_LINE_LIMIT);
-    if (asked === undefined) throw fault('the backup host hung up', HUNG_UP);
-    const parsed = parseGateCommand(asked);
-    if ('reason' in parsed) {
-      throw new Fault({
-        tried: 'begin the transfer',
-        found: `the backup host asks for "${escapeText(asked)}": ${parsed.reason}`,
-        next: 'if that is a greeting: a start-up file of its account prints it (~/.bashrc, say); `dialback doctor` there names the file',
-        exit: 'unreachable',
-        code: 'asked',
-      });
-    }
-    await writeAll(toHost.writing, Buffer.from(GO));
-    const answer = await readLineAlone(fromHost.reading, HANDSHAKE_LINE_LIMIT);
-    if (`${answer}\n` !== GO) throw fault('the backup host did not take the channel over');
-    return asked;
+/** Descriptors that are closed once each. */
+class OpenEnds {
+  readonly #open: Set<number>;
+
+  constructor(descriptors: number[]) {
+    this.#open = new Set(descriptors);
   }
 
-  async function becomeOpen(): Promise<Taken> {
-    const asked = await handshake();
-    letGo(fromHost.reading);
-    const taken = Promise.withResolvers<Taken>();
-    held.defer(
-      watchFolder(run, () => {
-        const who = readTaken(run);
-        if (who) taken.resolve(who);
-      }),
-    );
-    await writeAll(command, Buffer.from(`${asked}\n`));
-    void gate.ended.then(ending => {
-      over = { ending, words };
-      // The host sees rsync's end by it; until then it is also the sign that we live.
-      letGo(toHost.writing);
+  close(descriptor: number): void {
+    if (this.#open.delete(descriptor)) close(descriptor);
+  }
+
+  closeAll(): void {
+    for (const each of this.#open) this.close(each);
+  }
+}
+
+interface ChannelDescriptors {
+  toHost: { reading: number; writing: number };
+  fromHost: { reading: number; writing: number };
+  /** The FIFO through which the gate receives the command. */
+  command: number;
+}
+
+/** A channel before and while rsync uses it. */
+class Channel implements CallEnds {
+  /** What the call's ssh gets as its standard input and output. */
+  readonly input: number;
+  readonly output: number;
+  readonly #held: DisposableHolder;
+  readonly #runFolder: string;
+  readonly #ends: OpenEnds;
+  readonly #descriptors: ChannelDescriptors;
+  readonly #gate: Child;
+  /** The last line of the gate, or of the rsync that it has become. */
+  #gateWords = '';
+
+  constructor(
+    held: DisposableHolder,
+    runFolder: string,
+    ends: OpenEnds,
+    descriptors: ChannelDescriptors,
+    gate: Child,
+  ) {
+    this.input = descriptors.toHost.reading;
+    this.output = descriptors.fromHost.writing;
+    this.#held = held;
+    this.#runFolder = runFolder;
+    this.#ends = ends;
+    this.#descriptors = descriptors;
+    this.#gate = gate;
+    eachLine(gate.stderr, 1000, line => {
+      this.#gateWords = escapeText(line.trim());
     });
-    const ended = gate.exited.then((): never => {
+  }
+
+  release(): void {
+    this.#ends.close(this.input);
+    this.#ends.close(this.output);
+  }
+
+  async send(bytes: Buffer): Promise<void> {
+    await writeAll(this.#descriptors.toHost.writing, bytes);
+  }
+
+  /**
+   * Does the handshake, then passes the command of the host to the gate, which takes the ticket.
+   * @returns when rsync runs: the process that has taken the ticket
+   * @throws Fault where the host asks for anything else or hangs up, or the gate exits
+   */
+  async open(): Promise<Taken> {
+    const { toHost, fromHost, command } = this.#descriptors;
+    const asked = await shakeHands(fromHost.reading, toHost.writing);
+    this.#ends.close(fromHost.reading);
+    const taken = Promise.withResolvers<Taken>();
+    const check = (): void => {
+      const found = readTaken(this.#runFolder);
+      if (found) taken.resolve(found);
+    };
+    this.#held.defer(watchFolder(this.#runFolder, check));
+    await writeAll(command, Buffer.from(`${asked}\n`));
+    // The host sees the end of rsync by this. Until then the open end is the sign that we live.
+    void this.#gate.ended.then(() => this.#ends.close(toHost.writing));
+    const ended = this.#gate.exited.then((): never => {
       throw new Fault({
         tried: 'start rsync behind the gate',
-        found: words || 'it ended without a word',
+        found: this.#gateWords || 'it exited without a message',
         exit: 'refused',
       });
     });
-    ended.catch(() => {}); // rsync's own end is none of this
+    ended.catch(() => {}); // Once rsync runs, its exit is not an error of the handshake.
     return await Promise.race([taken.promise, ended]);
   }
 
-  return {
-    input: toHost.reading,
-    output: fromHost.writing,
-    begun: () => {
-      letGo(toHost.reading);
-      letGo(fromHost.writing);
-    },
-    send: bytes => writeAll(toHost.writing, bytes),
-    open: becomeOpen,
-    ending: () => over,
-    hangUp: () => {
-      letGo(toHost.writing);
-      letGo(command); // a gate that waits still has the other one, and ends
-    },
-    end: async () => {
-      await gate.end();
-      letGo(toHost.writing);
-    },
-  };
+  hangUp(): void {
+    this.#ends.close(this.#descriptors.toHost.writing);
+    this.#ends.close(this.#descriptors.command); // A gate that still waits for a command exits.
+  }
+
+  async end(): Promise<void> {
+    await this.#gate.end();
+    this.#ends.close(this.#descriptors.toHost.writing);
+  }
+}
+
+/**
+ * The client's part of the handshake (wire/channel.ts).
+ * @returns the command of the host, which is one that the gate allows
+ * @throws Fault where the host says anything else, or hangs up
+ */
+async function shakeHands(fromHost: number, toHost: number): Promise<string> {
+  const tried = 'begin the transfer';
+  const asked = await readLineAlone(fromHost, HANDSHAKE_LINE_LIMIT);
+  if (asked === undefined)
+    throw new Fault({ tried, found: 'the backup host hung up', exit: 'unreachable', code: HUNG_UP });
+  const parsed = parseGateCommand(asked);
+  if ('reason' in parsed) {
+    throw new Fault({
+      tried,
+      found: `the backup host asks for "${escapeText(asked)}": ${parsed.reason}`,
+      next: 'if that is a greeting: a start-up file of its account prints it (~/.bashrc, say); `dialback doctor` there names the file',
+      exit: 'unreachable',
+      code: 'asked',
+    });
+  }
+  await writeAll(toHost, Buffer.from(GO));
+  const answer = await readLineAlone(fromHost, HANDSHAKE_LINE_LIMIT);
+  if (`${answer}\n` !== GO)
+    throw new Fault({
+      tried,
+      found: 'the backup host did not take the channel over',
+      exit: 'unreachable',
+      code: 'asked',
+    });
+  return asked;
 }

@@ -1,28 +1,28 @@
-/** When each remote's files were compared by content last, and whether it is time again (`checksum_every`). */
+/** `checksum_every`: when the files of a remote were last compared by content, and whether this run compares them again. */
 import { now } from '../os/machine.ts';
 import { readState, writeState } from './state-file.ts';
 
-export interface ChecksumOptions {
+interface ChecksumOptions {
   /** Milliseconds; undefined: never. */
   every: number | undefined;
-  /** What the remote is called. */
+  /** The remote's name. */
   remote: string;
   /** The state folder. */
   state: string;
 }
 
-/** The journal forgets after a while. */
+/** A file of its own, because old journal entries are deleted. */
 const pathIn = (state: string): string => `${state}/checksums.json`;
 
-/** When contents were compared last, or first not; undefined where nothing is on record. */
+/** The time of the last comparison, or of the first run; undefined where there is no record. */
 function lastMs({ state, remote }: ChecksumOptions): number | undefined {
   const found = readState(pathIn(state), remote);
   return Number.isSafeInteger(found) ? (found as number) : undefined;
 }
 
 /**
- * Whether this run is to compare contents. A remote that never did counts from its first run on, which sends all anyway. A time to
- * come is a clock that was wrong.
+ * Whether this run compares contents. The time counts from the first run, which sends everything anyway. A recorded time in the
+ * future means that the clock was wrong.
  */
 export function isChecksumDue(options: ChecksumOptions): boolean {
   const { every } = options;
@@ -33,9 +33,9 @@ export function isChecksumDue(options: ChecksumOptions): boolean {
 }
 
 /**
- * Notes that a run went well.
- * @param isDone whether it has compared contents; else it is noted where there is nothing to count from
- * @throws Fault where that cannot be written: then the next run compares once more
+ * Records a successful run.
+ * @param isDone whether it compared contents. If not, it is recorded only as the first run
+ * @throws Fault where the record cannot be written; then the next run compares again
  */
 export async function noteChecksum(options: ChecksumOptions, isDone: boolean): Promise<void> {
   if (options.every === undefined) return;

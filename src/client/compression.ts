@@ -1,37 +1,37 @@
-/** Whether what is sent is compressed: decided from what was measured, with the reason. */
+/** Whether a run compresses the files that it sends: the decision, from measured rates, with its reason. */
 
-/** `[limits] compress`. */
+/** `[limits] compress` of client.toml. */
 export type CompressMode = 'auto' | 'zstd' | 'no';
 
-/** Both in bytes a second. */
+/** Rates in bytes a second. */
 export interface Rates {
-  /** What the connection carries. */
+  /** Of the connection. */
   link: number;
-  /** What the processor compresses. */
+  /** At which the processor compresses. */
   processor: number;
 }
 
+/** The decision for one run. */
 export interface Compression {
   compress: boolean;
-  /** `set`: the config says so. `no-zstd`: rsync here cannot. `unmeasured`: nothing is known of the link. */
+  /** `set`: the config says so. `no-zstd`: the rsync here cannot. `unmeasured`: the rates are not known. */
   because: 'set' | 'no-zstd' | 'unmeasured' | 'measured';
-  /** What it was decided by, where that was measured. */
+  /** The rates that decided, where they were measured. */
   rates: Rates | undefined;
 }
 
 /**
- * So many times the link's rate must the processor make before compression begins. At one both would take as long; the
- * rest is for files that do not get smaller, and for what rsync and ssh need of the same processor.
+ * Compression begins when the processor is this many times as fast as the link. At 1 both would take the same time. The rest is
+ * for files that do not get smaller, and for rsync and ssh, which use the same processor.
  */
 const BEGIN_AT = 2;
-/** Below this it ends. In between it stays as it was: a link near the border would else change with every measurement. */
+/** Compression ends below this. Between the two it stays as it was, so that a link near the limit does not change each time. */
 const END_BELOW = 1.5;
 
 /**
- * @param hasZstd whether rsync here can
- * @param rates undefined where they are not known
- * @param bwlimit bytes a second, the config's: a link that may not carry more is as slow as that
- * @param was what was decided by the measurement before
+ * Decides whether a run compresses.
+ * @param facts `hasZstd`: whether the rsync here can; `rates`: undefined where they are not known; `bwlimit`: bytes a second, by
+ *   the config, which makes the link as slow as that; `was`: the decision after the measurement before
  */
 export function decideCompression(facts: {
   mode: CompressMode;

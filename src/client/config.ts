@@ -1,4 +1,4 @@
-/** client.toml: what a client is called, where it calls, what may be read, and how politely. */
+/** client.toml: the client's name, its hosts, what may be read, limits, schedule and hooks. */
 import { createHash } from 'node:crypto';
 import { dirname } from 'node:path';
 import * as v from 'valibot';
@@ -29,7 +29,7 @@ const sshOption = v.pipe(
   v.regex(/^[A-Za-z0-9]+=\P{Cc}+$/u, 'should be "Option=value", as ssh -o takes it'),
   v.check(
     option => OPEN_OPTIONS.has((option.split('=')[0] ?? '').toLowerCase()),
-    'names an option that dialback sets itself, or that could change whom a call trusts (docs/security.md)',
+    'names an option that dialback sets itself, or that could change which host a call trusts (docs/security.md)',
   ),
 );
 
@@ -53,7 +53,7 @@ const remoteTable = v.strictObject({
           v.check(each => parseFrom(each) !== undefined, 'should be an address or a CIDR range'),
         ),
       ),
-      v.minLength(1, 'must not be empty: it says who may connect'),
+      v.minLength(1, 'must not be empty: it names the addresses that may connect'),
     ),
   ),
   listen: v.optional(
@@ -70,12 +70,12 @@ const remoteTable = v.strictObject({
 
 type RemoteTable = v.InferOutput<typeof remoteTable>;
 
-/** A limit that is written down must not be without effect: these two say who may connect here, and where. */
+/** A limit in the config must have an effect. These two limit which addresses may connect to this machine, and where. */
 const isOfDirect = (key: 'from' | 'listen') =>
   v.forward(
     v.check(
       (each: RemoteTable) => each.transport !== 'channel' || each[key] === undefined,
-      'has no effect with transport = "channel", where nobody connects to this machine',
+      'has no effect with transport = "channel", where the host does not connect to this machine',
     ),
     [key],
   );
@@ -87,7 +87,7 @@ const isOfCalls = (key: 'identity' | 'known_hosts' | 'ssh_options' | 'from' | 'l
       return (
         each.transport !== 'local' || value === undefined || (key === 'ssh_options' && value.length === 0)
       );
-    }, 'has no effect with transport = "local", where nobody is called'),
+    }, 'has no effect with transport = "local", where no host is called'),
     [key],
   );
 
@@ -95,12 +95,12 @@ const isOfLocal = (key: 'host_config' | 'same_filesystem' | 'absent') =>
   v.forward(
     v.check(
       (each: RemoteTable) => each.transport === 'local' || each[key] === undefined,
-      'has no effect but with transport = "local"',
+      'has an effect only with transport = "local"',
     ),
     [key],
   );
 
-/** An account on a host, or a folder of this machine: which of the two, the transport says. */
+/** `target` is a folder with the transport `local`, and otherwise an account on a host. */
 const isPlace = (isLocal: boolean, message: string) =>
   v.forward(
     v.check(
@@ -113,7 +113,7 @@ const isPlace = (isLocal: boolean, message: string) =>
 
 const isTarget = (target: string): boolean => TARGET.test(target);
 
-/** Whether the transport `local` can have its store there. */
+/** Whether a path can be the store of the transport `local`. */
 export const isStorePath = (target: string): boolean => isRoot(target) && target !== '/';
 
 const remote = v.pipe(
@@ -129,22 +129,23 @@ const remote = v.pipe(
   ...(['host_config', 'same_filesystem', 'absent'] as const).map(isOfLocal),
 );
 
-/** No timer of ours waits for it: ten years. */
+/** Ten years. No timer waits for it, so node's limit for timers does not apply. */
 const CHECKSUM_EVERY_MOST_MS = 3650 * 86_400_000;
 
-const CONFIG = v.strictObject({
+/** The keys of client.toml, with their defaults. An unknown key is refused. */
+export const CLIENT_SCHEMA = v.strictObject({
   name: v.optional(name),
   state: v.optional(pathKey),
   capability: v.optional(
     v.picklist(['confined', 'inherited', 'none'], 'should be "confined", "inherited" or "none"'),
   ),
-  remote: v.pipe(v.array(remote), v.minLength(1, 'must name one remote at least')),
+  remote: v.pipe(v.array(remote), v.minLength(1, 'must name at least one remote')),
   scope: v.optional(
     v.strictObject({
       roots: v.optional(
         v.pipe(
           v.array(rootKey),
-          v.minLength(1, 'must name one root at least'),
+          v.minLength(1, 'must name at least one root'),
           v.maxLength(ROOTS_LIMIT, 'names too many roots'),
         ),
         ['/'],
@@ -191,15 +192,12 @@ const CONFIG = v.strictObject({
   hooks: v.optional(hooksTable, {}),
 });
 
-export type ClientConfig = v.InferOutput<typeof CONFIG>;
+export type ClientConfig = v.InferOutput<typeof CLIENT_SCHEMA>;
 export type Remote = ClientConfig['remote'][number];
 
-/** The schema, for tests of the sample files. */
-export const CLIENT_SCHEMA = CONFIG;
-
-/** Reads client.toml. @throws Fault (exit 2) that names the key */
+/** Reads client.toml. @throws Fault (exit 2) that names the file and the key */
 export function readClientConfig(path: string): ClientConfig {
-  const config = readConfig(path, CONFIG, 'client.toml');
+  const config = readConfig(path, CLIENT_SCHEMA, 'client.toml');
   const names = config.remote.map(remoteName);
   const twice = names.find((each, index) => names.indexOf(each) !== index);
   if (twice !== undefined) {
@@ -213,45 +211,45 @@ export function readClientConfig(path: string): ClientConfig {
   return config;
 }
 
-/** What a remote is called: its name, else the host in its target, or all of it where that is a folder. */
+/** The name of a remote: `name`, or else the host in its target, or the whole target where that is a folder. */
 export function remoteName(each: Remote): string {
   if (each.name === undefined && each.transport === 'local') return each.target;
   return each.name ?? each.target.replace(/^ssh:\/\//, '').replace(/^[^@]*@/, '');
 }
 
-/** The client's own name: as configured, else the host name's first label. */
+/** The client's own name: `name`, or else the first label of the host name. @throws Fault (exit 2) where that is not a name */
 export function clientName(config: ClientConfig): string {
   const found = config.name ?? hostLabel();
   if (NAME.test(found)) return found;
   throw new Fault({
-    tried: 'find out what this client is called',
-    found: 'its host name does not make a name',
+    tried: 'choose a name for this client',
+    found: 'its host name cannot be used as one',
     next: 'set `name` in client.toml',
     exit: 'usage',
   });
 }
 
-/** Held while a run for a remote goes on. A remote can be called as its path is; then the file has a name that stands for it. */
+/** The lock file of the runs of a remote. Where the remote's name is a path, a digest of it is in the file name. */
 export function remoteLock(state: string, each: Remote): string {
   const name = remoteName(each);
   const isPath = name.includes('/');
   return `${state}/lock-${isPath ? createHash('sha256').update(name).digest('hex').slice(0, 32) : name}`;
 }
 
-/** Where the client keeps its state. */
+/** The state folder. @param named on the command line */
 export function stateFolder(config: ClientConfig, named: string | undefined): string {
   return named ?? config.state ?? defaultStateFolder(ownAccount());
 }
 
-/** How rsync comes by the right to read everything, if it does. */
+/** How rsync gets the right to read every file, if it does. */
 export type Capability = 'confined' | 'inherited' | 'none';
 
-/** As configured; else in the launcher's jail where there is a launcher. */
+/** `capability`, or else `confined` where there is a launcher, and `none` where there is not. */
 export function capabilityOf(config: ClientConfig): Capability {
   return config.capability ?? (hasLauncher() ? 'confined' : 'none');
 }
 
-/** The key that the client calls with, and the file that knows the host's key. */
+/** The client's private key for a remote, and the file with the host's key. */
 export function callFiles(each: Remote): { identity: string; knownHosts: string } {
   const home = ownAccount().home;
   return {
@@ -260,19 +258,19 @@ export function callFiles(each: Remote): { identity: string; knownHosts: string 
   };
 }
 
-/** The command that makes a key for a remote, and its folder where there is none: ssh-keygen makes only ~/.ssh. */
+/** The command that makes a key, and its folder where that does not exist: ssh-keygen makes only ~/.ssh. */
 export function keygenText(identity: string): string {
   const folder = dirname(identity);
   const make = `ssh-keygen -t ed25519 -N '' -f ${quoteForShell(identity)}`;
   return exists(folder) ? make : `mkdir -p -m 700 ${quoteForShell(folder)} && ${make}`;
 }
 
-/** The remotes that are called: those whose host is another machine. */
+/** The remotes whose host is another machine. */
 export function calledRemotes(config: ClientConfig): Remote[] {
   return config.remote.filter(each => each.transport !== 'local');
 }
 
-/** How nicely rsync runs at least. */
+/** The least niceness of rsync, by `nice` and `ionice`. */
 export function ownNiceness(config: ClientConfig): Niceness {
   const { nice, ionice } = config.limits;
   if (ionice === 'none') return { nice, ionice: null };

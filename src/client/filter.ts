@@ -1,16 +1,16 @@
 /**
- * The scope: what a client lets be read, as the filter file of its one-time rsync daemon. Pure: it makes text out of
- * lists, and does not touch the machine.
+ * The scope as text: the filter file of the rsync daemon, and the records for the launcher. Pure: it does not touch the machine.
  *
- * The daemon's filter is asked for every name, first match wins, and no peer can add to it or clear it. So the order
- * of its lines is the policy: `never` and foreign file systems, then the excludes, then the roots, then nothing.
+ * The daemon checks every name against its filter, the first match wins, and no peer can add to the filter or clear it. So the
+ * order of its lines is the policy: `never` and foreign file systems, then the excludes, then the roots, then "exclude all".
  */
 import { Fault } from '../fault.ts';
+import { parentOf } from '../os/byte-path.ts';
 import { isWithin, type MountEntry } from '../os/mounts.ts';
 import { PATH_LIMIT } from '../wire/request.ts';
 import { MODULE_PATH } from '../wire/rsync.ts';
 
-/** File systems that hold no files of anybody's: reading them is senseless or (devices, secrets) harmful. */
+/** File systems without files of users: to read them is useless, or harmful (devices, secrets). */
 const PSEUDO = new Set([
   'autofs',
   'binfmt_misc',
@@ -38,7 +38,7 @@ const PSEUDO = new Set([
   'tmpfs',
   'tracefs',
 ]);
-/** Of these no byte leaves, whatever `mounts` says (design: always in `never`). */
+/** File systems that are never read, whatever `mounts` says (docs/design.md, `never`). */
 const NEVER_TYPES = new Set([
   'configfs',
   'debugfs',
@@ -49,33 +49,33 @@ const NEVER_TYPES = new Set([
   'sysfs',
   'tracefs',
 ]);
-/** File systems of another machine; it has a backup of its own. */
+/** File systems of another machine, which has its own backup. */
 const NETWORK =
   /^(9p|afs|beegfs|ceph|cifs|coda|fuse\.(ceph|glusterfs|s3fs|sshfs|rclone)|gfs2?|glusterfs|lustre|ncpfs|nfs4?|ocfs2|smb3?|smbfs|virtiofs)$/;
 
-/** Whether a file system is the kernel's own: no server, no program and no disk is asked for it. */
+/** Whether the kernel itself serves a file system, without a server, a program or a disk. */
 export function isKernelsOwn(type: string): boolean {
   return PSEUDO.has(type);
 }
 
-/** Whether a call that looks at a file system may never return: a server or a program answers for it. */
+/** Whether a call on a file system may never return, because a server or a program must answer it. */
 export function canHang(type: string): boolean {
   return NETWORK.test(type) || /^fuse(?:blk|$|\.)/.test(type) || type === 'autofs';
 }
 
 /**
- * Which mount points are left out.
- * @param mounts with names as bytes, and so the roots
- * @param mode `local`: pseudo and network file systems; `one`: every mount below a root; `all`: none but devices,
- *   proc and sysfs
- * @param roots a root that is itself such a mount point is wanted, and stays (devices, proc and sysfs apart)
+ * Chooses the mount points that are left out. All paths are bytes (os/byte-path.ts).
+ * @param mode `local`: pseudo and network file systems; `one`: every mount below a root; `all`: only devices, proc, sysfs
+ *   and the like
+ * @param roots a root that is such a mount point itself is backed up, unless its file system is never read
+ * @returns sorted
  */
 export function mountsLeftOut(
   mounts: readonly MountEntry[],
   mode: 'local' | 'all' | 'one',
   roots: readonly string[],
 ): string[] {
-  // An automount point counts as what is mounted on it: a later mount at the same path hides the earlier one.
+  // A later mount at the same path hides the earlier one. So an automount point counts as the file system mounted on it.
   const seen = new Map(mounts.map(mount => [mount.path, mount]));
   const left = mounts.filter(mount => {
     if (NEVER_TYPES.has(mount.type)) return true;
@@ -88,59 +88,38 @@ export function mountsLeftOut(
   return [...new Set(left.map(mount => mount.path))].sort();
 }
 
-/**
- * Reads an exclude list: a pattern a line (rsync(1), PATTERN MATCHING RULES), `- ` before it allowed; empty lines and
- * those that begin with `#` or `;` say nothing.
- * @param source names the list in the fault
- * @throws Fault that names the line: rules of another kind (`+`, `!`, `:`, `.`, merge files) could open the scope or
- *   read other files, so there are none
- */
-export function parseExcludes(lines: string[], source: string): string[] {
-  return parseExcludeLines(lines, source).map(each => each.pattern);
-}
-
 /** One pattern of an exclude list. */
 export interface Exclude {
   pattern: string;
-  /** Where it stands, for messages: `line 3 of "FILE"`. */
+  /** Its place, for messages: `line 3 of "FILE"`. */
   where: string;
 }
 
 /**
- * The same with the place of each pattern.
- * @param home the account's home folder, for patterns that begin with `~/`; without it they are taken as they are
+ * Parses an exclude list: a pattern a line (rsync(1), PATTERN MATCHING RULES), with an optional `- ` before it. Empty lines and
+ * lines that begin with `#` or `;` are comments.
+ * @param source names the list in a fault
+ * @param home the account's home folder, for patterns that begin with `~/`; undefined: such patterns stay as they are
+ * @throws Fault that names the line. Rules of another kind (`+`, `!`, `:`, `.`, merge files) are refused: they could open the
+ *   scope or read other files
  */
-export function parseExcludeLines(lines: string[], source: string, home?: string): Exclude[] {
+export function parseExcludes(lines: string[], source: string, home?: string): Exclude[] {
   const patterns: Exclude[] = [];
   for (const [index, raw] of lines.entries()) {
-    const fault = (found: string, next?: string): Fault =>
-      new Fault({
-        tried: `use line ${index + 1} of ${source}`,
-        found,
-        exit: 'usage',
-        ...(next ? { next } : {}),
-      });
+    const where = `line ${index + 1} of ${source}`;
     // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused
-    if (/[\u0000-\u0008\u000a-\u001f\u007f]/.test(raw))
-      throw fault('it has a control character or a line break in it');
-    if (/^\s*$/.test(raw) || /^[#;]/.test(raw)) continue;
+    const hasControl = /[\u0000-\u0008\u000a-\u001f\u007f]/.test(raw);
+    if (!hasControl && (/^\s*$/.test(raw) || /^[#;]/.test(raw))) continue;
     const written = raw.startsWith('- ') ? raw.slice(2) : raw;
     const pattern = home === undefined ? written : expandHome(written, home);
-    if (pattern === '') throw fault('it has no pattern after the dash');
-    if (/^\/+$|\/\/$/.test(pattern)) throw fault('it ends in slashes that rsync would match with nothing');
-    const idle = whyNoMatch(pattern);
-    if (idle !== undefined) throw fault(`it cannot match anything: ${idle}`);
-    if (/[*?[]/.test(pattern) && /(?<!\\)(?:\\\\)*\\$/.test(pattern)) {
-      throw fault('it ends in a backslash, which escapes nothing');
+    const wrong = hasControl ? 'it has a control character or a line break in it' : checkPattern(pattern);
+    if (wrong === undefined) {
+      patterns.push({ pattern, where });
+      continue;
     }
-    if (/^!\s*$|^[-+:.]C$|^[-+:.][-+,!/CserpxnwR]*\s/.test(pattern)) {
-      throw fault(
-        'it is a filter rule, and only exclude patterns are taken',
-        "a name that looks like one is written with a wildcard: '[+] name'",
-      );
-    }
-    if (Buffer.byteLength(pattern) > PATTERN_LIMIT) throw fault(`it is longer than ${PATTERN_LIMIT} bytes`);
-    patterns.push({ pattern, where: `line ${index + 1} of ${source}` });
+    const next =
+      wrong === FILTER_RULE ? "a name that looks like one is written with a wildcard: '[+] name'" : undefined;
+    throw new Fault({ tried: `use ${where}`, found: wrong, exit: 'usage', ...(next ? { next } : {}) });
   }
   if (patterns.length > EXCLUDES_LIMIT) {
     throw new Fault({
@@ -152,7 +131,22 @@ export function parseExcludeLines(lines: string[], source: string, home?: string
   return patterns;
 }
 
-/** Why no name in a backup can match a pattern, or undefined. rsync compares it with names in their shortest form. */
+const FILTER_RULE = 'it is a filter rule, and only exclude patterns are allowed';
+
+/** @returns why a pattern is refused; undefined where it is accepted */
+function checkPattern(pattern: string): string | undefined {
+  if (pattern === '') return 'it has no pattern after the dash';
+  if (/^\/+$|\/\/$/.test(pattern)) return 'it ends in slashes, so rsync would match it with nothing';
+  const idle = whyNoMatch(pattern);
+  if (idle !== undefined) return `it cannot match anything: ${idle}`;
+  if (/[*?[]/.test(pattern) && /(?<!\\)(?:\\\\)*\\$/.test(pattern))
+    return 'it ends in a backslash, which escapes nothing';
+  if (/^!\s*$|^[-+:.]C$|^[-+:.][-+,!/CserpxnwR]*\s/.test(pattern)) return FILTER_RULE;
+  if (Buffer.byteLength(pattern) > PATTERN_LIMIT) return `it is longer than ${PATTERN_LIMIT} bytes`;
+  return undefined;
+}
+
+/** @returns why no name in a backup can match; undefined where one can. rsync compares with names in their shortest form */
 function whyNoMatch(pattern: string): string | undefined {
   if (pattern.includes('//')) return 'no name has two slashes side by side';
   const part = pattern.split('/').find(each => each === '.' || each === '..');
@@ -164,22 +158,19 @@ function whyNoMatch(pattern: string): string | undefined {
   return undefined;
 }
 
-/** Whether a wildcard's bracket is not closed (rsync's lib/wildmatch.c then matches nothing). */
+/** Whether the bracket of a wildcard is not closed; then rsync matches no name (lib/wildmatch.c). */
 function hasOpenBracket(pattern: string): boolean {
   const member = String.raw`\[:[^\]]*:\]|\\.|\[(?!:[^\]]*:\])|[^\]\\[]`;
   const bracket = new RegExp(String.raw`\\.|\[(?:[!^]|(?![!^]))(?:\]|${member})(?:${member})*\]|(\[)`, 'g');
   return [...pattern.matchAll(bracket)].some(found => found[1] !== undefined);
 }
 
-/**
- * A pattern that begins with the home folder by one of its usual names, with the folder itself. rsync expands none of them.
- * @param home the account's home folder, bytes as the pattern's
- */
-export function expandHome(pattern: string, home: string): string {
+/** Replaces `~`, `$HOME` or `${HOME}` at the beginning of a pattern, which rsync does not expand. @param home bytes */
+function expandHome(pattern: string, home: string): string {
   const found = /^(?:~|\$HOME|\$\{HOME\})(?=\/)/.exec(pattern)?.[0];
   if (found === undefined) return pattern;
   const rest = pattern.slice(found.length);
-  // A backslash is an escape only in a pattern with a wildcard.
+  // A backslash escapes only in a pattern with a wildcard.
   return /[*?[]/.test(home + rest) ? home.replace(/[\\*?[]/g, '\\$&') + rest : home + rest;
 }
 
@@ -187,52 +178,52 @@ const PATTERN_LIMIT = 2000; // rsync reads lines of 4096 bytes (MAXPATHLEN)
 const EXCLUDES_LIMIT = 10_000;
 
 /**
- * A path as a pattern that matches only itself: `\` is an escape only in a pattern with a wildcard (rsync(1)).
- * A line end, which only a mount point's name can have, would begin a rule of its own: `?` stands for it.
+ * A pattern that matches only this path. A backslash escapes only in a pattern with a wildcard (rsync(1)). A line end, which only
+ * the name of a mount point can have, would begin another rule, so `?` replaces it.
  */
-export function literalPattern(path: string): string {
+function literalPattern(path: string): string {
   if (!/[*?[\n\r]/.test(path)) return path;
   return path.replace(/[\\*?[]/g, '\\$&').replace(/[\n\r]/g, '?');
 }
 
-/** What the filter is made of. */
-export interface Scope {
+/** The lists that the filter is made from. Paths are bytes (os/byte-path.ts). */
+interface Scope {
   roots: string[];
-  /** Absolute paths that are kept back with all below them. */
+  /** Paths that are kept back, with everything below them. */
   never: string[];
   /** Patterns of the exclude list. */
   excludes: string[];
-  /** Folders that are stored, and nothing below them (client/mount-points.ts). */
+  /** Folders that are stored without anything below them (client/mount-points.ts). */
   empty?: string[];
 }
 
 /**
- * The filter file: every line begins with `- ` or `+ `, so that no pattern can be read as a rule.
+ * Writes the filter file. Every line begins with `- ` or `+ `, so that rsync cannot read a pattern as another rule.
  *
- * Each name that is kept back stands there twice, with and without `/**`: a peer's merge rule is checked against the
- * file's own name only, not against its parents (rsync 3.5.0, exclude.c, parse_filter_file), and would otherwise have
- * a file below an excluded folder read as rules.
+ * Each path that is kept back has two lines, one with `/**`. rsync checks the merge rule of a peer only against the name of the
+ * file itself, not against its parents (rsync 3.5.0, exclude.c, parse_filter_file). With one line it would read a file below an
+ * excluded folder as rules.
  *
- * The first line excludes the module's path: it keeps a peer's merge rules from reading any file at all (MODULE_PATH).
+ * The first line excludes the path of the module. It keeps the merge rules of a peer from reading any file (MODULE_PATH).
  */
 export function scopeFilter(scope: Scope): string {
   const lines = [`- ${MODULE_PATH}/**`];
   for (const path of scope.never) {
     const exact = literalPattern(path);
-    // A rule that is too long rsync leaves out; with `?` for each mark it fits, and a few neighbours stay behind too.
+    // rsync skips a rule that is too long. With `?` for each special character it fits, and hides a few more names.
     const pattern = Buffer.byteLength(exact) <= PATH_LIMIT - 3 ? exact : path.replace(/[\\*?[\n\r]/g, '?');
     lines.push(`- ${pattern}`, `- ${below(pattern)}`);
   }
   for (const path of scope.empty ?? []) lines.push(`- ${below(literalPattern(path))}`);
   for (const pattern of scope.excludes) {
     lines.push(`- ${pattern}`);
-    // `**/` and `*/` mean all folders: what is below them is kept back with them, and files beside them are not.
+    // `**/` and `*/` mean all folders. Everything below them is excluded with them; files beside them are not.
     if (!/(?:^|\/)\*+\/$/.test(pattern)) lines.push(`- ${below(pattern)}`);
   }
   if (!scope.roots.includes('/')) {
     const ancestors = new Set<string>();
     for (const root of scope.roots) {
-      for (let at = parent(root); at !== '/'; at = parent(at)) ancestors.add(at);
+      for (let at = parentOf(root); at !== '/'; at = parentOf(at)) ancestors.add(at);
     }
     for (const folder of [...ancestors].sort()) lines.push(`+ ${literalPattern(folder)}/`);
     for (const root of scope.roots)
@@ -243,12 +234,12 @@ export function scopeFilter(scope: Scope): string {
 }
 
 /**
- * The scope as the launcher reads it: records with a NUL behind each. The kernel keeps to roots and `never` whatever names
- * a file has; excludes are by name and stand in the filter alone.
- * @param scope `empty`: mount points, which are kept back by their name and not looked at; they come first, so that no root on
- *   one of them is
- * @param libraries what rsync is loaded with, to be read besides
- * @param listsAll whether this rsync must be able to list folders outside of the roots too (client/trial.ts)
+ * Writes the scope for the launcher: records, each with a NUL behind it. The kernel enforces roots and `never` for every name of
+ * a file. Excludes are names, so only the filter has them.
+ * @param scope `empty`: mount points that are kept back by name and not looked at. They come first, so that a root on one of
+ *   them is not looked at either
+ * @param libraries the shared libraries of rsync, which it must be able to read
+ * @param listsAll whether this rsync must list folders outside of the roots too (client/trial.ts)
  */
 export function scopeRecords(
   scope: Pick<Scope, 'roots' | 'never' | 'empty'>,
@@ -267,14 +258,15 @@ export function scopeRecords(
 }
 
 /**
- * The folders whose children the launcher grants one by one, since a `never` is somewhere below. A file that is put in the
- * place of another one there, while a run is on, cannot be read in that run.
+ * Finds the folders whose children the launcher grants one by one, because a `never` is somewhere below. A file that is replaced
+ * there during a run cannot be read in that run.
+ * @returns sorted
  */
 export function enumeratedFolders(scope: Pick<Scope, 'roots' | 'never' | 'empty'>): string[] {
   const found = new Set<string>();
   for (const path of [...scope.never, ...(scope.empty ?? [])]) {
     if (path === '/') continue;
-    for (let at = parent(path); ; at = parent(at)) {
+    for (let at = parentOf(path); ; at = parentOf(at)) {
       if (scope.roots.some(root => isWithin(root, at))) found.add(at);
       if (at === '/') break;
     }
@@ -282,13 +274,9 @@ export function enumeratedFolders(scope: Pick<Scope, 'roots' | 'never' | 'empty'
   return [...found].sort();
 }
 
-/** A pattern for all that is below what `pattern` matches. */
+/** A pattern for everything below the folders that `pattern` matches. */
 function below(pattern: string): string {
   const folder = pattern.replace(/\/+$/, '');
-  // `**` makes it a pattern with a wildcard, in which a backslash must be escaped.
+  // `**` is a wildcard, so a backslash in this pattern must be escaped.
   return `${/[*?[]/.test(folder) ? folder : folder.replaceAll('\\', '\\\\')}/**`;
-}
-
-function parent(path: string): string {
-  return path.slice(0, path.lastIndexOf('/')) || '/';
 }

@@ -1,39 +1,28 @@
-/** The hooks of one remote's run: what they are told, and what they make of its outcome. */
+/** The hooks of a client's run: which facts they get, and how a hook changes the outcome of the run. */
 import { EXIT, Fault } from '../fault.ts';
 import { appendJournal } from '../os/files.ts';
 import { monotonicMs, now } from '../os/machine.ts';
-import { type Facts, type HookEnd, HookedRun, hasHooks } from '../shared/hooks.ts';
-import type { RunOutcome } from './backup.ts';
-import { type ClientConfig, clientName } from './config.ts';
-
-/** A run as its hooks see it. */
-export interface Hooked {
-  config: ClientConfig;
-  remote: string;
-  /** The journal's path. */
-  journal: string;
-  interrupt: AbortSignal;
-  /** Is told of each hook that has ended. */
-  tell: (end: HookEnd) => void;
-}
+import { type Facts, HookedRun, hasHooks } from '../shared/hooks.ts';
+import { clientName } from './config.ts';
+import type { Run, RunOutcome } from './run-events.ts';
 
 /**
- * A run with its hooks around it: all of it, whatever `work` does to make it go well.
- * @param work has to note what it does in the journal itself; a run that does not come to it is noted here
+ * Runs `work` between the hook `before` and the hook `after` or `failed`. The hooks surround all attempts, not each one.
+ * @param work records its own end in the journal; a run that does not get as far is recorded here
+ * @returns the outcome of `work`; a skipped run where `before` asked for that; a failed run where a hook failed
  */
-export async function runWithHooks(
-  { config, remote, journal, interrupt, tell }: Hooked,
-  work: () => Promise<RunOutcome>,
-): Promise<RunOutcome> {
+export async function runWithHooks(run: Run, work: () => Promise<RunOutcome>): Promise<RunOutcome> {
+  const { config, events, interrupt } = run;
+  const { remote } = events;
   if (!hasHooks(config.hooks)) return await work();
   const started = monotonicMs();
-  const note = (event: string, more: Record<string, unknown>): void =>
-    appendJournal(journal, { time: now().toISOString(), event, remote, ...more });
+  const record = (event: string, more: Record<string, unknown>): void =>
+    appendJournal(`${run.state}/journal.jsonl`, { time: now().toISOString(), event, remote, ...more });
   const facts: Facts = { SIDE: 'client', CLIENT: clientName(config), REMOTE: remote };
   const hooked = new HookedRun(config.hooks, facts, end => {
     const { hook, program, status, signal, durationMs, failed } = end;
-    tell(end);
-    note('hook', { hook, program, status, signal, duration_ms: durationMs, reason: failed ?? null });
+    events.hook(end);
+    record('hook', { hook, program, status, signal, duration_ms: durationMs, reason: failed ?? null });
   });
   const ended = (more: Partial<RunOutcome>): RunOutcome => ({
     remote,
@@ -43,34 +32,46 @@ export async function runWithHooks(
     durationMs: Math.round(monotonicMs() - started),
     ...more,
   });
-  let run: RunOutcome;
+  let outcome: RunOutcome;
   try {
     if (!(await hooked.begin(`back up to "${remote}"`, interrupt))) {
       const skipped = 'the hook "before" said "not now"';
-      note('skipped', { reason: skipped });
+      record('skipped', { reason: skipped });
       return ended({ skipped });
     }
-    run = await work();
+    outcome = await work();
   } catch (error) {
-    // A journal that cannot be written, above all: nothing is to be left as `before` made it.
-    const fault = error instanceof Fault ? error : undefined;
-    if (!fault) {
+    // Even if the journal cannot be written: the last hook must undo what `before` did.
+    if (!(error instanceof Fault)) {
       await hooked.end(false, { OUTCOME: 'failed', EXIT: EXIT.failed, REASON: String(error) });
       throw error;
     }
-    run = ended({ fault, exit: EXIT[fault.exit] });
+    outcome = ended({ fault: error, exit: EXIT[error.exit] });
     try {
-      note('finished', { outcome: 'failed', snapshot: null, transferred_bytes: 0, reason: fault.message });
+      record('finished', {
+        outcome: 'failed',
+        snapshot: null,
+        transferred_bytes: 0,
+        reason: error.message,
+      });
     } catch {
-      // it is what the fault says, or the fault says what matters more
+      // The first fault is this one, or matters more.
     }
   }
-  const isWell = run.fault === undefined && run.outcome !== undefined && run.outcome.outcome !== 'failed';
-  const hookFault = await hooked.end(isWell, factsOf(run));
-  if (!hookFault) return run;
-  return { ...run, hookFault, exit: run.exit === EXIT.done ? EXIT.incomplete : run.exit };
+  return withLastHook(outcome, await hooked.end(hasSucceeded(outcome), factsOf(outcome)));
 }
 
+/** A failed hook makes a good run an incomplete one. */
+function withLastHook(outcome: RunOutcome, hookFault: Fault | undefined): RunOutcome {
+  if (!hookFault) return outcome;
+  return { ...outcome, hookFault, exit: outcome.exit === EXIT.done ? EXIT.incomplete : outcome.exit };
+}
+
+function hasSucceeded({ fault, outcome }: RunOutcome): boolean {
+  return fault === undefined && outcome !== undefined && outcome.outcome !== 'failed';
+}
+
+/** The facts that the hook at the end of a run gets. */
 function factsOf({ outcome, fault, exit, durationMs }: RunOutcome): Facts {
   const common: Facts = { EXIT: exit, DURATION: Math.round(durationMs / 1000) };
   if (fault || !outcome || outcome.outcome === 'failed')

@@ -1,56 +1,70 @@
-/** What a client hears of its host while a run goes on, and how much of that it passes on. */
+/** The events of the host while a run goes on, and how much of them the client reports. */
 import { monotonicMs } from '../os/machine.ts';
 import { type HostEvent, PHASES, type UnstoredEvent } from '../wire/events.ts';
-import type { RunNews } from './backup.ts';
+import type { FileCount, RunEvents } from './run-events.ts';
 
-/** A host tells how far it is once a second; one that tells more often is not heard. */
+/** A host reports its progress once a second. Progress that comes more often than this is dropped. */
 const PROGRESS_MS = 500;
 
-/** What is heard of the host while it works. */
+/** Receives the events of one host during one attempt. */
 export class HostEvents {
-  readonly copying = Promise.withResolvers<void>();
-  /** How long until the host takes the next run, where it has said so. */
-  waitMs: number | undefined;
-  /** What the host could not store, where it has said so. */
-  unstored: UnstoredEvent | undefined;
-  readonly #tell: (news: RunNews) => void;
-  readonly #remote: string;
+  readonly #copying = Promise.withResolvers<void>();
+  readonly #events: RunEvents;
   #next = Promise.withResolvers<void>();
   #phases = 0;
   #progressMs = Number.NEGATIVE_INFINITY;
-  #files: Extract<RunNews, { event: 'progress' }>['files'] = null;
+  #files: FileCount = null;
+  #waitMs: number | undefined;
+  #unstored: UnstoredEvent | undefined;
 
-  /** @param remote what the remote is called; @param tell what of it is passed on */
-  constructor(remote: string, tell: (news: RunNews) => void) {
-    this.#remote = remote;
-    this.#tell = tell;
+  /** @param events the reports of the run */
+  constructor(events: RunEvents) {
+    this.#events = events;
   }
 
-  /** However much a host says, what is passed on has a bound: each phase once, and in order; progress now and then. */
-  hear(event: HostEvent): void {
+  /**
+   * Takes one event. A host cannot make the client report without end: each phase is reported once and in order, and progress
+   * at most every `PROGRESS_MS`.
+   */
+  receive(event: HostEvent): void {
     this.#next.resolve();
     this.#next = Promise.withResolvers<void>();
     if (event.event === 'phase') {
       const order = PHASES.indexOf(event.phase);
       if (order < this.#phases) return;
       this.#phases = order + 1;
-      if (event.phase !== 'dialling') this.copying.resolve();
-      this.#tell({ event: 'phase', remote: this.#remote, phase: event.phase });
+      if (event.phase !== 'dialling') this.#copying.resolve();
+      this.#events.phase(event.phase);
     } else if (event.event === 'wait') {
-      this.waitMs = event.ms;
+      this.#waitMs = event.ms;
     } else if (event.event === 'unstored') {
-      this.unstored = event;
+      this.#unstored = event;
     } else if (event.event === 'files') {
       const { done, total, percent } = event;
       this.#files = { done, total, percent };
     } else if (event.event === 'progress' && monotonicMs() - this.#progressMs >= PROGRESS_MS) {
       this.#progressMs = monotonicMs();
-      const { bytes, percent } = event;
-      this.#tell({ event: 'progress', remote: this.#remote, bytes, percent, files: this.#files });
+      this.#events.progress(event.bytes, event.percent, this.#files);
     }
   }
 
-  nextWord(): Promise<void> {
+  /** Resolves when the host reports that it copies. */
+  get copying(): Promise<void> {
+    return this.#copying.promise;
+  }
+
+  /** @returns a promise that resolves with the next event, whichever it is */
+  nextEvent(): Promise<void> {
     return this.#next.promise;
+  }
+
+  /** Milliseconds until the host accepts the next run, where it has said so. */
+  get waitMs(): number | undefined {
+    return this.#waitMs;
+  }
+
+  /** What the host could not store, where it has said so. */
+  get unstored(): UnstoredEvent | undefined {
+    return this.#unstored;
   }
 }

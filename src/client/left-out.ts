@@ -1,4 +1,5 @@
-/** Roots of which excludes and `never` leave nothing: a backup of them is an empty one. */
+/** Roots from which excludes and `never` leave out everything: a backup of them is empty. */
+import { asBytes, joinPath } from '../os/byte-path.ts';
 import { exists, lstat, makeFolder, readdir, removeAll, writeNew } from '../os/files.ts';
 import { isWithin } from '../os/mounts.ts';
 import { run, standard } from '../os/process.ts';
@@ -6,14 +7,14 @@ import { asText } from '../wire/text.ts';
 import { type Exclude, scopeFilter } from './filter.ts';
 import type { Root } from './roots.ts';
 
-/** Of a folder with more entries than that something is left, as far as doctor says. */
+/** A root with more entries is taken for one that is not empty. */
 const ENTRIES_LIMIT = 2000;
 
 /**
- * Asks rsync, with a run's filter, what it takes of the entries of each root: of empty folders and files that have their names.
+ * Finds roots that are folders with entries, none of which a run would back up. rsync itself decides, with the filter of a run and
+ * with empty folders and files that have the names of the entries.
  * @param folder a private folder, in which they are made and removed
- * @param never places without links
- * @returns the roots that are folders with something in them, of which nothing is taken
+ * @param never places without symbolic links
  */
 export async function emptiedRoots(
   folder: string,
@@ -25,20 +26,19 @@ export async function emptiedRoots(
   for (const [number, root] of roots.entries()) {
     const names = entriesOf(asText(root.path));
     if (names === undefined || names.length === 0) continue;
-    const path = root.path === '/' ? '' : root.path;
-    const left = names.filter(name => !never.some(each => isWithin(each, `${path}/${name}`)));
+    const left = names.filter(name => !never.some(each => isWithin(each, joinPath(root.path, `/${name}`))));
     const isTaken = left.length > 0 && (await takesAny(`${folder}/left${number}`, root, left, excludes));
     if (!isTaken) emptied.push(root);
   }
   return emptied;
 }
 
-/** The names in a folder, a character a byte; undefined where it is none, cannot be read or has too many. */
+/** The names in a folder, as bytes; undefined where it is not a folder, cannot be read or has too many. */
 function entriesOf(path: string): string[] | undefined {
   try {
     if (!lstat(path).isDirectory()) return undefined;
     const names = readdir(path);
-    return names.length > ENTRIES_LIMIT ? undefined : names.map(each => Buffer.from(each).toString('latin1'));
+    return names.length > ENTRIES_LIMIT ? undefined : names.map(each => asBytes(each));
   } catch {
     return undefined;
   }
@@ -60,7 +60,7 @@ async function takesAny(
     writeNew(`${work}/filter`, Buffer.from(text, 'latin1'));
     const words = ['-r', `--filter=. ${work}/filter`, `${work}/tree/`, `${out}/`];
     const copied = await run(standard('rsync', words));
-    // What cannot be tried is not called empty.
+    // Without a result, the root is not reported as empty.
     if (copied.status !== 0) return true;
     const taken = `${out}${asText(root.path)}`;
     return exists(taken) && readdir(taken).length > 0;
@@ -74,6 +74,6 @@ function makeAlike(from: string, to: string): void {
     if (lstat(from).isDirectory()) makeFolder(to);
     else writeNew(to, '');
   } catch {
-    // it has gone, or its name is one that cannot be made here
+    // It has been removed, or its name cannot be created here.
   }
 }

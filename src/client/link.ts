@@ -1,6 +1,6 @@
 /**
- * How fast the way to a backup host is, and how fast this processor compresses: measured by a probe (wire/probe.ts), and on
- * record in the state folder until it is a week old, or this machine is in another network.
+ * How fast the link to a backup host is, and how fast this processor compresses. A probe measures it (wire/probe.ts). The result is
+ * kept in the state folder for a week, or until this machine is in another network.
  */
 import { randomBytes } from 'node:crypto';
 import { constants, zstdCompressSync } from 'node:zlib';
@@ -15,19 +15,19 @@ import { readState, writeState } from './state-file.ts';
 const pathIn = (state: string): string => `${state}/links.json`;
 const VALID_MS = 7 * 86_400_000;
 
-/** What is on record of one remote. */
-export interface Link {
-  /** When it was measured. */
+/** The recorded measurement of one remote. */
+interface Link {
+  /** The time of the measurement, in milliseconds since 1970. */
   at: number;
-  /** Where this machine was then. */
+  /** The networks of this machine at that time. */
   networks: string[];
-  /** Undefined: the host does not know what a probe is. */
+  /** Undefined where the host does not support probes. */
   rates?: Rates;
-  /** What was decided by it. */
+  /** The decision after it. */
   compress: boolean;
 }
 
-/** What is on record, or undefined; however old. */
+/** @returns the record, of any age; undefined where there is none */
 function readLink(state: string, remote: string): Link | undefined {
   const found = readState(pathIn(state), remote);
   return isLink(found) ? found : undefined;
@@ -43,49 +43,49 @@ function isLink(value: unknown): value is Link {
   return [link, processor].every(each => typeof each === 'number' && each > 0);
 }
 
-/** Whether what is on record still tells how it is. @param nowMs a time before `at` is a clock that was wrong */
+/** Whether a record is still valid. @param nowMs a time before `at` means that the clock was wrong */
 export function isCurrent(link: Link, nowMs: number, networks: string[]): boolean {
   const ageMs = nowMs - link.at;
   return ageMs >= 0 && ageMs < VALID_MS && JSON.stringify(link.networks) === JSON.stringify(networks);
 }
 
-/** Puts it on record; undefined takes away what is there. */
+/** Writes the record; undefined removes it. @throws Fault where it cannot be written */
 export async function noteLink(state: string, remote: string, link: Link | undefined): Promise<void> {
   await writeState(pathIn(state), remote, link);
 }
 
-/** A host that does not answer the first word of a probe within this gets none. */
+/** A host that does not answer the first block within this time is not measured. */
 const ANSWER_MS = 30_000;
-/** The sizes of what is sent, until one of them takes long enough to be measured well. */
+/** The sizes of the blocks, until one of them takes long enough for a good measurement. */
 const SIZES = [128 * 1024, 1024 * 1024, BLOCK_LIMIT];
 const LONG_ENOUGH_MS = 100;
-/** A block that takes this long is not sent again. */
+/** A block that takes this long is not sent a second time. */
 const PLENTY_MS = 300;
-/** A block that takes longer counts as if it had come then. */
+/** A block that takes longer counts as this long. */
 const MOST_MS = 20_000;
-/** One that takes no time at all on this clock. */
+/** The time of a block that takes no time on this clock. */
 const LEAST_MS = 0.01;
 
 /**
- * Calls the host and measures.
+ * Calls the host and measures the link.
  * @param options `command` asks for a probe
- * @param isBrief only the least is sent: where a limit of the config decides whatever the rate
- * @returns bytes a second; or why there is no saying: the host is too old for it, or it did not answer
- * @throws Fault where it cannot be called at all, which no run could then
+ * @param limits `isBrief`: sends only the smallest block, where the `bwlimit` of the config decides anyway
+ * @returns bytes a second; `unknown` where the host is too old for a probe; `unanswered` where it did not answer
+ * @throws Fault where the host cannot be called
  */
 async function measureLink(
   held: DisposableHolder,
   options: CallOptions,
   { interrupt, isBrief }: { interrupt: AbortSignal; isBrief: boolean },
 ): Promise<number | 'unknown' | 'unanswered'> {
-  const noise = randomBytes(BLOCK_LIMIT); // nothing on the way makes it smaller
+  const noise = randomBytes(BLOCK_LIMIT); // nothing between the machines can compress it
   let arrived = Promise.withResolvers<number>();
   const call = await placeCall(held, await overSsh(held, options), Buffer.from(`${blockLine(1)}x`), event => {
     if (event.event === 'arrived') arrived.resolve(event.bytes);
   });
   try {
     const isOver = call.outcome.then(({ code }) => (code === 'request' ? 'unknown' : 'unanswered'));
-    isOver.catch(() => {}); // where it is not waited for any more
+    isOver.catch(() => {}); // It may fail when it is not awaited any more.
     const wait = async (ms: number): Promise<number | 'unknown' | 'unanswered'> => {
       const late = new AbortController();
       const lateness = sleep(ms, late.signal).then(() => 'unanswered' as const);
@@ -96,26 +96,26 @@ async function measureLink(
         late.abort();
       }
     };
-    // The host's program starts meanwhile: that is no part of the link.
+    // The program on the host starts during the first block, so that block is not measured.
     const greeting = await wait(ANSWER_MS);
     if (typeof greeting === 'string') return greeting;
-    /** Milliseconds that a block takes. */
+    /** @returns the milliseconds that a block takes */
     const send = async (bytes: number): Promise<number> => {
       arrived = Promise.withResolvers();
       const from = monotonicMs();
       call.send(blockLine(bytes));
       call.send(noise.subarray(0, bytes));
       const answer = await wait(MOST_MS);
-      // A host that answers something else is as good as one that does not.
+      // A wrong answer counts as none.
       return answer === bytes ? Math.max(monotonicMs() - from, LEAST_MS) : MOST_MS;
     };
-    let rate = 0; // of the last size: what goes before can have been let through at once (token buckets)
+    let rate = 0; // of the last size, because a token bucket can let earlier blocks through at once
     for (const size of isBrief ? SIZES.slice(0, 1) : SIZES) {
       const first = await send(size);
       rate = size / first;
       if (first < LONG_ENOUGH_MS) continue;
       if (first >= PLENTY_MS) break;
-      // A moment in which somebody was busy is no slow link: the better of two.
+      // A busy moment must not count as a slow link, so the better of two counts.
       const second = await send(size);
       rate = Math.max(rate, size / second);
       if (second >= LONG_ENOUGH_MS) break;
@@ -128,11 +128,11 @@ async function measureLink(
 
 const SAMPLE_BYTES = 2 * 1024 * 1024;
 const SAMPLE_RUN = 64;
-/** rsync's level for zstd where none is asked for (its compat.c). */
+/** rsync's default level for zstd (its compat.c). */
 const LEVEL = 3;
 const TIMES = 3;
 
-/** Bytes a second that one processor compresses as rsync does, of content that becomes half as large. */
+/** Measures how many bytes a second one processor compresses as rsync does, with content that becomes half as large. */
 export function measureProcessor(): number {
   const sample = randomBytes(SAMPLE_BYTES);
   for (let at = 0; at < SAMPLE_BYTES; at += 2 * SAMPLE_RUN) sample.fill(sample[at] ?? 0, at, at + SAMPLE_RUN);
@@ -147,10 +147,9 @@ export function measureProcessor(): number {
 }
 
 /**
- * Decides for one run; measures before, where that is to decide and nothing current is on record.
- * @param options of a call that asks for a probe
- * @param warn is told what is no reason to fail
- * @throws Fault as `measureLink`
+ * Decides whether one run compresses. With `auto` it measures first, unless there is a valid record.
+ * @param facts `options`: of a call that asks for a probe; `warn` receives an error that is not a reason to fail
+ * @throws Fault where the host cannot be called
  */
 export async function chooseCompression(facts: {
   state: string;
@@ -180,7 +179,7 @@ export async function chooseCompression(facts: {
   try {
     await noteLink(state, remote, { ...here, ...(rates ? { rates } : {}), compress: found.compress });
   } catch (error) {
-    warn(error); // the next run measures again
+    warn(error); // The next run measures again.
   }
   return found;
 }

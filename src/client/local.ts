@@ -1,71 +1,76 @@
 /**
- * The transport `local`: the store is on this machine, on a disk that may not be there. In the place of ssh `backup` starts
- * `dialback grab` as its child; the rest is the channel's (client/channel.ts): same gate, same ticket, same jails, same scope.
+ * The transport `local`: the store is on this machine, on a disk that may be absent. `backup` starts `dialback grab` as its
+ * child instead of ssh. The rest is the channel's (client/channel.ts): the same gate, ticket, jails and scope.
  */
 import * as v from 'valibot';
 import { Fault } from '../fault.ts';
 import { inspectCommand } from '../os/access-advice.ts';
-import {
-  failedWith,
-  fileFault,
-  lastVisible,
-  lstat,
-  readProc,
-  realPath,
-  stat,
-  whatFailed,
-} from '../os/files.ts';
+import { asBytes } from '../os/byte-path.ts';
+import { failedWith, fileFault, lastVisible, lstat, realPath, stat, whatFailed } from '../os/files.ts';
 import { ownAccount, ownExecutable, sleep } from '../os/machine.ts';
-import { inText, isWithin, type MountEntry, mountOf, parseMountTable } from '../os/mounts.ts';
-import { PLAIN_ENVIRONMENT } from '../os/process.ts';
+import { inText, isWithin, type MountEntry, mountOf, readMountTable } from '../os/mounts.ts';
+import { endingText, PLAIN_ENVIRONMENT } from '../os/process.ts';
 import { findConfig, pathKey, readConfig } from '../shared/toml.ts';
 import type { FailureCode } from '../wire/events.ts';
 import { localGrab, STORE_FILE } from '../wire/local.ts';
 import { escapeText, quoteForShell } from '../wire/text.ts';
 import type { Callee } from './call.ts';
+import { carryOverChannel } from './channel.ts';
 import { type ClientConfig, clientName, type Remote, remoteName } from './config.ts';
+import type { OpenTransport } from './transport.ts';
 
-/** The code of the fault of a run that was left out because its disk is not there, as the config wants it. */
+/** The code of the fault of a run that is skipped because its disk is absent, as the config asks for. */
 export const SKIPPED = 'skipped';
 
-/** So often it is looked whether the disk has come. */
+/** The time between two looks whether the disk is mounted. */
 const LOOK_MS = 2_000;
 
-/** A remote whose store is on this machine. */
+/** Opens the transport `local`. Waits for the disk where the config says so. @throws Fault as `findStore()` */
+export const openLocal: OpenTransport = async ({ config, remote, interrupt, events }, hung) => {
+  const waits = (): void => events.waiting('disk', null);
+  const hostConfig = await findStore(config, remote, interrupt, waits, hung);
+  return {
+    planCall: undefined,
+    prepare: async () => async (held, attempt) =>
+      await carryOverChannel(held, attempt, 'local', async () => grabHere(config, remote, hostConfig)),
+  };
+};
+
+/** Whether the store of a remote is on this machine. */
 export function isLocal(remote: Remote): boolean {
   return remote.transport === 'local';
 }
 
-/** host.toml, of which the client reads one key; grab reads the rest, and refuses what is wrong there. */
+/** The one key of host.toml that the client reads. grab reads the rest, and refuses a wrong key. */
 const STORE_OF = v.looseObject({ store: pathKey });
 
-/** The host.toml that grab goes by: the remote's own, else the one in the usual place. @throws Fault where there is none */
+/** The host.toml for grab: the remote's `host_config`, or else the usual file. @throws Fault (exit 2) where there is none */
 export function hostConfigOf(config: ClientConfig, remote: Remote): string {
   const path = remote.host_config ?? findConfig('host.toml');
   if (path !== undefined) return path;
   throw new Fault({
     tried: `keep backups in "${remote.target}"`,
-    found: 'there is no host.toml, which says how',
-    next: enrolCommand(config, remote),
+    found: 'there is no host.toml, which configures the store',
+    next: enrollCommand(config, remote),
     exit: 'usage',
   });
 }
 
-/** The command that makes the store, or takes this client into one that is there. */
-function enrolCommand(config: ClientConfig, { target, host_config: file }: Remote): string {
+/** The command that makes the store and enrolls this client in it. */
+function enrollCommand(config: ClientConfig, { target, host_config: file }: Remote): string {
   const named = file === undefined ? '' : ` --config ${quoteForShell(file)}`;
   return `dialback enroll ${clientName(config)} --local --store ${quoteForShell(target)}${named}`;
 }
 
 /**
- * Waits, where the config says so, until the store is there, and makes sure that it is the one that is meant. Nothing is made:
- * where a disk is not mounted there stays nothing but its mount point.
- * @param waits is called once, when there is something to wait for
- * @param hung mount points of file systems that do not answer: what is there is not looked at
- * @returns host.toml's path
- * @throws Fault: `SKIPPED` (with exit 10) where an absent disk is to be passed over in silence
+ * Waits for the store where the config says so, and checks that it is the right one. Creates no folder: without its disk there is
+ * only an empty mount point.
+ * @param waits is called once, when it has to wait
+ * @param hung mount points of file systems that do not answer: paths below them are not looked at
+ * @returns the path of host.toml
+ * @throws Fault with the code `SKIPPED` (exit 10) where the config says to skip an absent disk
  */
-export async function findStore(
+async function findStore(
   config: ClientConfig,
   remote: Remote,
   interrupt: AbortSignal,
@@ -89,9 +94,10 @@ export async function findStore(
 }
 
 /**
- * Waits, where the config says so, until the store is there.
- * @param waits as `findStore`
- * @returns why there is none, or undefined
+ * Waits for the store where the config says so.
+ * @param waits is called once, when it has to wait
+ * @returns why there is no store; undefined where there is one
+ * @throws Fault where the run is interrupted, or the store cannot be looked into
  */
 export async function awaitStore(
   remote: Remote,
@@ -110,7 +116,11 @@ export async function awaitStore(
   }
 }
 
-/** Why a store is not there. @throws Fault where that cannot be seen: then the disk is there, and something else is wrong */
+/**
+ * Looks for the store.
+ * @returns why it is absent; undefined where it is there
+ * @throws Fault where this account may not look: then the disk is mounted, and its permissions are wrong
+ */
 export function whyAbsent(target: string): string | undefined {
   try {
     lstat(`${target}/${STORE_FILE}`);
@@ -118,7 +128,7 @@ export function whyAbsent(target: string): string | undefined {
   } catch (error) {
     if (failedWith(error, 'EACCES') || failedWith(error, 'EPERM'))
       throw fileFault(error, `look into the store "${target}"`, {
-        next: `${inspectCommand(target)}: it is to belong to ${ownAccount().name}`,
+        next: `${inspectCommand(target)}: it must belong to ${ownAccount().name}`,
       });
     if (!failedWith(error, 'ENOENT') && !failedWith(error, 'ENOTDIR'))
       return `"${target}" cannot be read (${whatFailed(error)})`;
@@ -130,7 +140,7 @@ function isThere(path: string): boolean {
   return stat(path, { throwIfNoEntry: false }) !== undefined;
 }
 
-/** What is backed up must get where client.toml says, and not where host.toml does. */
+/** Refuses a host.toml that names another store than client.toml. @throws Fault (exit 2) */
 export function requireSameStore(config: ClientConfig, remote: Remote, hostConfig: string): void {
   const { store } = readConfig(hostConfig, STORE_OF, 'host.toml');
   if (realPlace(store) === realPlace(remote.target)) return;
@@ -140,13 +150,13 @@ export function requireSameStore(config: ClientConfig, remote: Remote, hostConfi
     found: `"${hostConfig}" keeps its backups in another store, "${escapeText(store)}"`,
     next:
       remote.host_config === undefined
-        ? `write one of its own for this store: ${enrolCommand(config, { ...remote, host_config: other })}; then host_config = "${other}" in the [[remote]]`
+        ? `write one of its own for this store: ${enrollCommand(config, { ...remote, host_config: other })}; then host_config = "${other}" in the [[remote]]`
         : 'let `host_config` name the host.toml of this store',
     exit: 'usage',
   });
 }
 
-/** Where a path is without links, as far as this account can see. */
+/** A path without symbolic links; the same path where this account cannot see that. */
 export function realPlace(path: string): string {
   try {
     return realPath(path);
@@ -155,23 +165,20 @@ export function realPlace(path: string): string {
   }
 }
 
-/** Where a store's disk is mounted, or was: a folder that stays when the disk goes. findmnt(8) finds nothing for a path that is gone. */
+/** The mount point of a store's disk. Without the disk, the folder that is left: findmnt(8) does not accept a missing path. */
 function mountPoint(target: string): string {
   const at = lastVisible(target);
-  const mount = mountOf(mountTable(), at)?.path ?? '/';
+  const mount = mountOf(inText(readMountTable()), at)?.path ?? '/';
   return mount === '/' ? at : mount;
 }
 
-/** What is mounted, with names as text. */
-export function mountTable(): MountEntry[] {
-  return inText(parseMountTable(readProc('self/mountinfo') ?? ''));
-}
-
-/** A backup beside what it is a backup of is lost with it. */
+/**
+ * Refuses a store that holds a root, or that is on the same file system as one: both would be lost together.
+ * @param hung mount points of file systems that do not answer: roots below them are not looked at
+ * @throws Fault (exit 2)
+ */
 export function requireApart(config: ClientConfig, remote: Remote, hung: readonly string[] = []): void {
-  const roots = config.scope.roots.filter(
-    root => !hung.some(each => isWithin(each, Buffer.from(root, 'utf8').toString('latin1'))),
-  );
+  const roots = config.scope.roots.filter(root => !hung.some(each => isWithin(each, asBytes(root))));
   const tried = `back up to "${remote.target}"`;
   const store = realPlace(remote.target);
   const inside = roots.find(root => isWithin(store, realPlace(root)));
@@ -182,28 +189,30 @@ export function requireApart(config: ClientConfig, remote: Remote, hung: readonl
       next: 'set `roots` in client.toml',
       exit: 'usage',
     });
-  const beside = remote.same_filesystem ? undefined : rootBeside(mountTable(), roots.map(realPlace), store);
+  const beside = remote.same_filesystem
+    ? undefined
+    : rootBeside(inText(readMountTable()), roots.map(realPlace), store);
   if (beside === undefined) return;
   throw new Fault({
     tried,
-    found: `it is on the same file system as the root "${beside}": what takes the one takes the other`,
+    found: `it is on the same file system as the root "${beside}", so both would be lost together`,
     next: 'name a folder on another disk; or, if that is meant: same_filesystem = true in the [[remote]]',
     exit: 'usage',
   });
 }
 
 /**
- * The first root on the store's file system. By mountinfo's device, which subvolumes of a btrfs and bind mounts have in
- * common, and for which nothing has to be readable.
- * @param roots without links, as `store`
+ * Finds the first root on the store's file system. It compares the devices in mountinfo: subvolumes of a btrfs and bind mounts
+ * have the same one, and the paths need not be readable.
+ * @param roots without symbolic links, and so is `store`
  */
 export function rootBeside(table: MountEntry[], roots: string[], store: string): string | undefined {
   const device = mountOf(table, store)?.device;
   return roots.find(root => device !== undefined && mountOf(table, root)?.device === device);
 }
 
-/** What a failure of the host's means where it is this machine: there is no other administrator, and no other log. */
-export function wordsHere(
+/** Words and next step for a failure of the host where the host is this machine: no other administrator, and no other log. */
+export function adviceHere(
   code: FailureCode,
   config: ClientConfig,
   remote: Remote,
@@ -212,7 +221,7 @@ export function wordsHere(
   switch (code) {
     case 'no-store':
       return {
-        found: `the store "${target}" went away, or its disk does not take what is written any more`,
+        found: `the store "${target}" disappeared, or its disk does not accept writes any more`,
         next: `findmnt -T ${quoteForShell(mountPoint(target))}; once its disk is there again, the next run goes on from there`,
       };
     case 'no-space':
@@ -220,7 +229,7 @@ export function wordsHere(
     case 'config':
       return { next: 'dialback doctor' };
     case 'unenrolled':
-      return { next: enrolCommand(config, remote) };
+      return { next: enrollCommand(config, remote) };
     case 'no-answer':
       return { found: 'rsync did not start', next: 'dialback doctor' };
     case 'internal':
@@ -231,22 +240,23 @@ export function wordsHere(
   }
 }
 
-/** `dialback grab`, in the place of ssh: it dies with us, and what it says means the same. */
-export function grabHere(config: ClientConfig, remote: Remote, hostConfig: string): Callee {
+/** Starts `dialback grab` instead of ssh. It exits when we do. */
+function grabHere(config: ClientConfig, remote: Remote, hostConfig: string): Callee {
   return {
     command: {
       program: ownExecutable(),
       args: localGrab(clientName(config), hostConfig),
       environment: { ...PLAIN_ENVIRONMENT, HOME: ownAccount().home },
-      deathSignal: 'TERM', // it has an arriving tree to put aside
-      ownSession: true, // at Ctrl-C too: rsync keeps a file that has half arrived where it is its peer that ends
+      deathSignal: 'TERM', // so that it can abandon its snapshot
+      // Ctrl-C does not reach it. rsync keeps a half received file only if it is its peer that exits.
+      ownSession: true,
     },
-    whyEnded: code =>
+    explainEnd: ending =>
       new Fault({
         tried: `back up to "${remoteName(remote)}"`,
-        found: `the part that writes the store ended without an outcome (status ${code ?? 'unknown'})`,
+        found: `the part that writes the store ${endingText(ending)}, without an outcome`,
         next: 'dialback doctor',
       }),
-    waitsForIt: true,
+    worksOn: true,
   };
 }

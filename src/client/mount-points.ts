@@ -1,48 +1,48 @@
 /**
- * What is mounted in the scope. File systems that are left out are stored as the empty folders that they are mounted at, and
- * those that can hang are not touched. One that is in the scope and does not answer is named as missing, and the rest is saved.
+ * The mount points in the scope. A file system that is left out is stored as the empty folder that it is mounted on; one that
+ * could hang is not touched. One that is in the scope and does not answer is reported as missing, and the rest is backed up.
  *
- * Paths are bytes, one character each.
+ * Paths are bytes (os/byte-path.ts).
  */
+import { parentOf, showPath } from '../os/byte-path.ts';
 import { sleep } from '../os/machine.ts';
 import { isWithin, type MountEntry } from '../os/mounts.ts';
 import { standard, start } from '../os/process.ts';
 import { PATH_LIMIT } from '../wire/request.ts';
-import { asText, escapeText } from '../wire/text.ts';
 import { canHang, isKernelsOwn, mountsLeftOut } from './filter.ts';
 import type { Entry, Look } from './never.ts';
 
 /** A mount point that is stored as an empty folder. */
 export interface EmptyFolder {
   path: string;
-  /** For one that is not looked at: what it is stored with. */
+  /** The attributes that it is stored with, where it is not looked at. */
   as?: { mode: number; uid: number; gid: number };
 }
 
-/** How a run sees what is mounted. */
-export interface MountPoints {
+/** What becomes of the mount points that are left out. */
+interface MountPoints {
   emptied: EmptyFolder[];
-  /** Left out with their name: they are no folders, or cannot be looked at. */
+  /** Left out together with their name: they are not folders, or cannot be looked at. */
   hidden: string[];
   /** Those of `hidden` that can hang. */
   untouched: string[];
 }
 
-/** All of them answer within this on a machine that is well. */
+/** On a healthy machine all file systems answer within this time. */
 const QUICK_MS = 3_000;
-/** One that has not answered by then is left out: a disk may have to spin up, and a server to wake. */
+/** A file system that has not answered by then is left out. A disk may have to spin up, and a server to wake. */
 const PATIENT_MS = 10_000;
-const AT_ONCE = 200;
+/** Mount points for one child process. */
+const BATCH = 200;
 
 /** The file type bits of st_mode (inode(7)). */
 const TYPE = 0o170000;
 const FOLDER = 0o040000;
 
 /**
- * Which file systems do not answer. Each is asked by a child process: such a call may never return.
- * @param needed paths that the run looks at: roots, `never` and the like
- * @param roots those of the needed paths that are read with all below them
- * @param left mount points that are not read, and are asked only where a needed path is on them
+ * Finds the file systems that do not answer. A child process asks each one, because such a call may never return.
+ * @param paths `needed`: paths that the run looks at, such as roots and `never`; `roots`: those that are read with everything
+ *   below them; `left`: mount points that are not read, and are asked only where a needed path is on them
  * @returns their mount points, without those below another one
  */
 export async function findHung(
@@ -57,26 +57,27 @@ export async function findHung(
       (paths.roots.some(root => isWithin(root, path)) && !paths.left.some(each => isWithin(each, path))));
   const asked = [...new Set(table.filter(isAsked).map(each => each.path))];
   const hung: string[] = [];
-  for (let at = 0; at < asked.length; at += AT_ONCE) {
-    const some = asked.slice(at, at + AT_ONCE);
-    if (await answer(some, Math.min(QUICK_MS, patienceMs))) continue;
-    const answers = await Promise.all(some.map(path => answer([path], patienceMs)));
+  for (let at = 0; at < asked.length; at += BATCH) {
+    const some = asked.slice(at, at + BATCH);
+    if (await doAnswer(some, Math.min(QUICK_MS, patienceMs))) continue;
+    const answers = await Promise.all(some.map(path => doAnswer([path], patienceMs)));
     hung.push(...some.filter((_, index) => !answers[index]));
   }
   return outermost(hung);
 }
 
 /**
- * statfs(2): a server is asked for it, while what stat(2) says can be remembered. Refusals are answers too. The paths go through a
- * pipe, since they need not be text (node encodes arguments in UTF-8), nor fit into the arguments of one program.
+ * Asks with statfs(2): a server must answer it, while the kernel can answer stat(2) from its cache. An error is an answer too. The
+ * paths go through a pipe: they need not be UTF-8, as node's arguments are, and may not fit into the arguments of one program.
+ * @returns whether all of them answered in time
  */
-async function answer(paths: string[], timeoutMs: number): Promise<boolean> {
+async function doAnswer(paths: string[], timeoutMs: number): Promise<boolean> {
   const child = await start(standard('xargs', ['-0', 'stat', '-f', '-c', '', '--']), [
     'pipe',
     'nothing',
     'nothing',
   ]);
-  child.stdin?.on('error', () => {}); // it ends before it has read all of them
+  child.stdin?.on('error', () => {}); // It can exit before it has read all paths.
   child.stdin?.end(Buffer.from(paths.map(path => `${path}\0`).join(''), 'latin1'));
   const timer = new AbortController();
   const late = sleep(timeoutMs, timer.signal).then(
@@ -85,7 +86,7 @@ async function answer(paths: string[], timeoutMs: number): Promise<boolean> {
   );
   const isThere = await Promise.race([child.exited.then(() => true), late]);
   timer.abort();
-  if (!isThere) void child.end(0); // it can hang in the kernel: nothing waits for it
+  if (!isThere) void child.end(0); // It can hang in the kernel, so its exit is not awaited.
   return isThere;
 }
 
@@ -94,14 +95,15 @@ function outermost(paths: readonly string[]): string[] {
   return unique.filter(path => !unique.some(other => other !== path && isWithin(other, path)));
 }
 
-/** Looks at nothing on a file system that does not answer. @param hung as `findHung()` */
+/** A `look` that does not touch file systems that do not answer. @param hung as `findHung()` returns it */
 export function lookExcept(hung: readonly string[], look: Look): Look {
   return path => (hung.some(each => isWithin(each, path)) ? 'EHOSTDOWN' : look(path));
 }
 
 /**
- * What becomes of the mount points that are left out.
- * @param look as `lookExcept()`
+ * Decides what becomes of the mount points that are left out.
+ * @param mode `mounts` of the config
+ * @param look as `lookExcept()` returns it
  */
 export function sortMountPoints(
   table: readonly MountEntry[],
@@ -128,9 +130,9 @@ function asFolder({ path, type, root }: MountEntry, look: Look): EmptyFolder | u
     const entry = look(path);
     return isFolder(entry) ? { path } : undefined;
   }
-  // The root of a file system is a folder; of what is below it nothing can be said without looking at it.
+  // The root of a file system is a folder. Below that, only a look could tell.
   if (root !== '/') return undefined;
-  const above = look(path.slice(0, path.lastIndexOf('/')) || '/');
+  const above = look(parentOf(path));
   return isFolder(above)
     ? { path, as: { mode: 0o755, uid: above.uid, gid: above.gid ?? above.uid } }
     : undefined;
@@ -140,7 +142,7 @@ function isFolder(entry: Entry | string): entry is Entry {
   return typeof entry !== 'string' && (entry.mode & TYPE) === FOLDER;
 }
 
-/** The table that src/launcher/mountpoints.c reads. */
+/** Writes the table that src/launcher/mountpoints.c reads. @returns one character for each byte */
 export function mountTableText({
   emptied,
   hung,
@@ -156,8 +158,7 @@ export function mountTableText({
     .join('');
 }
 
-/** What a run says of a file system that does not answer. */
+/** The warning of a run about a file system that does not answer. */
 export function hungWarning(path: string): string {
-  const name = escapeText(asText(path));
-  return `Cannot read the file system at "${name}": it does not answer; this backup does not have it`;
+  return `Cannot read the file system at "${showPath(path)}": it does not answer; this backup does not have it`;
 }

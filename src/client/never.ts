@@ -1,43 +1,43 @@
 /**
- * Where a `never` is. Its way can lead through a folder of another user, who can put a symbolic link there at any time. Such
- * a link, if it were followed, would keep back what that user aims it at: files of a third user, or `/`. So a link is
- * followed only where root (or, for the account's own list, the account) made it and nobody else can replace it; otherwise
- * the name alone is kept back. The launcher has the same rule (launch.c, `find_place()`).
+ * Where a path of `never` is. The path can lead through a folder of another user, who can put a symbolic link there at any
+ * time. If that link were followed, the other user could keep back whatever it leads to: files of a third user, or `/`. So a
+ * link is followed only where root (or, for the account's own list, the account) made it and no other user can replace it.
+ * Otherwise only the name is kept back. The launcher has the same rule (src/launcher, `find_place()`).
  *
- * Names are bytes, a character each.
+ * Paths are bytes (os/byte-path.ts).
  */
 import { asText, escapeText } from '../wire/text.ts';
 
-/** Where one `never` is, and why it is not elsewhere. */
+/** Where one path of `never` is, and why it may not be its real place. */
 export interface Place {
   /** As the list has it. */
   name: string;
   /** The same without the links that were followed. */
   place: string;
-  /** The first folder on the way in which others can replace the next name. */
+  /** The first folder on the path in which other users can replace the next name. */
   through?: string;
   /** The link that was not followed. */
   link?: string;
-  /** Why the way could not be looked at to its end. */
+  /** Why the path could not be followed to its end: the name of an errno. */
   error?: string;
-  /** The file itself, which has another name (a hard link): it is kept back by this name alone. */
+  /** The file itself, where it has another hard link: it is kept back only by this name. */
   shared?: string;
-  /** Names in the scope that other mounts give it: it is kept back by these too. */
+  /** Names in the scope that other mounts give it: they are kept back too. */
   mounted?: string[];
 }
 
-/** What has a name; no link is followed. */
+/** The inode of a name; no link is followed. */
 export interface Entry {
   uid: number;
   gid?: number;
-  /** st_mode, the type's bits too. */
+  /** st_mode, with the bits of the type. */
   mode: number;
   nlink: number;
-  /** Where a symbolic link leads, else undefined. */
+  /** The target of a symbolic link. */
   target?: string;
 }
 
-/** @returns what has this name, or errno's name */
+/** Looks at a path. @returns its inode, or the name of an errno */
 export type Look = (path: string) => Entry | string;
 
 const LINKS_MAX = 40; // path_resolution(7)
@@ -45,24 +45,24 @@ const TYPE = 0o170000;
 const FOLDER = 0o040000;
 const STICKY = 0o1000;
 const OTHERS_WRITE = 0o022;
-/** What is not there. */
-const NOBODYS: Entry = { uid: -1, mode: 0, nlink: 0 };
+/** Stands for a name that does not exist: no owner has made it. */
+const MISSING: Entry = { uid: -1, mode: 0, nlink: 0 };
 
 /**
- * Whether nobody but the owners can put something else in the place of `entry` in `folder`. In a sticky folder others can
- * make entries, but not replace an owner's; a hard link to a file of an owner's can be theirs.
+ * Whether only the owners can replace `entry` in `folder`. In a sticky folder other users can create entries, but cannot replace
+ * an owner's entry; a hard link to an owner's file could be theirs.
  */
 export function isFirm(folder: Entry, entry: Entry, owners: readonly number[]): boolean {
   if (!owners.includes(folder.uid)) return false;
   if ((folder.mode & OTHERS_WRITE) === 0) return true;
-  const isAlone = (entry.mode & TYPE) === FOLDER || entry.nlink === 1;
-  return (folder.mode & STICKY) !== 0 && owners.includes(entry.uid) && isAlone;
+  const hasOneName = (entry.mode & TYPE) === FOLDER || entry.nlink === 1;
+  return (folder.mode & STICKY) !== 0 && owners.includes(entry.uid) && hasOneName;
 }
 
 /**
- * Finds where a `never` is.
+ * Finds where a path of `never` is.
  * @param name absolute, without `.` and `..`
- * @param owners who may decide where a link leads: root, and for the account's own list the account
+ * @param owners the users whose links are followed: root, and for the account's own list the account
  */
 export function findPlace(name: string, owners: readonly number[], look: Look): Place {
   const found: Place = { name, place: '' };
@@ -72,7 +72,7 @@ export function findPlace(name: string, owners: readonly number[], look: Look): 
   let links = 0;
   for (let next = rest.shift(); next !== undefined; next = rest.shift()) {
     if (next === '' || next === '.') continue;
-    const above = found.place;
+    const above = found.place; // '' for the root
     if (next === '..') {
       found.place = above.slice(0, Math.max(0, above.lastIndexOf('/')));
       continue;
@@ -83,7 +83,7 @@ export function findPlace(name: string, owners: readonly number[], look: Look): 
     const entry = typeof folder === 'string' ? folder : look(found.place);
     if (typeof folder !== 'string' && found.through === undefined) {
       const isKnown = typeof entry !== 'string';
-      if (!isFirm(folder, isKnown ? entry : NOBODYS, owners)) found.through = above || '/';
+      if (!isFirm(folder, isKnown ? entry : MISSING, owners)) found.through = above || '/';
     }
     if (typeof entry === 'string') {
       if (entry !== 'ENOENT' && entry !== 'ENOTDIR') found.error = entry;
@@ -105,18 +105,19 @@ export function findPlace(name: string, owners: readonly number[], look: Look): 
   return { ...found, place: found.place || '/' };
 }
 
-/** What the launcher has seen. */
-export interface Told {
+/** What the launcher has found. */
+interface LauncherPlaces {
   places: Place[];
-  /** Folders with a file that the file system lets nobody read, of those whose children are granted one by one. */
+  /** Folders with a file that the file system lets no process read, among those whose children are granted one by one. */
   refusing: string[];
 }
 
 /**
- * Reads what `launch never` says: three texts for each fact, a NUL behind each text. A `never` begins with its place.
- * @returns undefined where that is not understood
+ * Parses the output of `launch never`: three texts for each fact, with a NUL behind each text. The first fact of a path is its
+ * place.
+ * @returns undefined where the output has another form
  */
-export function parsePlaces(text: string): Told | undefined {
+export function parsePlaces(text: string): LauncherPlaces | undefined {
   const places: Place[] = [];
   const refusing = new Set<string>();
   const words = text.split('\0');
@@ -139,44 +140,54 @@ function isFact(kind: string): kind is (typeof FACTS)[number] {
 }
 
 /**
- * Both views of the two lists: what the launcher says of a name, which can look everywhere, replaces what this account saw.
- * @param sent all that the launcher was told; of what is in it and not in a list (mount points, say) nobody has to hear
+ * Joins what this account and the launcher have found. The launcher can look everywhere, so its view of a path replaces ours.
+ * @param sent every path that the launcher got. Those that are in no list, such as mount points, are not reported
  */
-export function mergePlaces(seen: Place[], told: Place[], sent: readonly string[]): Place[] {
+export function mergePlaces(seen: Place[], found: Place[], sent: readonly string[]): Place[] {
   const listed = new Set(seen.map(each => each.name));
   const unlisted = new Set(sent.filter(name => !listed.has(name)));
-  const news = told.filter(each => !unlisted.has(each.name));
-  const names = new Set(news.map(each => each.name));
-  return [...seen.filter(each => !names.has(each.name)), ...news];
+  const better = found.filter(each => !unlisted.has(each.name));
+  const names = new Set(better.map(each => each.name));
+  return [...seen.filter(each => !names.has(each.name)), ...better];
 }
 
-/** What a run has to say of paths of `never` of which the name alone is kept back. */
-export function placeWarnings(
-  places: Place[],
-): { path: string; link: string | undefined; message: string }[] {
-  const warnings = places.map(placeInText).flatMap(({ name, link, error, shared }) => {
-    const path = `"${escapeText(name)}" in never`;
-    const found =
-      link !== undefined
-        ? `Cannot follow the symbolic link "${escapeText(link)}" to find ${path}: other users can replace it`
-        : error !== undefined
-          ? `Cannot look at ${path}: ${escapeText(error)}`
-          : shared !== undefined
-            ? `Cannot keep back ${path} by its other names: it is a hard link that other users can replace`
-            : undefined;
+/** A path of `never` that is kept back only by its name. */
+interface PlaceWarning {
+  path: string;
+  link: string | undefined;
+  message: string;
+}
+
+/** The warnings of a run about paths of `never`. */
+export function placeWarnings(places: Place[]): PlaceWarning[] {
+  const texts = places.map(placeInText);
+  const unfollowed = texts.flatMap((place): PlaceWarning[] => {
+    const found = whyUnfollowed(place);
     if (found === undefined) return [];
-    return [{ path: name, link, message: `${found}; the backup keeps back this one name` }];
+    return [
+      { path: place.name, link: place.link, message: `${found}; the backup keeps back only this name` },
+    ];
   });
-  for (const { name, mounted = [] } of places.map(placeInText)) {
-    for (const other of mounted) {
+  const mounted = texts.flatMap(({ name, mounted: others = [] }) =>
+    others.map((other): PlaceWarning => {
       const message = `Cannot back up "${escapeText(other)}": it is "${escapeText(name)}" in never, which is mounted there too`;
-      warnings.push({ path: name, link: undefined, message });
-    }
-  }
-  return [...new Map(warnings.map(each => [each.message, each])).values()];
+      return { path: name, link: undefined, message };
+    }),
+  );
+  return [...new Map([...unfollowed, ...mounted].map(each => [each.message, each])).values()];
 }
 
-/** The same with names as text. */
+function whyUnfollowed({ name, link, error, shared }: Place): string | undefined {
+  const path = `"${escapeText(name)}" in never`;
+  if (link !== undefined)
+    return `Cannot follow the symbolic link "${escapeText(link)}" to find ${path}: other users can replace it`;
+  if (error !== undefined) return `Cannot look at ${path}: ${escapeText(error)}`;
+  if (shared !== undefined)
+    return `Cannot keep back ${path} by its other names: it is a hard link that other users can replace`;
+  return undefined;
+}
+
+/** The same place with its paths as text. */
 export function placeInText(place: Place): Place {
   const text: Place = { name: asText(place.name), place: asText(place.place) };
   for (const kind of FACTS) {

@@ -4,24 +4,28 @@ import { Fault } from '../fault.ts';
 import { readFifo, readWhole, removeFileIfThere, writeNew } from '../os/files.ts';
 import { withTimeout } from '../os/machine.ts';
 import { endingText, hasProgram, type Result, run, standard } from '../os/process.ts';
-import { isEd25519Key, REQUEST_LIMITS } from '../wire/request.ts';
+import { parseEd25519Key } from '../wire/key.ts';
+import { REQUEST_LIMITS } from '../wire/request.ts';
 import { SSHD_ENVIRONMENT, sshdConfig, WITHOUT_SSHD } from '../wire/ssh.ts';
 import { escapeText } from '../wire/text.ts';
 import { tooOld } from './call.ts';
 
 /** On a slow machine with other work ssh-keygen takes more than 15 s (measured in emulation). */
-const KEYGEN_TIMEOUT_MS = 60_000;
+export const KEYGEN_TIMEOUT_MS = 60_000;
 
-/** A public key as `ssh-ed25519 AAAA…`, and the private half as ssh-keygen writes it. */
-export interface KeyPair {
+/** A key pair. */
+interface KeyPair {
+  /** `ssh-ed25519 BASE64` */
   publicKey: string;
+  /** As ssh-keygen writes it. */
   privateKey: Buffer;
 }
 
 /**
- * Makes the key that opens this machine once. ssh-keygen writes its private half into a FIFO: it is never on the
- * disk. It finds that the name exists and asks whether to overwrite; `y` is the answer.
- * @param folder the run folder; FOLDER/key.pub stays there, FOLDER/key is only ever a FIFO
+ * Makes the key with which the host logs in once. ssh-keygen writes its private half into a FIFO, so it is never on the disk. It
+ * finds that the name exists and asks whether to overwrite it; the answer is `y`.
+ * @param folder the run folder. FOLDER/key.pub stays there; FOLDER/key is always a FIFO
+ * @throws Fault where ssh-keygen fails
  */
 export async function makeOneTimeKey(signal: AbortSignal, folder: string): Promise<KeyPair> {
   const path = `${folder}/key`;
@@ -32,7 +36,7 @@ export async function makeOneTimeKey(signal: AbortSignal, folder: string): Promi
     const options = { input: 'y\n', timeoutMs: KEYGEN_TIMEOUT_MS, signal };
     requireSuccess('ssh-keygen', await run(keygenCommand(path), options));
     privateKey = await withTimeout(signal, KEYGEN_TIMEOUT_MS, fifo.content, () => {
-      return new Fault({ tried: 'make a one-time key', found: 'ssh-keygen wrote none' });
+      return new Fault({ tried: 'make a one-time key', found: 'ssh-keygen did not write one' });
     });
   } finally {
     fifo.close();
@@ -40,14 +44,14 @@ export async function makeOneTimeKey(signal: AbortSignal, folder: string): Promi
   if (!privateKey.subarray(0, 15).equals(Buffer.from('-----BEGIN OPEN'))) {
     throw new Fault({
       tried: 'make a one-time key',
-      found: 'ssh-keygen wrote something else than a private key',
+      found: 'ssh-keygen did not write a private key',
     });
   }
   return { privateKey, publicKey: readPublicKey(`${path}.pub`) };
 }
 
 /**
- * Makes the one-time sshd's key. Its private half stays in the run folder for the run: it opens nothing.
+ * Makes the key of the one-time sshd. Its private half stays in the run folder until the run ends; no other program trusts it.
  * @returns the public half
  */
 async function makeHostKey(signal: AbortSignal, folder: string): Promise<string> {
@@ -57,19 +61,20 @@ async function makeHostKey(signal: AbortSignal, folder: string): Promise<string>
 }
 
 const SSHD_TEST_MS = 15_000;
-/** What does not change what sshd takes. */
+/** Values that do not change which options sshd accepts. */
 const TRIAL_CONFIG = { forcedCommand: 'true', graceSeconds: 15, idleSeconds: 60 };
 
 /**
- * Makes the one-time sshd's key, and sees that sshd takes its config: by its test mode (sshd(8), -t), which opens nothing.
+ * Makes the key of the one-time sshd, and checks that sshd accepts its config, with its test mode (sshd(8), -t).
+ * @param folder a private folder; FOLDER/host_key stays there
  * @returns the public half of the key
- * @throws Fault that names the OpenSSH and what works without it
+ * @throws Fault that names the OpenSSH version and a transport that works without sshd
  */
 export async function prepareSshd(signal: AbortSignal, folder: string): Promise<string> {
   if (!hasProgram('sshd')) {
     throw new Fault({
       tried: 'let the backup host connect back',
-      found: 'this machine has no program "sshd", which answers it',
+      found: 'this machine does not have the program "sshd"',
       next: `apt-get update && apt-get install openssh-server; or ${WITHOUT_SSHD}`,
       code: 'config',
     });
@@ -89,10 +94,9 @@ function keygenCommand(path: string) {
 }
 
 function readPublicKey(path: string): string {
-  const key = readWhole(path, 1024).toString('latin1').trim();
-  if (!isEd25519Key(key))
-    throw new Fault({ tried: `read "${path}"`, found: 'it is not one ed25519 public key' });
-  return key;
+  const parsed = parseEd25519Key(readWhole(path, 1024).toString('latin1'));
+  if ('value' in parsed) return parsed.value;
+  throw new Fault({ tried: `read "${path}"`, found: parsed.reason });
 }
 
 function requireSuccess(program: string, result: Result): void {

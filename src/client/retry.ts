@@ -1,67 +1,67 @@
-/**
- * When a run begins, and when it is begun again: pure decisions. What time it is and chance are parameters; who waits is
- * client/backup.ts.
- */
+/** When a run starts, and whether another attempt follows: pure decisions. Times and random numbers are parameters. */
 import type { Fault } from '../fault.ts';
 import type { FailureCode } from '../wire/events.ts';
 
-/** The first wait after a failure is at most this; each next one twice as long, up to the other. */
+/** The first wait after a failure is at most this. Each further one is twice as long, up to the maximum. */
 const FIRST_RETRY_MS = 2_000;
 const MOST_RETRY_MS = 10 * 60_000;
-/** Less than this before the end of `retry`, nothing has changed. */
+/** With less than this left of `retry`, another attempt would find the same. */
 const LEAST_RETRY_MS = 500;
-/** A host that asks for less is not called more often; nor one that asks again and again, but so that no place is lost by it. */
+/**
+ * The least wait for a slot of the host, even if it asks for less. It doubles after some refusals in a row, up to a maximum that
+ * keeps the client's place in the queue.
+ */
 const LEAST_TURN_MS = 1_000;
 const TURNS_TO_DOUBLE = 8;
 const MOST_LEAST_TURN_MS = 20_000;
-/** A host whose queue is full, and that has not said until when. */
+/** The wait for a host that is full and has not said for how long. */
 const UNTOLD_TURN_MS = 30_000;
-/** What is told to many at once is stretched by up to a part of itself, and by up to this. */
+/** Many clients get the same wait. It is extended at random, by up to this part of itself and up to this time. */
 const TURN_SPREAD = 0.25;
 const TURN_SPREAD_MS = 1_000;
 
-/** Faults of exit 13 that no time mends. */
+/** Codes of faults with exit status 13 that a later attempt would meet again. */
 const LASTING = new Set(['wrong-key', 'asked']);
 
-/** How an attempt ended, as far as the next one goes by that. */
-export interface Ended {
+/** How an attempt ended. */
+interface Ended {
   /** Undefined: it succeeded. */
   fault: Fault | undefined;
-  /** The host's word; null: it said none, or success. */
+  /** The code that the host reported; null: none, or success. */
   code: FailureCode | null;
-  /** The wait that the host has asked for. */
+  /** Milliseconds that the host asked us to wait. */
   toldMs: number | undefined;
 }
 
-/** What stands behind and before the attempts of a run. */
-export interface Limits {
-  /** How many in a row found no host, this one among them. */
+/** The attempts of a run so far, and its limits. */
+interface Limits {
+  /** Attempts in a row that failed for a reason that may pass, with this one. */
   failures: number;
-  /** How many in a row found all turns taken, this one among them. */
+  /** Attempts in a row that found all slots of the host in use, with this one. */
   turns: number;
-  /** Since the first of these ended. */
+  /** Milliseconds since the first of these failures. */
   failingMs: number;
-  /** [schedule] retry */
+  /** `[schedule] retry`, in milliseconds. */
   retryMs: number;
-  /** Until the deadline of the whole run. */
+  /** Milliseconds until the deadline of the run. */
   leftMs: number;
 }
 
-/** What comes next; `turn`: the host has asked for it. */
-export interface Retry {
+/** Another attempt. `turn`: the host asked for it. */
+interface Retry {
   why: 'retry' | 'turn';
   waitMs: number;
 }
 
 /**
- * Whether an attempt is made again, and after which wait. Nothing is that a second attempt would only end in again: refusals,
- * a wrong key, a full disk.
+ * Decides whether another attempt follows, and after which wait. It does not after failures that would happen again: refusals, a
+ * wrong key, a full disk.
  * @param random from 0 to 1
- * @returns undefined: no; what has been found stands
+ * @returns undefined where no attempt follows
  */
 export function decideRetry(ended: Ended, limits: Limits, random: number): Retry | undefined {
   const retry = ended.code === 'full' ? turnWait(ended, limits, random) : failureWait(ended, limits, random);
-  // An attempt that only the deadline would end is not begun.
+  // An attempt that would start after the deadline does not follow.
   return retry && retry.waitMs < limits.leftMs ? retry : undefined;
 }
 
@@ -79,16 +79,17 @@ function failureWait(ended: Ended, { failures, failingMs, retryMs }: Limits, ran
   return { why: 'retry', waitMs: Math.min(waitMs, restMs) } as const;
 }
 
-/** Whether time may mend it: the host was not there, or still had another run of this client. */
+/** Whether a failure may be temporary: the host could not be reached, or still had another run of this client. */
 export function isPassing({ fault, code }: Ended): boolean {
   if (fault === undefined) return false;
   return code === 'busy' || (fault.exit === 'unreachable' && !LASTING.has(fault.code ?? ''));
 }
 
 /**
- * How long before the first call.
- * @param mostMs [schedule] jitter
- * @param isAwaited somebody sits before it, or it is a dry run
+ * Chooses the wait before the first call, in milliseconds.
+ * @param mostMs `[schedule] jitter`, in milliseconds
+ * @param isAwaited whether a person waits for the run, or it is a dry run
+ * @param random from 0 to 1
  */
 export function jitterWait(mostMs: number, isAwaited: boolean, random: number): number {
   return isAwaited ? 0 : Math.floor(mostMs * random);

@@ -1,255 +1,271 @@
-/** One attempt at a backup: what is asked of the host, over whichever transport, and the wait for its end. */
+/** One attempt at a backup: what may be read, what the host is asked for, and the checks of what the host reports. */
 
 import { Fault } from '../fault.ts';
 import { findSubject } from '../os/account.ts';
-import { appendJournal, exists, readJournal } from '../os/files.ts';
-import { launcherHasGone, requireInheritance, rsyncLibraries, tryConfinement } from '../os/launcher.ts';
+import { showPath } from '../os/byte-path.ts';
+import { appendJournal, readJournal } from '../os/files.ts';
+import { launcherHasGone, rsyncLibraries, tryConfinement } from '../os/launcher.ts';
 import { isLoadable, mountPointsLibrary } from '../os/link-library.ts';
-import { abortable, addressesOf, now, ownAccount, settleAll, sleep, withTimeout } from '../os/machine.ts';
+import { now, ownAccount, settleAll } from '../os/machine.ts';
+import { type MountEntry, readMountTable } from '../os/mounts.ts';
 import { rsyncVersion, rsyncWords } from '../os/process.ts';
 import { makeRunFolder } from '../os/runfolder.ts';
 import { isRsyncVulnerable } from '../shared/package-changelog.ts';
 import { findPrinter, printedWords, quietAdvice } from '../shared/startup-files.ts';
-import type { OutcomeEvent, UnstoredEvent } from '../wire/events.ts';
-import { type CommonHeader, encodeRequest, encodeRsync } from '../wire/request.ts';
+import { encodeRsync } from '../wire/request.ts';
 import { CHECKSUM_IDLE_SECONDS, daemonConfig, knowsZstd, listedRoots } from '../wire/rsync.ts';
-import type { CallOptions } from '../wire/ssh.ts';
-import { asText, CHANNEL, escapeText, LOGIN, PROBE, unfold } from '../wire/text.ts';
-import { parseFrom, type Range } from './addresses.ts';
-import type { RunNews } from './backup.ts';
-import { type Callee, calledHostName, overSsh, placeCall, resolveCall } from './call.ts';
-import { HUNG_UP, openChannel } from './channel.ts';
+import { asText, PROBE } from '../wire/text.ts';
+import { openChannel } from './channel.ts';
 import type { Compression } from './compression.ts';
-import {
-  type Capability,
-  type ClientConfig,
-  callFiles,
-  capabilityOf,
-  clientName,
-  keygenText,
-  ownNiceness,
-  type Remote,
-  remoteName,
-} from './config.ts';
-import { type Endpoint, openEndpoint, writeDaemonFiles, writeScope } from './direct.ts';
-import { scopeFilter, scopeRecords } from './filter.ts';
-import { endReader, forcedCommand, type GateOrders, gateProgram, readTaken } from './gate.ts';
+import { type Capability, capabilityOf, clientName, ownNiceness, type Remote } from './config.ts';
+import { openDirect } from './direct.ts';
+import { type Exclude, scopeFilter, scopeRecords } from './filter.ts';
 import { HostEvents } from './host-events.ts';
 import { chooseCompression, noteLink } from './link.ts';
-import { findStore, grabHere, isLocal } from './local.ts';
+import { isLocal, openLocal } from './local.ts';
 import { hungWarning, mountTableText } from './mount-points.ts';
 import { type Place, placeWarnings } from './never.ts';
-import { makeOneTimeKey, prepareSshd } from './one-time-keys.ts';
-import { followExcludes, inText, refuseHiddenRoots } from './roots.ts';
+import { followExcludes, type Root, refuseHiddenRoots } from './roots.ts';
+import { type Run, runFault } from './run-events.ts';
 import {
   enumeratedNames,
   findHungMounts,
   findRoots,
+  type KernelScope,
   kernelScope,
   readExcludes,
   withLaunchersPlaces,
   withoutLibrary,
 } from './scope.ts';
+import { writeDaemonFiles, writeScope } from './sender.ts';
+import { killReader, readTaken } from './ticket.ts';
+import type { Attempt, AttemptOutcome, CallPlan, OpenTransport } from './transport.ts';
 import { forgetSender, requireSender } from './trial.ts';
 
-/** The request's ssh gives up connecting after this. */
-const CONNECT_SECONDS = 30;
-/** The host must have connected back, authenticated and been let in this long after the call was placed. */
-const TAKEN_MS = 90_000;
-/** An outcome comes soon after the channel's end, or not at all. */
-const LAST_WORD_MS = 5_000;
-/** A host that says nothing for this long (or for idle_timeout, if that is longer) is given up. */
-const SILENCE_MS = 60_000;
+const TRANSPORTS: Record<Remote['transport'], OpenTransport> = {
+  direct: openDirect,
+  channel: openChannel,
+  local: openLocal,
+};
 
-/** A run of one remote, as its attempts see it. */
-export interface Run {
-  config: ClientConfig;
-  remote: Remote;
-  state: string;
-  dryRun: boolean;
-  interrupt: AbortSignal;
-  tell: (news: RunNews) => void;
-}
-
-/** @returns what says, when it is called, that a run waits for its disk */
-export function waitsForDisk(run: Run): () => void {
-  const remote = remoteName(run.remote);
-  return () => run.tell({ event: 'waiting', remote, why: 'disk', ms: null, found: null });
-}
-
-/** A run that did not get on in time. */
-export function lateFault(remote: string, found: string): Fault {
-  return new Fault({ tried: `back up to "${remote}"`, found });
-}
-
-/** Tells of something that does not change how the run ends. */
-export function warn({ remote, tell }: Run, error: unknown): void {
-  const message = error instanceof Error ? error.message : String(error);
-  tell({ event: 'warning', remote: remoteName(remote), message });
-}
-
-/** Tells, and puts on record, which paths of `never` are kept back by their name alone: another user may have seen to that. */
-function tellPlaces({ remote, state, tell }: Run, places: Place[]): void {
-  for (const { path, link, message } of placeWarnings(places)) {
-    const warning = { event: 'warning' as const, remote: remoteName(remote), code: 'never', message };
-    tell(warning);
-    const more = { path, link: link ?? null };
-    appendJournal(`${state}/journal.jsonl`, { time: now().toISOString(), ...warning, ...more });
-  }
-}
-
-/** What a run's transport is told, and what came of it. */
-export interface Heard {
-  outcome: OutcomeEvent;
-  /** Of our own sshd, where there was one. */
-  sshdWords: string;
-  waitMs: number | undefined;
-  /** What the host could not store. */
-  unstored: UnstoredEvent | undefined;
-}
-
-/** What all transports go by. */
-interface Plan {
-  run: Run;
-  /** The run folder. */
-  folder: string;
-  capability: Capability;
-  orders: GateOrders;
-  /** @param command what is asked for there */
-  callee(held: AsyncDisposableStack, command: string): Promise<Callee>;
-  header: Omit<CommonHeader, 'key_bytes'>;
-  excludes: Buffer;
-  ears: HostEvents;
-  phase: (each: Extract<RunNews, { event: 'phase' }>['phase']) => void;
-}
-
-/** A run's request, and the wait for its end. Everything that it opens is closed, in reverse order, when it ends. */
-export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Heard> {
-  const { config, remote } = run;
-  const label = remoteName(remote);
-  if (remote.transport === 'direct') requireLogin();
-  const files = isLocal(remote) ? undefined : requireCallFiles(remote);
-  const phase: Plan['phase'] = each => run.tell({ event: 'phase', remote: label, phase: each });
-  const hung = await findHungMounts(config);
-  const hostConfig = files ? '' : await findStore(config, remote, run.interrupt, waitsForDisk(run), hung);
-  for (const path of hung) warn(run, hungWarning(path));
-  const roots = findRoots(config, hung);
-  for (const { name, path } of roots)
-    if (name !== path)
-      warn(
-        run,
-        `Cannot back up "${inText(name)}" under this name: symbolic links lead to "${inText(path)}", and the backup has that name`,
-      );
-  const asked = roots.map(each => asText(each.path));
-  const listed = followExcludes(readExcludes(config), roots);
-  const excludes = listed.map(each => each.pattern);
-  const capability = capabilityOf(config);
-  if (capability === 'none' && config.capability === undefined && wasConfined(run.state))
-    throw launcherHasGone('client.toml', '`capability = "none"`');
-  const library = capability === 'none' && isLoadable(run.state) ? mountPointsLibrary() : undefined;
-  const whole = kernelScope(config, run.state, roots, hung);
-  const seen = capability === 'confined' || library !== undefined ? whole : withoutLibrary(whole);
+/**
+ * Makes one attempt: checks this machine, calls the host and waits for its outcome. Everything that it opens is closed in
+ * reverse order when it ends.
+ * @param checksum whether file contents are compared
+ * @returns what the host reported
+ * @throws Fault where there is no outcome, or one that cannot be true
+ */
+export async function makeAttempt(run: Run, checksum: boolean): Promise<AttemptOutcome> {
+  const { config, remote, state, events } = run;
+  const before = readMountTable();
+  const hung = await findHungMounts(config, undefined, before);
+  const transport = await TRANSPORTS[remote.transport](run, hung);
+  for (const path of hung) events.warning(hungWarning(path));
+  // The disk of a store may have been mounted while the transport waited for it.
+  const chosen = chooseScope(run, hung, isLocal(remote) ? readMountTable() : before);
+  const { capability } = chosen;
 
   await using held = new AsyncDisposableStack();
-  const [folder, words, libraries] = await settleAll([
-    makeRunFolder(held, run.state, endReader),
+  const [runFolder, words, libraries] = await settleAll([
+    makeRunFolder(held, state, killReader),
     rsyncWords(),
     capability === 'confined' ? rsyncLibraries() : [],
   ]);
-  await refuseHiddenRoots(folder, roots, listed, hung);
-  writeScope(folder, scopeRecords(seen, libraries));
-  const scope = capability === 'confined' ? await withLaunchersPlaces(seen, folder) : seen;
-  tellPlaces(run, scope.places);
-  const idleSeconds = Math.ceil(config.limits.idle_timeout / 1000);
-  const daemon = {
-    idleSeconds: Math.max(idleSeconds, run.checksum ? CHECKSUM_IDLE_SECONDS : 0),
-    confined: capability === 'confined',
-    checksum: run.checksum,
-  };
-  // Before any call. Whether this run compresses is known only after one, so the trial allows what may come.
-  const needs = await requireSender(run.state, {
-    ...{ folder, capability, scope: seen, libraries, interrupt: run.interrupt },
-    daemon: { ...daemon, compress: knowsZstd(words) },
-  });
-  const listsAll = needs.listsAll || (daemon.confined && listedRoots(asked).length > 0);
-  if (listsAll) writeScope(folder, scopeRecords(seen, libraries, listsAll));
-  const version = await rsyncVersion(words);
-  const record = Buffer.from(excludes.map(pattern => `${pattern}\n`).join(''), 'latin1');
-  const callOptions = files && {
-    target: remote.target,
-    ...files,
-    logFile: `${folder}/ssh.log`,
-    connectSeconds: CONNECT_SECONDS,
-    idleSeconds,
-    more: remote.ssh_options,
-  };
-  // ssh and sshd tell what is wrong with their options.
-  const [hostKey] = await settleAll([
-    remote.transport === 'direct' ? prepareSshd(run.interrupt, folder) : undefined,
-    callOptions && resolveCall({ ...callOptions, command: '' }),
-  ]);
-  // Nothing is slower than a processor that writes to a disk of its own.
+  const hasZstd = knowsZstd(words);
+  const sender = await prepareSender(run, chosen, { runFolder, libraries, hasZstd, checksum });
+  const carry = await transport.prepare(runFolder);
+  const plan = transport.planCall?.(runFolder);
+  // Without a call there is no link that could be slower than the processor.
   const compression =
-    callOptions &&
-    (await compressionOf(run, knowsZstd(words), { ...callOptions, logFile: `${folder}/probe.log` }));
-  writeDaemonFiles(folder, {
-    daemonConfig: daemonConfig({
-      ...daemon,
-      filter: `${folder}/rsyncd/filter`,
-      compress: compression?.compress ?? false,
-    }),
-    filter: scopeFilter({ ...scope, excludes }),
-    mounts: mountTableText(scope),
-    library: scope.empty.length > 0 ? library : undefined,
-  });
-  const plan: Plan = {
+    plan && (await compressionOf(run, hasZstd, { ...plan, logFile: `${runFolder}/probe.log` }));
+  const compress = compression?.compress ?? false;
+  writeSenderFiles(runFolder, chosen, sender, compress);
+  const excludes = Buffer.from(chosen.excludes.map(each => `${each.pattern}\n`).join(''), 'latin1');
+  const attempt: Attempt = {
     run,
-    folder,
+    runFolder,
     capability,
     orders: {
       niceness: ownNiceness(config),
       capability,
       bwlimitKib: Math.ceil((config.limits.bwlimit ?? 0) / 1024),
-      remote: label,
+      remote: events.remote,
       isChannel: remote.transport !== 'direct',
     },
-    callee: async (ending, command) =>
-      callOptions ? await overSsh(ending, { ...callOptions, command }) : grabHere(config, remote, hostConfig),
     header: {
-      roots: asked,
-      excludes_bytes: record.length,
+      roots: chosen.roots.map(each => asText(each.path)),
+      excludes_bytes: excludes.length,
       dry_run: run.dryRun,
-      rsync: encodeRsync(version, [
-        ...(listsAll ? (['lists-names'] as const) : []),
-        ...(isRsyncVulnerable(version) ? (['vulnerable'] as const) : []),
-      ]),
-      enumerated: capability === 'confined' ? enumeratedNames(scope) : [],
-      ...(run.checksum ? { checksum: true } : {}),
-      ...(compression?.compress ? { compress: 'zstd' } : {}),
+      rsync: await describeRsync(words, sender.listsAll),
+      enumerated: capability === 'confined' ? enumeratedNames(sender.scope) : [],
+      ...(checksum ? { checksum: true } : {}),
+      ...(compress ? { compress: 'zstd' } : {}),
       ...(config.limits.max_size === undefined ? {} : { max_size: config.limits.max_size }),
     },
-    excludes: record,
-    ears: new HostEvents(label, run.tell),
-    phase,
+    excludes,
+    host: new HostEvents(events),
   };
-  const heard =
-    callOptions && hostKey !== undefined
-      ? await beDialled(held, plan, callOptions, hostKey)
-      : await overChannel(held, plan);
-  requireBelievable(run, heard.outcome, readTaken(folder) !== undefined);
-  // A host that is older than when it was measured: the next run asks it for no more than it knows.
-  if (compression?.because === 'measured' && heard.outcome.code === 'request')
-    await noteLink(run.state, label, undefined);
-  if (heard.outcome.code === 'no-answer' && remote.transport === 'direct') await requireQuietShell(label);
-  // The launcher's words at the real start went to the host. Should it refuse still, here they are.
-  const { code } = heard.outcome;
-  if (capability === 'confined' && (code === 'no-answer' || code === 'rsync')) await tryConfinement(folder);
-  if (code === 'nothing' || code === 'no-answer' || code === 'rsync')
-    await forgetSender(run.state, capability);
-  return heard;
+  const reported = await carry(held, attempt);
+  await checkOutcome(attempt, reported, compression);
+  return reported;
 }
 
-/** @throws Fault where a start-up file of this account has spoken before rsync, which the host cannot know */
+/** What an attempt may read, before the launcher is asked. */
+interface ChosenScope {
+  roots: Root[];
+  excludes: Exclude[];
+  hung: readonly string[];
+  table: readonly MountEntry[];
+  capability: Capability;
+  scope: KernelScope;
+  /** For an rsync without the launcher: the library that hides mount points from it. */
+  library: Buffer | undefined;
+}
+
+function chooseScope(run: Run, hung: readonly string[], table: readonly MountEntry[]): ChosenScope {
+  const { config, state, events } = run;
+  const roots = findRoots(config, hung, table);
+  for (const { name, path } of roots)
+    if (name !== path)
+      events.warning(
+        `Cannot back up "${showPath(name)}" under this name: symbolic links lead to "${showPath(path)}", and the backup has that name`,
+      );
+  const excludes = followExcludes(readExcludes(config), roots);
+  const capability = capabilityOf(config);
+  if (capability === 'none' && config.capability === undefined && wasConfined(state))
+    throw launcherHasGone('client.toml', '`capability = "none"`');
+  const library = capability === 'none' && isLoadable(state) ? mountPointsLibrary() : undefined;
+  const whole = kernelScope(config, state, roots, hung, table);
+  const scope = capability === 'confined' || library !== undefined ? whole : withoutLibrary(whole);
+  return { roots, excludes, hung, table, capability, scope, library };
+}
+
+/** Whether the last rsync that the gate started was confined, by the journal. */
+function wasConfined(state: string): boolean {
+  const granted = readJournal(state).filter(each => each.event === 'granted');
+  return granted.at(-1)?.capability === 'confined';
+}
+
+/** The sender of one attempt, as far as it is known before the call. */
+interface Sender {
+  /** With the places that the launcher has found. */
+  scope: KernelScope;
+  /** The options of rsyncd.conf, without the filter. */
+  daemon: Omit<Parameters<typeof daemonConfig>[0], 'filter' | 'compress'>;
+  /** Whether rsync may list all folders. */
+  listsAll: boolean;
+}
+
+/** Writes the scope and tries the installed rsync with it. @throws Fault where the scope or rsync cannot be used */
+async function prepareSender(
+  run: Run,
+  chosen: ChosenScope,
+  facts: { runFolder: string; libraries: string[]; hasZstd: boolean; checksum: boolean },
+): Promise<Sender> {
+  const { capability, roots, excludes, hung, scope: seen } = chosen;
+  const { runFolder, libraries, hasZstd, checksum } = facts;
+  const isConfined = capability === 'confined';
+  await refuseHiddenRoots(runFolder, roots, excludes, hung);
+  writeScope(runFolder, scopeRecords(seen, libraries));
+  const scope = isConfined ? await withLaunchersPlaces(seen, runFolder, chosen.table) : seen;
+  reportPlaces(run, scope.places);
+  const idleSeconds = Math.ceil(run.config.limits.idle_timeout / 1000);
+  const daemon = {
+    idleSeconds: Math.max(idleSeconds, checksum ? CHECKSUM_IDLE_SECONDS : 0),
+    confined: isConfined,
+    checksum,
+  };
+  const { interrupt } = run;
+  const needs = await requireSender(run.state, {
+    ...{ folder: runFolder, capability, scope: seen, libraries, interrupt },
+    // Only a call can tell whether this run compresses, so the trial allows both.
+    daemon: { ...daemon, compress: hasZstd },
+  });
+  const names = roots.map(each => asText(each.path));
+  const listsAll = needs.listsAll || (isConfined && listedRoots(names).length > 0);
+  if (listsAll) writeScope(runFolder, scopeRecords(seen, libraries, listsAll));
+  return { scope, daemon, listsAll };
+}
+
+function writeSenderFiles(
+  runFolder: string,
+  chosen: ChosenScope,
+  { scope, daemon }: Sender,
+  compress: boolean,
+): void {
+  const excludes = chosen.excludes.map(each => each.pattern);
+  writeDaemonFiles(runFolder, {
+    daemonConfig: daemonConfig({ ...daemon, filter: `${runFolder}/rsyncd/filter`, compress }),
+    filter: scopeFilter({ ...scope, excludes }),
+    mounts: mountTableText(scope),
+    library: scope.empty.length > 0 ? chosen.library : undefined,
+  });
+}
+
+/** The version of the installed rsync and its flags, for the record of the snapshot. */
+async function describeRsync(words: string, listsAll: boolean): Promise<string> {
+  const version = await rsyncVersion(words);
+  return encodeRsync(version, [
+    ...(listsAll ? (['lists-names'] as const) : []),
+    ...(isRsyncVulnerable(version) ? (['vulnerable'] as const) : []),
+  ]);
+}
+
+/** Reports and records paths of `never` that are kept back only by their name, since another user may have caused that. */
+function reportPlaces({ events, state }: Run, places: Place[]): void {
+  const code = 'never';
+  for (const { path, link, message } of placeWarnings(places)) {
+    events.warning(message, code);
+    const warning = { event: 'warning', remote: events.remote, code, message };
+    const more = { path, link: link ?? null };
+    appendJournal(`${state}/journal.jsonl`, { time: now().toISOString(), ...warning, ...more });
+  }
+}
+
+/** Chooses whether this run is compressed, and reports it. A dry run has no content to compress. */
+async function compressionOf(run: Run, hasZstd: boolean, plan: CallPlan): Promise<Compression> {
+  const { config, state, interrupt, events } = run;
+  const { compress: mode, bwlimit } = config.limits;
+  const found = await chooseCompression({
+    ...{ state, remote: events.remote, hasZstd, bwlimit, interrupt },
+    mode: run.dryRun ? 'no' : mode,
+    options: { ...plan, command: `${clientName(config)}:${PROBE}` },
+    warn: error => events.warning(error),
+  });
+  if (!run.dryRun) events.compression(found);
+  return found;
+}
+
+/** Refuses an outcome that cannot be true, explains a failure by what this machine knows, and forgets what may be wrong. */
+async function checkOutcome(
+  { run, runFolder, capability }: Attempt,
+  { outcome }: AttemptOutcome,
+  compression: Compression | undefined,
+): Promise<void> {
+  const { code } = outcome;
+  requireBelievable(run, outcome, readTaken(runFolder) !== undefined);
+  // The host may be older than when the link was measured. The next run then uses only what the host supports.
+  if (compression?.because === 'measured' && code === 'request')
+    await noteLink(run.state, run.events.remote, undefined);
+  if (code === 'no-answer' && run.remote.transport === 'direct') await requireQuietShell(run.events.remote);
+  // At the real start the message of the launcher went to the host. If it still refuses, this shows the message here.
+  if (capability === 'confined' && (code === 'no-answer' || code === 'rsync'))
+    await tryConfinement(runFolder);
+  if (code === 'nothing' || code === 'no-answer' || code === 'rsync')
+    await forgetSender(run.state, capability);
+}
+
+/** A host that reports a success which cannot have happened has failed. */
+function requireBelievable(run: Run, outcome: AttemptOutcome['outcome'], wasTaken: boolean): void {
+  if (outcome.code !== null) return;
+  const { remote } = run.events;
+  if (!wasTaken) throw runFault(remote, 'the backup host says that it is done, and was never let in');
+  if ((outcome.snapshot === null) === run.dryRun) return;
+  const found = run.dryRun ? 'made a snapshot of a dry run' : 'kept nothing';
+  throw runFault(remote, `the backup host says that it ${found}`);
+}
+
+/** @throws Fault where a start-up file of this account prints text before rsync starts, which the host cannot know */
 async function requireQuietShell(remote: string): Promise<void> {
   const { uid, name } = ownAccount();
   const subject = await findSubject(uid);
@@ -260,221 +276,4 @@ async function requireQuietShell(remote: string): Promise<void> {
     found: `${printedWords(printed, name)} into the connection, before rsync`,
     next: `${quietAdvice(printed)}; or transport = "channel" in client.toml, which needs no shell here`,
   });
-}
-
-/** Whether this run is compressed, and says so. A dry run sends nothing to compress. */
-async function compressionOf(
-  run: Run,
-  hasZstd: boolean,
-  options: Omit<CallOptions, 'command'>,
-): Promise<Compression> {
-  const { config, state, interrupt, tell } = run;
-  const { compress: mode, bwlimit } = config.limits;
-  const remote = remoteName(run.remote);
-  const found = await chooseCompression({
-    ...{ state, remote, hasZstd, bwlimit, interrupt },
-    mode: run.dryRun ? 'no' : mode,
-    options: { ...options, command: `${clientName(config)}:${PROBE}` },
-    warn: error => warn(run, error),
-  });
-  if (!run.dryRun) tell({ event: 'compression', remote, ...found });
-  return found;
-}
-
-/** The way in is tried once before anybody is called. */
-async function requireCapability({ capability, folder }: Plan): Promise<void> {
-  if (capability === 'confined') await tryConfinement(folder);
-  if (capability === 'inherited') await requireInheritance();
-}
-
-/** Transport `direct`: a one-time key, a one-time sshd, and the host dials back. */
-async function beDialled(
-  held: AsyncDisposableStack,
-  plan: Plan,
-  callOptions: Omit<CallOptions, 'command'>,
-  hostKey: string,
-): Promise<Heard> {
-  const { run, folder, ears, phase } = plan;
-  const { remote, interrupt } = run;
-  phase('keys');
-  const [key, from] = await settleAll([
-    makeOneTimeKey(interrupt, folder),
-    abortable(interrupt, allowedPeers(remote, { ...callOptions, command: '' })),
-    requireCapability(plan),
-  ]);
-  const endpoint = await openEndpoint(held, {
-    run: folder,
-    from,
-    listen: remote.listen,
-    publicKey: key.publicKey,
-    forcedCommand: forcedCommand(gateProgram(plan.capability), folder),
-    orders: plan.orders,
-    idleSeconds: callOptions.idleSeconds,
-    openMs: TAKEN_MS,
-    mustWait: found => warn(run, found),
-    interrupt,
-  });
-  phase('calling');
-  const bytes = encodeRequest({
-    header: {
-      ...plan.header,
-      transport: 'direct',
-      user: ownAccount().name,
-      host_key: hostKey,
-      key_bytes: key.privateKey.length,
-    },
-    key: key.privateKey,
-    excludes: plan.excludes,
-  });
-  const command = `${clientName(run.config)}:${endpoint.port}`;
-  const call = await placeCall(held, await plan.callee(held, command), bytes, event => ears.hear(event));
-  // First of all when this ends: nobody is let in any more while the call is hung up.
-  held.defer(() => endpoint.close());
-  const letIn = withTimeout(interrupt, TAKEN_MS, endpoint.taken, () => notDialled(run, endpoint));
-  const watched = watchOver(run, letIn, ears, () => phase('admitted'));
-  const outcome = await abortable(interrupt, Promise.race([call.outcome, watched]));
-  await call.hangUp(interrupt);
-  return { outcome, sshdWords: endpoint.attempts().lastWords, waitMs: ears.waitMs, unstored: ears.unstored };
-}
-
-/** Transport `channel`: the call itself is what rsync goes over; and `local`, where grab is on this machine. */
-async function overChannel(held: AsyncDisposableStack, plan: Plan): Promise<Heard> {
-  const { run, folder, ears, phase } = plan;
-  const { interrupt, remote } = run;
-  const gate = [...gateProgram(plan.capability), 'gate', '--run', folder];
-  const [channel] = await settleAll([
-    openChannel(held, { run: folder, gate, orders: plan.orders }),
-    requireCapability(plan),
-  ]);
-  phase('calling');
-  const isConfined = plan.capability === 'confined';
-  const bytes = encodeRequest({
-    header: {
-      ...plan.header,
-      transport: isLocal(remote) ? 'local' : 'channel',
-      confined: isConfined,
-      key_bytes: 0,
-    },
-    key: Buffer.alloc(0),
-    excludes: plan.excludes,
-  });
-  const command = `${clientName(run.config)}:${CHANNEL}`;
-  const call = await placeCall(
-    held,
-    await plan.callee(held, command),
-    bytes,
-    event => ears.hear(event),
-    channel,
-  );
-  const opened = withTimeout(interrupt, TAKEN_MS, channel.open(), () =>
-    lateFault(
-      remoteName(run.remote),
-      `the backup host did not begin within ${TAKEN_MS / 1000} s after the call`,
-    ),
-  );
-  const letIn = opened.catch(async error => {
-    // Where the call ends first, its outcome or ssh's words say more than that it hung up.
-    if (error instanceof Fault && error.code === HUNG_UP)
-      await Promise.race([call.outcome.catch(() => {}), sleep(LAST_WORD_MS, interrupt)]);
-    throw error;
-  });
-  const watched = watchOver(run, letIn, ears, () => phase('admitted'));
-  const outcome = await abortable(interrupt, Promise.race([call.outcome, watched]));
-  await call.hangUp(interrupt);
-  return { outcome, sshdWords: '', waitMs: ears.waitMs, unstored: ears.unstored };
-}
-
-/** Why nobody was let in. */
-function notDialled(run: Run, endpoint: Endpoint): Fault {
-  const { turnedAway, failed, lastWords } = endpoint.attempts();
-  const others = turnedAway > 0 ? `; ${turnedAway} connections from elsewhere were closed unread` : '';
-  const words =
-    failed > 0 ? `; ${failed} did not get in${lastWords ? ` (sshd: ${escapeText(lastWords)})` : ''}` : '';
-  return new Fault({
-    tried: `back up to "${remoteName(run.remote)}"`,
-    found: `the backup host did not connect back within ${TAKEN_MS / 1000} s${others}${words}`,
-    next: 'see that it can reach the port in `listen`, and that `from` names its address',
-    exit: 'unreachable',
-  });
-}
-
-/** What a host says of a run that cannot have been so is no success, whatever the reason. */
-function requireBelievable(run: Run, outcome: OutcomeEvent, wasLetIn: boolean): void {
-  if (outcome.code !== null) return;
-  const label = remoteName(run.remote);
-  if (!wasLetIn) throw lateFault(label, 'the backup host says that it is done, and was never let in');
-  if ((outcome.snapshot === null) === run.dryRun) return;
-  const found = run.dryRun ? 'made a snapshot of a dry run' : 'kept nothing';
-  throw lateFault(label, `the backup host says that it ${found}`);
-}
-
-/** Whether the journal's last grant was to a confined rsync. */
-function wasConfined(state: string): boolean {
-  const granted = readJournal(state).filter(each => each.event === 'granted');
-  return granted.at(-1)?.capability === 'confined';
-}
-
-/** Ends a run that does not get on: nobody came, nothing was copied, the host fell silent. Never resolves. */
-async function watchOver(
-  run: Run,
-  letIn: Promise<unknown>,
-  ears: HostEvents,
-  admitted: () => void,
-): Promise<never> {
-  const label = remoteName(run.remote);
-  const { interrupt } = run;
-  await letIn;
-  admitted();
-  const began = ears.copying.promise;
-  // To start rsync can take minutes where disks or processors are busy; the host waits for it as long as for any other byte.
-  const silenceMs = Math.max(SILENCE_MS, run.config.limits.idle_timeout);
-  await withTimeout(interrupt, silenceMs, began, () =>
-    lateFault(label, `nothing was copied ${silenceMs / 1000} s after the backup host was let in`),
-  );
-  for (;;) {
-    const heard = ears.nextWord();
-    await withTimeout(interrupt, silenceMs, heard, () =>
-      lateFault(label, `the backup host said nothing for ${silenceMs / 1000} s`),
-    );
-  }
-}
-
-/** The host dials back by the login name, which therefore has to be a plain one. */
-export function requireLogin(): void {
-  const { name } = ownAccount();
-  if (LOGIN.test(name)) return;
-  throw new Fault({
-    tried: `be dialled back as "${escapeText(name)}"`,
-    found: 'a login name must be 1 to 32 of a-z, 0-9, "_", "-", and begin with a letter or "_"',
-    next: 'run it as an account with such a name, or use transport = "channel"',
-    exit: 'usage',
-  });
-}
-
-function requireCallFiles(remote: Remote): { identity: string; knownHosts: string } {
-  const files = callFiles(remote);
-  if (!exists(files.identity)) {
-    throw new Fault({
-      tried: `use the key "${files.identity}"`,
-      found: 'there is none',
-      next: `${keygenText(files.identity)}, or set \`identity\` in client.toml`,
-      exit: 'usage',
-    });
-  }
-  if (!exists(files.knownHosts)) {
-    throw new Fault({
-      tried: `know the backup host by "${files.knownHosts}"`,
-      found: 'there is no such file',
-      next: "put the line `HOST KEYTYPE KEY` into it, with the key from the host's administrator",
-      exit: 'usage',
-    });
-  }
-  return files;
-}
-
-/** Who may connect back: `from`, else every address that the target's host name has here. */
-export async function allowedPeers(remote: Remote, callOptions: CallOptions): Promise<Range[]> {
-  const host = await calledHostName(callOptions); // also where `from` is named: ssh tells what is wrong with its options
-  const named = remote.from ?? (await addressesOf(host));
-  return named.flatMap(each => parseFrom(unfold(each)) ?? []);
 }

@@ -1,8 +1,11 @@
-/** What may be read on this machine as it is now: the config's scope, and what is mounted and never read here (client/filter.ts). */
-import { dirname } from 'node:path';
+/**
+ * The scope of a run on this machine as it is now: the roots, the paths that are never read, and the mount points that are left
+ * out. The filter (client/filter.ts) and the launcher are made from it.
+ */
 import { Fault } from '../fault.ts';
+import { asBytes, parentOf } from '../os/byte-path.ts';
 import { lstat, mayRead, readdir, readlink, readWhole } from '../os/files.ts';
-import { askPlaces, readNeverList } from '../os/launcher.ts';
+import { askPlaces } from '../os/launcher.ts';
 import { ownAccount } from '../os/machine.ts';
 import {
   isWithin,
@@ -10,33 +13,34 @@ import {
   mountOf,
   namesByMounts,
   otherNames,
-  parseMountTable,
+  readMountTable,
 } from '../os/mounts.ts';
 import { ENUMERATED_LIMIT, isRoot, PATH_LIMIT } from '../wire/request.ts';
 import { asText, escapeText, quoteForShell } from '../wire/text.ts';
 import { type ClientConfig, calledRemotes, callFiles } from './config.ts';
-import { type Exclude, enumeratedFolders, mountsLeftOut, parseExcludeLines } from './filter.ts';
+import { type Exclude, enumeratedFolders, mountsLeftOut, parseExcludes } from './filter.ts';
 import { isLocal, realPlace } from './local.ts';
 import { type EmptyFolder, findHung, lookExcept, sortMountPoints } from './mount-points.ts';
 import { type Entry, findPlace, type Look, mergePlaces, type Place, parsePlaces } from './never.ts';
+import { readNeverList } from './never-list.ts';
 import { type Root, refuseNeverRoots, resolveRoots } from './roots.ts';
-import { type Eyes, otherSpellings } from './spelling.ts';
+import { type FolderView, otherSpellings } from './spelling.ts';
 
 const EXCLUDES_BYTES = 1024 * 1024;
 
-/** The exclude patterns, out of the file and the config. @throws Fault that names the line */
+/** Reads the exclude patterns of the file and of the config. @throws Fault that names the line */
 export function readExcludes(config: ClientConfig): Exclude[] {
   const { exclude, exclude_from: file } = config.scope;
   const home = asBytes(ownAccount().home);
   const fromFile = file === undefined ? [] : listLines(readWhole(file, EXCLUDES_BYTES), file);
   return [
-    ...parseExcludeLines(fromFile, `"${file}"`, home),
-    ...parseExcludeLines(exclude.map(asBytes), '`exclude` in client.toml', home),
+    ...parseExcludes(fromFile, `"${file}"`, home),
+    ...parseExcludes(exclude.map(asBytes), '`exclude` in client.toml', home),
   ];
 }
 
 /**
- * The lines of a list file, one character for each byte. A byte-order mark is not part of the first line.
+ * The lines of a list file as bytes, without a byte-order mark.
  * @throws Fault (exit 2) for UTF-16, in which no line is what it seems to be
  */
 function listLines(bytes: Buffer, file: string): string[] {
@@ -53,106 +57,122 @@ function listLines(bytes: Buffer, file: string): string[] {
   return text.replace(/^\xef\xbb\xbf/, '').split(/\r?\n/);
 }
 
-/** The roots of client.toml as they are on this machine. @throws Fault (exit 2) that names the root */
-export function findRoots(config: ClientConfig, hung: readonly string[]): Root[] {
-  return resolveRoots(
-    config.scope.roots.map(asBytes),
-    [0, ownAccount().uid],
-    lookExcept(hung, lookAsOwned()),
-  );
+/**
+ * Finds the roots of client.toml on this machine.
+ * @param hung as `findHungMounts()` returns it
+ * @param table a run reads the mount table once, and passes it on
+ * @throws Fault (exit 2) that names the root
+ */
+export function findRoots(
+  config: ClientConfig,
+  hung: readonly string[],
+  table: readonly MountEntry[] = readMountTable(),
+): Root[] {
+  const owners = [0, ownAccount().uid];
+  return resolveRoots(config.scope.roots.map(asBytes), owners, lookExcept(hung, lookAsOwned(table)));
 }
 
 /**
- * The mount points of file systems that do not answer, of those that a run looks at.
+ * Finds the file systems that do not answer, among those that a run looks at.
  * @param listed the administrator's list
+ * @returns their mount points
  */
 export async function findHungMounts(
   config: ClientConfig,
   listed: readonly string[] = readNeverList(),
+  table: readonly MountEntry[] = readMountTable(),
 ): Promise<string[]> {
   const { mounts, never } = config.scope;
-  const table = readMountTable();
   const roots = config.scope.roots.map(asBytes);
   const identities = calledRemotes(config).map(each => callFiles(each).identity);
   const needed = [...config.scope.roots, ...never, ...identities, ...listed].map(asBytes);
   return await findHung(table, { needed, roots, left: mountsLeftOut(table, mounts, roots) });
 }
 
-function readMountTable(): MountEntry[] {
-  return parseMountTable(readWhole('/proc/self/mountinfo', 16 * 1024 * 1024).toString('latin1'));
-}
-
-/** The enumerated folders that a request can name. Of others a changed file counts as unreadable, which is safe. */
+/** The enumerated folders that a request can name. In any other one, a changed file counts as unreadable, which is safe. */
 export function enumeratedNames(scope: KernelScope): string[] {
   const folders = enumeratedFolders(scope).filter(path => !scope.refusing.includes(path));
   const names = folders.map(asText);
   return names.filter(isRoot).slice(0, ENUMERATED_LIMIT);
 }
 
-/** A character a byte. */
+/** What the kernel lets rsync read. All paths are bytes (os/byte-path.ts). */
 export interface KernelScope {
   roots: string[];
-  /** What is never read, be it in the scope or not (design: always in `never`). */
+  /** Paths that are never read, even inside a root (docs/design.md, `never`). */
   never: string[];
   /** Where each path of the two lists is. */
   places: Place[];
-  /** Mount points of which nothing is read: what is left out, and what does not answer. */
+  /** Mount points below which no file is read: `emptied`, `hung` and `untouched`. */
   empty: string[];
-  /** The first of them, as they are stored. */
+  /** Mount points that are left out and stored as empty folders. */
   emptied: EmptyFolder[];
+  /** Mount points of file systems that do not answer. */
   hung: readonly string[];
-  /** Mount points that are left out and can hang: kept back by their names, and looked at by nothing. */
+  /** Mount points that are left out and could hang: kept back by name, and not looked at. */
   untouched: readonly string[];
-  /** Folders with a file that nobody can read: an error there is no passing one. */
+  /** Folders with a file that no process can read: an error there is not a temporary one. */
   refusing: string[];
 }
 
-/** Roots and what is never read. @param roots as `findRoots()` has found them; @param hung as `findHungMounts()` */
+/**
+ * Collects the roots and everything that is never read.
+ * @param state the state folder, which is never read
+ * @param roots as `findRoots()` returns them
+ * @param hung as `findHungMounts()` returns it
+ * @param table a run reads the mount table once, and passes it on
+ * @throws Fault (exit 2) where a root is never read
+ */
 export function kernelScope(
   config: ClientConfig,
   state: string,
   roots: readonly Root[],
   hung: readonly string[],
+  table: readonly MountEntry[] = readMountTable(),
 ): KernelScope {
   const { mounts, never } = config.scope;
-  const table = readMountTable();
   const identities = calledRemotes(config).map(each => callFiles(each).identity);
   const stores = config.remote.filter(isLocal).map(each => each.target);
-  const bytes = roots.map(each => each.path);
-  // A mount point with a longer name than a path may have is kept back with a folder above it.
-  const { emptied, hidden, untouched } = sortMountPoints(table, mounts, bytes, lookExcept(hung, lookAt));
-  const left = hidden.map(path => {
-    let at = path;
-    while (Buffer.byteLength(at, 'latin1') > PATH_LIMIT) at = dirname(at);
-    return at;
-  });
+  const paths = roots.map(each => each.path);
+  const sorted = sortMountPoints(table, mounts, paths, lookExcept(hung, lookAt));
+  const { emptied, hidden, untouched } = sorted;
   const places = [
-    ...findPlaces([...never, ...identities], 'account', hung),
-    ...findPlaces(readNeverList(), 'root', hung),
+    ...findPlaces([...never, ...identities], 'account', hung, table),
+    ...findPlaces(readNeverList(), 'root', hung, table),
   ];
-  // Nobody but the account names these two, and each run works in them.
+  // Only the account decides where these two are, and each run works in them.
   const own = [state, ...stores].flatMap(path => [path, realPlace(path)]).map(asBytes);
-  // A store that is seen at two places would get into itself by the other one.
+  // A store with a second name would be backed up into itself by that name.
   const mirrors = stores.flatMap(path => otherNames(table, asBytes(realPlace(path))));
   const listed = withMounts([...own, ...namesOf(places)], table);
-  // Mount points have the names that the kernel tells, and some of them cannot be looked at.
-  const nevers = [
-    ...new Set([
-      ...withSpellings([...listed, ...mirrors], bytes, unseenBy({ hung, untouched, emptied })),
-      ...left,
-    ]),
-  ];
+  const spelled = withSpellings([...listed, ...mirrors], paths, unseenBy({ hung, untouched, emptied }));
+  // Mount points need no other spelling: the kernel reports their names, and some of them cannot be looked at.
+  const nevers = [...new Set([...spelled, ...hidden.map(shorten)])];
   const points = emptied.map(each => each.path);
   refuseNeverRoots(roots, [...nevers, ...points]);
-  const empty = [...points, ...hung, ...untouched];
-  const told = tellMounts(places, table, bytes);
-  return { roots: bytes, never: nevers, places: told, empty, emptied, hung, untouched, refusing: [] };
+  return {
+    roots: paths,
+    never: nevers,
+    places: addMountedNames(places, table, paths),
+    empty: [...points, ...hung, ...untouched],
+    emptied,
+    hung,
+    untouched,
+    refusing: [],
+  };
+}
+
+/** A mount point with a longer name than a path may have is kept back together with a folder above it. */
+function shorten(path: string): string {
+  let at = path;
+  while (Buffer.byteLength(at, 'latin1') > PATH_LIMIT) at = parentOf(at);
+  return at;
 }
 
 /**
- * The scope for an rsync that gets no library for mount points (src/launcher/mountpoints.c): it looks at each of them, and lists
- * those that are stored empty.
- * @throws Fault where one does not answer: rsync would wait for it
+ * The scope for an rsync without the library for mount points (src/launcher/mountpoints.c). Such an rsync looks at each mount
+ * point, and lists those that are stored as empty folders.
+ * @throws Fault where a file system does not answer: rsync would wait for it
  */
 export function withoutLibrary(scope: KernelScope): KernelScope {
   const [first] = scope.hung;
@@ -175,23 +195,23 @@ export function withoutLibrary(scope: KernelScope): KernelScope {
   };
 }
 
-/** Below which nothing is looked at. */
+/** Mount points that must not be looked at. */
 function unseenBy({
   hung,
   untouched,
   emptied,
 }: Pick<KernelScope, 'hung' | 'untouched' | 'emptied'>): string[] {
-  const apart = emptied.filter(each => each.as !== undefined).map(each => each.path);
-  return [...hung, ...untouched, ...apart];
+  const unseen = emptied.filter(each => each.as !== undefined).map(each => each.path);
+  return [...hung, ...untouched, ...unseen];
 }
 
-/** And by the names that other mounts give them. */
-function withMounts(nevers: string[], table: MountEntry[]): string[] {
+/** Adds the names that other mounts give to each path. */
+function withMounts(nevers: string[], table: readonly MountEntry[]): string[] {
   return [...new Set(nevers.flatMap(each => [each, ...namesByMounts(table, each)]))];
 }
 
-/** The same, and by which names in the scope other mounts show each of them. */
-function tellMounts(places: Place[], table: MountEntry[], roots: readonly string[]): Place[] {
+/** Adds to each place the names that other mounts give it in the scope. */
+function addMountedNames(places: Place[], table: readonly MountEntry[], roots: readonly string[]): Place[] {
   const known = namesOf(places);
   return places.map(place => {
     const mounted = namesByMounts(table, place.place).filter(
@@ -201,78 +221,85 @@ function tellMounts(places: Place[], table: MountEntry[], roots: readonly string
   });
 }
 
-/** And by each name that the filter has to know. */
-function withSpellings(nevers: string[], roots: readonly string[], hung: readonly string[]): string[] {
-  const isHung = (path: string): boolean => hung.some(each => isWithin(each, path));
-  const eyes: Eyes = {
+/** Adds each name by which the filter has to know a path. @param unseen mount points that must not be looked at */
+function withSpellings(nevers: string[], roots: readonly string[], unseen: readonly string[]): string[] {
+  const isUnseen = (path: string): boolean => unseen.some(each => isWithin(each, path));
+  const look: FolderView = {
     identify: path => {
       try {
-        return isHung(path) ? undefined : lstat(Buffer.from(path, 'latin1'));
+        return isUnseen(path) ? undefined : lstat(Buffer.from(path, 'latin1'));
       } catch {
         return undefined;
       }
     },
     list: folder => {
       try {
-        return isHung(folder) ? [] : readdir(Buffer.from(folder, 'latin1')).map(name => asBytes(name));
+        return isUnseen(folder) ? [] : readdir(Buffer.from(folder, 'latin1')).map(asBytes);
       } catch {
         return [];
       }
     },
   };
-  return [...new Set([...nevers, ...nevers.flatMap(each => otherSpellings(each, roots, eyes))])];
+  return [...new Set([...nevers, ...nevers.flatMap(each => otherSpellings(each, roots, look))])];
 }
 
-/** The kernel goes by the place, the filter by the name: both are kept back. */
+/** The kernel compares the place, and the filter the name. Both are kept back. */
 function namesOf(places: Place[]): string[] {
   return places.flatMap(({ name, place }) => [name, place]);
 }
 
 /**
- * The same with what the launcher says.
+ * Adds to a scope where the launcher finds each `never`: it can look where this account cannot.
  * @param runFolder with its scope written
- * @throws Fault with the launcher's own line
+ * @param table a run reads the mount table once, and passes it on
+ * @throws Fault with the message of the launcher
  */
-export async function withLaunchersPlaces(scope: KernelScope, runFolder: string): Promise<KernelScope> {
-  const told = parsePlaces(await askPlaces(runFolder));
-  if (told !== undefined) {
-    const table = readMountTable();
-    const never = withSpellings(
-      [...new Set([...scope.never, ...withMounts(namesOf(told.places), table)])],
-      scope.roots,
-      unseenBy(scope),
-    );
-    // The launcher can know of a place that this account cannot see.
-    const roots = scope.roots.map(path => ({ name: asText(path), path }));
-    refuseNeverRoots(roots, [...never, ...scope.emptied.map(each => each.path)]);
-    const merged = mergePlaces(scope.places, told.places, scope.never);
-    const places = tellMounts(merged, table, scope.roots);
-    return { ...scope, never, places, refusing: told.refusing };
-  }
-  throw new Fault({
-    tried: 'confine rsync',
-    found: 'the launcher is of another version than this program',
-    next: 'make install',
-  });
+export async function withLaunchersPlaces(
+  scope: KernelScope,
+  runFolder: string,
+  table: readonly MountEntry[] = readMountTable(),
+): Promise<KernelScope> {
+  const found = parsePlaces(await askPlaces(runFolder));
+  if (found === undefined)
+    throw new Fault({
+      tried: 'confine rsync',
+      found: 'the launcher is of another version than this program',
+      next: 'make install',
+    });
+  const never = withSpellings(
+    [...new Set([...scope.never, ...withMounts(namesOf(found.places), table)])],
+    scope.roots,
+    unseenBy(scope),
+  );
+  const roots = scope.roots.map(path => ({ name: asText(path), path }));
+  refuseNeverRoots(roots, [...never, ...scope.emptied.map(each => each.path)]);
+  const merged = mergePlaces(scope.places, found.places, scope.never);
+  const places = addMountedNames(merged, table, scope.roots);
+  return { ...scope, never, places, refusing: found.refusing };
 }
 
 /**
- * Where paths of `never` are, as far as this account can see.
- * @param list whose it is: root's (/etc/dialback/never), or the account's (client.toml)
+ * Finds where paths of `never` are, as far as this account can see.
+ * @param list whose list it is: root's (/etc/dialback/never), or the account's (client.toml)
+ * @param hung as `findHungMounts()` returns it
  */
-export function findPlaces(paths: string[], list: 'root' | 'account', hung: readonly string[]): Place[] {
+export function findPlaces(
+  paths: string[],
+  list: 'root' | 'account',
+  hung: readonly string[],
+  table: readonly MountEntry[] = readMountTable(),
+): Place[] {
   const owners = list === 'root' ? [0] : [0, ownAccount().uid];
-  const look = lookExcept(hung, lookAsOwned());
+  const look = lookExcept(hung, lookAsOwned(table));
   return paths.map(path => {
     const { error, ...place } = findPlace(asBytes(path), owners, look);
-    // The launcher can look where this account cannot.
+    // EACCES: the launcher can look there.
     return error === undefined || error === 'EACCES' ? place : { ...place, error };
   });
 }
 
-/** A user's own program (FUSE) can show anybody as an owner: all that it shows is that user's. */
-function lookAsOwned(): Look {
-  const table = readMountTable();
+/** A user's own program (FUSE) can show any owner, so everything on its file system counts as that user's. */
+function lookAsOwned(table: readonly MountEntry[]): Look {
   return path => {
     const found = lookAt(path);
     const user = mountOf(table, path)?.user;
@@ -285,19 +312,9 @@ function lookAt(path: string): Entry | string {
   try {
     const found = lstat(bytes);
     const { uid, gid, mode, nlink } = found;
-    return {
-      uid,
-      gid,
-      mode,
-      nlink,
-      ...(found.isSymbolicLink() ? { target: readlink(bytes).toString('latin1') } : {}),
-    };
+    const target = found.isSymbolicLink() ? { target: readlink(bytes).toString('latin1') } : {};
+    return { uid, gid, mode, nlink, ...target };
   } catch (error) {
     return (error as NodeJS.ErrnoException).code ?? String(error);
   }
-}
-
-/** Text as the bytes that it has in a file, a character each: names need not be UTF-8. */
-export function asBytes(text: string): string {
-  return Buffer.from(text, 'utf8').toString('latin1');
 }

@@ -1,43 +1,46 @@
 /**
- * Other spellings of a `never`. A file system can take "A" for "a" (FAT, ext4 with casefold), and the filter goes by names: it needs
- * each path as rsync will see it, which is a root as it is configured and below it the names that the folders have.
+ * Other spellings of a `never`. On some file systems "A" and "a" are the same name (FAT, ext4 with casefold). The filter compares
+ * names, so it needs each path as rsync will see it: the root as it is configured, and below it the names as their folders list
+ * them.
  *
- * Paths are bytes, one character each.
+ * Paths are bytes (os/byte-path.ts).
  */
 import { isWithin } from '../os/mounts.ts';
 import { asText } from '../wire/text.ts';
 
-/** What tells whether two names are one file. */
-export interface Identity {
+/** Device and inode number: two names with the same identity are one file. */
+interface Identity {
   dev: number;
   ino: number;
 }
 
-/** What is looked at; undefined and an empty list where nothing can be seen. */
-export interface Eyes {
+/** A view of the file system. */
+export interface FolderView {
+  /** @returns undefined where this account cannot look */
   identify(path: string): Identity | undefined;
+  /** @returns the names in a folder; none where it cannot be listed */
   list(folder: string): string[];
 }
 
 /**
- * How rsync can see a path of `never` besides by its own name.
+ * Finds the other names under which rsync can see a path of `never`.
  * @param roots as they are configured
- * @returns none on a file system that tells "A" from "a"
+ * @returns none on a file system that distinguishes "A" from "a"
  */
-export function otherSpellings(never: string, roots: readonly string[], eyes: Eyes): string[] {
-  const known = roots.flatMap(root => (isWithin(root, never) ? [never] : belowRoot(never, root, eyes)));
-  const spelled = known.map(path => asListed(path, eyes));
+export function otherSpellings(never: string, roots: readonly string[], view: FolderView): string[] {
+  const known = roots.flatMap(root => (isWithin(root, never) ? [never] : belowRoot(never, root, view)));
+  const spelled = known.map(path => asListed(path, view));
   return [...new Set([...known, ...spelled])].filter(path => path !== never);
 }
 
-/** The path below a root that is one of its folders by another name. */
-function belowRoot(never: string, root: string, { identify }: Eyes): string[] {
+/** The path below a root that is one of its parent folders by another spelling. */
+function belowRoot(never: string, root: string, { identify }: FolderView): string[] {
   const folded = (path: string): string => path.normalize('NFC').toLowerCase();
   const parts = never.split('/');
   const depth = root === '/' ? 1 : root.split('/').length;
   if (depth > parts.length) return [];
   const above = parts.slice(0, depth).join('/');
-  // The same number of names, and the same but for their letters' case: all else is another mount, which has a name of its own.
+  // Only the case of letters may differ. Anything else is another mount, whose names are found elsewhere.
   if (folded(asText(above)) !== folded(asText(root))) return [];
   const [one, other] = [identify(above), identify(root)];
   if (one === undefined || other === undefined || one.dev !== other.dev || one.ino !== other.ino) return [];
@@ -45,17 +48,17 @@ function belowRoot(never: string, root: string, { identify }: Eyes): string[] {
 }
 
 /** The same path with each name as its folder lists it. */
-function asListed(path: string, eyes: Eyes): string {
+function asListed(path: string, view: FolderView): string {
   let at = '';
-  for (const name of path.split('/').slice(1)) at = `${at}/${listedName(at, name, eyes)}`;
+  for (const name of path.split('/').slice(1)) at = `${at}/${listedName(at, name, view)}`;
   return at;
 }
 
-function listedName(folder: string, name: string, { identify, list }: Eyes): string {
+function listedName(folder: string, name: string, { identify, list }: FolderView): string {
   const found = identify(`${folder}/${name}`);
   const swapped = swapCase(name);
   if (found === undefined) return name;
-  // A name without such letters tells nothing about the file system: its folder is listed.
+  // A name without such letters does not show the kind of file system, so its folder is listed.
   const same = swapped === name ? found : identify(`${folder}/${swapped}`);
   if (same?.ino !== found.ino || same.dev !== found.dev) return name;
   const names = list(folder || '/');

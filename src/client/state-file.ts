@@ -1,23 +1,28 @@
-/** What is remembered of each remote from run to run: a file of the state folder for each kind, JSON, by the remotes' names. */
+/** Facts that are kept from run to run: JSON files in the state folder, one for each kind, with a value for each remote. */
 import { readWhole, replaceFile } from '../os/files.ts';
 import { takeLock } from '../os/runfolder.ts';
 
 const MOST_BYTES = 1024 * 1024;
 const LOCK_WAIT_SECONDS = 15;
 
-/** @param file its path @returns what is remembered of a remote; undefined where that is nothing, or the file is damaged */
+/**
+ * Reads the value for a remote.
+ * @param file its path
+ * @returns undefined where there is no value, or the file is damaged
+ */
 export function readState(file: string, remote: string): unknown {
   const all = readAll(file);
   return Object.hasOwn(all, remote) ? all[remote] : undefined;
 }
 
 /**
- * Notes something of a remote.
- * @param value undefined: what was noted is forgotten
- * @throws Fault where it cannot be written
+ * Writes the value for a remote.
+ * @param file its path
+ * @param value undefined: removes it
+ * @throws Fault where the file cannot be written
  */
 export async function writeState(file: string, remote: string, value: unknown): Promise<void> {
-  // Runs for other remotes may end just now: none takes away what another has noted.
+  // Runs for other remotes can write at the same time.
   await using held = new AsyncDisposableStack();
   await takeLock(held, `${file}.lock`, LOCK_WAIT_SECONDS);
   const { [remote]: _, ...others } = readAll(file);
@@ -29,6 +34,6 @@ function readAll(file: string): Record<string, unknown> {
     const found: unknown = JSON.parse(readWhole(file, MOST_BYTES).toString('utf8'));
     return typeof found === 'object' && found !== null && !Array.isArray(found) ? { ...found } : {};
   } catch {
-    return {}; // none yet, or a damaged one: it is noted anew
+    return {}; // It does not exist yet, or is damaged: then the next write replaces it.
   }
 }

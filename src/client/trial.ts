@@ -1,13 +1,14 @@
 /**
- * A trial of the installed rsync before the host is called: it serves one file as the daemon of this run would, and then
- * withstands the attacks of wire/attacks.ts.
+ * A trial of the installed rsync before the host is called: it must serve one file as the daemon of this run would, and then
+ * withstand the attacks of wire/attacks.ts.
  *
- * Version numbers tell neither whether an rsync works as a daemon nor whether it keeps a file back, because distributions
- * backport both bugs and fixes. So the binary is asked: it runs with this run's rsyncd.conf, and where the run is confined, in
- * the launcher's jail with this run's scope. The result is remembered for as long as the binaries and the config stay the same.
+ * A version number does not say whether an rsync works as a daemon or keeps a file back, because distributions backport bugs and
+ * fixes. So the binary itself is tried, with the rsyncd.conf of this run; and where the run is confined, in the launcher's jail
+ * with the scope of this run. The result is kept until a binary or the config changes.
  */
 import { createHash } from 'node:crypto';
 import { Fault } from '../fault.ts';
+import { asBytes } from '../os/byte-path.ts';
 import {
   close,
   exists,
@@ -24,7 +25,6 @@ import {
   type Command,
   eachLine,
   makePipe,
-  PLAIN_ENVIRONMENT,
   programPath,
   rsyncVersion,
   rsyncWords,
@@ -32,13 +32,12 @@ import {
   start,
 } from '../os/process.ts';
 import { ATTACKED_FILES, attacksOn, KEPT, SERVED } from '../wire/attacks.ts';
-import { daemonArguments, daemonConfig, trialArguments } from '../wire/rsync.ts';
+import { daemonConfig, trialArguments } from '../wire/rsync.ts';
 import { escapeText } from '../wire/text.ts';
 import { makeAttack } from './attack.ts';
 import type { Capability } from './config.ts';
-import { writeDaemonFiles, writeScope } from './direct.ts';
 import { scopeFilter, scopeRecords } from './filter.ts';
-import { asBytes } from './scope.ts';
+import { senderCommand, writeDaemonFiles, writeScope } from './sender.ts';
 import { readState, writeState } from './state-file.ts';
 
 const TRIAL_MS = 30_000;
@@ -46,29 +45,33 @@ const LAST_WORDS_MS = 1_000;
 const LINE_LIMIT = 4096;
 const WORDS_LIMIT = 10;
 
-/** What a trial goes by. */
-export interface TrialOptions {
-  /** A private folder, in which the trial makes and removes a folder of its own. */
+interface TrialOptions {
+  /** A private folder, in which the trial makes and removes its own folders. */
   folder: string;
   capability: Capability;
-  /** This run's scope, and the libraries of rsync that the jail must let it load. */
+  /** The scope of this run. */
   scope: { roots: string[]; never: string[] };
+  /** The shared libraries of rsync, which the jail must let it read. */
   libraries: string[];
-  /** This run's rsyncd.conf options, without the filter. */
+  /** The options of this run's rsyncd.conf, without the filter. */
   daemon: Omit<Parameters<typeof daemonConfig>[0], 'filter'>;
   interrupt: AbortSignal;
 }
 
-/** What this rsync needs. */
+/** The rights that this rsync needs. */
 export interface SenderNeeds {
   /**
-   * Whether it opens folders above the roots for reading. 3.4.3, 3.4.4 and backports of their fix for CVE-2026-29518 open the
-   * module's folder for each file. Then the jail must let it list all folders (docs/security.md, "What stays open").
+   * Whether it opens folders above the roots for reading, so that the jail must let it list all folders (docs/security.md, "What
+   * stays open"). 3.4.3, 3.4.4 and backports of their fix for CVE-2026-29518 open the module's folder for each file.
    */
   listsAll: boolean;
 }
 
-/** `trySender()`, unless these binaries and this config have passed before. @param state the state folder */
+/**
+ * Tries the installed rsync, unless these binaries and this config have passed before.
+ * @param state the state folder, in which the result is kept
+ * @throws Fault as `trySender()`
+ */
 export async function requireSender(state: string, options: TrialOptions): Promise<SenderNeeds> {
   const seen = fingerprint(options);
   const found = readState(pathIn(state), options.capability);
@@ -78,12 +81,12 @@ export async function requireSender(state: string, options: TrialOptions): Promi
   return needs;
 }
 
-/** Forgets the result, so that the next run tries again: after a run in which rsync did not work. */
+/** Forgets the result after a run in which rsync did not work, so that the next run tries again. Does not fail. */
 export async function forgetSender(state: string, capability: Capability): Promise<void> {
   await note(state, capability, undefined);
 }
 
-/** Without a record the next run tries again: that it cannot be written is not a failure of this run. */
+/** A result that cannot be written is not a failure of this run: the next run tries again. */
 async function note(state: string, capability: Capability, value: Passed | undefined): Promise<void> {
   await writeState(pathIn(state), capability, value).catch(() => {});
 }
@@ -100,18 +103,18 @@ function isPassed(value: unknown): value is Passed {
   return typeof seen === 'string' && typeof listsAll === 'boolean';
 }
 
-/** Changes whenever a binary that takes part, the config that we write, or the trial itself is another one. */
+/** Changes with each binary that takes part, with the config that we write, and with the trial itself. */
 function fingerprint({ capability, scope, daemon }: TrialOptions): string {
   const files = [
     programPath('rsync'),
-    ...(capability === 'confined' ? [launcherCommand([]).program] : []), // throws where there is none
+    ...(capability === 'confined' ? [launcherCommand([]).program] : []), // throws where there is no launcher
   ];
   const identities = files.map(path => {
     const { ino, size, mtimeNs, ctimeNs } = statusExact(realPath(path));
     return [path, ino, size, mtimeNs, ctimeNs].join(' ');
   });
   const form = [
-    daemonConfig({ ...daemon, filter: '', idleSeconds: 0 }), // a timeout does not change what rsync can do
+    daemonConfig({ ...daemon, filter: '', idleSeconds: 0 }), // A timeout does not change what rsync can do.
     scopeFilter({ roots: ['/'], never: [], excludes: [] }),
     ...attacksOn('').map(({ request }) => request.toString('latin1')),
   ];
@@ -122,15 +125,14 @@ function fingerprint({ capability, scope, daemon }: TrialOptions): string {
 }
 
 /**
- * Has rsync serve one file, reads it, and attacks it.
- * @returns what it needs
- * @throws Fault that names the rsync, what it said or which attack succeeded, and the package to install
+ * Starts rsync as the daemon, reads one file through it, and attacks it.
+ * @throws Fault that names the rsync, its message or the attack that succeeded, and the package to install
  */
 export async function trySender(options: TrialOptions): Promise<SenderNeeds> {
   const isConfined = options.capability === 'confined';
   let words = await serveOneFile(options, false);
   if (words === undefined) return { listsAll: false };
-  // With the whole machine as the scope, every folder may be listed already.
+  // With the whole machine as the scope, rsync may list every folder already.
   if (isConfined && !options.scope.roots.includes('/')) {
     const first = words;
     words = await serveOneFile(options, true);
@@ -148,7 +150,7 @@ export async function trySender(options: TrialOptions): Promise<SenderNeeds> {
 
 const INSTALL = 'apt-get update && apt-get install rsync';
 
-/** As the beginning of a sentence. */
+/** The beginning of a sentence. */
 async function nameRsync(): Promise<string> {
   const words = await rsyncWords();
   const version = await rsyncVersion(words);
@@ -159,15 +161,15 @@ async function nameRsync(): Promise<string> {
 }
 
 /**
- * Serves one file and, if it has arrived, attacks the same rsync.
- * @returns undefined where the file arrived, or what both rsyncs said
+ * Serves one file and, if it arrives, attacks the same rsync.
+ * @returns undefined where the file arrived; otherwise the messages of both rsyncs
  * @throws Fault where an attack succeeds
  */
 async function serveOneFile(options: TrialOptions, listsAll: boolean): Promise<string[] | undefined> {
   const { folder, capability, scope, libraries, daemon, interrupt } = options;
-  const runFolder = `${folder}/run-trial0`; // the launcher takes a folder of this form only
+  const runFolder = `${folder}/run-trial0`; // The launcher accepts only a name of this form.
   const out = `${folder}/trial`;
-  const served = `${runFolder}/rsyncd`; // the launcher lets rsync read it
+  const served = `${runFolder}/rsyncd`; // The launcher lets rsync read this folder.
   await using held = new AsyncDisposableStack();
   for (const path of [runFolder, out]) {
     held.defer(() => removeAll(path));
@@ -175,33 +177,46 @@ async function serveOneFile(options: TrialOptions, listsAll: boolean): Promise<s
   }
   writeDaemonFiles(runFolder, {
     daemonConfig: daemonConfig({ ...daemon, filter: `${served}/filter` }),
-    // With the whole machine as the scope the filter has the fewest rules.
+    // With the whole machine as the scope, the filter has the fewest rules.
     filter: scopeFilter({ roots: ['/'], never: [asBytes(`${served}/${KEPT}`)], excludes: [] }),
   });
   writeScope(runFolder, scopeRecords(scope, libraries, listsAll));
   for (const [name, content] of Object.entries(ATTACKED_FILES)) writeNew(`${served}/${name}`, content);
-  const isConfined = capability === 'confined';
-  if (isConfined) await tryConfinement(runFolder); // its own words are better than "no file came"
-  const sender: Command = isConfined
-    ? launcherCommand(['send', runFolder])
-    : {
-        program: programPath('rsync'),
-        args: daemonArguments(`${served}/rsyncd.conf`, 0),
-        environment: PLAIN_ENVIRONMENT,
-      };
-  // The same copier as the host's between both, since rsync starts its other side by a remote shell.
-  const [copier, verb] = isConfined ? [launcherPath(), 'pump'] : [ownExecutable(), 'relay'];
-  const shell = `'${copier.replaceAll("'", "''")}' ${verb} ${TRIAL_MS / 1000}`; // quoted as rsync's -e wants it
+  if (capability === 'confined') await tryConfinement(runFolder); // Its message says more than "no file came".
+  const sender = senderCommand(runFolder, capability, 0);
+  const words = await copyOneFile(held, sender, runFolder, out, options);
+  const arrived = `${out}${served}/${SERVED}`;
+  const isThere = exists(arrived) && readWhole(arrived, 1024).toString('latin1') === ATTACKED_FILES[SERVED];
+  if (!isThere) return words;
+  await requireDefense(sender, served, interrupt);
+  return undefined;
+}
+
+/**
+ * Copies the file from the sender to a receiving rsync, through the same copier as on a host.
+ * @param out where the file arrives
+ * @returns the messages of both rsyncs
+ */
+async function copyOneFile(
+  held: AsyncDisposableStack,
+  sender: Command,
+  runFolder: string,
+  out: string,
+  { capability, interrupt }: TrialOptions,
+): Promise<string[]> {
+  // rsync starts its other side by a remote shell, so the copier stands between the two.
+  const [copier, verb] = capability === 'confined' ? [launcherPath(), 'pump'] : [ownExecutable(), 'relay'];
+  const shell = `'${copier.replaceAll("'", "''")}' ${verb} ${TRIAL_MS / 1000}`; // quoted as rsync's -e needs it
   const words: string[] = [];
   const keep = (line: string): void => {
     if (line !== '' && !/^dialback-/.test(line) && words.length < WORDS_LIMIT) words.push(line);
   };
   const ours = new Set<number>();
-  const letGo = (): void => {
+  const closeOurs = (): void => {
     for (const each of ours) close(each);
     ours.clear();
   };
-  held.defer(letGo);
+  held.defer(closeOurs);
   const pipe = async (name: string): Promise<{ reading: number; writing: number }> => {
     const made = await makePipe(`${runFolder}/${name}`);
     ours.add(made.reading).add(made.writing);
@@ -212,27 +227,24 @@ async function serveOneFile(options: TrialOptions, listsAll: boolean): Promise<s
     const serving = await start(sender, [up.reading, down.writing, 'pipe']);
     held.defer(() => serving.end());
     eachLine(serving.stderr, LINE_LIMIT, keep);
-    const receiver = standard('rsync', trialArguments({ file: `${served}/${SERVED}`, tree: out, shell }));
-    const descriptors = [down.reading, up.writing, down.reading]; // 3 to 5, as the copier has them
+    const file = `${runFolder}/rsyncd/${SERVED}`;
+    const receiver = standard('rsync', trialArguments({ file, tree: out, shell }));
+    const descriptors = [down.reading, up.writing, down.reading]; // 3 to 5, as the copier expects them
     const receiving = await start(receiver, ['nothing', 'pipe', 'pipe', ...descriptors]);
     held.defer(() => receiving.end());
     receiving.stdout?.resume();
     eachLine(receiving.stderr, LINE_LIMIT, keep);
-    letGo(); // so that each side sees the other's end
+    closeOurs(); // so that each side sees the end of the other
     await withTimeout(interrupt, TRIAL_MS, receiving.ended, lateTrial);
     await Promise.race([serving.ended, sleep(LAST_WORDS_MS)]);
   } catch (error) {
     if (!(error instanceof Fault) || error.code !== LATE) throw error;
     words.push(error.found);
   }
-  const arrived = `${out}${served}/${SERVED}`;
-  const isThere = exists(arrived) && readWhole(arrived, 1024).toString('latin1') === ATTACKED_FILES[SERVED];
-  if (!isThere) return words;
-  await requireDefense(sender, served, interrupt);
-  return undefined;
+  return words;
 }
 
-/** @throws Fault where this rsync gives a hostile host what the scope keeps back */
+/** @throws Fault where this rsync gives a hostile host a file that the scope keeps back */
 async function requireDefense(sender: Command, served: string, signal: AbortSignal): Promise<void> {
   const attacks = attacksOn(served);
   const options = { signal, timeoutMs: TRIAL_MS, late: lateTrial };

@@ -1,5 +1,7 @@
 /** `dialback backup`: asks each backup host to fetch a backup of this machine, and reports the runs. */
-import { type RunNews, type RunOutcome, backup as runBackup } from '../client/backup.ts';
+
+import { backup as runBackup } from '../client/backup.ts';
+import type { RunNews, RunOutcome } from '../client/run-events.ts';
 import { EXIT, type ExitName } from '../fault.ts';
 import { jsonText } from '../output/json.ts';
 import { missingCount, missingFiles, missingText } from '../output/missing.ts';

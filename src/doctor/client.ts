@@ -14,22 +14,22 @@ import {
   remoteName,
   stateFolder,
 } from '../client/config.ts';
+import { allowedPeers, requireLogin } from '../client/direct.ts';
 import { NOBODY } from '../client/gate.ts';
 import { tryJail } from '../client/jail.ts';
 import { emptiedRoots } from '../client/left-out.ts';
 import {
   hostConfigOf,
   isLocal,
-  mountTable,
   realPlace,
   requireApart,
   requireSameStore,
   whyAbsent,
 } from '../client/local.ts';
 import { mergePlaces, type Place, placeInText } from '../client/never.ts';
+import { parseNeverList, readNeverList } from '../client/never-list.ts';
 import { prepareSshd } from '../client/one-time-keys.ts';
 import { followExcludes, type Root, refuseHiddenRoots } from '../client/roots.ts';
-import { allowedPeers, requireLogin } from '../client/run.ts';
 import { findHungMounts, findPlaces, findRoots, kernelScope, readExcludes } from '../client/scope.ts';
 import { type SenderNeeds, trySender } from '../client/trial.ts';
 import { Fault } from '../fault.ts';
@@ -50,7 +50,7 @@ import {
   stat,
   statfs,
 } from '../os/files.ts';
-import { type Jail, landlockAbiOf, NEVER_LIST, readNeverList, rsyncLibraries } from '../os/launcher.ts';
+import { type Jail, landlockAbiOf, NEVER_LIST, rsyncLibraries } from '../os/launcher.ts';
 import { asUid, ownAccount, ownExecutable, temporaryFolder } from '../os/machine.ts';
 import {
   inText,
@@ -59,11 +59,10 @@ import {
   mountOf,
   namesByMounts,
   otherNames,
-  parseMountTable,
+  readMountTable,
 } from '../os/mounts.ts';
 import { hasProgram, run, standard } from '../os/process.ts';
 import { requireStateFolder, requireStateName } from '../os/runfolder.ts';
-import { isRoot } from '../wire/request.ts';
 import { listedRoots } from '../wire/rsync.ts';
 import { type CallOptions, WITHOUT_SSHD } from '../wire/ssh.ts';
 import { asText, escapeText, LOGIN, quoteForShell, snapshotTime, unfold } from '../wire/text.ts';
@@ -510,27 +509,6 @@ function restoreNeverList(): string {
     : "make install, as root, in dialback's sources; then add the paths that yours had";
 }
 
-/** An absolute path a line; empty lines and those that begin with `#` say nothing. */
-export function parseNeverList(text: string): { paths: string[]; faults: string[] } {
-  const paths: string[] = [];
-  const faults: string[] = [];
-  for (const [index, line] of text.split('\n').entries()) {
-    const fault = (found: string): number => faults.push(`line ${index + 1}: ${found}`);
-    if (line === '' || line.startsWith('#')) continue;
-    if (!line.startsWith('/')) fault('it does not begin with "/"');
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused
-    else if (/[\u0000-\u001f\u007f]/.test(line)) fault('it has a control character in it');
-    else if (/\s$/.test(line)) fault('it ends with a blank, which would be part of the name');
-    else if (Buffer.byteLength(line) > 4095) fault('it is too long for a path');
-    else {
-      const path = line.replace(/(?<=.)\/+$/, '');
-      if (isRoot(path)) paths.push(path);
-      else fault('it has ".", ".." or a slash too many in it');
-    }
-  }
-  return { paths, faults };
-}
-
 const NEVER = new Topic(
   'client.never',
   'the kernel goes by the file, not by its name: under another name what must never be read can be',
@@ -585,7 +563,7 @@ function collectNever(bytes: Place[], roots: string[], hung: readonly string[]):
   const places = bytes.map(placeInText);
   const all = [...new Map(places.map(each => [`${each.name}\0${each.place}`, each])).values()];
   if (all.length === 0) return [NEVER.ok('nothing is named that must never be read')];
-  const table = inText(parseMountTable(readProc('self/mountinfo') ?? ''));
+  const table = inText(readMountTable());
   const names = all.map(each => each.name);
   const isHung = (path: string): boolean => hung.some(each => isWithin(each, path));
   return checkNever(
@@ -740,7 +718,7 @@ function collectDisk(config: ClientConfig, remote: Remote): Finding {
   } catch (error) {
     return DISK.fault(error, 'set `target` in client.toml');
   }
-  return checkDisk(label, mountTable(), config.scope, realPlace(remote.target));
+  return checkDisk(label, inText(readMountTable()), config.scope, realPlace(remote.target));
 }
 
 /** Whether what else is on the store's disk is backed up, which is to say onto itself. @param store without links */

@@ -5,7 +5,7 @@
  */
 import { dirname, join } from 'node:path';
 import { Fault } from '../fault.ts';
-import { exists, failedWith, fileFault, lstat, mayRun, readWhole } from './files.ts';
+import { exists, failedWith, fileFault, lstat, mayRun } from './files.ts';
 import { kernelRelease, ownExecutable } from './machine.ts';
 import {
   type Command,
@@ -19,7 +19,6 @@ import {
 
 /** The administrator's list of what no backup may read, which the launcher enforces. */
 export const NEVER_LIST = '/etc/dialback/never';
-const NEVER_LIMIT = 1024 * 1024;
 
 /** Where the launcher is, if it is installed. */
 export function launcherPath(): string {
@@ -217,21 +216,4 @@ export async function requireInheritance(): Promise<void> {
       next: `setcap ${CAPABILITY}=${flags} '${path}'`,
     });
   }
-}
-
-/** The paths of the administrator's list; none where there is no launcher to enforce it. */
-export function readNeverList(): string[] {
-  if (!exists(NEVER_LIST)) return []; // the launcher refuses to go without
-  let bytes: Buffer;
-  try {
-    bytes = readWhole(NEVER_LIST, NEVER_LIMIT);
-  } catch (error) {
-    if (!(error instanceof Fault) || !failedWith(error.cause, 'EACCES')) throw error;
-    throw new Fault({ tried: error.tried, found: error.found, next: `as root: chmod 644 ${NEVER_LIST}` });
-  }
-  return bytes
-    .toString('utf8')
-    .split('\n')
-    .filter(line => line !== '' && !line.startsWith('#'))
-    .map(line => line.replace(/(?<=.)\/+$/, ''));
 }

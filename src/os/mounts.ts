@@ -1,19 +1,33 @@
-/** What is mounted where, as proc_pid_mountinfo(5) tells it: which mount a path is on, and by which other names it is there. */
+/** The mount table (proc_pid_mountinfo(5)): which mount a path is on, and which other names a place has by other mounts. */
+import { asText } from '../wire/text.ts';
+import { joinPath, tailBehind } from './byte-path.ts';
+import { readWhole } from './files.ts';
 
-/** A line of mountinfo. Its names are bytes, a character each, since they need not be UTF-8; `inText()` gives them as text. */
+const TABLE_BYTES = 16 * 1024 * 1024;
+
+/** A line of mountinfo. Its paths are bytes (os/byte-path.ts); `inText()` turns them into text. */
 export interface MountEntry {
   path: string;
-  /** The folder of the file system that is seen at `path`. */
+  /** The folder of the file system that is mounted at `path`. */
   root: string;
   device: string;
-  /** Of this mount alone: ro, nosuid, … */
+  /** Of this mount only: ro, nosuid, … */
   options: string[];
   type: string;
-  /** Who mounted it, where a program of that user answers for it (FUSE). */
+  /** The uid of the user whose program serves it (FUSE); undefined for root. */
   user?: number;
 }
 
-/** Reads mountinfo, as readProc() gives it: a character a byte. Lines that are not understood are left out. */
+/**
+ * Reads the mount table of this process.
+ * @returns in the order of mountinfo: of two mounts at the same path, the later one hides the earlier one
+ * @throws Fault where /proc cannot be read
+ */
+export function readMountTable(): MountEntry[] {
+  return parseMountTable(readWhole('/proc/self/mountinfo', TABLE_BYTES).toString('latin1'));
+}
+
+/** Parses mountinfo, one character for each byte. Lines of another form are left out. */
 export function parseMountTable(text: string): MountEntry[] {
   return text.split('\n').flatMap(line => {
     const [before = '', after = ''] = line.split(' - ');
@@ -21,7 +35,7 @@ export function parseMountTable(text: string): MountEntry[] {
     const [type, , more = ''] = after.split(' ');
     const user = type?.startsWith('fuse') ? /(?:^|,)user_id=(\d+)/.exec(more)?.[1] : undefined;
     if (!device || !root || !path || !options || !type) return [];
-    if (path.endsWith('//deleted')) return []; // its folder has been removed: nothing is reached by that name
+    if (path.endsWith('//deleted')) return []; // Its folder has been removed, so the name leads nowhere.
     const entry = {
       path: unfoldName(path),
       root: unfoldName(root),
@@ -33,15 +47,14 @@ export function parseMountTable(text: string): MountEntry[] {
   });
 }
 
-/** `\040` and the like are bytes. */
+/** Replaces the escapes of mountinfo and fstab: `\040` is one byte. */
 export function unfoldName(text: string): string {
   return text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 }
 
-/** The same table with its names as text, to be compared with paths that are. */
-export function inText(table: MountEntry[]): MountEntry[] {
-  const text = (bytes: string): string => Buffer.from(bytes, 'latin1').toString('utf8');
-  return table.map(each => ({ ...each, path: text(each.path), root: text(each.root) }));
+/** The same table with its paths as text, to compare them with paths that are text. */
+export function inText(table: readonly MountEntry[]): MountEntry[] {
+  return table.map(each => ({ ...each, path: asText(each.path), root: asText(each.root) }));
 }
 
 /** Whether `path` is `folder` or below it. */
@@ -49,8 +62,8 @@ export function isWithin(folder: string, path: string): boolean {
   return path === folder || path.startsWith(folder === '/' ? '/' : `${folder}/`);
 }
 
-/** The mount that a path is on: the longest, and of two at the same place the later one, which hides the other. */
-export function mountOf(table: MountEntry[], path: string): MountEntry | undefined {
+/** The mount that a path is on: the one with the longest path, and of two at the same path the later one. */
+export function mountOf(table: readonly MountEntry[], path: string): MountEntry | undefined {
   return table
     .filter(each => isWithin(each.path, path))
     .reduce<MountEntry | undefined>(
@@ -59,31 +72,33 @@ export function mountOf(table: MountEntry[], path: string): MountEntry | undefin
     );
 }
 
-/** The same place by its names in other mounts of the file system that it is on (bind mounts). Those that are hidden are left out. */
-export function namesByMounts(table: MountEntry[], path: string): string[] {
+/**
+ * Other names of a place, by other mounts of the same file system (bind mounts).
+ * @returns sorted; without names that a later mount hides
+ */
+export function namesByMounts(table: readonly MountEntry[], path: string): string[] {
   const own = mountOf(table, path);
   if (!own) return [];
-  const rest = own.path === '/' ? (path === '/' ? '' : path) : path.slice(own.path.length);
-  const inner = `${own.root === '/' ? '' : own.root}${rest}` || '/';
+  const inner = joinPath(own.root, tailBehind(own.path, path));
   const names = table
     .filter(each => each !== own && each.device === own.device && isWithin(each.root, inner))
     .map(each => {
-      const tail = each.root === '/' ? (inner === '/' ? '' : inner) : inner.slice(each.root.length);
-      const name = `${each.path === '/' ? '' : each.path}${tail}` || '/';
+      const name = joinPath(each.path, tailBehind(each.root, inner));
       return mountOf(table, name) === each ? name : path;
     });
   return [...new Set(names)].filter(name => name !== path).sort();
 }
 
-/** Where else a path, or a part of what is below it, can be seen: its names by way of other mounts (bind mounts). */
-export function otherNames(table: MountEntry[], path: string): string[] {
+/**
+ * Places outside of a path where the path, or a part of what is below it, can be seen by other mounts (bind mounts).
+ * @returns sorted; without names that a later mount hides
+ */
+export function otherNames(table: readonly MountEntry[], path: string): string[] {
   const own = mountOf(table, path);
   if (!own) return [];
-  const join = (folder: string, rest: string): string => `${folder === '/' ? '' : folder}${rest}` || '/';
-  const rest = own.path === '/' ? (path === '/' ? '' : path) : path.slice(own.path.length);
   // The path itself, and whole file systems that are mounted below it.
   const pieces = [
-    { mount: own, inner: join(own.root, rest) },
+    { mount: own, inner: joinPath(own.root, tailBehind(own.path, path)) },
     ...table
       .filter(each => each.path !== path && isWithin(path, each.path))
       .map(mount => ({ mount, inner: mount.root })),
@@ -92,13 +107,12 @@ export function otherNames(table: MountEntry[], path: string): string[] {
   for (const { mount, inner } of pieces) {
     for (const other of table) {
       if (other === mount || other.device !== mount.device) continue;
-      const tail = other.root === '/' ? (inner === '/' ? '' : inner) : inner.slice(other.root.length);
       const name = isWithin(other.root, inner)
-        ? join(other.path, tail)
+        ? joinPath(other.path, tailBehind(other.root, inner))
         : isWithin(inner, other.root)
           ? other.path
           : undefined;
-      // A name inside of the path itself is kept back with it; one that a later mount hides cannot be reached.
+      // A name inside of the path is kept back with the path.
       if (name !== undefined && !isWithin(path, name) && mountOf(table, name) === other) names.add(name);
     }
   }

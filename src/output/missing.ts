@@ -1,6 +1,6 @@
 /** The files that an incomplete backup lacks: their names, the reasons, and what to do about them. */
 import { isDeepStrictEqual } from 'node:util';
-import type { RunOutcome } from '../client/backup.ts';
+import type { RunOutcome } from '../client/run-events.ts';
 import { ERRNO, errnoWords, unstoredWords } from '../os/errno.ts';
 import type { UnstoredEvent } from '../wire/events.ts';
 import { type JsonName, showName } from '../wire/text.ts';

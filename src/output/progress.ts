@@ -1,6 +1,6 @@
 /** One line on a terminal that shows how far a command is. It is overwritten several times a second and removed at the end. */
 
-import type { RunNews } from '../client/backup.ts';
+import type { RunNews } from '../client/run-events.ts';
 import { say } from '../os/files.ts';
 import { monotonicMs } from '../os/machine.ts';
 import { openTerminal, type Terminal } from '../os/terminal.ts';

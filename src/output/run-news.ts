@@ -1,6 +1,7 @@
 /** The events of a run of `backup` as text and as JSON. Text from other machines is escaped here. */
-import type { RunNews } from '../client/backup.ts';
+
 import type { Compression } from '../client/compression.ts';
+import type { RunNews } from '../client/run-events.ts';
 import { endingText } from '../os/process.ts';
 import { jsonText } from './json.ts';
 import { showBytes, showDuration } from './units.ts';

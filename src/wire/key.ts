@@ -107,3 +107,14 @@ export function fingerprint(key: PublicKey): string {
 export function showKey(key: PublicKey): string {
   return `${key.type} ${key.blob}`;
 }
+
+/**
+ * Reads an ed25519 public key, as ssh-keygen writes it to a file.
+ * @returns `ssh-ed25519 BASE64`, without the comment
+ */
+export function parseEd25519Key(text: string): Parsed<string> {
+  const parsed = parseHostKey(text);
+  if ('reason' in parsed) return parsed;
+  if (parsed.value.type !== 'ssh-ed25519') return { reason: 'it is not an ed25519 key' };
+  return { value: showKey(parsed.value) };
+}

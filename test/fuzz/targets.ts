@@ -15,9 +15,10 @@ import {
   scopeFilter,
   scopeRecords,
 } from '../../src/client/filter.ts';
-import { clientToml, placeHostKey } from '../../src/client/setup.ts';
+import { placeHostKey } from '../../src/client/known-hosts.ts';
+import { parseNeverList } from '../../src/client/never-list.ts';
+import { clientToml } from '../../src/client/new-config.ts';
 import { outcomeJson, summaryText } from '../../src/commands/backup.ts';
-import { parseNeverList } from '../../src/doctor/client.ts';
 import { parseFindings } from '../../src/doctor/run.ts';
 import { Fault } from '../../src/fault.ts';
 import { HOST_SCHEMA } from '../../src/host/config.ts';
@@ -355,6 +356,8 @@ function checkFilter(filter: string, least: number): void {
   }
 }
 
+const patternsOf = (lines: string[]): string[] => parseExcludes(lines, 'the list').map(each => each.pattern);
+
 const excludes: Target = {
   name: 'excludes',
   seeds: [
@@ -367,13 +370,13 @@ const excludes: Target = {
   run(input) {
     return refusal(() => {
       const all = input.toString('utf8').split('\n');
-      const patterns = parseExcludes(all, 'the list');
+      const patterns = patternsOf(all);
       assert.equal(
         patterns.length,
         all.filter(line => line.trim() !== '' && !'#;'.includes(line.charAt(0))).length,
       );
       const dashed = patterns.map(pattern => `- ${pattern}`);
-      assert.deepEqual(parseExcludes(dashed, 'the list'), patterns);
+      assert.deepEqual(patternsOf(dashed), patterns);
       checkFilter(scopeFilter({ roots: ['/'], never: [], excludes: patterns }), patterns.length);
       return `accepted ${Math.min(patterns.length, 3)}`;
     });
@@ -397,7 +400,7 @@ const scope: Target = {
     const never = [...of('n').filter(isRoot), ...of('m').filter(path => path.startsWith('/'))];
     let patterns: string[] = [];
     const outcome = refusal(() => {
-      patterns = parseExcludes(of('e'), 'the list');
+      patterns = patternsOf(of('e'));
       return 'accepted';
     });
     const filter = scopeFilter({ roots, never, excludes: patterns });

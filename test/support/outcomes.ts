@@ -1,6 +1,6 @@
 // Outcomes of runs, for tests of what is printed of them.
 
-import type { RunOutcome } from '../../src/client/backup.ts';
+import type { RunOutcome } from '../../src/client/run-events.ts';
 import { EXIT } from '../../src/fault.ts';
 import { failedOutcome, type OutcomeEvent } from '../../src/wire/events.ts';
 

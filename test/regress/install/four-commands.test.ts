@@ -388,7 +388,7 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
       [['--host-key', hostKey], /--target is missing: they belong together/],
       [
         ['--transport', 'channel'],
-        /--target and --host-key are missing: --transport is how that host is called/,
+        /--target and --host-key are missing: --transport is a property of that host/,
       ],
       [
         ['--target', target, '--host-key', hostKey, '--transport', 'usb'],
@@ -401,7 +401,7 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
       ...['-oProxyCommand=id', '--', 'a b', 'a@b:22', '$(id)@x', "x'y", 'ssh://', 'a\nb'].map(
         (each): [string[], RegExp] => [
           [`--target=${each}`, '--host-key', hostKey],
-          /it is not \[user@\]host or ssh:\/\/\[user@\]host\[:port\]\nnext: take both words as/,
+          /it is not \[user@\]host or ssh:\/\/\[user@\]host\[:port\]\nnext: copy both words as/,
         ],
       ),
       [['--target=ssh://a:0', '--host-key', hostKey], /there is no such port/],
@@ -416,7 +416,7 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
         `${hostKey}\n${hostKey}`,
       ].map((each): [string[], RegExp] => [
         ['--target', target, '--host-key', each],
-        /^dialback: Cannot take that as the host's key/,
+        /^dialback: Cannot use that as the host's key/,
       ]),
       ...['Oak', '', '../x', 'a b', "a'b", '-x', 'x'.repeat(64)].map((each): [string[], RegExp] => [
         [`--name=${each}`],
@@ -452,7 +452,7 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
       [
         'a public half of another key',
         () => writeFileSync(half(), `${words.hostKey} x\n`),
-        /id_ed25519\.pub" is not its public half\nnext: rm '.*' \(init writes it anew\)/,
+        /id_ed25519\.pub" is not its public half\nnext: rm '.*' \(init writes it again\)/,
         'rm "$HOME/.config/dialback/id_ed25519.pub"',
       ],
       ['a public half of rubbish', () => writeFileSync(half(), 'x'), /is not its public half/, undefined],
@@ -506,7 +506,7 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
 
     it('refuses one with a passphrase, and one of another type', async () => {
       const kinds: [string, RegExp][] = [
-        ['-t ed25519 -N secret', /it has a passphrase, and nobody is there to be asked/],
+        ['-t ed25519 -N secret', /it has a passphrase, which a backup at night cannot enter/],
         ['-t ecdsa -N ""', /it is not an ed25519 key/],
       ];
       for (const [kind, message] of kinds) {
@@ -527,7 +527,10 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
       chmodSync(folder(), 0o770);
       const { status, stderr } = await setUp();
       assert.equal(status, 2);
-      assert.match(stderr, /can be written by others \(mode 770\)\nnext: let nobody else write there/);
+      assert.match(
+        stderr,
+        /can be written by others \(mode 770\)\nnext: take the right to write there from others/,
+      );
       assert.deepEqual(readdirSync(folder()), ['id_ed25519', 'id_ed25519.pub']);
     });
   });

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
-import type { GateOrders } from '../../../src/client/gate.ts';
+import type { GateOrders } from '../../../src/client/ticket.ts';
 import { decodeRequest } from '../../../src/wire/request.ts';
 import { assertDocumented } from '../../support/attempts.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';

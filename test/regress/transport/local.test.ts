@@ -327,7 +327,7 @@ for (const launcher of [true, false]) {
         assert.equal(result.status, 10, `${how}: ${result.stdout} ${result.stderr}`);
         assert.match(
           lastLine(result).error ?? '',
-          /the store ".*" went away, or its disk does not take what is written any more/,
+          /the store ".*" disappeared, or its disk does not accept writes any more/,
         );
         await until('nothing is left', () => desk.leftovers().length === 0);
         if (how === 'shut down') desk.unplug();
@@ -423,7 +423,7 @@ describe('a disk that is not there, or not the one', { skip: NEEDS_ROOT || IN_CL
     desk.configure({ remote: 'absent = "skip"\n[[remote]]\ntarget = "me@127.0.0.1"\nname = "nas"' });
     const { status, stderr } = await desk.run('backup');
     assert.equal(status, 2, stderr);
-    assert.match(stderr, /^dialback: nas: Cannot use the key ".*id_ed25519": there is none\n/);
+    assert.match(stderr, /^dialback: nas: Cannot use the key ".*id_ed25519": it does not exist\n/);
     assert.equal((await desk.run('backup', '--remote', desk.store)).status, 0);
   });
 
@@ -436,9 +436,9 @@ describe('a disk that is not there, or not the one', { skip: NEEDS_ROOT || IN_CL
       [
         {},
         undefined,
-        /there is no host\.toml, which says how\nnext: dialback enroll acorn --local --store '/,
+        /there is no host\.toml, which configures the store\nnext: dialback enroll acorn --local --store '/,
       ],
-      [{ scope: `roots = ["${desk.disk}"]` }, text, /on the same file system as the root ".*usb disk": /],
+      [{ scope: `roots = ["${desk.disk}"]` }, text, /on the same file system as the root ".*usb disk", so /],
       [
         { scope: `roots = ["${desk.data}", "${desk.store}/clients"]` },
         text,

@@ -9,7 +9,7 @@ const SKIP =
   IN_CLEAN_MACHINE ||
   (process.getuid?.() !== 0 && 'needs root: it makes a machine of namespaces and an overlay');
 
-const FOUND = /OpenSSH \d+\.\d+p\d+ does not take an option that dialback needs: .*Bad IPQoS value/;
+const FOUND = /OpenSSH \d+\.\d+p\d+ does not accept an option that dialback needs: .*Bad IPQoS value/;
 const CHANNEL =
   /install OpenSSH 8\.0p1 or newer; or set transport = "channel" in client\.toml, which needs no sshd here/;
 

@@ -1,0 +1,143 @@
+/** The client.toml that `init` writes: the roots and the capability that work on this machine, and the text of the file. */
+import { Fault } from '../fault.ts';
+import { findBreachOnTheWay, makeFolder, mayRead, placeFile, realPath } from '../os/files.ts';
+import { hasLauncher, lacksLandlock, launcherServesUs, requireInheritance } from '../os/launcher.ts';
+import { ownAccount } from '../os/machine.ts';
+import { parseConfig } from '../shared/toml.ts';
+import { type Capability, CLIENT_SCHEMA, type Remote } from './config.ts';
+import { tryJail } from './jail.ts';
+import { findHungMounts, findRoots } from './scope.ts';
+
+/** What init found when it tried the jail. */
+export interface JailNote {
+  /** The capability that it wrote because of that. */
+  capability: Capability;
+  found: string;
+  next: string | undefined;
+}
+
+/** The parts of a config that the command line decides. */
+type ConfigParts = Omit<Parameters<typeof clientToml>[0], 'roots' | 'capability' | 'excludeFrom'>;
+
+/**
+ * Writes a new config.
+ * @param state the state folder, which the trial of the jail keeps back
+ * @returns a note where the jail was tried and failed
+ * @throws Fault where the file cannot be written
+ */
+export async function writeConfig(
+  path: string,
+  state: string,
+  parts: ConfigParts,
+): Promise<JailNote | undefined> {
+  const { roots, capability, jail } = await chooseScope(state, parts);
+  const text = clientToml({ ...parts, roots, capability, excludeFrom: excludesFor(roots) });
+  parseConfig(text, path, CLIENT_SCHEMA); // A config that cannot be read is never written.
+  makeFolder(path.slice(0, path.lastIndexOf('/')) || '/', { parents: true });
+  placeFile(path, text);
+  return jail;
+}
+
+/** The list that `make install` installs, for a whole machine: caches, /tmp, swap files. */
+const MACHINE_EXCLUDES = '/etc/dialback/excludes';
+
+/** @returns that list; undefined where only a part of the machine is backed up, or others could change the list */
+function excludesFor(roots: string[]): string | undefined {
+  if (!roots.includes('/') || !mayRead(MACHINE_EXCLUDES)) return undefined;
+  const isTrusted = findBreachOnTheWay(MACHINE_EXCLUDES, 0) === undefined;
+  return isTrusted ? MACHINE_EXCLUDES : undefined;
+}
+
+interface ChosenScope {
+  roots: string[];
+  capability: Capability | undefined;
+  jail?: JailNote;
+}
+
+/**
+ * Chooses roots and capability. The whole machine, where the launcher gives this account the right to read it. Otherwise the home
+ * folder, and the config says that there is no launcher: one that was made for another account would make every run fail.
+ *
+ * A jail that this kernel cannot build would make every run fail too. Then rsync reads without a jail: the whole machine where root
+ * has prepared that (make install INHERITED=1), and otherwise the home folder. A jail that fails for another reason can be fixed.
+ */
+async function chooseScope(state: string, parts: ConfigParts): Promise<ChosenScope> {
+  const own: ChosenScope = { roots: [realPath(ownAccount().home)], capability: 'none' };
+  if (!(await launcherServesUs())) return { ...own, capability: hasLauncher() ? 'none' : undefined };
+  const whole: ChosenScope = { roots: ['/'], capability: 'confined' };
+  const config = parseConfig(clientToml({ ...parts, ...whole }), 'client.toml', CLIENT_SCHEMA);
+  const hung = await findHungMounts(config);
+  const { jail } = await tryJail(config, state, findRoots(config, hung), hung);
+  if (!(jail instanceof Fault)) return whole;
+  const { message: found, next } = jail;
+  if (!lacksLandlock(jail)) return { ...whole, jail: { capability: 'confined', found, next } };
+  const isPrepared = await requireInheritance().then(
+    () => true,
+    () => false,
+  );
+  return isPrepared
+    ? { ...whole, capability: 'inherited', jail: { capability: 'inherited', found, next: undefined } }
+    : { ...own, jail: { capability: 'none', found, next } };
+}
+
+const TRANSPORT_LINES: Record<Remote['transport'], string[]> = {
+  direct: [
+    '# Where the host connects back to. Default: any port. Name one where a firewall has to let it through.',
+    '#listen = "[::]:8022"',
+  ],
+  channel: ['# Over the call itself: the host does not connect to this machine.', 'transport = "channel"'],
+  local: [
+    '# A store on a disk of this machine. Where that is absent: "fail", "skip" (say nothing) or "wait".',
+    'transport = "local"',
+    '#absent = "skip"',
+  ],
+};
+
+const CAPABILITY_LINES: Record<Capability, string> = {
+  confined: "# rsync reads every file, in the kernel's jail. Without the launcher there is no backup.",
+  inherited:
+    '# rsync reads every file, by a file capability of its own. This kernel has no Landlock, so there is no jail.',
+  none: '# rsync reads what this account may read, without a jail.',
+};
+
+/** Writes the text of a config. Pure. */
+export function clientToml(options: {
+  name: string;
+  target: string;
+  /** Undefined with the transport `local`. */
+  files: { identity: string; knownHosts: string } | undefined;
+  transport: Remote['transport'];
+  roots: string[];
+  capability: Capability | undefined;
+  /** A list of patterns. */
+  excludeFrom?: string | undefined;
+}): string {
+  const { name, target, files, transport, roots, capability, excludeFrom } = options;
+  // JSON strings are TOML basic strings, except for DEL, which these paths cannot have.
+  const quote = (text: string): string => JSON.stringify(text);
+  return [
+    '# client.toml, as `dialback init` wrote it. share/client.toml has all other keys, with their defaults.',
+    `name = ${quote(name)}`,
+    ...(capability ? [CAPABILITY_LINES[capability], `capability = ${quote(capability)}`] : []),
+    '',
+    '[[remote]]',
+    `target = ${quote(target)}`,
+    ...(files ? [`identity = ${quote(files.identity)}`, `known_hosts = ${quote(files.knownHosts)}`] : []),
+    ...TRANSPORT_LINES[transport],
+    '',
+    '[scope]',
+    `roots = [${roots.map(quote).join(', ')}]`,
+    transport === 'local'
+      ? '# The owner of the disk can read what is backed up. Leave out keys and passwords for other machines.'
+      : '# The host can read what is backed up. Leave out keys and passwords for other machines.',
+    'exclude = [".ssh/", ".cache/"]',
+    ...(excludeFrom === undefined
+      ? []
+      : ['# What a restored machine does not need.', `exclude_from = ${quote(excludeFrom)}`]),
+    '',
+    '[schedule]',
+    '# For runs without a person: how long a host that cannot be reached is called again.',
+    '#retry = "30m"',
+    '',
+  ].join('\n');
+}
