@@ -80,7 +80,6 @@ import { dialBack, type Line } from './dial.ts';
 import { HostHooks } from './hooks.ts';
 import { takeProbe } from './probe.ts';
 import { type Pull, type PullEnd, startPull } from './pull.ts';
-import { takeTurn } from './queue.ts';
 import {
   callerOf,
   parseCall,
@@ -89,6 +88,7 @@ import {
   receiveRequest,
   refuseVariables,
 } from './receive-request.ts';
+import { takeSlot } from './slots.ts';
 import { unstoredText } from './unstored.ts';
 
 /** A client hears from us at least this often. */
@@ -337,7 +337,7 @@ async function serve(
   await call.disposeAsync();
   const mustWait = (ms: number): void => tell({ event: 'wait', ms });
   const { max_concurrent: concurrent } = config.requests;
-  await takeTurn(held, { store: config.store, concurrent, client: client.name, signal }, mustWait);
+  await takeSlot(held, { store: config.store, concurrent, client: client.name, signal }, mustWait);
   // A dry run keeps nothing, so it needs no room, and its start is none.
   const admission = request.header.dry_run ? undefined : await admit(config, client, signal, mustWait);
   if (isHooked) {

@@ -479,7 +479,7 @@ hostileSuite('a hostile client: requests', lanes => {
       assert.deepEqual(more, []);
       const line = lanes().journal(first()).at(-1);
       assert.equal(line?.event, 'queued');
-      assert.match(String(line?.reason), /1 runs are under way, and 0 clients wait before this one/);
+      assert.match(String(line?.reason), /1 runs are active, and 0 clients are ahead of this one/);
     });
 
     it('one that asks many times at once has one place, the last', async () => {
