@@ -475,7 +475,7 @@ async function pullInto(job: Job): Promise<JobResult> {
     own_root: jail?.hasOwnRoot ?? false,
   };
   const isLessConfined = (last?.own_root ?? false) && !confined.own_root;
-  const unusual = (await job.admission?.judge(job.arrival, recordBytes(request))) ?? [];
+  const unusual = (await job.admission?.check(job.arrival, recordBytes(request))) ?? [];
   const hostRsync = await rsyncVersion();
   const flags = [
     ...(end.wordCount + end.unstored.count > 0 ? ['host-errors'] : []),
