@@ -554,7 +554,7 @@ describe('grab --local', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       assert.equal(last.error, 'Cannot back up to "vault": the backup host is not set up correctly');
       assert.match(
         String(world.journal('host').at(-1)?.reason),
-        /--local was said, and there is an SSH_CONN/,
+        /--local was used, but there is an SSH_CONN/,
       );
     }
     world.write(world.host, world.authorizedKeys, honest);
