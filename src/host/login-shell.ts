@@ -5,7 +5,7 @@
 import type { Parsed } from '../fault.ts';
 import { exists } from '../os/files.ts';
 import { NAME, parseCallCommand } from '../wire/text.ts';
-import { enrolledCommand } from './enroll.ts';
+import { enrolledCommand } from './authorized-keys.ts';
 
 /** The request that the login shell serves, as `grab` would as a forced command. */
 interface ShellRequest {

@@ -491,7 +491,7 @@ describe('a disk that is not there, or not the one', { skip: NEEDS_ROOT || IN_CL
       assert.equal(status, 2);
       assert.match(
         stderr,
-        /its file system \(ramfs\) does not keep owners, modes and hard links: .*\nnext: name/,
+        /its file system \(ramfs\) does not keep owners, modes and hard links: .*\nnext: use a folder/,
       );
       assert.deepEqual(readdirSync(ramfs), []);
       assert.ok(!existsSync(config[1] ?? ''));
