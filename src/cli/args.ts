@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import minimist from 'minimist';
 import { EXIT, EXIT_MEANINGS, type ExitName, Fault } from '../fault.ts';
 import { hooksHelp } from '../shared/hooks.ts';
-import { parseDuration } from '../shared/toml.ts';
+import { parseDuration } from '../wire/quantity.ts';
 import { escapeText } from '../wire/text.ts';
 
 /** What was asked for. */

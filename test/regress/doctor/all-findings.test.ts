@@ -193,7 +193,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
         client,
         'critical',
         'client.config',
-        /"limits\.nonsense" is not a key that it has/,
+        /unknown key "limits\.nonsense"/,
       );
       assert.notEqual(next, '');
       world.configure();
