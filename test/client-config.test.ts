@@ -38,7 +38,7 @@ const REFUSED: [text: string, found: string | RegExp][] = [
   ['[remote]\ntarget = "h"', '"remote" is a table, and should be a list'],
   ['[[remote]]', '"remote.0.target" is missing'],
   ['[[remote]]\ntarget = 1', '"remote.0.target" is 1, and should be a string'],
-  [`${REMOTE}port = 22`, '"remote.0.port" is not a key that it has'],
+  [`${REMOTE}port = 22`, 'unknown key "remote.0.port"'],
   ...['"Local"', '""', '"Channel"', '"CHANNEL"', '"channel "', '"both"', '["channel"]', 'true', '1'].map(
     (value): [string, RegExp] => [
       `${REMOTE}transport = ${value}`,
@@ -114,7 +114,7 @@ const REFUSED: [text: string, found: string | RegExp][] = [
   [`${REMOTE}[scope]\nnever = ["/a\\nb"]`, '"scope.never.0" has a control character'],
   [`${REMOTE}[scope]\nexclude = "*.o"`, '"scope.exclude" is "*.o", and should be a list'],
   [`${REMOTE}[scope]\nmounts = "none"`, '"scope.mounts" is "none", and should be "local", "all" or "one"'],
-  [`${REMOTE}[scope]\nexcludes = []`, '"scope.excludes" is not a key that it has'],
+  [`${REMOTE}[scope]\nexcludes = []`, 'unknown key "scope.excludes"'],
   [`${REMOTE}[scope]\nroots = [${'"/a",'.repeat(257)}]`, '"scope.roots" names too many roots'],
   [`${REMOTE}[limits]\nnice = 20`, '"limits.nice" should be 0 to 19'],
   [`${REMOTE}[limits]\nnice = -1`, '"limits.nice" should be 0 to 19'],
@@ -146,7 +146,7 @@ const REFUSED: [text: string, found: string | RegExp][] = [
   [`${REMOTE}[schedule]\njitter = "25d"`, /^"schedule\.jitter" should be at least 0 s and at most 24 days/],
   [`${REMOTE}[schedule]\nretry = "30"`, /^"schedule\.retry" should be a time such as/],
   [`${REMOTE}[schedule]\nretry = true`, '"schedule.retry" is true, and should be a string'],
-  [`${REMOTE}[schedule]\nattempts = 3`, '"schedule.attempts" is not a key that it has'],
+  [`${REMOTE}[schedule]\nattempts = 3`, 'unknown key "schedule.attempts"'],
   [`${REMOTE}[hooks]\nbefore = "x"`, /^"hooks.before" should be an absolute path, or a list/],
 ];
 

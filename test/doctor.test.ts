@@ -58,7 +58,7 @@ import {
 } from '../src/doctor/machine.ts';
 import { checkHome, parseFindings } from '../src/doctor/run.ts';
 import { Fault } from '../src/fault.ts';
-import { enrolledLine } from '../src/host/enroll.ts';
+import { enrolledLine } from '../src/host/authorized-keys.ts';
 import { fixCommand } from '../src/os/access-advice.ts';
 import { parsePasswd, type Subject } from '../src/os/account.ts';
 import type { Jail } from '../src/os/launcher.ts';

@@ -3,8 +3,9 @@ import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
-import { HOST_SCHEMA } from '../src/host/config.ts';
-import { enrolledLine, enrolledName, hostToml, ownTarget, placeLine } from '../src/host/enroll.ts';
+import { enrolledLine, enrolledName, placeLine } from '../src/host/authorized-keys.ts';
+import { HOST_SCHEMA, hostToml } from '../src/host/config.ts';
+import { ownTarget } from '../src/host/host-identity.ts';
 import { parseConfig } from '../src/shared/toml.ts';
 import { type PublicKey, parsePublicKey } from '../src/wire/key.ts';
 import { Keys } from './support/keys.ts';
@@ -139,7 +140,7 @@ describe('placeLine()', () => {
       for (const replace of [false, true])
         assert.match(
           (put([before + text('ed25519').trim()], 'a', ed(), replace) as { reason: string }).reason,
-          /would open a login$/,
+          /would allow a login$/,
         );
   });
 

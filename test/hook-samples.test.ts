@@ -95,7 +95,7 @@ describe('share/hooks', () => {
 
   it('are those that `dialback help hooks` names', async () => {
     const { hooksHelp } = await import('../src/shared/hooks.ts');
-    const [, list = ''] = /^Ready ones are .*?: ([^.]*)\./ms.exec(hooksHelp()) ?? [];
+    const [, list = ''] = /^`make install` installs ready hooks in .*?: ([^.]*)\./ms.exec(hooksHelp()) ?? [];
     assert.deepEqual(list.split(/,\s+/).sort(), NAMES);
   });
 });

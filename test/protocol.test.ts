@@ -6,7 +6,7 @@ import { EXIT } from '../src/fault.ts';
 import { decodeEvent, EVENT_LINE_LIMIT, encodeEvent, FAILURES, MISSING_LIMIT } from '../src/wire/events.ts';
 import { decodeRequest, encodeRequest, REQUEST_LIMITS, ROOTS_LIMIT } from '../src/wire/request.ts';
 import { parseGateCommand } from '../src/wire/rsync.ts';
-import { parseSummons } from '../src/wire/text.ts';
+import { parseCallCommand } from '../src/wire/text.ts';
 
 const TEXT = readFileSync(join(import.meta.dirname, '..', 'docs', 'protocol.md'), 'utf8');
 
@@ -104,10 +104,11 @@ describe('docs/protocol.md', () => {
     });
   }
 
-  it('has calls that parseSummons() takes and refuses as it says', () => {
-    for (const line of ofKind('summons', 1).flatMap(linesOf)) assert.ok('value' in parseSummons(line), line);
+  it('has calls that parseCallCommand() takes and refuses as it says', () => {
+    for (const line of ofKind('summons', 1).flatMap(linesOf))
+      assert.ok('value' in parseCallCommand(line), line);
     for (const line of ofKind('summons-refused', 1).flatMap(linesOf))
-      assert.ok('reason' in parseSummons(line), line);
+      assert.ok('reason' in parseCallCommand(line), line);
   });
 
   it('has commands that parseGateCommand() takes and refuses as it says', () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { partDone } from '../src/host/pull.ts';
+import { filesDone } from '../src/host/pull.ts';
 import { PullReader } from '../src/wire/rsync.ts';
 
 /** What the host tells after lines of rsync's --info=progress2. */
@@ -8,11 +8,11 @@ function percents(lines: string[], isFirst: boolean): (number | null | undefined
   const reader = new PullReader();
   return lines.map(line => {
     reader.line(line);
-    return partDone(reader, isFirst)?.percent;
+    return filesDone(reader, isFirst)?.percent;
   });
 }
 
-describe('partDone()', () => {
+describe('filesDone()', () => {
   it('counts bytes in a first run', () => {
     const lines = ['  1,0', '1000 10% 1.00MB/s 0:00:01 (xfr#1, to-chk=99/100)', '5000 50% 1.00MB/s 0:00:05'];
     assert.deepEqual(percents(lines, true), [undefined, 10, 50]);

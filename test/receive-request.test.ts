@@ -1,10 +1,58 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
 import { Fault } from '../src/fault.ts';
-import { Gathered, obeyedVariables, peerAddress } from '../src/host/receive-request.ts';
+import { chooseTransport, refuseVariables } from '../src/host/receive-request.ts';
 
-describe('peerAddress()', () => {
+const call = (environment: NodeJS.ProcessEnv, isLocal = false) =>
+  chooseTransport({ client: 'acorn', isLocal, environment });
+const SSH_CONNECTION = '192.0.2.1 4711 192.0.2.2 22';
+
+describe('chooseTransport()', () => {
+  it('dials the port of the command at the address of the connection', () =>
+    assert.deepEqual(call({ SSH_CONNECTION, SSH_ORIGINAL_COMMAND: 'acorn:7' }), {
+      transport: 'direct',
+      place: { peer: '192.0.2.1', port: 7 },
+    }));
+  for (const transport of ['channel', 'probe'])
+    it(`dials no address for ${transport}, and needs none`, () =>
+      assert.deepEqual(call({ SSH_CONNECTION: 'UNKNOWN', SSH_ORIGINAL_COMMAND: `acorn:${transport}` }), {
+        transport,
+        place: undefined,
+      }));
+  it('is local for --local without sshd', () =>
+    assert.deepEqual(call({}, true), { transport: 'local', place: undefined }));
+
+  const refused: [what: string, environment: NodeJS.ProcessEnv, isLocal: boolean, code: string][] = [
+    ['--local with sshd', { SSH_CONNECTION }, true, 'config'],
+    ['no command', { SSH_CONNECTION }, false, 'request'],
+    ['a command that is none', { SSH_CONNECTION, SSH_ORIGINAL_COMMAND: 'id' }, false, 'request'],
+    ['another name', { SSH_CONNECTION, SSH_ORIGINAL_COMMAND: 'beech:7' }, false, 'name'],
+    ['no address to dial', { SSH_ORIGINAL_COMMAND: 'acorn:7' }, false, 'address'],
+  ];
+  for (const [what, environment, isLocal, code] of refused)
+    it(`refuses ${what} with the code ${code}`, () =>
+      assert.throws(
+        () => call(environment, isLocal),
+        error => error instanceof Fault && error.code === code,
+      ));
+  it('refuses a --client that is not a name with the code config', () =>
+    assert.throws(
+      () =>
+        chooseTransport({
+          client: '../acorn',
+          isLocal: false,
+          environment: { SSH_CONNECTION, SSH_ORIGINAL_COMMAND: '../acorn:7' },
+        }),
+      error => error instanceof Fault && error.code === 'config',
+    ));
+});
+
+describe('the address that chooseTransport() dials', () => {
+  const peerOf = (connection: string | undefined): string | undefined =>
+    call({
+      ...(connection === undefined ? {} : { SSH_CONNECTION: connection }),
+      SSH_ORIGINAL_COMMAND: 'acorn:7',
+    }).place?.peer;
   const accepted: [string, string][] = [
     ['192.0.2.1 4711 192.0.2.2 22', '192.0.2.1'],
     ['::ffff:192.0.2.1 4711 ::ffff:192.0.2.2 22', '192.0.2.1'],
@@ -12,8 +60,7 @@ describe('peerAddress()', () => {
     ['fe80::1%eth0 4711 fe80::2%eth0 22', 'fe80::1%eth0'],
   ];
   for (const [connection, address] of accepted)
-    it(`is ${address} for ${connection}`, () =>
-      assert.equal(peerAddress({ SSH_CONNECTION: connection }), address));
+    it(`is ${address} for ${connection}`, () => assert.equal(peerOf(connection), address));
 
   const refused = [
     undefined,
@@ -32,37 +79,31 @@ describe('peerAddress()', () => {
   for (const connection of refused)
     it(`refuses ${JSON.stringify(connection)}`, () =>
       assert.throws(
-        () => peerAddress(connection === undefined ? {} : { SSH_CONNECTION: connection }),
+        () => peerOf(connection),
         error => error instanceof Fault && error.code === 'address',
       ));
 });
 
-describe('obeyedVariables()', () => {
-  it('names what node would obey, by its whole name', () => {
-    const environment = (...each: string[]): string => each.map(one => `${one}\0`).join('');
-    assert.deepEqual(obeyedVariables(''), []);
-    assert.deepEqual(obeyedVariables(environment('HOME=/x', 'SSH_CONNECTION=NODE_DEBUG=fs')), []);
-    assert.deepEqual(obeyedVariables(environment('MY_NODE_DEBUG=fs', 'NODE_DEBUGGER=1')), []);
-    assert.deepEqual(obeyedVariables(environment('A=b', 'NODE_DEBUG=', 'NODE_CHANNEL_FD=0')), [
-      'NODE_CHANNEL_FD',
-      'NODE_DEBUG',
-    ]);
-  });
-});
+describe('refuseVariables()', () => {
+  const environment = (...each: string[]): string => each.map(one => `${one}\0`).join('');
 
-describe('Gathered', () => {
-  it('holds what came, however it was cut, in no more than twice its room', () => {
-    fc.assert(
-      fc.property(fc.array(fc.uint8Array({ maxLength: 300 }), { maxLength: 60 }), chunks => {
-        const gathered = new Gathered();
-        for (const each of chunks) gathered.add(Buffer.from(each));
-        const whole = Buffer.concat(chunks);
-        assert.deepEqual(gathered.all, whole);
-        assert.equal(gathered.length, whole.length);
-        assert.equal(gathered.all.buffer.byteLength <= Math.max(4096, 2 * whole.length), true);
-        gathered.drop();
-        assert.equal(gathered.all.length, 0);
-      }),
-    );
-  });
+  for (const accepted of [
+    '',
+    environment('HOME=/x', 'SSH_CONNECTION=NODE_DEBUG=fs'),
+    environment('MY_NODE_DEBUG=fs', 'NODE_DEBUGGER=1'),
+  ])
+    it(`accepts ${JSON.stringify(accepted)}`, () => refuseVariables(accepted));
+
+  for (const [refused, name] of [
+    [environment('A=b', 'NODE_DEBUG='), 'NODE_DEBUG'],
+    [environment('NODE_CHANNEL_FD=0', 'A=b'), 'NODE_CHANNEL_FD'],
+    [environment('A=b', 'NODE_DEBUG=', 'NODE_CHANNEL_FD=0'), 'NODE_CHANNEL_FD'],
+    [environment('NODE_CHANNEL_SERIALIZATION_MODE=json'), 'NODE_CHANNEL_SERIALIZATION_MODE'],
+    [environment('NODE_UNIQUE_ID=1'), 'NODE_UNIQUE_ID'],
+  ] as const)
+    it(`refuses ${JSON.stringify(refused)}, and names ${name}`, () =>
+      assert.throws(
+        () => refuseVariables(refused),
+        error => error instanceof Fault && error.code === 'config' && error.found.includes(`has ${name}:`),
+      ));
 });

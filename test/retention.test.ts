@@ -3,8 +3,8 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { parseDuration } from '../src/shared/toml.ts';
 import { type Candidate, decideRetention, isZone, type Policy } from '../src/store/retention.ts';
+import { parseDuration } from '../src/wire/quantity.ts';
 import { snapshotName, snapshotTime } from '../src/wire/text.ts';
 
 const FOLDER = join(import.meta.dirname, 'retention');

@@ -9,7 +9,7 @@ import {
   jsonName,
   LOGIN,
   NAME,
-  parseSummons,
+  parseCallCommand,
   plainJson,
   quoteForShell,
   SNAPSHOT,
@@ -191,7 +191,7 @@ describe('snapshotTime()', () => {
   });
 });
 
-describe('parseSummons()', () => {
+describe('parseCallCommand()', () => {
   const refused = [
     '',
     ':',
@@ -273,7 +273,7 @@ describe('parseSummons()', () => {
     `${'a'.repeat(64)}:channel`,
   ];
   for (const text of refused)
-    it(`refuses ${JSON.stringify(text)}`, () => assert.ok('reason' in parseSummons(text)));
+    it(`refuses ${JSON.stringify(text)}`, () => assert.ok('reason' in parseCallCommand(text)));
 
   for (const [text, value] of [
     ['a:1', { name: 'a', port: 1, isProbe: false }],
@@ -288,7 +288,7 @@ describe('parseSummons()', () => {
     ['probe:7', { name: 'probe', port: 7, isProbe: false }],
     [`${'a'.repeat(63)}:channel`, { name: 'a'.repeat(63), port: undefined, isProbe: false }],
   ] as const)
-    it(`reads "${text}"`, () => assert.deepEqual(parseSummons(text), { value }));
+    it(`reads "${text}"`, () => assert.deepEqual(parseCallCommand(text), { value }));
 
   it('accepts only what reads the same when written again, when the text is arbitrary', () => {
     const near = fc.string({
@@ -311,7 +311,7 @@ describe('parseSummons()', () => {
     });
     fc.assert(
       fc.property(fc.oneof(anyText, near), text => {
-        const parsed = parseSummons(text);
+        const parsed = parseCallCommand(text);
         if (!('value' in parsed)) return;
         const { name, port, isProbe } = parsed.value;
         assert.equal(`${name}:${port ?? (isProbe ? 'probe' : 'channel')}`, text);

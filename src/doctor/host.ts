@@ -1,8 +1,8 @@
 /** `dialback doctor` on a host: whether its store can keep what will come, and whether clients can ask. */
 import { connect } from 'node:net';
 import { Fault } from '../fault.ts';
+import { enrolledLine, enrolledName } from '../host/authorized-keys.ts';
 import type { HostConfig } from '../host/config.ts';
-import { enrolledLine, enrolledName } from '../host/enroll.ts';
 import { tryReceiveJail } from '../host/jail.ts';
 import type { Subject } from '../os/account.ts';
 import { exists, failedWith, mayWrite, readdir, readWhole, realPath, stat, statfs } from '../os/files.ts';

@@ -1,503 +1,274 @@
 /**
- * Room in the store: what stays free, how room is made, how much a client may add, and which runs are unusual. What is
- * decided about that is pure (budget.ts, retention.ts); here it is measured and done.
+ * Admission of a client's run: whether it may start, its limits, and its entries in the client's ledger.
  *
- * Nothing that a client says counts: free room is the file system's own answer, and what a run has added is the blocks
- * of those inodes whose every link lies in this client's arriving/ (so not what it shares with snapshots, and all that
- * interrupted runs left). A client can make links in there alone.
- *
- * Room is made in this order, until there is enough: the trash of all clients; what interrupted runs of clients left that
- * have no run, at last this one's own; snapshots that may go (retention.ts, `mayGoAtLowWater`), from the client that
- * holds most, oldest first. Each removal is decided anew, with that client's lock held.
+ * The decisions are pure (host/quota.ts, host/anomaly.ts, store/retention.ts). This file measures (host/arriving-size.ts), frees space
+ * (host/space-recovery.ts), and acts on the decisions.
  */
 import { Fault } from '../fault.ts';
-import { exists, lstat, readdir, readWhole, replaceFile } from '../os/files.ts';
 import { monotonicMs, now, sleep } from '../os/machine.ts';
-import { standard } from '../os/process.ts';
-import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
-import { openIndex } from '../store/file-index.ts';
-import { amountOf, isFarBelow, lackOf, msToNextLook, readRoom } from '../store/free-space.ts';
+import type { DisposableHolder } from '../os/runfolder.ts';
+import { amountOf, readRoom } from '../store/free-space.ts';
 import { BY_ITSELF } from '../store/pins.ts';
-import { candidateOf, decideRetention, UNUSUAL } from '../store/retention.ts';
+import { candidateOf, UNUSUAL } from '../store/retention.ts';
 import type { ClientSettings } from '../store/settings.ts';
-import { sortedRecords } from '../store/sorted-find.ts';
 import {
   type Arrival,
   type ClientStore,
-  discardInterrupted,
-  listClients,
   listSnapshots,
-  openClient,
   pinSnapshot,
   readSnapshot,
   recordEvent,
-  removeSnapshot,
   type Snapshot,
-  snapshotNames,
   unpinSnapshot,
 } from '../store/store.ts';
-import { emptyClientTrash, emptyTrash } from '../store/trash.ts';
 import { failure } from '../wire/events.ts';
-import { SNAPSHOT, snapshotTime } from '../wire/text.ts';
 import {
   changeOf,
+  checkChange,
   choosePin,
   expirePins,
-  judgeChange,
   noteChange,
   notePin,
   pickBaseline,
 } from './anomaly.ts';
+import { measureArriving, measureBesideTrees } from './arriving-size.ts';
 import { type HostConfig, settingsFor } from './config.ts';
-import { type Change, type Ledger, newLedger, parseLedger } from './ledger.ts';
+import { type Change, type Ledger, readLedger, writeLedger } from './ledger.ts';
 import { growthLeft, nextRequest, noteGrowth, noteStart } from './quota.ts';
+import {
+  freeSpace,
+  LOOK_MS,
+  lackingSpace,
+  type SpaceRequest,
+  spaceFailure,
+  watchSpace,
+} from './space-recovery.ts';
 
-/** How often the free room is looked at during a run. */
-const LOOK_MS = 3_000;
-/** Measuring a tree may take one part in so many of the time. */
+/** Measuring a tree may take one part in this many of the time. */
 const MEASURING_SHARE = 20;
-const LEDGER_LIMIT = 1024 * 1024;
 
-/** Whose request it is that needs room. */
-interface Need {
-  config: HostConfig;
-  client: ClientStore;
-  settings: ClientSettings;
-  /** Whether snapshots may be removed for it. */
-  mayRemove: boolean;
-  /** Snapshots of the client that a run links against; undefined before it has begun. */
-  inUse: Set<string> | undefined;
-  signal: AbortSignal;
-}
-
-/** Makes room until there is enough. @returns what is lacking still, in words; undefined: nothing */
-async function makeRoom(need: Need): Promise<string | undefined> {
-  const { config, settings, signal } = need;
-  const lack = (): string | undefined => lackOf(readRoom(config.store), settings);
-  // A client whose folder is damaged has nothing to give, and stops nobody else.
-  const empty = async (client: ClientStore): Promise<void> => {
-    await emptyTrash(client.folder, { signal }).catch(() => signal.throwIfAborted());
-  };
-  await emptyClientTrash(config.store, signal).catch(() => signal.throwIfAborted());
-  const clients = listClients(config.store).flatMap(name => whatIsThere(config.store, name));
-  for (const client of clients) {
-    if (lack() === undefined) return undefined;
-    await empty(client);
-  }
-  const isOwn = (client: ClientStore): boolean => client.name === need.client.name;
-  const others = clients.filter(client => !isOwn(client));
-  for (const client of [...others, ...(need.inUse === undefined ? [need.client] : [])]) {
-    if (lack() === undefined) return undefined;
-    if (readdir(`${client.folder}/arriving`).length === 0) continue;
-    await withLock(need, client, () => discardInterrupted(client, 'room was needed'));
-    await empty(client);
-  }
-  const hopeless = new Set<string>();
-  while (need.mayRemove && lack() !== undefined) {
-    signal.throwIfAborted();
-    const client = await holdsMost(
-      need,
-      clients.filter(each => !hopeless.has(each.name)),
-    );
-    if (client === undefined) break;
-    if (!(await withLock(need, client, () => removeOldest(need, client)))) hopeless.add(client.name);
-    await empty(client);
-  }
-  return lack();
-}
-
-/** A client whose folders can be read; none where not. */
-function whatIsThere(store: string, name: string): ClientStore[] {
-  try {
-    const client = openClient(store, name);
-    for (const each of ['snapshots', 'arriving', 'trash']) readdir(`${client.folder}/${each}`);
-    return [client];
-  } catch {
-    return [];
-  }
-}
-
-/** Does it while no run of that client is under way but the one that needs room. @returns whether it was done */
-async function withLock(need: Need, client: ClientStore, action: () => boolean): Promise<boolean> {
-  if (client.name === need.client.name) return action();
-  await using held = new AsyncDisposableStack();
-  const lock = await takeLock(held, `${client.folder}/lock`);
-  return lock !== undefined && action();
-}
-
-/** The snapshots that may go, oldest first, as the policy says at this moment. */
-function removable(
-  { config, client: own, inUse }: Need,
-  client: ClientStore,
-): { name: string; why: string }[] {
-  const candidates = listSnapshots(client).map(candidateOf);
-  const isUsed = (name: string): boolean => client.name === own.name && (inUse?.has(name) ?? false);
-  return decideRetention(candidates, settingsFor(config, client.name).policy, now())
-    .filter(each => each.mayGoAtLowWater && !isUsed(each.name))
-    .map(({ name, reasons }) => ({ name, why: reasons.join(', ') }));
-}
-
-function removeOldest(need: Need, client: ClientStore): boolean {
-  const [oldest] = removable(need, client);
-  if (oldest === undefined) return false;
-  removeSnapshot(client, oldest.name, `room was needed (${oldest.why})`);
-  return true;
-}
-
-/** Of those that have something to give, the client whose snapshots take most room. */
-async function holdsMost(need: Need, clients: ClientStore[]): Promise<ClientStore | undefined> {
-  const giving = clients.filter(client => removable(need, client).length > 0);
-  if (giving.length <= 1) return giving[0];
-  const sizes = new Map<ClientStore, number>();
-  for (const client of giving) sizes.set(client, await heldBytes(client, need.signal));
-  return giving.reduce((most, each) => ((sizes.get(each) ?? 0) > (sizes.get(most) ?? 0) ? each : most));
-}
-
-async function heldBytes(client: ClientStore, signal: AbortSignal): Promise<number> {
-  try {
-    await using held = new AsyncDisposableStack();
-    return (await openIndex(held, client, signal)).held().bytes;
-  } catch {
-    signal.throwIfAborted();
-    // On a full disk the index cannot be brought up to date: what the records say is near enough.
-    return listSnapshots(client).reduce((sum, { record }) => sum + record.counts.new_bytes, 0);
-  }
-}
-
-function readLedger(client: ClientStore): Ledger {
-  const path = `${client.folder}/ledger.json`;
-  if (exists(path)) {
-    const found = parseLedger(readWhole(path, LEDGER_LIMIT).toString('utf8'));
-    if ('value' in found) return found.value;
-    recordEvent(client, 'ledger', { reason: `a new one is begun: ${found.reason}` });
-  }
-  const last = snapshotNames(client).at(-1);
-  return newLedger(last === undefined ? null : (snapshotTime(last)?.getTime() ?? null));
-}
-
-function writeLedger(client: ClientStore, ledger: Ledger): void {
-  replaceFile(`${client.folder}/ledger.json`, `${JSON.stringify(ledger)}\n`);
-}
-
-/** A request that was let in. */
-export interface Admission {
-  /** Aborts when the run has to end for want of room. */
-  signal: AbortSignal;
-  /** Whether what has arrived is kept for the next run, which makes room if there is none. */
-  keepsArrival(): boolean;
-  /** The run begins: its start counts, and the room is watched until `held` is released. */
-  begin(held: DisposableHolder, arrival: Arrival): void;
-  /**
-   * Looks at what has arrived, before it is committed.
-   * @param recordBytes what is written beside the tree when it is committed
-   * @returns the flags of its record; an unusual one has pinned the last good one by then
-   * @throws Fault `over-budget` where it came faster than it was looked at, or its paths are too long together
-   */
-  judge(arrival: Arrival, recordBytes: number): Promise<string[]>;
-  /** The run is over, and what it added is noted. Never throws. @param isKept whether it has become a snapshot */
-  settle(isKept: boolean): Promise<void>;
+/** The bytes that a client may add, and those that it had before the run. */
+interface Growth {
+  /** `growth_budget` in bytes; undefined if none is set. Then the client's files are not measured. */
+  budget: number | undefined;
+  /** Whether the budget applies. It does not before the client's first full snapshot. */
+  isLimited: boolean;
+  /** The bytes that the client had in arriving/ before the run, and beside its trees. */
+  arrivingBytes: number;
+  besideBytes: number;
+  /** The bytes that the run may add; infinite if the budget does not apply. */
+  left: number;
 }
 
 /**
- * Lets a request in, and makes room for it. The client's lock must be held.
- * @param early is told when the client may come again, if it is too early
- * @throws Fault `too-early`, `over-budget` or `no-space`; nothing is begun then
+ * Admits a client's run, and frees space for it. The client's lock must be held.
+ * @param retryAfter is called with the milliseconds after which the client may retry, if it is too early
+ * @throws Fault `too-early`, `over-budget` or `no-space` if the run is not admitted
  */
 export async function admit(
   config: HostConfig,
   client: ClientStore,
   signal: AbortSignal,
-  early: (waitMs: number) => void,
+  retryAfter: (ms: number) => void,
 ): Promise<Admission> {
   const settings = settingsFor(config, client.name);
   const ledger = readLedger(client);
   const next = nextRequest(ledger, settings.minIntervalMs, now());
   if (next) {
-    early(next.getTime() - now().getTime());
+    retryAfter(next.getTime() - now().getTime());
     throw failure('too-early', `the next run may start at ${next.toISOString()}`);
   }
+  unpinExpired(client, ledger);
+  const hasFull = listSnapshots(client).some(each => each.record.state === 'full');
+  const growth = await measureGrowth({ config, client, settings, ledger, hasFull }, signal);
+  if (growth.left <= 0) {
+    writeLedger(client, ledger);
+    throw failure('over-budget', `growth_budget (${growth.budget} bytes in 24 hours) is used up`);
+  }
+  // A budget that does not apply yet must not cost the client's snapshots, or those of others.
+  const mayRemove = growth.budget === undefined || hasFull;
+  const space: SpaceRequest = { config, client, settings, mayRemove, inUse: undefined, signal };
+  const lack = lackingSpace(space) && (await freeSpace(space));
+  if (lack) throw spaceFailure(lack);
+  return new Admission(ledger, growth, space);
+}
+
+function unpinExpired(client: ClientStore, ledger: Ledger): void {
   const expired = new Set(expirePins(ledger, now()));
   for (const each of listSnapshots(client))
     if (expired.has(each.name) && each.pinned?.startsWith(BY_ITSELF)) unpinSnapshot(client, each);
-  const hasFull = listSnapshots(client).some(each => each.record.state === 'full');
+}
+
+/** Measures what the client has, and notes in the ledger what it added without being counted yet. */
+async function measureGrowth(
+  {
+    config,
+    client,
+    settings,
+    ledger,
+    hasFull,
+  }: { config: HostConfig; client: ClientStore; settings: ClientSettings; ledger: Ledger; hasFull: boolean },
+  signal: AbortSignal,
+): Promise<Growth> {
   const { growthBudget } = settings;
   const budget = growthBudget && amountOf(growthBudget, readRoom(config.store).bytes);
-  const isBound = budget !== undefined && hasFull;
-  const before = budget === undefined ? 0 : (await measure(client, signal)).ownBytes;
-  // A run that was killed has not noted what it added; and a manifest is made when a run has ended.
-  const beside = budget === undefined ? 0 : besideBytes(client);
-  if (isBound) {
-    const grown = Math.max(0, beside - (ledger.besideBytes ?? beside));
-    noteGrowth(ledger, Math.max(0, before - ledger.arrivingBytes) + grown, budget, now());
+  const isLimited = budget !== undefined && hasFull;
+  const arrivingBytes = budget === undefined ? 0 : (await measureArriving(client, signal)).ownBytes;
+  // A run that was killed has not noted what it added, and a manifest is written after the run has ended.
+  const besideBytes = budget === undefined ? 0 : measureBesideTrees(client);
+  if (isLimited) {
+    const besideGrowth = Math.max(0, besideBytes - (ledger.besideBytes ?? besideBytes));
+    const arrivingGrowth = Math.max(0, arrivingBytes - ledger.arrivingBytes);
+    noteGrowth(ledger, arrivingGrowth + besideGrowth, budget, now());
   }
-  ledger.arrivingBytes = before;
-  if (budget !== undefined) ledger.besideBytes = beside;
-  const left = isBound ? growthLeft(ledger, budget, now()) : Number.POSITIVE_INFINITY;
-  if (left <= 0) {
-    writeLedger(client, ledger);
-    throw failure('over-budget', `growth_budget (${budget} bytes in 24 hours) is used up`);
-  }
-  const mayRemove = budget === undefined || hasFull;
-  const need: Need = { config, client, settings, mayRemove, inUse: undefined, signal };
-  const lack = lackOf(readRoom(config.store), settings) && (await makeRoom(need));
-  if (lack) throw failure('no-space', `${lack}, and nothing more may be removed`);
+  ledger.arrivingBytes = arrivingBytes;
+  if (budget !== undefined) ledger.besideBytes = besideBytes;
+  const left = isLimited ? growthLeft(ledger, budget, now()) : Number.POSITIVE_INFINITY;
+  return { budget, isLimited, arrivingBytes, besideBytes, left };
+}
 
-  const stop = new AbortController();
-  async function watchGrowth(signals: AbortSignal): Promise<void> {
+/** A run that was admitted. */
+export class Admission {
+  readonly #client: ClientStore;
+  readonly #ledger: Ledger;
+  readonly #growth: Growth;
+  readonly #space: SpaceRequest;
+  readonly #stop = new AbortController();
+  #hasBegun = false;
+  #recordBytes = 0;
+
+  /** @param ledger the client's, with `growth` noted */
+  constructor(ledger: Ledger, growth: Growth, space: SpaceRequest) {
+    this.#client = space.client;
+    this.#ledger = ledger;
+    this.#growth = growth;
+    this.#space = space;
+  }
+
+  /** Aborts with a Fault `no-space` or `over-budget` when the run has to end. */
+  get signal(): AbortSignal {
+    return this.#stop.signal;
+  }
+
+  /** Whether the arriving tree is kept if the run fails. The next run then frees the space if it needs it. */
+  keepsArrival(): boolean {
+    try {
+      return this.#stop.signal.aborted || lackingSpace(this.#space) !== undefined;
+    } catch {
+      return true; // the store is no longer there
+    }
+  }
+
+  /** Notes that the run starts, and watches the free space and the added bytes until `held` is released. */
+  begin(held: DisposableHolder, arrival: Arrival): void {
+    noteStart(this.#ledger, arrival.started);
+    writeLedger(this.#client, this.#ledger);
+    this.#hasBegun = true;
+    this.#space.inUse = new Set(arrival.bases);
+    const ended = new AbortController();
+    const signal = AbortSignal.any([this.#space.signal, ended.signal]);
+    // If the store cannot be read, for example because it is no longer mounted, the run fails without this.
+    const watching = Promise.allSettled([
+      watchSpace({ ...this.#space, signal }, this.#stop),
+      this.#watchGrowth(signal),
+    ]);
+    held.defer(async () => {
+      ended.abort(new Fault({ tried: 'watch the free space', found: 'the run has ended' }));
+      await watching;
+    });
+  }
+
+  async #watchGrowth(signal: AbortSignal): Promise<void> {
     let waitMs = LOOK_MS;
-    while (left !== Number.POSITIVE_INFINITY) {
-      await sleep(waitMs, signals);
-      const sinceMs = monotonicMs();
-      const added = (await measure(client, signals)).ownBytes - before;
-      if (added > left)
-        return stop.abort(failure('over-budget', `${added} bytes came, and ${left} were left`));
-      waitMs = Math.max(LOOK_MS, MEASURING_SHARE * (monotonicMs() - sinceMs));
+    while (this.#growth.left !== Number.POSITIVE_INFINITY) {
+      await sleep(waitMs, signal);
+      const startedMs = monotonicMs();
+      const { ownBytes } = await measureArriving(this.#client, signal);
+      const fault = this.#growthFault(ownBytes);
+      if (fault) return this.#stop.abort(fault);
+      waitMs = Math.max(LOOK_MS, MEASURING_SHARE * (monotonicMs() - startedMs));
     }
   }
-  let hasBegun = false;
-  let recorded = 0;
-  return {
-    signal: stop.signal,
-    keepsArrival() {
-      try {
-        return stop.signal.aborted || lackOf(readRoom(config.store), settings) !== undefined;
-      } catch {
-        return true; // the store has gone
-      }
-    },
-    begin(held, arrival) {
-      noteStart(ledger, arrival.started);
-      writeLedger(client, ledger);
-      hasBegun = true;
-      need.inUse = new Set(arrival.bases);
-      const ended = new AbortController();
-      // What cannot be looked at (the store has gone, say) ends the run by itself.
-      const signals = AbortSignal.any([signal, ended.signal]);
-      const watching = [watchRoom({ ...need, signal: signals }, stop), watchGrowth(signals)];
-      const watched = Promise.allSettled(watching);
-      held.defer(async () => {
-        ended.abort(new Fault({ tried: 'watch the room', found: 'the run has ended' }));
-        await watched;
-      });
-    },
-    async judge(arrival, recordBytes) {
-      const snapshots = listSnapshots(client);
-      const baseline = pickBaseline(snapshots, arrival.started);
-      const isNewest = baseline?.name === snapshots.findLast(each => each.name < arrival.name)?.name;
-      const found = await measure(client, signal, { arrival, baseline: isNewest ? undefined : baseline });
-      const added = found.ownBytes + recordBytes - before;
-      if (added > left) throw failure('over-budget', `${added} bytes came, and ${left} were left`);
-      const { maxPathBytes: most } = settings;
-      if (found.pathBytes > most)
-        throw failure(
-          'over-budget',
-          `its paths have ${found.pathBytes} bytes, and max_path_bytes is ${most}`,
-        );
-      ledger.arrivingBytes = found.ownBytes + recordBytes;
-      recorded = recordBytes;
-      // Before there is a full one nothing is usual: after half a first backup, the other half is none the worse.
-      if (!baseline || !snapshots.some(each => candidateOf(each).state === 'full')) return [];
-      return judgeArrival(client, ledger, arrival, snapshots, changeOf(found, baseline.record.counts.files));
-    },
-    async settle(isKept) {
-      if (!hasBegun) return;
-      try {
-        if (budget !== undefined) {
-          const { ownBytes } = isKept ? { ownBytes: 0 } : await measure(client);
-          const added = isKept ? ledger.arrivingBytes - before : ownBytes - before;
-          if (isBound) noteGrowth(ledger, added, budget, now());
-          ledger.arrivingBytes = ownBytes;
-          // What is made now for an earlier run is still to be counted.
-          ledger.besideBytes = beside + (isKept ? recorded : 0);
-        }
-        writeLedger(client, ledger);
-      } catch {
-        // A full disk: the next run finds what has arrived, and notes it.
-      }
-    },
-  };
-}
 
-/**
- * Looks at the free room until the run ends, and makes room where there is too little. The run goes on meanwhile, and is looked at
- * all the same.
- * @param stop is aborted where the run has to end
- */
-async function watchRoom(need: Need, stop: AbortController): Promise<void> {
-  const { config, settings, signal } = need;
-  let making: Promise<void> | undefined;
-  const end = (lack: string): void =>
-    stop.abort(failure('no-space', `${lack}, and nothing more may be removed`));
-  const make = async (lack: string): Promise<void> => {
-    // Where it cannot be made, whatever the reason, the run ends.
-    const still = await makeRoom(need).catch(() => lack);
-    if (still && !signal.aborted) end(still);
-  };
-  try {
-    while (!stop.signal.aborted) {
-      await sleep(msToNextLook(readRoom(config.store), settings, LOOK_MS), signal);
-      const room = readRoom(config.store);
-      const lack = lackOf(room, settings);
-      if (lack === undefined) continue;
-      if (isFarBelow(room, settings)) return end(lack);
-      making ??= make(lack).finally(() => {
-        making = undefined;
-      });
+  /** @param arrivingBytes what the client has in arriving/ now */
+  #growthFault(arrivingBytes: number): Fault | undefined {
+    const { left } = this.#growth;
+    const added = arrivingBytes - this.#growth.arrivingBytes;
+    if (added <= left) return undefined;
+    return failure('over-budget', `the run added ${added} bytes, and ${left} were left of growth_budget`);
+  }
+
+  /**
+   * Checks the arriving tree before it is committed.
+   * @param recordBytes the size of the files that the commit writes beside the tree
+   * @returns the flags for the snapshot's record; if the change is unusual, the last good snapshot has been pinned
+   * @throws Fault `over-budget` if the tree grew faster than it was measured, or if its paths are too long together
+   */
+  async check(arrival: Arrival, recordBytes: number): Promise<string[]> {
+    const client = this.#client;
+    const snapshots = listSnapshots(client);
+    const baseline = pickBaseline(snapshots, arrival.started);
+    // If the baseline is the newest snapshot, the link counts tell which files are fresh. Another one is compared by inode numbers.
+    const isNewest = baseline?.name === snapshots.findLast(each => each.name < arrival.name)?.name;
+    const measured = { arrival, baseline: isNewest ? undefined : baseline };
+    const size = await measureArriving(client, this.#space.signal, measured);
+    const arrivingBytes = size.ownBytes + recordBytes;
+    const fault = this.#growthFault(arrivingBytes);
+    if (fault) throw fault;
+    const { maxPathBytes } = this.#space.settings;
+    if (size.pathBytes > maxPathBytes) {
+      const found = `its paths have ${size.pathBytes} bytes, and max_path_bytes is ${maxPathBytes}`;
+      throw failure('over-budget', found);
     }
-  } finally {
-    await making;
+    this.#ledger.arrivingBytes = arrivingBytes;
+    this.#recordBytes = recordBytes;
+    // Without a full snapshot no change is unusual: the second half of a first backup is as good as the first.
+    if (!baseline || !snapshots.some(each => candidateOf(each).state === 'full')) return [];
+    const change = changeOf(size, baseline.record.counts.files);
+    return flagChange(client, this.#ledger, arrival, snapshots, change);
+  }
+
+  /** Notes what the run added, when it has ended. Never throws. @param isKept whether the tree has become a snapshot */
+  async settle(isKept: boolean): Promise<void> {
+    if (!this.#hasBegun) return;
+    const { budget, isLimited, arrivingBytes, besideBytes } = this.#growth;
+    try {
+      if (budget !== undefined) {
+        const { ownBytes } = isKept ? { ownBytes: 0 } : await measureArriving(this.#client);
+        const added = (isKept ? this.#ledger.arrivingBytes : ownBytes) - arrivingBytes;
+        if (isLimited) noteGrowth(this.#ledger, added, budget, now());
+        this.#ledger.arrivingBytes = ownBytes;
+        // Files that are now written for an earlier run are counted by the next admission.
+        this.#ledger.besideBytes = besideBytes + (isKept ? this.#recordBytes : 0);
+      }
+      writeLedger(this.#client, this.#ledger);
+    } catch {
+      // The disk may be full. The next admission measures and notes what has arrived.
+    }
   }
 }
 
-function judgeArrival(
+/** Notes a usual change in the ledger, or pins the last good snapshot after an unusual one. @returns the flags for the record */
+function flagChange(
   client: ClientStore,
   ledger: Ledger,
   arrival: Arrival,
   snapshots: Snapshot[],
   change: Change,
 ): string[] {
-  const judged = judgeChange(ledger, change, arrival.started);
-  if (!judged.isUnusual) {
+  const checked = checkChange(ledger, change, arrival.started);
+  if (!checked.isUnusual) {
     noteChange(ledger, change, arrival.started);
     return [];
   }
-  const reason = `unusual change in ${arrival.name} (${judged.reasons.join('; ')})`;
-  recordEvent(client, UNUSUAL, { snapshot: arrival.name, reasons: judged.reasons });
-  const good = choosePin(ledger, snapshots.map(candidateOf), judged.began, now());
+  const reason = `unusual change in ${arrival.name} (${checked.reasons.join('; ')})`;
+  recordEvent(client, UNUSUAL, { snapshot: arrival.name, reasons: checked.reasons });
+  const good = choosePin(ledger, snapshots.map(candidateOf), checked.began, now());
   if (good !== undefined) {
     notePin(ledger, good, now());
-    // First the ledger: a pin that it does not know would never expire.
+    // The ledger first: a pin that it does not have would never expire.
     writeLedger(client, ledger);
     pinSnapshot(client, readSnapshot(client, good), `${BY_ITSELF} ${reason}`);
   }
   return [UNUSUAL];
-}
-
-/** What a client's files take that are in no tree: they are its own, since each has one name. */
-function besideBytes({ folder }: ClientStore): number {
-  const taken = (path: string): number => {
-    try {
-      const found = lstat(path);
-      return found.isDirectory() ? 0 : found.blocks * BLOCK_BYTES;
-    } catch {
-      return 0; // it has just gone
-    }
-  };
-  const within = (place: string): number =>
-    readdir(place).reduce((sum, name) => sum + taken(`${place}/${name}`), 0);
-  return readdir(`${folder}/snapshots`).reduce(
-    (sum, name) => sum + (SNAPSHOT.test(name) ? within(`${folder}/snapshots/${name}`) : 0),
-    within(folder),
-  );
-}
-
-/** The blocks of stat(2). */
-const BLOCK_BYTES = 512;
-
-/** What find(1) found in arriving/. */
-interface Measured {
-  /** On the disk, what has all of its links in arriving/: the folders, and files of every tree there. */
-  ownBytes: number;
-  /** Of the tree that was asked for: what its paths have, each from the tree on. */
-  pathBytes: number;
-  /** Of the same, as budget.ts has it. */
-  files: number;
-  freshFiles: number;
-  bytes: number;
-  freshBytes: number;
-}
-
-/**
- * Measures what lies in a client's arriving/, and of one tree how much is fresh: not shared with any snapshot, or, where
- * one is named, not with that one.
- */
-async function measure(
-  client: ClientStore,
-  signal?: AbortSignal,
-  wanted?: { arrival: Arrival; baseline: Snapshot | undefined },
-): Promise<Measured> {
-  const result: Measured = { ownBytes: 0, pathBytes: 0, files: 0, freshFiles: 0, bytes: 0, freshBytes: 0 };
-  const prefix = wanted && `${wanted.arrival.name}/tree/`;
-  await using old = new Sought(wanted?.baseline && inodesOf(wanted.baseline.tree, undefined, signal));
-  for await (const found of inodesOf(`${client.folder}/arriving`, prefix, signal)) {
-    const { inode, isFolder, links, bytes, seen, inTree } = found;
-    result.pathBytes += found.pathBytes;
-    // Each of its names lies here.
-    const isOwn = isFolder || seen >= links;
-    if (isOwn) result.ownBytes += bytes;
-    if (isFolder || inTree === 0) continue;
-    result.files += inTree;
-    result.bytes += bytes;
-    const isFresh = wanted?.baseline === undefined ? isOwn : !(await old.has(inode));
-    if (!isFresh) continue;
-    result.freshFiles += inTree;
-    result.freshBytes += bytes;
-  }
-  return result;
-}
-
-interface Inode {
-  inode: bigint;
-  isFolder: boolean;
-  links: number;
-  bytes: number;
-  /** Its names. */
-  seen: number;
-  /** Those below the prefix, and the bytes of their paths behind it. */
-  inTree: number;
-  pathBytes: number;
-}
-
-/**
- * The inodes that lie in a folder, in the order of their numbers, by find(1): one at a time, however many there are. What goes away
- * meanwhile (rsync renames its temporary files) is passed over.
- */
-async function* inodesOf(
-  folder: string,
-  prefix: string | undefined,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Inode> {
-  const find = standard('find', [folder, '-ignore_readdir_race', '-printf', '%i %n %y %b %P\\0']);
-  const order = ['-s', '-n', '-k', '1,1'];
-  const tried = `look through "${folder}"`;
-  let last: Inode | undefined;
-  for await (const record of sortedRecords(find, { order, complain: () => {}, signal, tried })) {
-    const text = record.toString('latin1');
-    const [number = '', links = '', type = '', blocks = ''] = text.split(' ', 4);
-    const path = text.slice(`${number} ${links} ${type} ${blocks} `.length);
-    const inode = BigInt(number);
-    if (last?.inode !== inode) {
-      if (last) yield last;
-      const bytes = Number(blocks) * BLOCK_BYTES;
-      last = { inode, isFolder: type === 'd', links: Number(links), bytes, seen: 0, inTree: 0, pathBytes: 0 };
-    }
-    last.seen += 1;
-    if (prefix === undefined || !path.startsWith(prefix)) continue;
-    last.inTree += 1;
-    last.pathBytes += path.length - prefix.length;
-  }
-  if (last) yield last;
-}
-
-/** Inodes that are asked for in the order of their numbers. */
-class Sought {
-  readonly #inodes: AsyncGenerator<Inode> | undefined;
-  #next: Inode | undefined;
-  #hasBegun = false;
-
-  constructor(inodes: AsyncGenerator<Inode> | undefined) {
-    this.#inodes = inodes;
-  }
-
-  async has(inode: bigint): Promise<boolean> {
-    while (!this.#hasBegun || (this.#next && this.#next.inode < inode)) {
-      this.#hasBegun = true;
-      this.#next = (await this.#inodes?.next())?.value ?? undefined;
-    }
-    return this.#next?.inode === inode;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#inodes?.return(undefined);
-  }
 }

@@ -1,25 +1,25 @@
 /**
- * How many calls of one client the host takes at once before one of them is its run. Each is a process with tens of megabytes, and a
- * client can take 30 s to send its request; so the next call is refused before a byte of it is read.
+ * How many open calls of one client the host accepts before one of them becomes its run. Each call is a process with tens of megabytes,
+ * and a client may take 30 s to send its request. So the host refuses a further call before it reads a byte of it.
  *
- * The places are files in the client's folder, held by flock(2): however a call ends, the kernel frees its place. On a disk without a
- * free inode, where the files were never made, there is one place: a run has to get in to make room.
+ * A call holds a lock (flock(2)) on a file in the client's folder, which the kernel frees however the call ends. If these files could not
+ * be made because the disk had no free inode, one call is accepted, so that a run can free space.
  */
 import { takeLockOrFolder } from '../os/runfolder.ts';
 import type { ClientStore } from '../store/store.ts';
 import { failure } from '../wire/events.ts';
 
-/** A run, one that comes too early, a probe, and one that the network has lost. */
+/** For a run, a request that comes too early, a probe, and a call that the network has lost. */
 export const CALLS_LIMIT = 4;
 
 /**
- * Takes a place for a call, until `held` is released.
- * @throws Fault `busy` where all are taken
+ * Counts a call until `held` is released.
+ * @throws Fault `busy` if the client has CALLS_LIMIT open calls
  */
 export async function takeCall(held: AsyncDisposableStack, client: ClientStore): Promise<void> {
   for (let number = 0; number < CALLS_LIMIT; number += 1) {
     const path = `${client.folder}/call.${number}`;
     if ((await takeLockOrFolder(held, path, `${client.folder}/arriving`)) !== undefined) return;
   }
-  throw failure('busy', `${CALLS_LIMIT} calls of this client wait already`);
+  throw failure('busy', `this client has ${CALLS_LIMIT} open calls already`);
 }

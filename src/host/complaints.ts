@@ -1,6 +1,6 @@
 /**
- * What the pull's rsync says on its standard error, counted: files of the client that are missing or changed while they were
- * read, and messages of the host's own.
+ * The messages that a pull's rsync writes on standard error, counted: files of the client that are missing or that changed while they
+ * were read, and errors of the host.
  */
 import { dirname } from 'node:path';
 import { MISSING_LIMIT, type Missing } from '../wire/events.ts';
@@ -9,33 +9,33 @@ import { escapeText } from '../wire/text.ts';
 import { UnstoredEntries } from './unstored.ts';
 
 const EACCES = 13;
-/** What rsync reports for a file that became shorter while it was read (fileio.c, map_ptr()). */
+/** The errno that rsync reports for a file that became shorter while it was read (fileio.c, map_ptr()). */
 const ENODATA = 61;
-/** Messages of the host's own that are kept, and names whose end is not known yet. More of them are only counted. */
+/** The most errors of the host that are kept, and the most changed files whose second attempt is not known yet. */
 const WORDS_LIMIT = 20;
 const PENDING_LIMIT = 1000;
 
-/** The lines of one pull. */
+/** The messages of one pull. */
 export class Complaints {
   /** At most MISSING_LIMIT; `missingCount` has all. */
   readonly missing: Missing[] = [];
   missingCount = 0;
-  /** Files that the client's rsync knows of and could not open. */
+  /** The number of files that the client's rsync listed and could not open. */
   unopened = 0;
-  /** Times that a file could be opened and not be read to its end. */
+  /** How often a file could be opened but not be read to its end. */
   unread = 0;
   vanished = 0;
   changedDuringRun = 0;
-  /** Messages that are not about the client's files. */
+  /** The first messages that are not about the client's files; `wordCount` counts all of them. */
   readonly words: string[] = [];
   wordCount = 0;
   isOutOfSpace = false;
-  /** What of the client's this host could not store. */
+  /** The client's entries that this host could not store. */
   readonly unstored: UnstoredEntries;
   readonly #enumerated: ReadonlySet<string>;
-  /** Files that changed while they were read; whether they arrived in the second attempt is known at the end. */
+  /** Files that changed while they were read. Whether rsync's second attempt succeeded is known at the end. */
   readonly #pending = new Map<string, { missing: Missing; hasFailed: boolean }>();
-  /** Names in `missing`. */
+  /** The keys of the files in `missing`. */
   readonly #named = new Set<string>();
 
   /**
@@ -47,7 +47,7 @@ export class Complaints {
     this.unstored = new UnstoredEntries(tree);
   }
 
-  /** Takes one line. */
+  /** Takes a line of standard error. */
   take(line: string): void {
     const complaint = readComplaint(line);
     if (complaint === undefined) return;
@@ -64,12 +64,12 @@ export class Complaints {
     }
   }
 
-  /** Takes a file that was left out: it is missing. */
+  /** Counts a file that was left out as missing. */
   leaveOut(missing: Missing): void {
     this.#miss(missing);
   }
 
-  /** The last line was taken. A file that changed while it was read is missing only if both of rsync's attempts failed. */
+  /** Finishes after the last line. A file that changed while it was read is missing only if both of rsync's attempts failed. */
   finish(): void {
     for (const [key, { missing, hasFailed }] of this.#pending) {
       if (this.#named.has(key)) continue;
@@ -95,9 +95,9 @@ export class Complaints {
   }
 
   /**
-   * Whether a file that could not be opened is one that was put there while the run was on: it lies in a folder whose children
-   * the client's kernel grants one by one. What is `never` is not even tried. Only for an opened file: the kernel's jail lets
-   * rsync look at every name and list every folder there, so a refusal of that comes from the file system, and comes again.
+   * Whether a file that could not be opened was created during the run: it lies in a folder whose children the client's kernel grants one
+   * by one. rsync does not try to open files that are `never`. This only holds for opening a file. The kernel's
+   * jail lets rsync stat every name and list every folder there, so a refusal of these comes from the file system, and will come again.
    */
   #isReplaced({ path, errno }: Missing): boolean {
     return errno === EACCES && typeof path === 'string' && this.#enumerated.has(dirname(path));
@@ -106,7 +106,7 @@ export class Complaints {
   #own(text: string): void {
     this.wordCount += 1;
     this.unstored.take(text);
-    // An attribute that does not fit beside the others is "no space" too (ext4), and no sign of a full disk.
+    // ext4 reports "no space" also for an attribute that does not fit beside the others. The disk is not full then.
     const isAttribute = /xattr|acl/i.test(text.split('"')[0] ?? '');
     if (/No space left on device|Disk quota exceeded/.test(text) && !isAttribute) this.isOutOfSpace = true;
     if (this.words.length < WORDS_LIMIT) this.words.push(escapeText(text));

@@ -1,4 +1,4 @@
-/** host.toml: where the store is, what is kept in it, what requests may cost; for all clients, and for single ones. */
+/** host.toml: the store, retention, and the limits of requests, for all clients and for single ones. */
 import * as v from 'valibot';
 import { hooksTable } from '../shared/hooks.ts';
 import {
@@ -13,44 +13,44 @@ import { isZone } from '../store/retention.ts';
 import type { ClientSettings, StoreSettings } from '../store/settings.ts';
 import { NAME } from '../wire/text.ts';
 
-/** For spans that no timer waits for: a hundred years. */
-const MOST_SPAN_MS = 36_525 * 86_400_000;
-const MOST_KEPT = 100_000;
-/** What stays whatever the rules say, where that is not set: an attack is made of one day's runs. */
+/** The longest duration that no timer waits for: a hundred years. */
+const MAX_SPAN_MS = 36_525 * 86_400_000;
+const MAX_KEPT = 100_000;
+/** The defaults of min_keep and min_age. An attack consists of one day's runs. */
 const MIN_KEEP = 3;
 const MIN_AGE_MS = 86_400_000;
-const MOST_RATE = 1_000_000_000;
-const MOST_CONCURRENT = 1000;
-/** Slow clients leave the disk idle, quick ones do not: a few at once use it up, and more only make it seek. */
+const MAX_RATE = 1_000_000_000;
+const MAX_CONCURRENT = 1000;
+/** The default of max_concurrent. A few fast clients use the disk completely; more of them only make it seek. */
 const CONCURRENT = 4;
 
 const kept = v.pipe(
   v.number(),
   v.check(
-    number => Number.isInteger(number) && number >= 0 && number <= MOST_KEPT,
-    `should be a whole number from 0 to ${MOST_KEPT}`,
+    number => Number.isInteger(number) && number >= 0 && number <= MAX_KEPT,
+    `should be a whole number from 0 to ${MAX_KEPT}`,
   ),
 );
-/** Names a second. */
+/** Directory entries per second. */
 const rate = v.pipe(
   v.number(),
   v.check(
-    number => Number.isInteger(number) && number >= 0 && number <= MOST_RATE,
-    `should be a whole number from 0 to ${MOST_RATE}`,
+    number => Number.isInteger(number) && number >= 0 && number <= MAX_RATE,
+    `should be a whole number from 0 to ${MAX_RATE}`,
   ),
 );
-/** Runs of all clients at once. */
+/** Simultaneous runs of all clients. */
 const concurrent = v.pipe(
   v.number(),
   v.check(
-    number => Number.isInteger(number) && number >= 1 && number <= MOST_CONCURRENT,
-    `should be a whole number from 1 to ${MOST_CONCURRENT}`,
+    number => Number.isInteger(number) && number >= 1 && number <= MAX_CONCURRENT,
+    `should be a whole number from 1 to ${MAX_CONCURRENT}`,
   ),
 );
-const span = durationKey(0, MOST_SPAN_MS);
+const span = durationKey(0, MAX_SPAN_MS);
 const growthBudget = sizeOrPercentKey({ isPositive: true });
 const maxSize = v.pipe(sizeKey, v.minValue(1, 'should be more than 0'));
-/** For 20 million names of 100 bytes. What a manifest, an index and sort(1) take grows with it. */
+/** The default of max_path_bytes, for 20 million names of 100 bytes. The size of manifest, index and sort(1) grows with it. */
 const MAX_PATH_BYTES = '2G';
 const deadline = durationKey(1000);
 const idleTimeout = durationKey(1000);
@@ -75,12 +75,12 @@ const numbersOf = (rules: Rules): number[] => [
   ),
 ];
 
-/** Rules that are named and all 0 can be meant as "keep nothing" or as "keep all": neither is guessed. */
+/** Rules that are all 0 can mean "keep nothing" or "keep all", so they are refused. */
 function isDecided(rules: Rules): boolean {
   const numbers = numbersOf(rules);
   return numbers.length === 0 || numbers.some(each => each > 0);
 }
-const UNDECIDED = 'has rules that keep nothing: leave them out to keep all';
+const UNDECIDED = 'has rules that keep nothing: omit them to keep all';
 
 const OVERRIDES = v.strictObject({
   retention: v.optional(
@@ -110,8 +110,8 @@ const OVERRIDES = v.strictObject({
   ),
 });
 
-/** What valibot's record() passes over in silence. */
-const UNHEARD = ['constructor', 'prototype', '__proto__'];
+/** Keys that valibot's record() silently ignores. */
+const IGNORED_KEYS = ['constructor', 'prototype', '__proto__'];
 
 const CONFIG = v.pipe(
   v.strictObject({
@@ -156,10 +156,10 @@ const CONFIG = v.pipe(
     client: v.optional(
       v.pipe(
         v.unknown(),
-        // A record leaves out what it cannot hold, and a limit that is written down must not be without effect.
+        // Refuse these names, so that no limit in the config is without effect.
         v.check(
-          clients => !UNHEARD.some(name => Object.hasOwn(Object(clients), name)),
-          `cannot hold a client called ${UNHEARD.map(name => `"${name}"`).join(' or ')}`,
+          clients => !IGNORED_KEYS.some(name => Object.hasOwn(Object(clients), name)),
+          `cannot hold a client called ${IGNORED_KEYS.map(name => `"${name}"`).join(' or ')}`,
         ),
         v.record(v.pipe(v.string(), v.regex(NAME, 'is not the name of a client')), OVERRIDES),
       ),
@@ -185,15 +185,33 @@ const CONFIG = v.pipe(
 
 export type HostConfig = v.InferOutput<typeof CONFIG>;
 
-/** The schema, for tests of the sample files. */
+/** The schema of host.toml. */
 export const HOST_SCHEMA = CONFIG;
 
-/** Reads host.toml. @throws Fault (exit 2) that names the key */
+/** Reads host.toml. @throws Fault `usage` that names the file, and the key if one is wrong */
 export function readHostConfig(path: string): HostConfig {
   return readConfig(path, CONFIG, 'host.toml');
 }
 
-/** @param client its name; one without overrides gets what holds for all */
+const OPEN =
+  '# rsync runs without a jail: the launcher belongs to another account, or this kernel has no Landlock.';
+
+/**
+ * The text of the host.toml that `enroll` writes. Pure.
+ * @param isConfined whether rsync must run in the launcher's jail
+ * @param isOpen whether it must not, since the launcher is installed but cannot be used
+ */
+export function hostToml(store: string, isConfined: boolean, isOpen = false): string {
+  return [
+    '# host.toml, as `dialback enroll` wrote it. It has more keys: share/host.toml names each, with its default.',
+    `store = ${JSON.stringify(store)}`, // JSON's strings are TOML's
+    ...(isConfined ? ['confined = true'] : []),
+    ...(isOpen ? [OPEN, 'confined = false'] : []),
+    '',
+  ].join('\n');
+}
+
+/** @param client a client's name @returns its settings: its own, or those for all clients */
 export function settingsFor(config: HostConfig, client: string): ClientSettings {
   const own = Object.hasOwn(config.client, client) ? config.client[client] : undefined;
   const retention = { ...config.retention, ...own?.retention };
@@ -204,7 +222,7 @@ export function settingsFor(config: HostConfig, client: string): ClientSettings 
       ...{ last, hourly, daily, weekly, monthly, yearly },
       minKeep: minKeep ?? MIN_KEEP,
       minAgeMs: minAgeMs ?? MIN_AGE_MS,
-      // Nothing goes that nobody has said anything about.
+      // Without min_keep and min_age, a lack of space removes no snapshot.
       givesRoom: (minKeep ?? minAgeMs) !== undefined,
       zone: retention.timezone,
     },
@@ -219,7 +237,7 @@ export function settingsFor(config: HostConfig, client: string): ClientSettings 
   };
 }
 
-/** @returns what the verbs of the store need of the config */
+/** @returns the settings that the commands of the store need */
 export function storeSettings(config: HostConfig): StoreSettings {
   return {
     store: config.store,

@@ -1,6 +1,6 @@
 /**
- * The call back: an ssh-agent that holds the one-time key, one generated ssh_config, and an ssh whose two ends are
- * descriptors for rsync. Everything ends with the run.
+ * Dialing back: an ssh-agent that holds the one-time key, a generated ssh_config, and an ssh whose two ends are descriptors for rsync. All
+ * of them end with the run.
  */
 import { Fault } from '../fault.ts';
 import { close, writeNew } from '../os/files.ts';
@@ -25,78 +25,63 @@ import { DAEMON_REQUEST } from '../wire/rsync.ts';
 import { dialConfig } from '../wire/ssh.ts';
 import { escapeText } from '../wire/text.ts';
 
-/** Longer than the client's sshd waits for silent peers: the connection may have to wait for a place there. */
+/** Longer than the client's sshd waits for a silent peer (LoginGraceTime), since the connection may have to wait for a free slot there. */
 const CONNECT_SECONDS = 40;
 const AGENT_MS = 10_000;
-const KEY_LIFE_SECONDS = 120; // it is used once, at once
-/** Of ssh's log, escaped: its end is not cut off, unless what is held of it has many characters to escape. */
+const KEY_LIFE_SECONDS = 120; // the key is used once, right away
+/** The length of ssh's log after escaping. Its end is only cut off if many characters have to be escaped. */
 const LOG_CHARACTERS = 3000;
 
 /** A connection to the client's gate, as two descriptors for rsync's remote shell. */
-export interface Line {
+export interface Connection {
   transport: RequestHeader['transport'];
-  /** What comes from the client. */
+  /** The descriptor to read from. */
   reading: number;
-  /** What goes to the client. */
+  /** The descriptor to write to. */
   writing: number;
-  /** The end of the ssh that dialled. Of a channel, which is sshd's, there is none to see. */
+  /** Resolves when the ssh that dialed has exited. It never does for a channel, which belongs to sshd. */
   ended: Promise<ExitResult>;
   /** Closes our copies of the two descriptors, once rsync has its own. */
   letGo(): void;
-  /** What ssh itself said, once it has ended: also what the client's sshd had it say, hence escaped. */
-  words(): Promise<string>;
+  /** ssh's own log, once it has exited. It is escaped, since the client's sshd decides a part of it. */
+  log(): Promise<string>;
+}
+
+/** The arguments for dialing. */
+interface DialOptions {
+  /** The run's folder. */
+  run: string;
+  /** The address that the call came from, never one from the request. */
+  peer: string;
+  port: number;
+  /** The client's name. */
+  name: string;
+  header: DirectHeader;
+  key: Buffer;
+  /** The time within which a cut connection is noticed. */
+  idleSeconds: number;
+  signal: AbortSignal;
 }
 
 /**
- * Dials back.
- * @param peer the address that the request came from, never one out of the request
- * @param heard is called with what the client's machine writes on standard error
+ * Dials back. ssh and the agent are killed when `held` is released.
+ * @param heard is called with each line that the client's machine writes on standard error
+ * @throws Fault `request` if the one-time key cannot be used; or if ssh or ssh-agent cannot be started
  */
 export async function dialBack(
   held: DisposableHolder,
-  options: {
-    run: string;
-    peer: string;
-    port: number;
-    name: string;
-    header: DirectHeader;
-    key: Buffer;
-    /** A client that is cut off is noticed within this. */
-    idleSeconds: number;
-    signal: AbortSignal;
-  },
-  heard: (text: string) => void,
-): Promise<Line> {
-  const { run: folder, header, signal } = options;
-  const alias = `dialback-${options.name}`;
+  options: DialOptions,
+  heard: (line: string) => void,
+): Promise<Connection> {
+  const { run: folder, signal } = options;
   const [down, up, log] = await settleAll([
     makePipe(`${folder}/down`),
     makePipe(`${folder}/up`),
     openLogPipe(held, `${folder}/ssh.log`),
     startAgent(held, folder, options.key, signal),
   ]);
-  writeNew(`${folder}/known_hosts`, `${alias} ${header.host_key}\n`);
-  writeNew(
-    `${folder}/ssh_config`,
-    dialConfig({
-      run: folder,
-      address: options.peer,
-      port: options.port,
-      user: header.user,
-      alias,
-      connectSeconds: CONNECT_SECONDS,
-      idleSeconds: options.idleSeconds,
-    }),
-  );
-  const command = standard('ssh', [
-    '-F',
-    `${folder}/ssh_config`,
-    '-E',
-    log.path,
-    '-T',
-    'client',
-    DAEMON_REQUEST,
-  ]);
+  const config = writeConfig(options);
+  const command = standard('ssh', ['-F', config, '-E', log.path, '-T', 'client', DAEMON_REQUEST]);
   const ssh = await start(command, [up.reading, down.writing, 'pipe']);
   close(up.reading);
   close(down.writing);
@@ -111,15 +96,31 @@ export async function dialBack(
       close(down.reading);
       close(up.writing);
     },
-    words: async () => escapeText(await log.words(), LOG_CHARACTERS),
+    log: async () => escapeText(await log.words(), LOG_CHARACTERS),
   };
 }
 
+/** Writes ssh's config. The only host in it is the client's gate, under an alias. @returns the config's path */
+function writeConfig({ run, peer, port, name, header, idleSeconds }: DialOptions): string {
+  const alias = `dialback-${name}`;
+  writeNew(`${run}/known_hosts`, `${alias} ${header.host_key}\n`);
+  const path = `${run}/ssh_config`;
+  writeNew(
+    path,
+    dialConfig({
+      ...{ run, address: peer, port, user: header.user, alias },
+      connectSeconds: CONNECT_SECONDS,
+      idleSeconds,
+    }),
+  );
+  return path;
+}
+
 /**
- * Starts an agent of this run and gives it the one-time key, which is never on a disk here.
+ * Starts an agent for this run and gives it the one-time key, which is never written to a disk here.
  *
- * `ssh-agent COMMAND` ends when COMMAND does, so a killed grab leaves none behind. The command is cat: it prints its
- * own environment, which has the agent's process number, and then lives as long as we hold its standard input.
+ * `ssh-agent COMMAND` exits when COMMAND does, so that a killed grab leaves no agent running. The command is cat: it prints its own
+ * environment, which has the agent's process ID, and then runs until its standard input is closed.
  */
 async function startAgent(
   held: DisposableHolder,
@@ -138,10 +139,10 @@ async function startAgent(
   held.defer(() => keeper.end());
   const late = (): Fault =>
     new Fault({ tried: 'start ssh-agent', found: `it was not ready within ${AGENT_MS / 1000} s` });
-  // Not ended by a signal: an agent whose number we never learn would outlive us by ten seconds.
+  // The run's signal does not abort this: an agent whose process ID is not known would run for ten more seconds.
   const agent = await withTimeout(new AbortController().signal, AGENT_MS, agentProcess(keeper), late);
-  // It removes its socket. Where /proc hides it (hidepid; it is not dumpable) it is signalled all the same: its number
-  // stays its own as long as cat, its parent, lives and does not wait for it.
+  // The agent removes its socket when it is killed. If /proc hides the agent (hidepid; it is not dumpable), it is killed without a check of its
+  // start time. The ID stays its own while cat, its parent, runs and does not wait for it.
   held.defer(() => (agent.startTicks === '' ? signalNumber(agent.pid) : killProcess(agent)));
   const environment = { SSH_AUTH_SOCK: socket };
   const added = await run(standard('ssh-add', ['-q', '-'], environment), {
@@ -150,28 +151,18 @@ async function startAgent(
     signal,
   });
   key.fill(0);
-  if (added.status !== 0) {
-    throw new Fault({
-      tried: 'use the one-time key',
-      found: 'ssh-add does not accept it',
-      exit: 'refused',
-      code: 'request',
-    });
-  }
+  if (added.status !== 0) throw keyFault('ssh-add does not accept it');
   const listed = await run(standard('ssh-add', ['-L'], environment), { timeoutMs: AGENT_MS, signal });
   const publicKey = listed.stdout.toString('latin1').trim().split(' ').slice(0, 2).join(' ');
-  if (!isEd25519Key(publicKey)) {
-    throw new Fault({
-      tried: 'use the one-time key',
-      found: 'it is no ed25519 key',
-      exit: 'refused',
-      code: 'request',
-    });
-  }
+  if (!isEd25519Key(publicKey)) throw keyFault('it is not an ed25519 key');
   writeNew(`${folder}/key.pub`, `${publicKey}\n`);
 }
 
-/** The agent's process, told by the environment that its command got. */
+function keyFault(found: string): Fault {
+  return new Fault({ tried: 'use the one-time key', found, exit: 'refused', code: 'request' });
+}
+
+/** Finds the agent's process by the environment that its command got. */
 async function agentProcess(keeper: Child): Promise<Process> {
   let text = '';
   for await (const chunk of keeper.stdout ?? []) {
@@ -179,5 +170,5 @@ async function agentProcess(keeper: Child): Promise<Process> {
     const pid = /(?:^|\0)SSH_AGENT_PID=(\d+)\0/.exec(text)?.[1];
     if (pid !== undefined) return processAt(Number(pid)) ?? { pid: Number(pid), startTicks: '' };
   }
-  throw new Fault({ tried: 'start ssh-agent', found: 'it ended at once' });
+  throw new Fault({ tried: 'start ssh-agent', found: 'it exited at once' });
 }

@@ -1,13 +1,14 @@
-/** The host's hooks around one run of a client, which hears nothing of them. */
+/** The host's hooks around one run. The client gets no information about them. */
 import type { ExitStatus, Fault } from '../fault.ts';
 import { type Facts, HookedRun, type Hooks } from '../shared/hooks.ts';
 import { type ClientStore, recordEvent } from '../store/store.ts';
 import type { OutcomeEvent } from '../wire/events.ts';
 import { failure } from '../wire/events.ts';
 
-/** A client gives up 90 s after its call where nothing has begun by then (client/run.ts, TAKEN_MS). */
+/** A client gives up 90 s after its call if the host has not begun by then (client/run.ts, TAKEN_MS). */
 const BEFORE_MOST_MS = 60_000;
 
+/** The hooks of one run. Each hook that has ended is recorded in the client's journal. */
 export class HostHooks {
   readonly #hooked: HookedRun;
   readonly #client: ClientStore;
@@ -23,7 +24,7 @@ export class HostHooks {
 
   /**
    * Runs `before`.
-   * @throws Fault `too-early` where it says "not now"; without a code, which the client hears as `internal`, where it failed
+   * @throws Fault `too-early` if it says "not now"; a Fault without a code if it failed, which the client gets as `internal`
    */
   async begin(signal: AbortSignal): Promise<void> {
     const tried = `begin a run of "${this.#client.name}"`;
@@ -31,7 +32,7 @@ export class HostHooks {
     throw failure('too-early', 'the hook "before" said "not now"');
   }
 
-  /** Runs `after` or `failed`; not where the run never came to `begin`. @returns why that failed, if it did */
+  /** Runs `after` or `failed`, if `begin` was called. @returns the reason if that hook failed */
   async end(
     outcome: OutcomeEvent,
     fault: Fault | undefined,

@@ -1,10 +1,10 @@
-/** The receiver's jail, tried before any run needs it. */
+/** A trial of the jail for the receiving rsync, before a run needs it. */
 import { Fault } from '../fault.ts';
 import { makeUniqueFolder, removeAll } from '../os/files.ts';
 import { type Jail, tryReceiving } from '../os/launcher.ts';
 import { temporaryFolder } from '../os/machine.ts';
 
-/** Has rsync started in the receiver's jail, with a tree that is gone afterwards. */
+/** Starts rsync in the receiver's jail with a temporary tree. @returns the jail, or the Fault why it cannot be built */
 export async function tryReceiveJail(): Promise<Jail | Fault> {
   let tree: string | undefined;
   try {

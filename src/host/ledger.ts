@@ -1,44 +1,57 @@
-/** A client's ledger: what the host remembers of its runs, in a file of the client's folder. Pure. */
+/**
+ * A client's ledger: the host's memory of the client's runs, to decide about the next one. It is the file ledger.json in the
+ * client's folder of the store: a few kilobytes, however many runs there were.
+ */
 import type { Parsed } from '../fault.ts';
+import { exists, readWhole, replaceFile } from '../os/files.ts';
+import { type ClientStore, recordEvent, snapshotNames } from '../store/store.ts';
 import { snapshotTime } from '../wire/text.ts';
 
 export const HOUR_MS = 3_600_000;
 export const DAY_MS = 24 * HOUR_MS;
 
-/** How much of a run's tree differs from another; each from 0 to 1, or above where runs are added up. */
+/** Bytes of ledger.json that are read. */
+const LEDGER_LIMIT = 1024 * 1024;
+
+/** How much a run's tree differs from another tree. Each share is between 0 and 1, or larger where runs are added up. */
 export interface Change {
-  /** Of the files in it: those that the other does not share. */
+  /** The share of the tree's files that it does not share with the other tree. */
   fresh: number;
-  /** Of the files in the other: those that are not in it as they were. */
+  /** The share of the other tree's files that are changed or missing in the tree. */
   lost: number;
-  /** Of the bytes in it: those that the other does not share. */
+  /** The share of the tree's bytes that it does not share with the other tree. */
   bytes: number;
 }
+
+/** The keys of a Change. */
 export const SHARES = ['fresh', 'lost', 'bytes'] as const;
 
-/** A client's runs, as far as the next one is judged by them: a few kilobytes, however many there were. */
+/** The content of ledger.json. All times are milliseconds since 1970. */
 export interface Ledger {
   version: 1;
-  /** When the newest run began. Times are milliseconds since 1970. */
+  /** When the newest run started. */
   lastStart: number | null;
-  /** What it has added and what is not forgotten yet. */
+  /** How much the client has added and how much of it still counts, at the time `at` (host/quota.ts). */
   growth: { bytes: number; at: number };
-  /** Of what is counted in `growth`: what lies in arriving/. */
+  /** The part of `growth` that lies in arriving/. */
   arrivingBytes: number;
   /**
-   * What lay beside the trees when the last run had ended: records, exclude lists, manifests, the index. It grows with what the
-   * client sends, some of it after the run. A ledger of 0.1.1 does not have it.
+   * The size of the files beside the trees when the last run had ended: records, exclude lists, manifests, the index. The client
+   * decides how much these grow, and some of them are written after the run. A ledger of 0.1.1 does not have this key.
    */
   besideBytes?: number;
-  /** By hour, the changes of the last 24 hours; unusual runs are left out, here and below. */
+  /** The changes of the last 24 hours, by hour. `first` is when the hour's first run started. Unusual runs are left out. */
   hours: (Change & { at: number; first: number })[];
-  /** By day (UTC), the changes of the last 400 days. */
+  /** The changes of the last 400 days, by day (UTC). Unusual runs are left out. */
   days: (Change & { at: number })[];
-  /** The pins that were made by themselves, and stand. */
+  /** The pins that unusual runs have set and that have not expired. */
   pins: { snapshot: string; at: number }[];
 }
 
-/** A ledger of a client of which nothing is known but when it was last here. */
+/**
+ * Makes the ledger of a client whose history is not known.
+ * @param lastStart when the client's newest run started, if that is known
+ */
 export function newLedger(lastStart: number | null = null): Ledger {
   return {
     version: 1,
@@ -51,7 +64,7 @@ export function newLedger(lastStart: number | null = null): Ledger {
   };
 }
 
-/** Reads a ledger's file. */
+/** Parses ledger.json. Pure. @returns the ledger, or the reason why the text is none */
 export function parseLedger(text: string): Parsed<Ledger> {
   let found: Ledger;
   try {
@@ -74,4 +87,25 @@ export function parseLedger(text: string): Parsed<Ledger> {
     found.hours.every(each => isNumber(each.first)) &&
     found.pins.every(each => snapshotTime(String(each?.snapshot)) !== undefined && isNumber(each.at));
   return isGood ? { value: found } : { reason: 'it is no ledger of this version' };
+}
+
+/**
+ * Reads a client's ledger. A damaged ledger is replaced by a new one, and the client's journal says so. A new ledger takes the time of
+ * the newest snapshot as the start of the last run.
+ * @throws Fault if the file or the client's snapshots cannot be read
+ */
+export function readLedger(client: ClientStore): Ledger {
+  const path = `${client.folder}/ledger.json`;
+  if (exists(path)) {
+    const found = parseLedger(readWhole(path, LEDGER_LIMIT).toString('utf8'));
+    if ('value' in found) return found.value;
+    recordEvent(client, 'ledger', { reason: `replaced by a new ledger: ${found.reason}` });
+  }
+  const last = snapshotNames(client).at(-1);
+  return newLedger(last === undefined ? null : (snapshotTime(last)?.getTime() ?? null));
+}
+
+/** Replaces a client's ledger. @throws Fault if it cannot be written, for example on a full disk */
+export function writeLedger(client: ClientStore, ledger: Ledger): void {
+  replaceFile(`${client.folder}/ledger.json`, `${JSON.stringify(ledger)}\n`);
 }

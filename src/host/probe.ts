@@ -1,13 +1,13 @@
-/** The host's half of a probe (wire/probe.ts): what comes is counted and forgotten. */
+/** The host's half of a probe (wire/probe.ts): it counts the bytes that arrive and drops them. */
 import { readInPortions } from '../os/files.ts';
 import { withTimeout } from '../os/machine.ts';
 import { failure } from '../wire/events.ts';
 import { PROBE_MS, ProbeReader } from '../wire/probe.ts';
 
 /**
- * Takes blocks from standard input until it ends.
- * @param arrived is called with the size of each block, once all of it is here
- * @throws Fault `request` for anything but blocks, and where it takes too long
+ * Reads blocks from standard input until its end.
+ * @param arrived is called with the size of each block, when all of it has arrived
+ * @throws Fault `request` if the input is not made of blocks, or does not end in time; or the signal's reason
  */
 export async function takeProbe(signal: AbortSignal, arrived: (bytes: number) => void): Promise<void> {
   const over = Promise.withResolvers<void>();

@@ -1,4 +1,4 @@
-/** rsync on the host: one pull over a line that is already there, watched and understood. */
+/** rsync on the host: one pull over an open connection, and its report. */
 import { Fault } from '../fault.ts';
 import { close, realPath } from '../os/files.ts';
 import { type Jail, launcherCommand, launcherPath, readJailLine } from '../os/launcher.ts';
@@ -25,98 +25,103 @@ import {
   readOversized,
 } from '../wire/rsync.ts';
 import { Complaints } from './complaints.ts';
-import type { Line } from './dial.ts';
+import type { Connection } from './dial.ts';
 import { FIRST_BYTE, IDLE } from './relay.ts';
 import type { UnstoredEntries } from './unstored.ts';
 
-/** Of a line of rsync's: a name of 4095 bytes, each of them escaped, and the words around it. */
+/** The longest line of rsync's output: a name of 4095 bytes with each byte escaped, and the text around it. */
 const LINE_LIMIT = 32 * 1024;
-const LAST_WORDS_MS = 3_000;
+const LAST_LINES_MS = 3_000;
 
-export interface PullRequest {
+/** The arguments of a pull. */
+interface PullRequest {
   roots: string[];
+  /** The folder that rsync writes into. */
   tree: string;
+  /** The trees that rsync links unchanged files from. */
   linkDests: string[];
   dryRun: boolean;
-  line: Line;
-  /** The client's lock, handed on so that it lasts as long as rsync writes. */
+  connection: Connection;
+  /** The descriptor of the client's lock. rsync inherits it, so that the lock lasts as long as rsync writes. */
   lock: number;
   /** Whether rsync runs in the launcher's jail. */
   confined: boolean;
-  /** Whether the client has asked to be compared by content. */
+  /** Whether files are compared by content, as the client has asked. */
   checksum: boolean;
-  /** Whether what comes is compressed. */
+  /** Whether the client's data is compressed. */
   compress: boolean;
-  /** Bytes: larger files are left out. */
+  /** Files of more bytes are left out. */
   maxSize: number;
-  /** Whether the store's file system takes no larger ones. */
+  /** Whether `maxSize` is the limit of the store's file system. */
   isStoreLimit: boolean;
-  /** What comes from the client may not cease for longer. Its rsync gives a sign of life at half that time. */
+  /** The longest time for which the client may send nothing. Its rsync sends a sign of life at half that time. */
   idleSeconds: number;
-  /** Folders of the client's in which a file that could not be read has changed during the run. */
+  /** Folders of the client whose children its kernel grants one by one (host/complaints.ts). */
   enumerated: string[];
 }
 
-/** A pull under way. */
+/** A running pull. */
 export interface Pull {
-  /** Resolves when the client's first byte has come. */
+  /** Resolves when the client's first byte has arrived. */
   firstByte: Promise<void>;
+  /** Resolves when rsync has exited. */
   ended: Promise<PullEnd>;
   progress(): { bytes: number; percent: number };
-  /** Undefined before rsync has said anything of it. */
+  /** How many files are done; undefined before rsync has reported it. */
   files(): { done: number; total: number; percent: number | null } | undefined;
+  /** rsync's arguments. */
   options: string[];
 }
 
-/** What a pull came to. */
+/** The end of a pull, and rsync's report. */
 export interface PullEnd {
   ending: ExitResult;
   counts: PullCounts;
-  /** Whether rsync has said its statistics: one that was told by its peer to end has not. */
+  /** Whether rsync has printed its statistics. It does not if its peer told it to exit. */
   hasStatistics: boolean;
   missing: Missing[];
   missingCount: number;
-  /** Files that the client's rsync knows of and could not open. */
+  /** How many files the client's rsync listed and could not open. */
   unopened: number;
-  /** How often it could not read one that it had opened: twice for each. */
+  /** How often it could not read a file that it had opened: twice for each file. */
   unread: number;
-  /** Plain files of the client, and how many of them had content sent. */
+  /** The client's regular files, and how many of them had content sent. */
   regularFiles: number;
   sentFiles: number;
   vanished: number;
   changedDuringRun: number;
-  /** The jail that rsync ran in; undefined for none. */
+  /** The jail that rsync ran in. */
   jail: Jail | undefined;
-  /** The launcher did not come as far as rsync; its line is in `words`. */
+  /** Whether the launcher exited before it started rsync. Its message is in `words`. */
   isRefusedByLauncher: boolean;
-  /** Nothing came from the client for too long. */
+  /** Whether the client sent nothing for too long. */
   isIdle: boolean;
-  /** Complaints that are not about the client's files, for the host's own log. */
+  /** Messages that are not about the client's files, for the host's log. `wordCount` counts all of them. */
   words: string[];
   wordCount: number;
   isOutOfSpace: boolean;
-  /** Of the client's entries, those that this host could not store. */
+  /** The client's entries that this host could not store. */
   unstored: UnstoredEntries['found'];
-  /** Inodes made where the file system took no further link (src/launcher/linkat.c). */
+  /** The number of files that were copied because the file system refused a further link (src/launcher/linkat.c). */
   newInodes: number;
-  /** Whether the file system has cut a time. Never, where rsync has not loaded the library. */
+  /** Whether the file system has cut a time. Only known if rsync has loaded the library. */
   hasCutTimes: boolean;
 }
 
-/** The library's descriptor in rsync, behind the two ends of the line and the lock. */
+/** The library's descriptor in rsync, after the two ends of the connection and the lock. */
 const LIBRARY = 6;
 
 /**
- * rsync, in the launcher's jail (it can write into the tree, link from the others, and nothing else) or without.
- * @param args as wire/rsync.ts describes them
- * @param hasLibrary whether it gets the library as a descriptor; the launcher has one of its own
+ * Describes how to start rsync. In the launcher's jail it can only write into the tree and link from the other trees.
+ * @param args as wire/rsync.ts makes them
+ * @param hasLibrary whether rsync gets the library as a descriptor; the launcher opens its own
  */
 function receiverCommand(
   args: string[],
   { confined, tree, linkDests }: PullRequest,
   hasLibrary: boolean,
 ): Command {
-  // SIGTERM: a receiver that may finish dying keeps a half-arrived file under its name.
+  // SIGTERM lets the receiver keep a partly received file under its name.
   const command = confined
     ? launcherCommand(['receive', tree, ...linkDests, '--', ...args], 'TERM')
     : {
@@ -125,24 +130,26 @@ function receiverCommand(
         environment: { ...PLAIN_ENVIRONMENT, ...(hasLibrary ? linkEnvironment(LIBRARY, tree) : {}) },
         deathSignal: 'TERM' as const,
       };
-  return { ...command, endedFirst: true }; // the client decides how much memory it takes
+  return { ...command, endedFirst: true }; // the client decides how much memory rsync takes
 }
 
-/** The remote shell as rsync's -e takes it: blanks in the path are kept by the quotes. */
+/** The remote shell for rsync's -e, which keeps blanks in a quoted path. */
 function remoteShell(confined: boolean, idleSeconds: number): string {
   const program = confined ? launcherPath() : ownExecutable();
   if (program.includes("'")) {
-    throw new Fault({ tried: `run "${program}"`, found: "rsync cannot be given a path with ' in it" });
+    throw new Fault({ tried: `run "${program}"`, found: "rsync's -e does not accept a path with '" });
   }
   return `'${program}' ${confined ? 'pump' : 'relay'} ${idleSeconds}`;
 }
 
 /**
- * How much of a run is done. rsync's percents are of all bytes, and count what is sent: they tell it where all is sent.
- * Where there is something to link against, most is not sent. Then the names that were looked at tell how much of the rest is
- * done, and the bytes move it on while a large file is sent.
+ * Computes how much of a run is done. rsync's percentage is of all bytes and counts the sent ones, which is right for a first run. A later
+ * run links most files and sends little. Then the share of the names that rsync has compared counts, and the bytes of a large file move it
+ * on while that is sent.
+ * @param isFirst whether there is no tree to link from
+ * @returns undefined before rsync has reported anything; `percent` is null while rsync still lists names
  */
-export function partDone({ reached, progress }: PullReader, isFirst: boolean): ReturnType<Pull['files']> {
+export function filesDone({ reached, progress }: PullReader, isFirst: boolean): ReturnType<Pull['files']> {
   if (reached === undefined) return undefined;
   const { done, total, isWhole } = reached;
   const names = (100 * done) / Math.max(1, total);
@@ -150,12 +157,78 @@ export function partDone({ reached, progress }: PullReader, isFirst: boolean): R
   return { done, total, percent: isWhole ? percent : null };
 }
 
-/** src/launcher/launch.c: it refuses; there is no such program. */
+/** The launcher's exit statuses if it refuses, and if it cannot find the program (src/launcher). */
 const LAUNCHER_STATUSES = new Set([126, 127]);
 
-/** Starts rsync. It is ended when `held` is released. */
+/** Collects what a pull's rsync prints: statistics and progress on standard output, messages on standard error. */
+class PullOutput {
+  readonly reader = new PullReader();
+  readonly #firstByte = Promise.withResolvers<void>();
+  readonly #complaints: Complaints;
+  readonly #request: PullRequest;
+  #jail: Jail | undefined;
+  #isIdle = false;
+  #newInodes = 0;
+  #hasCutTimes = false;
+
+  constructor(request: PullRequest) {
+    this.#request = request;
+    this.#complaints = new Complaints(request.enumerated, request.tree);
+  }
+
+  get firstByte(): Promise<void> {
+    return this.#firstByte.promise;
+  }
+
+  /** Takes a line of standard output. */
+  takeOutput(line: string): void {
+    const oversized = readOversized(line);
+    if (oversized === undefined) this.reader.line(line);
+    else if (this.#request.isStoreLimit) this.#complaints.unstored.leaveOut(oversized);
+    else this.#complaints.leaveOut(oversized);
+  }
+
+  /** Takes a line of standard error. */
+  takeError(line: string): void {
+    const jail = this.#request.confined ? readJailLine(line) : undefined;
+    if (line === FIRST_BYTE) this.#firstByte.resolve();
+    else if (line === IDLE) this.#isIdle = true;
+    else if (line === NEW_INODE) this.#newInodes += 1;
+    else if (line === TIME_CUT) this.#hasCutTimes = true;
+    else if (jail !== undefined) this.#jail ??= jail;
+    else this.#complaints.take(line);
+  }
+
+  /** Finishes after the last line. */
+  finish(ending: ExitResult): PullEnd {
+    const complaints = this.#complaints;
+    complaints.finish();
+    const { counts, hasStatistics, regularFiles, sentFiles } = this.reader;
+    const { missing, missingCount, unopened, unread, vanished, changedDuringRun } = complaints;
+    const { words, wordCount, isOutOfSpace } = complaints;
+    const hasLauncherStatus = LAUNCHER_STATUSES.has(ending.status ?? 0);
+    return {
+      ending,
+      ...{ counts, hasStatistics, regularFiles, sentFiles },
+      ...{ missing, missingCount, unopened, unread, vanished, changedDuringRun },
+      ...{ words, wordCount, isOutOfSpace },
+      unstored: complaints.unstored.found,
+      jail: this.#jail,
+      // Once the jail is built, such a status is rsync's own, or one that the client has sent it.
+      isRefusedByLauncher: this.#request.confined && !this.#jail && hasLauncherStatus,
+      isIdle: this.#isIdle,
+      newInodes: this.#newInodes,
+      hasCutTimes: this.#hasCutTimes,
+    };
+  }
+}
+
+/**
+ * Starts rsync. It is killed when `held` is released.
+ * @throws Fault if rsync or the launcher cannot be started, or if the tree is not there
+ */
 export async function startPull(held: DisposableHolder, asked: PullRequest): Promise<Pull> {
-  // The jail goes by places: a store that a link leads to is named by where it is.
+  // The jail allows real paths: the store's path may lead through a symbolic link.
   const request = {
     ...asked,
     tree: realPath(asked.tree),
@@ -165,74 +238,39 @@ export async function startPull(held: DisposableHolder, asked: PullRequest): Pro
   const shell = remoteShell(request.confined, idleSeconds);
   const insecureLinks = request.confined && (await rsyncKnows(INSECURE_LINKS));
   const args = pullArguments({ ...request, shell, idleSeconds, insecureLinks });
-  const { line, lock } = request;
+  const rsync = await startReceiver(request, args);
+  held.defer(() => rsync.end(10_000));
+  const output = new PullOutput(request);
+  // rsync ends a line of progress with a carriage return, which ends a line here too.
+  eachLine(rsync.stdout, LINE_LIMIT, each => output.takeOutput(each));
+  eachLine(rsync.stderr, LINE_LIMIT, each => output.takeError(each));
+  return {
+    firstByte: output.firstByte,
+    ended: rsync.exited.then(async ending => {
+      // The relay can hold rsync's pipes open for as long as the client likes, but rsync's last lines arrive soon after its exit.
+      await Promise.race([rsync.ended, sleep(LAST_LINES_MS)]);
+      return output.finish(ending);
+    }),
+    progress: () => output.reader.progress,
+    files: () => filesDone(output.reader, request.linkDests.length === 0),
+    options: args,
+  };
+}
+
+/** Starts rsync with the connection, the client's lock and the library as its descriptors, and closes our copies. */
+async function startReceiver(request: PullRequest, args: string[]): Promise<Child> {
+  const { connection, lock } = request;
   const library = request.confined ? undefined : await openLinkLibrary();
-  const rsync: Child = await start(receiverCommand(args, request, library !== undefined), [
+  const rsync = await start(receiverCommand(args, request, library !== undefined), [
     'nothing',
     'pipe',
     'pipe',
-    line.reading,
-    line.writing,
+    connection.reading,
+    connection.writing,
     lock,
     ...(library === undefined ? [] : [library]),
   ]);
   if (library !== undefined) close(library);
-  line.letGo();
-  held.defer(() => rsync.end(10_000));
-  const reader = new PullReader();
-  const firstByte = Promise.withResolvers<void>();
-  const complaints = new Complaints(request.enumerated, request.tree);
-  const end = {
-    jail: undefined as Jail | undefined,
-    isRefusedByLauncher: false,
-    isIdle: false,
-    newInodes: 0,
-    hasCutTimes: false,
-  };
-  // Progress is written over itself: a carriage return ends a line too.
-  eachLine(rsync.stdout, LINE_LIMIT, each => {
-    const oversized = readOversized(each);
-    if (oversized && request.isStoreLimit) complaints.unstored.leaveOut(oversized);
-    else if (oversized) complaints.leaveOut(oversized);
-    else reader.line(each);
-  });
-  eachLine(rsync.stderr, LINE_LIMIT, each => {
-    const jail = request.confined ? readJailLine(each) : undefined;
-    if (each === FIRST_BYTE) firstByte.resolve();
-    else if (each === IDLE) end.isIdle = true;
-    else if (each === NEW_INODE) end.newInodes += 1;
-    else if (each === TIME_CUT) end.hasCutTimes = true;
-    else if (jail !== undefined) end.jail ??= jail;
-    else complaints.take(each);
-  });
-  return {
-    firstByte: firstByte.promise,
-    // Its pipes can be held open by the relay for as long as the client likes: what it said is here soon after its end.
-    ended: rsync.exited.then(async ending => {
-      await Promise.race([rsync.ended, sleep(LAST_WORDS_MS)]);
-      // With a jail, such a status is rsync's own, or one that the client has sent it.
-      end.isRefusedByLauncher = request.confined && !end.jail && LAUNCHER_STATUSES.has(ending.status ?? 0);
-      complaints.finish();
-      const { counts, hasStatistics, regularFiles, sentFiles } = reader;
-      const { missing, missingCount, unopened, unread, vanished, changedDuringRun } = complaints;
-      const { words, wordCount, isOutOfSpace } = complaints;
-      const unstored = complaints.unstored.found;
-      const told = {
-        missing,
-        missingCount,
-        unopened,
-        unread,
-        vanished,
-        changedDuringRun,
-        words,
-        wordCount,
-        isOutOfSpace,
-        unstored,
-      };
-      return { ending, counts, hasStatistics, regularFiles, sentFiles, ...told, ...end };
-    }),
-    progress: () => reader.progress,
-    files: () => partDone(reader, request.linkDests.length === 0),
-    options: args,
-  };
+  connection.letGo();
+  return rsync;
 }

@@ -1,36 +1,39 @@
 /**
- * What a client may still ask for. Pure: the ledger of its runs, the settings and the time are parameters, and decisions are
- * returned with their reasons. host/admission.ts measures and acts.
+ * How often a client may run, and how much it may add. Pure: the ledger, the settings and the time are parameters. host/admission.ts
+ * measures and acts.
  *
- * Two rules, made so that a client cannot turn them against the snapshots that the host keeps:
+ * The two rules are made so that a client cannot use them against the snapshots that the host keeps:
  *
- * - Too early. From the start of a run to the next request at least `min_interval` has to pass, whether that run ended
- *   well or not. So a run that fails on purpose wins nothing.
- * - Growth. A client may add `growth_budget` at once. What it has added is forgotten at the rate of one budget in 24
- *   hours. Counted is the disk space that nothing else of this client shares, and the growth of manifests, index and the
- *   like since the last run. A run that fails counts like one that ends well, and what is removed later is not given back.
- *   As long as a client has no full snapshot this limit does not hold, so that a first backup can have any size; but
- *   then no snapshot is removed to make room for it.
+ * - Interval. `min_interval` must pass from the start of a run to the next request. It makes no difference whether the run succeeded, so
+ *   a client gains nothing from a run that fails on purpose.
+ * - Growth. A client may add `growth_budget` at once. The added bytes expire at the rate of one budget in 24 hours. The host counts
+ *   the disk space that no snapshot of this client shares, and the growth of manifests, index and similar files since the last run. A
+ *   failed run counts as much as a successful one, and removing data later gives no bytes back. The limit does not apply while the
+ *   client has no full snapshot, so that a first backup can have any size. But then the host removes no snapshot to free space for it.
  *
- * The third part of the ledger, how much a client usually changes, belongs to host/anomaly.ts.
+ * The part of the ledger about how much a client usually changes belongs to host/anomaly.ts.
  */
 import { DAY_MS, type Ledger } from './ledger.ts';
 
-/** @returns undefined where a client may begin a run now; else when it may */
+/**
+ * Decides when a client may start its next run.
+ * @param minIntervalMs its `min_interval`
+ * @returns the time before which it may not; undefined if it may start now
+ */
 export function nextRequest(ledger: Ledger, minIntervalMs: number, now: Date): Date | undefined {
   const { lastStart } = ledger;
-  // One from the future says that the clock was wrong, and not that the client is early.
+  // A start in the future means that the clock was wrong, not that the client is early.
   if (lastStart === null || lastStart > now.getTime()) return undefined;
   const next = lastStart + minIntervalMs;
   return next > now.getTime() ? new Date(next) : undefined;
 }
 
-/** A run begins. */
+/** Notes in the ledger that a run starts. */
 export function noteStart(ledger: Ledger, now: Date): void {
   ledger.lastStart = now.getTime();
 }
 
-/** How many bytes a client may still add. @param budgetBytes its `growth_budget` */
+/** @param budgetBytes the client's `growth_budget` @returns how many bytes the client may still add */
 export function growthLeft(ledger: Ledger, budgetBytes: number, now: Date): number {
   return Math.max(0, budgetBytes - growthOf(ledger, budgetBytes, now));
 }
@@ -40,7 +43,7 @@ function growthOf({ growth }: Ledger, budgetBytes: number, now: Date): number {
   return Math.max(0, growth.bytes - (budgetBytes * elapsedMs) / DAY_MS);
 }
 
-/** A client has added so much. @param budgetBytes its `growth_budget` */
+/** Notes in the ledger that a client has added `bytes`. @param budgetBytes the client's `growth_budget` */
 export function noteGrowth(ledger: Ledger, bytes: number, budgetBytes: number, now: Date): void {
   ledger.growth = { bytes: growthOf(ledger, budgetBytes, now) + Math.max(0, bytes), at: now.getTime() };
 }

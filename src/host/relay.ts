@@ -1,27 +1,26 @@
 /**
- * `dialback relay`: rsync's remote shell on the host. ssh is not its child: it was started by grab, outside of
- * whatever rsync is confined to, and its two ends are descriptors 3 (what ssh receives) and 4 (what it sends).
- * The launcher's `pump` takes this one's place once it is there.
+ * `dialback relay`: rsync's remote shell on the host. It does not start ssh. grab has started ssh outside of rsync's jail, and rsync
+ * inherits its two ends as descriptors 3 (data from ssh) and 4 (data to ssh). If the launcher is installed, its `pump` is used instead.
  */
 import { pipeline } from 'node:stream/promises';
 import { EXIT } from '../fault.ts';
 import { close, descriptorStream, say } from '../os/files.ts';
 
-/** What rsync and ssh are given as descriptors. */
-export const RELAY_FROM_SSH = 3;
-export const RELAY_TO_SSH = 4;
-/** The client's lock, which rsync holds as long as it writes; ours to let go of. */
-export const RELAY_LOCK = 5;
+/** The descriptors that rsync passes on. */
+const RELAY_FROM_SSH = 3;
+const RELAY_TO_SSH = 4;
+/** The client's lock. rsync must hold it as long as it writes, and this process must not. */
+const RELAY_LOCK = 5;
 
-/** Said on standard error (rsync's, hence grab's) when the other machine's first byte has come. */
+/** The line on standard error, which grab reads, when the other machine's first byte has arrived. */
 export const FIRST_BYTE = 'dialback-relay: first byte';
 
-/** Said there when nothing has come from the other machine for too long, or rsync has not taken it. */
+/** The line there when the other machine has sent nothing for too long, or rsync has not read it. */
 export const IDLE = 'dialback-relay: idle';
 
 /**
- * Copies both ways until the connection ends, or what comes ceases for longer than `idleMs`. rsync's own --timeout on the
- * receiving side does not see to that: its generator sends keep-alives, and takes it for activity that a pipe accepts them.
+ * Copies in both directions until the connection ends, or until the other machine sends nothing for `idleMs`. rsync's --timeout on the
+ * receiving side does not notice that: its generator sends keep-alives into a pipe, and counts that as activity.
  * @returns the exit status
  */
 export async function relay(idleMs: number): Promise<number> {
@@ -38,11 +37,11 @@ export async function relay(idleMs: number): Promise<number> {
     timer ??= setTimeout(end, idleMs);
     timer.refresh();
   });
-  fromSsh.pause(); // 'data' alone would let the first bytes pass before the pipeline reads
+  fromSsh.pause(); // the listener for 'data' would start the flow before the pipeline reads
   const upward = pipeline(descriptorStream(0, { readable: true }), toSsh);
-  upward.catch(() => {}); // rsync has closed its end: the other way tells how it went
+  upward.catch(() => {}); // rsync has closed its end: the other direction decides the exit status
   try {
-    // When the connection ends, so does our standard output: else both rsyncs wait for each other.
+    // When the connection ends, close our standard output too. Otherwise both rsyncs wait for each other.
     await pipeline(fromSsh, descriptorStream(1, { writable: true }));
     return EXIT.done;
   } catch {

@@ -1,21 +1,22 @@
 /**
- * Known holes of the programs that dialback drives, and whether an installed version has them. Pure.
+ * Known vulnerabilities of the programs that dialback runs, and whether an installed version has them. Pure.
  *
- * A distribution mends a hole without taking a newer version; what tells is its package's changelog. So a hole is open
- * where the version is old AND the changelog does not speak of it.
+ * A distribution fixes a vulnerability without a newer version, and says so in the package's changelog. So a version is vulnerable if it
+ * is old and its changelog does not mention the fix.
  */
 import type { Parsed } from '../fault.ts';
 
-/** One hole, or a batch of them that was mended in one version. */
+/** A vulnerability, or several that were fixed in the same version. */
 export interface Advisory {
-  /** As it is spoken of. */
+  /** Its usual name. */
   name: string;
-  /** The first version that has it; left out where all older ones do. */
+  /** The first version that has it; undefined if all older ones do. */
   since?: string;
-  /** The first version that does not. */
+  /** The first version that does not have it. */
   fixedIn: string;
-  /** What a changelog has where the mend was brought to an older version. */
+  /** Matches a changelog of an older version with the fix. */
   mark: RegExp;
+  /** The possible attack. */
   what: string;
 }
 
@@ -24,14 +25,14 @@ export const RSYNC_ADVISORIES: Advisory[] = [
   {
     name: 'CVE-2024-12084 to -12088 and -12747',
     fixedIn: '3.4.0',
-    mark: /CVE-2024-12085\b/, // the one of them that each older version has
+    mark: /CVE-2024-12085\b/, // all older versions have this one
     what: 'a peer reads memory, writes out of bounds, and makes the other side read or write other files',
   },
   {
     name: 'CVE-2026-43618 and five more',
     fixedIn: '3.4.3',
     mark: /CVE-2026-43618\b/,
-    what: 'an integer overflow that a normal pull reaches',
+    what: 'a normal pull reaches an integer overflow',
   },
   {
     name: 'CVE-2026-70456, CVE-2026-53786 and 31 more',
@@ -47,31 +48,31 @@ export const OPENSSH_ADVISORIES: Advisory[] = [
     name: 'CVE-2023-48795 (Terrapin)',
     fixedIn: '9.6p1',
     mark: /CVE-2023-48795\b/,
-    what: 'who sits on the line can take messages out of the beginning of a connection',
+    what: 'an attacker on the network can remove messages from the beginning of a connection',
   },
   {
     name: 'CVE-2024-6387 (regreSSHion)',
     since: '8.5p1',
     fixedIn: '9.8p1',
     mark: /CVE-2024-6387\b|sshsigdie/, // Debian 12's changelog has only the function's name
-    what: "who reaches an sshd can run code as the user that it runs as: root, for the host's own",
+    what: "an attacker who reaches an sshd can run code as its user, which is root for the host's own",
   },
   {
     name: 'CVE-2025-26465 and -26466',
     since: '6.8p1',
     fixedIn: '9.9p2',
     mark: /CVE-2025-26465\b/,
-    what: 'a peer uses up memory and time; dialback switches off the option that does worse',
+    what: 'a peer can use up memory and time; dialback switches off the option that allows more',
   },
 ];
 
-/** A version as numbers: `9.2p1` is 9, 2, 1; what follows a `+`, `~` or `-` is a packager's. */
+/** Splits a version into numbers: `9.2p1` is 9, 2, 1. The part after `+`, `~` or `-` is the packager's. @returns undefined if it is none */
 export function parseVersion(text: string): number[] | undefined {
   const found = /^\d+(?:[.p]\d+)*/.exec(text)?.[0];
   return found?.split(/[.p]/).map(Number);
 }
 
-/** Below zero where `one` is older, zero where they are the same; a number that is missing is 0. */
+/** Compares two versions. A missing number is 0. @returns below zero if `one` is older, 0 if they are equal */
 export function compareVersions(one: string, other: string): number {
   const [left, right] = [parseVersion(one) ?? [], parseVersion(other) ?? []];
   for (let at = 0; at < Math.max(left.length, right.length); at += 1) {
@@ -81,24 +82,24 @@ export function compareVersions(one: string, other: string): number {
   return 0;
 }
 
-/** @param changelog of the installed package; undefined where there is none to be read */
+/** @param changelog the installed package's, if it can be read @returns the advisories that the version is still open to */
 export function openAdvisories(
   version: string,
   changelog: string | undefined,
-  holes: Advisory[],
+  advisories: Advisory[],
 ): Advisory[] {
-  return holes.filter(
-    hole =>
-      compareVersions(version, hole.fixedIn) < 0 &&
-      (hole.since === undefined || compareVersions(version, hole.since) >= 0) &&
-      !(changelog !== undefined && hole.mark.test(changelog)),
+  return advisories.filter(
+    advisory =>
+      compareVersions(version, advisory.fixedIn) < 0 &&
+      (advisory.since === undefined || compareVersions(version, advisory.since) >= 0) &&
+      !(changelog !== undefined && advisory.mark.test(changelog)),
   );
 }
 
-/** Whether a Debian changelog is that of the version which runs: its first line names it, `rsync (3.5.0+ds1-1) …`. */
+/** Checks that a Debian changelog belongs to a version. Its first line has it: `rsync (3.5.0+ds1-1) …`. @returns the changelog, or the reason */
 export function changelogOf(version: string, changelog: string): Parsed<string> {
   const top = /^\S+ \((?:\d+:)?([^)]+)\)/.exec(changelog)?.[1];
-  if (top === undefined) return { reason: 'it is no changelog of Debian' };
+  if (top === undefined) return { reason: 'it is not a Debian changelog' };
   return compareVersions(top, version) === 0
     ? { value: changelog }
     : { reason: 'it belongs to another version' };

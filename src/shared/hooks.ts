@@ -1,9 +1,9 @@
 /**
- * Hooks, on either side: programs of the user's that run before a backup, after a good one, or after one that failed.
+ * Hooks, on either side: programs of the user that run before a backup, after a successful one, or after one that failed.
  *
- * They are run as everything else is (os/process.ts): no shell, no input, no descriptor and no variable of ours but those
- * that are named here, a time limit, and an end with all their children. Who could change such a program could do what this
- * account can: so one that others can write is refused. `dialback help hooks` is made of what stands here.
+ * They run as all our programs do (os/process.ts): without a shell, input or our descriptors, and with a timeout. They get only the
+ * variables that are listed here, and are killed with all their children. An account that can change such a program could do all that
+ * this account can. So a program that other accounts can write is refused. `dialback help hooks` is generated here.
  */
 import * as v from 'valibot';
 import { Fault } from '../fault.ts';
@@ -35,9 +35,9 @@ import {
 import { escapeText, quoteForShell } from '../wire/text.ts';
 import { durationKey, pathKey } from './toml.ts';
 
-/** When a hook runs. */
+/** The moments at which a hook runs. */
 export const MOMENTS = ['before', 'after', 'failed'] as const;
-export type Moment = (typeof MOMENTS)[number];
+type Moment = (typeof MOMENTS)[number];
 
 /** A hook's program and its arguments. */
 interface Program {
@@ -45,35 +45,36 @@ interface Program {
   args: string[];
 }
 
-/** EX_TEMPFAIL of sysexits.h: what `before` says for "not now". */
+/** The exit status of `before` for "not now": EX_TEMPFAIL of sysexits.h. */
 const SKIP_STATUS = 75;
-/** From SIGTERM to SIGKILL: time to take away a mount. */
+/** The time between SIGTERM and SIGKILL, for example to unmount. */
 const GRACE_MS = 10_000;
-/** What it said last is read, unless something that it left behind still holds its pipe. */
-const LAST_WORDS_MS = 500;
-/** Of what a hook says, the last lines are kept, and of each line so many characters. */
-const WORDS_KEPT = 20;
-const WORD_LENGTH = 400;
-const REASON_LENGTH = 1000;
+/** How long the last output is read after the end, if a process that the hook left behind still holds its pipe. */
+const LAST_OUTPUT_MS = 500;
+/** The number of last lines of a hook's output that are kept, and the characters of each. */
+const LINES_KEPT = 20;
+const LINE_LENGTH = 400;
+/** The longest value of a variable. */
+const VALUE_LENGTH = 1000;
 
-/** Every variable that a hook gets besides these: HOME, USER, LOGNAME, PATH, LC_ALL. */
+/** The variables that a hook gets, besides HOME, USER, LOGNAME, PATH and LC_ALL. */
 const VARIABLES = {
   HOOK: 'before, after or failed',
   SIDE: 'client or host',
-  CLIENT: 'what the client is called',
-  REMOTE: 'on the client: what the remote is called',
+  CLIENT: "the client's name",
+  REMOTE: "on the client: the remote's name",
   OUTCOME: 'not before: full, incomplete or failed',
-  EXIT: 'not before: the exit status that the run would have without this hook',
+  EXIT: 'not before: the exit status of the run without this hook',
   DURATION: 'not before: how long the run took, in seconds',
   SNAPSHOT: "after: the snapshot's name",
-  SNAPSHOT_PATH: 'after, on the host: its folder in the store; the files are in its tree/',
-  FILES: 'after: how many files it has',
-  BYTES: 'after: how many bytes these have',
-  SENT_BYTES: 'after: how many bytes were sent',
-  REASON: 'failed: why, in one line, as the message says it (on the host: as its journal does)',
+  SNAPSHOT_PATH: "after, on the host: the snapshot's folder in the store; its files are in tree/",
+  FILES: 'after: the number of files in the snapshot',
+  BYTES: 'after: the bytes of these files',
+  SENT_BYTES: 'after: the number of bytes that were sent',
+  REASON: 'failed: the reason in one line, as in the message (on the host: as in its journal)',
 } as const;
 
-/** What is told to a hook, by the names of its variables; what is null is not set. */
+/** The values of a hook's variables, by name. A variable is not set if its value is null. */
 export type Facts = Partial<Record<keyof typeof VARIABLES, string | number | null>>;
 
 const SHOULD_BE = 'should be an absolute path, or a list of an absolute path and its arguments';
@@ -103,14 +104,14 @@ export const hooksTable = v.strictObject({
 
 export type Hooks = v.InferOutput<typeof hooksTable>;
 
-/** Whether there is any hook. */
+/** Whether the config has a hook. */
 export function hasHooks(hooks: Hooks): boolean {
   return MOMENTS.some(moment => hooks[moment] !== undefined);
 }
 
 /**
- * Refuses hooks that are not there, are no programs of this account's, or could be changed by others.
- * @throws Fault (exit 2) that names the hook
+ * Refuses hooks that do not exist, that this account may not run, or that other accounts can change.
+ * @throws Fault `usage` that names the hook
  */
 export function requireHooks(hooks: Hooks): void {
   for (const moment of MOMENTS) {
@@ -119,6 +120,7 @@ export function requireHooks(hooks: Hooks): void {
   }
 }
 
+/** Refuses the program of one hook. @throws Fault `usage` that names it */
 export function requireProgram(moment: Moment, { path }: Program): void {
   const refuse = (found: string, next: string): Fault =>
     new Fault({ tried: `use the hook "${moment}"`, found, next, exit: 'usage', code: 'config' });
@@ -134,7 +136,7 @@ export function requireProgram(moment: Moment, { path }: Program): void {
   const breach = findBreachOnTheWay(path, ownAccount().uid);
   if (breach)
     throw refuse(
-      `${breach.found}, and ${named} goes by it`,
+      `${breach.found}, on the path of ${named}`,
       fixCommand(breach, path, { name: 'root', uid: ownAccount().uid }),
     );
   if (!mayRun(path)) throw refuse(`this account may not run ${named}`, `chmod a+rx ${quoteForShell(path)}`);
@@ -147,22 +149,22 @@ export interface HookEnd {
   status: number | null;
   signal: NodeJS.Signals | null;
   durationMs: number;
-  /** The last lines that it said, on either stream, escaped. */
+  /** The last lines of its output, from both streams, escaped. */
   words: string[];
-  /** How many lines it said before those. */
+  /** The number of lines before these. */
   wordsLost: number;
-  /** Why it did not do what it was for; undefined: it did, or `before` said "not now". */
+  /** Why it failed; undefined if it succeeded, or if `before` said "not now". */
   failed: string | undefined;
 }
 
-/** The hooks of one run: `before` at most once, then exactly one of the others, whatever happens. */
+/** The hooks of one run: `before` at most once, then exactly one of the others, however the run ends. */
 export class HookedRun {
   readonly #hooks: Hooks;
   readonly #facts: Facts;
   readonly #tell: (end: HookEnd) => void;
   #isBegun = false;
 
-  /** @param facts what every hook of this run is told; @param tell is told of each hook that has ended */
+  /** @param facts the variables that all hooks of this run get @param tell is called with each hook that has ended */
   constructor(hooks: Hooks, facts: Facts, tell: (end: HookEnd) => void) {
     this.#hooks = hooks;
     this.#facts = facts;
@@ -170,10 +172,11 @@ export class HookedRun {
   }
 
   /**
-   * The run begins: `before` is run.
-   * @param mostMs a limit besides `timeout`
-   * @returns false where `before` wants this run left out: then no other hook runs
-   * @throws Fault why `before` failed, or the signal's reason; `end` is to be called all the same
+   * Runs `before`.
+   * @param tried what the run tries, for the Fault
+   * @param mostMs a timeout besides the config's
+   * @returns false if `before` asks to skip this run; then no other hook runs
+   * @throws Fault if `before` failed, or the signal's reason; `end` must be called nevertheless
    */
   async begin(tried: string, signal: AbortSignal, mostMs = Number.POSITIVE_INFINITY): Promise<boolean> {
     this.#isBegun = true;
@@ -186,12 +189,13 @@ export class HookedRun {
     signal.throwIfAborted();
     if (end?.failed === undefined) return true;
     const found = `the hook "before" ("${escapeText(end.program)}") ${end.failed}`;
-    throw new Fault({ tried, found, next: 'see what it said, and dialback help hooks' });
+    throw new Fault({ tried, found, next: 'read its output, and dialback help hooks' });
   }
 
   /**
-   * The run is over: `after` or `failed` is run, once, and not where it never began or was left out. Never throws.
-   * @returns why the hook failed, if it did
+   * Runs `after` or `failed`, once, unless the run did not begin or was skipped. Never throws.
+   * @param isWell whether the run succeeded
+   * @returns the reason if the hook failed
    */
   async end(isWell: boolean, facts: Facts): Promise<Fault | undefined> {
     if (!this.#isBegun) return undefined;
@@ -203,7 +207,7 @@ export class HookedRun {
       return new Fault({
         tried: `finish with the hook "${moment}"`,
         found: `"${escapeText(end.program)}" ${end.failed}`,
-        next: 'see what it said, and dialback help hooks',
+        next: 'read its output, and dialback help hooks',
       });
     } catch (error) {
       if (error instanceof Fault) return error;
@@ -220,17 +224,17 @@ export class HookedRun {
   ): Promise<HookEnd | undefined> {
     const found = this.#hooks[moment];
     if (!found) return undefined;
-    requireProgram(moment, found); // it could have been changed since
+    requireProgram(moment, found); // it may have been changed since
     const command = commandOf(found, { ...this.#facts, ...facts, HOOK: moment });
-    const end = await runToItsEnd(moment, command, found.path, mostMs, signal);
+    const end = await runHook(moment, command, found.path, mostMs, signal);
     this.#tell(end);
     return end;
   }
 }
 
 /**
- * In a session of its own: no terminal to ask at, and Ctrl-C reaches us and not the program that is to clean up. Without
- * capabilities, whatever this process was started with: what a hook may do is what the account may.
+ * The command of a hook. It runs in a session of its own, without a terminal, so that Ctrl-C does not reach a program that has to clean up.
+ * It runs without the capabilities of this process, so that it may only do what the account may.
  */
 function commandOf({ path, args }: Program, facts: Facts): Command {
   const { name, home } = ownAccount();
@@ -243,14 +247,18 @@ function commandOf({ path, args }: Program, facts: Facts): Command {
   };
 }
 
-/** What a terminal obeys or hides becomes `?`; the escapes of the messages stay as they are. */
+/** Replaces characters that a terminal obeys or hides by `?`. The escapes in messages stay as they are. */
 function plainLine(value: string | number | null): string {
   return String(value)
     .replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, '?')
-    .slice(0, REASON_LENGTH);
+    .slice(0, VALUE_LENGTH);
 }
 
-async function runToItsEnd(
+/**
+ * Runs a hook, and kills it with its children when it is over, late, or no longer wanted.
+ * @param mostMs its timeout
+ */
+async function runHook(
   hook: Moment,
   command: Command,
   path: string,
@@ -260,13 +268,45 @@ async function runToItsEnd(
   const started = monotonicMs();
   const words: string[] = [];
   let wordsLost = 0;
-  const hear = (line: string): void => {
-    words.push(escapeText(line, WORD_LENGTH));
-    if (words.length <= WORDS_KEPT) return;
+  const keepLine = (line: string): void => {
+    words.push(escapeText(line, LINE_LENGTH));
+    if (words.length <= LINES_KEPT) return;
     words.shift();
     wordsLost += 1;
   };
-  const pipe = await makeWordsPipe();
+  const { child, closed } = await startHook(command, keepLine);
+  using deadline = deadlineSignal(mostMs, () => new Fault({ tried: `run "${path}"`, found: 'it is late' }));
+  const life = signal ? AbortSignal.any([signal, deadline.signal]) : deadline.signal;
+  let isKilled = false;
+  try {
+    await abortable(life, child.exited);
+  } catch {
+    isKilled = true;
+  }
+  // Even if the hook has exited: a process that it left behind may hold its pipes, and is not waited for.
+  await child.end(GRACE_MS);
+  const ending = await child.exited;
+  await closed();
+  const killed = deadline.signal.aborted
+    ? `did not end within ${limitText(mostMs)}, and was killed`
+    : 'was killed, since the run was aborted';
+  return {
+    hook,
+    program: path,
+    ...ending,
+    durationMs: Math.round(monotonicMs() - started),
+    words,
+    wordsLost,
+    failed: isKilled ? killed : failureText(hook, ending),
+  };
+}
+
+/** Starts a hook. @returns its process; `closed` waits for the end of its output, and closes our end */
+async function startHook(
+  command: Command,
+  keepLine: (line: string) => void,
+): Promise<{ child: Child; closed: () => Promise<void> }> {
+  const pipe = await makeOutputPipe();
   let child: Child;
   try {
     child = await start(command, ['nothing', pipe?.writing ?? 'pipe', pipe?.writing ?? 'pipe']);
@@ -276,47 +316,26 @@ async function runToItsEnd(
   } finally {
     if (pipe) close(pipe.writing);
   }
-  const heard = pipe && descriptorStream(pipe.reading, { readable: true });
-  const silent = new Promise<void>(resolve => heard?.once('close', resolve));
-  for (const stream of heard ? [heard] : [child.stdout, child.stderr])
-    eachLine(stream, WORD_LENGTH + 1, hear);
-  using deadline = deadlineSignal(mostMs, () => new Fault({ tried: `run "${path}"`, found: 'it is late' }));
-  const life = signal ? AbortSignal.any([signal, deadline.signal]) : deadline.signal;
-  let isEnded = false;
-  try {
-    await abortable(life, child.exited);
-  } catch {
-    isEnded = true;
-  }
-  // Also where it has ended by itself: something that it left behind may hold its pipes, and is not waited for.
-  await child.end(GRACE_MS);
-  const ending = await child.exited;
-  if (heard) await Promise.race([silent, sleep(LAST_WORDS_MS)]);
-  heard?.destroy();
-  return {
-    hook,
-    program: path,
-    ...ending,
-    durationMs: Math.round(monotonicMs() - started),
-    words,
-    wordsLost,
-    failed: isEnded
-      ? deadline.signal.aborted
-        ? `did not end within ${limitText(mostMs)}, and was ended`
-        : 'was ended, since the run was'
-      : failureText(hook, ending),
+  const output = pipe && descriptorStream(pipe.reading, { readable: true });
+  const ended = new Promise<void>(resolve => output?.once('close', resolve));
+  for (const stream of output ? [output] : [child.stdout, child.stderr])
+    eachLine(stream, LINE_LENGTH + 1, keepLine);
+  const closed = async (): Promise<void> => {
+    if (output) await Promise.race([ended, sleep(LAST_OUTPUT_MS)]);
+    output?.destroy();
   };
+  return { child, closed };
 }
 
 /**
- * A true pipe. node's own are sockets, which no name below /dev opens: `echo … >/dev/stderr` would fail in a hook.
- * @returns undefined where the temporary folder has no room for one; node's has to do then
+ * Makes a pipe for a hook's output. Node's own are sockets, and `echo … >/dev/stderr` in a hook would fail with these.
+ * @returns undefined if the temporary folder has no space for it; then node's is used
  */
-async function makeWordsPipe(): Promise<{ reading: number; writing: number } | undefined> {
+async function makeOutputPipe(): Promise<{ reading: number; writing: number } | undefined> {
   let folder: string | undefined;
   try {
     folder = makeUniqueFolder(`${temporaryFolder()}/dialback-hook-`);
-    return await makePipe(`${folder}/words`);
+    return await makePipe(`${folder}/output`);
   } catch (error) {
     if (error instanceof Fault) return undefined;
     throw error;
@@ -334,13 +353,13 @@ function limitText(ms: number): string {
   return ms % 60_000 === 0 ? `${ms / 60_000} min` : `${ms / 1000} s`;
 }
 
-/** `dialback help hooks`. */
+/** The text of `dialback help hooks`. */
 export function hooksHelp(): string {
   const variables = Object.entries(VARIABLES).map(([name, says]) => `  DIALBACK_${name.padEnd(13)} ${says}`);
   return [
-    'Hooks: programs of yours that run before a backup, after a good one, or after one that failed.',
+    'Hooks: your own programs that run before a backup, after a successful one, or after one that failed.',
     '',
-    'In client.toml, in host.toml, or in both; each may be left out:',
+    'In client.toml, in host.toml, or in both; each is optional:',
     '',
     '  [hooks]',
     '  before = "/etc/dialback/before"                      # a program',
@@ -348,35 +367,37 @@ export function hooksHelp(): string {
     '  failed = ["/etc/dialback/told", "not ok"]',
     '  timeout = "10m"                                      # for each; the default',
     '',
-    'On the client they run once for each remote and run, around all of it, further tries included; not for --dry-run, nor',
-    'where another run of this client is under way. On the host, once for each run of a client that was let in: not for a',
-    'request that is refused, nor for --dry-run. `before` there has 60 s at most, since the client waits 90 s for the host to',
-    'begin; the others run when the client has heard the outcome, and until they have ended it may not come again (exit 11).',
+    'The client runs them once for each run of a remote, before the first attempt and after the last. It does not run them',
+    'for --dry-run, nor if another run of this client is active. The host runs them once for each run that it admits, but',
+    'not for a refused request, nor for --dry-run. On the host `before` may take 60 s at most, since the client waits 90 s',
+    'for the host to begin. The others start when the client has got the outcome; until they have ended the client cannot',
+    'run again (exit 11).',
     '',
-    'Where `before` ends with',
-    '  0    the run begins.',
-    '  75   the run is left out: quietly, exit status 0, `skipped` in the journal and in --json; no other hook runs. On the',
-    '       host: the client is told to come again later (its exit status is 12).',
-    '  else, by a signal too, or not in time: the run has failed (exit status 1; on the host the client is told no more than',
-    '       that), and `failed` runs.',
-    'Once `before` has run, or would have, exactly one of the other two runs, whatever happens to the run, a signal or its',
-    'deadline too; only where dialback itself is killed (SIGKILL, a power cut), none. `after` runs where there is a snapshot,',
-    'incomplete or not, `failed` where there is none. Where `after` fails, the snapshot stands: a message, and exit status 3.',
-    'Where `failed` fails: a message. On the host both stand in its logs alone.',
+    'The exit status of `before` decides:',
+    '  0      The run begins.',
+    '  75     The run is skipped: no message, exit status 0, `skipped` in the journal and in --json, and no other hook',
+    '         runs. On the host: the client may retry later (its exit status is 12).',
+    '  other  The run has failed, and `failed` runs; also after a signal or the timeout. The exit status is 1. On the host',
+    '         the client learns no more than that.',
     '',
-    'Whoever could write the program, or a folder above it, could do what this account can: so only root and this account may',
-    'be able to. Else nothing is run at all (exit status 2), nor where the program is not there.',
+    'Once `before` has run, or would have run, exactly one of the other two runs, also after a signal or the deadline. Only',
+    'if dialback itself is killed (SIGKILL, a power cut), none runs. `after` runs if there is a snapshot, incomplete or',
+    'not; `failed` runs if there is none. If `after` fails, the snapshot stays, there is a message, and the exit status is',
+    '3. If `failed` fails, there is a message. On the host both messages go to its logs only.',
     '',
-    'A hook runs in the folder /, with nothing on its standard input and no other descriptor, in a session of its own, with',
-    'no capability, as the account that runs dialback. At the end of its time it gets SIGTERM, and 10 s later SIGKILL; so do',
-    'its children. `deadline` counts the run without its hooks. What a hook says is printed where it failed (the last 20',
-    "lines), and with -v always; on the host it stands in the client's journal. The other machine hears nothing of it.",
+    'An account that can write the program, or a folder above it, could do all that this account can. So only root and this',
+    'account may be able to. Otherwise the run does not start (exit status 2); nor if the program does not exist.',
+    '',
+    'A hook runs in the folder /, with empty standard input and no other descriptor, in a session of its own, without',
+    'capabilities, as the account that runs dialback. After its timeout it gets SIGTERM, and 10 s later SIGKILL; so do its',
+    'children. `deadline` does not include the hooks. The output of a hook that failed is printed (the last 20 lines), and',
+    "with -v always; on the host it goes to the client's journal. The other machine gets none of it.",
     'Its variables are HOME, USER, LOGNAME, PATH, LC_ALL=C and:',
     '',
     ...variables,
     '',
-    'Ready ones are in share/dialback/hooks (make install lays them down): postgresql, mariadb, sqlite, lvm-snapshot,',
-    'btrfs-snapshot, healthchecks, ntfy, skip-on-battery, skip-on-metered. Each says at its beginning what to set.',
+    '`make install` installs ready hooks in share/dialback/hooks: postgresql, mariadb, sqlite, lvm-snapshot, btrfs-snapshot,',
+    'healthchecks, ntfy, skip-on-battery, skip-on-metered. The settings are explained at the beginning of each.',
     '',
   ].join('\n');
 }

@@ -1,11 +1,12 @@
-/** The changelog of an installed Debian package: what tells that a vulnerability is fixed in an old version (holes.ts). */
+/** The changelog of an installed Debian package, which shows that a vulnerability is fixed in an old version (advisories.ts). */
 import { gunzipSync } from 'node:zlib';
 import { readWhole } from '../os/files.ts';
 import { changelogOf, openAdvisories, RSYNC_ADVISORIES } from './advisories.ts';
 
+/** Bytes of a changelog that are read, before and after decompression. */
 const CHANGELOG_BYTES = 32 * 1024 * 1024;
 
-/** The changelog of a Debian package, where it is the one of this version. */
+/** Reads the changelog of a Debian package. @returns undefined if there is none, or if it belongs to another version */
 export function readChangelog(name: string, version: string): string | undefined {
   try {
     const packed = readWhole(`/usr/share/doc/${name}/changelog.Debian.gz`, CHANGELOG_BYTES);
@@ -17,7 +18,7 @@ export function readChangelog(name: string, version: string): string | undefined
   }
 }
 
-/** Whether an installed rsync may have a known vulnerability: neither its version nor its changelog tells that all are fixed. */
+/** Whether an installed rsync may have a known vulnerability, since neither its version nor its changelog shows that all are fixed. */
 export function isRsyncVulnerable(version: string): boolean {
   return openAdvisories(version, readChangelog('rsync', version), RSYNC_ADVISORIES).length > 0;
 }

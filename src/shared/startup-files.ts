@@ -1,6 +1,6 @@
 /**
- * Start-up files of a login shell that print. sshd starts a forced command through the account's shell, and what a start-up
- * file prints comes before the command's own words, into the connection.
+ * Start-up files of a login shell that print. sshd starts a forced command by the account's shell, and the output of a start-up file
+ * goes into the connection, before the command's own output.
  */
 import { basename } from 'node:path';
 import { Fault } from '../fault.ts';
@@ -8,24 +8,24 @@ import { exists, readdir } from '../os/files.ts';
 import { PLAIN_ENVIRONMENT, type Result, run } from '../os/process.ts';
 import { escapeText } from '../wire/text.ts';
 
-/** Whose shell it is. */
-export interface ShellAccount {
+/** An account and its login shell. */
+interface ShellAccount {
   name: string;
   home: string;
   shell: string;
 }
 
-const PATIENCE_MS = 10_000;
+const SHELL_MS = 10_000;
 
-/** What a shell reads when sshd starts it for a command: of the account, and of the machine. */
+/** Lists the files that a shell reads when sshd starts it for a command: the account's own, and the machine's. */
 export function startupFiles({ shell, home }: ShellAccount): { own: string[]; system: string[] } {
   const files = READ_BY[basename(shell)] ?? { own: [], system: [] };
   return { own: files.own.map(name => `${home}/${name}`), system: files.system };
 }
 
-/** By the manual page of each, for a shell that is neither a login shell nor interactive. */
+/** From the manual page of each shell, if it is neither a login shell nor interactive. */
 const READ_BY: Record<string, { own: string[]; system: string[] }> = {
-  bash: { own: ['.bashrc'], system: ['/etc/bash.bashrc', '/etc/bashrc'] }, // since it is started over the network
+  bash: { own: ['.bashrc'], system: ['/etc/bash.bashrc', '/etc/bashrc'] }, // it detects a network connection
   zsh: { own: ['.zshenv'], system: ['/etc/zsh/zshenv', '/etc/zshenv'] },
   tcsh: { own: ['.tcshrc', '.cshrc'], system: ['/etc/csh.cshrc'] },
   csh: { own: ['.tcshrc', '.cshrc'], system: ['/etc/csh.cshrc'] },
@@ -36,9 +36,9 @@ const READ_BY: Record<string, { own: string[]; system: string[] }> = {
 };
 
 /**
- * Runs `SHELL -c true` as sshd does: with what tells bash that it comes over the network, and so has to read ~/.bashrc.
- * @param home instead of the account's
- * @throws Fault where it does not end
+ * Runs `SHELL -c true` as sshd does, with the variables by which bash detects a network connection and reads ~/.bashrc.
+ * @param home a home folder instead of the account's
+ * @throws Fault if it cannot be started or does not end
  */
 export async function runShell({ name, home: own, shell }: ShellAccount, home = own): Promise<Result> {
   const environment = {
@@ -53,17 +53,17 @@ export async function runShell({ name, home: own, shell }: ShellAccount, home = 
   const cwd = exists(home) ? home : '/';
   return await run(
     { program: shell, args: ['-c', 'true'], environment, cwd },
-    { timeoutMs: PATIENCE_MS, limit: 65_536 },
+    { timeoutMs: SHELL_MS, limit: 65_536 },
   );
 }
 
-/** What a shell printed, and the start-up file that did it (undefined: it is in none of those that are known). */
+/** A shell's output, and the start-up file that printed it; undefined if it is none of the known files. */
 export interface Printed {
   text: string;
   file: string | undefined;
 }
 
-/** @returns undefined for a shell that prints nothing, or that cannot be asked */
+/** Finds the start-up file that prints. @returns undefined if the shell prints nothing, or cannot be run */
 export async function findPrinter(account: ShellAccount): Promise<Printed | undefined> {
   try {
     const { stdout } = await runShell(account);
@@ -75,7 +75,7 @@ export async function findPrinter(account: ShellAccount): Promise<Printed | unde
   }
 }
 
-/** With a home that is not there the shell reads only the machine's files. */
+/** If the home folder does not exist, the shell only reads the machine's files. */
 async function findFile(account: ShellAccount): Promise<string | undefined> {
   const { own, system } = startupFiles(account);
   const isSystems = (await runShell(account, '/nonexistent')).stdout.length > 0;
@@ -90,7 +90,7 @@ function isEmptyFolder(path: string): boolean {
   }
 }
 
-/** As a part of a sentence. */
+/** The main clause of a message. @param name the account's */
 export function printedWords({ text, file }: Printed, name: string): string {
   const whose =
     file === undefined
@@ -99,7 +99,7 @@ export function printedWords({ text, file }: Printed, name: string): string {
   return `${whose} prints "${escapeText(text, 100)}"`;
 }
 
-/** What mends it. */
+/** The next step. */
 export function quietAdvice({ file }: Printed): string {
-  return `let ${file === undefined ? 'it' : `"${escapeText(file)}"`} print only to a terminal: [ -t 1 ] before what prints`;
+  return `let ${file === undefined ? 'it' : `"${escapeText(file)}"`} print only to a terminal: put [ -t 1 ] && before the command`;
 }

@@ -1,4 +1,4 @@
-/** What both config files have in common: TOML in, a checked value or a fault that names the key out. */
+/** The config files of both sides: how they are found, read and checked. A Fault names the file, and the key if one is wrong. */
 import { parse, TomlError } from 'smol-toml';
 import * as v from 'valibot';
 import { Fault } from '../fault.ts';
@@ -6,16 +6,18 @@ import { fixCommand, inspectCommand } from '../os/access-advice.ts';
 import { findAccount } from '../os/account.ts';
 import { exists, failedWith, findBreach, readWhole, stat } from '../os/files.ts';
 import { ownAccount } from '../os/machine.ts';
+import { parseDuration, parsePercent, parseSize, type Quantity } from '../wire/quantity.ts';
 import { escapeText } from '../wire/text.ts';
 
+/** Bytes of a config file that are read. */
 const CONFIG_LIMIT = 1024 * 1024;
 
-/** The config files, and the command that writes one where there is none. */
+/** The config files, and the command that writes each. */
 const WRITERS = { 'client.toml': 'dialback init', 'host.toml': 'dialback enroll NAME KEYFILE' } as const;
 
 type ConfigName = keyof typeof WRITERS;
 
-/** The user's own folder for configs; `init` keeps its key there too. */
+/** The user's own folder for configs. `init` stores its key there too. */
 export function ownConfigFolder(): string {
   return `${ownAccount().home}/.config/dialback`;
 }
@@ -24,33 +26,35 @@ function configPlaces(fileName: ConfigName): [own: string, system: string] {
   return [`${ownConfigFolder()}/${fileName}`, `/etc/dialback/${fileName}`];
 }
 
-/** What writes a config of this name where there is none; on a client, what belongs to its host is run there. */
+/** The next step if there is no config. The commands that need host.toml do not run on a client. */
 function nextForAbsent(fileName: ConfigName): string {
   if (fileName === 'host.toml' && findConfig('client.toml') !== undefined)
     return 'run it on the backup host: this machine is a client';
-  return `${WRITERS[fileName]} (it writes one; or name one with --config)`;
+  return `${WRITERS[fileName]} (it writes one), or use --config`;
 }
 
 /**
- * Finds the config file: the one named, else the first that exists of the user's and the system's.
+ * Finds a config file: the named one, or the first that exists of the user's and the system's.
+ * @param named the path of --config; it need not exist
+ * @throws Fault `usage` if no path is named and no file exists
  */
 export function configPath(fileName: ConfigName, named: string | undefined): string {
   const found = named ?? findConfig(fileName);
   if (found !== undefined) return found;
   throw new Fault({
     tried: `read the config "${fileName}"`,
-    found: `it is neither ${[...configPlaces(fileName), ...placesForRoot(fileName)].join(' nor ')}`,
+    found: `there is neither ${[...configPlaces(fileName), ...placesForRoot(fileName)].join(' nor ')}`,
     next: nextForAbsent(fileName),
     exit: 'usage',
   });
 }
 
-/** The account that `make install` makes. */
+/** The account that `make install` creates. */
 const SERVICE_ACCOUNT = 'dialback';
 
 /**
- * The first config file of that name that exists, the user's or the system's; or undefined. Root, who restores and looks, finds
- * the service account's host.toml too.
+ * Finds the first config file that exists, of the user's and the system's. Root also finds the service account's host.toml, to restore.
+ * @returns its path; undefined if there is none
  */
 export function findConfig(fileName: ConfigName): string | undefined {
   return [...configPlaces(fileName), ...placesForRoot(fileName)].find(exists);
@@ -63,8 +67,8 @@ function placesForRoot(fileName: ConfigName): string[] {
 }
 
 /**
- * The config file that is there, or else the one to write: the one named, else the user's own. For the verbs that
- * write one where there is none.
+ * Finds a config file, or the path to write it to, for the commands that write one if there is none.
+ * @param named the path of --config; by default the user's own and the system's
  */
 export function configPlace(
   fileName: ConfigName,
@@ -75,7 +79,7 @@ export function configPlace(
   return { path: found ?? places[0] ?? '', isThere: found !== undefined };
 }
 
-/** What cannot be seen may be there: then reading it says why it cannot be read. */
+/** Whether a file exists or cannot be looked at. Reading it then reports why. */
 function mayBeThere(path: string): boolean {
   try {
     stat(path);
@@ -86,10 +90,10 @@ function mayBeThere(path: string): boolean {
 }
 
 /**
- * Reads a config file whole.
- * @param schema valibot's; strict objects, so that an unknown key is refused by its path
- * @param fileName what it is called usually: the sample has that name too
- * @throws Fault with exit 2, always naming the file, and the key where it is one
+ * Reads and checks a config file.
+ * @param schema valibot's, with strict objects, so that an unknown key is refused by its path
+ * @param fileName its usual name, which the sample has too
+ * @throws Fault `usage` that names the file, and the key if one is wrong; also if other accounts can write the file
  */
 export function readConfig<T extends v.GenericSchema>(
   path: string,
@@ -106,10 +110,10 @@ export function readConfig<T extends v.GenericSchema>(
   }
 }
 
-/** What `~/` stands for in the config that is being read; undefined: our own home folder. */
+/** The home folder for `~/` in the config that is being read; undefined for our own. */
 let homeOfConfig: string | undefined;
 
-/** Root reads the config of the account that receives: the home folder in it is that account's. */
+/** If root reads the config of another account, `~/` means that account's home folder. */
 function ownerHome(path: string): string | undefined {
   const { uid } = stat(path);
   return ownAccount().uid === 0 && uid !== 0 ? findAccount(uid)?.home : undefined;
@@ -126,7 +130,8 @@ function readTrusted(path: string, fileName: ConfigName): string {
     const next = isAbsent ? nextForAbsent(fileName) : inspectCommand(path);
     throw new Fault({ tried, found, next, exit: 'usage', code: 'config' });
   }
-  // Who can write the config decides what is done. Its owner may: that is us, or, where root restores, the host's account.
+  // An account that can write the config can decide what this one does. So only its owner may: this account, or, if root restores,
+  // the account that receives.
   const { uid } = ownAccount();
   const breach = findBreach(path, uid === 0 ? stat(path).uid : uid);
   if (breach) {
@@ -141,7 +146,12 @@ function readTrusted(path: string, fileName: ConfigName): string {
   return bytes.toString('utf8');
 }
 
-/** Parses a config's text; `path` and `next` are only for the fault. */
+/**
+ * Parses and checks a config's text.
+ * @param path the file's, for the Fault
+ * @param next the next step in the Fault
+ * @throws Fault `usage` that names the line, or the key
+ */
 export function parseConfig<T extends v.GenericSchema>(
   text: string,
   path: string,
@@ -168,18 +178,18 @@ function describe(issue: v.BaseIssue<unknown>): string {
   const key = v.getDotPath(issue) ?? '';
   const name = key === '' ? 'the file' : `"${escapeText(key)}"`;
   if (issue.kind === 'schema' && issue.type === 'strict_object' && issue.expected === 'never') {
-    return `${name} is not a key that it has`;
+    return `unknown key ${name}`;
   }
   if (issue.received === 'undefined') return `${name} is missing`;
-  const found = `${name} is ${inWords(issue.received)}`;
+  const found = `${name} is ${typeText(issue.received)}`;
   if (issue.type === 'picklist') return `${found}, and ${issue.message}`;
   if (issue.kind === 'schema')
-    return `${found}, and should be ${inWords(issue.expected ?? 'something else')}`;
+    return `${found}, and should be ${typeText(issue.expected ?? 'something else')}`;
   return `${name} ${issue.message}`;
 }
 
-/** valibot's names of types in TOML's words; what is none of them is a value, and stays as it is. */
-const WORDS = new Map([
+/** valibot's names of types, in TOML's terms. */
+const TYPES = new Map([
   ['string', 'a string'],
   ['number', 'a number'],
   ['boolean', 'true or false'],
@@ -189,48 +199,26 @@ const WORDS = new Map([
   ['TomlDate', 'a date'],
 ]);
 
-function inWords(type: string): string {
-  return WORDS.get(type) ?? escapeText(type, 100);
+/** @param type valibot's name of a type, or a value, which stays as it is */
+function typeText(type: string): string {
+  return TYPES.get(type) ?? escapeText(type, 100);
 }
 
-const SIZE_UNITS: Record<string, number> = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3, T: 1024 ** 4 };
-const TIME_UNITS: Record<string, number> = {
-  ms: 1,
-  s: 1000,
-  m: 60_000,
-  h: 3_600_000,
-  d: 86_400_000,
-  w: 604_800_000,
-};
-
-/** `"20G"` as bytes (powers of 1024, as rsync's), or undefined. */
-export function parseSize(text: string): number | undefined {
-  const found = /^(\d{1,12})([KMGT]?)$/.exec(text);
-  const value = Number(found?.[1]) * (SIZE_UNITS[found?.[2] ?? ''] ?? Number.NaN);
-  return found && Number.isSafeInteger(value) ? value : undefined;
-}
-
-/** `"36h"` as milliseconds, or undefined. */
-export function parseDuration(text: string): number | undefined {
-  const found = /^(\d{1,9})(ms|s|m|h|d|w)$/.exec(text);
-  const value = Number(found?.[1]) * (TIME_UNITS[found?.[2] ?? ''] ?? Number.NaN);
-  return found && Number.isSafeInteger(value) ? value : undefined;
-}
-
-/** A string such as "20G"; the value is bytes. */
+/** A string such as "20G". The value is in bytes. */
 export const sizeKey = v.pipe(
   v.string(),
   v.check(text => parseSize(text) !== undefined, 'should be a size such as "500K", "20M" or "1G"'),
   v.transform(text => parseSize(text) ?? 0),
 );
 
-const MOST_MS = 24 * 86_400_000; // setTimeout(2^31 ms) is the limit of node's timers
+/** Node's timers wait at most 2^31 ms. */
+const MAX_TIMER_MS = 24 * 86_400_000;
 
 /**
- * A string such as "36h"; the value is milliseconds.
- * @param mostMs what no timer waits for may be longer than the default
+ * A string such as "36h". The value is in milliseconds.
+ * @param mostMs may be above the default only if no timer waits for the duration
  */
-export function durationKey(leastMs = 1, mostMs = MOST_MS) {
+export function durationKey(leastMs = 1, mostMs = MAX_TIMER_MS) {
   return v.pipe(
     v.string(),
     v.check(
@@ -245,24 +233,15 @@ export function durationKey(leastMs = 1, mostMs = MOST_MS) {
   );
 }
 
-/** So many, or so many of a hundred. */
-export type Quantity = { count: number } | { percent: number };
-
-/** `"5%"`, `"2.5%"` as a quantity, or undefined; what is over 100 is one too, and for the caller to refuse. */
-function parsePercent(text: string): Quantity | undefined {
-  const found = /^(\d{1,4}(?:\.\d{1,3})?)%$/.exec(text)?.[1];
-  return found === undefined ? undefined : { percent: Number(found) };
-}
-
-/** The bounds of a quantity's percentage. */
-export interface PercentBounds {
-  /** 0 is refused. */
+/** The bounds of a quantity. */
+interface PercentBounds {
+  /** Refuses 0. */
   isPositive?: boolean;
-  /** 100 is refused. */
+  /** Refuses 100%. */
   isBelowAll?: boolean;
 }
 
-/** A string such as "20G" or "10%"; of a size, the count is bytes. */
+/** A string such as "20G" or "10%". The count of a size is in bytes. */
 export function sizeOrPercentKey(bounds: PercentBounds = {}) {
   const read = (text: string): Quantity | undefined => {
     const bytes = parseSize(text);
@@ -301,7 +280,7 @@ function boundsOf({ isPositive = false, isBelowAll = false }: PercentBounds) {
   ] as const;
 }
 
-/** An absolute path; `~/` stands for the account's home folder. */
+/** An absolute path. `~/` stands for the account's home folder. */
 export const pathKey = v.pipe(
   v.string(),
   v.transform(path =>

@@ -3,9 +3,7 @@
  * the sooner the next look.
  */
 import { statfs } from '../os/files.ts';
-
-/** A number, or a part of all that there is. */
-export type Quantity = { count: number } | { percent: number };
+import type { Quantity } from '../wire/quantity.ts';
 
 /** Room on a file system. */
 export interface Room {

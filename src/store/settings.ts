@@ -1,5 +1,5 @@
 /** What the store's verbs need of the config. */
-import type { Quantity } from './free-space.ts';
+import type { Quantity } from '../wire/quantity.ts';
 import type { Policy } from './retention.ts';
 
 export interface StoreSettings {

@@ -39,7 +39,7 @@ export function snapshotTime(name: string): Date | undefined {
 }
 
 /** What a client's ssh asks for: its name, and where it is to be dialled back. */
-export interface Summons {
+export interface CallCommand {
   name: string;
   /** The port it listens on; undefined: nowhere, the call itself is all. */
   port: number | undefined;
@@ -53,7 +53,7 @@ export const CHANNEL = 'channel';
 export const PROBE = 'probe';
 
 /** @param text `NAME:PORT`, `NAME:channel` or `NAME:probe`, byte for byte; the port in decimal without leading zeros */
-export function parseSummons(text: string): Parsed<Summons> {
+export function parseCallCommand(text: string): Parsed<CallCommand> {
   const found = /^([^:]*):([1-9]\d{0,4}|channel|probe)$/.exec(text);
   if (!found) return { reason: 'it is not NAME:PORT' };
   const [, name = '', place = ''] = found;

@@ -21,10 +21,10 @@ import { clientToml } from '../../src/client/new-config.ts';
 import { outcomeJson, summaryText } from '../../src/commands/backup.ts';
 import { parseFindings } from '../../src/doctor/run.ts';
 import { Fault } from '../../src/fault.ts';
-import { HOST_SCHEMA } from '../../src/host/config.ts';
-import { enrolledCommand, enrolledLine, enrolledName, hostToml, placeLine } from '../../src/host/enroll.ts';
+import { enrolledCommand, enrolledLine, enrolledName, placeLine } from '../../src/host/authorized-keys.ts';
+import { HOST_SCHEMA, hostToml } from '../../src/host/config.ts';
 import { parseShell } from '../../src/host/login-shell.ts';
-import { peerAddress } from '../../src/host/receive-request.ts';
+import { chooseTransport } from '../../src/host/receive-request.ts';
 import { readJailLine } from '../../src/os/launcher.ts';
 import { inText, isWithin, otherNames, parseMountTable } from '../../src/os/mounts.ts';
 import { missingText } from '../../src/output/missing.ts';
@@ -58,7 +58,7 @@ import {
   readComplaint,
 } from '../../src/wire/rsync.ts';
 import { knownHostsName } from '../../src/wire/ssh.ts';
-import { decodeName, encodeName, escapeText, NAME, parseSummons, unfold } from '../../src/wire/text.ts';
+import { decodeName, encodeName, escapeText, NAME, parseCallCommand, unfold } from '../../src/wire/text.ts';
 import { readWords } from '../support/command-line.ts';
 import type { Target } from './explore.ts';
 
@@ -291,7 +291,7 @@ const summons: Target = {
   words: ['laptop', ':8022', ':', 'channel', 'probe'],
   run(input) {
     const text = input.toString('utf8');
-    const parsed = parseSummons(text);
+    const parsed = parseCallCommand(text);
     if ('reason' in parsed) return reasonOf(parsed.reason);
     const { name, port, isProbe } = parsed.value;
     assert.equal(`${name}:${port ?? (isProbe ? 'probe' : 'channel')}`, text);
@@ -707,7 +707,9 @@ const addresses: Target = {
     if (listen) assert.ok(isIP(listen.address) > 0 && listen.port >= 0 && listen.port < 65_536);
     assert.equal(unfold(unfold(text)), unfold(text));
     const peer = refusal(() => {
-      const address = peerAddress({ SSH_CONNECTION: text });
+      const environment = { SSH_CONNECTION: text, SSH_ORIGINAL_COMMAND: 'acorn:7' };
+      const { place } = chooseTransport({ client: 'acorn', isLocal: false, environment });
+      const address = place?.peer ?? '';
       assert.match(address, /^[0-9a-fA-F.:]+(%[A-Za-z0-9_.-]+)?$/);
       return `peer ${isIP(address)}`;
     });

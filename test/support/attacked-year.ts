@@ -1,13 +1,13 @@
 /**
  * A year in which one client requests again and again, with trees that are unlike each other, so that the host might drop what it
- * should keep: budget.test.ts requests every half hour, budget.long.test.ts every minute.
+ * should keep: attacked-year.test.ts requests every half hour, attacked-year.long.test.ts every minute.
  */
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import {
+  checkChange,
   choosePin,
   expirePins,
-  judgeChange,
   noteChange,
   notePin,
   pickBaseline,
@@ -67,7 +67,7 @@ export class Host {
     const flags: string[] = [];
     if (yardstick) {
       const change = difference(tree, yardstick.tree);
-      const judged = judgeChange(this.ledger, change, now);
+      const judged = checkChange(this.ledger, change, now);
       if (judged.isUnusual) {
         flags.push(UNUSUAL);
         // Most runs of an attack pin nothing.

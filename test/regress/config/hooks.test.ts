@@ -194,7 +194,7 @@ describe('hooks', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     const reason = `Cannot back up to "vault": the hook "before" ("${bad}") ended with status 7`;
     assert.equal(
       stderr,
-      `before: first\nbefore: it is \\u001b[31mred\ndialback: ${reason}\nnext: see what it said, and dialback help hooks\n`,
+      `before: first\nbefore: it is \\u001b[31mred\ndialback: ${reason}\nnext: read its output, and dialback help hooks\n`,
     );
     const [, failed, ...noMore] = seen(world.client);
     assert.deepEqual(noMore, []);

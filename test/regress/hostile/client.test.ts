@@ -65,7 +65,7 @@ const NAMES: Row[] = [
     'rsync',
     /root/,
   ),
-  lists('a base name of 256 bytes', [TOP, file('x'.repeat(256))], 'rsync', /nothing could be stored/),
+  lists('a base name of 256 bytes', [TOP, file('x'.repeat(256))], 'rsync', /no entry could be stored/),
   lists(
     'names full of escapes',
     [

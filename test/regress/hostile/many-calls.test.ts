@@ -50,7 +50,7 @@ describe('many calls of one client', { skip: NEEDS_ROOT }, () => {
       assert.equal(codeOf(await own(what, 'x').done), 'busy', what);
     assert.equal(codeOf(await call('beech', 'other', 'channel', 'nonsense\n').done), 'request');
     const last = world.journal('host').at(-1);
-    assert.match(String(last?.reason), /4 calls of this client wait already/);
+    assert.match(String(last?.reason), /this client has 4 open calls already/);
     silent[0]?.child.stdin?.end();
     assert.equal(codeOf((await silent[0]?.done) ?? assert.fail()), 'gone');
     assert.equal(codeOf(await own('channel', 'nonsense\n').done), 'request');

@@ -105,7 +105,7 @@ const CALLS: Call[] = [
     ends: 'gone',
     says: /ended after \d+ bytes/,
   },
-  { what: 'a whole request, and then nobody', hangsUp: true, ends: 'gone', says: /hung up/ },
+  { what: 'a whole request, and then nobody', hangsUp: true, ends: 'gone', says: /client disconnected/ },
 ];
 
 /** What is done with a call that is to become the channel. */
@@ -188,21 +188,27 @@ const CHANNEL_CALLS: ChannelCall[] = [
   answers('escapes', NASTY),
   answers('1 MiB without a newline', Buffer.alloc(1 << 20, 'g')),
   answers('"go" and rsync in one', 'go\n@RSYNCD: 31.0 md5\n'),
-  { what: 'nobody who answers', hangsUp: true, answers: '', ends: 'gone', says: /hung up/ },
-  { what: 'nobody after half an answer', hangsUp: true, answers: 'go', ends: 'gone', says: /hung up/ },
+  { what: 'nobody who answers', hangsUp: true, answers: '', ends: 'gone', says: /client disconnected/ },
+  {
+    what: 'nobody after half an answer',
+    hangsUp: true,
+    answers: 'go',
+    ends: 'gone',
+    says: /client disconnected/,
+  },
   {
     what: 'nobody after "go"',
     hangsUp: true,
     answers: GO,
     ends: 'no-answer',
-    says: /the connection ended before rsync spoke/,
+    says: /the connection ended before rsync answered/,
   },
-  rubbish('a line of rubbish to rsync', Buffer.from(`${NASTY}\n`), /something else than rsync spoke first/),
-  rubbish('1 MiB of rubbish to rsync', randomBytes(1 << 20), /something else than rsync spoke first/),
+  rubbish('a line of rubbish to rsync', Buffer.from(`${NASTY}\n`), /another program than rsync wrote first/),
+  rubbish('1 MiB of rubbish to rsync', randomBytes(1 << 20), /another program than rsync wrote first/),
   rubbish(
     '1 MiB without a newline to rsync',
     Buffer.alloc(1 << 20, 'x'),
-    /something else than rsync spoke first/,
+    /another program than rsync wrote first/,
   ),
   rubbish(
     '1 MiB of rubbish to rsync, behind its greeting',
@@ -419,7 +425,7 @@ hostileSuite('a hostile client: requests', lanes => {
       seen,
       lanes().journal(drip.lane).slice(-1),
       'request',
-      /of the request came within 30 s/,
+      /of the request arrived within 30 s/,
     );
   });
 
@@ -479,7 +485,7 @@ hostileSuite('a hostile client: requests', lanes => {
       assert.deepEqual(more, []);
       const line = lanes().journal(first()).at(-1);
       assert.equal(line?.event, 'queued');
-      assert.match(String(line?.reason), /1 runs are under way, and 0 clients wait before this one/);
+      assert.match(String(line?.reason), /1 runs are active, and 0 clients are ahead of this one/);
     });
 
     it('one that asks many times at once has one place, the last', async () => {

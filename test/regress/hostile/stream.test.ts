@@ -59,8 +59,8 @@ const STATISTICS = [
 const MESSAGES: Row[] = [
   plays('the exit status 126', exiting(126), 'rsync', /exit status is 126/),
   plays('the exit status 127', exiting(127), 'rsync', /exit status is 127/),
-  plays('the exit status 0, before anything is copied', exiting(0), 'rsync', /without having said/),
-  plays('the exit status 24, before anything is copied', exiting(24), 'rsync', /without having said/),
+  plays('the exit status 0, before anything is copied', exiting(0), 'rsync', /did not report/),
+  plays('the exit status 24, before anything is copied', exiting(24), 'rsync', /did not report/),
   plays('the exit status 23, before anything is copied', exiting(23), 'nothing', /none of the roots/),
   plays('an exit status that is none', exiting(-1), 'broken'),
   plays(
@@ -69,8 +69,13 @@ const MESSAGES: Row[] = [
     'broken',
     /invalid multi-message/,
   ),
-  plays('an error full of escapes', telling(MSG.ERROR, `${NASTY}\n`), 'full', /complaints/),
-  plays('errors in the words of our own programs', telling(MSG.ERROR, FORGED), 'full', /complaints/),
+  plays('an error full of escapes', telling(MSG.ERROR, `${NASTY}\n`), 'full', /reported errors \(\d+\): /),
+  plays(
+    'errors in the words of our own programs',
+    telling(MSG.ERROR, FORGED),
+    'full',
+    /reported errors \(\d+\): /,
+  ),
   plays(
     'a full disk, in words',
     telling(MSG.ERROR_XFER, 'rsync: [receiver] write failed on "/x": No space left on device (28)\n'),
@@ -146,7 +151,7 @@ async function folderByFolder(sender: Sender, ...pieces: Buffer[]): Promise<void
 
 const GREETINGS: Row[] = [
   plays('none', saying(''), 'no-answer'),
-  plays('something else, full of escapes', saying(`${NASTY}\n`), 'no-answer', /something else/),
+  plays('something else, full of escapes', saying(`${NASTY}\n`), 'no-answer', /another program than rsync/),
   plays('version 19', sender => sender.begin({ protocol: '19.0 md5' }), 'rsync', /protocol version mismatch/),
   plays('version 20', sender => sender.begin({ protocol: '20.0 md5' }), 'rsync', /requires protocol 30/),
   plays('version 29', sender => sender.begin({ protocol: '29.0' }), 'rsync', /requires protocol 30/),
@@ -193,7 +198,7 @@ const GREETINGS: Row[] = [
     /greeting/,
   ),
   plays('a refusal full of escapes', saying(`@RSYNCD: 31.0 md5\n@ERROR: ${NASTY}\n`), 'rsync', /@ERROR/),
-  plays('an early goodbye', saying('@RSYNCD: 31.0 md5\n@RSYNCD: EXIT\n'), 'rsync', /without having said/),
+  plays('an early goodbye', saying('@RSYNCD: 31.0 md5\n@RSYNCD: EXIT\n'), 'rsync', /did not report/),
   plays('a question for a password', saying('@RSYNCD: 31.0 md5\n@RSYNCD: AUTHREQD x\n'), 'rsync'),
   plays(
     'a message of the day, full of escapes',

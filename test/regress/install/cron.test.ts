@@ -252,7 +252,7 @@ describe('cron', { skip: SKIP }, () => {
       world.configure('/etc/dialback/client.toml', 'acorn');
       assert.equal(status, 2, output);
       assertMessage(output, [
-        /"\/etc\/dialback\/client\.toml": "nmae" is not a key that it has$/m,
+        /"\/etc\/dialback\/client\.toml": unknown key "nmae"$/m,
         /^next: compare it with \/etc\/dialback\/client\.toml\.sample/m,
       ]);
     });

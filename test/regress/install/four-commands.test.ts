@@ -660,7 +660,7 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
       assert.equal((await onHost(`${line} --store '${store}'`, ownKeys())).status, 0);
       const other = await onHost(`${line} --store "$HOME/other"`, ownKeys());
       assert.equal(other.status, 2);
-      assert.match(other.stderr, /is there already, and has the store ".*"\nnext: leave --store out/);
+      assert.match(other.stderr, /exists, and has the store ".*"\nnext: omit --store/);
       assert.ok(!existsSync(join(world.host.home, 'other')));
       rmSync(store, { recursive: true });
     });
@@ -685,7 +685,7 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
       assert.equal(status, 2);
       assert.match(
         stderr,
-        /hots\.toml": there is no such file or folder\nnext: say --store DIR too: then it is written\n$/,
+        /hots\.toml": there is no such file or folder\nnext: add --store DIR to write it\n$/,
       );
       assert.ok(!existsSync(join(world.host.home, 'dialback-store')));
     });

@@ -87,7 +87,7 @@ describe('enroll and unenroll', { skip: NEEDS_ROOT }, () => {
       [
         'another key for a known name',
         () => world.enroll(world.name, key('third')),
-        /already, with another key\nnext: say --replace/,
+        /already, with another key\nnext: use --replace/,
       ],
       [
         'a key of another client',
@@ -108,8 +108,8 @@ describe('enroll and unenroll', { skip: NEEDS_ROOT }, () => {
       ['two keys', () => world.enroll('x', key('third') + key('second')), /2 lines/],
       ['an empty file', () => world.enroll('x', ''), /it is empty/],
       ['rubbish', () => world.enroll('x', 'ssh-ed25519 AAAA\n'), /not a key of type/],
-      ['a name with a slash', () => world.enroll('../x', key('third')), /a name is 1 to 63/],
-      ['a name with a capital', () => world.enroll('Acorn', key('third')), /a name is 1 to 63/],
+      ['a name with a slash', () => world.enroll('../x', key('third')), /a name has 1 to 63/],
+      ['a name with a capital', () => world.enroll('Acorn', key('third')), /a name has 1 to 63/],
     ];
     for (const [what, attempt, message] of refusals) {
       const { status, stderr } = await attempt();
@@ -137,10 +137,7 @@ describe('enroll and unenroll', { skip: NEEDS_ROOT }, () => {
     const args = ['enroll', 'x', '-', '--config', world.hostToml];
     const root = await world.run('root', args, { input: key('third') });
     assert.equal(root.status, 2);
-    assert.match(
-      root.stderr,
-      /belongs to uid \d+, and that is the account that receives\nnext: runuser --pty -u/,
-    );
+    assert.match(root.stderr, /belongs to uid \d+, the account that receives\nnext: runuser --pty -u/);
   });
 
   it('is not talked into an executable that others can write', async () => {

@@ -181,12 +181,12 @@ describe('a store of 256 MiB', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     execFileSync('/usr/bin/install', ['-d', '-o', site.world.host.login, left, join(left, '..')]);
     const last = await site.keep();
     const removed = site.world.journal('host').filter(each => each.event === 'removed');
-    const room = removed.filter(each => /^room was needed/.test(String(each.reason)));
+    const room = removed.filter(each => /^free space was needed/.test(String(each.reason)));
     assert.deepEqual(
       room.map(each => each.what),
       ['arriving/2026-01-01T00-00-00Z', `snapshots/${fresh}`],
     );
-    assert.equal(room[1]?.reason, 'room was needed (no rule keeps it)');
+    assert.equal(room[1]?.reason, 'free space was needed (no rule keeps it)');
     // It stops as soon as there is enough.
     assert.deepEqual(site.world.snapshots(), [small, lean, last]);
   });
@@ -232,7 +232,7 @@ describe('a store of 256 MiB', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     const told = readFileSync(join(shelf, 'journal.jsonl'), 'utf8').trim().split('\n').at(-1) ?? '';
     assert.match(
       told,
-      /"removed","what":"snapshots\/2026-01-01T00-00-00Z","reason":"room was needed \(no rule/,
+      /"removed","what":"snapshots\/2026-01-01T00-00-00Z","reason":"free space was needed \(no rule/,
     );
   });
 

@@ -491,7 +491,7 @@ describe('a disk that is not there, or not the one', { skip: NEEDS_ROOT || IN_CL
       assert.equal(status, 2);
       assert.match(
         stderr,
-        /its file system \(ramfs\) does not keep owners, modes and hard links: .*\nnext: name/,
+        /its file system \(ramfs\) does not keep owners, modes and hard links: .*\nnext: use a folder/,
       );
       assert.deepEqual(readdirSync(ramfs), []);
       assert.ok(!existsSync(config[1] ?? ''));
@@ -554,7 +554,7 @@ describe('grab --local', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       assert.equal(last.error, 'Cannot back up to "vault": the backup host is not set up correctly');
       assert.match(
         String(world.journal('host').at(-1)?.reason),
-        /--local was said, and there is an SSH_CONN/,
+        /--local was used, but there is an SSH_CONN/,
       );
     }
     world.write(world.host, world.authorizedKeys, honest);

@@ -1,0 +1,98 @@
+/**
+ * The account's authorized_keys file: one line for each enrolled client, which binds the client's key to one command (sshd(8),
+ * AUTHORIZED_KEYS FILE FORMAT). Lines of others stay as they are.
+ */
+import { Fault, type Parsed } from '../fault.ts';
+import { exists, makeFolder, readWhole, realPath, replaceFile, stat } from '../os/files.ts';
+import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
+import type { PublicKey } from '../wire/key.ts';
+import { quoteForShell } from '../wire/text.ts';
+
+/** Bytes of authorized_keys that are read. */
+const FILE_LIMIT = 16 * 1024 * 1024;
+
+/** The command that a client's key is bound to, as sshd passes it to the account's shell. @param options executable and config are paths */
+export function enrolledCommand(options: { executable: string; name: string; config: string }): string {
+  const { executable, name, config } = options;
+  return `${quoteForShell(executable)} grab --client ${name} --config ${quoteForShell(config)}`;
+}
+
+/** The line of authorized_keys for a client. @param options executable and config are paths */
+export function enrolledLine(options: {
+  executable: string;
+  name: string;
+  config: string;
+  key: PublicKey;
+}): string {
+  const { type, blob, comment } = options.key;
+  const quoted = enrolledCommand(options).replaceAll('"', '\\"');
+  return `restrict,command="${quoted}" ${type} ${blob}${comment === '' ? '' : ` ${comment}`}`;
+}
+
+/** @returns the name of the client that a line of authorized_keys is for; undefined if `enroll` did not write the line */
+export function enrolledName(line: string): string | undefined {
+  return /^restrict,command="'(?:[^"\\]|\\.)*' grab --client ([a-z0-9][a-z0-9._-]{0,62}) --config '/.exec(
+    line,
+  )?.[1];
+}
+
+/** The changed lines of the file, and the kind of the change. */
+export type KeysChange = { lines: string[]; did: 'added' | 'kept' | 'updated' | 'replaced' };
+
+/**
+ * Adds a client's line to the lines of an authorized_keys file, or replaces it. Pure.
+ * @param lines the file's lines, without newlines
+ * @param replace whether a line with another key of the client may be replaced
+ * @returns the changed lines, or the reason for the refusal
+ */
+export function placeLine(
+  lines: string[],
+  name: string,
+  key: PublicKey,
+  line: string,
+  replace: boolean,
+): Parsed<KeysChange> {
+  const sameKey = lines.filter(each => !each.startsWith('#') && hasKey(each, key));
+  for (const each of sameKey) {
+    const other = enrolledName(each);
+    if (other === undefined)
+      return {
+        reason: 'the file has this key already, without a command of dialback: it would allow a login',
+      };
+    if (other !== name) return { reason: `the key is enrolled already, for "${other}"` };
+  }
+  const own = lines.filter(each => enrolledName(each) === name);
+  if (own.length === 0) return { value: { lines: [...lines, line], did: 'added' } };
+  if (own.length === 1 && own[0] === line) return { value: { lines, did: 'kept' } };
+  const isSameKey = own.every(each => hasKey(each, key));
+  if (!isSameKey && !replace) return { reason: `"${name}" is enrolled already, with another key` };
+  const rest = lines.filter(each => enrolledName(each) !== name);
+  return { value: { lines: [...rest, line], did: isSameKey ? 'updated' : 'replaced' } };
+}
+
+function hasKey(line: string, key: PublicKey): boolean {
+  return line.split(/\s+/).includes(key.blob);
+}
+
+/**
+ * Reads the lines of an authorized_keys file, and locks it until `held` is released. Each byte is one character (latin1), since other
+ * lines need not be UTF-8.
+ * @throws Fault `locked` if another enrollment is active; or if the file cannot be read
+ */
+export async function openKeys(held: DisposableHolder, file: string): Promise<string[]> {
+  const folder = file.slice(0, file.lastIndexOf('/')) || '/';
+  if (!exists(folder)) makeFolder(folder);
+  if ((await takeLock(held, `${folder}/.dialback-lock`)) === undefined) {
+    throw new Fault({ tried: `change "${file}"`, found: 'another enrollment is active', exit: 'locked' });
+  }
+  if (!exists(file)) return [];
+  const text = readWhole(file, FILE_LIMIT).toString('latin1');
+  return text === '' ? [] : text.replace(/\n$/, '').split('\n');
+}
+
+/** Replaces the lines of an authorized_keys file that `openKeys()` has locked. It keeps its mode, and a symbolic link to it. */
+export function writeKeys(file: string, lines: string[]): void {
+  const target = exists(file) ? realPath(file) : file;
+  const mode = exists(target) ? stat(target).mode & 0o777 : 0o600;
+  replaceFile(target, Buffer.from(lines.map(line => `${line}\n`).join(''), 'latin1'), mode);
+}
