@@ -2,7 +2,7 @@
  * Where a `never` is. Its way can lead through a folder of another user, who can put a symbolic link there at any time. Such
  * a link, if it were followed, would keep back what that user aims it at: files of a third user, or `/`. So a link is
  * followed only where root (or, for the account's own list, the account) made it and nobody else can replace it; otherwise
- * the name alone is kept back. The launcher has the same rule (launch.c, `find_place()`).
+ * the name alone is kept back. The launcher has the same rule (src/launcher/place.c).
  *
  * Names are bytes, a character each.
  */

@@ -3,7 +3,13 @@
 import { Fault } from '../fault.ts';
 import { findSubject } from '../os/account.ts';
 import { appendJournal, exists, readJournal } from '../os/files.ts';
-import { launcherHasGone, requireInheritance, rsyncLibraries, tryConfinement } from '../os/launcher.ts';
+import {
+  launcherHasGone,
+  launcherPath,
+  requireInheritance,
+  rsyncLibraries,
+  tryConfinement,
+} from '../os/launcher.ts';
 import { isLoadable, mountPointsLibrary } from '../os/link-library.ts';
 import { abortable, addressesOf, now, ownAccount, settleAll, sleep, withTimeout } from '../os/machine.ts';
 import { rsyncVersion, rsyncWords } from '../os/process.ts';
@@ -145,7 +151,7 @@ export async function makeAttempt(run: Run & { checksum: boolean }): Promise<Hea
   const excludes = listed.map(each => each.pattern);
   const capability = capabilityOf(config);
   if (capability === 'none' && config.capability === undefined && wasConfined(run.state))
-    throw launcherHasGone('client.toml', '`capability = "none"`');
+    throw launcherHasGone(launcherPath(), 'client.toml', '`capability = "none"`');
   const library = capability === 'none' && isLoadable(run.state) ? mountPointsLibrary() : undefined;
   const whole = kernelScope(config, run.state, roots, hung);
   const seen = capability === 'confined' || library !== undefined ? whole : withoutLibrary(whole);

@@ -18,7 +18,7 @@ import {
   statusExact,
   writeNew,
 } from '../os/files.ts';
-import { launcherCommand, launcherPath, tryConfinement } from '../os/launcher.ts';
+import { jailPath, launcherCommand, tryConfinement } from '../os/launcher.ts';
 import { ownExecutable, settleAll, sleep, withTimeout } from '../os/machine.ts';
 import {
   type Command,
@@ -190,7 +190,7 @@ async function serveOneFile(options: TrialOptions, listsAll: boolean): Promise<s
         environment: PLAIN_ENVIRONMENT,
       };
   // The same copier as the host's between both, since rsync starts its other side by a remote shell.
-  const [copier, verb] = isConfined ? [launcherPath(), 'pump'] : [ownExecutable(), 'relay'];
+  const [copier, verb] = isConfined ? [jailPath(), 'pump'] : [ownExecutable(), 'relay'];
   const shell = `'${copier.replaceAll("'", "''")}' ${verb} ${TRIAL_MS / 1000}`; // quoted as rsync's -e wants it
   const words: string[] = [];
   const keep = (line: string): void => {

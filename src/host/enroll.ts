@@ -16,7 +16,7 @@ import {
   stat,
   writableByOthers,
 } from '../os/files.ts';
-import { hasLauncher, lacksLandlock, launcherPath } from '../os/launcher.ts';
+import { hasJail, jailPath, lacksLandlock } from '../os/launcher.ts';
 import { asUid, hostName, isPackaged, ownAccount, ownExecutable, refuseRoot } from '../os/machine.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
 import { configPlace, parseConfig } from '../shared/toml.ts';
@@ -153,9 +153,9 @@ export async function enroll(options: EnrollOptions): Promise<EnrollResult> {
   const storeCreated = createStore(store) ? store : undefined;
   // After the store: a folder that cannot be one must not get into the config, nor stand in the way of the next try.
   const noJail = place.isThere ? undefined : await whyNoJail();
-  const isConfined = mayRun(launcherPath()) && noJail === undefined;
+  const isConfined = mayRun(jailPath()) && noJail === undefined;
   // A launcher that is another account's must not make every run fail.
-  if (!place.isThere) placeFile(configPath, hostToml(store, isConfined, hasLauncher() && !isConfined));
+  if (!place.isThere) placeFile(configPath, hostToml(store, isConfined, hasJail() && !isConfined));
   noteStore(store, configPath);
   const client = createClient(store, options.name);
   // What is under way is the old key's.
@@ -200,9 +200,9 @@ export async function enrollLocally(options: StoreOptions & { name: string }): P
   const config = prepareConfig(place);
   const isStoreNew = createStore(store);
   const noJail = place.isThere ? undefined : await whyNoJail();
-  const isConfined = mayRun(launcherPath()) && noJail === undefined;
+  const isConfined = mayRun(jailPath()) && noJail === undefined;
   // A launcher that is another account's must not make every run fail.
-  if (!place.isThere) placeFile(config, hostToml(store, isConfined, hasLauncher() && !isConfined));
+  if (!place.isThere) placeFile(config, hostToml(store, isConfined, hasJail() && !isConfined));
   const isNew = !exists(shelfOf(store, name));
   noteStore(store, config);
   unretire(createClient(store, name));
@@ -211,7 +211,7 @@ export async function enrollLocally(options: StoreOptions & { name: string }): P
 
 /** Tries the receiver's jail where there is a launcher. @returns what is missing, if this kernel cannot build the jail */
 async function whyNoJail(): Promise<string | undefined> {
-  if (!mayRun(launcherPath())) return undefined;
+  if (!mayRun(jailPath())) return undefined;
   const tried = await tryReceiveJail();
   return lacksLandlock(tried) ? tried.message : undefined;
 }

@@ -9,7 +9,7 @@ import type { Writable } from 'node:stream';
 import { EXIT, type ExitStatus, Fault, firstError } from '../fault.ts';
 import { findSubject } from '../os/account.ts';
 import { descriptorStream, readdir } from '../os/files.ts';
-import { hasLauncher, launcherHasGone, readJailLine } from '../os/launcher.ts';
+import { hasJail, jailPath, launcherHasGone, readJailLine } from '../os/launcher.ts';
 import {
   abortable,
   deadlineSignal,
@@ -431,9 +431,9 @@ async function pullInto(job: Job): Promise<JobResult> {
     else if (clientWords.length < 20) clientWords.push(escapeText(text.trim(), 400));
   });
   const last = basisRecord(job)?.confined;
-  const isConfined = job.config.confined ?? hasLauncher();
+  const isConfined = job.config.confined ?? hasJail();
   if (last?.receive && !isConfined && job.config.confined === undefined)
-    throw launcherHasGone('host.toml', '`confined = false`');
+    throw launcherHasGone(jailPath(), 'host.toml', '`confined = false`');
   const pull = await startPull(held, {
     roots: request.header.roots,
     tree: job.arrival.tree,

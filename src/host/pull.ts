@@ -1,7 +1,7 @@
 /** rsync on the host: one pull over a line that is already there, watched and understood. */
 import { Fault } from '../fault.ts';
 import { close, realPath } from '../os/files.ts';
-import { type Jail, launcherCommand, launcherPath, readJailLine } from '../os/launcher.ts';
+import { type Jail, jailCommand, jailPath, readJailLine } from '../os/launcher.ts';
 import { linkEnvironment, NEW_INODE, openLinkLibrary, TIME_CUT } from '../os/link-library.ts';
 import { ownExecutable, sleep } from '../os/machine.ts';
 import {
@@ -118,7 +118,7 @@ function receiverCommand(
 ): Command {
   // SIGTERM: a receiver that may finish dying keeps a half-arrived file under its name.
   const command = confined
-    ? launcherCommand(['receive', tree, ...linkDests, '--', ...args], 'TERM')
+    ? jailCommand(['receive', tree, ...linkDests, '--', ...args], 'TERM')
     : {
         program: programPath('rsync'),
         args,
@@ -130,7 +130,7 @@ function receiverCommand(
 
 /** The remote shell as rsync's -e takes it: blanks in the path are kept by the quotes. */
 function remoteShell(confined: boolean, idleSeconds: number): string {
-  const program = confined ? launcherPath() : ownExecutable();
+  const program = confined ? jailPath() : ownExecutable();
   if (program.includes("'")) {
     throw new Fault({ tried: `run "${program}"`, found: "rsync cannot be given a path with ' in it" });
   }
@@ -150,7 +150,7 @@ export function partDone({ reached, progress }: PullReader, isFirst: boolean): R
   return { done, total, percent: isWhole ? percent : null };
 }
 
-/** src/launcher/launch.c: it refuses; there is no such program. */
+/** src/launcher/die.h: it refuses; there is no such program. */
 const LAUNCHER_STATUSES = new Set([126, 127]);
 
 /** Starts rsync. It is ended when `held` is released. */

@@ -1,7 +1,8 @@
 /**
- * The launcher (src/launcher/launch.c) as the rest of dialback sees it: where it is, what it is told, what it says.
- * It stands beside this executable, `PREFIX/bin/dialback` and `PREFIX/libexec/dialback/launch`, as `make install` puts
- * the two; an executable that was only built has none.
+ * The two programs of the launcher as the rest of dialback sees them: where they are, what they are told, what they print.
+ * `launch` (src/launcher/launch.c) has the capability, for the rsync that reads; `jail` (jail.c) has none, for the rsync that writes.
+ * They stand beside this executable, PREFIX/bin/dialback and PREFIX/libexec/dialback/, as `make install` puts them; an executable
+ * that was only built has neither.
  */
 import { dirname, join } from 'node:path';
 import { Fault } from '../fault.ts';
@@ -21,17 +22,30 @@ import {
 export const NEVER_LIST = '/etc/dialback/never';
 const NEVER_LIMIT = 1024 * 1024;
 
-/** Where the launcher is, if it is installed. */
+/** Where `launch` is, if it is installed. */
 export function launcherPath(): string {
   return join(dirname(ownExecutable()), '../libexec/dialback/launch');
 }
 
+/** Where `jail` is, if it is installed. */
+export function jailPath(): string {
+  return join(dirname(ownExecutable()), '../libexec/dialback/jail');
+}
+
 /**
- * Whether there is a launcher. One that does not work, or cannot even be seen, is no reason to go without.
- * @throws Fault when a folder above it cannot be looked into
+ * Whether `launch` exists. One that does not work, or cannot be seen, is no reason to go without.
+ * @throws Fault when a folder above it cannot be searched
  */
 export function hasLauncher(): boolean {
-  const path = launcherPath();
+  return isInstalled(launcherPath());
+}
+
+/** The same for `jail`. */
+export function hasJail(): boolean {
+  return isInstalled(jailPath());
+}
+
+function isInstalled(path: string): boolean {
   try {
     lstat(path);
     return true;
@@ -42,13 +56,14 @@ export function hasLauncher(): boolean {
 }
 
 /**
- * Refuses to go without the launcher where the config leaves it open and the last run had it.
+ * Refuses to go without a jail where the config leaves it open and the last run had one.
+ * @param path the program that does not exist any more
  * @param file the config, for the message; @param ways the lines that would say what is meant
  */
-export function launcherHasGone(file: string, ways: string): Fault {
+export function launcherHasGone(path: string, file: string, ways: string): Fault {
   return new Fault({
     tried: "go without the kernel's jail",
-    found: `the last run had it, the launcher "${launcherPath()}" is gone, and ${file} does not say what to do`,
+    found: `the last run had it, the launcher "${path}" is gone, and ${file} does not say what to do`,
     next: `make install, or write ${ways} into ${file}`,
     code: 'config',
   });
@@ -62,11 +77,23 @@ export async function launcherServesUs(): Promise<boolean> {
 }
 
 /**
- * The launcher's command line.
- * @throws Fault when it is not there, or is not ours to run
+ * The command line of `launch`.
+ * @throws Fault when it does not exist, or this account may not run it
  */
-export function launcherCommand(args: string[], deathSignal?: 'KILL' | 'TERM'): Command {
-  const program = launcherPath();
+export function launcherCommand(args: string[]): Command {
+  return commandOf(launcherPath(), args);
+}
+
+/**
+ * The command line of `jail`.
+ * @param deathSignal what it gets when this process dies
+ * @throws Fault when it does not exist, or this account may not run it
+ */
+export function jailCommand(args: string[], deathSignal?: 'KILL' | 'TERM'): Command {
+  return { ...commandOf(jailPath(), args), ...(deathSignal ? { deathSignal } : {}) };
+}
+
+function commandOf(program: string, args: string[]): Command {
   if (!mayRun(program)) {
     const found = exists(program) ? 'this account may not run it' : 'it is not there';
     throw new Fault({
@@ -76,7 +103,7 @@ export function launcherCommand(args: string[], deathSignal?: 'KILL' | 'TERM'): 
       code: 'config',
     });
   }
-  return { program, args, environment: PLAIN_ENVIRONMENT, ...(deathSignal ? { deathSignal } : {}) };
+  return { program, args, environment: PLAIN_ENVIRONMENT };
 }
 
 /** A jail that stands. */
@@ -93,7 +120,7 @@ export function readJailLine(line: string): Jail | undefined {
   return found ? { landlockAbi: Number(found[1]), hasOwnRoot: found[2] !== undefined } : undefined;
 }
 
-/** The dynamic loader by the name that an executable has it by (LOADER_PATH in launch.c). */
+/** The dynamic loader by the name that an executable has it by (LOADER_PATH in src/launcher/rsync.h). */
 const LOADER = process.arch === 'arm64' ? '/lib/ld-linux-aarch64.so.1' : '/lib64/ld-linux-x86-64.so.2';
 
 /**
@@ -129,7 +156,7 @@ export async function tryConfinement(runFolder: string): Promise<Jail> {
  * @throws Fault with the launcher's own line
  */
 export async function tryReceiving(tree: string): Promise<Jail> {
-  const command = launcherCommand(['receive', tree, '--', '--version']);
+  const command = jailCommand(['receive', tree, '--', '--version']);
   const result = await run(command, { timeoutMs: 60_000 });
   return readTrial(result, /^rsync +version /, RECEIVE_WITHOUT);
 }
