@@ -69,10 +69,10 @@ export function launcherHasGone(path: string, file: string, ways: string): Fault
   });
 }
 
-/** Whether the launcher is there and lends its capability to this account: it was made for one, and says for which. */
+/** Whether `launch` exists and was built for this account. If it was built for another one, it says so. */
 export async function launcherServesUs(): Promise<boolean> {
   if (!mayRun(launcherPath())) return false;
-  const { stderr } = await run(launcherCommand(['send', '/'])); // which is no run folder, if it comes so far
+  const { stderr } = await run(launcherCommand(['send', '/'])); // not a run folder: it refuses in any case
   return !stderr.includes('it was made for uid ');
 }
 
@@ -106,7 +106,7 @@ function commandOf(program: string, args: string[]): Command {
   return { program, args, environment: PLAIN_ENVIRONMENT };
 }
 
-/** A jail that stands. */
+/** A jail in force. */
 export interface Jail {
   /** The kernel's Landlock ABI. */
   landlockAbi: number;
@@ -114,7 +114,10 @@ export interface Jail {
   hasOwnRoot: boolean;
 }
 
-/** What the launcher says on standard error when all of a jail stands. */
+/**
+ * Reads the line that both programs print on standard error when the whole jail is in force.
+ * @returns undefined for any other line
+ */
 export function readJailLine(line: string): Jail | undefined {
   const found = /^dialback-launch: landlock_abi (\d{1,4})( own_root)?$/.exec(line.trim());
   return found ? { landlockAbi: Number(found[1]), hasOwnRoot: found[2] !== undefined } : undefined;
@@ -124,9 +127,9 @@ export function readJailLine(line: string): Jail | undefined {
 const LOADER = process.arch === 'arm64' ? '/lib/ld-linux-aarch64.so.1' : '/lib64/ld-linux-x86-64.so.2';
 
 /**
- * The shared libraries that rsync is loaded with, for the sender's jail: rsync itself cannot be read about them, so the
- * dynamic loader is asked (ld.so(8), --list; it is what ldd(1) does). A static rsync has none. Not by rsync's own start
- * with LD_TRACE_LOADED_OBJECTS: where rsync has a file capability, the loader takes no such order and ends with 5.
+ * The shared libraries that rsync is loaded with, which the sender's jail has to grant. The dynamic loader lists them (ld.so(8), --list,
+ * as ldd(1) does). LD_TRACE_LOADED_OBJECTS does not work: if rsync has a file capability, the loader ignores it and exits with 5.
+ * @returns their paths; none for a static rsync
  */
 export async function rsyncLibraries(): Promise<string[]> {
   if (!exists(LOADER)) return [];
@@ -138,11 +141,11 @@ export async function rsyncLibraries(): Promise<string[]> {
 }
 
 /**
- * Starts rsync in the sender's jail once, without a peer, and sees that it comes as far as its greeting: so capability,
- * Landlock, seccomp and rsync are known to work before a backup host is called.
+ * Starts rsync in the sender's jail once, without a peer, and waits for its greeting. So capability, Landlock, seccomp and rsync are
+ * known to work before the client calls its host.
  * @param runFolder with its scope and rsyncd folder written
  * @returns the jail
- * @throws Fault with the launcher's own line
+ * @throws Fault with the launcher's line
  */
 export async function tryConfinement(runFolder: string): Promise<Jail> {
   const result = await run(launcherCommand(['send', runFolder]), { timeoutMs: 60_000 });
@@ -150,10 +153,10 @@ export async function tryConfinement(runFolder: string): Promise<Jail> {
 }
 
 /**
- * Has rsync tell its version in the receiver's jail.
- * @param tree an empty folder of our own
+ * Has rsync print its version in the receiver's jail.
+ * @param tree an empty folder of this account
  * @returns the jail
- * @throws Fault with the launcher's own line
+ * @throws Fault with the launcher's line
  */
 export async function tryReceiving(tree: string): Promise<Jail> {
   const command = jailCommand(['receive', tree, '--', '--version']);
@@ -161,12 +164,12 @@ export async function tryReceiving(tree: string): Promise<Jail> {
   return readTrial(result, /^rsync +version /, RECEIVE_WITHOUT);
 }
 
-/** What works on a kernel without Landlock. */
+/** What works on a kernel without Landlock, on each side. */
 export const SEND_WITHOUT =
   'make install INHERITED=1, as root, in dialback\'s sources, and then `capability = "inherited"` in client.toml';
 export const RECEIVE_WITHOUT = '`confined = false` in host.toml';
 
-/** @param expected what rsync says first when all is well; @param without what works where the kernel has no Landlock */
+/** @param expected rsync's first output if the jail works; @param without what works on a kernel without Landlock */
 function readTrial(result: Result, expected: RegExp, without: string): Jail {
   const lines = result.stderr.split('\n').filter(line => line !== '');
   const jail = lines.map(readJailLine).find(found => found !== undefined);
@@ -176,19 +179,19 @@ function readTrial(result: Result, expected: RegExp, without: string): Jail {
 
 const NO_LANDLOCK = 'no-landlock';
 
-/** Whether a jail did not stand because this kernel has no Landlock, or not enough of it. */
+/** Whether a jail failed because this kernel has no Landlock, or too old a one. */
 export function lacksLandlock(error: unknown): error is Fault {
   return error instanceof Fault && error.code === NO_LANDLOCK;
 }
 
-/** The Landlock ABI that a trial of a jail has found: 0 where it found none, undefined where it cannot tell. */
+/** The Landlock ABI that a trial of a jail has found: 0 if the kernel has none, undefined if the trial failed for another reason. */
 export function landlockAbiOf(tried: Jail | Fault | undefined): number | undefined {
   if (tried === undefined) return undefined;
   if (tried instanceof Fault) return lacksLandlock(tried) ? 0 : undefined;
   return tried.landlockAbi;
 }
 
-/** The launcher's own words, or how it ended. */
+/** A Fault with the launcher's line, or with its exit status. */
 function notConfined(result: Result, without: string): Fault {
   const lines = result.stderr.split('\n').filter(line => line !== '' && readJailLine(line) === undefined);
   const words = lines.join(' | ');
@@ -208,10 +211,10 @@ function notConfined(result: Result, without: string): Fault {
 }
 
 /**
- * Has the launcher say where each `never` is: it can look where this account cannot.
+ * Asks the launcher where each `never` leads: it can look where this account cannot.
  * @param runFolder with its scope written
- * @returns three texts for each fact, a NUL behind each text; a character a byte
- * @throws Fault with the launcher's own line
+ * @returns three texts for each fact, a NUL behind each text; one character a byte
+ * @throws Fault with the launcher's line
  */
 export async function askPlaces(runFolder: string): Promise<string> {
   const result = await run(launcherCommand(['never', runFolder]), { timeoutMs: 60_000 });
@@ -222,9 +225,9 @@ export async function askPlaces(runFolder: string): Promise<string> {
 const CAPABILITY = 'cap_dac_read_search';
 
 /**
- * Sees that the chain of `capability = "inherited"` is whole: launcher `ep`, this executable `i`, rsync `ei`. A link that
- * has lost its capability (a package upgrade takes rsync's) would not fail, but read less.
- * @throws Fault that names the file and the command that mends it
+ * Checks the file capabilities that `capability = "inherited"` needs: `launch` `ep`, this executable `i`, rsync `ei`. Without this
+ * check, a run whose rsync has lost its capability (to a package upgrade) would not fail, but read less.
+ * @throws Fault that names the file and the command that repairs it
  */
 export async function requireInheritance(): Promise<void> {
   const chain: [string, string][] = [
@@ -235,7 +238,7 @@ export async function requireInheritance(): Promise<void> {
   for (const [path, flags] of chain) {
     const { stdout } = await run(standard('getcap', ['--', path]));
     const text = stdout.toString('utf8').trim();
-    // "PATH cap_dac_read_search=ei": the flags' order is libcap's.
+    // "PATH cap_dac_read_search=ei", with the flags in libcap's order
     const has = text.slice(path.length).trim().replace(/^= /, '');
     if (has === `${CAPABILITY}=${flags}` || has === `${CAPABILITY}+${flags}`) continue;
     throw new Fault({
@@ -246,9 +249,9 @@ export async function requireInheritance(): Promise<void> {
   }
 }
 
-/** The paths of the administrator's list; none where there is no launcher to enforce it. */
+/** @returns the paths of the administrator's list; none if it does not exist, which the launcher refuses */
 export function readNeverList(): string[] {
-  if (!exists(NEVER_LIST)) return []; // the launcher refuses to go without
+  if (!exists(NEVER_LIST)) return [];
   let bytes: Buffer;
   try {
     bytes = readWhole(NEVER_LIST, NEVER_LIMIT);
