@@ -7,7 +7,7 @@
 help:
 	@echo 'make try [DIR=FOLDER]  install what is missing, build, and show a backup and a restore of a copy of FOLDER'
 	@echo 'make build             dist/dialback, one executable'
-	@echo 'make launcher          dist/launch, the one program with a privilege, for the uid in SERVICE_UID='
+	@echo 'make launcher          dist/launch, the one program with a privilege, for the uid in SERVICE_UID=, and dist/jail; INHERITED=1: see README.md'
 	@echo 'make test              lint, types, unit and regress tests; a part of them: npm test -- NAME'
 	@echo 'make test-long         the soaks: more kills, larger numbers, a machine without any of the packages; with make test for releases'
 	@echo 'make test-versions     backups with the rsync and OpenSSH of Debian 11 to sid and Ubuntu 22.04 to 26.04 (docs/versions.md); as root'
@@ -29,13 +29,15 @@ try:
 build:
 	@$(MAKE) -q dist/dialback || { tools/prepare.sh build && $(MAKE) -s dist/dialback; }
 
-# Both always compile, since the uid and the paths in it are not make's to compare.
+# Both always compile, since make cannot compare the uid and the paths in the files.
 launcher:
 	@tools/prepare.sh --packages launcher
-	@tools/launcher.sh dist/launch
+	@tools/launcher.sh launch dist/launch
+	@tools/launcher.sh jail dist/jail
 
 launcher-arm64:
-	@CC=$${CC:-aarch64-linux-gnu-gcc} tools/launcher.sh dist/launch-arm64
+	@CC=$${CC:-aarch64-linux-gnu-gcc} tools/launcher.sh launch dist/launch-arm64
+	@CC=$${CC:-aarch64-linux-gnu-gcc} tools/launcher.sh jail dist/jail-arm64
 
 test:
 	@tools/prepare.sh test
@@ -89,7 +91,7 @@ uninstall:
 	@tools/install.sh uninstall
 
 clean:
-	rm -rf dist/.build-* dist/dialback dist/dialback-* dist/launch dist/launch-* dist/launch.*
+	rm -rf dist/.build-* dist/dialback dist/dialback-* dist/launch dist/launch-* dist/launch.* dist/jail dist/jail-* dist/jail.*
 
 # All that gets into the file: folders too, since a source that went away changes nothing but its folder.
 # tsconfig.json is one of them, for esbuild reads it ("use strict"); the lock file stands for the base.

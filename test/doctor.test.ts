@@ -43,6 +43,7 @@ import {
   type Confinement,
   checkCapability,
   checkInherited,
+  checkJailProgram,
   checkKernel,
   checkLauncher,
   checkOpenssh,
@@ -51,7 +52,9 @@ import {
   checkRsync,
   checkShell,
   checkZstd,
+  folderFinding,
   type LauncherFacts,
+  type ProgramFacts,
   parseCapabilityXattr,
   parseGetcap,
   type ShellFacts,
@@ -357,21 +360,19 @@ describe('checkLauncher()', () => {
     group: 'dialback',
     others: [],
     primary: [],
-    sides: ['client'],
     capability: 'cap_dac_read_search=ep',
     mount,
-    breach: undefined,
     mayRun: true,
     subject: 'dialback',
   };
   const bad = (change: Partial<LauncherFacts>): Finding[] =>
-    checkLauncher({ ...good, ...change }, true).filter(each => each.state !== 'ok');
+    checkLauncher({ ...good, ...change }).filter(each => each.state !== 'ok');
   const mode = (bits: number) => ({ file: { uid: 0, gid: 990, mode: bits, isPlain: true } });
 
   it('is content with what `make install` lays down', () => {
     assert.deepEqual(bad({}), []);
     assert.deepEqual(bad(mode(0o550)), []);
-    for (const each of checkLauncher(good, true)) check(each, 'ok');
+    for (const each of checkLauncher(good)) check(each, 'ok');
   });
 
   const cases: [what: string, change: Partial<LauncherFacts>, check: string, state: State, next: RegExp][] = [
@@ -428,13 +429,6 @@ describe('checkLauncher()', () => {
     ['cannot be looked at', { capability: undefined }, 'launcher.capability', 'unknown', /libcap2-bin/],
     ['is on a nosuid mount', { mount: nosuid }, 'launcher.mount', 'critical', /remount,suid '\/opt'/],
     ['is on no known mount', { mount: undefined }, 'launcher.mount', 'unknown', /^mount -t proc/],
-    [
-      'has a folder above it that others can write',
-      { breach: { at: '/usr/local', found: '"/usr/local" can be written by others', isForeign: false } },
-      'launcher.folders',
-      'critical',
-      /^chmod go-w '\/usr\/local'$/,
-    ],
   ];
   for (const [what, change, name, state, next] of cases)
     it(`says "${name}" alone when it ${what}`, () => {
@@ -445,23 +439,47 @@ describe('checkLauncher()', () => {
     });
 });
 
-describe('checkLauncher() for a host alone', () => {
-  it('asks for no capability, which the jail of a host does not use', () => {
-    const facts: LauncherFacts = {
-      path: '/l',
-      file: { uid: 0, gid: 990, mode: 0o750, isPlain: true },
-      group: 'dialback',
-      others: [],
-      primary: [],
-      sides: ['host'],
-      capability: '',
-      mount: undefined,
-      breach: undefined,
-      mayRun: true,
-      subject: 'dialback',
-    };
-    assert.deepEqual(states(checkLauncher(facts, false)), ['ok', 'ok', 'ok', 'ok']);
-    assert.ok(states(checkLauncher(facts, true)).includes('critical'));
+describe('checkJailProgram()', () => {
+  const good: ProgramFacts = {
+    path: '/usr/local/libexec/dialback/jail',
+    file: { uid: 0, gid: 0, mode: 0o755, isPlain: true },
+    mayRun: true,
+    subject: 'vault',
+  };
+  const mode = (bits: number): Partial<ProgramFacts> => ({
+    file: { uid: 0, gid: 0, mode: bits, isPlain: true },
+  });
+
+  it('is content with what `make install` lays down, and asks for no group and no capability', () => {
+    assert.deepEqual(states(checkJailProgram(good)), ['ok']);
+    assert.deepEqual(states(checkJailProgram({ ...good, ...mode(0o750) })), ['ok']);
+  });
+
+  const cases: [what: string, change: Partial<ProgramFacts>, found: RegExp, next: RegExp][] = [
+    ['does not exist', { file: undefined }, /^there is no launcher /, /^make install/],
+    ['is a folder', { file: { uid: 0, gid: 0, mode: 0o755, isPlain: false } }, /no plain file$/, /^mv '/],
+    ["is not root's", { file: { uid: 5, gid: 0, mode: 0o755, isPlain: true } }, /uid 5/, /^make install/],
+    ['can be written by its group', mode(0o775), /can be written by others \(mode 0775\)/, /^make install/],
+    ['can be written by all', mode(0o757), /can be written by others/, /^make install/],
+    ['is setuid', mode(0o4755), /is set-id/, /^make install/],
+    ['is setgid', mode(0o2755), /is set-id/, /^make install/],
+    ['may not be run', { ...mode(0o700), mayRun: false }, /"vault" may not run/, /^make install/],
+  ];
+  for (const [what, change, found, next] of cases)
+    it(`is critical when it ${what}`, () => {
+      const [finding, ...more] = checkJailProgram({ ...good, ...change });
+      assert.deepEqual(more, []);
+      check(finding as Finding, 'critical', found, next);
+    });
+});
+
+describe('folderFinding()', () => {
+  it('is critical when others can write a folder above the launcher', () => {
+    check(folderFinding('/usr/local/libexec/dialback/jail', undefined), 'ok');
+    const breach = { at: '/usr/local', found: '"/usr/local" can be written by others', isForeign: false };
+    const finding = folderFinding('/usr/local/libexec/dialback/launch', breach);
+    assert.equal(finding.check, 'launcher.folders');
+    check(finding, 'critical', undefined, /^chmod go-w '\/usr\/local'$/);
   });
 });
 

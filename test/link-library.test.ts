@@ -191,13 +191,14 @@ describe('linkat() of src/launcher/linkat.c', { skip: AS_ROOT || IN_CLEAN_MACHIN
 });
 
 describe('tools/launcher.sh', { skip: IN_CLEAN_MACHINE }, () => {
-  it('compiles its libraries in a folder that no other user can write to, and removes it', () => {
-    const base = realpathSync(mkdtempSync(join(tmpdir(), 'dialback-launcher-')));
-    try {
-      const cc = join(base, 'cc');
-      const seen = join(base, 'seen');
-      // Beside the compiler: which folder a library goes into, and its mode.
-      const script = `#!/bin/sh
+  for (const kind of ['launch', 'jail'])
+    it(`compiles the library of ${kind} in a folder that no other user can write to, and removes it`, () => {
+      const base = realpathSync(mkdtempSync(join(tmpdir(), 'dialback-launcher-')));
+      try {
+        const cc = join(base, 'cc');
+        const seen = join(base, 'seen');
+        // Beside the compiler: which folder a library goes into, and its mode.
+        const script = `#!/bin/sh
 previous=
 for word do
   case $previous in -o) stat -c '%a %n' "$(dirname "$word")" >>'${seen}' ;; esac
@@ -205,19 +206,19 @@ for word do
 done
 exec gcc "$@"
 `;
-      writeFileSync(cc, script, { mode: 0o755 });
-      const output = join(base, 'launch');
-      const env = { PATH: '/usr/bin:/bin', CC: cc, SERVICE_UID: '1234', TMPDIR: base };
-      chmodSync(base, 0o1777);
-      execFileSync(join(TOP, 'tools/launcher.sh'), [output], { env, stdio: 'pipe' });
-      const lines = readFileSync(seen, 'utf8').trimEnd().split('\n');
-      assert.equal(lines.length, 3);
-      for (const line of lines.slice(0, 2)) assert.match(line, /^700 /);
-      assert.deepEqual(readdirSync(base).sort(), ['cc', 'launch', 'seen']);
-    } finally {
-      rmSync(base, { recursive: true });
-    }
-  });
+        writeFileSync(cc, script, { mode: 0o755 });
+        const output = join(base, kind);
+        const env = { PATH: '/usr/bin:/bin', CC: cc, SERVICE_UID: '1234', TMPDIR: base };
+        chmodSync(base, 0o1777);
+        execFileSync(join(TOP, 'tools/launcher.sh'), [kind, output], { env, stdio: 'pipe' });
+        const lines = readFileSync(seen, 'utf8').trimEnd().split('\n');
+        assert.equal(lines.length, 2);
+        assert.match(lines[0] ?? '', /^700 /);
+        assert.deepEqual(readdirSync(base).sort(), ['cc', 'seen', kind].sort());
+      } finally {
+        rmSync(base, { recursive: true });
+      }
+    });
 });
 
 describe('times in src/launcher/linkat.c', { skip: AS_ROOT || IN_CLEAN_MACHINE }, () => {

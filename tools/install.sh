@@ -4,7 +4,8 @@
 #   PREFIX         default: /usr/local
 #   DESTDIR        for packages: all goes below that folder, nothing else of the machine is touched, no root is needed
 #   SERVICE_UID    the number of the user dialback, where that user is not there yet
-#   INHERITED      1: rsync itself gets its capability, for capability = "inherited"; 0: it is taken away again
+#   INHERITED      1: rsync itself gets its capability, for capability = "inherited", and `launch` can lend it; 0: both are taken
+#                  away again; default: as it is
 # Each step can be done again: what is already as it should be is left alone. Files come into place by one rename, with
 # owner, mode and capability set before it: an installation that was stopped leaves the old file, never half of one.
 set -eu
@@ -45,6 +46,7 @@ if [ "$live" = yes ]; then prefix=$(realpath -m "$prefix"); fi
 
 binary=$prefix/bin/dialback
 launcher=$prefix/libexec/dialback/launch
+jail=$prefix/libexec/dialback/jail
 share=$prefix/share/dialback
 # systemd looks below these two, and below no other prefix.
 case $prefix in
@@ -251,7 +253,7 @@ check() {
     "sudo make $1 (or, to make a package, make $1 DESTDIR=FOLDER)"
 }
 
-recompile='rm dist/launch, and make install again with a compiler (Debian: gcc libc6-dev)'
+recompile='rm dist/launch dist/jail, and make install again with a compiler (Debian: gcc libc6-dev)'
 
 # What was built elsewhere is used where this machine cannot build it. Sets builds and compiles.
 plan_build() {
@@ -265,21 +267,34 @@ plan_build() {
     fi
     fail 'build dist/dialback: there is no npm' 'install npm, or use a tree with a built dist/dialback'
   fi
-  if [ -e dist/launch ] && ! { command -v "${CC:-gcc}" && [ -e /usr/include/stdlib.h ]; } >/dev/null; then compiles=no; fi
+  if [ -e dist/launch ] && [ -e dist/jail ] && ! { command -v "${CC:-gcc}" && [ -e /usr/include/stdlib.h ]; } >/dev/null; then
+    compiles=no
+  fi
 }
 prepare() { # for what
   if [ "$builds" = yes ] && command -v npm >/dev/null; then tools/prepare.sh "$1"; else tools/prepare.sh --packages "$1"; fi
 }
 
-# A launcher that was compiled elsewhere: for this uid, and for these paths?
+# 1 if `launch` has to be built with `lend`. The hook is there if an earlier installation was told INHERITED=1.
+lends() { if [ -n "${INHERITED-}" ]; then echo "$INHERITED"; elif [ -e "$stage$hook" ]; then echo 1; else echo 0; fi; }
+
+# Whether the launcher, compiled elsewhere, is for this uid and these paths.
 check_launcher() { # UID
-  found=$(SERVICE_UID=$1 PREFIX=$prefix tools/launcher.sh --check dist/launch)
-  [ -z "$found" ] || fail "use the compiled launcher dist/launch: $found" "$recompile"
+  for kind in launch jail; do
+    found=$(SERVICE_UID=$1 PREFIX=$prefix INHERITED=$(lends) tools/launcher.sh --check "$kind" "dist/$kind")
+    [ -z "$found" ] || fail "use the compiled launcher dist/$kind: $found" "$recompile"
+  done
 }
 
 # The files alone, below DESTDIR too.
 lay_files() {
-  if [ "$compiles" = yes ]; then SERVICE_UID=$uid PREFIX=$prefix tools/launcher.sh dist/launch; fi
+  if [ "$compiles" = yes ]; then
+    for kind in launch jail; do
+      SERVICE_UID=$uid PREFIX=$prefix INHERITED=$(lends) tools/launcher.sh "$kind" "dist/$kind"
+    done
+  fi
+  # In this order: a dialback that starts during an upgrade finds all that it needs. Older ones need only launch.
+  lay dist/jail "$jail" 755
   lay dist/dialback "$binary" 755 root "$lent=i"
   lay dist/launch "$launcher" 750 "$account" "$lent=ep"
   for pair in $offered; do offer "${pair%%:*}" "${pair#*:}"; done
@@ -305,8 +320,11 @@ install_here() {
   check_folders "$config"
   dist/dialback version >/dev/null ||
     fail 'install dist/dialback: it does not run on this machine' 'see "What it needs" in README.md'
-  if [ "$compiles" = no ] && ! dist/launch 2>&1 | grep -q '^dialback-launch: '; then
-    fail 'install dist/launch: it does not run on this machine' "$recompile"
+  if [ "$compiles" = no ]; then
+    for kind in launch jail; do
+      "dist/$kind" 2>&1 | grep -q '^dialback-launch: ' ||
+        fail "install dist/$kind: it does not run on this machine" "$recompile"
+    done
   fi
   make_account
   lay_files
@@ -355,6 +373,8 @@ getent group $account >/dev/null || groupadd --system $account
 getent passwd $account >/dev/null || $(useradd_line "$uid")
 test "\$(id -u $account)" = $uid
 test -e $home || install -d -m 700 -o $account -g $account $home
+chown root:root $jail
+chmod 755 $jail
 chown root:$account $launcher
 chmod 750 $launcher
 setcap $lent=ep $launcher
@@ -395,6 +415,7 @@ uninstall() {
   rm -f "$stage$prefix/bin"/.dialback-?????? "$stage${launcher%/*}"/.dialback-?????? "$stage$share"/hooks/.dialback-??????
   if [ -n "$share_changed" ]; then say "removed $share"; fi
   remove "$launcher"
+  remove "$jail"
   # Folders that others use as well stay, since they are not empty.
   for folder in "$share/hooks" "$share" "${launcher%/*}" "$prefix/libexec" "$prefix/lib/systemd/system" "$prefix/lib/systemd" \
     "$config"; do

@@ -1,11 +1,12 @@
 #!/bin/sh
-# Compiles the launcher: `tools/launcher.sh OUTPUT`. Whom it serves and which paths it trusts are compiled in, so that
-# nobody can tell it otherwise when it runs. Two more commands are for one that was compiled elsewhere:
-#   tools/launcher.sh --uid FILE      prints the uid that FILE serves, or nothing
-#   tools/launcher.sh --check FILE    prints why FILE is not what a compilation here would give; nothing where it is
+# Compiles one of the two programs of the launcher: `tools/launcher.sh launch|jail OUTPUT`. The account that it serves and the paths
+# that it trusts are compiled in, so that no caller can change them. Two more commands are for one that was compiled elsewhere:
+#   tools/launcher.sh --uid FILE                    prints the uid that FILE, a launch, serves; nothing if it is none
+#   tools/launcher.sh --check launch|jail FILE      prints why FILE is not what a compilation here would give; nothing if it is
 # The values come from the environment, as make hands its variables on:
-#   SERVICE_UID    whom it serves; default: the user dialback's
-#   PREFIX         where it will be installed; default: /usr/local
+#   SERVICE_UID    the account that launch serves; default: the user dialback
+#   INHERITED      1: launch can lend its capability to a rsync without a jail (`lend`); default: 0, it cannot
+#   PREFIX         where both will be installed; default: /usr/local
 #   SELF_PATH, RSYNC_PATH, DIALBACK_PATH, NEVER_PATH    its own place, and what it starts and reads, one by one
 #   CC, LAUNCH_CFLAGS    the compiler and all of its options
 set -eu
@@ -16,21 +17,32 @@ fail() {
   exit 1
 }
 
+usage() {
+  echo 'usage: tools/launcher.sh [--check] launch|jail FILE, or tools/launcher.sh --uid FILE' >&2
+  exit 2
+}
+
+# BUILT_FOR in launch.c and jail.c. A text in the file ends with NUL, and has no line feed in it.
+built_for() { tr '\n\0' '\0\n' <"$2" | sed -n "/^dialback-$1 built for /p"; }
+
 action=compile
-case ${1-} in --uid | --check) action=${1#--}; shift ;; esac
-output=${1-}
-[ -n "$output" ] || { echo 'usage: tools/launcher.sh [--uid | --check] FILE' >&2; exit 2; }
-
-# The text that src/launcher/launch.c has as BUILT_FOR. A text in the file ends with NUL, and has no line feed in it.
-built_for() { tr '\n\0' '\0\n' <"$1" | sed -n '/^dialback-launch built for uid=[0-9]* self=/p'; }
-
-if [ "$action" = uid ]; then
-  built_for "$output" | sed 's/.* built for uid=\([0-9]*\) .*/\1/'
-  exit
-fi
+case ${1-} in
+  --uid)
+    [ -n "${2-}" ] || usage
+    built_for launch "$2" | sed 's/.* built for uid=\([0-9]*\) .*/\1/'
+    exit
+    ;;
+  --check)
+    action=check
+    shift
+    ;;
+esac
+kind=${1-} output=${2-}
+case $kind in launch | jail) ;; *) usage ;; esac
+[ -n "$output" ] || usage
 
 prefix=${PREFIX:-/usr/local}
-self=${SELF_PATH:-$prefix/libexec/dialback/launch}
+self=${SELF_PATH:-$prefix/libexec/dialback/$kind}
 rsync=${RSYNC_PATH:-/usr/bin/rsync}
 dialback=${DIALBACK_PATH:-$prefix/bin/dialback}
 never=${NEVER_PATH:-/etc/dialback/never}
@@ -49,24 +61,36 @@ for path in "$self" "$rsync" "$dialback" "$never"; do
   esac
 done
 
-uid=${SERVICE_UID:-$(id -u dialback 2>/dev/null || true)}
-case $uid in
-  '')
-    fail 'compile the launcher: whom it serves is not known, for there is no user dialback' \
-      'make launcher SERVICE_UID=NUMBER'
-    ;;
-  *[!0-9]* | 0*)
-    fail "compile the launcher for SERVICE_UID=\"$uid\": it must be a number, and not root's" \
-      'make launcher SERVICE_UID=NUMBER'
-    ;;
-esac
+if [ "$kind" = launch ]; then
+  uid=${SERVICE_UID:-$(id -u dialback 2>/dev/null || true)}
+  case $uid in
+    '')
+      fail 'compile the launcher: the uid that it serves is not known, because there is no user dialback' \
+        'make launcher SERVICE_UID=NUMBER'
+      ;;
+    *[!0-9]* | 0*)
+      fail "compile the launcher for SERVICE_UID=\"$uid\": it must be a number, and not root's" \
+        'make launcher SERVICE_UID=NUMBER'
+      ;;
+  esac
+  inherited=${INHERITED:-0}
+  case $inherited in
+    0 | 1) ;;
+    *) fail "compile the launcher for INHERITED=\"$inherited\": it is 0 or 1" 'make launcher, without INHERITED' ;;
+  esac
+  wanted="uid=$uid inherited=$inherited self=$self rsync=$rsync dialback=$dialback never=$never"
+else
+  wanted="self=$self rsync=$rsync"
+fi
 
 if [ "$action" = check ]; then
   newer=$(find src/launcher tools/launcher.sh tools/linkat.sh -type f -newer "$output" | head -n 1)
-  found=$(built_for "$output")
-  if [ "$found" != "dialback-launch built for uid=$uid self=$self rsync=$rsync dialback=$dialback never=$never" ]; then
-    found=${found#dialback-launch }
-    echo "it was ${found:-built by another version}, and not for uid=$uid self=$self rsync=$rsync dialback=$dialback never=$never"
+  found=$(built_for "$kind" "$output")
+  # A launch that can lend is good for both.
+  fits=$(echo "$found" | sed 's/ inherited=1 self=/ inherited=0 self=/')
+  if [ "$found" != "dialback-$kind built for $wanted" ] && [ "$fits" != "dialback-$kind built for $wanted" ]; then
+    found=${found#dialback-"$kind" }
+    echo "it was ${found:-built by another version}, and not for $wanted"
   elif [ -n "$newer" ]; then
     echo "it is older than $newer"
   fi
@@ -89,16 +113,35 @@ fi
 made=$(mktemp "$output.XXXXXX")
 # In a folder of our own: a linker removes its output and makes it anew, and in /tmp another user could make it in between.
 work=$(mktemp -d "${TMPDIR:-/tmp}/dialback-launcher.XXXXXX")
-library=$work/linkat.so
-mountpoints=$work/mountpoints.so
 trap 'rm -rf "$made" "$work"' EXIT
 trap 'exit 130' INT TERM HUP
-tools/linkat.sh "$library" && tools/linkat.sh "$mountpoints" mountpoints ||
-  fail 'compile the libraries in src/launcher: the compiler has said why' 'tools/prepare.sh --packages launcher'
+
+# What both are made of, what each adds, and the library that it gives rsync.
+set -- caller caps die landlock paths rsync seccomp trust
+case $kind in
+  launch)
+    set -- "$@" launch mounts never place run scope
+    if [ "$inherited" = 1 ]; then set -- "$@" lend; fi
+    library=mountpoints define=MOUNTPOINTS_LIBRARY
+    ;;
+  jail)
+    set -- "$@" jail relay root
+    library=linkat define=LINKAT_LIBRARY
+    ;;
+esac
+for name in "$@"; do
+  shift
+  set -- "$@" "src/launcher/$name.c"
+done
+tools/linkat.sh "$work/$library.so" "$library" ||
+  fail "compile src/launcher/$library.c: see the compiler's error above" 'tools/prepare.sh --packages launcher'
+if [ "$kind" = launch ]; then
+  set -- "$@" -DSERVICE_UID="$uid" -DINHERITED="$inherited" -DDIALBACK_PATH="\"$dialback\"" -DNEVER_PATH="\"$never\""
+fi
 # $flags is a list of words.
 # shellcheck disable=SC2086
-"$cc" $flags -DSERVICE_UID="$uid" -DSELF_PATH="\"$self\"" -DRSYNC_PATH="\"$rsync\"" \
-  -DLINKAT_LIBRARY="\"$library\"" -DMOUNTPOINTS_LIBRARY="\"$mountpoints\"" -DDIALBACK_PATH="\"$dialback\"" -DNEVER_PATH="\"$never\"" -o "$made" src/launcher/launch.c ||
-  fail 'compile src/launcher/launch.c: the compiler has said why' 'tools/prepare.sh --packages launcher'
+"$cc" $flags -D_GNU_SOURCE -DSELF_NAME="\"$kind\"" -DSELF_PATH="\"$self\"" -DRSYNC_PATH="\"$rsync\"" \
+  -D"$define=\"$work/$library.so\"" "$@" -o "$made" ||
+  fail "compile $kind from src/launcher: see the compiler's error above" 'tools/prepare.sh --packages launcher'
 chmod 755 "$made"
 mv -f "$made" "$output"

@@ -2,7 +2,7 @@
  * Where a path of `never` is. The path can lead through a folder of another user, who can put a symbolic link there at any
  * time. If that link were followed, the other user could keep back whatever it leads to: files of a third user, or `/`. So a
  * link is followed only where root (or, for the account's own list, the account) made it and no other user can replace it.
- * Otherwise only the name is kept back. The launcher has the same rule (src/launcher, `find_place()`).
+ * Otherwise only the name is kept back. The launcher has the same rule (src/launcher/place.c).
  *
  * Paths are bytes (os/byte-path.ts).
  */

@@ -4,7 +4,7 @@ import { Fault } from '../fault.ts';
 import { findSubject } from '../os/account.ts';
 import { showPath } from '../os/byte-path.ts';
 import { appendJournal, readJournal } from '../os/files.ts';
-import { launcherHasGone, rsyncLibraries, tryConfinement } from '../os/launcher.ts';
+import { launcherHasGone, launcherPath, rsyncLibraries, tryConfinement } from '../os/launcher.ts';
 import { isLoadable, mountPointsLibrary } from '../os/link-library.ts';
 import { now, ownAccount, settleAll } from '../os/machine.ts';
 import { type MountEntry, readMountTable } from '../os/mounts.ts';
@@ -133,7 +133,7 @@ function chooseScope(run: Run, hung: readonly string[], table: readonly MountEnt
   const excludes = followExcludes(readExcludes(config), roots);
   const capability = capabilityOf(config);
   if (capability === 'none' && config.capability === undefined && wasConfined(state))
-    throw launcherHasGone('client.toml', '`capability = "none"`');
+    throw launcherHasGone(launcherPath(), 'client.toml', '`capability = "none"`');
   const library = capability === 'none' && isLoadable(state) ? mountPointsLibrary() : undefined;
   const whole = kernelScope(config, state, roots, hung, table);
   const scope = capability === 'confined' || library !== undefined ? whole : withoutLibrary(whole);

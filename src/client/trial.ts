@@ -19,7 +19,7 @@ import {
   statusExact,
   writeNew,
 } from '../os/files.ts';
-import { launcherCommand, launcherPath, tryConfinement } from '../os/launcher.ts';
+import { jailPath, launcherCommand, tryConfinement } from '../os/launcher.ts';
 import { ownExecutable, settleAll, sleep, withTimeout } from '../os/machine.ts';
 import {
   type Command,
@@ -205,7 +205,7 @@ async function copyOneFile(
   { capability, interrupt }: TrialOptions,
 ): Promise<string[]> {
   // rsync starts its other side by a remote shell, so the copier stands between the two.
-  const [copier, verb] = capability === 'confined' ? [launcherPath(), 'pump'] : [ownExecutable(), 'relay'];
+  const [copier, verb] = capability === 'confined' ? [jailPath(), 'pump'] : [ownExecutable(), 'relay'];
   const shell = `'${copier.replaceAll("'", "''")}' ${verb} ${TRIAL_MS / 1000}`; // quoted as rsync's -e needs it
   const words: string[] = [];
   const keep = (line: string): void => {

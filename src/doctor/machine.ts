@@ -9,7 +9,14 @@ import { Fault } from '../fault.ts';
 import { fixCommand, inspectCommand } from '../os/access-advice.ts';
 import { parsePasswd, type Subject } from '../os/account.ts';
 import { type Breach, exists, findBreach, mayRun, readProc, readWhole, realPath, stat } from '../os/files.ts';
-import { hasLauncher, launcherPath, RECEIVE_WITHOUT, SEND_WITHOUT } from '../os/launcher.ts';
+import {
+  hasJail,
+  hasLauncher,
+  jailPath,
+  launcherPath,
+  RECEIVE_WITHOUT,
+  SEND_WITHOUT,
+} from '../os/launcher.ts';
 import { asAccount, kernelRelease, ownExecutable } from '../os/machine.ts';
 import { inText, type MountEntry, mountOf, parseMountTable } from '../os/mounts.ts';
 import {
@@ -58,10 +65,11 @@ const CAPABILITY_BIT = 2;
 /** Without it nothing is to be seen of this process. */
 const PROC = 'mount -t proc proc /proc';
 
-/** What the config says of confinement, or what follows where it says nothing. */
-export function confinementOf(chosen: Way | undefined): Confinement {
+/** What the config of a side says of confinement, or what follows if it says nothing. */
+export function confinementOf(side: 'client' | 'host', chosen: Way | undefined): Confinement {
   if (chosen !== undefined) return { way: chosen, isChosen: true };
-  return { way: hasLauncher() ? 'confined' : 'none', isChosen: false };
+  const isInstalled = side === 'client' ? hasLauncher() : hasJail();
+  return { way: isInstalled ? 'confined' : 'none', isChosen: false };
 }
 
 /** All that is looked at on the machine itself. */
@@ -81,11 +89,8 @@ export async function collectMachine(options: {
 }): Promise<Finding[]> {
   const { subject, client, host, isClient, isHost, isDialled, shell, landlockAbi } = options;
   const lends = client !== undefined && client.way !== 'none';
-  const confines = client?.way === 'confined' || host?.way === 'confined';
-  const sides: LauncherFacts['sides'] = [
-    ...(lends ? (['client'] as const) : []),
-    ...(host?.way === 'confined' ? (['host'] as const) : []),
-  ];
+  const receives = host?.way === 'confined';
+  const confines = client?.way === 'confined' || receives;
   const lsm = readKernelFile('/sys/kernel/security/lsm');
   return [
     ...checkPrograms(missingPrograms({ isClient, isHost, isDialled })),
@@ -93,7 +98,9 @@ export async function collectMachine(options: {
     checkKernel({ release: kernelRelease(), lsm, landlockAbi, isNeeded: confines, isHost }),
     ...(await collectExecutable(subject)),
     ...(lends ? [checkProcess(readProc('self/status') ?? '')] : []),
-    ...(lends || confines ? checkLauncher(await launcherFacts(subject, sides), lends) : []),
+    ...(lends ? checkLauncher(await launcherFacts(subject)) : []),
+    ...(receives ? checkJailProgram(jailFacts(subject)) : []),
+    ...(lends || receives ? [checkFolders(lends ? launcherPath() : jailPath())] : []),
     ...(client?.way === 'inherited' ? checkInherited(await inheritedFacts()) : []),
     ...(shell && (isDialled || isHost) ? [checkShell({ ...shell, isDialled })] : []),
   ];
@@ -356,16 +363,21 @@ const FOLDERS = new Topic(
   'who can write to a folder above the launcher can put another file in its place',
 );
 
-/** The line that does without the launcher, in the config of each side. */
-function withoutText(sides: LauncherFacts['sides']): string {
-  const lines = { client: '`capability = "none"` in client.toml', host: '`confined = false` in host.toml' };
-  return sides.map(side => lines[side]).join(' and ');
-}
+const JAIL = new Topic(
+  'launcher.jail',
+  'it confines the rsync that writes what clients send: only root may change it',
+);
 
-export interface LauncherFacts {
+/** One of the two programs of the launcher. */
+export interface ProgramFacts {
   path: string;
   /** Undefined where there is none, or none that this account can see. */
   file: { uid: number; gid: number; mode: number; isPlain: boolean } | undefined;
+  mayRun: boolean;
+  subject: string;
+}
+
+export interface LauncherFacts extends ProgramFacts {
   group: string | undefined;
   /** All of its group but the account that is asked about, and the one that the group is named after. */
   others: string[];
@@ -374,32 +386,32 @@ export interface LauncherFacts {
   /** As getcap(8) writes it, '' for none; undefined where nothing here can tell. */
   capability: string | undefined;
   mount: MountEntry | undefined;
-  breach: Breach | undefined;
-  mayRun: boolean;
-  subject: string;
-  /** Whose configs ask for it. */
-  sides: ('client' | 'host')[];
 }
 
-async function launcherFacts(subject: Subject, sides: LauncherFacts['sides']): Promise<LauncherFacts> {
-  const path = launcherPath();
-  const absent = { path, group: undefined, others: [], primary: [], capability: undefined, mount: undefined };
-  if (!exists(path))
-    return { ...absent, file: undefined, breach: undefined, mayRun: false, subject: subject.name, sides };
+function programFacts(path: string, subject: Subject): ProgramFacts {
+  if (!exists(path)) return { path, file: undefined, mayRun: false, subject: subject.name };
   const found = stat(path);
-  const group = await groupOf(found.gid, subject);
+  const file = { uid: found.uid, gid: found.gid, mode: found.mode & 0o7777, isPlain: found.isFile() };
+  return { path, file, mayRun: mayRun(path), subject: subject.name };
+}
+
+function jailFacts(subject: Subject): ProgramFacts {
+  return programFacts(jailPath(), subject);
+}
+
+async function launcherFacts(subject: Subject): Promise<LauncherFacts> {
+  const path = launcherPath();
+  const facts = programFacts(path, subject);
+  const absent = { group: undefined, others: [], primary: [], capability: undefined, mount: undefined };
+  if (!facts.file) return { ...facts, ...absent };
+  const group = await groupOf(facts.file.gid, subject);
   return {
-    path,
-    file: { uid: found.uid, gid: found.gid, mode: found.mode & 0o7777, isPlain: found.isFile() },
+    ...facts,
     group: group?.name,
     others: group?.others ?? [],
     primary: group?.primary ?? [],
     capability: await fileCapability(path),
     mount: mountOf(inText(parseMountTable(readProc('self/mountinfo') ?? '')), realPath(path)),
-    breach: findBreach(dirname(path), 0),
-    mayRun: mayRun(path),
-    subject: subject.name,
-    sides,
   };
 }
 
@@ -424,11 +436,8 @@ async function groupOf(
   return { name, others: [...all].filter(isOther).sort(), primary };
 }
 
-/**
- * @param lends whether its capability is used: a host's jail needs none
- * @returns all that is to be said of a launcher that is needed
- */
-export function checkLauncher(facts: LauncherFacts, lends: boolean): Finding[] {
+/** Checks `launch`, which a client needs. */
+export function checkLauncher(facts: LauncherFacts): Finding[] {
   const { path, file, subject } = facts;
   const quoted = quoteForShell(path);
   if (!file) {
@@ -481,24 +490,38 @@ export function checkLauncher(facts: LauncherFacts, lends: boolean): Finding[] {
           `"${subject}" may not run it (group ${group}, mode ${mode})`,
           group === 'root'
             ? "make install, as root, in dialback's sources"
-            : `${asAccount(group, 'dialback doctor')}, if that account makes the backups; or, for this account to do without: ${withoutText(facts.sides)}`,
+            : `${asAccount(group, 'dialback doctor')}, if that account makes the backups; or, for this account to do without: \`capability = "none"\` in client.toml`,
         ),
   );
-  if (lends) {
-    findings.push(
-      checkCapability(GIVEN, path, facts.capability, `${CAPABILITY}=ep`),
-      checkMount(facts.mount),
-    );
-  }
-  findings.push(
-    facts.breach
-      ? FOLDERS.critical(
-          facts.breach.found,
-          fixCommand(facts.breach, path, { name: 'root', uid: 0 }, INSTALL),
-        )
-      : FOLDERS.ok('nobody but root can put another file in its place'),
-  );
+  findings.push(checkCapability(GIVEN, path, facts.capability, `${CAPABILITY}=ep`), checkMount(facts.mount));
   return findings;
+}
+
+/** Checks `jail`, which a host needs. It has no capability, and every account may run it. */
+export function checkJailProgram({ path, file, mayRun, subject }: ProgramFacts): Finding[] {
+  if (!file) return [JAIL.critical(`there is no launcher "${path}"`, INSTALL)];
+  const mode = file.mode.toString(8).padStart(4, '0');
+  if (!file.isPlain) {
+    const aside = `mv ${quoteForShell(path)} ${quoteForShell(`${path}.old`)}, as root; then ${INSTALL}`;
+    return [JAIL.critical(`"${path}" is no plain file`, aside)];
+  }
+  if (file.uid !== 0) return [JAIL.critical(`"${path}" belongs to uid ${file.uid}, not to root`, INSTALL)];
+  if ((file.mode & 0o6022) !== 0) {
+    const found = (file.mode & 0o6000) !== 0 ? 'is set-id' : 'can be written by others';
+    return [JAIL.critical(`"${path}" ${found} (mode ${mode})`, INSTALL)];
+  }
+  if (!mayRun) return [JAIL.critical(`"${subject}" may not run "${path}" (mode ${mode})`, INSTALL)];
+  return [JAIL.ok(`"${path}" is root's, mode ${mode}`)];
+}
+
+function checkFolders(path: string): Finding {
+  return folderFinding(path, exists(path) ? findBreach(dirname(path), 0) : undefined);
+}
+
+/** @param breach where another account than root can put another file in the place of this one */
+export function folderFinding(path: string, breach: Breach | undefined): Finding {
+  if (!breach) return FOLDERS.ok('only root can put another file in its place');
+  return FOLDERS.critical(breach.found, fixCommand(breach, path, { name: 'root', uid: 0 }, INSTALL));
 }
 
 /** An account's first group is in the password file, where gpasswd(1) does not look. */

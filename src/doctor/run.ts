@@ -88,8 +88,10 @@ async function collect(asked: DoctorOptions, subject: Subject): Promise<Finding[
   const client = readSide<ClientConfig>(CLIENT, () => pathOf('client', options), readClientConfig);
   const own = client && 'config' in client ? localHosts(client.config) : [];
   const [host, ...disks] = hostSides(options, own);
-  const clientConfinement = client && 'config' in client ? confinementOf(chosenBy(client.config)) : undefined;
-  const hostConfinement = host && 'config' in host ? confinementOf(chosenByHost(host.config)) : undefined;
+  const clientConfinement =
+    client && 'config' in client ? confinementOf('client', chosenBy(client.config)) : undefined;
+  const hostConfinement =
+    host && 'config' in host ? confinementOf('host', chosenByHost(host.config)) : undefined;
   const shell = await shellFacts(subject);
   const clientSide = await collectSide(client, CLIENT, clientConfinement, side =>
     collectClient({ ...side, shell }),
@@ -98,7 +100,7 @@ async function collect(asked: DoctorOptions, subject: Subject): Promise<Finding[
     collectSide(
       each,
       HOST,
-      each && 'config' in each ? confinementOf(chosenByHost(each.config)) : undefined,
+      each && 'config' in each ? confinementOf('host', chosenByHost(each.config)) : undefined,
       side => collectHost({ ...side, subject, isLocal: own.includes(side.path) }),
     );
   const hostSide = await look(host);
@@ -138,7 +140,7 @@ async function collectSide<T>(
   const { config, path } = side;
   const found = topic.ok(`"${path}"`);
   try {
-    const chosen = confinement ?? confinementOf(undefined);
+    const chosen = confinement ?? confinementOf(topic === CLIENT ? 'client' : 'host', undefined);
     const { findings, landlockAbi } = await look({ config, path, confinement: chosen });
     return { findings: [found, ...findings], landlockAbi };
   } catch (error) {

@@ -15,7 +15,7 @@ import {
   stat,
   writableByOthers,
 } from '../os/files.ts';
-import { hasLauncher, lacksLandlock, launcherPath } from '../os/launcher.ts';
+import { hasJail, jailPath, lacksLandlock } from '../os/launcher.ts';
 import { asUid, hostName, isPackaged, ownAccount, ownExecutable, refuseRoot } from '../os/machine.ts';
 import { configPlace, parseConfig } from '../shared/toml.ts';
 import { probeFileSystem } from '../store/file-system.ts';
@@ -164,15 +164,15 @@ export async function enrollLocally(options: StoreOptions & { name: string }): P
 /** Writes a host.toml. @returns why it has no jail, if the kernel cannot build it */
 async function writeConfig(path: string, store: string): Promise<string | undefined> {
   const noJail = await whyNoJail();
-  const isConfined = mayRun(launcherPath()) && noJail === undefined;
-  // If this account may not run the launcher, the config must not require it: every run would fail.
-  placeFile(path, hostToml(store, isConfined, hasLauncher() && !isConfined));
+  const isConfined = mayRun(jailPath()) && noJail === undefined;
+  // If this account may not run the jail, the config must not require it: every run would fail.
+  placeFile(path, hostToml(store, isConfined, hasJail() && !isConfined));
   return noJail;
 }
 
 /** Tries the receiver's jail if there is a launcher. @returns the missing feature, if this kernel cannot build the jail */
 async function whyNoJail(): Promise<string | undefined> {
-  if (!mayRun(launcherPath())) return undefined;
+  if (!mayRun(jailPath())) return undefined;
   const tried = await tryReceiveJail();
   return lacksLandlock(tried) ? tried.message : undefined;
 }

@@ -1,7 +1,7 @@
 /** rsync on the host: one pull over an open connection, and its report. */
 import { Fault } from '../fault.ts';
 import { close, realPath } from '../os/files.ts';
-import { type Jail, launcherCommand, launcherPath, readJailLine } from '../os/launcher.ts';
+import { type Jail, jailCommand, jailPath, readJailLine } from '../os/launcher.ts';
 import { linkEnvironment, NEW_INODE, openLinkLibrary, TIME_CUT } from '../os/link-library.ts';
 import { ownExecutable, sleep } from '../os/machine.ts';
 import {
@@ -123,7 +123,7 @@ function receiverCommand(
 ): Command {
   // SIGTERM lets the receiver keep a partly received file under its name.
   const command = confined
-    ? launcherCommand(['receive', tree, ...linkDests, '--', ...args], 'TERM')
+    ? jailCommand(['receive', tree, ...linkDests, '--', ...args], 'TERM')
     : {
         program: programPath('rsync'),
         args,
@@ -135,7 +135,7 @@ function receiverCommand(
 
 /** The remote shell for rsync's -e, which keeps blanks in a quoted path. */
 function remoteShell(confined: boolean, idleSeconds: number): string {
-  const program = confined ? launcherPath() : ownExecutable();
+  const program = confined ? jailPath() : ownExecutable();
   if (program.includes("'")) {
     throw new Fault({ tried: `run "${program}"`, found: "rsync's -e does not accept a path with '" });
   }

@@ -5,7 +5,7 @@
  */
 import { Fault, firstError } from '../fault.ts';
 import { readProc } from '../os/files.ts';
-import { hasLauncher, launcherHasGone, readJailLine } from '../os/launcher.ts';
+import { hasJail, jailPath, launcherHasGone, readJailLine } from '../os/launcher.ts';
 import { abortable, deadlineSignal } from '../os/machine.ts';
 import { rsyncVersion, rsyncWords } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
@@ -279,9 +279,9 @@ async function beginPull(
 ): Promise<Pull> {
   const { arrival, config } = run;
   const { header } = run.received.request;
-  const confined = config.confined ?? hasLauncher();
+  const confined = config.confined ?? hasJail();
   if (wasConfined && !confined && config.confined === undefined)
-    throw launcherHasGone('host.toml', '`confined = false`');
+    throw launcherHasGone(jailPath(), 'host.toml', '`confined = false`');
   return await startPull(held, {
     roots: header.roots,
     tree: arrival.tree,

@@ -1,23 +1,22 @@
 /*
  * linkat() for the rsync that receives: it does not fail in the middle of a group of hard links.
  *
- * A file system can refuse one more link of an inode that has some already: EMLINK (ext4 takes 65,000, btrfs as many in one
- * folder), EPERM, EDQUOT, EXDEV. rsync has an answer to that for --link-dest (it copies), and none inside a group: the next
- * name of the group becomes a second leader, the generator takes the number of a --link-dest for that of a file or finds the
- * group finished already, and ends with 2 or 13 (3.1.3 to 3.5.0; hlink.c, finish_hard_link). One run is then lost for each
- * such group, and any user of the client can make one.
+ * A file system can refuse another link of an inode: EMLINK (ext4 takes 65,000, btrfs as many in one folder), EPERM, EDQUOT, EXDEV.
+ * rsync handles that for --link-dest (it copies), but not inside a group: the next name of the group becomes a second leader, the
+ * generator mistakes the number of a --link-dest for that of a file or finds the group finished, and exits with 2 or 13 (3.1.3 to
+ * 3.5.0; hlink.c, finish_hard_link). Each such group costs a run, and any user of the client can make one.
  *
- * This library is loaded before libc (LD_PRELOAD). Where link() is refused and the old name is in the tree that rsync writes
- * into, the new name becomes a copy: a new inode with the content, xattrs, mode and times of the old one. Then the OLD name
- * is made a link of that copy too. rsync links every further name of a group to the same old name, so the next refusal comes
- * when the copy is full as well: a group costs one copy for each time that it fills an inode, and nothing is remembered here.
- * Names outside of the tree (--link-dest) are never touched: an inode of a finished snapshot gains links and nothing else.
+ * The dynamic loader puts this library before libc (LD_PRELOAD). If link() is refused and the old name is in the tree that rsync
+ * writes into, the new name becomes a copy: a new inode with the content, xattrs, mode and times of the old one. Then the OLD name
+ * becomes a link of that copy too. rsync links every further name of a group to the same old name, so the next refusal comes when
+ * the copy is full as well. A group costs one copy for each inode that it fills, and the library keeps no state. It never touches
+ * names outside of the tree (--link-dest): an inode of a finished snapshot can only gain links.
  *
- * The library also tells when the file system has cut a time. A time outside of its range becomes the first or the last one in
- * it, and the call succeeds (timestamp_truncate() in Linux, fs/inode.c), so rsync does not know. Here both times are known.
+ * The library also reports that the file system has cut a time. A time outside of its range becomes the first or last one in it,
+ * and the call succeeds (timestamp_truncate() in Linux, fs/inode.c), so rsync does not notice. Here both times are known.
  *
- * It runs inside the receiver's jail, with the receiver's rights and no more. Of libc it uses old and plain functions alone, so
- * that it loads with a libc that is older than the one it was compiled beside.
+ * It runs inside the receiver's jail, with the receiver's rights. It uses only old functions of libc, so that it loads with an
+ * older libc than the one that it was compiled with.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -35,13 +34,13 @@
 
 /* The tree that rsync writes into: absolute, without links. Without it the library changes nothing. */
 #define TREE_VARIABLE "DIALBACK_TREE"
-/* The lines that say so; os/link-library.ts has them too. */
+/* What it reports on standard error; os/link-library.ts reads these lines. */
 #define COPIED "dialback-linkat: new inode\n"
 #define TIME_CUT "dialback-linkat: time cut\n"
 
 #define EXPORT __attribute__((visibility("default")))
 
-/* One name: its folder, opened, and what it is called there. */
+/* One name: its open folder, and its last part. */
 struct place {
 	int folder;
 	const char *leaf;
@@ -110,7 +109,7 @@ static bool copy_content(int from, int to, off_t size)
 	return true;
 }
 
-/* Only those of user.: owner, mode, ACLs and the rest stand there (--fake-super). */
+/* Only user.*, which has owner, mode, ACLs and the rest (--fake-super). */
 static bool copy_xattrs(int from, int to)
 {
 	static char names[1 << 16]; /* XATTR_LIST_MAX; XATTR_SIZE_MAX is as much */
@@ -143,7 +142,7 @@ static bool copy_to(const struct place *old, const struct place *new, char *temp
 	int from = openat(old->folder, old->leaf, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	bool is_made = from >= 0 && statx(from, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &found) == 0 && S_ISREG(found.stx_mode);
 	if (is_made)
-		do { /* a file of the client's may be called that: then the next number is taken */
+		do { /* the client may have a file of that name: take the next number */
 			snprintf(temporary, size, ".dialback-linkat-%d-%lu", getpid(), ++count);
 			to = openat(new->folder, temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 		} while (to < 0 && errno == EEXIST);
@@ -163,8 +162,8 @@ static bool copy_to(const struct place *old, const struct place *new, char *temp
 }
 
 /*
- * Makes `old` a link of what `new` is now. Where that is not possible, the next name costs a copy of its own. The folder of
- * `old` may be finished, with the client's times, which rsync would not set again.
+ * Makes `old` a link of what `new` is now. If that fails, the next name costs a copy of its own. rsync may have finished the folder
+ * of `old`, and would not set its times again.
  */
 static void move_leader(const struct place *old, const struct place *new, const char *temporary)
 {
@@ -177,7 +176,7 @@ static void move_leader(const struct place *old, const struct place *new, const 
 	copy_times(old->folder, &folder);
 }
 
-/* Whether another inode can help: not where the name is there already, the folder is not, or the disk is full. */
+/* Whether another inode can help. It cannot if the name exists, the folder does not, or the disk is full. */
 static bool is_refusal(int error)
 {
 	return error == EMLINK || error == EPERM || error == EDQUOT || error == EXDEV || error == EACCES ||
@@ -195,7 +194,7 @@ EXPORT int linkat(int old_from, const char *old_path, int new_from, const char *
 		       find_place(new_from, new_path, &new) && copy_to(&old, &new, temporary, sizeof temporary);
 	if (is_made) {
 		move_leader(&old, &new, temporary);
-		/* What cannot be told is no reason to fail. */
+		/* A report that cannot be written is no reason to fail. */
 		if (write(STDERR_FILENO, COPIED, strlen(COPIED)) < 0)
 			errno = error;
 	}
@@ -212,7 +211,7 @@ EXPORT int link(const char *old_path, const char *new_path)
 	return linkat(AT_FDCWD, old_path, AT_FDCWD, new_path, 0);
 }
 
-/* Every file system that can hold a store holds what fits into 31 bits, and costs no further call for it. */
+/* Every file system that can hold a store holds times of 31 bits: these cost no further call. */
 static bool may_be_cut(const struct timespec *wanted)
 {
 	return wanted != NULL && wanted[1].tv_nsec != UTIME_NOW && wanted[1].tv_nsec != UTIME_OMIT &&

@@ -1,20 +1,20 @@
 /*
- * Mount points for the rsync that sends: those that are left out it sees as empty folders, and those that do not answer it sees
- * as an error. Neither is touched.
+ * Mount points for the rsync that sends: it sees those that are left out as empty folders, and those that do not answer as an
+ * error, and touches neither.
  *
- * rsync looks at every name of a folder before it asks its filter (flist.c, make_file()), and at a dead server's mount point
- * that call never returns. It also has no way to send a folder without listing it. So this library is loaded before libc
- * (LD_PRELOAD), and answers for the paths of a table. It changes what rsync sees of these, and nothing of what it may do:
- * it runs inside the sender's jail, with the sender's rights.
+ * rsync looks at every name of a folder before it asks its filter (flist.c, make_file()). At a dead server's mount point that call
+ * never returns. rsync also cannot send a folder without listing it. So the dynamic loader puts this library before libc
+ * (LD_PRELOAD), and it answers for the paths of a table. It changes what rsync sees of them, not what rsync may do: it runs inside
+ * the sender's jail, with the sender's rights.
  *
  * The table is $DIALBACK_MOUNTS/mounts: records with a NUL behind each (client/mount-points.ts writes them).
  *
- *   e PATH                 looked at as it is; a folder with nothing in it
- *   s MODE UID GID PATH    not looked at: such a folder, with this mode (octal) and these owners
+ *   e PATH                 stat() shows it as it is; it is a folder with no entry
+ *   s MODE UID GID PATH    such a folder, with this mode (octal) and these owners, without a look at it
  *   f PATH                 it and all below it: EHOSTDOWN
  *
- * $DIALBACK_MOUNTS/empty is opened in the place of the first two. Of libc it uses old and plain functions alone, so that it loads
- * with a libc that is older than the one it was compiled beside.
+ * For the first two it opens $DIALBACK_MOUNTS/empty instead. It uses only old functions of libc, so that it loads with an older
+ * libc than the one that it was compiled with.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -45,7 +45,7 @@ struct entry {
 };
 
 static struct entry *entries, *hung;
-static uint64_t seen[64]; /* a bit for the hash of each name: most names are in no entry */
+static uint64_t seen[64]; /* a bit for the hash of each name, since most names have no entry */
 static char empty[PATH_MAX];
 
 static unsigned hash_of(const char *name)
@@ -62,7 +62,7 @@ static const char *last_part(const char *path)
 	return slash == NULL ? path : slash + 1;
 }
 
-/* And the blank behind it. Not strtoul(3), which newer headers make another symbol. */
+/* Also takes the blank behind it. Not strtoul(3), which newer headers give another symbol. */
 static unsigned take_number(const char **text, unsigned base)
 {
 	unsigned number = 0;
@@ -96,7 +96,7 @@ static void add(const char *record)
 	*list = entry;
 }
 
-/* Without a table, or with one that cannot be read, rsync sees all as it is. */
+/* Without a table that it can read, rsync sees everything as it is. */
 __attribute__((constructor)) static void load(void)
 {
 	char path[PATH_MAX];
@@ -202,20 +202,20 @@ static int stat_at(int from, const char *path, struct stat *found, int flags)
 static int open_at(int from, const char *path, int flags, mode_t mode)
 {
 	const struct entry *entry = find(from, path);
-	/* By O_PATH it is walked through, on the way to /proc/self/root: it is listed by "." in it. */
+	/* By O_PATH it is only a step on the way to /proc/self/root: rsync lists it by "." in it. */
 	if (entry == NULL || (entry->kind == 'e' && (flags & O_PATH) != 0))
 		return (int)syscall(SYS_openat, from, path, flags, mode);
 	return entry->kind == 'f' ? refuse(EHOSTDOWN) : (int)syscall(SYS_openat, AT_FDCWD, empty, flags, mode);
 }
 
-/* Whether attributes are asked for of what is not looked at. */
+/* Whether a path is one that this library must not touch. */
 static bool is_untouched(const char *path)
 {
 	const struct entry *entry = find(AT_FDCWD, path);
 	return entry != NULL && entry->kind != 'e';
 }
 
-/* ---- The names by which libc has these, of all versions ----------------------------------------------------------- */
+/* ---- The names of these in all versions of libc ------------------------------------------------------------------- */
 
 EXPORT int stat(const char *path, struct stat *found) { return stat_at(AT_FDCWD, path, found, 0); }
 EXPORT int lstat(const char *path, struct stat *found) { return stat_at(AT_FDCWD, path, found, AT_SYMLINK_NOFOLLOW); }
@@ -244,8 +244,8 @@ EXPORT int __fxstatat64(int version, int from, const char *path, struct stat64 *
 }
 
 /*
- * libc has no function for openat2(2): rsync 3.2.3 of Debian 11 calls it by its number. All else goes on as it is. Not by libc's
- * syscall(3), which this one stands in the place of.
+ * libc has no function for openat2(2): rsync 3.2.3 of Debian 11 calls it by its number. Other calls pass unchanged, and not through
+ * libc's syscall(3), which this one replaces.
  */
 static long call(long number, const long argument[6])
 {

@@ -1,7 +1,8 @@
 /**
- * The launcher (src/launcher/launch.c) as the rest of dialback sees it: where it is, what it is told, what it says.
- * It stands beside this executable, `PREFIX/bin/dialback` and `PREFIX/libexec/dialback/launch`, as `make install` puts
- * the two; an executable that was only built has none.
+ * The two programs of the launcher as the rest of dialback sees them: where they are, what they are told, what they print.
+ * `launch` (src/launcher/launch.c) has the capability, for the rsync that reads; `jail` (jail.c) has none, for the rsync that writes.
+ * They stand beside this executable, PREFIX/bin/dialback and PREFIX/libexec/dialback/, as `make install` puts them; an executable
+ * that was only built has neither.
  */
 import { dirname, join } from 'node:path';
 import { Fault } from '../fault.ts';
@@ -20,17 +21,30 @@ import {
 /** The administrator's list of what no backup may read, which the launcher enforces. */
 export const NEVER_LIST = '/etc/dialback/never';
 
-/** Where the launcher is, if it is installed. */
+/** Where `launch` is, if it is installed. */
 export function launcherPath(): string {
   return join(dirname(ownExecutable()), '../libexec/dialback/launch');
 }
 
+/** Where `jail` is, if it is installed. */
+export function jailPath(): string {
+  return join(dirname(ownExecutable()), '../libexec/dialback/jail');
+}
+
 /**
- * Whether there is a launcher. One that does not work, or cannot even be seen, is no reason to go without.
- * @throws Fault when a folder above it cannot be looked into
+ * Whether `launch` exists. One that does not work, or cannot be seen, is no reason to go without.
+ * @throws Fault when a folder above it cannot be searched
  */
 export function hasLauncher(): boolean {
-  const path = launcherPath();
+  return isInstalled(launcherPath());
+}
+
+/** The same for `jail`. */
+export function hasJail(): boolean {
+  return isInstalled(jailPath());
+}
+
+function isInstalled(path: string): boolean {
   try {
     lstat(path);
     return true;
@@ -41,31 +55,44 @@ export function hasLauncher(): boolean {
 }
 
 /**
- * Refuses to go without the launcher where the config leaves it open and the last run had it.
+ * Refuses to go without a jail where the config leaves it open and the last run had one.
+ * @param path the program that does not exist any more
  * @param file the config, for the message; @param ways the lines that would say what is meant
  */
-export function launcherHasGone(file: string, ways: string): Fault {
+export function launcherHasGone(path: string, file: string, ways: string): Fault {
   return new Fault({
     tried: "go without the kernel's jail",
-    found: `the last run had it, the launcher "${launcherPath()}" is gone, and ${file} does not say what to do`,
+    found: `the last run had it, the launcher "${path}" is gone, and ${file} does not say what to do`,
     next: `make install, or write ${ways} into ${file}`,
     code: 'config',
   });
 }
 
-/** Whether the launcher is there and lends its capability to this account: it was made for one, and says for which. */
+/** Whether `launch` exists and was built for this account. If it was built for another one, it says so. */
 export async function launcherServesUs(): Promise<boolean> {
   if (!mayRun(launcherPath())) return false;
-  const { stderr } = await run(launcherCommand(['send', '/'])); // which is no run folder, if it comes so far
+  const { stderr } = await run(launcherCommand(['send', '/'])); // not a run folder: it refuses in any case
   return !stderr.includes('it was made for uid ');
 }
 
 /**
- * The launcher's command line.
- * @throws Fault when it is not there, or is not ours to run
+ * The command line of `launch`.
+ * @throws Fault when it does not exist, or this account may not run it
  */
-export function launcherCommand(args: string[], deathSignal?: 'KILL' | 'TERM'): Command {
-  const program = launcherPath();
+export function launcherCommand(args: string[]): Command {
+  return commandOf(launcherPath(), args);
+}
+
+/**
+ * The command line of `jail`.
+ * @param deathSignal what it gets when this process dies
+ * @throws Fault when it does not exist, or this account may not run it
+ */
+export function jailCommand(args: string[], deathSignal?: 'KILL' | 'TERM'): Command {
+  return { ...commandOf(jailPath(), args), ...(deathSignal ? { deathSignal } : {}) };
+}
+
+function commandOf(program: string, args: string[]): Command {
   if (!mayRun(program)) {
     const found = exists(program) ? 'this account may not run it' : 'it is not there';
     throw new Fault({
@@ -75,10 +102,10 @@ export function launcherCommand(args: string[], deathSignal?: 'KILL' | 'TERM'): 
       code: 'config',
     });
   }
-  return { program, args, environment: PLAIN_ENVIRONMENT, ...(deathSignal ? { deathSignal } : {}) };
+  return { program, args, environment: PLAIN_ENVIRONMENT };
 }
 
-/** A jail that stands. */
+/** A jail in force. */
 export interface Jail {
   /** The kernel's Landlock ABI. */
   landlockAbi: number;
@@ -86,19 +113,22 @@ export interface Jail {
   hasOwnRoot: boolean;
 }
 
-/** What the launcher says on standard error when all of a jail stands. */
+/**
+ * Reads the line that both programs print on standard error when the whole jail is in force.
+ * @returns undefined for any other line
+ */
 export function readJailLine(line: string): Jail | undefined {
   const found = /^dialback-launch: landlock_abi (\d{1,4})( own_root)?$/.exec(line.trim());
   return found ? { landlockAbi: Number(found[1]), hasOwnRoot: found[2] !== undefined } : undefined;
 }
 
-/** The dynamic loader by the name that an executable has it by (LOADER_PATH in launch.c). */
+/** The dynamic loader by the name that an executable has it by (LOADER_PATH in src/launcher/rsync.h). */
 const LOADER = process.arch === 'arm64' ? '/lib/ld-linux-aarch64.so.1' : '/lib64/ld-linux-x86-64.so.2';
 
 /**
- * The shared libraries that rsync is loaded with, for the sender's jail: rsync itself cannot be read about them, so the
- * dynamic loader is asked (ld.so(8), --list; it is what ldd(1) does). A static rsync has none. Not by rsync's own start
- * with LD_TRACE_LOADED_OBJECTS: where rsync has a file capability, the loader takes no such order and ends with 5.
+ * The shared libraries that rsync is loaded with, which the sender's jail has to grant. The dynamic loader lists them (ld.so(8), --list,
+ * as ldd(1) does). LD_TRACE_LOADED_OBJECTS does not work: if rsync has a file capability, the loader ignores it and exits with 5.
+ * @returns their paths; none for a static rsync
  */
 export async function rsyncLibraries(): Promise<string[]> {
   if (!exists(LOADER)) return [];
@@ -110,11 +140,11 @@ export async function rsyncLibraries(): Promise<string[]> {
 }
 
 /**
- * Starts rsync in the sender's jail once, without a peer, and sees that it comes as far as its greeting: so capability,
- * Landlock, seccomp and rsync are known to work before a backup host is called.
+ * Starts rsync in the sender's jail once, without a peer, and waits for its greeting. So capability, Landlock, seccomp and rsync are
+ * known to work before the client calls its host.
  * @param runFolder with its scope and rsyncd folder written
  * @returns the jail
- * @throws Fault with the launcher's own line
+ * @throws Fault with the launcher's line
  */
 export async function tryConfinement(runFolder: string): Promise<Jail> {
   const result = await run(launcherCommand(['send', runFolder]), { timeoutMs: 60_000 });
@@ -122,23 +152,23 @@ export async function tryConfinement(runFolder: string): Promise<Jail> {
 }
 
 /**
- * Has rsync tell its version in the receiver's jail.
- * @param tree an empty folder of our own
+ * Has rsync print its version in the receiver's jail.
+ * @param tree an empty folder of this account
  * @returns the jail
- * @throws Fault with the launcher's own line
+ * @throws Fault with the launcher's line
  */
 export async function tryReceiving(tree: string): Promise<Jail> {
-  const command = launcherCommand(['receive', tree, '--', '--version']);
+  const command = jailCommand(['receive', tree, '--', '--version']);
   const result = await run(command, { timeoutMs: 60_000 });
   return readTrial(result, /^rsync +version /, RECEIVE_WITHOUT);
 }
 
-/** What works on a kernel without Landlock. */
+/** What works on a kernel without Landlock, on each side. */
 export const SEND_WITHOUT =
   'make install INHERITED=1, as root, in dialback\'s sources, and then `capability = "inherited"` in client.toml';
 export const RECEIVE_WITHOUT = '`confined = false` in host.toml';
 
-/** @param expected what rsync says first when all is well; @param without what works where the kernel has no Landlock */
+/** @param expected rsync's first output if the jail works; @param without what works on a kernel without Landlock */
 function readTrial(result: Result, expected: RegExp, without: string): Jail {
   const lines = result.stderr.split('\n').filter(line => line !== '');
   const jail = lines.map(readJailLine).find(found => found !== undefined);
@@ -148,19 +178,19 @@ function readTrial(result: Result, expected: RegExp, without: string): Jail {
 
 const NO_LANDLOCK = 'no-landlock';
 
-/** Whether a jail did not stand because this kernel has no Landlock, or not enough of it. */
+/** Whether a jail failed because this kernel has no Landlock, or too old a one. */
 export function lacksLandlock(error: unknown): error is Fault {
   return error instanceof Fault && error.code === NO_LANDLOCK;
 }
 
-/** The Landlock ABI that a trial of a jail has found: 0 where it found none, undefined where it cannot tell. */
+/** The Landlock ABI that a trial of a jail has found: 0 if the kernel has none, undefined if the trial failed for another reason. */
 export function landlockAbiOf(tried: Jail | Fault | undefined): number | undefined {
   if (tried === undefined) return undefined;
   if (tried instanceof Fault) return lacksLandlock(tried) ? 0 : undefined;
   return tried.landlockAbi;
 }
 
-/** The launcher's own words, or how it ended. */
+/** A Fault with the launcher's line, or with its exit status. */
 function notConfined(result: Result, without: string): Fault {
   const lines = result.stderr.split('\n').filter(line => line !== '' && readJailLine(line) === undefined);
   const words = lines.join(' | ');
@@ -180,10 +210,10 @@ function notConfined(result: Result, without: string): Fault {
 }
 
 /**
- * Has the launcher say where each `never` is: it can look where this account cannot.
+ * Asks the launcher where each `never` leads: it can look where this account cannot.
  * @param runFolder with its scope written
- * @returns three texts for each fact, a NUL behind each text; a character a byte
- * @throws Fault with the launcher's own line
+ * @returns three texts for each fact, a NUL behind each text; one character a byte
+ * @throws Fault with the launcher's line
  */
 export async function askPlaces(runFolder: string): Promise<string> {
   const result = await run(launcherCommand(['never', runFolder]), { timeoutMs: 60_000 });
@@ -194,9 +224,9 @@ export async function askPlaces(runFolder: string): Promise<string> {
 const CAPABILITY = 'cap_dac_read_search';
 
 /**
- * Sees that the chain of `capability = "inherited"` is whole: launcher `ep`, this executable `i`, rsync `ei`. A link that
- * has lost its capability (a package upgrade takes rsync's) would not fail, but read less.
- * @throws Fault that names the file and the command that mends it
+ * Checks the file capabilities that `capability = "inherited"` needs: `launch` `ep`, this executable `i`, rsync `ei`. Without this
+ * check, a run whose rsync has lost its capability (to a package upgrade) would not fail, but read less.
+ * @throws Fault that names the file and the command that repairs it
  */
 export async function requireInheritance(): Promise<void> {
   const chain: [string, string][] = [
@@ -207,7 +237,7 @@ export async function requireInheritance(): Promise<void> {
   for (const [path, flags] of chain) {
     const { stdout } = await run(standard('getcap', ['--', path]));
     const text = stdout.toString('utf8').trim();
-    // "PATH cap_dac_read_search=ei": the flags' order is libcap's.
+    // "PATH cap_dac_read_search=ei", with the flags in libcap's order
     const has = text.slice(path.length).trim().replace(/^= /, '');
     if (has === `${CAPABILITY}=${flags}` || has === `${CAPABILITY}+${flags}`) continue;
     throw new Fault({

@@ -1,34 +1,33 @@
 /**
- * The libraries that the executable carries for rsync, compiled: the one that lets it go on where the file system refuses a hard link inside a group, and tells of cut
- * times (src/launcher/linkat.c), and the one
- * that keeps it from mount points (mountpoints.c). Confined, the launcher has its own copies and gives those to rsync.
+ * The libraries for rsync that this executable contains, compiled. src/launcher/linkat.c lets rsync go on if the file system refuses a
+ * hard link inside a group, and reports cut times. mountpoints.c keeps rsync from mount points. In a jail rsync gets the copies of
+ * the launcher instead.
  */
 import { close, open, openFlags, readProc, unlink, writeAll } from './files.ts';
 import { randomHex } from './machine.ts';
 import { mountOf, parseMountTable } from './mounts.ts';
 
-/** The library in base64; empty where the build had no compiler. */
+/** Each library in base64; empty if the build had no compiler. */
 declare const DIALBACK_LINKAT: string | undefined;
-
 declare const DIALBACK_MOUNTPOINTS: string | undefined;
 
-/** Its name in a run folder. */
+/** The name of mountpoints.c's library in a run folder. */
 export const MOUNTPOINTS_LIBRARY = 'mountpoints.so';
 
-/** The library of mountpoints.c; undefined where the build had no compiler. */
+/** @returns the library of mountpoints.c; undefined if the build had no compiler */
 export function mountPointsLibrary(): Buffer | undefined {
   const isThere = typeof DIALBACK_MOUNTPOINTS === 'string' && DIALBACK_MOUNTPOINTS !== '';
   return isThere ? Buffer.from(DIALBACK_MOUNTPOINTS ?? '', 'base64') : undefined;
 }
 
-/** Whether the dynamic loader may map a file of this folder. */
+/** Whether the dynamic loader may map a file of this folder, that is, whether it is not on a noexec mount. */
 export function isLoadable(folder: string): boolean {
   const table = parseMountTable(readProc('self/mountinfo') ?? '');
   return !mountOf(table, Buffer.from(folder, 'utf8').toString('latin1'))?.options.includes('noexec');
 }
 
 /**
- * What makes rsync load it out of a run folder. By a relative path: LD_PRELOAD takes none with a blank or a colon.
+ * The variables that have rsync load it from a run folder. The path is relative, because LD_PRELOAD accepts no blank or colon in one.
  * @param folder where the library and its table are
  */
 export function mountPointsEnvironment(folder: string): Record<string, string> {
@@ -40,17 +39,17 @@ export function hasLinkLibrary(): boolean {
   return typeof DIALBACK_LINKAT === 'string' && DIALBACK_LINKAT !== '';
 }
 
-/** What the library writes to standard error for each inode that it has made (COPIED in linkat.c). */
+/** What linkat.c's library prints on standard error for each inode that it has made (COPIED there). */
 export const NEW_INODE = 'dialback-linkat: new inode';
-/** What it writes once for each of rsync's processes that has set a time which the file system has cut (TIME_CUT). */
+/** What it prints once for each process of rsync that has set a time which the file system has cut (TIME_CUT there). */
 export const TIME_CUT = 'dialback-linkat: time cut';
 
-/** Where the file can be for as long as it takes to open it. The dynamic loader maps it as code. */
+/** Where the file can stand until it is open. The dynamic loader maps it as code. */
 const FOLDERS = ['/dev/shm', '/tmp', '/var/tmp'];
 
 /**
- * Opens the library for reading; it has no name any more by then.
- * @returns a descriptor to hand to rsync, which the caller closes; undefined where there is no library, or no place for it
+ * Opens linkat.c's library for reading, as a file without a name.
+ * @returns a descriptor for rsync, which the caller closes; undefined if there is no library, or no folder for it
  */
 export async function openLinkLibrary(): Promise<number | undefined> {
   if (!hasLinkLibrary()) return undefined;
@@ -59,7 +58,7 @@ export async function openLinkLibrary(): Promise<number | undefined> {
     try {
       return await writeUnnamed(`${folder}/dialback-${randomHex(8)}`, library);
     } catch {
-      // full, or not there: the next one
+      // it is full, or does not exist: try the next one
     }
   }
   return undefined;
@@ -78,7 +77,7 @@ async function writeUnnamed(path: string, content: Buffer): Promise<number> {
 }
 
 /**
- * What the dynamic loader reads.
+ * The variables that have rsync load it.
  * @param descriptor the library's number in rsync
  * @param tree the folder that rsync writes into, by its path without links
  */

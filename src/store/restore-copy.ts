@@ -1,7 +1,7 @@
 /** The rsync of a restore: it reads a fake-super tree and writes real files; what it says is kept and counted. */
 import { Fault } from '../fault.ts';
 import { realPath } from '../os/files.ts';
-import { launcherCommand } from '../os/launcher.ts';
+import { jailCommand } from '../os/launcher.ts';
 import { PATH_BYTES } from '../os/long-path.ts';
 import { type ExitResult, eachLine, programPath, standard, start } from '../os/process.ts';
 import { NANOSECONDS, RSYNC_EXIT } from '../wire/rsync.ts';
@@ -172,7 +172,7 @@ export async function runRsync(
   const given = isPlain
     ? input
     : Buffer.concat(words.flatMap(word => [Buffer.from(word as string), Buffer.from([0])]));
-  const rsync = place ? launcherCommand(['place', place.to, place.tree, '--']) : standard('rsync', []);
+  const rsync = place ? jailCommand(['place', place.to, place.tree, '--']) : standard('rsync', []);
   const command = isPlain
     ? { ...rsync, args: [...rsync.args, ...plain] }
     : standard('xargs', ['-0', '-x', '-n', String(words.length), rsync.program, ...rsync.args]);

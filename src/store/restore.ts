@@ -7,7 +7,7 @@
 import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
 import { lstat, realPath } from '../os/files.ts';
-import { hasLauncher } from '../os/launcher.ts';
+import { hasJail } from '../os/launcher.ts';
 import { now, ownAccount, ownGroups } from '../os/machine.ts';
 import { takeFolderLock } from '../os/runfolder.ts';
 import { escapeText, snapshotTime } from '../wire/text.ts';
@@ -116,7 +116,7 @@ export async function restore(
   const purpose = purposeOf(options, selection);
   const giver = giverOf(options);
   const lines = new Lines();
-  const place = giver.uid === 0 && hasLauncher() ? placeOf : () => undefined;
+  const place = giver.uid === 0 && hasJail() ? placeOf : () => undefined;
   await using held = new AsyncDisposableStack();
   const begun = await takeOver(held, target, purpose);
   if (begun !== undefined) {

@@ -1,7 +1,7 @@
 /*
- * Fuzzes what the launcher parses, with libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer. launch.c is included as
- * it is; what it would do to the machine is put aside: it looks at a file system that is made up, and where it ends with a
- * line it comes back here, after a look at the line.
+ * Fuzzes what both programs of the launcher parse, with libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer. Their sources are
+ * included unchanged. What they would do to the machine is replaced: they see a file system that is made up, and where they
+ * exit with a line, control comes back here, after a check of the line.
  *
  * The first byte of an input says what the rest is.
  */
@@ -195,6 +195,8 @@ static _Noreturn void come_back(int status)
 }
 
 #define SERVICE_UID 1000
+#define INHERITED 1
+#define SELF_NAME "launch"
 #define SELF_PATH "/usr/local/libexec/dialback/launch"
 #define RSYNC_PATH "/usr/bin/rsync"
 #define DIALBACK_PATH "/usr/local/bin/dialback"
@@ -217,7 +219,28 @@ static _Noreturn void come_back(int status)
 #define fstatfs(fd, found) ((void)(fd), (found)->f_type = 0xEF53, 0)
 #define fork() (errno = EAGAIN, -1) /* what is on another file system is not looked at */
 #define close close_fd
+#include "../../src/launcher/die.c"
+#include "../../src/launcher/caps.c"
+#include "../../src/launcher/trust.c"
+#include "../../src/launcher/caller.c"
+#include "../../src/launcher/landlock.c"
+#include "../../src/launcher/seccomp.c"
+#include "../../src/launcher/rsync.c"
+#include "../../src/launcher/paths.c"
+#include "../../src/launcher/mounts.c"
+#include "../../src/launcher/place.c"
+#include "../../src/launcher/never.c"
+#include "../../src/launcher/scope.c"
+#include "../../src/launcher/run.c"
+#include "../../src/launcher/lend.c"
 #include "../../src/launcher/launch.c"
+#undef main
+#define main jail_main
+#define CALLS JAIL_CALLS
+#define BUILT_FOR JAIL_BUILT_FOR
+#include "../../src/launcher/relay.c"
+#include "../../src/launcher/root.c"
+#include "../../src/launcher/jail.c"
 #undef free
 #undef strdup
 #undef lstat
@@ -233,7 +256,7 @@ static void require(bool holds)
 		abort();
 }
 
-/* The same as is_shortest() says, thought once more: from "/" on, and no name that is empty, "." or "..". */
+/* The same as is_canonical() says, thought once more: from "/" on, and no name that is empty, "." or "..". */
 static bool is_plain(const char *path)
 {
 	size_t length = strlen(path);
@@ -255,11 +278,12 @@ static void look_at_list(const struct paths *list)
 /* What is kept back is kept back with all below it, and is found from above. */
 static void look_at_nevers(void)
 {
-	char below[2 * PATH_MAX];
+	char under[2 * PATH_MAX];
+	const struct stat nothing = {0};
 	look_at_list(&nevers);
 	for (size_t i = 0; i < nevers.count; i++) {
-		snprintf(below, sizeof below, "%s/below", nevers.at[i]);
-		require(is_never(nevers.at[i]) && is_never(below) && has_never_below("/") && has_never_below(nevers.at[i]));
+		snprintf(under, sizeof under, "%s/below", nevers.at[i]);
+		require(is_never(nevers.at[i]) && is_never(under) && leads_to_never("/", &nothing) && leads_to_never(nevers.at[i], &nothing));
 	}
 }
 
@@ -322,7 +346,7 @@ static void never_line(char *line, size_t length)
 	size_t before = nevers.count;
 	/* A line that says nothing is an empty one or a comment, and no other. */
 	bool says_nothing = length == 0 || line[0] == '#' || line[0] == '\n';
-	take_never_line(line, length);
+	add_line(line, length);
 	require(nevers.count == before + (says_nothing ? 0 : 1));
 	if (!says_nothing)
 		look_at_followed(line, before);
@@ -330,7 +354,7 @@ static void never_line(char *line, size_t length)
 		require((unsigned char)*at >= ' ' && *at != 0x7f);
 }
 
-/* Its fifth word, and in it bytes in octal: as take_mount() reads it, thought once more. */
+/* Its fifth word, and in it bytes in octal: as add_mount() reads it, thought once more. */
 static void mount_line(char *line, size_t length)
 {
 	size_t before = nevers.count, known = mount_count, start = 0, n = 0;
@@ -346,9 +370,9 @@ static void mount_line(char *line, size_t length)
 			expected[n] = line[at++];
 		}
 	}
-	take_mount(line);
+	add_mount(line, add_kernels_mount);
 	if (mount_count > known)
-		require(memcmp(mount_table[known].path, expected, n + 1) == 0);
+		require(memcmp(mounts[known].path, expected, n + 1) == 0);
 	require(nevers.count == before || nevers.count == before + 1);
 }
 
@@ -356,8 +380,8 @@ static void mount_line(char *line, size_t length)
 static void fuzz_paths(char *text, size_t size)
 {
 	char *second = memchr(text, '\0', size) == NULL ? NULL : text + strlen(text) + 1;
-	require(is_shortest(text) == is_plain(text));
-	if (second == NULL || second >= text + size || !is_shortest(text) || !is_shortest(second))
+	require(is_canonical(text) == is_plain(text));
+	if (second == NULL || second >= text + size || !is_canonical(text) || !is_canonical(second))
 		return;
 	char *with_slash = NULL, *other = NULL;
 	keep_text(&with_slash, "%s/", strcmp(text, "/") == 0 ? "" : text);
@@ -383,7 +407,7 @@ static void fuzz_arguments(char *text, size_t size)
 	if (is_run_name(words[0])) {
 		char *state = keep(strdup(words[0]));
 		*strrchr(state, '/') = '\0';
-		add_path(&nevers, state, "launch");
+		add_never(state, "launch", ANYBODY);
 		require(is_plain(state) && nevers.count == 1);
 	}
 	int end = count_folders(count, words);
@@ -423,9 +447,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	forget(&roots);
 	forget(&nevers);
 	forget(&libraries);
-	forget(&mounted);
 	forget(&above);
-	left.count = 0; /* they are among `nevers` */
+	left_out.count = 0; /* they are among `nevers` */
 	mount_count = 0;
 	while (block_count > 0)
 		free(blocks[--block_count]);

@@ -63,8 +63,14 @@ export class Installed extends Machine {
     const tree = join(this.folder, name);
     copyCheckout(tree);
     // For the account in the machine.
-    const env = { ...process.env, SERVICE_UID, CC: this.#arch === 'x64' ? 'gcc' : 'aarch64-linux-gnu-gcc' };
-    await run(join(TOP, 'tools/launcher.sh'), [join(tree, 'dist/launch')], { env });
+    const env = {
+      ...process.env,
+      SERVICE_UID,
+      INHERITED: '1',
+      CC: this.#arch === 'x64' ? 'gcc' : 'aarch64-linux-gnu-gcc',
+    };
+    for (const kind of ['launch', 'jail'])
+      await run(join(TOP, 'tools/launcher.sh'), [kind, join(tree, 'dist', kind)], { env });
     await copyFile(executable, join(tree, 'dist/dialback'));
   }
 
@@ -78,7 +84,7 @@ export class Installed extends Machine {
     }
     for (const name of ['share/excludes', 'share/never'])
       appendFileSync(join(this.folder, 'old', name), '# a line of the old version\n');
-    // Not used by the program: a launcher that is another file.
+    // The program does not look at these bytes: they make it another file.
     appendFileSync(join(this.folder, 'old/dist/launch'), '\0');
   }
 
@@ -95,12 +101,7 @@ export class Installed extends Machine {
   async install(more = '', tree = 'tree'): Promise<string> {
     assert.equal((await this.run('command -v gcc cc npm node')).stdout, '');
     const copy = `rm -rf ${SOURCES} && cp -a /mnt/with/${tree} ${SOURCES}`;
-    const output = await this.ssh(
-      `${copy} && make -C ${SOURCES} install SERVICE_UID=${SERVICE_UID} ${more} 2>&1`,
-    );
-    // The host's rsync gets its jail too.
-    await this.ssh(`usermod --append --groups ${CLIENT} ${HOST}`);
-    return output;
+    return await this.ssh(`${copy} && make -C ${SOURCES} install SERVICE_UID=${SERVICE_UID} ${more} 2>&1`);
   }
 
   async uninstall(): Promise<string> {

@@ -11,7 +11,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { copyFileSync, linkSync, mkdirSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Comparison, TreeComparison } from './compare.ts';
@@ -37,6 +37,7 @@ const COMMIT_SPREAD_MS = 4_000;
 const INSTALL_LAUNCHER = [
   'install -D -m 755 /mnt/with/dialback /usr/local/bin/dialback',
   `install -D -o root -g ${USER} -m 750 /mnt/with/launch /usr/local/libexec/dialback/launch`,
+  'install -D -m 755 /mnt/with/jail /usr/local/libexec/dialback/jail',
   'setcap cap_dac_read_search=i /usr/local/bin/dialback',
   'setcap cap_dac_read_search=ep /usr/local/libexec/dialback/launch',
   'install -D -m 644 /dev/null /etc/dialback/never',
@@ -242,7 +243,10 @@ class StoreMachine extends Machine {
     const machine = new StoreMachine(fs, launcher !== undefined);
     const put = (name: string): string => join(machine.folder, name);
     copyFileSync(executable, put('dialback'));
-    if (launcher !== undefined) copyFileSync(resolve(launcher), put('launch'));
+    if (launcher !== undefined) {
+      copyFileSync(resolve(launcher), put('launch'));
+      copyFileSync(join(dirname(resolve(launcher)), 'jail'), put('jail'));
+    }
     copyFileSync(process.execPath, put('node'));
     copyFileSync(join(HERE, 'compare.ts'), put('compare.ts'));
     for (let run = 0; run <= copy + commit; run++) {

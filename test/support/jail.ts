@@ -18,7 +18,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { IS_LONG } from './long.ts';
-import { addUser, compileLauncher, makeFolder } from './world.ts';
+import { addUser, compileJail, compileLauncher, makeFolder } from './world.ts';
 
 const ATTEMPT_MS = 20_000;
 
@@ -49,7 +49,6 @@ export interface Account {
   gid: number;
 }
 
-/** A user, a folder of root's with launcher and probe, and a home; removed by `dispose()`. */
 /**
  * The Landlock ABIs to try: the oldest that will do, one before ABI 6 and its scopes, and one that is newer than the kernel's.
  * ALL_ABIS=1 tries every one, which takes some minutes.
@@ -60,12 +59,15 @@ export function abisToTry(least: number, newest: number): number[] {
   return IS_LONG ? [...tried, newest + 100] : tried;
 }
 
+/** A user, a folder of root's with both programs of the launcher and the probe, and a home; removed by `dispose()`. */
 export class Jail {
   /**
    * Root's, with a blank in its name. In a folder that is root's up to the top, as an installed launcher is.
    */
   readonly base: string;
   readonly launch: string;
+  /** The launcher's program without a capability. */
+  readonly jailPath: string;
   readonly probe: string;
   readonly never: string;
   readonly home: string;
@@ -78,6 +80,7 @@ export class Jail {
   private constructor() {
     this.base = makeFolder('/var/lib');
     this.launch = join(this.base, 'bin/launch');
+    this.jailPath = join(this.base, 'bin/jail');
     this.probe = join(this.base, 'bin/probe');
     this.never = join(this.base, 'etc/never');
     this.home = join(this.base, 'home');
@@ -103,6 +106,7 @@ export class Jail {
         never: jail.never,
       });
       jail.lend(jail.launch);
+      compileJail({ to: jail.jailPath, rsync: jail.probe });
     } catch (error) {
       jail.dispose();
       throw error;

@@ -15,6 +15,7 @@ export const HOME = '/var/lib/dialback';
 export const VAULT = '/home/vault';
 export const STORE = '/srv/the store';
 export const LAUNCHER = '/usr/local/libexec/dialback/launch';
+export const JAIL = '/usr/local/libexec/dialback/jail';
 export const PROBE = '/usr/local/bin/probe';
 
 /** One attempt by one account, or with one key. */

@@ -187,9 +187,14 @@ export class World {
     if (enrolled.status !== 0) throw new Error(`enroll: ${enrolled.stderr}`);
   }
 
-  /** Where dialback looks for its launcher. */
+  /** Where dialback looks for `launch`, the launcher's program with the capability. */
   get launcher(): string {
     return join(this.base, 'libexec/dialback/launch');
+  }
+
+  /** Where it looks for `jail`, the launcher's program without one. */
+  get jail(): string {
+    return join(this.base, 'libexec/dialback/jail');
   }
 
   /** The administrator's list of this world. */
@@ -197,17 +202,19 @@ export class World {
     return join(this.base, 'never');
   }
 
-  /** The launcher as `make install` would have it, for this world's client; the host may run it too. */
+  /** Both programs of the launcher as `make install` would have them, for this world's client; the host may run `launch` too. */
   installLauncher(options: { rsync?: string; serviceUid?: number } = {}): void {
+    const rsync = options.rsync ?? '/usr/bin/rsync';
     mkdirSync(dirname(this.launcher), { recursive: true, mode: 0o755 });
     writeFileSync(this.neverList, '# what no backup may read\n', { mode: 0o644 });
     compileLauncher({
       to: this.launcher,
       serviceUid: options.serviceUid ?? this.client.uid,
-      rsync: options.rsync ?? '/usr/bin/rsync',
+      rsync,
       dialback: this.binary,
       never: this.neverList,
     });
+    compileJail({ to: this.jail, rsync });
     chmodSync(this.launcher, 0o755);
     execFileSync('setcap', ['cap_dac_read_search=ep', this.launcher], { stdio: 'pipe' });
   }
@@ -516,22 +523,34 @@ export function lastLine(result: Result): Done {
   }
 }
 
-/** Compiles src/launcher/launch.c as `make launcher` does, for other places. @throws with the compiler's words */
+/** Compiles `launch` as `make launcher` does, for other places. @throws with the compiler's output */
 export function compileLauncher(options: {
   to: string;
   serviceUid: number;
   rsync: string;
   dialback: string;
   never: string;
+  /** Whether it can `lend`; it can if not said. */
+  inherited?: boolean;
 }): void {
   const environment = {
     SERVICE_UID: String(options.serviceUid),
+    INHERITED: options.inherited === false ? '0' : '1',
     SELF_PATH: options.to,
     RSYNC_PATH: options.rsync,
     DIALBACK_PATH: options.dialback,
     NEVER_PATH: options.never,
   };
-  execFileSync(join(TOP, 'tools/launcher.sh'), [options.to], {
+  runLauncherScript('launch', options.to, environment);
+}
+
+/** Compiles `jail` as `make launcher` does, for other places. @throws with the compiler's output */
+export function compileJail({ to, rsync }: { to: string; rsync: string }): void {
+  runLauncherScript('jail', to, { SELF_PATH: to, RSYNC_PATH: rsync });
+}
+
+function runLauncherScript(kind: 'launch' | 'jail', to: string, environment: Record<string, string>): void {
+  execFileSync(join(TOP, 'tools/launcher.sh'), [kind, to], {
     env: { ...process.env, ...environment },
     stdio: 'pipe',
   });

@@ -27,13 +27,26 @@ export interface Package {
   script: string;
 }
 
-/** Makes the package, with this machine's compiler. @param folder becomes the files; absent before */
+/**
+ * Makes the package, with this machine's compiler. Its `launch` can lend without a jail, for the runs with "inherited", but rsync
+ * gets no capability from it.
+ * @param folder becomes the files; it must not exist
+ */
 export function makePackage(folder: string): Package {
+  const env = { ...process.env, SERVICE_UID: String(SERVICE_UID) };
   const script = execFileSync(join(TOP, 'tools/install.sh'), ['install'], {
-    env: { ...process.env, DESTDIR: folder, SERVICE_UID: String(SERVICE_UID) },
+    env: { ...env, DESTDIR: folder },
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'pipe'],
   });
+  execFileSync(
+    join(TOP, 'tools/launcher.sh'),
+    ['launch', join(folder, 'usr/local/libexec/dialback/launch')],
+    {
+      env: { ...env, INHERITED: '1' },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  );
   return { folder, script };
 }
 
@@ -63,8 +76,7 @@ export class Station {
       await station.say(
         'root',
         `set -eu
-         # The launcher's group: rsync gets its jail from the launcher.
-         useradd --create-home --shell /bin/sh --password '*' --groups dialback vault
+         useradd --create-home --shell /bin/sh --password '*' vault
          mkdir -p /run/sshd
          ssh-keygen -q -A`,
       );

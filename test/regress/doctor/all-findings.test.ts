@@ -856,15 +856,21 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     });
 
     it('on the host, a jail of its own', async () => {
-      chownSync(world.launcher, 0, host.gid);
-      chmodSync(world.launcher, 0o750); // without its capability, which a host does not need
+      chmodSync(world.launcher, 0o700); // a host does not need it
       const findings = await look(host);
       const jail = findings.find(each => each.check === 'host.jail')?.state;
       assert.equal(jail, mayMakeNamespaces(host) ? 'ok' : 'warning');
       assert.equal(findings.find(each => each.check === 'machine.kernel')?.state, 'ok');
       assert.ok(!findings.some(each => each.state === 'critical'), lines(findings).join(', '));
-      chmodSync(world.launcher, 0o700);
-      assert.deepEqual(lines(await fresh(host)), ['critical launcher.run', 'critical host.jail']);
+      for (const [mode, found] of [
+        [0o700, /may not run ".*" \(mode 0700\)$/],
+        [0o757, /can be written by others \(mode 0757\)$/],
+      ] as const) {
+        chmodSync(world.jail, mode);
+        const wrong = await fresh(host);
+        assert.deepEqual(lines(wrong), ['critical launcher.jail', 'critical host.jail']);
+        assert.match(wrong.find(each => each.check === 'launcher.jail')?.found ?? '', found);
+      }
     });
   });
 });

@@ -50,10 +50,13 @@ describe('a next step of make install', { skip: SKIP }, () => {
     assert.match(step, /=NUMBER$/);
     await site.say(step.replace('NUMBER', '777'));
     assert.equal(await site.say('tools/launcher.sh --uid dist/launch'), '777');
+    const without = await refused('make launcher SERVICE_UID=777 INHERITED=yes');
+    assert.match(without, /^make launcher, without INHERITED$/);
+    await site.say('make launcher SERVICE_UID=777');
   });
 
   it('for a compiler that is not there, or lacks a library, brings it', async () => {
-    const compile = 'SERVICE_UID=777 tools/launcher.sh dist/launch';
+    const compile = 'SERVICE_UID=777 tools/launcher.sh launch dist/launch';
     await site.say('rm dist/launch; mv /usr/bin/gcc /away/');
     const step = await refused(compile);
     const [prepare, compiler, ...more] = step.split(', or ');
@@ -69,9 +72,9 @@ describe('a next step of make install', { skip: SKIP }, () => {
   });
 
   it('for a package without an account takes the number that is named', async () => {
-    await site.say('mv /usr/bin/gcc /away/ && mv dist/launch /away/'); // from here on the compiled launcher does
+    await site.say('mv /usr/bin/gcc /away/ && mv dist/launch dist/jail /away/'); // from here on the compiled launcher does
     const step = await refused(`CC=${realpathSync('/usr/bin/gcc')} make install DESTDIR=/root/package`);
-    await site.say('mv /away/launch dist/');
+    await site.say('mv /away/launch /away/jail dist/');
     await site.say(step.replace('FOLDER', '/root/package').replace('NUMBER', '777'));
     assert.ok(existsSync(site.machine.path('/root/package/usr/local/libexec/dialback/launch')));
   });

@@ -70,10 +70,13 @@ describe('a next step about the launcher', { skip: NEEDS_ROOT || IN_CLEAN_MACHIN
   it('lets files of its file system give capabilities', async () => {
     const folder = dirname(world.launcher);
     const kept = join(world.base, 'launch');
+    const keptJail = join(world.base, 'jail');
     copyFileSync(world.launcher, kept);
+    copyFileSync(world.jail, keptJail);
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'nosuid,mode=755', 'libexec', folder]);
     try {
       copyFileSync(kept, world.launcher);
+      copyFileSync(keptJail, world.jail); // with its mode
       chownSync(world.launcher, 0, world.client.gid);
       chmodSync(world.launcher, 0o750);
       execFileSync('setcap', ['cap_dac_read_search=ep', world.launcher], { stdio: 'pipe' });

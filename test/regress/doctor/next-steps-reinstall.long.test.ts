@@ -63,7 +63,7 @@ const DEFECTS: Defect[] = [
     what: 'a launcher that was compiled for another list of never',
     make: `cp ${NEVER} /etc/dialback/other && mv ${NEVER} /etc/dialback/away &&
       SERVICE_UID=$(id -u dialback) SELF_PATH=${LAUNCHER} RSYNC_PATH=/usr/bin/rsync DIALBACK_PATH=/usr/local/bin/dialback \
-        NEVER_PATH=/etc/dialback/other tools/launcher.sh ${LAUNCHER} &&
+        NEVER_PATH=/etc/dialback/other INHERITED=0 tools/launcher.sh launch ${LAUNCHER} &&
       chown root:dialback ${LAUNCHER} && chmod 750 ${LAUNCHER} && setcap cap_dac_read_search=ep ${LAUNCHER}`,
     check: 'client.never_list',
     found: /goes by another list than/,

@@ -173,8 +173,7 @@ describe('a next step', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   });
 
   it('of enroll by an account that may not run the launcher leads to a config that works', async () => {
-    chownSync(world.launcher, 0, world.client.gid);
-    chmodSync(world.launcher, 0o750);
+    chmodSync(world.jail, 0o700);
     try {
       const toml = join(world.host.home, 'outside.toml');
       const store = join(world.host.home, 'outside');

@@ -149,7 +149,7 @@ describe('confined', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     let seen = scores();
     const count = (pattern: RegExp): number => seen.filter(([command]) => pattern.test(command)).length;
     const reader = /^rsync --server --daemon --config=/;
-    const writer = /^rsync -aHAXS |^.*\/launch (?:receive|pump) /;
+    const writer = /^rsync -aHAXS |^.*\/jail (?:receive|pump) /;
     await until('both sides copy', () => {
       seen = scores();
       return count(reader) === 1 && count(/^rsync -aHAXS /) === 2;
@@ -163,8 +163,8 @@ describe('confined', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       / grab --client/,
       /^sshd/,
       /ssh-agent/,
-      /launch receive/,
-      /launch pump/,
+      /jail receive/,
+      /jail pump/,
     ])
       assert.ok(count(program) > 0, `${program}\n${seen.join('\n')}`);
     assert.equal((await running.done).status, 0);
@@ -282,7 +282,8 @@ describe('confined', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       chmodSync(dirname(world.launcher), 0o755);
     });
     it('when it is gone since the last run', async () => {
-      renameSync(world.launcher, `${world.launcher} elsewhere`);
+      const both = [world.launcher, world.jail];
+      for (const path of both) renameSync(path, `${path} elsewhere`);
       await fails(
         /Cannot go without the kernel's jail: the last run had it, .*\nnext: make install, or write /,
       );
@@ -290,27 +291,27 @@ describe('confined', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       configure([], { top: 'capability = "none"' });
       await fails(/the backup host is not set up correctly/);
       assert.match(String(world.journal('host').at(-1)?.reason), /Cannot go without the kernel's jail/);
-      renameSync(`${world.launcher} elsewhere`, world.launcher);
+      for (const path of both) renameSync(`${path} elsewhere`, path);
     });
     it('on the host, where it refuses', async () => {
-      chmodSync(world.launcher, 0o777);
+      chmodSync(world.jail, 0o777);
       await fails(/the backup host is not set up correctly/);
       assert.match(
         String(world.journal('host').at(-1)?.reason),
         /did not confine rsync.*can be written by others/,
       );
-      chmodSync(world.launcher, 0o755);
+      chmodSync(world.jail, 0o755);
     });
     it('on the host', async () => {
       configure();
-      chmodSync(world.launcher, 0o700);
+      chmodSync(world.jail, 0o700);
       const toml = readFileSync(world.clientToml, 'utf8');
       // The client goes without, and says so in its config; the host does not.
       configure([], { top: 'capability = "none"' });
       await fails(/the backup host is not set up correctly/);
       const refused = world.journal('host').at(-1);
       assert.match(String(refused?.reason), /Cannot run the launcher/);
-      chmodSync(world.launcher, 0o755);
+      chmodSync(world.jail, 0o755);
       world.write(world.client, world.clientToml, toml);
     });
     it('but on both sides when both configs say so', async () => {

@@ -180,7 +180,7 @@ describe('launch never', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     });
     it('to go without its capability', async () => {
       execFileSync('setcap', ['-r', jail.launch]);
-      refused(await ask(), /has not got it/);
+      refused(await ask(), /does not have it/);
       jail.lend(jail.launch);
     });
     it('a scope that is none', async () => {

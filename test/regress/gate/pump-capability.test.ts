@@ -1,4 +1,4 @@
-// Goal: `launch pump`, which only copies bytes, has no capability, also where it is started outside of a jail.
+// Goal: `jail pump`, which only copies bytes, has no capability, also where it is started outside of a jail.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -7,7 +7,7 @@ import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { Jail } from '../../support/jail.ts';
 import { NEEDS_ROOT, until } from '../../support/world.ts';
 
-describe('launch pump', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
+describe('jail pump', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let jail: Jail;
   before(() => {
     jail = Jail.make();
@@ -15,8 +15,8 @@ describe('launch pump', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   after(() => jail.dispose());
 
   it('keeps no capability', async () => {
-    const { account, launch } = jail;
-    const child = spawn(launch, ['pump', '30'], {
+    const { account, jailPath } = jail;
+    const child = spawn(jailPath, ['pump', '30'], {
       ...account,
       cwd: '/',
       env: {},

@@ -31,14 +31,16 @@ describe('the launcher and places', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, ()
   });
   after(() => jail?.dispose());
 
-  /** Starts the launcher with one descriptor that is `path`, opened in some way. */
+  /** Starts one of the two programs of the launcher, by the verb, with one descriptor that is `path`, opened in some way. */
   async function startWith(
     descriptor: number,
     [way, path]: [string, string],
     args: string[],
     call: string[] = ['memfd'],
   ): Promise<Ended> {
-    const words = ['--with', String(descriptor), way, path, jail.launch, ...args];
+    const isJails = args[0] === 'receive' || args[0] === 'pump';
+    const program = isJails ? jail.jailPath : jail.launch;
+    const words = ['--with', String(descriptor), way, path, program, ...args];
     return await jail.start(jail.account, jail.probe, words, { input: `${call.join('\t')}\n` });
   }
 

@@ -124,8 +124,8 @@ class Receiver {
     kernels: Kernel[] = [],
     receive = ['receive', this.tree, this.snapshot, '--', '--a-word-of-rsync'],
   ): { as: 'user' | 'root'; launch: string[] } {
-    const { launch, probe, account } = this.jail;
-    const command = [launch, ...receive];
+    const { jailPath, probe, account } = this.jail;
+    const command = [jailPath, ...receive];
     if (kernels.length === 0) return { as: 'user', launch: command };
     const wrapped = kernels.map((kernel, index) => {
       const { uid, gid } = index === kernels.length - 1 ? account : { uid: 0, gid: 0 };
@@ -393,7 +393,7 @@ describe('the jail of receive', { skip: SKIP }, () => {
   it('refuses the same with every older Landlock from ABI 2 on; before ABI 6 it can signal', async () => {
     await using around = await Surroundings.make(jail, receiver.foreign);
     const rows = receiver.groups(around.places).flatMap(group => group.rows);
-    const { stderr } = await jail.start(jail.account, jail.launch, receiver.launch().launch.slice(1), {
+    const { stderr } = await jail.start(jail.account, jail.jailPath, receiver.launch().launch.slice(1), {
       input: 'memfd\n',
     });
     const newest = Number(/landlock_abi (\d+)/.exec(stderr)?.[1]);
@@ -503,7 +503,7 @@ describe('what receive leaves of its caller', { skip: SKIP }, () => {
     const held = jail.processes();
     const { status, stdout, stderr } = await jail.start(
       jail.account,
-      jail.launch,
+      jail.jailPath,
       receiver.launch().launch.slice(1),
       { input: 'linger\n' },
     );
@@ -614,7 +614,7 @@ describe('receive refuses, in one line', { skip: SKIP }, () => {
   it('a launcher or rsync that others could change, or that is not there', async () => {
     const written = /can be written by others/;
     for (const [path, mode] of [
-      [jail.launch, 0o750],
+      [jail.jailPath, 0o755],
       [jail.probe, 0o755],
       [join(jail.base, 'bin'), 0o755],
     ] as const) {

@@ -40,7 +40,6 @@ class Cronned extends Sides {
 
   async #prepare(): Promise<void> {
     const { site } = this;
-    await site.say('usermod --append --groups dialback vault');
     writeFileSync(this.path('/usr/sbin/sendmail'), SENDMAIL, { mode: 0o755 });
     await site.say(`mkdir -m 1777 ${MAILS} && mkdir ${DATA} && echo data >${DATA}/file`);
     await site.say(`mkdir -m 700 ${DATA}/closed`);

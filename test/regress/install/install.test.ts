@@ -14,6 +14,7 @@ const SKIP =
 
 const BINARY = '/usr/local/bin/dialback';
 const LAUNCHER = '/usr/local/libexec/dialback/launch';
+const JAIL = '/usr/local/libexec/dialback/jail';
 const SHARE = '/usr/local/share/dialback';
 const UNITS = '/usr/local/lib/systemd/system';
 const CRON = '/etc/cron.d/dialback';
@@ -36,6 +37,7 @@ const HOOKS = [
 const LAID: [path: string, owner: string][] = [
   [BINARY, 'root:root 755'],
   [LAUNCHER, 'root:dialback 750'],
+  [JAIL, 'root:root 755'],
   ['/etc/dialback', 'root:root 755'],
   ['/etc/dialback/client.toml.sample', 'root:root 644'],
   ['/etc/dialback/excludes', 'root:root 644'],
@@ -106,12 +108,24 @@ describe('make install', { skip: SKIP }, () => {
       assert.equal((await site.say('getent shadow dialback')).split(':')[1], '*');
     });
 
-    it('lays down a binary that runs, and a launcher that only the account may start', async () => {
+    it('lays down a binary that runs, and a `launch` that only the account may start', async () => {
       assert.match(await site.say('runuser --pty -u dialback -- dialback version'), /^dialback \d/);
       const stranger = await site.addUser('stranger');
-      const { status, output: said } = await site.shell(`${LAUNCHER} pump 60`, stranger);
+      const { status, output: said } = await site.shell(`${LAUNCHER} send /`, stranger);
       assert.equal(status, 126, said);
       assert.match(said, /Permission denied/);
+    });
+
+    it('lays down a `jail` for every account: one that only receives needs no group', async () => {
+      const stranger = await site.addUser('receiver');
+      const tree = '/home/receiver/tree';
+      const { status, output: said } = await site.shell(
+        `mkdir -m 700 ${tree} && ${JAIL} receive ${tree} -- --version </dev/null 2>&1 | cat`,
+        stranger,
+      );
+      assert.equal(status, 0, said);
+      assert.match(said, /^dialback-launch: landlock_abi \d+/m);
+      assert.match(said, /^rsync +version /m);
     });
 
     it('leaves timer and cron off', async () => {
@@ -171,6 +185,9 @@ describe('make install', { skip: SKIP }, () => {
       [`chgrp root ${LAUNCHER}`, /launch/], // takes the capability along
       [`chmod 755 ${LAUNCHER}`, /launch/],
       [`chown dialback ${LAUNCHER}`, /launch/],
+      [`rm ${JAIL}`, /jail/], // as 0.1.0 and 0.1.1 leave it
+      [`chmod 700 ${JAIL}`, /jail/],
+      [`setcap cap_dac_read_search=ep ${JAIL}`, /jail$/],
       [`setcap -r ${BINARY}`, /bin\/dialback \(cap_dac_read_search=i\)/],
       [`setcap cap_dac_read_search=ep ${BINARY}`, /bin\/dialback \(cap_dac_read_search=i\)/],
       [`rm ${BINARY} && ln -s /bin/sh ${BINARY}`, /bin\/dialback/],
@@ -178,7 +195,7 @@ describe('make install', { skip: SKIP }, () => {
       [`chown dialback ${SHARE}/never`, /share\/dialback/],
     ];
     // One of each kind; all of them are a soak.
-    for (const [harm, names] of some(harms, 5)) {
+    for (const [harm, names] of some(harms, 6)) {
       it(`mends what \`${harm}\` did, and that alone`, async () => {
         await site.say(harm);
         const { status, output: said } = await site.run(['make', 'install']);
@@ -194,11 +211,11 @@ describe('make install', { skip: SKIP }, () => {
     it('leaves the old launcher where the new one does not compile, and nothing beside it', async () => {
       const laid = site.changes();
       await site.say(
-        'cp src/launcher/launch.c /tmp/saved && echo "this is no C" >>src/launcher/launch.c && rm dist/launch',
+        'cp src/launcher/launch.c /tmp/saved && echo "this is no C" >>src/launcher/launch.c && rm dist/launch dist/jail',
       );
       const { status, output: said } = await site.run(['make', 'install']);
       assert.notEqual(status, 0, said);
-      assert.match(said, /^launcher: Cannot compile src\/launcher\/launch\.c/m);
+      assert.match(said, /^launcher: Cannot compile launch from src\/launcher/m);
       await site.say('cp /tmp/saved src/launcher/launch.c && rm /tmp/saved');
       assert.deepEqual(site.changes(), laid);
       assert.equal(await site.say('ls dist /tmp'), '/tmp:\n\ndist:\ndialback');
@@ -235,7 +252,7 @@ describe('make install', { skip: SKIP }, () => {
       assert.equal(await capabilities(site), EXPECTED_CAPABILITIES);
       const names = (lines: string[]): string[] => lines.map(line => line.split(' ')[0] ?? '');
       assert.deepEqual(names(site.changes()), names(laid), 'nothing is left beside them');
-      await site.say('rm -rf dist/launch.* /tmp/tmp.*'); // of compilations and installations that were killed
+      await site.say('rm -rf dist/launch.* dist/jail.* /tmp/tmp.*'); // of compilations and installations that were killed
     });
 
     it('is taken away again but for what is the user’s, with the commands for that', async () => {
@@ -561,7 +578,7 @@ describe('make install without a compiler and npm', { skip: SKIP }, () => {
     assert.ok(!existsSync(site.machine.path(BINARY)), output);
     assert.notEqual((await site.shell('getent passwd dialback')).status, 0, 'no account was made');
   }
-  const RECOMPILE = /^next: rm dist\/launch, and make install again with a compiler/m;
+  const RECOMPILE = /^next: rm dist\/launch dist\/jail, and make install again with a compiler/m;
 
   it('refuses a launcher that was compiled for another uid or other paths', async () => {
     const found =
@@ -573,7 +590,18 @@ describe('make install without a compiler and npm', { skip: SKIP }, () => {
   it('refuses one that does not say what it was compiled for, and one for a uid that somebody has', async () => {
     await site.say('mv dist/launch /root/launch && cp /bin/true dist/launch');
     await refused(['SERVICE_UID=445'], /: it was built by another version, and not for uid=445 /, RECOMPILE);
-    await site.say('cp -p /root/launch dist/launch && useradd --uid 445 somebody');
+    await site.say('cp -p /root/launch dist/launch && mv dist/jail /root/jail && cp /bin/true dist/jail');
+    await refused(
+      [],
+      /compiled launcher dist\/jail: it was built by another version, and not for self=/,
+      RECOMPILE,
+    );
+    await refused(
+      ['INHERITED=1'],
+      /compiled launcher dist\/launch: it was built for uid=445 inherited=0 .*, and not for uid=445 inherited=1 /,
+      RECOMPILE,
+    );
+    await site.say('cp -p /root/jail dist/jail && useradd --uid 445 somebody');
     await refused(
       [],
       /^install: Cannot make the user dialback with the number 445: the user somebody has it$/m,
@@ -585,7 +613,7 @@ describe('make install without a compiler and npm', { skip: SKIP }, () => {
   it('refuses a launcher and an executable that are older than their sources', async () => {
     await site.say('touch src/launcher/launch.c');
     await refused([], /dist\/launch: it is older than src\/launcher\/launch\.c$/m, RECOMPILE);
-    await site.say('touch dist/launch src/main.ts');
+    await site.say('touch dist/launch dist/jail src/main.ts');
     const touch = /^next: .*if it was built from these sources: touch dist\/dialback$/m;
     await refused(
       [],
@@ -605,7 +633,8 @@ describe('make install without a compiler and npm', { skip: SKIP }, () => {
     const { status, output } = await site.run(['make', 'install', 'DESTDIR=/root/package']);
     assert.equal(status, 0, output);
     assert.match(output, /^test "\$\(id -u dialback\)" = 445$/m);
-    await site.say(`cmp dist/launch /root/package${LAUNCHER} && cmp dist/dialback /root/package${BINARY}`);
+    await site.say(`cmp dist/launch /root/package${LAUNCHER} && cmp dist/jail /root/package${JAIL}`);
+    await site.say(`cmp dist/dialback /root/package${BINARY}`);
   });
 
   it('installs what was built, for the uid that the launcher serves', async () => {
@@ -631,8 +660,10 @@ describe('make launcher-arm64', { skip: SKIP }, () => {
     try {
       const { status, output } = await site.run(['make', 'launcher-arm64', 'SERVICE_UID=777']);
       assert.equal(status, 0, output);
-      const machine = readFileSync(site.machine.path(`${site.folder}/dist/launch-arm64`)).readUInt16LE(18);
-      assert.equal(machine, 183, 'EM_AARCH64');
+      for (const kind of ['launch', 'jail']) {
+        const file = readFileSync(site.machine.path(`${site.folder}/dist/${kind}-arm64`));
+        assert.equal(file.readUInt16LE(18), 183, 'EM_AARCH64');
+      }
     } finally {
       await site.machine.end();
     }

@@ -41,9 +41,7 @@ class Installed extends Sides {
   }
 
   async #prepare(): Promise<void> {
-    const { site, port } = this;
-    // Its rsync gets its jail from the launcher.
-    await site.say('usermod --append --groups dialback vault');
+    const { port } = this;
     await this.prepareDaemon();
     await this.as(
       this.host,

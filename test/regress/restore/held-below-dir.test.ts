@@ -42,7 +42,7 @@ describe('a restore by root with the launcher', { skip: SKIP }, () => {
   });
 });
 
-describe('launch place', { skip: SKIP }, () => {
+describe('jail place', { skip: SKIP }, () => {
   let jail: Jail;
   let to: string;
   let tree: string;
@@ -67,7 +67,7 @@ describe('launch place', { skip: SKIP }, () => {
       for (const name of ['file', 'other']) writeFileSync(join(folder, name), 'a text\n');
     }
     const input = `${call.join('\t')}\n`;
-    return outcomeOf(call[0] ?? '', await jail.start('root', jail.launch, ['place', ...words], { input }));
+    return outcomeOf(call[0] ?? '', await jail.start('root', jail.jailPath, ['place', ...words], { input }));
   }
 
   it('lets rsync do below DIR what a restore needs, and read the snapshot', async () => {
@@ -115,10 +115,10 @@ describe('launch place', { skip: SKIP }, () => {
 
   it('is for root alone, and takes only folders by their own names', async () => {
     chmodSync(jail.base, 0o755);
-    const { account, launch } = jail;
-    const user = await jail.start(account, launch, ['place', to, tree, '--', '--x']);
+    const { account, jailPath } = jail;
+    const user = await jail.start(account, jailPath, ['place', to, tree, '--', '--x']);
     assert.equal(user.status, 126);
-    assert.match(user.stderr, /it is for root alone/);
+    assert.match(user.stderr, /it is for root only/);
     symlinkSync(to, join(jail.base, 'link'));
     const theirs = jail.folder(join(jail.base, 'theirs'));
     for (const words of [
@@ -133,7 +133,7 @@ describe('launch place', { skip: SKIP }, () => {
       [join(to, 'nothing'), tree, '--', '--x'],
       [theirs, tree, '--', '--x'],
     ]) {
-      const { status, stderr } = await jail.start('root', launch, ['place', ...words]);
+      const { status, stderr } = await jail.start('root', jailPath, ['place', ...words]);
       assert.equal(status, 126, `${words.join(' ')}: ${stderr}`);
     }
   });

@@ -55,6 +55,7 @@ describe(`memory, ${FILES} files`, { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () 
       new Map([
         [world.binary, 'dialback'],
         [world.launcher, 'launch'],
+        [world.jail, 'jail'],
         ['/usr/bin/rsync', 'rsync'],
       ]),
       LOOK_MS,
@@ -113,7 +114,7 @@ describe(`memory, ${FILES} files`, { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () 
       const { status, stdout, stderr } = await world.run(world.client, args, { timeoutMs: LONG_MS });
       assert.equal(status, 0, stdout.slice(-1000) + stderr);
       await made();
-      assertSmall('dialback backup', 'dialback grab', 'dialback manifest', 'launch pump');
+      assertSmall('dialback backup', 'dialback grab', 'dialback manifest', 'jail pump');
     });
   }
 

@@ -13,6 +13,7 @@ import {
   type Answer,
   complaints,
   HOME,
+  JAIL,
   LAUNCHER,
   type Line,
   permissionTable,
@@ -62,7 +63,7 @@ const HOST_PROCESSES: Kind[] = [
   { what: '`cat`, which it ends with', command: /^\S*cat \/proc/, why: OWN },
   { what: '`ssh`, the way back', command: /^\S*ssh -F/, why: OWN },
   { what: '`rsync`, the receiver, in its jail', command: /^rsync /, why: OWN },
-  { what: '`launch pump`, in the same jail', command: /^\S*launch pump/, why: OWN },
+  { what: '`jail pump`, in the same jail', command: /^\S*jail pump/, why: OWN },
 ];
 
 /** The launcher's verb for `capability = "inherited"`. */
@@ -268,6 +269,12 @@ describe('who may do what', { skip: SKIP }, () => {
           verbs: ['read', 'write'],
           why: 'its group may run it: see below',
         },
+        {
+          what: 'its other program, `jail`',
+          at: JAIL,
+          verbs: ['read', 'write'],
+          why: 'it has no capability, and everybody may run it: see below',
+        },
         { what: "the launcher's folder", at: LAUNCHER.replace(/\/launch$/, ''), verbs: ['make'] },
         {
           what: '`/etc/dialback/`',
@@ -341,20 +348,20 @@ describe('who may do what', { skip: SKIP }, () => {
         why: 'what it is for: the account can have any file read, less `never`',
       },
       {
-        what: "`receive`, into a folder of one's own",
-        script: `${LAUNCHER} receive "$HOME/at/tree" -- --version`,
+        what: "`jail receive`, into a folder of one's own",
+        script: `${JAIL} receive "$HOME/at/tree" -- --version`,
         works: /^rsync +version /m,
         why: 'it has no capability then, and less than the account',
       },
       {
-        what: '`place`, a restore by root',
-        script: `${LAUNCHER} place / / -- --version`,
+        what: '`jail place`, a restore by root',
+        script: `${JAIL} place / / -- --version`,
         works: /^rsync +version /m,
         why: undefined,
       },
       {
-        what: '`pump`',
-        script: `${LAUNCHER} pump 60 a b 3</dev/null 4>/dev/null </dev/null && echo done`,
+        what: '`jail pump`',
+        script: `${JAIL} pump 60 a b 3</dev/null 4>/dev/null </dev/null && echo done`,
         works: /^done$/m,
         why: 'it copies bytes between descriptors that the caller has',
       },
@@ -371,9 +378,9 @@ describe('who may do what', { skip: SKIP }, () => {
     const answerOf = ({ works }: { works: RegExp }, { output }: Ended): Answer => {
       if (works.test(output)) return 'yes';
       if (/made for uid/.test(output)) return 'made for another uid';
-      if (/no capability to inherit/.test(output)) return 'rsync may not inherit it';
+      if (/built without it/.test(output)) return 'not built in';
       if (/another file than/.test(output)) return 'not the installed one';
-      if (/for root alone/.test(output)) return 'not as this account';
+      if (/for root only/.test(output)) return 'not as this account';
       return /Permission denied/.test(output) ? 'EACCES' : `? ${output}`;
     };
     const tried = async (each: (typeof verbs)[number]): Promise<Answer[]> => {
@@ -383,10 +390,9 @@ describe('who may do what', { skip: SKIP }, () => {
     };
     const rows = new Map<string, { answers: Answer[]; why: string | undefined }>();
     for (const each of verbs) rows.set(each.what, { answers: await tried(each), why: each.why });
-    // rsync as it is after `make install INHERITED=1`
-    await stage.as('root', 'setcap cap_dac_read_search=ei /usr/bin/rsync');
+    await stage.site.say('make install INHERITED=1');
     rows.set(`the same, installed with \`INHERITED=1\``, { answers: await tried(LEND), why: LENT });
-    await stage.as('root', 'setcap -r /usr/bin/rsync');
+    await stage.site.say('make install INHERITED=0');
     const lines = [...rows].map(([what, { answers, why }]): Line => {
       // Where nobody can, it is not for who he is: the account itself can, with the real one, or when root has said so.
       const other = /copy/.test(what) ? [...rows.values()][0] : [...rows.values()].at(-1);

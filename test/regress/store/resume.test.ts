@@ -61,7 +61,7 @@ describe('a changed file that has come in part', { skip: NEEDS_ROOT || IN_CLEAN_
   function killReceivers(): void {
     const receivers = world
       .processes()
-      .filter(({ pid, command }) => /^\S*(rsync|launch) /.test(command) && isOfHost(pid));
+      .filter(({ pid, command }) => /^\S*(rsync|jail) /.test(command) && isOfHost(pid));
     assert.ok(receivers.length > 1);
     for (const { pid } of receivers) process.kill(pid, 'SIGSTOP');
     for (const { pid } of receivers) {

@@ -1,0 +1,20 @@
+/* What the caller passes on without asking: descriptors, signals, umask, folder, and its own death. */
+#pragma once
+#include "die.h"
+#include <sys/types.h>
+
+/* Descriptors that `receive` and `pump` get (host/relay.ts). LOCK is the client's lock, a plain file. */
+enum { FROM_SSH = 3, TO_SSH = 4, LOCK = 5 };
+
+/* Resets signals, mask, umask and folder, closes the descriptors above `last`, and checks the others by require_no_places(). */
+void forget_caller(unsigned last);
+
+/*
+ * Dies if a descriptor from 0 to `last` is a file or folder, open or as a path. From a folder in the caller's own mount namespace,
+ * /proc/self/fd/N leads up through its mount point, into a folder that a rule grants. Pipes, sockets and character devices lead
+ * nowhere. LOCK must be a plain file.
+ */
+void require_no_places(int last);
+
+/* Has the kernel send `signal_number` when `parent` dies. Call it after the last change of credentials, which resets it. */
+void die_with_parent(int signal_number, pid_t parent);

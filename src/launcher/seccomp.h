@@ -1,0 +1,35 @@
+/*
+ * What system calls this process, and all that it becomes or starts, may make: seccomp(2). A call that no row names fails with
+ * EPERM. A call of another ABI (32 bit, x32) kills the process.
+ */
+#pragma once
+#include "die.h"
+
+/* Headers of Linux 5.10, as in Debian 11, do not have it. */
+#ifndef __NR_fchmodat2
+#define __NR_fchmodat2 452
+#endif
+
+enum check {
+	ANY,	   /* allow it, whatever its arguments are */
+	NO_BITS,   /* allow it if that argument has none of these bits */
+	AT_MOST,   /* allow it if that argument is this or less */
+	EQUALS,	   /* allow it if that argument is exactly this */
+	THE_STEP,  /* the same, and kill the process otherwise */
+	NOT_THERE, /* fail with ENOSYS, so that libc makes the older call, which has a row */
+};
+
+/* Some calls, and one check of the low 32 bits of one argument (EQUALS and THE_STEP: of all 64). */
+struct calls {
+	enum check check;
+	unsigned argument;
+	uint64_t value;
+	size_t count;
+	const long *numbers;
+};
+#define ROW(check, argument, value, ...)                                                                             \
+	{check, argument, value, sizeof((const long[]){__VA_ARGS__}) / sizeof(long), (const long[]){__VA_ARGS__}}
+#define NR(name) __NR_##name
+
+/* Puts the rows that every rsync needs, and `count` rows of `more`, into force. Needs no_new_privs. */
+void allow_calls(const struct calls *more, size_t count);
