@@ -304,7 +304,7 @@ install_here() {
   check_folders "$prefix/libexec/dialback"
   check_folders "$config"
   dist/dialback version >/dev/null ||
-    fail 'install dist/dialback: it does not run on this machine' 'see "What it needs" in README.md'
+    fail 'install dist/dialback: it does not run on this machine' 'see "Requirements in detail" in docs/manual.md'
   if [ "$compiles" = no ] && ! dist/launch 2>&1 | grep -q '^dialback-launch: '; then
     fail 'install dist/launch: it does not run on this machine' "$recompile"
   fi
