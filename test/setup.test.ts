@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { CLIENT_SCHEMA } from '../src/client/config.ts';
@@ -235,15 +234,5 @@ describe('initText() and enrollText()', () => {
     const text = enrollText('laptop', enrolled({ hostKey: undefined }));
     assert.match(text, /no public key of this host is in \/etc\/ssh: .* for KEY\n/);
     assert.match(lastCommand(text), /--host-key 'KEY'$/);
-  });
-});
-
-describe("the README's four commands", () => {
-  it('are commands that dialback has, in their order', () => {
-    const readme = readFileSync(join(import.meta.dirname, '../README.md'), 'utf8');
-    const section = readme.slice(readme.indexOf('## From nothing'), readme.indexOf('## How a backup goes'));
-    const lines = [...section.matchAll(/^ {7}(.+)$/gm)].map(([, line = '']) => line);
-    const verbs = lines.map(line => readWords(wordsOf(line).words).verb);
-    assert.deepEqual(verbs, ['init', 'enroll', 'init', 'backup']);
   });
 });

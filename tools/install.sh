@@ -319,7 +319,7 @@ install_here() {
   check_folders "$prefix/libexec/dialback"
   check_folders "$config"
   dist/dialback version >/dev/null ||
-    fail 'install dist/dialback: it does not run on this machine' 'see "What it needs" in README.md'
+    fail 'install dist/dialback: it does not run on this machine' 'see "Requirements in detail" in docs/manual.md'
   if [ "$compiles" = no ]; then
     for kind in launch jail; do
       "dist/$kind" 2>&1 | grep -q '^dialback-launch: ' ||

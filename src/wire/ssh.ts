@@ -95,7 +95,7 @@ export function oneTimeKeyLine(options: {
   return `restrict,from="${from}",expiry-time="${stamp}",command="${command}" ${options.key}\n`;
 }
 
-/** The oldest OpenSSH that is known to work, on either side (README, "What it needs"). */
+/** The oldest OpenSSH that is known to work, on either side (docs/manual.md, "Requirements in detail"). */
 export const LEAST_OPENSSH = '8.0p1';
 /** What works on a client whose sshd does not. */
 export const WITHOUT_SSHD = 'set transport = "channel" in client.toml, which needs no sshd here';
