@@ -70,21 +70,15 @@ import { listEntries, printFile } from './store/browse.ts';
 import { compareSnapshots } from './store/diff.ts';
 import { findVersions } from './store/find.ts';
 import { listAll } from './store/list.ts';
-import { describeClient } from './store/manifest.ts';
-import { pin, unpin } from './store/pins.ts';
+import { describeClient } from './store/manifest-writer.ts';
+import { pin, unpin } from './store/snapshot.ts';
 import { prune } from './store/prune.ts';
 import { remove } from './store/remove.ts';
 import { planRestore, type RestoreOptions, type RestoreResult, restore } from './store/restore.ts';
 import { statusExit, statusOf } from './store/status.ts';
-import {
-  type ClientStore,
-  findSnapshot,
-  openClient,
-  openStore,
-  parsePath,
-  requireOwner,
-  type Snapshot,
-} from './store/store.ts';
+import { type ClientStore, openClient, openStore, requireOwner } from './store/store.ts';
+import { findSnapshot, type Snapshot } from './store/snapshot.ts';
+import { parsePath } from './store/tree-path.ts';
 import { isWell, type Verified, type VerifyOptions, verify } from './store/verify.ts';
 import { encodeEvent, failedOutcome } from './wire/events.ts';
 import { decodeName, escapeText } from './wire/text.ts';

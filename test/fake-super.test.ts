@@ -5,18 +5,9 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
 import { Fault } from '../src/fault.ts';
-import {
-  listTree,
-  parseAcl,
-  parseAttributes,
-  parseFound,
-  parseStat,
-  readAttributes,
-  readTree,
-  type StoredEntry,
-  truthOf,
-  type Xattr,
-} from '../src/store/fake-super.ts';
+import { parseAcl, parseStat, truthOf, type Xattr } from '../src/store/fake-super.ts';
+import { parseFound, type StoredEntry } from '../src/store/find-records.ts';
+import { listTree, parseAttributes, readAttributes, readTree } from '../src/store/stored-tree.ts';
 
 const good = <T>(parsed: { value: T } | { reason: string }): T => {
   assert.ok('value' in parsed, 'reason' in parsed ? parsed.reason : '');

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { pinText, unpinText } from '../src/cli/print.ts';
-import { BY_HAND, BY_ITSELF, decidePin } from '../src/store/pins.ts';
+import { BY_HAND, BY_ITSELF, decidePin } from '../src/store/snapshot.ts';
 
 describe('decidePin()', () => {
   const cases: [before: string | undefined, given: string, did: string, reason: string][] = [

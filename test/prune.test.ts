@@ -18,17 +18,10 @@ import { Fault } from '../src/fault.ts';
 import { HOST_SCHEMA, storeSettings } from '../src/host/config.ts';
 import { parseConfig } from '../src/shared/toml.ts';
 import { prune } from '../src/store/prune.ts';
+import { removeSnapshot } from '../src/store/remove.ts';
 import type { StoreSettings } from '../src/store/settings.ts';
-import {
-  type ClientStore,
-  createClient,
-  createStore,
-  lockClient,
-  pinSnapshot,
-  readSnapshot,
-  removeSnapshot,
-  snapshotNames,
-} from '../src/store/store.ts';
+import { pinSnapshot, readSnapshot, snapshotNames } from '../src/store/snapshot.ts';
+import { type ClientStore, createClient, createStore, lockClient } from '../src/store/store.ts';
 import { snapshotName } from '../src/wire/text.ts';
 import { until } from './support/world.ts';
 

@@ -9,16 +9,8 @@ import { prune } from '../src/store/prune.ts';
 import { type Removal, type RemoveOptions, remove } from '../src/store/remove.ts';
 import { retire } from '../src/store/retirement.ts';
 import type { StoreSettings } from '../src/store/settings.ts';
-import {
-  type ClientStore,
-  createClient,
-  createStore,
-  listClients,
-  lockClient,
-  pinSnapshot,
-  readSnapshot,
-  snapshotNames,
-} from '../src/store/store.ts';
+import { pinSnapshot, readSnapshot, snapshotNames } from '../src/store/snapshot.ts';
+import { type ClientStore, createClient, createStore, listClients, lockClient } from '../src/store/store.ts';
 
 const NEVER = new AbortController().signal;
 const NAMES = ['2026-01-01T00-00-00Z', '2026-01-02T00-00-00Z', '2026-01-03T00-00-00Z'] as const;

@@ -9,7 +9,7 @@ import {
   type Kind,
   lackingIn,
   type Restored,
-} from '../src/store/restore-compare.ts';
+} from '../src/store/restore-difference.ts';
 
 const xattr = (name: string, value = 'x'): { name: Buffer; value: Buffer } => ({
   name: Buffer.from(name),

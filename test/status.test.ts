@@ -9,14 +9,9 @@ import { openIndex } from '../src/store/file-index.ts';
 import { areAlarming, failuresOf, failuresText } from '../src/store/health.ts';
 import type { Policy } from '../src/store/retention.ts';
 import { retire } from '../src/store/retirement.ts';
+import type { SnapshotRecord } from '../src/store/snapshot.ts';
 import { nextRemoval, statusExit, statusOf } from '../src/store/status.ts';
-import {
-  createClient,
-  createStore,
-  openClient,
-  recordEvent,
-  type SnapshotRecord,
-} from '../src/store/store.ts';
+import { createClient, createStore, openClient, recordEvent } from '../src/store/store.ts';
 import { snapshotName } from '../src/wire/text.ts';
 
 const HOUR_MS = 3_600_000;

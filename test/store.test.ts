@@ -17,24 +17,24 @@ import {
 import { tmpdir } from 'node:os';
 import { describe, it, type TestContext } from 'node:test';
 import { Fault } from '../src/fault.ts';
+import { abandonSnapshot, beginSnapshot, commitSnapshot } from '../src/store/arrival.ts';
+import { removeSnapshot } from '../src/store/remove.ts';
 import {
-  abandonSnapshot,
-  beginSnapshot,
+  findSnapshot,
+  pinSnapshot,
+  readSnapshot,
+  type SnapshotRecord,
+  snapshotNames,
+  unpinSnapshot,
+} from '../src/store/snapshot.ts';
+import {
   type ClientStore,
-  commitSnapshot,
   createClient,
   createStore,
-  findSnapshot,
   listClients,
   lockClient,
   openClient,
   openStore,
-  pinSnapshot,
-  readSnapshot,
-  removeSnapshot,
-  type SnapshotRecord,
-  snapshotNames,
-  unpinSnapshot,
 } from '../src/store/store.ts';
 import { emptyTrash } from '../src/store/trash.ts';
 import { stateOf } from './support/inode.ts';

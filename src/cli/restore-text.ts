@@ -3,7 +3,7 @@
 import { showAge, showBytes } from '../output/units.ts';
 import { COPY_AGAIN, LOST_ATTRIBUTES } from '../store/lost-attributes.ts';
 import type { Planned, RestorePlan, RestoreResult } from '../store/restore.ts';
-import type { DifferenceCount, Kind } from '../store/restore-compare.ts';
+import type { DifferenceCount, Kind } from '../store/restore-difference.ts';
 import { escapeText, type JsonName, quoteForShell, showName } from '../wire/text.ts';
 import { clientPath, DAMAGES, damagedPath, moreText } from './print.ts';
 

@@ -17,25 +17,14 @@ import { standard } from '../os/process.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
 import { openIndex } from '../store/file-index.ts';
 import { amountOf, isFarBelow, lackOf, msToNextLook, readRoom } from '../store/free-space.ts';
-import { BY_ITSELF } from '../store/pins.ts';
+import { BY_ITSELF } from '../store/snapshot.ts';
 import { candidateOf, decideRetention, UNUSUAL } from '../store/retention.ts';
 import type { ClientSettings } from '../store/settings.ts';
 import { sortedRecords } from '../store/sorted-find.ts';
-import {
-  type Arrival,
-  type ClientStore,
-  discardInterrupted,
-  listClients,
-  listSnapshots,
-  openClient,
-  pinSnapshot,
-  readSnapshot,
-  recordEvent,
-  removeSnapshot,
-  type Snapshot,
-  snapshotNames,
-  unpinSnapshot,
-} from '../store/store.ts';
+import { type Arrival, discardInterrupted } from '../store/arrival.ts';
+import { type ClientStore, listClients, openClient, recordEvent } from '../store/store.ts';
+import { listSnapshots, pinSnapshot, readSnapshot, type Snapshot, snapshotNames, unpinSnapshot } from '../store/snapshot.ts';
+import { removeSnapshot } from '../store/remove.ts';
 import { emptyClientTrash, emptyTrash } from '../store/trash.ts';
 import { failure } from '../wire/events.ts';
 import { SNAPSHOT, snapshotTime } from '../wire/text.ts';

@@ -43,22 +43,13 @@ import { isRsyncVulnerable } from '../shared/package-changelog.ts';
 import { findPrinter, printedWords } from '../shared/startup-files.ts';
 import { largestFile } from '../store/file-size.ts';
 import { noteStore } from '../store/known-stores.ts';
-import { describeClient, lacksManifest } from '../store/manifest.ts';
+import { describeClient } from '../store/manifest-writer.ts';
+import { lacksManifest } from '../store/manifest.ts';
 import { requireEnrolled, watchEnrollment } from '../store/retirement.ts';
 import { keepScratchIn } from '../store/scratch.ts';
-import {
-  type Arrival,
-  abandonSnapshot,
-  beginSnapshot,
-  type ClientStore,
-  commitSnapshot,
-  lockClient,
-  openClient,
-  openStore,
-  readSnapshot,
-  recordEvent,
-  type SnapshotRecord,
-} from '../store/store.ts';
+import { type Arrival, abandonSnapshot, beginSnapshot, commitSnapshot } from '../store/arrival.ts';
+import { type ClientStore, lockClient, openClient, openStore, recordEvent } from '../store/store.ts';
+import { readSnapshot, type SnapshotRecord } from '../store/snapshot.ts';
 import { emptyTrash } from '../store/trash.ts';
 import {
   encodeEvent,

@@ -1,78 +1,198 @@
 /**
- * Which interrupted trees under arriving/ a run may believe.
- *
- * rsync takes a file of the right size and time for unchanged and links it unread. After a power cut, size and time can be on the
- * disk without the data: ftruncate(2) and utimensat(2) change the inode, which a journal writes within seconds, and the data
- * follow up to half a minute later. On ext4 this hits every file that ends in NULs, since `rsync --sparse` sets its size by
- * ftruncate(2) (measured: 147 of 150 files). Other file systems, a disk that is pulled out, and a kernel that panics have the
- * same effect, and nothing that can be read afterwards tells which files are whole.
- *
- * So there is one rule: an interrupted tree is believed only if the file `synced` lies beside it. That file is written after the
- * run has ended and the whole file system has been synced. A run that was killed leaves none. In any other tree every file
- * loses its time, so that rsync compares its content.
+ * A tree that is being received, from its beginning to its commit.
  */
 import { Fault } from '../fault.ts';
-import { exists, lstat, setLinkTimes, syncFolder, unlink, writeNew } from '../os/files.ts';
-import { monotonicMs, randomShare } from '../os/machine.ts';
-import { run, standard, takeRecords } from '../os/process.ts';
+import {
+  exists,
+  fileFault,
+  makeFolder,
+  readdir,
+  removeEmptyFolder,
+  removeFileIfThere,
+  rename,
+  syncFolder,
+  writeNew,
+} from '../os/files.ts';
+import { monotonicMs, now, sleep } from '../os/machine.ts';
+import { escapeText, plainJson, SNAPSHOT, snapshotName, snapshotTime } from '../wire/text.ts';
+import { isDurable, notDurable, pickBasis } from './basis.ts';
+import { dropRechecks, findRecheck } from './doubtful-files.ts';
+import { DOUBT_LIMIT_MS, doubtTree, isSynced, markSynced, syncFileSystem } from './interrupted-tree.ts';
+import { linkMissing } from './link-limit.ts';
+import { completePartials } from './partial-files.ts';
+import type { SnapshotRecord } from './snapshot.ts';
+import { type ClientStore, recordEvent } from './store.ts';
+import { emptyTrash, moveToTrash } from './trash.ts';
 
-/** In the folder of an interrupted tree: all of the tree was on the disk when this file was written. */
-const SYNCED = 'synced';
-const SYNC_TIMEOUT_MS = 3_600_000;
-/** Linux's PATH_MAX, and room for its NUL. */
-const RECORD_LIMIT = 4096;
-/** For all trees of a client: it waits meanwhile, and gives up 90 s after its call. */
-export const DOUBT_LIMIT_MS = 30_000;
+/** A tree that is being received. */
+export interface Arrival {
+  name: string;
+  started: Date;
+  folder: string;
+  tree: string;
+  /** The snapshot it is compared with, or null. */
+  basis: string | null;
+  /** The snapshots that it links against, the newest first. */
+  bases: string[];
+  /** What rsync links against, best first. */
+  linkDests: string[];
+  /** Names of older interrupted trees. */
+  leftOver: string[];
+  /** Whether every file that it links is known to be whole (SnapshotRecord.durable). */
+  isDurable: boolean;
+}
+
+/** Interrupted trees that a run links against at most (a run that is killed can leave one beside the kept one). */
+const LEFT_OVER_LIMIT = 4;
 
 /**
- * Writes all that its file system holds to the disk (syncfs(2)).
- * @throws Fault when that failed or took longer than an hour
+ * Begins a snapshot: a fresh, empty tree under arriving/, and what to link it against. The lock must be held.
+ * A name is a second; where it is taken already, the next second is waited for.
  */
-export async function syncFileSystem(folder: string): Promise<void> {
-  const tried = `write "${folder}" to the disk`;
-  // The whole file system at once: fsync(2) of each of a million files takes hours.
-  const synced = await run(standard('sync', ['--file-system', '--', folder]), { timeoutMs: SYNC_TIMEOUT_MS });
-  if (synced.status !== 0) throw new Fault({ tried, found: synced.stderr.trim() || 'sync failed' });
+export async function beginSnapshot(client: ClientStore): Promise<Arrival> {
+  let started = now();
+  while (isTaken(client, snapshotName(started))) {
+    await sleep(1000 - (started.getTime() % 1000));
+    started = now();
+  }
+  const name = snapshotName(started);
+  let left = readdir(`${client.folder}/arriving`)
+    .filter(each => SNAPSHOT.test(each))
+    .sort()
+    .reverse();
+  for (const each of left.splice(LEFT_OVER_LIMIT)) moveToTrash(client, 'arriving', each);
+  const basis = pickBasis(client, name);
+  const folder = `${client.folder}/arriving/${name}`;
+  try {
+    makeFolder(folder);
+    makeFolder(`${folder}/tree`);
+  } catch (error) {
+    // A full disk, and it may be full of what interrupted runs left: that goes first.
+    if (!(error instanceof Fault) || error.exit !== 'noSpace' || left.length === 0) throw error;
+    for (const each of left) moveToTrash(client, 'arriving', each);
+    left = [];
+    await emptyTrash(client.folder).catch(() => {}); // whether there is room now, the next line tells
+    makeFolder(folder);
+    makeFolder(`${folder}/tree`);
+  }
+  const rechecks = basis.map(each => findRecheck(client.folder, each));
+  const bases = basis
+    .map((each, at) => rechecks[at]?.tree ?? `${client.folder}/snapshots/${each}/tree`)
+    .filter(exists);
+  const interrupted: string[] = [];
+  const doubtedByMs = monotonicMs() + DOUBT_LIMIT_MS;
+  for (const each of left) {
+    const tree = `${client.folder}/arriving/${each}/tree`;
+    if (!exists(tree)) continue;
+    await completePartials(tree, snapshotTime(each) ?? started, bases);
+    if (await isUsable(client, each, doubtedByMs)) interrupted.push(tree);
+  }
+  left = left.filter(each => exists(`${client.folder}/arriving/${each}`));
+  return {
+    name,
+    started,
+    folder,
+    tree: `${folder}/tree`,
+    basis: basis[0] ?? null,
+    bases: basis,
+    // Of a name that has changed rsync builds on the first one: what has arrived is nearer to it than what was before.
+    linkDests: [...interrupted, ...bases],
+    leftOver: left,
+    isDurable: basis.every((each, at) => rechecks[at] !== undefined || isDurable(client, each)),
+  };
 }
 
 /**
- * Records that an interrupted tree is on the disk. Its rsync must have ended.
- * @param folder arriving/SNAPSHOT
- * @throws Fault or the failed call's error; then the tree stays one that is not believed
+ * Whether a run may link against an interrupted tree. One that was not synced loses its times first; one that cannot be
+ * doubted file by file goes to the trash.
  */
-export async function markSynced(folder: string): Promise<void> {
-  await syncFileSystem(folder);
-  writeNew(`${folder}/${SYNCED}`, '', { sync: true });
-  syncFolder(folder);
+async function isUsable(client: ClientStore, name: string, doubtedByMs: number): Promise<boolean> {
+  const folder = `${client.folder}/arriving/${name}`;
+  if (isSynced(folder)) return true;
+  try {
+    await doubtTree(`${folder}/tree`, doubtedByMs);
+    return true;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    moveToTrash(client, 'arriving', name, { reason: escapeText(reason) });
+    return false;
+  }
 }
 
-/** Whether all of an interrupted tree was on the disk when its run ended. @param folder arriving/SNAPSHOT */
-export function isSynced(folder: string): boolean {
-  return exists(`${folder}/${SYNCED}`);
+function isTaken(client: ClientStore, name: string): boolean {
+  return exists(`${client.folder}/snapshots/${name}`) || exists(`${client.folder}/arriving/${name}`);
 }
 
 /**
- * Takes the times off all files of an interrupted tree, so that rsync compares their contents with the client's. It still
- * sends only what differs, and checks the whole file by its own checksum. No inode of a finished snapshot is
- * written to: a name whose inode has other names is removed (the snapshot that shares it has the file, and is linked
- * against as well; of a group within the tree one name stays). The client's lock must be held.
- * @param tree arriving/SNAPSHOT/tree
- * @param endMs when it must be done, by the monotonic clock
- * @throws Fault or the failed call's error when a file could not be reached or it was not done in time: then the tree must
- *   not be used
+ * Commits: what has arrived goes to the disk, its record beside it, and one rename makes it a finished snapshot.
+ * @param excludes the exclude list as the client sent it
+ * @returns what failed after the rename, where nothing can undo the snapshot any more; undefined: nothing
  */
-export async function doubtTree(tree: string, endMs: number): Promise<void> {
-  const tried = `take the times off "${tree}"`;
-  // Between one hour and one day after the start of 1970: no file of a client's has it, on a file system without nanoseconds either.
-  const seconds = 3_600 + 82_800 * randomShare();
-  const prefix = Buffer.from(`${tree}/`);
-  const find = standard('find', [tree, '-type', 'f', '-printf', '%P\\0']);
-  const found = await takeRecords(find, { limit: RECORD_LIMIT }, path => {
-    const file = Buffer.concat([prefix, path]);
-    if (lstat(file).nlink > 1) unlink(file);
-    else setLinkTimes(file, seconds, seconds);
-    if (monotonicMs() > endMs)
-      throw new Fault({ tried, found: `it was not done within ${DOUBT_LIMIT_MS / 1000} s` });
-  });
-  if (found.status !== 0) throw new Fault({ tried, found: found.stderr.trim() || 'find failed' });
+export async function commitSnapshot(
+  client: ClientStore,
+  arrival: Arrival,
+  record: SnapshotRecord,
+  excludes: Buffer,
+): Promise<Fault | undefined> {
+  try {
+    writeNew(`${arrival.folder}/excludes`, excludes, { sync: true });
+    writeNew(`${arrival.folder}/snapshot.json`, `${plainJson(record, 2)}\n`, { sync: true });
+    await syncFileSystem(arrival.folder);
+    rename(arrival.folder, `${client.folder}/snapshots/${arrival.name}`);
+  } catch (error) {
+    for (const name of ['excludes', 'snapshot.json']) removeFileIfThere(`${arrival.folder}/${name}`);
+    throw error instanceof Fault ? error : fileFault(error, `commit "${arrival.name}"`);
+  }
+  try {
+    syncFolder(`${client.folder}/snapshots`);
+    syncFolder(`${client.folder}/arriving`);
+    recordEvent(client, 'committed', { snapshot: arrival.name, state: record.state });
+    for (const each of arrival.leftOver) moveToTrash(client, 'arriving', each);
+    dropRechecks(client.folder, notDurable(client));
+    return undefined;
+  } catch (error) {
+    return error instanceof Fault
+      ? error
+      : fileFault(error, `put the store in order after "${arrival.name}"`);
+  }
+}
+
+/**
+ * Ends a run that did not make a snapshot. What has arrived is kept for the next run, as one tree: names that only
+ * the older interrupted tree has are linked into the newer one (only links are made; no inode is written to).
+ * @param isFull where the disk is full nothing is kept: an unfinished tree must not take the room from all later runs
+ */
+export async function abandonSnapshot(client: ClientStore, arrival: Arrival, isFull = false): Promise<void> {
+  if (isFull) {
+    for (const each of [arrival.name, ...arrival.leftOver]) moveToTrash(client, 'arriving', each);
+    return;
+  }
+  const [older, ...oldest] = arrival.leftOver;
+  if (!exists(arrival.tree)) return; // the store has gone, or it was committed after all
+  if (readdir(arrival.tree).length === 0) {
+    removeEmptyFolder(arrival.tree);
+    removeEmptyFolder(arrival.folder);
+    return;
+  }
+  if (older !== undefined) {
+    try {
+      await linkMissing(`${client.folder}/arriving/${older}/tree`, arrival.tree);
+    } catch {
+      return; // both stay, and the next run links against both
+    }
+    moveToTrash(client, 'arriving', older);
+  }
+  for (const each of oldest) moveToTrash(client, 'arriving', each);
+  // Last: all that was put into the tree is covered. Where it fails, the next run compares contents.
+  await markSynced(arrival.folder).catch(() => {});
+}
+
+/**
+ * Gives up what interrupted runs left, for want of room. The client's lock must be held, and no run of it be under way.
+ * @returns whether there was any
+ */
+export function discardInterrupted(client: ClientStore, reason: string): boolean {
+  const left = readdir(`${client.folder}/arriving`).filter(each => SNAPSHOT.test(each));
+  for (const each of left) moveToTrash(client, 'arriving', each, { reason });
+  return left.length > 0;
 }

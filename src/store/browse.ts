@@ -1,28 +1,17 @@
 /** `dialback ls` and `dialback cat`: what a snapshot has, as it was on the client, and what is in a file of it. */
+
 import { posix } from 'node:path';
 import { Fault } from '../fault.ts';
 import { close, fileFault, openPlain } from '../os/files.ts';
 import { standard, start } from '../os/process.ts';
 import { decodeName, escapeText, jsonName, quoteForShell, showName } from '../wire/text.ts';
-import { readTree, type TreeEntry } from './fake-super.ts';
+import type { TreeEntry } from './fake-super.ts';
+import { openSnapshot, type SnapshotChoice } from './snapshot.ts';
 import type { Complain } from './sorted-find.ts';
-import { findSnapshot, openClient, openStore, pathInside, type Snapshot } from './store.ts';
+import { readTree } from './stored-tree.ts';
+import { joinPath, pathInside } from './tree-path.ts';
 
-/** What is looked at. */
-export interface Look {
-  store: string;
-  client: string;
-  /** As findSnapshot takes it. */
-  snapshot: string;
-}
-
-/** The snapshot that a command line means. */
-function openSnapshot({ store, client, snapshot }: Look): Snapshot {
-  openStore(store);
-  return findSnapshot(openClient(store, client), snapshot);
-}
-
-export interface ListOptions extends Look {
+export interface ListOptions extends SnapshotChoice {
   /** Absolute, as on the client; none: the top, `/`. */
   paths: string[];
   /** All below a folder, not its entries alone. */
@@ -41,7 +30,7 @@ export async function* listEntries(
   signal: AbortSignal,
   complain?: Complain,
 ): AsyncGenerator<TreeEntry> {
-  const snapshot = openSnapshot(options);
+  const { snapshot } = openSnapshot(options);
   const wanted = options.paths.length === 0 ? ['/'] : options.paths;
   const inside = wanted.map(path => pathInside(snapshot, path, `list "${escapeText(path)}"`));
   const isTopKnown = snapshot.record.scope.roots.includes('/');
@@ -66,15 +55,15 @@ export async function* listEntries(
  * @param path absolute, as on the client
  * @throws Fault when it is no plain file; when standard output cannot be written
  */
-export async function printFile(look: Look, path: string, signal: AbortSignal): Promise<void> {
-  const snapshot = openSnapshot(look);
+export async function printFile(look: SnapshotChoice, path: string, signal: AbortSignal): Promise<void> {
+  const { snapshot } = openSnapshot(look);
   const tried = `print "${escapeText(path)}"`;
   const inside = pathInside(snapshot, path, tried);
   for await (const entry of readTree(snapshot.tree, { paths: [inside], depth: 0, signal }))
     requireFile(entry, look, tried);
   let descriptor: number;
   try {
-    descriptor = openPlain(Buffer.concat([Buffer.from(`${snapshot.tree}/`), inside]));
+    descriptor = openPlain(joinPath(snapshot.tree, inside));
   } catch (error) {
     throw error instanceof Fault ? new Fault({ tried, found: error.found }) : fileFault(error, tried);
   }
@@ -105,7 +94,7 @@ async function copyOut(descriptor: number, tried: string, signal: AbortSignal): 
 
 const SAID_KEPT = 1000;
 
-function requireFile(entry: TreeEntry, look: Look, tried: string): void {
+function requireFile(entry: TreeEntry, look: SnapshotChoice, tried: string): void {
   const { type, path, target } = entry;
   if (type === 'file') return;
   const at = (where: string): string =>

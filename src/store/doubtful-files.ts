@@ -1,7 +1,7 @@
 /**
  * Files of older snapshots whose data may never have reached the disk, and how the next run comes to compare them.
  *
- * Up to 0.1.0 a power cut could put files with a size and no data into a snapshot (store/arrival.ts says how). They look like
+ * Up to 0.1.0 a power cut could put files with a size and no data into a snapshot (store/interrupted-tree.ts says how). They look like
  * files with holes of the client's: fewer blocks than bytes. A few have a block that was never written, and reads as zeros.
  * rsync --sparse never writes such a block, so a last block of zeros that is no hole tells as well (measured: 3 files of 270).
  * Both kinds are doubtful, in every snapshot
@@ -26,15 +26,15 @@ import {
 import { randomHex } from '../os/machine.ts';
 import { run, standard, takeRecords } from '../os/process.ts';
 import { SNAPSHOT } from '../wire/text.ts';
-import { syncFileSystem } from './arrival.ts';
+import { BLOCK_BYTES, searchTree } from './find-records.ts';
+import { syncFileSystem } from './interrupted-tree.ts';
 import { linkMissing } from './link-limit.ts';
+import { joinPath } from './tree-path.ts';
 
 const RECHECK = 'recheck';
 /** In recheck/SNAPSHOT: the doubtful names, a NUL behind each. Where it is, the tree beside it is complete. */
 const DONE = 'done';
-/** The blocks of stat(2). */
-const BLOCK_BYTES = 512;
-const BLOCK_AND_PATH_LIMIT = 4096 + 64;
+const NAME_LIMIT = 8 * 1024;
 const COPY_TIMEOUT_MS = 24 * 3_600_000;
 /** Names that are kept in memory, for a person. */
 const NAMES_LIMIT = 100;
@@ -65,9 +65,6 @@ export function findRecheck(folder: string, snapshot: string): Recheck | undefin
   return { tree: exists(`${path}/tree`) ? `${path}/tree` : undefined };
 }
 
-/** find(1) could not read something. */
-const COULD_NOT_READ = 1;
-
 /**
  * Takes each doubtful file of a tree. What cannot be reached is passed over: it cannot be linked either.
  * @param isWhole whether that is a Fault
@@ -78,17 +75,14 @@ async function takeDoubtful(
   { signal, isWhole = false }: { signal: AbortSignal; isWhole?: boolean },
   take: (path: Buffer, allocatedBytes: number) => void,
 ): Promise<void> {
-  const prefix = Buffer.from(`${tree}/`);
-  const find = standard('find', [tree, '-type', 'f', '-size', '+0', '-printf', '%b %s %P\\0']);
-  const found = await takeRecords(find, { limit: BLOCK_AND_PATH_LIMIT, signal }, record => {
-    const [blocks = '', size = ''] = record.toString('latin1', 0, 64).split(' ', 2);
-    const allocated = Number(blocks) * BLOCK_BYTES;
-    const path = record.subarray(blocks.length + size.length + 2);
-    if (allocated < Number(size) || lacksTail(Buffer.concat([prefix, path]), Number(size)))
-      take(path, allocated);
+  const tests = ['-type', 'f', '-size', '+0'];
+  const tried = `look through "${tree}"`;
+  const search = { tests, fields: ['%b', '%s'], allowsUnreadable: !isWhole, tried, signal };
+  await searchTree(tree, search, ([blocks, size], path) => {
+    const allocatedBytes = Number(blocks) * BLOCK_BYTES;
+    if (allocatedBytes < Number(size) || lacksTail(joinPath(tree, path), Number(size)))
+      take(path, allocatedBytes);
   });
-  if (found.status === 0 || (found.status === COULD_NOT_READ && !isWhole && exists(tree))) return;
-  throw new Fault({ tried: `look through "${tree}"`, found: found.stderr.trim() || 'find failed' });
 }
 
 /** What cannot be read is doubtful too. */
@@ -173,9 +167,8 @@ async function makeTree(
   makeFolder(`${fresh}/tree`);
   // A name that cannot be linked is left out, and rsync sends the file.
   await linkMissing(tree, `${fresh}/tree`, signal);
-  const prefix = Buffer.from(`${fresh}/tree/`);
   await takeNames(names, signal, name => {
-    const path = Buffer.concat([prefix, name]);
+    const path = joinPath(`${fresh}/tree`, name);
     if (exists(path)) unlink(path);
   });
   // Looked at, and not concluded: what is doubtful still would be linked unread.
@@ -202,7 +195,7 @@ async function makeTree(
 /** Takes each name of a file that `writeNames` wrote. */
 async function takeNames(path: string, signal: AbortSignal, take: (name: Buffer) => void): Promise<void> {
   const cat = standard('cat', ['--', path]);
-  const { status } = await takeRecords(cat, { limit: BLOCK_AND_PATH_LIMIT, signal }, take);
+  const { status } = await takeRecords(cat, { limit: NAME_LIMIT, signal }, take);
   if (status !== 0) throw new Fault({ tried: `read "${path}"`, found: `cat ended with status ${status}` });
 }
 

@@ -21,61 +21,22 @@ import {
   isDamage,
   openCache,
   removeCache,
-  type Shape,
   type Statement,
 } from '../os/database.ts';
-import { exists, makeUniqueFolder, readdir, removeAll, stat, statusExact } from '../os/files.ts';
+import { exists, makeUniqueFolder, readdir, removeAll, stat } from '../os/files.ts';
 import { dropGarbage, ownAccount, temporaryFolder } from '../os/machine.ts';
-import { standard, takeRecords } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
-import { escapeText } from '../wire/text.ts';
-import { NAME_TABLE, Names, WITH_PATHS } from './index-names.ts';
-import { type ClientStore, snapshotNames } from './store.ts';
-import { TIME_LIMITS } from './time-limits.ts';
-
-const SHAPE: Shape = {
-  application: 0x6462_6978, // "dbix"
-  version: 4,
-  tables: `
-    CREATE TABLE snapshot (
-      id INTEGER PRIMARY KEY AUTOINCREMENT, -- none is given twice
-      name TEXT NOT NULL UNIQUE,
-      tree INTEGER NOT NULL,          -- the inode of tree/: another one is another snapshot of the same name
-      made INTEGER NOT NULL,          -- and when that was made, in ns: in a copy of the store a tree/ can get the number that it had
-      folders INTEGER NOT NULL,       -- each a folder of its own
-      folder_bytes INTEGER NOT NULL,
-      whole INTEGER NOT NULL          -- 0: something in it could not be read, and it is looked through again
-    );
-${NAME_TABLE}
-    CREATE TABLE inode (
-      ino INTEGER PRIMARY KEY,
-      bytes INTEGER NOT NULL,         -- on the disk
-      size INTEGER NOT NULL,
-      mtime TEXT NOT NULL,            -- SECONDS.NANOSECONDS
-      digest BLOB                     -- SHA-256 of its content, once it was read
-    );
-    CREATE TABLE file (
-      name INTEGER NOT NULL,
-      ino INTEGER NOT NULL,           -- 0: a folder
-      first INTEGER NOT NULL,
-      last INTEGER,
-      PRIMARY KEY (name, ino, first)
-    ) WITHOUT ROWID;
-    CREATE INDEX file_ino ON file (ino, first, last);
-    CREATE INDEX file_first ON file (first);
-    CREATE INDEX file_last ON file (last);
-  `,
-};
+import { TIME_LIMITS } from './file-time.ts';
+import { BLOCK_BYTES } from './find-records.ts';
+import { Names } from './index-names.ts';
+import { lastRemoval, membersOf } from './index-runs.ts';
+import { INDEX_SHAPE, WITH_PATHS } from './index-tables.ts';
+import { dropSnapshot, identifyTree, indexedSnapshots, isSameTree, takeSnapshot } from './index-update.ts';
+import { snapshotNames } from './snapshot.ts';
+import type { ClientStore } from './store.ts';
 
 /** An inode's number is kept in SQLite's signed 64 bits. */
 const SMALLEST = -(2n ** 63n);
-
-/** What tells the tree/ of a snapshot from every other one. */
-interface Identity {
-  inode: bigint;
-  /** Nanoseconds; where the file system does not say, when its inode was changed. */
-  madeNs: bigint;
-}
 
 /** What is on the disk. */
 export interface Held {
@@ -119,7 +80,7 @@ export async function openIndex(
   const path = `${client.folder}/index.sqlite`;
   const { uid } = stat(client.folder);
   const isOwner = ownAccount().uid === uid;
-  const open = (): StoreIndex => new StoreIndex(client, openCache(path, SHAPE, isOwner));
+  const open = (): StoreIndex => new StoreIndex(client, openCache(path, INDEX_SHAPE, isOwner));
   const attempt = async (): Promise<StoreIndex> => {
     const index = open();
     try {
@@ -158,7 +119,7 @@ async function openTemporary(
   const own = `${client.folder}/index.sqlite`;
   if (exists(own)) await copyCache(own, path);
   try {
-    const index = new StoreIndex(client, openCache(path, SHAPE, true));
+    const index = new StoreIndex(client, openCache(path, INDEX_SHAPE, true));
     await index.update(signal);
     return index;
   } catch (error) {
@@ -171,7 +132,7 @@ async function openTemporary(
 export function peekIndex(client: ClientStore): StoreIndex | undefined {
   let index: StoreIndex | undefined;
   try {
-    index = new StoreIndex(client, openCache(`${client.folder}/index.sqlite`, SHAPE, false));
+    index = new StoreIndex(client, openCache(`${client.folder}/index.sqlite`, INDEX_SHAPE, false));
     index.requireCurrent();
     return index;
   } catch {
@@ -225,22 +186,10 @@ export class StoreIndex {
     return this.#database.prepare(sql).all(...values) as T[];
   }
 
-  #snapshots(): { id: number; name: string; tree: Identity; isWhole: boolean }[] {
-    const statement = this.#database.prepare('SELECT id, name, tree, made, whole FROM snapshot ORDER BY id');
-    statement.setReadBigInts(true);
-    type Row = { id: bigint; name: string; tree: bigint; made: bigint; whole: bigint };
-    return (statement.all() as Row[]).map(each => ({
-      id: Number(each.id),
-      name: each.name,
-      tree: { inode: each.tree, madeNs: each.made },
-      isWhole: each.whole === 1n,
-    }));
-  }
-
   /** @throws Fault where a snapshot has come or gone since: an index that is not ours is not changed */
   requireCurrent(): void {
     const there = snapshotNames(this.#client);
-    const known = new Set(this.#snapshots().map(each => each.name));
+    const known = new Set(indexedSnapshots(this.#database).map(each => each.name));
     if (there.length === known.size && there.every(name => known.has(name))) return;
     throw new Fault({
       tried: `use the index of "${this.#client.name}"`,
@@ -252,91 +201,19 @@ export class StoreIndex {
   /** Drops what has gone, takes in what has come; each snapshot whole or not at all. */
   async update(signal?: AbortSignal): Promise<void> {
     const there = snapshotNames(this.#client);
-    const trees = new Map(there.map(name => [name, identify(this.#client, name)]));
-    for (const { name, tree, isWhole } of this.#snapshots()) {
+    const trees = new Map(there.map(name => [name, identifyTree(this.#client, name)]));
+    for (const { name, tree, isWhole } of indexedSnapshots(this.#database)) {
       const isTriedAgain = !isWhole && !this.#tried.has(name);
-      if (!isSame(trees.get(name), tree) || isTriedAgain) this.forget(name);
+      if (!isSameTree(trees.get(name), tree) || isTriedAgain) this.forget(name);
       this.#tried.add(name);
     }
-    const known = new Set(this.#snapshots().map(each => each.name));
+    const known = new Set(indexedSnapshots(this.#database).map(each => each.name));
     for (const name of there) {
       signal?.throwIfAborted();
       const tree = trees.get(name);
-      if (!known.has(name) && tree !== undefined) await this.#take(name, tree, signal);
-    }
-  }
-
-  async #take(name: string, tree: Identity, signal: AbortSignal | undefined): Promise<void> {
-    const database = this.#database;
-    database.exec(`
-      CREATE TEMP TABLE IF NOT EXISTS fresh
-        (depth INTEGER, name BLOB, ino INTEGER, bytes INTEGER, size INTEGER, mtime TEXT);
-      CREATE TEMP TABLE IF NOT EXISTS seen (name INTEGER, ino INTEGER, PRIMARY KEY (name, ino)) WITHOUT ROWID;
-      DELETE FROM fresh; DELETE FROM seen; BEGIN`);
-    let folders = 0;
-    let folderBytes = 0;
-    let isWhole = false;
-    try {
-      const insert = database.prepare('INSERT INTO fresh VALUES (?, ?, ?, ?, ?, ?)');
-      isWhole = await walk(`${this.#client.folder}/snapshots/${name}/tree`, signal, found => {
-        if (found.isFolder) {
-          folders += 1;
-          folderBytes += found.bytes;
-          if (found.depth > 0) insert.run(found.depth, found.name, 0, 0, 0, '');
-        } else insert.run(found.depth, found.name, found.inode, found.bytes, found.size, found.mtime);
-      });
-      database.exec('COMMIT');
-    } catch (error) {
-      if (database.isTransaction) database.exec('ROLLBACK');
-      throw error;
-    }
-    // The tree can have gone to trash/ while it was looked through, and half of it with it.
-    if (!isSame(identify(this.#client, name), tree)) return;
-    inTransaction(database, () => {
-      if (database.prepare('SELECT 1 FROM snapshot WHERE name = ?').get(name)) return; // another process was faster
-      const previous = this.#rows<{ id: number | null }>('SELECT max(id) AS id FROM snapshot')[0]?.id ?? null;
-      const id = Number(
-        database
-          .prepare(
-            'INSERT INTO snapshot (name, tree, made, folders, folder_bytes, whole) VALUES (?, ?, ?, ?, ?, ?)',
-          )
-          .run(name, tree.inode, tree.madeNs, folders, folderBytes, Number(isWhole)).lastInsertRowid,
-      );
-      this.#nameFresh();
-      database.exec(`
-        INSERT OR IGNORE INTO inode (ino, bytes, size, mtime)
-          SELECT ino, bytes, size, mtime FROM fresh WHERE ino <> 0;`);
-      database
-        .prepare(
-          `UPDATE file SET last = ? WHERE last IS NULL
-             AND NOT EXISTS (SELECT 1 FROM seen WHERE seen.name = file.name AND seen.ino = file.ino)`,
-        )
-        .run(previous);
-      database
-        .prepare(
-          `INSERT INTO file SELECT name, ino, ?, NULL FROM seen WHERE NOT EXISTS
-             (SELECT 1 FROM file WHERE file.name = seen.name AND file.ino = seen.ino AND last IS NULL)`,
-        )
-        .run(id);
-      database.exec('DELETE FROM fresh; DELETE FROM seen;');
-    });
-  }
-
-  /** Gives each of what was found its name's id: a folder comes before what is in it. */
-  #nameFresh(): void {
-    const note = this.#database.prepare('INSERT OR IGNORE INTO seen VALUES (?, ?)');
-    const fresh = this.#database.prepare('SELECT depth, name, ino FROM fresh ORDER BY rowid');
-    fresh.setReadBigInts(true);
-    /** By depth: the folder that is being looked through. */
-    const folders = [0];
-    let count = 0;
-    for (const row of fresh.iterate() as Iterable<{ depth: bigint; name: Uint8Array; ino: bigint }>) {
-      const depth = Number(row.depth);
-      const id = this.#names.add(folders[depth - 1] ?? 0, row.name);
-      folders[depth] = id;
-      note.run(id, row.ino);
-      count += 1;
-      if (count % ROWS_AT_ONCE === 0) dropGarbage();
+      if (known.has(name) || tree === undefined) continue;
+      const names = (): Names => this.#names;
+      await takeSnapshot({ client: this.#client, database: this.#database, names }, { name, tree }, signal);
     }
   }
 
@@ -345,35 +222,7 @@ export class StoreIndex {
    * given to new files.
    */
   forget(name: string): void {
-    const database = this.#database;
-    inTransaction(database, () => {
-      const found = this.#snapshots().findIndex(each => each.name === name);
-      const all = this.#snapshots().map(each => each.id);
-      const id = all[found];
-      if (id === undefined) return;
-      // Between the one before it and the one after it there is no other.
-      const after = all[found - 1] ?? 0;
-      const before = all[found + 1] ?? null;
-      database.exec(`
-        CREATE TEMP TABLE IF NOT EXISTS gone (name INTEGER, ino INTEGER, first INTEGER);
-        DELETE FROM gone;`);
-      const isEnding = before === null ? '(last >= $id OR last IS NULL)' : 'last >= $id AND last < $before';
-      database
-        .prepare(
-          `INSERT INTO gone SELECT name, ino, first FROM file
-             WHERE first > $after AND first <= $id AND ${isEnding}`,
-        )
-        .run({ id, after, ...(before === null ? {} : { before }) });
-      database.exec(`
-        DELETE FROM file WHERE (name, ino, first) IN (SELECT name, ino, first FROM gone);`);
-      database.prepare('DELETE FROM snapshot WHERE id = ?').run(id);
-      database.exec(`
-        DELETE FROM inode WHERE ino IN (SELECT ino FROM gone)
-          AND NOT EXISTS (SELECT 1 FROM file WHERE file.ino = inode.ino);
-        DELETE FROM name WHERE id IN (SELECT name FROM gone)
-          AND NOT EXISTS (SELECT 1 FROM file WHERE file.name = name.id);
-        DELETE FROM gone;`);
-    });
+    dropSnapshot(this.#database, name);
     this.#names.forget();
     this.#hasShrunk = true;
   }
@@ -384,7 +233,7 @@ export class StoreIndex {
     const folders = this.#rows<Held>(
       'SELECT total(folders) AS inodes, total(folder_bytes) AS bytes FROM snapshot',
     )[0];
-    const own = this.#snapshots().map(({ name }) => recordsOf(this.#client, name));
+    const own = indexedSnapshots(this.#database).map(({ name }) => recordsOf(this.#client, name));
     return sum([files ?? NOTHING, folders ?? NOTHING, ...own]);
   }
 
@@ -404,7 +253,7 @@ export class StoreIndex {
    * @returns by snapshot; those that the index does not know are left out
    */
   freedBy(order: string[]): Map<string, Held> {
-    const snapshots = this.#snapshots();
+    const snapshots = indexedSnapshots(this.#database);
     const ids = snapshots.map(each => each.id);
     const place = new Map(order.map((name, at) => [name, at]));
     /** By place in `ids`: when it is removed; Infinity: never. */
@@ -435,7 +284,7 @@ export class StoreIndex {
 
   /** How many names each snapshot has, folders too: what deleting it takes its time for. */
   names(): Map<string, number> {
-    const snapshots = this.#snapshots();
+    const snapshots = indexedSnapshots(this.#database);
     const ids = snapshots.map(each => each.id);
     const counts = new Array<number>(ids.length).fill(0);
     const groups = this.#rows<{ runs: string; count: number }>(
@@ -451,7 +300,7 @@ export class StoreIndex {
    * @param isWanted gets the path below tree/
    */
   *versions(isWanted: (path: Buffer) => boolean): Generator<Version> {
-    const snapshots = this.#snapshots();
+    const snapshots = indexedSnapshots(this.#database);
     const ids = snapshots.map(each => each.id);
     const files = this.#database.prepare(`
       SELECT ino = 0 AS isFolder, group_concat(first || '-' || ifnull(last, '')) AS runs, size, mtime
@@ -528,7 +377,7 @@ export class StoreIndex {
 
   /** Under which paths and in which snapshots (oldest first) an inode is. */
   *sharing(inode: bigint): Generator<{ path: Buffer; snapshots: string[] }> {
-    const snapshots = this.#snapshots();
+    const snapshots = indexedSnapshots(this.#database);
     const ids = snapshots.map(each => each.id);
     const rows = this.#rows<{ name: number; runs: string }>(
       `SELECT name, group_concat(first || '-' || ifnull(last, '')) AS runs FROM file WHERE ino = ? GROUP BY name`,
@@ -581,60 +430,13 @@ function sum(parts: Held[]): Held {
   }));
 }
 
-/** The places in `ids` of the snapshots that a file with these runs is in. */
-function* membersOf(runs: string, ids: number[]): Generator<number> {
-  const seen = new Set<number>();
-  for (const run of runs.split(',')) {
-    const [first = '', last = ''] = run.split('-');
-    const end = last === '' ? Number.POSITIVE_INFINITY : Number(last);
-    for (let at = placeFrom(ids, Number(first)); at < ids.length && (ids[at] ?? 0) <= end; at += 1) {
-      if (seen.has(at)) continue;
-      seen.add(at);
-      yield at;
-    }
-  }
-}
-
-/** The place of the first number that is not below `least`. */
-function placeFrom(ids: number[], least: number): number {
-  let [low, high] = [0, ids.length];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if ((ids[middle] ?? 0) < least) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
-/** When the last of those that have it is removed; Infinity where one stays. */
-function lastRemoval(runs: string, ids: number[], removedAt: number[]): number {
-  let latest = -1;
-  for (const at of membersOf(runs, ids)) {
-    latest = Math.max(latest, removedAt[at] ?? Number.POSITIVE_INFINITY);
-    if (latest === Number.POSITIVE_INFINITY) break;
-  }
-  return latest < 0 ? Number.POSITIVE_INFINITY : latest;
-}
-
-/** @returns undefined where the snapshot is not there */
-function identify(client: ClientStore, name: string): Identity | undefined {
-  const tree = `${client.folder}/snapshots/${name}/tree`;
-  if (!exists(tree)) return undefined;
-  const { ino, birthtimeNs } = statusExact(tree);
-  return { inode: BigInt.asIntN(64, ino), madeNs: birthtimeNs };
-}
-
-function isSame(one: Identity | undefined, other: Identity): boolean {
-  return one?.inode === other.inode && one.madeNs === other.madeNs;
-}
-
 /** What a snapshot's own folder and the files beside its tree take. */
 function recordsOf(client: ClientStore, name: string): Held {
   const folder = `${client.folder}/snapshots/${name}`;
   try {
     const parts = readdir(folder).filter(each => each !== 'tree');
     const held = ['.', ...parts].map(each => ({
-      bytes: stat(`${folder}/${each}`).blocks * 512,
+      bytes: stat(`${folder}/${each}`).blocks * BLOCK_BYTES,
       inodes: 1,
     }));
     return sum(held);
@@ -650,64 +452,4 @@ function giveBack(database: Database): void {
   } catch (error) {
     if (!cannotWrite(error)) throw error;
   }
-}
-
-interface Found {
-  isFolder: boolean;
-  /** How far below the tree; 0: the tree itself. */
-  depth: number;
-  /** In its folder. */
-  name: Buffer;
-  inode: bigint;
-  /** On the disk. */
-  bytes: number;
-  size: number;
-  mtime: string;
-}
-
-/** The numbers in front, and a name. */
-const RECORD_LIMIT = 1024;
-/** find(1) could not read something. */
-const COULD_NOT_READ = 1;
-
-/**
- * Looks through a tree, by find(1): the tree itself first, each folder before what is in it.
- * @returns whether all of it could be read
- */
-async function walk(
-  tree: string,
-  signal: AbortSignal | undefined,
-  take: (found: Found) => void,
-): Promise<boolean> {
-  const find = standard('find', [tree, '-printf', '%y %i %b %s %T@ %d %f\\0']);
-  const found = await takeRecords(find, { limit: RECORD_LIMIT, signal }, record => take(parseFound(record)));
-  if (found.status === 0) return true;
-  if (found.status === COULD_NOT_READ && exists(tree)) return false;
-  throw new Fault({
-    tried: `look through "${tree}"`,
-    found: escapeText(found.stderr.trim()) || 'find failed',
-  });
-}
-
-const FIELDS = 6;
-
-function parseFound(record: Buffer): Found {
-  const fields: string[] = [];
-  let from = 0;
-  for (let field = 0; field < FIELDS; field += 1) {
-    const end = record.indexOf(0x20, from);
-    fields.push(record.toString('latin1', from, end));
-    from = end + 1;
-  }
-  const [type, inode = '0', blocks, size, mtime = '', depth] = fields;
-  const [seconds, fraction = ''] = mtime.split('.');
-  return {
-    isFolder: type === 'd',
-    depth: Number(depth),
-    name: Buffer.from(record.subarray(from)),
-    inode: BigInt.asIntN(64, BigInt(inode)),
-    bytes: Number(blocks) * 512,
-    size: Number(size),
-    mtime: `${seconds}.${fraction.slice(0, 9).padEnd(9, '0')}`,
-  };
 }

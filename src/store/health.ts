@@ -6,7 +6,8 @@ import type { FailureCode } from '../wire/events.ts';
 import { lackOf, readRoom } from './free-space.ts';
 import { candidateOf, decideRetention } from './retention.ts';
 import type { StoreSettings } from './settings.ts';
-import { listClients, listSnapshots, openClient } from './store.ts';
+import { listSnapshots } from './snapshot.ts';
+import { listClients, openClient } from './store.ts';
 
 /** So many runs that fail one after the other are no chance: `doctor` and `status` say so. */
 export const ALARMING_FAILURES = 3;

@@ -4,21 +4,6 @@
  */
 import type { Database, Statement } from '../os/database.ts';
 
-/** In the index's tables. */
-export const NAME_TABLE = `
-    CREATE TABLE name (
-      id INTEGER PRIMARY KEY,
-      parent INTEGER NOT NULL,        -- the folder's own id; 0: the top of tree/
-      name BLOB NOT NULL,
-      UNIQUE (parent, name)
-    );`;
-
-/** What a statement begins with that asks for paths: the table paths (id, path), of all names that have an id in it. */
-export const WITH_PATHS = `WITH RECURSIVE paths (id, path) AS (
-    SELECT id, name FROM name WHERE parent = 0
-    UNION ALL
-    SELECT name.id, CAST(paths.path || x'2f' || name.name AS BLOB) FROM paths JOIN name ON name.parent = paths.id)`;
-
 const SLASH = Buffer.from('/');
 
 /** Names by their ids, and ids by their names. */

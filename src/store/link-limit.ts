@@ -2,16 +2,13 @@
  * Hard links where the file system refuses more of them. rsync's own links are the library's work (src/launcher/linkat.c);
  * here are those that grab makes itself.
  */
-import { Fault } from '../fault.ts';
-import { exists, failedWith, fileFault, link, makeBareFolder } from '../os/files.ts';
-import { standard, takeRecords } from '../os/process.ts';
 
-/** Bytes of a name that find(1) prints: PATH_MAX of Linux, and the type in front of it. */
-const RECORD_LIMIT = 8 * 1024;
+import { failedWith, fileFault, link, makeBareFolder } from '../os/files.ts';
+import { searchTree } from './find-records.ts';
+import { joinPath } from './tree-path.ts';
+
 /** What ends it: the store takes nothing more. All else concerns one name, and that name is left out. */
 const FATAL = ['ENOSPC', 'EDQUOT', 'EROFS'];
-/** find(1) could not read something. */
-const COULD_NOT_READ = 1;
 
 /**
  * Links what an interrupted tree has, and a newer one has not, into the newer one. No inode is written to, and no content is
@@ -24,19 +21,14 @@ const COULD_NOT_READ = 1;
 export async function linkMissing(from: string, to: string, signal?: AbortSignal): Promise<void> {
   const tried = `keep "${from}"`;
   // Without the tree itself; a folder comes before what is in it.
-  const find = standard('find', [from, '-mindepth', '1', '-printf', '%y%P\\0']);
-  const ending = await takeRecords(find, { limit: RECORD_LIMIT, signal }, record => {
-    const path = record.subarray(1);
-    const target = Buffer.concat([Buffer.from(`${to}/`), path]);
+  const search = { tests: ['-mindepth', '1'], fields: ['%y'], allowsUnreadable: true, tried, signal };
+  await searchTree(from, search, ([type], path) => {
+    const target = joinPath(to, path);
     try {
-      if (record[0] === FOLDER) makeBareFolder(target, 0o700);
-      else link(Buffer.concat([Buffer.from(`${from}/`), path]), target);
+      if (type === 'd') makeBareFolder(target, 0o700);
+      else link(joinPath(from, path), target);
     } catch (error) {
       if (FATAL.some(code => failedWith(error, code))) throw fileFault(error, tried);
     }
   });
-  const isDone = ending.status === 0 || (ending.status === COULD_NOT_READ && exists(from));
-  if (!isDone) throw new Fault({ tried, found: ending.stderr.trim() || 'find failed' });
 }
-
-const FOLDER = 'd'.charCodeAt(0);

@@ -1,8 +1,9 @@
 /** `dialback list`: what the store holds. */
 import { whatFailed } from '../os/files.ts';
 import { escapeText } from '../wire/text.ts';
+import { listSnapshots } from './snapshot.ts';
 import type { Complain } from './sorted-find.ts';
-import { listClients, listSnapshots, openClient, openStore } from './store.ts';
+import { listClients, openClient, openStore } from './store.ts';
 
 /** One snapshot, with the JSON keys of the design. */
 export interface Listed {

@@ -4,10 +4,13 @@
  */
 import { exists } from '../os/files.ts';
 import { hasProgram } from '../os/process.ts';
-import { readXattrsOfEach, type StoredEntry, type Xattr } from './fake-super.ts';
+import type { Xattr } from './fake-super.ts';
+import type { StoredEntry } from './find-records.ts';
 import { attributesDigest, DamagedManifest, manifestOf, readManifest } from './manifest.ts';
 import type { ManifestEntry } from './mtree.ts';
-import { type ClientStore, snapshotNames } from './store.ts';
+import { snapshotNames } from './snapshot.ts';
+import type { ClientStore } from './store.ts';
+import { readXattrsOfEach } from './stored-tree.ts';
 
 export const LOST_ATTRIBUTES =
   'its files have lost their extended attributes: owners, modes, links and devices. The store was copied without them';

@@ -13,6 +13,7 @@
  */
 import type { Parsed } from '../fault.ts';
 import { PATH_LIMIT } from '../wire/request.ts';
+import { formatTime, parseTime } from './file-time.ts';
 
 /** What every manifest begins with: the first line is how libarchive knows mtree. */
 export const MANIFEST_HEAD = '#mtree\n# dialback manifest 1\n';
@@ -45,7 +46,6 @@ export function isUnread(entry: ManifestEntry): boolean {
   return entry.xattrs === '';
 }
 
-const NANO = 1_000_000_000n;
 /** Btrfs and tmpfs keep all of time_t's 64 bits, and a client decides what stands in them. */
 const SECONDS_LIMIT = 1n << 63n;
 const ID_LIMIT = 0xffff_ffff;
@@ -60,7 +60,7 @@ export function encodeEntry(entry: ManifestEntry): string {
     `uid=${uid}`,
     `gid=${gid}`,
     ...(type === 'file' ? [`size=${size}`] : []),
-    `time=${showTime(mtimeNs)}`,
+    `time=${formatTime(mtimeNs)}`,
     ...(type === 'file' && !isUnread(entry) ? [`sha256digest=${sha256}`] : []),
     isUnread(entry) ? UNREAD : `tags=${XATTRS}${xattrs}`,
   ];
@@ -83,12 +83,6 @@ function escapePath(path: string): string {
 
 function octal(character: string): string {
   return `\\${character.charCodeAt(0).toString(8).padStart(3, '0')}`;
-}
-
-/** Seconds, a point, nine digits: what follows the point counts up from the second before, for times before 1970 too. */
-export function showTime(ns: bigint): string {
-  const part = ((ns % NANO) + NANO) % NANO;
-  return `${(ns - part) / NANO}.${part.toString().padStart(9, '0')}`;
 }
 
 /**
@@ -165,7 +159,7 @@ export function decodeEntry(line: string): Parsed<ManifestEntry> {
   }
   if (rest.length > 0) return { reason: 'something follows the last keyword' };
   const { mode = '', uid, gid, size = '0', time = '', sha256digest = '', tags = '' } = values;
-  const [seconds = '', nano = ''] = time.split('.');
+  const seconds = BigInt(time.split('.')[0] ?? '');
   const entry: ManifestEntry = {
     path: path.value,
     type,
@@ -173,14 +167,13 @@ export function decodeEntry(line: string): Parsed<ManifestEntry> {
     uid: Number(uid),
     gid: Number(gid),
     size: Number(size),
-    mtimeNs: BigInt(seconds) * NANO + BigInt(nano),
+    mtimeNs: parseTime(time),
     sha256: sha256digest,
     xattrs: tags.slice(XATTRS.length),
   };
   if (entry.uid > ID_LIMIT || entry.gid > ID_LIMIT) return { reason: 'there is no such uid or gid' };
   if (!Number.isSafeInteger(entry.size)) return { reason: '"size" is not acceptable' };
-  if (BigInt(seconds) >= SECONDS_LIMIT || BigInt(seconds) < -SECONDS_LIMIT)
-    return { reason: '"time" is not acceptable' };
+  if (seconds >= SECONDS_LIMIT || seconds < -SECONDS_LIMIT) return { reason: '"time" is not acceptable' };
   return { value: entry };
 }
 

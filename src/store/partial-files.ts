@@ -8,11 +8,13 @@
  *
  * Nothing relies on what such a file holds: rsync builds on a basis only what agrees with the checksums of what it is sent.
  */
+
 import { Fault } from '../fault.ts';
 import { close, exists, fstat, lstat, open, openFlags, rename, setFileTimes } from '../os/files.ts';
 import { abortable, deadlineSignal, monotonicMs, randomShare } from '../os/machine.ts';
-import { standard, start, takeRecords } from '../os/process.ts';
-import { PATH_LIMIT } from '../wire/request.ts';
+import { standard, start } from '../os/process.ts';
+import { searchTree } from './find-records.ts';
+import { joinPath } from './tree-path.ts';
 
 /** Below this it is sent again sooner than it is looked for. */
 const LEAST_BYTES = 64 * 1024;
@@ -36,7 +38,7 @@ export async function completePartials(tree: string, began: Date, bases: string[
   for (const path of await findPartials(tree, began, bases, leftMs).catch(() => [])) {
     for (const base of bases) {
       if (leftMs() <= 0) return completed;
-      if (!(await complete(join(tree, path), join(base, path), leftMs()))) continue;
+      if (!(await complete(joinPath(tree, path), joinPath(base, path), leftMs()))) continue;
       completed += 1;
       break;
     }
@@ -62,13 +64,13 @@ async function findPartials(
   const kept = ['-newermt', '@-1', '!', '-newermt', '@1'];
   const left = ['-name', '.*.??????', '-newermt', `@${Math.floor(began.getTime() / 1000) - 1}`];
   const which = ['(', ...kept, '-o', ...left, ')'];
-  const find = standard('find', [tree, '-ignore_readdir_race', ...is, ...which, '-printf', '%s %P\\0']);
-  await takeRecords(find, { limit: PATH_LIMIT + 32 }, record => {
-    const blank = record.indexOf(0x20);
-    const size = Number(record.toString('latin1', 0, blank));
-    found.push({ path: Buffer.from(record.subarray(blank + 1)), size });
+  const tests = ['-ignore_readdir_race', ...is, ...which];
+  const tried = `find files in "${tree}" that arrived in part`;
+  // What find listed before it failed can be used.
+  await searchTree(tree, { tests, fields: ['%s'], tried }, ([size], path) => {
+    found.push({ path, size: Number(size) });
     if (found.length > 2 * MOST_FILES) keepLargest(found);
-  });
+  }).catch(() => false);
   keepLargest(found);
   const paths: Buffer[] = [];
   for (const each of found) {
@@ -89,15 +91,15 @@ async function named(
   if (folder === undefined || name === undefined) return path;
   const [plain, hidden] = [name, `.${name}`].map(each => Buffer.from(`${folder}${each}`, 'latin1'));
   if (plain === undefined || hidden === undefined) return undefined;
-  const wasThere = (each: Buffer): boolean => bases.some(base => exists(join(base, each)));
+  const wasThere = (each: Buffer): boolean => bases.some(base => exists(joinPath(base, each)));
   const proper = wasThere(hidden) && !wasThere(plain) ? hidden : plain;
-  if (exists(join(tree, proper))) {
+  if (exists(joinPath(tree, proper))) {
     // What rsync was building on: its own front is newer than what is there, and behind it comes what is there.
-    if (!isKept(join(tree, proper)) || leftMs() <= 0) return undefined;
-    await complete(join(tree, path), join(tree, proper), leftMs());
+    if (!isKept(joinPath(tree, proper)) || leftMs() <= 0) return undefined;
+    await complete(joinPath(tree, path), joinPath(tree, proper), leftMs());
   }
   try {
-    rename(join(tree, path), join(tree, proper));
+    rename(joinPath(tree, path), joinPath(tree, proper));
     return proper;
   } catch {
     return undefined; // no reason not to back up
@@ -112,10 +114,6 @@ function isKept(path: Buffer): boolean {
 
 function keepLargest(found: { size: number }[]): void {
   found.sort((one, other) => other.size - one.size).splice(MOST_FILES);
-}
-
-function join(folder: string, path: Buffer): Buffer {
-  return Buffer.concat([Buffer.from(`${folder}/`), path]);
 }
 
 /** @returns whether there was an old version that goes further */

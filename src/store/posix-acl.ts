@@ -23,8 +23,7 @@ export function aclEntries(value: Buffer): string[] {
     const rights = value.readUInt16LE(at + 2);
     if (tag === undefined || rights > 7) return [];
     const id = tag.isNamed ? String(value.readUInt32LE(at + 4)) : '';
-    const shown = `${rights & 4 ? 'r' : '-'}${rights & 2 ? 'w' : '-'}${rights & 1 ? 'x' : '-'}`;
-    entries.push(`${tag.letter}:${id}:${shown}`);
+    entries.push(`${tag.letter}:${id}:${showRights(rights)}`);
   }
   return entries;
 }
@@ -37,4 +36,9 @@ export function readAcl(values: ReadonlyMap<string, Buffer>): string[] {
     ...(access === undefined ? [] : aclEntries(access)),
     ...(byDefault === undefined ? [] : aclEntries(byDefault).map(each => `d:${each}`)),
   ];
+}
+
+/** Rights as letters: `rwx`. @param rights 0 to 7 */
+export function showRights(rights: number): string {
+  return `${rights & 4 ? 'r' : '-'}${rights & 2 ? 'w' : '-'}${rights & 1 ? 'x' : '-'}`;
 }

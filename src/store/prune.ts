@@ -16,18 +16,19 @@ import { beIdle } from '../os/process.ts';
 import { type DisposableHolder, isLocked, takeLockOrFolder } from '../os/runfolder.ts';
 import { escapeText, quoteForShell } from '../wire/text.ts';
 import { type Held, openIndex, type StoreIndex } from './file-index.ts';
-import { makeQuietly } from './manifest.ts';
+import { makeQuietly } from './manifest-writer.ts';
+import { removeSnapshot } from './remove.ts';
 import { candidateOf, decideRetention } from './retention.ts';
 import { keepScratchIn } from './scratch.ts';
 import type { StoreSettings } from './settings.ts';
+import { listSnapshots } from './snapshot.ts';
 import {
   type ClientStore,
+  failureText,
   listClients,
-  listSnapshots,
   openClient,
   openStore,
-  recordEvent,
-  removeSnapshot,
+  recordQuietly,
   requireOwner,
 } from './store.ts';
 import { emptyClientTrash, emptyTrash, MOST_WAIT_MS } from './trash.ts';
@@ -138,11 +139,13 @@ async function deleteAll(
     const result = resultOf.get(client.name);
     try {
       const ms = await emptyTrash(client.folder, pace);
-      if (result && result.names > 0 && !result.busy) noteDeleted(client, result.names, ms);
+      // For the next estimate.
+      if (result && result.names > 0 && !result.busy)
+        recordQuietly(client, 'deleted', { names: result.names, duration_ms: Math.round(ms) });
     } catch (error) {
       signal.throwIfAborted();
       // One bad entry stops no prune: the policy is met.
-      if (result) result.undeleted = wordsOf(error);
+      if (result) result.undeleted = failureText(error);
     }
   }
   await emptyClientTrash(settings.store, signal);
@@ -171,14 +174,10 @@ async function pruneEach(
   return pruned;
 }
 
-function wordsOf(error: unknown): string {
-  return error instanceof Fault ? error.message : escapeText(whatFailed(error), 2000);
-}
-
 /** The first failure of a client is the one that is told. */
 function noteFailure(result: PrunedClient, error: unknown): void {
   if (result.failed !== null) return;
-  result.failed = wordsOf(error);
+  result.failed = failureText(error);
   if (error instanceof Fault && error.next !== undefined) result.next = error.next;
 }
 
@@ -196,15 +195,6 @@ function removalFault(error: unknown, { folder }: ClientStore, snapshot: string)
     quoteForShell(`${folder}/${each}`),
   );
   return fileFault(error, `remove "${folder}/snapshots/${snapshot}"`, { next: `ls -ld ${places.join(' ')}` });
-}
-
-/** How fast it was, for the next estimate. */
-function noteDeleted(client: ClientStore, names: number, ms: number): void {
-  try {
-    recordEvent(client, 'deleted', { names, duration_ms: Math.round(ms) });
-  } catch {
-    // a full disk: only the next estimate lacks it
-  }
 }
 
 /** The index, or undefined where none can be made: what a removal frees is then unknown. */

@@ -6,21 +6,16 @@ import { Fault } from '../fault.ts';
 import { rename, syncFolder } from '../os/files.ts';
 import { randomHex } from '../os/machine.ts';
 import { beIdle } from '../os/process.ts';
+import { escapeText } from '../wire/text.ts';
+import { notDurable } from './basis.ts';
+import { dropRechecks } from './doubtful-files.ts';
 import { type Held, openIndex, peekIndex } from './file-index.ts';
+import { candidateOf } from './retention.ts';
 import { retiredSince } from './retirement.ts';
 import type { StoreSettings } from './settings.ts';
-import {
-  type ClientStore,
-  findSnapshot,
-  listSnapshots,
-  lockClient,
-  openClient,
-  openStore,
-  removeSnapshot,
-  requireOwner,
-  requireRemovable,
-} from './store.ts';
-import { emptyClientTrash, emptyTrash, trashOfClient } from './trash.ts';
+import { findSnapshot, listSnapshots, type Snapshot } from './snapshot.ts';
+import { type ClientStore, lockClient, openClient, openStore, requireOwner } from './store.ts';
+import { emptyClientTrash, emptyTrash, moveToTrash, trashOfClient } from './trash.ts';
 
 export interface RemoveOptions {
   client: string;
@@ -128,4 +123,42 @@ function planClient(client: ClientStore): Plan {
 function moveClient(store: string, { name, folder }: ClientStore): void {
   rename(folder, `${store}/clients/${trashOfClient(name, randomHex(4))}`);
   syncFolder(`${store}/clients`);
+}
+
+/** @throws Fault when a snapshot is not there, pinned, or the last full one: it must not go */
+export function requireRemovable(client: ClientStore, name: string): void {
+  const fault = (found: string, next: string): Fault =>
+    new Fault({ tried: `remove "${client.name}@${escapeText(name)}"`, found, next });
+  const all = listSnapshots(client);
+  const wanted = all.find(each => each.name === name);
+  if (wanted === undefined) throw fault('there is no such snapshot', `dialback list ${client.name}`);
+  if (wanted.pinned !== undefined)
+    throw fault(`it is pinned: ${wanted.pinned}`, `dialback unpin ${client.name}@${name}`);
+  const isLast = (isFull: (each: Snapshot) => boolean): boolean =>
+    isFull(wanted) && all.every(each => each === wanted || !isFull(each));
+  // The last full one that is not unusual, and, whatever else, the last full one.
+  if (
+    all.length === 1 ||
+    isLast(each => candidateOf(each).state === 'full') ||
+    isLast(each => each.record.state === 'full')
+  )
+    throw fault(
+      'it is the last full one that this client has',
+      `dialback remove-client ${client.name}, if the client is to have none`,
+    );
+}
+
+/**
+ * Takes a finished snapshot out of snapshots/, by one rename; `emptyTrash` deletes it. The client's lock must be held, so
+ * that no run links against it. What must never go is looked at here once more, whatever the caller has decided.
+ * @param reason for the journal
+ * @throws Fault when it is not there, pinned, or the last full one
+ */
+export function removeSnapshot(client: ClientStore, name: string, reason: string): void {
+  requireRemovable(client, name);
+  moveToTrash(client, 'snapshots', name, { reason });
+  // The new place first: after a power cut the tree is in one of them. And before anything in it is deleted.
+  syncFolder(`${client.folder}/trash`);
+  syncFolder(`${client.folder}/snapshots`);
+  dropRechecks(client.folder, notDurable(client));
 }

@@ -7,7 +7,7 @@ import { type ExitResult, eachLine, programPath, standard, start } from '../os/p
 import { NANOSECONDS, RSYNC_EXIT } from '../wire/rsync.ts';
 import { escapeText } from '../wire/text.ts';
 import type { RestoreOptions, Selection } from './restore-selection.ts';
-import type { Snapshot } from './store.ts';
+import type { Snapshot } from './snapshot.ts';
 
 /** How far a restore is. */
 export interface RestoreProgress {

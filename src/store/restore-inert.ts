@@ -4,9 +4,8 @@
  */
 import { Fault } from '../fault.ts';
 import { run, standard } from '../os/process.ts';
-import { listTree, readXattrsOfEach } from './fake-super.ts';
-import { inBatches } from './manifest.ts';
-import type { Giver } from './restore-compare.ts';
+import type { Giver } from './restore-difference.ts';
+import { inBatches, listTree, readXattrsOfEach } from './stored-tree.ts';
 
 /** Reading all names of a large tree takes long, and ends by Ctrl-C. */
 const TIMEOUT_MS = 14 * 86_400_000; // within what setTimeout can hold

@@ -17,18 +17,11 @@ import { isWithin } from '../os/mounts.ts';
 import { rsyncKnows } from '../os/process.ts';
 import { NANOSECONDS } from '../wire/rsync.ts';
 import { escapeText, jsonName, showName } from '../wire/text.ts';
-import {
-  covers,
-  listTree,
-  readAttributes,
-  readTree,
-  type StoredEntry,
-  type TreeOptions,
-} from './fake-super.ts';
-import { inBatches } from './manifest.ts';
+import type { StoredEntry } from './find-records.ts';
 import { asFileList, isDone, type Lines, rsyncFault, runRsync, type Telling } from './restore-copy.ts';
 import { passesOf, type Selection } from './restore-selection.ts';
-import { isInside } from './store.ts';
+import { inBatches, listTree, readAttributes, readTree, type TreeOptions } from './stored-tree.ts';
+import { covers, isInside, joinPath } from './tree-path.ts';
 
 const NOT_WHOLE = 'update rsync, or restore to another file system';
 
@@ -89,7 +82,7 @@ export async function requireArrived(
   const lacks = new Lacking(tried, isStrict, lines);
   async function* absent(pass: TreeOptions): AsyncGenerator<StoredEntry> {
     for await (const entry of listTree(tree, pass))
-      if (!isThere(beneath(staged, entry.path), entry)) yield entry;
+      if (!isThere(joinPath(staged, entry.path), entry)) yield entry;
   }
   for (const pass of passesOf(selection))
     for await (const batch of inBatches(
@@ -126,7 +119,7 @@ export async function requireSafeMerge(selection: Selection, to: string, signal:
       signal,
     })) {
       if (type !== 'folder' || path.length === 0) continue;
-      const place = beneath(to, path);
+      const place = joinPath(to, path);
       const name = escapeText(`${to}/${showName(jsonName(path))}`);
       const isFolder = exists(place) && lstat(place).isDirectory();
       const breach =
@@ -164,7 +157,7 @@ export function requireStoreSpared({ snapshot, paths }: Selection, store: string
 /** Into an empty folder by renames. @throws Fault where a name is in the way */
 export function moveAll(staged: string, to: string): void {
   for (const name of exists(staged) ? readdir(staged, { encoding: 'buffer' }) : []) {
-    const place = beneath(to, name);
+    const place = joinPath(to, name);
     if (isThereAtAll(place))
       throw new Fault({
         tried: `restore to "${escapeText(to)}"`,
@@ -172,7 +165,7 @@ export function moveAll(staged: string, to: string): void {
         next: 'name an empty or new folder, or say --force: then what is restored replaces what has the same name',
         exit: 'usage',
       });
-    moveEntry(beneath(staged, name), place);
+    moveEntry(joinPath(staged, name), place);
   }
 }
 
@@ -201,7 +194,7 @@ export async function mergeInto(staged: string, to: string, telling: Telling): P
   const { signal, lines } = telling;
   const lacks = new Lacking(tried, isStrict, lines);
   for await (const { path } of listTree(staged, { complain: isStrict ? undefined : () => {}, signal })) {
-    const state = await stateInPlace(beneath(to, path), beneath(staged, path), signal);
+    const state = await stateInPlace(joinPath(to, path), joinPath(staged, path), signal);
     if (state === 'missing') lacks.add(path);
     // No failure: in a folder that is in use another process may have replaced it since.
     if (state === 'other') lines.add(`/${showName(jsonName(path))}: its content is not what was restored`);
@@ -231,11 +224,6 @@ async function stateInPlace(
 
 function typeBits(mode: number): number {
   return mode & openFlags.S_IFMT;
-}
-
-/** A path below a folder, as bytes. */
-export function beneath(folder: string, name: Buffer): Buffer {
-  return Buffer.concat([Buffer.from(`${folder}/`), name]);
 }
 
 /** To move a folder to another one, an ordinary user must be allowed to write into it. */

@@ -1,15 +1,10 @@
 /** What a restore gives back: a snapshot, the paths of it that were asked for, and the folders above these. */
+
 import { escapeText } from '../wire/text.ts';
-import { covers, type TreeOptions } from './fake-super.ts';
-import {
-  type ClientStore,
-  findSnapshot,
-  openClient,
-  openStore,
-  pathInside,
-  type Snapshot,
-  snapshotNames,
-} from './store.ts';
+import { openSnapshot, type Snapshot, snapshotNames } from './snapshot.ts';
+import type { ClientStore } from './store.ts';
+import type { TreeOptions } from './stored-tree.ts';
+import { covers, pathInside } from './tree-path.ts';
 
 export interface RestoreOptions {
   store: string;
@@ -38,9 +33,7 @@ export interface Selection {
 
 /** @throws Fault where there is no such snapshot or path */
 export function select(options: RestoreOptions): Selection {
-  openStore(options.store);
-  const client = openClient(options.store, options.client);
-  const snapshot = findSnapshot(client, options.snapshot);
+  const { client, snapshot } = openSnapshot(options);
   const isWholeMachine = options.paths.length === 0 && snapshot.record.scope.roots.includes('/');
   const paths = options.paths.map(path => pathInside(snapshot, path, `restore "${escapeText(path)}"`));
   const newer =

@@ -8,9 +8,10 @@ import { ownAccount } from '../os/machine.ts';
 import { isWithin, mountOf, parseMountTable } from '../os/mounts.ts';
 import { programPath, standard } from '../os/process.ts';
 import { asText, escapeText } from '../wire/text.ts';
-import { below } from './manifest.ts';
+import { BLOCK_BYTES, splitRecord } from './find-records.ts';
 import { passesOf, type Selection } from './restore-selection.ts';
 import { sortedRecords } from './sorted-find.ts';
+import { joinPath } from './tree-path.ts';
 
 /** Bytes and inodes that are needed, or free. */
 interface Amount {
@@ -18,8 +19,7 @@ interface Amount {
   inodes: number;
 }
 
-/** find's -printf: inode, blocks of 512 bytes, size, type, path. */
-const FORMAT = '%i %b %s %y %p\\0';
+const FIELDS = ['%i', '%b', '%s', '%y'];
 /** A folder, a symlink and, on some file systems, a small file need no block of their own. */
 const INLINE_BYTES = 160;
 
@@ -43,7 +43,7 @@ export async function requireRoom(
     for await (const entry of usageOf(tree, paths, depth, signal)) {
       add(needs, top, entry); // everything is staged in DIR first
       const mount = mountOf(mounts, `${top}/${entry.path.toString('latin1')}`)?.path;
-      if (mount !== undefined) addMerged(needs, mount, entry, below(folder, entry.path));
+      if (mount !== undefined) addMerged(needs, mount, entry, joinPath(folder, entry.path));
     }
   const free = { bytes: 0, inodes: 0 };
   for (const each of freed)
@@ -88,7 +88,7 @@ function addMerged(needs: Map<string, Amount>, mount: string, { size: bytes }: U
   needs.set(mount, need);
   try {
     const found = lstat(path);
-    need.bytes += bytes - Math.min(bytes, found.blocks * 512);
+    need.bytes += bytes - Math.min(bytes, found.blocks * BLOCK_BYTES);
   } catch {
     need.bytes += bytes;
     need.inodes += 1;
@@ -103,7 +103,16 @@ async function* usageOf(
   signal: AbortSignal,
 ): AsyncGenerator<Usage> {
   const limit = depth === undefined ? [] : ['-maxdepth', String(depth)];
-  const find = ['-0', '-I{}', programPath('find'), '-P', '{}', ...limit, '-printf', FORMAT];
+  const find = [
+    '-0',
+    '-I{}',
+    programPath('find'),
+    '-P',
+    '{}',
+    ...limit,
+    '-printf',
+    `${FIELDS.join(' ')} %p\\0`,
+  ];
   const input = Buffer.concat(paths.map(path => Buffer.concat([Buffer.from('./'), path, Buffer.from([0])])));
   const finder = { ...standard('xargs', find), cwd: folder };
   const options = {
@@ -115,12 +124,12 @@ async function* usageOf(
     tried: `measure "${folder}"`,
   };
   for await (const record of sortedRecords(finder, options)) {
-    const found = /^\d+ (\d+) (\d+) (\S) \.\/?(.*)$/s.exec(record.toString('latin1'));
-    if (!found) continue;
-    const [blocks, size] = [Number(found[1]), Number(found[2])];
-    const isSmall = found[3] === 'd' || size <= INLINE_BYTES;
-    const path = Buffer.from(found[4] ?? '', 'latin1');
-    yield { bytes: isSmall ? 0 : Math.min(blocks * 512, size), inodes: 1, path, size: isSmall ? 0 : size };
+    const { fields, name } = splitRecord(record, FIELDS.length);
+    const [blocks, size] = [Number(fields[1]), Number(fields[2])];
+    const isSmall = fields[3] === 'd' || size <= INLINE_BYTES;
+    const bytes = isSmall ? 0 : Math.min(blocks * BLOCK_BYTES, size);
+    // find prints `.` or `./PATH`.
+    yield { bytes, inodes: 1, path: name.subarray('./'.length), size: isSmall ? 0 : size };
   }
 }
 

@@ -4,6 +4,7 @@
  * As root everything comes back. What is restored is staged in a private folder (0700) inside DIR and moved into
  * place when it is whole: setuid files and devices become real there, half a tree must not be usable by others.
  */
+
 import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
 import { lstat, realPath } from '../os/files.ts';
@@ -11,16 +12,9 @@ import { hasLauncher } from '../os/launcher.ts';
 import { now, ownAccount, ownGroups } from '../os/machine.ts';
 import { takeFolderLock } from '../os/runfolder.ts';
 import { escapeText, snapshotTime } from '../wire/text.ts';
-import { readTree, type TreeEntry } from './fake-super.ts';
+import type { TreeEntry } from './fake-super.ts';
 import { hasLostAttributes } from './lost-attributes.ts';
-import {
-  type Compared,
-  compareRestored,
-  type DifferenceCount,
-  Differences,
-  type Giver,
-  lackingIn,
-} from './restore-compare.ts';
+import { type Compared, compareRestored } from './restore-compare.ts';
 import {
   copySelected,
   isDone,
@@ -33,20 +27,16 @@ import {
   runRsync,
   type Telling,
 } from './restore-copy.ts';
+import { type DifferenceCount, Differences, type Giver, lackingIn } from './restore-difference.ts';
 import { requireInert } from './restore-inert.ts';
-import {
-  beneath,
-  mergeInto,
-  moveAll,
-  requireArrived,
-  requireSafeMerge,
-  requireStoreSpared,
-} from './restore-place.ts';
+import { mergeInto, moveAll, requireArrived, requireSafeMerge, requireStoreSpared } from './restore-place.ts';
 import { passesOf, type RestoreOptions, type Selection, select } from './restore-selection.ts';
 import { requireRoom } from './restore-space.ts';
 import { findStages, hasLeftovers, type Purpose, removeUnmarked, Stage } from './restore-stage.ts';
 import { checkTarget, modeForOthers, prepareTarget, type TargetOptions } from './restore-target.ts';
-import type { Snapshot } from './store.ts';
+import type { Snapshot } from './snapshot.ts';
+import { readTree } from './stored-tree.ts';
+import { joinPath } from './tree-path.ts';
 
 export type { RestoreOptions, RestoreProgress };
 
@@ -361,7 +351,7 @@ export async function planRestore(
 
 function isInTheWay(to: string, { path, type }: TreeEntry): boolean {
   try {
-    return !(lstat(beneath(to, path)).isDirectory() && type === 'folder');
+    return !(lstat(joinPath(to, path)).isDirectory() && type === 'folder');
   } catch {
     return false;
   }

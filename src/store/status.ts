@@ -9,16 +9,9 @@ import { LOST_ATTRIBUTES, snapshotsWithoutAttributes } from './lost-attributes.t
 import { type Candidate, candidateOf, decideRetention, type Policy } from './retention.ts';
 import { retiredSince } from './retirement.ts';
 import type { StoreSettings } from './settings.ts';
-import {
-  type ClientStore,
-  latestFull,
-  listClients,
-  listSnapshots,
-  openClient,
-  openStore,
-  type Snapshot,
-} from './store.ts';
-import { lastVerified } from './verify.ts';
+import { latestFull, listSnapshots, type Snapshot } from './snapshot.ts';
+import { type ClientStore, listClients, openClient, openStore } from './store.ts';
+import { lastVerified } from './verified.ts';
 
 /** How a client stands. Worse is larger. */
 export type Level = 'ok' | 'warning' | 'critical';

@@ -5,11 +5,12 @@
 
 import { Fault } from '../fault.ts';
 import { inspectCommand } from '../os/access-advice.ts';
-import { exists, failedWith, lstat, readdir, removingTree } from '../os/files.ts';
-import { monotonicMs, sleep } from '../os/machine.ts';
+import { exists, failedWith, lstat, readdir, removingTree, rename } from '../os/files.ts';
+import { monotonicMs, randomHex, sleep } from '../os/machine.ts';
 import { run, standard } from '../os/process.ts';
 import { isLocked } from '../os/runfolder.ts';
 import { escapeText, NAME, SNAPSHOT } from '../wire/text.ts';
+import { type ClientStore, recordQuietly } from './store.ts';
 
 /** How trash is deleted. */
 export interface Pace {
@@ -24,17 +25,22 @@ export interface Pace {
 
 /** A tree in trash/: its snapshot's name, and what keeps two of the same name apart. */
 const TRASH = /^(.*)-[0-9a-f]{8}$/;
+
 /** With a rate, in one go. */
 const NAMES_AT_ONCE = 2000;
+
 /** Without one, it is looked about so often. */
 const LOOK_MS = 50;
+
 /** A run takes longer than that. */
 const WAIT_MS = 500;
+
 /**
  * How long a run is waited for. Deleting beside a run only costs it some of the disk's time; a client on a slow line, or one that
  * wants to be in the way, makes its runs last as long as `deadline`.
  */
 export const MOST_WAIT_MS = 60_000;
+
 const RM_TIMEOUT_MS = 3_600_000;
 
 /**
@@ -116,4 +122,20 @@ async function deleteInParts(path: string, pace: Pace & { waitsUntilMs: number }
     sinceMs = monotonicMs();
   }
   return totalMs + monotonicMs() - sinceMs;
+}
+
+/** Moves a tree to trash/, whence `emptyTrash` removes it. */
+export function moveToTrash(
+  client: ClientStore,
+  from: 'arriving' | 'snapshots',
+  name: string,
+  more: Record<string, unknown> = {},
+): void {
+  if (!SNAPSHOT.test(name))
+    throw new Fault({ tried: `remove "${name}"`, found: 'that is not the name of a tree' });
+  const path = `${client.folder}/${from}/${name}`;
+  if (!exists(path)) return;
+  rename(path, `${client.folder}/trash/${name}-${randomHex(4)}`);
+  // A rename needs no room on a full disk, a line in the journal does.
+  recordQuietly(client, 'removed', { what: `${from}/${name}`, ...more });
 }

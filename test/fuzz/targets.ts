@@ -30,10 +30,13 @@ import { inText, isWithin, otherNames, parseMountTable } from '../../src/os/moun
 import { newsText } from '../../src/output/run-news.ts';
 import { changelogOf, compareVersions } from '../../src/shared/advisories.ts';
 import { parseConfig } from '../../src/shared/toml.ts';
-import { parseAcl, parseAttributes, parseFound, parseStat, truthOf } from '../../src/store/fake-super.ts';
+import { parseAcl, parseStat, truthOf } from '../../src/store/fake-super.ts';
 import { parsePattern } from '../../src/store/find.ts';
+import { parseFound } from '../../src/store/find-records.ts';
 import { encodeEnd, encodeEntry, MANIFEST_HEAD, ManifestReader } from '../../src/store/mtree.ts';
-import { findSnapshot, pathInside } from '../../src/store/store.ts';
+import { findSnapshot } from '../../src/store/snapshot.ts';
+import { parseAttributes } from '../../src/store/stored-tree.ts';
+import { pathInside } from '../../src/store/tree-path.ts';
 import { decodeGo, GO } from '../../src/wire/channel.ts';
 import {
   decodeEvent,

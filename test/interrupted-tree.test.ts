@@ -18,14 +18,9 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import { doubtTree, isSynced, markSynced } from '../src/store/arrival.ts';
-import {
-  abandonSnapshot,
-  beginSnapshot,
-  type ClientStore,
-  createClient,
-  createStore,
-} from '../src/store/store.ts';
+import { abandonSnapshot, beginSnapshot } from '../src/store/arrival.ts';
+import { doubtTree, isSynced, markSynced } from '../src/store/interrupted-tree.ts';
+import { type ClientStore, createClient, createStore } from '../src/store/store.ts';
 import { stateOf } from './support/inode.ts';
 import { NEEDS_ROOT } from './support/world.ts';
 

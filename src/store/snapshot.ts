@@ -1,0 +1,251 @@
+/**
+ * A finished snapshot: its tree, its record snapshot.json, and its pin.
+ */
+import { Fault } from '../fault.ts';
+import { exists, readdir, readWhole, removeFileIfThere, replaceFile, syncFolder } from '../os/files.ts';
+import { now } from '../os/machine.ts';
+import { escapeText, snapshotName, snapshotTime } from '../wire/text.ts';
+import { type ClientStore, openClient, openStore, recordEvent } from './store.ts';
+
+/** What snapshot.json says (design: JSON). */
+export interface SnapshotRecord {
+  version: 1;
+  client: string;
+  snapshot: string;
+  started: string;
+  finished: string;
+  state: 'full' | 'incomplete';
+  transport: 'direct' | 'channel' | 'local';
+  confined: { send: boolean; receive: boolean; landlock_abi: number | null; own_root: boolean };
+  rsync: { client: string | null; host: string; exit: number; options: string[] };
+  scope: { roots: string[]; excludes_sha256: string };
+  counts: {
+    files: number;
+    folders: number;
+    bytes: number;
+    transferred_bytes: number;
+    new_bytes: number;
+    linked: number;
+    new: number;
+    content_changed: number;
+    attributes_changed: number;
+    vanished: number;
+    unreadable: number;
+    changed_during_run: number;
+  };
+  basis: string | null;
+  flags: string[];
+  /**
+   * Each file was sent, compared by its content, or linked from a snapshot of which this is true. Snapshots of 0.1.0
+   * do not have it: see store/doubtful-files.ts.
+   */
+  durable?: boolean;
+}
+
+/** A finished snapshot. */
+export interface Snapshot {
+  name: string;
+  folder: string;
+  tree: string;
+  record: SnapshotRecord;
+  /** Why it is kept whatever the policy says, or undefined where nobody has said so. */
+  pinned: string | undefined;
+}
+
+/** The names of a client's finished snapshots, oldest first. */
+export function snapshotNames(client: ClientStore): string[] {
+  return readdir(`${client.folder}/snapshots`)
+    .filter(each => snapshotTime(each) !== undefined)
+    .sort();
+}
+
+/**
+ * A finished snapshot by its exact name. Where its record is damaged, one is made of what is certain: the tree is there,
+ * and can be restored; nothing says that it is full.
+ */
+export function readSnapshot(client: ClientStore, name: string): Snapshot {
+  const folder = `${client.folder}/snapshots/${name}`;
+  const snapshot = { name, folder, tree: `${folder}/tree`, pinned: readPin(folder) };
+  try {
+    const record = JSON.parse(
+      readWhole(`${folder}/snapshot.json`, 1024 * 1024).toString('utf8'),
+    ) as SnapshotRecord;
+    if (isRecord(record)) return { ...snapshot, record };
+  } catch {
+    // as below
+  }
+  return { ...snapshot, record: damagedRecord(client.name, name) };
+}
+
+function isRecord(record: SnapshotRecord): boolean {
+  return (
+    record.version === 1 &&
+    (record.state === 'full' || record.state === 'incomplete') &&
+    [record.started, record.finished].every(each => typeof each === 'string') &&
+    [record.flags, record.scope.roots].every(Array.isArray) &&
+    [record.counts.files, record.counts.bytes, record.counts.new_bytes].every(Number.isSafeInteger)
+  );
+}
+
+function damagedRecord(client: string, snapshot: string): SnapshotRecord {
+  const started = (snapshotTime(snapshot) ?? new Date(0)).toISOString();
+  return {
+    version: 1,
+    client,
+    snapshot,
+    started,
+    finished: started,
+    state: 'incomplete',
+    transport: 'direct',
+    confined: { send: false, receive: false, landlock_abi: null, own_root: false },
+    rsync: { client: null, host: 'unknown', exit: 255, options: [] },
+    scope: { roots: [], excludes_sha256: '' },
+    counts: {
+      files: 0,
+      folders: 0,
+      bytes: 0,
+      transferred_bytes: 0,
+      new_bytes: 0,
+      linked: 0,
+      new: 0,
+      content_changed: 0,
+      attributes_changed: 0,
+      vanished: 0,
+      unreadable: 0,
+      changed_during_run: 0,
+    },
+    basis: null,
+    flags: ['damaged'],
+  };
+}
+
+/** All finished snapshots of a client, oldest first. */
+export function listSnapshots(client: ClientStore): Snapshot[] {
+  return snapshotNames(client).map(name => readSnapshot(client, name));
+}
+
+/**
+ * Finds the snapshot that a command line means.
+ * @param wanted its name, a unique prefix, or `latest` (the newest full one)
+ */
+export function findSnapshot(client: ClientStore, wanted: string): Snapshot {
+  const fault = (found: string): Fault =>
+    new Fault({
+      tried: `find "${client.name}@${escapeText(wanted)}"`,
+      found,
+      next: `dialback list ${client.name}`,
+    });
+  const names = snapshotNames(client);
+  if (wanted === 'latest') {
+    const all = names.map(name => readSnapshot(client, name));
+    const found = latestFull(all, now());
+    if (found) return found;
+    if (all.some(isFull))
+      throw fault('its full snapshots are all from the future: see the clock, or name one');
+    throw fault(names.length === 0 ? 'there is no snapshot yet' : 'none of its snapshots is full; name one');
+  }
+  const found = wanted === '' ? [] : names.filter(name => name.startsWith(wanted));
+  const [only] = found;
+  if (only === undefined) throw fault('there is no such snapshot');
+  if (found.length > 1) throw fault(`${found.length} snapshots begin with that`);
+  return readSnapshot(client, only);
+}
+
+/** Which snapshot a command line names. */
+export interface SnapshotChoice {
+  store: string;
+  client: string;
+  /** As `findSnapshot` takes it. */
+  snapshot: string;
+}
+
+/**
+ * Opens a store, and finds a client and one of its snapshots.
+ * @throws Fault when one of them is missing
+ */
+export function openSnapshot(choice: SnapshotChoice): { client: ClientStore; snapshot: Snapshot } {
+  openStore(choice.store);
+  const client = openClient(choice.store, choice.client);
+  return { client, snapshot: findSnapshot(client, choice.snapshot) };
+}
+
+function isFull({ record }: Snapshot): boolean {
+  return record.state === 'full';
+}
+
+/**
+ * The newest full snapshot: what `latest` means for every command. One from the future was made while the clock was wrong, so
+ * how old it is nobody knows.
+ * @param all a client's snapshots, oldest first
+ */
+export function latestFull(all: readonly Snapshot[], at: Date): Snapshot | undefined {
+  return all.findLast(each => isFull(each) && each.name <= snapshotName(at));
+}
+
+const PIN = 'pinned';
+
+/** Bytes of a pin's reason. */
+const REASON_LIMIT = 1000;
+
+function readPin(folder: string): string | undefined {
+  if (!exists(`${folder}/${PIN}`)) return undefined;
+  try {
+    return escapeText(readWhole(`${folder}/${PIN}`, REASON_LIMIT).toString('utf8').trim());
+  } catch {
+    return 'its reason cannot be read'; // it is pinned all the same
+  }
+}
+
+/** Keeps a snapshot whatever the policy says, until it is unpinned. @param reason one line */
+export function pinSnapshot(client: ClientStore, { name, folder }: Snapshot, reason: string): void {
+  const line = reason
+    .replace(/\s+/g, ' ')
+    .trim()
+    .slice(0, REASON_LIMIT / 4);
+  replaceFile(`${folder}/${PIN}`, `${line}\n`);
+  recordEvent(client, 'pinned', { snapshot: name, reason: line });
+}
+
+/** Leaves a snapshot to the policy again. */
+export function unpinSnapshot(client: ClientStore, { name, folder }: Snapshot): void {
+  removeFileIfThere(`${folder}/${PIN}`);
+  syncFolder(folder);
+  recordEvent(client, 'unpinned', { snapshot: name });
+}
+
+/** How the reason of a pin begins that the host has set by itself, and that expires (host/admission.ts). */
+export const BY_ITSELF = 'by itself:';
+
+/** The reason of a pin where none is given. */
+export const BY_HAND = 'by hand';
+
+/** What `pin` makes of a snapshot. */
+export interface Pinning {
+  did: 'pinned' | 'kept' | 'replaced';
+  reason: string;
+  /** Why it was pinned before; undefined: it was not. */
+  before: string | undefined;
+}
+
+/**
+ * Decides on the reason. Pure. One that was given takes the place of the one before; else the one before stays, unless it is of a
+ * pin that expires.
+ */
+export function decidePin(before: string | undefined, given: string): Pinning {
+  if (before === undefined) return { did: 'pinned', reason: given, before };
+  const stays = given === before || (given === BY_HAND && !before.startsWith(BY_ITSELF));
+  return stays ? { did: 'kept', reason: before, before } : { did: 'replaced', reason: given, before };
+}
+
+/** Pins a snapshot, and keeps or replaces the reason that it has. */
+export function pin(client: ClientStore, snapshot: Snapshot, given: string): Pinning {
+  const decided = decidePin(snapshot.pinned, given);
+  if (decided.did !== 'kept') pinSnapshot(client, snapshot, decided.reason);
+  return decided;
+}
+
+/** @returns why it was pinned; undefined: it was not, and nothing is done */
+export function unpin(client: ClientStore, snapshot: Snapshot): string | undefined {
+  if (snapshot.pinned !== undefined) unpinSnapshot(client, snapshot);
+  return snapshot.pinned;
+}
