@@ -1,6 +1,4 @@
-/**
- * A tree that is being received, from its beginning to its commit.
- */
+/** A tree that is being received: how it begins under arriving/, and how it is committed or abandoned. */
 import { Fault } from '../fault.ts';
 import {
   exists,
@@ -30,11 +28,11 @@ export interface Arrival {
   started: Date;
   folder: string;
   tree: string;
-  /** The snapshot it is compared with, or null. */
+  /** The name of the snapshot that its record compares it with; null for a client's first one. */
   basis: string | null;
-  /** The snapshots that it links against, the newest first. */
+  /** The names of the snapshots that it links against, the newest first. */
   bases: string[];
-  /** What rsync links against, best first. */
+  /** The folders for rsync's --link-dest, best first. */
   linkDests: string[];
   /** Names of older interrupted trees. */
   leftOver: string[];
@@ -42,12 +40,14 @@ export interface Arrival {
   isDurable: boolean;
 }
 
-/** Interrupted trees that a run links against at most (a run that is killed can leave one beside the kept one). */
+/** The most interrupted trees that a run links against. A killed run can leave one beside the one that is kept. */
 const LEFT_OVER_LIMIT = 4;
 
 /**
- * Begins a snapshot: a fresh, empty tree under arriving/, and what to link it against. The lock must be held.
- * A name is a second; where it is taken already, the next second is waited for.
+ * Begins a snapshot: makes a fresh, empty tree under arriving/ and chooses what to link it against. The client's lock
+ * must be held. A name stands for a second; if it is taken, this waits for the next second.
+ * @returns the tree, and everything that rsync links against
+ * @throws Fault when the folders cannot be made
  */
 export async function beginSnapshot(client: ClientStore): Promise<Arrival> {
   let started = now();
@@ -67,11 +67,11 @@ export async function beginSnapshot(client: ClientStore): Promise<Arrival> {
     makeFolder(folder);
     makeFolder(`${folder}/tree`);
   } catch (error) {
-    // A full disk, and it may be full of what interrupted runs left: that goes first.
+    // The disk is full, perhaps of what interrupted runs left: move that to the trash first.
     if (!(error instanceof Fault) || error.exit !== 'noSpace' || left.length === 0) throw error;
     for (const each of left) moveToTrash(client, 'arriving', each);
     left = [];
-    await emptyTrash(client.folder).catch(() => {}); // whether there is room now, the next line tells
+    await emptyTrash(client.folder).catch(() => {}); // the next line finds out whether there is room now
     makeFolder(folder);
     makeFolder(`${folder}/tree`);
   }
@@ -95,7 +95,8 @@ export async function beginSnapshot(client: ClientStore): Promise<Arrival> {
     tree: `${folder}/tree`,
     basis: basis[0] ?? null,
     bases: basis,
-    // Of a name that has changed rsync builds on the first one: what has arrived is nearer to it than what was before.
+    // For a changed file rsync uses the first match as the basis. What arrived is nearer to the new version than the
+    // old one is.
     linkDests: [...interrupted, ...bases],
     leftOver: left,
     isDurable: basis.every((each, at) => rechecks[at] !== undefined || isDurable(client, each)),
@@ -103,8 +104,8 @@ export async function beginSnapshot(client: ClientStore): Promise<Arrival> {
 }
 
 /**
- * Whether a run may link against an interrupted tree. One that was not synced loses its times first; one that cannot be
- * doubted file by file goes to the trash.
+ * Decides whether a run may link against an interrupted tree. A tree that was not synced loses its times first. If
+ * that fails, the tree goes to the trash.
  */
 async function isUsable(client: ClientStore, name: string, doubtedByMs: number): Promise<boolean> {
   const folder = `${client.folder}/arriving/${name}`;
@@ -124,9 +125,12 @@ function isTaken(client: ClientStore, name: string): boolean {
 }
 
 /**
- * Commits: what has arrived goes to the disk, its record beside it, and one rename makes it a finished snapshot.
+ * Commits a snapshot: writes its record beside the tree, syncs the file system, and renames the folder into
+ * snapshots/.
  * @param excludes the exclude list as the client sent it
- * @returns what failed after the rename, where nothing can undo the snapshot any more; undefined: nothing
+ * @returns the error of a step after the rename, when the snapshot can no longer be undone; undefined when all steps
+ *   succeeded
+ * @throws Fault when the snapshot was not committed
  */
 export async function commitSnapshot(
   client: ClientStore,
@@ -158,9 +162,10 @@ export async function commitSnapshot(
 }
 
 /**
- * Ends a run that did not make a snapshot. What has arrived is kept for the next run, as one tree: names that only
- * the older interrupted tree has are linked into the newer one (only links are made; no inode is written to).
- * @param isFull where the disk is full nothing is kept: an unfinished tree must not take the room from all later runs
+ * Ends a run that did not make a snapshot. Keeps what arrived for the next run, as one tree: hard links add the names
+ * that only the older interrupted tree has. No inode is written to.
+ * @param isFull whether the disk is full: then nothing is kept, because an unfinished tree must not take the room of
+ *   all later runs
  */
 export async function abandonSnapshot(client: ClientStore, arrival: Arrival, isFull = false): Promise<void> {
   if (isFull) {
@@ -168,7 +173,7 @@ export async function abandonSnapshot(client: ClientStore, arrival: Arrival, isF
     return;
   }
   const [older, ...oldest] = arrival.leftOver;
-  if (!exists(arrival.tree)) return; // the store has gone, or it was committed after all
+  if (!exists(arrival.tree)) return; // the store is gone, or the snapshot was committed after all
   if (readdir(arrival.tree).length === 0) {
     removeEmptyFolder(arrival.tree);
     removeEmptyFolder(arrival.folder);
@@ -178,17 +183,19 @@ export async function abandonSnapshot(client: ClientStore, arrival: Arrival, isF
     try {
       await linkMissing(`${client.folder}/arriving/${older}/tree`, arrival.tree);
     } catch {
-      return; // both stay, and the next run links against both
+      return; // both trees stay, and the next run links against both
     }
     moveToTrash(client, 'arriving', older);
   }
   for (const each of oldest) moveToTrash(client, 'arriving', each);
-  // Last: all that was put into the tree is covered. Where it fails, the next run compares contents.
+  // This comes last, so that the sync covers every link. If it fails, the next run compares contents.
   await markSynced(arrival.folder).catch(() => {});
 }
 
 /**
- * Gives up what interrupted runs left, for want of room. The client's lock must be held, and no run of it be under way.
+ * Moves what interrupted runs left to the trash, to make room. The client's lock must be held, and no run of it may
+ * be active.
+ * @param reason for the journal
  * @returns whether there was any
  */
 export function discardInterrupted(client: ClientStore, reason: string): boolean {

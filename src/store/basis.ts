@@ -1,6 +1,4 @@
-/**
- * The snapshots that the next run links against, and whether the data of all their files is known to be on the disk.
- */
+/** The snapshots that the next run links against, and whether all their data is known to be on the disk. */
 import { now } from '../os/machine.ts';
 import { takeLock } from '../os/runfolder.ts';
 import { snapshotName } from '../wire/text.ts';
@@ -10,8 +8,10 @@ import { readSnapshot, snapshotNames } from './snapshot.ts';
 import type { ClientStore } from './store.ts';
 
 /**
- * The newest finished snapshot, and the newest full one that is not unusual if that is another. One from the future is the
- * last choice.
+ * Chooses the newest finished snapshot, and also the newest full and usual one if that is a different one. A snapshot
+ * from the future is used only if there is no other.
+ * @param before the name of the snapshot that is about to begin
+ * @returns names, the newest first
  */
 export function pickBasis(client: ClientStore, before: string): string[] {
   const names = snapshotNames(client);
@@ -27,22 +27,22 @@ export function isDurable(client: ClientStore, name: string): boolean {
   return readSnapshot(client, name).record.durable === true;
 }
 
-/** Of the snapshots that the next run links against: those whose files it does not know to be whole. */
+/** The snapshots that the next run links against and whose files are not known to be whole. */
 export function notDurable(client: ClientStore): string[] {
-  // A run can begin and commit within one second: the one that ended just now counts.
+  // A run can begin and commit within one second. This includes the one that has just ended.
   const soon = snapshotName(new Date(now().getTime() + 1000));
   return pickBasis(client, soon).filter(each => !isDurable(client, each));
 }
 
-/** Whether the next run would link files that are not known to be whole, and nothing was prepared to compare them. */
+/** Whether the next run would link files that are not known to be whole, with no recheck tree to compare them. */
 export function hasDoubtfulBasis(client: ClientStore): boolean {
   return notDurable(client).some(each => findRecheck(client.folder, each) === undefined);
 }
 
 /**
- * Has the next run compare those files of older snapshots whose data may never have reached the disk. Nothing is done where the
- * snapshots are known to be whole, or where another process does it already.
- * @throws Fault when it could not be prepared; the signal's reason
+ * Prepares the recheck trees, so that the next run compares the files whose data may never have reached the disk.
+ * Does nothing if all snapshots are known to be whole, or if another process is doing it.
+ * @throws Fault when a tree could not be made; the signal's reason
  */
 export async function prepareRecheck(client: ClientStore, signal: AbortSignal): Promise<void> {
   if (!hasDoubtfulBasis(client)) return;
@@ -54,7 +54,10 @@ export async function prepareRecheck(client: ClientStore, signal: AbortSignal): 
     if (!findRecheck(client.folder, each)) await makeRecheck(client.folder, each, signal);
 }
 
-/** What is doubtful, of each snapshot that the next run links against. @throws Fault; the signal's reason */
+/**
+ * Lists the doubtful files of each snapshot that the next run links against; snapshots without any are left out.
+ * @throws Fault when they cannot be read; the signal's reason
+ */
 export async function doubtfulFiles(client: ClientStore, signal: AbortSignal): Promise<Doubtful[]> {
   const doubtful: Doubtful[] = [];
   for (const each of notDurable(client)) doubtful.push(await listDoubtful(client.folder, each, signal));

@@ -1,4 +1,4 @@
-/** `dialback ls` and `dialback cat`: what a snapshot has, as it was on the client, and what is in a file of it. */
+/** `dialback ls` and `dialback cat`: list the entries of a snapshot as they were on the client, and print a file. */
 
 import { posix } from 'node:path';
 import { Fault } from '../fault.ts';
@@ -11,19 +11,19 @@ import type { Complain } from './sorted-find.ts';
 import { readTree } from './stored-tree.ts';
 import { joinPath, pathInside } from './tree-path.ts';
 
-export interface ListOptions extends SnapshotChoice {
-  /** Absolute, as on the client; none: the top, `/`. */
+interface ListOptions extends SnapshotChoice {
+  /** Absolute, as on the client. If empty, the top `/`. */
   paths: string[];
-  /** All below a folder, not its entries alone. */
+  /** Lists everything below a folder, instead of its entries only. */
   isRecursive: boolean;
-  /** Of a folder the folder itself, and not what is in it. */
+  /** Lists a folder itself, instead of its entries. */
   isItself: boolean;
 }
 
 /**
- * What PATHs have: of a folder its entries, else the file itself; one PATH after the other, each sorted by its bytes.
- * @param complain is told of what cannot be read; left out: that is a Fault
- * @throws Fault before the first entry where a PATH is wrong
+ * Lists the PATHs one after the other: the entries of a folder, or the file itself, sorted by bytes.
+ * @param complain receives a text for each entry that cannot be read; if left out, such an entry is a Fault
+ * @throws Fault before the first entry when a PATH is wrong
  */
 export async function* listEntries(
   options: ListOptions,
@@ -50,10 +50,10 @@ export async function* listEntries(
 }
 
 /**
- * Writes a plain file's content to our standard output, by cat(1): it blocks in write(2) while we hear signals. A reader
- * that goes away ends it quietly.
+ * Writes a plain file's content to standard output. cat(1) does it, so that a blocked write(2) does not keep us from
+ * receiving signals. A reader that closes the pipe ends it without an error.
  * @param path absolute, as on the client
- * @throws Fault when it is no plain file; when standard output cannot be written
+ * @throws Fault when it is not a plain file; when standard output cannot be written
  */
 export async function printFile(look: SnapshotChoice, path: string, signal: AbortSignal): Promise<void> {
   const { snapshot } = openSnapshot(look);

@@ -1,4 +1,4 @@
-/** Compares the files of one snapshot with its manifest. */
+/** Compares the files of one snapshot with its manifest, for `verify`. */
 import { hash } from 'node:crypto';
 import { Fault } from '../fault.ts';
 import { digestFile } from '../os/files.ts';
@@ -20,8 +20,8 @@ import { BATCH, inBatches, listTree, readXattrsOfEach } from './stored-tree.ts';
 import { joinPath } from './tree-path.ts';
 import type { Difference, Pass } from './verify-pass.ts';
 
-/** How much was looked at and read. */
-export interface ReadCount {
+/** How much was compared and read. */
+interface ReadCount {
   names: number;
   files_read: number;
   bytes_read: number;
@@ -37,10 +37,10 @@ export class FileCheck {
   readonly #heard: () => void;
   readonly #signal: AbortSignal;
   readonly #lost = new LostAttributes();
-  /** What of the tree could not be listed. */
+  /** Why a part of the tree could not be listed. */
   #unlisted: string | undefined;
 
-  /** @param count counts on from there @param heard is called whenever it has changed */
+  /** @param count is increased from its present values @param heard is called after each change of `count` */
   constructor(
     client: ClientStore,
     name: string,
@@ -63,7 +63,7 @@ export class FileCheck {
     pass.drop(this.#name);
     const changed = await changedRecords(this.#client, this.#name, this.#signal);
     for (const each of changed) pass.noteRecord(this.#name, each, 'it does not agree with its SHA-256');
-    // What a damaged manifest says would name files that are well.
+    // A damaged manifest would report good files as damaged.
     if (changed.includes(MANIFEST)) return;
     try {
       const wanted = readManifest(this.#client, this.#name, this.#signal);
@@ -110,7 +110,10 @@ export class FileCheck {
     this.#pass.noteDamage(this.#name, found.path, inode, difference);
   }
 
-  /** Notes what lstat(2) tells. @returns whether the rest has to be read too */
+  /**
+   * Compares what lstat(2) returned, and notes differences.
+   * @returns whether the content and attributes must be read too
+   */
   #isWell(wanted: ManifestEntry, found: StoredEntry): boolean {
     if ((wanted.type === 'dir') !== found.isFolder) {
       this.#note(found, 'type');
@@ -139,7 +142,7 @@ export class FileCheck {
     }
     this.#lost.take(wanted, xattrs);
     const is = describeEntry(found, xattrs, sha256);
-    // When its manifest was made it could not be read, so there is nothing to compare it with.
+    // The entry could not be read when its manifest was made, so there is no digest to compare with.
     if (isUnread(wanted)) return;
     if (is.sha256 !== wanted.sha256) this.#note(found, 'content');
     const attributes = ({ mode, uid, gid, xattrs: all }: ManifestEntry): string =>
@@ -149,7 +152,7 @@ export class FileCheck {
   }
 }
 
-/** All that an entry's line says but its path, in a few bytes. */
+/** A digest of an entry's line without the path, so that a pass can store it in few bytes. */
 function factsOf(entry: ManifestEntry): Uint8Array {
   return hash('sha256', encodeEntry({ ...entry, path: 'x' }), 'buffer');
 }

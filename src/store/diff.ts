@@ -1,8 +1,9 @@
 /**
- * `dialback diff`: what differs between two snapshots, each path once.
+ * `dialback diff`: lists the paths that differ between two snapshots.
  *
- * Two names of the same inode are the same in everything, since a run links what did not change; they are not read. Of
- * others every attribute is compared, and the bytes where the sizes are the same: exact also where a time was set back.
+ * Two names of the same inode are equal in everything, because a run links unchanged files. They are not read. For
+ * other pairs, all attributes are compared, and the bytes if the sizes are equal. So the result is exact even if a
+ * time was set back.
  */
 
 import { Fault } from '../fault.ts';
@@ -16,39 +17,40 @@ import type { Complain } from './sorted-find.ts';
 import { inBatches, listTree, readAttributes } from './stored-tree.ts';
 import { isInside, joinPath, parsePath } from './tree-path.ts';
 
-export interface DiffOptions {
+interface DiffOptions {
   store: string;
   client: string;
   /** As findSnapshot takes them. */
   before: string;
   after: string;
-  /** Absolute, as on the client; none: all. Each must be in one of the two. */
+  /** Absolute, as on the client. If empty, all. Each must exist in one of the two. */
   paths: string[];
 }
 
-/** What of an entry differs; where its type does, nothing else is said. */
-export type Aspect = 'type' | 'content' | 'target' | 'device' | 'mode' | 'owner' | 'time' | 'acl' | 'xattrs';
+/** The attributes that can differ. If the type differs, the others are not reported. */
+type Aspect = 'type' | 'content' | 'target' | 'device' | 'mode' | 'owner' | 'time' | 'acl' | 'xattrs';
 
-/** One path that is not the same in both. */
+/** A path that differs between the two. */
 export interface Difference {
   path: Buffer;
   change: 'added' | 'removed' | 'changed';
-  /** Of what is in both. */
+  /** Which attributes differ, for a path that exists in both. */
   what: Aspect[];
   before: TreeEntry | null;
   after: TreeEntry | null;
 }
 
-/** A path with what the tree before and the tree after store there. */
+/** A path with its stored entry in the tree before and in the tree after. */
 type StoredPair = Pair<StoredEntry, StoredEntry>;
 
 /** Pairs whose attributes are read at once. */
 const BATCH = 125;
 
 /**
- * The differences, sorted by the paths' bytes.
- * @param complain is told of what cannot be read; left out: that is a Fault
- * @throws Fault before the first where a snapshot or a PATH is wrong
+ * Compares two snapshots.
+ * @param complain receives a text for each entry that cannot be read; if left out, such an entry is a Fault
+ * @returns the differences, sorted by the bytes of the paths
+ * @throws Fault before the first difference when a snapshot or a PATH is wrong
  */
 export async function* compareSnapshots(
   options: DiffOptions,
@@ -71,9 +73,9 @@ export async function* compareSnapshots(
     return there.length === 0 ? nothing() : listTree(snapshot.tree, { paths: there, signal, complain });
   };
   const comparison = { before: before.tree, after: after.tree, signal, complain };
-  // Across file systems an inode's number says nothing.
+  // Inode numbers can be compared only within one file system.
   const areLinked = statusExact(before.tree).dev === statusExact(after.tree).dev;
-  // Where `/` itself was not backed up, the tree's top is only the folder that it lies in.
+  // If `/` itself was not backed up, the top of the tree is only a container.
   const hasTop = [before, after].every(each => each.record.scope.roots.includes('/'));
   const isDifferent = ({ one, other }: StoredPair): boolean => {
     if (!hasTop && one?.path.length === 0) return false;
@@ -92,7 +94,7 @@ async function* filtered<T>(all: AsyncIterable<T>, isWanted: (each: T) => boolea
   for await (const each of all) if (isWanted(each)) yield each;
 }
 
-/** Two trees, and who is told of what cannot be read. */
+/** The two trees, and the receiver of texts about unreadable entries. */
 interface Comparison {
   before: string;
   after: string;
@@ -129,8 +131,8 @@ async function* compareBatch(comparison: Comparison, batch: StoredPair[]): Async
   }
 }
 
-/** Which attributes differ; content is not looked at. */
-export function compareEntries(before: TreeEntry, after: TreeEntry): Aspect[] {
+/** Compares all attributes; not the content. */
+function compareEntries(before: TreeEntry, after: TreeEntry): Aspect[] {
   if (before.type !== after.type) return ['type'];
   const differs: [Aspect, boolean][] = [
     ['target', !isSame(before.target, after.target)],

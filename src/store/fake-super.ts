@@ -1,14 +1,13 @@
 /**
- * What is true of an entry of a stored tree: its type, mode, owner, device, time, link target, ACL and xattrs as they
- * were on the client. In a fake-super tree these stand in xattrs of plain files (rsync(1), --fake-super):
+ * Decodes the entries of a stored tree: type, mode, owner, device, time, link target, ACL and xattrs as they were on the
+ * client. A fake-super tree keeps these in xattrs of plain files (rsync(1), --fake-super):
  *
- * - `user.rsync.%stat` is `MODE MAJOR,MINOR UID:GID`, the mode in octal with its type bits; where it is absent, what the
- *   file itself has is true (rsync leaves it out where the two are the same).
- * - `user.rsync.%aacl` and `%dacl` are the access and the default ACL, packed (`parseAcl`).
- * - a name of another namespace than `user.` has `user.rsync.` before it.
+ * - `user.rsync.%stat` is `MODE MAJOR,MINOR UID:GID`, the mode in octal with its type bits. If it is absent, the file's
+ *   own values are true; rsync leaves it out when both are equal.
+ * - `user.rsync.%aacl` and `%dacl` are the access ACL and the default ACL, packed (`parseAcl`).
+ * - A name of another namespace than `user.` begins with `user.rsync.`.
  *
- * find(1) and getfattr(1) read the tree, xargs(1) gives them names of any bytes, sort(1) puts them in order without
- * holding them. Nothing is written. What is read here is the client's: every parser takes anything.
+ * A client chooses these values, so every parser accepts any input and returns a value or a reason.
  */
 
 import type { Parsed } from '../fault.ts';
@@ -32,22 +31,25 @@ export interface TreeEntry {
   uid: number;
   gid: number;
   device: { major: number; minor: number } | null;
-  /** Bytes; of a symlink the target's. Of a folder what the store's file system says: it means nothing. */
+  /**
+   * Bytes. For a symlink, the length of its target. For a folder, a number of the store's file system without
+   * meaning.
+   */
   size: number;
   mtimeNs: bigint;
-  /** In the store: two names (of two snapshots, too) with the same one are the same in everything. */
+  /** In the store. Two names with the same inode are equal in everything, even in different snapshots. */
   inode: bigint;
-  /** In the store, other snapshots' names included. */
+  /** In the store, including the names in other snapshots. */
   links: number;
   target: Buffer | null;
-  /** acl(5)'s short text form with numbers, default entries behind with `d:`; null where the mode says it all. */
+  /** The short text form of acl(5) with numbers; default entries follow with `d:`. Null if the mode says everything. */
   acl: string | null;
-  /** Sorted by name's bytes. */
+  /** Sorted by the bytes of the names. */
   xattrs: Xattr[];
 }
 
-/** `user.rsync.%stat`, read. */
-export interface FakeStat {
+/** The content of `user.rsync.%stat`. */
+interface FakeStat {
   type: EntryType;
   mode: number;
   uid: number;
@@ -55,7 +57,7 @@ export interface FakeStat {
   device: { major: number; minor: number } | null;
 }
 
-/** By a mode's bits above the permissions (inode(7)), in octal. */
+/** The entry's type by the bits above the permissions in its mode (inode(7)), in octal. */
 const TYPES: Record<string, EntryType> = {
   '1': 'fifo',
   '2': 'char device',
@@ -68,7 +70,7 @@ const TYPES: Record<string, EntryType> = {
 
 const ID_LIMIT = 0xffff_ffff;
 
-/** @param value as rsync writes it: `100644 0,0 1000:1000` */
+/** Parses `user.rsync.%stat`. @param value as rsync writes it: `100644 0,0 1000:1000` */
 export function parseStat(value: Buffer): Parsed<FakeStat> {
   const found = /^([0-7]{1,7}) (\d{1,10}),(\d{1,10}) (\d{1,10}):(\d{1,10})\0?$/.exec(
     value.toString('latin1'),
@@ -88,10 +90,11 @@ const NO_ENTRY = 0x80;
 const IS_USER = 0x8000_0000;
 
 /**
- * A packed ACL as text: four little-endian numbers of 32 bits (owner, group, mask, others; 0x80: as the mode says), then
- * pairs of an id and its rights, with the highest bit set for a user (rsync 3.5.0, acls.c, `get_rsync_acl()`).
- * @param mode the entry's true mode; a default ACL stands for itself
- * @param prefix before each entry: `` or `d:`
+ * Parses a packed ACL: four little-endian 32-bit numbers (owner, group, mask, others; 0x80 means: as in the mode),
+ * then pairs of an id and its rights, with the highest bit set for a user (rsync 3.5.0, acls.c, `get_rsync_acl()`).
+ * @param mode the entry's true mode; a default ACL does not use it
+ * @param prefix in front of each entry: empty or `d:`
+ * @returns the short text form of acl(5)
  */
 export function parseAcl(packed: Buffer, mode: number, prefix: '' | 'd:'): Parsed<string> {
   if (packed.length < 16 || packed.length % 8 !== 0) return { reason: 'its length is none of a packed ACL' };
@@ -125,9 +128,10 @@ const OWN = Buffer.from('user.rsync.');
 const OWN_MARK = '%'.charCodeAt(0);
 
 /**
- * What was true of an entry, out of what is stored. What rsync could not have written is shown as the xattr that it is.
- * @param stored of getfattr, `user.` names alone
- * @param target what the stored file of a symlink holds; null for others
+ * Derives an entry as it was on the client from its stored form. An xattr that rsync cannot have written stays as it
+ * is.
+ * @param xattrs as getfattr prints them, `user.` names only
+ * @param target the content of a symlink's stored file; null for other entries
  */
 export function truthOf(stored: StoredEntry, xattrs: readonly Xattr[], target: Buffer | null): TreeEntry {
   const plain: FakeStat = {
@@ -165,7 +169,7 @@ function accessFirst(one: string, other: string): number {
   return Number(one.startsWith('d:')) - Number(other.startsWith('d:'));
 }
 
-/** The stat, and the other xattrs; one that does not fit the stored file is none. */
+/** Separates the stat from the other xattrs. A stat that contradicts the stored file's type is ignored. */
 export function takeStat(xattrs: readonly Xattr[], isFolder: boolean): { stat?: FakeStat; rest: Xattr[] } {
   const rest = [...xattrs];
   const index = rest.findIndex(each => each.name.toString('latin1') === 'user.rsync.%stat');
@@ -177,7 +181,7 @@ export function takeStat(xattrs: readonly Xattr[], isFolder: boolean): { stat?: 
   return { stat: parsed.value, rest };
 }
 
-/** `user.rsync.security.capability` was `security.capability`. */
+/** Restores the name of an xattr: `user.rsync.security.capability` was `security.capability`. */
 function trueName(name: Buffer): Buffer {
   const isDisguised =
     name.length > OWN.length && name.subarray(0, OWN.length).equals(OWN) && name[OWN.length] !== OWN_MARK;

@@ -1,15 +1,16 @@
 /**
- * A client's index, clients/NAME/index.sqlite: which file is in which of its snapshots, and what only these hold.
+ * A client's index, clients/NAME/index.sqlite: which snapshots contain which file, and how much room they take.
  *
- * A cache, and nothing else: what is under snapshots/ is the truth, and each opening brings the index up to date with it;
- * one that is lost, damaged or of another version is made anew. Hard links never cross clients, so each has its own.
+ * It is only a cache. The folders under snapshots/ are the truth, and each opening brings the index up to date with
+ * them. An index that is missing, damaged or of another version is made again. Hard links never cross clients, so
+ * each client has its own index.
  *
- * A snapshot gets a number as it comes (`id`). A file (a path and an inode) that is in every snapshot from `first` to
- * `last` is one row, whatever their number; while it is in the newest, `last` is NULL. So an unchanged run writes next to
- * nothing, and so does a removal: the numbers of snapshots that are gone are stepped over, and rows that have no other are
- * deleted, and the file gets shorter. A path is a row for each name of it that is new (index-names.ts). Snapshots may come and go in
- * any order. A file that went away and came back (a run links against the newest
- * and the newest full one) has two rows.
+ * Each new snapshot gets the next number (`id`). A file (a path and an inode) that is in every snapshot from `first`
+ * to `last` is one row, however many snapshots these are. While it is in the newest one, `last` is NULL. So an
+ * unchanged run writes very little, and so does a removal: queries skip the numbers of removed snapshots, and rows
+ * without another snapshot are deleted. Then the file gets shorter. A path has one row for each new name in it
+ * (index-names.ts). Snapshots may come and go in any order. A file that disappeared and came back has two rows, since
+ * a run links against the newest snapshot and the newest full one.
  */
 import { Fault } from '../fault.ts';
 import {
@@ -35,25 +36,25 @@ import { dropSnapshot, identifyTree, indexedSnapshots, isSameTree, takeSnapshot 
 import { snapshotNames } from './snapshot.ts';
 import type { ClientStore } from './store.ts';
 
-/** An inode's number is kept in SQLite's signed 64 bits. */
+/** SQLite stores an inode number in 64 signed bits. */
 const SMALLEST = -(2n ** 63n);
 
-/** What is on the disk. */
+/** Room on the disk. */
 export interface Held {
   bytes: number;
   inodes: number;
 }
 
-/** A file as it is in some snapshots: the same path, the same inode. */
+/** A path and an inode, and the snapshots that contain this pair. */
 export interface Version {
   /** Below tree/, without a slash in front. */
   path: Buffer;
   isFolder: boolean;
   /** Of the stored file; 0 for a folder. */
   size: number;
-  /** SECONDS.NANOSECONDS; of a folder the index has none. */
+  /** SECONDS.NANOSECONDS; undefined for a folder. */
   mtime: string | undefined;
-  /** The snapshots that hold it, oldest first. */
+  /** Oldest first. */
   snapshots: string[];
 }
 
@@ -67,10 +68,11 @@ export interface IndexedFile {
 }
 
 /**
- * Opens a client's index, up to date with its snapshots. Where it cannot be brought up to date in the store (a full disk, a
- * read-only file system, or root, which would leave files of its own there), a temporary one is made for this use of it.
- * @param signal ends the look through new snapshots; what was taken in stays
- * @throws Fault when the temporary one cannot be written either
+ * Opens a client's index and brings it up to date with the snapshots. If the store's own index cannot be updated,
+ * this makes a temporary one: on a full disk, on a read-only file system, or as root, who would leave files of his
+ * own in the store.
+ * @param signal ends the search through new snapshots; finished ones stay in the index
+ * @throws Fault when the temporary index cannot be written either
  */
 export async function openIndex(
   held: DisposableHolder,
@@ -107,7 +109,7 @@ export async function openIndex(
   return index;
 }
 
-/** An index beside the store, removed when `held` is released. It begins with what the store's own one knows. */
+/** Makes an index outside the store, from a copy of the store's own one. It is removed when `held` is released. */
 async function openTemporary(
   held: DisposableHolder,
   client: ClientStore,
@@ -128,7 +130,10 @@ async function openTemporary(
   }
 }
 
-/** A client's index as it is, to be closed; undefined where it is not up to date, or cannot be read. */
+/**
+ * Opens a client's index without updating it. The caller must close it.
+ * @returns undefined if it is out of date or cannot be read
+ */
 export function peekIndex(client: ClientStore): StoreIndex | undefined {
   let index: StoreIndex | undefined;
   try {
@@ -141,17 +146,17 @@ export function peekIndex(client: ClientStore): StoreIndex | undefined {
   }
 }
 
-/** Names that are gone through before what they took is given back. */
+/** Rows between two collections of garbage. */
 const ROWS_AT_ONCE = 1000;
 
 /** An open index. */
 export class StoreIndex {
   readonly #client: ClientStore;
   readonly #database: Database;
-  /** Made at its first use: a damaged database says so there. */
+  /** Made at first use, because a damaged database throws there. */
   #madeNames: Names | undefined;
   readonly #statements = new Map<string, Statement>();
-  /** Snapshots that were looked through again, since something in them could not be read: once is enough. */
+  /** Incomplete snapshots that were listed again. Once per use is enough. */
   readonly #tried = new Set<string>();
   /** Whether rows have been deleted. */
   #hasShrunk = false;
@@ -163,7 +168,7 @@ export class StoreIndex {
     database.exec('PRAGMA temp_store = FILE; PRAGMA cache_size = -1024; PRAGMA temp.cache_size = -512;');
   }
 
-  /** Ends the use of it. */
+  /** Closes the index, and shortens its file after deletions. */
   close(): void {
     if (!this.#database.isOpen) return;
     if (this.#hasShrunk) giveBack(this.#database);
@@ -175,7 +180,7 @@ export class StoreIndex {
     return this.#madeNames;
   }
 
-  /** For what is asked again and again: V8 keeps a statement for long after its last use. */
+  /** Prepares a statement once. V8 keeps each statement for long after its last use. */
   #prepared(sql: string): Statement {
     const statement = this.#statements.get(sql) ?? this.#database.prepare(sql);
     this.#statements.set(sql, statement);
@@ -186,7 +191,7 @@ export class StoreIndex {
     return this.#database.prepare(sql).all(...values) as T[];
   }
 
-  /** @throws Fault where a snapshot has come or gone since: an index that is not ours is not changed */
+  /** @throws Fault when a snapshot has come or gone since the last update. Another account's index is not changed. */
   requireCurrent(): void {
     const there = snapshotNames(this.#client);
     const known = new Set(indexedSnapshots(this.#database).map(each => each.name));
@@ -198,7 +203,7 @@ export class StoreIndex {
     });
   }
 
-  /** Drops what has gone, takes in what has come; each snapshot whole or not at all. */
+  /** Drops snapshots that are gone and takes in new ones; each snapshot whole or not at all. */
   async update(signal?: AbortSignal): Promise<void> {
     const there = snapshotNames(this.#client);
     const trees = new Map(there.map(name => [name, identifyTree(this.#client, name)]));
@@ -218,8 +223,8 @@ export class StoreIndex {
   }
 
   /**
-   * Drops a snapshot that is no longer under snapshots/. Before its files are deleted: their inode numbers may then be
-   * given to new files.
+   * Drops a snapshot that is no longer under snapshots/. Call this before its files are deleted, because new files
+   * can get their inode numbers.
    */
   forget(name: string): void {
     dropSnapshot(this.#database, name);
@@ -227,7 +232,7 @@ export class StoreIndex {
     this.#hasShrunk = true;
   }
 
-  /** What all snapshots of this client hold together; shared files once. */
+  /** The room that all snapshots of this client take together; a shared file counts once. */
   held(): Held {
     const files = this.#rows<Held>('SELECT count(*) AS inodes, total(bytes) AS bytes FROM inode')[0];
     const folders = this.#rows<Held>(
@@ -237,7 +242,10 @@ export class StoreIndex {
     return sum([files ?? NOTHING, folders ?? NOTHING, ...own]);
   }
 
-  /** Files whose time is the first or last that a file system can hold: the client's is probably beyond it. */
+  /**
+   * Counts the files with the first or the last time that a file system can hold. The client's own times are probably
+   * beyond it.
+   */
   atTimeLimit(): number {
     const places = TIME_LIMITS.map(() => '?').join();
     const [found] = this.#rows<{ count: number }>(
@@ -248,15 +256,14 @@ export class StoreIndex {
   }
 
   /**
-   * What removing snapshots frees, in bytes and inodes, if they are removed in this order: a file is freed with the last
-   * snapshot that has it.
-   * @returns by snapshot; those that the index does not know are left out
+   * What removing snapshots in this order frees. A file is freed with the last snapshot that contains it.
+   * @returns by snapshot, without those that the index does not know
    */
   freedBy(order: string[]): Map<string, Held> {
     const snapshots = indexedSnapshots(this.#database);
     const ids = snapshots.map(each => each.id);
     const place = new Map(order.map((name, at) => [name, at]));
-    /** By place in `ids`: when it is removed; Infinity: never. */
+    /** By place in `ids`: the place in the order of removal; Infinity for a snapshot that stays. */
     const removedAt = snapshots.map(({ name }) => place.get(name) ?? Number.POSITIVE_INFINITY);
     const freed = new Map<string, Held>();
     for (const { name } of snapshots) {
@@ -282,7 +289,7 @@ export class StoreIndex {
     return freed;
   }
 
-  /** How many names each snapshot has, folders too: what deleting it takes its time for. */
+  /** How many names each snapshot has, including folders. The time of a deletion depends on it. */
   names(): Map<string, number> {
     const snapshots = indexedSnapshots(this.#database);
     const ids = snapshots.map(each => each.id);
@@ -296,8 +303,8 @@ export class StoreIndex {
   }
 
   /**
-   * Each version of each file whose path is wanted, in the order of paths, the oldest version first.
-   * @param isWanted gets the path below tree/
+   * Lists each version of each wanted file, in the order of the paths, the oldest version first.
+   * @param isWanted is called with the path below tree/
    */
   *versions(isWanted: (path: Buffer) => boolean): Generator<Version> {
     const snapshots = indexedSnapshots(this.#database);
@@ -330,7 +337,7 @@ export class StoreIndex {
     }
   }
 
-  /** The files of one snapshot, no folders, in the order of their paths' bytes. */
+  /** Lists the files of one snapshot, without folders, sorted by the bytes of the paths. */
   *files(snapshot: string): Generator<IndexedFile> {
     const statement = this.#database.prepare(
       `${WITH_PATHS} SELECT path, file.ino AS inode, size, mtime, digest FROM snapshot AS wanted
@@ -351,9 +358,9 @@ export class StoreIndex {
   }
 
   /**
-   * Some files of a snapshot whose content has no digest yet, each inode once, in the inodes' order.
+   * Lists files of a snapshot whose content has no digest yet, each inode once, ordered by inode.
    * @param limit how many at most
-   * @param after inodes behind this one alone; left out: all
+   * @param after only inodes behind this one; if left out, all
    */
   withoutDigest(
     snapshot: string,
@@ -375,7 +382,7 @@ export class StoreIndex {
     }));
   }
 
-  /** Under which paths and in which snapshots (oldest first) an inode is. */
+  /** Lists the paths of an inode, with the snapshots that contain each, oldest first. */
   *sharing(inode: bigint): Generator<{ path: Buffer; snapshots: string[] }> {
     const snapshots = indexedSnapshots(this.#database);
     const ids = snapshots.map(each => each.id);
@@ -391,8 +398,8 @@ export class StoreIndex {
   }
 
   /**
-   * Takes over what a manifest says of files that have no digest here (the index was made anew): where the file is still
-   * of that size and time.
+   * Takes digests from a manifest, for files that have none here because the index was made again. A file must still
+   * have the manifest's size and time.
    */
   adoptDigests(
     snapshot: string,
@@ -412,7 +419,7 @@ export class StoreIndex {
     });
   }
 
-  /** Notes the SHA-256 of inodes' content; one that the index no longer has is passed over. */
+  /** Stores the SHA-256 of inodes' contents. Skips inodes that the index no longer has. */
   setDigests(digests: Iterable<[inode: bigint, sha256: Uint8Array]>): void {
     const update = this.#prepared('UPDATE inode SET digest = ? WHERE ino = ?');
     inTransaction(this.#database, () => {
@@ -430,7 +437,7 @@ function sum(parts: Held[]): Held {
   }));
 }
 
-/** What a snapshot's own folder and the files beside its tree take. */
+/** The room of a snapshot's own folder and of the files beside its tree. */
 function recordsOf(client: ClientStore, name: string): Held {
   const folder = `${client.folder}/snapshots/${name}`;
   try {
@@ -441,11 +448,11 @@ function recordsOf(client: ClientStore, name: string): Held {
     }));
     return sum(held);
   } catch {
-    return NOTHING; // it has just gone
+    return NOTHING; // the snapshot has just been removed
   }
 }
 
-/** Lets the file of a database get shorter. A full disk has no room even for that: then the next one does it. */
+/** Shortens the file of a database. If a full disk has no room for that, the next use does it. */
 function giveBack(database: Database): void {
   try {
     database.exec('PRAGMA incremental_vacuum');

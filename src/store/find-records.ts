@@ -61,14 +61,14 @@ export async function searchTree(
     take(found.fields, found.name);
   });
   if (status === 0) return true;
-  // A tree that was removed meanwhile is not one of which a part cannot be read.
+  // If the tree was removed meanwhile, the list is worthless, not incomplete.
   if (allowsUnreadable && status === COULD_NOT_READ && exists(tree)) return false;
   throw new Fault({ tried, found: escapeText(stderr.trim()) || 'find failed' });
 }
 
-/** An entry as it lies in the store. */
+/** An entry as it is stored. */
 export interface StoredEntry {
-  /** Below the tree, without a slash at its beginning; empty for the tree's top. */
+  /** Below the tree, without a leading slash; empty for the top of the tree. */
   path: Buffer;
   inode: bigint;
   links: number;
@@ -77,7 +77,7 @@ export interface StoredEntry {
   mode: number;
   uid: number;
   gid: number;
-  /** Bytes of the stored file: of a symlink its target's length, of a device 0. */
+  /** Bytes of the stored file: for a symlink the length of its target, for a device 0. */
   size: number;
   mtimeNs: bigint;
 }
@@ -92,10 +92,7 @@ export const FIND_FORMAT = '%i %n %m %y %s %T@ %U:%G %p\\0';
 /** The number of the path's field, from 1 on, as sort(1) counts. */
 export const PATH_FIELD = 8;
 
-/**
- * Reads one record of find's -printf with `FIND_FORMAT`. Of a time before 1970 find 4.9 prints the second below and the
- * nanoseconds above it: -1.999999999 is one nanosecond before 1970.
- */
+/** Parses one record of find's -printf with `FIND_FORMAT`. */
 export function parseFound(record: Buffer): Parsed<StoredEntry> {
   const found = RECORD.exec(record.toString('latin1'));
   if (!found) return { reason: 'it is not what find was asked for' };

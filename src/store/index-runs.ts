@@ -1,6 +1,6 @@
 /** The runs of snapshots that hold a file, as the index stores them: `FIRST-LAST`, or `FIRST-` up to the newest one. */
 
-/** The places in `ids` of the snapshots that a file with these runs is in. */
+/** The places in `ids` of the snapshots that contain a file with these runs. */
 export function* membersOf(runs: string, ids: number[]): Generator<number> {
   const seen = new Set<number>();
   for (const run of runs.split(',')) {
@@ -14,7 +14,7 @@ export function* membersOf(runs: string, ids: number[]): Generator<number> {
   }
 }
 
-/** The place of the first number that is not below `least`. */
+/** The place of the first number that is at least `least`. */
 function placeFrom(ids: number[], least: number): number {
   let [low, high] = [0, ids.length];
   while (low < high) {
@@ -25,7 +25,7 @@ function placeFrom(ids: number[], least: number): number {
   return low;
 }
 
-/** When the last of those that have it is removed; Infinity where one stays. */
+/** When the last snapshot that contains a file is removed; Infinity if one stays. */
 export function lastRemoval(runs: string, ids: number[], removedAt: number[]): number {
   let latest = -1;
   for (const at of membersOf(runs, ids)) {

@@ -1,7 +1,7 @@
 /** The tables of a client's index. */
 import type { Shape } from '../os/database.ts';
 
-/** In the index's tables. */
+/** One row for each name in its folder. */
 const NAME_TABLE = `
     CREATE TABLE name (
       id INTEGER PRIMARY KEY,
@@ -10,7 +10,7 @@ const NAME_TABLE = `
       UNIQUE (parent, name)
     );`;
 
-/** What a statement begins with that asks for paths: the table paths (id, path), of all names that have an id in it. */
+/** The beginning of a statement that needs paths. It defines the table paths (id, path) of all names. */
 export const WITH_PATHS = `WITH RECURSIVE paths (id, path) AS (
     SELECT id, name FROM name WHERE parent = 0
     UNION ALL

@@ -7,14 +7,14 @@ import { BLOCK_BYTES, searchTree, type TreeSearch } from './find-records.ts';
 import type { Names } from './index-names.ts';
 import type { ClientStore } from './store.ts';
 
-/** What tells the tree/ of a snapshot from every other one. */
-export interface TreeIdentity {
+/** What distinguishes the tree/ of a snapshot from all others. */
+interface TreeIdentity {
   inode: bigint;
-  /** Nanoseconds; where the file system does not say, when its inode was changed. */
+  /** When the inode was made, in nanoseconds; its last change if the file system does not record that. */
   madeNs: bigint;
 }
 
-/** @returns undefined where the snapshot is not there */
+/** @returns undefined if the snapshot does not exist */
 export function identifyTree(client: ClientStore, name: string): TreeIdentity | undefined {
   const tree = treeOf(client, name);
   if (!exists(tree)) return undefined;
@@ -32,7 +32,7 @@ function treeOf(client: ClientStore, name: string): string {
 }
 
 /** A snapshot that an index has. */
-export interface IndexedSnapshot {
+interface IndexedSnapshot {
   /** Its number in the table `file`. */
   id: number;
   name: string;

@@ -1,26 +1,29 @@
 /**
- * Hard links where the file system refuses more of them. rsync's own links are the library's work (src/launcher/linkat.c);
- * here are those that grab makes itself.
+ * Hard links that grab makes itself, on file systems that limit their number. The library src/launcher/linkat.c does
+ * this for rsync's own links.
  */
 
 import { failedWith, fileFault, link, makeBareFolder } from '../os/files.ts';
 import { searchTree } from './find-records.ts';
 import { joinPath } from './tree-path.ts';
 
-/** What ends it: the store takes nothing more. All else concerns one name, and that name is left out. */
+/**
+ * Errors that stop the work, because the store takes no more files. Any other error concerns one name, which is left
+ * out.
+ */
 const FATAL = ['ENOSPC', 'EDQUOT', 'EROFS'];
 
 /**
- * Links what an interrupted tree has, and a newer one has not, into the newer one. No inode is written to, and no content is
- * copied: a name that cannot be linked or reached is left out, and the next run gets it from the client.
+ * Links the names that only the older tree has into the newer one. Writes to no inode and copies no content. A name
+ * that cannot be linked or reached is left out, and the next run gets it from the client.
  * @param from the older tree
  * @param to the newer tree
- * @param signal ends it
- * @throws Fault when it did not come to its end
+ * @param signal stops it
+ * @throws Fault when it could not finish
  */
 export async function linkMissing(from: string, to: string, signal?: AbortSignal): Promise<void> {
   const tried = `keep "${from}"`;
-  // Without the tree itself; a folder comes before what is in it.
+  // Leave out the tree itself. find lists a folder before its entries.
   const search = { tests: ['-mindepth', '1'], fields: ['%y'], allowsUnreadable: true, tried, signal };
   await searchTree(from, search, ([type], path) => {
     const target = joinPath(to, path);

@@ -1,6 +1,4 @@
-/**
- * Makes the manifests that are missing. This happens after the commit, in a process of its own.
- */
+/** Makes the manifests that are missing. This happens after the commit, in a process of its own. */
 
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
@@ -46,7 +44,11 @@ import {
 import { inBatches, listTree, readXattrsOfEach } from './stored-tree.ts';
 import { joinPath } from './tree-path.ts';
 
-/** `dialback manifest`, which grab starts when its client has hung up: makes what is missing, and steps aside for all else. */
+/**
+ * Runs `dialback manifest`, which grab starts after its client has disconnected. Makes what is missing, with idle
+ * priority.
+ * @throws Fault when there is no such store or client
+ */
 export async function describeClient(
   options: { client: string; store: string },
   signal: AbortSignal,
@@ -61,18 +63,21 @@ export async function describeClient(
   await prepareRecheckQuietly(client, signal);
 }
 
-/** `prepareRecheck()`; what fails stands in the journal. @throws the signal's reason */
+/** Calls `prepareRecheck()`, and writes a failure to the journal. @throws the signal's reason */
 export async function prepareRecheckQuietly(client: ClientStore, signal: AbortSignal): Promise<void> {
   try {
     await prepareRecheck(client, signal);
   } catch (error) {
     signal.throwIfAborted();
-    // The next run tries again; what it links is then not known to be whole, and its record says so.
+    // The next run tries again. Until then the record of a run says that its files are not known to be whole.
     recordQuietly(client, 'no-recheck', { reason: failureText(error) });
   }
 }
 
-/** Makes the manifests that are missing; what fails stands in the journal, and is tried again by the next. */
+/**
+ * Makes the missing manifests, and writes failures to the journal. The next call tries again.
+ * @throws the signal's reason
+ */
 export async function makeQuietly(client: ClientStore, signal: AbortSignal): Promise<void> {
   try {
     const { failed } = await makeManifests(client, signal);
@@ -83,18 +88,19 @@ export async function makeQuietly(client: ClientStore, signal: AbortSignal): Pro
   }
 }
 
-/** What came of the manifests that were missing. */
+/** The result for the manifests that were missing. */
 export interface MadeManifests {
-  /** The snapshots that got one. */
+  /** The snapshots that now have one. */
   made: string[];
-  /** Those that got none, and why, in words. */
+  /** The snapshots without one, each with the reason in words. */
   failed: Map<string, string>;
 }
 
 /**
- * Makes the manifests that are missing, the oldest snapshot's first. What a killed one has read stays in the index, and
- * the next one goes on. What cannot be done for one snapshot is done for the others.
- * @param waitSeconds for another process that does the same; then it is left to that one
+ * Makes the missing manifests, the oldest snapshot's first. A killed call leaves its digests in the index, and the
+ * next one continues. A failure for one snapshot does not stop the others.
+ * @param waitSeconds how long to wait for another process that does the same; then that process does the work
+ * @throws Fault when the store takes no files; the signal's reason
  */
 export async function makeManifests(
   client: ClientStore,
@@ -111,7 +117,7 @@ export async function makeManifests(
   if (lock === undefined) return { made, failed };
   const index = await openIndex(held, client, signal);
   await restoreDigests(client, index, signal);
-  // Looked for anew each time: a run that ends meanwhile leaves its snapshot to us.
+  // Look again each time: a run that ends meanwhile leaves its snapshot to us.
   for (;;) {
     const name = snapshotNames(client).find(isWanted);
     if (name === undefined) return { made, failed };
@@ -121,15 +127,18 @@ export async function makeManifests(
       made.push(name);
     } catch (error) {
       signal.throwIfAborted();
-      if (!exists(`${client.folder}/snapshots/${name}`)) continue; // it was removed meanwhile
-      // Where the store takes no files there is none for the others either.
+      if (!exists(`${client.folder}/snapshots/${name}`)) continue; // the snapshot was removed meanwhile
+      // If the store takes no files, the other snapshots fail too.
       if (cannotWrite(error)) throw error;
       failed.set(name, failureText(error));
     }
   }
 }
 
-/** Where the index was made anew, the digests come back out of the manifests: what has rotted since must not be taken for good. */
+/**
+ * Copies digests from the manifests into an index that was made again. Reading the files instead would accept content
+ * that has changed since.
+ */
 async function restoreDigests(client: ClientStore, index: StoreIndex, signal: AbortSignal): Promise<void> {
   const described = snapshotNames(client).filter(each => exists(manifestOf(client, each)));
   const newest = described.at(-1);
@@ -151,12 +160,12 @@ async function restoreDigests(client: ClientStore, index: StoreIndex, signal: Ab
       }
     } catch (error) {
       signal.throwIfAborted();
-      if (!(error instanceof Fault)) throw error; // a damaged one: `verify` tells
+      if (!(error instanceof Fault)) throw error; // `verify` reports a damaged manifest
     }
   }
 }
 
-/** Files whose digests are kept at once: what a kill costs. */
+/** Files whose digests are kept in memory; a kill loses this many. */
 const NOTED = 500;
 
 async function makeManifest(
@@ -171,7 +180,7 @@ async function makeManifest(
     await readContents(`${folder}/tree`, index, name, signal);
     const unread = new Unread();
     const lines = () => linesOf(`${folder}/tree`, index, name, { signal, unread });
-    // A function: nothing is begun where the file cannot be made.
+    // pipeline() gets a function, so that nothing is read if the file cannot be made.
     await pipeline(lines, createGzip(), writingStream(fresh), { signal });
     const sums: string[] = [];
     for (const each of SUMMED) {
@@ -190,7 +199,7 @@ async function makeManifest(
   }
 }
 
-/** Entries that could not be read, for the journal: the first of them by name. */
+/** Entries that could not be read, for the journal: their number and the first names. */
 class Unread {
   static readonly #SHOWN = 15;
   readonly names: string[] = [];
@@ -202,7 +211,11 @@ class Unread {
   }
 }
 
-/** The SHA-256 of a stored file's content; undefined where it cannot be read. @throws the signal's reason */
+/**
+ * Reads the SHA-256 of a stored file's content.
+ * @returns undefined if it cannot be read
+ * @throws the signal's reason
+ */
 async function digestIfReadable(
   tree: string,
   path: Buffer,
@@ -216,7 +229,7 @@ async function digestIfReadable(
   }
 }
 
-/** Reads what has no digest yet. */
+/** Reads the files that have no digest yet. */
 async function readContents(
   tree: string,
   index: StoreIndex,
@@ -233,8 +246,8 @@ async function readContents(
       const found = await digestIfReadable(tree, path, signal);
       if (found && BigInt.asIntN(64, found.inode) === inode) digests.push([inode, found.sha256]);
     }
-    // Left out is what has another inode than the index has under that path: the tree was changed by hand, and linesOf() reads
-    // what is there. A snapshot that was removed meanwhile: its inodes may be other files' by now.
+    // A path whose inode is not the index's was changed by hand; linesOf() reads it instead. If the snapshot was
+    // removed meanwhile, other files may have its inodes by now.
     if (!exists(tree)) return;
     index.setDigests(digests);
     dropGarbage();
@@ -266,7 +279,7 @@ async function* linesOf(
   yield encodeEnd(count);
 }
 
-/** The digests that the index has, asked for in the order of the paths. */
+/** Looks up the index's digests. The queries must come in the order of the paths. */
 class Known {
   readonly #files: Iterator<IndexedFile>;
   #next: IndexedFile | undefined;
@@ -281,7 +294,7 @@ class Known {
     this.#next = done ? undefined : value;
   }
 
-  /** @returns undefined where the index has none, or has it of another file */
+  /** @returns undefined if the index has none, or has it of another file */
   digestOf({ path, inode, size, mtimeNs }: StoredEntry): Uint8Array | undefined {
     while (this.#next && Buffer.compare(this.#next.path, path) < 0) this.#step();
     const file = this.#next;

@@ -1,10 +1,10 @@
 /**
- * A snapshot's manifest, snapshots/SNAPSHOT/manifest.mtree.gz: what each of its files and folders is (mtree.ts), so that
- * it can be found out later whether they still are (verify.ts).
+ * A snapshot's manifest, snapshots/SNAPSHOT/manifest.mtree.gz. It describes each file and folder (mtree.ts), so that
+ * verify.ts can detect later changes.
  *
- * It is made after the commit, in nobody's run. A file that an older snapshot shares is not read again: its digest is in
- * the index since it was first read, and so is compared, ever after, with what it was then. Beside the manifest lies
- * `sha256sums`, as sha256sum(1) takes it: of the manifest, the record and the exclude list.
+ * It is made after the commit. A file that an older snapshot shares is not read again: the index keeps its digest
+ * from the first reading, and every later comparison uses that digest. Beside the manifest lies `sha256sums`, in the
+ * format of sha256sum(1), for the manifest, the record and the exclude list.
  */
 
 import { createHash } from 'node:crypto';
@@ -20,27 +20,28 @@ import { pairSorted } from './pairs.ts';
 import { snapshotNames } from './snapshot.ts';
 import type { ClientStore } from './store.ts';
 
-/** Its name, beside the tree. */
+/** The manifest's file name, beside the tree. */
 export const MANIFEST = 'manifest.mtree.gz';
 
 export const SUMS = 'sha256sums';
 
-/** What the sums are of, beside the tree. */
+/** The files beside the tree that `sha256sums` lists. */
 export const SUMMED = ['snapshot.json', 'excludes', MANIFEST];
 
-/** Where a snapshot's manifest is, once it was made. */
+/** The path of a snapshot's manifest, whether or not it has been made. */
 export function manifestOf(client: ClientStore, snapshot: string): string {
   return `${client.folder}/snapshots/${snapshot}/${MANIFEST}`;
 }
 
-/** Whether a client has a snapshot without one. */
+/** Whether a client has a snapshot without a manifest. */
 export function lacksManifest(client: ClientStore): boolean {
   return snapshotNames(client).some(name => !exists(manifestOf(client, name)));
 }
 
 /**
- * One digest for all extended attributes: SHA-256, in hexadecimal, over a line `NAME=0xHEX` each, in the order of the
- * names' bytes. (`getfattr -h -d -e hex FILE | grep = | LC_ALL=C sort | sha256sum` gives the same.)
+ * Computes one digest for all extended attributes: the SHA-256, in hexadecimal, of one line `NAME=0xHEX` for each,
+ * sorted by the bytes of the names. (`getfattr -h -d -e hex FILE | grep = | LC_ALL=C sort | sha256sum` prints the
+ * same.)
  */
 export function attributesDigest(xattrs: readonly Xattr[]): string {
   const hash = createHash('sha256');
@@ -50,9 +51,9 @@ export function attributesDigest(xattrs: readonly Xattr[]): string {
 }
 
 /**
- * What an entry's line says of it, as it lies in the store now.
- * @param xattrs undefined where they, or the content, cannot be read
- * @param sha256 in hexadecimal; of a folder empty
+ * Describes an entry as it is stored now, as its manifest line does.
+ * @param xattrs undefined if they, or the content, cannot be read
+ * @param sha256 in hexadecimal; empty for a folder
  */
 export function describeEntry(
   stored: StoredEntry,
@@ -73,12 +74,12 @@ export function describeEntry(
   };
 }
 
-/** What a manifest says cannot be trusted. */
+/** A manifest that cannot be trusted. */
 export class DamagedManifest extends Fault {}
 
 /**
- * Reads a manifest, entry by entry; of memory it needs a little.
- * @throws DamagedManifest that says what is wrong with it
+ * Reads a manifest, entry by entry, without holding it in memory.
+ * @throws DamagedManifest that says what is wrong; the signal's reason
  */
 export async function* readManifest(
   client: ClientStore,
@@ -113,7 +114,7 @@ export async function* readManifest(
     value(reader.end());
   } catch (error) {
     signal.throwIfAborted();
-    // zlib's words are about the compressed bytes: a checksum, a code that is none.
+    // zlib's messages are about the compressed bytes.
     throw error instanceof Fault ? error : fault(escapeText(whatFailed(error), 200));
   } finally {
     gunzip.destroy();
@@ -123,8 +124,8 @@ export async function* readManifest(
 const SUMS_LIMIT = 4096;
 
 /**
- * Compares what lies beside a snapshot's tree with its sums.
- * @returns the names of those that are not what they were; the sums' own name, where they cannot be read
+ * Compares the files beside a snapshot's tree with their sums.
+ * @returns the names of the files that have changed; `sha256sums` itself if it cannot be read
  */
 export async function changedRecords(
   client: ClientStore,

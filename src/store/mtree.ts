@@ -1,5 +1,5 @@
 /**
- * The manifest of a snapshot: mtree(5) text, one line an entry, which bsdtar(1) (libarchive) and mtree(8) read too.
+ * The text of a manifest: mtree(5), one line for each entry. bsdtar(1) (libarchive) and mtree(8) read it too.
  *
  *     #mtree
  *     # dialback manifest 1
@@ -7,50 +7,50 @@
  *     ./a\040file type=file mode=0644 uid=1000 gid=1000 size=3 time=1700000000.123456789 sha256digest=HEX tags=…
  *     # end, 2 entries
  *
- * Type, size, time and content are those of the entry as it is stored (a symlink is a plain file that holds its target);
- * mode, uid and gid are the true ones. An entry that could not be read has `tags=unread` in place of its digests; its mode, uid
- * and gid are then those of the entry as it is stored. There is one way to write an entry, and no other is read.
+ * Type, size, time and content are the stored ones; a symlink is a plain file that holds its target. Mode, uid and gid
+ * are the true ones. An entry that could not be read has `tags=unread` in place of its digests, and its stored mode, uid
+ * and gid. Each entry can be written in one way only, and the reader accepts no other.
  */
 import type { Parsed } from '../fault.ts';
 import { PATH_LIMIT } from '../wire/request.ts';
 import { formatTime, parseTime } from './file-time.ts';
 
-/** What every manifest begins with: the first line is how libarchive knows mtree. */
+/** The beginning of every manifest. libarchive recognizes mtree by the first line. */
 export const MANIFEST_HEAD = '#mtree\n# dialback manifest 1\n';
 
-/** Characters that a line can have: a path of which each byte is escaped, and room for the keywords. */
+/** The most characters of a line: a path with every byte escaped, and room for the keywords. */
 export const LINE_LIMIT = 4 * PATH_LIMIT + 512;
 
-/** A file or a folder of a snapshot. */
+/** A file or folder of a snapshot. */
 export interface ManifestEntry {
-  /** Below the tree, as the bytes that the file system has, each a character (latin1); the tree itself is empty. */
+  /** Below the tree, one character (latin1) per byte; empty for the tree itself. */
   path: string;
-  /** What it is as stored; symlinks, devices, FIFOs and sockets are files. */
+  /** The stored type: symlinks, devices, FIFOs and sockets are files. */
   type: 'file' | 'dir';
-  /** The true permissions, set-id and sticky bits too; without the type. */
+  /** The true permissions with set-id and sticky bits, without the type. */
   mode: number;
   uid: number;
   gid: number;
   /** Bytes of the stored file; 0 for a folder. */
   size: number;
-  /** Of the last change, in nanoseconds since 1970; may be negative. */
+  /** The time of the last change in nanoseconds since 1970; may be negative. */
   mtimeNs: bigint;
-  /** SHA-256 of the stored content, in hexadecimal; empty for a folder, and for what could not be read. */
+  /** SHA-256 of the stored content in hexadecimal; empty for a folder and for an unreadable file. */
   sha256: string;
-  /** SHA-256 over all extended attributes (attributesDigest() in manifest.ts), in hexadecimal; empty: it could not be read. */
+  /** SHA-256 of all extended attributes (attributesDigest() in manifest.ts) in hexadecimal; empty if unreadable. */
   xattrs: string;
 }
 
-/** Whether an entry could not be read when its manifest was made: then only what lstat(2) tells is known of it. */
+/** Whether the entry could not be read when its manifest was made. Then only its lstat(2) values are known. */
 export function isUnread(entry: ManifestEntry): boolean {
   return entry.xattrs === '';
 }
 
-/** Btrfs and tmpfs keep all of time_t's 64 bits, and a client decides what stands in them. */
+/** Btrfs and tmpfs keep all 64 bits of time_t, and a client chooses the value. */
 const SECONDS_LIMIT = 1n << 63n;
 const ID_LIMIT = 0xffff_ffff;
 
-/** An entry as its line, with the newline. */
+/** Writes an entry as a line, with the newline. */
 export function encodeEntry(entry: ManifestEntry): string {
   const { path, type, mode, uid, gid, size, mtimeNs, sha256, xattrs } = entry;
   const words = [
@@ -67,16 +67,19 @@ export function encodeEntry(entry: ManifestEntry): string {
   return `${words.join(' ')}\n`;
 }
 
-/** The last line. @param count of the entries before it */
+/** Writes the last line. @param count the number of entries before it */
 export function encodeEnd(count: number): string {
   return `# end, ${count} entries\n`;
 }
 
 const XATTRS = 'xattrs-sha256-';
-/** In place of both digests. */
+/** Stands in place of both digests. */
 const UNREAD = 'tags=unread';
 
-/** As vis(3) with VIS_OCTAL, VIS_WHITE and VIS_GLOB: mtree(8) takes a bare `*` for a pattern, and `#` for a comment. */
+/**
+ * Escapes as vis(3) does with VIS_OCTAL, VIS_WHITE and VIS_GLOB. mtree(8) reads a bare `*` as a pattern and `#` as a
+ * comment.
+ */
 function escapePath(path: string): string {
   return path.replace(/[^A-Za-z0-9!$%&'()+,./:;<>@^_`{|}~-]/g, octal);
 }

@@ -1,15 +1,15 @@
-/** Two sorted lists side by side. */
+/** Walks two sorted lists side by side. */
 
-/** One place of two lists: at least one of them has something there. */
+/** One position in two lists; at least one of them has an element there. */
 export interface Pair<One, Other> {
   one: One | undefined;
   other: Other | undefined;
 }
 
 /**
- * Pairs what is equal in two sorted lists.
- * @param order below 0 where `one` comes first, above 0 where `other` does, 0 where they belong together
- * @returns all of both lists, in their order; ends both when the caller ends it
+ * Pairs the equal elements of two sorted lists.
+ * @param order negative if `one` comes first, positive if `other` does, 0 if they belong together
+ * @returns all elements of both lists in order. Ends both lists when the caller stops.
  */
 export async function* pairSorted<One, Other>(
   ones: AsyncIterable<One>,

@@ -1,6 +1,7 @@
 /**
- * `dialback remove` and `remove-client`: one snapshot, or a client that was unenrolled with all that it has, by hand. Both want the
- * name once more, go by one rename into a trash, and delete from there; a dry run is the same without that.
+ * `dialback remove` and `remove-client`: remove one snapshot, or an unenrolled client with all its snapshots. Both
+ * require the name twice, move the folder to a trash by one rename, and delete it there. A dry run is the same
+ * without the last steps.
  */
 import { Fault } from '../fault.ts';
 import { rename, syncFolder } from '../os/files.ts';
@@ -19,29 +20,30 @@ import { emptyClientTrash, emptyTrash, moveToTrash, trashOfClient } from './tras
 
 export interface RemoveOptions {
   client: string;
-  /** Undefined: the client with all that it has. */
+  /** If undefined, the client with all its snapshots. */
   snapshot: string | undefined;
-  /** The name once more, as `named` has it. */
+  /** The name again, in the form of `named`. */
   confirm: string | undefined;
   dryRun: boolean;
 }
 
-/** What goes, or would go. */
+/** What was removed, or would be. */
 export interface Removal {
   dry_run: boolean;
   /** `NAME@SNAPSHOT`, or `NAME`. */
   named: string;
-  /** The folder that goes. */
+  /** The folder to remove. */
   folder: string;
   snapshots: number;
   pinned: number;
-  /** What that frees; null where it is not known. */
+  /** What that frees; null if unknown. */
   frees: Held | null;
 }
 
 /**
- * Removes a snapshot, or a client. Nothing is done unless `confirm` names it, and nothing while a run of the client is under way.
- * @throws Fault that names what stands against it
+ * Removes a snapshot or a client. Does nothing unless `confirm` names it, and nothing while a run of the client is
+ * active.
+ * @throws Fault that names the reason against it
  */
 export async function remove(
   settings: StoreSettings,
@@ -119,14 +121,14 @@ function planClient(client: ClientStore): Plan {
   };
 }
 
-/** One rename; no list of clients has it any more. The client's lock is held. */
+/** Renames a client's folder, so that no list of clients contains it. The client's lock must be held. */
 function moveClient(store: string, { name, folder }: ClientStore): void {
   rename(folder, `${store}/clients/${trashOfClient(name, randomHex(4))}`);
   syncFolder(`${store}/clients`);
 }
 
-/** @throws Fault when a snapshot is not there, pinned, or the last full one: it must not go */
-export function requireRemovable(client: ClientStore, name: string): void {
+/** @throws Fault when a snapshot must not be removed: it does not exist, is pinned, or is the last full one */
+function requireRemovable(client: ClientStore, name: string): void {
   const fault = (found: string, next: string): Fault =>
     new Fault({ tried: `remove "${client.name}@${escapeText(name)}"`, found, next });
   const all = listSnapshots(client);
@@ -136,7 +138,7 @@ export function requireRemovable(client: ClientStore, name: string): void {
     throw fault(`it is pinned: ${wanted.pinned}`, `dialback unpin ${client.name}@${name}`);
   const isLast = (isFull: (each: Snapshot) => boolean): boolean =>
     isFull(wanted) && all.every(each => each === wanted || !isFull(each));
-  // The last full one that is not unusual, and, whatever else, the last full one.
+  // Keep the last full and usual one, and in any case the last full one.
   if (
     all.length === 1 ||
     isLast(each => candidateOf(each).state === 'full') ||
@@ -149,15 +151,15 @@ export function requireRemovable(client: ClientStore, name: string): void {
 }
 
 /**
- * Takes a finished snapshot out of snapshots/, by one rename; `emptyTrash` deletes it. The client's lock must be held, so
- * that no run links against it. What must never go is looked at here once more, whatever the caller has decided.
+ * Moves a finished snapshot to trash/ by one rename; `emptyTrash` deletes it. The client's lock must be held, so that
+ * no run links against it. This checks again that the snapshot may go, whatever the caller has decided.
  * @param reason for the journal
- * @throws Fault when it is not there, pinned, or the last full one
+ * @throws Fault when it does not exist, is pinned, or is the last full one
  */
 export function removeSnapshot(client: ClientStore, name: string, reason: string): void {
   requireRemovable(client, name);
   moveToTrash(client, 'snapshots', name, { reason });
-  // The new place first: after a power cut the tree is in one of them. And before anything in it is deleted.
+  // Sync the new place first, so that after a power cut the tree is in one of them. Both come before the deletion.
   syncFolder(`${client.folder}/trash`);
   syncFolder(`${client.folder}/snapshots`);
   dropRechecks(client.folder, notDurable(client));

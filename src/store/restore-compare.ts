@@ -1,6 +1,6 @@
 /**
- * What a restore has written, compared with the snapshot: type, content, mode, owner, times and attributes of each entry. And
- * the snapshot itself, compared with its manifest: what the store has changed, a restore cannot give back. Reads only.
+ * Compares restored files with the snapshot: type, content, mode, owner, times and attributes of each entry. Also
+ * compares the snapshot with its manifest, because a restore cannot bring back what the store has lost. Only reads.
  */
 
 import { hash } from 'node:crypto';
@@ -24,32 +24,33 @@ import { BATCH, entryOf, inBatches, listTree, readXattrsOfEach, type TreeOptions
 import { joinPath } from './tree-path.ts';
 import { DAMAGED_SHOWN } from './verify-pass.ts';
 
-/** In what a file of the store is not as its manifest says. */
-export type StoreDifference = 'missing' | 'type' | 'content' | 'attributes' | 'size' | 'time';
+/** How a stored file can differ from its manifest. */
+type StoreDifference = 'missing' | 'type' | 'content' | 'attributes' | 'size' | 'time';
 
-/** What a comparison found. */
+/** The result of a comparison. */
 export interface Compared {
   files: number;
   bytes: number;
-  /** False where getfattr(1) is missing: what was true of an entry is in its attributes. */
+  /** False if getfattr(1) is missing: without the attributes the true entries are unknown. */
   isCompared: boolean;
   differences: Differences;
-  /** False where there is no manifest, or one that cannot be trusted. */
+  /** False if there is no manifest that can be trusted. */
   isChecked: boolean;
-  /** Below the tree; a character a byte. At most DAMAGED_SHOWN. */
+  /** Paths below the tree, one character per byte; at most DAMAGED_SHOWN. */
   damaged: { path: string; difference: StoreDifference }[];
-  /** Of all of them. */
+  /** The number of all damaged files. */
   damagedCount: number;
   hasLostAttributes: boolean;
-  /** Why the manifest is of no use, or undefined. */
+  /** Why the manifest cannot be trusted; undefined if it can. */
   found: string | undefined;
 }
 
 /**
  * Compares what lies below `base` with the snapshot, and the snapshot with its manifest.
- * @param base where the restored entries are, at their paths below the tree
- * @param options isLenient: whether an entry of the store that cannot be read is passed over; isMissingTold: whether the names
- *   that are missing are told already
+ * @param base contains the restored entries at their paths below the tree
+ * @param options isLenient: skip entries of the store that cannot be read; isMissingTold: missing names have been
+ *   reported already
+ * @throws Fault when the store cannot be read; the signal's reason
  */
 export async function compareRestored(
   selection: Selection,
@@ -95,7 +96,7 @@ class RestoreComparison {
     this.#signal = options.signal;
   }
 
-  /** Of what is passed over rsync has spoken. */
+  /** rsync has reported the skipped entries. */
   get #complain(): (() => void) | undefined {
     return this.#options.isLenient ? () => {} : undefined;
   }
@@ -118,7 +119,7 @@ class RestoreComparison {
       await this.#take(batch);
   }
 
-  /** What the manifest says of a pass; nothing from where it cannot be trusted. */
+  /** The manifest's entries for a pass. Stops where the manifest cannot be trusted. */
   async *#manifest({ paths, depth }: Pick<TreeOptions, 'paths' | 'depth'>): AsyncGenerator<ManifestEntry> {
     const { client, snapshot } = this.#selection;
     if (!exists(manifestOf(client, snapshot.name)) || this.#compared.found !== undefined) return;
@@ -169,7 +170,7 @@ class RestoreComparison {
     }
   }
 
-  /** A link lies in the store as a file that holds where it leads. */
+  /** A symlink is stored as a file that holds its target. */
   #countStored({ path, isFolder, size }: StoredEntry): void {
     if (isFolder || (path.length === 0 && !this.#selection.isWholeMachine)) return;
     this.#compared.files += 1;
@@ -187,7 +188,7 @@ class RestoreComparison {
       this.#damage(wanted.path, 'type');
       return;
     }
-    // When its manifest was made it could not be read, so there is nothing to compare it with.
+    // The entry could not be read when its manifest was made, so there is no digest to compare with.
     if (isUnread(wanted)) return;
     if (!found.isFolder) await this.#checkContent(wanted, found);
     const is = describeEntry(found, xattrs, wanted.sha256);
@@ -197,7 +198,7 @@ class RestoreComparison {
     if (is.mtimeNs !== wanted.mtimeNs) this.#damage(wanted.path, 'time');
   }
 
-  /** Reads what was written; what cannot be, or has no content of its own, is read in the store. */
+  /** Checks the restored content, or the stored one if the restored file is unreadable or has no content of its own. */
   async #checkContent(wanted: ManifestEntry, { path }: StoredEntry): Promise<void> {
     const sha256 = await digestRestored(
       joinPath(this.#base, path),
@@ -215,7 +216,7 @@ class RestoreComparison {
   }
 }
 
-/** @returns undefined where there is nothing; `special` for what has no content of its own */
+/** @returns undefined if neither can be read; `special` for an entry without content */
 async function digestRestored(
   path: Buffer,
   stored: Buffer,
@@ -229,8 +230,7 @@ async function digestRestored(
   } catch {
     signal.throwIfAborted();
   }
-  // An ordinary user may not read what has come back without that right, and gets no devices: then what rsync has read is
-  // looked at.
+  // An ordinary user may get a file without the right to read it, and gets no devices. Then read the stored file.
   try {
     return (await digestFile(stored, signal)).sha256.toString('hex');
   } catch {
@@ -239,10 +239,10 @@ async function digestRestored(
   }
 }
 
-/** `unknown`: this account may not look. */
+/** `unknown`: this account lacks the right to look. */
 type State = Restored | undefined | 'unknown';
 
-/** @returns what there is at the paths of some entries, in their order */
+/** @returns the state at the paths of some entries, in their order */
 async function readRestored(
   base: string,
   entries: readonly TreeEntry[],
@@ -272,7 +272,7 @@ function readState(path: Buffer): State {
     };
   } catch (error) {
     if (failedWith(error, 'ENOENT') || failedWith(error, 'ENOTDIR')) return undefined;
-    if (failedWith(error, 'EACCES')) return 'unknown'; // the folder came back without the right to enter it
+    if (failedWith(error, 'EACCES')) return 'unknown'; // the folder was restored without the right to enter it
     throw error;
   }
 }
@@ -286,7 +286,7 @@ function typeOf(status: ReturnType<typeof statusExact>): EntryType {
   return status.isCharacterDevice() ? 'char device' : 'block device';
 }
 
-/** makedev(3), the other way round. */
+/** Splits a device number, as gnu_dev_major(3) and gnu_dev_minor(3) do. */
 function deviceOf(rdev: bigint): { major: number; minor: number } {
   const major = ((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & ~0xfffn);
   const minor = (rdev & 0xffn) | ((rdev >> 12n) & ~0xffn & 0xffffffffn);

@@ -1,13 +1,13 @@
-/** What differs between an entry of a snapshot and the restored one: pure decisions, and their counts. */
+/** The differences between an entry of a snapshot and the restored entry: pure decisions, and their counts. */
 import { type JsonName, jsonName } from '../wire/text.ts';
 import type { TreeEntry, Xattr } from './fake-super.ts';
 import { isAtTimeLimit } from './file-time.ts';
 import { readAcl } from './posix-acl.ts';
 
-/** In what an entry can differ from the snapshot once it is restored. */
+/** How a restored entry can differ from the snapshot. */
 export type Kind =
   | 'missing'
-  | 'device' // not made
+  | 'device' // the device was not made
   | 'type'
   | 'link target'
   | 'owner'
@@ -15,22 +15,22 @@ export type Kind =
   | 'set-id bits'
   | 'mode'
   | 'time'
-  | 'cut time' // by the store's file system, before the restore
+  | 'cut time' // the store's file system cut it, before the restore
   | 'ACL'
   | 'user attribute'
-  | 'system attribute'; // of another namespace than `user.`
+  | 'system attribute'; // in another namespace than `user.`
 
-/** Who restores. */
+/** The account that restores, and its options. */
 export interface Giver {
   uid: number;
-  /** All groups that files may be given to. */
+  /** All groups that it may give files to. */
   groups: readonly number[];
   /** Whether set-id bits, devices and file capabilities are left out on purpose. */
   inert: boolean;
 }
 
-/** One difference. One that does not matter is a note: this account could not set it, or it was left out as asked. */
-export interface Lack {
+/** One difference. It does not matter if this account cannot set the value, or if it was left out on request. */
+interface Lack {
   kind: Kind;
   matters: boolean;
 }
@@ -40,7 +40,7 @@ const SETUID_OR_SETGID = 0o6000;
 const CAPABILITY = 'security.capability';
 
 /**
- * What will be lacking of an entry, whoever writes it: what the account may not set, and what is left out.
+ * Predicts the differences of an entry: what the account may not set, and what is left out on purpose.
  * @param entry as it was on the client
  */
 export function lackingIn(entry: TreeEntry, giver: Giver): Lack[] {
@@ -61,16 +61,17 @@ export function lackingIn(entry: TreeEntry, giver: Giver): Lack[] {
   return lacks;
 }
 
-/** An entry that was restored. */
+/** A restored entry. */
 export interface Restored
   extends Pick<TreeEntry, 'type' | 'mode' | 'uid' | 'gid' | 'device' | 'mtimeNs' | 'target'> {
-  /** Undefined where they cannot be read. */
+  /** Undefined if they cannot be read. */
   xattrs: readonly Xattr[] | undefined;
 }
 
 /**
- * In what a restored entry differs from what it was. Pure.
- * @param entry as it was on the client @param found undefined: it is not there
+ * Compares a restored entry with the original. Pure.
+ * @param entry as it was on the client
+ * @param found undefined if it does not exist
  */
 export function differencesOf(entry: TreeEntry, found: Restored | undefined, giver: Giver): Lack[] {
   const expected = lackingIn(entry, giver);
@@ -92,7 +93,7 @@ export function differencesOf(entry: TreeEntry, found: Restored | undefined, giv
   return [...[...kinds].map(kind => ({ kind, matters: matters(kind, entry, expected, giver) })), ...cut];
 }
 
-/** A folder's set-id bits mean no program, and the kernel drops them where the group is not the account's. */
+/** A folder's set-id bits grant no rights, and the kernel drops them if the group is not the account's. */
 function matters(kind: Kind, entry: TreeEntry, expected: readonly Lack[], giver: Giver): boolean {
   const known = expected.find(each => each.kind === kind);
   if (known !== undefined) return known.matters;
@@ -103,13 +104,13 @@ function isSameDevice(one: TreeEntry['device'], other: TreeEntry['device']): boo
   return one?.major === other?.major && one?.minor === other?.minor;
 }
 
-/** Attributes that only the restored entry has are its file system's own: a label, say. */
+/** Additional attributes of the restored entry come from its file system, for example a label. */
 function changedAttributes(entry: TreeEntry, found: readonly Xattr[]): Kind[] {
   const values = new Map(found.map(each => [each.name.toString('latin1'), each.value]));
   const kinds = new Set<Kind>();
   for (const { name, value } of entry.xattrs) {
     const key = name.toString('latin1');
-    if (key.startsWith('user.rsync.%')) continue; // rsync's own, and none that it could read
+    if (key.startsWith('user.rsync.%')) continue; // rsync's own attribute, which it could not parse
     if (values.get(key)?.equals(value)) continue;
     kinds.add(key.startsWith('user.') ? 'user attribute' : 'system attribute');
   }
@@ -117,30 +118,33 @@ function changedAttributes(entry: TreeEntry, found: readonly Xattr[]): Kind[] {
   return [...kinds];
 }
 
-/** Whether the entries for single users and groups, and a folder's default ones, are there. The rest is the mode. */
+/**
+ * Whether the entries for single users and groups, and a folder's default entries, are present. The mode holds the
+ * others.
+ */
 function hasAcl(wanted: string, found: readonly string[]): boolean {
   const there = new Set(found);
   return wanted.split(',').every(each => !/^(?:d:)?[ug]:\d/.test(each) || there.has(each));
 }
 
-/** Paths of a kind that are named. */
+/** Paths to name for each kind. */
 const EXAMPLES = 3;
 
-/** All entries that differ in one thing. */
+/** All entries with the same kind of difference. */
 export interface DifferenceCount {
   kind: Kind;
-  /** Entries that differ. */
+  /** Entries with this difference. */
   count: number;
-  /** Those where it matters: the rest this account could not set, or left out as asked. */
+  /** Entries where it matters. For the others, this account cannot set the value, or it was left out on request. */
   lacking: number;
-  /** As on the client; the first few. */
+  /** The first few, as on the client. */
   examples: JsonName[];
 }
 
-/** Counts differences by their kind: a large tree has too many to list. */
+/** Counts differences by kind; a large tree has too many to list. */
 export class Differences {
   readonly #kinds = new Map<Kind, DifferenceCount>();
-  /** Entries that differ in something that matters. */
+  /** Entries with a difference that matters. */
   lacking = 0;
 
   /** @param path below the tree */
@@ -155,7 +159,7 @@ export class Differences {
     }
   }
 
-  /** What matters first. */
+  /** Kinds that matter come first. */
   get list(): DifferenceCount[] {
     return [...this.#kinds.values()].sort(
       (one, other) => Number(other.lacking > 0) - Number(one.lacking > 0),

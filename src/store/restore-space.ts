@@ -1,6 +1,6 @@
 /**
- * Whether there is room for a restore, before it writes anything: bytes and inodes, on DIR's file system and on every other
- * one that is mounted below DIR. What is asked for is the least that must fit: a restore that would fit is never refused.
+ * Checks before a restore that there is room: bytes and inodes, on DIR's file system and on every other one that is
+ * mounted below DIR. It asks for the least that is needed, so a restore that would fit is never refused.
  */
 import { Fault } from '../fault.ts';
 import { lstat, readProc, realPath, statfs } from '../os/files.ts';
@@ -13,7 +13,7 @@ import { passesOf, type Selection } from './restore-selection.ts';
 import { sortedRecords } from './sorted-find.ts';
 import { joinPath } from './tree-path.ts';
 
-/** Bytes and inodes that are needed, or free. */
+/** Bytes and inodes, needed or free. */
 interface Amount {
   bytes: number;
   inodes: number;
@@ -24,8 +24,8 @@ const FIELDS = ['%i', '%b', '%s', '%y'];
 const INLINE_BYTES = 160;
 
 /**
- * @param target where: the nearest folder that is there; isMerge: whether DIR has something in it; freed: what is removed
- *   before anything is written
+ * @param target where: the nearest existing folder; isMerge: whether DIR has entries; freed: folders to remove before
+ *   anything is written
  * @throws Fault `noSpace` that names the file system
  */
 export async function requireRoom(
@@ -35,7 +35,7 @@ export async function requireRoom(
 ): Promise<void> {
   const { to, where, isMerge, freed } = target;
   const folder = realPath(where);
-  const top = Buffer.from(folder).toString('latin1'); // as the table of mounts has paths: a character a byte
+  const top = Buffer.from(folder).toString('latin1'); // the table of mounts has one character per byte
   const mounts = isMerge ? mountsBelow(top) : [];
   const needs = new Map<string, Amount>([[top, { bytes: 0, inodes: 0 }]]);
   const { tree } = selection.snapshot;
@@ -71,7 +71,7 @@ function mountsBelow(top: string): ReturnType<typeof parseMountTable> {
 
 interface Usage extends Amount {
   path: Buffer;
-  /** With its holes. */
+  /** Including unallocated parts. */
   size: number;
 }
 
@@ -82,7 +82,10 @@ function add(needs: Map<string, Amount>, place: string, { bytes }: Pick<Amount, 
   needs.set(place, need);
 }
 
-/** What is replaced gives its room back. rsync copies there without holes, since it cannot link (copy_file() in its util1.c). */
+/**
+ * A replaced file gives its room back. rsync writes sparse files in full here, since it cannot link (copy_file() in
+ * its util1.c).
+ */
 function addMerged(needs: Map<string, Amount>, mount: string, { size: bytes }: Usage, path: Buffer): void {
   const need = needs.get(mount) ?? { bytes: 0, inodes: 0 };
   needs.set(mount, need);
@@ -95,7 +98,7 @@ function addMerged(needs: Map<string, Amount>, mount: string, { size: bytes }: U
   }
 }
 
-/** Every inode once, however many names it has. */
+/** Lists every inode once, however many names it has. */
 async function* usageOf(
   folder: string,
   paths: readonly Buffer[],
@@ -118,7 +121,7 @@ async function* usageOf(
   const options = {
     order: ['-u', '-k', '1,1n'],
     input,
-    // What cannot be measured may still fit.
+    // A file that cannot be measured may still fit.
     complain: () => {},
     signal,
     tried: `measure "${folder}"`,
@@ -133,7 +136,7 @@ async function* usageOf(
   }
 }
 
-/** @returns what there is too little of, in words; undefined: there is enough */
+/** @returns what is lacking, in words; undefined if there is enough */
 function lackOn(place: string, need: Amount, freed: Amount): string | undefined {
   const name = asText(place);
   const { bsize, bfree, bavail, files, ffree } = statfs(Buffer.from(place, 'latin1'));
@@ -141,7 +144,7 @@ function lackOn(place: string, need: Amount, freed: Amount): string | undefined 
   const inodes = ffree + freed.inodes;
   const on = `on the file system of "${escapeText(name)}"`;
   if (need.bytes > bytes) return `it needs ${inMiB(need.bytes)} MiB ${on}, and ${inMiB(bytes)} MiB are free`;
-  // Some file systems make inodes as they need them, and tell none.
+  // Some file systems make inodes when they need them, and report none.
   if (files > 0 && need.inodes > inodes)
     return `it needs ${need.inodes} inodes ${on}, and ${inodes} are free`;
   return undefined;

@@ -1,8 +1,8 @@
 /**
- * `dialback restore`: gives back files with all that they had. rsync does the work, out of the fake-super tree.
+ * `dialback restore`: gives files back with all their attributes. rsync does the work, from the fake-super tree.
  *
- * As root everything comes back. What is restored is staged in a private folder (0700) inside DIR and moved into
- * place when it is whole: setuid files and devices become real there, half a tree must not be usable by others.
+ * As root everything comes back. The files are staged in a private folder (0700) inside DIR and moved into place when
+ * they are complete: setuid files and devices become real there, and others must not use half a tree.
  */
 
 import { dirname } from 'node:path';
@@ -43,38 +43,43 @@ export type { RestoreOptions, RestoreProgress };
 export interface RestorePlan {
   snapshot: string;
   state: 'full' | 'incomplete';
-  /** How long ago it was made, in milliseconds. */
+  /** The snapshot's age in milliseconds. */
   age_ms: number;
-  /** Newer snapshots that were passed over, oldest first: they are incomplete, or from the future. Empty where one was named. */
+  /**
+   * Newer snapshots that were skipped, oldest first: incomplete ones, or from the future. Empty if the snapshot was
+   * named.
+   */
   newer: string[];
   files: number;
   bytes: number;
-  /** What could not be given back, a line each: messages of rsync, and names that are missing. Not all of many. */
+  /** What could not be restored, one line each: messages of rsync, and missing names. Limited in number. */
   notGivenBack: string[];
-  /** Entries that differ from the snapshot in something that matters, and all messages. */
+  /** The number of entries with a difference that matters, and of all messages. */
   notGivenBackCount: number;
-  /** What differs, by kinds. Owners and the like that this account may not set are in it too, and do not matter. */
+  /** The differences by kind. They include owners and the like that this account may not set, which do not matter. */
   differences: DifferenceCount[];
-  /** DIR's mode, where other accounts can get into it; null: they cannot. */
+  /** DIR's mode, if other accounts can reach it; otherwise null. */
   openTo: string | null;
-  /** Whether the files of the store have lost their attributes: it was copied without them. */
+  /** Whether the store's files have lost their attributes, because the store was copied without them. */
   lostAttributes: boolean;
 }
 
-/** What a restore has given back. */
+/** The result of a restore. */
 export interface RestoreResult extends RestorePlan {
-  /** Whether the contents were compared with the snapshot's manifest; false where it has none yet. */
+  /** Whether the contents were compared with the snapshot's manifest; false if it has none yet. */
   checked: boolean;
-  /** Whether it was compared with the snapshot; false where getfattr(1) is missing. */
+  /** Whether the files were compared with the snapshot; false if getfattr(1) is missing. */
   compared: boolean;
   /**
-   * Files that are not as they were when they were backed up: they are given back as they are in the store. At most
-   * DAMAGED_SHOWN of them.
+   * Files that have changed in the store since the backup. They were restored as they are in the store. At most
+   * DAMAGED_SHOWN.
    */
   damaged: Compared['damaged'];
   damagedCount: number;
-  /** The mode of the client's `/` (`0700 of uid 1000` where root has got another owner's), where DIR was made for this restore and
-   * stays closed; null: DIR has it, or gets none. */
+  /**
+   * The mode of the client's `/` (`0700 of uid 1000` if its owner is not root), when DIR was made for this restore
+   * and stays closed; null if DIR has these attributes, or gets none.
+   */
   closedTop: string | null;
 }
 
@@ -92,9 +97,10 @@ function describeSnapshot({
 }
 
 /**
- * Restores, and finds out what could not be given back.
- * @param signal ends it in good order
- * @param tell is told how far it is, where somebody wants to know
+ * Restores files and reports what could not be restored.
+ * @param signal stops it cleanly
+ * @param tell receives the progress
+ * @throws Fault when nothing, or not all, could be written; the signal's reason
  */
 export async function restore(
   options: RestoreOptions,
@@ -122,7 +128,8 @@ export async function restore(
   const { isEmpty, isNew } = prepareTarget(target);
   await lockTarget(held, options.to);
 
-  // Private, and no part of what rsync writes: it would give the top the attributes of the client's `/` at once.
+  // The stage is private, and rsync does not write it: it would give the top the attributes of the client's `/` at
+  // once.
   const stage = Stage.make(options.to, purpose, isNew);
   const telling = { signal, lines, place: place(options, selection.snapshot) };
   return await finish(stage, { selection, options, giver, telling }, async work => {
@@ -135,7 +142,7 @@ export async function restore(
   });
 }
 
-/** Everything that one restore goes by. */
+/** The parameters of one restore. */
 interface Work {
   selection: Selection;
   options: RestoreOptions;
@@ -148,13 +155,13 @@ function giverOf({ inert }: RestoreOptions): Giver {
   return { uid, groups: ownGroups(), inert };
 }
 
-/** What decides what a restore writes: the same again is the same restore. */
+/** Identifies a restore: the same store, paths and options. */
 function purposeOf({ store, inert }: RestoreOptions, { client, snapshot, paths }: Selection): Purpose {
   const details = JSON.stringify([realPath(store), paths.map(path => path.toString('latin1')), inert]);
   return { client: client.name, snapshot: snapshot.name, details };
 }
 
-/** DIR, or the folder that it will be made in. */
+/** DIR, or the folder in which it will be made. */
 function nearest(to: string): string {
   try {
     lstat(to);
@@ -165,8 +172,8 @@ function nearest(to: string): string {
 }
 
 /**
- * @returns false where the file system knows no locks: then nothing keeps two restores apart
- * @throws Fault `locked` where another restore writes there
+ * @returns false if the file system has no locks; then two restores are not kept apart
+ * @throws Fault `locked` when another restore writes there
  */
 async function lockTarget(held: AsyncDisposableStack, to: string): Promise<boolean> {
   let lock: number | undefined;
@@ -184,8 +191,9 @@ async function lockTarget(held: AsyncDisposableStack, to: string): Promise<boole
 }
 
 /**
- * Removes what killed restores have left in DIR as their stages.
- * @returns the stage of the one that has begun to move its files into place, where it is this same restore
+ * Removes the stages that killed restores left in DIR.
+ * @returns the stage that has begun to move its files, if it is of this same restore
+ * @throws Fault when it is of another restore
  */
 async function takeOver(
   held: AsyncDisposableStack,
@@ -217,7 +225,7 @@ async function takeOver(
   return begun;
 }
 
-/** Runs rsync into the stage, and compares what it has written. */
+/** Runs rsync into the stage, and compares the result. */
 async function fillStage(
   stage: Stage,
   { selection, options, giver, telling }: Work,
@@ -233,7 +241,7 @@ async function fillStage(
   const givesDevices = isRootUser && !giver.inert;
   await requireArrived(selection, stage.tree, { ...telling, tried, isStrict, givesDevices });
   if (giver.inert) await requireInert(stage.tree, giver, { tried, signal });
-  // Before anything is moved: what has become of it later is not the store's fault.
+  // Compare before moving: a later change of a file is not the store's fault.
   return await compareRestored(selection, stage.tree, giver, {
     isLenient: !isStrict,
     isMissingTold: !isStrict,
@@ -241,7 +249,7 @@ async function fillStage(
   });
 }
 
-/** The files are in place already, of a restore that was killed while it moved them. */
+/** Moves the rest of the files of a killed restore into place, and compares them there. */
 async function compareInPlace({ selection, options, giver, telling }: Work, stage: Stage): Promise<Compared> {
   moveAll(stage.tree, options.to);
   return await compareRestored(selection, options.to, giver, {
@@ -251,7 +259,7 @@ async function compareInPlace({ selection, options, giver, telling }: Work, stag
   });
 }
 
-/** Fills DIR by `put`, removes the stage, and gives DIR what the client's `/` had. */
+/** Fills DIR by `put`, removes the stage, and gives DIR the attributes of the client's `/`. */
 async function finish(
   stage: Stage,
   work: Work,
@@ -262,11 +270,11 @@ async function finish(
   try {
     compared = await put(work, stage);
   } catch (error) {
-    // Once files were moved, the stage has the rest of them: the same command again goes on.
+    // After the first move the stage has the remaining files; the same command continues.
     if (!stage.isMoving) await stage.remove();
     throw error;
   }
-  // Before DIR gets the attributes of the client's `/`: with these it can belong to another user.
+  // Do this before DIR gets the attributes of the client's `/`, which may change its owner.
   await stage.remove();
   const { lines } = telling;
   const { snapshot, client } = selection;
@@ -293,17 +301,18 @@ async function finish(
 
 /** A name that a restore would write. */
 export interface Planned {
-  /** As on the client, without a slash in front; empty: DIR itself. */
+  /** As on the client, without a leading slash; empty for DIR itself. */
   path: Buffer;
   type: TreeEntry['type'];
-  /** Something of that name is below DIR already, and is no folder like this one. */
+  /** Whether DIR already has this name, and not as a folder for this folder. */
   isReplacing: boolean;
 }
 
 /**
- * What `restore` would do, and nothing of it: DIR is not made either. What could not be given back is told by what is
- * stored and who runs this, in words, and not by rsync's letters.
- * @param take is told of each name that would be written, parents first
+ * Predicts a restore without changing anything; it does not make DIR. What could not be restored follows from the
+ * stored entries and the account, without rsync.
+ * @param take receives each name that would be written, parents first
+ * @throws Fault when the restore would be refused; the signal's reason
  */
 export async function planRestore(
   options: RestoreOptions,
@@ -317,7 +326,7 @@ export async function planRestore(
   const left = checkTarget({ ...target, force: true }) === 'absent' ? [] : findStages(to);
   const purpose = purposeOf(options, selection);
   const isBegun = !options.force && left.some(each => each.isMoving && each.isOf(purpose));
-  // One that was killed while it moved its files goes on: what it has moved is not in the way.
+  // A killed restore that had begun to move files continues. Its files do not count as entries of DIR.
   const state = checkTarget(isBegun ? { ...target, force: true } : target);
   if (state === 'filled' && !isBegun) {
     requireStoreSpared(selection, options.store, to);
@@ -357,19 +366,20 @@ function isInTheWay(to: string, { path, type }: TreeEntry): boolean {
   }
 }
 
-/** For a DIR that stays closed and its maker's, whatever rsync reads out of the attributes of the client's `/`. */
+/** Options that keep DIR closed and its owner unchanged, whatever the attributes of the client's `/` say. */
 const CLOSED_TOP = ['--no-acls', '--no-owner', '--chmod=Dgo-rwx'];
 
-/** The client's `/`, as it was. */
+/** Reads the client's `/`, as it was. */
 async function readTop({ tree }: Snapshot, signal: AbortSignal): Promise<TreeEntry | undefined> {
   for await (const entry of readTree(tree, { depth: 0, signal })) return entry;
   return undefined;
 }
 
 /**
- * Gives DIR itself the attributes of the client's `/`. A DIR that was made for this restore stays closed and root's, where these
- * would let others in, by the mode or as its owner: a hostile client's setuid files and devices are in it.
- * @returns the mode, and the owner that is not root, which a DIR has not got for this reason; null: it has them
+ * Gives DIR the attributes of the client's `/`. A DIR that was made for this restore stays closed and root's if these
+ * would admit other accounts, by the mode or as its owner: it may contain a hostile client's setuid files and
+ * devices.
+ * @returns the mode and the owner that DIR did not get for this reason; null if it has them
  */
 async function applyTop(
   { selection, options, giver, telling }: Work,

@@ -7,7 +7,7 @@ import { now } from '../os/machine.ts';
 import { escapeText, snapshotName, snapshotTime } from '../wire/text.ts';
 import { type ClientStore, openClient, openStore, recordEvent } from './store.ts';
 
-/** What snapshot.json says (design: JSON). */
+/** The content of snapshot.json (docs/design.md, JSON). */
 export interface SnapshotRecord {
   version: 1;
   client: string;
@@ -36,8 +36,8 @@ export interface SnapshotRecord {
   basis: string | null;
   flags: string[];
   /**
-   * Each file was sent, compared by its content, or linked from a snapshot of which this is true. Snapshots of 0.1.0
-   * do not have it: see store/doubtful-files.ts.
+   * Whether each file was sent, compared by its content, or linked from a snapshot with this flag. Snapshots of
+   * version 0.1.0 lack it: see store/doubtful-files.ts.
    */
   durable?: boolean;
 }
@@ -48,7 +48,7 @@ export interface Snapshot {
   folder: string;
   tree: string;
   record: SnapshotRecord;
-  /** Why it is kept whatever the policy says, or undefined where nobody has said so. */
+  /** The reason of its pin; undefined if it is not pinned. */
   pinned: string | undefined;
 }
 
@@ -60,8 +60,8 @@ export function snapshotNames(client: ClientStore): string[] {
 }
 
 /**
- * A finished snapshot by its exact name. Where its record is damaged, one is made of what is certain: the tree is there,
- * and can be restored; nothing says that it is full.
+ * Reads a finished snapshot by its exact name. If its record is damaged, this makes one from what is certain: the
+ * tree exists and can be restored, but may be incomplete.
  */
 export function readSnapshot(client: ClientStore, name: string): Snapshot {
   const folder = `${client.folder}/snapshots/${name}`;
@@ -72,7 +72,7 @@ export function readSnapshot(client: ClientStore, name: string): Snapshot {
     ) as SnapshotRecord;
     if (isRecord(record)) return { ...snapshot, record };
   } catch {
-    // as below
+    // a damaged record, as below
   }
   return { ...snapshot, record: damagedRecord(client.name, name) };
 }
@@ -125,8 +125,9 @@ export function listSnapshots(client: ClientStore): Snapshot[] {
 }
 
 /**
- * Finds the snapshot that a command line means.
+ * Finds the snapshot that a command line names.
  * @param wanted its name, a unique prefix, or `latest` (the newest full one)
+ * @throws Fault when there is no such snapshot, or several begin with `wanted`
  */
 export function findSnapshot(client: ClientStore, wanted: string): Snapshot {
   const fault = (found: string): Fault =>
@@ -174,8 +175,8 @@ function isFull({ record }: Snapshot): boolean {
 }
 
 /**
- * The newest full snapshot: what `latest` means for every command. One from the future was made while the clock was wrong, so
- * how old it is nobody knows.
+ * Finds the newest full snapshot, which `latest` means in every command. A snapshot from the future is skipped: its
+ * clock was wrong, so its age is unknown.
  * @param all a client's snapshots, oldest first
  */
 export function latestFull(all: readonly Snapshot[], at: Date): Snapshot | undefined {
@@ -192,11 +193,11 @@ function readPin(folder: string): string | undefined {
   try {
     return escapeText(readWhole(`${folder}/${PIN}`, REASON_LIMIT).toString('utf8').trim());
   } catch {
-    return 'its reason cannot be read'; // it is pinned all the same
+    return 'its reason cannot be read'; // it is pinned, although its reason is unknown
   }
 }
 
-/** Keeps a snapshot whatever the policy says, until it is unpinned. @param reason one line */
+/** Pins a snapshot, so that it stays whatever the policy says. @param reason one line */
 export function pinSnapshot(client: ClientStore, { name, folder }: Snapshot, reason: string): void {
   const line = reason
     .replace(/\s+/g, ' ')
@@ -206,30 +207,30 @@ export function pinSnapshot(client: ClientStore, { name, folder }: Snapshot, rea
   recordEvent(client, 'pinned', { snapshot: name, reason: line });
 }
 
-/** Leaves a snapshot to the policy again. */
+/** Unpins a snapshot. From now on the policy decides about it. */
 export function unpinSnapshot(client: ClientStore, { name, folder }: Snapshot): void {
   removeFileIfThere(`${folder}/${PIN}`);
   syncFolder(folder);
   recordEvent(client, 'unpinned', { snapshot: name });
 }
 
-/** How the reason of a pin begins that the host has set by itself, and that expires (host/admission.ts). */
+/** The beginning of the reason of a pin that the host sets by itself and that expires (host/admission.ts). */
 export const BY_ITSELF = 'by itself:';
 
-/** The reason of a pin where none is given. */
+/** The default reason of a pin. */
 export const BY_HAND = 'by hand';
 
-/** What `pin` makes of a snapshot. */
+/** The result of `pin`. */
 export interface Pinning {
   did: 'pinned' | 'kept' | 'replaced';
   reason: string;
-  /** Why it was pinned before; undefined: it was not. */
+  /** The reason of the earlier pin; undefined if there was none. */
   before: string | undefined;
 }
 
 /**
- * Decides on the reason. Pure. One that was given takes the place of the one before; else the one before stays, unless it is of a
- * pin that expires.
+ * Decides on the reason of a pin. Pure. A given reason replaces the earlier one. Without one the earlier reason
+ * stays, unless that pin expires.
  */
 export function decidePin(before: string | undefined, given: string): Pinning {
   if (before === undefined) return { did: 'pinned', reason: given, before };
@@ -237,14 +238,14 @@ export function decidePin(before: string | undefined, given: string): Pinning {
   return stays ? { did: 'kept', reason: before, before } : { did: 'replaced', reason: given, before };
 }
 
-/** Pins a snapshot, and keeps or replaces the reason that it has. */
+/** Pins a snapshot with the decided reason. */
 export function pin(client: ClientStore, snapshot: Snapshot, given: string): Pinning {
   const decided = decidePin(snapshot.pinned, given);
   if (decided.did !== 'kept') pinSnapshot(client, snapshot, decided.reason);
   return decided;
 }
 
-/** @returns why it was pinned; undefined: it was not, and nothing is done */
+/** Unpins a snapshot if it is pinned. @returns the reason of the pin; undefined if there was none */
 export function unpin(client: ClientStore, snapshot: Snapshot): string | undefined {
   if (snapshot.pinned !== undefined) unpinSnapshot(client, snapshot);
   return snapshot.pinned;

@@ -1,9 +1,10 @@
 /**
  * The store: STORE/store.json and STORE/clients/NAME/{lock, snapshots/, arriving/, trash/, journal.jsonl}.
  *
- * What is under snapshots/ is finished, always: it gets there by one rename of a tree that is whole and on the disk.
- * rsync only ever writes into a fresh tree under arriving/; an interrupted one becomes one more --link-dest of the next
- * (in-place changes would reach into older snapshots through shared inodes; store/partial-files.ts writes to what is not shared).
+ * Everything under snapshots/ is finished. A tree gets there by one rename, when it is complete and on the disk.
+ * rsync only writes into a fresh tree under arriving/. An interrupted tree becomes one more --link-dest of the next
+ * run, because writing into it would change older snapshots through shared inodes. store/partial-files.ts writes only
+ * to inodes that are not shared.
  */
 import { Fault } from '../fault.ts';
 import {
@@ -27,7 +28,7 @@ const STORE_VERSION = 1;
 
 const STORE_CONTENT = `${JSON.stringify({ version: STORE_VERSION })}\n`;
 
-/** A client's part of the store. */
+/** The part of the store that belongs to a client. */
 export interface ClientStore {
   name: string;
   /** STORE/clients/NAME */
@@ -35,16 +36,17 @@ export interface ClientStore {
 }
 
 /**
- * Opens a store that is there. An unmounted disk must not become an empty store, so nothing is created.
- * @param verb what its owner is to run, where it is another account's
- * @throws Fault `noStore`
+ * Checks an existing store. It creates nothing, because the mount point of an unmounted disk must not become an empty
+ * store.
+ * @param verb the command that the store's owner should run, if this account is another one
+ * @throws Fault `noStore` when there is no store, or one of another version
  */
 export function openStore(store: string, verb = '…'): void {
   const tried = `use the store "${store}"`;
   const next = nextForAbsent(store, verb);
   const json = `${store}/${STORE_FILE}`;
   if (!exists(json)) {
-    // exists() cannot tell "none" from "not allowed to look"
+    // exists() returns false for a missing file and for one that this account may not see
     const found = isReadable(store)
       ? 'there is no store.json in it'
       : 'it is not there, or this account may not read it';
@@ -65,7 +67,7 @@ export function openStore(store: string, verb = '…'): void {
   }
 }
 
-/** A folder that this account may not look into is somebody else's, rather than a disk that is not mounted. */
+/** A folder that this account may not read belongs to another account; its disk is mounted. */
 function nextForAbsent(store: string, verb: string): string {
   const absent = whyNotMounted(store)?.next ?? 'mount its disk';
   const owner = ownerOf(store);
@@ -73,7 +75,7 @@ function nextForAbsent(store: string, verb: string): string {
   return nextForForeign(store, verb, owner);
 }
 
-/** Root does not receive; any other account that owns the store does. */
+/** If root owns the store, the next step gives it to this account, because root does not receive backups. */
 function nextForForeign(store: string, verb: string, owner = 0): string {
   return owner === 0
     ? `as root: chown -R ${ownAccount().name} ${quoteForShell(store)}`
@@ -88,7 +90,10 @@ function ownerOf(path: string): number | undefined {
   }
 }
 
-/** What writes into a store must leave files of its owner's there. @throws Fault that names the command */
+/**
+ * Refuses to write as another account, which would leave files that the store's owner cannot change.
+ * @throws Fault that names the command for the owner
+ */
 export function requireOwner(store: string, verb: string): void {
   const { uid } = stat(`${store}/${STORE_FILE}`);
   if (ownAccount().uid === uid) return;
@@ -112,7 +117,11 @@ function isReadable(folder: string): boolean {
   }
 }
 
-/** Creates the store where there is none; only `enroll` does that. @returns whether it was created */
+/**
+ * Creates a store if there is none. Only `enroll` calls this.
+ * @returns whether it was created
+ * @throws Fault when the folder cannot be made, has entries, or is open to other accounts
+ */
 export function createStore(store: string): boolean {
   if (exists(`${store}/${STORE_FILE}`)) {
     openStore(store);
@@ -164,7 +173,7 @@ function requirePrivate(store: string): void {
   }
 }
 
-/** A client's folder; @throws Fault when there is no such client */
+/** Finds a client's folder. @throws Fault when there is no such client */
 export function openClient(store: string, name: string): ClientStore {
   const folder = `${store}/clients/${name}`;
   if (!NAME.test(name) || !exists(folder)) {
@@ -177,7 +186,7 @@ export function openClient(store: string, name: string): ClientStore {
   return { name, folder };
 }
 
-/** Makes a client's folders; only `enroll` does that. */
+/** Makes a client's folders. Only `enroll` calls this. */
 export function createClient(store: string, name: string): ClientStore {
   const folder = `${store}/clients/${name}`;
   makeFolder(folder);
@@ -185,7 +194,7 @@ export function createClient(store: string, name: string): ClientStore {
   return { name, folder };
 }
 
-/** The names of all clients that the store has, sorted. */
+/** The names of all clients of the store, sorted. */
 export function listClients(store: string): string[] {
   return readdir(`${store}/clients`)
     .filter(each => NAME.test(each))
@@ -193,8 +202,9 @@ export function listClients(store: string): string[] {
 }
 
 /**
- * One run a client at a time.
- * @returns the lock's descriptor: it is handed to rsync, so that the lock lasts as long as anything writes
+ * Locks a client, so that it has one run at a time.
+ * @returns the lock's descriptor. rsync gets it too, so that the lock lasts as long as any process writes.
+ * @throws Fault `busy` when another process has the lock
  */
 export async function lockClient(held: DisposableHolder, client: ClientStore): Promise<number> {
   const descriptor = await takeLock(held, `${client.folder}/lock`);
@@ -207,23 +217,23 @@ export async function lockClient(held: DisposableHolder, client: ClientStore): P
   });
 }
 
-/** Writes a line of a client's journal. */
+/** Appends a line to a client's journal. @throws Fault when it cannot be written */
 export function recordEvent(client: ClientStore, event: string, more: Record<string, unknown>): void {
   appendJournal(`${client.folder}/journal.jsonl`, { time: now().toISOString(), event, ...more });
 }
 
-/** As `recordEvent`, where a journal that cannot be written (a full disk) is no reason to fail. */
+/** Appends a line to a client's journal, and ignores a failure such as a full disk. */
 export function recordQuietly(client: ClientStore, event: string, more: Record<string, unknown>): void {
   try {
     recordEvent(client, event, more);
   } catch {
-    // the caller has done what the line would say
+    // the line would only report what the caller has done
   }
 }
 
 const FAILURE_LIMIT = 2000;
 
-/** Any error as text for a person or the journal, escaped. */
+/** Describes any error as escaped text, for a person or the journal. */
 export function failureText(error: unknown): string {
   return error instanceof Fault ? error.message : escapeText(whatFailed(error), FAILURE_LIMIT);
 }

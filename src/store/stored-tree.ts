@@ -15,9 +15,9 @@ import { type Complain, sortedRecords } from './sorted-find.ts';
 import { covers, joinPath } from './tree-path.ts';
 
 /**
- * Reads what `getfattr --absolute-names -d -e hex` prints: of each file that has xattrs a line `# file: PATH`, then
- * NAME=0xHEX lines, then an empty one; in PATH and NAME some bytes are \ooo, the backslash always.
- * @returns by path, one character a byte, as getfattr was asked for it
+ * Parses the output of `getfattr --absolute-names -d -e hex`. Each file with xattrs has a line `# file: PATH`, then
+ * lines NAME=0xHEX, then an empty line. In PATH and NAME some bytes are written as \ooo, the backslash always.
+ * @returns by path, one character per byte, as it was passed to getfattr
  */
 export function parseAttributes(output: Buffer): Map<string, Xattr[]> {
   const files = new Map<string, Xattr[]>();
@@ -44,24 +44,24 @@ function unescapeOctal(text: string): string {
 }
 
 export interface TreeOptions {
-  /** Below the tree, without a slash at the beginning; each must be there. None: the tree's top. */
+  /** Below the tree, without a leading slash. Each must exist. If left out, the top of the tree. */
   paths?: Buffer[];
-  /** How far below these: 0 themselves, 1 a folder's entries too. Left out: all. */
+  /** How far below these: 0 for themselves, 1 for a folder's entries too. If left out, no limit. */
   depth?: number;
-  /** Is told in words what cannot be read, and the rest is given; left out: the first such entry is a Fault. */
+  /** Receives a text for each entry that cannot be read, and the rest is listed; if left out, that is a Fault. */
   complain?: Complain | undefined;
   signal: AbortSignal;
 }
 
 /**
- * What lies in a stored tree, sorted by the bytes of the paths, each once; not held in memory.
+ * Lists a stored tree, each entry once, sorted by the bytes of the paths, without holding it in memory.
  * @throws Fault when something in it cannot be read; the signal's reason
  */
 export async function* listTree(tree: string, options: TreeOptions): AsyncGenerator<StoredEntry> {
   const { paths = [Buffer.alloc(0)], complain, signal } = options;
   const tried = `read "${tree}"`;
   const starts = paths.map(startOf);
-  // Then more is found than was asked for.
+  // Then find lists more than was requested.
   const isLonger = starts.some((start, at) => start !== paths[at]);
   const steps = isLonger ? Math.max(...paths.map((path, at) => stepsFrom(starts[at] ?? path, path))) : 0;
   const limit = options.depth === undefined ? [] : ['-maxdepth', String(options.depth + steps)];
@@ -76,18 +76,18 @@ export async function* listTree(tree: string, options: TreeOptions): AsyncGenera
   }
 }
 
-/** Nothing that find or getfattr could take for an option. */
+/** Protects a path from being read as an option by find or getfattr. */
 function asArgument(path: Buffer): Buffer {
   return path.length === 0 ? Buffer.from('.') : Buffer.concat([Buffer.from('./'), path]);
 }
 
-/** Where find(1) begins, which takes no path that is longer than the kernel does: a folder above, if need be. */
+/** Where find(1) starts. It accepts no path longer than the kernel's limit, so this may be a folder above the path. */
 function startOf(path: Buffer): Buffer {
   const most = PATH_BYTES - './'.length;
   return path.length <= most ? path : path.subarray(0, Math.max(0, path.lastIndexOf('/', most)));
 }
 
-/** How far a path is below a folder. */
+/** How many levels a path is below a folder. */
 function stepsFrom(folder: Buffer, path: Buffer): number {
   return path.subarray(folder.length).toString('latin1').split('/').length - 1;
 }
@@ -96,18 +96,21 @@ function isAskedFor(path: Buffer, asked: Buffer[], depth = Number.POSITIVE_INFIN
   return asked.some(each => covers(each, path) && stepsFrom(each, path) <= depth);
 }
 
-/** The programs that read a tree, some of which a system can lack. */
+/** The programs that read a tree. A system may lack some of them. */
 export const READER_NEEDS = ['find', 'sort', 'xargs', 'getfattr'];
 
-/** @throws Fault that names the package of one that is missing */
+/** @throws Fault that names the package of a missing program */
 export function requireReaders(): void {
   for (const program of READER_NEEDS) programPath(program);
 }
 
-/** Entries whose xattrs are read by one getfattr, and held: with more at once the garbage outlives V8's young generation. */
+/**
+ * Entries whose xattrs one getfattr reads, and that are held in memory. With more, the garbage outlives V8's young
+ * generation.
+ */
 export const BATCH = 250;
 
-/** More than any file system's xattrs of so many files, in hex. */
+/** More than the xattrs of this number of files on any file system, in hex. */
 const XATTR_LIMIT = 512 * 1024 * 1024;
 
 const BATCH_TIMEOUT_MS = 3_600_000;
@@ -116,12 +119,13 @@ const BATCH_TIMEOUT_MS = 3_600_000;
 const TARGET_LIMIT = 4096;
 
 /**
- * The xattrs of some entries as they are stored, in their order.
- * @param stored of `listTree` of the same tree; not many more than BATCH at once
- * @param names a regular expression; unless told `user.` names alone, since a store has no others
- * @throws Fault when one has gone, or cannot be read
+ * Reads the stored xattrs of some entries.
+ * @param stored of `listTree` of the same tree; not many more than BATCH
+ * @param names a regular expression for the names; `user.` names by default, since a store has no others
+ * @returns in the order of `stored`
+ * @throws Fault when an entry is gone or cannot be read
  */
-export async function readXattrs(
+async function readXattrs(
   tree: string,
   stored: readonly Pick<StoredEntry, 'path'>[],
   signal: AbortSignal,
@@ -152,16 +156,16 @@ export async function readXattrs(
   return stored.map(each => xattrs.get(asName(each.path).toString('latin1')) ?? []);
 }
 
-/** As an argument behind `--`: the longest paths leave no room for anything before them. */
+/** A name as an argument behind `--`. The longest paths leave no room for `./`. */
 function asName(path: Buffer): Buffer {
   const argument = asArgument(path);
   return argument.length <= PATH_BYTES ? argument : path;
 }
 
 /**
- * `readXattrs` where a single entry may be unreadable: it costs the others nothing.
- * @returns undefined for those that have gone, or cannot be read
- * @throws the signal's reason; Fault where a program is missing: then none can be read, and nothing is known of any entry
+ * Reads xattrs as `readXattrs` does, but an unreadable entry does not affect the others.
+ * @returns undefined for an entry that is gone or cannot be read
+ * @throws the signal's reason; Fault when a program is missing, because then the state of every entry is unknown
  */
 export async function readXattrsOfEach(
   tree: string,
@@ -182,8 +186,9 @@ export async function readXattrsOfEach(
 }
 
 /**
- * What was true of some entries, in their order; as `readXattrs`.
- * @param complain is told of what cannot be read: then it is shown as it is stored, a link without its target
+ * Derives some entries as they were on the client, in their order.
+ * @param complain receives a text for each entry that cannot be read. Such an entry is returned as it is stored, a
+ *   link without its target. If left out, that is a Fault.
  */
 export async function readAttributes(
   tree: string,
@@ -203,10 +208,10 @@ export async function readAttributes(
 }
 
 /**
- * What was true of one entry.
+ * Derives one entry as it was on the client.
  * @param xattrs as they are stored
  * @param complain as for `readAttributes`
- * @throws Fault where a link's target cannot be read and nobody is told
+ * @throws Fault when a link's target cannot be read and there is no `complain`
  */
 export function entryOf(
   tree: string,
@@ -219,7 +224,7 @@ export function entryOf(
   return truthOf(stored, xattrs, isLink ? readTarget(tree, stored.path, complain) : null);
 }
 
-/** A symlink lies in the store as a file that holds where it leads. */
+/** Reads a symlink's target. A symlink is stored as a file that holds it. */
 function readTarget(tree: string, path: Buffer, complain: Complain | undefined): Buffer | null {
   try {
     return readWhole(joinPath(tree, path), TARGET_LIMIT);
@@ -232,13 +237,13 @@ function readTarget(tree: string, path: Buffer, complain: Complain | undefined):
   }
 }
 
-/** `listTree` with all that was true of each entry. */
+/** Lists a tree as `listTree` does, with each entry as it was on the client. */
 export async function* readTree(tree: string, options: TreeOptions): AsyncGenerator<TreeEntry> {
   for await (const batch of inBatches(listTree(tree, options)))
     yield* await readAttributes(tree, batch, options.signal, options.complain);
 }
 
-/** Entries in portions that are held in memory at once. */
+/** Collects entries into batches, which limits how many are in memory. */
 export async function* inBatches<T>(entries: AsyncIterable<T>, size = BATCH): AsyncGenerator<T[]> {
   let batch: T[] = [];
   for await (const each of entries) {

@@ -6,11 +6,12 @@ import { encodeName } from '../wire/text.ts';
 import type { Snapshot } from './snapshot.ts';
 
 /**
- * Where a PATH of the command line lies in a snapshot's tree. Nothing in a stored tree is a symlink, so none is followed.
- * @param path absolute, as on the client, as `decodeName` has it
+ * Finds where a PATH of the command line lies in a snapshot's tree. A stored tree contains no symlinks, so none is
+ * followed.
+ * @param path absolute, as on the client, in the form of `decodeName`
  * @param tried for the message
- * @returns below tree/, without a slash in front; empty for `/`
- * @throws Fault when it is no such path, or the snapshot does not have it
+ * @returns the path below tree/ without a leading slash; empty for `/`
+ * @throws Fault when the path is malformed, or not in the snapshot
  */
 export function pathInside(snapshot: Pick<Snapshot, 'name' | 'tree'>, path: string, tried: string): Buffer {
   const inside = parsePath(path, tried);
@@ -19,7 +20,11 @@ export function pathInside(snapshot: Pick<Snapshot, 'name' | 'tree'>, path: stri
   return inside;
 }
 
-/** `pathInside` without a look at any snapshot. */
+/**
+ * Parses a PATH of the command line.
+ * @returns as for `pathInside`
+ * @throws Fault when it is not an absolute path in its shortest form
+ */
 export function parsePath(path: string, tried: string): Buffer {
   const inside = encodeName(path.replace(/^\/|\/+$/g, ''));
   const isPlain = path.startsWith('/') && !path.includes('\0') && inside.length <= PATH_BYTES;
@@ -32,7 +37,7 @@ export function parsePath(path: string, tried: string): Buffer {
   });
 }
 
-/** Whether a snapshot has something at a path of `parsePath`. */
+/** Whether a snapshot has an entry at a path of `parsePath`. @throws Fault when that cannot be found out */
 export function isInside({ tree }: Pick<Snapshot, 'tree'>, inside: Buffer, tried: string): boolean {
   try {
     lstat(joinPath(tree, inside));
@@ -43,7 +48,7 @@ export function isInside({ tree }: Pick<Snapshot, 'tree'>, inside: Buffer, tried
   }
 }
 
-/** Whether a path is a folder's, or the folder itself; the empty path covers all. */
+/** Whether a path is the folder itself or below it. The empty folder covers everything. */
 export function covers(folder: Buffer, path: Buffer): boolean {
   if (folder.length === 0) return true;
   const head = path.subarray(0, folder.length);

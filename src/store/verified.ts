@@ -7,13 +7,13 @@ import { snapshotNames } from './snapshot.ts';
 import type { ClientStore } from './store.ts';
 import type { Pass } from './verify-pass.ts';
 
-/** When a snapshot was verified last, and what came of it. */
-export interface LastVerified {
-  /** All of it, RFC 3339; null: never. */
+/** The last verification of a snapshot, and its result. */
+interface LastVerified {
+  /** When all of it was verified, RFC 3339; null if never. */
   verified: string | null;
-  /** Names, sizes, times, and a part of the contents. */
+  /** When names, sizes, times and a part of the contents were verified. */
   sampled: string | null;
-  /** How many files and records were damaged then. */
+  /** How many files and records were damaged. */
   damaged: number;
 }
 
@@ -25,7 +25,7 @@ interface VerifiedFile {
 
 const VERIFIED_LIMIT = 16 * 1024 * 1024;
 
-/** When each snapshot of a client was verified last; those that never were are not in it. */
+/** The last verification of each snapshot of a client; snapshots that were never verified are left out. */
 export function lastVerified(client: ClientStore): Map<string, LastVerified> {
   const there = new Set(snapshotNames(client));
   return new Map([...readVerified(client).snapshots].filter(([name]) => there.has(name)));
@@ -49,7 +49,7 @@ export function readVerified(client: ClientStore): VerifiedFile {
       snapshots: new Map(Object.entries(snapshots).filter(isWhole)),
     };
   } catch {
-    return none; // nothing but a memory: it begins anew
+    return none; // the file is only a memory; `verify` starts a new one
   }
 }
 
@@ -61,7 +61,7 @@ export function noteVerified(client: ClientStore, snapshots: readonly string[], 
     const last = all.get(name) ?? { verified: null, sampled: null, damaged: 0 };
     const damaged = pass.damagedIn(name);
     const isWhole = pass.slots === 1;
-    // A sample that found nothing does not take back what was found.
+    // A sample without damage does not clear earlier damage.
     all.set(name, {
       verified: isWhole ? time : last.verified,
       sampled: isWhole ? last.sampled : time,

@@ -9,10 +9,10 @@ import type { StoreIndex } from './file-index.ts';
 import type { ClientStore } from './store.ts';
 import { readVerified } from './verified.ts';
 
-/** In what a file or folder is not what it was. */
+/** How a file or folder differs from its manifest. */
 export type Difference =
   | 'content'
-  | 'attributes' // owner, mode, ACL, xattrs: user.rsync.%stat too
+  | 'attributes' // owner, mode, ACL and xattrs, including user.rsync.%stat
   | 'size'
   | 'time'
   | 'type'
@@ -21,49 +21,49 @@ export type Difference =
   | 'unreadable';
 
 export interface Damage {
-  /** Below the tree; a character a byte. */
+  /** Below the tree, one character per byte. */
   path: string;
   differences: Difference[];
-  /** All that share it, oldest first. */
+  /** All snapshots that share it, oldest first. */
   snapshots: string[];
 }
 
-/** Something beside a snapshot's tree, its manifest above all, or the tree as a whole. */
+/** Damage to a file beside a snapshot's tree, such as its manifest, or to the tree as a whole. */
 export interface RecordDamage {
   snapshot: string;
   name: string;
   found: string;
 }
 
-/** All that a pass found. */
-export interface PassDamage {
-  /** At most DAMAGED_SHOWN of them. */
+/** The damage that a pass found. */
+interface PassDamage {
+  /** At most DAMAGED_SHOWN. */
   damaged: Damage[];
   damaged_count: number;
   records: RecordDamage[];
 }
 
-/** So many damaged files are named; of all there is the number. */
+/** The most damaged files to name; the number counts all. */
 export const DAMAGED_SHOWN = 10_000;
 
-/** A pass that was begun so long ago says nothing of today: it begins anew. */
+/** An older pass is out of date, and a new one begins. */
 const PASS_MS = 30 * 86_400_000;
 
-/** What a kill costs at most. */
+/** The time between two commits; a kill loses at most this. */
 const SAVE_MS = 2_000;
 
-/** How far a pass is, on the disk. */
+/** The stored state of a pass. */
 export class Pass {
   readonly isResumed: boolean;
-  /** One file in so many is read. */
+  /** The pass reads one file in this number. */
   readonly slots: number;
-  /** Which of them. */
+  /** Which files of the sample it reads, from 0 to slots - 1. */
   readonly slot: number;
   readonly #database: Database;
   readonly #path: string;
   readonly #scope: string;
   readonly #started: number;
-  /** Made once: they are used for each file. */
+  /** Prepared once, because they are used for each file. */
   readonly #known: Statement;
   readonly #note: Statement;
   #savedMs = monotonicMs();
@@ -115,7 +115,7 @@ export class Pass {
     return row.get(this.#scope, snapshot) !== undefined;
   }
 
-  /** Whether the inode was read in this pass, and was found to be this. */
+  /** Whether this pass has read the inode and found these facts. */
   isKnown(inode: bigint, facts: Uint8Array): boolean {
     const row = this.#known.get(BigInt.asIntN(64, inode), this.#started) as { facts: Uint8Array } | undefined;
     return row !== undefined && Buffer.compare(row.facts, facts) === 0;
@@ -126,7 +126,7 @@ export class Pass {
     if (monotonicMs() - this.#savedMs > SAVE_MS) this.#save();
   }
 
-  /** @param inode 0 for what is of this snapshot alone */
+  /** @param inode 0 for damage in this snapshot only */
   noteDamage(snapshot: string, path: Buffer, inode: bigint, difference: Difference): void {
     this.#database
       .prepare('INSERT OR IGNORE INTO damage VALUES (?, ?, ?, ?, ?)')
@@ -137,7 +137,7 @@ export class Pass {
     this.#database.prepare('INSERT INTO record VALUES (?, ?, ?, ?)').run(this.#scope, snapshot, name, found);
   }
 
-  /** Forgets what was found in a snapshot. */
+  /** Forgets the results of a snapshot. */
   drop(snapshot: string): void {
     for (const table of ['done', 'damage', 'record'])
       this.#database
@@ -150,7 +150,7 @@ export class Pass {
     this.#save();
   }
 
-  /** How many damaged files and records a snapshot has. */
+  /** The number of damaged files and records of a snapshot. */
   damagedIn(snapshot: string): number {
     const row = this.#database
       .prepare(
@@ -161,7 +161,7 @@ export class Pass {
     return row.count;
   }
 
-  /** All that was found in this pass. @param index tells who else shares a damaged file */
+  /** All damage that this pass found. @param index finds the other snapshots that share a damaged file */
   found(index: StoreIndex): PassDamage {
     const statement = this.#database.prepare(
       `SELECT path, ino, group_concat(DISTINCT difference) AS differences,
@@ -195,7 +195,7 @@ export class Pass {
     };
   }
 
-  /** It is over: the next one begins anew. */
+  /** Ends the pass, so that the next call begins a new one. */
   end(): void {
     const database = this.#database;
     database.exec('COMMIT');

@@ -1,10 +1,10 @@
 /**
- * `dialback verify`: reads a store back, and compares it with the manifests.
+ * `dialback verify`: reads a store and compares it with its manifests.
  *
- * Each inode is read once, however many snapshots share it; each name, size and time is looked at in every snapshot. What
- * was found so far stands in clients/NAME/verify.sqlite, so that a pass that was ended goes on; when a snapshot was last
- * verified, in clients/NAME/verified.json. Nothing under snapshots/ is written, but manifests that were missing. A store that
- * cannot be written (read-only, full) is verified all the same; then no record of it is kept.
+ * It reads each inode once, however many snapshots share it. It checks each name, size and time in every snapshot.
+ * The results so far are in clients/NAME/verify.sqlite, so that an interrupted pass can continue.
+ * clients/NAME/verified.json has the time of the last verification of each snapshot. Under snapshots/ it writes only
+ * missing manifests. A store that cannot be written (read-only, full) is verified too, without a record.
  */
 import { Fault } from '../fault.ts';
 import { cannotWrite } from '../os/database.ts';
@@ -42,49 +42,52 @@ import { type Damage, Pass, type RecordDamage } from './verify-pass.ts';
 
 export interface VerifyOptions {
   store: string;
-  /** None: all clients. */
+  /** If undefined, all clients. */
   client: string | undefined;
-  /** As findSnapshot takes it; none: all of the client's. */
+  /** As findSnapshot takes it. If undefined, all snapshots of the client. */
   snapshot: string | undefined;
-  /** Percent of the files whose content and attributes are read: another part each time, until all had their turn. */
+  /**
+   * The percentage of files whose content and attributes to read. Each pass takes another part, until all have been
+   * read.
+   */
   sample: number;
 }
 
-/** What came of one client's snapshots. */
+/** The result for one client. */
 export interface Verified {
   client: string;
-  /** Those that were compared with their manifests, oldest first. */
+  /** The snapshots that were compared with their manifests, oldest first. */
   snapshots: string[];
-  /** Those whose manifest was made only now: they are not verified. */
+  /** Snapshots whose manifest was made just now; they are not verified. */
   made: string[];
-  /** Those whose manifest another process is making, or that cannot get one, since the store cannot be written. */
+  /** Snapshots whose manifest another process is making, or that cannot get one because the store cannot be written. */
   unmade: string[];
-  /** Why this store cannot take down what was found; null where it has. */
+  /** Why the result could not be stored; null if it was. */
   unrecorded: string | null;
-  /** Why the client could not be verified at all, or not to its end; null where it was. */
+  /** Why the client could not be verified completely; null if it was. */
   failed: string | null;
-  /** Names that were looked at, and files and bytes that were read, without what an earlier run of this pass did. */
+  /** Names that were checked, and files and bytes that were read, without those of an interrupted pass. */
   names: number;
   files_read: number;
   bytes_read: number;
-  /** The part of the files that was read, in percent. */
+  /** The percentage of files that were read. */
   sample: number;
   resumed: boolean;
-  /** At most DAMAGED_SHOWN of them. */
+  /** At most DAMAGED_SHOWN. */
   damaged: Damage[];
   damaged_count: number;
   records: RecordDamage[];
   /**
-   * Files that have holes or end in zeros, in snapshots of a version that did not make sure of their data: the next backup
+   * Sparse files and files that end in zeros, in snapshots of a version that did not sync their data. The next backup
    * compares them with the client.
    */
   doubtful: Doubtful[];
 }
 
-/** How far it is. How much there is to read nobody knows beforehand: what several snapshots share is read once. */
+/** The progress. The total is unknown in advance, because shared files are read once. */
 export interface VerifyProgress {
   client: string;
-  /** Which of how many snapshots, from 1 on. */
+  /** The number of the present snapshot, from 1 on. */
   snapshot: number;
   snapshots: number;
   /** Read so far, of this client. */
@@ -92,18 +95,19 @@ export interface VerifyProgress {
   bytes: number;
 }
 
-/** Another process that makes manifests is waited for; then the rest is left to it. */
+/** How long to wait for another process that makes manifests. After that, this process leaves the work to it. */
 const MANIFEST_WAIT_SECONDS = 30;
 
-/** Whether all was verified, and nothing was found damaged. */
+/** Whether everything was verified and no damage was found. */
 export function isWell(results: Verified[]): boolean {
   return results.every(each => each.failed === null && each.damaged_count + each.records.length === 0);
 }
 
 /**
- * Verifies one snapshot, one client's, or all. Of several clients, one that cannot be verified does not stop the others.
- * @param tell is told how far it is, where somebody wants to know
- * @throws Fault `locked` when another process verifies the client that was named
+ * Verifies one snapshot, one client, or all. A client that cannot be verified does not stop the others.
+ * @param tell receives the progress
+ * @throws Fault `locked` when another process verifies the named client; Fault when the store, the client, the
+ *   snapshot or a program is missing; the signal's reason
  */
 export async function verify(
   options: VerifyOptions,
@@ -112,7 +116,7 @@ export async function verify(
 ): Promise<Verified[]> {
   openStore(options.store);
   requireOwner(options.store, 'verify');
-  requireReaders(); // what it cannot read for want of a program is not damaged
+  requireReaders(); // a missing program must not make files look damaged
   const clients = options.client === undefined ? listClients(options.store) : [options.client];
   keepScratchIn(options.store);
   await beIdle();
@@ -199,11 +203,14 @@ async function verifyClient(
   if (unrecorded === undefined) noteVerified(client, result.snapshots, pass);
   pass.end();
   const { damaged_count: files, records } = result;
-  // A full disk takes no line; the caller prints the damage all the same.
+  // A full disk takes no line; the caller reports the damage too.
   if (files + records.length > 0) recordQuietly(client, 'damaged', { files, records: records.length });
 }
 
-/** @param failed why its manifest could not be made; undefined where that was not tried */
+/**
+ * Verifies one snapshot, if it has a manifest.
+ * @param failed why its manifest could not be made; undefined if that was not tried
+ */
 async function verifySnapshot(
   { client, result, pass, heard }: { client: ClientStore; result: Verified; pass: Pass; heard: () => void },
   name: string,
@@ -225,7 +232,7 @@ async function verifySnapshot(
   result.snapshots.push(name);
 }
 
-/** @param reason why its manifest cannot be made; undefined: another process makes it, or the store takes no files */
+/** @param reason why its manifest cannot be made; undefined if another process makes it, or the store takes no files */
 function noteUnmade(result: Verified, pass: Pass, snapshot: string, reason: string | undefined): void {
   pass.drop(snapshot);
   if (reason === undefined) result.unmade.push(snapshot);
@@ -233,8 +240,8 @@ function noteUnmade(result: Verified, pass: Pass, snapshot: string, reason: stri
 }
 
 /**
- * Takes the lock that keeps two passes apart.
- * @returns why this store takes no files, in words, where it does not: then nothing else is written into it either
+ * Takes the lock that excludes a second pass.
+ * @returns why this store takes no files, in words; then nothing else is written to it either. Undefined if it does.
  * @throws Fault `locked` when another process verifies the client
  */
 async function whyUnrecorded(held: DisposableHolder, client: ClientStore): Promise<string | undefined> {
@@ -254,10 +261,10 @@ async function whyUnrecorded(held: DisposableHolder, client: ClientStore): Promi
   });
 }
 
-/** More than the smallest files need: a store with less room takes no manifest and no database. */
+/** More than the smallest file needs. A store with less room takes no manifest and no database. */
 const PROBE_BYTES = 1024 * 1024;
 
-/** @throws Fault where a folder has no room for files */
+/** @throws Fault when a folder has no room for files */
 function writeProbe(folder: string): void {
   const path = `${folder}/.verify-probe`;
   try {
