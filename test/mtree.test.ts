@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import {
-  decodeEntry,
   encodeEnd,
   encodeEntry,
   LINE_LIMIT,
@@ -38,6 +37,14 @@ function read(text: string): ManifestEntry[] | string {
   }
   const end = reader.end();
   return 'reason' in end ? end.reason : entries;
+}
+
+/** What the reader makes of one line, behind the head and the top of the tree. */
+function decode(line: string): ReturnType<ManifestReader['line']> {
+  const reader = new ManifestReader();
+  const before = MANIFEST_HEAD + (line.startsWith('. ') ? '' : encodeEntry(TOP));
+  for (const each of before.split('\n').slice(0, -1)) assert.ok('value' in reader.line(each), each);
+  return reader.line(line);
 }
 
 function write(entries: ManifestEntry[]): string {
@@ -92,11 +99,11 @@ describe('encodeEntry()', () => {
   });
 });
 
-describe('decodeEntry()', () => {
+describe('ManifestReader, of one entry', () => {
   it('reads what encodeEntry() writes', () => {
     fc.assert(
       fc.property(entry, each => {
-        assert.deepEqual(decodeEntry(encodeEntry(each).slice(0, -1)), { value: each });
+        assert.deepEqual(decode(encodeEntry(each).slice(0, -1)), { value: each });
       }),
     );
   });
@@ -107,8 +114,8 @@ describe('decodeEntry()', () => {
         const line = encodeEntry(each).slice(0, -1);
         const place = at % line.length;
         const changed = `${line.slice(0, place)}${put}${line.slice(place + 1)}`;
-        const found = decodeEntry(changed);
-        if ('value' in found) assert.equal(encodeEntry(found.value), `${changed}\n`);
+        const found = decode(changed);
+        if ('value' in found && found.value) assert.equal(encodeEntry(found.value), `${changed}\n`);
       }),
     );
   });
@@ -117,16 +124,16 @@ describe('decodeEntry()', () => {
     const unread = { ...FILE, sha256: '', xattrs: '' };
     const line = LINE.replace(/ sha256digest=.*/, ' tags=unread');
     assert.equal(encodeEntry(unread), `${line}\n`);
-    assert.deepEqual(decodeEntry(line), { value: unread });
+    assert.deepEqual(decode(line), { value: unread });
     const folder = { ...TOP, path: 'd', xattrs: '' };
-    assert.deepEqual(decodeEntry(encodeEntry(folder).slice(0, -1)), { value: folder });
+    assert.deepEqual(decode(encodeEntry(folder).slice(0, -1)), { value: folder });
     for (const each of [
       LINE.replace(/tags=.*/, 'tags=unread'),
       `${LINE} tags=unread`,
       `${line} tags=unread`,
       line.replace('tags=unread', 'tags=unread,x'),
     ])
-      assert.ok('reason' in decodeEntry(each), each);
+      assert.ok('reason' in decode(each), each);
   });
 
   const REFUSED: [why: string, line: string, reason: RegExp][] = [
@@ -176,7 +183,7 @@ describe('decodeEntry()', () => {
   ];
   for (const [why, line, reason] of REFUSED)
     it(`refuses ${why}`, () => {
-      const found = decodeEntry(line);
+      const found = decode(line);
       assert.match('reason' in found ? found.reason : 'accepted', reason);
     });
 });

@@ -6,7 +6,7 @@ import { Fault } from '../src/fault.ts';
 import { HOST_SCHEMA, storeSettings } from '../src/host/config.ts';
 import { parseConfig } from '../src/shared/toml.ts';
 import { prune } from '../src/store/prune.ts';
-import { type Removal, type RemoveOptions, remove } from '../src/store/remove.ts';
+import { type Removal, remove } from '../src/store/remove.ts';
 import { retire } from '../src/store/retirement.ts';
 import type { StoreSettings } from '../src/store/settings.ts';
 import { pinSnapshot, readSnapshot, snapshotNames } from '../src/store/snapshot.ts';
@@ -43,6 +43,7 @@ function makeSite(context: TestContext): { config: StoreSettings; client: Client
   return { config: storeSettings(parseConfig(`store = "${store}"`, 'host.toml', HOST_SCHEMA)), client };
 }
 
+type RemoveOptions = Parameters<typeof remove>[1];
 const one = (snapshot: string, more: Partial<RemoveOptions> = {}): RemoveOptions => ({
   ...{ client: 'a', snapshot, confirm: `a@${snapshot}`, dryRun: false },
   ...more,

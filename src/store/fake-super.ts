@@ -71,7 +71,7 @@ const TYPES: Record<string, EntryType> = {
 const ID_LIMIT = 0xffff_ffff;
 
 /** Parses `user.rsync.%stat`. @param value as rsync writes it: `100644 0,0 1000:1000` */
-export function parseStat(value: Buffer): Parsed<FakeStat> {
+function parseStat(value: Buffer): Parsed<FakeStat> {
   const found = /^([0-7]{1,7}) (\d{1,10}),(\d{1,10}) (\d{1,10}):(\d{1,10})\0?$/.exec(
     value.toString('latin1'),
   );
@@ -96,7 +96,7 @@ const IS_USER = 0x8000_0000;
  * @param prefix in front of each entry: empty or `d:`
  * @returns the short text form of acl(5)
  */
-export function parseAcl(packed: Buffer, mode: number, prefix: '' | 'd:'): Parsed<string> {
+function parseAcl(packed: Buffer, mode: number, prefix: '' | 'd:'): Parsed<string> {
   if (packed.length < 16 || packed.length % 8 !== 0) return { reason: 'its length is none of a packed ACL' };
   const [owner = 0, group = 0, mask = 0, others = 0] = [0, 4, 8, 12].map(at => packed.readUInt32LE(at));
   const named: { isUser: boolean; id: number; rights: number }[] = [];

@@ -8,7 +8,7 @@ import { statfs } from '../os/files.ts';
 export type Quantity = { count: number } | { percent: number };
 
 /** Room on a file system. */
-export interface Room {
+interface Room {
   freeBytes: number;
   bytes: number;
   freeInodes: number;

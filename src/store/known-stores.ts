@@ -14,7 +14,7 @@ const FILE = 'stores.json';
 const LIMIT = 1024 * 1024;
 
 /** A store as it was at its last use. */
-export interface KnownStore {
+interface KnownStore {
   path: string;
   /** The mount point that contained it, or that it was itself. */
   mount: string;
@@ -96,7 +96,7 @@ export function isElsewhere(known: KnownStore, now: KnownStore): boolean {
 }
 
 /** Parses fstab(5). @returns the mount points; fstab writes `\040` for a blank */
-export function parseFstab(text: string): string[] {
+function parseFstab(text: string): string[] {
   return text.split('\n').flatMap(line => {
     const [device = '', path = ''] = line.trim().split(/\s+/);
     if (device === '' || device.startsWith('#') || !path.startsWith('/')) return [];

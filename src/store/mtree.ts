@@ -141,7 +141,7 @@ export class ManifestReader {
 const HEAD_LINES = MANIFEST_HEAD.trimEnd().split('\n');
 
 /** One entry's line, without its newline. */
-export function decodeEntry(line: string): Parsed<ManifestEntry> {
+function decodeEntry(line: string): Parsed<ManifestEntry> {
   const [name = '', kind, ...rest] = line.split(' ');
   const path = decodePath(name);
   if ('reason' in path) return path;

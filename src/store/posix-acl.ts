@@ -17,7 +17,7 @@ const LETTERS: Record<number, { letter: string; isNamed: boolean }> = {
 };
 
 /** @returns the entries in the short text form of acl(5), with numbers; none if the value is malformed */
-export function aclEntries(value: Buffer): string[] {
+function aclEntries(value: Buffer): string[] {
   if (value.length < HEAD_BYTES || (value.length - HEAD_BYTES) % ENTRY_BYTES !== 0) return [];
   if (value.readUInt32LE(0) !== VERSION) return [];
   const entries: string[] = [];

@@ -18,7 +18,7 @@ import { findSnapshot, listSnapshots, type Snapshot } from './snapshot.ts';
 import { type ClientStore, lockClient, openClient, openStore, requireOwner } from './store.ts';
 import { emptyClientTrash, emptyTrash, moveToTrash, trashOfClient } from './trash.ts';
 
-export interface RemoveOptions {
+interface RemoveOptions {
   client: string;
   /** If undefined, the client with all its snapshots. */
   snapshot: string | undefined;

@@ -232,7 +232,7 @@ export interface Pinning {
  * Decides on the reason of a pin. Pure. A given reason replaces the earlier one. Without one the earlier reason
  * stays, unless that pin expires.
  */
-export function decidePin(before: string | undefined, given: string): Pinning {
+function decidePin(before: string | undefined, given: string): Pinning {
   if (before === undefined) return { did: 'pinned', reason: given, before };
   const stays = given === before || (given === BY_HAND && !before.startsWith(BY_ITSELF));
   return stays ? { did: 'kept', reason: before, before } : { did: 'replaced', reason: given, before };
