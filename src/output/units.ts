@@ -1,5 +1,7 @@
 /** Sizes, durations, ages and times for people. */
 
+import { formatTime } from '../store/file-time.ts';
+
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
 
 /** Bytes for people: `12.3 MiB`. */
@@ -32,9 +34,8 @@ export const BILLION = 1_000_000_000n;
 
 /** A time as RFC 3339 has it, in UTC, to the nanosecond; one that has no year of four digits as `@SECONDS.NANOSECONDS`. */
 export function showTime(ns: bigint, digits: 0 | 9): string {
-  const rest = ((ns % BILLION) + BILLION) % BILLION;
-  const seconds = (ns - rest) / BILLION;
-  const fraction = digits === 0 ? '' : `.${String(rest).padStart(9, '0')}`;
+  const [seconds = '', nanoseconds] = formatTime(ns).split('.');
+  const fraction = digits === 0 ? '' : `.${nanoseconds}`;
   const date = new Date(Number(seconds) * 1000);
   const text = Number.isNaN(date.getTime()) ? '' : date.toISOString();
   return /^\d{4}-/.test(text) ? `${text.slice(0, 19)}${fraction}Z` : `@${seconds}${fraction}`;
