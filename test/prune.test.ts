@@ -206,7 +206,7 @@ describe('prune()', () => {
     assert.equal((await failure(prune(config, options, NEVER))).exit, 'locked');
     assert.match(
       (await failure(prune(config, { ...options, client: 'b' }, NEVER))).found,
-      /none of that name/,
+      /no client of that name/,
     );
     rmSync(`${config.store}/store.json`);
     assert.equal((await failure(prune(config, options, NEVER))).exit, 'noStore');

@@ -204,7 +204,7 @@ describe('statusOf(), of runs that fail', () => {
     assert.equal((await only(full)).level, 'critical');
     assert.match(
       (await only(full)).problems.join(),
-      /its requests are refused: \d+ bytes are free, and min_free is/,
+      /the host refuses its requests: \d+ bytes are free, and min_free is/,
     );
     assert.equal((await only(`${full}\n[retention]\nmin_keep = 1\nmin_age = "0s"`)).level, 'ok');
     mkdirSync(`${store}/clients/a/trash/2026-01-01T00-00-00Z-01234567`);

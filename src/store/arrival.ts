@@ -63,18 +63,7 @@ export async function beginSnapshot(client: ClientStore): Promise<Arrival> {
   for (const each of left.splice(LEFT_OVER_LIMIT)) moveToTrash(client, 'arriving', each);
   const basis = pickBasis(client, name);
   const folder = `${client.folder}/arriving/${name}`;
-  try {
-    makeFolder(folder);
-    makeFolder(`${folder}/tree`);
-  } catch (error) {
-    // The disk is full, perhaps of what interrupted runs left: move that to the trash first.
-    if (!(error instanceof Fault) || error.exit !== 'noSpace' || left.length === 0) throw error;
-    for (const each of left) moveToTrash(client, 'arriving', each);
-    left = [];
-    await emptyTrash(client.folder).catch(() => {}); // the next line finds out whether there is room now
-    makeFolder(folder);
-    makeFolder(`${folder}/tree`);
-  }
+  left = await makeArrivalFolder(client, folder, left);
   const rechecks = basis.map(each => findRecheck(client.folder, each));
   const bases = basis
     .map((each, at) => rechecks[at]?.tree ?? `${client.folder}/snapshots/${each}/tree`)
@@ -101,6 +90,30 @@ export async function beginSnapshot(client: ClientStore): Promise<Arrival> {
     leftOver: left,
     isDurable: basis.every((each, at) => rechecks[at] !== undefined || isDurable(client, each)),
   };
+}
+
+/**
+ * Makes the folders of a new tree.
+ * @param left the names of interrupted trees
+ * @returns those of them that are still there
+ * @throws Fault when the folders cannot be made
+ */
+async function makeArrivalFolder(client: ClientStore, folder: string, left: string[]): Promise<string[]> {
+  const make = (): void => {
+    makeFolder(folder);
+    makeFolder(`${folder}/tree`);
+  };
+  try {
+    make();
+    return left;
+  } catch (error) {
+    if (!(error instanceof Fault) || error.exit !== 'noSpace' || left.length === 0) throw error;
+  }
+  // The disk is full, perhaps of what interrupted runs left. Delete that, and try again.
+  for (const each of left) moveToTrash(client, 'arriving', each);
+  await emptyTrash(client.folder).catch(() => {});
+  make();
+  return [];
 }
 
 /**
@@ -155,9 +168,7 @@ export async function commitSnapshot(
     dropRechecks(client.folder, notDurable(client));
     return undefined;
   } catch (error) {
-    return error instanceof Fault
-      ? error
-      : fileFault(error, `put the store in order after "${arrival.name}"`);
+    return error instanceof Fault ? error : fileFault(error, `finish the commit of "${arrival.name}"`);
   }
 }
 

@@ -23,6 +23,7 @@ export function pickBasis(client: ClientStore, before: string): string[] {
   return full === undefined || full === newest ? [newest] : [newest, full];
 }
 
+/** Whether all files of a snapshot are known to be on the disk (SnapshotRecord.durable). */
 export function isDurable(client: ClientStore, name: string): boolean {
   return readSnapshot(client, name).record.durable === true;
 }

@@ -104,11 +104,11 @@ function requireFile(entry: TreeEntry, look: SnapshotChoice, tried: string): voi
     throw new Fault({ tried, found: 'it is a folder', next: escapeText(next, NEXT_LIMIT) });
   }
   if (type !== 'symlink') throw new Fault({ tried, found: `it is a ${type}` });
-  if (target === null) throw new Fault({ tried, found: 'it is a link, and where it leads cannot be read' });
+  if (target === null) throw new Fault({ tried, found: 'it is a symlink, and its target cannot be read' });
   const leads = posix.resolve('/', posix.dirname(decodeName(path)), decodeName(target));
   throw new Fault({
     tried,
-    found: `it is a link to "${showName(jsonName(target))}"`,
+    found: `it is a symlink to "${showName(jsonName(target))}"`,
     next: escapeText(`dialback cat ${at(leads)}`, NEXT_LIMIT),
   });
 }

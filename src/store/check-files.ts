@@ -34,19 +34,19 @@ export class FileCheck {
   readonly #tree: string;
   readonly #pass: Pass;
   readonly #count: ReadCount;
-  readonly #heard: () => void;
+  readonly #report: () => void;
   readonly #signal: AbortSignal;
   readonly #lost = new LostAttributes();
   /** Why a part of the tree could not be listed. */
   #unlisted: string | undefined;
 
-  /** @param count is increased from its present values @param heard is called after each change of `count` */
+  /** @param count is increased from its present values @param report is called after each change of `count` */
   constructor(
     client: ClientStore,
     name: string,
     pass: Pass,
     count: ReadCount,
-    heard: () => void,
+    report: () => void,
     signal: AbortSignal,
   ) {
     this.#client = client;
@@ -54,7 +54,7 @@ export class FileCheck {
     this.#tree = `${client.folder}/snapshots/${name}/tree`;
     this.#pass = pass;
     this.#count = count;
-    this.#heard = heard;
+    this.#report = report;
     this.#signal = signal;
   }
 
@@ -62,7 +62,7 @@ export class FileCheck {
     const pass = this.#pass;
     pass.drop(this.#name);
     const changed = await changedRecords(this.#client, this.#name, this.#signal);
-    for (const each of changed) pass.noteRecord(this.#name, each, 'it does not agree with its SHA-256');
+    for (const each of changed) pass.noteRecord(this.#name, each, 'its SHA-256 is different');
     // A damaged manifest would report good files as damaged.
     if (changed.includes(MANIFEST)) return;
     try {
@@ -84,7 +84,7 @@ export class FileCheck {
   }
 
   async #compare(batch: ManifestPair[]): Promise<void> {
-    this.#heard();
+    this.#report();
     const toRead: { wanted: ManifestEntry; found: StoredEntry }[] = [];
     for (const { wanted, found } of batch) {
       this.#count.names += 1;
@@ -133,7 +133,7 @@ export class FileCheck {
         sha256 = digested.sha256.toString('hex');
         this.#count.files_read += 1;
         this.#count.bytes_read += digested.size;
-        this.#heard();
+        this.#report();
       } catch {
         this.#signal.throwIfAborted();
         this.#note(found, 'unreadable');

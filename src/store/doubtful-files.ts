@@ -80,7 +80,7 @@ async function takeDoubtful(
   take: (path: Buffer, allocatedBytes: number) => void,
 ): Promise<void> {
   const tests = ['-type', 'f', '-size', '+0'];
-  const tried = `look through "${tree}"`;
+  const tried = `list "${tree}"`;
   const search = { tests, fields: ['%b', '%s'], allowsUnreadable: !isWhole, tried, signal };
   await searchTree(tree, search, ([blocks, size], path) => {
     const allocatedBytes = Number(blocks) * BLOCK_BYTES;
@@ -202,7 +202,7 @@ async function makeTree(
 async function takeNames(path: string, signal: AbortSignal, take: (name: Buffer) => void): Promise<void> {
   const cat = standard('cat', ['--', path]);
   const { status } = await takeRecords(cat, { limit: NAME_LIMIT, signal }, take);
-  if (status !== 0) throw new Fault({ tried: `read "${path}"`, found: `cat ended with status ${status}` });
+  if (status !== 0) throw new Fault({ tried: `read "${path}"`, found: `cat exited with status ${status}` });
 }
 
 /**

@@ -14,8 +14,10 @@ import type { Parsed } from '../fault.ts';
 import type { StoredEntry } from './find-records.ts';
 import { showRights } from './posix-acl.ts';
 
+/** The type of an entry on the client. */
 export type EntryType = 'file' | 'folder' | 'symlink' | 'fifo' | 'socket' | 'char device' | 'block device';
 
+/** An extended attribute. */
 export interface Xattr {
   /** With its namespace: `user.comment`, `security.capability`. Any bytes but NUL. */
   name: Buffer;
@@ -79,7 +81,7 @@ function parseStat(value: Buffer): Parsed<FakeStat> {
   const bits = Number.parseInt(found[1] ?? '', 8);
   const [major = 0, minor = 0, uid = 0, gid = 0] = found.slice(2).map(Number);
   const type = TYPES[(bits >> 12).toString(8)];
-  if (type === undefined) return { reason: 'there is no such type' };
+  if (type === undefined) return { reason: 'unknown type' };
   if ([major, minor, uid, gid].some(each => each > ID_LIMIT)) return { reason: 'a number is too large' };
   const device = type === 'char device' || type === 'block device' ? { major, minor } : null;
   return { value: { type, mode: bits & 0o7777, uid, gid, device } };
@@ -97,7 +99,8 @@ const IS_USER = 0x8000_0000;
  * @returns the short text form of acl(5)
  */
 function parseAcl(packed: Buffer, mode: number, prefix: '' | 'd:'): Parsed<string> {
-  if (packed.length < 16 || packed.length % 8 !== 0) return { reason: 'its length is none of a packed ACL' };
+  if (packed.length < 16 || packed.length % 8 !== 0)
+    return { reason: 'the length is not that of a packed ACL' };
   const [owner = 0, group = 0, mask = 0, others = 0] = [0, 4, 8, 12].map(at => packed.readUInt32LE(at));
   const named: { isUser: boolean; id: number; rights: number }[] = [];
   for (let at = 16; at < packed.length; at += 8) {
@@ -106,7 +109,7 @@ function parseAcl(packed: Buffer, mode: number, prefix: '' | 'd:'): Parsed<strin
   }
   const plain = [owner, group, mask, others].filter(each => each !== NO_ENTRY);
   if ([...plain, ...named.map(each => each.rights)].some(each => each > 7))
-    return { reason: 'there are no such rights' };
+    return { reason: 'unknown rights' };
   const or = (rights: number, shift: number): number => (rights === NO_ENTRY ? (mode >> shift) & 7 : rights);
   const list = (isUser: boolean, letter: string): string[] =>
     named

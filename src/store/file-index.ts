@@ -171,7 +171,7 @@ export class StoreIndex {
   /** Closes the index, and shortens its file after deletions. */
   close(): void {
     if (!this.#database.isOpen) return;
-    if (this.#hasShrunk) giveBack(this.#database);
+    if (this.#hasShrunk) shortenFile(this.#database);
     this.#database.close();
   }
 
@@ -453,7 +453,7 @@ function recordsOf(client: ClientStore, name: string): Held {
 }
 
 /** Shortens the file of a database. If a full disk has no room for that, the next use does it. */
-function giveBack(database: Database): void {
+function shortenFile(database: Database): void {
   try {
     database.exec('PRAGMA incremental_vacuum');
   } catch (error) {

@@ -55,7 +55,7 @@ export async function probeFileSystem(parent: string): Promise<Probe> {
     const hasLateTimes = statusExact(`${folder}/file`).mtimeNs === BigInt(LATE_S) * 1_000_000_000n;
     return { type, xattrs, links, hasNanoseconds, hasLateTimes };
   } catch (error) {
-    throw fileFault(error, `try out the store "${parent}"`);
+    throw fileFault(error, `test the store "${parent}"`);
   } finally {
     removeAll(folder);
   }
@@ -64,7 +64,7 @@ export async function probeFileSystem(parent: string): Promise<Probe> {
 function tryLinking(from: string, to: string): string | undefined {
   try {
     link(from, to);
-    return lstat(from).nlink === 2 ? undefined : 'a second name does not count as one';
+    return lstat(from).nlink === 2 ? undefined : 'a hard link does not raise the link count';
   } catch (error) {
     return fileFault(error, 'link').found;
   }
@@ -75,7 +75,7 @@ async function tryXattrs(folder: string): Promise<string | undefined> {
   try {
     symlink('nowhere', `${folder}/from/link`);
   } catch (error) {
-    return `no links (${fileFault(error, 'link').found})`;
+    return `no symlinks (${fileFault(error, 'link').found})`;
   }
   const args = ['--links', '--fake-super', '--', `${folder}/from/link`, `${folder}/to/`];
   const ended = await run(standard('rsync', args), { timeoutMs: PATIENCE_MS });

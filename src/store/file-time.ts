@@ -22,9 +22,9 @@ export function parseTime(text: string): bigint {
 }
 
 /**
- * A time that a file system cannot hold becomes the first or the last one that it can, to the second, and the call succeeds
- * (timestamp_truncate() in Linux, fs/inode.c). A file with exactly such a time has probably had another one. In seconds since
- * 1970; ext2 to ext4 and XFS have the first two without large inodes and bigtime.
+ * A time that a file system cannot hold becomes the first or the last one that it can, to the second, and the call
+ * succeeds (timestamp_truncate() in Linux, fs/inode.c). A file with exactly such a time has probably had another one.
+ * In seconds since 1970; ext2 to ext4 and XFS have the first two without large inodes and bigtime.
  */
 const LIMITS = [
   -(2n ** 31n),

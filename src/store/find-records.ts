@@ -1,6 +1,6 @@
 /**
- * Runs find(1) on a tree of the store and reads its records. A record has fields without blanks, a blank behind each, then a name
- * of any bytes, then a NUL. A client chooses the names, so they come last.
+ * Runs find(1) on a tree of the store and reads its records. A record has fields without blanks, a blank behind each,
+ * then a name of any bytes, then a NUL. A client chooses the names, so they come last.
  */
 import { Fault, type Parsed } from '../fault.ts';
 import { exists } from '../os/files.ts';
@@ -95,7 +95,7 @@ export const PATH_FIELD = 8;
 /** Parses one record of find's -printf with `FIND_FORMAT`. */
 export function parseFound(record: Buffer): Parsed<StoredEntry> {
   const found = RECORD.exec(record.toString('latin1'));
-  if (!found) return { reason: 'it is not what find was asked for' };
+  if (!found) return { reason: 'malformed output of find' };
   const [, inode = '', links, mode = '', type, size, seconds = '', nanoseconds = '', uid, gid, path = ''] =
     found;
   return {

@@ -55,7 +55,7 @@ export function areAlarming({ count, code }: Failures): boolean {
 /** Describes failures in a sentence. */
 export function failuresText({ count, at, code, reason }: Failures): string {
   const runs = count === 1 ? 'the last run failed' : `the last ${count} runs failed, the newest`;
-  return `${runs} at ${at}: ${reason ?? code ?? 'no reason is on record'}`;
+  return `${runs} at ${at}: ${reason ?? code ?? 'no reason is recorded'}`;
 }
 
 /**

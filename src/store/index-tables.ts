@@ -16,6 +16,7 @@ export const WITH_PATHS = `WITH RECURSIVE paths (id, path) AS (
     UNION ALL
     SELECT name.id, CAST(paths.path || x'2f' || name.name AS BLOB) FROM paths JOIN name ON name.parent = paths.id)`;
 
+/** The database of an index; one of another application or version is made again. */
 export const INDEX_SHAPE: Shape = {
   application: 0x6462_6978, // "dbix"
   version: 4,

@@ -221,7 +221,7 @@ async function walk(
   signal: AbortSignal | undefined,
   take: (found: Found) => void,
 ): Promise<boolean> {
-  const tried = `look through "${tree}"`;
+  const tried = `list "${tree}"`;
   const fields = ['%y', '%i', '%b', '%s', '%T@', '%d'];
   const search: TreeSearch = { fields, name: '%f', allowsUnreadable: true, tried, signal };
   return await searchTree(tree, search, (values, name) => {

@@ -63,7 +63,7 @@ export function isSynced(folder: string): boolean {
  *   must not be used.
  */
 export async function doubtTree(tree: string, endMs: number): Promise<void> {
-  const tried = `take the times off "${tree}"`;
+  const tried = `remove the times of "${tree}"`;
   // Between one hour and one day after the start of 1970. No file of a client has this time, even where nanoseconds are
   // lost.
   const seconds = 3_600 + 82_800 * randomShare();
@@ -72,7 +72,6 @@ export async function doubtTree(tree: string, endMs: number): Promise<void> {
     const file = joinPath(tree, path);
     if (lstat(file).nlink > 1) unlink(file);
     else setLinkTimes(file, seconds, seconds);
-    if (monotonicMs() > endMs)
-      throw new Fault({ tried, found: `it was not done within ${DOUBT_LIMIT_MS / 1000} s` });
+    if (monotonicMs() > endMs) throw new Fault({ tried, found: `timeout after ${DOUBT_LIMIT_MS / 1000} s` });
   });
 }

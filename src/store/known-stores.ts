@@ -132,7 +132,7 @@ export function whyNotMounted(store: string): Absent | undefined {
   const point = unmounted(store);
   if (point === undefined) return undefined;
   return {
-    found: `"${escapeText(point)}" is not mounted, and the store "${escapeText(store)}" is there`,
+    found: `"${escapeText(point)}" is not mounted, and the store "${escapeText(store)}" is on it`,
     next: `as root: mount ${quoteForShell(point)}`,
   };
 }
@@ -147,7 +147,7 @@ export function requireNoOtherStore(store: string, config: string): void {
   const known = knownStores().find(each => each.path === store);
   const isKnown = known !== undefined && isElsewhere(known, describeStore(store, config));
   const was = {
-    found: `the store "${escapeText(store)}" was there before, and is not now`,
+    found: `the store "${escapeText(store)}" existed before, and is missing now`,
     next: 'mount its disk',
   };
   const absent = whyNotMounted(store) ?? (isKnown ? was : undefined);

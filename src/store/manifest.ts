@@ -23,6 +23,7 @@ import type { ClientStore } from './store.ts';
 /** The manifest's file name, beside the tree. */
 export const MANIFEST = 'manifest.mtree.gz';
 
+/** The file of the sums, beside the tree. */
 export const SUMS = 'sha256sums';
 
 /** The files beside the tree that `sha256sums` lists. */
@@ -108,9 +109,9 @@ export async function* readManifest(
         const entry = value(reader.line(line));
         if (entry) yield entry;
       }
-      if (rest.length > LINE_LIMIT) throw fault('a line has no end');
+      if (rest.length > LINE_LIMIT) throw fault('a line is too long');
     }
-    if (rest !== '') throw fault('its last line has no end');
+    if (rest !== '') throw fault('the last line has no newline');
     value(reader.end());
   } catch (error) {
     signal.throwIfAborted();

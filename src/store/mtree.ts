@@ -111,17 +111,17 @@ export class ManifestReader {
   /** What is missing when no more lines come. @returns the number of entries */
   end(): Parsed<number> {
     if (this.#hasEnded) return { value: this.#count };
-    return { reason: `line ${this.#line + 1}: it ends too early` };
+    return { reason: `line ${this.#line + 1}: unexpected end` };
   }
 
   #read(line: string): Parsed<ManifestEntry | undefined> {
-    if (line.length > LINE_LIMIT) return { reason: `it has more than ${LINE_LIMIT} bytes` };
-    if (this.#hasEnded) return { reason: 'something follows the end' };
+    if (line.length > LINE_LIMIT) return { reason: `more than ${LINE_LIMIT} bytes` };
+    if (this.#hasEnded) return { reason: 'text after the end' };
     const head = HEAD_LINES[this.#line - 1];
-    if (head !== undefined) return line === head ? { value: undefined } : { reason: `it is not "${head}"` };
+    if (head !== undefined) return line === head ? { value: undefined } : { reason: `expected "${head}"` };
     if (line.startsWith('# end')) {
       if (`${line}\n` !== encodeEnd(this.#count))
-        return { reason: `it does not say that there are ${this.#count} entries` };
+        return { reason: `expected "# end, ${this.#count} entries"` };
       this.#hasEnded = true;
       return { value: undefined };
     }
@@ -130,7 +130,7 @@ export class ManifestReader {
     const { path } = found.value;
     // As strings of bytes: so compare strings of latin1 characters.
     if (this.#last !== undefined && path <= this.#last)
-      return { reason: path === this.#last ? 'the path is there twice' : 'the path does not come in order' };
+      return { reason: path === this.#last ? 'repeated path' : 'path out of order' };
     if (this.#last === undefined && path !== '') return { reason: 'the first entry is not "."' };
     this.#last = path;
     this.#count += 1;
@@ -146,9 +146,8 @@ function decodeEntry(line: string): Parsed<ManifestEntry> {
   const path = decodePath(name);
   if ('reason' in path) return path;
   const type = kind === 'type=file' ? 'file' : kind === 'type=dir' ? 'dir' : undefined;
-  if (type === undefined)
-    return { reason: kind?.startsWith('type=') ? 'its type is neither file nor dir' : '"type" is missing' };
-  if (type === 'file' && path.value === '') return { reason: 'the tree itself is no file' };
+  if (type === undefined) return { reason: kind?.startsWith('type=') ? 'unknown type' : '"type" is missing' };
+  if (type === 'file' && path.value === '') return { reason: 'the tree itself is not a folder' };
   const values: Partial<Record<Keyword, string>> = {};
   const isUnreadEntry = rest.at(-1) === UNREAD;
   if (isUnreadEntry) rest.pop();
@@ -157,10 +156,10 @@ function decodeEntry(line: string): Parsed<ManifestEntry> {
     const word = rest.shift();
     if (!word?.startsWith(`${keyword}=`)) return { reason: `"${keyword}" is missing` };
     const value = word.slice(keyword.length + 1);
-    if (!FORMS[keyword].test(value)) return { reason: `"${keyword}" is not acceptable` };
+    if (!FORMS[keyword].test(value)) return { reason: `invalid "${keyword}"` };
     values[keyword] = value;
   }
-  if (rest.length > 0) return { reason: 'something follows the last keyword' };
+  if (rest.length > 0) return { reason: 'text after the last keyword' };
   const { mode = '', uid, gid, size = '0', time = '', sha256digest = '', tags = '' } = values;
   const seconds = BigInt(time.split('.')[0] ?? '');
   const entry: ManifestEntry = {
@@ -174,9 +173,9 @@ function decodeEntry(line: string): Parsed<ManifestEntry> {
     sha256: sha256digest,
     xattrs: tags.slice(XATTRS.length),
   };
-  if (entry.uid > ID_LIMIT || entry.gid > ID_LIMIT) return { reason: 'there is no such uid or gid' };
-  if (!Number.isSafeInteger(entry.size)) return { reason: '"size" is not acceptable' };
-  if (seconds >= SECONDS_LIMIT || seconds < -SECONDS_LIMIT) return { reason: '"time" is not acceptable' };
+  if (entry.uid > ID_LIMIT || entry.gid > ID_LIMIT) return { reason: 'invalid uid or gid' };
+  if (!Number.isSafeInteger(entry.size)) return { reason: 'invalid "size"' };
+  if (seconds >= SECONDS_LIMIT || seconds < -SECONDS_LIMIT) return { reason: 'invalid "time"' };
   return { value: entry };
 }
 
@@ -203,13 +202,13 @@ const DIGESTS: Keyword[] = ['sha256digest', 'tags'];
 /** A path as it stands in a line. It cannot lead out of the tree. */
 function decodePath(name: string): Parsed<string> {
   if (name === '.') return { value: '' };
-  if (!name.startsWith('./')) return { reason: 'it does not begin with a path' };
+  if (!name.startsWith('./')) return { reason: 'no path at the beginning' };
   const written = name.slice(2);
   const path = written.replace(/\\([0-3][0-7]{2})/g, (_, digits: string) =>
     String.fromCharCode(Number.parseInt(digits, 8)),
   );
   // One way to write a path: what is left of an escape is written as an escape itself.
-  if (escapePath(path) !== written) return { reason: 'a byte of the path is not written as it has to be' };
+  if (escapePath(path) !== written) return { reason: 'the path is not escaped as required' };
   if (path.length > PATH_LIMIT) return { reason: `the path has more than ${PATH_LIMIT} bytes` };
   if (path.includes('\0')) return { reason: 'the path has a zero byte' };
   if (path.split('/').some(each => each === '' || each === '.' || each === '..'))

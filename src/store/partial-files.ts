@@ -144,10 +144,7 @@ async function complete(path: Buffer, oldPath: Buffer, mostMs: number): Promise<
     const at = [`skip=${status.size}`, `seek=${status.size}`, 'iflag=skip_bytes', 'oflag=seek_bytes'];
     const way = standard('dd', ['bs=1M', ...at, 'conv=sparse,notrunc', 'status=none']);
     const dd = await start(way, [old, partial, 'nothing']);
-    using deadline = deadlineSignal(
-      mostMs,
-      () => new Fault({ tried: 'complete a file', found: 'it is late' }),
-    );
+    using deadline = deadlineSignal(mostMs, () => new Fault({ tried: 'complete a file', found: 'timeout' }));
     await abortable(deadline.signal, dd.exited).catch(() => {});
     await dd.end();
     // rsync treats a file of equal size and time as unchanged. So give it a fraction that no file of a client has,

@@ -118,7 +118,7 @@ async function pruneAll(
   const { store } = settings;
   await using held = new AsyncDisposableStack();
   if ((await takeLockOrFolder(held, `${store}/prune.lock`, store)) === undefined) {
-    throw new Fault({ tried: `prune "${store}"`, found: 'another prune is under way', exit: 'locked' });
+    throw new Fault({ tried: `prune "${store}"`, found: 'another prune is running', exit: 'locked' });
   }
   keepScratchIn(store);
   return await pruneEach(settings, clients, options, signal);

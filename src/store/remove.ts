@@ -18,6 +18,7 @@ import { findSnapshot, listSnapshots, type Snapshot } from './snapshot.ts';
 import { type ClientStore, lockClient, openClient, openStore, requireOwner } from './store.ts';
 import { emptyClientTrash, emptyTrash, moveToTrash, trashOfClient } from './trash.ts';
 
+/** What `remove` or `remove-client` was asked to do. */
 interface RemoveOptions {
   client: string;
   /** If undefined, the client with all its snapshots. */
@@ -79,7 +80,7 @@ function requireConfirmed(verb: string, { named, snapshots }: Removal, confirm: 
     tried: `${verb === 'remove' ? 'remove' : 'remove the client'} "${named}"`,
     found:
       confirm === undefined
-        ? `${snapshots} ${snapshots === 1 ? 'snapshot' : 'snapshots'} would be gone for good, and --confirm does not name it`
+        ? `${snapshots} ${snapshots === 1 ? 'snapshot' : 'snapshots'} would be deleted permanently, and --confirm does not name it`
         : '--confirm names something else',
     next: `dialback ${verb} ${named} --dry-run; then dialback ${verb} ${named} --confirm ${named}`,
     exit: 'usage',

@@ -48,7 +48,7 @@ export interface Compared {
 /**
  * Compares what lies below `base` with the snapshot, and the snapshot with its manifest.
  * @param base contains the restored entries at their paths below the tree
- * @param options isLenient: skip entries of the store that cannot be read; isMissingTold: missing names have been
+ * @param options isLenient: skip entries of the store that cannot be read; isMissingReported: missing names have been
  *   reported already
  * @throws Fault when the store cannot be read; the signal's reason
  */
@@ -65,7 +65,7 @@ export async function compareRestored(
 
 interface ComparisonOptions {
   isLenient: boolean;
-  isMissingTold: boolean;
+  isMissingReported: boolean;
   signal: AbortSignal;
 }
 
@@ -165,7 +165,7 @@ class RestoreComparison {
       const state = restored[at];
       // The top is DIR itself, which gets its attributes last.
       if (entry.path.length === 0 || state === 'unknown') continue;
-      if (state === undefined && this.#options.isMissingTold && entry.device === null) continue;
+      if (state === undefined && this.#options.isMissingReported && entry.device === null) continue;
       this.#compared.differences.add(entry.path, differencesOf(entry, state, this.#giver));
     }
   }

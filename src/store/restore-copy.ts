@@ -136,7 +136,7 @@ export async function copySelected(
   if (words.some(word => word.length > PATH_BYTES))
     throw new Fault({
       tried: `restore from "${snapshot.tree}"`,
-      found: `a PATH and the store's own have more than ${PATH_BYTES} bytes together`,
+      found: `a PATH and the path of the store have more than ${PATH_BYTES} bytes together`,
       next: 'name a folder above it',
     });
   return await runRsync([...args, '--', ...words.map(asWord), `${OTHER_SIDE}${to}`], listeners);
@@ -216,10 +216,11 @@ function readProgress(line: string): RestoreProgress | undefined {
   return { bytes: Number(found[1]), percent: Number(found[2]), files: Number(found[3] ?? 0) };
 }
 
+/** Converts the end of a failed rsync to a fault. @param tried for the message */
 export function rsyncFault(tried: string, { status, found, isFull }: Copied): Fault {
   return new Fault({
     tried,
-    found: escapeText(found ?? `rsync ended with status ${status}`),
+    found: escapeText(found ?? `rsync exited with status ${status}`),
     ...(isFull ? ({ exit: 'noSpace' } as const) : {}),
   });
 }

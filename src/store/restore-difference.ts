@@ -56,8 +56,8 @@ export function lackingIn(entry: TreeEntry, giver: Giver): Lack[] {
   if (isRootUser) return lacks;
   if (entry.uid !== giver.uid) lacks.push({ kind: 'owner', matters: false });
   if (!giver.groups.includes(entry.gid)) lacks.push({ kind: 'group', matters: false });
-  const isTold = lacks.some(each => each.kind === 'system attribute');
-  if (systemNames.length > 0 && !isTold) lacks.push({ kind: 'system attribute', matters: false });
+  const isListed = lacks.some(each => each.kind === 'system attribute');
+  if (systemNames.length > 0 && !isListed) lacks.push({ kind: 'system attribute', matters: false });
   return lacks;
 }
 

@@ -21,7 +21,7 @@ export async function requireInert(
   { tried, signal }: { tried: string; signal: AbortSignal },
 ): Promise<void> {
   const found =
-    'setuid or setgid bits, devices or file capabilities came back, or it could not be looked for them';
+    'setuid or setgid bits, devices or file capabilities were restored, or could not be searched for';
   const fault = (): Fault => new Fault({ tried, found, next: 'update rsync' });
   const find = standard('find', [staged, ...ODD, ...CLOSED]);
   const { stdout, status } = await run(find, { timeoutMs: TIMEOUT_MS, signal });

@@ -52,7 +52,7 @@ class Lacking {
   end(): void {
     if (!this.#isStrict || this.#first === undefined) return;
     const more = this.#count > 1 ? ` and ${this.#count - 1} more are` : ' is';
-    const found = `rsync reported success, and "${this.#first}"${more} missing or not whole`;
+    const found = `rsync reported success, and "${this.#first}"${more} missing or incomplete`;
     throw new Fault({ tried: this.#tried, found, next: NOT_WHOLE });
   }
 }
@@ -77,7 +77,7 @@ export async function requireArrived(
   if (!exists(staged))
     throw new Fault({
       tried,
-      found: 'rsync has written nothing into the folder that it was given',
+      found: 'rsync did not write into its target folder',
       next: NOT_WHOLE,
     });
   const lacks = new Lacking(tried, isStrict, lines);
@@ -129,7 +129,7 @@ export async function requireSafeMerge(selection: Selection, to: string, signal:
       if (breach === undefined) continue;
       throw new Fault({
         tried: `restore to "${escapeText(to)}"`,
-        found: `${breach.found}, now or in the snapshot, and this rsync would follow a link that is put there`,
+        found: `${breach.found}, now or in the snapshot, and this rsync would follow a symlink in its place`,
         next: 'restore into an empty folder and copy from there as that user, or install rsync 3.5.0 or later',
         exit: 'usage',
       });
@@ -149,8 +149,8 @@ export function requireStoreSpared({ snapshot, paths }: Selection, store: string
   if (!isSelected || !isInside(snapshot, place, tried)) return;
   throw new Fault({
     tried,
-    found: `the snapshot has "/${showName(jsonName(place))}", and the store is in that place`,
-    next: 'name a folder that the store is not in, or PATHs beside it',
+    found: `the snapshot has "/${showName(jsonName(place))}", and that is the place of the store`,
+    next: 'name another folder, or PATHs outside the store',
     exit: 'usage',
   });
 }
@@ -163,7 +163,7 @@ export function moveAll(staged: string, to: string): void {
       throw new Fault({
         tried: `restore to "${escapeText(to)}"`,
         found: `"${showName(jsonName(name))}" is there already`,
-        next: 'name an empty or new folder, or say --force: then what is restored replaces what has the same name',
+        next: 'name an empty or new folder, or use --force to replace files of the same name',
         exit: 'usage',
       });
     moveEntry(joinPath(staged, name), place);
@@ -192,7 +192,7 @@ export async function mergeInto(staged: string, to: string, telling: Telling): P
     ...telling,
     input: asFileList(names),
   });
-  const tried = `put what was restored into "${escapeText(to)}"`;
+  const tried = `move the restored files into "${escapeText(to)}"`;
   if (!isDone(result)) throw rsyncFault(tried, result);
   const isStrict = result.status === 0;
   const { signal, lines } = telling;
@@ -201,7 +201,8 @@ export async function mergeInto(staged: string, to: string, telling: Telling): P
     const state = await stateInPlace(joinPath(to, path), joinPath(staged, path), signal);
     if (state === 'missing') lacks.add(path);
     // This is not a failure: in a folder that is in use, another process may have replaced the file since.
-    if (state === 'other') lines.add(`/${showName(jsonName(path))}: its content is not what was restored`);
+    if (state === 'other')
+      lines.add(`/${showName(jsonName(path))}: its content differs from the restored file`);
   }
   lacks.end();
 }

@@ -57,7 +57,7 @@ export async function requireRoom(
     throw new Fault({
       tried: `restore to "${escapeText(to)}"`,
       found,
-      next: 'restore to a folder on another file system, or a part: name PATHs',
+      next: 'restore to another file system, or name PATHs to restore a part',
       exit: 'noSpace',
     });
   }

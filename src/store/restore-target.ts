@@ -22,6 +22,7 @@ import type { Account } from '../os/machine.ts';
 import { escapeText } from '../wire/text.ts';
 import { namesBesideStages } from './restore-stage.ts';
 
+/** DIR, and what decides whether it can be used. */
 export interface TargetOptions {
   /** DIR, absolute. */
   to: string;
@@ -66,7 +67,7 @@ export function checkTarget(options: TargetOptions): TargetState {
   throw new Fault({
     tried,
     found: 'the folder is not empty',
-    next: 'name an empty or new one, or say --force: then what is restored replaces what has the same name',
+    next: 'name an empty or new folder, or use --force to replace files of the same name',
     exit: 'usage',
   });
 }
@@ -137,7 +138,7 @@ function requireOwnFolder({ to, account }: TargetOptions, folder: string, isPare
   const place = isOwnFolder(home, uid, privateGid) ? `: --to "${escapeText(home)}/restored"` : '';
   throw new Fault({
     tried: `restore to "${escapeText(to)}"`,
-    found: `${escapeText(breach.found)}, and could lead the restore elsewhere`,
+    found: `${escapeText(breach.found)}, and could redirect the restore`,
     next: `name a new folder where only ${only} can change it and every folder above it${place}`,
     exit: 'usage',
   });

@@ -40,6 +40,7 @@ import { joinPath } from './tree-path.ts';
 
 export type { RestoreOptions, RestoreProgress };
 
+/** What a restore would give back. */
 export interface RestorePlan {
   snapshot: string;
   state: 'full' | 'incomplete';
@@ -207,7 +208,7 @@ async function takeOver(
     new Fault({ tried: `restore to "${escapeText(to)}"`, found, next, exit: 'usage' });
   if (!(await lockTarget(check, to)))
     throw fault(
-      'it has the stage of another restore, and on this file system it cannot be told whether that one still runs',
+      'it contains the stage of another restore, and this file system has no locks to show whether that one is still running',
       'name an empty or new folder',
     );
   removeUnmarked(to);
@@ -218,7 +219,7 @@ async function takeOver(
     else
       throw fault(
         `an interrupted restore of ${stage.source} has moved a part of its files there`,
-        `the same command as then, with ${stage.source}, goes on with it; or name an empty or new folder`,
+        `run the same command for ${stage.source} again to continue it, or name an empty or new folder`,
       );
   }
   if (begun !== undefined) held.use(check.move());
@@ -244,7 +245,7 @@ async function fillStage(
   // Compare before moving: a later change of a file is not the store's fault.
   return await compareRestored(selection, stage.tree, giver, {
     isLenient: !isStrict,
-    isMissingTold: !isStrict,
+    isMissingReported: !isStrict,
     signal,
   });
 }
@@ -254,7 +255,7 @@ async function compareInPlace({ selection, options, giver, telling }: Work, stag
   moveAll(stage.tree, options.to);
   return await compareRestored(selection, options.to, giver, {
     isLenient: true,
-    isMissingTold: false,
+    isMissingReported: false,
     signal: telling.signal,
   });
 }
@@ -400,6 +401,6 @@ async function applyTop(
   if (!isDone(result)) throw rsyncFault(`give "${to}" its attributes`, result);
   const found = lstat(to);
   const isGiven = found.uid === top?.uid && found.gid === top.gid && (found.mode & 0o7777) === top.mode;
-  if (isRootUser && !isGiven) telling.lines.add('/: it has not got its owner, group and mode');
+  if (isRootUser && !isGiven) telling.lines.add('/: its owner, group and mode were not set');
   return null;
 }

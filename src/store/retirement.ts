@@ -72,8 +72,8 @@ export async function awaitLastRun(client: ClientStore): Promise<void> {
   if (!exists(`${client.folder}/lock`)) return;
   if ((await takeLock(held, `${client.folder}/lock`, END_SECONDS)) !== undefined) return;
   throw new Fault({
-    tried: `end the run of "${client.name}" that is under way`,
-    found: `it did not end within ${END_SECONDS} s; nothing of it will be kept as a snapshot`,
-    next: `fuser -v ${quoteForShell(`${client.folder}/lock`)} names the process: end it`,
+    tried: `end the active run of "${client.name}"`,
+    found: `it did not end within ${END_SECONDS} s; it will not make a snapshot`,
+    next: `fuser -v ${quoteForShell(`${client.folder}/lock`)} shows the process: kill it`,
   });
 }

@@ -2,6 +2,7 @@
 import type { Quantity } from './free-space.ts';
 import type { Policy } from './retention.ts';
 
+/** The settings of a store. */
 export interface StoreSettings {
   /** An absolute path. */
   store: string;

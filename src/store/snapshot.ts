@@ -142,7 +142,7 @@ export function findSnapshot(client: ClientStore, wanted: string): Snapshot {
     const found = latestFull(all, now());
     if (found) return found;
     if (all.some(isFull))
-      throw fault('its full snapshots are all from the future: see the clock, or name one');
+      throw fault('all its full snapshots are from the future; check the clock, or name one');
     throw fault(names.length === 0 ? 'there is no snapshot yet' : 'none of its snapshots is full; name one');
   }
   const found = wanted === '' ? [] : names.filter(name => name.startsWith(wanted));

@@ -109,7 +109,8 @@ function problemsOfRuns(
   if (ageMs === undefined) critical.push('there is no full snapshot');
   else if (ageMs > maxAgeMs) critical.push('the last full snapshot is too old');
   const lack = lackOfRoom(settings, client.name);
-  if (lack !== undefined) critical.push(`its requests are refused: ${lack}, and nothing may be removed`);
+  if (lack !== undefined)
+    critical.push(`the host refuses its requests: ${lack}, and no snapshot may be removed`);
   return { critical, warnings: failures !== null && areAlarming(failures) ? [failuresText(failures)] : [] };
 }
 
@@ -135,14 +136,14 @@ function clientStatus(
   const verified = lastVerify(client);
   if (verified !== null && verified.damaged > 0)
     critical.push(
-      `${verified.damaged} files were damaged when they were verified: dialback verify names them`,
+      `${verified.damaged} files were damaged at the last verification; dialback verify names them`,
     );
   if (lost.length > 0) critical.push(`${lost.join(', ')}: ${LOST_ATTRIBUTES}`);
   if (newest !== undefined && retired === null) warnings.push(...problemsOf(newest, at));
   const known = indexed(client);
   if (known !== null && known.cutTimes > 0)
     warnings.push(
-      `${known.cutTimes} files have the first or last time that the store's file system can hold: it has cut theirs`,
+      `${known.cutTimes} files have the earliest or latest time that the store's file system can hold; their own times were cut`,
     );
   return {
     client: client.name,
@@ -150,19 +151,8 @@ function clientStatus(
     problems: [...critical, ...warnings],
     snapshots: all.length,
     pinned: all.filter(each => each.pinned !== undefined).map(each => each.name),
-    last_full:
-      full === undefined
-        ? null
-        : {
-            snapshot: full.name,
-            age_ms: ageMs,
-            bytes: full.record.counts.bytes,
-            new_bytes: full.record.counts.new_bytes,
-          },
-    newest:
-      newest === undefined
-        ? null
-        : { snapshot: newest.name, state: newest.record.state, flags: newest.record.flags },
+    last_full: full === undefined ? null : describeFull(full, ageMs),
+    newest: newest === undefined ? null : describeNewest(newest),
     last_verify: verified,
     held: known?.held ?? null,
     next_removal: nextRemoval(all, settings.settingsFor(client.name).policy, at),
@@ -171,12 +161,21 @@ function clientStatus(
   };
 }
 
+function describeFull({ name, record }: Snapshot, ageMs: number): ClientStatus['last_full'] {
+  const { bytes, new_bytes } = record.counts;
+  return { snapshot: name, age_ms: ageMs, bytes, new_bytes };
+}
+
+function describeNewest({ name, record }: Snapshot): ClientStatus['newest'] {
+  return { snapshot: name, state: record.state, flags: record.flags };
+}
+
 const FLAGS: Record<string, string> = {
-  'host-errors': 'the newest snapshot lacks what this host could not store',
+  'host-errors': 'the newest snapshot lacks files that this host could not store',
   'less-confined': "the newest run's jail was weaker than the one before",
   damaged: "the newest snapshot's record cannot be read",
   'times-cut': "times in the newest snapshot are not the client's: the store's file system cannot hold them",
-  unusual: 'the newest run changed far more than this client does; the last usual snapshot is kept',
+  unusual: 'the newest run changed far more than usual for this client; the last usual snapshot is kept',
 };
 
 /**
@@ -193,7 +192,7 @@ function problemsOf({ name, record }: Snapshot, at: Date): string[] {
   const { unreadable } = record.counts;
   if (record.state === 'incomplete' && (unreadable > 0 || problems.length === 0))
     problems.push(`the newest snapshot is incomplete: ${unreadable} could not be read`);
-  if (name > snapshotName(at)) problems.push('the newest snapshot is from the future: see the clock');
+  if (name > snapshotName(at)) problems.push('the newest snapshot is from the future; check the clock');
   return problems;
 }
 

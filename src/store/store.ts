@@ -49,7 +49,7 @@ export function openStore(store: string, verb = '…'): void {
     // exists() returns false for a missing file and for one that this account may not see
     const found = isReadable(store)
       ? 'there is no store.json in it'
-      : 'it is not there, or this account may not read it';
+      : 'it does not exist, or this account may not read it';
     throw new Fault({ tried, found, next, exit: 'noStore', code: 'no-store' });
   }
   let version: unknown;
@@ -58,8 +58,8 @@ export function openStore(store: string, verb = '…'): void {
   } catch (error) {
     const found = error instanceof Fault ? error.found : 'its store.json is not JSON';
     const isForeign = ownerOf(json) !== ownAccount().uid;
-    const mend = isForeign ? { next: nextForForeign(store, verb, ownerOf(json)) } : {};
-    throw new Fault({ tried, found, ...mend, exit: 'noStore', code: 'no-store' });
+    const hint = isForeign ? { next: nextForForeign(store, verb, ownerOf(json)) } : {};
+    throw new Fault({ tried, found, ...hint, exit: 'noStore', code: 'no-store' });
   }
   if (version !== STORE_VERSION) {
     const found = `its version is ${escapeText(String(version))}, and this program knows ${STORE_VERSION}`;
@@ -100,10 +100,7 @@ export function requireOwner(store: string, verb: string): void {
   throw new Fault({
     tried: `${verb} in "${store}"`,
     found: `the store belongs to uid ${uid}, and this is uid ${ownAccount().uid}`,
-    next:
-      uid === 0
-        ? `as root: chown -R ${ownAccount().name} ${quoteForShell(store)}`
-        : asUid(uid, `dialback ${verb} …`),
+    next: nextForForeign(store, `${verb} …`, uid),
     exit: 'usage',
   });
 }
@@ -137,7 +134,7 @@ export function createStore(store: string): boolean {
   if (names.some(each => each !== 'lost+found')) {
     throw new Fault({
       tried: `create the store "${store}"`,
-      found: 'the folder is not empty, and is no store',
+      found: 'the folder is not empty, and is not a store',
       exit: 'usage',
     });
   }
@@ -179,7 +176,7 @@ export function openClient(store: string, name: string): ClientStore {
   if (!NAME.test(name) || !exists(folder)) {
     throw new Fault({
       tried: `find the client "${escapeText(name)}"`,
-      found: 'the store has none of that name',
+      found: 'the store has no client of that name',
       next: 'dialback list',
     });
   }
@@ -211,7 +208,7 @@ export async function lockClient(held: DisposableHolder, client: ClientStore): P
   if (descriptor !== undefined) return descriptor;
   throw new Fault({
     tried: `start a run of "${client.name}"`,
-    found: 'another one is under way',
+    found: 'another run is active',
     exit: 'locked',
     code: 'busy',
   });

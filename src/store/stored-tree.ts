@@ -1,6 +1,6 @@
 /**
- * Reads the entries of a stored tree. find(1) lists them, sort(1) orders them, getfattr(1) reads their attributes, and xargs(1) passes
- * names of any bytes. A tree of any size is read without holding all of it in memory.
+ * Reads the entries of a stored tree. find(1) lists them, sort(1) orders them, getfattr(1) reads their attributes,
+ * and xargs(1) passes names of any bytes. A tree of any size is read without holding all of it in memory.
  */
 
 import { Fault } from '../fault.ts';
@@ -43,6 +43,7 @@ function unescapeOctal(text: string): string {
   );
 }
 
+/** Which part of a tree to list. */
 export interface TreeOptions {
   /** Below the tree, without a leading slash. Each must exist. If left out, the top of the tree. */
   paths?: Buffer[];

@@ -144,7 +144,7 @@ export function moveToTrash(
   more: Record<string, unknown> = {},
 ): void {
   if (!SNAPSHOT.test(name))
-    throw new Fault({ tried: `remove "${name}"`, found: 'that is not the name of a tree' });
+    throw new Fault({ tried: `remove "${name}"`, found: 'this is not the name of a snapshot' });
   const path = `${client.folder}/${from}/${name}`;
   if (!exists(path)) return;
   rename(path, `${client.folder}/trash/${name}-${randomHex(4)}`);

@@ -31,6 +31,7 @@ export function lastVerified(client: ClientStore): Map<string, LastVerified> {
   return new Map([...readVerified(client).snapshots].filter(([name]) => there.has(name)));
 }
 
+/** Reads verified.json. @returns an empty record if it is missing or damaged */
 export function readVerified(client: ClientStore): VerifiedFile {
   const none: VerifiedFile = { slot: -1, snapshots: new Map() };
   const path = `${client.folder}/verified.json`;
@@ -53,6 +54,7 @@ export function readVerified(client: ClientStore): VerifiedFile {
   }
 }
 
+/** Records a finished pass. @param snapshots those that were compared @throws Fault when the file cannot be written */
 export function noteVerified(client: ClientStore, snapshots: readonly string[], pass: Pass): void {
   const old = readVerified(client);
   const all = lastVerified(client);
@@ -74,7 +76,7 @@ export function noteVerified(client: ClientStore, snapshots: readonly string[], 
     replaceFile(`${client.folder}/verified.json`, `${JSON.stringify(json, null, 2)}\n`);
   } catch (error) {
     throw new Fault({
-      tried: `note that "${client.name}" was verified`,
+      tried: `record the verification of "${client.name}"`,
       found: escapeText(whatFailed(error)),
     });
   }

@@ -1,6 +1,6 @@
 /**
- * One pass of `verify` over a client's snapshots: how far it is and what it has found, in clients/NAME/verify.sqlite. A pass that was
- * killed continues there.
+ * One pass of `verify` over a client's snapshots: how far it is and what it has found, in clients/NAME/verify.sqlite.
+ * A pass that was killed continues there.
  */
 import { type Database, inTransaction, openCache, removeCache, type Statement } from '../os/database.ts';
 import { monotonicMs, now } from '../os/machine.ts';
@@ -20,6 +20,7 @@ export type Difference =
   | 'extra'
   | 'unreadable';
 
+/** A damaged file or folder. */
 export interface Damage {
   /** Below the tree, one character per byte. */
   path: string;

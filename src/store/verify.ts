@@ -40,6 +40,7 @@ import { requireReaders } from './stored-tree.ts';
 import { noteVerified } from './verified.ts';
 import { type Damage, Pass, type RecordDamage } from './verify-pass.ts';
 
+/** What `verify` was asked to do. */
 export interface VerifyOptions {
   store: string;
   /** If undefined, all clients. */
@@ -193,11 +194,11 @@ async function verifyClient(
       pass.drop(name);
       continue;
     }
-    const heard = (): void => {
+    const report = (): void => {
       const { files_read: files, bytes_read: bytes } = result;
       tell?.({ client: client.name, snapshot: at + 1, snapshots: wanted.length, files, bytes });
     };
-    await verifySnapshot({ client, result, pass, heard }, name, failed.get(name), signal);
+    await verifySnapshot({ client, result, pass, report }, name, failed.get(name), signal);
   }
   Object.assign(result, pass.found(index));
   if (unrecorded === undefined) noteVerified(client, result.snapshots, pass);
@@ -212,7 +213,7 @@ async function verifyClient(
  * @param failed why its manifest could not be made; undefined if that was not tried
  */
 async function verifySnapshot(
-  { client, result, pass, heard }: { client: ClientStore; result: Verified; pass: Pass; heard: () => void },
+  { client, result, pass, report }: { client: ClientStore; result: Verified; pass: Pass; report: () => void },
   name: string,
   failed: string | undefined,
   signal: AbortSignal,
@@ -222,7 +223,7 @@ async function verifySnapshot(
     if (isThere()) noteUnmade(result, pass, name, failed);
     return;
   }
-  if (!pass.isDone(name)) await new FileCheck(client, name, pass, result, heard, signal).run();
+  if (!pass.isDone(name)) await new FileCheck(client, name, pass, result, report, signal).run();
   // A snapshot that was removed meanwhile is not damaged.
   if (!isThere()) {
     pass.drop(name);
@@ -256,7 +257,7 @@ async function whyUnrecorded(held: DisposableHolder, client: ClientStore): Promi
   }
   throw new Fault({
     tried: `verify "${client.name}"`,
-    found: 'another process does already',
+    found: 'another process is verifying it',
     exit: 'locked',
   });
 }
