@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { tmpdir } from 'node:os';
 import { describe, it } from 'node:test';
-import { isFarBelow, lackOf, msToNextLook, type Room, readRoom } from '../src/store/free-space.ts';
+import { isFarBelow, lackOf, msToNextLook, readRoom } from '../src/store/free-space.ts';
 
+type Room = ReturnType<typeof readRoom>;
 const ROOM: Room = { freeBytes: 100, bytes: 1000, freeInodes: 10, inodes: 200 };
 const NOTHING = { minFree: { count: 0 }, minInodes: { count: 0 } };
 

@@ -1,219 +1,168 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
   existsSync,
   linkSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
-  rmSync,
   statSync,
   symlinkSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { describe, it, type TestContext } from 'node:test';
-import { doubtTree, isSynced, markSynced } from '../src/store/arrival.ts';
-import {
-  abandonSnapshot,
-  beginSnapshot,
-  type ClientStore,
-  createClient,
-  createStore,
-} from '../src/store/store.ts';
+import { describe, it } from 'node:test';
+import { abandonSnapshot, beginSnapshot, commitSnapshot } from '../src/store/arrival.ts';
+import { findSnapshot, snapshotNames } from '../src/store/snapshot.ts';
+import type { ClientStore } from '../src/store/store.ts';
+import { emptyTrash } from '../src/store/trash.ts';
+import { addArriving, addSnapshot, makeClient, record } from './support/client-store.ts';
 import { stateOf } from './support/inode.ts';
-import { NEEDS_ROOT } from './support/world.ts';
 
-const TIME = 1_000_000_000.25;
-const LATER_MS = Number.POSITIVE_INFINITY;
-const OLD = '2026-01-01T00-00-00Z';
+describe('beginSnapshot()', () => {
+  const linked = async (client: ClientStore): Promise<string[]> =>
+    (await beginSnapshot(client)).linkDests.map(path => path.slice(client.folder.length + 1));
 
-function makeClient(t: TestContext): ClientStore {
-  const top = mkdtempSync(join(tmpdir(), 'dialback arrival '));
-  t.after(() => rmSync(top, { recursive: true, force: true }));
-  createStore(join(top, 'store'));
-  return createClient(join(top, 'store'), 'a');
-}
-
-function makeTree(client: ClientStore, folder = `arriving/${OLD}`): string {
-  const tree = join(client.folder, folder, 'tree');
-  mkdirSync(tree, { recursive: true });
-  return tree;
-}
-
-function put(path: string | Buffer, content: string | Buffer = randomBytes(1000)): void {
-  writeFileSync(path, content);
-  utimesSync(path, TIME, TIME);
-}
-
-function isDoubted(path: string | Buffer): boolean {
-  const { mtimeMs } = statSync(path);
-  return mtimeMs >= 3_600_000 && mtimeMs < 86_400_000;
-}
-
-describe('doubtTree()', () => {
-  it('takes the time off every file, whatever its name, and leaves contents as they are', async t => {
-    const tree = makeTree(makeClient(t));
-    mkdirSync(join(tree, 'a folder/deep'), { recursive: true });
-    const names = ['plain', 'a folder/new\nline', 'a folder/deep/*?[x] \\ "', '-rf', '.hidden', 'empty'];
-    for (const name of names) put(join(tree, name), name === 'empty' ? '' : name);
-    const odd = Buffer.concat([Buffer.from(`${tree}/`), Buffer.from([0x66, 0xff, 0xfe])]);
-    put(odd);
-    chmodSync(join(tree, 'plain'), 0);
-    await doubtTree(tree, LATER_MS);
-    for (const name of names) {
-      assert.ok(isDoubted(join(tree, name)), name);
-      assert.equal(readFileSync(join(tree, name), 'utf8'), name === 'empty' ? '' : name);
-    }
-    assert.ok(isDoubted(odd));
-  });
-
-  it('writes to no inode of a finished snapshot: a name that shares one is removed', async t => {
+  it('links against nothing the first time, into an empty tree', async t => {
     const client = makeClient(t);
-    const tree = makeTree(client);
-    const kept = join(makeTree(client, `snapshots/${OLD}`), 'kept');
-    put(kept);
-    linkSync(kept, join(tree, 'kept'));
-    linkSync(kept, join(tree, 'kept too'));
-    const before = stateOf(kept);
-    await doubtTree(tree, LATER_MS);
-    assert.deepEqual(readdirSync(tree), []);
-    assert.deepEqual(stateOf(kept), before);
-    assert.equal(statSync(kept).nlink, 1);
+    const arrival = await beginSnapshot(client);
+    assert.deepEqual([arrival.basis, arrival.linkDests, arrival.leftOver], [null, [], []]);
+    assert.deepEqual(readdirSync(arrival.tree), []);
+    assert.equal(statSync(arrival.folder).mode & 0o777, 0o700);
   });
 
-  it('keeps one name of a group of hard links that no snapshot shares', async t => {
-    const tree = makeTree(makeClient(t));
-    put(join(tree, 'one'), 'content');
-    for (const name of ['two', 'three']) linkSync(join(tree, 'one'), join(tree, name));
-    await doubtTree(tree, LATER_MS);
-    const [left = '', ...others] = readdirSync(tree);
-    assert.deepEqual(others, []);
-    assert.ok(isDoubted(join(tree, left)));
-    assert.equal(readFileSync(join(tree, left), 'utf8'), 'content');
-  });
-
-  it('follows no symbolic link', async t => {
+  it('links against the newest, and the newest full one beside it when that is another', async t => {
     const client = makeClient(t);
-    const tree = makeTree(client);
-    const outside = join(client.folder, 'outside');
-    put(outside);
-    symlinkSync(outside, join(tree, 'link'));
-    await doubtTree(tree, LATER_MS);
-    assert.equal(statSync(outside).mtimeMs, TIME * 1000);
+    addSnapshot(client, '2026-01-01T00-00-00Z');
+    addSnapshot(client, '2026-01-02T00-00-00Z');
+    assert.deepEqual(await linked(client), ['snapshots/2026-01-02T00-00-00Z/tree']);
   });
 
-  it('fails where there is no such tree', async t => {
-    await assert.rejects(doubtTree(join(makeClient(t).folder, 'arriving/none/tree'), LATER_MS));
-  });
-});
-
-describe('doubtTree() and its deadline', () => {
-  it('fails when the time is over', async t => {
-    const tree = makeTree(makeClient(t));
-    put(join(tree, 'file'));
-    await assert.rejects(doubtTree(tree, 0), /not done within/);
-  });
-});
-
-describe('markSynced() and isSynced()', () => {
-  it('record that a tree is on the disk', async t => {
+  it('links against interrupted trees, newest first, then an incomplete one and the full one before it', async t => {
     const client = makeClient(t);
-    makeTree(client);
-    const folder = join(client.folder, 'arriving', OLD);
-    assert.equal(isSynced(folder), false);
-    await markSynced(folder);
-    assert.equal(isSynced(folder), true);
-  });
-
-  it('record nothing where the folder has gone', async t => {
-    const folder = join(makeClient(t).folder, 'arriving', OLD);
-    await assert.rejects(markSynced(folder));
-    assert.equal(isSynced(folder), false);
-  });
-});
-
-describe('beginSnapshot() and an interrupted tree', () => {
-  it('links against one that was synced, as it is', async t => {
-    const client = makeClient(t);
-    const tree = makeTree(client);
-    put(join(tree, 'file'));
-    await markSynced(join(client.folder, 'arriving', OLD));
-    const before = stateOf(join(tree, 'file'));
-    const { linkDests } = await beginSnapshot(client);
-    assert.deepEqual(linkDests, [tree]);
-    assert.deepEqual(stateOf(join(tree, 'file')), before);
-  });
-
-  it('has contents compared of one that was not: its files have lost their times', async t => {
-    const client = makeClient(t);
-    const tree = makeTree(client);
-    put(join(tree, 'file'));
-    const { linkDests } = await beginSnapshot(client);
-    assert.deepEqual(linkDests, [tree]);
-    assert.ok(isDoubted(join(tree, 'file')));
-  });
-
-  it('has contents compared of files that lie deeper than a path can say', async t => {
-    const client = makeClient(t);
-    let at = makeTree(client);
-    const home = process.cwd();
-    try {
-      for (let depth = 0; depth < 25; depth += 1) {
-        process.chdir(at);
-        at = 'd'.repeat(200);
-        mkdirSync(at);
-      }
-      process.chdir(at);
-      writeFileSync('file', 'x');
-    } finally {
-      process.chdir(home);
-    }
-    const { linkDests, leftOver } = await beginSnapshot(client);
-    const tree = join(client.folder, 'arriving', OLD, 'tree');
-    assert.deepEqual([linkDests, leftOver], [[tree], [OLD]]);
-    const find = ['-type', 'f', '-printf', '%T@ %f\n'];
-    const [, seconds] =
-      /^(\d+)\.\d+ file\n$/.exec(execFileSync('find', [tree, ...find], { encoding: 'utf8' })) ?? [];
-    assert.ok(Number(seconds) < 86_400, seconds);
-  });
-
-  it('moves one to the trash that cannot be doubted file by file', { skip: NEEDS_ROOT }, async t => {
-    // Before makeClient() has its own: in this order they run.
-    let release = (): void => {};
-    t.after(() => release());
-    const client = makeClient(t);
-    const file = join(makeTree(client), 'file');
-    put(file);
-    execFileSync('chattr', ['+i', file]);
-    release = () => execFileSync('chattr', ['-R', '-i', client.folder], { stdio: 'ignore' });
-    const { linkDests, leftOver } = await beginSnapshot(client);
-    assert.deepEqual([linkDests, leftOver], [[], []]);
-    assert.equal(existsSync(join(client.folder, 'arriving', OLD)), false);
-    assert.equal(readdirSync(join(client.folder, 'trash')).length, 1);
-    assert.match(
-      readFileSync(join(client.folder, 'journal.jsonl'), 'utf8'),
-      /"removed","what":"arriving\/2026-01-01T00-00-00Z","reason":"[^"]*(?:EPERM|not permitted)/,
+    addSnapshot(client, '2026-01-01T00-00-00Z');
+    addSnapshot(client, '2026-01-02T00-00-00Z', 'incomplete');
+    addSnapshot(client, '2026-01-03T00-00-00Z', 'incomplete');
+    addArriving(client, '2026-01-04T00-00-00Z', { x: '' });
+    addArriving(client, '2026-01-05T00-00-00Z', { x: '' });
+    mkdirSync(`${client.folder}/arriving/not a tree`);
+    const arrival = await beginSnapshot(client);
+    assert.equal(arrival.basis, '2026-01-03T00-00-00Z');
+    assert.deepEqual(
+      arrival.linkDests.map(path => path.slice(client.folder.length + 1)),
+      [
+        'arriving/2026-01-05T00-00-00Z/tree',
+        'arriving/2026-01-04T00-00-00Z/tree',
+        'snapshots/2026-01-03T00-00-00Z/tree',
+        'snapshots/2026-01-01T00-00-00Z/tree',
+      ],
     );
+  });
+
+  it('takes one from the future only when there is no other', async t => {
+    const client = makeClient(t);
+    addSnapshot(client, '2999-01-01T00-00-00Z');
+    assert.deepEqual(await linked(client), ['snapshots/2999-01-01T00-00-00Z/tree']);
+    addSnapshot(client, '2026-01-01T00-00-00Z');
+    const snapshots = (await linked(client)).filter(each => each.startsWith('snapshots/'));
+    assert.equal(snapshots[0], 'snapshots/2026-01-01T00-00-00Z/tree');
+  });
+
+  it('keeps four interrupted trees, and moves older ones to the trash', async t => {
+    const client = makeClient(t);
+    for (let day = 1; day <= 6; day += 1) addArriving(client, `2026-01-0${day}T00-00-00Z`, { x: '' });
+    const { leftOver } = await beginSnapshot(client);
+    assert.deepEqual(
+      leftOver,
+      [6, 5, 4, 3].map(day => `2026-01-0${day}T00-00-00Z`),
+    );
+    assert.equal(readdirSync(`${client.folder}/trash`).length, 2);
+    await emptyTrash(client.folder);
+    assert.deepEqual(readdirSync(`${client.folder}/trash`), []);
+  });
+
+  it('waits for the next second, when the name of this one is taken', async t => {
+    const client = makeClient(t);
+    const first = await beginSnapshot(client);
+    const second = await beginSnapshot(client);
+    assert.ok(first.name < second.name);
+  });
+});
+
+describe('commitSnapshot()', () => {
+  it('makes a finished snapshot of the tree, and moves interrupted ones to the trash', async t => {
+    const client = makeClient(t);
+    addArriving(client, '2026-01-01T00-00-00Z', { x: '' });
+    const arrival = await beginSnapshot(client);
+    writeFileSync(`${arrival.tree}/file`, 'x');
+    await commitSnapshot(client, arrival, record(arrival.name), Buffer.from('*.o\n'));
+    assert.deepEqual(snapshotNames(client), [arrival.name]);
+    assert.deepEqual(readdirSync(`${client.folder}/arriving`), []);
+    const found = findSnapshot(client, 'latest');
+    assert.equal(readFileSync(`${found.tree}/file`, 'utf8'), 'x');
+    assert.equal(readFileSync(`${found.folder}/excludes`, 'utf8'), '*.o\n');
+    assert.equal(readdirSync(`${client.folder}/trash`).length, 1);
   });
 });
 
 describe('abandonSnapshot()', () => {
-  it('records that the tree is on the disk, once everything is in it', async t => {
+  it('leaves nothing of a run that received nothing', async t => {
     const client = makeClient(t);
-    put(join(makeTree(client), 'old'));
     const arrival = await beginSnapshot(client);
-    put(join(arrival.tree, 'new'));
     await abandonSnapshot(client, arrival);
-    assert.deepEqual(readdirSync(arrival.tree).sort(), ['new', 'old']);
-    assert.equal(isSynced(arrival.folder), true);
-    // What was doubted stays so: its content was not compared yet.
-    assert.ok(isDoubted(join(arrival.tree, 'old')));
-    assert.equal(statSync(join(arrival.tree, 'new')).mtimeMs, TIME * 1000);
+    assert.deepEqual(readdirSync(`${client.folder}/arriving`), []);
+  });
+
+  it('merges two interrupted trees by links alone, and writes to no inode of the older one', async t => {
+    const client = makeClient(t);
+    const snapshotFile = `${client.folder}/snapshots/2026-01-01T00-00-00Z/tree/shared`;
+    addSnapshot(client, '2026-01-01T00-00-00Z');
+    writeFileSync(snapshotFile, 'shared with a snapshot');
+    chmodSync(snapshotFile, 0o444);
+    const older = addArriving(client, '2026-01-02T00-00-00Z', {
+      'only old': 'old',
+      both: 'from the older one',
+      'deep/er/file': 'deep',
+      'name\nwith [*] ü': 'odd',
+      'same size': 'AAAA',
+      empty: '',
+    });
+    linkSync(snapshotFile, `${older}/shared`);
+    symlinkSync('target', `${older}/symlink`);
+    chmodSync(`${older}/only old`, 0o400);
+    chmodSync(`${older}/deep/er/file`, 0o640);
+    spawnSync('setfattr', ['-n', 'user.rsync.%stat', '-v', '100644 0,0 5:6', `${older}/only old`]);
+    const names = ['only old', 'deep/er/file', 'name\nwith [*] ü', 'shared', 'empty'];
+    const before = new Map([...names, 'both', 'same size'].map(name => [name, stateOf(`${older}/${name}`)]));
+
+    const arrival = await beginSnapshot(client);
+    const newer = { both: 'from the newer one', 'same size': 'BBBB', 'only new': 'new' };
+    for (const [name, content] of Object.entries(newer)) writeFileSync(`${arrival.tree}/${name}`, content);
+    utimesSync(`${arrival.tree}/same size`, 1_000_000_000.5, 1_000_000_000.25);
+    const kept = Object.keys(newer).map(name => [name, stateOf(`${arrival.tree}/${name}`)] as const);
+    await abandonSnapshot(client, arrival);
+
+    assert.deepEqual(readdirSync(`${client.folder}/arriving`), [arrival.name]);
+    for (const name of names) assert.deepEqual(stateOf(`${arrival.tree}/${name}`), before.get(name), name);
+    for (const [name, state] of kept) assert.deepEqual(stateOf(`${arrival.tree}/${name}`), state, name);
+    const [trashed] = readdirSync(`${client.folder}/trash`);
+    const old = `${client.folder}/trash/${trashed}/tree`;
+    for (const [name, state] of before) assert.deepEqual(stateOf(`${old}/${name}`), state, name);
+    assert.deepEqual(stateOf(snapshotFile).content, 'shared with a snapshot');
+    await emptyTrash(client.folder);
+    assert.equal(readFileSync(`${arrival.tree}/only old`, 'latin1'), 'old');
+    assert.ok(existsSync(snapshotFile));
+  });
+
+  it('keeps one tree of three', async t => {
+    const client = makeClient(t);
+    addArriving(client, '2026-01-01T00-00-00Z', { a: '1' });
+    addArriving(client, '2026-01-02T00-00-00Z', { b: '2' });
+    const arrival = await beginSnapshot(client);
+    writeFileSync(`${arrival.tree}/c`, '3');
+    await abandonSnapshot(client, arrival);
+    assert.deepEqual(readdirSync(`${client.folder}/arriving`), [arrival.name]);
+    assert.deepEqual(readdirSync(arrival.tree).sort(), ['b', 'c']);
   });
 });

@@ -18,7 +18,8 @@ import { DatabaseSync } from 'node:sqlite';
 import { describe, it, type TestContext } from 'node:test';
 import fc from 'fast-check';
 import { type Held, openIndex, type StoreIndex } from '../src/store/file-index.ts';
-import { type ClientStore, createClient, createStore, snapshotNames } from '../src/store/store.ts';
+import { snapshotNames } from '../src/store/snapshot.ts';
+import { type ClientStore, createClient, createStore } from '../src/store/store.ts';
 import { snapshotName } from '../src/wire/text.ts';
 
 function makeClient(context: TestContext): ClientStore {

@@ -1,13 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import {
-  isElsewhere,
-  type KnownStore,
-  parseFstab,
-  parseKnownStores,
-  unmountedAbove,
-} from '../src/store/known-stores.ts';
+import { isElsewhere, parseKnownStores, unmountedAbove } from '../src/store/known-stores.ts';
 
+type KnownStore = Parameters<typeof isElsewhere>[0];
 const KNOWN: KnownStore = { path: '/mnt/disk/store', mount: '/mnt/disk', config: '/h/host.toml 7 1' };
 
 describe('parseKnownStores()', () => {
@@ -57,18 +52,23 @@ const FSTAB = [
   'UUID=5 /srv ext4',
 ].join('\n');
 
-describe('parseFstab()', () => {
-  it('gives the mount points, without comments and swap', () => {
-    assert.deepEqual(parseFstab(FSTAB), ['/', '/mnt/my disk', '/srv']);
-  });
-});
-
 describe('unmountedAbove()', () => {
   const mounted = (...paths: string[]): string =>
     paths.map((path, at) => `${at} 1 8:${at} / ${path} rw - ext4 none rw`).join('\n');
   it('names the mount point of a disk that is not mounted', () => {
     assert.equal(unmountedAbove('/mnt/my disk/store', FSTAB, mounted('/', '/srv')), '/mnt/my disk');
     assert.equal(unmountedAbove('/srv', FSTAB, mounted('/', '/mnt/my\\040disk')), '/srv');
+  });
+  it('reads the mount points of fstab, without comments and swap', () => {
+    const points = ['/', '/mnt/my disk', '/srv'];
+    const table = (paths: string[]): string => mounted(...paths.map(each => each.replace(' ', '\\040')));
+    for (const path of points) assert.equal(unmountedAbove(path, FSTAB, table(points)), undefined, path);
+    for (const path of points) {
+      const others = points.filter(each => each !== path);
+      assert.equal(unmountedAbove(path, FSTAB, table(others)), path);
+    }
+    for (const path of ['/old/store', '/none/store'])
+      assert.equal(unmountedAbove(path, FSTAB, mounted('/')), undefined, path);
   });
   it('gives nothing where all is mounted, or no disk belongs there', () => {
     assert.equal(unmountedAbove('/mnt/my disk/store', FSTAB, mounted('/', '/mnt/my\\040disk')), undefined);

@@ -18,17 +18,10 @@ import { Fault } from '../src/fault.ts';
 import { HOST_SCHEMA, storeSettings } from '../src/host/config.ts';
 import { parseConfig } from '../src/shared/toml.ts';
 import { prune } from '../src/store/prune.ts';
+import { removeSnapshot } from '../src/store/remove.ts';
 import type { StoreSettings } from '../src/store/settings.ts';
-import {
-  type ClientStore,
-  createClient,
-  createStore,
-  lockClient,
-  pinSnapshot,
-  readSnapshot,
-  removeSnapshot,
-  snapshotNames,
-} from '../src/store/store.ts';
+import { pinSnapshot, readSnapshot, snapshotNames } from '../src/store/snapshot.ts';
+import { type ClientStore, createClient, createStore, lockClient } from '../src/store/store.ts';
 import { snapshotName } from '../src/wire/text.ts';
 import { until } from './support/world.ts';
 
@@ -213,7 +206,7 @@ describe('prune()', () => {
     assert.equal((await failure(prune(config, options, NEVER))).exit, 'locked');
     assert.match(
       (await failure(prune(config, { ...options, client: 'b' }, NEVER))).found,
-      /none of that name/,
+      /no client of that name/,
     );
     rmSync(`${config.store}/store.json`);
     assert.equal((await failure(prune(config, options, NEVER))).exit, 'noStore');

@@ -1,24 +1,25 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { describe, it, type TestContext } from 'node:test';
 import { Fault } from '../src/fault.ts';
 import { HOST_SCHEMA, storeSettings } from '../src/host/config.ts';
 import { parseConfig } from '../src/shared/toml.ts';
 import { prune } from '../src/store/prune.ts';
-import { type Removal, type RemoveOptions, remove } from '../src/store/remove.ts';
+import { type Removal, remove, removeSnapshot } from '../src/store/remove.ts';
 import { retire } from '../src/store/retirement.ts';
 import type { StoreSettings } from '../src/store/settings.ts';
-import {
-  type ClientStore,
-  createClient,
-  createStore,
-  listClients,
-  lockClient,
-  pinSnapshot,
-  readSnapshot,
-  snapshotNames,
-} from '../src/store/store.ts';
+import { pinSnapshot, readSnapshot, snapshotNames, unpinSnapshot } from '../src/store/snapshot.ts';
+import { type ClientStore, createClient, createStore, listClients, lockClient } from '../src/store/store.ts';
+import { addSnapshot, fault, makeClient } from './support/client-store.ts';
 
 const NEVER = new AbortController().signal;
 const NAMES = ['2026-01-01T00-00-00Z', '2026-01-02T00-00-00Z', '2026-01-03T00-00-00Z'] as const;
@@ -51,6 +52,7 @@ function makeSite(context: TestContext): { config: StoreSettings; client: Client
   return { config: storeSettings(parseConfig(`store = "${store}"`, 'host.toml', HOST_SCHEMA)), client };
 }
 
+type RemoveOptions = Parameters<typeof remove>[1];
 const one = (snapshot: string, more: Partial<RemoveOptions> = {}): RemoveOptions => ({
   ...{ client: 'a', snapshot, confirm: `a@${snapshot}`, dryRun: false },
   ...more,
@@ -150,5 +152,44 @@ describe('remove(), of a client', () => {
       'a',
       'removed-b-01234567',
     ]);
+  });
+});
+
+describe('removeSnapshot()', () => {
+  const names = ['2026-01-01T00-00-00Z', '2026-01-02T00-00-00Z', '2026-01-03T00-00-00Z'] as const;
+
+  it('takes a snapshot out by one rename, and says why in the journal', t => {
+    const client = makeClient(t);
+    for (const name of names) addSnapshot(client, name);
+    removeSnapshot(client, names[0], 'no rule wants it');
+    assert.deepEqual(snapshotNames(client), names.slice(1));
+    const [trash] = readdirSync(`${client.folder}/trash`);
+    assert.match(trash ?? '', /^2026-01-01T00-00-00Z-[0-9a-f]{8}$/);
+    const journal = readFileSync(`${client.folder}/journal.jsonl`, 'utf8');
+    assert.match(journal, /"removed","what":"snapshots\/2026-01-01T00-00-00Z","reason":"no rule wants it"/);
+  });
+
+  it('refuses what is not there, what is pinned, and the last full one, whoever asks', t => {
+    const client = makeClient(t);
+    addSnapshot(client, names[0]);
+    addSnapshot(client, names[1], 'incomplete');
+    addSnapshot(client, names[2], 'incomplete');
+    const refusal = (name: string): string => fault(() => removeSnapshot(client, name, 'x')).found;
+    for (const name of ['../../b/snapshots/x', '2026-01-09T00-00-00Z', '', '.']) {
+      assert.match(refusal(name), /no such snapshot/);
+    }
+    assert.match(refusal(names[0]), /last full one/);
+    pinSnapshot(client, readSnapshot(client, names[1]), 'before the\nmove');
+    assert.match(refusal(names[1]), /^it is pinned: before the move$/);
+    assert.equal(snapshotNames(client).length, 3);
+    unpinSnapshot(client, readSnapshot(client, names[1]));
+    removeSnapshot(client, names[1], 'x');
+    assert.deepEqual(snapshotNames(client), [names[0], names[2]]);
+  });
+
+  it('refuses the only snapshot, full or not', t => {
+    const client = makeClient(t);
+    addSnapshot(client, names[0], 'incomplete');
+    assert.match(fault(() => removeSnapshot(client, names[0], 'x')).found, /last/);
   });
 });

@@ -1,15 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { TreeEntry } from '../src/store/fake-super.ts';
-import { aclEntries } from '../src/store/posix-acl.ts';
+import { readAcl } from '../src/store/posix-acl.ts';
 import {
   Differences,
   differencesOf,
   type Giver,
   type Kind,
   lackingIn,
-  type Restored,
-} from '../src/store/restore-compare.ts';
+} from '../src/store/restore-difference.ts';
 
 const xattr = (name: string, value = 'x'): { name: Buffer; value: Buffer } => ({
   name: Buffer.from(name),
@@ -31,6 +30,7 @@ const ENTRY: TreeEntry = {
   xattrs: [xattr('user.comment')],
 };
 const DEVICE: TreeEntry = { ...ENTRY, type: 'char device', device: { major: 1, minor: 5 }, xattrs: [] };
+type Restored = NonNullable<Parameters<typeof differencesOf>[1]>;
 const same = (entry: TreeEntry): Restored => ({ ...entry });
 const ROOT: Giver = { uid: 0, groups: [0], inert: false };
 const INERT: Giver = { ...ROOT, inert: true };
@@ -154,7 +154,7 @@ describe('Differences', () => {
   });
 });
 
-describe('aclEntries()', () => {
+describe('readAcl()', () => {
   const value = (...entries: [tag: number, rights: number, id: number][]): Buffer => {
     const bytes = Buffer.alloc(4 + 8 * entries.length);
     bytes.writeUInt32LE(2, 0);
@@ -165,10 +165,11 @@ describe('aclEntries()', () => {
     }
     return bytes;
   };
+  const read = (access: Buffer): string[] => readAcl(new Map([['system.posix_acl_access', access]]));
   it('reads what the kernel writes', () => {
     const none = 0xffff_ffff;
     assert.deepEqual(
-      aclEntries(value([1, 6, none], [2, 4, 7], [4, 0, none], [8, 1, 9], [16, 5, none], [32, 0, none])),
+      read(value([1, 6, none], [2, 4, 7], [4, 0, none], [8, 1, 9], [16, 5, none], [32, 0, none])),
       ['u::rw-', 'u:7:r--', 'g::---', 'g:9:--x', 'm::r-x', 'o::---'],
     );
   });
@@ -177,6 +178,6 @@ describe('aclEntries()', () => {
     const other = Buffer.from(whole);
     other.writeUInt32LE(3, 0);
     for (const bytes of [Buffer.alloc(0), whole.subarray(1), other, value([3, 6, 0]), value([1, 8, 0])])
-      assert.deepEqual(aclEntries(bytes), []);
+      assert.deepEqual(read(bytes), []);
   });
 });

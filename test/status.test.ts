@@ -9,14 +9,9 @@ import { openIndex } from '../src/store/file-index.ts';
 import { areAlarming, failuresOf, failuresText } from '../src/store/health.ts';
 import type { Policy } from '../src/store/retention.ts';
 import { retire } from '../src/store/retirement.ts';
+import type { SnapshotRecord } from '../src/store/snapshot.ts';
 import { nextRemoval, statusExit, statusOf } from '../src/store/status.ts';
-import {
-  createClient,
-  createStore,
-  openClient,
-  recordEvent,
-  type SnapshotRecord,
-} from '../src/store/store.ts';
+import { createClient, createStore, openClient, recordEvent } from '../src/store/store.ts';
 import { snapshotName } from '../src/wire/text.ts';
 
 const HOUR_MS = 3_600_000;
@@ -209,7 +204,7 @@ describe('statusOf(), of runs that fail', () => {
     assert.equal((await only(full)).level, 'critical');
     assert.match(
       (await only(full)).problems.join(),
-      /its requests are refused: \d+ bytes are free, and min_free is/,
+      /the host refuses its requests: \d+ bytes are free, and min_free is/,
     );
     assert.equal((await only(`${full}\n[retention]\nmin_keep = 1\nmin_age = "0s"`)).level, 'ok');
     mkdirSync(`${store}/clients/a/trash/2026-01-01T00-00-00Z-01234567`);

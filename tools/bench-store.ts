@@ -11,7 +11,8 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type ClientStore, createClient, createStore, snapshotNames } from '../src/store/store.ts';
+import { snapshotNames } from '../src/store/snapshot.ts';
+import { type ClientStore, createClient, createStore } from '../src/store/store.ts';
 import { snapshotName } from '../src/wire/text.ts';
 
 const DIALBACK = join(import.meta.dirname, '../dist/dialback');

@@ -3,7 +3,7 @@ import { printRows } from '../output/rows.ts';
 import { entryJson, entryText } from '../output/tree-entry.ts';
 import { Unread } from '../output/unread.ts';
 import { listEntries } from '../store/browse.ts';
-import { parsePath } from '../store/store.ts';
+import { parsePath } from '../store/tree-path.ts';
 import { escapeText } from '../wire/text.ts';
 import { Arguments, type Command, JSON_OPTION } from './command.ts';
 import { HOST_CONFIG, hostStore } from './host-store.ts';

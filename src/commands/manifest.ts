@@ -1,6 +1,6 @@
 /** `dialback manifest`, which `grab` starts after a run: writes the manifest of the new snapshot. */
 import { readHostConfig } from '../host/config.ts';
-import { describeClient } from '../store/manifest.ts';
+import { describeClient } from '../store/manifest-writer.ts';
 import { type Command, noSuchCommand } from './command.ts';
 import { HOST_CONFIG } from './host-store.ts';
 

@@ -1,13 +1,7 @@
 /** `dialback pin`: keeps a snapshot whatever the rules of [retention] say. */
-import { BY_HAND, type Pinning, pin as pinSnapshot } from '../store/pins.ts';
-import {
-  type ClientStore,
-  findSnapshot,
-  openClient,
-  openStore,
-  requireOwner,
-  type Snapshot,
-} from '../store/store.ts';
+
+import { BY_HAND, findSnapshot, type Pinning, pin as pinSnapshot, type Snapshot } from '../store/snapshot.ts';
+import { type ClientStore, openClient, openStore, requireOwner } from '../store/store.ts';
 import { escapeText } from '../wire/text.ts';
 import { Arguments, type Command } from './command.ts';
 import { HOST_CONFIG, hostStore } from './host-store.ts';

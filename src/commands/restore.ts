@@ -17,7 +17,7 @@ import {
   type RestoreResult,
   restore as restoreFiles,
 } from '../store/restore.ts';
-import type { DifferenceCount, Kind } from '../store/restore-compare.ts';
+import type { DifferenceCount, Kind } from '../store/restore-difference.ts';
 import { escapeText, type JsonName, quoteForShell, showName } from '../wire/text.ts';
 import { Arguments, type Command, type Io, JSON_OPTION } from './command.ts';
 import { HOST_CONFIG, hostStore } from './host-store.ts';

@@ -1,5 +1,5 @@
 /** `dialback unpin`: lets the rules of [retention] decide about a snapshot again. */
-import { unpin as unpinSnapshot } from '../store/pins.ts';
+import { unpin as unpinSnapshot } from '../store/snapshot.ts';
 import { Arguments, type Command } from './command.ts';
 import { HOST_CONFIG } from './host-store.ts';
 import { openPinTarget, type PinTarget, readPinTarget } from './pin.ts';

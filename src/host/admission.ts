@@ -7,20 +7,19 @@
 import { Fault } from '../fault.ts';
 import { monotonicMs, now, sleep } from '../os/machine.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
+import type { Arrival } from '../store/arrival.ts';
 import { amountOf, readRoom } from '../store/free-space.ts';
-import { BY_ITSELF } from '../store/pins.ts';
 import { candidateOf, UNUSUAL } from '../store/retention.ts';
 import type { ClientSettings } from '../store/settings.ts';
 import {
-  type Arrival,
-  type ClientStore,
+  BY_ITSELF,
   listSnapshots,
   pinSnapshot,
   readSnapshot,
-  recordEvent,
   type Snapshot,
   unpinSnapshot,
-} from '../store/store.ts';
+} from '../store/snapshot.ts';
+import { type ClientStore, recordEvent } from '../store/store.ts';
 import { failure } from '../wire/events.ts';
 import {
   changeOf,

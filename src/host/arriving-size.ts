@@ -7,8 +7,10 @@
  */
 import { lstat, readdir } from '../os/files.ts';
 import { standard } from '../os/process.ts';
+import type { Arrival } from '../store/arrival.ts';
+import type { Snapshot } from '../store/snapshot.ts';
 import { sortedRecords } from '../store/sorted-find.ts';
-import type { Arrival, ClientStore, Snapshot } from '../store/store.ts';
+import type { ClientStore } from '../store/store.ts';
 import { SNAPSHOT } from '../wire/text.ts';
 
 /** The unit of `st_blocks` (stat(2)) and of find's `%b`. */

@@ -4,7 +4,8 @@
  */
 import type { Parsed } from '../fault.ts';
 import { exists, readWhole, replaceFile } from '../os/files.ts';
-import { type ClientStore, recordEvent, snapshotNames } from '../store/store.ts';
+import { snapshotNames } from '../store/snapshot.ts';
+import { type ClientStore, recordEvent } from '../store/store.ts';
 import { snapshotTime } from '../wire/text.ts';
 
 export const HOUR_MS = 3_600_000;

@@ -4,7 +4,7 @@
  */
 import { readdir } from '../os/files.ts';
 import { recordsOf, standard, start } from '../os/process.ts';
-import type { Arrival } from '../store/store.ts';
+import type { Arrival } from '../store/arrival.ts';
 import { type FailureCode, failedOutcome, type OutcomeEvent } from '../wire/events.ts';
 import { RSYNC_EXIT } from '../wire/rsync.ts';
 import type { PullEnd } from './pull.ts';

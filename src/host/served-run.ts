@@ -10,21 +10,13 @@ import { abortable, deadlineSignal } from '../os/machine.ts';
 import { rsyncVersion, rsyncWords } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { hasHooks, requireHooks } from '../shared/hooks.ts';
+import { type Arrival, abandonSnapshot, beginSnapshot, commitSnapshot } from '../store/arrival.ts';
 import { largestFile } from '../store/file-size.ts';
 import { noteStore } from '../store/known-stores.ts';
 import { requireEnrolled, watchEnrollment } from '../store/retirement.ts';
 import { keepScratchIn } from '../store/scratch.ts';
-import {
-  type Arrival,
-  abandonSnapshot,
-  beginSnapshot,
-  type ClientStore,
-  commitSnapshot,
-  lockClient,
-  openClient,
-  openStore,
-  readSnapshot,
-} from '../store/store.ts';
+import { readSnapshot } from '../store/snapshot.ts';
+import { type ClientStore, lockClient, openClient, openStore } from '../store/store.ts';
 import { failure, type OutcomeEvent } from '../wire/events.ts';
 import { knowsZstd } from '../wire/rsync.ts';
 import { escapeText, PROBE } from '../wire/text.ts';

@@ -2,7 +2,9 @@
 import { createHash } from 'node:crypto';
 import { now } from '../os/machine.ts';
 import { isRsyncVulnerable } from '../shared/package-changelog.ts';
-import type { Arrival, ClientStore, SnapshotRecord } from '../store/store.ts';
+import type { Arrival } from '../store/arrival.ts';
+import type { SnapshotRecord } from '../store/snapshot.ts';
+import type { ClientStore } from '../store/store.ts';
 import type { OutcomeEvent } from '../wire/events.ts';
 import { decodeRsync, type Request, type RsyncRemark } from '../wire/request.ts';
 import type { PullEnd } from './pull.ts';

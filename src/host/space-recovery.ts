@@ -11,18 +11,14 @@
 import { readdir } from '../os/files.ts';
 import { now, sleep } from '../os/machine.ts';
 import { takeLock } from '../os/runfolder.ts';
+import { discardInterrupted } from '../store/arrival.ts';
 import { openIndex } from '../store/file-index.ts';
 import { isFarBelow, lackOf, msToNextLook, readRoom } from '../store/free-space.ts';
+import { removeSnapshot } from '../store/remove.ts';
 import { candidateOf, decideRetention } from '../store/retention.ts';
 import type { ClientSettings } from '../store/settings.ts';
-import {
-  type ClientStore,
-  discardInterrupted,
-  listClients,
-  listSnapshots,
-  openClient,
-  removeSnapshot,
-} from '../store/store.ts';
+import { listSnapshots } from '../store/snapshot.ts';
+import { type ClientStore, listClients, openClient } from '../store/store.ts';
 import { emptyClientTrash, emptyTrash } from '../store/trash.ts';
 import { failure } from '../wire/events.ts';
 import { type HostConfig, settingsFor } from './config.ts';

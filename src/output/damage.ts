@@ -1,5 +1,5 @@
 /** How a stored file differs from its manifest, in words. */
-import type { Damage } from '../store/verify.ts';
+import type { Damage } from '../store/verify-pass.ts';
 
 export const DAMAGES: Record<Damage['differences'][number], string> = {
   content: 'other content',

@@ -1,5 +1,7 @@
 /** Sizes, durations, ages and times as a person reads them. */
 
+import { formatTime } from '../store/file-time.ts';
+
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
 
 /** A number of bytes: `12.3 MiB`. */
@@ -36,9 +38,8 @@ export const BILLION = 1_000_000_000n;
  * @param digits of the fraction of a second
  */
 export function showTime(ns: bigint, digits: 0 | 9): string {
-  const rest = ((ns % BILLION) + BILLION) % BILLION;
-  const seconds = (ns - rest) / BILLION;
-  const fraction = digits === 0 ? '' : `.${String(rest).padStart(9, '0')}`;
+  const [seconds = '', nanoseconds] = formatTime(ns).split('.');
+  const fraction = digits === 0 ? '' : `.${nanoseconds}`;
   const date = new Date(Number(seconds) * 1000);
   const text = Number.isNaN(date.getTime()) ? '' : date.toISOString();
   return /^\d{4}-/.test(text) ? `${text.slice(0, 19)}${fraction}Z` : `@${seconds}${fraction}`;

@@ -1,78 +1,216 @@
-/**
- * Which interrupted trees under arriving/ a run may believe.
- *
- * rsync takes a file of the right size and time for unchanged and links it unread. After a power cut, size and time can be on the
- * disk without the data: ftruncate(2) and utimensat(2) change the inode, which a journal writes within seconds, and the data
- * follow up to half a minute later. On ext4 this hits every file that ends in NULs, since `rsync --sparse` sets its size by
- * ftruncate(2) (measured: 147 of 150 files). Other file systems, a disk that is pulled out, and a kernel that panics have the
- * same effect, and nothing that can be read afterwards tells which files are whole.
- *
- * So there is one rule: an interrupted tree is believed only if the file `synced` lies beside it. That file is written after the
- * run has ended and the whole file system has been synced. A run that was killed leaves none. In any other tree every file
- * loses its time, so that rsync compares its content.
- */
+/** A tree that is being received: how it begins under arriving/, and how it is committed or abandoned. */
 import { Fault } from '../fault.ts';
-import { exists, lstat, setLinkTimes, syncFolder, unlink, writeNew } from '../os/files.ts';
-import { monotonicMs, randomShare } from '../os/machine.ts';
-import { run, standard, takeRecords } from '../os/process.ts';
+import {
+  exists,
+  fileFault,
+  makeFolder,
+  readdir,
+  removeEmptyFolder,
+  removeFileIfThere,
+  rename,
+  syncFolder,
+  writeNew,
+} from '../os/files.ts';
+import { monotonicMs, now, sleep } from '../os/machine.ts';
+import { escapeText, plainJson, SNAPSHOT, snapshotName, snapshotTime } from '../wire/text.ts';
+import { isDurable, notDurable, pickBasis } from './basis.ts';
+import { dropRechecks, findRecheck } from './doubtful-files.ts';
+import { DOUBT_LIMIT_MS, doubtTree, isSynced, markSynced, syncFileSystem } from './interrupted-tree.ts';
+import { linkMissing } from './link-limit.ts';
+import { completePartials } from './partial-files.ts';
+import type { SnapshotRecord } from './snapshot.ts';
+import { type ClientStore, recordEvent } from './store.ts';
+import { emptyTrash, moveToTrash } from './trash.ts';
 
-/** In the folder of an interrupted tree: all of the tree was on the disk when this file was written. */
-const SYNCED = 'synced';
-const SYNC_TIMEOUT_MS = 3_600_000;
-/** Linux's PATH_MAX, and room for its NUL. */
-const RECORD_LIMIT = 4096;
-/** For all trees of a client: it waits meanwhile, and gives up 90 s after its call. */
-export const DOUBT_LIMIT_MS = 30_000;
+/** A tree that is being received. */
+export interface Arrival {
+  name: string;
+  started: Date;
+  folder: string;
+  tree: string;
+  /** The name of the snapshot that its record compares it with; null for a client's first one. */
+  basis: string | null;
+  /** The names of the snapshots that it links against, the newest first. */
+  bases: string[];
+  /** The folders for rsync's --link-dest, best first. */
+  linkDests: string[];
+  /** Names of older interrupted trees. */
+  leftOver: string[];
+  /** Whether every file that it links is known to be whole (SnapshotRecord.durable). */
+  isDurable: boolean;
+}
+
+/** The most interrupted trees that a run links against. A killed run can leave one beside the one that is kept. */
+const LEFT_OVER_LIMIT = 4;
 
 /**
- * Writes all that its file system holds to the disk (syncfs(2)).
- * @throws Fault when that failed or took longer than an hour
+ * Begins a snapshot: makes a fresh, empty tree under arriving/ and chooses what to link it against. The client's lock
+ * must be held. A name stands for a second; if it is taken, this waits for the next second.
+ * @returns the tree, and everything that rsync links against
+ * @throws Fault when the folders cannot be made
  */
-export async function syncFileSystem(folder: string): Promise<void> {
-  const tried = `write "${folder}" to the disk`;
-  // The whole file system at once: fsync(2) of each of a million files takes hours.
-  const synced = await run(standard('sync', ['--file-system', '--', folder]), { timeoutMs: SYNC_TIMEOUT_MS });
-  if (synced.status !== 0) throw new Fault({ tried, found: synced.stderr.trim() || 'sync failed' });
+export async function beginSnapshot(client: ClientStore): Promise<Arrival> {
+  let started = now();
+  while (isTaken(client, snapshotName(started))) {
+    await sleep(1000 - (started.getTime() % 1000));
+    started = now();
+  }
+  const name = snapshotName(started);
+  let left = readdir(`${client.folder}/arriving`)
+    .filter(each => SNAPSHOT.test(each))
+    .sort()
+    .reverse();
+  for (const each of left.splice(LEFT_OVER_LIMIT)) moveToTrash(client, 'arriving', each);
+  const basis = pickBasis(client, name);
+  const folder = `${client.folder}/arriving/${name}`;
+  left = await makeArrivalFolder(client, folder, left);
+  const rechecks = basis.map(each => findRecheck(client.folder, each));
+  const bases = basis
+    .map((each, at) => rechecks[at]?.tree ?? `${client.folder}/snapshots/${each}/tree`)
+    .filter(exists);
+  const interrupted: string[] = [];
+  const doubtedByMs = monotonicMs() + DOUBT_LIMIT_MS;
+  for (const each of left) {
+    const tree = `${client.folder}/arriving/${each}/tree`;
+    if (!exists(tree)) continue;
+    await completePartials(tree, snapshotTime(each) ?? started, bases);
+    if (await isUsable(client, each, doubtedByMs)) interrupted.push(tree);
+  }
+  left = left.filter(each => exists(`${client.folder}/arriving/${each}`));
+  return {
+    name,
+    started,
+    folder,
+    tree: `${folder}/tree`,
+    basis: basis[0] ?? null,
+    bases: basis,
+    // For a changed file rsync uses the first match as the basis. What arrived is nearer to the new version than the
+    // old one is.
+    linkDests: [...interrupted, ...bases],
+    leftOver: left,
+    isDurable: basis.every((each, at) => rechecks[at] !== undefined || isDurable(client, each)),
+  };
 }
 
 /**
- * Records that an interrupted tree is on the disk. Its rsync must have ended.
- * @param folder arriving/SNAPSHOT
- * @throws Fault or the failed call's error; then the tree stays one that is not believed
+ * Makes the folders of a new tree.
+ * @param left the names of interrupted trees
+ * @returns those of them that are still there
+ * @throws Fault when the folders cannot be made
  */
-export async function markSynced(folder: string): Promise<void> {
-  await syncFileSystem(folder);
-  writeNew(`${folder}/${SYNCED}`, '', { sync: true });
-  syncFolder(folder);
-}
-
-/** Whether all of an interrupted tree was on the disk when its run ended. @param folder arriving/SNAPSHOT */
-export function isSynced(folder: string): boolean {
-  return exists(`${folder}/${SYNCED}`);
+async function makeArrivalFolder(client: ClientStore, folder: string, left: string[]): Promise<string[]> {
+  const make = (): void => {
+    makeFolder(folder);
+    makeFolder(`${folder}/tree`);
+  };
+  try {
+    make();
+    return left;
+  } catch (error) {
+    if (!(error instanceof Fault) || error.exit !== 'noSpace' || left.length === 0) throw error;
+  }
+  // The disk is full, perhaps of what interrupted runs left. Delete that, and try again.
+  for (const each of left) moveToTrash(client, 'arriving', each);
+  await emptyTrash(client.folder).catch(() => {});
+  make();
+  return [];
 }
 
 /**
- * Takes the times off all files of an interrupted tree, so that rsync compares their contents with the client's. It still
- * sends only what differs, and checks the whole file by its own checksum. No inode of a finished snapshot is
- * written to: a name whose inode has other names is removed (the snapshot that shares it has the file, and is linked
- * against as well; of a group within the tree one name stays). The client's lock must be held.
- * @param tree arriving/SNAPSHOT/tree
- * @param endMs when it must be done, by the monotonic clock
- * @throws Fault or the failed call's error when a file could not be reached or it was not done in time: then the tree must
- *   not be used
+ * Decides whether a run may link against an interrupted tree. A tree that was not synced loses its times first. If
+ * that fails, the tree goes to the trash.
  */
-export async function doubtTree(tree: string, endMs: number): Promise<void> {
-  const tried = `take the times off "${tree}"`;
-  // Between one hour and one day after the start of 1970: no file of a client's has it, on a file system without nanoseconds either.
-  const seconds = 3_600 + 82_800 * randomShare();
-  const prefix = Buffer.from(`${tree}/`);
-  const find = standard('find', [tree, '-type', 'f', '-printf', '%P\\0']);
-  const found = await takeRecords(find, { limit: RECORD_LIMIT }, path => {
-    const file = Buffer.concat([prefix, path]);
-    if (lstat(file).nlink > 1) unlink(file);
-    else setLinkTimes(file, seconds, seconds);
-    if (monotonicMs() > endMs)
-      throw new Fault({ tried, found: `it was not done within ${DOUBT_LIMIT_MS / 1000} s` });
-  });
-  if (found.status !== 0) throw new Fault({ tried, found: found.stderr.trim() || 'find failed' });
+async function isUsable(client: ClientStore, name: string, doubtedByMs: number): Promise<boolean> {
+  const folder = `${client.folder}/arriving/${name}`;
+  if (isSynced(folder)) return true;
+  try {
+    await doubtTree(`${folder}/tree`, doubtedByMs);
+    return true;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    moveToTrash(client, 'arriving', name, { reason: escapeText(reason) });
+    return false;
+  }
+}
+
+function isTaken(client: ClientStore, name: string): boolean {
+  return exists(`${client.folder}/snapshots/${name}`) || exists(`${client.folder}/arriving/${name}`);
+}
+
+/**
+ * Commits a snapshot: writes its record beside the tree, syncs the file system, and renames the folder into
+ * snapshots/.
+ * @param excludes the exclude list as the client sent it
+ * @returns the error of a step after the rename, when the snapshot can no longer be undone; undefined when all steps
+ *   succeeded
+ * @throws Fault when the snapshot was not committed
+ */
+export async function commitSnapshot(
+  client: ClientStore,
+  arrival: Arrival,
+  record: SnapshotRecord,
+  excludes: Buffer,
+): Promise<Fault | undefined> {
+  try {
+    writeNew(`${arrival.folder}/excludes`, excludes, { sync: true });
+    writeNew(`${arrival.folder}/snapshot.json`, `${plainJson(record, 2)}\n`, { sync: true });
+    await syncFileSystem(arrival.folder);
+    rename(arrival.folder, `${client.folder}/snapshots/${arrival.name}`);
+  } catch (error) {
+    for (const name of ['excludes', 'snapshot.json']) removeFileIfThere(`${arrival.folder}/${name}`);
+    throw error instanceof Fault ? error : fileFault(error, `commit "${arrival.name}"`);
+  }
+  try {
+    syncFolder(`${client.folder}/snapshots`);
+    syncFolder(`${client.folder}/arriving`);
+    recordEvent(client, 'committed', { snapshot: arrival.name, state: record.state });
+    for (const each of arrival.leftOver) moveToTrash(client, 'arriving', each);
+    dropRechecks(client.folder, notDurable(client));
+    return undefined;
+  } catch (error) {
+    return error instanceof Fault ? error : fileFault(error, `finish the commit of "${arrival.name}"`);
+  }
+}
+
+/**
+ * Ends a run that did not make a snapshot. Keeps what arrived for the next run, as one tree: hard links add the names
+ * that only the older interrupted tree has. No inode is written to.
+ * @param isFull whether the disk is full: then nothing is kept, because an unfinished tree must not take the room of
+ *   all later runs
+ */
+export async function abandonSnapshot(client: ClientStore, arrival: Arrival, isFull = false): Promise<void> {
+  if (isFull) {
+    for (const each of [arrival.name, ...arrival.leftOver]) moveToTrash(client, 'arriving', each);
+    return;
+  }
+  const [older, ...oldest] = arrival.leftOver;
+  if (!exists(arrival.tree)) return; // the store is gone, or the snapshot was committed after all
+  if (readdir(arrival.tree).length === 0) {
+    removeEmptyFolder(arrival.tree);
+    removeEmptyFolder(arrival.folder);
+    return;
+  }
+  if (older !== undefined) {
+    try {
+      await linkMissing(`${client.folder}/arriving/${older}/tree`, arrival.tree);
+    } catch {
+      return; // both trees stay, and the next run links against both
+    }
+    moveToTrash(client, 'arriving', older);
+  }
+  for (const each of oldest) moveToTrash(client, 'arriving', each);
+  // This comes last, so that the sync covers every link. If it fails, the next run compares contents.
+  await markSynced(arrival.folder).catch(() => {});
+}
+
+/**
+ * Moves what interrupted runs left to the trash, to make room. The client's lock must be held, and no run of it may
+ * be active.
+ * @param reason for the journal
+ * @returns whether there was any
+ */
+export function discardInterrupted(client: ClientStore, reason: string): boolean {
+  const left = readdir(`${client.folder}/arriving`).filter(each => SNAPSHOT.test(each));
+  for (const each of left) moveToTrash(client, 'arriving', each, { reason });
+  return left.length > 0;
 }

@@ -1,47 +1,36 @@
-/** `dialback ls` and `dialback cat`: what a snapshot has, as it was on the client, and what is in a file of it. */
+/** `dialback ls` and `dialback cat`: list the entries of a snapshot as they were on the client, and print a file. */
+
 import { posix } from 'node:path';
 import { Fault } from '../fault.ts';
 import { close, fileFault, openPlain } from '../os/files.ts';
 import { standard, start } from '../os/process.ts';
 import { decodeName, escapeText, jsonName, quoteForShell, showName } from '../wire/text.ts';
-import { readTree, type TreeEntry } from './fake-super.ts';
+import type { TreeEntry } from './fake-super.ts';
+import { openSnapshot, type SnapshotChoice } from './snapshot.ts';
 import type { Complain } from './sorted-find.ts';
-import { findSnapshot, openClient, openStore, pathInside, type Snapshot } from './store.ts';
+import { readTree } from './stored-tree.ts';
+import { joinPath, pathInside } from './tree-path.ts';
 
-/** What is looked at. */
-export interface Look {
-  store: string;
-  client: string;
-  /** As findSnapshot takes it. */
-  snapshot: string;
-}
-
-/** The snapshot that a command line means. */
-function openSnapshot({ store, client, snapshot }: Look): Snapshot {
-  openStore(store);
-  return findSnapshot(openClient(store, client), snapshot);
-}
-
-export interface ListOptions extends Look {
-  /** Absolute, as on the client; none: the top, `/`. */
+interface ListOptions extends SnapshotChoice {
+  /** Absolute, as on the client. If empty, the top `/`. */
   paths: string[];
-  /** All below a folder, not its entries alone. */
+  /** Lists everything below a folder, instead of its entries only. */
   isRecursive: boolean;
-  /** Of a folder the folder itself, and not what is in it. */
+  /** Lists a folder itself, instead of its entries. */
   isItself: boolean;
 }
 
 /**
- * What PATHs have: of a folder its entries, else the file itself; one PATH after the other, each sorted by its bytes.
- * @param complain is told of what cannot be read; left out: that is a Fault
- * @throws Fault before the first entry where a PATH is wrong
+ * Lists the PATHs one after the other: the entries of a folder, or the file itself, sorted by bytes.
+ * @param complain receives a text for each entry that cannot be read; if left out, such an entry is a Fault
+ * @throws Fault before the first entry when a PATH is wrong
  */
 export async function* listEntries(
   options: ListOptions,
   signal: AbortSignal,
   complain?: Complain,
 ): AsyncGenerator<TreeEntry> {
-  const snapshot = openSnapshot(options);
+  const { snapshot } = openSnapshot(options);
   const wanted = options.paths.length === 0 ? ['/'] : options.paths;
   const inside = wanted.map(path => pathInside(snapshot, path, `list "${escapeText(path)}"`));
   const isTopKnown = snapshot.record.scope.roots.includes('/');
@@ -61,20 +50,20 @@ export async function* listEntries(
 }
 
 /**
- * Writes a plain file's content to our standard output, by cat(1): it blocks in write(2) while we hear signals. A reader
- * that goes away ends it quietly.
+ * Writes a plain file's content to standard output. cat(1) does it, so that a blocked write(2) does not keep us from
+ * receiving signals. A reader that closes the pipe ends it without an error.
  * @param path absolute, as on the client
- * @throws Fault when it is no plain file; when standard output cannot be written
+ * @throws Fault when it is not a plain file; when standard output cannot be written
  */
-export async function printFile(look: Look, path: string, signal: AbortSignal): Promise<void> {
-  const snapshot = openSnapshot(look);
+export async function printFile(look: SnapshotChoice, path: string, signal: AbortSignal): Promise<void> {
+  const { snapshot } = openSnapshot(look);
   const tried = `print "${escapeText(path)}"`;
   const inside = pathInside(snapshot, path, tried);
   for await (const entry of readTree(snapshot.tree, { paths: [inside], depth: 0, signal }))
     requireFile(entry, look, tried);
   let descriptor: number;
   try {
-    descriptor = openPlain(Buffer.concat([Buffer.from(`${snapshot.tree}/`), inside]));
+    descriptor = openPlain(joinPath(snapshot.tree, inside));
   } catch (error) {
     throw error instanceof Fault ? new Fault({ tried, found: error.found }) : fileFault(error, tried);
   }
@@ -105,7 +94,7 @@ async function copyOut(descriptor: number, tried: string, signal: AbortSignal): 
 
 const SAID_KEPT = 1000;
 
-function requireFile(entry: TreeEntry, look: Look, tried: string): void {
+function requireFile(entry: TreeEntry, look: SnapshotChoice, tried: string): void {
   const { type, path, target } = entry;
   if (type === 'file') return;
   const at = (where: string): string =>
@@ -115,11 +104,11 @@ function requireFile(entry: TreeEntry, look: Look, tried: string): void {
     throw new Fault({ tried, found: 'it is a folder', next: escapeText(next, NEXT_LIMIT) });
   }
   if (type !== 'symlink') throw new Fault({ tried, found: `it is a ${type}` });
-  if (target === null) throw new Fault({ tried, found: 'it is a link, and where it leads cannot be read' });
+  if (target === null) throw new Fault({ tried, found: 'it is a symlink, and its target cannot be read' });
   const leads = posix.resolve('/', posix.dirname(decodeName(path)), decodeName(target));
   throw new Fault({
     tried,
-    found: `it is a link to "${showName(jsonName(target))}"`,
+    found: `it is a symlink to "${showName(jsonName(target))}"`,
     next: escapeText(`dialback cat ${at(leads)}`, NEXT_LIMIT),
   });
 }

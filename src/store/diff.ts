@@ -1,63 +1,65 @@
 /**
- * `dialback diff`: what differs between two snapshots, each path once.
+ * `dialback diff`: lists the paths that differ between two snapshots.
  *
- * Two names of the same inode are the same in everything, since a run links what did not change; they are not read. Of
- * others every attribute is compared, and the bytes where the sizes are the same: exact also where a time was set back.
+ * Two names of the same inode are equal in everything, because a run links unchanged files. They are not read. For
+ * other pairs, all attributes are compared, and the bytes if the sizes are equal. So the result is exact even if a
+ * time was set back.
  */
+
 import { Fault } from '../fault.ts';
 import { fileFault, sameContent, statusExact } from '../os/files.ts';
-import { dropGarbage } from '../os/machine.ts';
 import { escapeText, jsonName, showName } from '../wire/text.ts';
-import { listTree, readAttributes, type StoredEntry, type TreeEntry, type Xattr } from './fake-super.ts';
+import type { TreeEntry, Xattr } from './fake-super.ts';
+import type { StoredEntry } from './find-records.ts';
+import { type Pair, pairSorted } from './pairs.ts';
+import { openSnapshot, type Snapshot } from './snapshot.ts';
 import type { Complain } from './sorted-find.ts';
-import { findSnapshot, isInside, openClient, openStore, parsePath, type Snapshot } from './store.ts';
+import { inBatches, listTree, readAttributes } from './stored-tree.ts';
+import { isInside, joinPath, parsePath } from './tree-path.ts';
 
-export interface DiffOptions {
+interface DiffOptions {
   store: string;
   client: string;
   /** As findSnapshot takes them. */
   before: string;
   after: string;
-  /** Absolute, as on the client; none: all. Each must be in one of the two. */
+  /** Absolute, as on the client. If empty, all. Each must exist in one of the two. */
   paths: string[];
 }
 
-/** What of an entry differs; where its type does, nothing else is said. */
-export type Aspect = 'type' | 'content' | 'target' | 'device' | 'mode' | 'owner' | 'time' | 'acl' | 'xattrs';
+/** The attributes that can differ. If the type differs, the others are not reported. */
+type Aspect = 'type' | 'content' | 'target' | 'device' | 'mode' | 'owner' | 'time' | 'acl' | 'xattrs';
 
-/** One path that is not the same in both. */
+/** A path that differs between the two. */
 export interface Difference {
   path: Buffer;
   change: 'added' | 'removed' | 'changed';
-  /** Of what is in both. */
+  /** Which attributes differ, for a path that exists in both. */
   what: Aspect[];
   before: TreeEntry | null;
   after: TreeEntry | null;
 }
 
-/** A path with what the two trees store there. */
-interface Pair {
-  before: StoredEntry | undefined;
-  after: StoredEntry | undefined;
-}
+/** A path with its stored entry in the tree before and in the tree after. */
+type StoredPair = Pair<StoredEntry, StoredEntry>;
 
 /** Pairs whose attributes are read at once. */
 const BATCH = 125;
 
 /**
- * The differences, sorted by the paths' bytes.
- * @param complain is told of what cannot be read; left out: that is a Fault
- * @throws Fault before the first where a snapshot or a PATH is wrong
+ * Compares two snapshots.
+ * @param complain receives a text for each entry that cannot be read; if left out, such an entry is a Fault
+ * @returns the differences, sorted by the bytes of the paths
+ * @throws Fault before the first difference when a snapshot or a PATH is wrong
  */
 export async function* compareSnapshots(
   options: DiffOptions,
   signal: AbortSignal,
   complain?: Complain,
 ): AsyncGenerator<Difference> {
-  openStore(options.store);
-  const client = openClient(options.store, options.client);
-  const before = findSnapshot(client, options.before);
-  const after = findSnapshot(client, options.after);
+  const [before, after] = [options.before, options.after].map(
+    snapshot => openSnapshot({ ...options, snapshot }).snapshot,
+  ) as [Snapshot, Snapshot];
   const paths = options.paths.map(path => {
     const tried = `compare "${escapeText(path)}"`;
     const inside = parsePath(path, tried);
@@ -71,51 +73,28 @@ export async function* compareSnapshots(
     return there.length === 0 ? nothing() : listTree(snapshot.tree, { paths: there, signal, complain });
   };
   const comparison = { before: before.tree, after: after.tree, signal, complain };
-  // Across file systems an inode's number says nothing.
+  // Inode numbers can be compared only within one file system.
   const areLinked = statusExact(before.tree).dev === statusExact(after.tree).dev;
-  // Where `/` itself was not backed up, the tree's top is only the folder that it lies in.
+  // If `/` itself was not backed up, the top of the tree is only a container.
   const hasTop = [before, after].every(each => each.record.scope.roots.includes('/'));
-  let batch: Pair[] = [];
-  for await (const pair of pairs(side(before, 0), side(after, 1))) {
-    if (!hasTop && pair.before?.path.length === 0) continue;
-    if (areLinked && pair.before !== undefined && pair.before.inode === pair.after?.inode) continue;
-    batch.push(pair);
-    if (batch.length < BATCH) continue;
+  const isDifferent = ({ one, other }: StoredPair): boolean => {
+    if (!hasTop && one?.path.length === 0) return false;
+    return !areLinked || one === undefined || one.inode !== other?.inode;
+  };
+  const all = pairSorted(side(before, 0), side(after, 1), (one, other) =>
+    Buffer.compare(one.path, other.path),
+  );
+  for await (const batch of inBatches(filtered(all, isDifferent), BATCH))
     yield* compareBatch(comparison, batch);
-    batch = [];
-    dropGarbage();
-  }
-  yield* compareBatch(comparison, batch);
 }
 
 async function* nothing(): AsyncGenerator<StoredEntry> {}
 
-/** Two sorted lists as one. */
-async function* pairs(
-  before: AsyncIterable<StoredEntry>,
-  after: AsyncIterable<StoredEntry>,
-): AsyncGenerator<Pair> {
-  const [ones, others] = [before[Symbol.asyncIterator](), after[Symbol.asyncIterator]()];
-  try {
-    let [one, other] = await Promise.all([ones.next(), others.next()]);
-    while (!one.done || !other.done) {
-      const order =
-        one.done ? 1
-        : other.done ? -1
-        : Buffer.compare(one.value.path, other.value.path); // biome-ignore format: a table
-      yield {
-        before: order <= 0 ? one.value : undefined,
-        after: order >= 0 ? other.value : undefined,
-      };
-      if (order <= 0) one = await ones.next();
-      if (order >= 0) other = await others.next();
-    }
-  } finally {
-    await Promise.all([ones.return?.(), others.return?.()]);
-  }
+async function* filtered<T>(all: AsyncIterable<T>, isWanted: (each: T) => boolean): AsyncGenerator<T> {
+  for await (const each of all) if (isWanted(each)) yield each;
 }
 
-/** Two trees, and who is told of what cannot be read. */
+/** The two trees, and the receiver of texts about unreadable entries. */
 interface Comparison {
   before: string;
   after: string;
@@ -123,26 +102,26 @@ interface Comparison {
   complain: Complain | undefined;
 }
 
-async function* compareBatch(comparison: Comparison, batch: Pair[]): AsyncGenerator<Difference> {
+async function* compareBatch(comparison: Comparison, batch: StoredPair[]): AsyncGenerator<Difference> {
   const { before, after, signal, complain } = comparison;
   const there = (entry: StoredEntry | undefined): StoredEntry[] => (entry ? [entry] : []);
   const [olds, news] = await Promise.all([
     readAttributes(
       before,
-      batch.flatMap(each => there(each.before)),
+      batch.flatMap(each => there(each.one)),
       signal,
       complain,
     ),
     readAttributes(
       after,
-      batch.flatMap(each => there(each.after)),
+      batch.flatMap(each => there(each.other)),
       signal,
       complain,
     ),
   ]);
   for (const pair of batch) {
-    const old = pair.before ? (olds.shift() ?? null) : null;
-    const fresh = pair.after ? (news.shift() ?? null) : null;
+    const old = pair.one ? (olds.shift() ?? null) : null;
+    const fresh = pair.other ? (news.shift() ?? null) : null;
     if (old && fresh) {
       const what = compareEntries(old, fresh);
       if (await hasOtherContent(old, fresh, comparison)) what.unshift('content');
@@ -152,8 +131,8 @@ async function* compareBatch(comparison: Comparison, batch: Pair[]): AsyncGenera
   }
 }
 
-/** Which attributes differ; content is not looked at. */
-export function compareEntries(before: TreeEntry, after: TreeEntry): Aspect[] {
+/** Compares all attributes; not the content. */
+function compareEntries(before: TreeEntry, after: TreeEntry): Aspect[] {
   if (before.type !== after.type) return ['type'];
   const differs: [Aspect, boolean][] = [
     ['target', !isSame(before.target, after.target)],
@@ -189,9 +168,8 @@ async function hasOtherContent(
 ): Promise<boolean> {
   if (old.type !== 'file' || fresh.type !== 'file') return false;
   if (old.size !== fresh.size) return true;
-  const at = (tree: string): Buffer => Buffer.concat([Buffer.from(`${tree}/`), old.path]);
   try {
-    return !(await sameContent(at(before), at(after), signal));
+    return !(await sameContent(joinPath(before, old.path), joinPath(after, old.path), signal));
   } catch (error) {
     signal.throwIfAborted();
     const tried = `compare "/${showName(jsonName(old.path))}"`;

@@ -1,14 +1,16 @@
 /**
- * Files of older snapshots whose data may never have reached the disk, and how the next run comes to compare them.
+ * Files of older snapshots whose data may never have reached the disk, and how the next run compares them.
  *
- * Up to 0.1.0 a power cut could put files with a size and no data into a snapshot (store/arrival.ts says how). They look like
- * files with holes of the client's: fewer blocks than bytes. A few have a block that was never written, and reads as zeros.
- * rsync --sparse never writes such a block, so a last block of zeros that is no hole tells as well (measured: 3 files of 270).
- * Both kinds are doubtful, in every snapshot
- * whose record does not say `durable`. A finished snapshot is never changed. Instead clients/NAME/recheck/SNAPSHOT/tree is made:
- * the same tree by hard links, without the doubtful names; in their place stand copies with another time, as far as there is
- * room. The next run links against that tree, and so rsync compares the doubtful files with the client's. The snapshot
- * of that run is `durable`, and recheck/SNAPSHOT goes to the trash.
+ * Up to version 0.1.0 a power cut could leave files with a size and no data in a snapshot (see interrupted-tree.ts).
+ * Such files look like sparse files of the client: they have fewer blocks than bytes. A few have an allocated block
+ * that was never written, and reads as zeros. rsync --sparse never writes a block of zeros, so an allocated last
+ * block of zeros is also a sign (measured: 3 files of 270). Both kinds are doubtful, in every snapshot whose record
+ * does not say `durable`.
+ *
+ * A finished snapshot is never changed. Instead, dialback makes clients/NAME/recheck/SNAPSHOT/tree: the same tree by
+ * hard links, without the doubtful names. If there is room, copies with a different time stand in their place. The
+ * next run links against that tree, so rsync compares the doubtful files with the client's. The snapshot of that run
+ * is `durable`, and recheck/SNAPSHOT goes to the trash.
  */
 import { Fault } from '../fault.ts';
 import {
@@ -26,17 +28,19 @@ import {
 import { randomHex } from '../os/machine.ts';
 import { run, standard, takeRecords } from '../os/process.ts';
 import { SNAPSHOT } from '../wire/text.ts';
-import { syncFileSystem } from './arrival.ts';
+import { BLOCK_BYTES, searchTree } from './find-records.ts';
+import { syncFileSystem } from './interrupted-tree.ts';
 import { linkMissing } from './link-limit.ts';
+import { joinPath } from './tree-path.ts';
 
 const RECHECK = 'recheck';
-/** In recheck/SNAPSHOT: the doubtful names, a NUL behind each. Where it is, the tree beside it is complete. */
+/**
+ * In recheck/SNAPSHOT: the doubtful names, each ended by a NUL. If this file exists, the tree beside it is complete.
+ */
 const DONE = 'done';
-/** The blocks of stat(2). */
-const BLOCK_BYTES = 512;
-const BLOCK_AND_PATH_LIMIT = 4096 + 64;
+const NAME_LIMIT = 8 * 1024;
 const COPY_TIMEOUT_MS = 24 * 3_600_000;
-/** Names that are kept in memory, for a person. */
+/** The most names that are kept in memory, for a person. */
 const NAMES_LIMIT = 100;
 const WRITE_BYTES = 64 * 1024;
 
@@ -44,20 +48,20 @@ const WRITE_BYTES = 64 * 1024;
 export interface Doubtful {
   snapshot: string;
   count: number;
-  /** Below the tree, a character a byte; the first 100. */
+  /** Below the tree, one character per byte; the first 100. */
   paths: string[];
 }
 
-/** What a run links against in place of a snapshot's own tree. */
-export interface Recheck {
-  /** Undefined where no file is doubtful: the snapshot's own tree is used. */
+/** What a run links against instead of a snapshot's own tree. */
+interface Recheck {
+  /** Undefined if no file is doubtful: the run uses the snapshot's own tree. */
   tree: string | undefined;
 }
 
 /**
- * What was made for a snapshot, if it is complete.
+ * Finds the recheck tree of a snapshot.
  * @param folder clients/NAME
- * @returns undefined where nothing was made, or not all of it
+ * @returns undefined if there is none, or only a part of one
  */
 export function findRecheck(folder: string, snapshot: string): Recheck | undefined {
   const path = `${folder}/${RECHECK}/${snapshot}`;
@@ -65,33 +69,27 @@ export function findRecheck(folder: string, snapshot: string): Recheck | undefin
   return { tree: exists(`${path}/tree`) ? `${path}/tree` : undefined };
 }
 
-/** find(1) could not read something. */
-const COULD_NOT_READ = 1;
-
 /**
- * Takes each doubtful file of a tree. What cannot be reached is passed over: it cannot be linked either.
- * @param isWhole whether that is a Fault
- * @throws Fault; the signal's reason
+ * Calls back with each doubtful file of a tree. Skips names that find cannot reach; they cannot be linked either.
+ * @param isWhole makes an unreachable name a Fault
+ * @throws Fault when find fails; the signal's reason
  */
 async function takeDoubtful(
   tree: string,
   { signal, isWhole = false }: { signal: AbortSignal; isWhole?: boolean },
   take: (path: Buffer, allocatedBytes: number) => void,
 ): Promise<void> {
-  const prefix = Buffer.from(`${tree}/`);
-  const find = standard('find', [tree, '-type', 'f', '-size', '+0', '-printf', '%b %s %P\\0']);
-  const found = await takeRecords(find, { limit: BLOCK_AND_PATH_LIMIT, signal }, record => {
-    const [blocks = '', size = ''] = record.toString('latin1', 0, 64).split(' ', 2);
-    const allocated = Number(blocks) * BLOCK_BYTES;
-    const path = record.subarray(blocks.length + size.length + 2);
-    if (allocated < Number(size) || lacksTail(Buffer.concat([prefix, path]), Number(size)))
-      take(path, allocated);
+  const tests = ['-type', 'f', '-size', '+0'];
+  const tried = `list "${tree}"`;
+  const search = { tests, fields: ['%b', '%s'], allowsUnreadable: !isWhole, tried, signal };
+  await searchTree(tree, search, ([blocks, size], path) => {
+    const allocatedBytes = Number(blocks) * BLOCK_BYTES;
+    if (allocatedBytes < Number(size) || lacksTail(joinPath(tree, path), Number(size)))
+      take(path, allocatedBytes);
   });
-  if (found.status === 0 || (found.status === COULD_NOT_READ && !isWhole && exists(tree))) return;
-  throw new Fault({ tried: `look through "${tree}"`, found: found.stderr.trim() || 'find failed' });
 }
 
-/** What cannot be read is doubtful too. */
+/** Treats a file that cannot be read as doubtful. */
 function lacksTail(path: Buffer, size: number): boolean {
   try {
     return endsInZeros(path, size);
@@ -101,7 +99,8 @@ function lacksTail(path: Buffer, size: number): boolean {
 }
 
 /**
- * The doubtful files of a snapshot, for a person: as `makeRecheck` found them, or found now where it has not run.
+ * Lists the doubtful files of a snapshot for a person: those that `makeRecheck` wrote down, otherwise by reading the
+ * tree.
  * @param folder clients/NAME
  * @throws Fault when they cannot be read; the signal's reason
  */
@@ -118,10 +117,11 @@ export async function listDoubtful(folder: string, snapshot: string, signal: Abo
 }
 
 /**
- * Makes what the next run links against in place of a snapshot. Only names are made and removed below recheck/, and copies
- * under names that are free: no inode of the snapshot is written to.
- * @param folder clients/NAME; nothing else may be at work in recheck/ (its lock is the caller's)
- * @throws Fault when it could not be made whole: then the next run compares nothing, and this can be called again
+ * Makes the recheck tree of a snapshot. Makes and removes names only below recheck/, and copies only to free names.
+ * It writes to no inode of the snapshot.
+ * @param folder clients/NAME. The caller must hold the lock of recheck/.
+ * @throws Fault when the tree could not be completed. The next run then compares nothing, and this can be called
+ *   again.
  */
 export async function makeRecheck(folder: string, snapshot: string, signal: AbortSignal): Promise<void> {
   const tree = `${folder}/snapshots/${snapshot}/tree`;
@@ -132,14 +132,14 @@ export async function makeRecheck(folder: string, snapshot: string, signal: Abor
   const names = `${fresh}/${DONE}`;
   const { count, allocatedBytes } = await writeNames(tree, names, signal);
   if (count > 0) await makeTree(tree, fresh, { names, allocatedBytes, signal });
-  // Else a power cut could leave the names without the tree, and the snapshot's own tree would be used.
+  // Otherwise a power cut could leave the names without the tree, and the next run would use the snapshot's own tree.
   await syncFileSystem(fresh);
   discard(folder, snapshot, snapshot);
   rename(fresh, `${folder}/${RECHECK}/${snapshot}`);
   syncFolder(`${folder}/${RECHECK}`);
 }
 
-/** Writes the doubtful names into a file, a NUL behind each. */
+/** Writes the doubtful names into a file, each ended by a NUL. */
 async function writeNames(
   tree: string,
   path: string,
@@ -173,18 +173,17 @@ async function makeTree(
   makeFolder(`${fresh}/tree`);
   // A name that cannot be linked is left out, and rsync sends the file.
   await linkMissing(tree, `${fresh}/tree`, signal);
-  const prefix = Buffer.from(`${fresh}/tree/`);
   await takeNames(names, signal, name => {
-    const path = Buffer.concat([prefix, name]);
+    const path = joinPath(`${fresh}/tree`, name);
     if (exists(path)) unlink(path);
   });
-  // Looked at, and not concluded: what is doubtful still would be linked unread.
+  // Check the result: a doubtful file that is still there would be linked unread.
   await takeDoubtful(`${fresh}/tree`, { signal, isWhole: true }, name => {
     throw new Fault({ tried, found: `"${name.toString('latin1')}" is still in it` });
   });
   const { bavail, bsize } = statfs(fresh);
-  if (allocatedBytes > (bavail * bsize) / 2) return; // without copies these files are sent whole
-  // --no-clobber: only names that are free; no time is kept, so rsync compares contents.
+  if (allocatedBytes > (bavail * bsize) / 2) return; // without copies, rsync sends these files whole
+  // --no-clobber writes only to free names. Times are not kept, so rsync compares contents.
   const copy = ['--no-clobber', '--parents', '--sparse=always', '--no-preserve=all'];
   const words = [
     '--null',
@@ -195,22 +194,22 @@ async function makeTree(
     `--target-directory=${fresh}/tree`,
     '--',
   ];
-  // One that cannot be copied is sent whole.
+  // rsync sends a file whole if it cannot be copied.
   await run({ ...standard('xargs', words), cwd: tree }, bounds);
 }
 
-/** Takes each name of a file that `writeNames` wrote. */
+/** Calls back with each name of a file that `writeNames` wrote. */
 async function takeNames(path: string, signal: AbortSignal, take: (name: Buffer) => void): Promise<void> {
   const cat = standard('cat', ['--', path]);
-  const { status } = await takeRecords(cat, { limit: BLOCK_AND_PATH_LIMIT, signal }, take);
-  if (status !== 0) throw new Fault({ tried: `read "${path}"`, found: `cat ended with status ${status}` });
+  const { status } = await takeRecords(cat, { limit: NAME_LIMIT, signal }, take);
+  if (status !== 0) throw new Fault({ tried: `read "${path}"`, found: `cat exited with status ${status}` });
 }
 
 /**
- * Moves to the trash what was made for snapshots that need it no more.
+ * Moves recheck trees that are no longer needed to the trash.
  * @param folder clients/NAME
- * @param kept snapshots that still do
- * @param unfinished what was not finished goes too: the caller has the lock of recheck/
+ * @param kept the snapshots that still need theirs
+ * @param unfinished also removes incomplete ones. The caller must hold the lock of recheck/.
  */
 export function dropRechecks(folder: string, kept: string[], unfinished = false): void {
   if (!exists(`${folder}/${RECHECK}`)) return;

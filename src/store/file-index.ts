@@ -1,15 +1,16 @@
 /**
- * A client's index, clients/NAME/index.sqlite: which file is in which of its snapshots, and what only these hold.
+ * A client's index, clients/NAME/index.sqlite: which snapshots contain which file, and how much room they take.
  *
- * A cache, and nothing else: what is under snapshots/ is the truth, and each opening brings the index up to date with it;
- * one that is lost, damaged or of another version is made anew. Hard links never cross clients, so each has its own.
+ * It is only a cache. The folders under snapshots/ are the truth, and each opening brings the index up to date with
+ * them. An index that is missing, damaged or of another version is made again. Hard links never cross clients, so
+ * each client has its own index.
  *
- * A snapshot gets a number as it comes (`id`). A file (a path and an inode) that is in every snapshot from `first` to
- * `last` is one row, whatever their number; while it is in the newest, `last` is NULL. So an unchanged run writes next to
- * nothing, and so does a removal: the numbers of snapshots that are gone are stepped over, and rows that have no other are
- * deleted, and the file gets shorter. A path is a row for each name of it that is new (index-names.ts). Snapshots may come and go in
- * any order. A file that went away and came back (a run links against the newest
- * and the newest full one) has two rows.
+ * Each new snapshot gets the next number (`id`). A file (a path and an inode) that is in every snapshot from `first`
+ * to `last` is one row, however many snapshots these are. While it is in the newest one, `last` is NULL. So an
+ * unchanged run writes very little, and so does a removal: queries skip the numbers of removed snapshots, and rows
+ * without another snapshot are deleted. Then the file gets shorter. A path has one row for each new name in it
+ * (index-names.ts). Snapshots may come and go in any order. A file that disappeared and came back has two rows, since
+ * a run links against the newest snapshot and the newest full one.
  */
 import { Fault } from '../fault.ts';
 import {
@@ -21,78 +22,39 @@ import {
   isDamage,
   openCache,
   removeCache,
-  type Shape,
   type Statement,
 } from '../os/database.ts';
-import { exists, makeUniqueFolder, readdir, removeAll, stat, statusExact } from '../os/files.ts';
+import { exists, makeUniqueFolder, readdir, removeAll, stat } from '../os/files.ts';
 import { dropGarbage, ownAccount, temporaryFolder } from '../os/machine.ts';
-import { standard, takeRecords } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
-import { escapeText } from '../wire/text.ts';
-import { NAME_TABLE, Names, WITH_PATHS } from './index-names.ts';
-import { type ClientStore, snapshotNames } from './store.ts';
-import { TIME_LIMITS } from './time-limits.ts';
+import { TIME_LIMITS } from './file-time.ts';
+import { BLOCK_BYTES } from './find-records.ts';
+import { Names } from './index-names.ts';
+import { lastRemoval, membersOf } from './index-runs.ts';
+import { INDEX_SHAPE, WITH_PATHS } from './index-tables.ts';
+import { dropSnapshot, identifyTree, indexedSnapshots, isSameTree, takeSnapshot } from './index-update.ts';
+import { snapshotNames } from './snapshot.ts';
+import type { ClientStore } from './store.ts';
 
-const SHAPE: Shape = {
-  application: 0x6462_6978, // "dbix"
-  version: 4,
-  tables: `
-    CREATE TABLE snapshot (
-      id INTEGER PRIMARY KEY AUTOINCREMENT, -- none is given twice
-      name TEXT NOT NULL UNIQUE,
-      tree INTEGER NOT NULL,          -- the inode of tree/: another one is another snapshot of the same name
-      made INTEGER NOT NULL,          -- and when that was made, in ns: in a copy of the store a tree/ can get the number that it had
-      folders INTEGER NOT NULL,       -- each a folder of its own
-      folder_bytes INTEGER NOT NULL,
-      whole INTEGER NOT NULL          -- 0: something in it could not be read, and it is looked through again
-    );
-${NAME_TABLE}
-    CREATE TABLE inode (
-      ino INTEGER PRIMARY KEY,
-      bytes INTEGER NOT NULL,         -- on the disk
-      size INTEGER NOT NULL,
-      mtime TEXT NOT NULL,            -- SECONDS.NANOSECONDS
-      digest BLOB                     -- SHA-256 of its content, once it was read
-    );
-    CREATE TABLE file (
-      name INTEGER NOT NULL,
-      ino INTEGER NOT NULL,           -- 0: a folder
-      first INTEGER NOT NULL,
-      last INTEGER,
-      PRIMARY KEY (name, ino, first)
-    ) WITHOUT ROWID;
-    CREATE INDEX file_ino ON file (ino, first, last);
-    CREATE INDEX file_first ON file (first);
-    CREATE INDEX file_last ON file (last);
-  `,
-};
-
-/** An inode's number is kept in SQLite's signed 64 bits. */
+/** SQLite stores an inode number in 64 signed bits. */
 const SMALLEST = -(2n ** 63n);
 
-/** What tells the tree/ of a snapshot from every other one. */
-interface Identity {
-  inode: bigint;
-  /** Nanoseconds; where the file system does not say, when its inode was changed. */
-  madeNs: bigint;
-}
-
-/** What is on the disk. */
+/** Room on the disk. */
 export interface Held {
   bytes: number;
   inodes: number;
 }
 
-/** A file as it is in some snapshots: the same path, the same inode. */
+/** A path and an inode, and the snapshots that contain this pair. */
 export interface Version {
   /** Below tree/, without a slash in front. */
   path: Buffer;
   isFolder: boolean;
   /** Of the stored file; 0 for a folder. */
   size: number;
-  /** SECONDS.NANOSECONDS; of a folder the index has none. */
+  /** SECONDS.NANOSECONDS; undefined for a folder. */
   mtime: string | undefined;
-  /** The snapshots that hold it, oldest first. */
+  /** Oldest first. */
   snapshots: string[];
 }
 
@@ -106,10 +68,11 @@ export interface IndexedFile {
 }
 
 /**
- * Opens a client's index, up to date with its snapshots. Where it cannot be brought up to date in the store (a full disk, a
- * read-only file system, or root, which would leave files of its own there), a temporary one is made for this use of it.
- * @param signal ends the look through new snapshots; what was taken in stays
- * @throws Fault when the temporary one cannot be written either
+ * Opens a client's index and brings it up to date with the snapshots. If the store's own index cannot be updated,
+ * this makes a temporary one: on a full disk, on a read-only file system, or as root, who would leave files of his
+ * own in the store.
+ * @param signal ends the search through new snapshots; finished ones stay in the index
+ * @throws Fault when the temporary index cannot be written either
  */
 export async function openIndex(
   held: DisposableHolder,
@@ -119,7 +82,7 @@ export async function openIndex(
   const path = `${client.folder}/index.sqlite`;
   const { uid } = stat(client.folder);
   const isOwner = ownAccount().uid === uid;
-  const open = (): StoreIndex => new StoreIndex(client, openCache(path, SHAPE, isOwner));
+  const open = (): StoreIndex => new StoreIndex(client, openCache(path, INDEX_SHAPE, isOwner));
   const attempt = async (): Promise<StoreIndex> => {
     const index = open();
     try {
@@ -146,7 +109,7 @@ export async function openIndex(
   return index;
 }
 
-/** An index beside the store, removed when `held` is released. It begins with what the store's own one knows. */
+/** Makes an index outside the store, from a copy of the store's own one. It is removed when `held` is released. */
 async function openTemporary(
   held: DisposableHolder,
   client: ClientStore,
@@ -158,7 +121,7 @@ async function openTemporary(
   const own = `${client.folder}/index.sqlite`;
   if (exists(own)) await copyCache(own, path);
   try {
-    const index = new StoreIndex(client, openCache(path, SHAPE, true));
+    const index = new StoreIndex(client, openCache(path, INDEX_SHAPE, true));
     await index.update(signal);
     return index;
   } catch (error) {
@@ -167,11 +130,14 @@ async function openTemporary(
   }
 }
 
-/** A client's index as it is, to be closed; undefined where it is not up to date, or cannot be read. */
+/**
+ * Opens a client's index without updating it. The caller must close it.
+ * @returns undefined if it is out of date or cannot be read
+ */
 export function peekIndex(client: ClientStore): StoreIndex | undefined {
   let index: StoreIndex | undefined;
   try {
-    index = new StoreIndex(client, openCache(`${client.folder}/index.sqlite`, SHAPE, false));
+    index = new StoreIndex(client, openCache(`${client.folder}/index.sqlite`, INDEX_SHAPE, false));
     index.requireCurrent();
     return index;
   } catch {
@@ -180,17 +146,17 @@ export function peekIndex(client: ClientStore): StoreIndex | undefined {
   }
 }
 
-/** Names that are gone through before what they took is given back. */
+/** Rows between two collections of garbage. */
 const ROWS_AT_ONCE = 1000;
 
 /** An open index. */
 export class StoreIndex {
   readonly #client: ClientStore;
   readonly #database: Database;
-  /** Made at its first use: a damaged database says so there. */
+  /** Made at first use, because a damaged database throws there. */
   #madeNames: Names | undefined;
   readonly #statements = new Map<string, Statement>();
-  /** Snapshots that were looked through again, since something in them could not be read: once is enough. */
+  /** Incomplete snapshots that were listed again. Once per use is enough. */
   readonly #tried = new Set<string>();
   /** Whether rows have been deleted. */
   #hasShrunk = false;
@@ -202,10 +168,10 @@ export class StoreIndex {
     database.exec('PRAGMA temp_store = FILE; PRAGMA cache_size = -1024; PRAGMA temp.cache_size = -512;');
   }
 
-  /** Ends the use of it. */
+  /** Closes the index, and shortens its file after deletions. */
   close(): void {
     if (!this.#database.isOpen) return;
-    if (this.#hasShrunk) giveBack(this.#database);
+    if (this.#hasShrunk) shortenFile(this.#database);
     this.#database.close();
   }
 
@@ -214,7 +180,7 @@ export class StoreIndex {
     return this.#madeNames;
   }
 
-  /** For what is asked again and again: V8 keeps a statement for long after its last use. */
+  /** Prepares a statement once. V8 keeps each statement for long after its last use. */
   #prepared(sql: string): Statement {
     const statement = this.#statements.get(sql) ?? this.#database.prepare(sql);
     this.#statements.set(sql, statement);
@@ -225,22 +191,10 @@ export class StoreIndex {
     return this.#database.prepare(sql).all(...values) as T[];
   }
 
-  #snapshots(): { id: number; name: string; tree: Identity; isWhole: boolean }[] {
-    const statement = this.#database.prepare('SELECT id, name, tree, made, whole FROM snapshot ORDER BY id');
-    statement.setReadBigInts(true);
-    type Row = { id: bigint; name: string; tree: bigint; made: bigint; whole: bigint };
-    return (statement.all() as Row[]).map(each => ({
-      id: Number(each.id),
-      name: each.name,
-      tree: { inode: each.tree, madeNs: each.made },
-      isWhole: each.whole === 1n,
-    }));
-  }
-
-  /** @throws Fault where a snapshot has come or gone since: an index that is not ours is not changed */
+  /** @throws Fault when a snapshot has come or gone since the last update. Another account's index is not changed. */
   requireCurrent(): void {
     const there = snapshotNames(this.#client);
-    const known = new Set(this.#snapshots().map(each => each.name));
+    const known = new Set(indexedSnapshots(this.#database).map(each => each.name));
     if (there.length === known.size && there.every(name => known.has(name))) return;
     throw new Fault({
       tried: `use the index of "${this.#client.name}"`,
@@ -249,146 +203,49 @@ export class StoreIndex {
     });
   }
 
-  /** Drops what has gone, takes in what has come; each snapshot whole or not at all. */
+  /** Drops snapshots that are gone and takes in new ones; each snapshot whole or not at all. */
   async update(signal?: AbortSignal): Promise<void> {
     const there = snapshotNames(this.#client);
-    const trees = new Map(there.map(name => [name, identify(this.#client, name)]));
-    for (const { name, tree, isWhole } of this.#snapshots()) {
+    const trees = new Map(there.map(name => [name, identifyTree(this.#client, name)]));
+    for (const { name, tree, isWhole } of indexedSnapshots(this.#database)) {
       const isTriedAgain = !isWhole && !this.#tried.has(name);
-      if (!isSame(trees.get(name), tree) || isTriedAgain) this.forget(name);
+      if (!isSameTree(trees.get(name), tree) || isTriedAgain) this.forget(name);
       this.#tried.add(name);
     }
-    const known = new Set(this.#snapshots().map(each => each.name));
+    const known = new Set(indexedSnapshots(this.#database).map(each => each.name));
     for (const name of there) {
       signal?.throwIfAborted();
       const tree = trees.get(name);
-      if (!known.has(name) && tree !== undefined) await this.#take(name, tree, signal);
-    }
-  }
-
-  async #take(name: string, tree: Identity, signal: AbortSignal | undefined): Promise<void> {
-    const database = this.#database;
-    database.exec(`
-      CREATE TEMP TABLE IF NOT EXISTS fresh
-        (depth INTEGER, name BLOB, ino INTEGER, bytes INTEGER, size INTEGER, mtime TEXT);
-      CREATE TEMP TABLE IF NOT EXISTS seen (name INTEGER, ino INTEGER, PRIMARY KEY (name, ino)) WITHOUT ROWID;
-      DELETE FROM fresh; DELETE FROM seen; BEGIN`);
-    let folders = 0;
-    let folderBytes = 0;
-    let isWhole = false;
-    try {
-      const insert = database.prepare('INSERT INTO fresh VALUES (?, ?, ?, ?, ?, ?)');
-      isWhole = await walk(`${this.#client.folder}/snapshots/${name}/tree`, signal, found => {
-        if (found.isFolder) {
-          folders += 1;
-          folderBytes += found.bytes;
-          if (found.depth > 0) insert.run(found.depth, found.name, 0, 0, 0, '');
-        } else insert.run(found.depth, found.name, found.inode, found.bytes, found.size, found.mtime);
-      });
-      database.exec('COMMIT');
-    } catch (error) {
-      if (database.isTransaction) database.exec('ROLLBACK');
-      throw error;
-    }
-    // The tree can have gone to trash/ while it was looked through, and half of it with it.
-    if (!isSame(identify(this.#client, name), tree)) return;
-    inTransaction(database, () => {
-      if (database.prepare('SELECT 1 FROM snapshot WHERE name = ?').get(name)) return; // another process was faster
-      const previous = this.#rows<{ id: number | null }>('SELECT max(id) AS id FROM snapshot')[0]?.id ?? null;
-      const id = Number(
-        database
-          .prepare(
-            'INSERT INTO snapshot (name, tree, made, folders, folder_bytes, whole) VALUES (?, ?, ?, ?, ?, ?)',
-          )
-          .run(name, tree.inode, tree.madeNs, folders, folderBytes, Number(isWhole)).lastInsertRowid,
-      );
-      this.#nameFresh();
-      database.exec(`
-        INSERT OR IGNORE INTO inode (ino, bytes, size, mtime)
-          SELECT ino, bytes, size, mtime FROM fresh WHERE ino <> 0;`);
-      database
-        .prepare(
-          `UPDATE file SET last = ? WHERE last IS NULL
-             AND NOT EXISTS (SELECT 1 FROM seen WHERE seen.name = file.name AND seen.ino = file.ino)`,
-        )
-        .run(previous);
-      database
-        .prepare(
-          `INSERT INTO file SELECT name, ino, ?, NULL FROM seen WHERE NOT EXISTS
-             (SELECT 1 FROM file WHERE file.name = seen.name AND file.ino = seen.ino AND last IS NULL)`,
-        )
-        .run(id);
-      database.exec('DELETE FROM fresh; DELETE FROM seen;');
-    });
-  }
-
-  /** Gives each of what was found its name's id: a folder comes before what is in it. */
-  #nameFresh(): void {
-    const note = this.#database.prepare('INSERT OR IGNORE INTO seen VALUES (?, ?)');
-    const fresh = this.#database.prepare('SELECT depth, name, ino FROM fresh ORDER BY rowid');
-    fresh.setReadBigInts(true);
-    /** By depth: the folder that is being looked through. */
-    const folders = [0];
-    let count = 0;
-    for (const row of fresh.iterate() as Iterable<{ depth: bigint; name: Uint8Array; ino: bigint }>) {
-      const depth = Number(row.depth);
-      const id = this.#names.add(folders[depth - 1] ?? 0, row.name);
-      folders[depth] = id;
-      note.run(id, row.ino);
-      count += 1;
-      if (count % ROWS_AT_ONCE === 0) dropGarbage();
+      if (known.has(name) || tree === undefined) continue;
+      const names = (): Names => this.#names;
+      await takeSnapshot({ client: this.#client, database: this.#database, names }, { name, tree }, signal);
     }
   }
 
   /**
-   * Drops a snapshot that is no longer under snapshots/. Before its files are deleted: their inode numbers may then be
-   * given to new files.
+   * Drops a snapshot that is no longer under snapshots/. Call this before its files are deleted, because new files
+   * can get their inode numbers.
    */
   forget(name: string): void {
-    const database = this.#database;
-    inTransaction(database, () => {
-      const found = this.#snapshots().findIndex(each => each.name === name);
-      const all = this.#snapshots().map(each => each.id);
-      const id = all[found];
-      if (id === undefined) return;
-      // Between the one before it and the one after it there is no other.
-      const after = all[found - 1] ?? 0;
-      const before = all[found + 1] ?? null;
-      database.exec(`
-        CREATE TEMP TABLE IF NOT EXISTS gone (name INTEGER, ino INTEGER, first INTEGER);
-        DELETE FROM gone;`);
-      const isEnding = before === null ? '(last >= $id OR last IS NULL)' : 'last >= $id AND last < $before';
-      database
-        .prepare(
-          `INSERT INTO gone SELECT name, ino, first FROM file
-             WHERE first > $after AND first <= $id AND ${isEnding}`,
-        )
-        .run({ id, after, ...(before === null ? {} : { before }) });
-      database.exec(`
-        DELETE FROM file WHERE (name, ino, first) IN (SELECT name, ino, first FROM gone);`);
-      database.prepare('DELETE FROM snapshot WHERE id = ?').run(id);
-      database.exec(`
-        DELETE FROM inode WHERE ino IN (SELECT ino FROM gone)
-          AND NOT EXISTS (SELECT 1 FROM file WHERE file.ino = inode.ino);
-        DELETE FROM name WHERE id IN (SELECT name FROM gone)
-          AND NOT EXISTS (SELECT 1 FROM file WHERE file.name = name.id);
-        DELETE FROM gone;`);
-    });
+    dropSnapshot(this.#database, name);
     this.#names.forget();
     this.#hasShrunk = true;
   }
 
-  /** What all snapshots of this client hold together; shared files once. */
+  /** The room that all snapshots of this client take together; a shared file counts once. */
   held(): Held {
     const files = this.#rows<Held>('SELECT count(*) AS inodes, total(bytes) AS bytes FROM inode')[0];
     const folders = this.#rows<Held>(
       'SELECT total(folders) AS inodes, total(folder_bytes) AS bytes FROM snapshot',
     )[0];
-    const own = this.#snapshots().map(({ name }) => recordsOf(this.#client, name));
+    const own = indexedSnapshots(this.#database).map(({ name }) => recordsOf(this.#client, name));
     return sum([files ?? NOTHING, folders ?? NOTHING, ...own]);
   }
 
-  /** Files whose time is the first or last that a file system can hold: the client's is probably beyond it. */
+  /**
+   * Counts the files with the first or the last time that a file system can hold. The client's own times are probably
+   * beyond it.
+   */
   atTimeLimit(): number {
     const places = TIME_LIMITS.map(() => '?').join();
     const [found] = this.#rows<{ count: number }>(
@@ -399,15 +256,14 @@ export class StoreIndex {
   }
 
   /**
-   * What removing snapshots frees, in bytes and inodes, if they are removed in this order: a file is freed with the last
-   * snapshot that has it.
-   * @returns by snapshot; those that the index does not know are left out
+   * What removing snapshots in this order frees. A file is freed with the last snapshot that contains it.
+   * @returns by snapshot, without those that the index does not know
    */
   freedBy(order: string[]): Map<string, Held> {
-    const snapshots = this.#snapshots();
+    const snapshots = indexedSnapshots(this.#database);
     const ids = snapshots.map(each => each.id);
     const place = new Map(order.map((name, at) => [name, at]));
-    /** By place in `ids`: when it is removed; Infinity: never. */
+    /** By place in `ids`: the place in the order of removal; Infinity for a snapshot that stays. */
     const removedAt = snapshots.map(({ name }) => place.get(name) ?? Number.POSITIVE_INFINITY);
     const freed = new Map<string, Held>();
     for (const { name } of snapshots) {
@@ -433,9 +289,9 @@ export class StoreIndex {
     return freed;
   }
 
-  /** How many names each snapshot has, folders too: what deleting it takes its time for. */
+  /** How many names each snapshot has, including folders. The time of a deletion depends on it. */
   names(): Map<string, number> {
-    const snapshots = this.#snapshots();
+    const snapshots = indexedSnapshots(this.#database);
     const ids = snapshots.map(each => each.id);
     const counts = new Array<number>(ids.length).fill(0);
     const groups = this.#rows<{ runs: string; count: number }>(
@@ -447,11 +303,11 @@ export class StoreIndex {
   }
 
   /**
-   * Each version of each file whose path is wanted, in the order of paths, the oldest version first.
-   * @param isWanted gets the path below tree/
+   * Lists each version of each wanted file, in the order of the paths, the oldest version first.
+   * @param isWanted is called with the path below tree/
    */
   *versions(isWanted: (path: Buffer) => boolean): Generator<Version> {
-    const snapshots = this.#snapshots();
+    const snapshots = indexedSnapshots(this.#database);
     const ids = snapshots.map(each => each.id);
     const files = this.#database.prepare(`
       SELECT ino = 0 AS isFolder, group_concat(first || '-' || ifnull(last, '')) AS runs, size, mtime
@@ -481,7 +337,7 @@ export class StoreIndex {
     }
   }
 
-  /** The files of one snapshot, no folders, in the order of their paths' bytes. */
+  /** Lists the files of one snapshot, without folders, sorted by the bytes of the paths. */
   *files(snapshot: string): Generator<IndexedFile> {
     const statement = this.#database.prepare(
       `${WITH_PATHS} SELECT path, file.ino AS inode, size, mtime, digest FROM snapshot AS wanted
@@ -502,9 +358,9 @@ export class StoreIndex {
   }
 
   /**
-   * Some files of a snapshot whose content has no digest yet, each inode once, in the inodes' order.
+   * Lists files of a snapshot whose content has no digest yet, each inode once, ordered by inode.
    * @param limit how many at most
-   * @param after inodes behind this one alone; left out: all
+   * @param after only inodes behind this one; if left out, all
    */
   withoutDigest(
     snapshot: string,
@@ -526,9 +382,9 @@ export class StoreIndex {
     }));
   }
 
-  /** Under which paths and in which snapshots (oldest first) an inode is. */
+  /** Lists the paths of an inode, with the snapshots that contain each, oldest first. */
   *sharing(inode: bigint): Generator<{ path: Buffer; snapshots: string[] }> {
-    const snapshots = this.#snapshots();
+    const snapshots = indexedSnapshots(this.#database);
     const ids = snapshots.map(each => each.id);
     const rows = this.#rows<{ name: number; runs: string }>(
       `SELECT name, group_concat(first || '-' || ifnull(last, '')) AS runs FROM file WHERE ino = ? GROUP BY name`,
@@ -542,8 +398,8 @@ export class StoreIndex {
   }
 
   /**
-   * Takes over what a manifest says of files that have no digest here (the index was made anew): where the file is still
-   * of that size and time.
+   * Takes digests from a manifest, for files that have none here because the index was made again. A file must still
+   * have the manifest's size and time.
    */
   adoptDigests(
     snapshot: string,
@@ -563,7 +419,7 @@ export class StoreIndex {
     });
   }
 
-  /** Notes the SHA-256 of inodes' content; one that the index no longer has is passed over. */
+  /** Stores the SHA-256 of inodes' contents. Skips inodes that the index no longer has. */
   setDigests(digests: Iterable<[inode: bigint, sha256: Uint8Array]>): void {
     const update = this.#prepared('UPDATE inode SET digest = ? WHERE ino = ?');
     inTransaction(this.#database, () => {
@@ -581,133 +437,26 @@ function sum(parts: Held[]): Held {
   }));
 }
 
-/** The places in `ids` of the snapshots that a file with these runs is in. */
-function* membersOf(runs: string, ids: number[]): Generator<number> {
-  const seen = new Set<number>();
-  for (const run of runs.split(',')) {
-    const [first = '', last = ''] = run.split('-');
-    const end = last === '' ? Number.POSITIVE_INFINITY : Number(last);
-    for (let at = placeFrom(ids, Number(first)); at < ids.length && (ids[at] ?? 0) <= end; at += 1) {
-      if (seen.has(at)) continue;
-      seen.add(at);
-      yield at;
-    }
-  }
-}
-
-/** The place of the first number that is not below `least`. */
-function placeFrom(ids: number[], least: number): number {
-  let [low, high] = [0, ids.length];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if ((ids[middle] ?? 0) < least) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
-/** When the last of those that have it is removed; Infinity where one stays. */
-function lastRemoval(runs: string, ids: number[], removedAt: number[]): number {
-  let latest = -1;
-  for (const at of membersOf(runs, ids)) {
-    latest = Math.max(latest, removedAt[at] ?? Number.POSITIVE_INFINITY);
-    if (latest === Number.POSITIVE_INFINITY) break;
-  }
-  return latest < 0 ? Number.POSITIVE_INFINITY : latest;
-}
-
-/** @returns undefined where the snapshot is not there */
-function identify(client: ClientStore, name: string): Identity | undefined {
-  const tree = `${client.folder}/snapshots/${name}/tree`;
-  if (!exists(tree)) return undefined;
-  const { ino, birthtimeNs } = statusExact(tree);
-  return { inode: BigInt.asIntN(64, ino), madeNs: birthtimeNs };
-}
-
-function isSame(one: Identity | undefined, other: Identity): boolean {
-  return one?.inode === other.inode && one.madeNs === other.madeNs;
-}
-
-/** What a snapshot's own folder and the files beside its tree take. */
+/** The room of a snapshot's own folder and of the files beside its tree. */
 function recordsOf(client: ClientStore, name: string): Held {
   const folder = `${client.folder}/snapshots/${name}`;
   try {
     const parts = readdir(folder).filter(each => each !== 'tree');
     const held = ['.', ...parts].map(each => ({
-      bytes: stat(`${folder}/${each}`).blocks * 512,
+      bytes: stat(`${folder}/${each}`).blocks * BLOCK_BYTES,
       inodes: 1,
     }));
     return sum(held);
   } catch {
-    return NOTHING; // it has just gone
+    return NOTHING; // the snapshot has just been removed
   }
 }
 
-/** Lets the file of a database get shorter. A full disk has no room even for that: then the next one does it. */
-function giveBack(database: Database): void {
+/** Shortens the file of a database. If a full disk has no room for that, the next use does it. */
+function shortenFile(database: Database): void {
   try {
     database.exec('PRAGMA incremental_vacuum');
   } catch (error) {
     if (!cannotWrite(error)) throw error;
   }
-}
-
-interface Found {
-  isFolder: boolean;
-  /** How far below the tree; 0: the tree itself. */
-  depth: number;
-  /** In its folder. */
-  name: Buffer;
-  inode: bigint;
-  /** On the disk. */
-  bytes: number;
-  size: number;
-  mtime: string;
-}
-
-/** The numbers in front, and a name. */
-const RECORD_LIMIT = 1024;
-/** find(1) could not read something. */
-const COULD_NOT_READ = 1;
-
-/**
- * Looks through a tree, by find(1): the tree itself first, each folder before what is in it.
- * @returns whether all of it could be read
- */
-async function walk(
-  tree: string,
-  signal: AbortSignal | undefined,
-  take: (found: Found) => void,
-): Promise<boolean> {
-  const find = standard('find', [tree, '-printf', '%y %i %b %s %T@ %d %f\\0']);
-  const found = await takeRecords(find, { limit: RECORD_LIMIT, signal }, record => take(parseFound(record)));
-  if (found.status === 0) return true;
-  if (found.status === COULD_NOT_READ && exists(tree)) return false;
-  throw new Fault({
-    tried: `look through "${tree}"`,
-    found: escapeText(found.stderr.trim()) || 'find failed',
-  });
-}
-
-const FIELDS = 6;
-
-function parseFound(record: Buffer): Found {
-  const fields: string[] = [];
-  let from = 0;
-  for (let field = 0; field < FIELDS; field += 1) {
-    const end = record.indexOf(0x20, from);
-    fields.push(record.toString('latin1', from, end));
-    from = end + 1;
-  }
-  const [type, inode = '0', blocks, size, mtime = '', depth] = fields;
-  const [seconds, fraction = ''] = mtime.split('.');
-  return {
-    isFolder: type === 'd',
-    depth: Number(depth),
-    name: Buffer.from(record.subarray(from)),
-    inode: BigInt.asIntN(64, BigInt(inode)),
-    bytes: Number(blocks) * 512,
-    size: Number(size),
-    mtime: `${seconds}.${fraction.slice(0, 9).padEnd(9, '0')}`,
-  };
 }

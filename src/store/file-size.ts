@@ -1,11 +1,14 @@
-/** How large a file can be in a store: its file system has a limit, and so may the account (setrlimit(2), RLIMIT_FSIZE). */
+/**
+ * The largest file that a store can hold. Its file system has a limit, and the account may have one (setrlimit(2),
+ * RLIMIT_FSIZE).
+ */
 import { failedWith, removeFileIfThere, truncate, writeNew } from '../os/files.ts';
 
 /**
- * The largest size up to a given one that a file can have. It is tried with a file that is all holes, which takes no room.
- * @param folder where a file may be made for a moment
+ * Finds the largest size that a file can have, by means of a sparse file that takes no room.
+ * @param folder where a temporary file may be made
  * @param most bytes
- * @returns `most`, or fewer bytes where ftruncate(2) gives EFBIG
+ * @returns `most`, or fewer bytes if ftruncate(2) fails with EFBIG
  */
 export function largestFile(folder: string, most: number): number {
   const path = `${folder}/size`;
@@ -29,7 +32,7 @@ export function largestFile(folder: string, most: number): number {
     }
     return taken;
   } catch {
-    return most; // whatever it is, the run meets it too, and tells
+    return most; // the run meets the same error and reports it
   } finally {
     removeFileIfThere(path);
   }

@@ -1,4 +1,4 @@
-/** What the store's file system was seen to do: owners and modes kept, hard links made, times to the nanosecond. */
+/** Tests what the store's file system can do: keep owners and modes, make hard links, keep times to the nanosecond. */
 import {
   exists,
   fileFault,
@@ -22,22 +22,22 @@ const PATIENCE_MS = 10_000;
 /** In the year 2100. */
 const LATE_S = 4_102_444_800;
 
-/** What a file system was seen to do. */
+/** What the test found. */
 export interface Probe {
   type: string;
-  /** Why owners and the like could not be kept, in rsync's words; undefined where they could. */
+  /** Why owners, modes and types cannot be kept, in rsync's words; undefined if they can. */
   xattrs: string | undefined;
   links: string | undefined;
-  /** A time that was set came back to the nanosecond. */
+  /** Whether a time came back to the nanosecond. */
   hasNanoseconds: boolean;
-  /** A time after 2038 came back as it was set: ext4 with small inodes and XFS without bigtime end there. */
+  /** Whether a time after 2038 came back unchanged. ext4 with small inodes and XFS without bigtime end there. */
   hasLateTimes: boolean;
 }
 
 /**
- * Tries in a private folder below `parent` what a run does in a store; the folder is gone when this returns. rsync itself
- * writes a symlink the fake-super way, which it cannot without user xattrs.
- * @throws Fault where no such folder can be made there, or written to
+ * Does in a private folder below `parent` what a run does in a store, and removes the folder. rsync itself writes a
+ * symlink in fake-super form, which needs user xattrs.
+ * @throws Fault when the folder cannot be made or written to
  */
 export async function probeFileSystem(parent: string): Promise<Probe> {
   const table = inText(parseMountTable(readProc('self/mountinfo') ?? ''));
@@ -55,7 +55,7 @@ export async function probeFileSystem(parent: string): Promise<Probe> {
     const hasLateTimes = statusExact(`${folder}/file`).mtimeNs === BigInt(LATE_S) * 1_000_000_000n;
     return { type, xattrs, links, hasNanoseconds, hasLateTimes };
   } catch (error) {
-    throw fileFault(error, `try out the store "${parent}"`);
+    throw fileFault(error, `test the store "${parent}"`);
   } finally {
     removeAll(folder);
   }
@@ -64,18 +64,18 @@ export async function probeFileSystem(parent: string): Promise<Probe> {
 function tryLinking(from: string, to: string): string | undefined {
   try {
     link(from, to);
-    return lstat(from).nlink === 2 ? undefined : 'a second name does not count as one';
+    return lstat(from).nlink === 2 ? undefined : 'a hard link does not raise the link count';
   } catch (error) {
     return fileFault(error, 'link').found;
   }
 }
 
 async function tryXattrs(folder: string): Promise<string | undefined> {
-  if (!hasProgram('rsync')) return undefined; // another check says so
+  if (!hasProgram('rsync')) return undefined; // another check reports that
   try {
     symlink('nowhere', `${folder}/from/link`);
   } catch (error) {
-    return `no links (${fileFault(error, 'link').found})`;
+    return `no symlinks (${fileFault(error, 'link').found})`;
   }
   const args = ['--links', '--fake-super', '--', `${folder}/from/link`, `${folder}/to/`];
   const ended = await run(standard('rsync', args), { timeoutMs: PATIENCE_MS });

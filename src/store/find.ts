@@ -1,19 +1,22 @@
-/** `dialback find`: each version of what has a name, in all snapshots of a client, out of its index. */
+/** `dialback find`: lists the versions of files by name, in all snapshots of a client, from its index. */
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { decodeName } from '../wire/text.ts';
 import { openIndex, type Version } from './file-index.ts';
 import { openClient, openStore } from './store.ts';
 
-export interface FindOptions {
+interface FindOptions {
   store: string;
   client: string;
-  /** A glob; left out: every name. */
+  /** A glob. If undefined, every name. */
   pattern: string | undefined;
   /** Whether letters are the same as their capitals. */
   ignoresCase: boolean;
 }
 
-/** The versions of what a pattern means, in the order of paths, the oldest first. */
+/**
+ * Finds the versions that match a pattern, in the order of the paths, the oldest version first.
+ * @throws Fault when there is no such client, or the index cannot be made
+ */
 export async function findVersions(
   held: DisposableHolder,
   options: FindOptions,
@@ -26,14 +29,14 @@ export async function findVersions(
   return index.versions(matches);
 }
 
-/** What one place of a name has to be: anything of any length, any character, or one of those that it is asked about. */
+/** One piece of a pattern: any text, any character, or a test for one character. */
 type Piece = 'some' | 'one' | ((character: string) => boolean);
 
 /**
- * A glob as fnmatch(3) has it: `*`, `?`, `[a-z]`, `[!a-z]`, and a backslash before what is meant as it is. Without a slash
- * it is for the last name of a path. With one it is for the whole path, where `*` goes over slashes as find's -path does;
- * if it does not begin with a slash, it may begin at any folder.
- * @returns whether a path (below tree/, without a slash in front) is meant
+ * Parses a glob as in fnmatch(3): `*`, `?`, `[a-z]`, `[!a-z]`, and a backslash in front of a literal character.
+ * Without a slash the pattern applies to the last name of a path. With a slash it applies to the whole path, and `*`
+ * also matches slashes, as in find's -path. If it does not begin with a slash, it may begin at any folder.
+ * @returns a test for a path below tree/ without a leading slash
  */
 export function parsePattern(pattern: string, ignoresCase: boolean): (path: Buffer) => boolean {
   const fold = (text: string): string => (ignoresCase ? text.toLowerCase() : text);
@@ -70,7 +73,10 @@ function piecesOf(pattern: string): Piece[] {
   return pieces;
 }
 
-/** Where a class that begins here ends, or -1: then the bracket is one. A bracket right behind the first belongs to it. */
+/**
+ * The end of a class that begins here; -1 if there is none, and the bracket is literal. A `]` in first place belongs
+ * to the class.
+ */
 function endOfClass(characters: string[], from: number): number {
   const first = characters[from + 1] === '!' || characters[from + 1] === '^' ? from + 3 : from + 2;
   return characters.indexOf(']', first);
@@ -96,7 +102,7 @@ function codeOf(character: string | undefined): number {
   return character?.codePointAt(0) ?? -1;
 }
 
-/** Of several `*` only the last that was met is ever tried again: as long as name times pattern, however many there are. */
+/** Only the last `*` is tried again, so the time is at most the length of the name times the length of the pattern. */
 function matches(pieces: Piece[], characters: string[]): boolean {
   let [piece, character, star, tried] = [0, 0, -1, 0];
   while (character < characters.length) {

@@ -1,32 +1,32 @@
 /**
- * What is free on the store's file system, against what has to stay free. rsync writes while nobody looks: so the nearer the mark is,
- * the sooner the next look.
+ * Compares the free space of the store's file system with what must stay free. rsync writes between two checks, so
+ * the checks become more frequent near the limit.
  */
 import { statfs } from '../os/files.ts';
 import type { Quantity } from '../wire/quantity.ts';
 
 /** Room on a file system. */
-export interface Room {
+interface Room {
   freeBytes: number;
   bytes: number;
   freeInodes: number;
-  /** 0 where the file system makes inodes as it needs them. */
+  /** 0 if the file system makes inodes when it needs them. */
   inodes: number;
 }
 
-/** What has to stay free. */
-export interface Marks {
+/** What must stay free. */
+interface Marks {
   minFree: Quantity;
   minInodes: Quantity;
 }
 
-/** What is free where a path is, for who is not root. */
+/** Reads the free space for an account that is not root. */
 export function readRoom(path: string): Room {
   const { bsize, blocks, bavail, files, ffree } = statfs(path);
   return { freeBytes: bavail * bsize, bytes: blocks * bsize, freeInodes: ffree, inodes: files };
 }
 
-/** A quantity as a number. @param whole what 100% is */
+/** Converts a quantity to a number. @param whole what 100% is */
 export function amountOf(quantity: Quantity, whole: number): number {
   return 'count' in quantity ? quantity.count : Math.floor((whole * quantity.percent) / 100);
 }
@@ -38,7 +38,7 @@ function marksOf(room: Room, { minFree, minInodes }: Marks): { bytes: number; in
   };
 }
 
-/** @returns what there is too little of, in words; undefined: there is enough */
+/** @returns what is lacking, in words; undefined if there is enough */
 export function lackOf(room: Room, marks: Marks): string | undefined {
   const least = marksOf(room, marks);
   if (room.freeBytes < least.bytes) return `${room.freeBytes} bytes are free, and min_free is ${least.bytes}`;
@@ -47,24 +47,25 @@ export function lackOf(room: Room, marks: Marks): string | undefined {
   return undefined;
 }
 
-/** While room is made for a run, it may use up so much of what has to stay free. */
+/** While dialback makes room for a run, the run may use this part of what must stay free. */
 const USED_MEANWHILE = 1 / 4;
 
-/** Whether a run has to end although room is being made for it: it writes faster than that. */
+/** Whether a run must end although dialback is making room for it, because it writes faster than that. */
 export function isFarBelow(room: Room, marks: Marks): boolean {
   const least = marksOf(room, marks);
   const most = 1 - USED_MEANWHILE;
   return room.freeBytes < most * least.bytes || (room.inodes > 0 && room.freeInodes < most * least.inodes);
 }
 
-/** Faster than a run writes: its bytes come through ssh, and each name of its own. */
+/** Faster than any run writes: its bytes come through ssh, and it creates names one by one. */
 const BYTES_PER_MS = 2_000_000;
 const INODES_PER_MS = 100;
 const SHORTEST_MS = 10;
 
 /**
- * When to look again, so that a run does not get past the marks unseen by more than it can write in 10 ms.
- * @param longestMs where the marks are far
+ * When to check again, so that a run cannot exceed the limit unnoticed by more than it writes in 10 ms.
+ * @param longestMs the answer when the limits are far away
+ * @returns milliseconds
  */
 export function msToNextLook(room: Room, marks: Marks, longestMs: number): number {
   const least = marksOf(room, marks);

@@ -1,4 +1,7 @@
-/** What `status` asks besides the snapshots: how a client's last runs ended, and whether there is room for the next one. */
+/**
+ * What `status` reports besides the snapshots: how a client's last runs ended, and whether there is room for the next
+ * one.
+ */
 
 import { readdir } from '../os/files.ts';
 import { now } from '../os/machine.ts';
@@ -6,12 +9,13 @@ import type { FailureCode } from '../wire/events.ts';
 import { lackOf, readRoom } from './free-space.ts';
 import { candidateOf, decideRetention } from './retention.ts';
 import type { StoreSettings } from './settings.ts';
-import { listClients, listSnapshots, openClient } from './store.ts';
+import { listSnapshots } from './snapshot.ts';
+import { listClients, openClient } from './store.ts';
 
-/** So many runs that fail one after the other are no chance: `doctor` and `status` say so. */
+/** After this number of failed runs in a row, `doctor` and `status` report it. */
 export const ALARMING_FAILURES = 3;
 
-/** What a client's runs came to since the last one that made a snapshot. */
+/** The failures since a client's last snapshot. */
 export interface Failures {
   /** How many failed. */
   count: number;
@@ -21,12 +25,16 @@ export interface Failures {
   reason: string | null;
 }
 
-/** Part of how things are meant to go: the client comes again, or is not to. */
+/** Outcomes of normal operation: the client comes again, or must not come. */
 const EXPECTED: ReadonlySet<unknown> = new Set<FailureCode>(['busy', 'full', 'too-early', 'unenrolled']);
 
 const text = (value: unknown): string | null => (typeof value === 'string' ? value : null);
 
-/** Reads a client's journal, the oldest entry first. Pure. @returns null where no run failed since the last snapshot */
+/**
+ * Counts a client's failures since its last snapshot. Pure.
+ * @param journal the oldest entry first
+ * @returns null if no run failed
+ */
 export function failuresOf(journal: readonly Record<string, unknown>[]): Failures | null {
   let found: Failures | null = null;
   for (const { event, outcome, code, snapshot, time, reason } of journal.toReversed()) {
@@ -39,24 +47,27 @@ export function failuresOf(journal: readonly Record<string, unknown>[]): Failure
   return found;
 }
 
-/** Whether the failures are a problem of their own, and not for the age of the last snapshot to tell. */
+/** Whether the failures are a problem of their own. Fewer failures show only in the age of the last snapshot. */
 export function areAlarming({ count, code }: Failures): boolean {
   return count >= ALARMING_FAILURES || code === 'no-space';
 }
 
-/** Failures in a sentence. */
+/** Describes failures in a sentence. */
 export function failuresText({ count, at, code, reason }: Failures): string {
   const runs = count === 1 ? 'the last run failed' : `the last ${count} runs failed, the newest`;
-  return `${runs} at ${at}: ${reason ?? code ?? 'no reason is on record'}`;
+  return `${runs} at ${at}: ${reason ?? code ?? 'no reason is recorded'}`;
 }
 
-/** @returns why requests of a client are refused for want of room; undefined: there is enough, or room can be made */
+/**
+ * @returns why the host refuses a client's requests for lack of space; undefined if there is enough, or room can be
+ *   made
+ */
 export function lackOfRoom(settings: StoreSettings, client: string): string | undefined {
   const lack = lackOf(readRoom(settings.store), settings.settingsFor(client));
   return lack === undefined || canMakeRoom(settings) ? undefined : lack;
 }
 
-/** Whether a request that needs room finds something to remove (host/admission.ts). */
+/** Whether a request that needs room would find something to remove (host/admission.ts). */
 function canMakeRoom(settings: StoreSettings): boolean {
   return listClients(settings.store).some(name => {
     const client = openClient(settings.store, name);

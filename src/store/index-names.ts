@@ -1,32 +1,17 @@
 /**
- * The names of an index: a row is one name in its folder, and not a whole path. A client decides how deep its folders are, and so
- * how long its paths; what the index takes grows with its names alone.
+ * The names in an index. A row holds one name in its folder, not a whole path. A client decides how deep its folders
+ * are, so paths can be long; the index grows only with the names.
  */
 import type { Database, Statement } from '../os/database.ts';
 
-/** In the index's tables. */
-export const NAME_TABLE = `
-    CREATE TABLE name (
-      id INTEGER PRIMARY KEY,
-      parent INTEGER NOT NULL,        -- the folder's own id; 0: the top of tree/
-      name BLOB NOT NULL,
-      UNIQUE (parent, name)
-    );`;
-
-/** What a statement begins with that asks for paths: the table paths (id, path), of all names that have an id in it. */
-export const WITH_PATHS = `WITH RECURSIVE paths (id, path) AS (
-    SELECT id, name FROM name WHERE parent = 0
-    UNION ALL
-    SELECT name.id, CAST(paths.path || x'2f' || name.name AS BLOB) FROM paths JOIN name ON name.parent = paths.id)`;
-
 const SLASH = Buffer.from('/');
 
-/** Names by their ids, and ids by their names. */
+/** Finds names by id, and ids by name. */
 export class Names {
   readonly #find: Statement;
   readonly #add: Statement;
   readonly #read: Statement;
-  /** The folder that was asked for last: what is asked for comes in the order of the paths. */
+  /** The folder of the last query. Queries come in the order of the paths. */
   #last: { folder: Buffer; id: number } = { folder: Buffer.alloc(0), id: 0 };
 
   constructor(database: Database) {
@@ -39,12 +24,12 @@ export class Names {
     return (this.#find.get(parent, name) as { id: number } | undefined)?.id;
   }
 
-  /** The id of a name in a folder, which is made where there is none. */
+  /** Returns the id of a name in a folder, and adds the name if it is missing. */
   add(parent: number, name: Uint8Array): number {
     return this.#idIn(parent, name) ?? Number(this.#add.run(parent, name).lastInsertRowid);
   }
 
-  /** The id of a path below tree/; undefined where the index does not have it. */
+  /** Returns the id of a path below tree/; undefined if the index does not have it. */
   idOf(path: Buffer): number | undefined {
     const end = path.lastIndexOf('/');
     const folder = path.subarray(0, Math.max(0, end));
@@ -62,19 +47,19 @@ export class Names {
     return parent === undefined ? undefined : this.#idIn(parent, path.subarray(end + 1));
   }
 
-  /** The path below tree/ of an id, without a slash in front. */
+  /** Returns the path below tree/ of an id, without a leading slash. */
   pathOf(id: number): Buffer {
     const parts: Buffer[] = [];
     for (let at = id; at !== 0; ) {
       const found = this.#read.get(at) as { parent: number; name: Uint8Array } | undefined;
-      if (found === undefined) break; // no more than a cache can be wrong
+      if (found === undefined) break; // the index is only a cache, and it is damaged
       parts.push(...(parts.length > 0 ? [SLASH] : []), Buffer.from(found.name));
       at = found.parent;
     }
     return Buffer.concat(parts.reverse());
   }
 
-  /** Ids that were given may be given up from now on. */
+  /** Forgets the last folder. Call this when ids may have been deleted. */
   forget(): void {
     this.#last = { folder: Buffer.alloc(0), id: 0 };
   }

@@ -1,6 +1,6 @@
 /**
- * Which stores this account has used. A store that is known and not there is on a disk that is not mounted: a new, empty one in
- * its place would take backups that belong to the other.
+ * Remembers which stores this account has used. If a known store is missing, its disk is probably not mounted. A new,
+ * empty store in its place would receive backups that belong to the other one.
  */
 import { Fault } from '../fault.ts';
 import { exists, makeFolder, readProc, readWhole, realPath, replaceFile, statusExact } from '../os/files.ts';
@@ -13,12 +13,12 @@ import { asText, escapeText, quoteForShell } from '../wire/text.ts';
 const FILE = 'stores.json';
 const LIMIT = 1024 * 1024;
 
-/** A store as it was when it was used last. */
-export interface KnownStore {
+/** A store as it was at its last use. */
+interface KnownStore {
   path: string;
-  /** The mount point that it was below, or was itself. */
+  /** The mount point that contained it, or that it was itself. */
   mount: string;
-  /** Which host.toml named it: the file's path, inode and time. */
+  /** The host.toml that named it: path, inode and time. */
   config: string;
 }
 
@@ -26,7 +26,7 @@ function recordPath(): string {
   return `${defaultStateFolder(ownAccount())}/${FILE}`;
 }
 
-/** @param text of the record @returns the stores in it; none where it is damaged: it is made again by the next run */
+/** Parses the record. @returns the stores in it; none if it is damaged, because the next run writes it again */
 export function parseKnownStores(text: string): KnownStore[] {
   try {
     const { version, stores } = JSON.parse(text) as { version?: unknown; stores?: unknown };
@@ -51,7 +51,10 @@ function knownStores(): KnownStore[] {
   }
 }
 
-/** Notes that a store is there. A state folder that cannot be written is no reason to fail. @param config host.toml's path */
+/**
+ * Remembers a store. A state folder that cannot be written is no reason to fail.
+ * @param config the path of host.toml
+ */
 export function noteStore(store: string, config: string): void {
   try {
     const found = describeStore(store, config);
@@ -62,7 +65,7 @@ export function noteStore(store: string, config: string): void {
     const stores = [...known.filter(each => each.path !== store), found];
     replaceFile(recordPath(), `${JSON.stringify({ version: 1, stores })}\n`);
   } catch {
-    // /etc/fstab may tell
+    // /etc/fstab may still name the mount point
   }
 }
 
@@ -73,7 +76,7 @@ function describeStore(store: string, config: string): KnownStore {
   return { path: store, mount, config: `${realPath(config)} ${ino} ${mtimeNs}` };
 }
 
-/** A path without links, as far as it is there. */
+/** Resolves the links of a path, as far as the path exists. */
 function placeOf(path: string): string {
   let at = path;
   while (!exists(at)) at = at.slice(0, at.lastIndexOf('/')) || '/';
@@ -81,17 +84,19 @@ function placeOf(path: string): string {
 }
 
 /**
- * Whether a store that is not in its place is only not mounted, so that none may be made there. Not where a new disk was mounted
- * in its place; nor where the store was removed from the same file system and host.toml written anew. Pure.
- * @param known as it was when it was used last @param now the same of its place
+ * Decides whether a missing store is probably on a disk that is not mounted, so that no store may be made there. That
+ * is not so if a new disk is mounted in its place, or if the store was removed from the same file system and
+ * host.toml was written again. Pure.
+ * @param known the record of its last use
+ * @param now the same facts of its place today
  */
 export function isElsewhere(known: KnownStore, now: KnownStore): boolean {
   if (now.mount === known.mount) return now.mount !== now.path && now.config === known.config;
   return !isWithin(known.mount, now.mount);
 }
 
-/** fstab(5): mount points, with `\040` for a blank. */
-export function parseFstab(text: string): string[] {
+/** Parses fstab(5). @returns the mount points; fstab writes `\040` for a blank */
+function parseFstab(text: string): string[] {
   return text.split('\n').flatMap(line => {
     const [device = '', path = ''] = line.trim().split(/\s+/);
     if (device === '' || device.startsWith('#') || !path.startsWith('/')) return [];
@@ -100,7 +105,7 @@ export function parseFstab(text: string): string[] {
   });
 }
 
-/** The mount point of /etc/fstab that a path is below, where nothing is mounted there. */
+/** Finds the mount point of /etc/fstab that contains a path and has nothing mounted. */
 export function unmountedAbove(path: string, fstab: string, mountinfo: string): string | undefined {
   const mounted = inText(parseMountTable(mountinfo)).map(each => each.path);
   const above = parseFstab(fstab).filter(each => isWithin(each, path));
@@ -116,18 +121,18 @@ function unmounted(store: string): string | undefined {
   }
 }
 
-/** Why a store is not there, and what to do. */
-export interface Absent {
+/** Why a store is missing, and the next step. */
+interface Absent {
   found: string;
   next: string;
 }
 
-/** What /etc/fstab says of a store that is not in its place. */
+/** Looks in /etc/fstab for the reason why a store is missing. */
 export function whyNotMounted(store: string): Absent | undefined {
   const point = unmounted(store);
   if (point === undefined) return undefined;
   return {
-    found: `"${escapeText(point)}" is not mounted, and the store "${escapeText(store)}" is there`,
+    found: `"${escapeText(point)}" is not mounted, and the store "${escapeText(store)}" is on it`,
     next: `as root: mount ${quoteForShell(point)}`,
   };
 }
@@ -142,7 +147,7 @@ export function requireNoOtherStore(store: string, config: string): void {
   const known = knownStores().find(each => each.path === store);
   const isKnown = known !== undefined && isElsewhere(known, describeStore(store, config));
   const was = {
-    found: `the store "${escapeText(store)}" was there before, and is not now`,
+    found: `the store "${escapeText(store)}" existed before, and is missing now`,
     next: 'mount its disk',
   };
   const absent = whyNotMounted(store) ?? (isKnown ? was : undefined);

@@ -1,10 +1,11 @@
-/** `dialback list`: what the store holds. */
+/** `dialback list`: lists the snapshots of the store. */
 import { whatFailed } from '../os/files.ts';
 import { escapeText } from '../wire/text.ts';
+import { listSnapshots } from './snapshot.ts';
 import type { Complain } from './sorted-find.ts';
-import { listClients, listSnapshots, openClient, openStore } from './store.ts';
+import { listClients, openClient, openStore } from './store.ts';
 
-/** One snapshot, with the JSON keys of the design. */
+/** One snapshot, with the JSON keys of docs/design.md. */
 export interface Listed {
   client: string;
   snapshot: string;
@@ -13,15 +14,16 @@ export interface Listed {
   state: 'full' | 'incomplete';
   files: number;
   bytes: number;
-  /** Bytes in files that no older snapshot shares. */
+  /** Bytes of the files that no older snapshot shares. */
   new_bytes: number;
   pinned: boolean;
   flags: string[];
 }
 
 /**
- * All snapshots of one client, or of all, oldest first.
- * @param complain is told of a client whose folder cannot be read, where all are asked for
+ * Lists the snapshots of one client, or of all, oldest first.
+ * @param complain receives a text for each client that cannot be read, if all are listed
+ * @throws Fault when the store or the named client is missing
  */
 export function listAll(store: string, client: string | undefined, complain: Complain): Listed[] {
   openStore(store);

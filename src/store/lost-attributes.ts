@@ -1,34 +1,41 @@
 /**
- * A store that was copied without its extended attributes. Types, owners and modes of all files are in them, and a tree
- * without them looks like a tree that never had any: only the manifests tell.
+ * Detects a store that was copied without its extended attributes. They hold the types, owners and modes of all
+ * files. A tree that lost them looks like a tree that never had any; only the manifests show the difference.
  */
 import { exists } from '../os/files.ts';
 import { hasProgram } from '../os/process.ts';
-import { readXattrsOfEach, type StoredEntry, type Xattr } from './fake-super.ts';
+import type { Xattr } from './fake-super.ts';
+import type { StoredEntry } from './find-records.ts';
 import { attributesDigest, DamagedManifest, manifestOf, readManifest } from './manifest.ts';
 import type { ManifestEntry } from './mtree.ts';
-import { type ClientStore, snapshotNames } from './store.ts';
+import { snapshotNames } from './snapshot.ts';
+import type { ClientStore } from './store.ts';
+import { readXattrsOfEach } from './stored-tree.ts';
 
+/** What was found, for a message. */
 export const LOST_ATTRIBUTES =
   'its files have lost their extended attributes: owners, modes, links and devices. The store was copied without them';
 
-/** What repairs it: the copy lacks what the original still has. rsync copies attributes of its own names only with -X twice. */
+/**
+ * The next step: the original store still has the attributes. rsync copies attributes with its own prefix only with
+ * -X twice.
+ */
 export const COPY_AGAIN =
   'copy the store again from where it was, with its attributes: rsync -aHAXXS --numeric-ids OLD/ NEW/';
 
-/** Of an entry without any; made when it is needed, since each start of the program would load node:crypto for it. */
+/** The digest of an entry without attributes. Computed at first use, because node:crypto takes time to load. */
 let none: string | undefined;
 function isBare({ xattrs }: Pick<ManifestEntry, 'xattrs'>): boolean {
   none ??= attributesDigest([]);
   return xattrs === none;
 }
 
-/** Counts the entries that should have attributes, and those of them that have none at all. */
+/** Counts the entries that should have attributes, and those of them that have none. */
 export class LostAttributes {
   #expected = 0;
   #bare = 0;
 
-  /** @param xattrs what the entry has now */
+  /** @param wanted of the manifest @param xattrs what the entry has now */
   take(wanted: Pick<ManifestEntry, 'xattrs'>, xattrs: readonly Xattr[]): void {
     if (isBare(wanted)) return;
     this.#expected += 1;
@@ -39,19 +46,22 @@ export class LostAttributes {
     return this.#expected;
   }
 
-  /** Whether none of them has any. */
+  /** Whether every such entry has lost its attributes. */
   get areLost(): boolean {
     return this.#expected > 0 && this.#bare === this.#expected;
   }
 }
 
-/** Entries that are looked at: enough to tell an accident from one changed file, and few enough for `status`. */
+/** Entries to check: enough to tell an accident from one changed file, and few enough for `status`. */
 const LOOKED_AT = 20;
-/** Entries of a manifest that are read for these. A client that is the store's own account has few with attributes. */
+/**
+ * Entries of a manifest to read for that. If the client's files belong to the store's own account, few have
+ * attributes.
+ */
 const SEARCHED = 5_000;
 
 /**
- * Looks at a few entries of a client's oldest and newest snapshots that have a manifest.
+ * Checks a few entries of a client's oldest and newest snapshots that have a manifest.
  * @returns the snapshots whose entries have lost their attributes
  */
 export async function snapshotsWithoutAttributes(
@@ -65,13 +75,16 @@ export async function snapshotsWithoutAttributes(
   return lost;
 }
 
-/** Whether a snapshot's first entries with attributes have lost them; false where there is no manifest to go by, or no getfattr(1). */
+/**
+ * Whether the first entries of a snapshot have lost their attributes. Returns false without a manifest or
+ * getfattr(1).
+ */
 export async function hasLostAttributes(
   client: ClientStore,
   name: string,
   signal: AbortSignal,
 ): Promise<boolean> {
-  // Without getfattr(1) it cannot be known; `doctor` names a program that is missing.
+  // `doctor` reports a missing program.
   if (!exists(manifestOf(client, name)) || !hasProgram('getfattr')) return false;
   const entries: ManifestEntry[] = [];
   let searched = 0;
@@ -83,7 +96,7 @@ export async function hasLostAttributes(
     }
   } catch (error) {
     if (!(error instanceof DamagedManifest)) throw error;
-    return false; // `verify` names it
+    return false; // `verify` reports it
   }
   const tree = `${client.folder}/snapshots/${name}/tree`;
   const paths: Pick<StoredEntry, 'path'>[] = entries.map(({ path }) => ({
@@ -91,7 +104,7 @@ export async function hasLostAttributes(
   }));
   const found = await readXattrsOfEach(tree, paths, signal);
   const lost = new LostAttributes();
-  // One that is missing or cannot be read has not lost its attributes alone.
+  // An entry that is missing or unreadable has another problem.
   for (const [at, entry] of entries.entries()) lost.take(entry, found[at] ?? [UNREADABLE]);
   return lost.areLost;
 }

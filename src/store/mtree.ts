@@ -1,5 +1,5 @@
 /**
- * The manifest of a snapshot: mtree(5) text, one line an entry, which bsdtar(1) (libarchive) and mtree(8) read too.
+ * The text of a manifest: mtree(5), one line for each entry. bsdtar(1) (libarchive) and mtree(8) read it too.
  *
  *     #mtree
  *     # dialback manifest 1
@@ -7,50 +7,50 @@
  *     ./a\040file type=file mode=0644 uid=1000 gid=1000 size=3 time=1700000000.123456789 sha256digest=HEX tags=…
  *     # end, 2 entries
  *
- * Type, size, time and content are those of the entry as it is stored (a symlink is a plain file that holds its target);
- * mode, uid and gid are the true ones. An entry that could not be read has `tags=unread` in place of its digests; its mode, uid
- * and gid are then those of the entry as it is stored. There is one way to write an entry, and no other is read.
+ * Type, size, time and content are the stored ones; a symlink is a plain file that holds its target. Mode, uid and gid
+ * are the true ones. An entry that could not be read has `tags=unread` in place of its digests, and its stored mode, uid
+ * and gid. Each entry can be written in one way only, and the reader accepts no other.
  */
 import type { Parsed } from '../fault.ts';
 import { PATH_LIMIT } from '../wire/request.ts';
+import { formatTime, parseTime } from './file-time.ts';
 
-/** What every manifest begins with: the first line is how libarchive knows mtree. */
+/** The beginning of every manifest. libarchive recognizes mtree by the first line. */
 export const MANIFEST_HEAD = '#mtree\n# dialback manifest 1\n';
 
-/** Characters that a line can have: a path of which each byte is escaped, and room for the keywords. */
+/** The most characters of a line: a path with every byte escaped, and room for the keywords. */
 export const LINE_LIMIT = 4 * PATH_LIMIT + 512;
 
-/** A file or a folder of a snapshot. */
+/** A file or folder of a snapshot. */
 export interface ManifestEntry {
-  /** Below the tree, as the bytes that the file system has, each a character (latin1); the tree itself is empty. */
+  /** Below the tree, one character (latin1) per byte; empty for the tree itself. */
   path: string;
-  /** What it is as stored; symlinks, devices, FIFOs and sockets are files. */
+  /** The stored type: symlinks, devices, FIFOs and sockets are files. */
   type: 'file' | 'dir';
-  /** The true permissions, set-id and sticky bits too; without the type. */
+  /** The true permissions with set-id and sticky bits, without the type. */
   mode: number;
   uid: number;
   gid: number;
   /** Bytes of the stored file; 0 for a folder. */
   size: number;
-  /** Of the last change, in nanoseconds since 1970; may be negative. */
+  /** The time of the last change in nanoseconds since 1970; may be negative. */
   mtimeNs: bigint;
-  /** SHA-256 of the stored content, in hexadecimal; empty for a folder, and for what could not be read. */
+  /** SHA-256 of the stored content in hexadecimal; empty for a folder and for an unreadable file. */
   sha256: string;
-  /** SHA-256 over all extended attributes (attributesDigest() in manifest.ts), in hexadecimal; empty: it could not be read. */
+  /** SHA-256 of all extended attributes (attributesDigest() in manifest.ts) in hexadecimal; empty if unreadable. */
   xattrs: string;
 }
 
-/** Whether an entry could not be read when its manifest was made: then only what lstat(2) tells is known of it. */
+/** Whether the entry could not be read when its manifest was made. Then only its lstat(2) values are known. */
 export function isUnread(entry: ManifestEntry): boolean {
   return entry.xattrs === '';
 }
 
-const NANO = 1_000_000_000n;
-/** Btrfs and tmpfs keep all of time_t's 64 bits, and a client decides what stands in them. */
+/** Btrfs and tmpfs keep all 64 bits of time_t, and a client chooses the value. */
 const SECONDS_LIMIT = 1n << 63n;
 const ID_LIMIT = 0xffff_ffff;
 
-/** An entry as its line, with the newline. */
+/** Writes an entry as a line, with the newline. */
 export function encodeEntry(entry: ManifestEntry): string {
   const { path, type, mode, uid, gid, size, mtimeNs, sha256, xattrs } = entry;
   const words = [
@@ -60,35 +60,32 @@ export function encodeEntry(entry: ManifestEntry): string {
     `uid=${uid}`,
     `gid=${gid}`,
     ...(type === 'file' ? [`size=${size}`] : []),
-    `time=${showTime(mtimeNs)}`,
+    `time=${formatTime(mtimeNs)}`,
     ...(type === 'file' && !isUnread(entry) ? [`sha256digest=${sha256}`] : []),
     isUnread(entry) ? UNREAD : `tags=${XATTRS}${xattrs}`,
   ];
   return `${words.join(' ')}\n`;
 }
 
-/** The last line. @param count of the entries before it */
+/** Writes the last line. @param count the number of entries before it */
 export function encodeEnd(count: number): string {
   return `# end, ${count} entries\n`;
 }
 
 const XATTRS = 'xattrs-sha256-';
-/** In place of both digests. */
+/** Stands in place of both digests. */
 const UNREAD = 'tags=unread';
 
-/** As vis(3) with VIS_OCTAL, VIS_WHITE and VIS_GLOB: mtree(8) takes a bare `*` for a pattern, and `#` for a comment. */
+/**
+ * Escapes as vis(3) does with VIS_OCTAL, VIS_WHITE and VIS_GLOB. mtree(8) reads a bare `*` as a pattern and `#` as a
+ * comment.
+ */
 function escapePath(path: string): string {
   return path.replace(/[^A-Za-z0-9!$%&'()+,./:;<>@^_`{|}~-]/g, octal);
 }
 
 function octal(character: string): string {
   return `\\${character.charCodeAt(0).toString(8).padStart(3, '0')}`;
-}
-
-/** Seconds, a point, nine digits: what follows the point counts up from the second before, for times before 1970 too. */
-export function showTime(ns: bigint): string {
-  const part = ((ns % NANO) + NANO) % NANO;
-  return `${(ns - part) / NANO}.${part.toString().padStart(9, '0')}`;
 }
 
 /**
@@ -114,17 +111,17 @@ export class ManifestReader {
   /** What is missing when no more lines come. @returns the number of entries */
   end(): Parsed<number> {
     if (this.#hasEnded) return { value: this.#count };
-    return { reason: `line ${this.#line + 1}: it ends too early` };
+    return { reason: `line ${this.#line + 1}: unexpected end` };
   }
 
   #read(line: string): Parsed<ManifestEntry | undefined> {
-    if (line.length > LINE_LIMIT) return { reason: `it has more than ${LINE_LIMIT} bytes` };
-    if (this.#hasEnded) return { reason: 'something follows the end' };
+    if (line.length > LINE_LIMIT) return { reason: `more than ${LINE_LIMIT} bytes` };
+    if (this.#hasEnded) return { reason: 'text after the end' };
     const head = HEAD_LINES[this.#line - 1];
-    if (head !== undefined) return line === head ? { value: undefined } : { reason: `it is not "${head}"` };
+    if (head !== undefined) return line === head ? { value: undefined } : { reason: `expected "${head}"` };
     if (line.startsWith('# end')) {
       if (`${line}\n` !== encodeEnd(this.#count))
-        return { reason: `it does not say that there are ${this.#count} entries` };
+        return { reason: `expected "# end, ${this.#count} entries"` };
       this.#hasEnded = true;
       return { value: undefined };
     }
@@ -133,7 +130,7 @@ export class ManifestReader {
     const { path } = found.value;
     // As strings of bytes: so compare strings of latin1 characters.
     if (this.#last !== undefined && path <= this.#last)
-      return { reason: path === this.#last ? 'the path is there twice' : 'the path does not come in order' };
+      return { reason: path === this.#last ? 'repeated path' : 'path out of order' };
     if (this.#last === undefined && path !== '') return { reason: 'the first entry is not "."' };
     this.#last = path;
     this.#count += 1;
@@ -144,14 +141,13 @@ export class ManifestReader {
 const HEAD_LINES = MANIFEST_HEAD.trimEnd().split('\n');
 
 /** One entry's line, without its newline. */
-export function decodeEntry(line: string): Parsed<ManifestEntry> {
+function decodeEntry(line: string): Parsed<ManifestEntry> {
   const [name = '', kind, ...rest] = line.split(' ');
   const path = decodePath(name);
   if ('reason' in path) return path;
   const type = kind === 'type=file' ? 'file' : kind === 'type=dir' ? 'dir' : undefined;
-  if (type === undefined)
-    return { reason: kind?.startsWith('type=') ? 'its type is neither file nor dir' : '"type" is missing' };
-  if (type === 'file' && path.value === '') return { reason: 'the tree itself is no file' };
+  if (type === undefined) return { reason: kind?.startsWith('type=') ? 'unknown type' : '"type" is missing' };
+  if (type === 'file' && path.value === '') return { reason: 'the tree itself is not a folder' };
   const values: Partial<Record<Keyword, string>> = {};
   const isUnreadEntry = rest.at(-1) === UNREAD;
   if (isUnreadEntry) rest.pop();
@@ -160,12 +156,12 @@ export function decodeEntry(line: string): Parsed<ManifestEntry> {
     const word = rest.shift();
     if (!word?.startsWith(`${keyword}=`)) return { reason: `"${keyword}" is missing` };
     const value = word.slice(keyword.length + 1);
-    if (!FORMS[keyword].test(value)) return { reason: `"${keyword}" is not acceptable` };
+    if (!FORMS[keyword].test(value)) return { reason: `invalid "${keyword}"` };
     values[keyword] = value;
   }
-  if (rest.length > 0) return { reason: 'something follows the last keyword' };
+  if (rest.length > 0) return { reason: 'text after the last keyword' };
   const { mode = '', uid, gid, size = '0', time = '', sha256digest = '', tags = '' } = values;
-  const [seconds = '', nano = ''] = time.split('.');
+  const seconds = BigInt(time.split('.')[0] ?? '');
   const entry: ManifestEntry = {
     path: path.value,
     type,
@@ -173,14 +169,13 @@ export function decodeEntry(line: string): Parsed<ManifestEntry> {
     uid: Number(uid),
     gid: Number(gid),
     size: Number(size),
-    mtimeNs: BigInt(seconds) * NANO + BigInt(nano),
+    mtimeNs: parseTime(time),
     sha256: sha256digest,
     xattrs: tags.slice(XATTRS.length),
   };
-  if (entry.uid > ID_LIMIT || entry.gid > ID_LIMIT) return { reason: 'there is no such uid or gid' };
-  if (!Number.isSafeInteger(entry.size)) return { reason: '"size" is not acceptable' };
-  if (BigInt(seconds) >= SECONDS_LIMIT || BigInt(seconds) < -SECONDS_LIMIT)
-    return { reason: '"time" is not acceptable' };
+  if (entry.uid > ID_LIMIT || entry.gid > ID_LIMIT) return { reason: 'invalid uid or gid' };
+  if (!Number.isSafeInteger(entry.size)) return { reason: 'invalid "size"' };
+  if (seconds >= SECONDS_LIMIT || seconds < -SECONDS_LIMIT) return { reason: 'invalid "time"' };
   return { value: entry };
 }
 
@@ -207,13 +202,13 @@ const DIGESTS: Keyword[] = ['sha256digest', 'tags'];
 /** A path as it stands in a line. It cannot lead out of the tree. */
 function decodePath(name: string): Parsed<string> {
   if (name === '.') return { value: '' };
-  if (!name.startsWith('./')) return { reason: 'it does not begin with a path' };
+  if (!name.startsWith('./')) return { reason: 'no path at the beginning' };
   const written = name.slice(2);
   const path = written.replace(/\\([0-3][0-7]{2})/g, (_, digits: string) =>
     String.fromCharCode(Number.parseInt(digits, 8)),
   );
   // One way to write a path: what is left of an escape is written as an escape itself.
-  if (escapePath(path) !== written) return { reason: 'a byte of the path is not written as it has to be' };
+  if (escapePath(path) !== written) return { reason: 'the path is not escaped as required' };
   if (path.length > PATH_LIMIT) return { reason: `the path has more than ${PATH_LIMIT} bytes` };
   if (path.includes('\0')) return { reason: 'the path has a zero byte' };
   if (path.split('/').some(each => each === '' || each === '.' || each === '..'))

@@ -1,31 +1,31 @@
-/** A snapshot's manifest and its tree side by side: two lists in the order of the paths. */
-import type { StoredEntry } from './fake-super.ts';
-import type { ManifestEntry } from './mtree.ts';
+/** Walks two sorted lists side by side. */
 
-/** One path: what the manifest says of it, and what the tree has. One of the two is there at least. */
-export interface Pair {
-  wanted: ManifestEntry | undefined;
-  found: StoredEntry | undefined;
+/** One position in two lists; at least one of them has an element there. */
+export interface Pair<One, Other> {
+  one: One | undefined;
+  other: Other | undefined;
 }
 
-/** @param entries of `readManifest` @param stored of `listTree` @returns one pair for each path that either has */
-export async function* pairEntries(
-  entries: AsyncGenerator<ManifestEntry>,
-  stored: AsyncGenerator<StoredEntry>,
-): AsyncGenerator<Pair> {
+/**
+ * Pairs the equal elements of two sorted lists.
+ * @param order negative if `one` comes first, positive if `other` does, 0 if they belong together
+ * @returns all elements of both lists in order. Ends both lists when the caller stops.
+ */
+export async function* pairSorted<One, Other>(
+  ones: AsyncIterable<One>,
+  others: AsyncIterable<Other>,
+  order: (one: One, other: Other) => number,
+): AsyncGenerator<Pair<One, Other>> {
+  const [left, right] = [ones[Symbol.asyncIterator](), others[Symbol.asyncIterator]()];
   try {
-    let [entry, there] = [await entries.next(), await stored.next()];
-    while (!entry.done || !there.done) {
-      const wanted = entry.done ? undefined : entry.value;
-      const found = there.done ? undefined : there.value;
-      const path = found?.path.toString('latin1');
-      const isFound = path !== undefined && (wanted === undefined || path <= wanted.path);
-      const isWanted = wanted !== undefined && (path === undefined || wanted.path <= path);
-      yield { wanted: isWanted ? wanted : undefined, found: isFound ? found : undefined };
-      if (isWanted) entry = await entries.next();
-      if (isFound) there = await stored.next();
+    let [one, other] = await Promise.all([left.next(), right.next()]);
+    while (!one.done || !other.done) {
+      const at = one.done ? 1 : other.done ? -1 : order(one.value, other.value);
+      yield { one: at <= 0 ? one.value : undefined, other: at >= 0 ? other.value : undefined };
+      if (at <= 0) one = await left.next();
+      if (at >= 0) other = await right.next();
     }
   } finally {
-    await Promise.all([entries.return(undefined), stored.return(undefined)]);
+    await Promise.all([left.return?.(), right.return?.()]);
   }
 }

@@ -1,30 +1,33 @@
 /**
- * What an interrupted run leaves of a file that had arrived in part, made into more for the next run to build on.
+ * Completes files that an interrupted run received in part, so that the next run has a better basis.
  *
- * rsync takes one file as the basis of a delta. The front of the new version, which has arrived, is one; the version of the
- * last snapshot is another. With the first alone, what has not changed behind it is sent again; with the second alone, what
- * has arrived is, each time, so that a large new version never comes through a link that is cut again and again. So behind
- * the front that has arrived comes what the old version has there.
+ * rsync takes one file as the basis of a delta. There are two candidates: the front of the new version, which has
+ * arrived, and the version of the last snapshot. With the first one only, rsync sends everything behind the front
+ * again. With the second one only, it sends the front again each time, so that a large new version never arrives over
+ * a line that fails again and again. So dialback appends to the front what the old version has behind that point.
  *
- * Nothing relies on what such a file holds: rsync builds on a basis only what agrees with the checksums of what it is sent.
+ * Correctness does not depend on the content of such a file. rsync uses only those parts of a basis that agree with
+ * the checksums of the new version.
  */
+
 import { Fault } from '../fault.ts';
 import { close, exists, fstat, lstat, open, openFlags, rename, setFileTimes } from '../os/files.ts';
 import { abortable, deadlineSignal, monotonicMs, randomShare } from '../os/machine.ts';
-import { standard, start, takeRecords } from '../os/process.ts';
-import { PATH_LIMIT } from '../wire/request.ts';
+import { standard, start } from '../os/process.ts';
+import { searchTree } from './find-records.ts';
+import { joinPath } from './tree-path.ts';
 
-/** Below this it is sent again sooner than it is looked for. */
+/** Sending a smaller file again is faster than this search. */
 const LEAST_BYTES = 64 * 1024;
-/** In all; the client waits meanwhile. What is there by then is a basis as well. */
+/** The time limit for all files; the client waits meanwhile. What has been completed by then is a basis too. */
 const MOST_MS = 30_000;
-/** A run leaves one; one that was cut off in another way can have left some more. */
+/** A run leaves one. Several interrupted runs can leave more. */
 const MOST_FILES = 16;
 
 /**
- * Completes what has arrived in part. The client's lock must be held, and no run of it be under way.
- * @param tree an interrupted one
- * @param began when its run did
+ * Completes the files of a tree that arrived in part. The client's lock must be held, and no run of it may be active.
+ * @param tree an interrupted tree
+ * @param began when its run began
  * @param bases trees of snapshots, best first
  * @returns how many were completed
  */
@@ -32,11 +35,11 @@ export async function completePartials(tree: string, began: Date, bases: string[
   const started = monotonicMs();
   const leftMs = (): number => MOST_MS - (monotonicMs() - started);
   let completed = 0;
-  // What cannot be found is sent again: no reason not to back up.
+  // If the search fails, rsync sends the files again. That is no reason not to back up.
   for (const path of await findPartials(tree, began, bases, leftMs).catch(() => [])) {
     for (const base of bases) {
       if (leftMs() <= 0) return completed;
-      if (!(await complete(join(tree, path), join(base, path), leftMs()))) continue;
+      if (!(await complete(joinPath(tree, path), joinPath(base, path), leftMs()))) continue;
       completed += 1;
       break;
     }
@@ -44,12 +47,16 @@ export async function completePartials(tree: string, began: Date, bases: string[
   return completed;
 }
 
-/** A file that rsync was writing: `.NAME.` and six of these, until it has all of it; a NAME with a dot gets no second one. */
+/**
+ * rsync writes to `.NAME.` and six of these characters until the file is complete. If NAME begins with a dot, it adds
+ * none.
+ */
 const TEMPORARY = /^((?:.*\/)?)\.([^/]+)\.[A-Za-z0-9]{6}$/s;
 
 /**
- * The largest ones, as paths within the tree. What rsync keeps by --partial is of the first second of 1970. Where it was not
- * let finish its dying there is what it was writing to, with a time that is later than the run's start: it gets its name.
+ * Finds the largest partial files, as paths within the tree. With --partial, rsync gives such a file its name and a
+ * time in the first second of 1970. If rsync was killed, the temporary file remains, with a time after the start of
+ * the run; this function gives it its name.
  */
 async function findPartials(
   tree: string,
@@ -62,13 +69,13 @@ async function findPartials(
   const kept = ['-newermt', '@-1', '!', '-newermt', '@1'];
   const left = ['-name', '.*.??????', '-newermt', `@${Math.floor(began.getTime() / 1000) - 1}`];
   const which = ['(', ...kept, '-o', ...left, ')'];
-  const find = standard('find', [tree, '-ignore_readdir_race', ...is, ...which, '-printf', '%s %P\\0']);
-  await takeRecords(find, { limit: PATH_LIMIT + 32 }, record => {
-    const blank = record.indexOf(0x20);
-    const size = Number(record.toString('latin1', 0, blank));
-    found.push({ path: Buffer.from(record.subarray(blank + 1)), size });
+  const tests = ['-ignore_readdir_race', ...is, ...which];
+  const tried = `find files in "${tree}" that arrived in part`;
+  // Use what find listed before it failed.
+  await searchTree(tree, { tests, fields: ['%s'], tried }, ([size], path) => {
+    found.push({ path, size: Number(size) });
     if (found.length > 2 * MOST_FILES) keepLargest(found);
-  });
+  }).catch(() => false);
   keepLargest(found);
   const paths: Buffer[] = [];
   for (const each of found) {
@@ -78,7 +85,10 @@ async function findPartials(
   return paths;
 }
 
-/** @returns the path that it has then; undefined where there is a file of that name that has arrived, which is kept */
+/**
+ * Gives a temporary file its name.
+ * @returns the path it has then; undefined if a complete file already has that name
+ */
 async function named(
   tree: string,
   path: Buffer,
@@ -89,22 +99,23 @@ async function named(
   if (folder === undefined || name === undefined) return path;
   const [plain, hidden] = [name, `.${name}`].map(each => Buffer.from(`${folder}${each}`, 'latin1'));
   if (plain === undefined || hidden === undefined) return undefined;
-  const wasThere = (each: Buffer): boolean => bases.some(base => exists(join(base, each)));
+  const wasThere = (each: Buffer): boolean => bases.some(base => exists(joinPath(base, each)));
   const proper = wasThere(hidden) && !wasThere(plain) ? hidden : plain;
-  if (exists(join(tree, proper))) {
-    // What rsync was building on: its own front is newer than what is there, and behind it comes what is there.
-    if (!isKept(join(tree, proper)) || leftMs() <= 0) return undefined;
-    await complete(join(tree, path), join(tree, proper), leftMs());
+  if (exists(joinPath(tree, proper))) {
+    // The file in place was rsync's basis. The front of the temporary file is newer, so what the other one has behind
+    // it is appended.
+    if (!isKept(joinPath(tree, proper)) || leftMs() <= 0) return undefined;
+    await complete(joinPath(tree, path), joinPath(tree, proper), leftMs());
   }
   try {
-    rename(join(tree, path), join(tree, proper));
+    rename(joinPath(tree, path), joinPath(tree, proper));
     return proper;
   } catch {
     return undefined; // no reason not to back up
   }
 }
 
-/** Whether it is what rsync keeps by --partial, or made of that. */
+/** Whether rsync kept the file by --partial, or it was made from such a file. */
 function isKept(path: Buffer): boolean {
   const status = lstat(path);
   return status.isFile() && status.nlink === 1 && Math.abs(status.mtimeMs) < 1000;
@@ -114,11 +125,10 @@ function keepLargest(found: { size: number }[]): void {
   found.sort((one, other) => other.size - one.size).splice(MOST_FILES);
 }
 
-function join(folder: string, path: Buffer): Buffer {
-  return Buffer.concat([Buffer.from(`${folder}/`), path]);
-}
-
-/** @returns whether there was an old version that goes further */
+/**
+ * Appends what the old version has behind the end of the partial file.
+ * @returns whether there was such an old version
+ */
 async function complete(path: Buffer, oldPath: Buffer, mostMs: number): Promise<boolean> {
   const { O_RDONLY, O_RDWR, O_NOFOLLOW, O_NONBLOCK } = openFlags;
   const descriptors: number[] = [];
@@ -128,23 +138,21 @@ async function complete(path: Buffer, oldPath: Buffer, mostMs: number): Promise<
     const partial = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK);
     descriptors.push(partial);
     const [oldStatus, status] = [fstat(old), fstat(partial)];
-    // With another name it could be a finished snapshot's: such an inode is never written to.
+    // An inode with another name could belong to a finished snapshot. Never write to such an inode.
     if (!oldStatus.isFile() || !status.isFile() || status.nlink !== 1) return false;
     if (oldStatus.size <= status.size) return false;
     const at = [`skip=${status.size}`, `seek=${status.size}`, 'iflag=skip_bytes', 'oflag=seek_bytes'];
     const way = standard('dd', ['bs=1M', ...at, 'conv=sparse,notrunc', 'status=none']);
     const dd = await start(way, [old, partial, 'nothing']);
-    using deadline = deadlineSignal(
-      mostMs,
-      () => new Fault({ tried: 'complete a file', found: 'it is late' }),
-    );
+    using deadline = deadlineSignal(mostMs, () => new Fault({ tried: 'complete a file', found: 'timeout' }));
     await abortable(deadline.signal, dd.exited).catch(() => {});
     await dd.end();
-    // rsync takes a file of the same size and time for the same file. Still of that second, and like no file of a client's.
+    // rsync treats a file of equal size and time as unchanged. So give it a fraction that no file of a client has,
+    // still in the first second of 1970.
     setFileTimes(partial, 0, randomShare());
     return true;
   } catch {
-    return false; // it stays a basis as it is: no reason not to back up
+    return false; // the file stays a basis as it is; no reason not to back up
   } finally {
     for (const each of descriptors) close(each);
   }

@@ -1,9 +1,12 @@
-/** acl(5) as the kernel stores it in system.posix_acl_access and system.posix_acl_default (linux/posix_acl_xattr.h). */
+/**
+ * Reads acl(5) as the kernel stores it in system.posix_acl_access and system.posix_acl_default
+ * (linux/posix_acl_xattr.h).
+ */
 
 const VERSION = 2;
 const HEAD_BYTES = 4;
 const ENTRY_BYTES = 8;
-/** Tags of entries that name an account or a group, and of the four that do not. */
+/** The tags of entries, with and without an account or group. */
 const LETTERS: Record<number, { letter: string; isNamed: boolean }> = {
   1: { letter: 'u', isNamed: false },
   2: { letter: 'u', isNamed: true },
@@ -13,8 +16,8 @@ const LETTERS: Record<number, { letter: string; isNamed: boolean }> = {
   32: { letter: 'o', isNamed: false },
 };
 
-/** @returns the entries in acl(5)'s short text form with numbers; none where it is no such value */
-export function aclEntries(value: Buffer): string[] {
+/** @returns the entries in the short text form of acl(5), with numbers; none if the value is malformed */
+function aclEntries(value: Buffer): string[] {
   if (value.length < HEAD_BYTES || (value.length - HEAD_BYTES) % ENTRY_BYTES !== 0) return [];
   if (value.readUInt32LE(0) !== VERSION) return [];
   const entries: string[] = [];
@@ -23,13 +26,16 @@ export function aclEntries(value: Buffer): string[] {
     const rights = value.readUInt16LE(at + 2);
     if (tag === undefined || rights > 7) return [];
     const id = tag.isNamed ? String(value.readUInt32LE(at + 4)) : '';
-    const shown = `${rights & 4 ? 'r' : '-'}${rights & 2 ? 'w' : '-'}${rights & 1 ? 'x' : '-'}`;
-    entries.push(`${tag.letter}:${id}:${shown}`);
+    entries.push(`${tag.letter}:${id}:${showRights(rights)}`);
   }
   return entries;
 }
 
-/** The entries of both ACLs of a file, the default ones with `d:`. @param values xattrs by their names */
+/**
+ * Reads both ACLs of a file.
+ * @param values xattrs by name
+ * @returns the entries of both; those of the default ACL begin with `d:`
+ */
 export function readAcl(values: ReadonlyMap<string, Buffer>): string[] {
   const access = values.get('system.posix_acl_access');
   const byDefault = values.get('system.posix_acl_default');
@@ -37,4 +43,9 @@ export function readAcl(values: ReadonlyMap<string, Buffer>): string[] {
     ...(access === undefined ? [] : aclEntries(access)),
     ...(byDefault === undefined ? [] : aclEntries(byDefault).map(each => `d:${each}`)),
   ];
+}
+
+/** Writes rights as letters: `rwx`. @param rights 0 to 7 */
+export function showRights(rights: number): string {
+  return `${rights & 4 ? 'r' : '-'}${rights & 2 ? 'w' : '-'}${rights & 1 ? 'x' : '-'}`;
 }

@@ -1,10 +1,10 @@
 /**
- * `dialback prune`: removes the snapshots that no rule keeps (store/retention.ts decides), and says of each one why it stays
- * or goes and what its going frees. A dry run is the same with the last step left out.
+ * `dialback prune`: removes the snapshots that no rule keeps (store/retention.ts decides), and reports for each
+ * snapshot why it stays or goes and what its removal frees. A dry run is the same without the last step.
  *
- * A removal is one rename into trash/, under the client's lock, so that no run links against what goes. The deletion comes after
- * all renames, and holds no lock that a run or another prune needs. It waits a while for a run of the same client, and never for
- * one of another.
+ * A removal is one rename into trash/, under the client's lock, so that no run links against the snapshot. The
+ * deletion comes after all renames, and holds no lock that a run or another prune needs. It waits for a limited time
+ * for a run of the same client, and never for a run of another one.
  */
 
 import { Fault } from '../fault.ts';
@@ -16,73 +16,77 @@ import { beIdle } from '../os/process.ts';
 import { type DisposableHolder, isLocked, takeLockOrFolder } from '../os/runfolder.ts';
 import { escapeText, quoteForShell } from '../wire/text.ts';
 import { type Held, openIndex, type StoreIndex } from './file-index.ts';
-import { makeQuietly } from './manifest.ts';
+import { makeQuietly } from './manifest-writer.ts';
+import { removeSnapshot } from './remove.ts';
 import { candidateOf, decideRetention } from './retention.ts';
 import { keepScratchIn } from './scratch.ts';
 import type { StoreSettings } from './settings.ts';
+import { listSnapshots } from './snapshot.ts';
 import {
   type ClientStore,
+  failureText,
   listClients,
-  listSnapshots,
   openClient,
   openStore,
-  recordEvent,
-  removeSnapshot,
+  recordQuietly,
   requireOwner,
 } from './store.ts';
 import { emptyClientTrash, emptyTrash, MOST_WAIT_MS } from './trash.ts';
 
-/** What becomes of one snapshot. */
-export interface PrunedSnapshot {
+/** The decision about one snapshot. */
+interface PrunedSnapshot {
   snapshot: string;
   state: 'full' | 'incomplete';
   keep: boolean;
   reasons: string[];
-  /** What its going frees, after those above it have gone; null for one that stays, and where there is no room to find it out. */
+  /** What its removal frees after those above it are gone; null if it stays, or if this could not be determined. */
   frees: Held | null;
 }
 
-/** What becomes of a client's snapshots, oldest first. */
-export interface PrunedClient {
+/** The decisions about a client's snapshots, oldest first. */
+interface PrunedClient {
   client: string;
-  /** A run of it is under way: nothing of it was removed. */
+  /** Whether a run is active. Then no snapshot of the client is removed. */
   busy: boolean;
-  /** Why not all of it could be done; null where it was. */
+  /** The first failure; null if there was none. */
   failed: string | null;
-  /** What to do about that, where it is known. */
+  /** The next step after that failure, if one is known. */
   next?: string;
-  /** Why a removed snapshot could not be deleted, and still takes its room; left out where all of it was. The next prune tries again. */
+  /**
+   * Why a removed snapshot could not be deleted and still takes its room; left out on success. The next prune tries
+   * again.
+   */
   undeleted?: string;
   snapshots: PrunedSnapshot[];
-  /** Names to delete, trash that was there before not counted. */
+  /** Directory entries to delete, without older trash. */
   names: number;
-  /** About how long deleting them takes. */
+  /** The estimated time to delete them. */
   estimated_ms: number;
 }
 
-/** What a prune did, or would do. */
+/** The result of a prune or a dry run. */
 export interface PruneResult {
   dry_run: boolean;
   clients: PrunedClient[];
 }
 
-export interface PruneOptions {
-  /** Undefined: all. */
+interface PruneOptions {
+  /** If undefined, all clients. */
   client: string | undefined;
   dryRun: boolean;
-  /** When it is; undefined: now. */
+  /** The time to decide by; if undefined, now. */
   at?: Date;
-  /** How long the deletion waits for runs that are under way, in all; for tests. */
+  /** How long the deletion waits for active runs, in total; for tests. */
   waitMs?: number;
 }
 
-/** Until a deletion here has shown how fast they are. */
+/** The rate before a deletion of this client has been measured. */
 const NAMES_PER_SECOND = 20_000;
 
 /**
- * Removes what the policy of each client, or of one, wants removed.
- * @param signal ends it; what is in trash/ by then the next one deletes
- * @throws Fault `locked` when another one is under way
+ * Removes the snapshots that the policy of one client, or of each, does not keep.
+ * @param signal stops it; the next prune deletes what is in trash/ by then
+ * @throws Fault `locked` when another prune is active; Fault when the store or the client is missing
  */
 export async function prune(
   settings: StoreSettings,
@@ -104,7 +108,7 @@ export async function prune(
   return { dry_run: false, clients: pruned };
 }
 
-/** Moves what goes to the trash, of each client. */
+/** Moves snapshots to the trash, client by client. */
 async function pruneAll(
   settings: StoreSettings,
   clients: ClientStore[],
@@ -114,13 +118,13 @@ async function pruneAll(
   const { store } = settings;
   await using held = new AsyncDisposableStack();
   if ((await takeLockOrFolder(held, `${store}/prune.lock`, store)) === undefined) {
-    throw new Fault({ tried: `prune "${store}"`, found: 'another prune is under way', exit: 'locked' });
+    throw new Fault({ tried: `prune "${store}"`, found: 'another prune is running', exit: 'locked' });
   }
   keepScratchIn(store);
   return await pruneEach(settings, clients, options, signal);
 }
 
-/** Deletes what is in the trash of each client: first of those that have no run. */
+/** Deletes the trash of each client, starting with those that have no active run. */
 async function deleteAll(
   settings: StoreSettings,
   clients: ClientStore[],
@@ -132,23 +136,25 @@ async function deleteAll(
   const { deleteRate: namesPerSecond } = settings;
   const resultOf = new Map(pruned.map(each => [each.client, each]));
   const running = new Set(clients.filter(each => isLocked(lockOf(each))));
-  const waitsUntilMs = monotonicMs() + waitMs; // for all of them together
+  const waitsUntilMs = monotonicMs() + waitMs; // one limit for all clients together
   for (const client of [...clients.filter(each => !running.has(each)), ...running]) {
     const pace = { namesPerSecond, lock: lockOf(client), waitsUntilMs, signal };
     const result = resultOf.get(client.name);
     try {
       const ms = await emptyTrash(client.folder, pace);
-      if (result && result.names > 0 && !result.busy) noteDeleted(client, result.names, ms);
+      // For the next estimate.
+      if (result && result.names > 0 && !result.busy)
+        recordQuietly(client, 'deleted', { names: result.names, duration_ms: Math.round(ms) });
     } catch (error) {
       signal.throwIfAborted();
-      // One bad entry stops no prune: the policy is met.
-      if (result) result.undeleted = wordsOf(error);
+      // An entry that cannot be deleted does not stop the prune: the policy has been applied.
+      if (result) result.undeleted = failureText(error);
     }
   }
   await emptyClientTrash(settings.store, signal);
 }
 
-/** One client after the other. What fails for one of them is told with it, and the others are pruned. */
+/** Prunes one client after the other. A failure of one client is reported with it, and the others are pruned. */
 async function pruneEach(
   settings: StoreSettings,
   clients: ClientStore[],
@@ -171,18 +177,14 @@ async function pruneEach(
   return pruned;
 }
 
-function wordsOf(error: unknown): string {
-  return error instanceof Fault ? error.message : escapeText(whatFailed(error), 2000);
-}
-
-/** The first failure of a client is the one that is told. */
+/** Reports only the first failure of a client. */
 function noteFailure(result: PrunedClient, error: unknown): void {
   if (result.failed !== null) return;
-  result.failed = wordsOf(error);
+  result.failed = failureText(error);
   if (error instanceof Fault && error.next !== undefined) result.next = error.next;
 }
 
-/** What the kernel refused to do with a path, as a fault that shows that path; other errors as they are. */
+/** Converts an error of the kernel to a fault that shows the path. Returns other errors unchanged. */
 function placeFault(error: unknown, tried: string): unknown {
   const { path } = error as NodeJS.ErrnoException;
   if (error instanceof Fault || path === undefined) return error;
@@ -190,7 +192,7 @@ function placeFault(error: unknown, tried: string): unknown {
   return new Fault({ tried, found, cause: error, next: inspectCommand(path) });
 }
 
-/** A removal is a rename: this account has to own both folders, and what it moves. */
+/** A removal is a rename, so this account must own both folders and the snapshot. */
 function removalFault(error: unknown, { folder }: ClientStore, snapshot: string): Fault {
   const places = ['snapshots', `snapshots/${snapshot}`, 'trash'].map(each =>
     quoteForShell(`${folder}/${each}`),
@@ -198,16 +200,7 @@ function removalFault(error: unknown, { folder }: ClientStore, snapshot: string)
   return fileFault(error, `remove "${folder}/snapshots/${snapshot}"`, { next: `ls -ld ${places.join(' ')}` });
 }
 
-/** How fast it was, for the next estimate. */
-function noteDeleted(client: ClientStore, names: number, ms: number): void {
-  try {
-    recordEvent(client, 'deleted', { names, duration_ms: Math.round(ms) });
-  } catch {
-    // a full disk: only the next estimate lacks it
-  }
-}
-
-/** The index, or undefined where none can be made: what a removal frees is then unknown. */
+/** Opens the index; undefined if that fails. Then it is unknown what a removal frees. */
 async function indexOf(
   held: DisposableHolder,
   client: ClientStore,
@@ -269,7 +262,7 @@ async function pruneClient(
   return pruned;
 }
 
-/** On a full disk it stays in the index, and the next use of the index forgets it. */
+/** On a full disk the snapshot stays in the index, and the next use of the index drops it. */
 function forget(index: StoreIndex | undefined, snapshot: string): void {
   try {
     index?.forget(snapshot);
@@ -278,7 +271,7 @@ function forget(index: StoreIndex | undefined, snapshot: string): void {
   }
 }
 
-/** Names a second, as the last deletion of this client's went. */
+/** The rate of this client's last deletion, in names a second. */
 function deletionRate(client: ClientStore): number {
   const last = readJournal(client.folder).findLast(each => each.event === 'deleted');
   const { names, duration_ms: ms } = last ?? {};

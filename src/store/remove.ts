@@ -1,52 +1,50 @@
 /**
- * `dialback remove` and `remove-client`: one snapshot, or a client that was unenrolled with all that it has, by hand. Both want the
- * name once more, go by one rename into a trash, and delete from there; a dry run is the same without that.
+ * `dialback remove` and `remove-client`: remove one snapshot, or an unenrolled client with all its snapshots. Both
+ * require the name twice, move the folder to a trash by one rename, and delete it there. A dry run is the same
+ * without the last steps.
  */
 import { Fault } from '../fault.ts';
 import { rename, syncFolder } from '../os/files.ts';
 import { randomHex } from '../os/machine.ts';
 import { beIdle } from '../os/process.ts';
+import { escapeText } from '../wire/text.ts';
+import { notDurable } from './basis.ts';
+import { dropRechecks } from './doubtful-files.ts';
 import { type Held, openIndex, peekIndex } from './file-index.ts';
+import { candidateOf } from './retention.ts';
 import { retiredSince } from './retirement.ts';
 import type { StoreSettings } from './settings.ts';
-import {
-  type ClientStore,
-  findSnapshot,
-  listSnapshots,
-  lockClient,
-  openClient,
-  openStore,
-  removeSnapshot,
-  requireOwner,
-  requireRemovable,
-} from './store.ts';
-import { emptyClientTrash, emptyTrash, trashOfClient } from './trash.ts';
+import { findSnapshot, listSnapshots, type Snapshot } from './snapshot.ts';
+import { type ClientStore, lockClient, openClient, openStore, requireOwner } from './store.ts';
+import { emptyClientTrash, emptyTrash, moveToTrash, trashOfClient } from './trash.ts';
 
-export interface RemoveOptions {
+/** What `remove` or `remove-client` was asked to do. */
+interface RemoveOptions {
   client: string;
-  /** Undefined: the client with all that it has. */
+  /** If undefined, the client with all its snapshots. */
   snapshot: string | undefined;
-  /** The name once more, as `named` has it. */
+  /** The name again, in the form of `named`. */
   confirm: string | undefined;
   dryRun: boolean;
 }
 
-/** What goes, or would go. */
+/** What was removed, or would be. */
 export interface Removal {
   dry_run: boolean;
   /** `NAME@SNAPSHOT`, or `NAME`. */
   named: string;
-  /** The folder that goes. */
+  /** The folder to remove. */
   folder: string;
   snapshots: number;
   pinned: number;
-  /** What that frees; null where it is not known. */
+  /** What that frees; null if unknown. */
   frees: Held | null;
 }
 
 /**
- * Removes a snapshot, or a client. Nothing is done unless `confirm` names it, and nothing while a run of the client is under way.
- * @throws Fault that names what stands against it
+ * Removes a snapshot or a client. Does nothing unless `confirm` names it, and nothing while a run of the client is
+ * active.
+ * @throws Fault that names the reason against it
  */
 export async function remove(
   settings: StoreSettings,
@@ -82,7 +80,7 @@ function requireConfirmed(verb: string, { named, snapshots }: Removal, confirm: 
     tried: `${verb === 'remove' ? 'remove' : 'remove the client'} "${named}"`,
     found:
       confirm === undefined
-        ? `${snapshots} ${snapshots === 1 ? 'snapshot' : 'snapshots'} would be gone for good, and --confirm does not name it`
+        ? `${snapshots} ${snapshots === 1 ? 'snapshot' : 'snapshots'} would be deleted permanently, and --confirm does not name it`
         : '--confirm names something else',
     next: `dialback ${verb} ${named} --dry-run; then dialback ${verb} ${named} --confirm ${named}`,
     exit: 'usage',
@@ -124,8 +122,46 @@ function planClient(client: ClientStore): Plan {
   };
 }
 
-/** One rename; no list of clients has it any more. The client's lock is held. */
+/** Renames a client's folder, so that no list of clients contains it. The client's lock must be held. */
 function moveClient(store: string, { name, folder }: ClientStore): void {
   rename(folder, `${store}/clients/${trashOfClient(name, randomHex(4))}`);
   syncFolder(`${store}/clients`);
+}
+
+/** @throws Fault when a snapshot must not be removed: it does not exist, is pinned, or is the last full one */
+function requireRemovable(client: ClientStore, name: string): void {
+  const fault = (found: string, next: string): Fault =>
+    new Fault({ tried: `remove "${client.name}@${escapeText(name)}"`, found, next });
+  const all = listSnapshots(client);
+  const wanted = all.find(each => each.name === name);
+  if (wanted === undefined) throw fault('there is no such snapshot', `dialback list ${client.name}`);
+  if (wanted.pinned !== undefined)
+    throw fault(`it is pinned: ${wanted.pinned}`, `dialback unpin ${client.name}@${name}`);
+  const isLast = (isFull: (each: Snapshot) => boolean): boolean =>
+    isFull(wanted) && all.every(each => each === wanted || !isFull(each));
+  // Keep the last full and usual one, and in any case the last full one.
+  if (
+    all.length === 1 ||
+    isLast(each => candidateOf(each).state === 'full') ||
+    isLast(each => each.record.state === 'full')
+  )
+    throw fault(
+      'it is the last full one that this client has',
+      `dialback remove-client ${client.name}, if the client is to have none`,
+    );
+}
+
+/**
+ * Moves a finished snapshot to trash/ by one rename; `emptyTrash` deletes it. The client's lock must be held, so that
+ * no run links against it. This checks again that the snapshot may go, whatever the caller has decided.
+ * @param reason for the journal
+ * @throws Fault when it does not exist, is pinned, or is the last full one
+ */
+export function removeSnapshot(client: ClientStore, name: string, reason: string): void {
+  requireRemovable(client, name);
+  moveToTrash(client, 'snapshots', name, { reason });
+  // Sync the new place first, so that after a power cut the tree is in one of them. Both come before the deletion.
+  syncFolder(`${client.folder}/trash`);
+  syncFolder(`${client.folder}/snapshots`);
+  dropRechecks(client.folder, notDurable(client));
 }

@@ -1,217 +1,56 @@
 /**
- * What a restore has written, compared with the snapshot: type, content, mode, owner, times and attributes of each entry. And
- * the snapshot itself, compared with its manifest: what the store has changed, a restore cannot give back. Reads only.
+ * Compares restored files with the snapshot: type, content, mode, owner, times and attributes of each entry. Also
+ * compares the snapshot with its manifest, because a restore cannot bring back what the store has lost. Only reads.
  */
+
 import { hash } from 'node:crypto';
 import { digestFile, exists, failedWith, lstat, readlink, statusExact } from '../os/files.ts';
 import { hasProgram } from '../os/process.ts';
-import { type JsonName, jsonName } from '../wire/text.ts';
-import {
-  BATCH,
-  type EntryType,
-  entryOf,
-  listTree,
-  readXattrsOfEach,
-  type StoredEntry,
-  type TreeEntry,
-  type TreeOptions,
-  type Xattr,
-} from './fake-super.ts';
+import type { EntryType, TreeEntry, Xattr } from './fake-super.ts';
+import type { StoredEntry } from './find-records.ts';
 import { LostAttributes } from './lost-attributes.ts';
-import { below, DamagedManifest, describeEntry, inBatches, manifestOf, readManifest } from './manifest.ts';
+import {
+  DamagedManifest,
+  describeEntry,
+  type ManifestPair,
+  manifestOf,
+  pairEntries,
+  readManifest,
+} from './manifest.ts';
 import { isUnread, type ManifestEntry } from './mtree.ts';
-import { type Pair, pairEntries } from './pairs.ts';
-import { readAcl } from './posix-acl.ts';
+import { Differences, differencesOf, type Giver, type Restored } from './restore-difference.ts';
 import { passesOf, type Selection } from './restore-selection.ts';
-import { isAtTimeLimit } from './time-limits.ts';
-import { DAMAGED_SHOWN } from './verify.ts';
+import { BATCH, entryOf, inBatches, listTree, readXattrsOfEach, type TreeOptions } from './stored-tree.ts';
+import { joinPath } from './tree-path.ts';
+import { DAMAGED_SHOWN } from './verify-pass.ts';
 
-/** In what an entry can differ from the snapshot once it is restored. */
-export type Kind =
-  | 'missing'
-  | 'device' // not made
-  | 'type'
-  | 'link target'
-  | 'owner'
-  | 'group'
-  | 'set-id bits'
-  | 'mode'
-  | 'time'
-  | 'cut time' // by the store's file system, before the restore
-  | 'ACL'
-  | 'user attribute'
-  | 'system attribute'; // of another namespace than `user.`
+/** How a stored file can differ from its manifest. */
+type StoreDifference = 'missing' | 'type' | 'content' | 'attributes' | 'size' | 'time';
 
-/** Who restores. */
-export interface Giver {
-  uid: number;
-  /** All groups that files may be given to. */
-  groups: readonly number[];
-  /** Whether set-id bits, devices and file capabilities are left out on purpose. */
-  inert: boolean;
-}
-
-/** One difference. One that does not matter is a note: this account could not set it, or it was left out as asked. */
-export interface Lack {
-  kind: Kind;
-  matters: boolean;
-}
-
-const SETUID_OR_SETGID = 0o6000;
-const CAPABILITY = 'security.capability';
-
-/**
- * What will be lacking of an entry, whoever writes it: what the account may not set, and what is left out.
- * @param entry as it was on the client
- */
-export function lackingIn(entry: TreeEntry, giver: Giver): Lack[] {
-  const isRootUser = giver.uid === 0;
-  if (entry.device) return isRootUser && !giver.inert ? [] : [{ kind: 'device', matters: !giver.inert }];
-  const names = entry.xattrs.map(each => each.name.toString('latin1'));
-  const systemNames = names.filter(each => !each.startsWith('user.'));
-  const lacks: Lack[] = isAtTimeLimit(entry.mtimeNs) ? [{ kind: 'cut time', matters: false }] : [];
-  const leavesSetId = entry.type === 'folder' ? giver.inert : giver.inert || !isRootUser;
-  if ((entry.mode & SETUID_OR_SETGID) !== 0 && leavesSetId && entry.type !== 'symlink')
-    lacks.push({ kind: 'set-id bits', matters: !giver.inert });
-  if (giver.inert && names.includes(CAPABILITY)) lacks.push({ kind: 'system attribute', matters: false });
-  if (isRootUser) return lacks;
-  if (entry.uid !== giver.uid) lacks.push({ kind: 'owner', matters: false });
-  if (!giver.groups.includes(entry.gid)) lacks.push({ kind: 'group', matters: false });
-  const isTold = lacks.some(each => each.kind === 'system attribute');
-  if (systemNames.length > 0 && !isTold) lacks.push({ kind: 'system attribute', matters: false });
-  return lacks;
-}
-
-/** An entry that was restored. */
-export interface Restored
-  extends Pick<TreeEntry, 'type' | 'mode' | 'uid' | 'gid' | 'device' | 'mtimeNs' | 'target'> {
-  /** Undefined where they cannot be read. */
-  xattrs: readonly Xattr[] | undefined;
-}
-
-/**
- * In what a restored entry differs from what it was. Pure.
- * @param entry as it was on the client @param found undefined: it is not there
- */
-export function differencesOf(entry: TreeEntry, found: Restored | undefined, giver: Giver): Lack[] {
-  const expected = lackingIn(entry, giver);
-  if (found === undefined)
-    return expected.some(each => each.kind === 'device') ? expected : [{ kind: 'missing', matters: true }];
-  if (found.type !== entry.type) return [{ kind: 'type', matters: true }];
-  const kinds = new Set<Kind>();
-  if (entry.target !== null && !(found.target ?? Buffer.alloc(0)).equals(entry.target))
-    kinds.add('link target');
-  if (entry.device && !isSameDevice(entry.device, found.device)) kinds.add('device');
-  if (found.uid !== entry.uid) kinds.add('owner');
-  if (found.gid !== entry.gid) kinds.add('group');
-  const changed = entry.type === 'symlink' ? 0 : found.mode ^ entry.mode; // a link has no mode of its own
-  if ((changed & SETUID_OR_SETGID) !== 0) kinds.add('set-id bits');
-  if ((changed & ~SETUID_OR_SETGID) !== 0) kinds.add('mode');
-  if (found.mtimeNs !== entry.mtimeNs) kinds.add('time');
-  if (found.xattrs !== undefined) for (const kind of changedAttributes(entry, found.xattrs)) kinds.add(kind);
-  const cut = expected.filter(each => each.kind === 'cut time');
-  return [...[...kinds].map(kind => ({ kind, matters: matters(kind, entry, expected, giver) })), ...cut];
-}
-
-/** A folder's set-id bits mean no program, and the kernel drops them where the group is not the account's. */
-function matters(kind: Kind, entry: TreeEntry, expected: readonly Lack[], giver: Giver): boolean {
-  const known = expected.find(each => each.kind === kind);
-  if (known !== undefined) return known.matters;
-  return !(kind === 'set-id bits' && entry.type === 'folder' && giver.uid !== 0);
-}
-
-function isSameDevice(one: TreeEntry['device'], other: TreeEntry['device']): boolean {
-  return one?.major === other?.major && one?.minor === other?.minor;
-}
-
-/** Attributes that only the restored entry has are its file system's own: a label, say. */
-function changedAttributes(entry: TreeEntry, found: readonly Xattr[]): Kind[] {
-  const values = new Map(found.map(each => [each.name.toString('latin1'), each.value]));
-  const kinds = new Set<Kind>();
-  for (const { name, value } of entry.xattrs) {
-    const key = name.toString('latin1');
-    if (key.startsWith('user.rsync.%')) continue; // rsync's own, and none that it could read
-    if (values.get(key)?.equals(value)) continue;
-    kinds.add(key.startsWith('user.') ? 'user attribute' : 'system attribute');
-  }
-  if (entry.acl !== null && !hasAcl(entry.acl, readAcl(values))) kinds.add('ACL');
-  return [...kinds];
-}
-
-/** Whether the entries for single users and groups, and a folder's default ones, are there. The rest is the mode. */
-function hasAcl(wanted: string, found: readonly string[]): boolean {
-  const there = new Set(found);
-  return wanted.split(',').every(each => !/^(?:d:)?[ug]:\d/.test(each) || there.has(each));
-}
-
-/** Paths of a kind that are named. */
-const EXAMPLES = 3;
-
-/** All entries that differ in one thing. */
-export interface DifferenceCount {
-  kind: Kind;
-  /** Entries that differ. */
-  count: number;
-  /** Those where it matters: the rest this account could not set, or left out as asked. */
-  lacking: number;
-  /** As on the client; the first few. */
-  examples: JsonName[];
-}
-
-/** Counts differences by their kind: a large tree has too many to list. */
-export class Differences {
-  readonly #kinds = new Map<Kind, DifferenceCount>();
-  /** Entries that differ in something that matters. */
-  lacking = 0;
-
-  /** @param path below the tree */
-  add(path: Buffer, lacks: readonly Lack[]): void {
-    if (lacks.some(each => each.matters)) this.lacking += 1;
-    for (const { kind, matters: isLacking } of lacks) {
-      const known = this.#kinds.get(kind) ?? { kind, count: 0, lacking: 0, examples: [] };
-      known.count += 1;
-      if (isLacking) known.lacking += 1;
-      if (known.examples.length < EXAMPLES) known.examples.push(jsonName(Buffer.concat([SLASH, path])));
-      this.#kinds.set(kind, known);
-    }
-  }
-
-  /** What matters first. */
-  get list(): DifferenceCount[] {
-    return [...this.#kinds.values()].sort(
-      (one, other) => Number(other.lacking > 0) - Number(one.lacking > 0),
-    );
-  }
-}
-
-const SLASH = Buffer.from('/');
-
-/** In what a file of the store is not as its manifest says. */
-export type StoreDifference = 'missing' | 'type' | 'content' | 'attributes' | 'size' | 'time';
-
-/** What a comparison found. */
+/** The result of a comparison. */
 export interface Compared {
   files: number;
   bytes: number;
-  /** False where getfattr(1) is missing: what was true of an entry is in its attributes. */
+  /** False if getfattr(1) is missing: without the attributes the true entries are unknown. */
   isCompared: boolean;
   differences: Differences;
-  /** False where there is no manifest, or one that cannot be trusted. */
+  /** False if there is no manifest that can be trusted. */
   isChecked: boolean;
-  /** Below the tree; a character a byte. At most DAMAGED_SHOWN. */
+  /** Paths below the tree, one character per byte; at most DAMAGED_SHOWN. */
   damaged: { path: string; difference: StoreDifference }[];
-  /** Of all of them. */
+  /** The number of all damaged files. */
   damagedCount: number;
   hasLostAttributes: boolean;
-  /** Why the manifest is of no use, or undefined. */
+  /** Why the manifest cannot be trusted; undefined if it can. */
   found: string | undefined;
 }
 
 /**
  * Compares what lies below `base` with the snapshot, and the snapshot with its manifest.
- * @param base where the restored entries are, at their paths below the tree
- * @param options isLenient: whether an entry of the store that cannot be read is passed over; isMissingTold: whether the names
- *   that are missing are told already
+ * @param base contains the restored entries at their paths below the tree
+ * @param options isLenient: skip entries of the store that cannot be read; isMissingReported: missing names have been
+ *   reported already
+ * @throws Fault when the store cannot be read; the signal's reason
  */
 export async function compareRestored(
   selection: Selection,
@@ -226,7 +65,7 @@ export async function compareRestored(
 
 interface ComparisonOptions {
   isLenient: boolean;
-  isMissingTold: boolean;
+  isMissingReported: boolean;
   signal: AbortSignal;
 }
 
@@ -257,7 +96,7 @@ class RestoreComparison {
     this.#signal = options.signal;
   }
 
-  /** Of what is passed over rsync has spoken. */
+  /** rsync has reported the skipped entries. */
   get #complain(): (() => void) | undefined {
     return this.#options.isLenient ? () => {} : undefined;
   }
@@ -280,7 +119,7 @@ class RestoreComparison {
       await this.#take(batch);
   }
 
-  /** What the manifest says of a pass; nothing from where it cannot be trusted. */
+  /** The manifest's entries for a pass. Stops where the manifest cannot be trusted. */
   async *#manifest({ paths, depth }: Pick<TreeOptions, 'paths' | 'depth'>): AsyncGenerator<ManifestEntry> {
     const { client, snapshot } = this.#selection;
     if (!exists(manifestOf(client, snapshot.name)) || this.#compared.found !== undefined) return;
@@ -297,10 +136,12 @@ class RestoreComparison {
     }
   }
 
-  async #take(batch: Pair[]): Promise<void> {
+  async #take(batch: ManifestPair[]): Promise<void> {
     const { tree } = this.#selection.snapshot;
     for (const { wanted, found } of batch) if (wanted && !found) this.#damage(wanted.path, 'missing');
-    const there = batch.filter((each): each is Pair & { found: StoredEntry } => each.found !== undefined);
+    const there = batch.filter(
+      (each): each is ManifestPair & { found: StoredEntry } => each.found !== undefined,
+    );
     const stored = await readXattrsOfEach(
       tree,
       there.map(each => each.found),
@@ -324,12 +165,12 @@ class RestoreComparison {
       const state = restored[at];
       // The top is DIR itself, which gets its attributes last.
       if (entry.path.length === 0 || state === 'unknown') continue;
-      if (state === undefined && this.#options.isMissingTold && entry.device === null) continue;
+      if (state === undefined && this.#options.isMissingReported && entry.device === null) continue;
       this.#compared.differences.add(entry.path, differencesOf(entry, state, this.#giver));
     }
   }
 
-  /** A link lies in the store as a file that holds where it leads. */
+  /** A symlink is stored as a file that holds its target. */
   #countStored({ path, isFolder, size }: StoredEntry): void {
     if (isFolder || (path.length === 0 && !this.#selection.isWholeMachine)) return;
     this.#compared.files += 1;
@@ -347,7 +188,7 @@ class RestoreComparison {
       this.#damage(wanted.path, 'type');
       return;
     }
-    // When its manifest was made it could not be read, so there is nothing to compare it with.
+    // The entry could not be read when its manifest was made, so there is no digest to compare with.
     if (isUnread(wanted)) return;
     if (!found.isFolder) await this.#checkContent(wanted, found);
     const is = describeEntry(found, xattrs, wanted.sha256);
@@ -357,11 +198,11 @@ class RestoreComparison {
     if (is.mtimeNs !== wanted.mtimeNs) this.#damage(wanted.path, 'time');
   }
 
-  /** Reads what was written; what cannot be, or has no content of its own, is read in the store. */
+  /** Checks the restored content, or the stored one if the restored file is unreadable or has no content of its own. */
   async #checkContent(wanted: ManifestEntry, { path }: StoredEntry): Promise<void> {
     const sha256 = await digestRestored(
-      below(this.#base, path),
-      below(this.#selection.snapshot.tree, path),
+      joinPath(this.#base, path),
+      joinPath(this.#selection.snapshot.tree, path),
       this.#signal,
     );
     if (sha256 === wanted.sha256 || sha256 === 'special') return;
@@ -375,7 +216,7 @@ class RestoreComparison {
   }
 }
 
-/** @returns undefined where there is nothing; `special` for what has no content of its own */
+/** @returns undefined if neither can be read; `special` for an entry without content */
 async function digestRestored(
   path: Buffer,
   stored: Buffer,
@@ -389,8 +230,7 @@ async function digestRestored(
   } catch {
     signal.throwIfAborted();
   }
-  // An ordinary user may not read what has come back without that right, and gets no devices: then what rsync has read is
-  // looked at.
+  // An ordinary user may get a file without the right to read it, and gets no devices. Then read the stored file.
   try {
     return (await digestFile(stored, signal)).sha256.toString('hex');
   } catch {
@@ -399,16 +239,16 @@ async function digestRestored(
   }
 }
 
-/** `unknown`: this account may not look. */
+/** `unknown`: this account lacks the right to look. */
 type State = Restored | undefined | 'unknown';
 
-/** @returns what there is at the paths of some entries, in their order */
+/** @returns the state at the paths of some entries, in their order */
 async function readRestored(
   base: string,
   entries: readonly TreeEntry[],
   signal: AbortSignal,
 ): Promise<State[]> {
-  const states = entries.map(({ path }) => readState(below(base, path)));
+  const states = entries.map(({ path }) => readState(joinPath(base, path)));
   const there = entries.filter((_, at) => typeof states[at] === 'object');
   const xattrs = await readXattrsOfEach(base, there, signal, '-');
   let at = 0;
@@ -432,7 +272,7 @@ function readState(path: Buffer): State {
     };
   } catch (error) {
     if (failedWith(error, 'ENOENT') || failedWith(error, 'ENOTDIR')) return undefined;
-    if (failedWith(error, 'EACCES')) return 'unknown'; // the folder came back without the right to enter it
+    if (failedWith(error, 'EACCES')) return 'unknown'; // the folder was restored without the right to enter it
     throw error;
   }
 }
@@ -446,7 +286,7 @@ function typeOf(status: ReturnType<typeof statusExact>): EntryType {
   return status.isCharacterDevice() ? 'char device' : 'block device';
 }
 
-/** makedev(3), the other way round. */
+/** Splits a device number, as gnu_dev_major(3) and gnu_dev_minor(3) do. */
 function deviceOf(rdev: bigint): { major: number; minor: number } {
   const major = ((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & ~0xfffn);
   const minor = (rdev & 0xffn) | ((rdev >> 12n) & ~0xffn & 0xffffffffn);

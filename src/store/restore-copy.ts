@@ -1,4 +1,4 @@
-/** The rsync of a restore: it reads a fake-super tree and writes real files; what it says is kept and counted. */
+/** The rsync of a restore. It reads a fake-super tree and writes real files. Its messages are kept and counted. */
 import { Fault } from '../fault.ts';
 import { realPath } from '../os/files.ts';
 import { jailCommand } from '../os/launcher.ts';
@@ -7,18 +7,18 @@ import { type ExitResult, eachLine, programPath, standard, start } from '../os/p
 import { NANOSECONDS, RSYNC_EXIT } from '../wire/rsync.ts';
 import { escapeText } from '../wire/text.ts';
 import type { RestoreOptions, Selection } from './restore-selection.ts';
-import type { Snapshot } from './store.ts';
+import type { Snapshot } from './snapshot.ts';
 
-/** How far a restore is. */
+/** The progress of a restore. */
 export interface RestoreProgress {
   bytes: number;
-  /** Of all bytes; what is there already counts. */
+  /** Of all bytes, including those that are already in place. */
   percent: number;
   /** Files whose content was written. */
   files: number;
 }
 
-/** Lines for a person: the first of them are kept, and all are counted. */
+/** Lines for a person. Keeps the first ones and counts all. */
 export class Lines {
   static readonly #LIMIT = 10_000;
   /** Characters. */
@@ -27,7 +27,7 @@ export class Lines {
   #length = 0;
   count = 0;
 
-  /** One that is there already is not taken again. */
+  /** Adds a line, unless it is already kept. */
   add(line: string): void {
     if (this.#kept.has(line)) return;
     this.count += 1;
@@ -41,21 +41,21 @@ export class Lines {
   }
 }
 
-/** In the place of a host's name: the remote shell is env(1), which takes it for a variable and starts rsync. */
+/** In the place of a host's name. The remote shell is env(1), which reads this as a variable and starts rsync. */
 export const OTHER_SIDE = 'dialback=restore:';
 
-/** What root's rsync may reach, where the launcher is installed: it changes files below `to`, and reads `tree`. */
-export interface Place {
+/** What root's rsync may access, if the launcher is installed: it changes files below `to` and reads `tree`. */
+interface Place {
   to: string;
   tree: string;
 }
 
-/** By names without links. Below the store there may be none: they would be the account's that owns it. */
+/** Resolves links, except below the store: a link there would be made by the account that owns the store. */
 export function placeOf({ to, store }: RestoreOptions, { tree }: Snapshot): Place {
   return { to: realPath(to), tree: `${realPath(store)}${tree.slice(store.length)}` };
 }
 
-/** The filters match a name as it stands in the store and as it was. */
+/** The filters match the stored name and the original one. */
 const INERT = [
   '--chmod=u-s,g-s',
   '--no-devices',
@@ -64,23 +64,23 @@ const INERT = [
 ];
 
 /**
- * How a fake-super tree is read, and real files written.
+ * The arguments to read a fake-super tree and write real files.
  * @param inert leaves out setuid and setgid bits, devices and file capabilities
  */
 export function restoreArguments({ isRootUser, inert }: { isRootUser: boolean; inert: boolean }): string[] {
   return [
     '-aHAXS',
     '--numeric-ids',
-    '--fake-super', // the sending side: owners, modes and devices out of the xattrs
+    '--fake-super', // the sending side takes owners, modes and devices from the xattrs
     isRootUser ? '-M--super' : '-M--no-super',
     // A client's setuid program would run as the account that restores it.
     ...(inert ? INERT : isRootUser ? [] : ['--chmod=Fu-s,Fg-s']),
-    // Never -M with a local copy: before 3.3.0 rsync then writes to a path in freed memory, and exits 0.
+    // Never -M with a local copy: rsync before 3.3.0 then writes to a path in freed memory, and exits 0.
     '-e',
     programPath('env'),
     `--rsync-path=${programPath('rsync')}`,
-    '-s', // the names go over the protocol, and not on env's command line
-    '--whole-file', // as a local copy
+    '-s', // sends the names over the protocol instead of env's command line
+    '--whole-file', // as a local copy does
     '--relative',
     NANOSECONDS,
     '--stats',
@@ -91,37 +91,38 @@ export function restoreArguments({ isRootUser, inert }: { isRootUser: boolean; i
 /** Characters of rsync's --stats. */
 const STATS_LIMIT = 65_536;
 
-/** How rsync ended, and what it said. */
-export interface Copied extends ExitResult {
-  /** What no `take` took, without the lines that tell how far it is. */
+/** How rsync ended, and its output. */
+interface Copied extends ExitResult {
+  /** The lines that no `take` received, without progress lines. */
   stdout: string;
   /** The first line of its standard error. */
   found: string | undefined;
   isFull: boolean;
 }
 
-/** Where what could not be given back is told. */
+/** Where to report what could not be restored. */
 export interface Telling {
   signal: AbortSignal;
   lines: Lines;
   place: Place | undefined;
 }
 
-/** Who is told what of an rsync that runs; of what it could not do, `lines`. */
+/** The receivers of rsync's output. `lines` receives its error messages. */
 interface Listeners extends Telling {
-  /** Of each line of its standard output. */
+  /** Receives each line of standard output. */
   take?: (line: string) => void;
   tell?: ((progress: RestoreProgress) => void) | undefined;
 }
 
-/** Whether rsync did what it could: all of it, or all but what it complained of (23). */
+/** Whether rsync restored everything, or everything except what it reported (status 23). */
 export function isDone(result: Copied): boolean {
   return result.status === 0 || result.status === RSYNC_EXIT.partial;
 }
 
 /**
- * rsync from what is selected: everything behind `/./` is made anew below `to`. The paths are arguments, since with
- * --files-from rsync 3.5.0 gets a fake-super tree's xattrs mixed up, and ends with 2 ("internal abbrev error").
+ * Copies the selected paths. rsync creates everything behind `/./` below `to`. The paths are arguments, because with
+ * --files-from rsync 3.5.0 confuses the xattrs of a fake-super tree and exits with 2 ("internal abbrev error").
+ * @throws Fault when a path is too long for an argument
  */
 export async function copySelected(
   args: string[],
@@ -131,23 +132,26 @@ export async function copySelected(
 ): Promise<Copied> {
   const sources = paths.length === 0 ? [Buffer.alloc(0)] : paths;
   const words = sources.map(path => Buffer.concat([Buffer.from(`${snapshot.tree}/./`), path]));
-  // rsync 3.5.0 refuses it from a working directory too (remember_sender_source_arg() in its flist.c).
+  // rsync 3.5.0 refuses such a path from a working directory too (remember_sender_source_arg() in its flist.c).
   if (words.some(word => word.length > PATH_BYTES))
     throw new Fault({
       tried: `restore from "${snapshot.tree}"`,
-      found: `a PATH and the store's own have more than ${PATH_BYTES} bytes together`,
+      found: `a PATH and the path of the store have more than ${PATH_BYTES} bytes together`,
       next: 'name a folder above it',
     });
   return await runRsync([...args, '--', ...words.map(asWord), `${OTHER_SIDE}${to}`], listeners);
 }
 
-/** A string where nothing is lost by it. */
+/** Converts bytes to a string if that loses nothing. */
 function asWord(bytes: Buffer): string | Buffer {
   const text = bytes.toString('utf8');
   return Buffer.from(text, 'utf8').equals(bytes) ? text : bytes;
 }
 
-/** Names on standard input: they need not be UTF-8. One that begins with `#` or `;` is no comment of rsync's. */
+/**
+ * Encodes names for --from0 --files-from. They may be any bytes. The slash in front keeps `#` and `;` from starting a
+ * comment.
+ */
 export function asFileList(names: Buffer[]): Buffer {
   return Buffer.concat(names.flatMap(name => [Buffer.from('/'), name, Buffer.from([0])]));
 }
@@ -155,8 +159,9 @@ export function asFileList(names: Buffer[]): Buffer {
 const LINE_LIMIT = 65_536;
 
 /**
- * Runs rsync, and tells what it says; of that, little is kept.
- * @param args bytes where an argument is no UTF-8: then xargs(1) gives them, since node can give only strings
+ * Runs rsync and passes its output on.
+ * @param args bytes if an argument is not UTF-8; then xargs(1) passes them, since node passes only strings
+ * @returns the end of rsync and a limited part of its output
  * @throws the signal's reason
  */
 export async function runRsync(
@@ -164,7 +169,7 @@ export async function runRsync(
   { signal, lines, place, input, take, tell }: Listeners & { input?: Buffer },
 ): Promise<Copied> {
   signal.throwIfAborted();
-  // All names before the first is copied: else the percents are of what it knows so far.
+  // Without incremental recursion the percentage is of all files.
   const more = tell === undefined ? [] : ['--info=progress2', '--no-inc-recursive'];
   const words = [...more, ...args];
   const plain = words.filter(word => typeof word === 'string');
@@ -197,24 +202,25 @@ export async function runRsync(
   });
   if (given) child.stdin?.end(given);
   Object.assign(copied, await child.ended);
-  // xargs has one status for all that rsync can end with; rsync itself says which it was.
+  // xargs has one exit status for all of rsync's failures. rsync's own message has the number.
   if (!isPlain && copied.status !== 0 && code !== undefined) copied.status = Number(code);
   signal.removeEventListener('abort', abort);
   signal.throwIfAborted();
   return copied;
 }
 
-/** A line of rsync's --info=progress2. */
+/** Parses a line of rsync's --info=progress2. */
 function readProgress(line: string): RestoreProgress | undefined {
   const found = /^\s*(\d+)\s+(\d{1,3})%\s+\S+\s+\S+(?:\s+\(xfr#(\d+),.*\))?\s*$/.exec(line);
   if (!found) return undefined;
   return { bytes: Number(found[1]), percent: Number(found[2]), files: Number(found[3] ?? 0) };
 }
 
+/** Converts the end of a failed rsync to a fault. @param tried for the message */
 export function rsyncFault(tried: string, { status, found, isFull }: Copied): Fault {
   return new Fault({
     tried,
-    found: escapeText(found ?? `rsync ended with status ${status}`),
+    found: escapeText(found ?? `rsync exited with status ${status}`),
     ...(isFull ? ({ exit: 'noSpace' } as const) : {}),
   });
 }

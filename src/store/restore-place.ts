@@ -1,4 +1,4 @@
-/** What a restore has staged: whether all of it arrived, and how it gets into its place below DIR. */
+/** Checks that all selected files have arrived in the stage, and moves them into their place below DIR. */
 import { Fault } from '../fault.ts';
 import {
   breachOf,
@@ -17,22 +17,15 @@ import { isWithin } from '../os/mounts.ts';
 import { rsyncKnows } from '../os/process.ts';
 import { NANOSECONDS } from '../wire/rsync.ts';
 import { escapeText, jsonName, showName } from '../wire/text.ts';
-import {
-  covers,
-  listTree,
-  readAttributes,
-  readTree,
-  type StoredEntry,
-  type TreeOptions,
-} from './fake-super.ts';
-import { inBatches } from './manifest.ts';
+import type { StoredEntry } from './find-records.ts';
 import { asFileList, isDone, type Lines, rsyncFault, runRsync, type Telling } from './restore-copy.ts';
 import { passesOf, type Selection } from './restore-selection.ts';
-import { isInside } from './store.ts';
+import { inBatches, listTree, readAttributes, readTree, type TreeOptions } from './stored-tree.ts';
+import { covers, isInside, joinPath } from './tree-path.ts';
 
 const NOT_WHOLE = 'update rsync, or restore to another file system';
 
-/** What is missing after rsync has ended: a failure where rsync has not said so. */
+/** Collects missing names after rsync has ended. They are a failure if rsync has not reported them. */
 class Lacking {
   readonly #tried: string;
   readonly #isStrict: boolean;
@@ -40,7 +33,7 @@ class Lacking {
   #first: string | undefined;
   #count = 0;
 
-  /** @param isStrict whether rsync says that all is well */
+  /** @param isStrict whether rsync reported success */
   constructor(tried: string, isStrict: boolean, lines: Lines) {
     this.#tried = tried;
     this.#isStrict = isStrict;
@@ -59,14 +52,15 @@ class Lacking {
   end(): void {
     if (!this.#isStrict || this.#first === undefined) return;
     const more = this.#count > 1 ? ` and ${this.#count - 1} more are` : ' is';
-    const found = `rsync reported success, and "${this.#first}"${more} missing or not whole`;
+    const found = `rsync reported success, and "${this.#first}"${more} missing or incomplete`;
     throw new Fault({ tried: this.#tried, found, next: NOT_WHOLE });
   }
 }
 
 /**
- * Compares what has arrived with what was selected: rsync's exit status does not prove that it wrote anything, or where.
- * @param telling isStrict: whether rsync says that all is well; givesDevices: whether it had to make devices
+ * Compares what has arrived with the selection: rsync's exit status does not prove that it wrote anything, or where.
+ * @param telling isStrict: whether rsync reported success; givesDevices: whether it had to make devices
+ * @throws Fault when something is missing although rsync reported success
  */
 export async function requireArrived(
   selection: Selection,
@@ -83,13 +77,13 @@ export async function requireArrived(
   if (!exists(staged))
     throw new Fault({
       tried,
-      found: 'rsync has written nothing into the folder that it was given',
+      found: 'rsync did not write into its target folder',
       next: NOT_WHOLE,
     });
   const lacks = new Lacking(tried, isStrict, lines);
   async function* absent(pass: TreeOptions): AsyncGenerator<StoredEntry> {
     for await (const entry of listTree(tree, pass))
-      if (!isThere(beneath(staged, entry.path), entry)) yield entry;
+      if (!isThere(joinPath(staged, entry.path), entry)) yield entry;
   }
   for (const pass of passesOf(selection))
     for await (const batch of inBatches(
@@ -102,20 +96,20 @@ export async function requireArrived(
   lacks.end();
 }
 
-/** Whether a path has what the entry is: a folder, or no folder; and a file of that size. */
+/** Whether a path has the entry's type (folder or not) and, for a file, its size. */
 function isThere(path: Buffer, { isFolder, size }: StoredEntry): boolean {
   try {
     const found = lstat(path);
     return found.isDirectory() === isFolder && (!found.isFile() || found.size === size);
   } catch (error) {
-    return failedWith(error, 'EACCES'); // an ordinary account may not look into what it has just got
+    return failedWith(error, 'EACCES'); // an ordinary account may not enter a folder that it has just restored
   }
 }
 
 /**
- * Refuses to let root's rsync write through folders that another account controls, where rsync follows a link that this
- * account puts into the place of one of them meanwhile. From 3.5.0 on it does not, unless `--insecure-links` says so: an rsync
- * that knows this option is one of these.
+ * Refuses a merge in which root's rsync would write through folders that another account controls. That account could
+ * replace such a folder with a link, and rsync would follow it. rsync 3.5.0 and later does not follow it unless
+ * `--insecure-links` is given, so a version that knows this option is safe.
  * @throws Fault that names the first such folder
  */
 export async function requireSafeMerge(selection: Selection, to: string, signal: AbortSignal): Promise<void> {
@@ -126,7 +120,7 @@ export async function requireSafeMerge(selection: Selection, to: string, signal:
       signal,
     })) {
       if (type !== 'folder' || path.length === 0) continue;
-      const place = beneath(to, path);
+      const place = joinPath(to, path);
       const name = escapeText(`${to}/${showName(jsonName(path))}`);
       const isFolder = exists(place) && lstat(place).isDirectory();
       const breach =
@@ -135,7 +129,7 @@ export async function requireSafeMerge(selection: Selection, to: string, signal:
       if (breach === undefined) continue;
       throw new Fault({
         tried: `restore to "${escapeText(to)}"`,
-        found: `${breach.found}, now or in the snapshot, and this rsync would follow a link that is put there`,
+        found: `${breach.found}, now or in the snapshot, and this rsync would follow a symlink in its place`,
         next: 'restore into an empty folder and copy from there as that user, or install rsync 3.5.0 or later',
         exit: 'usage',
       });
@@ -143,8 +137,8 @@ export async function requireSafeMerge(selection: Selection, to: string, signal:
 }
 
 /**
- * Refuses to write over the store, where it lies in DIR and the snapshot has something in its place: a client decides what that is.
- * @throws Fault
+ * Refuses to write over the store. A client decides which names its snapshot has, and one could be the store's.
+ * @throws Fault when the store is in DIR and the selection has something in its place
  */
 export function requireStoreSpared({ snapshot, paths }: Selection, store: string, to: string): void {
   const [inner, outer] = [realPath(store), realPath(to)];
@@ -155,24 +149,24 @@ export function requireStoreSpared({ snapshot, paths }: Selection, store: string
   if (!isSelected || !isInside(snapshot, place, tried)) return;
   throw new Fault({
     tried,
-    found: `the snapshot has "/${showName(jsonName(place))}", and the store is in that place`,
-    next: 'name a folder that the store is not in, or PATHs beside it',
+    found: `the snapshot has "/${showName(jsonName(place))}", and that is the place of the store`,
+    next: 'name another folder, or PATHs outside the store',
     exit: 'usage',
   });
 }
 
-/** Into an empty folder by renames. @throws Fault where a name is in the way */
+/** Moves the staged files into an empty folder by renames. @throws Fault when a name exists already */
 export function moveAll(staged: string, to: string): void {
   for (const name of exists(staged) ? readdir(staged, { encoding: 'buffer' }) : []) {
-    const place = beneath(to, name);
+    const place = joinPath(to, name);
     if (isThereAtAll(place))
       throw new Fault({
         tried: `restore to "${escapeText(to)}"`,
         found: `"${showName(jsonName(name))}" is there already`,
-        next: 'name an empty or new folder, or say --force: then what is restored replaces what has the same name',
+        next: 'name an empty or new folder, or use --force to replace files of the same name',
         exit: 'usage',
       });
-    moveEntry(beneath(staged, name), place);
+    moveEntry(joinPath(staged, name), place);
   }
 }
 
@@ -186,7 +180,10 @@ function isThereAtAll(path: Buffer): boolean {
   }
 }
 
-/** Into a folder that is not empty, by rsync, which links what it would copy. */
+/**
+ * Moves the staged files into a folder with other files. rsync links the files instead of copying them.
+ * @throws Fault when rsync fails, or when something is missing although it reported success
+ */
 export async function mergeInto(staged: string, to: string, telling: Telling): Promise<void> {
   const names = readdir(staged, { encoding: 'buffer' });
   // The top, DIR's own, is not among the names.
@@ -195,21 +192,22 @@ export async function mergeInto(staged: string, to: string, telling: Telling): P
     ...telling,
     input: asFileList(names),
   });
-  const tried = `put what was restored into "${escapeText(to)}"`;
+  const tried = `move the restored files into "${escapeText(to)}"`;
   if (!isDone(result)) throw rsyncFault(tried, result);
   const isStrict = result.status === 0;
   const { signal, lines } = telling;
   const lacks = new Lacking(tried, isStrict, lines);
   for await (const { path } of listTree(staged, { complain: isStrict ? undefined : () => {}, signal })) {
-    const state = await stateInPlace(beneath(to, path), beneath(staged, path), signal);
+    const state = await stateInPlace(joinPath(to, path), joinPath(staged, path), signal);
     if (state === 'missing') lacks.add(path);
-    // No failure: in a folder that is in use another process may have replaced it since.
-    if (state === 'other') lines.add(`/${showName(jsonName(path))}: its content is not what was restored`);
+    // This is not a failure: in a folder that is in use, another process may have replaced the file since.
+    if (state === 'other')
+      lines.add(`/${showName(jsonName(path))}: its content differs from the restored file`);
   }
   lacks.end();
 }
 
-/** Whether a path has what was staged: a link to it, or the same type and, of a file, the same content. */
+/** Whether a path has what was staged: a link to the file, or the same type and, for a file, the same content. */
 async function stateInPlace(
   path: Buffer,
   staged: Buffer,
@@ -222,10 +220,10 @@ async function stateInPlace(
     return (await sameContent(path, staged, signal)) ? 'same' : 'other';
   } catch (error) {
     signal.throwIfAborted();
-    // An ordinary account may not look into, or read, what it has just got without that right.
+    // An ordinary account may not enter or read what it has just restored without that right.
     if (failedWith(error, 'EACCES')) return 'same';
     if (failedWith(error, 'ENOENT') || failedWith(error, 'ENOTDIR')) return 'missing';
-    return 'other'; // it cannot be read: that one is named
+    return 'other'; // report a file that cannot be read
   }
 }
 
@@ -233,12 +231,7 @@ function typeBits(mode: number): number {
   return mode & openFlags.S_IFMT;
 }
 
-/** A path below a folder, as bytes. */
-export function beneath(folder: string, name: Buffer): Buffer {
-  return Buffer.concat([Buffer.from(`${folder}/`), name]);
-}
-
-/** To move a folder to another one, an ordinary user must be allowed to write into it. */
+/** Renames an entry. An ordinary user needs the right to write into a folder to move it to another one. */
 function moveEntry(from: Buffer, to: Buffer): void {
   const { mode } = lstat(from);
   const isLocked = lstat(from).isDirectory() && (mode & 0o200) === 0;

@@ -1,46 +1,40 @@
-/** What a restore gives back: a snapshot, the paths of it that were asked for, and the folders above these. */
-import { escapeText } from '../wire/text.ts';
-import { covers, type TreeOptions } from './fake-super.ts';
-import {
-  type ClientStore,
-  findSnapshot,
-  openClient,
-  openStore,
-  pathInside,
-  type Snapshot,
-  snapshotNames,
-} from './store.ts';
+/** The selection for a restore: a snapshot, the wanted paths of it, and the folders above them. */
 
+import { escapeText } from '../wire/text.ts';
+import { openSnapshot, type Snapshot, snapshotNames } from './snapshot.ts';
+import type { ClientStore } from './store.ts';
+import type { TreeOptions } from './stored-tree.ts';
+import { covers, pathInside } from './tree-path.ts';
+
+/** What `restore` was asked to do. */
 export interface RestoreOptions {
   store: string;
   client: string;
   /** As findSnapshot takes it. */
   snapshot: string;
-  /** Absolute, as on the client; none: all. */
+  /** Absolute, as on the client. If empty, all. */
   paths: string[];
   to: string;
   force: boolean;
-  /** Leave out what could give its user or the machine away: setuid and setgid bits, devices, file capabilities. */
+  /** Leaves out what could hand over an account or the machine: setuid and setgid bits, devices, file capabilities. */
   inert: boolean;
 }
 
-/** What is to be restored: the snapshot, and what of it; none: all. */
+/** A snapshot, and which part of it to restore. */
 export interface Selection {
   client: ClientStore;
   snapshot: Snapshot;
-  /** Newer snapshots that were passed over, oldest first. Empty where one was named. */
+  /** Newer snapshots that were skipped, oldest first. Empty if the snapshot was named. */
   newer: string[];
-  /** Below its tree, without a slash in front; empty: all that the tree has. */
+  /** Below the tree, without a leading slash. If empty, the whole tree. */
   paths: Buffer[];
-  /** DIR stands for the client's `/`, and gets its attributes. */
+  /** Whether DIR stands for the client's `/` and gets its attributes. */
   isWholeMachine: boolean;
 }
 
-/** @throws Fault where there is no such snapshot or path */
+/** Finds the snapshot and the paths. @throws Fault when one of them does not exist */
 export function select(options: RestoreOptions): Selection {
-  openStore(options.store);
-  const client = openClient(options.store, options.client);
-  const snapshot = findSnapshot(client, options.snapshot);
+  const { client, snapshot } = openSnapshot(options);
   const isWholeMachine = options.paths.length === 0 && snapshot.record.scope.roots.includes('/');
   const paths = options.paths.map(path => pathInside(snapshot, path, `restore "${escapeText(path)}"`));
   const newer =
@@ -54,13 +48,16 @@ export function select(options: RestoreOptions): Selection {
   };
 }
 
-/** What of a tree is selected, as `listTree` takes it: the folders above the paths, then the paths with all below them. */
+/**
+ * The parts of the tree that are selected, as arguments of `listTree`: the folders above the paths, then the paths
+ * with everything below them.
+ */
 export function passesOf({ paths }: Selection): Pick<TreeOptions, 'paths' | 'depth'>[] {
   const parents = paths.flatMap(parentsOf).filter(parent => !paths.some(path => covers(path, parent)));
   return [...(parents.length > 0 ? [{ paths: parents, depth: 0 }] : []), paths.length > 0 ? { paths } : {}];
 }
 
-/** The folders above a path, the top excepted, outermost first. */
+/** The folders above a path without the top, outermost first. */
 function parentsOf(path: Buffer): Buffer[] {
   const parents: Buffer[] = [];
   for (let end = path.indexOf('/'); end >= 0; end = path.indexOf('/', end + 1))

@@ -1,6 +1,6 @@
 /**
- * Whether there is room for a restore, before it writes anything: bytes and inodes, on DIR's file system and on every other
- * one that is mounted below DIR. What is asked for is the least that must fit: a restore that would fit is never refused.
+ * Checks before a restore that there is room: bytes and inodes, on DIR's file system and on every other one that is
+ * mounted below DIR. It asks for the least that is needed, so a restore that would fit is never refused.
  */
 import { Fault } from '../fault.ts';
 import { lstat, readProc, realPath, statfs } from '../os/files.ts';
@@ -8,24 +8,24 @@ import { ownAccount } from '../os/machine.ts';
 import { isWithin, mountOf, parseMountTable } from '../os/mounts.ts';
 import { programPath, standard } from '../os/process.ts';
 import { asText, escapeText } from '../wire/text.ts';
-import { below } from './manifest.ts';
+import { BLOCK_BYTES, splitRecord } from './find-records.ts';
 import { passesOf, type Selection } from './restore-selection.ts';
 import { sortedRecords } from './sorted-find.ts';
+import { joinPath } from './tree-path.ts';
 
-/** Bytes and inodes that are needed, or free. */
+/** Bytes and inodes, needed or free. */
 interface Amount {
   bytes: number;
   inodes: number;
 }
 
-/** find's -printf: inode, blocks of 512 bytes, size, type, path. */
-const FORMAT = '%i %b %s %y %p\\0';
+const FIELDS = ['%i', '%b', '%s', '%y'];
 /** A folder, a symlink and, on some file systems, a small file need no block of their own. */
 const INLINE_BYTES = 160;
 
 /**
- * @param target where: the nearest folder that is there; isMerge: whether DIR has something in it; freed: what is removed
- *   before anything is written
+ * @param target where: the nearest existing folder; isMerge: whether DIR has entries; freed: folders to remove before
+ *   anything is written
  * @throws Fault `noSpace` that names the file system
  */
 export async function requireRoom(
@@ -35,7 +35,7 @@ export async function requireRoom(
 ): Promise<void> {
   const { to, where, isMerge, freed } = target;
   const folder = realPath(where);
-  const top = Buffer.from(folder).toString('latin1'); // as the table of mounts has paths: a character a byte
+  const top = Buffer.from(folder).toString('latin1'); // the table of mounts has one character per byte
   const mounts = isMerge ? mountsBelow(top) : [];
   const needs = new Map<string, Amount>([[top, { bytes: 0, inodes: 0 }]]);
   const { tree } = selection.snapshot;
@@ -43,7 +43,7 @@ export async function requireRoom(
     for await (const entry of usageOf(tree, paths, depth, signal)) {
       add(needs, top, entry); // everything is staged in DIR first
       const mount = mountOf(mounts, `${top}/${entry.path.toString('latin1')}`)?.path;
-      if (mount !== undefined) addMerged(needs, mount, entry, below(folder, entry.path));
+      if (mount !== undefined) addMerged(needs, mount, entry, joinPath(folder, entry.path));
     }
   const free = { bytes: 0, inodes: 0 };
   for (const each of freed)
@@ -57,7 +57,7 @@ export async function requireRoom(
     throw new Fault({
       tried: `restore to "${escapeText(to)}"`,
       found,
-      next: 'restore to a folder on another file system, or a part: name PATHs',
+      next: 'restore to another file system, or name PATHs to restore a part',
       exit: 'noSpace',
     });
   }
@@ -71,7 +71,7 @@ function mountsBelow(top: string): ReturnType<typeof parseMountTable> {
 
 interface Usage extends Amount {
   path: Buffer;
-  /** With its holes. */
+  /** Including unallocated parts. */
   size: number;
 }
 
@@ -82,20 +82,23 @@ function add(needs: Map<string, Amount>, place: string, { bytes }: Pick<Amount, 
   needs.set(place, need);
 }
 
-/** What is replaced gives its room back. rsync copies there without holes, since it cannot link (copy_file() in its util1.c). */
+/**
+ * A replaced file gives its room back. rsync writes sparse files in full here, since it cannot link (copy_file() in
+ * its util1.c).
+ */
 function addMerged(needs: Map<string, Amount>, mount: string, { size: bytes }: Usage, path: Buffer): void {
   const need = needs.get(mount) ?? { bytes: 0, inodes: 0 };
   needs.set(mount, need);
   try {
     const found = lstat(path);
-    need.bytes += bytes - Math.min(bytes, found.blocks * 512);
+    need.bytes += bytes - Math.min(bytes, found.blocks * BLOCK_BYTES);
   } catch {
     need.bytes += bytes;
     need.inodes += 1;
   }
 }
 
-/** Every inode once, however many names it has. */
+/** Lists every inode once, however many names it has. */
 async function* usageOf(
   folder: string,
   paths: readonly Buffer[],
@@ -103,28 +106,37 @@ async function* usageOf(
   signal: AbortSignal,
 ): AsyncGenerator<Usage> {
   const limit = depth === undefined ? [] : ['-maxdepth', String(depth)];
-  const find = ['-0', '-I{}', programPath('find'), '-P', '{}', ...limit, '-printf', FORMAT];
+  const find = [
+    '-0',
+    '-I{}',
+    programPath('find'),
+    '-P',
+    '{}',
+    ...limit,
+    '-printf',
+    `${FIELDS.join(' ')} %p\\0`,
+  ];
   const input = Buffer.concat(paths.map(path => Buffer.concat([Buffer.from('./'), path, Buffer.from([0])])));
   const finder = { ...standard('xargs', find), cwd: folder };
   const options = {
     order: ['-u', '-k', '1,1n'],
     input,
-    // What cannot be measured may still fit.
+    // A file that cannot be measured may still fit.
     complain: () => {},
     signal,
     tried: `measure "${folder}"`,
   };
   for await (const record of sortedRecords(finder, options)) {
-    const found = /^\d+ (\d+) (\d+) (\S) \.\/?(.*)$/s.exec(record.toString('latin1'));
-    if (!found) continue;
-    const [blocks, size] = [Number(found[1]), Number(found[2])];
-    const isSmall = found[3] === 'd' || size <= INLINE_BYTES;
-    const path = Buffer.from(found[4] ?? '', 'latin1');
-    yield { bytes: isSmall ? 0 : Math.min(blocks * 512, size), inodes: 1, path, size: isSmall ? 0 : size };
+    const { fields, name } = splitRecord(record, FIELDS.length);
+    const [blocks, size] = [Number(fields[1]), Number(fields[2])];
+    const isSmall = fields[3] === 'd' || size <= INLINE_BYTES;
+    const bytes = isSmall ? 0 : Math.min(blocks * BLOCK_BYTES, size);
+    // find prints `.` or `./PATH`.
+    yield { bytes, inodes: 1, path: name.subarray('./'.length), size: isSmall ? 0 : size };
   }
 }
 
-/** @returns what there is too little of, in words; undefined: there is enough */
+/** @returns what is lacking, in words; undefined if there is enough */
 function lackOn(place: string, need: Amount, freed: Amount): string | undefined {
   const name = asText(place);
   const { bsize, bfree, bavail, files, ffree } = statfs(Buffer.from(place, 'latin1'));
@@ -132,7 +144,7 @@ function lackOn(place: string, need: Amount, freed: Amount): string | undefined 
   const inodes = ffree + freed.inodes;
   const on = `on the file system of "${escapeText(name)}"`;
   if (need.bytes > bytes) return `it needs ${inMiB(need.bytes)} MiB ${on}, and ${inMiB(bytes)} MiB are free`;
-  // Some file systems make inodes as they need them, and tell none.
+  // Some file systems make inodes when they need them, and report none.
   if (files > 0 && need.inodes > inodes)
     return `it needs ${need.inodes} inodes ${on}, and ${inodes} are free`;
   return undefined;

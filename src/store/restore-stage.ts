@@ -1,7 +1,7 @@
 /**
- * The stage of a restore: a private folder inside DIR, in which everything is written and compared before it is moved into
- * place. A restore that was killed leaves its stage. The next one recognizes it by its mark, and removes it; or goes on where
- * the killed one had begun to move.
+ * The stage of a restore: a private folder inside DIR. All files are written and compared there before they are moved
+ * into place. A killed restore leaves its stage. The next restore recognizes it by its mark and removes it, or
+ * continues if the killed one had begun to move files.
  */
 import { createHash } from 'node:crypto';
 import { Fault } from '../fault.ts';
@@ -23,9 +23,9 @@ const PREFIX = '.dialback-restore-';
 const STAGE = /^\.dialback-restore-[A-Za-z0-9]{6}$/;
 const MARK = 'restore.json';
 const MARK_LIMIT = 4096;
-/** The mode changes of a large tree take long, and end by Ctrl-C. */
-const TIMEOUT_MS = 14 * 86_400_000; // within what setTimeout can hold
-/** A writer that is being killed is gone within this: node waits 100 ms more each time. */
+/** Changing the modes of a large tree takes long; Ctrl-C ends it. */
+const TIMEOUT_MS = 14 * 86_400_000; // within the range of setTimeout
+/** A writer that is being killed has exited after these retries; node waits 100 ms longer each time. */
 const REMOVAL_RETRIES = 12;
 
 /** What a restore is of. */
@@ -36,17 +36,17 @@ export interface Purpose {
   details: string;
 }
 
-/** What a stage says of itself. */
+/** The content of a stage's mark. */
 interface Mark {
   version: 1;
-  /** A copy of the stage, in a backup of this machine say, has another inode: it is nobody's leftover. */
+  /** A copy of the stage, for example from a backup of this machine, has another inode and is not a leftover. */
   inode: string;
   client: string;
   snapshot: string;
-  /** SHA-256 over all of the purpose. */
+  /** SHA-256 of the whole purpose. */
   purpose: string;
   phase: 'copying' | 'moving';
-  /** Whether the restore has made DIR itself. */
+  /** Whether the restore made DIR. */
   isTargetNew: boolean;
 }
 
@@ -60,7 +60,7 @@ export class Stage {
     this.#mark = mark;
   }
 
-  /** Makes a new one. @param isTargetNew whether DIR was made for this restore */
+  /** Makes a new stage. @param isTargetNew whether DIR was made for this restore */
   static make(to: string, purpose: Purpose, isTargetNew: boolean): Stage {
     const path = makeUniqueFolder(`${to}/${PREFIX}`);
     const { client, snapshot } = purpose;
@@ -78,7 +78,7 @@ export class Stage {
     return stage;
   }
 
-  /** A stage that a killed restore has left. @returns undefined where the folder is none */
+  /** Opens the stage of a killed restore. @returns undefined if the folder is not one */
   static open(path: string): Stage | undefined {
     try {
       const found = lstat(path);
@@ -90,7 +90,7 @@ export class Stage {
     }
   }
 
-  /** Where everything is written, at its path below the snapshot's tree. */
+  /** The folder for the restored files, at their paths below the snapshot's tree. */
   get tree(): string {
     return `${this.path}/tree`;
   }
@@ -111,19 +111,23 @@ export class Stage {
     return this.#mark.purpose === digestOf(purpose);
   }
 
-  /** From now on a killed restore is gone on with: all is here or in its place. */
+  /**
+   * Marks the stage as moving. From now on the next restore continues a killed one: each file is here or in its
+   * place.
+   */
   beginMoving(): void {
     this.#write({ ...this.#mark, phase: 'moving' });
   }
 
   /**
-   * Removes it. The mark goes last: one whose removal was killed is recognized too.
+   * Removes the stage. The mark goes last, so that a stage is still recognized if its removal was killed.
    *
-   * An ordinary user cannot remove what lies in a folder that was restored without the right to write. Only folders get that
-   * right here: files of the stage can be links to what is in place already.
+   * An ordinary user cannot delete entries of a folder that was restored without the right to write. Only folders get
+   * that right here: files can be links to what is already in place.
+   * @throws Fault when something cannot be removed
    */
   async remove(): Promise<void> {
-    // -execdir: from the folder that it is in, however long its path is.
+    // -execdir starts chmod in the parent folder, so the length of the path does not matter.
     const find = [this.path, '-type', 'd', '!', '-perm', '-700', '-execdir', 'chmod', 'u+rwx', '{}', ';'];
     if (ownAccount().uid !== 0) await run(standard('find', find), { timeoutMs: TIMEOUT_MS });
     try {
@@ -150,7 +154,7 @@ function digestOf({ client, snapshot, details }: Purpose): string {
     .digest('hex');
 }
 
-/** Reads a stage's mark. @returns undefined where it is none */
+/** Parses a stage's mark. @returns undefined if it is not one */
 function parseMark(text: string): Mark | undefined {
   let found: unknown;
   try {
@@ -172,12 +176,12 @@ function parseMark(text: string): Mark | undefined {
   return isWhole ? (found as Mark) : undefined;
 }
 
-/** The stages that killed restores of this account have left in DIR. */
+/** Lists the stages that killed restores of this account left in DIR. */
 export function findStages(to: string): Stage[] {
   return readdir(to).flatMap(name => (STAGE.test(name) ? (Stage.open(`${to}/${name}`) ?? []) : []));
 }
 
-/** The names in DIR that no killed restore has left as its stage. */
+/** Lists the names in DIR without the stages of killed restores. */
 export function namesBesideStages(to: string): string[] {
   return readdir(to).filter(name => !STAGE.test(name) || !isLeftover(`${to}/${name}`));
 }
@@ -186,7 +190,7 @@ function isLeftover(path: string): boolean {
   return Stage.open(path) !== undefined || isUnmarked(path);
 }
 
-/** A restore that was killed before it had written its mark has left a folder with nothing else in it. */
+/** A restore that was killed before it wrote its mark leaves a folder with nothing else in it. */
 function isUnmarked(path: string): boolean {
   try {
     const found = lstat(path);
@@ -197,12 +201,12 @@ function isUnmarked(path: string): boolean {
   }
 }
 
-/** Whether a restore has left a stage, or is just writing into one. */
+/** Whether a restore has left a stage, or is writing into one now. */
 export function hasLeftovers(to: string): boolean {
   return readdir(to).some(name => STAGE.test(name) && isLeftover(`${to}/${name}`));
 }
 
-/** Removes folders that were left before they had a mark. */
+/** Removes folders of killed restores that have no mark. */
 export function removeUnmarked(to: string): void {
   for (const name of readdir(to))
     if (STAGE.test(name) && isUnmarked(`${to}/${name}`)) removeAll(`${to}/${name}`);

@@ -1,7 +1,8 @@
 /**
- * The folder DIR that a restore writes to. It is not in the store. Another account that can change DIR, or a folder above it, can put a symlink or
- * another folder into the place of what the restore has just made there. The restore would then act on that, as root too. So
- * DIR is refused unless only the account that restores, and root, can change it and every folder above it.
+ * The folder DIR that a restore writes to. It must not be in the store. An account that can change DIR, or a folder
+ * above it, could replace what the restore has just made with a symlink or another folder. The restore would then
+ * follow it, even as root. So DIR is refused unless only the restoring account and root can change it and every
+ * folder above it.
  */
 import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
@@ -21,23 +22,24 @@ import type { Account } from '../os/machine.ts';
 import { escapeText } from '../wire/text.ts';
 import { namesBesideStages } from './restore-stage.ts';
 
+/** DIR, and what decides whether it can be used. */
 export interface TargetOptions {
   /** DIR, absolute. */
   to: string;
-  /** What is restored from. */
+  /** The store that is restored from. */
   store: string;
-  /** Whether DIR may have something in it. */
+  /** Whether DIR may have entries. */
   force: boolean;
-  /** The account that restores; for root its home is where a refused restore can go instead. */
+  /** The account that restores. Its home is suggested when DIR is refused. */
   account: Account;
 }
 
 /** `filled` only with --force. */
-export type TargetState = 'absent' | 'empty' | 'filled';
+type TargetState = 'absent' | 'empty' | 'filled';
 
 /**
- * Looks at DIR, and changes nothing.
- * @throws Fault where nothing can be restored to it
+ * Checks DIR, and changes nothing.
+ * @throws Fault when DIR cannot be restored to
  */
 export function checkTarget(options: TargetOptions): TargetState {
   const { to } = options;
@@ -65,27 +67,29 @@ export function checkTarget(options: TargetOptions): TargetState {
   throw new Fault({
     tried,
     found: 'the folder is not empty',
-    next: 'name an empty or new one, or say --force: then what is restored replaces what has the same name',
+    next: 'name an empty or new folder, or use --force to replace files of the same name',
     exit: 'usage',
   });
 }
 
 /**
- * The same, and makes DIR where it is absent. Nobody else gets into a DIR that is made here: a client's files in it can be
+ * Checks DIR, and makes it if it is absent. Other accounts get no access to a new DIR: a client's files in it can be
  * setuid programs and devices.
  * @returns whether DIR is empty, and whether it was made
+ * @throws Fault when DIR cannot be restored to
  */
 export function prepareTarget(options: TargetOptions): { isEmpty: boolean; isNew: boolean } {
   const found = checkTarget(options);
   if (found !== 'absent') return { isEmpty: found === 'empty', isNew: false };
   makeFolder(options.to, { mode: 0o700 });
-  // In a sticky folder another account may have made it first; and then it may not be empty.
+  // In a sticky folder another account may have made it first, with entries.
   return { isEmpty: checkTarget(options) === 'empty', isNew: true };
 }
 
 /**
- * Whether other accounts can get into DIR: it and each folder above it let them pass, by the mode or as its owner.
- * @returns DIR's mode in octal, or undefined
+ * Whether other accounts can reach DIR, because it and each folder above it let them pass, by the mode or as the
+ * owner.
+ * @returns DIR's mode in octal; undefined if they cannot
  */
 export function modeForOthers({ to, account }: Pick<TargetOptions, 'to' | 'account'>): string | undefined {
   const closedGids = [0, privateGidOf(account)];
@@ -108,7 +112,7 @@ function isAbsent(path: string): boolean {
   }
 }
 
-/** A restore into the store would change finished snapshots, also by another path to it: a bind mount, say. */
+/** A restore into the store would change finished snapshots, also through another path such as a bind mount. */
 function requireOutside({ to, store }: TargetOptions, folder: string): void {
   const { dev, ino } = stat(store);
   for (let at = realPath(folder); ; at = dirname(at)) {
@@ -124,7 +128,7 @@ function requireOutside({ to, store }: TargetOptions, folder: string): void {
   }
 }
 
-/** @param isParent the folder is the one that DIR is made in: that may be sticky, as /tmp is */
+/** @param isParent whether DIR will be made in this folder; then it may be sticky, as /tmp is */
 function requireOwnFolder({ to, account }: TargetOptions, folder: string, isParent: boolean): void {
   const { uid, home } = account;
   const privateGid = privateGidOf(account);
@@ -134,7 +138,7 @@ function requireOwnFolder({ to, account }: TargetOptions, folder: string, isPare
   const place = isOwnFolder(home, uid, privateGid) ? `: --to "${escapeText(home)}/restored"` : '';
   throw new Fault({
     tried: `restore to "${escapeText(to)}"`,
-    found: `${escapeText(breach.found)}, and could lead the restore elsewhere`,
+    found: `${escapeText(breach.found)}, and could redirect the restore`,
     next: `name a new folder where only ${only} can change it and every folder above it${place}`,
     exit: 'usage',
   });
@@ -150,7 +154,10 @@ function isOwnFolder(path: string, uid: number, privateGid: number | undefined):
 
 const ACCOUNTS_LIMIT = 16 * 1024 * 1024;
 
-/** An ordinary account's group, where it is that account's alone: with a umask of 002 its folders can be written by it. */
+/**
+ * An ordinary account's group, if no other account has it. With a umask of 002 the group can write to the account's
+ * folders.
+ */
 function privateGidOf(account: Account): number | undefined {
   if (account.uid === 0) return undefined;
   try {
@@ -164,9 +171,10 @@ function privateGidOf(account: Account): number | undefined {
 }
 
 /**
- * Whether an account's group is a user private group: it has the account's name, no other member, and is no other account's
- * first group. A group that is not in the file (a directory service has it) is none.
- * @param group as group(5) has it; @param passwd as passwd(5) has it
+ * Whether an account's group is a user private group: it has the account's name, no other member, and is no other
+ * account's first group. A group that only a directory service has is not one.
+ * @param group the text of /etc/group
+ * @param passwd the text of /etc/passwd
  */
 export function isPrivateGroup(
   { name, gid }: Pick<Account, 'name' | 'gid'>,

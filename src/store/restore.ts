@@ -1,9 +1,10 @@
 /**
- * `dialback restore`: gives back files with all that they had. rsync does the work, out of the fake-super tree.
+ * `dialback restore`: gives files back with all their attributes. rsync does the work, from the fake-super tree.
  *
- * As root everything comes back. What is restored is staged in a private folder (0700) inside DIR and moved into
- * place when it is whole: setuid files and devices become real there, half a tree must not be usable by others.
+ * As root everything comes back. The files are staged in a private folder (0700) inside DIR and moved into place when
+ * they are complete: setuid files and devices become real there, and others must not use half a tree.
  */
+
 import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
 import { lstat, realPath } from '../os/files.ts';
@@ -11,16 +12,9 @@ import { hasJail } from '../os/launcher.ts';
 import { now, ownAccount, ownGroups } from '../os/machine.ts';
 import { takeFolderLock } from '../os/runfolder.ts';
 import { escapeText, snapshotTime } from '../wire/text.ts';
-import { readTree, type TreeEntry } from './fake-super.ts';
+import type { TreeEntry } from './fake-super.ts';
 import { hasLostAttributes } from './lost-attributes.ts';
-import {
-  type Compared,
-  compareRestored,
-  type DifferenceCount,
-  Differences,
-  type Giver,
-  lackingIn,
-} from './restore-compare.ts';
+import { type Compared, compareRestored } from './restore-compare.ts';
 import {
   copySelected,
   isDone,
@@ -33,58 +27,60 @@ import {
   runRsync,
   type Telling,
 } from './restore-copy.ts';
+import { type DifferenceCount, Differences, type Giver, lackingIn } from './restore-difference.ts';
 import { requireInert } from './restore-inert.ts';
-import {
-  beneath,
-  mergeInto,
-  moveAll,
-  requireArrived,
-  requireSafeMerge,
-  requireStoreSpared,
-} from './restore-place.ts';
+import { mergeInto, moveAll, requireArrived, requireSafeMerge, requireStoreSpared } from './restore-place.ts';
 import { passesOf, type RestoreOptions, type Selection, select } from './restore-selection.ts';
 import { requireRoom } from './restore-space.ts';
 import { findStages, hasLeftovers, type Purpose, removeUnmarked, Stage } from './restore-stage.ts';
 import { checkTarget, modeForOthers, prepareTarget, type TargetOptions } from './restore-target.ts';
-import type { Snapshot } from './store.ts';
+import type { Snapshot } from './snapshot.ts';
+import { readTree } from './stored-tree.ts';
+import { joinPath } from './tree-path.ts';
 
 export type { RestoreOptions, RestoreProgress };
 
+/** What a restore would give back. */
 export interface RestorePlan {
   snapshot: string;
   state: 'full' | 'incomplete';
-  /** How long ago it was made, in milliseconds. */
+  /** The snapshot's age in milliseconds. */
   age_ms: number;
-  /** Newer snapshots that were passed over, oldest first: they are incomplete, or from the future. Empty where one was named. */
+  /**
+   * Newer snapshots that were skipped, oldest first: incomplete ones, or from the future. Empty if the snapshot was
+   * named.
+   */
   newer: string[];
   files: number;
   bytes: number;
-  /** What could not be given back, a line each: messages of rsync, and names that are missing. Not all of many. */
+  /** What could not be restored, one line each: messages of rsync, and missing names. Limited in number. */
   notGivenBack: string[];
-  /** Entries that differ from the snapshot in something that matters, and all messages. */
+  /** The number of entries with a difference that matters, and of all messages. */
   notGivenBackCount: number;
-  /** What differs, by kinds. Owners and the like that this account may not set are in it too, and do not matter. */
+  /** The differences by kind. They include owners and the like that this account may not set, which do not matter. */
   differences: DifferenceCount[];
-  /** DIR's mode, where other accounts can get into it; null: they cannot. */
+  /** DIR's mode, if other accounts can reach it; otherwise null. */
   openTo: string | null;
-  /** Whether the files of the store have lost their attributes: it was copied without them. */
+  /** Whether the store's files have lost their attributes, because the store was copied without them. */
   lostAttributes: boolean;
 }
 
-/** What a restore has given back. */
+/** The result of a restore. */
 export interface RestoreResult extends RestorePlan {
-  /** Whether the contents were compared with the snapshot's manifest; false where it has none yet. */
+  /** Whether the contents were compared with the snapshot's manifest; false if it has none yet. */
   checked: boolean;
-  /** Whether it was compared with the snapshot; false where getfattr(1) is missing. */
+  /** Whether the files were compared with the snapshot; false if getfattr(1) is missing. */
   compared: boolean;
   /**
-   * Files that are not as they were when they were backed up: they are given back as they are in the store. At most
-   * DAMAGED_SHOWN of them.
+   * Files that have changed in the store since the backup. They were restored as they are in the store. At most
+   * DAMAGED_SHOWN.
    */
   damaged: Compared['damaged'];
   damagedCount: number;
-  /** The mode of the client's `/` (`0700 of uid 1000` where root has got another owner's), where DIR was made for this restore and
-   * stays closed; null: DIR has it, or gets none. */
+  /**
+   * The mode of the client's `/` (`0700 of uid 1000` if its owner is not root), when DIR was made for this restore
+   * and stays closed; null if DIR has these attributes, or gets none.
+   */
   closedTop: string | null;
 }
 
@@ -102,9 +98,10 @@ function describeSnapshot({
 }
 
 /**
- * Restores, and finds out what could not be given back.
- * @param signal ends it in good order
- * @param tell is told how far it is, where somebody wants to know
+ * Restores files and reports what could not be restored.
+ * @param signal stops it cleanly
+ * @param tell receives the progress
+ * @throws Fault when nothing, or not all, could be written; the signal's reason
  */
 export async function restore(
   options: RestoreOptions,
@@ -132,7 +129,8 @@ export async function restore(
   const { isEmpty, isNew } = prepareTarget(target);
   await lockTarget(held, options.to);
 
-  // Private, and no part of what rsync writes: it would give the top the attributes of the client's `/` at once.
+  // The stage is private, and rsync does not write it: it would give the top the attributes of the client's `/` at
+  // once.
   const stage = Stage.make(options.to, purpose, isNew);
   const telling = { signal, lines, place: place(options, selection.snapshot) };
   return await finish(stage, { selection, options, giver, telling }, async work => {
@@ -145,7 +143,7 @@ export async function restore(
   });
 }
 
-/** Everything that one restore goes by. */
+/** The parameters of one restore. */
 interface Work {
   selection: Selection;
   options: RestoreOptions;
@@ -158,13 +156,13 @@ function giverOf({ inert }: RestoreOptions): Giver {
   return { uid, groups: ownGroups(), inert };
 }
 
-/** What decides what a restore writes: the same again is the same restore. */
+/** Identifies a restore: the same store, paths and options. */
 function purposeOf({ store, inert }: RestoreOptions, { client, snapshot, paths }: Selection): Purpose {
   const details = JSON.stringify([realPath(store), paths.map(path => path.toString('latin1')), inert]);
   return { client: client.name, snapshot: snapshot.name, details };
 }
 
-/** DIR, or the folder that it will be made in. */
+/** DIR, or the folder in which it will be made. */
 function nearest(to: string): string {
   try {
     lstat(to);
@@ -175,8 +173,8 @@ function nearest(to: string): string {
 }
 
 /**
- * @returns false where the file system knows no locks: then nothing keeps two restores apart
- * @throws Fault `locked` where another restore writes there
+ * @returns false if the file system has no locks; then two restores are not kept apart
+ * @throws Fault `locked` when another restore writes there
  */
 async function lockTarget(held: AsyncDisposableStack, to: string): Promise<boolean> {
   let lock: number | undefined;
@@ -194,8 +192,9 @@ async function lockTarget(held: AsyncDisposableStack, to: string): Promise<boole
 }
 
 /**
- * Removes what killed restores have left in DIR as their stages.
- * @returns the stage of the one that has begun to move its files into place, where it is this same restore
+ * Removes the stages that killed restores left in DIR.
+ * @returns the stage that has begun to move its files, if it is of this same restore
+ * @throws Fault when it is of another restore
  */
 async function takeOver(
   held: AsyncDisposableStack,
@@ -209,7 +208,7 @@ async function takeOver(
     new Fault({ tried: `restore to "${escapeText(to)}"`, found, next, exit: 'usage' });
   if (!(await lockTarget(check, to)))
     throw fault(
-      'it has the stage of another restore, and on this file system it cannot be told whether that one still runs',
+      'it contains the stage of another restore, and this file system has no locks to show whether that one is still running',
       'name an empty or new folder',
     );
   removeUnmarked(to);
@@ -220,14 +219,14 @@ async function takeOver(
     else
       throw fault(
         `an interrupted restore of ${stage.source} has moved a part of its files there`,
-        `the same command as then, with ${stage.source}, goes on with it; or name an empty or new folder`,
+        `run the same command for ${stage.source} again to continue it, or name an empty or new folder`,
       );
   }
   if (begun !== undefined) held.use(check.move());
   return begun;
 }
 
-/** Runs rsync into the stage, and compares what it has written. */
+/** Runs rsync into the stage, and compares the result. */
 async function fillStage(
   stage: Stage,
   { selection, options, giver, telling }: Work,
@@ -243,25 +242,25 @@ async function fillStage(
   const givesDevices = isRootUser && !giver.inert;
   await requireArrived(selection, stage.tree, { ...telling, tried, isStrict, givesDevices });
   if (giver.inert) await requireInert(stage.tree, giver, { tried, signal });
-  // Before anything is moved: what has become of it later is not the store's fault.
+  // Compare before moving: a later change of a file is not the store's fault.
   return await compareRestored(selection, stage.tree, giver, {
     isLenient: !isStrict,
-    isMissingTold: !isStrict,
+    isMissingReported: !isStrict,
     signal,
   });
 }
 
-/** The files are in place already, of a restore that was killed while it moved them. */
+/** Moves the rest of the files of a killed restore into place, and compares them there. */
 async function compareInPlace({ selection, options, giver, telling }: Work, stage: Stage): Promise<Compared> {
   moveAll(stage.tree, options.to);
   return await compareRestored(selection, options.to, giver, {
     isLenient: true,
-    isMissingTold: false,
+    isMissingReported: false,
     signal: telling.signal,
   });
 }
 
-/** Fills DIR by `put`, removes the stage, and gives DIR what the client's `/` had. */
+/** Fills DIR by `put`, removes the stage, and gives DIR the attributes of the client's `/`. */
 async function finish(
   stage: Stage,
   work: Work,
@@ -272,11 +271,11 @@ async function finish(
   try {
     compared = await put(work, stage);
   } catch (error) {
-    // Once files were moved, the stage has the rest of them: the same command again goes on.
+    // After the first move the stage has the remaining files; the same command continues.
     if (!stage.isMoving) await stage.remove();
     throw error;
   }
-  // Before DIR gets the attributes of the client's `/`: with these it can belong to another user.
+  // Do this before DIR gets the attributes of the client's `/`, which may change its owner.
   await stage.remove();
   const { lines } = telling;
   const { snapshot, client } = selection;
@@ -303,17 +302,18 @@ async function finish(
 
 /** A name that a restore would write. */
 export interface Planned {
-  /** As on the client, without a slash in front; empty: DIR itself. */
+  /** As on the client, without a leading slash; empty for DIR itself. */
   path: Buffer;
   type: TreeEntry['type'];
-  /** Something of that name is below DIR already, and is no folder like this one. */
+  /** Whether DIR already has this name, and not as a folder for this folder. */
   isReplacing: boolean;
 }
 
 /**
- * What `restore` would do, and nothing of it: DIR is not made either. What could not be given back is told by what is
- * stored and who runs this, in words, and not by rsync's letters.
- * @param take is told of each name that would be written, parents first
+ * Predicts a restore without changing anything; it does not make DIR. What could not be restored follows from the
+ * stored entries and the account, without rsync.
+ * @param take receives each name that would be written, parents first
+ * @throws Fault when the restore would be refused; the signal's reason
  */
 export async function planRestore(
   options: RestoreOptions,
@@ -327,7 +327,7 @@ export async function planRestore(
   const left = checkTarget({ ...target, force: true }) === 'absent' ? [] : findStages(to);
   const purpose = purposeOf(options, selection);
   const isBegun = !options.force && left.some(each => each.isMoving && each.isOf(purpose));
-  // One that was killed while it moved its files goes on: what it has moved is not in the way.
+  // A killed restore that had begun to move files continues. Its files do not count as entries of DIR.
   const state = checkTarget(isBegun ? { ...target, force: true } : target);
   if (state === 'filled' && !isBegun) {
     requireStoreSpared(selection, options.store, to);
@@ -361,25 +361,26 @@ export async function planRestore(
 
 function isInTheWay(to: string, { path, type }: TreeEntry): boolean {
   try {
-    return !(lstat(beneath(to, path)).isDirectory() && type === 'folder');
+    return !(lstat(joinPath(to, path)).isDirectory() && type === 'folder');
   } catch {
     return false;
   }
 }
 
-/** For a DIR that stays closed and its maker's, whatever rsync reads out of the attributes of the client's `/`. */
+/** Options that keep DIR closed and its owner unchanged, whatever the attributes of the client's `/` say. */
 const CLOSED_TOP = ['--no-acls', '--no-owner', '--chmod=Dgo-rwx'];
 
-/** The client's `/`, as it was. */
+/** Reads the client's `/`, as it was. */
 async function readTop({ tree }: Snapshot, signal: AbortSignal): Promise<TreeEntry | undefined> {
   for await (const entry of readTree(tree, { depth: 0, signal })) return entry;
   return undefined;
 }
 
 /**
- * Gives DIR itself the attributes of the client's `/`. A DIR that was made for this restore stays closed and root's, where these
- * would let others in, by the mode or as its owner: a hostile client's setuid files and devices are in it.
- * @returns the mode, and the owner that is not root, which a DIR has not got for this reason; null: it has them
+ * Gives DIR the attributes of the client's `/`. A DIR that was made for this restore stays closed and root's if these
+ * would admit other accounts, by the mode or as its owner: it may contain a hostile client's setuid files and
+ * devices.
+ * @returns the mode and the owner that DIR did not get for this reason; null if it has them
  */
 async function applyTop(
   { selection, options, giver, telling }: Work,
@@ -400,6 +401,6 @@ async function applyTop(
   if (!isDone(result)) throw rsyncFault(`give "${to}" its attributes`, result);
   const found = lstat(to);
   const isGiven = found.uid === top?.uid && found.gid === top.gid && (found.mode & 0o7777) === top.mode;
-  if (isRootUser && !isGiven) telling.lines.add('/: it has not got its owner, group and mode');
+  if (isRootUser && !isGiven) telling.lines.add('/: its owner, group and mode were not set');
   return null;
 }

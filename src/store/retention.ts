@@ -1,22 +1,24 @@
 /**
- * Which snapshots are kept and why: a pure function of their names, their states, the policy and the time.
+ * Decides which snapshots to keep and why: a pure function of their names, their states, the policy and the time.
  *
- * The rules are restic's (restic's manual, "Removing snapshots according to a policy"): `last = N` keeps the N newest;
- * `hourly` … `yearly = N` keep, of each of the N newest hours … years that have a snapshot, the newest one in it. Hours
- * without one do not count, so that a machine that was switched off for a month loses nothing by it. Days, weeks (ISO
- * 8601), months and years are those of the policy's time zone; an hour that a clock shows twice is two.
+ * The rules are restic's (restic's manual, "Removing snapshots according to a policy"): `last = N` keeps the N
+ * newest. `hourly` to `yearly = N` look at the N newest hours to years that have a snapshot, and keep the newest
+ * snapshot of each. Hours without a snapshot do not count, so a machine that was off for a month loses nothing. Days,
+ * weeks (ISO 8601), months and years are those of the policy's time zone. An hour that a clock shows twice counts as
+ * two.
  *
- * Full and incomplete ones count apart. Each rule is first asked of the full ones alone, as if there were no others.
- * Then it is asked of all, and what it adds is the newest incomplete one of each of the N newest hours … years that
- * have no full one. So an incomplete one never takes the place of a full one, never makes a full one's turn come
- * sooner, and is not kept beside a full one of the same hour … year.
+ * Full and incomplete snapshots count separately. Each rule is first applied to the full ones only. Then it is
+ * applied to all, and adds the newest incomplete one of each of the N newest hours to years without a full one. So an
+ * incomplete snapshot never replaces a full one, never makes a full one go sooner, and is not kept beside a full one
+ * of the same hour to year.
  *
- * Whatever the rules say, these stay: the last full one, pinned ones, the `minKeep` newest, those younger than `minAge`.
- * One from the future (the clock was wrong then, or is now) is kept, set aside, and counted by no rule.
+ * Some snapshots stay whatever the rules say: the last full one, pinned ones, the `minKeep` newest, and those younger
+ * than `minAge`. A snapshot from the future (the clock was wrong then, or is now) is kept and does not count for any
+ * rule.
  */
 import { snapshotTime } from '../wire/text.ts';
 
-/** What is to be kept. Of every number, 0 is: no such rule. */
+/** What to keep. A number of 0 means that there is no such rule. */
 export interface Policy {
   last: number;
   hourly: number;
@@ -24,55 +26,55 @@ export interface Policy {
   weekly: number;
   monthly: number;
   yearly: number;
-  /** The newest so many stay whatever the rules say. */
+  /** The newest ones that stay whatever the rules say. */
   minKeep: number;
-  /** Younger ones stay whatever the rules say. */
+  /** Younger snapshots stay whatever the rules say. */
   minAgeMs: number;
-  /** Without any rule: whether the oldest may go when room is needed, down to minKeep and minAge. */
+  /** Without any rule: whether the oldest snapshots may go when room is needed, down to minKeep and minAge. */
   givesRoom: boolean;
-  /** Whose days: a name of the IANA time zone database, "Europe/Berlin"; undefined: the machine's. */
+  /** The time zone of the days: a name of the IANA database such as "Europe/Berlin"; undefined for the machine's. */
   zone: string | undefined;
 }
 
-/** A finished snapshot, as far as it matters here. */
+/** The facts of a finished snapshot that matter here. */
 export interface Candidate {
-  /** Its UTC start, as wire/text.ts has it. */
+  /** The start of its run in UTC, as wire/text.ts writes it. */
   name: string;
   state: 'full' | 'incomplete';
   isPinned: boolean;
 }
 
-/** The flag of a snapshot whose run changed much more than this client usually does (host/anomaly.ts). */
+/** The flag of a snapshot whose run changed much more than usual (host/anomaly.ts). */
 export const UNUSUAL = 'unusual';
 
-/** A finished snapshot, as its record has it. */
+/** A finished snapshot with the facts from its record. */
 export interface FinishedSnapshot {
   name: string;
   record: { state: 'full' | 'incomplete'; flags: string[] };
-  /** The reason of the pin. */
+  /** The reason of its pin. */
   pinned: string | undefined;
 }
 
-/** A finished snapshot as retention treats it: an unusual one counts as an incomplete one does. */
+/** Converts a snapshot for retention. An unusual snapshot counts as an incomplete one. */
 export function candidateOf({ name, record, pinned }: FinishedSnapshot): Candidate {
   const isUnusual = record.flags.includes(UNUSUAL);
   return { name, state: isUnusual ? 'incomplete' : record.state, isPinned: pinned !== undefined };
 }
 
-/** What becomes of one snapshot. */
-export interface Decision {
+/** The decision about one snapshot. */
+interface Decision {
   name: string;
   keep: boolean;
   /** At least one, short enough for a table: "daily 2026-11-22", "pinned", "no rule keeps it". */
   reasons: string[];
-  /** Whether it may be removed when room is needed: no rule wants it, and nothing else forbids it. */
+  /** Whether it may be removed when room is needed: no rule keeps it, and it is not protected. */
   mayGoAtLowWater: boolean;
 }
 
-/** A candidate with what its name tells. */
+/** A candidate with the time in its name. */
 interface Dated extends Candidate {
   time: number;
-  /** The same moment as a clock in the policy's zone shows it, taken as if it were UTC. */
+  /** The time that a clock in the policy's zone shows, as if it were UTC. */
   local: Date;
   /** Minutes that this clock is ahead of UTC. */
   offset: number;
@@ -81,15 +83,15 @@ interface Dated extends Candidate {
 const RULES = ['last', 'hourly', 'daily', 'weekly', 'monthly', 'yearly'] as const;
 type Rule = (typeof RULES)[number];
 
-/** Whether a policy has any of the rules that count; without one, all are kept, at most until room is needed. */
-export function hasRules(policy: Policy): boolean {
+/** Whether a policy has a rule. Without one, all snapshots stay, at most until room is needed. */
+function hasRules(policy: Policy): boolean {
   return RULES.some(rule => policy[rule] > 0);
 }
 
 /**
  * Decides about all snapshots of one client.
  * @param snapshots in any order
- * @returns oldest first, as the names sort; what no date can be read out of is kept
+ * @returns oldest first, sorted by name. A snapshot without a date in its name is kept.
  */
 export function decideRetention(snapshots: Candidate[], policy: Policy, now: Date): Decision[] {
   const reasons = new Map<string, string[]>();
@@ -130,13 +132,17 @@ export function decideRetention(snapshots: Candidate[], policy: Policy, now: Dat
     .sort((one, other) => (one.name < other.name ? -1 : one.name > other.name ? 1 : 0));
 }
 
-/** What one rule keeps. @param past newest first @param count how many hours … years */
+/**
+ * Selects the snapshots that one rule keeps.
+ * @param past newest first
+ * @param count how many hours to years
+ */
 function chosen(
   past: Dated[],
   count: number,
   bucketOf: (of: Dated) => string,
 ): { name: string; bucket: string }[] {
-  /** The newest full one of each of the newest that have one, and the newest of any kind. */
+  /** The newest full snapshot of each bucket, and the newest one of any state. */
   const full = new Map<string, string>();
   const any = new Map<string, string>();
   for (const each of past) {
@@ -151,7 +157,7 @@ function chosen(
   return [...full, ...others].map(([bucket, name]) => ({ bucket, name }));
 }
 
-/** Which hour … year a snapshot stands for, as its reason shows it. */
+/** The hour to year of a snapshot, as its reason shows it. */
 const BUCKETS: Record<Rule, (of: Dated) => string> = {
   last: each => each.name,
   hourly: ({ local, offset }) => `${local.toISOString().slice(0, 13)}${showOffset(offset)}`,
@@ -170,7 +176,7 @@ function showOffset(minutes: number): string {
 
 const DAY_MS = 86_400_000;
 
-/** ISO 8601: a week begins on Monday and belongs to the year that its Thursday is in. */
+/** ISO 8601: a week begins on Monday and belongs to the year of its Thursday. */
 function isoWeek(local: Date): string {
   const weekday = (local.getUTCDay() + 6) % 7;
   const thursday = new Date(local.getTime() + (3 - weekday) * DAY_MS);
@@ -181,7 +187,7 @@ function isoWeek(local: Date): string {
 
 const formatters = new Map<string | undefined, Intl.DateTimeFormat>();
 
-/** Whether this is a time zone that we know. */
+/** Whether node knows this time zone. */
 export function isZone(name: string): boolean {
   try {
     formatterOf(name);
@@ -191,7 +197,7 @@ export function isZone(name: string): boolean {
   }
 }
 
-/** Making one takes a thousand times as long as using it. @throws RangeError for no zone */
+/** Caches formatters: making one takes a thousand times as long as using it. @throws RangeError for an unknown zone */
 function formatterOf(zone: string | undefined): Intl.DateTimeFormat {
   const known = formatters.get(zone);
   if (known) return known;
@@ -213,7 +219,7 @@ function formatterOf(zone: string | undefined): Intl.DateTimeFormat {
 
 const MINUTE_MS = 60_000;
 
-/** @returns what a clock in that zone shows at a moment (milliseconds since 1970) */
+/** @returns a function from milliseconds since 1970 to the time that a clock in the zone shows */
 function clockIn(zone: string | undefined): (time: number) => { local: Date; offset: number } {
   const formatter = formatterOf(zone);
   const offsetAt = (time: number): number => {
@@ -222,7 +228,7 @@ function clockIn(zone: string | undefined): (time: number) => { local: Date; off
     const [month = 0, day = 0, year = 0, hour = 0, minute = 0] = shown.map(Number);
     return Math.round((Date.UTC(year, month - 1, day, hour, minute) - time) / MINUTE_MS);
   };
-  /** By day: asking is slow, and on most days a clock is not changed. */
+  /** Offsets by day. Formatting is slow, and on most days the offset does not change. */
   const atMidnight = new Map<number, number>();
   const ofDay = (day: number): number => {
     const known = atMidnight.get(day) ?? offsetAt(day * DAY_MS);

@@ -1,7 +1,7 @@
 /**
- * Clients that were unenrolled. That stands in a file in the client's folder, so that it holds whatever a key's line, an open ssh
- * connection or another account's command may still start: `grab` looks for it before anything else, again right before a commit, and
- * ends a run during which it appears. `enroll` removes it.
+ * Clients that were unenrolled. A file in the client's folder records it. So it also stops runs that a remaining key
+ * line, an open ssh connection or another account's command could start. `grab` checks the file first, checks it
+ * again right before a commit, and ends a run when the file appears. `enroll` removes it.
  */
 import { Fault } from '../fault.ts';
 import { exists, readWhole, removeFileIfThere, replaceFile, syncFolder, watchFolder } from '../os/files.ts';
@@ -13,10 +13,10 @@ import { type ClientStore, recordEvent } from './store.ts';
 
 const FILE = 'unenrolled';
 const LIMIT = 64;
-/** A run that is told to end has its rsync end first, and puts aside what has come. */
+/** A run that must end waits for its rsync first, and then stores what has arrived. */
 const END_SECONDS = 45;
 
-/** @returns when a client was unenrolled (ISO 8601, `unknown` where the file is damaged); undefined: it is enrolled */
+/** @returns when the client was unenrolled (ISO 8601; `unknown` if the file is damaged); undefined if it is enrolled */
 export function retiredSince({ folder }: Pick<ClientStore, 'folder'>): string | undefined {
   const path = `${folder}/${FILE}`;
   if (!exists(path)) return undefined;
@@ -28,27 +28,27 @@ export function retiredSince({ folder }: Pick<ClientStore, 'folder'>): string | 
   }
 }
 
-/** Notes that a client is unenrolled. From then on no run of it begins, and none is committed. */
+/** Records that a client is unenrolled. From then on no run of it begins, and none is committed. */
 export function retire(client: ClientStore): void {
   if (retiredSince(client) !== undefined) return;
   replaceFile(`${client.folder}/${FILE}`, `${now().toISOString()}\n`);
   recordEvent(client, 'unenrolled', {});
 }
 
-/** Takes that back; a client that is enrolled stays as it is. */
+/** Removes that record. Does nothing for an enrolled client. */
 export function unretire({ folder }: Pick<ClientStore, 'folder'>): void {
   removeFileIfThere(`${folder}/${FILE}`);
   syncFolder(folder);
 }
 
-/** @throws Fault `unenrolled` */
+/** @throws Fault `unenrolled` when the client was unenrolled */
 export function requireEnrolled(client: ClientStore): void {
   if (retiredSince(client) !== undefined) throw failure('unenrolled', `"${client.name}" was unenrolled`);
 }
 
 /**
- * Ends what a client is let to do as soon as it is unenrolled.
- * @param lost is called then, with the fault that `requireEnrolled` throws
+ * Watches whether a client is unenrolled, until `held` is released.
+ * @param lost is called then, with the fault of `requireEnrolled`
  */
 export function watchEnrollment(
   held: DisposableHolder,
@@ -63,17 +63,17 @@ export function watchEnrollment(
     }
   };
   held.defer(watchFolder(client.folder, look));
-  look(); // it can have been unenrolled in between
+  look(); // it may have been unenrolled before the watch began
 }
 
-/** Waits until the client's run has ended, where one is under way. @throws Fault when it does not end */
+/** Waits until the client's active run has ended. @throws Fault when it does not end in time */
 export async function awaitLastRun(client: ClientStore): Promise<void> {
   await using held = new AsyncDisposableStack();
   if (!exists(`${client.folder}/lock`)) return;
   if ((await takeLock(held, `${client.folder}/lock`, END_SECONDS)) !== undefined) return;
   throw new Fault({
-    tried: `end the run of "${client.name}" that is under way`,
-    found: `it did not end within ${END_SECONDS} s; nothing of it will be kept as a snapshot`,
-    next: `fuser -v ${quoteForShell(`${client.folder}/lock`)} names the process: end it`,
+    tried: `end the active run of "${client.name}"`,
+    found: `it did not end within ${END_SECONDS} s; it will not make a snapshot`,
+    next: `fuser -v ${quoteForShell(`${client.folder}/lock`)} shows the process: kill it`,
   });
 }

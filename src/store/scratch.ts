@@ -1,21 +1,24 @@
 /**
- * STORE/tmp/: temporary files of processes that work for a client. They take the store's room, which min_free and the
- * administrator watch, and not that of the machine's /tmp or memory. SQLite's have no name; sort(1) removes its own, and what a
- * killed one left is removed here.
+ * STORE/tmp/: temporary files of processes that work for a client. They use the store's room, which min_free and the
+ * administrator watch, instead of the machine's /tmp or memory. SQLite's temporary files have no name. sort(1)
+ * removes its own; this module removes those of a killed one.
  */
 import { lstat, makeFolder, readdir, stat, statfs, unlink } from '../os/files.ts';
 import { now, ownAccount } from '../os/machine.ts';
 import { useScratchFolder } from '../os/scratch.ts';
 
 const FOLDER = 'tmp';
-/** With less, what makes room (a prune of a full disk) must not need the store's own. */
+/** With less free space, a prune that makes room must not depend on the store's own. */
 const LEAST_BYTES = 256 * 1024 * 1024;
-/** What sort(1) calls its files. */
+/** The names of sort(1)'s files. */
 const LEFT = /^sort[A-Za-z0-9]{6}$/;
-/** No sort takes so long. */
+/** No sort takes this long. */
 const LEFT_MS = 2 * 86_400_000;
 
-/** Has temporary files made in the store from now on; where it takes none, or is nearly full, they stay where they were. */
+/**
+ * Makes temporary files in the store from now on. If the store cannot be written or is nearly full, they stay where
+ * they were.
+ */
 export function keepScratchIn(store: string): void {
   const folder = `${store}/${FOLDER}`;
   try {

@@ -1,30 +1,31 @@
-/** What the store's verbs need of the config. */
+/** The part of the host's config that the commands on a store use. */
 import type { Quantity } from '../wire/quantity.ts';
 import type { Policy } from './retention.ts';
 
+/** The settings of a store. */
 export interface StoreSettings {
   /** An absolute path. */
   store: string;
-  /** Directory entries a second that `prune` deletes; 0: no limit. */
+  /** Directory entries that `prune` deletes each second; 0 for no limit. */
   deleteRate: number;
   /** @param client its name */
   settingsFor: (client: string) => ClientSettings;
 }
 
-/** The settings of one client: its own overrides, else those for all. */
+/** The settings of one client: its own values, or else the general ones. */
 export interface ClientSettings {
   policy: Policy;
-  /** What must stay free on the store's file system; the same for all. */
+  /** What must stay free on the store's file system; equal for all clients. */
   minFree: Quantity;
   minInodes: Quantity;
-  /** How much the client may add within a day; undefined: what there is room for. */
+  /** How much the client may add within a day; undefined for no limit but the free space. */
   growthBudget: Quantity | undefined;
-  /** What the paths of one snapshot may come to. */
+  /** The limit for all paths of one snapshot together. */
   maxPathBytes: number;
-  /** Bytes that a file may have; undefined: what is read before the deadline (host/grab.ts). */
+  /** The limit for a file's bytes; undefined: as much as can be read before the deadline (host/grab.ts). */
   maxSize: number | undefined;
   minIntervalMs: number;
   deadlineMs: number;
-  /** What comes from the client while it is copied may not cease for longer. */
+  /** The longest time without data from the client during a copy. */
   idleMs: number;
 }

@@ -1,37 +1,38 @@
-/** What find(1) finds, in order by sort(1): neither of them, nor we, hold all of it in memory. */
+/** Sorts the output of find(1) by sort(1), so that no process holds all of it in memory. */
 import { Fault } from '../fault.ts';
 import { type Child, type Command, recordsOf, standard, start, startInto } from '../os/process.ts';
 import { scratchFolder } from '../os/scratch.ts';
 import { escapeText } from '../wire/text.ts';
 
-/** Is told of what could not be read. */
+/** Receives a text about something that could not be read. */
 export type Complain = (found: string) => void;
 
-export interface SortedOptions {
-  /** sort(1)'s options for the order; records end with a NUL, their fields with a blank. */
+interface SortedOptions {
+  /** sort(1)'s options for the order. Records end with a NUL, fields with a blank. */
   order: string[];
-  /** The finder's standard input; left out: nothing. */
+  /** The finder's standard input; if left out, none. */
   input?: Buffer;
-  /** Is told in words what the finder could not read, and the rest is given; left out: that is a Fault. */
+  /** Receives what the finder could not read, and the rest is returned; if left out, that is a Fault. */
   complain?: Complain | undefined;
   signal: AbortSignal | undefined;
-  /** For the fault: `read "…"`. */
+  /** For the message: `read "…"`. */
   tried: string;
 }
 
-/** Bytes that sort(1) holds in memory before it uses a temporary file. */
+/** Memory of sort(1) before it uses a temporary file. */
 const SORT_MEMORY = '64M';
 const RECORD_LIMIT = 1024 * 1024;
-/** find(1) could not read something; xargs(1) that a program which it started ended so. */
+/** find(1) exits with 1 if it could not read something; xargs(1) with 123 if a program that it started did. */
 const COULD_NOT_READ = [1, 123];
 
 /**
- * Runs a program that prints records, and gives them in order; without the NUL.
- * @throws Fault when it fails, or sort does; the signal's reason
+ * Runs a program that prints records.
+ * @returns the records in order, without the NUL
+ * @throws Fault when the program or sort fails; the signal's reason
  */
 export async function* sortedRecords(finder: Command, options: SortedOptions): AsyncGenerator<Buffer> {
   const { order, input, complain, signal, tried } = options;
-  // A process each: they end with us whatever happens in between. What the finder says goes to sort by itself, past us.
+  // Both are our own children, so they end with us. The finder's output goes straight to sort.
   const sort = standard('sort', ['-z', '-S', SORT_MEMORY, '-T', scratchFolder(), '-t', ' ', ...order]);
   const sorting = await start(sort, ['pipe', 'pipe', 'pipe']);
   const finding = await startInto(sorting, finder);

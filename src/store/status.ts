@@ -1,4 +1,7 @@
-/** `dialback status`: how each client's backups stand, in the words and exit statuses of a monitoring plugin. */
+/**
+ * `dialback status`: reports the state of each client's backups, in the words and exit statuses of a monitoring
+ * plugin.
+ */
 
 import { readJournal, whatFailed } from '../os/files.ts';
 import { now } from '../os/machine.ts';
@@ -9,45 +12,46 @@ import { LOST_ATTRIBUTES, snapshotsWithoutAttributes } from './lost-attributes.t
 import { type Candidate, candidateOf, decideRetention, type Policy } from './retention.ts';
 import { retiredSince } from './retirement.ts';
 import type { StoreSettings } from './settings.ts';
-import {
-  type ClientStore,
-  latestFull,
-  listClients,
-  listSnapshots,
-  openClient,
-  openStore,
-  type Snapshot,
-} from './store.ts';
-import { lastVerified } from './verify.ts';
+import { latestFull, listSnapshots, type Snapshot } from './snapshot.ts';
+import { type ClientStore, listClients, openClient, openStore } from './store.ts';
+import { lastVerified } from './verified.ts';
 
-/** How a client stands. Worse is larger. */
-export type Level = 'ok' | 'warning' | 'critical';
+/** The state of a client, from good to bad. */
+type Level = 'ok' | 'warning' | 'critical';
 
-/** One client. */
+/** The state of one client, with the JSON keys of docs/design.md. */
 export interface ClientStatus {
   client: string;
   level: Level;
-  /** Why it is not well; none where it is. */
+  /** Empty if the level is `ok`. */
   problems: string[];
   snapshots: number;
   pinned: string[];
-  /** The newest full one. */
+  /** The newest full snapshot. */
   last_full: { snapshot: string; age_ms: number; bytes: number; new_bytes: number } | null;
-  /** The newest one of any kind. */
+  /** The newest snapshot of any state. */
   newest: { snapshot: string; state: 'full' | 'incomplete'; flags: string[] } | null;
-  /** When a snapshot was read back last, all of it or a sample; and how many files were damaged, of all when each was. */
+  /**
+   * The last verification of a snapshot, in whole or by sample. `damaged` is the largest number of damaged files in
+   * one snapshot.
+   */
   last_verify: { at: string; snapshots: number; damaged: number } | null;
-  /** What all of them take together; null where the index is not up to date (`dialback prune --dry-run` makes it so). */
+  /** The room of all snapshots together; null if the index is out of date (`dialback prune --dry-run` updates it). */
   held: Held | null;
-  /** The snapshot that goes first, and when, if runs go on as they did; null: none within the next 400 runs. */
+  /** The snapshot that will be removed first, and when, if runs continue as before; null if none within 400 runs. */
   next_removal: { snapshot: string; at: string } | null;
-  /** What runs came to since the last one that made a snapshot; null: none failed. */
+  /** The failures since the last snapshot; null if there are none. */
   failures: Failures | null;
-  /** When the client was unenrolled; null: it is enrolled. */
+  /** When the client was unenrolled; null if it is enrolled. */
   retired: string | null;
 }
 
-/** @param maxAgeMs an older last full snapshot is critical */
+/**
+ * Collects the state of one client or of all.
+ * @param name undefined for all
+ * @param maxAgeMs a last full snapshot that is older is critical
+ * @throws Fault when the store or the named client is missing; the signal's reason
+ */
 export async function statusOf(
   settings: StoreSettings,
   name: string | undefined,
@@ -71,7 +75,7 @@ export async function statusOf(
   return all;
 }
 
-/** Of a client of which nothing else is known: the others are told all the same. */
+/** The state of a client that cannot be read. The others are still reported. */
 function unreadable(client: string, problem: string): ClientStatus {
   return {
     client,
@@ -89,13 +93,13 @@ function unreadable(client: string, problem: string): ClientStatus {
   };
 }
 
-/** The exit status that monitoring plugins have for the worst of them; nothing at all is a warning. */
+/** The exit status of a monitoring plugin for the worst client. A store without clients is a warning. */
 export function statusExit(clients: ClientStatus[]): 0 | 1 | 2 {
   if (clients.some(each => each.level === 'critical')) return 2;
   return clients.length === 0 || clients.some(each => each.level === 'warning') ? 1 : 0;
 }
 
-/** What is wrong with the backups of an enrolled client. */
+/** The problems of an enrolled client's runs. */
 function problemsOfRuns(
   settings: StoreSettings,
   client: ClientStore,
@@ -105,11 +109,12 @@ function problemsOfRuns(
   if (ageMs === undefined) critical.push('there is no full snapshot');
   else if (ageMs > maxAgeMs) critical.push('the last full snapshot is too old');
   const lack = lackOfRoom(settings, client.name);
-  if (lack !== undefined) critical.push(`its requests are refused: ${lack}, and nothing may be removed`);
+  if (lack !== undefined)
+    critical.push(`the host refuses its requests: ${lack}, and no snapshot may be removed`);
   return { critical, warnings: failures !== null && areAlarming(failures) ? [failuresText(failures)] : [] };
 }
 
-/** @param lost snapshots whose files have lost their attributes */
+/** @param lost the snapshots whose files have lost their attributes */
 function clientStatus(
   settings: StoreSettings,
   client: ClientStore,
@@ -123,7 +128,7 @@ function clientStatus(
   const ageMs = full === undefined ? 0 : at.getTime() - (snapshotTime(full.name)?.getTime() ?? 0);
   const failures = failuresOf(readJournal(client.folder));
   const retired = retiredSince(client) ?? null;
-  // Of a retired client nothing new is expected; what it left has to be whole all the same.
+  // An unenrolled client makes no new snapshots, but its old ones must be intact.
   const { critical, warnings } =
     retired === null
       ? problemsOfRuns(settings, client, { ageMs: full && ageMs, maxAgeMs, failures })
@@ -131,14 +136,14 @@ function clientStatus(
   const verified = lastVerify(client);
   if (verified !== null && verified.damaged > 0)
     critical.push(
-      `${verified.damaged} files were damaged when they were verified: dialback verify names them`,
+      `${verified.damaged} files were damaged at the last verification; dialback verify names them`,
     );
   if (lost.length > 0) critical.push(`${lost.join(', ')}: ${LOST_ATTRIBUTES}`);
   if (newest !== undefined && retired === null) warnings.push(...problemsOf(newest, at));
   const known = indexed(client);
   if (known !== null && known.cutTimes > 0)
     warnings.push(
-      `${known.cutTimes} files have the first or last time that the store's file system can hold: it has cut theirs`,
+      `${known.cutTimes} files have the earliest or latest time that the store's file system can hold; their own times were cut`,
     );
   return {
     client: client.name,
@@ -146,19 +151,8 @@ function clientStatus(
     problems: [...critical, ...warnings],
     snapshots: all.length,
     pinned: all.filter(each => each.pinned !== undefined).map(each => each.name),
-    last_full:
-      full === undefined
-        ? null
-        : {
-            snapshot: full.name,
-            age_ms: ageMs,
-            bytes: full.record.counts.bytes,
-            new_bytes: full.record.counts.new_bytes,
-          },
-    newest:
-      newest === undefined
-        ? null
-        : { snapshot: newest.name, state: newest.record.state, flags: newest.record.flags },
+    last_full: full === undefined ? null : describeFull(full, ageMs),
+    newest: newest === undefined ? null : describeNewest(newest),
     last_verify: verified,
     held: known?.held ?? null,
     next_removal: nextRemoval(all, settings.settingsFor(client.name).policy, at),
@@ -167,26 +161,38 @@ function clientStatus(
   };
 }
 
+function describeFull({ name, record }: Snapshot, ageMs: number): ClientStatus['last_full'] {
+  const { bytes, new_bytes } = record.counts;
+  return { snapshot: name, age_ms: ageMs, bytes, new_bytes };
+}
+
+function describeNewest({ name, record }: Snapshot): ClientStatus['newest'] {
+  return { snapshot: name, state: record.state, flags: record.flags };
+}
+
 const FLAGS: Record<string, string> = {
-  'host-errors': 'the newest snapshot lacks what this host could not store',
+  'host-errors': 'the newest snapshot lacks files that this host could not store',
   'less-confined': "the newest run's jail was weaker than the one before",
   damaged: "the newest snapshot's record cannot be read",
   'times-cut': "times in the newest snapshot are not the client's: the store's file system cannot hold them",
-  unusual: 'the newest run changed far more than this client does; the last usual snapshot is kept',
+  unusual: 'the newest run changed far more than usual for this client; the last usual snapshot is kept',
 };
 
-/** They stay for as long as a machine has its rsync, and no file is missing for them: `list` shows them, and `doctor` advises. */
+/**
+ * Flags that stay until a machine gets another rsync, and that cost no file. `list` shows them, and `doctor` gives
+ * advice.
+ */
 const NO_PROBLEM = new Set(['client-lists-names', 'client-rsync-vulnerable', 'host-rsync-vulnerable']);
 
 function problemsOf({ name, record }: Snapshot, at: Date): string[] {
   const problems = record.flags
     .filter(flag => !NO_PROBLEM.has(flag))
     .map(flag => FLAGS[flag] ?? `the newest snapshot is flagged "${flag}"`);
-  // Where all could be read, a flag tells why it is incomplete.
+  // If everything could be read, a flag gives the reason.
   const { unreadable } = record.counts;
   if (record.state === 'incomplete' && (unreadable > 0 || problems.length === 0))
     problems.push(`the newest snapshot is incomplete: ${unreadable} could not be read`);
-  if (name > snapshotName(at)) problems.push('the newest snapshot is from the future: see the clock');
+  if (name > snapshotName(at)) problems.push('the newest snapshot is from the future; check the clock');
   return problems;
 }
 
@@ -195,11 +201,11 @@ function lastVerify(client: ClientStore): ClientStatus['last_verify'] {
   const times = all.flatMap(each => [each.verified ?? [], each.sampled ?? []].flat()).sort();
   const latest = times.at(-1);
   if (latest === undefined) return null;
-  // A file that several snapshots share is counted in each: the most of one is what can be said.
+  // A shared file counts in each snapshot, so report the largest number of one snapshot.
   return { at: latest, snapshots: all.length, damaged: Math.max(...all.map(each => each.damaged)) };
 }
 
-/** What the index knows; null where it is not up to date. */
+/** Reads the index without updating it; null if it is out of date. */
 function indexed(client: ClientStore): { held: Held; cutTimes: number } | null {
   const index = peekIndex(client);
   if (index === undefined) return null;
@@ -211,14 +217,14 @@ function indexed(client: ClientStore): { held: Held; cutTimes: number } | null {
 }
 
 const DAY_MS = 86_400_000;
-/** So many of the last runs tell how often there is one. */
+/** The last runs that determine the interval between runs. */
 const RUNS_LOOKED_AT = 10;
-/** So many runs ahead. */
+/** The runs to look ahead. */
 const HORIZON = 400;
 
 /**
- * Which snapshot the policy lets go of first, if there is a full run each so often as there was lately. Once let go of, one
- * is not kept again by later runs: hence it can be searched by halves.
+ * Predicts which snapshot the policy will remove first, if full runs continue at their present interval. A removed
+ * snapshot is never kept again by later runs, so a binary search finds the moment.
  */
 export function nextRemoval(
   all: Pick<Snapshot, 'name' | 'record' | 'pinned'>[],

@@ -1,47 +1,54 @@
 /**
- * clients/NAME/trash/: trees on their way out. Getting there is one rename. Deleting hundreds of thousands of names takes
- * its time, so that goes on apart from it, in nobody's run; whoever is ended in it loses nothing: the next one goes on.
+ * clients/NAME/trash/: trees to be deleted. One rename moves a tree there. Deleting hundreds of thousands of names
+ * takes time, so it happens later and outside of any run. If the deletion is interrupted, the next one continues.
  */
 
 import { Fault } from '../fault.ts';
 import { inspectCommand } from '../os/access-advice.ts';
-import { exists, failedWith, lstat, readdir, removingTree } from '../os/files.ts';
-import { monotonicMs, sleep } from '../os/machine.ts';
+import { exists, failedWith, lstat, readdir, removingTree, rename } from '../os/files.ts';
+import { monotonicMs, randomHex, sleep } from '../os/machine.ts';
 import { run, standard } from '../os/process.ts';
 import { isLocked } from '../os/runfolder.ts';
 import { escapeText, NAME, SNAPSHOT } from '../wire/text.ts';
+import { type ClientStore, recordQuietly } from './store.ts';
 
-/** How trash is deleted. */
-export interface Pace {
-  /** Names a second at most; 0: as fast as the disk lets us. */
+/** How fast to delete, and when to wait. */
+interface Pace {
+  /** The limit of deleted names a second; 0 for none. */
   namesPerSecond?: number;
-  /** While this file is locked, a run of the client is under way, and the deletion waits: but not for ever. */
+  /** While this file is locked, a run of the client is active and the deletion waits, for a limited time. */
   lock?: string;
-  /** Until then, on the clock of `monotonicMs()`; undefined: `MOST_WAIT_MS` from now. */
+  /** The end of that waiting, on the clock of `monotonicMs()`; by default `MOST_WAIT_MS` from now. */
   waitsUntilMs?: number;
   signal?: AbortSignal;
 }
 
-/** A tree in trash/: its snapshot's name, and what keeps two of the same name apart. */
+/** A tree in trash/: its snapshot's name, and a suffix that makes it unique. */
 const TRASH = /^(.*)-[0-9a-f]{8}$/;
-/** With a rate, in one go. */
+
+/** With a rate: names between two pauses. */
 const NAMES_AT_ONCE = 2000;
-/** Without one, it is looked about so often. */
+
+/** Without a rate: how often to check for signals and runs. */
 const LOOK_MS = 50;
-/** A run takes longer than that. */
+
+/** The interval between two checks of the lock. */
 const WAIT_MS = 500;
+
 /**
- * How long a run is waited for. Deleting beside a run only costs it some of the disk's time; a client on a slow line, or one that
- * wants to be in the way, makes its runs last as long as `deadline`.
+ * How long a deletion waits for a run. Deleting beside a run only costs it a part of the disk's speed. A slow or
+ * hostile client can make its runs last as long as `deadline`.
  */
 export const MOST_WAIT_MS = 60_000;
+
 const RM_TIMEOUT_MS = 3_600_000;
 
 /**
- * Deletes what is in a client's trash; what is left undone the next one does. A tree that cannot be deleted keeps none of the others.
+ * Deletes what is in a client's trash; the next call continues after an interruption. A tree that cannot be deleted
+ * does not stop the others.
  * @param folder STORE/clients/NAME
- * @returns milliseconds, without the waiting
- * @throws the signal's reason; what was refused of the first tree that is still there
+ * @returns milliseconds of deletion, without the waiting
+ * @throws the signal's reason; the error of the first tree that still exists
  */
 export async function emptyTrash(folder: string, pace: Pace = {}): Promise<number> {
   const { waitsUntilMs = monotonicMs() + MOST_WAIT_MS } = pace;
@@ -61,15 +68,18 @@ export async function emptyTrash(folder: string, pace: Pace = {}): Promise<numbe
   return totalMs;
 }
 
-/** In the folder of all clients: a name that no client can have, and what keeps two removals of the same client apart. */
+/** In the folder of all clients: a name that no client can have, and a suffix that makes it unique. */
 const TRASH_OF_CLIENT = /^\.removed-(.*)-[0-9a-f]{8}$/;
 
-/** The name of a removed client's folder, beside those of the clients. @param unique 8 hexadecimal digits */
+/** The name of a removed client's folder, beside the other clients' folders. @param unique 8 hexadecimal digits */
 export function trashOfClient(name: string, unique: string): string {
   return `.removed-${name}-${unique}`;
 }
 
-/** Deletes the folders of clients that were removed; what is left undone the next one does, or `prune`. */
+/**
+ * Deletes the folders of removed clients. The next call, or `prune`, continues after an interruption.
+ * @throws the signal's reason; the error of a folder that still exists
+ */
 export async function emptyClientTrash(store: string, signal: AbortSignal): Promise<void> {
   for (const name of readdir(`${store}/clients`)) {
     const path = `${store}/clients/${name}`;
@@ -78,13 +88,17 @@ export async function emptyClientTrash(store: string, signal: AbortSignal): Prom
   }
 }
 
-/** Deletes a tree. @returns milliseconds, without the waiting @throws what was refused, where it is still there */
+/**
+ * Deletes a tree.
+ * @returns milliseconds of deletion, without the waiting
+ * @throws the error, if the tree still exists
+ */
 async function deleteTree(path: string, pace: Pace): Promise<number> {
   try {
     return await deleteInParts(path, { waitsUntilMs: monotonicMs() + MOST_WAIT_MS, ...pace });
   } catch (error) {
     pace.signal?.throwIfAborted();
-    // Paths that are too long to be named at once: rm goes down folder by folder.
+    // Some paths are too long for a system call; rm goes down folder by folder.
     const { stderr } = await run(
       standard('rm', ['--recursive', '--force', '--one-file-system', '--', path]),
       {
@@ -111,9 +125,29 @@ async function deleteInParts(path: string, pace: Pace & { waitsUntilMs: number }
     if (namesPerSecond === 0 && ms < LOOK_MS) continue;
     totalMs += ms;
     const dueMs = namesPerSecond > 0 ? (1000 * names) / namesPerSecond : 0;
-    await sleep(Math.max(0, dueMs - ms), signal); // also so that a signal is heard
+    await sleep(Math.max(0, dueMs - ms), signal); // even 0 ms lets a signal arrive
     await runHasEnded();
     sinceMs = monotonicMs();
   }
   return totalMs + monotonicMs() - sinceMs;
+}
+
+/**
+ * Moves a tree to trash/, where `emptyTrash` deletes it. Does nothing if it does not exist.
+ * @param more for the journal
+ * @throws Fault when the name is not a snapshot's; the failed call's error
+ */
+export function moveToTrash(
+  client: ClientStore,
+  from: 'arriving' | 'snapshots',
+  name: string,
+  more: Record<string, unknown> = {},
+): void {
+  if (!SNAPSHOT.test(name))
+    throw new Fault({ tried: `remove "${name}"`, found: 'this is not the name of a snapshot' });
+  const path = `${client.folder}/${from}/${name}`;
+  if (!exists(path)) return;
+  rename(path, `${client.folder}/trash/${name}-${randomHex(4)}`);
+  // A rename needs no room on a full disk; a line in the journal does.
+  recordQuietly(client, 'removed', { what: `${from}/${name}`, ...more });
 }

@@ -32,10 +32,13 @@ import { newsText } from '../../src/output/run-news.ts';
 import { entryText } from '../../src/output/tree-entry.ts';
 import { changelogOf, compareVersions } from '../../src/shared/advisories.ts';
 import { parseConfig } from '../../src/shared/toml.ts';
-import { parseAcl, parseAttributes, parseFound, parseStat, truthOf } from '../../src/store/fake-super.ts';
+import { truthOf, type Xattr } from '../../src/store/fake-super.ts';
 import { parsePattern } from '../../src/store/find.ts';
+import { parseFound } from '../../src/store/find-records.ts';
 import { encodeEnd, encodeEntry, MANIFEST_HEAD, ManifestReader } from '../../src/store/mtree.ts';
-import { findSnapshot, pathInside } from '../../src/store/store.ts';
+import { findSnapshot } from '../../src/store/snapshot.ts';
+import { parseAttributes } from '../../src/store/stored-tree.ts';
+import { pathInside } from '../../src/store/tree-path.ts';
 import { decodeGo, GO } from '../../src/wire/channel.ts';
 import {
   decodeEvent,
@@ -868,24 +871,22 @@ const stored: Target = {
     const found = parseFound(input);
     if ('value' in found) assert.ok(!found.value.path.includes(0) || input.includes(0));
     const xattrs = [...parseAttributes(input).values()].flat();
-    const stat = parseStat(input);
-    if ('value' in stat) {
-      const { type, mode, uid, gid, device } = stat.value;
-      assert.ok(mode <= 0o7777 && Math.max(uid, gid) <= 0xffff_ffff);
-      assert.equal(device !== null, type.endsWith('device'));
-    }
-    const acl = parseAcl(input, 0o640, 'd:');
-    if ('value' in acl) assert.match(acl.value, /^d:u::[rwx-]{3}(,d:[ugm]:\d*:[rwx-]{3})*,d:o::[rwx-]{3}$/);
     const entry = {
       ...{ path: input, inode: 1n, links: 1, isFolder: input.length % 2 === 0, mode: 0, uid: 0, gid: 0 },
       ...{ size: 0, mtimeNs: 0n },
     };
-    const truth = truthOf(entry, [...xattrs, { name: Buffer.from('user.rsync.%stat'), value: input }], input);
+    const xattr = (name: string): Xattr => ({ name: Buffer.from(name), value: input });
+    const { acl } = truthOf({ ...entry, mode: 0o640 }, [xattr('user.rsync.%dacl')], null);
+    if (acl !== null) assert.match(acl, /^d:u::[rwx-]{3}(,d:[ugm]:\d*:[rwx-]{3})*,d:o::[rwx-]{3}$/);
+    const truth = truthOf(entry, [...xattrs, xattr('user.rsync.%stat')], input);
+    assert.ok(truth.mode <= 0o7777 && Math.max(truth.uid, truth.gid) <= 0xffff_ffff);
+    assert.equal(truth.device !== null, truth.type.endsWith('device'));
+    const isStat = truthOf(entry, [xattr('user.rsync.%stat')], null).xattrs.length === 0;
     assert.equal(truth.type === 'folder', entry.isFolder);
     assert.doesNotMatch(entryText(truth, undefined).slice(0, -1), UNSAFE);
     assert.deepEqual(encodeName(decodeName(input)), input);
     const isMeant = parsePattern(decodeName(input.subarray(0, 100)), input.length % 3 === 0);
-    return `${'value' in found} ${Math.min(xattrs.length, 2)} ${'value' in stat && truth.type} ${'value' in acl} ${isMeant(input)}`;
+    return `${'value' in found} ${Math.min(xattrs.length, 2)} ${isStat && truth.type} ${acl !== null} ${isMeant(input)}`;
   },
 };
 

@@ -14,7 +14,7 @@ import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Finding } from '../../src/doctor/finding.ts';
-import type { SnapshotRecord } from '../../src/store/store.ts';
+import type { SnapshotRecord } from '../../src/store/snapshot.ts';
 import { type Arch, findBase } from '../../tools/base.ts';
 import { copyCheckout } from '../support/checkout.ts';
 import { Machine } from './machine.ts';

@@ -13,7 +13,7 @@ const FOLLOWS_LINKS = spawnSync('/usr/bin/rsync', ['--insecure-links', '--versio
 export function isRefusedToOldRsync({ status, stderr }: Pick<Result, 'status' | 'stderr'>): boolean {
   if (!FOLLOWS_LINKS) return false;
   assert.equal(status, 2, stderr);
-  assert.match(stderr, /can be written by others .*, and this rsync would follow a link that is put there$/m);
+  assert.match(stderr, /can be written by others .*, and this rsync would follow a symlink in its place$/m);
   return true;
 }
 

@@ -252,7 +252,7 @@ describe('a next step about a store', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, 
     const holder = world.start(host, '/usr/bin/flock', ['--no-fork', lock, 'sleep', '600']);
     await until('the lock is held', () => world.processes().some(({ command }) => command === 'sleep 600'));
     const step = await follower.refused(host, 'dialback unenroll acorn');
-    const fuser = step.replace(/ names the process: end it$/, '');
+    const fuser = step.replace(/ shows the process: kill it$/, '');
     const { status, stdout, stderr } = await follower.shell(host, fuser);
     assert.equal(status, 0, stderr);
     assert.equal(stdout.trim(), String(holder.child.pid));

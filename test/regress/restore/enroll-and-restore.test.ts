@@ -161,7 +161,7 @@ describe('enroll and unenroll', { skip: NEEDS_ROOT }, () => {
       input: key('third'),
     });
     assert.equal(status, 2);
-    assert.match(stderr, /not empty, and is no store/);
+    assert.match(stderr, /not empty, and is not a store/);
     assert.deepEqual(readdirSync(folder), ['cat.jpg']);
   });
 });
@@ -282,7 +282,7 @@ describe('list and restore', { skip: NEEDS_ROOT }, () => {
     writeFileSync(join(to, world.data, 'folder/other'), 'stays');
     const refused = await world.restore(to);
     assert.equal(refused.status, 2);
-    assert.match(refused.stderr, /not empty\nnext: name an empty or new one, or say --force/);
+    assert.match(refused.stderr, /not empty\nnext: name an empty or new folder, or use --force/);
     assert.equal(readFileSync(join(to, world.data, 'folder/two'), 'utf8'), 'in the way');
     const forced = await world.restore(to, ['--force']);
     if (isRefusedToOldRsync(forced)) return;

@@ -132,7 +132,7 @@ describe('a restore that was killed', { skip: NEEDS_ROOT }, () => {
     assert.equal(refused.status, 2, refused.stderr);
     assert.match(
       refused.stderr,
-      /an interrupted restore of acorn@\S+ has moved a part of its files there\nnext: the same command/,
+      /an interrupted restore of acorn@\S+ has moved a part of its files there\nnext: run the same command/,
     );
     assert.deepEqual(stages(to), [left]);
     const forced = await world.run('root', words(to, ['--force']));

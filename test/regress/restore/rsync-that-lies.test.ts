@@ -17,8 +17,8 @@ import { NEEDS_ROOT, type Party, type Result, World } from '../../support/world.
 
 /** What the program does in the place of the rsync that fills the stage; `$real` is rsync, `$last` its destination. */
 const FORMS: Record<string, { does: string; names: RegExp }> = {
-  'writes nothing': { does: 'exit 0', names: /has written nothing/ },
-  'writes elsewhere': { does: '"$real" "$@" "$elsewhere"; exit 0', names: /has written nothing/ },
+  'writes nothing': { does: 'exit 0', names: /did not write into its target/ },
+  'writes elsewhere': { does: '"$real" "$@" "$elsewhere"; exit 0', names: /did not write into its target/ },
   'leaves out one file': { does: 'run; rm "$data/b/two"', names: /my data\/b\/two" is missing/ },
   'leaves out a folder with all in it': {
     does: 'run; rm -r "$data/b"',
@@ -27,7 +27,7 @@ const FORMS: Record<string, { does: string; names: RegExp }> = {
   'leaves out a link': { does: 'run; rm "$data/link"', names: /my data\/link" is missing/ },
   'cuts a file short': {
     does: 'run; truncate -s 3 "$data/b/two"',
-    names: /my data\/b\/two" is missing or not whole/,
+    names: /my data\/b\/two" is missing or incomplete/,
   },
   'makes a file of a folder': {
     does: 'run; rmdir "$data/empty"; : >"$data/empty"',
@@ -136,7 +136,7 @@ describe('an rsync that reports success', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE
 
   it('and puts nothing into a folder that is not empty', async () => {
     for (const [what, does, names] of [
-      ['nothing', 'exit 0', /missing or not whole/],
+      ['nothing', 'exit 0', /missing or incomplete/],
       ['a part', '"$real" "$@"; rm "$last"/*/*/*/my*/b/two; exit 0', /my data\/b\/two" is missing/],
     ] as const) {
       const to = join(world.base, `not empty, ${what}`);
@@ -145,7 +145,7 @@ describe('an rsync that reports success', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE
       const program = `for last; do :; done\ncase "$* " in *--files-from=*) ${does};; esac`;
       const { status, stderr } = await restore(program, to, ['--force']);
       assert.equal(status, 1, stderr);
-      assert.match(stderr, /^dialback: Cannot put what was restored into "/);
+      assert.match(stderr, /^dialback: Cannot move the restored files into "/);
       assert.match(stderr, names);
     }
   });
@@ -159,7 +159,7 @@ describe('an rsync that reports success', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE
     const program = `for last; do :; done\nhere='${world.data}'\ncase "$* " in *--files-from=*) ${keep};; esac`;
     const { status, stderr } = await restore(program, to, ['--force']);
     assert.equal(status, 3, stderr);
-    assert.match(stderr, /my data\/b\/two: its content is not what was restored\n/);
+    assert.match(stderr, /my data\/b\/two: its content differs from the restored file\n/);
   });
 
   it('replaces a file of the same size and time on another file system', async () => {

@@ -111,7 +111,7 @@ for (const launcher of [false, true])
       const { status, stdout } = await world.run(world.host, ['status', '--config', toml]);
       assert.match(stdout, /times in the newest snapshot are not the client's/);
       assert.equal(status, 1, stdout);
-      assert.match(stdout, /2 files have the first or last time that the store's file system can hold/);
+      assert.match(stdout, /2 files have the earliest or latest time that the store's file system can hold/);
       const {
         status: done,
         stderr,

@@ -92,7 +92,7 @@ for (const launcher of [false, true]) {
       );
       assert.match(stderr, /\nnext: ask the host's administrator/);
       const listed = await world.run(world.host, ['status', '--config', world.hostToml]);
-      assert.match(listed.stdout, /the newest snapshot lacks what this host could not store/);
+      assert.match(listed.stdout, /the newest snapshot lacks files that this host could not store/);
       assert.doesNotMatch(listed.stdout, /0 could not be read/);
       rmSync(at('many'));
     });

@@ -38,7 +38,7 @@ describe('a store whose disk is not mounted', { skip: NEEDS_ROOT }, () => {
     assert.equal(status, 10, stderr);
     assert.match(
       stderr,
-      /Cannot make the store ".*": .* was there before, and is not now\nnext: mount its disk\n$/,
+      /Cannot make the store ".*": .* existed before, and is missing now\nnext: mount its disk\n$/,
     );
     assert.deepEqual(readdirSync(world.store), []);
   };

@@ -291,13 +291,13 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
         ['nodes/socket', /it is a socket\n$/],
         [
           'symlinks/relative',
-          /it is a link to "target"\nnext: dialback cat 'acorn@latest' '\/tmp.*\/symlinks\/target'\n$/,
+          /it is a symlink to "target"\nnext: dialback cat 'acorn@latest' '\/tmp.*\/symlinks\/target'\n$/,
         ],
         [
           'symlinks/absolute',
-          /it is a link to "\/etc\/passwd"\nnext: dialback cat 'acorn@latest' '\/etc\/passwd'\n$/,
+          /it is a symlink to "\/etc\/passwd"\nnext: dialback cat 'acorn@latest' '\/etc\/passwd'\n$/,
         ],
-        ['symlinks/not UTF-8', /it is a link to "\\377\\376\\012\\200"\n/],
+        ['symlinks/not UTF-8', /it is a symlink to "\\377\\376\\012\\200"\n/],
       ] as const) {
         const { status, stdout, stderr } = await look(['cat', world.name, join(top, path)]);
         assert.equal(status, 1, path);
@@ -335,16 +335,16 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
       [
         ['ls', 'nobody'],
         1,
-        /Cannot find the client "nobody": the store has none of that name\nnext: dialback list/,
+        /Cannot find the client "nobody": the store has no client of that name\nnext: dialback list/,
       ],
-      [['ls', '../x'], 1, /the store has none of that name/],
+      [['ls', '../x'], 1, /the store has no client of that name/],
       [
         ['cat', 'acorn@1999', '/x'],
         1,
         /Cannot find "acorn@1999": there is no such snapshot\nnext: dialback list acorn/,
       ],
       [['diff', 'acorn@latest', '1999'], 1, /there is no such snapshot/],
-      [['find', 'nobody', 'x'], 1, /the store has none of that name/],
+      [['find', 'nobody', 'x'], 1, /the store has no client of that name/],
       [['ls', 'acorn', 'tmp'], 2, /Cannot list "tmp": it is not an absolute path/],
       [['ls', 'acorn', '/tmp/../tmp'], 2, /not an absolute path without/],
       [['ls', 'acorn', '/a//b'], 2, /not an absolute path without/],
@@ -366,7 +366,7 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
     world.write(world.client, toml, `store = "${world.store}"\n`);
     const stranger = await world.run(world.client, ['ls', world.name, '--config', toml]);
     assert.equal(stranger.status, 10);
-    assert.match(stranger.stderr, /it is not there, or this account may not read it/);
+    assert.match(stranger.stderr, /it does not exist, or this account may not read it/);
   });
 
   describe('restore', () => {
@@ -465,7 +465,7 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
       const before = manifest(to, { includeInode: true });
       const refused = await world.restore(to, ['--dry-run']);
       assert.equal(refused.status, 2);
-      assert.match(refused.stderr, /not empty\nnext: name an empty or new one, or say --force/);
+      assert.match(refused.stderr, /not empty\nnext: name an empty or new folder, or use --force/);
       const planned = await world.restore(to, [join(top, 'contents'), '--dry-run', '--force']);
       if (isRefusedToOldRsync(planned)) return;
       const { stdout } = planned;

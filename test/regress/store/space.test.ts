@@ -18,7 +18,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
-import { openClient, removeSnapshot } from '../../../src/store/store.ts';
+import { removeSnapshot } from '../../../src/store/remove.ts';
+import { openClient } from '../../../src/store/store.ts';
 import { emptyTrash } from '../../../src/store/trash.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { fairClock } from '../../support/fair-time.ts';

@@ -1,0 +1,114 @@
+/**
+ * Runs find(1) on a tree of the store and reads its records. A record has fields without blanks, a blank behind each,
+ * then a name of any bytes, then a NUL. A client chooses the names, so they come last.
+ */
+import { Fault, type Parsed } from '../fault.ts';
+import { exists } from '../os/files.ts';
+import { standard, takeRecords } from '../os/process.ts';
+import { escapeText } from '../wire/text.ts';
+import { parseTime } from './file-time.ts';
+
+/** Bytes of a block as find's `%b` and stat(2) count them. */
+export const BLOCK_BYTES = 512;
+const BLANK = ' '.charCodeAt(0);
+/** find(1) exits with this status when it could not read a part of the tree; it has listed the rest. */
+const COULD_NOT_READ = 1;
+/** A path may be longer than PATH_MAX below a tree that has a path of its own. */
+const RECORD_LIMIT = 8 * 1024;
+
+/** Separates the fields of a record from the name behind them. @param count how many fields there are */
+export function splitRecord(record: Buffer, count: number): { fields: string[]; name: Buffer } {
+  const fields: string[] = [];
+  let from = 0;
+  while (fields.length < count) {
+    const end = record.indexOf(BLANK, from);
+    fields.push(record.toString('latin1', from, end));
+    from = end + 1;
+  }
+  return { fields, name: Buffer.from(record.subarray(from)) };
+}
+
+/** Which entries of a tree to list, and what to print of each. */
+export interface TreeSearch {
+  /** find's options and tests, in front of -printf; left out: every entry. */
+  tests?: string[];
+  /** -printf directives whose output has no blank: `%b`. */
+  fields: string[];
+  /** The name behind the fields: the path below the tree (`%P`), unless told the last name (`%f`). */
+  name?: '%P' | '%f';
+  /** Accepts that find could not read a part of the tree; otherwise that is a Fault. */
+  allowsUnreadable?: boolean;
+  /** For the message. */
+  tried: string;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Lists a tree, each folder before its entries.
+ * @param take is called with the fields and the name of each entry
+ * @returns whether find could read all of the tree
+ * @throws Fault when find fails; what `take` throws; the signal's reason
+ */
+export async function searchTree(
+  tree: string,
+  { tests = [], fields, name = '%P', allowsUnreadable = false, tried, signal }: TreeSearch,
+  take: (fields: string[], name: Buffer) => void,
+): Promise<boolean> {
+  const format = `${[...fields, name].join(' ')}\\0`;
+  const find = standard('find', [tree, ...tests, '-printf', format]);
+  const { status, stderr } = await takeRecords(find, { limit: RECORD_LIMIT, signal }, record => {
+    const found = splitRecord(record, fields.length);
+    take(found.fields, found.name);
+  });
+  if (status === 0) return true;
+  // If the tree was removed meanwhile, the list is worthless, not incomplete.
+  if (allowsUnreadable && status === COULD_NOT_READ && exists(tree)) return false;
+  throw new Fault({ tried, found: escapeText(stderr.trim()) || 'find failed' });
+}
+
+/** An entry as it is stored. */
+export interface StoredEntry {
+  /** Below the tree, without a leading slash; empty for the top of the tree. */
+  path: Buffer;
+  inode: bigint;
+  links: number;
+  isFolder: boolean;
+  /** The permission bits of the stored file, 0 to 07777. */
+  mode: number;
+  uid: number;
+  gid: number;
+  /** Bytes of the stored file: for a symlink the length of its target, for a device 0. */
+  size: number;
+  mtimeNs: bigint;
+}
+
+const DIGITS = '(\\d{1,20})';
+
+const RECORD = new RegExp(`^${DIGITS} ${DIGITS} ([0-7]{1,4}) (\\S) ${DIGITS} (-?\\d{1,20})\\.(\\d{9})\\d* ${DIGITS}:${DIGITS} \\.(?:/(.*))?$`, 's'); // biome-ignore format: one record, one line
+
+/** As RECORD reads it. */
+export const FIND_FORMAT = '%i %n %m %y %s %T@ %U:%G %p\\0';
+
+/** The number of the path's field, from 1 on, as sort(1) counts. */
+export const PATH_FIELD = 8;
+
+/** Parses one record of find's -printf with `FIND_FORMAT`. */
+export function parseFound(record: Buffer): Parsed<StoredEntry> {
+  const found = RECORD.exec(record.toString('latin1'));
+  if (!found) return { reason: 'malformed output of find' };
+  const [, inode = '', links, mode = '', type, size, seconds = '', nanoseconds = '', uid, gid, path = ''] =
+    found;
+  return {
+    value: {
+      path: Buffer.from(path, 'latin1'),
+      inode: BigInt(inode),
+      links: Number(links),
+      isFolder: type === 'd',
+      mode: Number.parseInt(mode, 8),
+      uid: Number(uid),
+      gid: Number(gid),
+      size: Number(size),
+      mtimeNs: parseTime(`${seconds}.${nanoseconds}`),
+    },
+  };
+}

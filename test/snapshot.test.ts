@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { after, describe, it } from 'node:test';
+import { pinText } from '../src/commands/pin.ts';
+import { unpinText } from '../src/commands/unpin.ts';
+import {
+  BY_HAND,
+  BY_ITSELF,
+  findSnapshot,
+  pin,
+  pinSnapshot,
+  readSnapshot,
+  type Snapshot,
+  unpinSnapshot,
+} from '../src/store/snapshot.ts';
+import { addSnapshot, fault, makeClient } from './support/client-store.ts';
+
+describe('findSnapshot()', () => {
+  it('takes a name, a prefix that only one has, and `latest` for the newest full one', t => {
+    const client = makeClient(t);
+    addSnapshot(client, '2026-01-01T00-00-00Z');
+    addSnapshot(client, '2026-01-02T00-00-00Z');
+    addSnapshot(client, '2026-02-01T00-00-00Z', 'incomplete');
+    mkdirSync(`${client.folder}/snapshots/2026-02-30T00-00-00Z`);
+    mkdirSync(`${client.folder}/snapshots/2025-not-a-snapshot`);
+    for (const [wanted, name] of [
+      ['2026-01-01T00-00-00Z', '2026-01-01T00-00-00Z'],
+      ['2026-01-02', '2026-01-02T00-00-00Z'],
+      ['2026-02', '2026-02-01T00-00-00Z'],
+      ['latest', '2026-01-02T00-00-00Z'],
+    ] as const)
+      assert.equal(findSnapshot(client, wanted).name, name);
+    for (const [wanted, found] of [
+      ['', /^there is no such snapshot$/],
+      ['2025', /^there is no such snapshot$/],
+      ['2026-02-30T00-00-00Z', /^there is no such snapshot$/],
+      ['Latest', /^there is no such snapshot$/],
+      ['2026-01-01T00-00-00Z ', /^there is no such snapshot$/],
+      ['../a', /^there is no such snapshot$/],
+      ['*', /^there is no such snapshot$/],
+      ['2026', /^3 snapshots begin with that$/],
+      ['2026-01', /^2 snapshots begin with that$/],
+    ] as const)
+      assert.match(fault(() => findSnapshot(client, wanted)).found, found, wanted);
+  });
+
+  it('passes over a snapshot from the future for `latest`', t => {
+    const client = makeClient(t);
+    addSnapshot(client, '2999-01-01T00-00-00Z');
+    assert.match(fault(() => findSnapshot(client, 'latest')).found, /from the future/);
+    assert.equal(findSnapshot(client, '2999').name, '2999-01-01T00-00-00Z');
+    addSnapshot(client, '2026-01-02T00-00-00Z');
+    assert.equal(findSnapshot(client, 'latest').name, '2026-01-02T00-00-00Z');
+  });
+
+  for (const text of [
+    '',
+    '{',
+    'null',
+    '[]',
+    '{}',
+    '{"version":2,"counts":{},"scope":{},"flags":[]}',
+    '{"version":1,"state":"full"}',
+  ])
+    it(`finds a snapshot whose record is ${JSON.stringify(text)}, but takes it for no full one`, t => {
+      const client = makeClient(t);
+      addSnapshot(client, '2026-01-01T00-00-00Z');
+      writeFileSync(`${client.folder}/snapshots/2026-01-01T00-00-00Z/snapshot.json`, text);
+      const { state, flags } = findSnapshot(client, '2026').record;
+      assert.deepEqual([state, flags], ['incomplete', ['damaged']]);
+      assert.match(fault(() => findSnapshot(client, 'latest')).found, /none of its snapshots is full/);
+    });
+
+  it('tells no snapshot from no full one, when `latest` is wanted', t => {
+    const client = makeClient(t);
+    assert.equal(fault(() => findSnapshot(client, 'latest')).found, 'there is no snapshot yet');
+    addSnapshot(client, '2026-01-01T00-00-00Z', 'incomplete');
+    assert.equal(
+      fault(() => findSnapshot(client, 'latest')).found,
+      'none of its snapshots is full; name one',
+    );
+  });
+});
+
+describe('pinSnapshot()', () => {
+  it('is seen by whoever reads the snapshot, until unpinSnapshot()', t => {
+    const client = makeClient(t);
+    addSnapshot(client, '2026-01-01T00-00-00Z');
+    const read = (): string | undefined => readSnapshot(client, '2026-01-01T00-00-00Z').pinned;
+    assert.equal(read(), undefined);
+    pinSnapshot(client, readSnapshot(client, '2026-01-01T00-00-00Z'), 'before the move');
+    assert.equal(read(), 'before the move');
+    writeFileSync(`${client.folder}/snapshots/2026-01-01T00-00-00Z/pinned`, 'x'.repeat(5000));
+    assert.match(read() ?? '', /cannot be read/);
+    unpinSnapshot(client, readSnapshot(client, '2026-01-01T00-00-00Z'));
+    assert.equal(read(), undefined);
+  });
+});
+
+const FOLDER = mkdtempSync(`${tmpdir()}/dialback pins `);
+after(() => rmSync(FOLDER, { recursive: true }));
+const TREE = `${FOLDER}/snapshots/2026-01-01T00-00-00Z`;
+mkdirSync(TREE, { recursive: true });
+
+/** Pins a snapshot that has been pinned before, or not. */
+function repin(before: string | undefined, given: string): ReturnType<typeof pin> {
+  const snapshot = { name: '2026-01-01T00-00-00Z', folder: TREE, pinned: before } as Snapshot;
+  return pin({ name: 'a', folder: FOLDER }, snapshot, given);
+}
+
+describe('pin()', () => {
+  const cases: [before: string | undefined, given: string, did: string, reason: string][] = [
+    [undefined, 'the move', 'pinned', 'the move'],
+    [undefined, BY_HAND, 'pinned', BY_HAND],
+    ['the move', 'the audit', 'replaced', 'the audit'],
+    ['the move', 'the move', 'kept', 'the move'],
+    ['the move', BY_HAND, 'kept', 'the move'],
+    [BY_HAND, BY_HAND, 'kept', BY_HAND],
+    [BY_HAND, 'the move', 'replaced', 'the move'],
+    // One that expires becomes one that stays.
+    [`${BY_ITSELF} unusual`, BY_HAND, 'replaced', BY_HAND],
+    [`${BY_ITSELF} unusual`, 'the move', 'replaced', 'the move'],
+  ];
+  for (const [before, given, did, reason] of cases)
+    it(`has ${did} "${before}", where "${given}" is given`, () =>
+      assert.deepEqual(repin(before, given), { did, reason, before }));
+});
+
+describe('pinText() and unpinText()', () => {
+  it('show the reason that stays, and the one that goes', () => {
+    assert.equal(pinText('a@b', repin(undefined, 'the move')), 'pinned "a@b": the move\n');
+    assert.equal(pinText('a@b', repin('the move', BY_HAND)), '"a@b" is pinned already: the move\n');
+    assert.match(
+      pinText('a@b', repin('the move', 'the audit')),
+      /was pinned already: the move\n.*now: the audit\n/,
+    );
+    assert.equal(unpinText('a@b', 'the move'), 'unpinned "a@b", which was pinned: the move\n');
+    assert.equal(unpinText('a@b', undefined), '"a@b" is not pinned\n');
+  });
+});
