@@ -52,15 +52,11 @@ import { enroll, enrollLocally, unenroll } from './host/enroll.ts';
 import { grab } from './host/grab.ts';
 import { accountConfig, parseShell } from './host/login-shell.ts';
 import { relay } from './host/relay.ts';
-import { isTerminal, outputLost, say } from './os/files.ts';
-import {
-  dropGarbage,
-  interruption,
-  interruptWith,
-  ownAccount,
-  ownArguments,
-  ownExecutable,
-} from './os/machine.ts';
+import { ownAccount } from './os/account.ts';
+import { interruption, interruptWith } from './os/async.ts';
+import { ownArguments, ownExecutable } from './os/executable.ts';
+import { dropGarbage } from './os/memory.ts';
+import { isTerminal, outputLost, say } from './os/streams.ts';
 import { openTerminal, readsUtf8 } from './os/terminal.ts';
 import { jsonText } from './output/json.ts';
 import { ProgressLine } from './output/progress.ts';

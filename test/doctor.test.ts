@@ -63,7 +63,7 @@ import { fixCommand } from '../src/os/access-advice.ts';
 import { parsePasswd, type Subject } from '../src/os/account.ts';
 import type { Jail } from '../src/os/launcher.ts';
 import { parseMountTable } from '../src/os/mounts.ts';
-import { parseOpensshVersion } from '../src/os/process.ts';
+import { parseOpensshVersion } from '../src/os/versions.ts';
 import {
   changelogOf,
   compareVersions,

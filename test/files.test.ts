@@ -23,23 +23,13 @@ import { tmpdir } from 'node:os';
 import { dirname } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { Fault } from '../src/fault.ts';
-import {
-  appendJournal,
-  breachOf,
-  findBreachOnTheWay,
-  makeFolder,
-  openFifo,
-  openPlain,
-  placeFile,
-  readFifo,
-  readLineAlone,
-  readWhole,
-  replaceFile,
-  sameContent,
-  whatFailed,
-  writableByOthers,
-  writeNew,
-} from '../src/os/files.ts';
+import { openPlain, readWhole, sameContent } from '../src/os/content.ts';
+import { openFifo, readFifo } from '../src/os/fifo.ts';
+import { makeFolder, whatFailed } from '../src/os/files.ts';
+import { appendJournal } from '../src/os/journal.ts';
+import { placeFile, replaceFile, writeNew } from '../src/os/replace.ts';
+import { readLineAlone } from '../src/os/streams.ts';
+import { breachOf, findBreachOnTheWay, writableByOthers } from '../src/os/trust.ts';
 
 const uid = process.getuid?.() ?? 0;
 const withoutRoot = uid === 0 ? false : 'needs root to own files as another user';

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { describe, it } from 'node:test';
-import { settleAll, sourceTowards } from '../src/os/machine.ts';
+import { settleAll } from '../src/os/async.ts';
+import { sourceTowards } from '../src/os/network.ts';
 
 describe('sourceTowards()', () => {
   it("is the machine's own address when that is asked for", async () => {

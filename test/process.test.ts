@@ -9,16 +9,13 @@ import {
   type Child,
   type Command,
   endingText,
-  isAlive,
-  killProcess,
   PLAIN_ENVIRONMENT,
-  type Process,
-  processAt,
-  programPath,
   run,
   standard,
   start,
 } from '../src/os/process.ts';
+import { isAlive, killProcess, type Process, processAt } from '../src/os/process-table.ts';
+import { programPath } from '../src/os/programs.ts';
 
 const sh = (script: string, ...args: string[]): Command => ({
   program: '/bin/sh',

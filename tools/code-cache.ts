@@ -18,7 +18,7 @@ export const V8_OPTIONS = [
   '--max-semi-space-size=1',
   '--no-incremental-marking',
   '--optimize-for-size',
-  '--expose-gc', // os/machine.ts, dropGarbage()
+  '--expose-gc', // os/memory.ts, dropGarbage()
 ];
 
 const FIXED_SEED = '--hash-seed=1';

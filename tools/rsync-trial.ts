@@ -8,7 +8,8 @@ import { join } from 'node:path';
 import { makeAttack } from '../src/client/attack.ts';
 import { scopeFilter } from '../src/client/filter.ts';
 import { Fault } from '../src/fault.ts';
-import { PLAIN_ENVIRONMENT, programPath } from '../src/os/process.ts';
+import { PLAIN_ENVIRONMENT } from '../src/os/process.ts';
+import { programPath } from '../src/os/programs.ts';
 import { ATTACKED_FILES, attacksOn, KEPT, SERVED } from '../src/wire/attacks.ts';
 import { daemonArguments, daemonConfig, trialArguments } from '../src/wire/rsync.ts';
 

@@ -5,6 +5,10 @@
  */
 import { createServer } from 'node:net';
 import { EXIT, Fault } from '../fault.ts';
+import { ownAccount } from '../os/account.ts';
+import { monotonicMs } from '../os/clock.ts';
+import { readWhole } from '../os/content.ts';
+import { isPackaged, ownExecutable } from '../os/executable.ts';
 import {
   appendText,
   chmod,
@@ -15,27 +19,26 @@ import {
   makeFolder,
   makeUniqueFolder,
   readdir,
-  readWhole,
   removeAll,
-  say,
   stat,
   symlink,
   truncate,
   unlink,
-  writeNew,
 } from '../os/files.ts';
-import { isPackaged, monotonicMs, ownAccount, ownExecutable, randomHex } from '../os/machine.ts';
 import {
   type Child,
   type Command,
-  endCommand,
-  hasProgram,
   PLAIN_ENVIRONMENT,
   type Result,
   run,
   standard,
   start,
 } from '../os/process.ts';
+import { endCommand } from '../os/process-table.ts';
+import { hasProgram } from '../os/programs.ts';
+import { randomHex } from '../os/random.ts';
+import { writeNew } from '../os/replace.ts';
+import { say } from '../os/streams.ts';
 import { showBytes, showDuration } from '../output/units.ts';
 import { NANOSECONDS } from '../wire/rsync.ts';
 import { escapeText } from '../wire/text.ts';

@@ -1,6 +1,6 @@
 /** Makes one attack of wire/attacks.ts on an rsync daemon, and hears all that it says. */
 import type { Fault } from '../fault.ts';
-import { withTimeout } from '../os/machine.ts';
+import { withTimeout } from '../os/async.ts';
 import { type Command, start } from '../os/process.ts';
 import { type Attack, isListed } from '../wire/attacks.ts';
 

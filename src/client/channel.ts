@@ -6,18 +6,13 @@
  * handshake; then the gate gets the other ends as its own, and becomes rsync.
  */
 import { Fault } from '../fault.ts';
-import {
-  close,
-  open,
-  openFifo,
-  openFlags,
-  readLineAlone,
-  removeFileIfThere,
-  watchFolder,
-  writeAll,
-} from '../os/files.ts';
-import { type ExitResult, eachLine, makeFifos, PLAIN_ENVIRONMENT, start } from '../os/process.ts';
+import { makeFifos, openFifo } from '../os/fifo.ts';
+import { close, open, openFlags, removeFileIfThere } from '../os/files.ts';
+import { type ExitResult, PLAIN_ENVIRONMENT, start } from '../os/process.ts';
+import { eachLine } from '../os/records.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
+import { readLineAlone, writeAll } from '../os/streams.ts';
+import { watchFolder } from '../os/watch.ts';
 import { GO, HANDSHAKE_LINE_LIMIT } from '../wire/channel.ts';
 import { parseGateCommand } from '../wire/rsync.ts';
 import { escapeText } from '../wire/text.ts';

@@ -1,5 +1,5 @@
 /** When each remote's files were compared by content last, and whether it is time again (`checksum_every`). */
-import { now } from '../os/machine.ts';
+import { now } from '../os/clock.ts';
 import { readState, writeState } from './state-file.ts';
 
 export interface ChecksumOptions {

@@ -5,11 +5,14 @@
  */
 import { createServer, type Server, type Socket } from 'node:net';
 import { Fault } from '../fault.ts';
-import { makeFolder, removeFileIfThere, watchFolder, writeNew } from '../os/files.ts';
+import { monotonicMs, now, sleep } from '../os/clock.ts';
+import { makeFolder, removeFileIfThere } from '../os/files.ts';
 import { MOUNTPOINTS_LIBRARY } from '../os/link-library.ts';
-import { monotonicMs, now, sleep } from '../os/machine.ts';
-import { type Child, eachLine, standard, start } from '../os/process.ts';
+import { type Child, standard, start } from '../os/process.ts';
+import { eachLine } from '../os/records.ts';
+import { writeNew } from '../os/replace.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
+import { watchFolder } from '../os/watch.ts';
 import { oneTimeKeyLine, SSHD_ENVIRONMENT, sshdConfig } from '../wire/ssh.ts';
 import { unfold } from '../wire/text.ts';
 import { isFrom, parseListen, type Range, showRange } from './addresses.ts';

@@ -10,32 +10,20 @@
  */
 import { basename, dirname } from 'node:path';
 import { EXIT, Fault, type Parsed } from '../fault.ts';
-import {
-  appendJournal,
-  close,
-  exists,
-  failedWith,
-  lstat,
-  open,
-  openFlags,
-  readLineAlone,
-  readWhole,
-  rename,
-  say,
-  writeNew,
-} from '../os/files.ts';
+import { ownAccount, refuseRoot } from '../os/account.ts';
+import { now } from '../os/clock.ts';
+import { readWhole } from '../os/content.ts';
+import { ownExecutable } from '../os/executable.ts';
+import { close, exists, failedWith, lstat, open, openFlags, rename } from '../os/files.ts';
+import { appendJournal } from '../os/journal.ts';
 import { launcherCommand, launcherPath } from '../os/launcher.ts';
 import { MOUNTPOINTS_LIBRARY, mountPointsEnvironment } from '../os/link-library.ts';
-import { beNice, now, ownAccount, ownExecutable, refuseRoot } from '../os/machine.ts';
-import {
-  type Command,
-  endMeFirst,
-  exec,
-  killProcess,
-  PLAIN_ENVIRONMENT,
-  processAt,
-  programPath,
-} from '../os/process.ts';
+import { beNice } from '../os/priority.ts';
+import { type Command, endMeFirst, exec, PLAIN_ENVIRONMENT } from '../os/process.ts';
+import { killProcess, processAt } from '../os/process-table.ts';
+import { programPath } from '../os/programs.ts';
+import { writeNew } from '../os/replace.ts';
+import { readLineAlone, say } from '../os/streams.ts';
 import { HANDSHAKE_LINE_LIMIT } from '../wire/channel.ts';
 import { daemonArguments, ioniceArguments, type Niceness, nicer, parseGateCommand } from '../wire/rsync.ts';
 import { escapeText, quoteForShell } from '../wire/text.ts';

@@ -1,7 +1,7 @@
 /** The hooks of one remote's run: what they are told, and what they make of its outcome. */
 import { EXIT, Fault } from '../fault.ts';
-import { appendJournal } from '../os/files.ts';
-import { monotonicMs, now } from '../os/machine.ts';
+import { monotonicMs, now } from '../os/clock.ts';
+import { appendJournal } from '../os/journal.ts';
 import { type Facts, type HookEnd, HookedRun, hasHooks } from '../shared/hooks.ts';
 import type { RunOutcome } from './backup.ts';
 import { type ClientConfig, clientName } from './config.ts';

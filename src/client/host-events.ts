@@ -1,5 +1,5 @@
 /** What a client hears of its host while a run goes on, and how much of that it passes on. */
-import { monotonicMs } from '../os/machine.ts';
+import { monotonicMs } from '../os/clock.ts';
 import { type HostEvent, PHASES, type UnstoredEvent } from '../wire/events.ts';
 import type { RunNews } from './backup.ts';
 

@@ -5,6 +5,9 @@
 import * as v from 'valibot';
 import { Fault } from '../fault.ts';
 import { inspectCommand } from '../os/access-advice.ts';
+import { ownAccount } from '../os/account.ts';
+import { sleep } from '../os/clock.ts';
+import { ownExecutable } from '../os/executable.ts';
 import {
   failedWith,
   fileFault,
@@ -15,7 +18,6 @@ import {
   stat,
   whatFailed,
 } from '../os/files.ts';
-import { ownAccount, ownExecutable, sleep } from '../os/machine.ts';
 import { inText, isWithin, type MountEntry, mountOf, parseMountTable } from '../os/mounts.ts';
 import { PLAIN_ENVIRONMENT } from '../os/process.ts';
 import { findConfig, pathKey, readConfig } from '../shared/toml.ts';

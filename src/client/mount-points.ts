@@ -4,7 +4,7 @@
  *
  * Paths are bytes, one character each.
  */
-import { sleep } from '../os/machine.ts';
+import { sleep } from '../os/clock.ts';
 import { isWithin, type MountEntry } from '../os/mounts.ts';
 import { standard, start } from '../os/process.ts';
 import { PATH_LIMIT } from '../wire/request.ts';

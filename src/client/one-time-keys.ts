@@ -1,9 +1,13 @@
 /** The one-time keys of a run, made by ssh-keygen(1). */
 
 import { Fault } from '../fault.ts';
-import { readFifo, readWhole, removeFileIfThere, writeNew } from '../os/files.ts';
-import { withTimeout } from '../os/machine.ts';
-import { endingText, hasProgram, type Result, run, standard } from '../os/process.ts';
+import { withTimeout } from '../os/async.ts';
+import { readWhole } from '../os/content.ts';
+import { readFifo } from '../os/fifo.ts';
+import { removeFileIfThere } from '../os/files.ts';
+import { endingText, type Result, run, standard } from '../os/process.ts';
+import { hasProgram } from '../os/programs.ts';
+import { writeNew } from '../os/replace.ts';
 import { isEd25519Key, REQUEST_LIMITS } from '../wire/request.ts';
 import { SSHD_ENVIRONMENT, sshdConfig, WITHOUT_SSHD } from '../wire/ssh.ts';
 import { escapeText } from '../wire/text.ts';

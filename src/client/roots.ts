@@ -7,9 +7,10 @@
 import { isUtf8 } from 'node:buffer';
 import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
-import { lstat, makeFolder, removeAll, writeNew } from '../os/files.ts';
+import { lstat, makeFolder, removeAll } from '../os/files.ts';
 import { isWithin } from '../os/mounts.ts';
 import { run, standard } from '../os/process.ts';
+import { writeNew } from '../os/replace.ts';
 import { asText, escapeText } from '../wire/text.ts';
 import { type Exclude, scopeFilter } from './filter.ts';
 import { type Entry, findPlace, type Look } from './never.ts';

@@ -1,13 +1,16 @@
 /** One attempt at a backup: what is asked of the host, over whichever transport, and the wait for its end. */
 
 import { Fault } from '../fault.ts';
-import { findSubject } from '../os/account.ts';
-import { appendJournal, exists, readJournal } from '../os/files.ts';
+import { findSubject, ownAccount } from '../os/account.ts';
+import { abortable, settleAll, withTimeout } from '../os/async.ts';
+import { now, sleep } from '../os/clock.ts';
+import { exists } from '../os/files.ts';
+import { appendJournal, readJournal } from '../os/journal.ts';
 import { launcherHasGone, requireInheritance, rsyncLibraries, tryConfinement } from '../os/launcher.ts';
 import { isLoadable, mountPointsLibrary } from '../os/link-library.ts';
-import { abortable, addressesOf, now, ownAccount, settleAll, sleep, withTimeout } from '../os/machine.ts';
-import { rsyncVersion, rsyncWords } from '../os/process.ts';
+import { addressesOf } from '../os/network.ts';
 import { makeRunFolder } from '../os/runfolder.ts';
+import { rsyncVersion, rsyncWords } from '../os/versions.ts';
 import { isRsyncVulnerable } from '../shared/package-changelog.ts';
 import { findPrinter, printedWords, quietAdvice } from '../shared/startup-files.ts';
 import type { OutcomeEvent, UnstoredEvent } from '../wire/events.ts';

@@ -1,9 +1,10 @@
 /** What may be read on this machine as it is now: the config's scope, and what is mounted and never read here (client/filter.ts). */
 import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
-import { lstat, mayRead, readdir, readlink, readWhole } from '../os/files.ts';
+import { ownAccount } from '../os/account.ts';
+import { readWhole } from '../os/content.ts';
+import { lstat, mayRead, readdir, readlink } from '../os/files.ts';
 import { askPlaces, readNeverList } from '../os/launcher.ts';
-import { ownAccount } from '../os/machine.ts';
 import {
   isWithin,
   type MountEntry,

@@ -6,31 +6,15 @@
  */
 
 import { Fault, type FaultParts, type Parsed } from '../fault.ts';
-import {
-  exists,
-  findBreachOnTheWay,
-  lstat,
-  makeFolder,
-  mayRead,
-  placeFile,
-  readWhole,
-  realPath,
-  removeFileIfThere,
-  replaceFile,
-  stat,
-  writableByOthers,
-} from '../os/files.ts';
+import { ownAccount, refuseRoot } from '../os/account.ts';
+import { withTimeout } from '../os/async.ts';
+import { sleep } from '../os/clock.ts';
+import { readWhole } from '../os/content.ts';
+import { exists, lstat, makeFolder, mayRead, realPath, removeFileIfThere, stat } from '../os/files.ts';
 import { hasLauncher, lacksLandlock, launcherServesUs, requireInheritance } from '../os/launcher.ts';
-import {
-  addressesOf,
-  hostLabel,
-  ownAccount,
-  refuseRoot,
-  sleep,
-  sourceTowards,
-  withTimeout,
-} from '../os/machine.ts';
+import { addressesOf, sourceTowards } from '../os/network.ts';
 import { run, standard } from '../os/process.ts';
+import { placeFile, replaceFile } from '../os/replace.ts';
 import {
   type DisposableHolder,
   defaultStateFolder,
@@ -38,6 +22,8 @@ import {
   prepareStateFolder,
   takeLock,
 } from '../os/runfolder.ts';
+import { findBreachOnTheWay, writableByOthers } from '../os/trust.ts';
+import { hostLabel } from '../os/uname.ts';
 import { configPlace, ownConfigFolder, parseConfig } from '../shared/toml.ts';
 import { fingerprint, type PublicKey, parseHostKey, parsePublicKey, showKey } from '../wire/key.ts';
 import { shelfOf } from '../wire/local.ts';

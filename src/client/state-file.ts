@@ -1,5 +1,7 @@
 /** What is remembered of each remote from run to run: a file of the state folder for each kind, JSON, by the remotes' names. */
-import { readWhole, replaceFile } from '../os/files.ts';
+
+import { readWhole } from '../os/content.ts';
+import { replaceFile } from '../os/replace.ts';
 import { takeLock } from '../os/runfolder.ts';
 
 const MOST_BYTES = 1024 * 1024;

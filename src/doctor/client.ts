@@ -34,6 +34,9 @@ import { findHungMounts, findPlaces, findRoots, kernelScope, readExcludes } from
 import { type SenderNeeds, trySender } from '../client/trial.ts';
 import { Fault } from '../fault.ts';
 import { inspectCommand } from '../os/access-advice.ts';
+import { asUid, ownAccount } from '../os/account.ts';
+import { readWhole } from '../os/content.ts';
+import { ownExecutable } from '../os/executable.ts';
 import {
   exists,
   failedWith,
@@ -43,15 +46,13 @@ import {
   mayRead,
   mayWrite,
   readdir,
-  readJournal,
   readProc,
-  readWhole,
   removeAll,
   stat,
   statfs,
 } from '../os/files.ts';
+import { readJournal } from '../os/journal.ts';
 import { type Jail, landlockAbiOf, NEVER_LIST, readNeverList, rsyncLibraries } from '../os/launcher.ts';
-import { asUid, ownAccount, ownExecutable, temporaryFolder } from '../os/machine.ts';
 import {
   inText,
   isWithin,
@@ -61,8 +62,10 @@ import {
   otherNames,
   parseMountTable,
 } from '../os/mounts.ts';
-import { hasProgram, run, standard } from '../os/process.ts';
+import { run, standard } from '../os/process.ts';
+import { hasProgram } from '../os/programs.ts';
 import { requireStateFolder, requireStateName } from '../os/runfolder.ts';
+import { temporaryFolder } from '../os/scratch.ts';
 import { isRoot } from '../wire/request.ts';
 import { listedRoots } from '../wire/rsync.ts';
 import { type CallOptions, WITHOUT_SSHD } from '../wire/ssh.ts';

@@ -7,23 +7,17 @@
 import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
 import { fixCommand, inspectCommand } from '../os/access-advice.ts';
-import { parsePasswd, type Subject } from '../os/account.ts';
-import { type Breach, exists, findBreach, mayRun, readProc, readWhole, realPath, stat } from '../os/files.ts';
+import { asAccount, parsePasswd, type Subject } from '../os/account.ts';
+import { readWhole } from '../os/content.ts';
+import { ownExecutable } from '../os/executable.ts';
+import { exists, mayRun, readProc, realPath, stat } from '../os/files.ts';
 import { hasLauncher, launcherPath, RECEIVE_WITHOUT, SEND_WITHOUT } from '../os/launcher.ts';
-import { asAccount, kernelRelease, ownExecutable } from '../os/machine.ts';
 import { inText, type MountEntry, mountOf, parseMountTable } from '../os/mounts.ts';
-import {
-  endingText,
-  hasProgram,
-  opensshVersion,
-  packageOf,
-  programPath,
-  type Result,
-  rsyncVersion,
-  rsyncWords,
-  run,
-  standard,
-} from '../os/process.ts';
+import { endingText, type Result, run, standard } from '../os/process.ts';
+import { hasProgram, packageOf, programPath } from '../os/programs.ts';
+import { type Breach, findBreach } from '../os/trust.ts';
+import { kernelRelease } from '../os/uname.ts';
+import { opensshVersion, rsyncVersion, rsyncWords } from '../os/versions.ts';
 import {
   type Advisory,
   compareVersions,

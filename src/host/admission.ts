@@ -11,9 +11,11 @@
  * holds most, oldest first. Each removal is decided anew, with that client's lock held.
  */
 import { Fault } from '../fault.ts';
-import { exists, lstat, readdir, readWhole, replaceFile } from '../os/files.ts';
-import { monotonicMs, now, sleep } from '../os/machine.ts';
+import { monotonicMs, now, sleep } from '../os/clock.ts';
+import { readWhole } from '../os/content.ts';
+import { exists, lstat, readdir } from '../os/files.ts';
 import { standard } from '../os/process.ts';
+import { replaceFile } from '../os/replace.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
 import { openIndex } from '../store/file-index.ts';
 import { amountOf, isFarBelow, lackOf, msToNextLook, readRoom } from '../store/free-space.ts';

@@ -3,22 +3,14 @@
  * descriptors for rsync. Everything ends with the run.
  */
 import { Fault } from '../fault.ts';
-import { close, writeNew } from '../os/files.ts';
+import { settleAll, withTimeout } from '../os/async.ts';
+import { makePipe } from '../os/fifo.ts';
+import { close } from '../os/files.ts';
 import { openLogPipe } from '../os/log-pipe.ts';
-import { settleAll, withTimeout } from '../os/machine.ts';
-import {
-  type Child,
-  type ExitResult,
-  eachLine,
-  killProcess,
-  makePipe,
-  type Process,
-  processAt,
-  run,
-  signalNumber,
-  standard,
-  start,
-} from '../os/process.ts';
+import { type Child, type ExitResult, run, standard, start } from '../os/process.ts';
+import { killProcess, type Process, processAt, signalNumber } from '../os/process-table.ts';
+import { eachLine } from '../os/records.ts';
+import { writeNew } from '../os/replace.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { type DirectHeader, isEd25519Key, type RequestHeader } from '../wire/request.ts';
 import { DAEMON_REQUEST } from '../wire/rsync.ts';

@@ -1,24 +1,16 @@
 /** `dialback enroll` and `unenroll`: which key may ask for a backup of which client. */
 import { dirname } from 'node:path';
 import { Fault, type Parsed } from '../fault.ts';
-import {
-  exists,
-  failedWith,
-  fileFault,
-  makeFolder,
-  mayRun,
-  mayWrite,
-  placeFile,
-  readStandardInput,
-  readWhole,
-  realPath,
-  replaceFile,
-  stat,
-  writableByOthers,
-} from '../os/files.ts';
+import { asUid, ownAccount, refuseRoot } from '../os/account.ts';
+import { readWhole } from '../os/content.ts';
+import { isPackaged, ownExecutable } from '../os/executable.ts';
+import { exists, failedWith, fileFault, makeFolder, mayRun, mayWrite, realPath, stat } from '../os/files.ts';
 import { hasLauncher, lacksLandlock, launcherPath } from '../os/launcher.ts';
-import { asUid, hostName, isPackaged, ownAccount, ownExecutable, refuseRoot } from '../os/machine.ts';
+import { placeFile, replaceFile } from '../os/replace.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
+import { readStandardInput } from '../os/streams.ts';
+import { writableByOthers } from '../os/trust.ts';
+import { hostName } from '../os/uname.ts';
 import { configPlace, parseConfig } from '../shared/toml.ts';
 import { probeFileSystem } from '../store/file-system.ts';
 import { noteStore, requireNoOtherStore } from '../store/known-stores.ts';

@@ -7,37 +7,23 @@
 import { createHash } from 'node:crypto';
 import type { Writable } from 'node:stream';
 import { EXIT, type ExitStatus, Fault, firstError } from '../fault.ts';
-import { findSubject } from '../os/account.ts';
-import { descriptorStream, readdir } from '../os/files.ts';
+import { findSubject, ownAccount, refuseRoot } from '../os/account.ts';
+import { abortable, withTimeout } from '../os/async.ts';
+import { deadlineSignal, monotonicMs, now, sleep } from '../os/clock.ts';
+import { ownExecutable } from '../os/executable.ts';
+import { readdir } from '../os/files.ts';
 import { hasLauncher, launcherHasGone, readJailLine } from '../os/launcher.ts';
-import {
-  abortable,
-  deadlineSignal,
-  monotonicMs,
-  now,
-  ownAccount,
-  ownExecutable,
-  refuseRoot,
-  sleep,
-  withTimeout,
-} from '../os/machine.ts';
-import {
-  hasProgram,
-  PLAIN_ENVIRONMENT,
-  recordsOf,
-  rsyncVersion,
-  rsyncWords,
-  run,
-  standard,
-  start,
-  startApart,
-} from '../os/process.ts';
+import { PLAIN_ENVIRONMENT, run, standard, start, startApart } from '../os/process.ts';
+import { hasProgram } from '../os/programs.ts';
+import { recordsOf } from '../os/records.ts';
 import {
   type DisposableHolder,
   defaultStateFolder,
   makeRunFolder,
   prepareStateFolder,
 } from '../os/runfolder.ts';
+import { descriptorStream } from '../os/streams.ts';
+import { rsyncVersion, rsyncWords } from '../os/versions.ts';
 import { hasHooks, requireHooks } from '../shared/hooks.ts';
 import { isRsyncVulnerable } from '../shared/package-changelog.ts';
 import { findPrinter, printedWords } from '../shared/startup-files.ts';

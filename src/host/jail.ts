@@ -2,7 +2,7 @@
 import { Fault } from '../fault.ts';
 import { makeUniqueFolder, removeAll } from '../os/files.ts';
 import { type Jail, tryReceiving } from '../os/launcher.ts';
-import { temporaryFolder } from '../os/machine.ts';
+import { temporaryFolder } from '../os/scratch.ts';
 
 /** Has rsync started in the receiver's jail, with a tree that is gone afterwards. */
 export async function tryReceiveJail(): Promise<Jail | Fault> {

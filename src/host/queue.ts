@@ -9,8 +9,10 @@
  * makes one for another, or moves one. A free slot is kept for who is before; who does not come has lost its place by then.
  */
 import { Fault, type Parsed } from '../fault.ts';
-import { exists, makeFolder, readWhole, replaceFile } from '../os/files.ts';
-import { deadlineSignal, monotonicMs, now } from '../os/machine.ts';
+import { deadlineSignal, monotonicMs, now } from '../os/clock.ts';
+import { readWhole } from '../os/content.ts';
+import { exists, makeFolder } from '../os/files.ts';
+import { replaceFile } from '../os/replace.ts';
 import { awaitLock, takeLock } from '../os/runfolder.ts';
 import { failure } from '../wire/events.ts';
 import { parseJson } from '../wire/json.ts';

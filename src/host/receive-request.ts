@@ -3,8 +3,9 @@
  * Nothing in it names a path, a host or a command of ours.
  */
 import { isIP } from 'node:net';
-import { readInPortions, readProc, say } from '../os/files.ts';
-import { withTimeout } from '../os/machine.ts';
+import { withTimeout } from '../os/async.ts';
+import { readProc } from '../os/files.ts';
+import { readInPortions, say } from '../os/streams.ts';
 import { decodeGo, GO } from '../wire/channel.ts';
 import { type FailureCode, failure } from '../wire/events.ts';
 import { decodeSoFar, REQUEST_LIMITS, type Request } from '../wire/request.ts';

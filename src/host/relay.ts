@@ -5,7 +5,8 @@
  */
 import { pipeline } from 'node:stream/promises';
 import { EXIT } from '../fault.ts';
-import { close, descriptorStream, say } from '../os/files.ts';
+import { close } from '../os/files.ts';
+import { descriptorStream, say } from '../os/streams.ts';
 
 /** What rsync and ssh are given as descriptors. */
 export const RELAY_FROM_SSH = 3;

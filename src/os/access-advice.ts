@@ -1,7 +1,8 @@
 /** Commands that show, or fix, why a path cannot be used or trusted. */
 import { dirname } from 'node:path';
 import { quoteForShell } from '../wire/text.ts';
-import { type Breach, findBreach, lastVisible, realPath } from './files.ts';
+import { lastVisible, realPath } from './files.ts';
+import { type Breach, findBreach } from './trust.ts';
 
 /**
  * The command that mends a breach of trust. A folder that belongs to another account is that account's home, or below it: it

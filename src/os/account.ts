@@ -1,6 +1,8 @@
 /** Accounts, by their name or number. */
-import { readWhole } from './files.ts';
-import type { Account } from './machine.ts';
+import { homedir, userInfo } from 'node:os';
+import { resolve } from 'node:path';
+import { Fault } from '../fault.ts';
+import { readWhole } from './content.ts';
 import { run, standard } from './process.ts';
 
 /** getent(1) may ask a directory service. */
@@ -53,4 +55,71 @@ export function parsePasswd(line: string): Subject | undefined {
   if (!name || !/^\d+$/.test(uid ?? '') || !/^\d+$/.test(gid ?? '') || !home || shell === undefined)
     return undefined;
   return { name, uid: Number(uid), gid: Number(gid), home, shell: shell || '/bin/sh' };
+}
+
+/** The account that runs us. */
+export interface Account {
+  uid: number;
+  gid: number;
+  name: string;
+  home: string;
+}
+
+/**
+ * The account that runs us, from the password file; HOME is believed where it is absolute, since cron, sshd
+ * and sudo all set it on purpose.
+ * @throws Fault when the uid has no entry: ssh and ssh-keygen would refuse to work too.
+ */
+export function ownAccount(): Account {
+  try {
+    const info = userInfo();
+    const home = homedir();
+    return {
+      uid: info.uid,
+      gid: info.gid,
+      name: info.username,
+      home: home.startsWith('/') ? resolve(home) : info.homedir, // a slash at its end would be doubled in every path
+    };
+  } catch {
+    throw new Fault({
+      tried: `find out who runs this (uid ${process.getuid?.() ?? '?'})`,
+      found: 'there is no such account in the password file',
+      next: 'run it as an account that exists',
+      exit: 'usage',
+    });
+  }
+}
+
+/** The groups that files of ours may be given to. */
+export function ownGroups(): number[] {
+  return [process.getegid?.() ?? -1, ...(process.getgroups?.() ?? [])];
+}
+
+/**
+ * A command line for root's terminal that runs something as another account. `--pty`: else that account has root's terminal,
+ * and can type into it (TIOCSTI) or read what root types (util-linux 2.34 or newer).
+ * @param account a name, or what a shell makes one of
+ */
+export function asAccount(account: string, command: string): string {
+  return `runuser --pty -u ${account} -- ${command}`;
+}
+
+/** The same where the account is known by its number. */
+export function asUid(uid: number | string, command: string): string {
+  return asAccount(`"$(id -nu ${uid})"`, command);
+}
+
+/**
+ * Refuses uid 0 (P8): these verbs work as an ordinary user, so that a mistake in them stays small.
+ * @param verb the verb's name, for the message
+ */
+export function refuseRoot(verb: string): void {
+  if (process.getuid?.() === 0 || process.geteuid?.() === 0) {
+    throw new Fault({
+      tried: `run "${verb}" as root`,
+      found: 'it is made for an ordinary account and needs no privilege',
+      next: asAccount('ACCOUNT', `dialback ${verb} …`),
+      exit: 'usage',
+    });
+  }
 }

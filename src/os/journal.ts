@@ -2,19 +2,11 @@
  * Journals: a JSON object a line, appended whole by one write, so that two writers never mix. Full ones are put aside, and of what was
  * put aside only so much is kept; what happened to snapshots is kept longer than refusals, of which a client can make any number.
  */
-import {
-  appendText,
-  exists,
-  fileFault,
-  link,
-  lstat,
-  readWhole,
-  rename,
-  replaceFile,
-  stat,
-  unlink,
-} from './files.ts';
-import { now } from './machine.ts';
+
+import { now } from './clock.ts';
+import { readWhole } from './content.ts';
+import { appendText, exists, fileFault, link, lstat, rename, stat, unlink } from './files.ts';
+import { replaceFile } from './replace.ts';
 
 /** A journal is put aside at this size. */
 const JOURNAL_BYTES = 4 * 1024 * 1024;

@@ -5,17 +5,12 @@
  */
 import { dirname, join } from 'node:path';
 import { Fault } from '../fault.ts';
-import { exists, failedWith, fileFault, lstat, mayRun, readWhole } from './files.ts';
-import { kernelRelease, ownExecutable } from './machine.ts';
-import {
-  type Command,
-  endingText,
-  PLAIN_ENVIRONMENT,
-  programPath,
-  type Result,
-  run,
-  standard,
-} from './process.ts';
+import { readWhole } from './content.ts';
+import { ownExecutable } from './executable.ts';
+import { exists, failedWith, fileFault, lstat, mayRun } from './files.ts';
+import { type Command, endingText, PLAIN_ENVIRONMENT, type Result, run, standard } from './process.ts';
+import { programPath } from './programs.ts';
+import { kernelRelease } from './uname.ts';
 
 /** The administrator's list of what no backup may read, which the launcher enforces. */
 export const NEVER_LIST = '/etc/dialback/never';

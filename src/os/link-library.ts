@@ -3,9 +3,10 @@
  * times (src/launcher/linkat.c), and the one
  * that keeps it from mount points (mountpoints.c). Confined, the launcher has its own copies and gives those to rsync.
  */
-import { close, open, openFlags, readProc, unlink, writeAll } from './files.ts';
-import { randomHex } from './machine.ts';
+import { close, open, openFlags, readProc, unlink } from './files.ts';
 import { mountOf, parseMountTable } from './mounts.ts';
+import { randomHex } from './random.ts';
+import { writeAll } from './streams.ts';
 
 /** The library in base64; empty where the build had no compiler. */
 declare const DIALBACK_LINKAT: string | undefined;

@@ -2,9 +2,11 @@
  * The log of a program that talks to another machine, as a FIFO in place of a file: how much it writes there is up to that
  * machine. It is read as it comes, and only its first and its last bytes are held, so it fills neither the disk nor our memory.
  */
-import { close, descriptorStream, open, openFlags } from './files.ts';
-import { makeFifos } from './process.ts';
+
+import { makeFifos } from './fifo.ts';
+import { close, open, openFlags } from './files.ts';
 import type { DisposableHolder } from './runfolder.ts';
+import { descriptorStream } from './streams.ts';
 
 /** Bytes held of the log's beginning, and of its end: a reason stands in one of them. */
 const END_BYTES = 1000;

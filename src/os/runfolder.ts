@@ -2,6 +2,7 @@
 
 import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
+import { type Account, ownAccount } from './account.ts';
 import {
   chmod,
   close,
@@ -19,7 +20,6 @@ import {
   stat,
   statusExact,
 } from './files.ts';
-import { type Account, ownAccount } from './machine.ts';
 import { run, standard } from './process.ts';
 
 /** Where state is kept unless told otherwise. Not XDG_RUNTIME_DIR, which vanishes at logout. */

@@ -1,5 +1,5 @@
 /** Where sort(1) and SQLite put what they cannot hold in memory: a client decides how much that is. */
-import { temporaryFolder } from './machine.ts';
+import { tmpdir } from 'node:os';
 
 let chosen: string | undefined;
 
@@ -12,4 +12,9 @@ export function scratchFolder(): string {
 export function useScratchFolder(path: string): void {
   chosen = path;
   process.env.SQLITE_TMPDIR = path;
+}
+
+/** Where files that are gone at once are made. */
+export function temporaryFolder(): string {
+  return tmpdir();
 }

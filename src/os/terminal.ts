@@ -1,5 +1,6 @@
 /** The terminal on standard error, as far as one line can be written there again and again. */
-import { isTerminal, readProc } from './files.ts';
+import { readProc } from './files.ts';
+import { isTerminal } from './streams.ts';
 
 export interface Terminal {
   /** Columns, now: it can change at any time. */
@@ -12,7 +13,7 @@ const USUAL_COLUMNS = 80;
 
 /**
  * The terminal, where there is one that can erase a line: TERM says so (term(7)) by being there and not `dumb`.
- * node's stream is asked for the width alone; nothing is written by it (files.ts, say()).
+ * node's stream is asked for the width alone; nothing is written by it (streams.ts, say()).
  */
 export function openTerminal(environment: NodeJS.ProcessEnv): Terminal | undefined {
   if (!isTerminal(2) || ['', 'dumb', undefined].includes(environment.TERM)) return undefined;

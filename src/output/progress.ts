@@ -1,8 +1,8 @@
 /** The one line that tells a person at a terminal how far something is: written again and again, and gone at the end. */
 
 import type { RunNews } from '../client/backup.ts';
-import { say } from '../os/files.ts';
-import { monotonicMs } from '../os/machine.ts';
+import { monotonicMs } from '../os/clock.ts';
+import { say } from '../os/streams.ts';
 import type { Terminal } from '../os/terminal.ts';
 import type { RestoreProgress } from '../store/restore.ts';
 import type { VerifyProgress } from '../store/verify.ts';

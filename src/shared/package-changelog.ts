@@ -1,6 +1,6 @@
 /** The changelog of an installed Debian package: what tells that a vulnerability is fixed in an old version (holes.ts). */
 import { gunzipSync } from 'node:zlib';
-import { readWhole } from '../os/files.ts';
+import { readWhole } from '../os/content.ts';
 import { changelogOf, openAdvisories, RSYNC_ADVISORIES } from './advisories.ts';
 
 const CHANGELOG_BYTES = 32 * 1024 * 1024;

@@ -12,9 +12,12 @@
  * loses its time, so that rsync compares its content.
  */
 import { Fault } from '../fault.ts';
-import { exists, lstat, setLinkTimes, syncFolder, unlink, writeNew } from '../os/files.ts';
-import { monotonicMs, randomShare } from '../os/machine.ts';
-import { run, standard, takeRecords } from '../os/process.ts';
+import { monotonicMs } from '../os/clock.ts';
+import { exists, lstat, setLinkTimes, unlink } from '../os/files.ts';
+import { run, standard } from '../os/process.ts';
+import { randomShare } from '../os/random.ts';
+import { takeRecords } from '../os/records.ts';
+import { syncFolder, writeNew } from '../os/replace.ts';
 
 /** In the folder of an interrupted tree: all of the tree was on the disk when this file was written. */
 const SYNCED = 'synced';

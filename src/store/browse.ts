@@ -1,7 +1,8 @@
 /** `dialback ls` and `dialback cat`: what a snapshot has, as it was on the client, and what is in a file of it. */
 import { posix } from 'node:path';
 import { Fault } from '../fault.ts';
-import { close, fileFault, openPlain } from '../os/files.ts';
+import { openPlain } from '../os/content.ts';
+import { close, fileFault } from '../os/files.ts';
 import { standard, start } from '../os/process.ts';
 import { decodeName, escapeText, jsonName, quoteForShell, showName } from '../wire/text.ts';
 import { readTree, type TreeEntry } from './fake-super.ts';

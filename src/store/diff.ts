@@ -5,8 +5,9 @@
  * others every attribute is compared, and the bytes where the sizes are the same: exact also where a time was set back.
  */
 import { Fault } from '../fault.ts';
-import { fileFault, sameContent, statusExact } from '../os/files.ts';
-import { dropGarbage } from '../os/machine.ts';
+import { sameContent } from '../os/content.ts';
+import { fileFault, statusExact } from '../os/files.ts';
+import { dropGarbage } from '../os/memory.ts';
 import { escapeText, jsonName, showName } from '../wire/text.ts';
 import { listTree, readAttributes, type StoredEntry, type TreeEntry, type Xattr } from './fake-super.ts';
 import type { Complain } from './sorted-find.ts';

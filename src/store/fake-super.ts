@@ -11,10 +11,12 @@
  * holding them. Nothing is written. What is read here is the client's: every parser takes anything.
  */
 import { Fault, type Parsed } from '../fault.ts';
-import { fileFault, readWhole } from '../os/files.ts';
+import { readWhole } from '../os/content.ts';
+import { fileFault } from '../os/files.ts';
 import { PATH_BYTES } from '../os/long-path.ts';
-import { dropGarbage } from '../os/machine.ts';
-import { programPath, run, standard } from '../os/process.ts';
+import { dropGarbage } from '../os/memory.ts';
+import { run, standard } from '../os/process.ts';
+import { programPath } from '../os/programs.ts';
 import { escapeText, jsonName, showName } from '../wire/text.ts';
 import { type Complain, sortedRecords } from './sorted-find.ts';
 

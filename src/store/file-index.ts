@@ -12,6 +12,7 @@
  * and the newest full one) has two rows.
  */
 import { Fault } from '../fault.ts';
+import { ownAccount } from '../os/account.ts';
 import {
   cannotWrite,
   copyCache,
@@ -25,9 +26,11 @@ import {
   type Statement,
 } from '../os/database.ts';
 import { exists, makeUniqueFolder, readdir, removeAll, stat, statusExact } from '../os/files.ts';
-import { dropGarbage, ownAccount, temporaryFolder } from '../os/machine.ts';
-import { standard, takeRecords } from '../os/process.ts';
+import { dropGarbage } from '../os/memory.ts';
+import { standard } from '../os/process.ts';
+import { takeRecords } from '../os/records.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
+import { temporaryFolder } from '../os/scratch.ts';
 import { escapeText } from '../wire/text.ts';
 import { NAME_TABLE, Names, WITH_PATHS } from './index-names.ts';
 import { type ClientStore, snapshotNames } from './store.ts';

@@ -1,5 +1,6 @@
 /** How large a file can be in a store: its file system has a limit, and so may the account (setrlimit(2), RLIMIT_FSIZE). */
-import { failedWith, removeFileIfThere, truncate, writeNew } from '../os/files.ts';
+import { failedWith, removeFileIfThere, truncate } from '../os/files.ts';
+import { writeNew } from '../os/replace.ts';
 
 /**
  * The largest size up to a given one that a file can have. It is tried with a file that is all holes, which takes no room.

@@ -12,10 +12,11 @@ import {
   setTimes,
   statusExact,
   symlink,
-  writeNew,
 } from '../os/files.ts';
 import { inText, mountOf, parseMountTable } from '../os/mounts.ts';
-import { endingText, hasProgram, run, standard } from '../os/process.ts';
+import { endingText, run, standard } from '../os/process.ts';
+import { hasProgram } from '../os/programs.ts';
+import { writeNew } from '../os/replace.ts';
 import { escapeText } from '../wire/text.ts';
 
 const PATIENCE_MS = 10_000;

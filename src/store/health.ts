@@ -1,7 +1,7 @@
 /** What `status` asks besides the snapshots: how a client's last runs ended, and whether there is room for the next one. */
 
+import { now } from '../os/clock.ts';
 import { readdir } from '../os/files.ts';
-import { now } from '../os/machine.ts';
 import type { FailureCode } from '../wire/events.ts';
 import { lackOf, readRoom } from './free-space.ts';
 import { candidateOf, decideRetention } from './retention.ts';

@@ -3,9 +3,11 @@
  * its place would take backups that belong to the other.
  */
 import { Fault } from '../fault.ts';
-import { exists, makeFolder, readProc, readWhole, realPath, replaceFile, statusExact } from '../os/files.ts';
-import { ownAccount } from '../os/machine.ts';
+import { ownAccount } from '../os/account.ts';
+import { readWhole } from '../os/content.ts';
+import { exists, makeFolder, readProc, realPath, statusExact } from '../os/files.ts';
 import { inText, isWithin, mountOf, parseMountTable, unfoldName } from '../os/mounts.ts';
+import { replaceFile } from '../os/replace.ts';
 import { defaultStateFolder } from '../os/runfolder.ts';
 import { STORE_FILE } from '../wire/local.ts';
 import { asText, escapeText, quoteForShell } from '../wire/text.ts';

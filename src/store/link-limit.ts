@@ -4,7 +4,8 @@
  */
 import { Fault } from '../fault.ts';
 import { exists, failedWith, fileFault, link, makeBareFolder } from '../os/files.ts';
-import { standard, takeRecords } from '../os/process.ts';
+import { standard } from '../os/process.ts';
+import { takeRecords } from '../os/records.ts';
 
 /** Bytes of a name that find(1) prints: PATH_MAX of Linux, and the type in front of it. */
 const RECORD_LIMIT = 8 * 1024;

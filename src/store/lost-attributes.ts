@@ -3,7 +3,7 @@
  * without them looks like a tree that never had any: only the manifests tell.
  */
 import { exists } from '../os/files.ts';
-import { hasProgram } from '../os/process.ts';
+import { hasProgram } from '../os/programs.ts';
 import { readXattrsOfEach, type StoredEntry, type Xattr } from './fake-super.ts';
 import { attributesDigest, DamagedManifest, manifestOf, readManifest } from './manifest.ts';
 import type { ManifestEntry } from './mtree.ts';

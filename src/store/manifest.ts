@@ -10,21 +10,12 @@ import { createHash } from 'node:crypto';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip, createGzip } from 'node:zlib';
 import { Fault, type Parsed } from '../fault.ts';
+import { digestFile, readingStream, readWhole } from '../os/content.ts';
 import { cannotWrite } from '../os/database.ts';
-import {
-  digestFile,
-  exists,
-  fileFault,
-  readingStream,
-  readWhole,
-  removeFileIfThere,
-  replaceFile,
-  settleFile,
-  whatFailed,
-  writingStream,
-} from '../os/files.ts';
-import { dropGarbage } from '../os/machine.ts';
-import { beIdle } from '../os/process.ts';
+import { exists, fileFault, removeFileIfThere, whatFailed } from '../os/files.ts';
+import { dropGarbage } from '../os/memory.ts';
+import { beIdle } from '../os/priority.ts';
+import { replaceFile, settleFile, writingStream } from '../os/replace.ts';
 import { takeLock } from '../os/runfolder.ts';
 import { escapeText, jsonName, showName } from '../wire/text.ts';
 import { BATCH, listTree, readXattrsOfEach, type StoredEntry, truthOf, type Xattr } from './fake-super.ts';

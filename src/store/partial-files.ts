@@ -9,9 +9,12 @@
  * Nothing relies on what such a file holds: rsync builds on a basis only what agrees with the checksums of what it is sent.
  */
 import { Fault } from '../fault.ts';
+import { abortable } from '../os/async.ts';
+import { deadlineSignal, monotonicMs } from '../os/clock.ts';
 import { close, exists, fstat, lstat, open, openFlags, rename, setFileTimes } from '../os/files.ts';
-import { abortable, deadlineSignal, monotonicMs, randomShare } from '../os/machine.ts';
-import { standard, start, takeRecords } from '../os/process.ts';
+import { standard, start } from '../os/process.ts';
+import { randomShare } from '../os/random.ts';
+import { takeRecords } from '../os/records.ts';
 import { PATH_LIMIT } from '../wire/request.ts';
 
 /** Below this it is sent again sooner than it is looked for. */

@@ -3,9 +3,10 @@
  * name once more, go by one rename into a trash, and delete from there; a dry run is the same without that.
  */
 import { Fault } from '../fault.ts';
-import { rename, syncFolder } from '../os/files.ts';
-import { randomHex } from '../os/machine.ts';
-import { beIdle } from '../os/process.ts';
+import { rename } from '../os/files.ts';
+import { beIdle } from '../os/priority.ts';
+import { randomHex } from '../os/random.ts';
+import { syncFolder } from '../os/replace.ts';
 import { type Held, openIndex, peekIndex } from './file-index.ts';
 import { retiredSince } from './retirement.ts';
 import type { StoreSettings } from './settings.ts';

@@ -3,8 +3,9 @@
  * the snapshot itself, compared with its manifest: what the store has changed, a restore cannot give back. Reads only.
  */
 import { hash } from 'node:crypto';
-import { digestFile, exists, failedWith, lstat, readlink, statusExact } from '../os/files.ts';
-import { hasProgram } from '../os/process.ts';
+import { digestFile } from '../os/content.ts';
+import { exists, failedWith, lstat, readlink, statusExact } from '../os/files.ts';
+import { hasProgram } from '../os/programs.ts';
 import { type JsonName, jsonName } from '../wire/text.ts';
 import {
   BATCH,

@@ -1,20 +1,11 @@
 /** What a restore has staged: whether all of it arrived, and how it gets into its place below DIR. */
 import { Fault } from '../fault.ts';
-import {
-  breachOf,
-  chmod,
-  exists,
-  failedWith,
-  lstat,
-  openFlags,
-  readdir,
-  realPath,
-  rename,
-  sameContent,
-} from '../os/files.ts';
-import { ownAccount } from '../os/machine.ts';
+import { ownAccount } from '../os/account.ts';
+import { sameContent } from '../os/content.ts';
+import { chmod, exists, failedWith, lstat, openFlags, readdir, realPath, rename } from '../os/files.ts';
 import { isWithin } from '../os/mounts.ts';
-import { rsyncKnows } from '../os/process.ts';
+import { breachOf } from '../os/trust.ts';
+import { rsyncKnows } from '../os/versions.ts';
 import { NANOSECONDS } from '../wire/rsync.ts';
 import { escapeText, jsonName, showName } from '../wire/text.ts';
 import {

@@ -3,10 +3,11 @@
  * one that is mounted below DIR. What is asked for is the least that must fit: a restore that would fit is never refused.
  */
 import { Fault } from '../fault.ts';
+import { ownAccount } from '../os/account.ts';
 import { lstat, readProc, realPath, statfs } from '../os/files.ts';
-import { ownAccount } from '../os/machine.ts';
 import { isWithin, mountOf, parseMountTable } from '../os/mounts.ts';
-import { programPath, standard } from '../os/process.ts';
+import { standard } from '../os/process.ts';
+import { programPath } from '../os/programs.ts';
 import { asText, escapeText } from '../wire/text.ts';
 import { below } from './manifest.ts';
 import { passesOf, type Selection } from './restore-selection.ts';

@@ -1,6 +1,7 @@
 /** What find(1) finds, in order by sort(1): neither of them, nor we, hold all of it in memory. */
 import { Fault } from '../fault.ts';
-import { type Child, type Command, recordsOf, standard, start, startInto } from '../os/process.ts';
+import { type Child, type Command, standard, start, startInto } from '../os/process.ts';
+import { recordsOf } from '../os/records.ts';
 import { scratchFolder } from '../os/scratch.ts';
 import { escapeText } from '../wire/text.ts';
 

@@ -6,24 +6,24 @@
  * (in-place changes would reach into older snapshots through shared inodes; store/partial-files.ts writes to what is not shared).
  */
 import { Fault } from '../fault.ts';
+import { asUid, ownAccount } from '../os/account.ts';
+import { monotonicMs, now, sleep } from '../os/clock.ts';
+import { readWhole } from '../os/content.ts';
 import {
-  appendJournal,
   exists,
   failedWith,
   fileFault,
   lstat,
   makeFolder,
   readdir,
-  readWhole,
   removeEmptyFolder,
   removeFileIfThere,
   rename,
-  replaceFile,
   stat,
-  syncFolder,
-  writeNew,
 } from '../os/files.ts';
-import { asUid, monotonicMs, now, ownAccount, randomHex, sleep } from '../os/machine.ts';
+import { appendJournal } from '../os/journal.ts';
+import { randomHex } from '../os/random.ts';
+import { replaceFile, syncFolder, writeNew } from '../os/replace.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
 import { STORE_FILE } from '../wire/local.ts';
 import {

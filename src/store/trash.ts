@@ -5,8 +5,8 @@
 
 import { Fault } from '../fault.ts';
 import { inspectCommand } from '../os/access-advice.ts';
+import { monotonicMs, sleep } from '../os/clock.ts';
 import { exists, failedWith, lstat, readdir, removingTree } from '../os/files.ts';
-import { monotonicMs, sleep } from '../os/machine.ts';
 import { run, standard } from '../os/process.ts';
 import { isLocked } from '../os/runfolder.ts';
 import { escapeText, NAME, SNAPSHOT } from '../wire/text.ts';

@@ -8,6 +8,8 @@
  */
 import { hash } from 'node:crypto';
 import { Fault } from '../fault.ts';
+import { monotonicMs, now } from '../os/clock.ts';
+import { digestFile, readWhole } from '../os/content.ts';
 import {
   cannotWrite,
   type Database,
@@ -16,19 +18,11 @@ import {
   removeCache,
   type Statement,
 } from '../os/database.ts';
-import {
-  digestFile,
-  exists,
-  makeUniqueFolder,
-  readWhole,
-  removeAll,
-  removeFileIfThere,
-  replaceFile,
-  whatFailed,
-} from '../os/files.ts';
-import { monotonicMs, now, temporaryFolder } from '../os/machine.ts';
-import { beIdle } from '../os/process.ts';
+import { exists, makeUniqueFolder, removeAll, removeFileIfThere, whatFailed } from '../os/files.ts';
+import { beIdle } from '../os/priority.ts';
+import { replaceFile } from '../os/replace.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
+import { temporaryFolder } from '../os/scratch.ts';
 import { escapeText, SNAPSHOT } from '../wire/text.ts';
 import type { Doubtful } from './doubtful-files.ts';
 import {
