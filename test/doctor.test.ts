@@ -52,8 +52,6 @@ import {
   checkShell,
   checkZstd,
   type LauncherFacts,
-  parseCapabilityXattr,
-  parseGetcap,
   type ShellFacts,
 } from '../src/doctor/machine.ts';
 import { checkHome, parseFindings } from '../src/doctor/run.ts';
@@ -61,6 +59,7 @@ import { Fault } from '../src/fault.ts';
 import { enrolledLine } from '../src/host/enroll.ts';
 import { fixCommand } from '../src/os/access-advice.ts';
 import { parsePasswd, type Subject } from '../src/os/account.ts';
+import { parseCapabilityXattr, parseGetcap } from '../src/os/file-capability.ts';
 import type { Jail } from '../src/os/launcher.ts';
 import { parseMountTable } from '../src/os/mounts.ts';
 import { parseOpensshVersion } from '../src/os/versions.ts';

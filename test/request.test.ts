@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { resolve } from 'node:path';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { isEd25519Key } from '../src/wire/key.ts';
 import {
   type ChannelHeader,
   type CommonHeader,
@@ -11,7 +12,6 @@ import {
   decodeSoFar,
   encodeRequest,
   encodeRsync,
-  isEd25519Key,
   isRoot,
   PATH_LIMIT,
   REQUEST_LIMITS,

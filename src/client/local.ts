@@ -8,17 +8,8 @@ import { inspectCommand } from '../os/access-advice.ts';
 import { ownAccount } from '../os/account.ts';
 import { sleep } from '../os/clock.ts';
 import { ownExecutable } from '../os/executable.ts';
-import {
-  failedWith,
-  fileFault,
-  lastVisible,
-  lstat,
-  readProc,
-  realPath,
-  stat,
-  whatFailed,
-} from '../os/files.ts';
-import { inText, isWithin, type MountEntry, mountOf, parseMountTable } from '../os/mounts.ts';
+import { failedWith, fileFault, lastVisible, lstat, realPath, stat, whatFailed } from '../os/files.ts';
+import { isWithin, type MountEntry, mountOf, mountTable } from '../os/mounts.ts';
 import { PLAIN_ENVIRONMENT } from '../os/process.ts';
 import { findConfig, pathKey, readConfig } from '../shared/toml.ts';
 import type { FailureCode } from '../wire/events.ts';
@@ -162,11 +153,6 @@ function mountPoint(target: string): string {
   const at = lastVisible(target);
   const mount = mountOf(mountTable(), at)?.path ?? '/';
   return mount === '/' ? at : mount;
-}
-
-/** What is mounted, with names as text. */
-export function mountTable(): MountEntry[] {
-  return inText(parseMountTable(readProc('self/mountinfo') ?? ''));
 }
 
 /** A backup beside what it is a backup of is lost with it. */

@@ -8,7 +8,8 @@ import { removeFileIfThere } from '../os/files.ts';
 import { endingText, type Result, run, standard } from '../os/process.ts';
 import { hasProgram } from '../os/programs.ts';
 import { writeNew } from '../os/replace.ts';
-import { isEd25519Key, REQUEST_LIMITS } from '../wire/request.ts';
+import { readEd25519Line } from '../wire/key.ts';
+import { REQUEST_LIMITS } from '../wire/request.ts';
 import { SSHD_ENVIRONMENT, sshdConfig, WITHOUT_SSHD } from '../wire/ssh.ts';
 import { escapeText } from '../wire/text.ts';
 import { tooOld } from './call.ts';
@@ -93,8 +94,8 @@ function keygenCommand(path: string) {
 }
 
 function readPublicKey(path: string): string {
-  const key = readWhole(path, 1024).toString('latin1').trim();
-  if (!isEd25519Key(key))
+  const key = readEd25519Line(readWhole(path, 1024).toString('latin1'));
+  if (key === undefined)
     throw new Fault({ tried: `read "${path}"`, found: 'it is not one ed25519 public key' });
   return key;
 }

@@ -25,9 +25,15 @@ import {
 import { findBreachOnTheWay, writableByOthers } from '../os/trust.ts';
 import { hostLabel } from '../os/uname.ts';
 import { configPlace, ownConfigFolder, parseConfig } from '../shared/toml.ts';
-import { fingerprint, type PublicKey, parseHostKey, parsePublicKey, showKey } from '../wire/key.ts';
+import {
+  fingerprint,
+  type PublicKey,
+  parseHostKey,
+  parsePublicKey,
+  readEd25519Line,
+  showKey,
+} from '../wire/key.ts';
 import { shelfOf } from '../wire/local.ts';
-import { isEd25519Key } from '../wire/request.ts';
 import { knownHostsName, targetPlace } from '../wire/ssh.ts';
 import { escapeText, LOGIN, NAME, quoteForShell, TARGET, unfold } from '../wire/text.ts';
 import { findNat, type Way } from './addresses.ts';
@@ -427,7 +433,7 @@ async function makeKey({ held, state, path, comment, interrupt }: KeyOptions): P
     const exit = /No space left/.test(stderr) ? ({ exit: 'noSpace' } as const) : {};
     throw new Fault({ tried: 'make a key', found: lastWords(stderr), ...exit });
   }
-  const publicKey = keyOf(readWhole(`${fresh}.pub`, KEY_BYTES).toString('latin1'));
+  const publicKey = readEd25519Line(readWhole(`${fresh}.pub`, KEY_BYTES).toString('latin1'));
   if (publicKey === undefined)
     throw new Fault({ tried: 'make a key', found: 'ssh-keygen wrote something else' });
   placeFile(path, readWhole(fresh, KEY_BYTES));
@@ -453,7 +459,7 @@ async function readKey({ path, interrupt }: KeyOptions): Promise<string> {
       next,
     });
   if (ended !== 0) throw usage({ tried, found: lastWords(stderr), next });
-  const publicKey = keyOf(stdout.toString('latin1'));
+  const publicKey = readEd25519Line(stdout.toString('latin1'));
   if (publicKey === undefined) throw usage({ tried, found: 'it is not an ed25519 key', next });
   return publicKey;
 }
@@ -467,12 +473,6 @@ async function keygen(interrupt: AbortSignal, args: string[]) {
 
 function lastWords(stderr: string): string {
   return escapeText(stderr.trim().split('\n').at(-1) ?? '') || 'ssh-keygen failed without a word';
-}
-
-/** An ed25519 key without its comment, or undefined. */
-function keyOf(text: string): string | undefined {
-  const [, key = ''] = /^(\S+ \S+)(?: .*)?\n?$/.exec(text) ?? [];
-  return isEd25519Key(key) ? key : undefined;
 }
 
 /** ssh offers what the public half says: with another one the call would fail, and nobody would know why. */

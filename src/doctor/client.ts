@@ -20,7 +20,6 @@ import { emptiedRoots } from '../client/left-out.ts';
 import {
   hostConfigOf,
   isLocal,
-  mountTable,
   realPlace,
   requireApart,
   requireSameStore,
@@ -53,15 +52,7 @@ import {
 } from '../os/files.ts';
 import { readJournal } from '../os/journal.ts';
 import { type Jail, landlockAbiOf, NEVER_LIST, readNeverList, rsyncLibraries } from '../os/launcher.ts';
-import {
-  inText,
-  isWithin,
-  type MountEntry,
-  mountOf,
-  namesByMounts,
-  otherNames,
-  parseMountTable,
-} from '../os/mounts.ts';
+import { isWithin, type MountEntry, mountOf, mountTable, namesByMounts, otherNames } from '../os/mounts.ts';
 import { run, standard } from '../os/process.ts';
 import { hasProgram } from '../os/programs.ts';
 import { requireStateFolder, requireStateName } from '../os/runfolder.ts';
@@ -588,7 +579,7 @@ function collectNever(bytes: Place[], roots: string[], hung: readonly string[]):
   const places = bytes.map(placeInText);
   const all = [...new Map(places.map(each => [`${each.name}\0${each.place}`, each])).values()];
   if (all.length === 0) return [NEVER.ok('nothing is named that must never be read')];
-  const table = inText(parseMountTable(readProc('self/mountinfo') ?? ''));
+  const table = mountTable();
   const names = all.map(each => each.name);
   const isHung = (path: string): boolean => hung.some(each => isWithin(each, path));
   return checkNever(

@@ -12,7 +12,8 @@ import { killProcess, type Process, processAt, signalNumber } from '../os/proces
 import { eachLine } from '../os/records.ts';
 import { writeNew } from '../os/replace.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
-import { type DirectHeader, isEd25519Key, type RequestHeader } from '../wire/request.ts';
+import { readEd25519Line } from '../wire/key.ts';
+import type { DirectHeader, RequestHeader } from '../wire/request.ts';
 import { DAEMON_REQUEST } from '../wire/rsync.ts';
 import { dialConfig } from '../wire/ssh.ts';
 import { escapeText } from '../wire/text.ts';
@@ -151,8 +152,8 @@ async function startAgent(
     });
   }
   const listed = await run(standard('ssh-add', ['-L'], environment), { timeoutMs: AGENT_MS, signal });
-  const publicKey = listed.stdout.toString('latin1').trim().split(' ').slice(0, 2).join(' ');
-  if (!isEd25519Key(publicKey)) {
+  const publicKey = readEd25519Line(listed.stdout.toString('latin1'));
+  if (publicKey === undefined) {
     throw new Fault({
       tried: 'use the one-time key',
       found: 'it is no ed25519 key',

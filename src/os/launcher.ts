@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path';
 import { Fault } from '../fault.ts';
 import { readWhole } from './content.ts';
 import { ownExecutable } from './executable.ts';
+import { CAPABILITY, parseGetcap } from './file-capability.ts';
 import { exists, failedWith, fileFault, lstat, mayRun } from './files.ts';
 import { type Command, endingText, PLAIN_ENVIRONMENT, type Result, run, standard } from './process.ts';
 import { programPath } from './programs.ts';
@@ -187,8 +188,6 @@ export async function askPlaces(runFolder: string): Promise<string> {
   throw notConfined(result, SEND_WITHOUT);
 }
 
-const CAPABILITY = 'cap_dac_read_search';
-
 /**
  * Sees that the chain of `capability = "inherited"` is whole: launcher `ep`, this executable `i`, rsync `ei`. A link that
  * has lost its capability (a package upgrade takes rsync's) would not fail, but read less.
@@ -202,10 +201,8 @@ export async function requireInheritance(): Promise<void> {
   ];
   for (const [path, flags] of chain) {
     const { stdout } = await run(standard('getcap', ['--', path]));
-    const text = stdout.toString('utf8').trim();
-    // "PATH cap_dac_read_search=ei": the flags' order is libcap's.
-    const has = text.slice(path.length).trim().replace(/^= /, '');
-    if (has === `${CAPABILITY}=${flags}` || has === `${CAPABILITY}+${flags}`) continue;
+    const has = parseGetcap(stdout.toString('utf8'), path);
+    if (has === `${CAPABILITY}=${flags}`) continue;
     throw new Fault({
       tried: `lend "${path}" the capability to read`,
       found: `its file capability is ${has === '' ? 'not set' : `"${has}"`}, and should be ${CAPABILITY}=${flags}`,

@@ -3,8 +3,8 @@
  * times (src/launcher/linkat.c), and the one
  * that keeps it from mount points (mountpoints.c). Confined, the launcher has its own copies and gives those to rsync.
  */
-import { close, open, openFlags, readProc, unlink } from './files.ts';
-import { mountOf, parseMountTable } from './mounts.ts';
+import { close, open, openFlags, unlink } from './files.ts';
+import { mountOf, mountTableInBytes } from './mounts.ts';
 import { randomHex } from './random.ts';
 import { writeAll } from './streams.ts';
 
@@ -24,7 +24,7 @@ export function mountPointsLibrary(): Buffer | undefined {
 
 /** Whether the dynamic loader may map a file of this folder. */
 export function isLoadable(folder: string): boolean {
-  const table = parseMountTable(readProc('self/mountinfo') ?? '');
+  const table = mountTableInBytes();
   return !mountOf(table, Buffer.from(folder, 'utf8').toString('latin1'))?.options.includes('noexec');
 }
 

@@ -1,4 +1,5 @@
 /** What is mounted where, as proc_pid_mountinfo(5) tells it: which mount a path is on, and by which other names it is there. */
+import { readProc } from './files.ts';
 
 /** A line of mountinfo. Its names are bytes, a character each, since they need not be UTF-8; `inText()` gives them as text. */
 export interface MountEntry {
@@ -11,6 +12,16 @@ export interface MountEntry {
   type: string;
   /** Who mounted it, where a program of that user answers for it (FUSE). */
   user?: number;
+}
+
+/** The mount table of this process, with names as text. Empty where /proc cannot be read. */
+export function mountTable(): MountEntry[] {
+  return inText(mountTableInBytes());
+}
+
+/** The same with names as bytes, a character each: for paths that need not be UTF-8. */
+export function mountTableInBytes(): MountEntry[] {
+  return parseMountTable(readProc('self/mountinfo') ?? '');
 }
 
 /** Reads mountinfo, as readProc() gives it: a character a byte. Lines that are not understood are left out. */

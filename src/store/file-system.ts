@@ -6,14 +6,13 @@ import {
   lstat,
   makeFolder,
   makeUniqueFolder,
-  readProc,
   realPath,
   removeAll,
   setTimes,
   statusExact,
   symlink,
 } from '../os/files.ts';
-import { inText, mountOf, parseMountTable } from '../os/mounts.ts';
+import { mountOf, mountTable } from '../os/mounts.ts';
 import { endingText, run, standard } from '../os/process.ts';
 import { hasProgram } from '../os/programs.ts';
 import { writeNew } from '../os/replace.ts';
@@ -41,7 +40,7 @@ export interface Probe {
  * @throws Fault where no such folder can be made there, or written to
  */
 export async function probeFileSystem(parent: string): Promise<Probe> {
-  const table = inText(parseMountTable(readProc('self/mountinfo') ?? ''));
+  const table = mountTable();
   const type = mountOf(table, realPath(parent))?.type ?? 'unknown';
   const folder = makeUniqueFolder(`${parent}/.doctor-`);
   try {

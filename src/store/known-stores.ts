@@ -6,7 +6,7 @@ import { Fault } from '../fault.ts';
 import { ownAccount } from '../os/account.ts';
 import { readWhole } from '../os/content.ts';
 import { exists, makeFolder, readProc, realPath, statusExact } from '../os/files.ts';
-import { inText, isWithin, mountOf, parseMountTable, unfoldName } from '../os/mounts.ts';
+import { inText, isWithin, mountOf, mountTable, parseMountTable, unfoldName } from '../os/mounts.ts';
 import { replaceFile } from '../os/replace.ts';
 import { defaultStateFolder } from '../os/runfolder.ts';
 import { STORE_FILE } from '../wire/local.ts';
@@ -70,7 +70,7 @@ export function noteStore(store: string, config: string): void {
 
 function describeStore(store: string, config: string): KnownStore {
   const { ino, mtimeNs } = statusExact(realPath(config));
-  const table = inText(parseMountTable(readProc('self/mountinfo') ?? ''));
+  const table = mountTable();
   const mount = mountOf(table, placeOf(store))?.path ?? '/';
   return { path: store, mount, config: `${realPath(config)} ${ino} ${mtimeNs}` };
 }

@@ -4,8 +4,8 @@
  */
 import { Fault } from '../fault.ts';
 import { ownAccount } from '../os/account.ts';
-import { lstat, readProc, realPath, statfs } from '../os/files.ts';
-import { isWithin, mountOf, parseMountTable } from '../os/mounts.ts';
+import { lstat, realPath, statfs } from '../os/files.ts';
+import { isWithin, type MountEntry, mountOf, mountTableInBytes } from '../os/mounts.ts';
 import { standard } from '../os/process.ts';
 import { programPath } from '../os/programs.ts';
 import { asText, escapeText } from '../wire/text.ts';
@@ -64,10 +64,8 @@ export async function requireRoom(
   }
 }
 
-function mountsBelow(top: string): ReturnType<typeof parseMountTable> {
-  return parseMountTable(readProc('self/mountinfo') ?? '').filter(
-    each => each.path !== top && isWithin(top, each.path),
-  );
+function mountsBelow(top: string): MountEntry[] {
+  return mountTableInBytes().filter(each => each.path !== top && isWithin(top, each.path));
 }
 
 interface Usage extends Amount {

@@ -107,3 +107,18 @@ export function fingerprint(key: PublicKey): string {
 export function showKey(key: PublicKey): string {
   return `${key.type} ${key.blob}`;
 }
+
+/** Whether a text is one ed25519 public key and nothing else: type, base64, no comment. */
+export function isEd25519Key(text: string): boolean {
+  const parsed = parseHostKey(text);
+  return 'value' in parsed && parsed.value.type === 'ssh-ed25519' && showKey(parsed.value) === text;
+}
+
+/**
+ * Reads the first line that ssh-keygen or ssh-add prints: an ed25519 public key and its comment.
+ * @returns the key without the comment; undefined where the line is anything else
+ */
+export function readEd25519Line(text: string): string | undefined {
+  const [, key = ''] = /^(\S+ \S+)(?: .*)?$/.exec(text.split('\n', 1)[0] ?? '') ?? [];
+  return isEd25519Key(key) ? key : undefined;
+}

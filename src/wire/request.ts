@@ -13,6 +13,7 @@
  */
 import type { Parsed } from '../fault.ts';
 import { parseJson } from './json.ts';
+import { isEd25519Key } from './key.ts';
 import { LOGIN } from './text.ts';
 
 export const REQUEST_VERSION = 'dialback-request 1';
@@ -229,9 +230,6 @@ export function isRoot(value: unknown): value is string {
     .every(segment => segment !== '' && segment !== '.' && segment !== '..');
 }
 
-/** What stands before the 32 bytes of an ed25519 key (RFC 8709 section 4). */
-const ED25519_HEAD = '\0\0\0\x0bssh-ed25519\0\0\0\x20';
-
 /**
  * What a client says of its rsync beside the version. `lists-names`: its jail lets it list the names in every folder.
  * `vulnerable`: neither the version nor the package's changelog tells that all known vulnerabilities are fixed.
@@ -260,12 +258,4 @@ export function decodeRsync(text: string): { version: string; remarks: RsyncRema
       remarks.unshift(each);
     }
   return { version: version || 'unknown', remarks };
-}
-
-/** Whether this is one ed25519 public key and nothing else: type, base64, no comment. */
-export function isEd25519Key(text: string): boolean {
-  const encoded = /^ssh-ed25519 ([A-Za-z0-9+/]{68})$/.exec(text)?.[1];
-  if (encoded === undefined) return false;
-  const blob = Buffer.from(encoded, 'base64'); // 68 letters: 19 and 32 bytes
-  return blob.toString('latin1', 0, ED25519_HEAD.length) === ED25519_HEAD;
 }
