@@ -1,6 +1,6 @@
 // Runs the tests: `npm test` the suite that each change has to pass, `npm run test-long` the soaks (*.long.test.ts), and
 // `npm test -- FILTER…` what has a part of its name in it, of both ("gate", "regress/", "lint"). The checks (lint and format,
-// types, import directions) belong to the first.
+// types, import directions, language) belong to the first.
 // Ends with the reasons of skips, the failures and, as the last line, "N passed, N failed[, N skipped]". Exit 1 if anything
 // failed, if a test was skipped for a reason that is not in EXPECTED_SKIPS, or if nothing ran at all. SIGINT, SIGTERM and
 // SIGHUP kill all of it and remove what it has made.
@@ -48,6 +48,7 @@ const CHECKS: { name: string; args: string[] }[] = [
   { name: 'lint', args: ['node_modules/@biomejs/biome/bin/biome', 'check', '--error-on-warnings', '.'] },
   { name: 'types', args: ['node_modules/typescript/bin/tsc'] },
   { name: 'imports', args: ['tools/imports.ts'] },
+  { name: 'language', args: ['tools/language.ts'] },
 ];
 
 // Where mount and setcap are depends on whether /sbin and /usr/sbin are one folder, and a login's PATH may lead to neither.

@@ -11,17 +11,14 @@ import {
   isConditionalExpression,
   isFunctionDeclaration,
   isIdentifier,
-  isNoSubstitutionTemplateLiteral,
   isParenthesizedExpression,
   isPropertyAccessExpression,
   isPropertyAssignment,
   isReturnStatement,
-  isStringLiteral,
-  isTemplateExpression,
   isVariableDeclaration,
-  SyntaxKind,
 } from 'typescript/unstable/ast';
 import { parseFiles } from './parse.ts';
+import { textOf } from './texts.ts';
 
 /** A next step, with `…` in the place of what is known only when it is printed. */
 export interface NextStep {
@@ -164,20 +161,6 @@ function returnsOf(node: Node): Node[] {
   };
   visit(node);
   return found;
-}
-
-/** A string, with `…` for each part that is not known here. */
-function textOf(node: Node): string | undefined {
-  if (isStringLiteral(node) || isNoSubstitutionTemplateLiteral(node)) return node.text;
-  if (!isTemplateExpression(node)) return undefined;
-  let text = '';
-  const visit = (each: Node): void => {
-    if (each.kind === SyntaxKind.TemplateHead) text += (each as unknown as { text: string }).text;
-    else if (each.kind === SyntaxKind.TemplateSpan)
-      text += `…${(each as unknown as { literal: { text: string } }).literal.text}`;
-  };
-  node.forEachChild(visit);
-  return text;
 }
 
 /** All next steps of this checkout. */
