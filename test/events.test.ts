@@ -136,7 +136,8 @@ describe('decodeEvent()', () => {
     '\ndialback-event: {}',
     'event: {}',
   ])
-    it(`takes ${JSON.stringify(line)} for no event`, () => assert.equal(reasonFor(line), 'it is no event'));
+    it(`takes ${JSON.stringify(line)} for no event`, () =>
+      assert.equal(reasonFor(line), 'it is not an event'));
 
   for (const text of [
     '',

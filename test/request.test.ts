@@ -316,11 +316,11 @@ describe('decodeRequest()', () => {
   it('refuses a part whose length is not the one that the header says', () => {
     assert.equal(
       outcome(encodeRequest(makeRequest({ key_bytes: 5 }))),
-      'key has another length than the header says',
+      'the length of the key is not that in the header',
     );
     assert.equal(
       outcome(encodeRequest(makeRequest({ excludes_bytes: 5 }))),
-      'excludes has another length than the header says',
+      'the length of the excludes is not that in the header',
     );
   });
 
@@ -549,7 +549,7 @@ describe('decodeRequest(), of the transport channel', () => {
   it('refuses a key that the header does not announce', () => {
     for (const length of [1, 36, REQUEST_LIMITS.key]) {
       const request = { ...makeChannelRequest(), key: Buffer.alloc(length, 'k') };
-      assert.equal(outcome(encodeRequest(request)), 'key has another length than the header says');
+      assert.equal(outcome(encodeRequest(request)), 'the length of the key is not that in the header');
     }
     assert.equal(
       outcome(encodeRequest({ ...makeChannelRequest(), key: Buffer.alloc(REQUEST_LIMITS.key + 1) })),

@@ -75,7 +75,7 @@ const RULES: Rule[] = [
   { habit: 'none that', pattern: /\bnone\s+(?:that|of\s+(?:what|which))\b/gi },
   {
     habit: 'nothing as a subject',
-    pattern: /\bnothing\s+(?:is|are|was|were|has|had|can|could|may|might|will|must|else|that|of)\b/gi,
+    pattern: /\bnothing\s+(?:is|are|was|were|has|had|can|could|may|might|will|must|that|of)\b/gi,
   },
   {
     habit: 'ended',

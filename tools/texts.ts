@@ -93,7 +93,10 @@ function slashComments(text: string): Passage[] {
   for (const match of text.matchAll(/\/\*([\s\S]*?)\*\/|\/\/(.*)/g)) {
     const line = lineAt(text, match.index);
     const isLine = match[2] !== undefined;
-    const words = (match[1] ?? match[2] ?? '').replace(/^[ \t]*\* ?/gm, '').replace(/^\*/, '');
+    const words = (match[1] ?? match[2] ?? '')
+      .replace(/^[ \t]*\* ?/gm, '')
+      .replace(/^\*/, '')
+      .replace(/^ {4,}.*$/gm, ''); // an example or a diagram
     const before = found.at(-1);
     // A comment behind code stands for itself.
     const isAlone = /^[ \t]*$/.test(text.slice(text.lastIndexOf('\n', match.index) + 1, match.index));

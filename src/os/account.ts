@@ -1,4 +1,4 @@
-/** Accounts, by their name or number. */
+/** Accounts: our own, and those of the password file. */
 import { homedir, userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import { Fault } from '../fault.ts';
@@ -9,14 +9,14 @@ import { run, standard } from './process.ts';
 const GETENT_MS = 10_000;
 const LIMIT = 16 * 1024 * 1024;
 
-/** An account and its home folder. */
-export interface PasswdEntry {
+/** An account's entry in the password file. */
+interface PasswdEntry {
   name: string;
   uid: number;
   home: string;
 }
 
-/** @param text as passwd(5) has it @param key a name, or a uid */
+/** Finds an entry. @param text the content of a password file (passwd(5)) @param key a name or a uid */
 export function findEntry(text: string, key: string | number): PasswdEntry | undefined {
   for (const line of text.split('\n')) {
     const [name = '', , uid = '', , , home = ''] = line.split(':');
@@ -27,8 +27,8 @@ export function findEntry(text: string, key: string | number): PasswdEntry | und
 }
 
 /**
- * Reads /etc/passwd alone, so it does not find an account of a directory service.
- * @returns undefined where there is no such account, or the file cannot be read
+ * Finds an account in /etc/passwd. It does not find accounts of a directory service.
+ * @returns undefined when there is no such account, or when the file cannot be read
  */
 export function findAccount(key: string | number): PasswdEntry | undefined {
   try {
@@ -43,13 +43,13 @@ export interface Subject extends Account {
   shell: string;
 }
 
-/** Asks getent(1), which finds accounts of a directory service too. @returns undefined where there is none */
+/** Finds an account with getent(1), also in a directory service. @returns undefined when there is no such account */
 export async function findSubject(name: string | number): Promise<Subject | undefined> {
   const { stdout } = await run(standard('getent', ['passwd', String(name)]), { timeoutMs: GETENT_MS });
   return parsePasswd(stdout.toString('utf8'));
 }
 
-/** A line of the password file (passwd(5)); an empty shell is /bin/sh. */
+/** Reads a line of the password file (passwd(5)). An empty shell means /bin/sh. @returns undefined for any other text */
 export function parsePasswd(line: string): Subject | undefined {
   const [name, , uid, gid, , home, shell] = line.trimEnd().split(':');
   if (!name || !/^\d+$/.test(uid ?? '') || !/^\d+$/.test(gid ?? '') || !home || shell === undefined)
@@ -57,7 +57,7 @@ export function parsePasswd(line: string): Subject | undefined {
   return { name, uid: Number(uid), gid: Number(gid), home, shell: shell || '/bin/sh' };
 }
 
-/** The account that runs us. */
+/** An account, as the password file has it. */
 export interface Account {
   uid: number;
   gid: number;
@@ -66,9 +66,8 @@ export interface Account {
 }
 
 /**
- * The account that runs us, from the password file; HOME is believed where it is absolute, since cron, sshd
- * and sudo all set it on purpose.
- * @throws Fault when the uid has no entry: ssh and ssh-keygen would refuse to work too.
+ * The account that runs this process. Its home is HOME if that is absolute, since cron, sshd and sudo set HOME on purpose.
+ * @throws Fault when the uid is not in the password file; ssh and ssh-keygen would refuse to work too
  */
 export function ownAccount(): Account {
   try {
@@ -78,7 +77,7 @@ export function ownAccount(): Account {
       uid: info.uid,
       gid: info.gid,
       name: info.username,
-      home: home.startsWith('/') ? resolve(home) : info.homedir, // a slash at its end would be doubled in every path
+      home: home.startsWith('/') ? resolve(home) : info.homedir, // without a slash at its end
     };
   } catch {
     throw new Fault({
@@ -90,28 +89,29 @@ export function ownAccount(): Account {
   }
 }
 
-/** The groups that files of ours may be given to. */
+/** The groups of this process: it may give its files to each of them. */
 export function ownGroups(): number[] {
   return [process.getegid?.() ?? -1, ...(process.getgroups?.() ?? [])];
 }
 
 /**
- * A command line for root's terminal that runs something as another account. `--pty`: else that account has root's terminal,
- * and can type into it (TIOCSTI) or read what root types (util-linux 2.34 or newer).
- * @param account a name, or what a shell makes one of
+ * A command line with which root runs a command as another account. Without `--pty` (util-linux 2.34 or newer) that account could type
+ * into root's terminal (TIOCSTI) or read from it.
+ * @param account a name, or a shell expression that yields one
  */
 export function asAccount(account: string, command: string): string {
   return `runuser --pty -u ${account} -- ${command}`;
 }
 
-/** The same where the account is known by its number. */
+/** The same for an account whose name is not known. */
 export function asUid(uid: number | string, command: string): string {
   return asAccount(`"$(id -nu ${uid})"`, command);
 }
 
 /**
- * Refuses uid 0 (P8): these verbs work as an ordinary user, so that a mistake in them stays small.
- * @param verb the verb's name, for the message
+ * Refuses to run as root (P8): an ordinary account limits the damage of a mistake.
+ * @param verb the command's name, for the message
+ * @throws Fault
  */
 export function refuseRoot(verb: string): void {
   if (process.getuid?.() === 0 || process.geteuid?.() === 0) {

@@ -4,7 +4,7 @@ import { deadlineSignal } from './clock.ts';
 
 const interrupted = new AbortController();
 
-/** A signal that aborts with an `interrupted` Fault on SIGINT, SIGTERM and SIGHUP. Asked for once, by main. */
+/** A signal that aborts with an `interrupted` Fault on SIGINT, SIGTERM and SIGHUP. Only main calls this, once. */
 export function interruption(): AbortSignal {
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(name, () => {
@@ -14,12 +14,12 @@ export function interruption(): AbortSignal {
   return interrupted.signal;
 }
 
-/** Ends whatever is under way as a signal would, so that it cleans up after itself; for errors that nobody awaits. */
+/** Aborts as a signal would, so that everything cleans up. For errors that no caller awaits. */
 export function interruptWith(reason: unknown): void {
   interrupted.abort(reason);
 }
 
-/** A promise for the value, or the signal's reason as soon as it aborts; nothing stays registered after. */
+/** Awaits a promise. @throws the signal's reason as soon as it aborts */
 export async function abortable<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
   if (signal.aborted) throw signal.reason;
   let stop = (): void => {};
@@ -35,9 +35,8 @@ export async function abortable<T>(signal: AbortSignal, promise: Promise<T>): Pr
 }
 
 /**
- * Awaits what is done side by side. Where one of them fails, the others are waited for all the same, so that nothing is under
- * way any more when this throws.
- * @throws the reason of the first in the list that failed
+ * Awaits all promises, also when one of them fails, so that no work is under way when this throws.
+ * @throws the reason of the first promise in the list that failed
  */
 export async function settleAll<Things extends readonly unknown[] | []>(
   things: Things,
@@ -46,7 +45,7 @@ export async function settleAll<Things extends readonly unknown[] | []>(
   return await Promise.all(things);
 }
 
-/** `unless` with a deadline of its own: after `ms` it throws what `late` makes. */
+/** Awaits a promise for at most `ms`. @throws the signal's reason; after `ms` the result of `late` */
 export async function withTimeout<T>(
   signal: AbortSignal,
   ms: number,

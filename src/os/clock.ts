@@ -1,19 +1,19 @@
-/** The clocks, and waiting by them. */
+/** The clocks, sleeping, and deadlines. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Fault } from '../fault.ts';
 
-/** The time now. The only clock of the program. */
+/** The current time. The program reads the clock nowhere else. */
 export function now(): Date {
   return new Date();
 }
 
-/** Milliseconds of a clock that never goes back, for deadlines and durations. */
+/** Milliseconds of a monotonic clock, for deadlines and durations. */
 export function monotonicMs(): number {
   const [seconds, nanoseconds] = process.hrtime(); // node loads a module for `performance`, in 3 ms
   return seconds * 1000 + nanoseconds / 1e6;
 }
 
-/** Waits; ends early, by throwing the signal's reason, when the signal aborts. */
+/** Waits. @throws the signal's reason as soon as it aborts */
 export async function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   try {
     await delay(ms, undefined, signal ? { signal } : {});
@@ -22,7 +22,7 @@ export async function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   }
 }
 
-/** A signal that aborts after `ms` with what `late` makes; disposing of it stops the clock. */
+/** A signal that aborts after `ms`, with the result of `late` as its reason. Dispose of it to stop the timer. */
 export function deadlineSignal(ms: number, late: () => Fault): { signal: AbortSignal } & Disposable {
   const controller = new AbortController();
   const timer = setTimeout(() => controller.abort(late()), ms);

@@ -15,11 +15,11 @@ import {
   readSync,
 } from './files.ts';
 
-/** Reads a file whole. @param limit bytes; a larger one is a Fault, and so is anything but a plain file */
+/** Reads a whole file. @param limit bytes @throws Fault when it is larger or not a plain file */
 export function readWhole(path: string | Buffer, limit: number): Buffer {
   let descriptor: number;
   try {
-    // O_NONBLOCK: a FIFO in the file's place must not hang us.
+    // O_NONBLOCK: open(2) of a FIFO would block.
     descriptor = open(path, openFlags.O_RDONLY | openFlags.O_NONBLOCK);
   } catch (error) {
     throw fileFault(error, `read "${path}"`);
@@ -37,13 +37,13 @@ export function readWhole(path: string | Buffer, limit: number): Buffer {
   }
 }
 
-/** The content of a plain file, as a stream. */
+/** Opens a plain file as a stream. */
 export function readingStream(path: string): Readable {
   return createReadStream('', { fd: openQuietly(path) });
 }
 
-/** What a plain file holds, by its digest. */
-export interface Digested {
+/** A plain file's digest, size and inode. */
+interface Digested {
   sha256: Buffer;
   /** Bytes that were read. */
   size: number;
@@ -56,7 +56,7 @@ let chunk: Buffer | undefined;
 let breathedMs = 0;
 
 /**
- * Reads a plain file to its end, for its SHA-256. Its access time is left alone where the owner reads it.
+ * Computes the SHA-256 of a plain file. The access time stays as it is if the owner reads it.
  * @throws the failed call's error; the signal's reason
  */
 export async function digestFile(path: string | Buffer, signal: AbortSignal): Promise<Digested> {
@@ -66,11 +66,11 @@ export async function digestFile(path: string | Buffer, signal: AbortSignal): Pr
     if (!status.isFile()) throw new Fault({ tried: 'read it', found: 'it is not a plain file' });
     chunk ??= Buffer.alloc(CHUNK);
     let size = 0;
-    /** Only of a file that has more than one chunk: such an object costs more than reading a small file. */
+    /** Made only for a file of more than one chunk: it costs more than reading a small file. */
     let digest: Hash | undefined;
     let kept = 0;
     for (;;) {
-      // Small files are many: a turn of the event loop, which hears signals, for each would take longer than reading it.
+      // The event loop receives signals. A turn of it for each small file would take longer than reading the file.
       if (performance.now() - breathedMs > BREATHE_MS) {
         await breathe();
         breathedMs = performance.now();
@@ -97,7 +97,7 @@ const TAIL_BYTES = 4096;
 
 /**
  * Whether the last block of a plain file reads as zeros.
- * @param size its bytes, more than 0
+ * @param size its size in bytes, more than 0
  * @throws the failed call's error
  */
 export function endsInZeros(path: Buffer, size: number): boolean {
@@ -112,7 +112,7 @@ export function endsInZeros(path: Buffer, size: number): boolean {
   }
 }
 
-/** open(2), O_NOATIME: only the owner may ask for it. */
+/** Opens a file without changing its access time, which only the owner may ask for (open(2), O_NOATIME). */
 function openQuietly(path: string | Buffer): number {
   const flags = openFlags.O_RDONLY | openFlags.O_NOFOLLOW | openFlags.O_NONBLOCK;
   try {
@@ -135,7 +135,7 @@ function requirePlain(
 /**
  * Opens a plain file for another program to read; a symlink is not followed.
  * @returns the descriptor, which the caller closes
- * @throws what open(2) fails with; Fault when it is no plain file
+ * @throws the error of open(2); Fault when it is not a plain file
  */
 export function openPlain(path: Buffer): number {
   const descriptor = open(path, openFlags.O_RDONLY | openFlags.O_NOFOLLOW | openFlags.O_NONBLOCK);
@@ -151,8 +151,8 @@ export function openPlain(path: Buffer): number {
 const COMPARED_BYTES = 1024 * 1024;
 
 /**
- * Whether two plain files hold the same bytes; holes are zeros. Signals are heard in between.
- * @throws what open(2) or read(2) fails with; the signal's reason
+ * Whether two plain files have the same content; a hole reads as zeros.
+ * @throws the error of open(2) or read(2); the signal's reason
  */
 export async function sameContent(one: Buffer, other: Buffer, signal: AbortSignal): Promise<boolean> {
   const descriptors: number[] = [];

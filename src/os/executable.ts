@@ -2,7 +2,7 @@
 import { isSea } from 'node:sea';
 import { readProc } from './files.ts';
 
-/** Whether this is the packaged executable (and not the sources under node). */
+/** Whether this is the packaged executable, not the sources under node. */
 export function isPackaged(): boolean {
   return isSea();
 }
@@ -13,8 +13,8 @@ export function ownExecutable(): string {
 }
 
 /**
- * The command line's words, without node and the program, as bytes. node makes of a byte that is not UTF-8 a mark that
- * says only that there was one; such a word is taken from the kernel instead.
+ * The arguments of the command line as bytes, without node and the program. node replaces bytes that are not UTF-8, so such an
+ * argument comes from /proc/self/cmdline.
  */
 export function ownArguments(): Buffer[] {
   const words = process.argv.slice(2);

@@ -4,7 +4,7 @@ import { close, open, openFlags, unlink } from './files.ts';
 import { run, standard } from './process.ts';
 import { descriptorStream } from './streams.ts';
 
-/** Makes FIFOs, for this account alone. @throws Fault */
+/** Makes FIFOs that only this account can open (0600). @throws Fault */
 export async function makeFifos(...paths: string[]): Promise<void> {
   const made = await run(standard('mkfifo', ['-m', '600', '--', ...paths]));
   if (made.status !== 0)
@@ -12,8 +12,9 @@ export async function makeFifos(...paths: string[]): Promise<void> {
 }
 
 /**
- * A pipe that node does not read from or write to by itself (`openFifo()`): for another program's descriptors.
- * @param path a name in a private folder; it is gone when this returns
+ * Makes a pipe for another program's descriptors, which node itself neither reads nor writes (`openFifo()`).
+ * @param path a free name in a private folder; this removes it again
+ * @throws Fault
  */
 export async function makePipe(path: string): Promise<{ reading: number; writing: number }> {
   await makeFifos(path);
@@ -21,8 +22,7 @@ export async function makePipe(path: string): Promise<{ reading: number; writing
 }
 
 /**
- * Two descriptors of a FIFO, reading and writing, whose name is gone when this returns: a pipe that node does
- * not read from (facts: a child's stdio `pipe` is read by node at once).
+ * Opens both ends of a FIFO and removes its name. node reads a child's stdio `pipe` at once; it does not read this one.
  */
 export function openFifo(path: string): { reading: number; writing: number } {
   const both = open(path, openFlags.O_RDWR); // so that neither of the next two blocks
@@ -33,7 +33,7 @@ export function openFifo(path: string): { reading: number; writing: number } {
   return { reading, writing };
 }
 
-/** Reads a FIFO to its end without blocking a thread; `close` gives up. @param limit bytes */
+/** Reads a FIFO to its end without blocking a thread; `close` stops it. @param limit bytes; more rejects */
 export function readFifo(path: string, limit: number): { content: Promise<Buffer>; close: () => void } {
   const socket = descriptorStream(open(path, openFlags.O_RDONLY | openFlags.O_NONBLOCK), {
     readable: true,

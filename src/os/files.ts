@@ -1,4 +1,4 @@
-/** The file system. This file alone imports node:fs; the other files of os/ build on it. */
+/** File system calls. Only this file imports node:fs; the other files of os/ use it. */
 import {
   accessSync,
   appendFileSync,
@@ -76,7 +76,7 @@ export {
   writeSync,
 };
 
-/** open(2): no right to read the folder is needed. node does not name it. */
+/** open(2): works without permission to read the folder. node has no constant for it. */
 const O_PATH = 0o10000000;
 
 const STEPS: Steps = {
@@ -84,23 +84,23 @@ const STEPS: Steps = {
   leave: closeSync,
 };
 
-/** Calls with a path that the kernel takes, whatever the length of this one (os/long-path.ts). */
+/** Calls a function with a path short enough for the kernel, for a path of any length (long-path.ts). */
 export function reach<T>(path: Path, call: (path: Path) => T): T {
   return reachBy(STEPS, path, call);
 }
 
-/** A function of the file system's that takes a path first, for paths of any length. */
+/** Makes a function that takes a path first accept paths of any length. */
 // biome-ignore lint/suspicious/noExplicitAny: it keeps the function's own type, with all of its overloads
 function ofAnyLength<F extends (path: any, ...rest: any[]) => unknown>(call: F): F {
   return ((path: Path, ...rest: unknown[]) => reach(path, short => call(short, ...rest))) as F;
 }
 
-/** The same for one that takes two paths first. */
+/** The same for a function that takes two paths first. */
 function bothOfAnyLength(call: (from: Path, to: Path) => void): typeof call {
   return (from, to) => reach(from, shortFrom => reach(to, shortTo => call(shortFrom, shortTo)));
 }
 
-// What is done to single entries of a snapshot's tree: a client decides how long their paths are.
+// These are used on entries of a snapshot's tree, whose paths can be of any length: the client chooses them.
 export const exists = ofAnyLength(existsSync);
 export const link = bothOfAnyLength(linkSync);
 export const lstat = ofAnyLength(lstatSync);
@@ -110,12 +110,12 @@ export const unlink = ofAnyLength(unlinkSync);
 export const rename = bothOfAnyLength(renameSync);
 export const setLinkTimes = ofAnyLength(lutimesSync);
 
-/** A file's status with its times to the nanosecond, and whole numbers of any size. */
+/** lstat(2) with times in nanoseconds and numbers as bigint. @throws the error of lstat(2) */
 export function statusExact(path: string | Buffer): BigIntStats {
   return reach(path, short => lstatSync(short, { bigint: true }));
 }
 
-/** What the system said of a failed call, in words: `no such file or folder`, else errno's name and text. */
+/** Describes the error of a failed call for a message. */
 export function whatFailed(error: unknown): string {
   const { code, errno, message } = error as NodeJS.ErrnoException;
   if (code?.startsWith('Unknown system error') && errno !== undefined) return errnoWords(-errno); // node does not list it
@@ -134,18 +134,18 @@ export function whatFailed(error: unknown): string {
   }
 }
 
-/** Whether a failed call failed with this errno name. */
+/** Whether an error has this errno name. */
 export function failedWith(error: unknown, code: string): boolean {
   return (error as NodeJS.ErrnoException | undefined)?.code === code;
 }
 
-/** A Fault out of a failed call. */
+/** Makes a Fault of a failed call's error. Its exit status is `noSpace` for a full disk. @param more overrides parts */
 export function fileFault(error: unknown, tried: string, more: Partial<FaultParts> = {}): Fault {
   const exit = failedWith(error, 'ENOSPC') ? ({ exit: 'noSpace' } as const) : {};
   return new Fault({ tried, found: whatFailed(error), cause: error, ...exit, ...more });
 }
 
-/** The path itself, or the nearest folder above it that is there and that this account can look at. */
+/** The path itself, or the nearest folder above it that exists and that this account may stat. */
 export function lastVisible(path: string): string {
   let at = path;
   for (;;) {
@@ -159,56 +159,60 @@ export function lastVisible(path: string): string {
   }
 }
 
-/** Makes a folder (0700 unless told); the parents too when told. An existing one is left as it is. */
+/**
+ * Makes a folder. An existing one stays as it is.
+ * @param options parents: make missing folders above it too; mode: 0700 by default
+ * @throws Fault
+ */
 export function makeFolder(path: string, options: { parents?: boolean; mode?: number } = {}): void {
   const { parents = false, mode = 0o700 } = options;
   try {
     mkdirSync(path, { mode });
   } catch (error) {
     if (failedWith(error, 'EEXIST')) return;
-    // Not mkdir's own `recursive`: where the parent is there and takes no folders (/proc), node 24 tries for ever.
+    // Not mkdir's `recursive`: node 24 loops forever if the parent exists and accepts no folders (/proc).
     if (!parents || !failedWith(error, 'ENOENT')) throw fileFault(error, `create the folder "${path}"`);
     if (!existsSync(dirname(path))) makeFolder(dirname(path), options);
-    makeFolder(path, { mode }); // also where another process has made the parent just now
+    makeFolder(path, { mode }); // the parent exists now, perhaps made by another process
   }
 }
 
-/** Makes a private folder with a name of its own; @param prefix the path up to the six random characters */
+/** Makes a private folder with a unique name. @param prefix its path, without the six random characters @throws Fault */
 export function makeUniqueFolder(prefix: string): string {
   try {
     const path = mkdtempSync(prefix);
-    chmodSync(path, 0o700); // whatever the umask
+    chmodSync(path, 0o700); // the umask can have removed bits
     return path;
   } catch (error) {
     throw fileFault(error, `create a folder "${prefix}…"`);
   }
 }
 
-/** Where a symlink leads, as bytes. */
+/** A symlink's target, as bytes. @throws the error of readlink(2) */
 export function readlink(path: string | Buffer): Buffer {
   return reach(path, short => readlinkSync(short, { encoding: 'buffer' }));
 }
 
-/** Removes a file's name; none there is fine. */
+/** Removes a file, if it exists. */
 export function removeFileIfThere(path: string): void {
   rmSync(path, { force: true });
 }
 
 /**
- * Removes a file or a folder with all in it; none there is fine. Only for run folders and temporary ones.
- * @param retries tries again this often, where a process that is being killed still adds names
+ * Removes a file or a folder with its content, if it exists. Only for run folders and temporary folders.
+ * @param retries how often to try again: a process that is being killed can still add files
  */
 export function removeAll(path: string, retries = 0): void {
   rmSync(path, { recursive: true, force: true, maxRetries: retries });
 }
 
 /**
- * Deletes a folder with all in it, as `rm -rf --one-file-system` does, a part at a time: whoever iterates may wait in
- * between, or leave off and go on another time. What somebody else has deleted meanwhile is fine.
- * @param namesAtOnce in a part, at most; Infinity: a folder without folders goes at once, which is a little faster, and is
- *   counted as one
- * @returns yields how many names have gone since the last time
- * @throws Fault where something is mounted in it, or a path is too long for the system: what is left, rm(1) may get
+ * Deletes a folder and its content in parts, as `rm -rf --one-file-system` does. The caller can pause between two parts, or stop
+ * and continue another time. Entries that another process deletes meanwhile are not an error.
+ * @param namesAtOnce the most entries of a part; Infinity: a folder without subfolders goes at once, which is a little faster,
+ *   and counts as one entry
+ * @returns yields the number of entries deleted since the last part
+ * @throws Fault when a file system is mounted in it, or a path is too long; rm(1) can remove the rest
  */
 export function* removingTree(path: string, namesAtOnce: number): Generator<number, void> {
   const top = Buffer.from(path);
@@ -219,7 +223,7 @@ export function* removingTree(path: string, namesAtOnce: number): Generator<numb
     if (found === undefined) return;
     if (found.dev !== dev)
       throw new Fault({ tried: `delete "${path}"`, found: 'another file system is mounted in it' });
-    // Its name and its own dot, and no folder's two dots: where a file system counts otherwise, it goes name by name.
+    // Two links: its name and its `.`, but no `..` of a subfolder. Elsewhere entries are deleted one by one.
     if (namesAtOnce === Number.POSITIVE_INFINITY && found.nlink === 2) {
       rmSync(folder, { recursive: true, force: true });
       yield 1;
@@ -247,7 +251,7 @@ export function* removingTree(path: string, namesAtOnce: number): Generator<numb
 }
 const SLASH = Buffer.from('/');
 
-/** Without a closure: it is called for each of hundreds of thousands of names. */
+/** Has no closure, because it is called for hundreds of thousands of entries. */
 function unlinkUnlessGone(path: Buffer): void {
   try {
     unlinkSync(path);
@@ -256,7 +260,7 @@ function unlinkUnlessGone(path: Buffer): void {
   }
 }
 
-/** @returns undefined where the name is gone */
+/** Calls a function. @returns undefined when the entry does not exist any more */
 function unlessGone<T>(action: () => T): T | undefined {
   try {
     return action();
@@ -266,7 +270,7 @@ function unlessGone<T>(action: () => T): T | undefined {
   }
 }
 
-/** Whether there is a program that this account may run. */
+/** Whether the path exists and this account may execute it. */
 export function mayRun(path: string): boolean {
   try {
     accessSync(path, constants.X_OK);
@@ -276,7 +280,7 @@ export function mayRun(path: string): boolean {
   }
 }
 
-/** Whether this account may write there (a read-only file system says no). */
+/** Whether this account may write to the path; false on a read-only file system. */
 export function mayWrite(path: string): boolean {
   try {
     accessSync(path, constants.W_OK);
@@ -286,7 +290,7 @@ export function mayWrite(path: string): boolean {
   }
 }
 
-/** Whether this account may read it; a folder: look into it. */
+/** Whether this account may read a file, or list and enter a folder. */
 export function mayRead(path: string): boolean {
   try {
     accessSync(path, statSync(path).isDirectory() ? constants.R_OK | constants.X_OK : constants.R_OK);
@@ -296,7 +300,7 @@ export function mayRead(path: string): boolean {
   }
 }
 
-/** A file below /proc, or undefined when it is gone; names in it are bytes. */
+/** Reads a file below /proc, one character per byte. @returns undefined when it does not exist */
 export function readProc(name: string): string | undefined {
   try {
     return readFileSync(`/proc/${name}`, 'latin1');
@@ -305,7 +309,7 @@ export function readProc(name: string): string | undefined {
   }
 }
 
-/** Writes a setting of the kernel's below /proc. @returns whether it was taken */
+/** Writes a kernel setting below /proc. @returns whether the kernel accepted it */
 export function writeProc(name: string, value: string): boolean {
   try {
     writeFileSync(`/proc/${name}`, value);

@@ -1,14 +1,14 @@
 /** Garbage collection between two portions of work. */
 import { getHeapStatistics } from 'node:v8';
 
-/** Bytes that may be made between two collections. One takes some 10 ms. */
+/** Bytes allocated between two collections. A collection takes about 10 ms. */
 const GROWTH = 4 * 1024 * 1024;
 let held = 0;
 
 /**
- * Has the memory of what is not held any more collected, where enough was made since the last time. To be called between two
- * portions of work: V8 does not count what Buffers take when it makes up its mind, and finds in use what it looks at in the
- * middle of a portion. (From source, without `--expose-gc`, nothing is done.)
+ * Collects garbage if enough memory was allocated since the last time. Call it between two portions of work: V8 ignores the memory of
+ * Buffers when it decides to collect, and a collection in the middle of a portion frees little. Without `--expose-gc` (when run
+ * from source) it does nothing.
  */
 export function dropGarbage(): void {
   const { gc } = globalThis;
@@ -17,7 +17,7 @@ export function dropGarbage(): void {
   held = taken();
 }
 
-/** Bytes of V8's heap, and of Buffers outside of it. */
+/** Bytes of V8's heap and of Buffers. */
 function taken(): number {
   const { used_heap_size, external_memory } = getHeapStatistics();
   return used_heap_size + external_memory;

@@ -1,16 +1,16 @@
-/** What is mounted where, as proc_pid_mountinfo(5) tells it: which mount a path is on, and by which other names it is there. */
+/** The mount table (proc_pid_mountinfo(5)): which mount a path is on, and its other names through bind mounts. */
 import { readProc } from './files.ts';
 
-/** A line of mountinfo. Its names are bytes, a character each, since they need not be UTF-8; `inText()` gives them as text. */
+/** A line of mountinfo. Names have one character per byte, since they need not be UTF-8; `inText()` decodes them. */
 export interface MountEntry {
   path: string;
-  /** The folder of the file system that is seen at `path`. */
+  /** The folder of the file system that is visible at `path`. */
   root: string;
   device: string;
-  /** Of this mount alone: ro, nosuid, … */
+  /** The options of this mount: ro, nosuid, … */
   options: string[];
   type: string;
-  /** Who mounted it, where a program of that user answers for it (FUSE). */
+  /** For FUSE: the uid that mounted it, whose program serves it. */
   user?: number;
 }
 
@@ -24,7 +24,7 @@ export function mountTableInBytes(): MountEntry[] {
   return parseMountTable(readProc('self/mountinfo') ?? '');
 }
 
-/** Reads mountinfo, as readProc() gives it: a character a byte. Lines that are not understood are left out. */
+/** Reads the text of mountinfo, one character per byte. It skips lines that it does not understand. */
 export function parseMountTable(text: string): MountEntry[] {
   return text.split('\n').flatMap(line => {
     const [before = '', after = ''] = line.split(' - ');
@@ -32,7 +32,7 @@ export function parseMountTable(text: string): MountEntry[] {
     const [type, , more = ''] = after.split(' ');
     const user = type?.startsWith('fuse') ? /(?:^|,)user_id=(\d+)/.exec(more)?.[1] : undefined;
     if (!device || !root || !path || !options || !type) return [];
-    if (path.endsWith('//deleted')) return []; // its folder has been removed: nothing is reached by that name
+    if (path.endsWith('//deleted')) return []; // the folder was removed, so the name leads nowhere
     const entry = {
       path: unfoldName(path),
       root: unfoldName(root),
@@ -44,23 +44,23 @@ export function parseMountTable(text: string): MountEntry[] {
   });
 }
 
-/** `\040` and the like are bytes. */
+/** Replaces each `\040` and the like by its byte. */
 export function unfoldName(text: string): string {
   return text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 }
 
-/** The same table with its names as text, to be compared with paths that are. */
+/** Decodes the names of a table, for comparison with paths that are text. */
 export function inText(table: MountEntry[]): MountEntry[] {
   const text = (bytes: string): string => Buffer.from(bytes, 'latin1').toString('utf8');
   return table.map(each => ({ ...each, path: text(each.path), root: text(each.root) }));
 }
 
-/** Whether `path` is `folder` or below it. */
+/** Whether `path` is `folder` or is below it. */
 export function isWithin(folder: string, path: string): boolean {
   return path === folder || path.startsWith(folder === '/' ? '/' : `${folder}/`);
 }
 
-/** The mount that a path is on: the longest, and of two at the same place the later one, which hides the other. */
+/** The mount that a path is on: the one with the longest name, and of two at the same place the later one, which hides the first. */
 export function mountOf(table: MountEntry[], path: string): MountEntry | undefined {
   return table
     .filter(each => isWithin(each.path, path))
@@ -70,7 +70,7 @@ export function mountOf(table: MountEntry[], path: string): MountEntry | undefin
     );
 }
 
-/** The same place by its names in other mounts of the file system that it is on (bind mounts). Those that are hidden are left out. */
+/** The other names of a path, through other mounts of its file system (bind mounts). It omits names that a later mount hides. */
 export function namesByMounts(table: MountEntry[], path: string): string[] {
   const own = mountOf(table, path);
   if (!own) return [];
@@ -86,13 +86,13 @@ export function namesByMounts(table: MountEntry[], path: string): string[] {
   return [...new Set(names)].filter(name => name !== path).sort();
 }
 
-/** Where else a path, or a part of what is below it, can be seen: its names by way of other mounts (bind mounts). */
+/** The other names of a path and of everything below it, through other mounts (bind mounts). */
 export function otherNames(table: MountEntry[], path: string): string[] {
   const own = mountOf(table, path);
   if (!own) return [];
   const join = (folder: string, rest: string): string => `${folder === '/' ? '' : folder}${rest}` || '/';
   const rest = own.path === '/' ? (path === '/' ? '' : path) : path.slice(own.path.length);
-  // The path itself, and whole file systems that are mounted below it.
+  // The path itself, and file systems that are mounted below it.
   const pieces = [
     { mount: own, inner: join(own.root, rest) },
     ...table
@@ -109,7 +109,7 @@ export function otherNames(table: MountEntry[], path: string): string[] {
         : isWithin(inner, other.root)
           ? other.path
           : undefined;
-      // A name inside of the path itself is kept back with it; one that a later mount hides cannot be reached.
+      // Skip a name inside the path itself, and one that a later mount hides.
       if (name !== undefined && !isWithin(path, name) && mountOf(table, name) === other) names.add(name);
     }
   }

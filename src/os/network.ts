@@ -1,4 +1,4 @@
-/** Addresses: those of a host name, and those of this machine. */
+/** The addresses of a host name, and of this machine. */
 import { createSocket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
@@ -6,8 +6,8 @@ import { networkInterfaces } from 'node:os';
 import { Fault } from '../fault.ts';
 
 /**
- * All addresses that a host name has here, IPv4 and IPv6, as getaddrinfo(3) gives them.
- * @throws Fault `unreachable` when there are none
+ * Resolves a host name to its IPv4 and IPv6 addresses (getaddrinfo(3)).
+ * @throws Fault `unreachable` when it has no address
  */
 export async function addressesOf(host: string): Promise<string[]> {
   try {
@@ -24,9 +24,9 @@ export async function addressesOf(host: string): Promise<string[]> {
 }
 
 /**
- * The address that this machine has towards another one, by its routes. Nothing is sent: connect(2) of a UDP socket only
- * chooses (udp(7)).
- * @returns undefined where no route leads there
+ * Finds the source address that this machine uses for packets to another one. connect(2) of a UDP socket chooses it without sending
+ * a packet (udp(7)).
+ * @returns undefined when there is no route
  */
 export function sourceTowards(address: string, port = DISCARD_PORT): Promise<string | undefined> {
   const socket = createSocket(isIP(address.split('%')[0] ?? '') === 6 ? 'udp6' : 'udp4');
@@ -37,13 +37,13 @@ export function sourceTowards(address: string, port = DISCARD_PORT): Promise<str
     };
     socket.once('error', () => end(undefined));
     const chosen = (error?: Error): void => end(error ? undefined : socket.address().address);
-    socket.connect(port, address, chosen as () => void); // node's types leave the error out
+    socket.connect(port, address, chosen as () => void); // node's types omit the error
   });
 }
 
 /**
- * The networks that this machine is in now: another list means that it has been carried elsewhere, or that a cable was
- * pulled. Of IPv6 the first half: the second one changes by itself (RFC 8981).
+ * The addresses of this machine. Another list means that it has moved to another network, or that a cable was pulled. An IPv6
+ * address is cut to its first half, because the second half changes by itself (RFC 8981).
  */
 export function ownNetworks(): string[] {
   const networks = Object.values(networkInterfaces())
@@ -53,12 +53,12 @@ export function ownNetworks(): string[] {
   return [...new Set(networks)].sort();
 }
 
-/** The first 64 bits of an IPv6 address as node writes it. */
+/** The first 64 bits of an IPv6 address in node's notation. */
 function networkOf6(address: string): string {
   const [front = '', back] = address.split('::').map(each => (each === '' ? [] : each.split(':')));
   const zeros = back === undefined ? [] : Array<string>(8 - front.length - back.length).fill('0');
   return [...front, ...zeros, ...(back ?? [])].slice(0, 4).join(':');
 }
 
-/** Any port would do. */
+/** Any port works. */
 const DISCARD_PORT = 9;

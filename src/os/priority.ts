@@ -3,15 +3,15 @@
 import { getPriority, setPriority } from 'node:os';
 import { run, standard } from './process.ts';
 
-/** Makes this process nicer: never less nice than it is. @param nice 0 to 19 */
+/** Raises the nice value of this process to at least `nice`; never lowers it. @param nice 0 to 19 */
 export function beNice(nice: number): void {
   if (nice > getPriority()) setPriority(nice);
 }
 
-/** From here on we take only what processor and disk time nobody else wants; there is no way back. */
+/** Gives this process the lowest CPU priority and the idle I/O class. It cannot be undone. */
 export async function beIdle(): Promise<void> {
   beNice(LEAST_NICE);
-  // -t: a kernel without I/O classes is no reason not to go on
+  // -t: continue on a kernel without I/O classes
   await run(standard('ionice', ['-t', '-c3', '-p', String(process.pid)]));
 }
 const LEAST_NICE = 19;

@@ -1,4 +1,4 @@
-/** Processes as /proc shows them: identity, descendants, and killing those that are not our children. */
+/** Processes as /proc shows them: their identity, their descendants, and how to kill those that are not our children. */
 
 import { monotonicMs, sleep } from './clock.ts';
 import { readdir, readProc } from './files.ts';
@@ -7,10 +7,10 @@ export const DEFAULT_GRACE_MS = 3_000;
 
 export const KILL_PATIENCE_MS = 5_000;
 
-/** A process that cannot be mistaken for a later one of the same number. */
+/** A process. Its start time distinguishes it from a later process with the same number. */
 export interface Process {
   pid: number;
-  /** Field 22 of /proc/PID/stat: when it was started. */
+  /** Its start time in clock ticks (field 22 of /proc/PID/stat). */
   startTicks: string;
 }
 
@@ -19,26 +19,26 @@ function statOf(
 ): { parent: number; session: number; state: string; startTicks: string } | undefined {
   const text = readProc(`${pid}/stat`);
   if (text === undefined) return undefined;
-  // The command's name is in parentheses and may hold anything; the fields that matter come after the last one.
+  // The command's name can contain parentheses and blanks, so the fields begin after the last parenthesis.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
   const [state = '', parent, , session] = fields;
   return { state, parent: Number(parent), session: Number(session), startTicks: fields[19] ?? '' };
 }
 
-/** A process by its number, or undefined when there is none. */
+/** Finds a process by its number. @returns undefined where there is none */
 export function processAt(pid: number): Process | undefined {
   const found = statOf(pid);
   return found ? { pid, startTicks: found.startTicks } : undefined;
 }
 
-/** Whether it still runs; one that has ended and waits for its parent does not. */
+/** Whether a process still runs. A zombie does not. */
 export function isAlive(process: Process): boolean {
   const found = statOf(process.pid);
   return found !== undefined && found.state !== 'Z' && found.startTicks === process.startTicks;
 }
 
 /**
- * A process and all that descends from it, parents first; where it leads a session, also what of that has lost its parent.
+ * A process and its descendants, parents first. For a session leader, also the orphans of its session.
  */
 function familyOf(pid: number): Process[] {
   const children = new Map<number, Process[]>();
@@ -60,7 +60,7 @@ function familyOf(pid: number): Process[] {
   return [...family, ...orphans.filter(each => !known.has(each.pid))];
 }
 
-/** A process and all that descends from it, each of them stopped: so none can have a child that we do not see. */
+/** Stops a process and its descendants (SIGSTOP), so that they cannot start children that we would miss. */
 export function stopFamily(pid: number): Process[] {
   const stopped = new Map<number, Process>();
   for (;;) {
@@ -78,20 +78,20 @@ export function signalProcess(target: Process, signal: NodeJS.Signals): void {
   try {
     process.kill(target.pid, signal);
   } catch {
-    // it has ended in between, or is not ours to signal: waitForAll tells
+    // it has exited since, or we may not signal it: waitForAll() notices
   }
 }
 
-/** Asks a process to end by its number alone; only for one that cannot have ended and given its number away. */
+/** Sends SIGTERM to a process by its number. Only for a process whose number cannot have been reused. */
 export function signalNumber(pid: number): void {
   try {
     process.kill(pid, 'SIGTERM');
   } catch {
-    // it has ended
+    // it has exited
   }
 }
 
-/** Ends one process that is not our child: SIGTERM, `graceMs` later SIGKILL. */
+/** Kills one process that is not our child: SIGTERM, and SIGKILL after `graceMs`. */
 export async function killProcess(target: Process, graceMs = DEFAULT_GRACE_MS): Promise<void> {
   signalProcess(target, 'SIGTERM');
   await waitForAll([target], graceMs);
@@ -101,13 +101,13 @@ export async function killProcess(target: Process, graceMs = DEFAULT_GRACE_MS): 
 
 export async function waitForAll(processes: Process[], ms: number): Promise<void> {
   const end = monotonicMs() + ms;
-  // The kernel tells only a parent of its children's end; descendants are looked at.
+  // The kernel reports an exit only to the parent, so we poll.
   for (let stepMs = 2; processes.some(isAlive) && monotonicMs() < end; stepMs = Math.min(stepMs * 2, 50)) {
     await sleep(stepMs);
   }
 }
 
-/** Ends every process that has this word on its command line, such as what `startApart` started. */
+/** Kills every process that has this word on its command line, for example one that `startApart()` started. */
 export async function endCommand(word: string): Promise<void> {
   const found: Process[] = [];
   const ending: Process[] = [];
@@ -115,7 +115,7 @@ export async function endCommand(word: string): Promise<void> {
     const commandLine = /^\d+$/.test(name) ? readProc(`${name}/cmdline`) : undefined;
     const each = commandLine === undefined ? undefined : processAt(Number(name));
     if (commandLine?.split('\0').includes(word) && each) found.push(each);
-    // One that ends just now has no command line any more; nor has a kernel thread.
+    // An exiting process has an empty command line. A kernel thread has one too, but its parent identifies it.
     if (commandLine === '' && each && ![0, KTHREADD].includes(statOf(each.pid)?.parent ?? 0))
       ending.push(each);
   }

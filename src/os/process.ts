@@ -1,4 +1,4 @@
-/** The only code that starts, ends and becomes other programs. Never a shell, never the caller's environment. */
+/** Starts, kills and execs other programs; no other file does. It never uses a shell or the caller's environment. */
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
@@ -16,68 +16,72 @@ import {
 import { hasProgram, programPath } from './programs.ts';
 import { isTerminal } from './streams.ts';
 
-/** A program to run: everything that decides what it does. */
+/** A program to run, with everything that decides what it does. */
 export interface Command {
   /** Absolute path. */
   program: string;
   args: string[];
-  /** The whole environment; nothing is inherited. */
+  /** The whole environment; it inherits no variable. */
   environment: Record<string, string>;
   cwd?: string;
   /**
-   * The signal that it gets when we die, however we die (PR_SET_PDEATHSIG, by setpriv(1)): SIGKILL, or SIGTERM for a
-   * program that has something to put in order. A set-id program (ssh-agent) loses it.
+   * The signal that the kernel sends it when this process dies (PR_SET_PDEATHSIG, by setpriv(1)): SIGKILL, or SIGTERM for a
+   * program that must clean up. The kernel clears it for a set-id program (ssh-agent).
    */
   deathSignal?: 'KILL' | 'TERM';
-  /** In a session of its own: what a terminal sends to all that it runs (Ctrl-C) does not reach it. */
+  /** Run it in a session of its own, so that a signal from the terminal (Ctrl-C) does not reach it. */
   ownSession?: true;
-  /** Out of memory, the kernel ends it before all that matters more, and what it starts; as `endMeFirst()`. */
+  /** Let the kernel kill it and its children first when memory runs out, as `endMeFirst()` does for this process. */
   endedFirst?: true;
   /**
-   * As another account, with its groups; only root can. Always in a session of its own without a terminal, with pipes or
-   * /dev/null for its descriptors and the environment that is named here: on root's terminal the account could type commands
-   * (TIOCSTI) and read what root types.
+   * Run it as another account, with that account's groups; only root can. It runs in a session of its own, without root's terminal,
+   * where the account could type commands (TIOCSTI) or read root's input. Its descriptors are pipes or /dev/null.
    */
   account?: { uid: number; gid: number };
 }
 
-/** What one of a child's descriptors is: nothing (/dev/null), a pipe to us, one of ours, or a connection. */
+/** One of a child's descriptors: nothing (/dev/null), a pipe to us, a descriptor of ours, or a connection. */
 export type Descriptor = 'nothing' | 'pipe' | number | Socket;
 
-/** How a child ended. */
+/** How a child exited: its status, or the signal that killed it. */
 export interface ExitResult {
   status: number | null;
   signal: NodeJS.Signals | null;
 }
 
-/** A child under way. */
+/** A child process. */
 export interface Child {
   pid: number;
   program: string;
   stdin: Writable | null;
   stdout: Readable | null;
   stderr: Readable | null;
-  /** Resolves when the program has ended and its pipes are read to their end. Never rejects. */
+  /** Resolves when the program has exited and its pipes are read to their end. Never rejects. */
   ended: Promise<ExitResult>;
-  /** Resolves as soon as the program itself has ended, whoever may still hold its pipes. Never rejects. */
+  /** Resolves when the program has exited, even if another process still holds its pipes. Never rejects. */
   exited: Promise<ExitResult>;
-  /** Ends it and all that descends from it: closes stdin, SIGTERM, `graceMs` later SIGKILL. Waits for it. */
+  /** Kills it and its descendants: closes stdin, sends SIGTERM, and SIGKILL after `graceMs`. Waits until they are gone. */
   end(graceMs?: number): Promise<void>;
 }
 
-/** The environment that every child gets: constants only. */
+/** The environment of every child: constants only. */
 export const PLAIN_ENVIRONMENT: Record<string, string> = {
   PATH: '/usr/bin:/bin:/usr/sbin:/sbin',
   LC_ALL: 'C', // messages in one language and names escaped one way
 };
 
-/** A command of a standard program with the plain environment and what is added to it. */
+/**
+ * A command for a standard program, with the plain environment.
+ * @param environment variables to add
+ * @throws Fault when the program is not installed
+ */
 export function standard(name: string, args: string[], environment: Record<string, string> = {}): Command {
   return { program: programPath(name), args, environment: { ...PLAIN_ENVIRONMENT, ...environment } };
 }
 
 /**
- * Starts a program. Its descriptors are exactly those named, from 0 on; it is ended by `end()`.
+ * Starts a program.
+ * @param descriptors its descriptors, from 0 on; it gets no others
  * @throws Fault when it cannot be started
  */
 export async function start(command: Command, descriptors: Descriptor[]): Promise<Child> {
@@ -121,8 +125,8 @@ export async function start(command: Command, descriptors: Descriptor[]): Promis
       );
     });
   });
-  child.on('error', () => {}); // a kill that came too late
-  child.stdin?.on('error', () => {}); // a child that has stopped reading says why by its ending
+  child.on('error', () => {}); // kill(2) fails when the child has exited
+  child.stdin?.on('error', () => {}); // a child that has stopped reading gives the reason by its exit status
   const pid = child.pid ?? 0;
   return {
     pid,
@@ -136,23 +140,24 @@ export async function start(command: Command, descriptors: Descriptor[]): Promis
   };
 }
 
-/** What goes before a program of another account's; setpriv(1) sets the death signal after the account, which clears it. */
+/** setpriv(1)'s arguments for another account. It sets the death signal after the account, since setuid(2) clears the signal. */
 function wayToAccount(account: Command['account']): string[] {
   if (!account) return [];
   const who = ['--reuid', String(account.uid), '--regid', String(account.gid), '--init-groups'];
   return [...who, '--inh-caps=-all', '--ambient-caps=-all'];
 }
 
-/** `start()` is the one way to another account. */
+/** Refuses a command for another account: only `start()` can run one. */
 function requireOwnAccount({ account, program }: Command): void {
   if (account)
     throw new Fault({ tried: `run "${program}" as another account`, found: 'only a child can be' });
 }
 
 /**
- * Starts a program whose standard output is another one's standard input, without a way round by us: a pipe to it, and one for
- * its complaints.
- * @param reader started with `pipe` as its standard input; it is ended where the other one cannot be started
+ * Starts a program whose standard output is the standard input of another one, directly. Its standard input and error are pipes
+ * to us.
+ * @param reader the other program, started with `pipe` as its standard input; it is killed if this one cannot be started
+ * @throws Fault when the program cannot be started
  */
 export async function startInto(reader: Child, command: Command): Promise<Child> {
   const { stdin } = reader;
@@ -162,51 +167,51 @@ export async function startInto(reader: Child, command: Command): Promise<Child>
     await reader.end();
     throw error;
   } finally {
-    stdin?.destroy(); // closed, not shut down: the program has it
+    stdin?.destroy(); // close(2), not shutdown(2): the program has the descriptor now
   }
 }
 
 const LAST_WORDS_MS = 500;
 
-/** Ends a child and its descendants; returns when none of them is left (or SIGKILL was of no use for 5 s). */
+/** Kills a child and its descendants. Returns when all of them are gone, or 5 s after SIGKILL. */
 async function killTree(child: ChildProcess, ended: Promise<ExitResult>, graceMs: number): Promise<void> {
-  // Once node has waited for it, its number may be somebody else's.
+  // After node has waited for it, another process may have its number.
   const isOurs = child.exitCode === null && child.signalCode === null;
   const family = isOurs && child.pid !== undefined ? stopFamily(child.pid) : [];
   child.stdin?.destroy();
-  // Where /proc does not show it (hidepid, and a program that is not dumpable) it is signalled all the same.
+  // With hidepid, /proc does not show a program that is not dumpable: node's own kill() still reaches the child.
   const isHidden = isOurs && family.length === 0;
   if (isHidden) child.kill('SIGTERM');
   for (const signal of ['SIGTERM', 'SIGCONT'] as const) {
     for (const member of family) signalProcess(member, signal);
   }
   await waitForAll(family, graceMs);
-  // Asked again, since a member that lives on can have had children in the meantime.
+  // A member that is still alive can have started children since.
   const rest = family.filter(isAlive).flatMap(member => [member, ...stopFamily(member.pid)]);
   for (const member of rest) signalProcess(member, 'SIGKILL');
   await waitForAll(rest, KILL_PATIENCE_MS);
   if (isHidden) await Promise.race([ended, sleep(graceMs)]);
   if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
-  // What it said last is read, unless somebody else holds its pipes.
+  // Read the last output, unless another process holds the pipes.
   await Promise.race([ended, sleep(LAST_WORDS_MS)]);
   for (const stream of [child.stdout, child.stderr]) stream?.destroy();
 }
 
-/** What a short program left behind. */
+/** How a short program exited, and its output. */
 export interface Result extends ExitResult {
   stdout: Buffer;
   stderr: string;
 }
 
-/** Bounds of a short program. */
-export interface RunOptions {
+/** Limits of a short program. */
+interface RunOptions {
   input?: string | Buffer;
   timeoutMs?: number;
-  /** Bytes of standard output that are taken; more is a Fault. */
+  /** The most bytes of standard output; more is a Fault. */
   limit?: number;
-  /** Descriptors from 3 on. */
+  /** Its descriptors from 3 on. */
   more?: number[];
-  /** Ends it, and makes `run` throw the signal's reason. */
+  /** Kills it, and makes `run` throw the signal's reason. */
   signal?: AbortSignal;
 }
 
@@ -215,7 +220,11 @@ const RUN_LIMIT = 16 * 1024 * 1024;
 
 export const STDERR_KEPT = 16 * 1024;
 
-/** Runs a short program to its end and returns what it said. @throws Fault when it is late or too talkative */
+/**
+ * Runs a short program to its end.
+ * @returns how it exited, and its output
+ * @throws Fault when it cannot be started, exceeds its timeout or prints too much; the signal's reason
+ */
 export async function run(command: Command, options: RunOptions = {}): Promise<Result> {
   const input = options.input === undefined ? 'nothing' : 'pipe';
   const child = await start(command, [input, 'pipe', 'pipe', ...(options.more ?? [])]);
@@ -250,21 +259,21 @@ export async function run(command: Command, options: RunOptions = {}): Promise<R
   return { ...ending, stdout: Buffer.concat(chunks), stderr };
 }
 
-/** Of this process. Anybody may raise his own, to 1000 at most; only root lowers it again. */
+/** This process's score. A process may raise its own score, up to 1000; only root may lower it. */
 const OOM_SCORE = 'self/oom_score_adj';
 const MOST_EXPENDABLE = '1000';
 
 /**
- * Has the kernel end this process first when memory runs out (proc_pid_oom_score_adj(5)), and what it becomes or starts.
- * Where the kernel does not take that, nothing is changed.
+ * Makes the kernel kill this process first when memory runs out (proc_pid_oom_score_adj(5)). Programs that it starts or execs
+ * inherit that. Does not fail if the kernel refuses.
  */
 export function endMeFirst(): void {
   writeProc(OOM_SCORE, MOST_EXPENDABLE);
 }
 
 /**
- * What goes before a program that is to be ended first; nothing where it would not work. Not by writing to /proc once the
- * program runs: it can have children by then.
+ * choom(1)'s command line for a program that the kernel should kill first; empty where choom cannot work. A write to /proc after the
+ * start would come too late for children of the program.
  */
 function wayToEndFirst(): string[] {
   const isPossible = hasProgram('choom') && mayWrite(`/proc/${OOM_SCORE}`);
@@ -272,9 +281,9 @@ function wayToEndFirst(): string[] {
 }
 
 /**
- * Becomes another program: same process number, nothing of ours left. `env --default-signal` goes before it,
- * since node leaves SIGPIPE and SIGXFSZ ignored.
- * @throws Fault when the program cannot be run; execve's own failure would end us without a word
+ * Replaces this process by another program (execve(2)). `env --default-signal` comes first, because node ignores SIGPIPE and
+ * SIGXFSZ and the program would inherit that.
+ * @throws Fault when the program cannot be run; if execve itself fails, node aborts without a message
  */
 export function exec(command: Command): never {
   requireOwnAccount(command);
@@ -291,8 +300,8 @@ export function exec(command: Command): never {
 }
 
 /**
- * Starts a program that outlives us, in a session of its own, with nothing to read from or write to. The one exception to
- * the rule that a child dies with us: only for work that may be ended at any moment, and is then done by the next.
+ * Starts a program that outlives this process, in a session of its own, with /dev/null as its standard streams. No other
+ * child outlives its parent: use it only for work that may be killed at any time, and that the next run completes. Does not report whether the program could be started.
  */
 export async function startApart(command: Command): Promise<void> {
   requireOwnAccount(command);
@@ -305,12 +314,12 @@ export async function startApart(command: Command): Promise<void> {
   });
   await new Promise<void>(resolve => {
     child.once('spawn', resolve);
-    child.once('error', () => resolve()); // whoever needs it done looks whether it was
+    child.once('error', () => resolve());
   });
   child.unref();
 }
 
-/** Says how a program ended, in words. */
+/** Describes how a program exited, for a message. */
 export function endingText(ending: ExitResult): string {
   if (ending.signal) return `ended by ${ending.signal}`;
   return ending.status === 0 ? 'ended well' : `ended with status ${ending.status ?? 'unknown'}`;

@@ -21,7 +21,8 @@ const PACKAGES: Record<string, string> = {
 };
 
 /**
- * Where a standard program is: the first of the system's folders that has it. PATH is not asked.
+ * Finds a standard program in the system's folders. It ignores PATH.
+ * @returns its absolute path
  * @throws Fault that names Debian's package
  */
 export function programPath(name: string): string {
@@ -37,7 +38,7 @@ export function programPath(name: string): string {
   });
 }
 
-/** Debian's package that has a program, where it is not one that every system has. */
+/** Debian's package of a program. @returns undefined for a program that every system has */
 export function packageOf(name: string): string | undefined {
   return PACKAGES[name];
 }

@@ -1,12 +1,12 @@
 /** Random numbers. */
 import { randomBytes } from 'node:crypto';
 
-/** @param bytes how many; @returns as many random bytes in hexadecimal */
+/** Random bytes in hexadecimal. @param bytes their number */
 export function randomHex(bytes: number): string {
   return randomBytes(bytes).toString('hex');
 }
 
-/** Chance, from 0 to 1, 1 left out. For waits that must not all be the same; nothing secret is made of it. */
+/** A random number from 0 up to, but not including, 1. Only to vary waiting times: it is not secret. */
 export function randomShare(): number {
   return Math.random();
 }

@@ -5,8 +5,8 @@ import { dropGarbage } from './memory.ts';
 import { type Child, type Command, type ExitResult, STDERR_KEPT, start } from './process.ts';
 
 /**
- * Calls back with each line of a stream; a newline ends it, a carriage return too.
- * @param limit characters: of a longer line only these are kept, so that no peer can fill our memory
+ * Calls back with each line of a stream. A newline or a carriage return ends a line.
+ * @param limit characters: longer lines are cut, so that a peer cannot fill our memory
  */
 export function eachLine(stream: Readable | null, limit: number, take: (line: string) => void): void {
   let rest = '';
@@ -26,20 +26,21 @@ export function eachLine(stream: Readable | null, limit: number, take: (line: st
   });
 }
 
-/** Bounds of a program that prints records. */
-export interface RecordOptions {
-  /** Bytes that a record may have. */
+/** Limits of a program that prints records. */
+interface RecordOptions {
+  /** The most bytes of a record. */
   limit: number;
-  /** Ends it, and makes `takeRecords` throw the signal's reason. */
+  /** Kills it, and makes `takeRecords` throw the signal's reason. */
   signal?: AbortSignal | undefined;
 }
 
 const RECORDS_END_MS = 3_000;
 
 /**
- * Runs a program to its end and calls back with each record that it prints, as bytes; a NUL ends a record, and what stands
- * behind the last NUL is none. No more than one of them is held.
- * @returns how it ended, and what it said on standard error
+ * Runs a program to its end and calls back with each record that it prints, as bytes. A NUL ends a record; bytes after the last NUL
+ * are dropped. Memory holds one record at a time.
+ * @returns how it exited, and its standard error
+ * @throws Fault when a record is too long; the signal's reason
  */
 export async function takeRecords(
   command: Command,
@@ -65,9 +66,9 @@ export async function takeRecords(
 }
 
 /**
- * What a child prints, as bytes, cut at each NUL: what came at once at a time. What stands behind the last NUL is none.
- * @param limit bytes that a record may have
- * @throws Fault where one has more
+ * Splits a child's output at each NUL, one chunk at a time. Bytes after the last NUL are dropped.
+ * @param limit the most bytes of a record
+ * @throws Fault when a record is longer
  */
 export async function* recordsOf(child: Child, limit: number): AsyncGenerator<Buffer[]> {
   let rest: Buffer = Buffer.alloc(0);

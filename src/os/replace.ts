@@ -1,4 +1,4 @@
-/** New files and new contents, whole or not at all: readers see the old content or the new one, after a power cut too. */
+/** Atomic writes: a reader sees the old content or the new content, after a power failure too. */
 import { basename, dirname, join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { Fault } from '../fault.ts';
@@ -19,12 +19,12 @@ import {
   writeFile,
 } from './files.ts';
 
-/** A new file (0600), as a stream; what was there is gone. `settleFile` puts it into its place. */
+/** Opens a file for writing as a stream (0600) and truncates it. `settleFile()` then gives it its final name. */
 export function writingStream(path: string): Writable {
   return createWriteStream(path, { flags: 'w', mode: 0o600 });
 }
 
-/** Gives a file that was written whole its name: readers see it whole or not at all, after a power cut too. */
+/** Syncs a completely written file and renames it to its final name. */
 export function settleFile(fresh: string, path: string): void {
   const descriptor = open(fresh, openFlags.O_RDONLY);
   try {
@@ -36,7 +36,7 @@ export function settleFile(fresh: string, path: string): void {
   syncFolder(dirname(path));
 }
 
-/** Writes a new file (0600 unless told); an existing one is an error. Synced to the disk when told. */
+/** Writes a new file. @param options mode: 0600 by default; sync: fsync(2) it @throws Fault, also when the file exists */
 export function writeNew(
   path: string,
   content: string | Buffer,
@@ -49,7 +49,7 @@ export function writeNew(
   }
 }
 
-/** Replaces a file whole: readers see the old content or the new one, after a power cut too. */
+/** Replaces a file's content atomically. @throws Fault */
 export function replaceFile(path: string, content: string | Buffer, mode = 0o600): void {
   const fresh = `${path}.new-${process.pid}`;
   try {
@@ -64,7 +64,7 @@ export function replaceFile(path: string, content: string | Buffer, mode = 0o600
   }
 }
 
-/** Removes what processes that were killed in `replaceFile` have left of the same file; where that cannot be, it stays. */
+/** Removes temporary files of the same file that killed processes left behind. Ignores errors. */
 function removeAbandoned(path: string): void {
   const head = `${basename(path)}.new-`;
   try {
@@ -73,7 +73,7 @@ function removeAbandoned(path: string): void {
       if (/^[1-9]\d{0,9}$/.test(pid) && hasEnded(Number(pid))) unlink(join(dirname(path), name));
     }
   } catch {
-    // the next one tries again
+    // the next write tries again
   }
 }
 
@@ -87,8 +87,9 @@ function hasEnded(pid: number): boolean {
 }
 
 /**
- * Puts a new file into its place, whole or not at all; one that is there stays, and is an error. Only where the caller
- * holds a lock against its like: then what a killed one left is removed here, and nobody comes in between.
+ * Creates a file atomically. The caller must hold a lock against other writers of the file, because this removes the temporary
+ * file that a killed writer left behind.
+ * @throws Fault, also when the file exists
  */
 export function placeFile(path: string, content: string | Buffer, mode = 0o600): void {
   const fresh = `${path}.new`;
@@ -107,7 +108,7 @@ export function placeFile(path: string, content: string | Buffer, mode = 0o600):
   }
 }
 
-/** Makes the names in a folder durable. */
+/** Syncs a folder, so that its entries survive a power failure. */
 export function syncFolder(path: string): void {
   const descriptor = open(path, openFlags.O_RDONLY | openFlags.O_DIRECTORY);
   try {

@@ -4,7 +4,7 @@ import { isatty } from 'node:tty';
 import { Fault } from '../fault.ts';
 import { close, failedWith, open, openFlags, read, readSync, write, writeSync } from './files.ts';
 
-/** A descriptor as a stream, read and written without blocking a thread. */
+/** Makes a stream of a descriptor, which is read and written without blocking a thread. */
 export function descriptorStream(
   descriptor: number,
   ways: { readable?: boolean; writable?: boolean },
@@ -13,9 +13,9 @@ export function descriptorStream(
 }
 
 /**
- * Reads one line, byte by byte: what follows it belongs to somebody else. Not for standard streams of ours: a read that
- * never comes to its end would hold up the end of this process.
- * @returns without its newline; undefined when it has no end within `limit` bytes, or none at all
+ * Reads one line, byte by byte, because another program reads the bytes after it. Do not use it for our own standard streams: a
+ * read that does not return would keep this process from exiting.
+ * @returns the line without its newline; undefined when there is no newline within `limit` bytes
  */
 export async function readLineAlone(descriptor: number, limit: number): Promise<string | undefined> {
   const byte = Buffer.alloc(1);
@@ -31,7 +31,7 @@ export async function readLineAlone(descriptor: number, limit: number): Promise<
   return undefined;
 }
 
-/** Writes all of it, without blocking this thread. */
+/** Writes all bytes without blocking this thread. */
 export async function writeAll(descriptor: number, bytes: Buffer): Promise<void> {
   for (let done = 0; done < bytes.length; ) {
     done += await new Promise<number>((resolve, reject) => {
@@ -42,12 +42,11 @@ export async function writeAll(descriptor: number, bytes: Buffer): Promise<void>
   }
 }
 
-/** What a portion-wise reader is told of: bytes, or the end (undefined). Its answer: whether to go on reading. */
-export type Portion = (bytes: Buffer | undefined) => boolean;
+/** Receives the next bytes, or undefined at the end. Returns whether to read more. */
+type Portion = (bytes: Buffer | undefined) => boolean;
 
 /**
- * Standard input, read in portions; where `take` answers no, not a byte more is read. A stream would read
- * ahead, what it is told or not.
+ * Reads standard input in chunks, and no further byte after `take` has returned false. A stream of node's would read ahead.
  */
 export function readInPortions(take: Portion): { giveAway: () => void } {
   let isOver = false;
@@ -70,21 +69,21 @@ export function readInPortions(take: Portion): { giveAway: () => void } {
   return {
     giveAway: () => {
       isOver = true;
-      // It lets go of a standard stream without closing it (libuv); then ours is closed.
+      // libuv does not close a standard stream, so we do.
       socket.once('close', () => replaceStandardStreams()).destroy();
     },
   };
 }
 
-/** Closes standard input and output, which others have by now; what is opened later must not come into their place. */
+/** Closes standard input and output, which other programs have now. /dev/null takes their numbers, so that no later file can. */
 function replaceStandardStreams(): void {
   for (const descriptor of [0, 1]) {
     close(descriptor);
-    open('/dev/null', openFlags.O_RDWR); // takes the lowest free number
+    open('/dev/null', openFlags.O_RDWR); // gets the lowest free number
   }
 }
 
-/** Reads at most `limit` bytes of standard input, to its end. */
+/** Reads standard input to its end. @throws Fault when it has more than `limit` bytes */
 export function readStandardInput(limit: number): Buffer {
   const chunks: Buffer[] = [];
   const chunk = Buffer.alloc(65_536);
@@ -102,16 +101,16 @@ const WRITE_PATIENCE_MS = 30_000;
 
 let isOutputLost = false;
 
-/** Whether standard output could not be written (a full disk, say): then a success is none. */
+/** Whether a write to standard output has failed (a full disk, for example): then the command has failed too. */
 export function outputLost(): boolean {
   return isOutputLost;
 }
 
 /**
- * Writes text to standard output (1) or standard error (2), whole, and without node's streams: those leave a
- * pipe non-blocking for the program that `gate` becomes. A reader that has gone away is no error of ours; one
- * that reads nothing for 30 s is treated as gone.
- * @returns whether somebody still reads: who has more to say may stop
+ * Writes all of a text to standard output (1) or standard error (2). It does not use node's streams: those leave a pipe
+ * non-blocking for the program that `gate` execs. A closed pipe is not an error. A reader that reads nothing for 30 s counts as
+ * closed.
+ * @returns false when the reader is gone: the caller can stop printing
  */
 export function say(descriptor: 1 | 2, text: string): boolean {
   let rest: Uint8Array = Buffer.from(text);
@@ -132,7 +131,7 @@ export function say(descriptor: 1 | 2, text: string): boolean {
   return true;
 }
 
-/** Whether a person reads along. */
+/** Whether a descriptor is a terminal. */
 export function isTerminal(descriptor: number): boolean {
   return isatty(descriptor);
 }

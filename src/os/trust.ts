@@ -2,18 +2,18 @@
 import { dirname } from 'node:path';
 import { lstat, openFlags, readlink, realPath, stat } from './files.ts';
 
-/** A file or folder that somebody else can change, on the way to one that nobody else may. */
+/** A file or folder that another account can change, on the path to one that no other account may change. */
 export interface Breach {
   at: string;
   /** A sentence that names it. */
   found: string;
-  /** It belongs to somebody else; otherwise its mode lets others write. */
+  /** Another account owns it; otherwise its mode lets others write. */
   isForeign: boolean;
 }
 
 /**
- * Who may write here besides its owner and root: the folder itself and each one above it, as sshd's StrictModes
- * looks at them. @returns the first path that others can change, or undefined
+ * Checks a folder and each folder above it, as sshd's StrictModes does.
+ * @returns the first of them that an account other than `owner` and root can change, or undefined
  */
 export function findBreach(path: string, owner: number): Breach | undefined {
   for (let at = realPath(path); ; at = dirname(at)) {
@@ -22,7 +22,7 @@ export function findBreach(path: string, owner: number): Breach | undefined {
   }
 }
 
-/** `findBreach` as a sentence, or undefined. */
+/** The same as a sentence. */
 export function writableByOthers(path: string, owner: number): string | undefined {
   return findBreach(path, owner)?.found;
 }
@@ -31,13 +31,13 @@ export function writableByOthers(path: string, owner: number): string | undefine
 const MOST_LINKS = 40;
 
 /**
- * As `findBreach`, and for each link that the path goes by too: an account that can replace a link decides where it leads.
+ * As `findBreach()`, and checks each symlink on the path too: an account that can replace a symlink decides where it leads.
  *
- * Each component is looked at once, from `/` on, and never by a path with a link in it. So the answer stays true: below a
- * folder that only `owner` and root can change, no other account can put something else into a place that was looked at.
- * @param options isParent: the path is a folder for a new name, and may be sticky itself; privateGid: a group that has no member
- *   but `owner`
- * @throws the failed call's error
+ * It looks at each component once, from `/` on, and never through a path with a symlink in it. So the result stays true: below
+ * a folder that only `owner` and root can change, no other account can replace a component that was checked.
+ * @param options isParent: the path is the folder for a new file, and may itself be sticky; privateGid: a group whose only member
+ *   is `owner`
+ * @throws the error of the system call
  */
 export function findBreachOnTheWay(
   path: string,
@@ -71,10 +71,10 @@ export function findBreachOnTheWay(
 }
 
 /**
- * Whether others than `owner` and root can change one file or folder. A symlink has no mode of its own.
- * @param found as lstat(2) has it, with the bits of its type
- * @param isOnTheWay a sticky folder (/tmp) lets others add names, but not replace ours: on the way it is no breach
- * @param privateGid a group that may write, since it has no member but `owner`
+ * Checks whether an account other than `owner` and root can change one file or folder. The mode of a symlink has no effect.
+ * @param found the result of lstat(2), with the bits of the type
+ * @param isOnTheWay accept a sticky folder (/tmp): others can add entries to it, but not replace ours
+ * @param privateGid a group that may write, because its only member is `owner`
  */
 export function breachOf(
   at: string,

@@ -4,8 +4,9 @@ import { type FSWatcher, watch } from './files.ts';
 const LOOK_MS = 100;
 
 /**
- * Calls back each time a name comes or goes in a folder; where the kernel has no watch left for us (inotify(7),
- * max_user_instances) ten times a second. @returns the end of it
+ * Calls back each time an entry is added to a folder or removed from it. If the kernel has no watch left (inotify(7),
+ * max_user_instances), it calls back ten times a second.
+ * @returns a function that stops watching
  */
 export function watchFolder(path: string, changed: () => void): () => void {
   let timer: NodeJS.Timeout | undefined;

@@ -295,7 +295,7 @@ describe('a probe', { skip: SKIP }, () => {
   });
 
   for (const [what, input, says] of [
-    ['a request', 'dialback-request 1\nheader 2\n{}', /a line is longer/],
+    ['a request', 'dialback-request 1\nheader 2\n{}', /a line is too long/],
     ['a length that is none', 'block 1e9\n', /"block LENGTH" was expected/],
     ['a block that is too large', `${blockLine(BLOCK_LIMIT + 1)}x`, /a block has more than/],
     ['too many blocks', 'block 1\nx'.repeat(BLOCKS_LIMIT + 1), /there are more than/],
