@@ -49,7 +49,7 @@ const IMPORTED_MAKERS: Record<string, { tried: number; more: number }> = {
   fileFault: { tried: 1, more: 2 },
   databaseFault: { tried: 1, more: 2 },
 };
-/** Methods that make a finding of doctor's, from what was found and the next step. */
+/** Methods that make a finding of `doctor` from its text and the next step. */
 const FINDINGS = new Set(['ok', 'warning', 'critical', 'unknown']);
 
 type Bindings = ReadonlyMap<string, Node>;
@@ -178,7 +178,7 @@ class Reader {
   }
 }
 
-/** Whether there is more in a composed text than what is known only at run time. */
+/** Whether a composed text has a part that is known before the program runs. */
 function isSaying(text: string): boolean {
   return /[a-z]{2}/.test(text.replace(/^Cannot |^next: |^(?:ok|warning|critical|unknown): /gm, ''));
 }

@@ -88,7 +88,7 @@ const CALLS: Call[] = [
     what: 'a key of another length',
     header: { key_bytes: 1 },
     ends: 'request',
-    says: /key has another length/,
+    says: /length of the key/,
   },
   inputs('one byte more', request => Buffer.concat([request, Buffer.from('x')]), /something follows/),
   inputs(
@@ -165,7 +165,7 @@ const CHANNEL_CALLS: ChannelCall[] = [
     what: 'a key that the header does not announce',
     sends: client => client.channelRequest({}, Buffer.from('a key')),
     ends: 'request',
-    says: /key has another length/,
+    says: /length of the key/,
   },
   channelHeaders('a user', { user: 'root' }, /a key that this version does not know/),
   channelHeaders('a host key', { host_key: 'ssh-ed25519 AAAA' }, /a key that this version does not know/),
