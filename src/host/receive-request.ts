@@ -8,7 +8,7 @@ import { readProc } from '../os/files.ts';
 import { readInPortions, say } from '../os/streams.ts';
 import { decodeGo, GO } from '../wire/channel.ts';
 import { type FailureCode, failure } from '../wire/events.ts';
-import { decodeSoFar, REQUEST_LIMITS, type Request } from '../wire/request.ts';
+import { decodeRequest, REQUEST_LIMITS, type Request } from '../wire/request.ts';
 import { DAEMON_REQUEST } from '../wire/rsync.ts';
 import { escapeText, NAME, parseSummons, type Summons, unfold } from '../wire/text.ts';
 
@@ -158,7 +158,7 @@ export async function receiveRequest(signal: AbortSignal, life: AbortController)
       return false;
     }
     if (bytes.length < least) return true;
-    const decoded = decodeSoFar(bytes.all);
+    const decoded = decodeRequest(bytes.all);
     if ('reason' in decoded) return end('request', `the request: ${decoded.reason}`);
     if ('incomplete' in decoded) {
       least = decoded.least;

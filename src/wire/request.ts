@@ -92,24 +92,12 @@ export function encodeRequest(request: Request): Buffer {
   return Buffer.concat(pieces);
 }
 
-/** A complete request, an incomplete one, or why it is refused. */
-export type DecodedRequest = { request: Request } | { incomplete: true } | { reason: string };
-
 /**
  * Decodes the bytes that have arrived. It refuses as early as possible, for example after a wrong first line.
  * @param bytes all bytes from the first one on
- * @returns the request, that more bytes are needed, or why it is refused
+ * @returns the request, or why it is refused; `incomplete` with `least`: the result stays the same until this many bytes have arrived
  */
-export function decodeRequest(bytes: Buffer): DecodedRequest {
-  const decoded = decodeSoFar(bytes);
-  return 'incomplete' in decoded ? { incomplete: true } : decoded;
-}
-
-/**
- * `decodeRequest()` for a caller that receives a request in chunks.
- * @returns also `least`: the result stays `incomplete` until this many bytes have arrived
- */
-export function decodeSoFar(bytes: Buffer): { request: Request } | Refusal {
+export function decodeRequest(bytes: Buffer): { request: Request } | Refusal {
   const version = takeLine(bytes, 0, REQUEST_VERSION.length);
   if (!('line' in version)) return version;
   if (version.line !== REQUEST_VERSION) return { reason: `its first line is not "${REQUEST_VERSION}"` };

@@ -110,9 +110,9 @@ const request: Target = {
     const decoded = decodeRequest(input);
     if ('reason' in decoded) return reasonOf(decoded.reason);
     // Of what is one, or can become one, less is incomplete, and never refused; more is refused, and never taken.
-    if (input.length > 0) assert.deepEqual(decodeRequest(input.subarray(0, input.length >> 1)), INCOMPLETE);
+    if (input.length > 0) assert.ok('incomplete' in decodeRequest(input.subarray(0, input.length >> 1)));
     if ('incomplete' in decoded) return 'incomplete';
-    assert.deepEqual(decodeRequest(input.subarray(0, -1)), INCOMPLETE);
+    assert.ok('incomplete' in decodeRequest(input.subarray(0, -1)));
     assert.ok('reason' in decodeRequest(Buffer.concat([input, Buffer.from('x')])));
     sameJson(decodeRequest(encodeRequest(decoded.request)), decoded);
     const { roots, enumerated } = decoded.request.header;
@@ -125,7 +125,6 @@ const request: Target = {
     return 'accepted';
   },
 };
-const INCOMPLETE = { incomplete: true };
 
 const HEADERS = examples('request', 'request-refused').flatMap(
   each => /^\{.*\}(?=key \d)/m.exec(each)?.[0] ?? [],

@@ -1,6 +1,6 @@
 /**
- * What a tree on a disk really is, entry by entry, so that two trees (a source and what came back from a
- * backup) can be compared to the nanosecond, the bit and the hole. Nothing here trusts rsync, cp or find.
+ * A record of a tree on a disk, entry by entry, so that two trees (a source and its restored copy) can be
+ * compared to the nanosecond, the bit and the sparse range. Nothing here trusts rsync, cp or find.
  *
  * Names are bytes. A path is kept relative to the tree's top ('.' is the top itself) and escaped by
  * `escapePath`, which is one-to-one: two names never share a key, and a key is always printable ASCII.
@@ -21,7 +21,7 @@ export type ManifestEntry = {
   mode?: string;
   uid?: number;
   gid?: number;
-  /** In bytes. Not for folders: theirs depends on the file system and on what was once in them. */
+  /** In bytes; absent for folders, whose size depends on the file system and on former entries. */
   size?: number;
   mtimeNs?: bigint;
   /** Where a symlink leads, escaped as paths are. */
@@ -33,7 +33,7 @@ export type ManifestEntry = {
   xattrs?: Map<string, string>;
   /** The hard-link group: its smallest path (by bytes) in this tree. Absent where no other name shares it. */
   link?: string;
-  /** The holes of a regular file as 'START-END START-END' in bytes; '' where there is none. */
+  /** The sparse ranges of a regular file as 'START-END START-END' in bytes; '' if it has none. */
   holes?: string;
   /** DEVICE:INODE, only with `includeInode`. */
   inode?: string;
@@ -179,7 +179,7 @@ export function diffManifests(before: Manifest, after: Manifest): string[] {
         for (const line of diffXattrs(a.xattrs, b.xattrs)) lines.push(`${path}: ${line}`);
       } else if (a[field] !== b[field]) {
         const [was, is] = [show(field, a[field]), show(field, b[field])];
-        // A folder has no holes, and an empty file has none either.
+        // A folder and an empty file have no sparse ranges.
         if (was !== is) lines.push(`${path}: ${field}: ${was} -> ${is}`);
       }
     }
@@ -187,7 +187,7 @@ export function diffManifests(before: Manifest, after: Manifest): string[] {
   return lines;
 }
 
-/** In the order in which a difference is told. */
+/** In the order in which differences are reported. */
 // biome-ignore format: as a list it is a screen long
 const fields: readonly ManifestField[] = [
   'type', 'mode', 'uid', 'gid', 'size', 'mtimeNs', 'target', 'rdev',
@@ -279,7 +279,7 @@ function readXattrs(top: Buffer, without: ReadonlySet<string>): Map<string, Map<
     '-h', // a symlink's own attributes
     '-d', // values too
     '-m',
-    '-', // every name space, not user.* alone
+    '-', // every name space, not only user.*
     '-e',
     'hex',
     '--absolute-names', // else the leading slash is cut off, with a warning
