@@ -70,8 +70,8 @@ async function errorSeconds(machine: Installed): Promise<number> {
 }
 
 /**
- * The machine is client and host, and has one clock. So that it is wrong for the client alone, it is ahead when the run begins and
- * afterwards, and right when the host names the snapshot.
+ * The machine is client and host, with one clock. To be wrong only for the client, the clock is ahead when the run begins and afterwards,
+ * and right when the host names the snapshot.
  */
 async function backUpWithWrongClock(machine: Installed): Promise<void> {
   const [ahead, right] = ['+', '-'].map(sign => `date -s "@$(($(date +%s) ${sign} ${AHEAD_SECONDS}))"`);
