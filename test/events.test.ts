@@ -5,7 +5,6 @@ import { EXIT } from '../src/fault.ts';
 import {
   decodeEvent,
   EVENT_LINE_LIMIT,
-  EVENT_PREFIX,
   encodeEvent,
   FAILURES,
   type FailureCode,
@@ -16,6 +15,8 @@ import {
   PHASES,
 } from '../src/wire/events.ts';
 import { jsonName, snapshotName } from '../src/wire/text.ts';
+
+const EVENT_PREFIX = 'dialback-event: ';
 
 /** An event's line as a client reads it: without its newline. */
 function lineOf(fields: unknown): string {

@@ -4,7 +4,6 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { isEd25519Key } from '../src/wire/key.ts';
 import {
-  type ChannelHeader,
   type CommonHeader,
   type DirectHeader,
   decodeRequest,
@@ -14,12 +13,14 @@ import {
   isRoot,
   PATH_LIMIT,
   REQUEST_LIMITS,
-  REQUEST_VERSION,
   type Request,
   type RequestHeader,
   ROOTS_LIMIT,
-  RSYNC_REMARKS,
 } from '../src/wire/request.ts';
+
+const REQUEST_VERSION = 'dialback-request 1';
+const RSYNC_REMARKS = ['lists-names', 'vulnerable'] as const;
+type ChannelHeader = Extract<RequestHeader, { confined: boolean }>;
 
 /** A public key of type ssh-ed25519 with these 32 bytes (RFC 8709 section 4). */
 function keyText(bytes: Uint8Array): string {

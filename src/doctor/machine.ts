@@ -28,7 +28,7 @@ import {
 } from '../shared/advisories.ts';
 import { readChangelog } from '../shared/package-changelog.ts';
 import { findPrinter, type Printed, quietAdvice, runShell } from '../shared/startup-files.ts';
-import { knowsZstd } from '../wire/rsync.ts';
+import { knowsZstd } from '../wire/rsync-output.ts';
 import { LEAST_OPENSSH, WITHOUT_SSHD } from '../wire/ssh.ts';
 import { escapeText, quoteForShell } from '../wire/text.ts';
 import { type Finding, Topic } from './finding.ts';

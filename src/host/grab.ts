@@ -57,7 +57,7 @@ import {
   type Phase,
 } from '../wire/events.ts';
 import { decodeRsync, type Request, type RequestHeader, type RsyncRemark } from '../wire/request.ts';
-import { knowsZstd, RSYNC_EXIT } from '../wire/rsync.ts';
+import { knowsZstd, RSYNC_EXIT } from '../wire/rsync-output.ts';
 import { CHANNEL, escapeText, PROBE } from '../wire/text.ts';
 import { type Admission, admit } from './admission.ts';
 import { takeCall } from './calls.ts';

@@ -11,14 +11,8 @@ import { eachLine } from '../os/records.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { rsyncKnows } from '../os/versions.ts';
 import type { Missing } from '../wire/events.ts';
-import {
-  CHECKSUM_IDLE_SECONDS,
-  INSECURE_LINKS,
-  type PullCounts,
-  PullReader,
-  pullArguments,
-  readOversized,
-} from '../wire/rsync.ts';
+import { CHECKSUM_IDLE_SECONDS, INSECURE_LINKS, pullArguments } from '../wire/rsync.ts';
+import { type PullCounts, PullReader, readOversized } from '../wire/rsync-output.ts';
 import { Complaints } from './complaints.ts';
 import type { Line } from './dial.ts';
 import { FIRST_BYTE, IDLE } from './relay.ts';

@@ -9,7 +9,7 @@ import { type ExitName, Fault, type Parsed } from '../fault.ts';
 import { parseJson } from './json.ts';
 import { type JsonName, snapshotTime } from './text.ts';
 
-export const EVENT_PREFIX = 'dialback-event: ';
+const EVENT_PREFIX = 'dialback-event: ';
 
 /** The longest line that a client reads as an event; longer ones are dropped. */
 export const EVENT_LINE_LIMIT = 256 * 1024;

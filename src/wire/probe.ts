@@ -9,9 +9,9 @@ import type { Parsed } from '../fault.ts';
 
 /** The most bytes of one block, and of all blocks of a call. */
 export const BLOCK_LIMIT = 4 * 1024 * 1024;
-export const PROBE_LIMIT = 16 * 1024 * 1024;
+const PROBE_LIMIT = 16 * 1024 * 1024;
 /** The most blocks of one call. */
-export const BLOCKS_LIMIT = 32;
+const BLOCKS_LIMIT = 32;
 /** The host ends a call after this time; a client gives up earlier. */
 export const PROBE_MS = 120_000;
 

@@ -16,7 +16,7 @@ import { parseJson } from './json.ts';
 import { isEd25519Key } from './key.ts';
 import { LOGIN } from './text.ts';
 
-export const REQUEST_VERSION = 'dialback-request 1';
+const REQUEST_VERSION = 'dialback-request 1';
 
 /** The most bytes of each part. */
 export const REQUEST_LIMITS = { header: 64 * 1024, key: 8 * 1024, excludes: 1024 * 1024 } as const;
@@ -43,7 +43,7 @@ export interface DirectHeader {
 }
 
 /** The header of a request whose own connection rsync uses, so that it has no key (`key_bytes` is 0). */
-export interface ChannelHeader {
+interface ChannelHeader {
   transport: 'channel' | 'local';
   /** Whether the client's rsync is in the launcher's jail. With `direct` the launcher itself reports that. */
   confined: boolean;
@@ -224,7 +224,7 @@ export function isRoot(value: unknown): value is string {
  * Remarks of a client about its rsync. `lists-names`: its jail lets it list the names in every folder. `vulnerable`: neither the
  * version nor the package's changelog shows that all known vulnerabilities are fixed.
  */
-export const RSYNC_REMARKS = ['lists-names', 'vulnerable'] as const;
+const RSYNC_REMARKS = ['lists-names', 'vulnerable'] as const;
 export type RsyncRemark = (typeof RSYNC_REMARKS)[number];
 
 const RSYNC_LENGTH = 40;

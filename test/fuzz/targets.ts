@@ -47,14 +47,9 @@ import {
 import { parseJson } from '../../src/wire/json.ts';
 import { fingerprint, type PublicKey, parseHostKey, parsePublicKey, showKey } from '../../src/wire/key.ts';
 import { BLOCK_LIMIT, blockLine, ProbeReader } from '../../src/wire/probe.ts';
-import { decodeRequest, encodeRequest, isRoot, REQUEST_VERSION } from '../../src/wire/request.ts';
-import {
-  DAEMON_REQUEST,
-  ioniceArguments,
-  PullReader,
-  parseGateCommand,
-  readComplaint,
-} from '../../src/wire/rsync.ts';
+import { decodeRequest, encodeRequest, isRoot } from '../../src/wire/request.ts';
+import { DAEMON_REQUEST, ioniceArguments, parseGateCommand } from '../../src/wire/rsync.ts';
+import { PullReader, readComplaint } from '../../src/wire/rsync-output.ts';
 import { knownHostsName } from '../../src/wire/ssh.ts';
 import { decodeName, encodeName, escapeText, NAME, parseSummons, unfold } from '../../src/wire/text.ts';
 import type { Target } from './explore.ts';
@@ -151,7 +146,7 @@ const header: Target = {
     const [key, excludes] = [fill(parsed.key_bytes), fill(parsed.excludes_bytes)];
     return request.run(
       Buffer.concat([
-        ...[Buffer.from(`${REQUEST_VERSION}\nheader ${input.length}\n`), input],
+        ...[Buffer.from(`dialback-request 1\nheader ${input.length}\n`), input],
         ...[Buffer.from(`key ${key.length}\n`), key, Buffer.from(`excludes ${excludes.length}\n`), excludes],
       ]),
     );
