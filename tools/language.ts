@@ -1,4 +1,4 @@
-// Counts habits of language that make the project hard to read (CONTRIBUTING, "Language"): `node tools/language.ts` exits 1 and prints
+// Counts habits of language that make the project hard to read: `node tools/language.ts` exits 1 and prints
 // file:line for each, where a file has more of them than tools/language.json allows it.
 //
 //   --list [FILE…]  prints all of them, allowed or not; FILE: a path, or the beginning of one
