@@ -1,6 +1,6 @@
 /**
- * A year in which one client requests again and again, with trees that are unlike each other, so that the host might drop what it
- * should keep: budget.test.ts requests every half hour, budget.long.test.ts every minute.
+ * A year in which one client requests again and again, with trees that differ from each other, to make the host drop snapshots that
+ * it should keep. quota.test.ts requests every half hour, quota.long.test.ts every minute.
  */
 import assert from 'node:assert/strict';
 import { it } from 'node:test';

@@ -1,10 +1,10 @@
 /**
- * A hostile client: it has its key and its name, and speaks everything else by itself. It calls the real `grab` through
- * the world's sshd, opens a listener of its own with a real `sshd -i` behind it, and in the gate's place plays rsync's
- * sender, byte by byte: whatever an attack wants to say, it can say.
+ * A hostile client, with a client's key and name and its own code for everything else. It calls the real `grab` through the world's
+ * sshd and opens a listener with a real `sshd -i` behind it. In place of the gate it plays rsync's sender, byte by byte, so that an
+ * attack can send any bytes.
  *
- * The wire is rsync's as of protocols 30 to 32 (compat.c, flist.c, io.c, sender.c), without incremental recursion, with
- * md5 as the checksum; The host's rsync refuses 29 and older, since they have no ACLs. This omits everything that the
+ * It speaks rsync's protocols 30 to 32 (compat.c, flist.c, io.c, sender.c), without incremental recursion, with md5 as the checksum.
+ * The host's rsync refuses 29 and older, since they have no ACLs. This omits everything that the
  * options of wire/rsync.ts do not use.
  */
 import { type ChildProcess, spawn } from 'node:child_process';

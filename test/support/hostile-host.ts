@@ -1,9 +1,9 @@
 /**
  * A hostile host: it takes the client's call with a forced command of its own, dials the one-time sshd with the one-time
- * key, and speaks rsync's protocol by hand. So it can say what no rsync client says.
+ * key, and has its own code for rsync's protocol. So it can send messages that no rsync client sends.
  *
- * `Wire` is the receiving side of the protocol, versions 29 to 32, as far as an attack needs it: greeting, module,
- * arguments, checksum names, filter rules, file list, index requests, file data. All bytes that come are kept.
+ * `Wire` is the receiving side of protocols 29 to 32, with the parts that an attack needs: greeting, module, arguments, checksum names,
+ * filter rules, file list, index requests, file data. It keeps all received bytes.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import {
@@ -482,8 +482,8 @@ export interface Attacked {
 }
 
 /**
- * One client of the world that calls the hostile host: with a config, a state folder and a NAME of its own, so that
- * several can be attacked side by side.
+ * One client of the world that calls the hostile host. It has its own config, state folder and NAME, so that several can be attacked
+ * at the same time.
  */
 export class Victim {
   readonly world: World;

@@ -1,7 +1,7 @@
 /**
  * A machine for the length of a test: a root file system (this machine's, or another one) under an overlay, in namespaces of
- * its own. What is done in it is in memory, and gone with its first process; that one ends when its standard input does. So
- * nothing has to be unmounted or removed, however the test ends: with its process the kernel ends all others and drops the mounts.
+ * its own. Its changes are in memory, and are lost when its first process exits, at the end of its standard input. Then the kernel
+ * kills the other processes and drops the mounts, so a test need not unmount or remove anything.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -136,9 +136,9 @@ export class Machine {
   }
 
   /**
-   * What is not as in the file system below: a line for each name with kind, mode, owner, size, times and inode. /tmp, /run
-   * and the like are file systems of their own, and not in it.
-   * @param without paths that are left out, with all below them
+   * The changes to the file system below: a line for each name with kind, mode, owner, size, times and inode. /tmp, /run and the
+   * like are other file systems, and not included.
+   * @param without paths to omit, with everything below them
    */
   changes(without: string[] = []): string[] {
     const upper = `/proc/${this.#pid}/root/mnt/upper`;

@@ -1,6 +1,6 @@
 /**
- * A record of a tree on a disk, entry by entry, so that two trees (a source and its restored copy) can be
- * compared to the nanosecond, the bit and the sparse range. Nothing here trusts rsync, cp or find.
+ * A record of a tree on a disk, entry by entry. It allows to compare two trees, such as a source and its restored copy, to the
+ * nanosecond, the bit and the sparse range. It does not rely on rsync, cp or find.
  *
  * Names are bytes. A path is kept relative to the tree's top ('.' is the top itself) and escaped by
  * `escapePath`, which is one-to-one: two names never share a key, and a key is always printable ASCII.
@@ -55,14 +55,14 @@ export type ManifestOptions = {
 };
 
 const chunkBytes = 1024 * 1024;
-/** Open neither what a symlink leads to nor wait for a FIFO's other end, should a name change under us. */
+/** Does not follow a symlink, and does not wait for the other end of a FIFO, if a name changes meanwhile. */
 const openFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 /**
- * The holes of all the files named on standard input (NUL after each), one line a file. Whence 3 is
- * SEEK_DATA and 4 SEEK_HOLE (lseek(2)); errno 6, ENXIO, says that no data follow. The hole that lseek reports
- * at the end of every file is not one. perl, since node has no lseek; one process, since 60,000 would take
- * minutes. Fcntl is in perl-base, which every Debian has.
+ * Prints the sparse ranges of all files named on standard input (NUL after each), one line per file. Whence 3 is SEEK_DATA and 4
+ * SEEK_HOLE (lseek(2)). errno 6, ENXIO, means that no data follow. It ignores the hole that lseek(2) with SEEK_HOLE reports at the
+ * end of every file. It is in perl, since node has no lseek, and one process, since 60,000 would take minutes. Fcntl is in perl-base,
+ * which every Debian has.
  */
 const holesProgram = `
 use Fcntl;

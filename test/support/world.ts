@@ -1,6 +1,6 @@
 /**
- * Two users who do not trust each other, and all that a backup needs between them: real ssh, sshd and rsync, on
- * loopback, in a temporary folder with a blank in its name. It removes everything that it makes.
+ * Two users who do not trust each other, and everything for a backup between them: real ssh, sshd and rsync on loopback. It is in a
+ * temporary folder with a blank in its name, and removes everything that it makes.
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
