@@ -1,7 +1,8 @@
 // Counts habits of language that make the project hard to read: `node tools/language.ts` exits 1 and prints
 // file:line for each, where a file has more of them than tools/language.json allows it.
 //
-//   --list [FILE…]  prints all of them, allowed or not; FILE: a path, or the beginning of one
+//   --list [FILE…]  prints all of them, allowed or not; FILE: a path, or the beginning of one; --comments, --messages or --docs
+//                   prints only those
 //   --totals        prints a sum for each folder and kind of text
 //   --update        lowers the numbers to what there is. It never raises one. Without tools/language.json it makes the file.
 
@@ -275,6 +276,10 @@ async function main(words: string[]): Promise<number> {
   }
   if (words.includes('--list')) {
     const wanted = words.filter(word => !word.startsWith('--'));
+    const kinds = (['comments', 'messages', 'docs'] as const).filter(kind => words.includes(`--${kind}`));
+    if (kinds.length > 0)
+      for (const [file, each] of texts)
+        habits.set(file, habitsOfFile(Object.fromEntries(kinds.map(kind => [kind, each[kind] ?? []]))));
     for (const file of names)
       if (wanted.length === 0 || wanted.some(each => file.startsWith(each))) print(file);
     return 0;
