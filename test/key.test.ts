@@ -226,11 +226,13 @@ describe('readEd25519Line()', () => {
       assert.equal(readEd25519Line(line), key, line);
   });
 
-  it('refuses other types, options before the key, and text that holds no key', () => {
+  it('refuses other types, options before the key, a second line, and text without a key', () => {
     const line = text('ed25519');
     for (const each of [
       text('rsa'),
       text('ecdsa'),
+      `${line}${line}`,
+      `${line}\n`,
       `restrict ${line}`,
       ` ${line}`,
       line.replace(' ', '  '),

@@ -115,10 +115,10 @@ export function isEd25519Key(text: string): boolean {
 }
 
 /**
- * Reads the first line that ssh-keygen or ssh-add prints: an ed25519 public key and its comment.
- * @returns the key without the comment; undefined where the line is anything else
+ * Reads the line that ssh-keygen or ssh-add prints: an ed25519 public key and its comment.
+ * @returns the key without the comment; undefined for any other text, and for more than one line
  */
 export function readEd25519Line(text: string): string | undefined {
-  const [, key = ''] = /^(\S+ \S+)(?: .*)?$/.exec(text.split('\n', 1)[0] ?? '') ?? [];
+  const [, key = ''] = /^(\S+ \S+)(?: .*)?\n?$/.exec(text) ?? [];
   return isEd25519Key(key) ? key : undefined;
 }
