@@ -152,8 +152,8 @@ async function startAgent(
     });
   }
   const listed = await run(standard('ssh-add', ['-L'], environment), { timeoutMs: AGENT_MS, signal });
-  // The client chooses the comment, which can have a newline in it.
-  const publicKey = readEd25519Line(listed.stdout.toString('latin1').split('\n', 1)[0] ?? '');
+  // The client chooses the comment, which can have line breaks in it.
+  const publicKey = readEd25519Line(listed.stdout.toString('latin1').split(/[\r\n]/, 1)[0] ?? '');
   if (publicKey === undefined) {
     throw new Fault({
       tried: 'use the one-time key',
