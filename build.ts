@@ -1,6 +1,5 @@
-// Makes dist/dialback, one executable that carries its own node:
-//   node build.ts [--target x64|arm64]      (a foreign target gets its name: dist/dialback-arm64)
-// esbuild bundles src/main.ts into one file; pkg's SEA module puts that into a copy of the base, a plain node.
+// Builds dist/dialback, one executable that contains node: `node build.ts [--target x64|arm64]`. A build for the other processor has
+// its name at the end: dist/dialback-arm64. esbuild bundles src/main.ts into one file; pkg's SEA module puts that into a copy of the base, a plain node.
 // The same sources, base and strip(1) give the same bytes in any folder.
 
 import { execFileSync } from 'node:child_process';
@@ -27,7 +26,7 @@ import { blankNames } from './tools/environment.ts';
 const TOP = import.meta.dirname;
 const DIST = join(TOP, 'dist');
 
-/** Ends the build with one sentence; the second line is what to do about it. */
+/** Prints one sentence and the next step, and ends the build. */
 function fail(found: string, next: string): never {
   console.error(`build: ${found}\nnext: ${next}`);
   process.exit(1);
@@ -52,10 +51,9 @@ async function baseOf(arch: Arch, work: string): Promise<string> {
 }
 
 /**
- * Takes the symbols out of a copy of the base: 18 MB less. Before the blob goes in, since stripping the result
- * breaks it. Without a strip(1) for the target the base stays as it is: it works, it is only larger (and its
- * checksum is another one, so compare builds made with the same binutils).
- * @returns what was done, for the line that the build prints
+ * Strips a copy of the base, which saves 18 MB. It must happen before the blob is added, since stripping the result breaks it. Without
+ * a strip(1) for the target the base stays larger, and works. Its checksum differs, so compare only builds with the same binutils.
+ * @returns the result, for the line that the build prints
  */
 function stripBase(base: string, copy: string, arch: Arch): string {
   const strip =
@@ -70,7 +68,7 @@ function stripBase(base: string, copy: string, arch: Arch): string {
   }
 }
 
-/** What the executable runs first: the bundle, with its code cache. */
+/** The program that the executable runs first: it loads the bundle with its code cache. */
 const LOADER = `"use strict";
 const { Script } = require('node:vm');
 const { getRawAsset } = require('node:sea');
@@ -79,11 +77,11 @@ const script = new Script(read('bundle').latin1Slice(), { filename: 'dialback', 
 script.runInThisContext()(require, module, exports);
 `;
 const BUNDLE = 'bundle.js';
-/** The bundle is a function of CommonJS's variables, so that the cache is good for all of it. */
+/** Wraps the bundle in a function of CommonJS's variables, so that the cache covers all of it. */
 const BUNDLE_START = '(function (require, module, exports) {';
 const BUNDLE_END = '})';
 
-/** node's own modules are loaded when something of theirs is used first: each start would take 8 ms more, most of it for node:crypto. */
+/** Loads node's modules on their first use. Loading them at each start would take 8 ms more, most of it for node:crypto. */
 const LOADED_LATE = `
 "use strict";
 var require = (load => name => {
@@ -92,8 +90,8 @@ var require = (load => name => {
 })(require);`;
 
 /**
- * Compiles a library that rsync gets (src/launcher). Without a compiler the executable has none, and says so.
- * @returns the library in base64, or nothing
+ * Compiles a library for rsync (src/launcher). Without a compiler it prints a note, and the executable lacks the library.
+ * @returns the library in base64; '' without a compiler
  */
 function compileLibrary(arch: Arch, work: string, name: 'linkat' | 'mountpoints'): string {
   const output = join(work, `${name}.so`);
@@ -112,7 +110,7 @@ function compileLibrary(arch: Arch, work: string, name: 'linkat' | 'mountpoints'
 
 async function bundle(outfile: string, constants: Record<string, string>): Promise<void> {
   await build({
-    absWorkingDir: TOP, // paths in the output are relative to it: no checkout's path gets in
+    absWorkingDir: TOP, // makes paths in the output relative, so that it does not contain the checkout's path
     entryPoints: ['src/main.ts'],
     outfile,
     bundle: true,
@@ -127,42 +125,42 @@ async function bundle(outfile: string, constants: Record<string, string>): Promi
   });
 }
 
-/** Puts the bundle in `work` into a copy of `base`. pkg works in a temporary folder of its own, made inside `work`. */
+/** Puts the bundle from `work` into a copy of `base`. pkg makes its temporary folder inside `work`. */
 async function inject(base: string, output: string, arch: Arch, work: string): Promise<void> {
   const loader = join(work, 'loader.cjs');
   writeFileSync(loader, LOADER);
-  // A cache is good for one kind of processor: another one's executable gets an empty one, which V8 refuses.
+  // A cache fits one kind of processor. An executable for another one gets an empty cache, which V8 refuses.
   const isForeign = arch !== process.arch;
   const cache = isForeign ? '' : codeCache(readFileSync(join(work, BUNDLE), 'latin1'), V8_OPTIONS);
   writeFileSync(join(work, 'cache'), cache);
   const seaConfig = {
-    // Relative to pkg's folder: an absolute path would be part of the result.
+    // Relative to pkg's folder, since an absolute path would be part of the result.
     main: '../loader.cjs', // CommonJS
     assets: { bundle: `../${BUNDLE}`, cache: '../cache' },
     disableExperimentalSEAWarning: true,
     useSnapshot: false,
-    useCodeCache: false, // of the loader alone, and other bytes in each build (tools/code-cache.ts)
-    execArgvExtension: 'none', // else NODE_OPTIONS from the environment is obeyed
+    useCodeCache: false, // it covers only the loader, and its bytes differ in each build (tools/code-cache.ts)
+    execArgvExtension: 'none', // ignores NODE_OPTIONS in the environment
     execArgv: [
-      '--disable-sigusr1', // else that signal opens a debugger port
+      '--disable-sigusr1', // by default that signal opens a debugger port
       '--disable-warning=ExperimentalWarning',
       ...V8_OPTIONS,
-      '--', // else node takes a login shell's own name, `-dialback`, for an option of its own
+      '--', // without it node takes a login shell's own name, `-dialback`, for an option
     ],
   };
   process.env.TMPDIR = work;
-  log.info = () => {}; // four lines that say nothing of use; warnings stay
+  log.info = () => {}; // warnings stay
   await pkg.default(loader, {
     nodePath: base,
-    useLocalNode: isForeign, // the blob is made by this node, since a foreign base cannot run here
+    useLocalNode: isForeign, // this node makes the blob, since a foreign base cannot run here
     seaConfig,
     targets: [{ nodeRange: 'node24', platform: 'linux', arch, output }],
   });
 }
 
 /**
- * The base obeys no variable of the environment that could make it read or write a file (tools/environment.ts), and V8 takes its code
- * caches. A foreign base's it refuses, and compiles.
+ * Prepares the base: it ignores variables of the environment that could make it read or write a file (tools/environment.ts), and V8
+ * accepts its code caches. V8 refuses those of a foreign base, and compiles the modules.
  */
 function changeBase(base: string, isForeign: boolean): void {
   const bytes = readFileSync(base);
@@ -186,7 +184,7 @@ async function main(): Promise<void> {
   const startedMs = performance.now();
   const arch = parseTarget(process.argv.slice(2));
   const { version } = readJson<{ version: string }>('package.json');
-  // The blob's layout changes between patch releases: the node that writes it must be the one that reads it.
+  // The blob's layout changes between patch releases, so the same node must write and read it.
   if (baseVersion(arch) !== process.versions.node) {
     fail(
       `Cannot build with node ${process.versions.node}: the base is ${baseVersion(arch)}`,
@@ -194,7 +192,7 @@ async function main(): Promise<void> {
     );
   }
 
-  // Beside the result, so that the last step is a rename and a build that was stopped leaves the old file.
+  // Beside the result, so that the last step is a rename, and an interrupted build keeps the old file.
   const work = mkdtempSync(join(DIST, '.build-'));
   process.on('exit', () => rmSync(work, { recursive: true, force: true }));
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(130));
@@ -229,7 +227,7 @@ async function main(): Promise<void> {
     );
     console.log('without it is held up by a mounted file system that does not answer');
     console.log('next: for such a machine, apt-get install gcc libc6-dev, then make build');
-    utimesSync(output, 0, 0); // so that make builds it again, and there may be a compiler by then
+    utimesSync(output, 0, 0); // makes make build it again: a compiler may be installed by then
   }
 }
 

@@ -1,9 +1,8 @@
 /**
- * What went wrong, in the one form that every message of dialback has: what was tried, what was found,
- * what to do next; and the one table of exit statuses.
+ * Fault, the form of every error message: `Cannot TRIED: FOUND`, and a next step; and the table of exit statuses.
  */
 
-/** The exit statuses; `help` and the tests print and compare this table. */
+/** The exit statuses. `help` prints this table, and a test compares it. */
 export const EXIT = {
   done: 0,
   failed: 1,
@@ -20,7 +19,7 @@ export const EXIT = {
 export type ExitName = keyof typeof EXIT;
 export type ExitStatus = (typeof EXIT)[ExitName];
 
-/** What each status means, in the words of `help`. */
+/** The meaning of each status, for `help`. */
 export const EXIT_MEANINGS: Record<ExitName, string> = {
   done: 'done',
   failed: 'failed',
@@ -36,21 +35,21 @@ export const EXIT_MEANINGS: Record<ExitName, string> = {
 
 /** The parts of a Fault. */
 export interface FaultParts {
-  /** A verb and its thing, as they follow "Cannot": `read "/etc/dialback/client.toml"`. */
+  /** A verb and its object, to follow "Cannot": `read "/etc/dialback/client.toml"`. */
   tried: string;
-  /** What was found instead of what was needed. No full stop. */
+  /** The cause, as it was found. No full stop. */
   found: string;
-  /** One command, or one thing to do; left out where there is none. */
+  /** One command or one action, if there is one. */
   next?: string;
-  /** The exit status; `failed` unless named. */
+  /** The exit status; `failed` by default. */
   exit?: ExitName;
-  /** For what the other machine may be told: a code of wire/events.ts. */
+  /** The code that the other machine may see (wire/events.ts). */
   code?: string;
-  /** The error of the system or of a library that this one reports. */
+  /** The error of the system or of a library behind this one. */
   cause?: unknown;
 }
 
-/** An error that a user can act on. Everything else that is thrown is a bug in dialback. */
+/** An error that a user can act on. Any other error is a bug in dialback. */
 export class Fault extends Error {
   readonly tried: string;
   readonly found: string;
@@ -58,7 +57,7 @@ export class Fault extends Error {
   readonly exit: ExitName;
   readonly code: string | undefined;
 
-  /** @param parts what was tried, found and comes next; text from outside is escaped by the caller. */
+  /** @param parts the caller escapes text from outside */
   constructor(parts: FaultParts) {
     super(`Cannot ${parts.tried}: ${parts.found}`, parts.cause === undefined ? {} : { cause: parts.cause });
     this.name = 'Fault';
@@ -69,16 +68,16 @@ export class Fault extends Error {
     this.code = parts.code;
   }
 
-  /** The message as it is printed: one line, and a second one where there is a next step. */
+  /** The message as it is printed: one line, and a second one for the next step. */
   text(): string {
     return this.next === undefined ? this.message : `${this.message}\nnext: ${this.next}`;
   }
 }
 
-/** The error that came first, where a clean-up after it failed too (`await using` wraps the two). */
+/** The first error, if a cleanup after it failed too (`await using` wraps both). */
 export function firstError(error: unknown): unknown {
   return error instanceof SuppressedError ? firstError(error.suppressed) : error;
 }
 
-/** A value, or the reason why there is none: what every parser of outside text returns. */
+/** The result of a parser of outside text: a value, or the reason for a refusal. */
 export type Parsed<T> = { value: T } | { reason: string };

@@ -2,8 +2,9 @@
 import type { Command, Io } from './commands/command.ts';
 import { findCommand } from './commands/table.ts';
 import { EXIT, type ExitName, Fault, firstError } from './fault.ts';
-import { isTerminal, outputLost, say } from './os/files.ts';
-import { interruption, interruptWith, ownArguments } from './os/machine.ts';
+import { interruption, interruptWith } from './os/async.ts';
+import { ownArguments } from './os/executable.ts';
+import { isTerminal, outputLost, say } from './os/streams.ts';
 import { readsUtf8 } from './os/terminal.ts';
 import { plainText } from './output/terminal.ts';
 import { decodeName, escapeText } from './wire/text.ts';

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { decodeGo, GO, HANDSHAKE_LINE_LIMIT } from '../src/wire/channel.ts';
 import { DAEMON_REQUEST } from '../src/wire/rsync.ts';
 
-const REASON = { reason: 'something else than "go" was answered' };
+const REASON = { reason: 'the answer is not "go"' };
 
 describe('decodeGo()', () => {
   it('is true when all of it has come, and false when more must', () => {

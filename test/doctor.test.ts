@@ -55,8 +55,6 @@ import {
   folderFinding,
   type LauncherFacts,
   type ProgramFacts,
-  parseCapabilityXattr,
-  parseGetcap,
   type ShellFacts,
 } from '../src/doctor/machine.ts';
 import { checkHome, parseFindings } from '../src/doctor/run.ts';
@@ -64,9 +62,10 @@ import { Fault } from '../src/fault.ts';
 import { enrolledLine } from '../src/host/authorized-keys.ts';
 import { fixCommand } from '../src/os/access-advice.ts';
 import { parsePasswd, type Subject } from '../src/os/account.ts';
+import { parseCapabilityXattr, parseGetcap } from '../src/os/file-capability.ts';
 import type { Jail } from '../src/os/launcher.ts';
 import { parseMountTable } from '../src/os/mounts.ts';
-import { parseOpensshVersion } from '../src/os/process.ts';
+import { parseOpensshVersion } from '../src/os/versions.ts';
 import {
   changelogOf,
   compareVersions,

@@ -5,7 +5,6 @@ import { EXIT } from '../src/fault.ts';
 import {
   decodeEvent,
   EVENT_LINE_LIMIT,
-  EVENT_PREFIX,
   encodeEvent,
   FAILURES,
   type FailureCode,
@@ -16,6 +15,8 @@ import {
   PHASES,
 } from '../src/wire/events.ts';
 import { jsonName, snapshotName } from '../src/wire/text.ts';
+
+const EVENT_PREFIX = 'dialback-event: ';
 
 /** An event's line as a client reads it: without its newline. */
 function lineOf(fields: unknown): string {
@@ -136,7 +137,8 @@ describe('decodeEvent()', () => {
     '\ndialback-event: {}',
     'event: {}',
   ])
-    it(`takes ${JSON.stringify(line)} for no event`, () => assert.equal(reasonFor(line), 'it is no event'));
+    it(`takes ${JSON.stringify(line)} for no event`, () =>
+      assert.equal(reasonFor(line), 'it is not an event'));
 
   for (const text of [
     '',

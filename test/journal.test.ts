@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, linkSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { describe, it, type TestContext } from 'node:test';
 import fc from 'fast-check';
@@ -103,5 +103,20 @@ describe('appendJournal()', () => {
     assert.equal(statSync(path).size, before);
     appendJournal(path, { event: 'pinned', snapshot: 'a' });
     assert.deepEqual(readJournal(folder), [{ event: 'pinned', snapshot: 'a' }]);
+  });
+});
+
+describe('appendJournal()', () => {
+  it('appends whole lines to a private file, and moves a full one aside', t => {
+    const top = scratch(t);
+    const path = `${top}/journal.jsonl`;
+    appendJournal(path, { event: 'a\nb' });
+    appendJournal(path, { event: 'c' });
+    assert.deepEqual(readFileSync(path, 'utf8'), '{"event":"a\\nb"}\n{"event":"c"}\n');
+    assert.equal(statSync(path).mode & 0o777, 0o600);
+    writeFileSync(path, 'x'.repeat(4 * 1024 * 1024 + 1));
+    appendJournal(path, { event: 'd' });
+    assert.equal(readFileSync(path, 'utf8'), '{"event":"d"}\n');
+    assert.equal(statSync(`${path}.1`).size, 4 * 1024 * 1024 + 1);
   });
 });

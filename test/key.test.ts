@@ -3,7 +3,14 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
-import { fingerprint, type PublicKey, parseHostKey, parsePublicKey, showKey } from '../src/wire/key.ts';
+import {
+  fingerprint,
+  type PublicKey,
+  parseHostKey,
+  parsePublicKey,
+  readEd25519Line,
+  showKey,
+} from '../src/wire/key.ts';
 import { Keys } from './support/keys.ts';
 
 let keys: Keys;
@@ -209,5 +216,29 @@ describe('fingerprint()', () => {
       const shown = execFileSync('ssh-keygen', ['-lf', `${keys.folder}/${name}.pub`], { encoding: 'utf8' });
       assert.equal(fingerprint(keyOf(name)), shown.split(' ')[1]);
     }
+  });
+});
+
+describe('readEd25519Line()', () => {
+  it('reads the key of a line with a comment, with an empty one and without', () => {
+    const key = showKey(keyOf('ed25519'));
+    for (const line of [text('ed25519'), `${key} a longer comment\n`, `${key} \n`, `${key}\n`, key])
+      assert.equal(readEd25519Line(line), key, line);
+  });
+
+  it('refuses other types, options before the key, a second line, and text without a key', () => {
+    const line = text('ed25519');
+    for (const each of [
+      text('rsa'),
+      text('ecdsa'),
+      `${line}${line}`,
+      `${line}\n`,
+      `restrict ${line}`,
+      ` ${line}`,
+      line.replace(' ', '  '),
+      '',
+      'no key',
+    ])
+      assert.equal(readEd25519Line(each), undefined, each);
   });
 });

@@ -2,19 +2,8 @@ import assert from 'node:assert/strict';
 import { lstatSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { describe, it, type TestContext } from 'node:test';
-import {
-  digestFile,
-  exists,
-  link,
-  lstat,
-  makeBareFolder,
-  openPlain,
-  reach,
-  readWhole,
-  rename,
-  setLinkTimes,
-  unlink,
-} from '../src/os/files.ts';
+import { digestFile, openPlain, readWhole } from '../src/os/content.ts';
+import { exists, link, lstat, makeBareFolder, reach, rename, setLinkTimes, unlink } from '../src/os/files.ts';
 import { PATH_BYTES } from '../src/os/long-path.ts';
 import { makeDeep } from './support/long-path.ts';
 

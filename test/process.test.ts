@@ -9,16 +9,13 @@ import {
   type Child,
   type Command,
   endingText,
-  isAlive,
-  killProcess,
   PLAIN_ENVIRONMENT,
-  type Process,
-  processAt,
-  programPath,
   run,
   standard,
   start,
 } from '../src/os/process.ts';
+import { isAlive, killProcess, type Process, processAt } from '../src/os/process-table.ts';
+import { programPath } from '../src/os/programs.ts';
 
 const sh = (script: string, ...args: string[]): Command => ({
   program: '/bin/sh',
@@ -237,7 +234,7 @@ describe('killProcess()', () => {
 /** Runs a script with the sources at hand, in a node of its own. */
 function inNode(script: string): { status: number | null; stdout: string; stderr: string } {
   const file = `${import.meta.dirname}/../src/os/process.ts`;
-  const text = `import { exec, endMeFirst, PLAIN_ENVIRONMENT, programPath } from ${JSON.stringify(file)};\n${script}`;
+  const text = `import { endMeFirst, exec } from ${JSON.stringify(file)};\n${script}`;
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
     ['--input-type=module-typescript', '-e', text],

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { filesDone } from '../src/host/pull.ts';
-import { PullReader } from '../src/wire/rsync.ts';
+import { PullReader } from '../src/wire/rsync-output.ts';
 
 /** What the host tells after lines of rsync's --info=progress2. */
 function percents(lines: string[], isFirst: boolean): (number | null | undefined)[] {

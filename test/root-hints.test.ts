@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { asAccount, asUid } from '../src/os/machine.ts';
+import { asAccount, asUid } from '../src/os/account.ts';
 
 const TOP = join(import.meta.dirname, '..');
 const READ = ['README.md', 'Makefile', '{src,docs,share,tools}/**/*'];

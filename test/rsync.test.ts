@@ -22,17 +22,18 @@ import {
   daemonArguments,
   daemonConfig,
   ioniceArguments,
-  knowsZstd,
   type Niceness,
   nicer,
-  type PullComplaint,
-  PullReader,
   parseGateCommand,
   pullArguments,
+} from '../src/wire/rsync.ts';
+import {
+  knowsZstd,
+  PullReader,
   readComplaint,
   readOversized,
   readOwnFailure,
-} from '../src/wire/rsync.ts';
+} from '../src/wire/rsync-output.ts';
 import { makeScratch, pull } from './daemon.ts';
 import { stretch } from './support/fair-time.ts';
 
@@ -741,7 +742,7 @@ const HARD_NAMES = [
 ];
 
 /** Complaints of a real pull, without those that say nothing. */
-function complaintsOf(stderr: string): PullComplaint[] {
+function complaintsOf(stderr: string): NonNullable<ReturnType<typeof readComplaint>>[] {
   return stderr.split('\n').flatMap(line => readComplaint(line) ?? []);
 }
 
@@ -960,7 +961,7 @@ describe('readComplaint()', () => {
     assert.deepEqual(complaints, Array(3).fill({ vanished: true }));
   });
 
-  const others: [string, PullComplaint | undefined][] = [
+  const others: [string, ReturnType<typeof readComplaint>][] = [
     ['', undefined],
     ['  ', undefined],
     [

@@ -1,9 +1,9 @@
-// Runs the tests: `npm test` the suite that each change has to pass, `npm run test-long` the soaks (*.long.test.ts), and
-// `npm test -- FILTER…` what has a part of its name in it, of both ("gate", "regress/", "lint"). The checks (lint and format,
-// types, import directions) belong to the first.
-// Ends with the reasons of skips, the failures and, as the last line, "N passed, N failed[, N skipped]". Exit 1 if anything
-// failed, if a test was skipped for a reason that is not in EXPECTED_SKIPS, or if nothing ran at all. SIGINT, SIGTERM and
-// SIGHUP kill all of it and remove what it has made.
+// Runs the tests. `npm test` runs the suite that each change has to pass, with the checks: lint and format, types, import directions,
+// language. `npm run test-long` runs the soaks (*.long.test.ts). `npm test -- FILTER…` runs the files and checks of both whose path
+// contains a filter ("gate", "regress/", "lint").
+// The output ends with the reasons of skips, the failures and, as the last line, "N passed, N failed[, N skipped]". The exit status
+// is 1 if a test failed, if a test was skipped for a reason that is not in EXPECTED_SKIPS, or if no test ran. SIGINT, SIGTERM and
+// SIGHUP kill the run and remove its files.
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -18,7 +18,7 @@ import { fit, progressLines } from './runner/status.ts';
 
 const TOP = join(import.meta.dirname, '..');
 
-/** A file of which no test ends for that long is killed, and has failed (test/runner/patience.ts). */
+/** A file in which no test ends for this time is killed, and counts as failed (test/runner/patience.ts). */
 const OWN_LIMIT_MS = Number(process.env.DIALBACK_TEST_LIMIT_SECONDS) * 1000;
 const LIMITS_MS = { short: OWN_LIMIT_MS || 4 * 60_000, long: OWN_LIMIT_MS || 15 * 60_000 };
 
@@ -26,34 +26,35 @@ const LIMITS_MS = { short: OWN_LIMIT_MS || 4 * 60_000, long: OWN_LIMIT_MS || 15 
 const WIDTH = { short: 4 * availableParallelism(), long: availableParallelism() };
 
 const TICK_MS = 1000;
-/** Where there is no terminal, a line says what runs when nothing was printed for that long. */
+/** Without a terminal, a status line follows after this time without output. */
 const QUIET_MS = 10_000;
 
 const IN_CLEAN_MACHINE = process.env.DIALBACK_CLEAN_MACHINE === '1';
 const IS_ROOT = process.getuid?.() === 0;
-/** The reasons (their beginnings) for which a test may be skipped, and whether they hold: any other skip is a failure. */
+/** The beginnings of reasons for which a test may be skipped, and whether they hold here. Any other skip is a failure. */
 const EXPECTED_SKIPS: ExpectedSkip[] = [
-  // Two real users, restores with owners, loop devices: an ordinary user's run has none of them.
+  // Only root can have two real users, restores with owners, and loop devices.
   { reason: 'needs root', isExpected: !IS_ROOT },
-  // What the kernel refuses to an ordinary user, it does not refuse to root.
+  // The kernel refuses some calls only to an ordinary user.
   { reason: 'needs an ordinary user', isExpected: IS_ROOT },
-  // install/clean-machine runs the tests once more, in the machine that it makes: not itself, and not what no package decides.
+  // install/clean-machine runs the tests again in its machine, without itself and without tests that do not depend on packages.
   { reason: 'inside the clean machine', isExpected: IN_CLEAN_MACHINE },
 ];
-/** Accounts of tests have numbers from there; those of the clean machine's tests others (test/support/world.ts). */
+/** The first uid for accounts of tests (test/support/world.ts). The tests in the clean machine use other numbers. */
 const FIRST_UID = IN_CLEAN_MACHINE ? 30_000 : 20_000;
 
-/** Checks that are programs of their own; each counts as one test. */
+/** Checks, which are programs; each counts as one test. */
 const CHECKS: { name: string; args: string[] }[] = [
   { name: 'lint', args: ['node_modules/@biomejs/biome/bin/biome', 'check', '--error-on-warnings', '.'] },
   { name: 'types', args: ['node_modules/typescript/bin/tsc'] },
   { name: 'imports', args: ['tools/imports.ts'] },
+  { name: 'language', args: ['tools/language.ts'] },
 ];
 
-// Where mount and setcap are depends on whether /sbin and /usr/sbin are one folder, and a login's PATH may lead to neither.
+// mount and setcap can be in /sbin or in /usr/sbin, and a login's PATH may contain neither.
 process.env.PATH += ':/usr/local/sbin:/usr/sbin:/sbin';
 
-/** What runs now: a file or a check. */
+/** A file or a check that runs. */
 interface Job {
   report: FileReport;
   patience: Patience;
@@ -63,7 +64,7 @@ interface Job {
   kill(why: string): void;
 }
 
-/** A check as a job: its one test has its name. */
+/** Starts a check. Its only test has its name. */
 function startCheck({ name, args }: (typeof CHECKS)[number]): Job {
   const report = new FileReport(name);
   const startedMs = performance.now();
@@ -93,7 +94,7 @@ function startCheck({ name, args }: (typeof CHECKS)[number]): Job {
   return { report, patience: new Patience(LIMITS_MS.short), startedMs, done, kill };
 }
 
-/** Standard output: reports, and on a terminal some lines below them that are replaced each second. */
+/** Standard output: reports, and on a terminal some status lines below them, which are replaced each second. */
 class Screen {
   readonly #hasTerminal = process.stdout.isTTY && process.env.TERM !== 'dumb';
   #statusLines = 0;
@@ -112,7 +113,7 @@ class Screen {
     } else if (performance.now() - this.#quietSinceMs >= QUIET_MS) this.print(`${lines.join(' | ')}\n`);
   }
 
-  /** What takes the status off the terminal; the cursor is at the end of its last line. */
+  /** The escape sequence that removes the status, if the cursor is at the end of its last line. */
   #removal(): string {
     const up = '\x1b[A'.repeat(Math.max(0, this.#statusLines - 1));
     const removal = this.#statusLines > 0 ? `\r${up}\x1b[J` : '';
@@ -121,7 +122,7 @@ class Screen {
   }
 }
 
-/** What figures of this run were measured with, as the programs say it. */
+/** The versions of the programs with which this run measured its times. */
 function measuredWith(): string {
   const words = [
     ['rsync', '--version'],
@@ -135,9 +136,9 @@ function measuredWith(): string {
 }
 
 /**
- * Has ext4 put each folder in this one into another part of the disk (chattr(1), T; elsewhere it does nothing). Without a journal
- * ext4 does not use an inode again for minutes after a removal: with all files in one part, it looked through thousands of them
- * for each new one, 0.3 ms of processor time in place of 0.02.
+ * Makes ext4 spread the folders in this one over the disk (chattr(1), T; other file systems ignore it). Without a journal ext4 does
+ * not reuse an inode for minutes after a removal. With all files in one part of the disk, it searched thousands of inodes for each
+ * new file: 0.3 ms of CPU time instead of 0.02.
  * @returns the folder
  */
 function spreadFolder(folder: string): string {
@@ -162,7 +163,7 @@ class Run {
   #stoppedBy: NodeJS.Signals | undefined;
 
   constructor(checks: typeof CHECKS, files: string[]) {
-    // Another run beside this one should have other numbers.
+    // A run beside this one should use other numbers.
     const first = Math.floor(Math.random() * 1000);
     for (const check of checks) this.#waiting.push(() => startCheck(check));
     for (const [at, file] of files.entries())
@@ -178,7 +179,7 @@ class Run {
     this.#width = files.some(isLong) ? WIDTH.long : WIDTH.short;
   }
 
-  /** Runs all of it. @returns the exit status */
+  /** Runs everything. @returns the exit status */
   async whole(): Promise<number> {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
       process.on(signal, () => this.#stop(signal));
@@ -274,7 +275,7 @@ const words = process.argv.slice(2);
 const suite = words.includes('--long') ? 'test-long' : 'test';
 const filters = words.filter(word => word !== '--long');
 const hasChecks = suite === 'test' || filters.length > 0;
-// Also what is no *.test.ts, by its whole path: the tests of this runner have files for it.
+// The tests of this runner name files that are not *.test.ts, by their whole path.
 const others = filters.filter(each => !each.endsWith('.test.ts') && existsSync(join(TOP, each)));
 const files = globSync('test/**/*.test.ts', { cwd: TOP });
 process.exitCode = await new Run(

@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
 import { forcedCommand } from '../src/client/ticket.ts';
-import { isEd25519Key } from '../src/wire/request.ts';
+import { isEd25519Key } from '../src/wire/key.ts';
 import {
   type CallOptions,
   callArguments,

@@ -14,7 +14,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { describe, it, type TestContext } from 'node:test';
-import { monotonicMs } from '../src/os/machine.ts';
+import { monotonicMs } from '../src/os/clock.ts';
 import { isLocked } from '../src/os/runfolder.ts';
 import { createClient, createStore } from '../src/store/store.ts';
 import { emptyTrash } from '../src/store/trash.ts';

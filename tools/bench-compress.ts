@@ -1,10 +1,10 @@
 /**
- * Part of `make bench`: what compression saves over links of several speeds, and what it costs where there is nothing to save.
+ * Part of `make bench`: the gain of compression over links of several speeds, and its cost on a fast link.
  *
- * 100 MB of text out of this machine's own documentation, backed up for the first time over two network namespaces with
- * tbf(8) between them, with `compress` "no", "zstd" and "auto" in turn; medians, and ratios to "no".
+ * It makes first backups of 100 MB of text from this machine's documentation, between two network namespaces with tbf(8). `compress`
+ * is "no", "zstd" and "auto" in turn. It prints medians, and ratios to "no".
  *
- * Needs root. Nothing of it stays. Timings fail nothing: this prints, and people judge.
+ * Needs root. It leaves nothing behind. It prints times and fails no check: people judge.
  */
 import { execFileSync } from 'node:child_process';
 import { chownSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -15,7 +15,7 @@ import { World } from '../test/support/world.ts';
 const MB = Number(process.env.BENCH_MB ?? 100);
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 3);
 const FILE_BYTES = 1_000_000;
-/** As tc(8) takes them; undefined: as fast as this machine is. */
+/** Rates for tc(8); undefined: without a limit. */
 const LINKS: (string | undefined)[] = ['20mbit', '100mbit', '1gbit', undefined];
 
 function median(values: number[]): number {
@@ -66,7 +66,7 @@ try {
         if (status !== 0) throw new Error(`${stdout}${stderr}`);
         sent = last.transferred_bytes;
         said = stdout.split('\n').find(line => line.includes('"compression"')) ?? '';
-        // The next one is a first one too.
+        // The next backup is a first one too.
         rmSync(join(world.shelf, 'snapshots', last.snapshot ?? ''), { recursive: true });
       }
       results.set(way, { seconds: median(seconds), sent, said });

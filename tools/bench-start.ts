@@ -1,13 +1,13 @@
 /**
- * Part of `make bench`: from the start of `dialback backup` to the first byte of rsync's stream on the host, over loopback, with
- * either transport, beside a bare `ssh HOST true`: the same sshd, the same account, the same options of ssh's.
+ * Part of `make bench`: the time from the start of `dialback backup` to the first byte of rsync's stream on the host, over loopback. It
+ * measures both transports and a bare `ssh HOST true` with the same sshd, account and options of ssh.
  *
- * Both as `make install` and `init` leave them: in the launcher's jails, with their limits, `compress = "auto"` measured by a run
- * before. What is timed ends when backup says the phase `copying`. The host tells that once its end of rsync's remote shell
- * (`pump`) has had the first byte from the client's rsync, and has said so (src/host/relay.ts): so it is never early, and late by
- * the event's way back. The three in turn, twenty times; medians.
+ * Both sides are as `make install` and `init` leave them: in the launcher's jails, with their limits, after a run that measured
+ * the link for `compress = "auto"`. The time ends when backup prints the phase `copying`. The host sends that event when its end of
+ * rsync's remote shell (`pump`) has received the first byte from the client's rsync (src/host/relay.ts). So the time is never too
+ * short; it includes the way back of the event. The three run in turn, twenty times, and it prints medians.
  *
- * Needs root: two temporary users. Nothing of it stays. Timings fail nothing: this prints, and people judge.
+ * Needs root: two temporary users. It leaves nothing behind. It prints times and fails no check: people judge.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -30,7 +30,7 @@ async function startBackup(world: World, transport: 'direct' | 'channel'): Promi
     remote: `name = "vault"\ntransport = "${transport}"${transport === 'direct' ? direct : ''}`,
     limits: 'compress = "auto"',
   });
-  // Snapshots are named by the second: a second one in the same would wait for the next.
+  // Snapshots are named by the second, so a backup waits for the next second.
   const last = world.snapshots().at(-1) ?? '';
   await until('it is another second', () => snapshotName(new Date()) > last);
   const startedMs = performance.now();
@@ -79,7 +79,7 @@ try {
     ['direct', () => startBackup(world, 'direct')],
     ['channel', () => startBackup(world, 'channel')],
   ];
-  // The first of each is none that counts: it measures the link, makes folders, and warms the caches.
+  // The first of each does not count: it measures the link, makes folders and fills caches.
   for (const [, run] of ways) await run();
   const found = new Map<string, number[]>(ways.map(([name]) => [name, []]));
   for (let round = 0; round < ROUNDS; round += 1)

@@ -1,11 +1,11 @@
 /**
- * `make bench`, the second half: what a store of 200 snapshots of 50,000 files answers, and how fast one goes.
+ * Part of `make bench`: the speed of commands on a store with 200 snapshots of 50,000 files, and of the removal of a snapshot.
  *
- * A store made by hand on a fresh ext4 image: hard-linked trees, a day apart, 1% of the files new in each. The index is made
- * first, since a run keeps it up to date; then each command of the executable five times, medians. The peers are what one
- * would do without an index: find(1) over all trees, and rm -rf, as idly, of a snapshot that is like the next.
+ * It makes a store on a fresh ext4 image: hard-linked trees, a day apart, with 1% of the files new in each. It builds the index first,
+ * since a run keeps the index up to date. Then it runs each command of the executable five times and prints medians. It compares
+ * them with find(1) over all trees, and with rm -rf of a similar snapshot at the same priority.
  *
- * Needs root, for the loop device alone. Nothing of it stays. Timings fail nothing: this prints, and people judge.
+ * Needs root for the loop device. It leaves nothing behind. It prints times and fails no check: people judge.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
@@ -62,7 +62,7 @@ function addSnapshot(client: ClientStore, day: number, before: string | undefine
   const times = { started: started.toISOString(), finished: started.toISOString() };
   const counts = { files: FILES, folders: FILES / PER_FOLDER + 1, bytes: FILES * 300, new_bytes: FILES * 3 };
   const record = { version: 1, client: client.name, snapshot: name, ...times, state: 'full', counts };
-  // Only that it is there: a prune makes those that are missing, once it has removed what goes.
+  // Builds the index of the trees: a prune builds missing ones after it has removed snapshots.
   writeFileSync(`${folder}/manifest.mtree.gz`, '');
   writeFileSync(
     `${folder}/snapshot.json`,
@@ -123,7 +123,7 @@ function bench(disk: string): void {
   benchRemoval(client, config, say);
 }
 
-/** One snapshot by `prune`, the next by rm -rf, in turn: like amounts, and each a tree of its own. */
+/** Removes one snapshot with `prune` and the next with rm -rf, in turn: similar amounts, each in a tree of its own. */
 function benchRemoval(
   client: ClientStore,
   config: string,
@@ -133,7 +133,7 @@ function benchRemoval(
   for (let round = 0; round < ROUNDS; round += 1) {
     const [first, second] = snapshotNames(client);
     if (first === undefined || second === undefined) return;
-    // Of all rules but this one each keeps all: so one goes at a time.
+    // This rule removes one snapshot at a time; each other rule would keep all of them.
     const keep = snapshotNames(client).length - 1;
     const store = join(client.folder, '../..');
     writeFileSync(config, `store = "${store}"\n[retention]\nlast = ${keep}\nmin_age = "0s"\n`, {
@@ -152,7 +152,7 @@ function benchRemoval(
   say('deleting/rm', median(deleting) / median(theirs), 'at most 1 is wanted');
 }
 
-/** Seconds that the last deletion took, as the journal has it. */
+/** Seconds of the last deletion, from the journal. */
 function lastDeletion(client: ClientStore): number {
   const lines = readFileSync(join(client.folder, 'journal.jsonl'), 'utf8').trim().split('\n');
   const events = lines.map(line => JSON.parse(line) as { event: string; duration_ms?: number });

@@ -1,14 +1,14 @@
 /**
- * `make bench`: what the jails cost and what they allow to save, as ratios against a peer in the same run.
+ * `make bench`: the cost of the jails and the time that --insecure-links saves in them, as ratios to other ways in the same run.
  *
- * 50,000 small files on a fresh ext4 image (a file system that has seen many files come and go is slower, and differs from
- * day to day); after a first backup each of the ways below runs in turn, five times, over the unchanged tree; medians.
+ * The tree has 50,000 small files on a fresh ext4 image: an older file system is slower, and differs from day to day. After a first
+ * backup, each of these ways runs in turn, five times, over the unchanged tree. It prints medians.
  *
- *   jailed   dialback backup, both rsyncs in the launcher's jails, hence with --insecure-links
- *   open     dialback backup without the launcher
- *   stock    rsync by hand over ssh, with the same options and --link-dest, as the backup host's user
+ *     jailed   dialback backup, both rsyncs in the launcher's jails and so with --insecure-links
+ *     open     dialback backup without the launcher
+ *     stock    rsync by hand over ssh, with the same options and --link-dest, as the backup host's user
  *
- * Needs root: two temporary users, a loop device. Nothing of it stays. Timings fail nothing: this prints, and people judge.
+ * Needs root: two temporary users, a loop device. It leaves nothing behind. It prints times and fails no check: people judge.
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { chownSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -58,7 +58,7 @@ async function bench(world: World, disk: string): Promise<void> {
     if (status !== 0) throw new Error(`${stdout}${stderr}`);
   }
 
-  // For the peer: an sshd of the client's user, and a tree that is older by one.
+  // For `stock`: an sshd of the client's user, and the tree of the backup before.
   const sshd = createServer({ pauseOnConnect: true }, socket => {
     const child = spawn('/usr/sbin/sshd', ['-i', '-f', join(client.home, 'sshd_config')], {
       env: {},

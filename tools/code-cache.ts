@@ -1,32 +1,32 @@
-// V8's code cache: each start of the executable takes 20 ms less, since the bundle is not compiled again. V8 takes a cache only with
-// the options that it was made with, of which the seed of its string hashes is one. By default that seed is random, and so are the
-// cache's bytes. Here the cache is made with a fixed seed, so that it is the same each time, and gets the sum of the options without
-// it. V8 computes the hashes of a cache's strings again when it reads one, with the seed that it runs with. Where it refuses a cache
-// (another processor can mean other options), it compiles the bundle: slower, and nothing else.
+// V8's code cache. With it each start of the executable takes 20 ms less, since V8 does not compile the bundle. V8 accepts a cache only
+// with the options that made it, and the seed of its string hashes is one of them. By default that seed is random, and the cache's
+// bytes differ with it. This makes the cache with a fixed seed, so that the bytes are always the same, and stores the checksum of the
+// options without the seed. V8 computes the hashes of a cache's strings again with its own seed when it reads the cache. If it
+// refuses a cache (on another processor the options can differ), it compiles the bundle, which is only slower.
 //
-// node carries caches of its own modules, made with V8's default options. With the executable's options V8 refused them all, and
-// compiled each module that was loaded: a tenth of the processor time of most commands. They get the sum of these options too.
+// node contains caches of its own modules, made with V8's default options. With the executable's options V8 would refuse them and
+// compile each module, which took a tenth of the CPU time of most commands. So this stores the checksum of these options there too.
 
 import { execFileSync } from 'node:child_process';
 
-/** V8's, of the executable. */
+/** V8's options in the executable. */
 export const V8_OPTIONS = [
-  // No thread of V8's does anything: one that compiles may wait for a collection by the main thread, which may be at its
-  // exit and wait for that one, for ever (docs/design.md, "Measured").
+  // No threads: one that compiles can wait for a collection by the main thread, while the main thread exits and waits for it, in
+  // a deadlock (docs/design.md, "Measured").
   '--single-threaded',
-  // Little memory before speed: what is young is looked through often, what is old at once and not little by little.
+  // Less memory instead of speed: collect young objects often, and old objects at once instead of incrementally.
   '--max-semi-space-size=1',
   '--no-incremental-marking',
   '--optimize-for-size',
-  '--expose-gc', // os/machine.ts, dropGarbage()
+  '--expose-gc', // os/memory.ts, dropGarbage()
 ];
 
 const FIXED_SEED = '--hash-seed=1';
-/** All functions are in the cache: by default only the outermost one is, and V8 compiles each other one when it is first called. */
+/** Puts all functions into the cache. By default it has only the outermost one, and V8 compiles the others on their first call. */
 const WITH_ALL_FUNCTIONS = '--no-lazy';
-/** How long the part of a code cache is that is the same in all caches of one V8: its magic number and version. */
+/** The length of a cache's magic number and version, which are the same in all caches of one V8. */
 const START_BYTES = 8;
-/** Where the sum of the options is in a code cache (V8, code-serializer.h). */
+/** The offset of the options' checksum in a code cache (V8, code-serializer.h). */
 const OPTIONS = { start: 12, end: 16 };
 
 const MAKE = `
@@ -45,7 +45,7 @@ function make(source: string, options: readonly string[]): Buffer {
 /**
  * Makes the code cache of a script.
  * @param source in Latin-1
- * @param options V8's, that the script will run with
+ * @param options V8's options when the script runs
  * @returns the same bytes each time
  */
 export function codeCache(source: string, options: readonly string[]): Buffer {
@@ -57,7 +57,7 @@ export function codeCache(source: string, options: readonly string[]): Buffer {
 /**
  * Makes V8 accept the code caches that a node has of its own modules when it runs with these options.
  * @param base a node of this processor and version; changed in place
- * @param options V8's, of which none changes what bytecode a source gives
+ * @param options V8's options; they must not change the bytecode
  * @returns the number of caches
  */
 export function acceptBuiltinCaches(base: Buffer, options: readonly string[]): number {

@@ -1,8 +1,8 @@
-// Takes from a base the names of the environment variables that node itself, OpenSSL, libuv and ICU ask for before a line of
-// dialback runs: a file to load a module from, a folder to write to, a certificate to trust. Where sshd lets a client set
-// variables (AcceptEnv), these would act on the backup host with the rights of its account.
+// Removes the names of environment variables from a base. node, OpenSSL, libuv and ICU read these variables before dialback's own code
+// runs: a file to load a module from, a folder to write to, a certificate to trust. If sshd lets a client set variables (AcceptEnv),
+// they would act on the backup host with the rights of its account.
 
-/** Each must be in the base: one that is not has another name by now, and whoever moves to that node looks for it. */
+/** Each name must be in the base. A missing one may have a new name: look for it when you change node's version. */
 export const REFUSED_NAMES = [
   'CTLOG_FILE',
   'ICU_TIMEZONE_FILES_DIR',
@@ -34,15 +34,15 @@ export const REFUSED_NAMES = [
   'UV_USE_IO_URING',
 ];
 
-/** Of one processor's build alone. */
+/** Names in the build for one processor only. */
 const REFUSED_WHERE_THERE = ['OPENSSL_ia32cap', 'OPENSSL_armcap'];
 
 /**
- * Makes each name the empty one, which getenv(3) never finds: its first byte becomes a NUL. Only C strings are changed, which have
- * a NUL on either side. The same name in V8's snapshot has its length before it, and a hash: that one stays, and is asked for by
- * JavaScript alone.
+ * Replaces the first byte of each name by a NUL, which makes it an empty name, so that getenv(3) does not find the variable. It changes
+ * only C strings, which have a NUL on either side. In V8's snapshot the name's length and a hash precede it; that copy stays, since
+ * only JavaScript reads it.
  * @param bytes a base; changed in place
- * @throws Error where a name is not there
+ * @throws Error if a name is missing
  */
 export function blankNames(bytes: Buffer): void {
   for (const name of [...REFUSED_NAMES, ...REFUSED_WHERE_THERE]) {

@@ -1,6 +1,6 @@
-// Fuzzes for long: `make fuzz [TARGET=NAME] [SECONDS=60] [SEED=N]`, so long for each target (test/fuzz/targets.ts, and
-// `launch`, the launcher). What reaches something new goes into test/corpus/, to be committed; what breaks something goes
-// to dist/fuzz/, and ends the run with 1.
+// A long fuzz run: `make fuzz [TARGET=NAME] [SECONDS=60] [SEED=N]`, with this time for each target (test/fuzz/targets.ts, and `launch`,
+// the launcher). Inputs that reach new code go to test/corpus/; commit them. Inputs that break a target go to dist/fuzz/, and the run
+// exits with 1.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CORPUS, readCorpus, writeInput } from '../test/fuzz/corpus.ts';
@@ -11,7 +11,7 @@ import { TARGETS } from '../test/fuzz/targets.ts';
 const { TARGET, SECONDS = '60', SEED = String(Date.now() % 1_000_000) } = process.env;
 const BROKEN = join(import.meta.dirname, '../dist/fuzz');
 const LAUNCH = 'launch';
-/** Of what was found only a few that together reach all of it. */
+/** The smallest set of new inputs that together reach all new code. */
 const FEW = ['-set_cover_merge=1', '-use_counters=0'];
 
 function fuzz(target: Target): boolean {

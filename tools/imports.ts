@@ -1,7 +1,7 @@
 // Checks which file of src/ imports which: `node tools/imports.ts` prints file:line for each breach and exits 1. LAYERS has the rules.
 // Client and host share no code that runs, text from outside is parsed by pure code, and only os/ touches the machine.
-// TypeScript's own parser reads the files (pinned, since the interface is still marked unstable), so that a
-// comment, a string, a type-only import or an import() deep in a function are each seen as what they are.
+// TypeScript's own parser reads the files, so that it tells a comment, a string, a type-only import and an import() inside a function
+// apart. Its version is pinned, since the interface is still marked unstable.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
@@ -34,9 +34,7 @@ type Use =
   | { kind: 'unreadable import'; line: number }
   | { kind: 'exit'; line: number; noted: boolean };
 
-/**
- * What wire/ may take from node: functions of their arguments alone. 'all' where the whole module is pure.
- */
+/** The imports from node that wire/ may use: pure functions. 'all' for a module that is pure as a whole. */
 const PURE_BUILTINS: Record<string, readonly string[] | 'all'> = {
   'node:buffer': 'all',
   'node:net': ['isIP', 'isIPv4', 'isIPv6', 'BlockList'],
@@ -100,14 +98,14 @@ function judge(file: string, use: Use): string | undefined {
 
   if (isBuiltin(use.specifier)) {
     const name = use.specifier.startsWith('node:') ? use.specifier : `node:${use.specifier}`;
-    if (LOADERS.includes(name)) return `nobody imports ${name}`;
+    if (LOADERS.includes(name)) return `do not import ${name}`;
     if (name === 'node:child_process' && file !== 'src/os/process.ts')
       return 'only os/process.ts imports node:child_process';
     if (name === 'node:sqlite' && file !== 'src/os/database.ts')
       return 'only os/database.ts imports node:sqlite';
     if (/^node:fs(\/|$)/.test(name) && file !== 'src/os/files.ts') return 'only os/files.ts imports node:fs';
     if (inside('wire') && !isPure(name, use.names)) {
-      return `wire/ imports no builtin but ${Object.keys(PURE_BUILTINS).join(', ')}, and of those only what is pure`;
+      return `wire/ imports only pure functions of ${Object.keys(PURE_BUILTINS).join(', ')}`;
     }
     return undefined;
   }
@@ -115,9 +113,9 @@ function judge(file: string, use: Use): string | undefined {
   if (/^[./#]/.test(use.specifier)) {
     const target = posix.join(posix.dirname(file), use.specifier);
     if (!/^\.\.?\//.test(use.specifier) || !target.startsWith('src/'))
-      return 'src/ imports nothing of ours from outside src/';
-    if (target === 'src/main.ts') return 'nobody imports main.ts';
-    if (file === 'src/fault.ts') return 'fault.ts imports nothing of ours';
+      return 'src/ does not import files outside src/';
+    if (target === 'src/main.ts') return 'do not import main.ts';
+    if (file === 'src/fault.ts') return 'fault.ts does not import other files of src/';
     const [from, to] = [folderOf(file), folderOf(target)];
     if (from === to || file === 'src/main.ts' || target === 'src/fault.ts') return undefined;
     if (from === 'os' && target === 'src/wire/text.ts') return undefined;
@@ -178,7 +176,7 @@ function isLoad(node: Node): boolean {
   return isPropertyAccessExpression(callee) && callee.name.text === 'getBuiltinModule';
 }
 
-/** What a load names: the first argument, or the only child of `import x = require('y')`'s reference. */
+/** The module of a load: the first argument, or the only child of the reference in `import x = require('y')`. */
 function firstChild(node: Node): Node | undefined {
   if (isCallExpression(node)) return node.arguments[0];
   let first: Node | undefined;

@@ -341,7 +341,7 @@ install_here() {
 
 # A machine that is set up goes on; else it is a client or a backup host, and only a person knows which.
 tell_next() { # COMMAND
-  # --pty: the account does not get root's terminal (src/os/machine.ts, asAccount()).
+  # --pty: the account does not get root's terminal (src/os/account.ts, asAccount()).
   as="runuser --pty -u $account -- $1"
   own=$(getent passwd "$account" | cut -d: -f6)/.config/dialback
   for file in client.toml host.toml; do

@@ -1,5 +1,5 @@
-// Lists every next step that the program can print: `node tools/next-steps.ts`. They are read out of the source: the `next` of a
-// Fault or a finding, and what follows `next: ` in other texts. test/next-steps.test.ts compares the list with docs/next-steps.md.
+// Lists every next step that the program can print: `node tools/next-steps.ts`. It reads them from the source: the `next` of a Fault
+// or a finding, and the text after `next: ` in other strings. test/next-steps.test.ts compares the list with docs/next-steps.md.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,19 +11,16 @@ import {
   isConditionalExpression,
   isFunctionDeclaration,
   isIdentifier,
-  isNoSubstitutionTemplateLiteral,
   isParenthesizedExpression,
   isPropertyAccessExpression,
   isPropertyAssignment,
   isReturnStatement,
-  isStringLiteral,
-  isTemplateExpression,
   isVariableDeclaration,
-  SyntaxKind,
 } from 'typescript/unstable/ast';
 import { parseFiles } from './parse.ts';
+import { textOf } from './texts.ts';
 
-/** A next step, with `…` in the place of what is known only when it is printed. */
+/** A next step, with `…` for each part that is known only at run time. */
 export interface NextStep {
   file: string;
   text: string;
@@ -42,7 +39,7 @@ export async function nextSteps(files: ReadonlyMap<string, string>): Promise<Nex
 /** A word of a shell script in quotes; in double ones a command can have quotes of its own. */
 const SHELL_WORD = `("(?:[^"\\\\$]|\\\\.|\\$\\([^)]*\\)|\\$)*"|'[^']*')`;
 
-/** Those of a shell script: the second word of `fail`, or what the variable that it is was set to, and what is echoed behind `next`. */
+/** The steps of a shell script: the second word of `fail`, or the values of the variable there, and the text after `next` in echo. */
 export function shellSteps(file: string, text: string): NextStep[] {
   const fails = new RegExp(`\\bfail ${SHELL_WORD}\\s*\\\\?\\s*${SHELL_WORD}`, 'g');
   const echoes = /echo "(next[^"]*)"/g;
@@ -72,7 +69,7 @@ function isStep(text: string): boolean {
   return text.includes(' ') && /[a-z]{2}/.test(text.replace(/^next: /, '').replaceAll('…', ''));
 }
 
-/** Calls that make a finding: what was found, and what to do. */
+/** Calls that make a finding from its text and the next step. */
 const FINDINGS = new Set(['warning', 'critical', 'unknown', 'fault']);
 /** Functions of single files that make a Fault, and which of their arguments is the step. */
 const PLACES: Record<string, number> = { fault: 1, refuse: 1, usage: 2 };
@@ -85,7 +82,7 @@ const DEPTH = 4;
 /** One file. */
 class Finder {
   readonly #source: SourceFile;
-  /** What names stand for in this file: values of constants, and what functions return. */
+  /** The values of this file's constants, and the results of its functions. */
   readonly #values = new Map<string, Node[]>();
 
   constructor(source: SourceFile) {
@@ -143,7 +140,7 @@ class Finder {
   }
 }
 
-/** What makes the step in `{ next: … }` or `TOPIC.warning(found, …)`. */
+/** The expression of the step in `{ next: … }` or `TOPIC.warning(found, …)`. */
 function stepOf(node: Node): Node | undefined {
   if (isPropertyAssignment(node) && isIdentifier(node.name) && node.name.text === 'next')
     return node.initializer;
@@ -164,20 +161,6 @@ function returnsOf(node: Node): Node[] {
   };
   visit(node);
   return found;
-}
-
-/** A string, with `…` for each part that is not known here. */
-function textOf(node: Node): string | undefined {
-  if (isStringLiteral(node) || isNoSubstitutionTemplateLiteral(node)) return node.text;
-  if (!isTemplateExpression(node)) return undefined;
-  let text = '';
-  const visit = (each: Node): void => {
-    if (each.kind === SyntaxKind.TemplateHead) text += (each as unknown as { text: string }).text;
-    else if (each.kind === SyntaxKind.TemplateSpan)
-      text += `…${(each as unknown as { literal: { text: string } }).literal.text}`;
-  };
-  node.forEachChild(visit);
-  return text;
 }
 
 /** All next steps of this checkout. */

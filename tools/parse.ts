@@ -19,7 +19,7 @@ export async function parseFiles(files: ReadonlyMap<string, string>): Promise<[s
     const sources: [string, SourceFile][] = [];
     for (const name of names) {
       const source = await project?.program.getSourceFile(`/${name}`);
-      // A file that the parser passes over would be a file that no rule is checked in.
+      // Do not skip a file silently: its text would be unchecked.
       if (source === undefined) throw new Error(`Cannot check "${name}": the parser did not read it`);
       sources.push([name, source]);
     }

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Installs what is missing: `tools/prepare.sh build|launcher|try|test|versions|machines|fuzz|install|install-prebuilt` (what for); after
-# `--packages` without npm's part. It upgrades one package, rsync, and only where `try` and `test` cannot work with the installed one. Debian
-# packages need root; an ordinary user is told the command instead. Nothing is started, ever: an sshd
-# that is installed here stays off, since dialback runs its own and only for as long as one backup takes.
+# Installs missing packages for a purpose: `tools/prepare.sh build|launcher|try|test|versions|machines|fuzz|install|install-prebuilt`.
+# `--packages` before it omits npm's part. It upgrades one package, rsync, and only if `try` and `test` cannot work with the installed
+# one. Debian packages need root; for an ordinary user it prints the command. It starts no service: an sshd that it installs stays
+# off, since dialback runs its own during a backup.
 set -eu
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # where sshd is, and where a user's PATH may not lead
@@ -24,7 +24,7 @@ for_test='setfacl:acl getfacl:acl setfattr:attr perl:perl-base strace:strace ps:
   nft:nftables cron:cron systemd-analyze:systemd sqlite3:sqlite3 curl:curl
   mkfs.ext4:e2fsprogs losetup:mount aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
   /usr/aarch64-linux-gnu/include/stdlib.h:libc6-dev-arm64-cross'
-# For root file systems of other suites (test/versions). What runs in them is theirs.
+# For root file systems of other suites (test/versions), which bring their own programs.
 for_versions="$for_launcher mmdebstrap:mmdebstrap /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
   unshare:util-linux nsenter:util-linux flock:util-linux ip:iproute2 setfattr:attr getfattr:attr setfacl:acl perl:perl-base"
 # For emulated machines with file systems of their own (test/machines), and to build for them, arm64 too.
@@ -56,7 +56,7 @@ restore_policy() {
 # Debian asks $policy before a package starts its service; 101 is "not allowed".
 forbid_services() {
   restore_policy # what a run that was killed has left
-  # One that forbids it already (as in a container's image) is left alone.
+  # Keep an existing file that forbids it (as in a container's image).
   if [ -x "$policy" ] && { rc=0; "$policy" ssh start >/dev/null 2>&1 || rc=$?; [ "$rc" = 101 ]; }; then return; fi
   if [ -e "$policy" ]; then mv -f "$policy" "$saved"; fi
   printf '#!/bin/sh\n# %s\nexit 101\n' "$mark" >"$policy"
@@ -163,8 +163,8 @@ if [ "$npm_too" = yes ] && { [ ! -e "$installed" ] || [ package-lock.json -nt "$
   echo "prepare: npm ci --ignore-scripts"
   # Only errors: under node 18 and 20 npm warns that pkg wants a newer one, which it gets (node_modules/.bin/node).
   npm ci --ignore-scripts --loglevel=error
-  # The npm of node 18, 20 and 22 leaves this link out: it takes back what node for the other processor would have had by that
-  # name (npm 8.19 to 11.0; 11.19 does not).
+  # npm 8.19 to 11.0 (node 18, 20 and 22) omits this link, because it removes the link of the same name that belongs to node for the
+  # other processor. npm 11.19 does not.
   case "$(uname -m)" in x86_64) cpu=x64 ;; aarch64) cpu=arm64 ;; *) cpu=$(uname -m) ;; esac
   if [ ! -e node_modules/.bin/node ] && [ -x "node_modules/node-linux-$cpu/bin/node" ]; then
     ln -s "../node-linux-$cpu/bin/node" node_modules/.bin/node
@@ -176,7 +176,7 @@ if [ "$npm_too" = yes ] && { [ ! -e "$installed" ] || [ package-lock.json -nt "$
   fi
 fi
 
-# Whether rsync works cannot be told from its version, since distributions backport bugs and fixes: it is tried with one file.
+# The version does not show whether rsync works, since distributions backport bugs and fixes. So try it with one file.
 try_rsync() { node_modules/.bin/node tools/rsync-trial.ts; }
 
 require_rsync() {

@@ -1,6 +1,6 @@
-// Whether the installed rsync can serve files as dialback's daemon, and keeps back what the filter names: `node
-// tools/rsync-trial.ts` exits 0 if so; else it prints one line with the version and what was found, and exits 1. For tools/prepare.sh, before anything is built: the
-// config and the request are those of src/, without the launcher's jail. `dialback backup` tries again, with its own config.
+// Checks that the installed rsync can serve files as dialback's daemon, and that it obeys the filter: `node tools/rsync-trial.ts` exits
+// with 0 if it does. Otherwise it prints one line with the version and the reason, and exits with 1. tools/prepare.sh calls it before the build. The config
+// and the request are those of src/, without the launcher's jail. `dialback backup` makes the same check with its own config.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -8,7 +8,8 @@ import { join } from 'node:path';
 import { makeAttack } from '../src/client/attack.ts';
 import { scopeFilter } from '../src/client/filter.ts';
 import { Fault } from '../src/fault.ts';
-import { PLAIN_ENVIRONMENT, programPath } from '../src/os/process.ts';
+import { PLAIN_ENVIRONMENT } from '../src/os/process.ts';
+import { programPath } from '../src/os/programs.ts';
 import { ATTACKED_FILES, attacksOn, KEPT, SERVED } from '../src/wire/attacks.ts';
 import { daemonArguments, daemonConfig, trialArguments } from '../src/wire/rsync.ts';
 
@@ -17,7 +18,7 @@ const WORDS_LIMIT = 400;
 const { signal } = new AbortController();
 const late = (): Fault => new Fault({ tried: 'try rsync', found: 'it does not answer' });
 
-/** @returns undefined where it works, or what it said */
+/** @returns undefined if it works, otherwise its error */
 async function tryRsync(folder: string): Promise<string | undefined> {
   const [filter, config, shell, served, tree] = ['filter', 'rsyncd.conf', 'shell', 'served', 'out'].map(
     name => join(folder, name),
@@ -58,7 +59,7 @@ async function tryRsync(folder: string): Promise<string | undefined> {
   );
 }
 
-// As root, rsync's daemon works as nobody, which must be able to enter the folder.
+// As root, rsync's daemon runs as the user `nobody`, which must be able to enter the folder.
 const folder = mkdtempSync(join(tmpdir(), 'dialback-rsync-'));
 try {
   chmodSync(folder, 0o755);

@@ -1,6 +1,6 @@
 /** One attack of wire/attacks.ts on an rsync daemon. */
 import type { Fault } from '../fault.ts';
-import { withTimeout } from '../os/machine.ts';
+import { withTimeout } from '../os/async.ts';
 import { type Command, start } from '../os/process.ts';
 import { type Attack, isListed } from '../wire/attacks.ts';
 

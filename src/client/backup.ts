@@ -1,8 +1,10 @@
 /** `dialback backup`: one run for each remote, with its locks, its hooks and as many attempts as it takes. */
 
 import { EXIT, type ExitStatus, Fault, firstError } from '../fault.ts';
-import { appendJournal } from '../os/files.ts';
-import { deadlineSignal, monotonicMs, now, randomShare, refuseRoot, sleep } from '../os/machine.ts';
+import { refuseRoot } from '../os/account.ts';
+import { deadlineSignal, monotonicMs, now, sleep } from '../os/clock.ts';
+import { appendJournal } from '../os/journal.ts';
+import { randomShare } from '../os/random.ts';
 import { awaitLock, prepareStateFolder, takeLock } from '../os/runfolder.ts';
 import { requireHooks } from '../shared/hooks.ts';
 import { configPath } from '../shared/toml.ts';

@@ -1,20 +1,21 @@
 /** The client's one call to its host: ssh, with the request on its standard input and events on its standard error. */
 import { Fault } from '../fault.ts';
+import { abortable } from '../os/async.ts';
+import { sleep } from '../os/clock.ts';
 import { openLogPipe } from '../os/log-pipe.ts';
-import { abortable, sleep } from '../os/machine.ts';
 import {
   type Child,
   type Command,
   type Descriptor,
   type ExitResult,
-  eachLine,
-  opensshVersion,
-  programPath,
   run,
   standard,
   start,
 } from '../os/process.ts';
+import { programPath } from '../os/programs.ts';
+import { eachLine } from '../os/records.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
+import { opensshVersion } from '../os/versions.ts';
 import { decodeEvent, EVENT_LINE_LIMIT, type HostEvent, type OutcomeEvent } from '../wire/events.ts';
 import { type CallOptions, callArguments, LEAST_OPENSSH, WITHOUT_SSHD } from '../wire/ssh.ts';
 import { escapeText, quoteForShell } from '../wire/text.ts';

@@ -6,10 +6,15 @@
  * the gate, which has the other ends as its own standard input and output, becomes rsync.
  */
 import { Fault } from '../fault.ts';
-import { close, open, openFifo, openFlags, readLineAlone, watchFolder, writeAll } from '../os/files.ts';
-import { settleAll, sleep, withTimeout } from '../os/machine.ts';
-import { type Child, eachLine, makeFifos, PLAIN_ENVIRONMENT, start } from '../os/process.ts';
+import { settleAll, withTimeout } from '../os/async.ts';
+import { sleep } from '../os/clock.ts';
+import { makeFifos, openFifo } from '../os/fifo.ts';
+import { close, open, openFlags } from '../os/files.ts';
+import { type Child, PLAIN_ENVIRONMENT, start } from '../os/process.ts';
+import { eachLine } from '../os/records.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
+import { readLineAlone, writeAll } from '../os/streams.ts';
+import { watchFolder } from '../os/watch.ts';
 import { GO, HANDSHAKE_LINE_LIMIT } from '../wire/channel.ts';
 import { encodeRequest } from '../wire/request.ts';
 import { parseGateCommand } from '../wire/rsync.ts';

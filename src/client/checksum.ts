@@ -1,5 +1,5 @@
 /** `checksum_every`: when the files of a remote were last compared by content, and whether this run compares them again. */
-import { now } from '../os/machine.ts';
+import { now } from '../os/clock.ts';
 import { readState, writeState } from './state-file.ts';
 
 interface ChecksumOptions {

@@ -1,10 +1,12 @@
 /** The client's own key, with which it calls the host: made by `init`, without a passphrase. */
 import { Fault, type FaultParts } from '../fault.ts';
-import { lstat, placeFile, readWhole, removeFileIfThere, stat } from '../os/files.ts';
-import { ownAccount } from '../os/machine.ts';
+import { ownAccount } from '../os/account.ts';
+import { readWhole } from '../os/content.ts';
+import { lstat, removeFileIfThere, stat } from '../os/files.ts';
 import { type Result, run, standard } from '../os/process.ts';
+import { placeFile } from '../os/replace.ts';
 import { type DisposableHolder, makeRunFolder } from '../os/runfolder.ts';
-import { parseEd25519Key } from '../wire/key.ts';
+import { readEd25519Line } from '../wire/key.ts';
 import { escapeText, quoteForShell } from '../wire/text.ts';
 import { KEYGEN_TIMEOUT_MS } from './one-time-keys.ts';
 import { killReader } from './ticket.ts';
@@ -67,11 +69,11 @@ async function makeKey({ held, state, path, comment, interrupt }: KeyOptions): P
     const exit = /No space left/.test(made.stderr) ? ({ exit: 'noSpace' } as const) : {};
     throw new Fault({ tried: 'make a key', found: lastLine(made.stderr), ...exit });
   }
-  const parsed = parseEd25519Key(readWhole(`${fresh}.pub`, KEY_BYTES).toString('latin1'));
-  if ('reason' in parsed)
+  const publicKey = readEd25519Line(readWhole(`${fresh}.pub`, KEY_BYTES).toString('latin1'));
+  if (publicKey === undefined)
     throw new Fault({ tried: 'make a key', found: 'ssh-keygen did not write an ed25519 key' });
   placeFile(path, readWhole(fresh, KEY_BYTES));
-  return parsed.value;
+  return publicKey;
 }
 
 /** Reads the public half from the private half that is there. */
@@ -89,9 +91,9 @@ async function readKey({ path, interrupt }: KeyOptions): Promise<string> {
   if (/passphrase/.test(stderr))
     throw usage({ tried, found: 'it has a passphrase, which a backup at night cannot enter', next });
   if (status !== 0) throw usage({ tried, found: lastLine(stderr), next });
-  const parsed = parseEd25519Key(stdout.toString('latin1'));
-  if ('reason' in parsed) throw usage({ tried, found: 'it is not an ed25519 key', next });
-  return parsed.value;
+  const publicKey = readEd25519Line(stdout.toString('latin1'));
+  if (publicKey === undefined) throw usage({ tried, found: 'it is not an ed25519 key', next });
+  return publicKey;
 }
 
 async function keygen(interrupt: AbortSignal, args: string[]): Promise<Result> {
@@ -105,8 +107,7 @@ function lastLine(stderr: string): string {
 
 /** ssh offers the key in the public half. With a wrong one the call would fail without a clear reason. */
 function requireHalf(path: string, half: string, publicKey: string): void {
-  const parsed = parseEd25519Key(readWhole(half, KEY_BYTES).toString('utf8'));
-  if ('value' in parsed && parsed.value === publicKey) return;
+  if (readEd25519Line(readWhole(half, KEY_BYTES).toString('utf8')) === publicKey) return;
   throw usage({
     tried: `use the key "${path}"`,
     found: `"${half}" is not its public half`,

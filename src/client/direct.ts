@@ -3,7 +3,9 @@
  * gate behind the one-time sshd becomes rsync.
  */
 import { Fault } from '../fault.ts';
-import { abortable, addressesOf, ownAccount, settleAll, withTimeout } from '../os/machine.ts';
+import { ownAccount } from '../os/account.ts';
+import { abortable, settleAll, withTimeout } from '../os/async.ts';
+import { addressesOf } from '../os/network.ts';
 import { encodeRequest } from '../wire/request.ts';
 import type { CallOptions } from '../wire/ssh.ts';
 import { escapeText, LOGIN, unfold } from '../wire/text.ts';

@@ -5,10 +5,12 @@
  */
 import { createServer, type Server, type Socket } from 'node:net';
 import { Fault } from '../fault.ts';
-import { watchFolder, writeNew } from '../os/files.ts';
-import { monotonicMs, now, sleep } from '../os/machine.ts';
-import { type Child, eachLine, standard, start } from '../os/process.ts';
+import { monotonicMs, now, sleep } from '../os/clock.ts';
+import { type Child, standard, start } from '../os/process.ts';
+import { eachLine } from '../os/records.ts';
+import { writeNew } from '../os/replace.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
+import { watchFolder } from '../os/watch.ts';
 import { oneTimeKeyLine, SSHD_ENVIRONMENT, sshdConfig } from '../wire/ssh.ts';
 import { unfold } from '../wire/text.ts';
 import { isFrom, parseListen, type Range, showRange } from './addresses.ts';

@@ -16,9 +16,14 @@
  */
 import { basename, dirname } from 'node:path';
 import { EXIT, type Parsed } from '../fault.ts';
-import { appendJournal, lstat, say } from '../os/files.ts';
-import { beNice, now, ownAccount, refuseRoot } from '../os/machine.ts';
-import { type Command, endMeFirst, exec, programPath } from '../os/process.ts';
+import { ownAccount, refuseRoot } from '../os/account.ts';
+import { now } from '../os/clock.ts';
+import { lstat } from '../os/files.ts';
+import { appendJournal } from '../os/journal.ts';
+import { beNice } from '../os/priority.ts';
+import { type Command, endMeFirst, exec } from '../os/process.ts';
+import { programPath } from '../os/programs.ts';
+import { say } from '../os/streams.ts';
 import { ioniceArguments, type Niceness, nicer, parseGateCommand } from '../wire/rsync.ts';
 import { escapeText } from '../wire/text.ts';
 import { senderCommand } from './sender.ts';

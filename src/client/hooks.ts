@@ -1,7 +1,7 @@
 /** The hooks of a client's run: which facts they get, and how a hook changes the outcome of the run. */
 import { EXIT, Fault } from '../fault.ts';
-import { appendJournal } from '../os/files.ts';
-import { monotonicMs, now } from '../os/machine.ts';
+import { monotonicMs, now } from '../os/clock.ts';
+import { appendJournal } from '../os/journal.ts';
 import { type Facts, HookedRun, hasHooks } from '../shared/hooks.ts';
 import { clientName } from './config.ts';
 import type { Run, RunOutcome } from './run-events.ts';

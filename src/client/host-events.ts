@@ -1,5 +1,5 @@
 /** The events of the host while a run goes on, and how much of them the client reports. */
-import { monotonicMs } from '../os/machine.ts';
+import { monotonicMs } from '../os/clock.ts';
 import { type HostEvent, PHASES, type UnstoredEvent } from '../wire/events.ts';
 import type { FileCount, RunEvents } from './run-events.ts';
 

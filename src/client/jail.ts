@@ -2,7 +2,7 @@
 import { Fault } from '../fault.ts';
 import { makeFolder, makeUniqueFolder, removeAll } from '../os/files.ts';
 import { type Jail, rsyncLibraries, tryConfinement } from '../os/launcher.ts';
-import { temporaryFolder } from '../os/machine.ts';
+import { temporaryFolder } from '../os/scratch.ts';
 import { daemonConfig } from '../wire/rsync.ts';
 import type { ClientConfig } from './config.ts';
 import { scopeFilter, scopeRecords } from './filter.ts';

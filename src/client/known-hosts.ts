@@ -1,6 +1,8 @@
 /** The known_hosts file that `init` writes: the host's key, by which ssh verifies the host. */
 import { Fault, type Parsed } from '../fault.ts';
-import { lstat, placeFile, readWhole, realPath, replaceFile } from '../os/files.ts';
+import { readWhole } from '../os/content.ts';
+import { lstat, realPath } from '../os/files.ts';
+import { placeFile, replaceFile } from '../os/replace.ts';
 import { type PublicKey, showKey } from '../wire/key.ts';
 import { quoteForShell } from '../wire/text.ts';
 

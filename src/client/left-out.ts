@@ -1,8 +1,9 @@
 /** Roots from which excludes and `never` leave out everything: a backup of them is empty. */
 import { asBytes, joinPath } from '../os/byte-path.ts';
-import { exists, lstat, makeFolder, readdir, removeAll, writeNew } from '../os/files.ts';
+import { exists, lstat, makeFolder, readdir, removeAll } from '../os/files.ts';
 import { isWithin } from '../os/mounts.ts';
 import { run, standard } from '../os/process.ts';
+import { writeNew } from '../os/replace.ts';
 import { asText } from '../wire/text.ts';
 import { type Exclude, scopeFilter } from './filter.ts';
 import type { Root } from './roots.ts';

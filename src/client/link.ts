@@ -4,7 +4,9 @@
  */
 import { randomBytes } from 'node:crypto';
 import { constants, zstdCompressSync } from 'node:zlib';
-import { abortable, monotonicMs, now, ownNetworks, sleep } from '../os/machine.ts';
+import { abortable } from '../os/async.ts';
+import { monotonicMs, now, sleep } from '../os/clock.ts';
+import { ownNetworks } from '../os/network.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { BLOCK_LIMIT, blockLine } from '../wire/probe.ts';
 import type { CallOptions } from '../wire/ssh.ts';

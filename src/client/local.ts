@@ -5,9 +5,11 @@
 import * as v from 'valibot';
 import { Fault } from '../fault.ts';
 import { inspectCommand } from '../os/access-advice.ts';
+import { ownAccount } from '../os/account.ts';
 import { asBytes } from '../os/byte-path.ts';
+import { sleep } from '../os/clock.ts';
+import { ownExecutable } from '../os/executable.ts';
 import { failedWith, fileFault, lastVisible, lstat, realPath, stat, whatFailed } from '../os/files.ts';
-import { ownAccount, ownExecutable, sleep } from '../os/machine.ts';
 import { inText, isWithin, type MountEntry, mountOf, readMountTable } from '../os/mounts.ts';
 import { endingText, PLAIN_ENVIRONMENT } from '../os/process.ts';
 import { findConfig, pathKey, readConfig } from '../shared/toml.ts';

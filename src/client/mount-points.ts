@@ -5,7 +5,7 @@
  * Paths are bytes (os/byte-path.ts).
  */
 import { parentOf, showPath } from '../os/byte-path.ts';
-import { sleep } from '../os/machine.ts';
+import { sleep } from '../os/clock.ts';
 import { isWithin, type MountEntry } from '../os/mounts.ts';
 import { standard, start } from '../os/process.ts';
 import { PATH_LIMIT } from '../wire/request.ts';

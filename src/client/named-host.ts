@@ -1,6 +1,8 @@
 /** The host as it is named on the command line of `init`, and the transport to it. */
 import { Fault, type FaultParts } from '../fault.ts';
-import { addressesOf, ownAccount, sourceTowards, withTimeout } from '../os/machine.ts';
+import { ownAccount } from '../os/account.ts';
+import { withTimeout } from '../os/async.ts';
+import { addressesOf, sourceTowards } from '../os/network.ts';
 import { type PublicKey, parseHostKey } from '../wire/key.ts';
 import { knownHostsName, targetPlace } from '../wire/ssh.ts';
 import { escapeText, LOGIN, TARGET, unfold } from '../wire/text.ts';

@@ -1,6 +1,7 @@
 /** The administrator's list of paths that no backup reads, /etc/dialback/never. The launcher enforces it. */
 import { Fault } from '../fault.ts';
-import { exists, failedWith, readWhole } from '../os/files.ts';
+import { readWhole } from '../os/content.ts';
+import { exists, failedWith } from '../os/files.ts';
 import { NEVER_LIST } from '../os/launcher.ts';
 import { isRoot } from '../wire/request.ts';
 

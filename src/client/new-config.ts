@@ -1,8 +1,10 @@
 /** The client.toml that `init` writes: the roots and the capability that work on this machine, and the text of the file. */
 import { Fault } from '../fault.ts';
-import { findBreachOnTheWay, makeFolder, mayRead, placeFile, realPath } from '../os/files.ts';
+import { ownAccount } from '../os/account.ts';
+import { makeFolder, mayRead, realPath } from '../os/files.ts';
 import { hasLauncher, lacksLandlock, launcherServesUs, requireInheritance } from '../os/launcher.ts';
-import { ownAccount } from '../os/machine.ts';
+import { placeFile } from '../os/replace.ts';
+import { findBreachOnTheWay } from '../os/trust.ts';
 import { parseConfig } from '../shared/toml.ts';
 import { type Capability, CLIENT_SCHEMA, type Remote } from './config.ts';
 import { tryJail } from './jail.ts';

@@ -1,10 +1,14 @@
 /** The one-time keys of a run, made by ssh-keygen(1). */
 
 import { Fault } from '../fault.ts';
-import { readFifo, readWhole, removeFileIfThere, writeNew } from '../os/files.ts';
-import { withTimeout } from '../os/machine.ts';
-import { endingText, hasProgram, type Result, run, standard } from '../os/process.ts';
-import { parseEd25519Key } from '../wire/key.ts';
+import { withTimeout } from '../os/async.ts';
+import { readWhole } from '../os/content.ts';
+import { readFifo } from '../os/fifo.ts';
+import { removeFileIfThere } from '../os/files.ts';
+import { endingText, type Result, run, standard } from '../os/process.ts';
+import { hasProgram } from '../os/programs.ts';
+import { writeNew } from '../os/replace.ts';
+import { readEd25519Line } from '../wire/key.ts';
 import { REQUEST_LIMITS } from '../wire/request.ts';
 import { SSHD_ENVIRONMENT, sshdConfig, WITHOUT_SSHD } from '../wire/ssh.ts';
 import { escapeText } from '../wire/text.ts';
@@ -94,9 +98,10 @@ function keygenCommand(path: string) {
 }
 
 function readPublicKey(path: string): string {
-  const parsed = parseEd25519Key(readWhole(path, 1024).toString('latin1'));
-  if ('value' in parsed) return parsed.value;
-  throw new Fault({ tried: `read "${path}"`, found: parsed.reason });
+  const key = readEd25519Line(readWhole(path, 1024).toString('latin1'));
+  if (key === undefined)
+    throw new Fault({ tried: `read "${path}"`, found: 'it is not one ed25519 public key' });
+  return key;
 }
 
 function requireSuccess(program: string, result: Result): void {

@@ -1,19 +1,21 @@
 /** One attempt at a backup: what may be read, what the host is asked for, and the checks of what the host reports. */
 
 import { Fault } from '../fault.ts';
-import { findSubject } from '../os/account.ts';
+import { findSubject, ownAccount } from '../os/account.ts';
+import { settleAll } from '../os/async.ts';
 import { showPath } from '../os/byte-path.ts';
-import { appendJournal, readJournal } from '../os/files.ts';
+import { now } from '../os/clock.ts';
+import { appendJournal, readJournal } from '../os/journal.ts';
 import { launcherHasGone, launcherPath, rsyncLibraries, tryConfinement } from '../os/launcher.ts';
 import { isLoadable, mountPointsLibrary } from '../os/link-library.ts';
-import { now, ownAccount, settleAll } from '../os/machine.ts';
 import { type MountEntry, readMountTable } from '../os/mounts.ts';
-import { rsyncVersion, rsyncWords } from '../os/process.ts';
 import { makeRunFolder } from '../os/runfolder.ts';
+import { rsyncVersion, rsyncWords } from '../os/versions.ts';
 import { isRsyncVulnerable } from '../shared/package-changelog.ts';
 import { findPrinter, printedWords, quietAdvice } from '../shared/startup-files.ts';
 import { encodeRsync } from '../wire/request.ts';
-import { CHECKSUM_IDLE_SECONDS, daemonConfig, knowsZstd, listedRoots } from '../wire/rsync.ts';
+import { CHECKSUM_IDLE_SECONDS, daemonConfig, listedRoots } from '../wire/rsync.ts';
+import { knowsZstd } from '../wire/rsync-output.ts';
 import { asText, PROBE } from '../wire/text.ts';
 import { openChannel } from './channel.ts';
 import type { Compression } from './compression.ts';

@@ -3,10 +3,11 @@
  * out. The filter (client/filter.ts) and the launcher are made from it.
  */
 import { Fault } from '../fault.ts';
+import { ownAccount } from '../os/account.ts';
 import { asBytes, parentOf } from '../os/byte-path.ts';
-import { lstat, mayRead, readdir, readlink, readWhole } from '../os/files.ts';
+import { readWhole } from '../os/content.ts';
+import { lstat, mayRead, readdir, readlink } from '../os/files.ts';
 import { askPlaces } from '../os/launcher.ts';
-import { ownAccount } from '../os/machine.ts';
 import {
   isWithin,
   type MountEntry,

@@ -9,10 +9,12 @@
  *     RUN/rsyncd/mountpoints.so     that library, where there is no launcher to supply it
  *     RUN/rsyncd/empty/             an empty folder, as the library shows it for a mount point
  */
-import { exists, makeFolder, removeFileIfThere, writeNew } from '../os/files.ts';
+import { exists, makeFolder, removeFileIfThere } from '../os/files.ts';
 import { launcherCommand } from '../os/launcher.ts';
 import { MOUNTPOINTS_LIBRARY, mountPointsEnvironment } from '../os/link-library.ts';
-import { type Command, PLAIN_ENVIRONMENT, programPath } from '../os/process.ts';
+import { type Command, PLAIN_ENVIRONMENT } from '../os/process.ts';
+import { programPath } from '../os/programs.ts';
+import { writeNew } from '../os/replace.ts';
 import { daemonArguments } from '../wire/rsync.ts';
 import type { Capability } from './config.ts';
 

@@ -6,9 +6,12 @@
  */
 
 import { Fault, type FaultParts } from '../fault.ts';
-import { exists, makeFolder, writableByOthers } from '../os/files.ts';
-import { hostLabel, ownAccount, refuseRoot, sleep } from '../os/machine.ts';
+import { ownAccount, refuseRoot } from '../os/account.ts';
+import { sleep } from '../os/clock.ts';
+import { exists, makeFolder } from '../os/files.ts';
 import { type DisposableHolder, defaultStateFolder, prepareStateFolder, takeLock } from '../os/runfolder.ts';
+import { writableByOthers } from '../os/trust.ts';
+import { hostLabel } from '../os/uname.ts';
 import { configPlace, ownConfigFolder } from '../shared/toml.ts';
 import { fingerprint } from '../wire/key.ts';
 import { shelfOf } from '../wire/local.ts';

@@ -1,5 +1,6 @@
 /** Facts that are kept from run to run: JSON files in the state folder, one for each kind, with a value for each remote. */
-import { readWhole, replaceFile } from '../os/files.ts';
+import { readWhole } from '../os/content.ts';
+import { replaceFile } from '../os/replace.ts';
 import { takeLock } from '../os/runfolder.ts';
 
 const MOST_BYTES = 1024 * 1024;

@@ -11,20 +11,13 @@
  */
 import * as v from 'valibot';
 import { Fault } from '../fault.ts';
-import {
-  close,
-  failedWith,
-  open,
-  openFlags,
-  readLineAlone,
-  readWhole,
-  removeFileIfThere,
-  rename,
-  writeNew,
-} from '../os/files.ts';
+import { readWhole } from '../os/content.ts';
+import { ownExecutable } from '../os/executable.ts';
+import { close, failedWith, open, openFlags, removeFileIfThere, rename } from '../os/files.ts';
 import { launcherPath } from '../os/launcher.ts';
-import { ownExecutable } from '../os/machine.ts';
-import { killProcess, processAt } from '../os/process.ts';
+import { killProcess, processAt } from '../os/process-table.ts';
+import { writeNew } from '../os/replace.ts';
+import { readLineAlone } from '../os/streams.ts';
 import { HANDSHAKE_LINE_LIMIT } from '../wire/channel.ts';
 import { parseJson } from '../wire/json.ts';
 import { escapeText, quoteForShell } from '../wire/text.ts';

@@ -3,9 +3,9 @@
  * call itself) and local.ts (the store is on this machine). This file has what an attempt gives them, and what they share.
  */
 import { Fault } from '../fault.ts';
+import { abortable, withTimeout } from '../os/async.ts';
 import { exists } from '../os/files.ts';
 import { requireInheritance, tryConfinement } from '../os/launcher.ts';
-import { abortable, withTimeout } from '../os/machine.ts';
 import type { OutcomeEvent, UnstoredEvent } from '../wire/events.ts';
 import type { CommonHeader } from '../wire/request.ts';
 import type { CallOptions } from '../wire/ssh.ts';

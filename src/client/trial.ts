@@ -8,29 +8,19 @@
  */
 import { createHash } from 'node:crypto';
 import { Fault } from '../fault.ts';
+import { settleAll, withTimeout } from '../os/async.ts';
 import { asBytes } from '../os/byte-path.ts';
-import {
-  close,
-  exists,
-  makeFolder,
-  readWhole,
-  realPath,
-  removeAll,
-  statusExact,
-  writeNew,
-} from '../os/files.ts';
+import { sleep } from '../os/clock.ts';
+import { readWhole } from '../os/content.ts';
+import { ownExecutable } from '../os/executable.ts';
+import { makePipe } from '../os/fifo.ts';
+import { close, exists, makeFolder, realPath, removeAll, statusExact } from '../os/files.ts';
 import { jailPath, launcherCommand, tryConfinement } from '../os/launcher.ts';
-import { ownExecutable, settleAll, sleep, withTimeout } from '../os/machine.ts';
-import {
-  type Command,
-  eachLine,
-  makePipe,
-  programPath,
-  rsyncVersion,
-  rsyncWords,
-  standard,
-  start,
-} from '../os/process.ts';
+import { type Command, standard, start } from '../os/process.ts';
+import { programPath } from '../os/programs.ts';
+import { eachLine } from '../os/records.ts';
+import { writeNew } from '../os/replace.ts';
+import { rsyncVersion, rsyncWords } from '../os/versions.ts';
 import { ATTACKED_FILES, attacksOn, KEPT, SERVED } from '../wire/attacks.ts';
 import { daemonConfig, trialArguments } from '../wire/rsync.ts';
 import { escapeText } from '../wire/text.ts';

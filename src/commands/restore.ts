@@ -1,7 +1,7 @@
 /** `dialback restore`: files of a snapshot, written below a folder of the backup host. */
 import { resolve } from 'node:path';
 import type { ExitName } from '../fault.ts';
-import { ownAccount } from '../os/machine.ts';
+import { ownAccount } from '../os/account.ts';
 import { DAMAGES } from '../output/damage.ts';
 import { jsonText } from '../output/json.ts';
 import { clientPath, manifestPath } from '../output/path.ts';

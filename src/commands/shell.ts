@@ -2,7 +2,8 @@
 import { readHostConfig } from '../host/config.ts';
 import { grab as serveClient } from '../host/grab.ts';
 import { accountConfig, parseShell } from '../host/login-shell.ts';
-import { ownAccount, ownExecutable } from '../os/machine.ts';
+import { ownAccount } from '../os/account.ts';
+import { ownExecutable } from '../os/executable.ts';
 import { type Command, exitName } from './command.ts';
 import { INTERNAL_FAILURE } from './grab.ts';
 

@@ -1,8 +1,9 @@
 /** `dialback try`: a whole backup and restore on this machine, with real ssh, sshd and rsync, told step by step. */
 import { resolve } from 'node:path';
 import { Fault } from '../fault.ts';
+import { monotonicMs } from '../os/clock.ts';
+import { isPackaged } from '../os/executable.ts';
 import { exists, stat } from '../os/files.ts';
-import { isPackaged, monotonicMs } from '../os/machine.ts';
 import { standard } from '../os/process.ts';
 import { showDuration } from '../output/units.ts';
 import { escapeText } from '../wire/text.ts';

@@ -1,4 +1,5 @@
 /** `dialback doctor` on a client: what stands between it and its next backup, and what that backup would give away. */
+
 import { createServer, connect as openConnection } from 'node:net';
 import { dirname, join } from 'node:path';
 import { findNat, parseListen, type Way } from '../client/addresses.ts';
@@ -34,6 +35,9 @@ import { findHungMounts, findPlaces, findRoots, kernelScope, readExcludes } from
 import { type SenderNeeds, trySender } from '../client/trial.ts';
 import { Fault } from '../fault.ts';
 import { inspectCommand } from '../os/access-advice.ts';
+import { asUid, ownAccount } from '../os/account.ts';
+import { readWhole } from '../os/content.ts';
+import { ownExecutable } from '../os/executable.ts';
 import {
   exists,
   failedWith,
@@ -43,26 +47,18 @@ import {
   mayRead,
   mayWrite,
   readdir,
-  readJournal,
   readProc,
-  readWhole,
   removeAll,
   stat,
   statfs,
 } from '../os/files.ts';
+import { readJournal } from '../os/journal.ts';
 import { type Jail, landlockAbiOf, NEVER_LIST, rsyncLibraries } from '../os/launcher.ts';
-import { asUid, ownAccount, ownExecutable, temporaryFolder } from '../os/machine.ts';
-import {
-  inText,
-  isWithin,
-  type MountEntry,
-  mountOf,
-  namesByMounts,
-  otherNames,
-  readMountTable,
-} from '../os/mounts.ts';
-import { hasProgram, run, standard } from '../os/process.ts';
+import { isWithin, type MountEntry, mountOf, mountTable, namesByMounts, otherNames } from '../os/mounts.ts';
+import { run, standard } from '../os/process.ts';
+import { hasProgram } from '../os/programs.ts';
 import { requireStateFolder, requireStateName } from '../os/runfolder.ts';
+import { temporaryFolder } from '../os/scratch.ts';
 import { listedRoots } from '../wire/rsync.ts';
 import { type CallOptions, WITHOUT_SSHD } from '../wire/ssh.ts';
 import { asText, escapeText, LOGIN, quoteForShell, snapshotTime, unfold } from '../wire/text.ts';
@@ -563,7 +559,7 @@ function collectNever(bytes: Place[], roots: string[], hung: readonly string[]):
   const places = bytes.map(placeInText);
   const all = [...new Map(places.map(each => [`${each.name}\0${each.place}`, each])).values()];
   if (all.length === 0) return [NEVER.ok('nothing is named that must never be read')];
-  const table = inText(readMountTable());
+  const table = mountTable();
   const names = all.map(each => each.name);
   const isHung = (path: string): boolean => hung.some(each => isWithin(each, path));
   return checkNever(
@@ -718,7 +714,7 @@ function collectDisk(config: ClientConfig, remote: Remote): Finding {
   } catch (error) {
     return DISK.fault(error, 'set `target` in client.toml');
   }
-  return checkDisk(label, inText(readMountTable()), config.scope, realPlace(remote.target));
+  return checkDisk(label, mountTable(), config.scope, realPlace(remote.target));
 }
 
 /** Whether what else is on the store's disk is backed up, which is to say onto itself. @param store without links */

@@ -5,8 +5,9 @@
 
 import { overSsh, placeCall } from '../client/call.ts';
 import { Fault } from '../fault.ts';
+import { sleep } from '../os/clock.ts';
 import { makeUniqueFolder, removeAll } from '../os/files.ts';
-import { sleep, temporaryFolder } from '../os/machine.ts';
+import { temporaryFolder } from '../os/scratch.ts';
 import { FAILURES, type FailureCode } from '../wire/events.ts';
 import { blockLine } from '../wire/probe.ts';
 import type { CallOptions } from '../wire/ssh.ts';

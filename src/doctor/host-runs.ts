@@ -1,7 +1,7 @@
 /** What `doctor` on a host learns of its clients' runs: whose fail one after the other, and whose are refused for want of room. */
 
 import { type HostConfig, storeSettings } from '../host/config.ts';
-import { readJournal } from '../os/files.ts';
+import { readJournal } from '../os/journal.ts';
 import { areAlarming, failuresOf, failuresText, lackOfRoom } from '../store/health.ts';
 import { retiredSince } from '../store/retirement.ts';
 import { listClients, openClient, openStore } from '../store/store.ts';

@@ -4,11 +4,15 @@
  * Each check is two functions: one gathers facts and judges nothing, one judges facts and touches nothing. Nothing here
  * changes the machine, and nothing needs root: what this account cannot see is `unknown`, never `ok`.
  */
+
 import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
 import { fixCommand, inspectCommand } from '../os/access-advice.ts';
-import { parsePasswd, type Subject } from '../os/account.ts';
-import { type Breach, exists, findBreach, mayRun, readProc, readWhole, realPath, stat } from '../os/files.ts';
+import { asAccount, parsePasswd, type Subject } from '../os/account.ts';
+import { readWhole } from '../os/content.ts';
+import { ownExecutable } from '../os/executable.ts';
+import { CAPABILITY, CAPABILITY_BIT, fileCapability } from '../os/file-capability.ts';
+import { exists, mayRun, readProc, realPath, stat } from '../os/files.ts';
 import {
   hasJail,
   hasLauncher,
@@ -17,20 +21,12 @@ import {
   RECEIVE_WITHOUT,
   SEND_WITHOUT,
 } from '../os/launcher.ts';
-import { asAccount, kernelRelease, ownExecutable } from '../os/machine.ts';
-import { inText, type MountEntry, mountOf, parseMountTable } from '../os/mounts.ts';
-import {
-  endingText,
-  hasProgram,
-  opensshVersion,
-  packageOf,
-  programPath,
-  type Result,
-  rsyncVersion,
-  rsyncWords,
-  run,
-  standard,
-} from '../os/process.ts';
+import { type MountEntry, mountOf, mountTable } from '../os/mounts.ts';
+import { endingText, type Result, run, standard } from '../os/process.ts';
+import { hasProgram, packageOf, programPath } from '../os/programs.ts';
+import { type Breach, findBreach } from '../os/trust.ts';
+import { kernelRelease } from '../os/uname.ts';
+import { opensshVersion, rsyncVersion, rsyncWords } from '../os/versions.ts';
 import {
   type Advisory,
   compareVersions,
@@ -40,7 +36,7 @@ import {
 } from '../shared/advisories.ts';
 import { readChangelog } from '../shared/package-changelog.ts';
 import { findPrinter, type Printed, quietAdvice, runShell } from '../shared/startup-files.ts';
-import { knowsZstd } from '../wire/rsync.ts';
+import { knowsZstd } from '../wire/rsync-output.ts';
 import { LEAST_OPENSSH, WITHOUT_SSHD } from '../wire/ssh.ts';
 import { escapeText, quoteForShell } from '../wire/text.ts';
 import { type Finding, Topic } from './finding.ts';
@@ -57,11 +53,8 @@ export interface Confinement {
 /** Every short program here ends within this. */
 const PATIENCE_MS = 10_000;
 
-/** The one capability: reading and searching whatever the modes say (capabilities(7)). */
-const CAPABILITY = 'cap_dac_read_search';
 /** Into PREFIX, /usr/local unless told, where root alone can change every folder. */
 const INSTALL = "make install, as root, in dialback's sources";
-const CAPABILITY_BIT = 2;
 /** Without it nothing is to be seen of this process. */
 const PROC = 'mount -t proc proc /proc';
 
@@ -411,7 +404,7 @@ async function launcherFacts(subject: Subject): Promise<LauncherFacts> {
     others: group?.others ?? [],
     primary: group?.primary ?? [],
     capability: await fileCapability(path),
-    mount: mountOf(inText(parseMountTable(readProc('self/mountinfo') ?? '')), realPath(path)),
+    mount: mountOf(mountTable(), realPath(path)),
   };
 }
 
@@ -591,53 +584,6 @@ export function checkInherited(facts: InheritedFacts | undefined): Finding[] {
     checkCapability(INHERITED_SELF, facts.executable, facts.ownCapability, `${CAPABILITY}=i`),
     checkCapability(INHERITED_RSYNC, facts.rsync, facts.rsyncCapability, `${CAPABILITY}=ei`),
   ];
-}
-
-/** A file's capability as getcap(8) writes it, '' for none; undefined where neither it nor getfattr(1) is installed. */
-export async function fileCapability(path: string): Promise<string | undefined> {
-  if (hasProgram('getcap')) {
-    const { status: ended, stdout } = await run(standard('getcap', [path]), { timeoutMs: PATIENCE_MS });
-    return ended === 0 ? parseGetcap(stdout.toString('utf8'), path) : undefined;
-  }
-  if (!hasProgram('getfattr')) return undefined;
-  const args = ['--absolute-names', '--encoding=hex', '--name=security.capability', path];
-  const { stdout, stderr } = await run(standard('getfattr', args), { timeoutMs: PATIENCE_MS });
-  if (/No such attribute/.test(stderr)) return '';
-  return parseCapabilityXattr(
-    /^security\.capability=0x([0-9a-f]+)$/m.exec(stdout.toString('utf8'))?.[1] ?? '',
-  );
-}
-
-/** What getcap(8) prints: `PATH cap_x=ep`; before libcap 2.41 `PATH = cap_x+ep`. @returns '' for no capability */
-export function parseGetcap(text: string, path: string): string {
-  const rest = text.trim().startsWith(path) ? text.trim().slice(path.length) : '';
-  const words = rest.replace(/^ =/, '').trim().split(/\s+/).filter(Boolean);
-  return words
-    .map(word => word.replace(/[+=]([eip]+)$/, (_, flags: string) => `=${sortFlags(flags)}`))
-    .join(' ');
-}
-
-function sortFlags(flags: string): string {
-  return [...'eip'].filter(each => flags.includes(each)).join('');
-}
-
-/**
- * The value of security.capability (linux/capability.h, struct vfs_cap_data), in hexadecimal.
- * @returns undefined where it is none that is known
- */
-export function parseCapabilityXattr(hex: string): string | undefined {
-  const bytes = Buffer.from(hex, 'hex');
-  if (bytes.length !== 20 && bytes.length !== 24) return undefined; // revisions 2 and 3
-  const magic = bytes.readUInt32LE(0);
-  const revision = magic >>> 24;
-  if (revision !== (bytes.length === 20 ? 2 : 3)) return undefined;
-  const wide = (low: number, high: number): bigint =>
-    BigInt(bytes.readUInt32LE(low)) | (BigInt(bytes.readUInt32LE(high)) << 32n);
-  const [permitted, inheritable] = [wide(4, 12), wide(8, 16)];
-  const only = 1n << BigInt(CAPABILITY_BIT);
-  if ((permitted | inheritable) !== only) return `others than ${CAPABILITY}`;
-  const flags = `${magic & 1 ? 'e' : ''}${inheritable === only ? 'i' : ''}${permitted === only ? 'p' : ''}`;
-  return `${CAPABILITY}=${flags}`;
 }
 
 // --- the account's shell ---

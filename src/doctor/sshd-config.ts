@@ -1,8 +1,9 @@
 /** What the host's sshd_config says to the key of a client: the settings that keep it out, or that run another program for it. */
 
 import { makeUniqueFolder, removeAll } from '../os/files.ts';
-import { temporaryFolder } from '../os/machine.ts';
-import { hasProgram, run, standard } from '../os/process.ts';
+import { run, standard } from '../os/process.ts';
+import { hasProgram } from '../os/programs.ts';
+import { temporaryFolder } from '../os/scratch.ts';
 import { escapeText, quoteForShell } from '../wire/text.ts';
 import { type Finding, Topic } from './finding.ts';
 

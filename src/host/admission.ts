@@ -5,7 +5,7 @@
  * (host/space-recovery.ts), and acts on the decisions.
  */
 import { Fault } from '../fault.ts';
-import { monotonicMs, now, sleep } from '../os/machine.ts';
+import { monotonicMs, now, sleep } from '../os/clock.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import type { Arrival } from '../store/arrival.ts';
 import { amountOf, readRoom } from '../store/free-space.ts';

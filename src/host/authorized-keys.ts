@@ -3,7 +3,9 @@
  * AUTHORIZED_KEYS FILE FORMAT). Lines of others stay as they are.
  */
 import { Fault, type Parsed } from '../fault.ts';
-import { exists, makeFolder, readWhole, realPath, replaceFile, stat } from '../os/files.ts';
+import { readWhole } from '../os/content.ts';
+import { exists, makeFolder, realPath, stat } from '../os/files.ts';
+import { replaceFile } from '../os/replace.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
 import type { PublicKey } from '../wire/key.ts';
 import { quoteForShell } from '../wire/text.ts';

@@ -4,7 +4,7 @@
  */
 import { dirname } from 'node:path';
 import { MISSING_LIMIT, type Missing } from '../wire/events.ts';
-import { readComplaint } from '../wire/rsync.ts';
+import { readComplaint } from '../wire/rsync-output.ts';
 import { escapeText } from '../wire/text.ts';
 import { UnstoredEntries } from './unstored.ts';
 

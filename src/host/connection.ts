@@ -1,5 +1,7 @@
 /** The connection to the client's gate over which rsync pulls: dialed back, or the client's own call. */
-import { ownAccount, sleep, withTimeout } from '../os/machine.ts';
+import { ownAccount } from '../os/account.ts';
+import { withTimeout } from '../os/async.ts';
+import { sleep } from '../os/clock.ts';
 import {
   type DisposableHolder,
   defaultStateFolder,

@@ -3,24 +3,17 @@
  * of them end with the run.
  */
 import { Fault } from '../fault.ts';
-import { close, writeNew } from '../os/files.ts';
+import { settleAll, withTimeout } from '../os/async.ts';
+import { makePipe } from '../os/fifo.ts';
+import { close } from '../os/files.ts';
 import { openLogPipe } from '../os/log-pipe.ts';
-import { settleAll, withTimeout } from '../os/machine.ts';
-import {
-  type Child,
-  type ExitResult,
-  eachLine,
-  killProcess,
-  makePipe,
-  type Process,
-  processAt,
-  run,
-  signalNumber,
-  standard,
-  start,
-} from '../os/process.ts';
+import { type Child, type ExitResult, run, standard, start } from '../os/process.ts';
+import { killProcess, type Process, processAt, signalNumber } from '../os/process-table.ts';
+import { eachLine } from '../os/records.ts';
+import { writeNew } from '../os/replace.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
-import { type DirectHeader, isEd25519Key, type RequestHeader } from '../wire/request.ts';
+import { readEd25519Line } from '../wire/key.ts';
+import type { DirectHeader, RequestHeader } from '../wire/request.ts';
 import { DAEMON_REQUEST } from '../wire/rsync.ts';
 import { dialConfig } from '../wire/ssh.ts';
 import { escapeText } from '../wire/text.ts';
@@ -153,8 +146,16 @@ async function startAgent(
   key.fill(0);
   if (added.status !== 0) throw keyFault('ssh-add does not accept it');
   const listed = await run(standard('ssh-add', ['-L'], environment), { timeoutMs: AGENT_MS, signal });
-  const publicKey = listed.stdout.toString('latin1').trim().split(' ').slice(0, 2).join(' ');
-  if (!isEd25519Key(publicKey)) throw keyFault('it is not an ed25519 key');
+  // The client chooses the comment, which can have line breaks in it.
+  const publicKey = readEd25519Line(listed.stdout.toString('latin1').split(/[\r\n]/, 1)[0] ?? '');
+  if (publicKey === undefined) {
+    throw new Fault({
+      tried: 'use the one-time key',
+      found: 'it is no ed25519 key',
+      exit: 'refused',
+      code: 'request',
+    });
+  }
   writeNew(`${folder}/key.pub`, `${publicKey}\n`);
 }
 

@@ -1,22 +1,15 @@
 /** `dialback enroll` and `unenroll`: which client a key is for, and whether it is accepted. */
 import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
-import {
-  exists,
-  failedWith,
-  fileFault,
-  makeFolder,
-  mayRun,
-  mayWrite,
-  placeFile,
-  readStandardInput,
-  readWhole,
-  realPath,
-  stat,
-  writableByOthers,
-} from '../os/files.ts';
+import { asUid, ownAccount, refuseRoot } from '../os/account.ts';
+import { readWhole } from '../os/content.ts';
+import { isPackaged, ownExecutable } from '../os/executable.ts';
+import { exists, failedWith, fileFault, makeFolder, mayRun, mayWrite, realPath, stat } from '../os/files.ts';
 import { hasJail, jailPath, lacksLandlock } from '../os/launcher.ts';
-import { asUid, hostName, isPackaged, ownAccount, ownExecutable, refuseRoot } from '../os/machine.ts';
+import { placeFile } from '../os/replace.ts';
+import { readStandardInput } from '../os/streams.ts';
+import { writableByOthers } from '../os/trust.ts';
+import { hostName } from '../os/uname.ts';
 import { configPlace, parseConfig } from '../shared/toml.ts';
 import { probeFileSystem } from '../store/file-system.ts';
 import { noteStore, requireNoOtherStore } from '../store/known-stores.ts';

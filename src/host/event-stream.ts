@@ -1,7 +1,7 @@
 /** The events that grab sends to the client, on standard error (wire/events.ts). They are the only output of the host for the client. */
 import type { Writable } from 'node:stream';
-import { descriptorStream } from '../os/files.ts';
-import { sleep } from '../os/machine.ts';
+import { sleep } from '../os/clock.ts';
+import { descriptorStream } from '../os/streams.ts';
 import { encodeEvent, type HostEvent, type OutcomeEvent, type Phase } from '../wire/events.ts';
 import type { Pull } from './pull.ts';
 

@@ -5,8 +5,9 @@
  * the store, and to the system's log.
  */
 import { EXIT, type ExitStatus, Fault, firstError } from '../fault.ts';
-import { findSubject } from '../os/account.ts';
-import { monotonicMs, ownAccount, ownExecutable, refuseRoot } from '../os/machine.ts';
+import { findSubject, ownAccount, refuseRoot } from '../os/account.ts';
+import { monotonicMs } from '../os/clock.ts';
+import { ownExecutable } from '../os/executable.ts';
 import { PLAIN_ENVIRONMENT, startApart } from '../os/process.ts';
 import { findPrinter, printedWords } from '../shared/startup-files.ts';
 import { lacksManifest } from '../store/manifest.ts';

@@ -1,5 +1,5 @@
 /** How a client finds this host: the account and the name to call, and the key of this machine's sshd. */
-import { readWhole } from '../os/files.ts';
+import { readWhole } from '../os/content.ts';
 import { type PublicKey, parseHostKey } from '../wire/key.ts';
 import { TARGET } from '../wire/text.ts';
 

@@ -2,7 +2,7 @@
 import { Fault } from '../fault.ts';
 import { makeUniqueFolder, removeAll } from '../os/files.ts';
 import { type Jail, tryReceiving } from '../os/launcher.ts';
-import { temporaryFolder } from '../os/machine.ts';
+import { temporaryFolder } from '../os/scratch.ts';
 
 /** Starts rsync in the receiver's jail with a temporary tree. @returns the jail, or the Fault why it cannot be built */
 export async function tryReceiveJail(): Promise<Jail | Fault> {

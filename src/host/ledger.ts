@@ -3,7 +3,9 @@
  * client's folder of the store: a few kilobytes, however many runs there were.
  */
 import type { Parsed } from '../fault.ts';
-import { exists, readWhole, replaceFile } from '../os/files.ts';
+import { readWhole } from '../os/content.ts';
+import { exists } from '../os/files.ts';
+import { replaceFile } from '../os/replace.ts';
 import { snapshotNames } from '../store/snapshot.ts';
 import { type ClientStore, recordEvent } from '../store/store.ts';
 import { snapshotTime } from '../wire/text.ts';

@@ -1,6 +1,7 @@
 /** The host's half of a probe (wire/probe.ts): it counts the bytes that arrive and drops them. */
-import { readInPortions } from '../os/files.ts';
-import { withTimeout } from '../os/machine.ts';
+
+import { withTimeout } from '../os/async.ts';
+import { readInPortions } from '../os/streams.ts';
 import { failure } from '../wire/events.ts';
 import { PROBE_MS, ProbeReader } from '../wire/probe.ts';
 

@@ -3,10 +3,11 @@
  * rsync can make ours exit with any status (MSG_ERROR_EXIT, `@RSYNCD: EXIT`).
  */
 import { readdir } from '../os/files.ts';
-import { recordsOf, standard, start } from '../os/process.ts';
+import { standard, start } from '../os/process.ts';
+import { recordsOf } from '../os/records.ts';
 import type { Arrival } from '../store/arrival.ts';
 import { type FailureCode, failedOutcome, type OutcomeEvent } from '../wire/events.ts';
-import { RSYNC_EXIT } from '../wire/rsync.ts';
+import { RSYNC_EXIT } from '../wire/rsync-output.ts';
 import type { PullEnd } from './pull.ts';
 
 /** An outcome, and the reason for the host's log if it is a failure. */

@@ -1,29 +1,18 @@
 /** rsync on the host: one pull over an open connection, and its report. */
 import { Fault } from '../fault.ts';
+import { sleep } from '../os/clock.ts';
+import { ownExecutable } from '../os/executable.ts';
 import { close, realPath } from '../os/files.ts';
 import { type Jail, jailCommand, jailPath, readJailLine } from '../os/launcher.ts';
 import { linkEnvironment, NEW_INODE, openLinkLibrary, TIME_CUT } from '../os/link-library.ts';
-import { ownExecutable, sleep } from '../os/machine.ts';
-import {
-  type Child,
-  type Command,
-  type ExitResult,
-  eachLine,
-  PLAIN_ENVIRONMENT,
-  programPath,
-  rsyncKnows,
-  start,
-} from '../os/process.ts';
+import { type Child, type Command, type ExitResult, PLAIN_ENVIRONMENT, start } from '../os/process.ts';
+import { programPath } from '../os/programs.ts';
+import { eachLine } from '../os/records.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
+import { rsyncKnows } from '../os/versions.ts';
 import type { Missing } from '../wire/events.ts';
-import {
-  CHECKSUM_IDLE_SECONDS,
-  INSECURE_LINKS,
-  type PullCounts,
-  PullReader,
-  pullArguments,
-  readOversized,
-} from '../wire/rsync.ts';
+import { CHECKSUM_IDLE_SECONDS, INSECURE_LINKS, pullArguments } from '../wire/rsync.ts';
+import { type PullCounts, PullReader, readOversized } from '../wire/rsync-output.ts';
 import { Complaints } from './complaints.ts';
 import type { Connection } from './dial.ts';
 import { FIRST_BYTE, IDLE } from './relay.ts';

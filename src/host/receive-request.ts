@@ -3,11 +3,11 @@
  * request itself. No path, host or command of the host's own comes from there.
  */
 import { isIP } from 'node:net';
-import { readInPortions, say } from '../os/files.ts';
-import { withTimeout } from '../os/machine.ts';
+import { withTimeout } from '../os/async.ts';
+import { readInPortions, say } from '../os/streams.ts';
 import { decodeGo, GO } from '../wire/channel.ts';
 import { type FailureCode, failure } from '../wire/events.ts';
-import { decodeSoFar, REQUEST_LIMITS, type Request, type RequestHeader } from '../wire/request.ts';
+import { decodeRequest, REQUEST_LIMITS, type Request, type RequestHeader } from '../wire/request.ts';
 import { DAEMON_REQUEST } from '../wire/rsync.ts';
 import { type CallCommand, escapeText, NAME, PROBE, parseCallCommand, unfold } from '../wire/text.ts';
 import { GrowingBuffer } from './growing-buffer.ts';
@@ -207,7 +207,7 @@ class RequestReader {
 
   #takeRequest(): boolean {
     if (this.length < this.#needed) return true;
-    const decoded = decodeSoFar(this.#bytes.content);
+    const decoded = decodeRequest(this.#bytes.content);
     if ('reason' in decoded) return this.#end('request', `the request: ${decoded.reason}`);
     if ('incomplete' in decoded) {
       this.#needed = decoded.least;

@@ -4,7 +4,8 @@
  */
 import { pipeline } from 'node:stream/promises';
 import { EXIT } from '../fault.ts';
-import { close, descriptorStream, say } from '../os/files.ts';
+import { close } from '../os/files.ts';
+import { descriptorStream, say } from '../os/streams.ts';
 
 /** The descriptors that rsync passes on. */
 const RELAY_FROM_SSH = 3;

@@ -3,7 +3,8 @@
  * failure as text, which the client does not get.
  */
 import { Fault } from '../fault.ts';
-import { hasProgram, run, standard } from '../os/process.ts';
+import { run, standard } from '../os/process.ts';
+import { hasProgram } from '../os/programs.ts';
 import { type ClientStore, recordEvent } from '../store/store.ts';
 import { FAILURES, type OutcomeEvent } from '../wire/events.ts';
 import { escapeText } from '../wire/text.ts';

@@ -4,11 +4,12 @@
  * Each step that fails throws, and the stacks release what was acquired, in reverse order.
  */
 import { Fault, firstError } from '../fault.ts';
+import { abortable } from '../os/async.ts';
+import { deadlineSignal } from '../os/clock.ts';
 import { readProc } from '../os/files.ts';
 import { hasJail, jailPath, launcherHasGone, readJailLine } from '../os/launcher.ts';
-import { abortable, deadlineSignal } from '../os/machine.ts';
-import { rsyncVersion, rsyncWords } from '../os/process.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
+import { rsyncVersion, rsyncWords } from '../os/versions.ts';
 import { hasHooks, requireHooks } from '../shared/hooks.ts';
 import { type Arrival, abandonSnapshot, beginSnapshot, commitSnapshot } from '../store/arrival.ts';
 import { largestFile } from '../store/file-size.ts';
@@ -18,7 +19,7 @@ import { keepScratchIn } from '../store/scratch.ts';
 import { readSnapshot } from '../store/snapshot.ts';
 import { type ClientStore, lockClient, openClient, openStore } from '../store/store.ts';
 import { failure, type OutcomeEvent } from '../wire/events.ts';
-import { knowsZstd } from '../wire/rsync.ts';
+import { knowsZstd } from '../wire/rsync-output.ts';
 import { escapeText, PROBE } from '../wire/text.ts';
 import { type Admission, admit } from './admission.ts';
 import { takeCall } from './calls.ts';

@@ -7,8 +7,10 @@
  * A free slot is reserved for the clients at the front of the queue.
  */
 import { Fault } from '../fault.ts';
-import { exists, makeFolder, readWhole, replaceFile } from '../os/files.ts';
-import { deadlineSignal, monotonicMs, now } from '../os/machine.ts';
+import { deadlineSignal, monotonicMs, now } from '../os/clock.ts';
+import { readWhole } from '../os/content.ts';
+import { exists, makeFolder } from '../os/files.ts';
+import { replaceFile } from '../os/replace.ts';
 import { awaitLock, takeLock } from '../os/runfolder.ts';
 import { failure } from '../wire/events.ts';
 import {

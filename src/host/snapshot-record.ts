@@ -1,6 +1,6 @@
 /** The record (snapshot.json) that a run writes beside its tree: how the tree arrived, and which doubts there are about it. */
 import { createHash } from 'node:crypto';
-import { now } from '../os/machine.ts';
+import { now } from '../os/clock.ts';
 import { isRsyncVulnerable } from '../shared/package-changelog.ts';
 import type { Arrival } from '../store/arrival.ts';
 import type { SnapshotRecord } from '../store/snapshot.ts';

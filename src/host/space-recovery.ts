@@ -8,8 +8,9 @@
  *
  * Each snapshot is chosen right before its removal, with its client's lock held.
  */
+
+import { now, sleep } from '../os/clock.ts';
 import { readdir } from '../os/files.ts';
-import { now, sleep } from '../os/machine.ts';
 import { takeLock } from '../os/runfolder.ts';
 import { discardInterrupted } from '../store/arrival.ts';
 import { openIndex } from '../store/file-index.ts';

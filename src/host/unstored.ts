@@ -3,7 +3,7 @@ import { ERRNO, unstoredWords } from '../os/errno.ts';
 import { exists } from '../os/files.ts';
 import { MISSING_LIMIT, type Missing, type Unstored } from '../wire/events.ts';
 import { PATH_LIMIT } from '../wire/request.ts';
-import { type OwnFailure, readOwnFailure } from '../wire/rsync.ts';
+import { type OwnFailure, readOwnFailure } from '../wire/rsync-output.ts';
 import { jsonName, showName } from '../wire/text.ts';
 
 /** The most failures that are kept. Further ones are only counted. */

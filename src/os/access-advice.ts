@@ -1,14 +1,15 @@
-/** Commands that show, or fix, why a path cannot be used or trusted. */
+/** Commands that show or fix the reason why a path cannot be used or trusted. */
 import { dirname } from 'node:path';
 import { quoteForShell } from '../wire/text.ts';
-import { type Breach, findBreach, lastVisible, realPath } from './files.ts';
+import { lastVisible, realPath } from './files.ts';
+import { type Breach, findBreach } from './trust.ts';
 
 /**
- * The command that mends a breach of trust. A folder that belongs to another account is that account's home, or below it: it
- * stays as it is, and the file goes elsewhere.
- * @param path the file that is to be trusted
- * @param owner the name of whom it should belong to; uid: who may own the folders above, beside root
- * @param elsewhere what brings the file to a place that others cannot change
+ * The command that fixes a breach. A folder of another account is probably its home or below it, so the command does not change that
+ * folder, but moves the file.
+ * @param path the file to trust
+ * @param owner name: the account that should own the file; uid: the account that may own the folders above it, besides root
+ * @param elsewhere a step that moves the file to a place that others cannot change
  */
 export function fixCommand(
   breach: Breach,
@@ -23,8 +24,8 @@ export function fixCommand(
 }
 
 /**
- * The command that shows why a path cannot be looked at: the folder that stops this account, or the path itself. This account can
- * run it: of what is in a closed folder `ls` says no more than that it is closed.
+ * The command that shows why this account cannot read a path: it lists the folder that denies access, or the path itself. This
+ * account can run it.
  */
 export function inspectCommand(path: string): string {
   return `ls -ld ${quoteForShell(lastVisible(path))}`;

@@ -1,4 +1,4 @@
-/** The only code that opens a database: SQLite, as node brings it. */
+/** Opens SQLite databases; no other file does. */
 import { backup, DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 import { Fault } from '../fault.ts';
@@ -6,24 +6,24 @@ import { close, exists, fileFault, open, openFlags, removeFileIfThere, stat } fr
 
 export type { DatabaseSync as Database, StatementSync as Statement } from 'node:sqlite';
 
-/** What a database is made of, and how one is known to be ours. */
+/** The tables of a database, and the marks by which we recognize it. */
 export interface Shape {
-  /** PRAGMA application_id: whose file it is. */
+  /** PRAGMA application_id: the kind of database. */
   application: number;
-  /** PRAGMA user_version: another one is made anew. */
+  /** PRAGMA user_version: a database with another version is replaced. */
   version: number;
-  /** The statements that make its tables. */
+  /** The statements that create its tables. */
   tables: string;
 }
 
-/** Another process may be writing for so long: a snapshot of millions of files being taken into an index. */
+/** How long another process may write: it can be adding millions of files to an index. */
 const BUSY_MS = 300_000;
 
 /**
- * Opens a database that can be made anew at any time (a cache): one that is damaged, of another version, or somebody
- * else's is thrown away. Readers do not wait for the writer (WAL).
- * @param writable where not, it is opened as it is: nothing is made, and nothing thrown away
- * @throws Fault when it cannot be opened, or, not writable, when there is none that can be used
+ * Opens a cache: a database that can be rebuilt at any time. It replaces a file that is damaged, has another version or is not
+ * such a cache. Readers do not wait for the writer (WAL).
+ * @param writable false: open it read-only, and neither create nor replace it
+ * @throws Fault when it cannot be opened; when it is not writable, also when there is no usable file
  */
 export function openCache(path: string, shape: Shape, writable: boolean): DatabaseSync {
   const tried = `open "${path}"`;
@@ -33,9 +33,9 @@ export function openCache(path: string, shape: Shape, writable: boolean): Databa
     removeCache(path);
     const made = tryOpen(path, shape);
     if (made) return made;
-    throw new Fault({ tried, found: 'SQLite cannot make one there' });
+    throw new Fault({ tried, found: 'SQLite cannot create it' });
   }
-  if (!exists(path)) throw new Fault({ tried, found: 'there is none yet' });
+  if (!exists(path)) throw new Fault({ tried, found: 'it does not exist yet' });
   try {
     const database = new DatabaseSync(path, { readOnly: true, timeout: BUSY_MS });
     if (isOurs(database, shape)) return database;
@@ -43,22 +43,22 @@ export function openCache(path: string, shape: Shape, writable: boolean): Databa
   } catch (error) {
     throw new Fault({ tried, found: sqliteWords(error), cause: error });
   }
-  throw new Fault({ tried, found: 'it is of another version' });
+  throw new Fault({ tried, found: 'it has another version' });
 }
 
-/** Removes a cache, and what SQLite lays beside it; none there is fine. */
+/** Removes a cache and SQLite's files beside it, if they exist. */
 export function removeCache(path: string): void {
   for (const each of ['', '-wal', '-shm']) removeFileIfThere(`${path}${each}`);
 }
 
-/** @returns undefined for one that is of no use */
+/** @returns undefined for a file that must be replaced */
 function tryOpen(path: string, shape: Shape): DatabaseSync | undefined {
   let database: DatabaseSync | undefined;
   try {
-    // SQLite would make it readable to all; what it lays beside it gets the same mode.
+    // SQLite would make it readable for all. The files that it makes beside it get the same mode.
     close(open(path, openFlags.O_RDWR | openFlags.O_CREAT, 0o600));
     database = new DatabaseSync(path, { timeout: BUSY_MS });
-    // Before there is a table: later it has no effect. The log goes back to a megabyte when it was larger.
+    // auto_vacuum has an effect only before the first table exists. The last setting shrinks a log to one MiB.
     database.exec(
       'PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;',
     );
@@ -68,14 +68,14 @@ function tryOpen(path: string, shape: Shape): DatabaseSync | undefined {
     database.close();
   } catch (error) {
     database?.close();
-    // A full disk, or a folder that may not be written to, is no reason to throw anything away.
+    // Do not replace a file because the disk is full or the folder is read-only.
     if (!isSqlite(error)) throw fileFault(error, `open "${path}"`);
     if (!isDamage(error)) throw databaseFault(error, `open "${path}"`);
   }
   return undefined;
 }
 
-/** @returns whether it is ours now: made here, or by another process in between; not where it has somebody else's tables */
+/** @returns whether it is ours now, made here or by another process meanwhile; false if it has other tables */
 function makeTables(database: DatabaseSync, shape: Shape): boolean {
   return inTransaction(database, () => {
     if (isOurs(database, shape)) return true;
@@ -108,15 +108,15 @@ function isSqlite(error: unknown): boolean {
   return (error as { code?: unknown } | undefined)?.code === 'ERR_SQLITE_ERROR';
 }
 
-/** Whether a failure says that the file itself is of no use: a cache is then made anew. */
+/** Whether an error means that the file is damaged, so that the cache must be rebuilt. */
 export function isDamage(error: unknown): boolean {
   return [CORRUPT, NOT_A_DATABASE].includes(codeOf(error));
 }
 
-/** errno names of a place that takes no files: read-only, full, or of someone else. */
+/** Errors of a place where we cannot create files: it is read-only, full, or owned by another account. */
 const NO_WRITING = new Set(['EROFS', 'ENOSPC', 'EDQUOT', 'EACCES', 'EPERM']);
 
-/** Whether a failure says that nothing can be written there: a full disk, a read-only file system, no permission. */
+/** Whether an error means that we cannot write there: a full disk, a read-only file system, no permission. */
 export function cannotWrite(error: unknown): boolean {
   const cause = error instanceof Fault ? error.cause : error;
   if (NO_WRITING.has((cause as { code?: string } | undefined)?.code ?? '')) return true;
@@ -125,12 +125,12 @@ export function cannotWrite(error: unknown): boolean {
 }
 
 /**
- * Copies a cache that cannot be written where it is. Nothing is copied where that cannot be done safely: the copy is then
- * made anew.
- * @param to a path without a file
+ * Copies a cache that is in a place where we cannot write. The copy may fail: then the caller builds a new
+ * cache.
+ * @param to a path that does not exist
  */
 export async function copyCache(from: string, to: string): Promise<void> {
-  // Beside a read-only file SQLite cannot make what it needs to read a log (-wal). Without a log the file alone is whole.
+  // On a read-only file system SQLite cannot read a log (-wal). Without a log the file is complete.
   const isWhole = !exists(`${from}-wal`) || stat(`${from}-wal`).size === 0;
   const places = [from, ...(isWhole ? [new URL(`${pathToFileURL(from)}?immutable=1`)] : [])];
   for (const place of places) {
@@ -155,14 +155,14 @@ function sqliteWords(error: unknown): string {
   return error instanceof Error ? `SQLite says: ${error.message}` : String(error);
 }
 
-/** A failure of SQLite's as a Fault that names what was tried. */
+/** Makes a Fault of an error of SQLite's. @param tried as in a Fault */
 export function databaseFault(error: unknown, tried: string): Fault {
   return error instanceof Fault
     ? error
     : new Fault({ tried, found: sqliteWords(error), cause: error, ...exitOf(error) });
 }
 
-/** Does all of it or nothing; nobody else writes meanwhile. */
+/** Runs an action in a transaction, during which no other process writes. @throws the action's error, after a rollback */
 export function inTransaction<T>(database: DatabaseSync, action: () => T): T {
   database.exec('BEGIN IMMEDIATE');
   let result: T;

@@ -1,11 +1,11 @@
-/** errno(3): numbers that rsync prints, in words. */
+/** Texts for errno numbers, which rsync prints (errno(3)). */
 import { constants } from 'node:os';
 import { getSystemErrorMap } from 'node:util';
 
-/** By name. The last three are Linux's own numbers, which node does not list. */
+/** The numbers by name. node does not list the last three, which only Linux has. */
 export const ERRNO = { ...constants.errno, EUCLEAN: 117, EHOSTDOWN: 112, EREMOTEIO: 121 } as const;
 
-/** Words where the system's own would say something else to a user. */
+/** Our texts, where the system's text would mislead a user. */
 const WORDS = new Map<number, string>([
   [ERRNO.ENOENT, 'not there'],
   [ERRNO.EIO, 'input/output error'],
@@ -17,22 +17,22 @@ const WORDS = new Map<number, string>([
   [ERRNO.EREMOTEIO, 'input/output error on its server'],
 ]);
 
-/** What a number means. @returns `errno 999` for one that no system has */
+/** The text for a number. @returns `errno 999` for an unknown number */
 export function errnoWords(errno: number): string {
   return WORDS.get(errno) ?? systemWords(errno);
 }
 
-/** The system's own words. */
+/** The system's text. */
 function systemWords(errno: number): string {
   return getSystemErrorMap().get(-errno)?.[1] ?? `errno ${errno}`;
 }
 
-/** Attributes that are too large for the file system: ext4 answers ENOSPC, others E2BIG or ERANGE. */
+/** Errors for attributes that are too large for the file system: ext4 returns ENOSPC, others E2BIG or ERANGE. */
 const TOO_LARGE = [ERRNO.ENOSPC, ERRNO.E2BIG, ERRNO.ERANGE];
 
 /**
- * What a backup host could not do: `could not store it: input/output error`. The number is that machine's.
- * @param failed.part the entry itself, or what belongs to it beside its content
+ * Describes a failure on the backup host: `could not store it: input/output error`.
+ * @param failed errno: the number on the host; part: the entry itself, or its attributes
  */
 export function unstoredWords(failed: { errno: number | null; part: 'entry' | 'attributes' }): string {
   const { errno, part } = failed;

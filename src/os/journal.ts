@@ -1,38 +1,31 @@
 /**
- * Journals: a JSON object a line, appended whole by one write, so that two writers never mix. Full ones are put aside, and of what was
- * put aside only so much is kept; what happened to snapshots is kept longer than refusals, of which a client can make any number.
+ * Journals: one JSON object per line, each appended by a single write, so that the lines of two writers do not mix. A full journal is
+ * rotated, and the rotated file is limited in size. Events of snapshots are kept longer than refusals, since a client can cause any
+ * number of refusals.
  */
-import {
-  appendText,
-  exists,
-  fileFault,
-  link,
-  lstat,
-  readWhole,
-  rename,
-  replaceFile,
-  stat,
-  unlink,
-} from './files.ts';
-import { now } from './machine.ts';
 
-/** A journal is put aside at this size. */
+import { now } from './clock.ts';
+import { readWhole } from './content.ts';
+import { appendText, exists, fileFault, link, lstat, rename, stat, unlink } from './files.ts';
+import { replaceFile } from './replace.ts';
+
+/** A journal is rotated at this size. */
 const JOURNAL_BYTES = 4 * 1024 * 1024;
-/** Kept of what was put aside, the newest: of what lasts, and of what passes. */
+/** The newest bytes that the rotated file keeps, of lasting entries and of passing ones. */
 const LASTING_BYTES = 4 * 1024 * 1024;
 const PASSING_BYTES = 1024 * 1024;
-/** Nothing that passes is written to a journal that could not be put aside (a full disk). */
+/** A journal that could not be rotated (a full disk) accepts no passing entries above this size. */
 const MOST_BYTES = 2 * JOURNAL_BYTES;
-/** More is in none, unless the disk was full for long. */
+/** A journal is larger only if the disk was full for a long time. */
 const READ_BYTES = 64 * 1024 * 1024;
-/** Putting aside takes a moment: after this, who did it was killed in it. */
-const ASIDE_MS = 30_000;
+/** A rotation takes a moment. One that has not finished after this time was killed. */
+const ROTATION_MS = 30_000;
 
 type Entry = Record<string, unknown>;
 
 /**
- * Whether an entry passes: a refusal, a call that had to wait, a run without a snapshot, a tree that such a run left. A client
- * can make as many of these as it likes.
+ * Whether an entry is a passing one: a refusal, a call that had to wait, a run without a snapshot, or the removal of the tree of such a
+ * run. A client can cause any number of these.
  */
 export function isPassing({ event, snapshot, what }: Entry): boolean {
   if (event === 'refused' || event === 'queued') return true;
@@ -45,11 +38,15 @@ function parseLine(line: string): Entry | undefined {
     const found: unknown = JSON.parse(line);
     return typeof found === 'object' && found !== null ? (found as Entry) : undefined;
   } catch {
-    return undefined; // the empty one behind the last newline, and one that a full disk cut short
+    return undefined; // the empty line after the last newline, or a line that a full disk cut short
   }
 }
 
-/** The newest lines, first the older ones: so many bytes of those that last, and of those that pass. Pure. */
+/**
+ * The newest lines, in their order.
+ * @param lasting the most bytes of lasting entries
+ * @param passing the most bytes of passing entries
+ */
 export function keptLines(
   lines: readonly string[],
   lasting = LASTING_BYTES,
@@ -72,7 +69,7 @@ function linesOf(path: string): string[] {
   return readWhole(path, READ_BYTES).toString('utf8').split('\n');
 }
 
-/** What was put aside, and is being put aside: then a line can be in both files, and in the journal itself. */
+/** The lines of the rotated file, and of a rotation under way, in which a line can be in both files and in the journal. */
 function olderLines(path: string): string[] {
   const aside = `${path}.aside`;
   if (!exists(aside)) return linesOf(`${path}.1`);
@@ -81,17 +78,17 @@ function olderLines(path: string): string[] {
   return [...new Set(lines)];
 }
 
-/** What stands in a folder's journal, the oldest first; lines that a full disk cut short are left out. */
+/** Reads a folder's journal, oldest entry first. It skips lines that a full disk cut short. @throws Fault */
 export function readJournal(folder: string): Entry[] {
   const path = `${folder}/journal.jsonl`;
   return [...olderLines(path), ...linesOf(path)].map(parseLine).filter(entry => entry !== undefined);
 }
 
-/** Appends a line to a journal (0600). @throws Fault */
+/** Appends an entry to a journal (0600), and rotates a full one. @throws Fault */
 export function appendJournal(path: string, entry: Entry): void {
   try {
     const size = exists(path) ? stat(path).size : 0;
-    if (size > JOURNAL_BYTES) putAside(path);
+    if (size > JOURNAL_BYTES) rotate(path);
     if (size > MOST_BYTES && isPassing(entry)) return;
     appendText(path, `${JSON.stringify(entry)}\n`, { mode: 0o600 });
   } catch (error) {
@@ -100,12 +97,12 @@ export function appendJournal(path: string, entry: Entry): void {
 }
 
 /**
- * Puts a journal aside, where nobody else does: two at once would put the new one in the place of the old one. On a full disk
- * nothing is lost: the journal grows, and the next line tries again.
+ * Rotates a journal, unless another process is doing so: two rotations at once would replace the old file by the new one. On a full
+ * disk the journal keeps all lines and grows, and the next entry tries again.
  */
-function putAside(path: string): void {
+function rotate(path: string): void {
   const aside = `${path}.aside`;
-  if (exists(aside) && now().getTime() - lstat(aside).ctimeMs < ASIDE_MS) return;
+  if (exists(aside) && now().getTime() - lstat(aside).ctimeMs < ROTATION_MS) return;
   try {
     if (!exists(aside)) link(path, aside);
     if (exists(path) && stat(path).ino === stat(aside).ino) unlink(path);
@@ -117,6 +114,6 @@ function putAside(path: string): void {
       rename(aside, `${path}.1`);
     }
   } catch {
-    // as above; and where another one was quicker
+    // a full disk, or another process was faster
   }
 }

@@ -6,17 +6,12 @@
  */
 import { dirname, join } from 'node:path';
 import { Fault } from '../fault.ts';
+import { ownExecutable } from './executable.ts';
+import { CAPABILITY, parseGetcap } from './file-capability.ts';
 import { exists, failedWith, fileFault, lstat, mayRun } from './files.ts';
-import { kernelRelease, ownExecutable } from './machine.ts';
-import {
-  type Command,
-  endingText,
-  PLAIN_ENVIRONMENT,
-  programPath,
-  type Result,
-  run,
-  standard,
-} from './process.ts';
+import { type Command, endingText, PLAIN_ENVIRONMENT, type Result, run, standard } from './process.ts';
+import { programPath } from './programs.ts';
+import { kernelRelease } from './uname.ts';
 
 /** The administrator's list of what no backup may read, which the launcher enforces. */
 export const NEVER_LIST = '/etc/dialback/never';
@@ -221,8 +216,6 @@ export async function askPlaces(runFolder: string): Promise<string> {
   throw notConfined(result, SEND_WITHOUT);
 }
 
-const CAPABILITY = 'cap_dac_read_search';
-
 /**
  * Checks the file capabilities that `capability = "inherited"` needs: `launch` `ep`, this executable `i`, rsync `ei`. Without this
  * check, a run whose rsync has lost its capability (to a package upgrade) would not fail, but read less.
@@ -236,10 +229,8 @@ export async function requireInheritance(): Promise<void> {
   ];
   for (const [path, flags] of chain) {
     const { stdout } = await run(standard('getcap', ['--', path]));
-    const text = stdout.toString('utf8').trim();
-    // "PATH cap_dac_read_search=ei", with the flags in libcap's order
-    const has = text.slice(path.length).trim().replace(/^= /, '');
-    if (has === `${CAPABILITY}=${flags}` || has === `${CAPABILITY}+${flags}`) continue;
+    const has = parseGetcap(stdout.toString('utf8'), path);
+    if (has === `${CAPABILITY}=${flags}`) continue;
     throw new Fault({
       tried: `lend "${path}" the capability to read`,
       found: `its file capability is ${has === '' ? 'not set' : `"${has}"`}, and should be ${CAPABILITY}=${flags}`,

@@ -3,9 +3,10 @@
  * hard link inside a group, and reports cut times. mountpoints.c keeps rsync from mount points. In a jail rsync gets the copies of
  * the launcher instead.
  */
-import { close, open, openFlags, readProc, unlink, writeAll } from './files.ts';
-import { randomHex } from './machine.ts';
-import { mountOf, parseMountTable } from './mounts.ts';
+import { close, open, openFlags, unlink } from './files.ts';
+import { mountOf, mountTableInBytes } from './mounts.ts';
+import { randomHex } from './random.ts';
+import { writeAll } from './streams.ts';
 
 /** Each library in base64; empty if the build had no compiler. */
 declare const DIALBACK_LINKAT: string | undefined;
@@ -22,7 +23,7 @@ export function mountPointsLibrary(): Buffer | undefined {
 
 /** Whether the dynamic loader may map a file of this folder, that is, whether it is not on a noexec mount. */
 export function isLoadable(folder: string): boolean {
-  const table = parseMountTable(readProc('self/mountinfo') ?? '');
+  const table = mountTableInBytes();
   return !mountOf(table, Buffer.from(folder, 'utf8').toString('latin1'))?.options.includes('noexec');
 }
 

@@ -1,17 +1,19 @@
 /**
- * The log of a program that talks to another machine, as a FIFO in place of a file: how much it writes there is up to that
- * machine. It is read as it comes, and only its first and its last bytes are held, so it fills neither the disk nor our memory.
+ * The log of a program that talks to another machine. It is a FIFO instead of a file, because the other machine decides how much the
+ * program logs. We keep only its first and last bytes, so it fills neither the disk nor our memory.
  */
-import { close, descriptorStream, open, openFlags } from './files.ts';
-import { makeFifos } from './process.ts';
-import type { DisposableHolder } from './runfolder.ts';
 
-/** Bytes held of the log's beginning, and of its end: a reason stands in one of them. */
+import { makeFifos } from './fifo.ts';
+import { close, open, openFlags } from './files.ts';
+import type { DisposableHolder } from './runfolder.ts';
+import { descriptorStream } from './streams.ts';
+
+/** Bytes kept of the beginning and of the end: one of them has the reason of a failure. */
 const END_BYTES = 1000;
-/** Another program can hold the FIFO open (ssh's ProxyCommand). */
+/** Another program can keep the FIFO open (ssh's ProxyCommand), so we do not wait longer for its end. */
 const LAST_BYTES_MS = 500;
 
-/** The two ends of a text. */
+/** The first and last bytes of a text. */
 export class LogEnds {
   #first: Buffer = Buffer.alloc(0);
   #last: Buffer = Buffer.alloc(0);
@@ -21,33 +23,33 @@ export class LogEnds {
     const room = END_BYTES - this.#first.length;
     if (room > 0) this.#first = Buffer.concat([this.#first, bytes.subarray(0, room)]);
     const rest = bytes.subarray(Math.max(0, room));
-    // Copied: a part of a large buffer would keep all of it.
+    // A copy, since a part of a buffer keeps the whole buffer in memory.
     const all = Buffer.concat([this.#last, rest.subarray(-END_BYTES)]);
     this.#left += this.#last.length + rest.length;
     this.#last = Buffer.from(all.subarray(-END_BYTES));
     this.#left -= this.#last.length;
   }
 
-  /** @returns all of it, or both ends and between them, on a line of its own, how much was left out */
+  /** @returns the whole text, or both ends with a line between them that says how many bytes were left out */
   text(): string {
     const gap = this.#left > 0 ? `\n[${this.#left} bytes left out]\n` : '';
     return `${this.#first.toString('utf8')}${gap}${this.#last.toString('utf8')}`.trim();
   }
 }
 
-/** A log under way. */
-export interface LogPipe {
-  /** What the program is given as its log file. */
+/** An open log. */
+interface LogPipe {
+  /** The path to pass to the program as its log file. */
   path: string;
-  /** What it has written. To be called when it has ended: nothing is taken after that. */
+  /** The log. Call it when the program has exited: it reads no more after that. */
   words(): Promise<string>;
 }
 
-/** Makes the FIFO. It is closed when `held` is released. @param path a new name in a private folder */
+/** Makes the FIFO and closes it when `held` is released. @param path a free name in a private folder @throws Fault */
 export async function openLogPipe(held: DisposableHolder, path: string): Promise<LogPipe> {
   await makeFifos(path);
   const ends = new LogEnds();
-  const both = open(path, openFlags.O_RDWR); // so that the program's open does not wait, and its log has no end before it
+  const both = open(path, openFlags.O_RDWR); // so that the program's open(2) does not block, and the log does not end early
   const reading = open(path, openFlags.O_RDONLY | openFlags.O_NONBLOCK);
   let isOpen = true;
   const letGo = (): void => {

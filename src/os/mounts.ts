@@ -1,7 +1,8 @@
 /** The mount table (proc_pid_mountinfo(5)): which mount a path is on, and which other names a place has by other mounts. */
 import { asText } from '../wire/text.ts';
 import { joinPath, tailBehind } from './byte-path.ts';
-import { readWhole } from './files.ts';
+import { readWhole } from './content.ts';
+import { readProc } from './files.ts';
 
 const TABLE_BYTES = 16 * 1024 * 1024;
 
@@ -25,6 +26,16 @@ export interface MountEntry {
  */
 export function readMountTable(): MountEntry[] {
   return parseMountTable(readWhole('/proc/self/mountinfo', TABLE_BYTES).toString('latin1'));
+}
+
+/** The same with paths as text; empty where /proc cannot be read. */
+export function mountTable(): MountEntry[] {
+  return inText(mountTableInBytes());
+}
+
+/** The same as `readMountTable()`; empty where /proc cannot be read. */
+export function mountTableInBytes(): MountEntry[] {
+  return parseMountTable(readProc('self/mountinfo') ?? '');
 }
 
 /** Parses mountinfo, one character for each byte. Lines of another form are left out. */

@@ -1,7 +1,8 @@
-/** Where dialback works while it runs: the state folder, its lock, and one private folder a run. */
+/** The state folder, the private folder of each run in it, and locks. */
 
 import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
+import { type Account, ownAccount } from './account.ts';
 import {
   chmod,
   close,
@@ -19,17 +20,17 @@ import {
   stat,
   statusExact,
 } from './files.ts';
-import { type Account, ownAccount } from './machine.ts';
 import { run, standard } from './process.ts';
 
-/** Where state is kept unless told otherwise. Not XDG_RUNTIME_DIR, which vanishes at logout. */
+/** The default state folder. XDG_RUNTIME_DIR would not do: it is removed at logout. */
 export function defaultStateFolder(account: Account): string {
   return `${account.home}/.local/state/dialback`;
 }
 
 /**
- * Makes sure of the state folder: absolute, of characters that need no quoting in the config files of sshd, ssh
- * and rsyncd (blanks and UTF-8 are fine), ours, and nobody else's to change.
+ * Creates the state folder if needed and checks it. Its name must need no quoting in the config files of sshd, ssh and rsyncd; blanks
+ * and UTF-8 are allowed. No other account may be able to change it.
+ * @throws Fault
  */
 export function prepareStateFolder(path: string): void {
   requireStateName(path);
@@ -42,14 +43,14 @@ function stateFault(path: string): (found: string, next?: string) => Fault {
   return (found, next) => new Fault({ tried, found, exit: 'usage', ...(next ? { next } : {}) });
 }
 
-/** What is in the account's home can be given back to it; any other folder is somebody else's. */
+/** The step for a folder of another account: inside the account's home it can be given back, elsewhere it cannot. */
 function giveText(path: string, { name, home }: Account): string {
   return path.startsWith(`${home}/`)
     ? `as root: chown -R ${name} '${path}'`
     : 'name another folder in `state`';
 }
 
-/** Whether a state folder can be at this path, by the path alone. @throws Fault */
+/** Checks the path of a state folder without a look at the file system. @throws Fault */
 export function requireStateName(path: string): void {
   const fault = stateFault(path);
   if (!path.startsWith('/')) throw fault('it must be an absolute path');
@@ -59,7 +60,7 @@ export function requireStateName(path: string): void {
   }
 }
 
-/** Whether a state folder that is there is ours, and nobody else's to change; changes nothing. @throws Fault */
+/** Checks that a state folder is ours, and that no other account can change it. @throws Fault */
 export function requireStateFolder(path: string): void {
   const fault = stateFault(path);
   const found = lstat(path);
@@ -68,7 +69,7 @@ export function requireStateFolder(path: string): void {
   if (found.uid !== account.uid)
     throw fault(`it belongs to uid ${found.uid}, not to ${account.name}`, giveText(path, account));
   if ((found.mode & 0o077) !== 0) throw fault('others may look into it', `chmod 700 '${path}'`);
-  // sshd's StrictModes goes up to the home folder (auth_secure_path), and takes even a sticky folder for unsafe.
+  // sshd's StrictModes checks up to the home folder (auth_secure_path), and refuses a sticky folder too.
   const home = exists(account.home) ? realPath(account.home) : account.home;
   for (let at = dirname(realPath(path)); at !== home && at !== '/'; at = dirname(at)) {
     const { uid, mode } = stat(at);
@@ -87,21 +88,22 @@ export function requireStateFolder(path: string): void {
 }
 
 /**
- * Makes this run's private folder (0700), locked as long as we live; it is removed, with all in it, when `held` is
- * released. What a killed run left is removed first: its folder is there, and nobody holds its lock.
- * @param beforeRemoval is called with each such folder, to end what may still belong to it
+ * Makes this run's private folder (0700) and locks it while this process lives. Releasing `held` removes it. First this removes
+ * the folders of killed runs, which exist without a lock.
+ * @param beforeRemoval called with each such folder, to kill processes that still belong to it
+ * @throws Fault
  */
 export async function makeRunFolder(
   held: DisposableHolder,
   stateFolder: string,
   beforeRemoval: (stale: string) => Promise<void> = async () => {},
 ): Promise<string> {
-  // Between the making of a folder and its locking nobody else may take it for a stale one.
+  // Until the new folder is locked, another run must not take it for one of a killed run.
   await using admission = new AsyncDisposableStack();
   if ((await takeLock(admission, `${stateFolder}/folders.lock`, LOCK_WAIT_SECONDS)) === undefined) {
     throw new Fault({
       tried: 'begin a run',
-      found: 'another one has been beginning for too long',
+      found: 'another run is still beginning',
       exit: 'locked',
     });
   }
@@ -114,38 +116,39 @@ export async function makeRunFolder(
   return path;
 }
 
-/** Removes a run folder that nobody holds. What is none of ours, or cannot be removed, is no reason not to back up. */
+/** Removes a run folder without a lock. It ignores other folders and errors, since a backup can run all the same. */
 async function removeStale(path: string, beforeRemoval: (stale: string) => Promise<void>): Promise<void> {
   try {
     const found = lstat(path);
     if (!found.isDirectory() || found.uid !== ownAccount().uid) return;
-    chmod(path, 0o700); // a strange umask can have left it without
+    chmod(path, 0o700); // an unusual umask can have removed these bits
     await using check = new AsyncDisposableStack();
-    // Whoever removes its own folder just now must not find a new file in it: the lock is taken, and never made. One
-    // without a lock is being removed, or its maker was killed before it had one.
+    // Take the lock but do not create it: its run may be removing the folder. A folder without the file is being removed, or its
+    // run was killed before it created the lock.
     const lock = `${path}/lock`;
     if (exists(lock) && (await takeLock(check, lock, 0, false)) === undefined) return;
     await beforeRemoval(path);
     removeAll(path);
   } catch {
-    // it stays, as it would have anyway
+    // the folder stays
   }
 }
 
 const RUN_FOLDER = /^run-[A-Za-z0-9]{6}$/;
 const LOCK_WAIT_SECONDS = 15;
 
-/** The part of AsyncDisposableStack that is needed: what is deferred last is done first. */
+/** The part of AsyncDisposableStack that is needed: it releases in reverse order. */
 export interface DisposableHolder {
   defer(onRelease: () => void | Promise<void>): void;
 }
 
 /**
- * Takes a lock on a file by flock(1). The lock belongs to the open descriptor: it lasts until
- * we and every child that was given the descriptor have closed it.
- * @param waitSeconds how long to wait for it; 0: not at all
- * @param makesIt whether the file is made where there is none
- * @returns the descriptor, or undefined when somebody else holds the lock
+ * Locks a file with flock(1). The lock belongs to the open descriptor: it lasts until this process and every child that
+ * inherited the descriptor have closed it.
+ * @param waitSeconds how long to wait; 0: do not wait
+ * @param makesIt whether to create a missing file
+ * @returns the descriptor, or undefined when another process holds the lock
+ * @throws Fault
  */
 export async function takeLock(
   held: DisposableHolder,
@@ -156,12 +159,12 @@ export async function takeLock(
   return await lockDescriptor(held, path, openLock(path, makesIt), waitSeconds);
 }
 
-/** The same on a folder, where no file can be made. Locks of this kind do not work on NFS. */
+/** The same for a folder in which no file can be created. Locks on folders do not work on NFS. */
 export async function takeFolderLock(held: DisposableHolder, path: string): Promise<number | undefined> {
   return await lockDescriptor(held, path, open(path, openFlags.O_RDONLY | openFlags.O_DIRECTORY), 0);
 }
 
-/** `takeLock()`, on a folder where a full disk has no inode for the file. */
+/** `takeLock()`; if a full disk has no inode for the file, it locks the folder. */
 export async function takeLockOrFolder(
   held: DisposableHolder,
   path: string,
@@ -205,7 +208,7 @@ function openLock(path: string, makesIt = true): number {
   }
 }
 
-/** `takeLock()`, as long as it takes. @throws the signal's reason */
+/** `takeLock()` without a time limit. @throws the signal's reason; Fault */
 export async function awaitLock(held: DisposableHolder, path: string, signal: AbortSignal): Promise<void> {
   const descriptor = openLock(path);
   held.defer(() => close(descriptor));
@@ -214,13 +217,12 @@ export async function awaitLock(held: DisposableHolder, path: string, signal: Ab
   if (status !== 0)
     throw new Fault({ tried: `lock "${path}"`, found: stderr.trim() || `flock ended with status ${status}` });
 }
-/** setTimeout's limit; the signal comes before. */
+/** The limit of setTimeout(): the signal aborts earlier. */
 const MOST_TIMER_MS = 2 ** 31 - 1;
 
 /**
- * Whether somebody holds a lock of flock(2) on a file, without touching it: taking it, if only for a moment, would get in
- * the way of a run that begins just then. By /proc/locks; where a file system has other device numbers there than in
- * stat(2) (btrfs), the answer is no.
+ * Whether a process holds a flock(2) lock on a file, read from /proc/locks. Taking the lock for a moment would disturb a run that
+ * begins just then. On a file system whose device numbers there differ from stat(2) (btrfs) the result is false.
  */
 export function isLocked(path: string): boolean {
   if (!exists(path)) return false;

@@ -1,15 +1,20 @@
-/** Where sort(1) and SQLite put what they cannot hold in memory: a client decides how much that is. */
-import { temporaryFolder } from './machine.ts';
+/** The folder for temporary files of sort(1) and SQLite. A client decides how large they become. */
+import { tmpdir } from 'node:os';
 
 let chosen: string | undefined;
 
-/** The folder for such files. */
+/** The folder that was chosen, or the system's temporary folder. */
 export function scratchFolder(): string {
   return chosen ?? temporaryFolder();
 }
 
-/** Another folder, from now on. Before this process opens its first database: SQLite asks once. */
+/** Chooses another folder. Call it before this process opens its first database: SQLite reads the variable once. */
 export function useScratchFolder(path: string): void {
   chosen = path;
   process.env.SQLITE_TMPDIR = path;
+}
+
+/** The system's temporary folder. */
+export function temporaryFolder(): string {
+  return tmpdir();
 }

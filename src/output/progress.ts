@@ -1,8 +1,8 @@
 /** One line on a terminal that shows how far a command is. It is overwritten several times a second and removed at the end. */
 
 import type { RunNews } from '../client/run-events.ts';
-import { say } from '../os/files.ts';
-import { monotonicMs } from '../os/machine.ts';
+import { monotonicMs } from '../os/clock.ts';
+import { say } from '../os/streams.ts';
 import { openTerminal, type Terminal } from '../os/terminal.ts';
 import type { RestoreProgress } from '../store/restore.ts';
 import type { VerifyProgress } from '../store/verify.ts';

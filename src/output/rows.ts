@@ -1,5 +1,5 @@
 /** A list of any length, printed while it is read. */
-import { dropGarbage } from '../os/machine.ts';
+import { dropGarbage } from '../os/memory.ts';
 import { jsonText } from './json.ts';
 
 /** Characters that are collected before they are printed. */

@@ -8,30 +8,25 @@
 import * as v from 'valibot';
 import { Fault } from '../fault.ts';
 import { fixCommand } from '../os/access-advice.ts';
-import {
-  close,
-  descriptorStream,
-  failedWith,
-  findBreachOnTheWay,
-  makeUniqueFolder,
-  mayRun,
-  removeAll,
-  stat,
-  whatFailed,
-} from '../os/files.ts';
-import { abortable, deadlineSignal, monotonicMs, ownAccount, sleep, temporaryFolder } from '../os/machine.ts';
+import { ownAccount } from '../os/account.ts';
+import { abortable } from '../os/async.ts';
+import { deadlineSignal, monotonicMs, sleep } from '../os/clock.ts';
+import { makePipe } from '../os/fifo.ts';
+import { close, failedWith, makeUniqueFolder, mayRun, removeAll, stat, whatFailed } from '../os/files.ts';
 import {
   type Child,
   type Command,
   type ExitResult,
-  eachLine,
   endingText,
-  makePipe,
   PLAIN_ENVIRONMENT,
-  programPath,
   standard,
   start,
 } from '../os/process.ts';
+import { programPath } from '../os/programs.ts';
+import { eachLine } from '../os/records.ts';
+import { temporaryFolder } from '../os/scratch.ts';
+import { descriptorStream } from '../os/streams.ts';
+import { findBreachOnTheWay } from '../os/trust.ts';
 import { escapeText, quoteForShell } from '../wire/text.ts';
 import { durationKey, pathKey } from './toml.ts';
 

@@ -1,6 +1,6 @@
 /** The changelog of an installed Debian package, which shows that a vulnerability is fixed in an old version (advisories.ts). */
 import { gunzipSync } from 'node:zlib';
-import { readWhole } from '../os/files.ts';
+import { readWhole } from '../os/content.ts';
 import { changelogOf, openAdvisories, RSYNC_ADVISORIES } from './advisories.ts';
 
 /** Bytes of a changelog that are read, before and after decompression. */

@@ -3,9 +3,10 @@ import { parse, TomlError } from 'smol-toml';
 import * as v from 'valibot';
 import { Fault } from '../fault.ts';
 import { fixCommand, inspectCommand } from '../os/access-advice.ts';
-import { findAccount } from '../os/account.ts';
-import { exists, failedWith, findBreach, readWhole, stat } from '../os/files.ts';
-import { ownAccount } from '../os/machine.ts';
+import { findAccount, ownAccount } from '../os/account.ts';
+import { readWhole } from '../os/content.ts';
+import { exists, failedWith, stat } from '../os/files.ts';
+import { findBreach } from '../os/trust.ts';
 import { parseDuration, parsePercent, parseSize, type Quantity } from '../wire/quantity.ts';
 import { escapeText } from '../wire/text.ts';
 

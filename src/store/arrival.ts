@@ -1,5 +1,6 @@
 /** A tree that is being received: how it begins under arriving/, and how it is committed or abandoned. */
 import { Fault } from '../fault.ts';
+import { monotonicMs, now, sleep } from '../os/clock.ts';
 import {
   exists,
   fileFault,
@@ -8,10 +9,8 @@ import {
   removeEmptyFolder,
   removeFileIfThere,
   rename,
-  syncFolder,
-  writeNew,
 } from '../os/files.ts';
-import { monotonicMs, now, sleep } from '../os/machine.ts';
+import { syncFolder, writeNew } from '../os/replace.ts';
 import { escapeText, plainJson, SNAPSHOT, snapshotName, snapshotTime } from '../wire/text.ts';
 import { isDurable, notDurable, pickBasis } from './basis.ts';
 import { dropRechecks, findRecheck } from './doubtful-files.ts';

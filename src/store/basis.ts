@@ -1,5 +1,5 @@
 /** The snapshots that the next run links against, and whether all their data is known to be on the disk. */
-import { now } from '../os/machine.ts';
+import { now } from '../os/clock.ts';
 import { takeLock } from '../os/runfolder.ts';
 import { snapshotName } from '../wire/text.ts';
 import { type Doubtful, dropRechecks, findRecheck, listDoubtful, makeRecheck } from './doubtful-files.ts';

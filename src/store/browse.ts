@@ -2,7 +2,8 @@
 
 import { posix } from 'node:path';
 import { Fault } from '../fault.ts';
-import { close, fileFault, openPlain } from '../os/files.ts';
+import { openPlain } from '../os/content.ts';
+import { close, fileFault } from '../os/files.ts';
 import { standard, start } from '../os/process.ts';
 import { decodeName, escapeText, jsonName, quoteForShell, showName } from '../wire/text.ts';
 import type { TreeEntry } from './fake-super.ts';

@@ -1,7 +1,7 @@
 /** Compares the files of one snapshot with its manifest, for `verify`. */
 import { hash } from 'node:crypto';
 import { Fault } from '../fault.ts';
-import { digestFile } from '../os/files.ts';
+import { digestFile } from '../os/content.ts';
 import type { Xattr } from './fake-super.ts';
 import type { StoredEntry } from './find-records.ts';
 import { LOST_ATTRIBUTES, LostAttributes } from './lost-attributes.ts';

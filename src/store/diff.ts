@@ -7,7 +7,8 @@
  */
 
 import { Fault } from '../fault.ts';
-import { fileFault, sameContent, statusExact } from '../os/files.ts';
+import { sameContent } from '../os/content.ts';
+import { fileFault, statusExact } from '../os/files.ts';
 import { escapeText, jsonName, showName } from '../wire/text.ts';
 import type { TreeEntry, Xattr } from './fake-super.ts';
 import type { StoredEntry } from './find-records.ts';

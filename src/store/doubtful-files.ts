@@ -13,20 +13,12 @@
  * is `durable`, and recheck/SNAPSHOT goes to the trash.
  */
 import { Fault } from '../fault.ts';
-import {
-  appendText,
-  endsInZeros,
-  exists,
-  lstat,
-  makeFolder,
-  readdir,
-  rename,
-  statfs,
-  syncFolder,
-  unlink,
-} from '../os/files.ts';
-import { randomHex } from '../os/machine.ts';
-import { run, standard, takeRecords } from '../os/process.ts';
+import { endsInZeros } from '../os/content.ts';
+import { appendText, exists, lstat, makeFolder, readdir, rename, statfs, unlink } from '../os/files.ts';
+import { run, standard } from '../os/process.ts';
+import { randomHex } from '../os/random.ts';
+import { takeRecords } from '../os/records.ts';
+import { syncFolder } from '../os/replace.ts';
 import { SNAPSHOT } from '../wire/text.ts';
 import { BLOCK_BYTES, searchTree } from './find-records.ts';
 import { syncFileSystem } from './interrupted-tree.ts';

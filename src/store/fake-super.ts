@@ -9,7 +9,6 @@
  *
  * A client chooses these values, so every parser accepts any input and returns a value or a reason.
  */
-
 import type { Parsed } from '../fault.ts';
 import type { StoredEntry } from './find-records.ts';
 import { showRights } from './posix-acl.ts';

@@ -13,6 +13,7 @@
  * a run links against the newest snapshot and the newest full one.
  */
 import { Fault } from '../fault.ts';
+import { ownAccount } from '../os/account.ts';
 import {
   cannotWrite,
   copyCache,
@@ -25,8 +26,9 @@ import {
   type Statement,
 } from '../os/database.ts';
 import { exists, makeUniqueFolder, readdir, removeAll, stat } from '../os/files.ts';
-import { dropGarbage, ownAccount, temporaryFolder } from '../os/machine.ts';
+import { dropGarbage } from '../os/memory.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
+import { temporaryFolder } from '../os/scratch.ts';
 import { TIME_LIMITS } from './file-time.ts';
 import { BLOCK_BYTES } from './find-records.ts';
 import { Names } from './index-names.ts';

@@ -2,7 +2,8 @@
  * The largest file that a store can hold. Its file system has a limit, and the account may have one (setrlimit(2),
  * RLIMIT_FSIZE).
  */
-import { failedWith, removeFileIfThere, truncate, writeNew } from '../os/files.ts';
+import { failedWith, removeFileIfThere, truncate } from '../os/files.ts';
+import { writeNew } from '../os/replace.ts';
 
 /**
  * Finds the largest size that a file can have, by means of a sparse file that takes no room.

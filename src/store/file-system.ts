@@ -6,16 +6,16 @@ import {
   lstat,
   makeFolder,
   makeUniqueFolder,
-  readProc,
   realPath,
   removeAll,
   setTimes,
   statusExact,
   symlink,
-  writeNew,
 } from '../os/files.ts';
-import { inText, mountOf, parseMountTable } from '../os/mounts.ts';
-import { endingText, hasProgram, run, standard } from '../os/process.ts';
+import { mountOf, mountTable } from '../os/mounts.ts';
+import { endingText, run, standard } from '../os/process.ts';
+import { hasProgram } from '../os/programs.ts';
+import { writeNew } from '../os/replace.ts';
 import { escapeText } from '../wire/text.ts';
 
 const PATIENCE_MS = 10_000;
@@ -40,7 +40,7 @@ export interface Probe {
  * @throws Fault when the folder cannot be made or written to
  */
 export async function probeFileSystem(parent: string): Promise<Probe> {
-  const table = inText(parseMountTable(readProc('self/mountinfo') ?? ''));
+  const table = mountTable();
   const type = mountOf(table, realPath(parent))?.type ?? 'unknown';
   const folder = makeUniqueFolder(`${parent}/.doctor-`);
   try {

@@ -4,7 +4,8 @@
  */
 import { Fault, type Parsed } from '../fault.ts';
 import { exists } from '../os/files.ts';
-import { standard, takeRecords } from '../os/process.ts';
+import { standard } from '../os/process.ts';
+import { takeRecords } from '../os/records.ts';
 import { escapeText } from '../wire/text.ts';
 import { parseTime } from './file-time.ts';
 

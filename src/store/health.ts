@@ -3,8 +3,8 @@
  * one.
  */
 
+import { now } from '../os/clock.ts';
 import { readdir } from '../os/files.ts';
-import { now } from '../os/machine.ts';
 import type { FailureCode } from '../wire/events.ts';
 import { lackOf, readRoom } from './free-space.ts';
 import { candidateOf, decideRetention } from './retention.ts';

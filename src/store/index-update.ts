@@ -1,7 +1,7 @@
 /** Takes new snapshots into a client's index, and drops those that are gone. */
 import { type Database, inTransaction } from '../os/database.ts';
 import { exists, statusExact } from '../os/files.ts';
-import { dropGarbage } from '../os/machine.ts';
+import { dropGarbage } from '../os/memory.ts';
 import { formatTime, parseTime } from './file-time.ts';
 import { BLOCK_BYTES, searchTree, type TreeSearch } from './find-records.ts';
 import type { Names } from './index-names.ts';

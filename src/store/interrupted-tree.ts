@@ -12,9 +12,11 @@
  * every file loses its time, so that rsync compares its content.
  */
 import { Fault } from '../fault.ts';
-import { exists, lstat, setLinkTimes, syncFolder, unlink, writeNew } from '../os/files.ts';
-import { monotonicMs, randomShare } from '../os/machine.ts';
+import { monotonicMs } from '../os/clock.ts';
+import { exists, lstat, setLinkTimes, unlink } from '../os/files.ts';
 import { run, standard } from '../os/process.ts';
+import { randomShare } from '../os/random.ts';
+import { syncFolder, writeNew } from '../os/replace.ts';
 import { searchTree } from './find-records.ts';
 import { joinPath } from './tree-path.ts';
 

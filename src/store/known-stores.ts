@@ -3,9 +3,11 @@
  * empty store in its place would receive backups that belong to the other one.
  */
 import { Fault } from '../fault.ts';
-import { exists, makeFolder, readProc, readWhole, realPath, replaceFile, statusExact } from '../os/files.ts';
-import { ownAccount } from '../os/machine.ts';
-import { inText, isWithin, mountOf, parseMountTable, unfoldName } from '../os/mounts.ts';
+import { ownAccount } from '../os/account.ts';
+import { readWhole } from '../os/content.ts';
+import { exists, makeFolder, readProc, realPath, statusExact } from '../os/files.ts';
+import { inText, isWithin, mountOf, mountTable, parseMountTable, unfoldName } from '../os/mounts.ts';
+import { replaceFile } from '../os/replace.ts';
 import { defaultStateFolder } from '../os/runfolder.ts';
 import { STORE_FILE } from '../wire/local.ts';
 import { asText, escapeText, quoteForShell } from '../wire/text.ts';
@@ -71,7 +73,7 @@ export function noteStore(store: string, config: string): void {
 
 function describeStore(store: string, config: string): KnownStore {
   const { ino, mtimeNs } = statusExact(realPath(config));
-  const table = inText(parseMountTable(readProc('self/mountinfo') ?? ''));
+  const table = mountTable();
   const mount = mountOf(table, placeOf(store))?.path ?? '/';
   return { path: store, mount, config: `${realPath(config)} ${ino} ${mtimeNs}` };
 }

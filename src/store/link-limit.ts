@@ -1,9 +1,5 @@
-/**
- * Hard links that grab makes itself, on file systems that limit their number. The library src/launcher/linkat.c does
- * this for rsync's own links.
- */
-
 import { failedWith, fileFault, link, makeBareFolder } from '../os/files.ts';
+
 import { searchTree } from './find-records.ts';
 import { joinPath } from './tree-path.ts';
 

@@ -3,7 +3,7 @@
  * files. A tree that lost them looks like a tree that never had any; only the manifests show the difference.
  */
 import { exists } from '../os/files.ts';
-import { hasProgram } from '../os/process.ts';
+import { hasProgram } from '../os/programs.ts';
 import type { Xattr } from './fake-super.ts';
 import type { StoredEntry } from './find-records.ts';
 import { attributesDigest, DamagedManifest, manifestOf, readManifest } from './manifest.ts';

@@ -3,18 +3,12 @@
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { Fault } from '../fault.ts';
+import { digestFile } from '../os/content.ts';
 import { cannotWrite } from '../os/database.ts';
-import {
-  digestFile,
-  exists,
-  fileFault,
-  removeFileIfThere,
-  replaceFile,
-  settleFile,
-  writingStream,
-} from '../os/files.ts';
-import { dropGarbage } from '../os/machine.ts';
-import { beIdle } from '../os/process.ts';
+import { exists, fileFault, removeFileIfThere } from '../os/files.ts';
+import { dropGarbage } from '../os/memory.ts';
+import { beIdle } from '../os/priority.ts';
+import { replaceFile, settleFile, writingStream } from '../os/replace.ts';
 import { takeLock } from '../os/runfolder.ts';
 import { jsonName, showName } from '../wire/text.ts';
 import { prepareRecheck } from './basis.ts';

@@ -10,8 +10,9 @@
 import { createHash } from 'node:crypto';
 import { createGunzip } from 'node:zlib';
 import { Fault, type Parsed } from '../fault.ts';
-import { digestFile, exists, readingStream, readWhole, whatFailed } from '../os/files.ts';
-import { dropGarbage } from '../os/machine.ts';
+import { digestFile, readingStream, readWhole } from '../os/content.ts';
+import { exists, whatFailed } from '../os/files.ts';
+import { dropGarbage } from '../os/memory.ts';
 import { escapeText } from '../wire/text.ts';
 import { truthOf, type Xattr } from './fake-super.ts';
 import type { StoredEntry } from './find-records.ts';

@@ -11,9 +11,11 @@
  */
 
 import { Fault } from '../fault.ts';
+import { abortable } from '../os/async.ts';
+import { deadlineSignal, monotonicMs } from '../os/clock.ts';
 import { close, exists, fstat, lstat, open, openFlags, rename, setFileTimes } from '../os/files.ts';
-import { abortable, deadlineSignal, monotonicMs, randomShare } from '../os/machine.ts';
 import { standard, start } from '../os/process.ts';
+import { randomShare } from '../os/random.ts';
 import { searchTree } from './find-records.ts';
 import { joinPath } from './tree-path.ts';
 

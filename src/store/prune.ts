@@ -9,10 +9,11 @@
 
 import { Fault } from '../fault.ts';
 import { inspectCommand } from '../os/access-advice.ts';
+import { monotonicMs, now } from '../os/clock.ts';
 import { cannotWrite } from '../os/database.ts';
-import { fileFault, readJournal, whatFailed } from '../os/files.ts';
-import { monotonicMs, now } from '../os/machine.ts';
-import { beIdle } from '../os/process.ts';
+import { fileFault, whatFailed } from '../os/files.ts';
+import { readJournal } from '../os/journal.ts';
+import { beIdle } from '../os/priority.ts';
 import { type DisposableHolder, isLocked, takeLockOrFolder } from '../os/runfolder.ts';
 import { escapeText, quoteForShell } from '../wire/text.ts';
 import { type Held, openIndex, type StoreIndex } from './file-index.ts';

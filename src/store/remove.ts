@@ -4,9 +4,10 @@
  * without the last steps.
  */
 import { Fault } from '../fault.ts';
-import { rename, syncFolder } from '../os/files.ts';
-import { randomHex } from '../os/machine.ts';
-import { beIdle } from '../os/process.ts';
+import { rename } from '../os/files.ts';
+import { beIdle } from '../os/priority.ts';
+import { randomHex } from '../os/random.ts';
+import { syncFolder } from '../os/replace.ts';
 import { escapeText } from '../wire/text.ts';
 import { notDurable } from './basis.ts';
 import { dropRechecks } from './doubtful-files.ts';

@@ -4,8 +4,9 @@
  */
 
 import { hash } from 'node:crypto';
-import { digestFile, exists, failedWith, lstat, readlink, statusExact } from '../os/files.ts';
-import { hasProgram } from '../os/process.ts';
+import { digestFile } from '../os/content.ts';
+import { exists, failedWith, lstat, readlink, statusExact } from '../os/files.ts';
+import { hasProgram } from '../os/programs.ts';
 import type { EntryType, TreeEntry, Xattr } from './fake-super.ts';
 import type { StoredEntry } from './find-records.ts';
 import { LostAttributes } from './lost-attributes.ts';

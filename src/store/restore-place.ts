@@ -1,20 +1,11 @@
 /** Checks that all selected files have arrived in the stage, and moves them into their place below DIR. */
 import { Fault } from '../fault.ts';
-import {
-  breachOf,
-  chmod,
-  exists,
-  failedWith,
-  lstat,
-  openFlags,
-  readdir,
-  realPath,
-  rename,
-  sameContent,
-} from '../os/files.ts';
-import { ownAccount } from '../os/machine.ts';
+import { ownAccount } from '../os/account.ts';
+import { sameContent } from '../os/content.ts';
+import { chmod, exists, failedWith, lstat, openFlags, readdir, realPath, rename } from '../os/files.ts';
 import { isWithin } from '../os/mounts.ts';
-import { rsyncKnows } from '../os/process.ts';
+import { breachOf } from '../os/trust.ts';
+import { rsyncKnows } from '../os/versions.ts';
 import { NANOSECONDS } from '../wire/rsync.ts';
 import { escapeText, jsonName, showName } from '../wire/text.ts';
 import type { StoredEntry } from './find-records.ts';

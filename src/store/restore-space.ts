@@ -3,10 +3,11 @@
  * mounted below DIR. It asks for the least that is needed, so a restore that would fit is never refused.
  */
 import { Fault } from '../fault.ts';
-import { lstat, readProc, realPath, statfs } from '../os/files.ts';
-import { ownAccount } from '../os/machine.ts';
-import { isWithin, mountOf, parseMountTable } from '../os/mounts.ts';
-import { programPath, standard } from '../os/process.ts';
+import { ownAccount } from '../os/account.ts';
+import { lstat, realPath, statfs } from '../os/files.ts';
+import { isWithin, type MountEntry, mountOf, mountTableInBytes } from '../os/mounts.ts';
+import { standard } from '../os/process.ts';
+import { programPath } from '../os/programs.ts';
 import { asText, escapeText } from '../wire/text.ts';
 import { BLOCK_BYTES, splitRecord } from './find-records.ts';
 import { passesOf, type Selection } from './restore-selection.ts';
@@ -63,10 +64,8 @@ export async function requireRoom(
   }
 }
 
-function mountsBelow(top: string): ReturnType<typeof parseMountTable> {
-  return parseMountTable(readProc('self/mountinfo') ?? '').filter(
-    each => each.path !== top && isWithin(top, each.path),
-  );
+function mountsBelow(top: string): MountEntry[] {
+  return mountTableInBytes().filter(each => each.path !== top && isWithin(top, each.path));
 }
 
 interface Usage extends Amount {

@@ -5,18 +5,11 @@
  */
 import { createHash } from 'node:crypto';
 import { Fault } from '../fault.ts';
-import {
-  lstat,
-  makeUniqueFolder,
-  readdir,
-  readWhole,
-  removeAll,
-  replaceFile,
-  statusExact,
-  whatFailed,
-} from '../os/files.ts';
-import { ownAccount } from '../os/machine.ts';
+import { ownAccount } from '../os/account.ts';
+import { readWhole } from '../os/content.ts';
+import { lstat, makeUniqueFolder, readdir, removeAll, statusExact, whatFailed } from '../os/files.ts';
 import { run, standard } from '../os/process.ts';
+import { replaceFile } from '../os/replace.ts';
 import { escapeText, NAME, SNAPSHOT } from '../wire/text.ts';
 
 const PREFIX = '.dialback-restore-';

@@ -6,19 +6,10 @@
  */
 import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
-import {
-  exists,
-  failedWith,
-  fileFault,
-  findBreachOnTheWay,
-  lstat,
-  makeFolder,
-  mayWrite,
-  readWhole,
-  realPath,
-  stat,
-} from '../os/files.ts';
-import type { Account } from '../os/machine.ts';
+import type { Account } from '../os/account.ts';
+import { readWhole } from '../os/content.ts';
+import { exists, failedWith, fileFault, lstat, makeFolder, mayWrite, realPath, stat } from '../os/files.ts';
+import { findBreachOnTheWay } from '../os/trust.ts';
 import { escapeText } from '../wire/text.ts';
 import { namesBesideStages } from './restore-stage.ts';
 

@@ -7,9 +7,10 @@
 
 import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
+import { ownAccount, ownGroups } from '../os/account.ts';
+import { now } from '../os/clock.ts';
 import { lstat, realPath } from '../os/files.ts';
 import { hasJail } from '../os/launcher.ts';
-import { now, ownAccount, ownGroups } from '../os/machine.ts';
 import { takeFolderLock } from '../os/runfolder.ts';
 import { escapeText, snapshotTime } from '../wire/text.ts';
 import type { TreeEntry } from './fake-super.ts';

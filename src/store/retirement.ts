@@ -4,9 +4,12 @@
  * again right before a commit, and ends a run when the file appears. `enroll` removes it.
  */
 import { Fault } from '../fault.ts';
-import { exists, readWhole, removeFileIfThere, replaceFile, syncFolder, watchFolder } from '../os/files.ts';
-import { now } from '../os/machine.ts';
+import { now } from '../os/clock.ts';
+import { readWhole } from '../os/content.ts';
+import { exists, removeFileIfThere } from '../os/files.ts';
+import { replaceFile, syncFolder } from '../os/replace.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
+import { watchFolder } from '../os/watch.ts';
 import { failure } from '../wire/events.ts';
 import { quoteForShell } from '../wire/text.ts';
 import { type ClientStore, recordEvent } from './store.ts';

@@ -3,8 +3,10 @@
  * administrator watch, instead of the machine's /tmp or memory. SQLite's temporary files have no name. sort(1)
  * removes its own; this module removes those of a killed one.
  */
+
+import { ownAccount } from '../os/account.ts';
+import { now } from '../os/clock.ts';
 import { lstat, makeFolder, readdir, stat, statfs, unlink } from '../os/files.ts';
-import { now, ownAccount } from '../os/machine.ts';
 import { useScratchFolder } from '../os/scratch.ts';
 
 const FOLDER = 'tmp';

@@ -2,8 +2,10 @@
  * A finished snapshot: its tree, its record snapshot.json, and its pin.
  */
 import { Fault } from '../fault.ts';
-import { exists, readdir, readWhole, removeFileIfThere, replaceFile, syncFolder } from '../os/files.ts';
-import { now } from '../os/machine.ts';
+import { now } from '../os/clock.ts';
+import { readWhole } from '../os/content.ts';
+import { exists, readdir, removeFileIfThere } from '../os/files.ts';
+import { replaceFile, syncFolder } from '../os/replace.ts';
 import { escapeText, snapshotName, snapshotTime } from '../wire/text.ts';
 import { type ClientStore, openClient, openStore, recordEvent } from './store.ts';
 

@@ -1,6 +1,7 @@
 /** Sorts the output of find(1) by sort(1), so that no process holds all of it in memory. */
 import { Fault } from '../fault.ts';
-import { type Child, type Command, recordsOf, standard, start, startInto } from '../os/process.ts';
+import { type Child, type Command, standard, start, startInto } from '../os/process.ts';
+import { recordsOf } from '../os/records.ts';
 import { scratchFolder } from '../os/scratch.ts';
 import { escapeText } from '../wire/text.ts';
 

@@ -3,8 +3,9 @@
  * plugin.
  */
 
-import { readJournal, whatFailed } from '../os/files.ts';
-import { now } from '../os/machine.ts';
+import { now } from '../os/clock.ts';
+import { whatFailed } from '../os/files.ts';
+import { readJournal } from '../os/journal.ts';
 import { escapeText, snapshotName, snapshotTime } from '../wire/text.ts';
 import { type Held, peekIndex } from './file-index.ts';
 import { areAlarming, type Failures, failuresOf, failuresText, lackOfRoom } from './health.ts';

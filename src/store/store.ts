@@ -6,19 +6,14 @@
  * run, because writing into it would change older snapshots through shared inodes. store/partial-files.ts writes only
  * to inodes that are not shared.
  */
+
 import { Fault } from '../fault.ts';
-import {
-  appendJournal,
-  exists,
-  fileFault,
-  makeFolder,
-  readdir,
-  readWhole,
-  replaceFile,
-  stat,
-  whatFailed,
-} from '../os/files.ts';
-import { asUid, now, ownAccount } from '../os/machine.ts';
+import { asUid, ownAccount } from '../os/account.ts';
+import { now } from '../os/clock.ts';
+import { readWhole } from '../os/content.ts';
+import { exists, fileFault, makeFolder, readdir, stat, whatFailed } from '../os/files.ts';
+import { appendJournal } from '../os/journal.ts';
+import { replaceFile } from '../os/replace.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
 import { STORE_FILE } from '../wire/local.ts';
 import { escapeText, NAME, quoteForShell } from '../wire/text.ts';

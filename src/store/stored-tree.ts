@@ -4,10 +4,12 @@
  */
 
 import { Fault } from '../fault.ts';
-import { fileFault, readWhole } from '../os/files.ts';
+import { readWhole } from '../os/content.ts';
+import { fileFault } from '../os/files.ts';
 import { PATH_BYTES } from '../os/long-path.ts';
-import { dropGarbage } from '../os/machine.ts';
-import { programPath, run, standard } from '../os/process.ts';
+import { dropGarbage } from '../os/memory.ts';
+import { run, standard } from '../os/process.ts';
+import { programPath } from '../os/programs.ts';
 import { escapeText, jsonName, showName } from '../wire/text.ts';
 import { type TreeEntry, takeStat, truthOf, type Xattr } from './fake-super.ts';
 import { FIND_FORMAT, PATH_FIELD, parseFound, type StoredEntry } from './find-records.ts';

@@ -5,9 +5,10 @@
 
 import { Fault } from '../fault.ts';
 import { inspectCommand } from '../os/access-advice.ts';
+import { monotonicMs, sleep } from '../os/clock.ts';
 import { exists, failedWith, lstat, readdir, removingTree, rename } from '../os/files.ts';
-import { monotonicMs, randomHex, sleep } from '../os/machine.ts';
 import { run, standard } from '../os/process.ts';
+import { randomHex } from '../os/random.ts';
 import { isLocked } from '../os/runfolder.ts';
 import { escapeText, NAME, SNAPSHOT } from '../wire/text.ts';
 import { type ClientStore, recordQuietly } from './store.ts';

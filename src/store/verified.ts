@@ -1,7 +1,9 @@
 /** When each snapshot was last verified, in clients/NAME/verified.json. */
 import { Fault } from '../fault.ts';
-import { exists, readWhole, replaceFile, whatFailed } from '../os/files.ts';
-import { now } from '../os/machine.ts';
+import { now } from '../os/clock.ts';
+import { readWhole } from '../os/content.ts';
+import { exists, whatFailed } from '../os/files.ts';
+import { replaceFile } from '../os/replace.ts';
 import { escapeText, SNAPSHOT } from '../wire/text.ts';
 import { snapshotNames } from './snapshot.ts';
 import type { ClientStore } from './store.ts';

@@ -2,8 +2,9 @@
  * One pass of `verify` over a client's snapshots: how far it is and what it has found, in clients/NAME/verify.sqlite.
  * A pass that was killed continues there.
  */
+
+import { monotonicMs, now } from '../os/clock.ts';
 import { type Database, inTransaction, openCache, removeCache, type Statement } from '../os/database.ts';
-import { monotonicMs, now } from '../os/machine.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import type { StoreIndex } from './file-index.ts';
 import type { ClientStore } from './store.ts';

@@ -8,17 +8,11 @@
  */
 import { Fault } from '../fault.ts';
 import { cannotWrite } from '../os/database.ts';
-import {
-  exists,
-  makeUniqueFolder,
-  removeAll,
-  removeFileIfThere,
-  replaceFile,
-  whatFailed,
-} from '../os/files.ts';
-import { temporaryFolder } from '../os/machine.ts';
-import { beIdle } from '../os/process.ts';
+import { exists, makeUniqueFolder, removeAll, removeFileIfThere, whatFailed } from '../os/files.ts';
+import { beIdle } from '../os/priority.ts';
+import { replaceFile } from '../os/replace.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
+import { temporaryFolder } from '../os/scratch.ts';
 import { doubtfulFiles } from './basis.ts';
 import { FileCheck } from './check-files.ts';
 import type { Doubtful } from './doubtful-files.ts';

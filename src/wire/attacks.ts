@@ -1,44 +1,44 @@
 /**
- * What a hostile host could send to the client's rsync, for a trial of that rsync (client/trial.ts). Pure.
+ * Attacks that a hostile host could send to the client's rsync. The client tries them on its own rsync (client/trial.ts).
  *
- * Each attack is sent at once, without a look at any answer: the greeting, the arguments and the filter rules, as protocol 30
- * has them (every rsync since 3.0.0 speaks it). The rsync lists a folder with three files, one of which it must keep back.
+ * Each attack is one sequence of bytes, which needs no answer: the greeting, the arguments and the filter rules of protocol 30, which
+ * every rsync since 3.0.0 speaks. The rsync lists a folder with three files, and must not list or read one of them.
  */
 import { MODULE } from './rsync.ts';
 
-/** The file that is served. No two of the names begin alike: in a list of files a name does not repeat what it shares with the one before. */
+/** The file that is served. No two names begin alike, since a file list omits the part that a name shares with the one before. */
 export const SERVED = 'a-5d1f0c92';
 const BESIDE = 'b-5d1f0c92';
-/** The file that is kept back. */
+/** The file that the filter excludes. */
 export const KEPT = 'k-5d1f0c92';
 
-/** The files of the folder. The one that is kept back is a list of rules, which hides another one if it is read. */
+/** The files of the folder. The excluded file is a list of rules: if rsync reads it, the served file disappears from the list. */
 export const ATTACKED_FILES: Record<string, string> = {
   [SERVED]: 'dialback\n',
   [BESIDE]: '',
   [KEPT]: `- ${SERVED}\n`,
 };
 
-/** Whether a reply has the list of the folder. */
+/** Whether a reply contains the list of the folder. */
 export const isListed = (reply: string): boolean => reply.includes(BESIDE);
 
 /** One attack. */
 export interface Attack {
-  /** What the host does, for a message. */
+  /** Describes the attack, for a message: it follows "a host that". */
   how: string;
   /** The bytes that it sends. */
   request: Buffer;
-  /** Whether the attack succeeded. @param reply all that rsync said, on both its outputs */
+  /** Whether the attack succeeded. @param reply rsync's whole output and standard error */
   succeeds(reply: string): boolean;
 }
 
-/** A second command line, which is read instead of the first one where `--protect-args` (`-s`) is accepted. */
+/** A second command line, which rsync reads instead of the first one if it accepts `--protect-args` (`-s`). */
 const SECOND_LINE = ['-s', '.', '', 'rsync', '--server', '--sender'];
 
 /**
- * The attacks. The kept-back file can be listed, or its content can be read as rules. The options are two that the daemon refuses
- * by its config; rsync's `*` does not cover the first one.
- * @param folder the absolute path of the folder that has the files
+ * The attacks: three list the excluded file or read its content as rules, and two use options that the daemon's config refuses.
+ * rsync's `*` does not cover the first of these options.
+ * @param folder the absolute path of the folder with the files
  */
 export function attacksOn(folder: string): Attack[] {
   const kept = `${folder}/${KEPT}`;
@@ -60,7 +60,7 @@ export function attacksOn(folder: string): Attack[] {
   ];
 }
 
-const MPLEX_BASE = 7; // rsync.h: a frame of data
+const MPLEX_BASE = 7; // rsync.h: a data frame
 
 function hostileRequest(folder: string, options: string[], rules: string[]): Buffer {
   const args = ['--server', '--sender', ...options, '-ltr', '.', `${MODULE}${folder}`, ''];
@@ -72,7 +72,7 @@ function hostileRequest(folder: string, options: string[], rules: string[]): Buf
   return Buffer.concat([Buffer.from(opening), int((MPLEX_BASE << 24) | list.length), list]);
 }
 
-/** A number of the protocol: four bytes, the lowest first. */
+/** A number in the protocol: four bytes, little-endian. */
 function int(value: number): Buffer {
   const bytes = Buffer.alloc(4);
   bytes.writeInt32LE(value);

@@ -1,22 +1,22 @@
 /**
- * The events: what a host tells its client, one a line on standard error, `dialback-event: {json}`.
+ * The events that a host sends to its client, one per line on standard error: `dialback-event: {json}`.
  *
- * No field takes free text: how a run failed is one of the codes below, and the sentence that a user reads is the
- * client's own. So nothing of the host (a path, a user, another client's name) can get into them by accident (P1),
- * and nothing of a hostile host can get onto the client's screen.
+ * No field takes free text. The reason of a failure is one of the codes below, and the client has the sentence for it. So an event
+ * cannot contain a path, a user or another client's name of the host (P1), and a hostile host cannot put text on the client's
+ * screen.
  */
 import { type ExitName, Fault, type Parsed } from '../fault.ts';
 import { parseJson } from './json.ts';
 import { type JsonName, snapshotTime } from './text.ts';
 
-export const EVENT_PREFIX = 'dialback-event: ';
+const EVENT_PREFIX = 'dialback-event: ';
 
 /** The longest line that a client reads as an event; longer ones are dropped. */
 export const EVENT_LINE_LIMIT = 256 * 1024;
-/** The most names that an outcome lists as missing; `missing_count` has them all. */
+/** The most names that an outcome lists as missing; `missing_count` counts all of them. */
 export const MISSING_LIMIT = 100;
 
-/** Why a run failed: the client's exit status and its sentence. */
+/** Reasons of a failed run: the client's exit status, its sentence and its next step. */
 export const FAILURES = {
   name: ['refused', 'the backup host knows this key under another name', 'check `name` in client.toml'],
   request: [
@@ -84,27 +84,27 @@ export const FAILURES = {
 
 export type FailureCode = keyof typeof FAILURES;
 
-/** A fault with the code that the client is told; the words stay here. */
+/** A Fault whose code goes to the client. @param found for our own log only */
 export function failure(code: FailureCode, found: string): Fault {
   return new Fault({ tried: 'serve the request', found, exit: FAILURES[code][0], code });
 }
 
-/** What the host is doing. */
+/** The phases of a run on the host. */
 export const PHASES = ['dialling', 'copying', 'committing'] as const;
 export type Phase = (typeof PHASES)[number];
 
-/** One name that a snapshot lacks, and errno's number where rsync told it. */
+/** One name that a snapshot lacks, and errno's number if rsync reported it. */
 export interface Missing {
   path: JsonName;
   errno: number | null;
 }
 
-/** An entry of the client's that the host could not store, or whose attributes it could not store. */
+/** An entry that the host could not store, or whose attributes it could not store. */
 export interface Unstored extends Missing {
   part: 'entry' | 'attributes';
 }
 
-/** Before the outcome of an incomplete run. A client that does not know it drops it. */
+/** Precedes the outcome of an incomplete run. A client that does not know this event drops it. */
 export interface UnstoredEvent {
   event: 'unstored';
   count: number;
@@ -112,21 +112,21 @@ export interface UnstoredEvent {
   files: Unstored[];
 }
 
-/** How a run ended. */
+/** The result of a run. */
 export interface OutcomeEvent {
   event: 'outcome';
   outcome: 'full' | 'incomplete' | 'failed';
   /** Only with `failed`. */
   code: FailureCode | null;
-  /** rsync's exit status, where it ran. */
+  /** rsync's exit status; null if it did not run. */
   rsync_exit: number | null;
-  /** The snapshot's name; null when none was made. */
+  /** The snapshot's name; null if there is none. */
   snapshot: string | null;
   files: number;
   bytes: number;
   transferred_bytes: number;
   vanished: number;
-  /** Files that were replaced while the run was on, in a folder whose children the client's kernel grants one by one. */
+  /** Files that were replaced during the run, in a folder whose children the client's jail grants one by one. */
   changed_during_run: number;
   missing_count: number;
   missing: Missing[];
@@ -136,22 +136,22 @@ export type HostEvent =
   | { event: 'phase'; phase: Phase }
   | { event: 'progress'; bytes: number; percent: number }
   /**
-   * Before a progress, where it has changed. A client that does not know it drops it, and goes by `progress`.
-   * Folders and links count too. `percent` is of the whole run, and null as long as nobody knows how much that is.
+   * Precedes a progress event when it has changed. A client that does not know it drops it and uses `progress`. Folders and links
+   * count too. `percent` is of the whole run; null until the size of the run is known.
    */
   | { event: 'files'; done: number; total: number; percent: number | null }
-  /** Before the outcome of a run that came too early, or when all turns were taken: how long until the next may come. */
+  /** Precedes the outcome of a call that came too early, or that found all slots taken: the time until it may call again. */
   | { event: 'wait'; ms: number }
-  /** A block of a probe is here (wire/probe.ts). */
+  /** A block of a probe has arrived (wire/probe.ts). */
   | { event: 'arrived'; bytes: number }
   | UnstoredEvent
   | OutcomeEvent;
 
-/** An event as the line that carries it. */
+/** Encodes an event as a line. It shortens a list that makes the line too long. */
 export function encodeEvent(event: HostEvent): string {
   const line = `${EVENT_PREFIX}${JSON.stringify(event)}\n`;
   if (line.length <= EVENT_LINE_LIMIT) return line;
-  // A client drops a longer line. The count still has them all.
+  // A client drops a longer line. The count still counts all names.
   if (event.event === 'outcome')
     return encodeEvent({ ...event, missing: event.missing.slice(0, event.missing.length / 2) });
   if (event.event === 'unstored')
@@ -159,7 +159,7 @@ export function encodeEvent(event: HostEvent): string {
   return line;
 }
 
-/** An outcome of a run that failed, with nothing to count. */
+/** The outcome of a failed run, with all counts zero. */
 export function failedOutcome(code: FailureCode, rsyncExit: number | null = null): OutcomeEvent {
   return {
     event: 'outcome',
@@ -180,10 +180,10 @@ export function failedOutcome(code: FailureCode, rsyncExit: number | null = null
 /**
  * Decodes a line of the host's standard error.
  * @param line without its newline
- * @returns the event with exactly the known fields; or why the line is none
+ * @returns the event with exactly the known fields, or why the line is not an event
  */
 export function decodeEvent(line: string): Parsed<HostEvent> {
-  if (!line.startsWith(EVENT_PREFIX)) return { reason: 'it is no event' };
+  if (!line.startsWith(EVENT_PREFIX)) return { reason: 'it is not an event' };
   if (line.length > EVENT_LINE_LIMIT) return { reason: `it is longer than ${EVENT_LINE_LIMIT} characters` };
   const parsed = parseJson(line.slice(EVENT_PREFIX.length));
   if ('reason' in parsed) return { reason: `it ${parsed.reason}` };

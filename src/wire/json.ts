@@ -1,12 +1,12 @@
-/** JSON of another machine: read strictly. */
+/** A strict reader for JSON from another machine. */
 import type { Parsed } from '../fault.ts';
 import { escapeText } from './text.ts';
 
 /**
- * Reads JSON in which no object has a key twice. JSON.parse takes the last of two, other readers the first (RFC 8259,
- * section 4): who checks the one and uses the other is deceived. Its reviver comes too late to tell, so the text is looked
- * through once more.
- * @returns the value; or what is wrong with the text, to follow its name
+ * Parses JSON and refuses an object that has a key twice. JSON.parse takes the last of two values, other parsers the first (RFC 8259,
+ * section 4), so a check of one could be followed by the use of the other. A reviver sees only one of them, so this searches the
+ * text itself.
+ * @returns the value; or the error, worded to follow the name of the text
  */
 export function parseJson(text: string): Parsed<unknown> {
   let value: unknown;
@@ -20,14 +20,14 @@ export function parseJson(text: string): Parsed<unknown> {
   return { reason: `has the key "${escapeText(repeated, 60)}" twice in one object` };
 }
 
-/** @param text what JSON.parse takes: so a string is one from quote to quote, and one before a colon is a key */
+/** Finds a repeated key. @param text valid JSON, in which each string before a colon is a key */
 function repeatedKey(text: string): string | undefined {
   const open: Set<string>[] = [];
   for (const [token, string] of text.matchAll(/[{}]|("[^"\\]*(?:\\.[^"\\]*)*")(?:[ \t\n\r]*:)?/g)) {
     if (token === '{') open.push(new Set());
     else if (token === '}') open.pop();
     else if (string !== undefined && token.endsWith(':')) {
-      const key = JSON.parse(string) as string; // two ways of writing it are one key
+      const key = JSON.parse(string) as string; // a key can be written with and without escapes
       const keys = open.at(-1);
       if (keys?.has(key)) return key;
       keys?.add(key);

@@ -1,16 +1,16 @@
-/** OpenSSH's public keys as text: the client's that is enrolled, the host's that the client knows. Read strictly. */
+/** A strict reader for OpenSSH's public keys: the enrolled key of a client, the key of a host, one-time keys. */
 import { createHash } from 'node:crypto';
 import type { Parsed } from '../fault.ts';
 
 /** One OpenSSH public key. */
 export interface PublicKey {
   type: string;
-  /** Base64, as it stands in the file. */
+  /** The base64 part. */
   blob: string;
   comment: string;
 }
 
-/** What follows the type's own name in a key of each type (RFC 8709, RFC 5656, RFC 4253 section 6.6). */
+/** Checks the strings after the type's name in a key of each type (RFC 8709, RFC 5656, RFC 4253 section 6.6). */
 const HOST_KEY_SHAPES: Record<string, (parts: Buffer[]) => boolean> = {
   'ssh-ed25519': parts => parts.length === 1 && parts[0]?.length === 32,
   'ecdsa-sha2-nistp256': parts => isCurvePoint(parts, 'nistp256', 32),
@@ -18,11 +18,11 @@ const HOST_KEY_SHAPES: Record<string, (parts: Buffer[]) => boolean> = {
   'ecdsa-sha2-nistp521': parts => isCurvePoint(parts, 'nistp521', 66),
   'ssh-rsa': parts => isRsa(parts),
 };
-/** Keys that need a token to be touched: for people, so of no use for a host. */
+/** Keys that need a person to touch a token, so a host cannot have one. */
 const TOKEN_TYPES = ['sk-ssh-ed25519@openssh.com', 'sk-ecdsa-sha2-nistp256@openssh.com'];
 const KEY_TYPES = new Set([...Object.keys(HOST_KEY_SHAPES), ...TOKEN_TYPES]);
 
-/** Reads a public key file: exactly one key, `TYPE BASE64 [COMMENT]`, without options before it. */
+/** Reads a public key file: exactly one key, `TYPE BASE64 [COMMENT]`, without options before it. @returns the key, or why it is refused */
 export function parsePublicKey(text: string): Parsed<PublicKey> {
   if (/PRIVATE KEY-----/.test(text))
     return { reason: 'it is the private half; the file that ends in .pub is wanted' };
@@ -42,32 +42,32 @@ export function parsePublicKey(text: string): Parsed<PublicKey> {
   return { value: { type, blob, comment: /^[\x21-\x7e ]{1,100}$/.test(comment) ? comment : '' } };
 }
 
-/** The least and the most bits of an RSA key that is taken: sshd makes 3072, and ssh takes no more than 16384. */
+/** The accepted sizes of an RSA key in bits: sshd makes 3072, and ssh accepts no more than 16384. */
 const RSA_BITS = { least: 2048, most: 16_384 };
 
 /**
- * Reads a host's public key, as its file in /etc/ssh has it: one of the types that sshd can have, and every byte of it in
- * its place. A comment is dropped.
+ * Reads a host's public key file (/etc/ssh): a type that sshd can have, and a complete key of that type. It drops the comment.
+ * @returns the key, or why it is refused
  */
 export function parseHostKey(text: string): Parsed<PublicKey> {
   const parsed = parsePublicKey(text);
   if ('reason' in parsed) return parsed;
   const { type, blob } = parsed.value;
   const shape = HOST_KEY_SHAPES[type];
-  if (shape === undefined) return { reason: `${type} is no type of a host's key` };
+  if (shape === undefined) return { reason: `a host's key cannot have the type ${type}` };
   const [, ...parts] = stringsOf(Buffer.from(blob, 'base64'));
   if (!shape(parts)) return { reason: `its base64 part is not a whole key of type ${type}` };
   return { value: { type, blob, comment: '' } };
 }
 
-/** Uncompressed, as sshd has them: 4 and the two coordinates (SEC 1, section 2.3.3). */
+/** An uncompressed point: 4 and the two coordinates (SEC 1, section 2.3.3). */
 function isCurvePoint(parts: Buffer[], curve: string, bytes: number): boolean {
   const [name, point] = parts;
   if (parts.length !== 2 || name?.toString('latin1') !== curve) return false;
   return point?.length === 1 + 2 * bytes && point[0] === 4;
 }
 
-/** The exponent and the modulus: positive, without needless zeros before them (RFC 4251 section 5, mpint). */
+/** The exponent and the modulus: positive, without leading zeros (RFC 4251 section 5, mpint). */
 function isRsa(parts: Buffer[]): boolean {
   const [exponent, modulus] = parts;
   if (parts.length !== 2 || !exponent || !modulus || !parts.every(isPositive)) return false;
@@ -85,7 +85,7 @@ function bitsOf(number: Buffer): number {
   return at < 0 ? 0 : (number.length - at - 1) * 8 + (32 - Math.clz32(number[at] ?? 0));
 }
 
-/** The strings that a key is made of (RFC 4251 section 5); none when they do not fill it exactly. */
+/** The strings of a key (RFC 4251 section 5). @returns an empty list when they do not fill it exactly */
 function stringsOf(bytes: Buffer): Buffer[] {
   const strings: Buffer[] = [];
   for (let at = 0; at < bytes.length; ) {
@@ -97,24 +97,28 @@ function stringsOf(bytes: Buffer): Buffer[] {
   return strings;
 }
 
-/** A key's fingerprint as `ssh-keygen -l` shows it, for two people to compare. */
+/** A key's fingerprint in the form of `ssh-keygen -l`, for people to compare. */
 export function fingerprint(key: PublicKey): string {
   const digest = createHash('sha256').update(Buffer.from(key.blob, 'base64')).digest('base64');
   return `SHA256:${digest.replace(/=+$/, '')}`;
 }
 
-/** A key without its comment. */
+/** A key as text, without its comment. */
 export function showKey(key: PublicKey): string {
   return `${key.type} ${key.blob}`;
 }
 
-/**
- * Reads an ed25519 public key, as ssh-keygen writes it to a file.
- * @returns `ssh-ed25519 BASE64`, without the comment
- */
-export function parseEd25519Key(text: string): Parsed<string> {
+/** Whether a text is one ed25519 public key and nothing else: type, base64, no comment. */
+export function isEd25519Key(text: string): boolean {
   const parsed = parseHostKey(text);
-  if ('reason' in parsed) return parsed;
-  if (parsed.value.type !== 'ssh-ed25519') return { reason: 'it is not an ed25519 key' };
-  return { value: showKey(parsed.value) };
+  return 'value' in parsed && parsed.value.type === 'ssh-ed25519' && showKey(parsed.value) === text;
+}
+
+/**
+ * Reads the line that ssh-keygen or ssh-add prints: an ed25519 public key and its comment.
+ * @returns the key without the comment; undefined for any other text, and for more than one line
+ */
+export function readEd25519Line(text: string): string | undefined {
+  const [, key = ''] = /^(\S+ \S+)(?: .*)?\n?$/.exec(text) ?? [];
+  return isEd25519Key(key) ? key : undefined;
 }

@@ -1,6 +1,6 @@
 /**
- * The transport `local`: what `backup` starts in the place of ssh where the store is on this machine, and by what both sides
- * know a store. What goes between the two is what goes over a channel (wire/channel.ts).
+ * The transport `local`, for a store on this machine: the command that `backup` starts instead of ssh, and the names in a store that
+ * both sides know. The two processes speak the protocol of a channel (wire/channel.ts).
  */
 
 /** The file that makes a folder a store; only `enroll` writes it. */
@@ -11,7 +11,7 @@ export function shelfOf(store: string, name: string): string {
   return `${store}/clients/${name}`;
 }
 
-/** The words after the program: `--local` says that no sshd stands before it. @param config host.toml's path */
+/** The program's arguments. `--local` means that no sshd has started it. @param config the path of host.toml */
 export function localGrab(name: string, config: string): string[] {
   return ['grab', '--client', name, '--config', config, '--local'];
 }

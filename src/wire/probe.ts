@@ -1,39 +1,39 @@
 /**
- * The probe: bytes that a client sends only to learn how fast they arrive. A call `NAME:probe`; on its standard input blocks,
+ * The probe: bytes that a client sends to measure how fast they arrive. The call is `NAME:probe`, with blocks on its standard input:
  *
- *     block LENGTH\n    LENGTH bytes, which nobody looks at
+ *     block LENGTH\n    LENGTH bytes, which the host ignores
  *
- * each of which the host answers with the event `arrived` once all of it is here. The client's clock does the rest.
+ * The host answers each complete block with the event `arrived`, and the client measures the time.
  */
 import type { Parsed } from '../fault.ts';
 
-/** The most bytes that one block may have, and all blocks of a call. */
+/** The most bytes of one block, and of all blocks of a call. */
 export const BLOCK_LIMIT = 4 * 1024 * 1024;
-export const PROBE_LIMIT = 16 * 1024 * 1024;
+const PROBE_LIMIT = 16 * 1024 * 1024;
 /** The most blocks of one call. */
-export const BLOCKS_LIMIT = 32;
-/** A call ends after this, on the host; a client gives up before. */
+const BLOCKS_LIMIT = 32;
+/** The host ends a call after this time; a client gives up earlier. */
 export const PROBE_MS = 120_000;
 
 const LINE_LIMIT = 16;
 
-/** What stands before a block. */
+/** The line before a block. */
 export function blockLine(bytes: number): string {
   return `block ${bytes}\n`;
 }
 
-/** Reads blocks as they come, and keeps nothing of them. */
+/** Reads blocks as they arrive, and keeps no content. */
 export class ProbeReader {
   #line = '';
   #size = 0;
-  /** Of the block that is coming; 0: a line comes next. */
+  /** The missing bytes of the present block; 0: a line comes next. */
   #left = 0;
   #total = 0;
   #blocks = 0;
 
   /**
-   * Takes what has come.
-   * @returns the sizes of the blocks that are whole now, in order; or why this is no probe
+   * Takes the next bytes.
+   * @returns the sizes of the blocks that they completed, in order; or why this is not a probe
    */
   take(bytes: Buffer): Parsed<number[]> {
     const whole: number[] = [];
@@ -47,7 +47,7 @@ export class ProbeReader {
       }
       const end = bytes.indexOf(0x0a, at);
       this.#line += bytes.toString('latin1', at, end < 0 ? Math.min(bytes.length, at + LINE_LIMIT) : end);
-      if (this.#line.length >= LINE_LIMIT) return { reason: 'a line is longer than such lines are' };
+      if (this.#line.length >= LINE_LIMIT) return { reason: 'a line is too long' };
       if (end < 0) break;
       at = end + 1;
       const begun = this.#begin();
@@ -56,7 +56,7 @@ export class ProbeReader {
     return { value: whole };
   }
 
-  /** @returns why this line is none */
+  /** Begins the block of the present line. @returns why the line is not acceptable */
   #begin(): string | undefined {
     const digits = /^block ([1-9]\d{0,7})$/.exec(this.#line)?.[1];
     if (digits === undefined) return 'the line "block LENGTH" was expected';

@@ -1,38 +1,39 @@
 /**
- * The request: what a client sends on the standard input of its one call, and what a host takes.
+ * The request, which a client sends on the standard input of its call:
  *
  *     dialback-request 1\n
  *     header LENGTH\n   LENGTH bytes: one JSON object
  *     key LENGTH\n      LENGTH bytes: the one-time private key, as ssh-keygen wrote it
  *     excludes LENGTH\n LENGTH bytes: the exclude list, a record for the store
  *
- * Lengths are decimal, without leading zeros, within the limits below. Nothing may follow; the input stays open
- * as the sign that the client lives.
+ * Lengths are decimal, without leading zeros, within the limits below. No bytes may follow. The input stays open: its end means that
+ * the client has disconnected.
  *
- * With the transports `channel` and `local` no key comes, and the call goes on (wire/channel.ts, wire/local.ts).
+ * With the transports `channel` and `local` the key is empty, and the call continues (wire/channel.ts, wire/local.ts).
  */
 import type { Parsed } from '../fault.ts';
 import { parseJson } from './json.ts';
+import { isEd25519Key } from './key.ts';
 import { LOGIN } from './text.ts';
 
-export const REQUEST_VERSION = 'dialback-request 1';
+const REQUEST_VERSION = 'dialback-request 1';
 
-/** The most bytes that each part may have. */
+/** The most bytes of each part. */
 export const REQUEST_LIMITS = { header: 64 * 1024, key: 8 * 1024, excludes: 1024 * 1024 } as const;
-/** The most roots that one request may name, and the longest path in bytes (PATH_MAX less its NUL). */
+/** The most roots of a request, and the longest path in bytes (PATH_MAX without its NUL). */
 export const ROOTS_LIMIT = 256;
 export const PATH_LIMIT = 4095;
-/** The most folders that `enumerated` may name. */
+/** The most folders in `enumerated`. */
 export const ENUMERATED_LIMIT = 1000;
 
 type Part = keyof typeof REQUEST_LIMITS;
 const PARTS: Part[] = ['header', 'key', 'excludes'];
 const LENGTH_LINE_LIMIT = 32;
 
-/** What the header says. */
+/** The header. */
 export type RequestHeader = CommonHeader & (DirectHeader | ChannelHeader);
 
-/** The host dials back. */
+/** The header of a request after which the host dials back. */
 export interface DirectHeader {
   transport: 'direct';
   /** The account to dial back to. */
@@ -41,47 +42,48 @@ export interface DirectHeader {
   host_key: string;
 }
 
-/** The call itself is what rsync goes over: no key comes with it (`key_bytes` is 0). `local`: the call was no call at all. */
-export interface ChannelHeader {
+/** The header of a request whose own connection rsync uses, so that it has no key (`key_bytes` is 0). */
+interface ChannelHeader {
   transport: 'channel' | 'local';
-  /** Whether the client's rsync is in the launcher's jail: over the other transport the launcher tells. */
+  /** Whether the client's rsync is in the launcher's jail. With `direct` the launcher itself reports that. */
   confined: boolean;
 }
 
-/** What a request says whatever the transport. */
+/** The fields of every header. */
 export interface CommonHeader {
   /** Absolute paths, without `.`, `..` or doubled slashes. */
   roots: string[];
-  /** How many bytes the two parts after the header have. */
+  /** The sizes of the two parts after the header, in bytes. */
   key_bytes: number;
   excludes_bytes: number;
-  /** Look, but keep nothing. */
+  /** Report what would be copied, and copy nothing. */
   dry_run: boolean;
-  /** The client's rsync, for the snapshot's record, as `encodeRsync()` writes it. */
+  /** The client's rsync, for the snapshot's record (`encodeRsync()`). */
   rsync: string;
   /**
-   * Folders in which a file that is replaced during the run cannot be read until the next one, since the client's kernel
-   * grants their children one by one. Empty where nothing is confined.
+   * Folders whose children the client's jail grants one by one: a file that is replaced there during the run cannot be read until
+   * the next run. Empty without a jail.
    */
   enumerated: string[];
   /**
-   * True: files of which size and time are the same are compared by their content. Left out where it is not wanted, so that
-   * a host that does not know it yet serves all other runs.
+   * True: compare the content of files whose size and time have not changed. Omitted otherwise, so that a host that does not know
+   * the key yet serves all other runs.
    */
   checksum?: true;
-  /** The client lets what is sent be compressed in this way, and wants it. Left out where it does not, as `checksum`. */
+  /** The client wants compression with this method. Omitted otherwise, as `checksum`. */
   compress?: 'zstd';
-  /** Bytes: larger files are left out, and named as missing. Left out where the client has no such limit, as `checksum`. */
+  /** The host skips larger files, in bytes, and reports them as missing. Omitted without a limit, as `checksum`. */
   max_size?: number;
 }
 
+/** A request. */
 export interface Request {
   header: RequestHeader;
   key: Buffer;
   excludes: Buffer;
 }
 
-/** A request as bytes. */
+/** Encodes a request. */
 export function encodeRequest(request: Request): Buffer {
   const header = Buffer.from(JSON.stringify(request.header));
   const parts: Record<Part, Buffer> = { header, key: request.key, excludes: request.excludes };
@@ -90,23 +92,12 @@ export function encodeRequest(request: Request): Buffer {
   return Buffer.concat(pieces);
 }
 
-/** What is known of a request from its first bytes: all of it, that more must come, or why it is none. */
-export type DecodedRequest = { request: Request } | { incomplete: true } | { reason: string };
-
 /**
- * Decodes what has come so far. It refuses as early as it can: a wrong first line needs no second one.
+ * Decodes the bytes that have arrived. It refuses as early as possible, for example after a wrong first line.
  * @param bytes all bytes from the first one on
+ * @returns the request, or why it is refused; `incomplete` with `least`: the result stays the same until this many bytes have arrived
  */
-export function decodeRequest(bytes: Buffer): DecodedRequest {
-  const decoded = decodeSoFar(bytes);
-  return 'incomplete' in decoded ? { incomplete: true } : decoded;
-}
-
-/**
- * `decodeRequest()` for a reader that takes a request as it comes.
- * @returns `least`: with fewer bytes in all there is no more to say, so they need not be looked at again
- */
-export function decodeSoFar(bytes: Buffer): { request: Request } | Refusal {
+export function decodeRequest(bytes: Buffer): { request: Request } | Refusal {
   const version = takeLine(bytes, 0, REQUEST_VERSION.length);
   if (!('line' in version)) return version;
   if (version.line !== REQUEST_VERSION) return { reason: `its first line is not "${REQUEST_VERSION}"` };
@@ -126,9 +117,9 @@ export function decodeSoFar(bytes: Buffer): { request: Request } | Refusal {
   }
   const { key, excludes } = found;
   if (!header || !key || !excludes) return { incomplete: true, least: at + 1 };
-  if (key.length !== header.key_bytes) return { reason: 'key has another length than the header says' };
+  if (key.length !== header.key_bytes) return { reason: 'the length of the key is not that in the header' };
   if (excludes.length !== header.excludes_bytes)
-    return { reason: 'excludes has another length than the header says' };
+    return { reason: 'the length of the excludes is not that in the header' };
   if (at !== bytes.length) return { reason: 'something follows the request' };
   return { request: { header, key, excludes } };
 }
@@ -138,7 +129,7 @@ type Refusal = { incomplete: true; least: number } | { reason: string };
 function takeLine(bytes: Buffer, from: number, limit: number): { line: string; end: number } | Refusal {
   const end = bytes.indexOf(0x0a, from);
   if (end < 0 && bytes.length - from <= limit) return { incomplete: true, least: bytes.length + 1 };
-  if (end < 0 || end - from > limit) return { reason: 'a line is longer than such lines are' };
+  if (end < 0 || end - from > limit) return { reason: 'a line is too long' };
   return { line: bytes.toString('latin1', from, end), end: end + 1 };
 }
 
@@ -214,13 +205,13 @@ const CHANNEL_CHECKS: Record<keyof ChannelHeader | 'key_bytes', Check> = {
   key_bytes: value => value === 0,
 };
 
-/** A root as both sides take it: absolute, in its shortest form, without control characters. */
+/** Whether a value is an acceptable root: an absolute path in its shortest form, without control characters. */
 export function isRoot(value: unknown): value is string {
   if (typeof value !== 'string' || !value.startsWith('/') || Buffer.byteLength(value) > PATH_LIMIT)
     return false;
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused
   if (/[\u0000-\u001f\u007f]/.test(value)) return false;
-  // A lone surrogate would come out as other bytes than went in.
+  // A lone surrogate would be encoded as other bytes.
   if (!value.isWellFormed()) return false;
   if (value === '/') return true;
   return value
@@ -229,28 +220,25 @@ export function isRoot(value: unknown): value is string {
     .every(segment => segment !== '' && segment !== '.' && segment !== '..');
 }
 
-/** What stands before the 32 bytes of an ed25519 key (RFC 8709 section 4). */
-const ED25519_HEAD = '\0\0\0\x0bssh-ed25519\0\0\0\x20';
-
 /**
- * What a client says of its rsync beside the version. `lists-names`: its jail lets it list the names in every folder.
- * `vulnerable`: neither the version nor the package's changelog tells that all known vulnerabilities are fixed.
+ * Remarks of a client about its rsync. `lists-names`: its jail lets it list the names in every folder. `vulnerable`: neither the
+ * version nor the package's changelog shows that all known vulnerabilities are fixed.
  */
-export const RSYNC_REMARKS = ['lists-names', 'vulnerable'] as const;
+const RSYNC_REMARKS = ['lists-names', 'vulnerable'] as const;
 export type RsyncRemark = (typeof RSYNC_REMARKS)[number];
 
 const RSYNC_LENGTH = 40;
 
 /**
- * The header's `rsync`: the version, and `+REMARK` for each remark. A host of 0.1.0 refuses a key that it does not know; this
- * it takes, and keeps as the version.
+ * Encodes the header's `rsync`: the version, and `+REMARK` for each remark. A host of 0.1.0 would refuse an unknown key in the header,
+ * but it accepts this text as a version.
  */
 export function encodeRsync(version: string, remarks: RsyncRemark[]): string {
   const suffix = remarks.map(each => `+${each}`).join('');
   return `${version.slice(0, RSYNC_LENGTH - suffix.length)}${suffix}`;
 }
 
-/** The parts of the header's `rsync`. What is no remark that this version knows stays a part of the version. */
+/** Decodes the header's `rsync`. An unknown remark stays a part of the version. */
 export function decodeRsync(text: string): { version: string; remarks: RsyncRemark[] } {
   const remarks: RsyncRemark[] = [];
   let version = text;
@@ -260,12 +248,4 @@ export function decodeRsync(text: string): { version: string; remarks: RsyncRema
       remarks.unshift(each);
     }
   return { version: version || 'unknown', remarks };
-}
-
-/** Whether this is one ed25519 public key and nothing else: type, base64, no comment. */
-export function isEd25519Key(text: string): boolean {
-  const encoded = /^ssh-ed25519 ([A-Za-z0-9+/]{68})$/.exec(text)?.[1];
-  if (encoded === undefined) return false;
-  const blob = Buffer.from(encoded, 'base64'); // 68 letters: 19 and 32 bytes
-  return blob.toString('latin1', 0, ED25519_HEAD.length) === ED25519_HEAD;
 }

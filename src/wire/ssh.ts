@@ -1,17 +1,20 @@
-/** The config files and options of OpenSSH that dialback writes, both ways; each line with its reason. */
+/** The config files and options of OpenSSH that dialback generates, each line with its reason. */
 
 /**
- * The network class `le` (RFC 8622, lower effort), as the value of the packets' traffic class byte. Its name is unknown before
- * OpenSSH 8.2 and means another value from 8.2 to 8.8. A hexadecimal number is refused from 10.0 on; a decimal one never was.
+ * The network class `le` (RFC 8622, lower effort), as the value of the traffic class byte. OpenSSH before 8.2 does not know the name,
+ * and 8.2 to 8.8 use another value for it. OpenSSH 10.0 and newer refuse a hexadecimal number; all accept a decimal one.
  */
 const BACKGROUND = '4';
 
-/** A value for ssh_config and sshd_config: quoted, and `%` doubled since both expand tokens. */
+/** Quotes a value for ssh_config and sshd_config, and doubles `%`, since both expand tokens. */
 function quoted(path: string): string {
   return `"${path.replaceAll('%', '%%')}"`;
 }
 
-/** The one-time sshd: nothing but one forced command for one key (sshd_config(5)). */
+/**
+ * The config of the one-time sshd: it runs one forced command for one key (sshd_config(5)).
+ * @param options run: the run folder; times in seconds
+ */
 export function sshdConfig(options: {
   run: string;
   forcedCommand: string;
@@ -22,14 +25,14 @@ export function sshdConfig(options: {
   return [
     `HostKey "${run}/host_key"`, // it expands no tokens
     `AuthorizedKeysFile ${quoted(`${run}/authorized_keys`)}`,
-    'StrictModes yes', // the run folder is private; if it is not, nobody gets in
+    'StrictModes yes', // the run folder is private; if it is not, sshd refuses all logins
     'AuthenticationMethods publickey', // the one-time key, and no other way
     'PubkeyAuthentication yes',
     'PasswordAuthentication no',
     'KbdInteractiveAuthentication no',
     'HostbasedAuthentication no',
     'UsePAM no', // needs root
-    `ForceCommand ${forcedCommand}`, // the gate, whatever is asked for and whatever authorized_keys says
+    `ForceCommand ${forcedCommand}`, // the gate, for every command and whatever authorized_keys contains
     'DisableForwarding yes', // no -L, -R, -D, -A, -X, tun: present ones and future ones
     'AllowAgentForwarding no',
     'AllowTcpForwarding no',
@@ -37,14 +40,14 @@ export function sshdConfig(options: {
     'X11Forwarding no',
     'GatewayPorts no',
     'PermitTunnel no',
-    'PermitTTY no', // rsync needs none, and a terminal would mangle its bytes
+    'PermitTTY no', // rsync needs none, and a terminal would change its bytes
     'PermitUserRC no', // ~/.ssh/rc is another program
     'PermitUserEnvironment no', // no environment out of authorized_keys
-    'AcceptEnv nothing', // a name that no client sends; by default none is accepted, and this keeps it so
+    'AcceptEnv nothing', // accepts a variable that no client sends: a default that accepts more has no effect
     'MaxSessions 1', // one session a connection
     'MaxAuthTries 2',
     `LoginGraceTime ${graceSeconds}`, // a silent peer is gone after this
-    `ClientAliveInterval ${aliveInterval(idleSeconds)}`, // a host that is cut off is noticed, and its rsync ended
+    `ClientAliveInterval ${aliveInterval(idleSeconds)}`, // sshd notices a lost connection and kills rsync
     `ClientAliveCountMax ${ALIVE_COUNT}`,
     'Compression no', // rsync's business
     `IPQoS ${BACKGROUND}`,
@@ -53,21 +56,21 @@ export function sshdConfig(options: {
     'PrintLastLog no',
     'Banner none',
     'PidFile none',
-    'LogLevel VERBOSE', // to our own ears only: standard error
+    'LogLevel VERBOSE', // only to our standard error
   ]
     .join('\n')
     .concat('\n');
 }
 
 /**
- * The time zone of the one-time sshd. `expiry-time` is read in sshd's own zone (sshd(8)), and only OpenSSH 9.1 and newer know
- * a `Z` behind it, which stands for UTC.
+ * The time zone of the one-time sshd. sshd reads `expiry-time` in its own zone (sshd(8)), and only OpenSSH 9.1 and newer accept
+ * a `Z` after it for UTC.
  */
 export const SSHD_ENVIRONMENT = { TZ: 'UTC0' };
 
 /**
- * sshd compares a link-local address with its zone (`fe80::1%eth0`), which no address or range of `from` has (addr.c, addr_cmp()).
- * A pattern matches it as text. Our own listener has compared the address itself by then.
+ * sshd compares a link-local address including its zone (`fe80::1%eth0`), so an address or range of `from` does not match (addr.c,
+ * addr_cmp()). A pattern matches the text. Our listener has already compared the address itself.
  * @param from an address or a range
  */
 function linkLocalPattern(from: string): string[] {
@@ -81,7 +84,7 @@ function linkLocalPattern(from: string): string[] {
 
 /**
  * The one line of authorized_keys (sshd(8), AUTHORIZED_KEYS FILE FORMAT).
- * @param expires after this no authentication succeeds; read in UTC (SSHD_ENVIRONMENT)
+ * @param options expires: sshd refuses the key after this time, which it reads in UTC (SSHD_ENVIRONMENT)
  */
 export function oneTimeKeyLine(options: {
   from: string[];
@@ -97,20 +100,20 @@ export function oneTimeKeyLine(options: {
 
 /** The oldest OpenSSH that is known to work, on either side (docs/manual.md, "Requirements in detail"). */
 export const LEAST_OPENSSH = '8.0p1';
-/** What works on a client whose sshd does not. */
+/** The next step for a client whose sshd does not work. */
 export const WITHOUT_SSHD = 'set transport = "channel" in client.toml, which needs no sshd here';
 
-/** What every ssh of ours is told, on either side (ssh_config(5)). */
+/** Options of every ssh that dialback starts (ssh_config(5)). */
 const ALWAYS: [string, string][] = [
   ['BatchMode', 'yes'], // never ask a person
   ['StrictHostKeyChecking', 'yes'], // no trust on first use
   ['GlobalKnownHostsFile', '/dev/null'],
-  ['UpdateHostKeys', 'no'], // the other side does not get to change what we know
+  ['UpdateHostKeys', 'no'], // the other side must not change our known_hosts
   ['VerifyHostKeyDNS', 'no'],
   ['IdentitiesOnly', 'yes'], // this key and no other
   ['PreferredAuthentications', 'publickey'],
   ['ControlMaster', 'no'],
-  ['ControlPath', 'none'], // never somebody else's connection
+  ['ControlPath', 'none'], // do not use another process's connection
   ['ControlPersist', 'no'],
   ['ClearAllForwardings', 'yes'],
   ['ForwardAgent', 'no'],
@@ -123,24 +126,24 @@ const ALWAYS: [string, string][] = [
   ['IPQoS', BACKGROUND],
 ];
 
-/** So many keep-alives a peer may leave unanswered, and so many seconds lie between two at most. */
+/** The number of keep-alives that a peer may leave unanswered, and the most seconds between two. */
 const ALIVE_COUNT = 4;
 const ALIVE_SECONDS = 15;
 
-/** Seconds between two keep-alives, for a peer that is cut off to be noticed within `idleSeconds`, and within a minute. */
+/** Seconds between two keep-alives, so that ssh notices a lost connection within `idleSeconds`, and within a minute. */
 function aliveInterval(idleSeconds: number): string {
   return String(Math.max(1, Math.min(ALIVE_SECONDS, Math.floor(idleSeconds / ALIVE_COUNT))));
 }
 
 function serverAlive(idleSeconds: number): [string, string][] {
   return [
-    ['ServerAliveInterval', aliveInterval(idleSeconds)], // a peer that is cut off is noticed
+    ['ServerAliveInterval', aliveInterval(idleSeconds)], // ssh notices a lost connection
     ['ServerAliveCountMax', String(ALIVE_COUNT)],
   ];
 }
 
-/** The host's ssh for the call back. */
-export interface DialConfig {
+/** Options of the host's ssh for the call back. */
+interface DialConfig {
   run: string;
   address: string;
   port: number;
@@ -150,19 +153,19 @@ export interface DialConfig {
   idleSeconds: number;
 }
 
-/** The one generated ssh_config of a run; the alias `client` is all that it knows. */
+/** The ssh_config of a run on the host. Its only entry is the alias `client`. */
 export function dialConfig(options: DialConfig): string {
   const { run } = options;
   const lines: [string, string][] = [
     ['HostName', options.address.replaceAll('%', '%%')],
     ['Port', String(options.port)],
     ['User', options.user],
-    ['HostKeyAlias', options.alias], // the key stands in known_hosts under this name, not under an address
+    ['HostKeyAlias', options.alias], // the name of the key in known_hosts, which has no address
     ['HostKeyAlgorithms', 'ssh-ed25519'],
     ['UserKnownHostsFile', quoted(`${run}/known_hosts`)],
     ['IdentityAgent', quoted(`${run}/agent`)],
     ['IdentityFile', quoted(`${run}/key.pub`)], // the public half tells the agent which key
-    ['CheckHostIP', 'no'], // there is nothing on record for an address
+    ['CheckHostIP', 'no'], // known_hosts has no addresses
     ['CanonicalizeHostname', 'no'],
     ['ConnectTimeout', String(options.connectSeconds)],
     ['ConnectionAttempts', '1'],
@@ -174,8 +177,8 @@ export function dialConfig(options: DialConfig): string {
 }
 
 /**
- * What a target's host is called in known_hosts (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT): as ssh looks it up, in lower case,
- * and with its port where that is not 22.
+ * The name of a target's host in known_hosts (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT), as ssh looks it up: in lower case, and with
+ * its port if that is not 22.
  * @param target of the shape TARGET
  * @returns undefined when there is no such port
  */
@@ -185,7 +188,7 @@ export function knownHostsName(target: string): string | undefined {
   return port === 22 ? host : `[${host}]:${port}`;
 }
 
-/** The host and the port that a target names. @param target of the shape TARGET */
+/** The host and the port of a target. @param target of the shape TARGET */
 export function targetPlace(target: string): { host: string; port: number } {
   const isUrl = target.startsWith('ssh://');
   const place = target
@@ -197,8 +200,8 @@ export function targetPlace(target: string): { host: string; port: number } {
 }
 
 /**
- * A target as ssh's arguments: in a URL it takes no IPv6 address, in brackets or without (misc.c, parse_uri()).
- * @returns the options, which come before all others since ssh takes the first value of each; and the destination
+ * A target as arguments for ssh, which does not accept an IPv6 address in a URL (misc.c, parse_uri()).
+ * @returns the options, which must come first since ssh uses the first value of each; and the destination
  */
 function targetArguments(target: string): { options: string[]; destination: string } {
   const [, user = '', address] = /^ssh:\/\/([^@]*@)?\[(.*)\]/.exec(target) ?? [];
@@ -206,7 +209,7 @@ function targetArguments(target: string): { options: string[]; destination: stri
   return { options: ['-p', String(targetPlace(target).port)], destination: `${user}${address}` };
 }
 
-/** The client's call. */
+/** Options of the client's call. */
 export interface CallOptions {
   target: string;
   identity: string;
@@ -220,9 +223,9 @@ export interface CallOptions {
 }
 
 /**
- * The options that the config's `ssh_options` may set (ssh_config(5)): how the host is reached, and which algorithms are used. Of
- * the others some are set here, and some would change whom the call trusts (NoHostAuthenticationForLocalhost,
- * KnownHostsCommand, GSSAPIKeyExchange, IdentityFile2), what it lends or what it prints. A newer ssh has more of them.
+ * The options that the config's `ssh_options` may set (ssh_config(5)): the way to the host, and the algorithms. This file sets some
+ * of the other options. The rest would change which host the call trusts (NoHostAuthenticationForLocalhost, KnownHostsCommand,
+ * GSSAPIKeyExchange, IdentityFile2), the resources that it lends or its output.
  */
 export const OPEN_OPTIONS: ReadonlySet<string> = new Set(
   [
@@ -263,7 +266,7 @@ export const OPEN_OPTIONS: ReadonlySet<string> = new Set(
   ].map(key => key.toLowerCase()),
 );
 
-/** The arguments of the client's ssh: no config file but these options. */
+/** The arguments of the client's ssh: these options, and no config file. */
 export function callArguments(options: CallOptions): string[] {
   const set: [string, string][] = [
     ...ALWAYS,
@@ -273,14 +276,14 @@ export function callArguments(options: CallOptions): string[] {
     ['UserKnownHostsFile', quoted(options.knownHosts)],
     ['LogLevel', 'ERROR'],
   ];
-  const more = [...options.more, `ConnectTimeout=${options.connectSeconds}`]; // ssh takes the first value of each
+  const more = [...options.more, `ConnectTimeout=${options.connectSeconds}`]; // ssh uses the first value of each
   const called = targetArguments(options.target);
   return [
     '-F',
     'none',
     '-T',
     ...called.options,
-    '-E', // ssh's own words apart from what the other machine says
+    '-E', // separates ssh's own messages from the other machine's output
     options.logFile,
     ...set.flatMap(([key, value]) => ['-o', `${key}=${value}`]),
     ...more.flatMap(each => ['-o', each]),

@@ -1,37 +1,37 @@
-/** Names and text that cross between the two machines: parsed strictly, shown safely. */
+/** Names and text that come from the other machine: strict parsers, and safe forms for display. */
 import { isIP } from 'node:net';
 import type { Parsed } from '../fault.ts';
 
-/** What a client may be called; also a folder's name in the store. */
+/** A client's name, which is also the name of its folder in the store. */
 export const NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
-/** A login name that may be dialled; useradd(8)'s default pattern. */
+/** A login name that the host may dial: the default pattern of useradd(8). */
 export const LOGIN = /^[a-z_][a-z0-9_-]{0,31}$/;
 const USER = '(?:[a-z_][a-z0-9_.-]*@)?';
 const HOST = '[a-zA-Z0-9][a-zA-Z0-9._-]*';
 const IPV6 = '[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:.]*(?:%[a-zA-Z0-9_.-]+)?';
 const PORT = String.raw`(?::\d{1,5})?`;
 /**
- * `[user@]host` or `ssh://[user@]host[:port]`: nothing that ssh could take for an option, and nothing that it takes for
- * a strange host name (`host:port`, `[::1]`). An IPv6 address stands alone, or in brackets behind `ssh://`.
+ * `[user@]host` or `ssh://[user@]host[:port]`. It excludes text that ssh would take for an option or for an odd host name
+ * (`host:port`, `[::1]`). An IPv6 address has brackets after `ssh://`, and none otherwise.
  */
 export const TARGET = new RegExp(
   String.raw`^(?:${USER}(?:${HOST}|${IPV6})|ssh://${USER}(?:${HOST}|\[${IPV6}\])${PORT})$`,
 );
-/** A snapshot's name: the host's UTC start. */
+/** A snapshot's name: the start of the run in UTC, by the host's clock. */
 export const SNAPSHOT = /^\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}Z$/;
 
-/** An IPv4 address that came as IPv6 (`::ffff:192.0.2.1`, RFC 4291 section 2.5.5.2), unfolded; others as they are. */
+/** Converts an IPv4-mapped IPv6 address (`::ffff:192.0.2.1`, RFC 4291 section 2.5.5.2) to IPv4; returns others as they are. */
 export function unfold(address: string): string {
   const found = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
   return found !== undefined && isIP(found) === 4 ? found : address;
 }
 
-/** A time as a snapshot's name, to the second. */
+/** The name of a snapshot that starts at this time. */
 export function snapshotName(time: Date): string {
   return `${time.toISOString().slice(0, 19).replaceAll(':', '-')}Z`;
 }
 
-/** The time that a snapshot's name tells, or undefined when it is no such name or no such day. */
+/** The time in a snapshot's name. @returns undefined for any other text, and for a day that does not exist */
 export function snapshotTime(name: string): Date | undefined {
   if (!SNAPSHOT.test(name)) return undefined;
   const time = new Date(`${name.slice(0, 10)}T${name.slice(11, 19).replaceAll('-', ':')}Z`);
@@ -41,15 +41,15 @@ export function snapshotTime(name: string): Date | undefined {
 /** What a client's ssh asks for: its name, and where it is to be dialled back. */
 export interface CallCommand {
   name: string;
-  /** The port it listens on; undefined: nowhere, the call itself is all. */
+  /** The port where it listens; undefined: the host does not dial back. */
   port: number | undefined;
-  /** It asks for no run: it measures how fast the connection is (wire/probe.ts). */
+  /** It does not ask for a run, but measures the speed of the connection (wire/probe.ts). */
   isProbe: boolean;
 }
 
-/** What stands for the port where nothing listens. */
+/** Replaces the port when the host does not dial back. */
 export const CHANNEL = 'channel';
-/** What stands for it where no run is asked for. */
+/** Replaces the port for a probe. */
 export const PROBE = 'probe';
 
 /** @param text `NAME:PORT`, `NAME:channel` or `NAME:probe`, byte for byte; the port in decimal without leading zeros */
@@ -65,11 +65,11 @@ export function parseCallCommand(text: string): Parsed<CallCommand> {
 }
 
 /**
- * Text from outside made safe for a terminal and a log: control characters, bidirectional marks and what is not
- * UTF-8 shown as escapes, and cut at `limit` characters.
+ * Makes text from outside safe for a terminal and a log. It escapes control characters, bidirectional marks and bytes that are not
+ * UTF-8, and cuts the text at `limit` characters.
  */
 export function escapeText(text: string, limit = 400): string {
-  // Controls, formats (bidirectional marks, what has no width), line ends, lone surrogates, what was no UTF-8.
+  // Controls, formats (bidirectional marks, characters without width), line ends, lone surrogates, replaced bytes.
   const escaped = text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\ufffd\\]/gu, character => {
     const code = (character.codePointAt(0) ?? 0).toString(16);
     return ESCAPES[character] ?? (code.length > 4 ? `\\u{${code}}` : `\\u${code.padStart(4, '0')}`);
@@ -80,8 +80,8 @@ export function escapeText(text: string, limit = 400): string {
 const ESCAPES: Record<string, string> = { '\n': '\\n', '\r': '\\r', '\t': '\\t', '\\': '\\\\' };
 
 /**
- * A value as JSON in which nothing is left that a terminal obeys or hides: it is written as an escape.
- * @param indent as JSON.stringify's
+ * JSON that is safe for a terminal: it escapes each character that a terminal would obey or hide.
+ * @param indent as for JSON.stringify
  */
 export function plainJson(value: unknown, indent?: number): string {
   return JSON.stringify(value, null, indent).replace(/[\u007f-\u009f\p{Cf}\p{Zl}\p{Zp}]/gu, character =>
@@ -92,23 +92,23 @@ export function plainJson(value: unknown, indent?: number): string {
   );
 }
 
-/** A word for /bin/sh, in single quotes. */
+/** Quotes a word for /bin/sh. */
 export function quoteForShell(word: string): string {
   return `'${word.replaceAll("'", `'\\''`)}'`;
 }
 
-/** A file's name for JSON: a string where it is UTF-8, else its bytes (design: `{"base64": …}`). */
+/** A file's name in JSON: a string if it is UTF-8, otherwise its bytes. */
 export type JsonName = string | { base64: string };
 
-/** @param bytes a name as the file system has it */
+/** Converts a file's name for JSON. */
 export function jsonName(bytes: Buffer): JsonName {
   const text = bytes.toString('utf8');
   return Buffer.from(text, 'utf8').equals(bytes) ? text : { base64: bytes.toString('base64') };
 }
 
 /**
- * A name as text, with nothing lost: UTF-8 as it is, any other byte as a lone surrogate (U+DC80 to U+DCFF), which no
- * UTF-8 can hold. So an argument of any bytes goes through code that knows strings alone.
+ * Decodes a name of any bytes without loss: a byte that is not UTF-8 becomes a lone surrogate (U+DC80 to U+DCFF), which valid UTF-8
+ * cannot contain. So code that only knows strings can pass on any argument.
  */
 export function decodeName(bytes: Buffer): string {
   const whole = bytes.toString('utf8');
@@ -130,7 +130,7 @@ function isCharacter(bytes: Buffer): boolean {
   return [...text].length === 1 && Buffer.from(text, 'utf8').equals(bytes);
 }
 
-/** What `decodeName` made, as bytes again; any other text as UTF-8. */
+/** The bytes of a text that `decodeName()` made; for any other text, its UTF-8. */
 export function encodeName(text: string): Buffer {
   const parts = text.split(/([\udc80-\udcff])/u);
   return Buffer.concat(
@@ -140,7 +140,7 @@ export function encodeName(text: string): Buffer {
   );
 }
 
-/** A name out of JSON for people: escaped, bytes that are not UTF-8 as \ooo. */
+/** Formats a name for people: it escapes characters, and writes bytes that are not UTF-8 as \ooo. */
 export function showName(name: JsonName): string {
   if (typeof name === 'string') return escapeText(name, 4096);
   return Buffer.from(name.base64, 'base64')
@@ -148,7 +148,7 @@ export function showName(name: JsonName): string {
     .replace(/[^\x20-\x5b\x5d-\x7e]/g, byte => `\\${byte.charCodeAt(0).toString(8).padStart(3, '0')}`);
 }
 
-/** A path of bytes, a character each, as the text that it is in UTF-8. */
+/** Decodes a path that has one character per byte as UTF-8. */
 export function asText(bytes: string): string {
   return Buffer.from(bytes, 'latin1').toString('utf8');
 }

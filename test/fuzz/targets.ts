@@ -52,14 +52,9 @@ import {
 import { parseJson } from '../../src/wire/json.ts';
 import { fingerprint, type PublicKey, parseHostKey, parsePublicKey, showKey } from '../../src/wire/key.ts';
 import { BLOCK_LIMIT, blockLine, ProbeReader } from '../../src/wire/probe.ts';
-import { decodeRequest, encodeRequest, isRoot, REQUEST_VERSION } from '../../src/wire/request.ts';
-import {
-  DAEMON_REQUEST,
-  ioniceArguments,
-  PullReader,
-  parseGateCommand,
-  readComplaint,
-} from '../../src/wire/rsync.ts';
+import { decodeRequest, encodeRequest, isRoot } from '../../src/wire/request.ts';
+import { DAEMON_REQUEST, ioniceArguments, parseGateCommand } from '../../src/wire/rsync.ts';
+import { PullReader, readComplaint } from '../../src/wire/rsync-output.ts';
 import { knownHostsName } from '../../src/wire/ssh.ts';
 import { decodeName, encodeName, escapeText, NAME, parseCallCommand, unfold } from '../../src/wire/text.ts';
 import { readWords } from '../support/command-line.ts';
@@ -116,9 +111,9 @@ const request: Target = {
     const decoded = decodeRequest(input);
     if ('reason' in decoded) return reasonOf(decoded.reason);
     // Of what is one, or can become one, less is incomplete, and never refused; more is refused, and never taken.
-    if (input.length > 0) assert.deepEqual(decodeRequest(input.subarray(0, input.length >> 1)), INCOMPLETE);
+    if (input.length > 0) assert.ok('incomplete' in decodeRequest(input.subarray(0, input.length >> 1)));
     if ('incomplete' in decoded) return 'incomplete';
-    assert.deepEqual(decodeRequest(input.subarray(0, -1)), INCOMPLETE);
+    assert.ok('incomplete' in decodeRequest(input.subarray(0, -1)));
     assert.ok('reason' in decodeRequest(Buffer.concat([input, Buffer.from('x')])));
     sameJson(decodeRequest(encodeRequest(decoded.request)), decoded);
     const { roots, enumerated } = decoded.request.header;
@@ -131,7 +126,6 @@ const request: Target = {
     return 'accepted';
   },
 };
-const INCOMPLETE = { incomplete: true };
 
 const HEADERS = examples('request', 'request-refused').flatMap(
   each => /^\{.*\}(?=key \d)/m.exec(each)?.[0] ?? [],
@@ -158,7 +152,7 @@ const header: Target = {
     const [key, excludes] = [fill(parsed.key_bytes), fill(parsed.excludes_bytes)];
     return request.run(
       Buffer.concat([
-        ...[Buffer.from(`${REQUEST_VERSION}\nheader ${input.length}\n`), input],
+        ...[Buffer.from(`dialback-request 1\nheader ${input.length}\n`), input],
         ...[Buffer.from(`key ${key.length}\n`), key, Buffer.from(`excludes ${excludes.length}\n`), excludes],
       ]),
     );

@@ -1,5 +1,5 @@
 /**
- * Runs in a test machine: compares what a store holds with the files that were backed up, and prints one line of JSON
+ * Runs in a test machine. It compares the content of a store with the files that were backed up, and prints one line of JSON
  * (`Comparison`). `node compare.ts STORE CLIENT [FROM]`; of snapshots older than FROM only the record is read. The files
  * themselves are on a read-only disk, so they are what they were.
  *
@@ -31,7 +31,7 @@ export interface Comparison {
   arriving: TreeComparison[];
 }
 
-/** Inodes that were compared with a path of the client, and what came of it: snapshots share most of theirs. */
+/** The results of inodes that were already compared with a path of the client, since snapshots share most inodes. */
 const compared = new Map<string, boolean>();
 
 function main([store = '', client = '', from = '']: string[]): void {

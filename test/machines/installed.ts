@@ -42,7 +42,7 @@ export class Installed extends Machine {
     this.#arch = arch;
   }
 
-  /** Writes what is on the read-only disk. */
+  /** Writes the read-only disk. */
   static async make(label: string, arch: Arch = 'x64'): Promise<Installed> {
     const machine = new Installed(label, arch);
     const work = mkdtempSync(join(TOP, 'dist/.build-machine-'));
@@ -96,7 +96,7 @@ export class Installed extends Machine {
   /**
    * `make install`, after `prepare`, from a copy of a tree on the read-only disk.
    * @param more variables for make
-   * @returns what it printed
+   * @returns its output
    */
   async install(more = '', tree = 'tree'): Promise<string> {
     assert.equal((await this.run('command -v gcc cc npm node')).stdout, '');

@@ -1,6 +1,6 @@
 /**
  * A backup on kernels that users have: installed without gcc and npm, direct and over the channel between two accounts of
- * the machine, restored and compared, and what `doctor` says. The parts "kernels" and "arm64" of test/machines/run.ts.
+ * the machine, restored and compared, and the findings of `doctor`. The parts "kernels" and "arm64" of test/machines/run.ts.
  */
 import assert from 'node:assert/strict';
 import type { Finding } from '../../src/doctor/finding.ts';
@@ -88,7 +88,7 @@ export async function backUpOnKernel(report: Report, kernel: Kernel, keep: boole
   return row;
 }
 
-/** Asks for a jail on a kernel without Landlock, and follows what doctor says. */
+/** Asks for a jail on a kernel without Landlock, and follows the next steps of doctor. */
 async function adviseOldKernel(machine: Installed, check: Row['check'], release: string): Promise<void> {
   await check('doctor names the kernel, client', async () => {
     await machine.configure(CLIENT_TOML, 'capability', '"confined"');

@@ -18,7 +18,7 @@ export interface Ended {
   stderr: string;
 }
 
-/** What runs in a machine. */
+/** The software of a machine. */
 export interface Facts {
   kernel: string;
   landlock: string;
@@ -29,7 +29,7 @@ export interface Facts {
 
 export class Machine implements Disposable {
   readonly name: string;
-  /** What it gets on a read-only disk at /mnt/with; removed once it is there. */
+  /** The content of a read-only disk at /mnt/with; removed here when the machine has it. */
   readonly folder: string;
   /** Whether the machine stays when this is disposed of. */
   isKept = false;
@@ -55,7 +55,7 @@ export class Machine implements Disposable {
 
   /**
    * Starts it again with its disks as they are.
-   * @param clock what its clock says when it starts, as 2026-11-30T12:00:00 (UTC); now, if absent
+   * @param clock the time of its clock at the start, as 2026-11-30T12:00:00 (UTC); now, if absent
    * @returns the milliseconds until ssh answered
    */
   async up(clock?: string): Promise<number> {
@@ -133,7 +133,7 @@ export class Machine implements Disposable {
     return { status: result[0], ...text };
   }
 
-  /** Ends what runs and removes the machine. */
+  /** Kills its processes and removes the machine. */
   [Symbol.dispose](): void {
     for (const signal of SIGNALS) process.off(signal, this.#interrupt);
     for (const { pid } of this.#children)

@@ -49,7 +49,7 @@ interface Cut {
   part: number;
 }
 
-/** With how long the commit takes when it is not cut. */
+/** With the duration of a commit that is not cut. */
 type TimedCut = Cut & { commitMs: number };
 
 interface Run {
@@ -59,7 +59,7 @@ interface Run {
   bytes: number;
   outcome: string | undefined;
   status: number | null;
-  /** What it printed on standard error. */
+  /** Its standard error. */
   errors: string;
 }
 
@@ -93,14 +93,14 @@ export interface Plan {
   commit: number;
 }
 
-/** @throws Error where it is no plan */
+/** @throws Error if it is not a plan */
 export function parsePlan(text: string): Plan {
   const [, fs = '', copy, commit] = /^(ext4|xfs|btrfs):(\d{1,3}):(\d{1,3})$/.exec(text) ?? [];
   if (fs === '') throw new Error(`Cannot read "${text}": not FS:COPY:COMMIT with ext4, xfs or btrfs`);
   return { fs, copy: Number(copy), commit: Number(commit) };
 }
 
-/** @returns how many differences were found */
+/** @returns the number of differences */
 async function cutAll(report: Report, machine: StoreMachine, plan: Plan, keep: boolean): Promise<number> {
   report.step(`${plan.fs}: a backup without a cut`);
   const whole = await machine.backup(0);
@@ -238,7 +238,7 @@ class StoreMachine extends Machine {
     this.#hasLauncher = hasLauncher;
   }
 
-  /** Writes what is on the read-only disk: programs, data, and a config for each run. */
+  /** Writes the read-only disk: programs, data, and a config for each run. */
   static prepare({ fs, copy, commit }: Plan, executable: string, launcher: string | undefined): StoreMachine {
     const machine = new StoreMachine(fs, launcher !== undefined);
     const put = (name: string): string => join(machine.folder, name);
@@ -369,7 +369,7 @@ function makeData(folder: string): number {
     for (let i = 0; i < 20; i++) put(`small ${i}`, randomBytes(1 + i * 60), Buffer.alloc(i % 2));
     const [dataBytes, imageBytes] = [(1 + group) * 64 * KIB, (1 + group) * 512 * KIB];
     put('image', randomBytes(dataBytes));
-    truncateSync(join(at, 'image'), imageBytes); // the rest is a hole
+    truncateSync(join(at, 'image'), imageBytes); // the rest is sparse
     bytes += imageBytes - dataBytes;
     put('large', randomBytes(600 * KIB), Buffer.alloc(group % 2 === 0 ? 0 : 8 * KIB));
     put('empty');

@@ -1,4 +1,4 @@
-/** What `make test-machines` prints: each check with its result, and what is running meanwhile. */
+/** The output of `make test-machines`: each check with its result, and the name of the running one. */
 
 /** Without a terminal, a line about what is running is printed after this long without any other. */
 const QUIET_MS = 10_000;
@@ -17,7 +17,7 @@ export class Report {
     this.#ticker.unref();
   }
 
-  /** Says what is running from now on. */
+  /** Sets the name of the running check. */
   step(text: string): void {
     this.#step = text;
     this.#stepMs = performance.now();

@@ -1,4 +1,4 @@
-/** The table of docs/versions.md that says what ran on emulated machines, and how it ended. */
+/** The table of docs/versions.md with the results on emulated machines. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { type Facts, LAB, type Machine } from './machine.ts';
 import type { Report } from './report.ts';
@@ -23,7 +23,7 @@ export interface Row {
 }
 
 /**
- * @param label what the row is called
+ * @param label the name of the row
  * @param keep whether the machine stays when a check fails
  */
 export async function rowOf(report: Report, machine: Machine, label: string, keep: boolean): Promise<Row> {

@@ -1,6 +1,6 @@
 /**
- * A time server (RFC 5905) on 127.0.0.1 with the time that the clock had when it was started: a change of the clock does not
- * change what it tells.
+ * A time server (RFC 5905) on 127.0.0.1. It counts from the time of the clock at its start, so a later change of the clock does not
+ * affect it.
  */
 import { createSocket } from 'node:dgram';
 

@@ -1,6 +1,6 @@
 /**
  * Runs in a test machine. `node torture.ts make FOLDER` makes a tree with everything that a backup must give back;
- * `node torture.ts compare A B` prints what differs in B, and exits 1 if anything does.
+ * `node torture.ts compare A B` prints the differences in B, and exits with 1 if there are any.
  */
 import { diffManifests, manifest } from '../support/manifest.ts';
 import { makeTortureTree } from '../support/tree.ts';

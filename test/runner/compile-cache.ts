@@ -1,6 +1,6 @@
 /**
- * Keeps what node makes of TypeScript between runs: 0.3 s of processor time for each test file. Not by NODE_COMPILE_CACHE, which
- * the processes of a test would inherit.
+ * Keeps node's compiled TypeScript between runs, which saves 0.3 s of CPU time for each test file. The processes of a test would
+ * inherit NODE_COMPILE_CACHE, so this calls the function instead.
  */
 import { enableCompileCache } from 'node:module';
 import { join } from 'node:path';

@@ -1,6 +1,6 @@
-/** What a test file tells the runner, and what the runner makes of it. */
+/** The events of a test file, its report, and the summary of a run. */
 
-/** Something that a file's tests did (test/runner/reporter.ts). `begin` and `end` come at once, the others in order. */
+/** An event of a file's tests (test/runner/reporter.ts). `begin` and `end` arrive at once, the others in order. */
 export type FileEvent =
   | Result
   | { type: 'begin' | 'end'; name: string }
@@ -14,19 +14,19 @@ type Result =
 
 interface Told {
   name: string;
-  /** How deep in suites. */
+  /** The number of suites around it. */
   nesting: number;
   durationMs: number;
   isSuite: boolean;
 }
 
-/** How a file's process ended. */
+/** How a file's process exited. */
 export interface End {
   status: number | null;
   signal: string | null;
-  /** Why the runner killed it. */
+  /** The runner's reason for killing it. */
   killed?: string | undefined;
-  /** What the file has left behind, a line each. */
+  /** Processes and files that it left behind, a line each. */
   left: string[];
 }
 
@@ -55,7 +55,7 @@ export class FileReport {
     return this.#text;
   }
 
-  /** What the file printed itself. */
+  /** The file's own output. */
   print(text: string): void {
     this.#text += text;
   }
@@ -86,7 +86,7 @@ export class FileReport {
     }
   }
 
-  /** Its process has ended. What does not fit together is a failure of the file itself. */
+  /** Takes the exit of its process. A contradiction in the events counts as a failure of the file itself. */
   finish({ status, signal, killed, left }: End): void {
     if (this.#isOver) return;
     this.#isOver = true;
@@ -112,7 +112,7 @@ function indented(text: string, indent: string): string {
   return `${text}\n`.replaceAll(/^(?=.)/gm, indent);
 }
 
-/** A reason, by its beginning, for which tests may be skipped, and whether it holds here. */
+/** The beginning of a reason for which tests may be skipped, and whether it holds here. */
 export interface ExpectedSkip {
   reason: string;
   isExpected: boolean;
@@ -125,7 +125,7 @@ export interface Totals {
 }
 
 /**
- * The end of a run's output. Skips stand in it by their reasons; one without an expected reason is a failure.
+ * Makes the end of a run's output. It groups skips by their reasons; a skip without an expected reason is a failure.
  * @returns lines, of which the last is "N passed, N failed[, N skipped]"; .ci/run reads it and the lines "skipped: …"
  */
 export function summary(totals: Totals, expected: readonly ExpectedSkip[]): { text: string; failed: number } {

@@ -1,10 +1,10 @@
 /**
- * How long a test file may go without a test that ends. A clock alone would fail a file only because the machine has other
- * work. So a second counts for less while more processes want a processor than there are. It never counts for less than a
- * tenth: a file that hangs fails after ten times its limit at most.
+ * The time limit of a test file between the ends of two tests. With a plain clock a file would fail because the machine is busy. So a
+ * second counts for less while more processes want to run than there are processors. It counts for at least a tenth: a file that
+ * hangs fails after at most ten times its limit.
  */
 
-/** What a busy machine can stretch a limit to. */
+/** The most by which a busy machine can stretch a limit. */
 export const MOST_STRETCH = 10;
 
 /**
@@ -26,12 +26,12 @@ export class Patience {
     this.limitMs = limitMs;
   }
 
-  /** Something has ended: the limit begins again. */
+  /** A test has ended, so the limit begins again. */
   renew(): void {
     this.#spentMs = 0;
   }
 
-  /** Time has passed. @returns whether the limit is reached */
+  /** Counts time that has passed. @returns whether the limit is reached */
   spend(wallMs: number, stretch: number): boolean {
     this.#spentMs += wallMs / stretch;
     return this.#spentMs >= this.limitMs;

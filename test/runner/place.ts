@@ -6,7 +6,7 @@
  */
 import { spawnSync } from 'node:child_process';
 
-/** Descriptor 3: events of the tests (test/runner/reporter.ts), and at the end what only the place can see. */
+/** Descriptor 3: events of the tests (test/runner/reporter.ts), and at the end a report that only the place itself can make. */
 const IN_PLACE = `
   set -eu
   mount -t proc proc /proc
@@ -62,11 +62,11 @@ const IN_PLACE = `
   exit $status
 `;
 
-/** With the runner the place ends too, whatever ends the runner. */
+/** The place ends with the runner, even if the runner is killed. */
 const WITH_RUNNER = ['--pdeathsig', 'KILL', '--'];
 const NAMESPACES = ['--mount', '--pid', '--fork', '--kill-child', '--propagation', 'private'];
 
-/** Whether this process may make such places, and should. */
+/** Whether this process can make such places, and should. */
 export function canMakePlaces(): boolean {
   if (process.getuid?.() !== 0 || process.env.DIALBACK_TEST_PLACES === 'no') return false;
   const script = 'mount -t proc proc /proc && mount --bind /etc /etc && mount --bind /tmp /tmp';
@@ -76,7 +76,7 @@ export function canMakePlaces(): boolean {
 
 /**
  * A command that runs another one in a place of its own.
- * @param folder an empty one, for what is the place's own
+ * @param folder an empty folder, for the place's own files
  * @param checkout the folder that the command's files are in
  * @returns the program and its arguments
  */
@@ -90,12 +90,12 @@ export function withoutPlace(command: readonly string[]): string[] {
   return ['setpriv', ...WITH_RUNNER, ...command];
 }
 
-/** What the place says at its end. */
+/** The report of a place at its end. */
 export type Said = { left: string } | { processorMs: number };
 
 /**
  * Reads one line that is not an event of a test.
- * @returns undefined for what says nothing: of the two lines of times(1p), the shell's own
+ * @returns undefined for the line of times(1p) about the shell itself
  */
 export function parseSaid(line: string, at: number): Said | undefined {
   const left = /^left (.+)$/.exec(line)?.[1];
@@ -107,8 +107,8 @@ export function parseSaid(line: string, at: number): Said | undefined {
 }
 
 /**
- * What the names of a file's folders outside of its own /tmp have in them, so that they are found: six letters, for the path of a
- * socket below them must stay within 107 bytes (unix(7)).
+ * The mark in the names of a file's folders outside its own /tmp, by which the runner finds them. It has six letters, because the path
+ * of a socket below them must have at most 107 bytes (unix(7)).
  * @param folder of the file: "/tmp/dialback-run-", six letters, and the file's number
  */
 export function tagOf(folder: string): string {
@@ -116,7 +116,7 @@ export function tagOf(folder: string): string {
   return run.slice(-4) + Number(file).toString(36).padStart(2, '0');
 }
 
-/** Numbers for the accounts that a test file makes: no two files at a time have the same, for there is one table of sockets. */
+/** The uids for a test file's accounts. Files that run at the same time have different ones, since they share a table of sockets. */
 export const UIDS_EACH = 50;
 const UIDS = 10_000;
 

@@ -1,10 +1,10 @@
 /** Which test files a run has, and in which order. */
 
-/** A soak by its name; `make test` leaves it out. */
+/** Whether a file is a soak, by its name. `make test` omits soaks. */
 export const isLong = (file: string): boolean => file.endsWith('.long.test.ts');
 const isRegress = (file: string): boolean => file.startsWith('test/regress/');
 
-/** By their beginnings, the longest first (docs/testing.md says how long). One that begins last would run alone. */
+/** The beginnings of names, longest runtime first (docs/testing.md has the times). A long file that starts last would delay the end. */
 export const LONGEST: readonly string[] = [
   'hostile/host',
   'transport/kills',
@@ -12,7 +12,7 @@ export const LONGEST: readonly string[] = [
   'store/store-kills',
   'doctor/all-findings',
   'install/installed',
-  // These wait for most of their time, and the others can have the processor.
+  // These mostly wait, so the others can use the processor.
   'versions/refused',
   'gate/mount-points',
   'transport/nat',

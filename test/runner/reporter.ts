@@ -9,7 +9,7 @@ import type { FileEvent } from './events.ts';
 
 const EVENTS_FD = 3;
 
-/** @returns what the runner needs of it */
+/** @returns the parts of it that the runner needs */
 function eventOf(event: TestEvent): FileEvent | undefined {
   if (event.type === 'test:summary') return { type: 'summary' };
   if (event.type === 'test:diagnostic') {

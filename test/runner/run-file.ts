@@ -1,4 +1,4 @@
-/** Runs one test file, or one check, in a process of its own, and ends whatever belongs to it. */
+/** Runs one test file in a process of its own, and kills everything that belongs to it. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -18,7 +18,7 @@ const PLACE_END_MS = 10_000;
 
 export interface Surroundings {
   hasPlace: boolean;
-  /** For this file alone: it is made, and removed. */
+  /** A folder for this file; the run makes and removes it. */
   folder: string;
   uids: string;
 }
@@ -55,13 +55,13 @@ export class FileRun {
         ...(hasPlace ? {} : { DIALBACK_TEST_USERS: usersOf(folder), TMPDIR: own }),
       },
       stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
-      // A session of its own: a Ctrl-C is for the runner alone.
+      // A session of its own, so that Ctrl-C reaches only the runner.
       detached: true,
     });
     for (const stream of [this.#child.stdout, this.#child.stderr])
       stream?.setEncoding('utf8').on('data', (text: string) => this.report.print(text));
     let rest = '';
-    // Not by node:readline: it would also split at U+2028, which JSON leaves as it is.
+    // node:readline would also split at U+2028, which JSON does not escape.
     (this.#child.stdio[3] as Readable).setEncoding('utf8').on('data', (text: string) => {
       const lines = (rest + text).split('\n');
       rest = lines.pop() ?? '';

@@ -1,4 +1,4 @@
-/** What a run says of itself while it works. */
+/** The status of a run while it works. */
 
 export interface Running {
   name: string;
@@ -8,17 +8,17 @@ export interface Running {
 export interface Progress {
   nowMs: number;
   startedMs: number;
-  /** Of so many files (and checks) these have ended. */
+  /** The number of files and checks that have ended, and of all. */
   done: number;
   all: number;
   passed: number;
   failed: number;
-  /** Those that run, the oldest first. */
+  /** The running files, oldest first. */
   running: Running[];
   last: string | undefined;
 }
 
-/** A file's name without what all have in common. */
+/** A file's name without the parts that all names share. */
 const short = (file: string): string => file.replace(/^test\/(?:regress\/)?/, '').replace(/\.test\.ts$/, '');
 
 function clock(ms: number): string {
@@ -37,9 +37,9 @@ export function progressLines(progress: Progress): string[] {
   ];
 }
 
-/** What a terminal shows in that many columns; wider text would wrap, and the next line would not replace all of it. */
+/** Cuts a line to the columns of a terminal: a longer line would wrap, and the next line would not replace all of it. */
 export function fit(line: string, columns: number): string {
-  // What is printed once per second must not move the cursor.
+  // A line that is printed every second must not move the cursor.
   const plain = line.replaceAll(/\p{Cc}/gu, ' ');
   const letters = [...plain];
   return letters.length < columns ? plain : `${letters.slice(0, Math.max(0, columns - 2)).join('')}…`;

@@ -28,13 +28,13 @@ const DAY = 24 * HOUR;
 const T0 = Date.UTC(2026, 0, 1, 1, 30);
 const all = (share: number): Change => ({ fresh: share, lost: share, bytes: share });
 
-/** What a client's machine holds at a moment: a kind of tree, and how far along it is. */
+/** The content of a client's machine at a moment: a kind of tree, and the number of its changes. */
 interface Tree {
   kind: string;
   step: number;
 }
 
-/** How much one tree differs from another: honest ones by what a day changes, others by what the attack makes of them. */
+/** The difference between two trees: honest ones differ by a day's changes, others by the attack's. */
 function difference(tree: Tree, from: Tree): Change {
   if (tree.kind !== from.kind) return tree.kind === 'tiny' ? { fresh: 0, lost: 0.999, bytes: 0 } : all(1);
   const each: Record<string, number> = { honest: 0.02, random: 1, slow: 0.2 };
@@ -51,7 +51,7 @@ interface Stored {
 /** One client on a host, as grab and prune would do it, and with a disk that is always full. */
 export class Host {
   stored: Stored[] = [];
-  /** The newest, and the newest that is not unusual: all that a yardstick can be, so that a year takes seconds. */
+  /** The newest snapshot, and the newest usual one. Only these can be a baseline, so that a year takes seconds. */
   newest: Stored[] = [];
   readonly ledger = newLedger();
   readonly policy: Policy;
@@ -89,7 +89,7 @@ export class Host {
     notePin(this.ledger, good.name, now);
   }
 
-  /** Once a day. @returns what is left */
+  /** Prunes, once a day. @returns the snapshots that remain */
   prune(time: number): Set<string> {
     const now = new Date(time);
     const lapsed = new Set(expirePins(this.ledger, now));
@@ -106,12 +106,12 @@ export class Host {
   }
 }
 
-/** What is requested again and again after the break-in; the requests are counted from there. */
+/** The trees that are requested after the break-in, by the number of the request. */
 export type Attack = (count: number) => { tree: Tree; state?: 'full' | 'incomplete' };
 
 export const RANDOM: Attack = count => ({ tree: { kind: 'random', step: count } });
 export const IN_TURN: Attack = count => ({ tree: { kind: count % 2 ? 'huge' : 'tiny', step: 0 } });
-/** What one can do against a host's judgement of changes. */
+/** Attacks on the host's decision about changes. */
 export const ATTACKS: [what: string, attack: Attack][] = [
   ['random content', RANDOM],
   ['tiny and huge trees in turn', IN_TURN],
@@ -130,7 +130,7 @@ export const EACH_RULE = rules({ last: 3, hourly: 24, daily: 7, weekly: 5, month
 /**
  * A year from the break-in on, with the attack and without: the machine's own nightly backups go on in both. The break-in
  * is at noon of 31 May 2026, a Sunday and the last of its month: the backup of that night stands for all three.
- * @returns what was there before it, was dropped with the attack, and was still kept without it
+ * @returns the snapshots from before the break-in that are removed with the attack, and kept without it
  */
 export function dropped(
   policy: Policy,

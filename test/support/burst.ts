@@ -8,11 +8,11 @@ import { lastLine, NEEDS_ROOT, type Result, World } from './world.ts';
 
 const AT_ONCE = 4;
 const FILES = 30;
-/** Private memory, and its part of what is shared, of all that runs on the host for one client. */
+/** Private memory, and the share of shared memory, of all processes on the host for one client. */
 const MOST_PSS_KIB = 90 * 1024;
 const SAMPLE_MS = 100;
 
-/** What was seen of the host's processes, at the most. */
+/** The maxima that were seen of the host's processes. */
 interface Most {
   pulling: number;
   grabs: number;
@@ -152,7 +152,7 @@ function burstTests(count: number): void {
     );
     t.diagnostic(`longest wait: ${(longestMs / 1000).toFixed(1)} s`);
     t.diagnostic(`overtaken by, each: ${overtaken.join(' ')}`);
-    // Who is away when two slots are free can be overtaken, but not by all.
+    // A client that is away when two slots become free can be overtaken, but not by all others.
     assert.ok(Math.max(...overtaken) < count / 2, overtaken.join(' '));
   });
 

@@ -1,4 +1,4 @@
-/** A fresh checkout of what the working tree holds now, committed or not, and what a new user's shell would have. */
+/** A fresh checkout of the working tree, with uncommitted changes, and the environment of a new user's shell. */
 import { execFileSync } from 'node:child_process';
 import {
   copyFileSync,
@@ -31,7 +31,7 @@ export function copyCheckout(to: string): void {
   }
 }
 
-/** @returns paths of files relative to the top; without a .git all but what a build or npm has made */
+/** @returns paths of files relative to the top; without a .git all files except those of a build or of npm */
 function listCheckout(): string[] {
   if (existsSync(join(TOP, '.git'))) {
     // safe.directory: root may check what belongs to somebody else.
@@ -47,7 +47,7 @@ function listCheckout(): string[] {
 }
 
 /**
- * The environment of a new login: nothing that `npm test` has set for us, above all not its PATH, which finds node 24.
+ * The environment of a new login, without the variables that `npm test` sets. Its PATH in particular finds node 24.
  * How the network is reached (proxies, certificates) belongs to the machine and is kept.
  */
 export function loginEnvironment(home: string): Record<string, string> {

@@ -1,6 +1,6 @@
 /**
- * Time that counts for less while the machine has other work (test/runner/patience.ts), for limits in tests: on a quiet machine
- * they are what they say, on a busy one nothing fails only because it came late.
+ * Time that counts for less while the machine has other work (test/runner/patience.ts), for limits in tests. On a quiet machine it is
+ * real time; on a busy one a test does not fail because it is slow.
  */
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -13,7 +13,7 @@ export function stretch(): number {
   return stretchOf(readFileSync('/proc/loadavg', 'latin1'), availableParallelism());
 }
 
-/** Starts a clock. @returns what tells the milliseconds since then */
+/** Starts a clock. @returns a function that returns the milliseconds since then */
 export function fairClock(): () => number {
   let last = performance.now();
   let factor = stretch();
@@ -21,7 +21,7 @@ export function fairClock(): () => number {
   return () => {
     const now = performance.now();
     if (now - last < SAMPLE_MS) return fairMs + (now - last) / factor;
-    // The load of the whole interval is at least about what it was at one of its ends.
+    // The load of the interval is about that at its busier end.
     factor = Math.max(factor, stretch());
     fairMs += (now - last) / factor;
     factor = stretch();
@@ -30,7 +30,7 @@ export function fairClock(): () => number {
   };
 }
 
-/** As setTimeout(). @returns what clears it */
+/** As setTimeout(). @returns a function that clears the timer */
 export function fairTimeout(action: () => void, ms: number): () => void {
   const clock = fairClock();
   const timer = setInterval(() => {

@@ -1,12 +1,12 @@
 /*
- * A file system that fails: `fuse TYPE PLACE MODE`. It is mounted when "ready" is said, and goes with this process.
+ * A file system that fails: `fuse TYPE PLACE MODE`. It prints "ready" when it is mounted, and disappears with this process.
  *
- *   own     only uid 1000 may look at it: root gets EACCES
- *   hang    it answers no request
- *   closed  a folder with the file `closed`, which may be looked at by all and opened by no one
- *   foreign like `closed`, and mounted by uid 1000; all its files are root's, as it says
- *   count   like `closed`; each request but the mount's own is a line on standard output
- *   caseless  Data/Private and Data/Open, which can be read and be called by any spelling
+ *     own       only uid 1000 may stat it: root gets EACCES
+ *     hang      it does not answer requests
+ *     closed    a folder with the file `closed`, which all may stat and no one may open
+ *     foreign   like `closed`, and mounted by uid 1000; it reports root as the owner of its files
+ *     count     like `closed`; it prints each request except the mount's own, a line each
+ *     caseless  Data/Private and Data/Open, which can be read under any spelling
  */
 #define _GNU_SOURCE
 #include <dirent.h>

@@ -1,11 +1,11 @@
 /**
- * A hostile client: it has its key and its name, and speaks everything else by itself. It calls the real `grab` through
- * the world's sshd, opens a listener of its own with a real `sshd -i` behind it, and in the gate's place plays rsync's
- * sender, byte by byte: whatever an attack wants to say, it can say.
+ * A hostile client, with a client's key and name and its own code for everything else. It calls the real `grab` through the world's
+ * sshd and opens a listener with a real `sshd -i` behind it. In place of the gate it plays rsync's sender, byte by byte, so that an
+ * attack can send any bytes.
  *
- * The wire is rsync's as of protocols 30 to 32 (compat.c, flist.c, io.c, sender.c), without incremental recursion, with
- * md5 as the checksum; 29 and older the host's rsync refuses, since they have no ACLs. What the options of wire/rsync.ts do
- * not ask for is left out.
+ * It speaks rsync's protocols 30 to 32 (compat.c, flist.c, io.c, sender.c), without incremental recursion, with md5 as the checksum.
+ * The host's rsync refuses 29 and older, since they have no ACLs. This omits everything that the
+ * options of wire/rsync.ts do not use.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -58,7 +58,7 @@ function vstring(bytes: Buffer): Buffer {
 
 // ---- How it is spoken (compat.c, flist.c) ---------------------------------------------------------------------------
 
-/** Safe file list, no xattr optimisation, seed fix (CF_*); and negotiated checksums with flags as varints. */
+/** Safe file list, no xattr optimization, seed fix (CF_*); and negotiated checksums with flags as varints. */
 const COMPATIBILITY = 0x08 | 0x10 | 0x20;
 const VARINT_FLAGS = 0x80;
 
@@ -76,7 +76,7 @@ export const DIALECTS = {
   '3.2': { protocol: '31.0 md5', compatibility: COMPATIBILITY | VARINT_FLAGS },
   '3.5': { protocol: '32.0 md5', compatibility: COMPATIBILITY | VARINT_FLAGS },
 } as const satisfies Record<string, Dialect>;
-/** What is spoken where nothing is said of it. */
+/** The default way to speak. */
 const USUAL: Dialect = DIALECTS['3.2'];
 
 /** The version that comes of a greeting: with a subversion, which only unreleased ones have, it is the one before. */
@@ -88,7 +88,7 @@ const hasVarintFlags = ({ compatibility }: Dialect): boolean => (compatibility &
 
 // ---- The file list (flist.c, acls.c, xattrs.c) ----------------------------------------------------------------------
 
-/** What stands before an entry (rsync.h, XMIT_*). */
+/** The flags before an entry (rsync.h, XMIT_*). */
 export const XMIT = { EXTENDED: 1 << 2, SAME_NAME: 1 << 5, LONG_NAME: 1 << 6, HLINKED: 1 << 9 } as const;
 const HLINK_FIRST = 1 << 12;
 export const FILE = 0o100644;
@@ -99,7 +99,7 @@ export const SOCKET = 0o140755;
 export const CHARACTER_DEVICE = 0o020666;
 export const BLOCK_DEVICE = 0o060660;
 
-/** One entry of the list; what is not given is what an honest sender would say. */
+/** One entry of the list. Fields that are not given have an honest sender's values. */
 export interface Entry {
   name: string | Buffer;
   mode: number;
@@ -113,13 +113,13 @@ export interface Entry {
   linkTo?: number | 'first';
   /** Long ones go as their sum, and are asked for. */
   xattrs?: [name: string, value: Buffer][];
-  /** Where a length is to be another one than that of what follows. */
+  /** A false length, in place of the length of the bytes that follow. */
   claims?: { name?: number; target?: number; same?: number };
   /** Instead of the entry's ACLs and xattrs. */
   tail?: Buffer;
 }
 
-/** What every file of an attack has in it. */
+/** The content of every file of an attack. */
 export const CONTENT = Buffer.from('what a hostile client sends\n');
 
 const isKind = (mode: number, kind: number): boolean => (mode & 0o170000) === (kind & 0o170000);
@@ -194,7 +194,7 @@ export const MSG = {
 } as const;
 const MULTIPLEX_BASE = 7;
 
-/** What a request for a file says (rsync.h, ITEM_*). */
+/** The flags in a request for a file (rsync.h, ITEM_*). */
 const ITEM = { REPORT_XATTR: 1 << 8, BASIS_TYPE: 1 << 11, XNAME: 1 << 12, TRANSFER: 1 << 15 } as const;
 const DONE = -1;
 
@@ -204,7 +204,7 @@ export interface Wanted {
   flags: number;
   /** The index, as it goes back. */
   place: Buffer;
-  /** What an honest sender says first: the request, repeated, the index too. */
+  /** An honest sender's first answer: it repeats the request and the index. */
   head: Buffer;
   /** The sum head, for an answer that copies nothing. */
   sums: Buffer;
@@ -214,9 +214,9 @@ export interface Wanted {
 export class Sender {
   /** All that came from the host. */
   heard = Buffer.alloc(0);
-  /** What the host's rsync asked for. */
+  /** The arguments that the host's rsync sent. */
   arguments: string[] = [];
-  /** The session ends after so many bytes of standard output. */
+  /** The number of bytes of standard output after which the session ends. */
   limit = Number.POSITIVE_INFINITY;
   readonly #socket: Socket;
   #dialect: Dialect;
@@ -306,7 +306,7 @@ export class Sender {
     }
   }
 
-  /** Of the multiplexed stream; messages that are no data are passed over. */
+  /** Reads data of the multiplexed stream. It skips other messages. */
   async #take(count: number): Promise<Buffer> {
     while (this.#unpacked.length < count) {
       const head = (await this.#read(4)).readUInt32LE();
@@ -442,7 +442,7 @@ export class Sender {
       );
     }
     if (flags & ITEM.REPORT_XATTR) {
-      // The numbers are one byte each as long as no attack has so many.
+      // Each number has one byte, since no attack has more files.
       for (let number = await this.#takeByte(); number !== 0; number = await this.#takeByte())
         head.push(varint(number), varint(attributes.length), attributes);
       head.push(Buffer.from([0]));
@@ -491,10 +491,10 @@ while (1) { my ($to, $n) = unpack('CN', get(5)); my $bytes = $n ? get($n) : ''; 
 export interface Attack {
   roots?: string[];
   dryRun?: boolean;
-  /** What the request says otherwise. */
+  /** Fields of the request that differ from an honest one. */
   header?: Partial<CommonHeader & DirectHeader>;
   dialect?: Dialect;
-  /** What is done in the place of rsync. */
+  /** Plays rsync. */
   play: (sender: Sender) => Promise<void>;
 }
 
@@ -505,12 +505,12 @@ export interface Ended {
   stderr: string;
   outcome: OutcomeEvent | undefined;
   tookMs: number;
-  /** All that the session's standard input got; empty where nobody came. */
+  /** All bytes of the session's standard input; empty if the host did not connect. */
   heard: Buffer;
   arguments: string[];
 }
 
-/** What every request says. */
+/** The fields of every request. */
 const COMMON_HEADER = {
   roots: ['/'],
   excludes_bytes: 0,
@@ -535,7 +535,7 @@ export class HostileClient {
       name === world.name ? join(world.client.home, '.ssh/id_ed25519') : join(this.#folder, 'identity');
   }
 
-  /** Makes its keys and its sshd's config; enrols it, unless it is the world's own client. */
+  /** Makes its keys and its sshd's config, and enrolls it unless it is the world's own client. */
   static async make(world: World, name: string): Promise<HostileClient> {
     const made = new HostileClient(world, name);
     const { client } = world;
@@ -653,7 +653,7 @@ export class HostileClient {
     const bridge = createServer({ allowHalfOpen: true }, socket => {
       sockets.add(socket);
       sender = new Sender(socket, dialect);
-      // Whatever comes of it, the session ends with the play; what the host made of it the call tells.
+      // The session ends with the play. The call has the host's result.
       void play(sender)
         .catch(() => {})
         .finally(() => socket.destroySoon());
@@ -661,7 +661,7 @@ export class HostileClient {
     const path = join(this.#folder, 'bridge');
     rmSync(path, { force: true });
     await new Promise<void>(resolve => bridge.listen(path, resolve));
-    chmodSync(path, 0o666); // the folder is the client's alone
+    chmodSync(path, 0o666); // only the client can enter the folder
     const server = createServer({ pauseOnConnect: true }, socket => {
       socket.on('error', () => {});
       const child = spawn('/usr/sbin/sshd', ['-i', '-f', join(this.#folder, 'sshd_config')], {

@@ -1,9 +1,9 @@
 /**
  * A hostile host: it takes the client's call with a forced command of its own, dials the one-time sshd with the one-time
- * key, and speaks rsync's protocol by hand. So it can say what no rsync client says.
+ * key, and has its own code for rsync's protocol. So it can send messages that no rsync client sends.
  *
- * `Wire` is the receiving side of the protocol, versions 29 to 32, as far as an attack needs it: greeting, module,
- * arguments, checksum names, filter rules, file list, index requests, file data. All bytes that come are kept.
+ * `Wire` is the receiving side of protocols 29 to 32, with the parts that an attack needs: greeting, module, arguments, checksum names,
+ * filter rules, file list, index requests, file data. It keeps all received bytes.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import {
@@ -21,7 +21,7 @@ import { decodeRequest, type Request } from '../../src/wire/request.ts';
 import { fairClock, stretch } from './fair-time.ts';
 import { type Result, type Running, until, type World } from './world.ts';
 
-/** What the gate lets in. */
+/** The only command that the gate accepts. */
 export const DAEMON = 'rsync --server --daemon .';
 
 /** The other side hung up, or fell silent for too long. */
@@ -36,18 +36,18 @@ export interface Entry {
   target: string | undefined;
 }
 
-/** What an attack gets. */
+/** The result of an attack. */
 export interface Answer {
   entries: Entry[];
-  /** Of the files that were asked for, by name. */
+  /** The requested files, by name. */
   contents: Map<string, Buffer>;
-  /** What the other side said in words, over the protocol: `@ERROR` lines and messages, a line each. */
+  /** The other side's messages over the protocol, also `@ERROR`, a line each. */
   words: string[];
   /** Whether the transfer came to its regular end. */
   isWhole: boolean;
 }
 
-/** What to ask for. */
+/** A request to the daemon. */
 export interface Pull {
   protocol?: number;
   /** The digests named in the greeting (protocol 32 wants some). */
@@ -55,7 +55,7 @@ export interface Pull {
   module?: string;
   /** All arguments before the dot; by default those of an honest pull. */
   args?: string[];
-  /** What is asked for behind the dot, `root` not added. */
+  /** The arguments after the dot, as they are: `root` is not added. */
   names: string[];
   rules?: (string | Buffer)[];
   /** Checksums that the receiver says it knows; it then speaks the newer form of the list too. */
@@ -82,7 +82,7 @@ const SILENCE_MS = 20_000;
 /** The first call of a victim comes after the trial of its rsync; several are tried at once, on a machine that may be busy. */
 const CALL_MS = 90_000;
 
-/** Options of an honest pull, without what needs more of the list: `-o -g -D -H -A -X`. */
+/** Options of an honest pull, without those that need more of the list: `-o -g -D -H -A -X`. */
 export const HONEST = ['--server', '--sender', '--numeric-ids', '--no-msgs2stderr'];
 
 /** One session, from the daemon's greeting on. */
@@ -91,7 +91,7 @@ export class Wire {
   readonly child: ChildProcess;
   readonly words: string[] = [];
   readonly #chunks: Buffer[] = [];
-  /** What came and was not read yet: as it came, and out of the frames. */
+  /** Received bytes that were not read yet: raw, and out of the frames. */
   /** As it was when the client's limits were written. */
   readonly #stretch = stretch();
   #unread: Buffer[] = [];
@@ -102,7 +102,7 @@ export class Wire {
   #hasEnded = false;
   #hasFailed = false;
   #wake: () => void = () => {};
-  /** Whether what comes, and what goes, is in frames. */
+  /** Whether received and sent bytes are in frames. */
   #framedIn = false;
   #framedOut = false;
   #sumBytes = 16;
@@ -236,7 +236,7 @@ export class Wire {
     this.sendRaw(args.map(each => each + mark).join('') + mark);
   }
 
-  /** What follows the arguments: flags, names of checksums, the seed. */
+  /** Reads the answer to the arguments: flags, names of checksums, the seed. */
   async agree(checksums?: string): Promise<void> {
     if (this.protocol >= 30) {
       const flags = await this.#varint();
@@ -444,7 +444,7 @@ function lines(body: Buffer): string[] {
     .filter(line => line !== '');
 }
 
-/** As both sides sort the list (flist.c, f_name_cmp): of a folder its files come first, then each folder with all in it. */
+/** The order of the list on both sides (flist.c, f_name_cmp): a folder's files come first, then each folder with its content. */
 function sortEntries(entries: Entry[]): Entry[] {
   const parts = new Map(
     entries.map(each => {
@@ -482,8 +482,8 @@ export interface Attacked {
 }
 
 /**
- * One client of the world that calls the hostile host: with a config, a state folder and a NAME of its own, so that
- * several can be attacked side by side.
+ * One client of the world that calls the hostile host. It has its own config, state folder and NAME, so that several can be attacked
+ * at the same time.
  */
 export class Victim {
   readonly world: World;
@@ -606,7 +606,7 @@ function callsFolder(world: World): string {
 
 /**
  * Has the host answer the client's key with a command of ours: it keeps the request, waits for a byte, and hangs up with
- * status 1. @returns what puts the enrolled line back
+ * status 1. @returns a function that restores the enrolled line
  */
 export function takeOver(world: World): () => void {
   const folder = callsFolder(world);

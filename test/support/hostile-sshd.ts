@@ -198,7 +198,7 @@ class Connection {
     this.#sending = { key: derive('D', 32), iv: derive('B', 12) };
   }
 
-  /** RFC 4252: whoever comes is let in. */
+  /** RFC 4252: accepts every client. */
   async letIn(): Promise<void> {
     for (;;) {
       const message = await this.#message();
@@ -246,7 +246,7 @@ class Connection {
     this.#socket.end();
   }
 
-  /** What comes is thrown away from now on, so that ssh never stands still. */
+  /** Discards all received bytes from now on, so that ssh does not block. */
   drain(): void {
     const next = async (): Promise<void> => {
       while (!(await this.#chunks.next()).done);
@@ -264,7 +264,7 @@ const unpadded = (body: Buffer): Buffer => body.subarray(1, body.length - (body[
 
 const sha256 = (...parts: Buffer[]): Buffer => createHash('sha256').update(Buffer.concat(parts)).digest();
 
-/** So many strings of RFC 4251. */
+/** Reads a number of strings (RFC 4251). */
 function strings(message: Buffer, from: number, many: number): { values: string[]; end: number } {
   const values: string[] = [];
   let end = from;
@@ -280,7 +280,7 @@ function strings(message: Buffer, from: number, many: number): { values: string[
 export class HostileSshd {
   readonly #server: Server;
   readonly #hostKey = generateKeyPairSync('ed25519');
-  /** Of its flood. */
+  /** Bytes of its flood. */
   sentBytes = 0;
   port = 0;
 

@@ -1,6 +1,6 @@
 import { readFileSync, statSync } from 'node:fs';
 
-/** What must not change in an inode that a finished snapshot has; its number of names may. */
+/** The fields of an inode in a finished snapshot that must not change. Its link count may. */
 export interface InodeState {
   ino: bigint;
   mode: bigint;

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 
-/** What is called TYPE or TYPE-BITS; `ecdsa-cert` is a certificate. */
+/** Keys with the name TYPE or TYPE-BITS; `ecdsa-cert` is a certificate. */
 const MADE: [name: string, type: string, bits: string][] = [
   ['ed25519', 'ed25519', '256'],
   ['rsa', 'rsa', '2048'],

@@ -25,7 +25,7 @@ import { type Found, NEEDS_ROOT, until, World } from './world.ts';
 
 const MIB = 1024 * 1024;
 const LARGE = 6 * MIB;
-/** Content that repeats nowhere: what is not sent again was really matched. */
+/** Content that repeats nowhere, so that data which are not sent again were matched in the right file. */
 function noise(size: number, seed: string): Buffer {
   const blocks: Buffer[] = [];
   let block = createHash('sha512').update(seed).digest();
@@ -36,7 +36,7 @@ function noise(size: number, seed: string): Buffer {
   return Buffer.concat(blocks).subarray(0, size);
 }
 
-/** Who is killed, and whether the half-arrived file survives it. */
+/** The process that is killed, and whether the incomplete file survives it. */
 interface Victim {
   what: string;
   pattern: RegExp;
@@ -117,7 +117,7 @@ function laneTests(kinds: Kind[]): void {
     }
   }
 
-  /** What a day does to files, between a kill and the next run. */
+  /** Changes files as a day would, between a kill and the next run. */
   function disturb(): void {
     const path = (index: number): string => join(world.data, `file ${index}`);
     const at = (round * 7) % 100;
@@ -195,7 +195,7 @@ function laneTests(kinds: Kind[]): void {
           0,
           `${kind.what}, point ${point}: ${JSON.stringify(last)} ${JSON.stringify(world.journal('host').at(-1))}`,
         );
-        // What lay there under its own name is not sent again, whole or half; small files may be.
+        // Data that were stored under the file's own name are not sent again. Small files may be.
         const most = left.whole ? LARGE - left.bytes + 256 * 1024 : LARGE + 256 * 1024;
         assert.ok(
           last.transferred_bytes <= most,

@@ -1,6 +1,6 @@
 /**
- * Several hostile clients of one host, attacking side by side, each under a name of its own: and what has to hold after
- * every attack, whatever it is.
+ * Several hostile clients of one host that attack at the same time, each under its own name, and the conditions that must hold after
+ * every attack.
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -25,7 +25,7 @@ import { IS_LONG, some } from './long.ts';
 import { diffManifests, type Manifest, manifest } from './manifest.ts';
 import { lastLine, NEEDS_ROOT, until, World } from './world.ts';
 
-/** The attackers' names: so many attacks at once. */
+/** The attackers' names, one for each simultaneous attack. */
 const NAMES = ['acorn', 'beech', 'cedar'];
 /** From the call to its end, on a quiet machine. */
 const SOON_MS = 20_000;
@@ -35,14 +35,14 @@ const SECRET = `the other client's secret ${randomBytes(8).toString('hex')}`;
 export const MARK = `hostile-${randomBytes(4).toString('hex')}`;
 /** Clears the screen, sets the title, reverses the line, begins another line. */
 export const NASTY = '\x1b[2J\x1b]0;owned\x07\u202e\u009b31m\r\nforged: line';
-/** What nothing that is printed or logged may have in it. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+/** Characters that must not be in any output or log. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: it searches for them
 export const CONTROLS = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]|\p{Cf}|\p{Zl}|\p{Zp}/u;
 
 export const TOP: Entry = { name: '.', mode: FOLDER };
 export const A_FILE: Entry = { name: 'a', mode: FILE };
 
-/** One attack, and how it ends: with a code, or as "full" or "incomplete"; and what the host's journal says of it. */
+/** One attack, its outcome (a code, "full" or "incomplete"), and the text in the host's journal. */
 export interface Row extends Attack {
   what: string;
   ends: string;
@@ -72,7 +72,7 @@ export function listing(entries: (Entry | Buffer)[]): Attack['play'] {
   };
 }
 
-/** After the greeting and a list of one file: what an attack does with the stream then. */
+/** An attack on the stream after the greeting and a list of one file. */
 export function afterList(play: (sender: Sender) => Promise<void>, file = A_FILE): Attack['play'] {
   return async sender => {
     await sender.begin();
@@ -85,11 +85,11 @@ export async function forever(step: () => Promise<void>): Promise<never> {
   for (;;) await step();
 }
 
-/** What a call gave its client. */
+/** The result of a call for its client. */
 export interface Seen {
   stdout: string;
   stderr: string;
-  /** What the session of the call back got. */
+  /** The bytes that the session of the call back received. */
   heard?: Buffer;
   outcome?: OutcomeEvent | undefined;
 }
@@ -111,7 +111,7 @@ export class Lanes {
   readonly #free: Lane[] = [];
   /** The other client's: its snapshot, and the file with the secret in it. */
   otherFile = '';
-  /** What runs on purpose while the rest is looked at. */
+  /** Processes that may run during the checks. */
   readonly others = new Set<number>();
 
   private constructor(world: World) {
@@ -201,7 +201,7 @@ export class Lanes {
     return manifest(this.world.host.home, { without: ['link'] });
   }
 
-  /** What has to hold whatever the attacks were. @param before the host as it was */
+  /** Checks the conditions that must hold after any attack. @param before the host before it */
   async assertUnharmed(before: Manifest): Promise<void> {
     const { world } = this;
     const left = (): string[] =>
@@ -238,9 +238,8 @@ export class Lanes {
 }
 
 /**
- * What a client's own runs may change on the host: that the store was used, with which host.toml; its arriving trees, its journal,
- * the queue, and that it has new snapshots. An
- * unusual run pins an older one: a file beside that one's tree, which also gives its folder another time.
+ * The paths that a client's own runs may change on the host: the record of used stores, its arriving trees, its journal, the queue,
+ * and its list of snapshots. An unusual run pins an older snapshot with a file beside its tree, which changes its folder's time.
  */
 const OWN =
   /^(?:\.local\/state\/dialback(?:: mtimeNs|\/stores\.json: )|the store\/turns(?:: mtimeNs|\/(?:\d+|lock|queue\.json)\b)|the store\/clients\/\w+\/(?:arriving|trash|lock|journal\.jsonl|index\.sqlite|manifest\.lock|ledger\.json)\b|the store\/clients\/\w+(?:\/snapshots(?:\/[^/:]+)?)?: mtimeNs|the store\/clients\/\w+\/snapshots\/.*: entry: none)/;
@@ -260,7 +259,7 @@ export function hostileSuite(title: string, body: (lanes: () => Lanes) => void):
   });
 }
 
-/** A group of attacks, side by side; what they leave is looked at once all have ended. */
+/** A group of simultaneous attacks. It checks the host when all have ended. */
 export function group(title: string, lanes: () => Lanes, body: () => void): void {
   describe(title, { concurrency: NAMES.length }, () => {
     let home: Manifest;
@@ -274,7 +273,7 @@ export function group(title: string, lanes: () => Lanes, body: () => void): void
   });
 }
 
-/** The same, of attacks by whoever plays rsync's sender. */
+/** The same for attacks that play rsync's sender. */
 export function rows(title: string, lanes: () => Lanes, all: Row[]): void {
   group(title, lanes, () => {
     for (const row of all)
@@ -291,7 +290,7 @@ export interface Kind {
   nth: number;
 }
 
-/** A group for each kind; in `make test`, with some of each, one for all: what is looked at after a group takes longer than the attacks. */
+/** One group for each kind. In `make test`, with a part of each kind, one group for all: the checks take longer than the attacks. */
 export function kinds(lanes: () => Lanes, all: Kind[]): void {
   if (IS_LONG) for (const kind of all) rows(kind.title, lanes, kind.all);
   else

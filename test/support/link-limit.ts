@@ -54,7 +54,7 @@ export class Site {
     await this.world.dispose();
   }
 
-  /** One file of the client's with so many names, in folders of 1,000. Its times and mode are none that come by themselves. */
+  /** Makes one file of the client with this number of names, in folders of 1,000, and with unusual times and mode. */
   group(name: string, names: number, content = `${name}\n`.repeat(3000)): void {
     const { client, data } = this.world;
     const first = join(data, name, '00/0');

@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 /** A name that is nearly as long as a file system takes one. */
 export const NAME = `n ${'n'.repeat(247)}`;
 
-/** Makes `depth` folders with long names in each other below `top`, and files in the last one. @returns what lies between */
+/** Makes `depth` folders with long names in each other below `top`, and files in the last one. @returns the path between them */
 export function makeDeep(top: string, depth: number, files: Record<string, string>): string {
   return makeFolders(top, Array<string>(depth).fill(NAME), files);
 }
@@ -36,7 +36,7 @@ export function makeFolders(
   return names.map(name => `${name}/`).join('');
 }
 
-/** What the files below a folder hold, by their names alone: those of a deep folder have names of their own. */
+/** The content of the files below a folder, by their last names, which are unique. */
 export function contentsBelow(top: string): Record<string, string> {
   // Names and contents in hex: a pair a line.
   const script = `

@@ -11,7 +11,7 @@ export function some<T>(all: readonly T[], nth: number, first = 0): T[] {
   return all.filter((_, at) => IS_LONG || at % nth === first % nth);
 }
 
-/** A test that a soak alone has: beside one of `make test` that would fail with it, and slow. */
+/** A slow test that only a soak runs; a test of `make test` would fail too for the same defect. */
 export function itLong(name: string, body: (context: TestContext) => void | Promise<void>): void {
   if (IS_LONG) it(name, body);
 }

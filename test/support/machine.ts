@@ -1,7 +1,7 @@
 /**
  * A machine for the length of a test: a root file system (this machine's, or another one) under an overlay, in namespaces of
- * its own. What is done in it is in memory, and gone with its first process; that one ends when its standard input does. So
- * nothing has to be unmounted or removed, however the test ends: with its process the kernel ends all others and drops the mounts.
+ * its own. Its changes are in memory, and are lost when its first process exits, at the end of its standard input. Then the kernel
+ * kills the other processes and drops the mounts, so a test need not unmount or remove anything.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -12,7 +12,7 @@ import { fairTimeout } from './fair-time.ts';
 
 const TOP = join(import.meta.dirname, '../..');
 
-// /mnt is only where the pieces lie, in this mount namespace alone. Propagation is private: nothing shows outside.
+// /mnt holds the pieces, only in this mount namespace. Propagation is private, so they are not visible outside.
 const BOOT = `
   set -eu
   read -r pid rest </proc/self/stat
@@ -73,16 +73,16 @@ export interface RunOptions {
   account?: { uid: number; gid: number };
 }
 
-/** What a machine is made of, when it is not this one's root file system. */
+/** The root file system of a machine, if it is not that of this one. */
 export interface Base {
   /** A root file system. It is not changed. */
   folder: string;
-  /** A file that is locked (flock(1), shared) as long as the machine exists, so that nobody replaces the folder. */
+  /** A file that is locked (flock(1), shared) while the machine exists, so that no process replaces the folder. */
   lock: string;
 }
 
 export interface BootOptions {
-  /** Whether it has a network of its own, with nothing but loopback, and a host name of its own. */
+  /** Whether it has its own host name and its own network, which has only loopback. */
   ownNetwork?: boolean;
   base?: Base;
 }
@@ -99,7 +99,7 @@ export class Machine {
     this.#ownNetwork = ownNetwork;
   }
 
-  /** Needs root. Fails with the words of what was refused. */
+  /** Needs root. Fails with the error of the refused call. */
   static async boot({ ownNetwork = false, base }: BootOptions = {}): Promise<Machine> {
     const namespaces = ['--mount', '--pid', '--fork', '--kill-child', '--propagation', 'private'];
     if (ownNetwork) namespaces.push('--net', '--uts');
@@ -136,9 +136,9 @@ export class Machine {
   }
 
   /**
-   * What is not as in the file system below: a line for each name with kind, mode, owner, size, times and inode. /tmp, /run
-   * and the like are file systems of their own, and not in it.
-   * @param without paths that are left out, with all below them
+   * The changes to the file system below: a line for each name with kind, mode, owner, size, times and inode. /tmp, /run and the
+   * like are other file systems, and not included.
+   * @param without paths to omit, with everything below them
    */
   changes(without: string[] = []): string[] {
     const upper = `/proc/${this.#pid}/root/mnt/upper`;
@@ -159,7 +159,7 @@ export class Machine {
       .sort();
   }
 
-  /** What runs a command in it, from outside: a program and its arguments. */
+  /** The program and arguments that run a command in it from outside. */
   command(command: string[], { folder, account }: Pick<RunOptions, 'folder' | 'account'>): string[] {
     const enter = ['nsenter', '--target', String(this.#pid), '--mount', '--pid', `--root=${this.path('')}`];
     if (this.#ownNetwork) enter.push('--net', '--uts');
@@ -167,7 +167,7 @@ export class Machine {
     return [...enter, ...as, 'env', '-C', folder, ...command];
   }
 
-  /** Runs a command in it. @throws what it has said so far, if it has not ended in time */
+  /** Runs a command in it. @throws with its output, if it exceeds its time limit */
   async run(command: string[], { folder, environment, timeoutMs, account }: RunOptions): Promise<Ended> {
     const startedMs = performance.now();
     const [program = '', ...args] = this.command(command, { folder, ...(account ? { account } : {}) });
@@ -194,7 +194,7 @@ export class Machine {
     return { status, output, seconds: (performance.now() - startedMs) / 1000 };
   }
 
-  /** What runs in it, those that it is itself made of included. */
+  /** The processes in it, including its own. */
   processes(): Process[] {
     const proc = this.path('/proc');
     const found: Process[] = [];
@@ -207,7 +207,7 @@ export class Machine {
         // It became another program in between, or is about to: the two would not belong together.
         if (command === '' || commandOf() !== command) continue;
         const field = (key: string): string => new RegExp(`^${key}:\\s*(.*)$`, 'm').exec(status)?.[1] ?? '';
-        if (/^[ZX]/.test(field('State'))) continue; // it has ended, and nobody has asked how
+        if (/^[ZX]/.test(field('State'))) continue; // a zombie
         found.push({
           pid: Number(name),
           parent: Number(field('PPid')),

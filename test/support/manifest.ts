@@ -1,6 +1,6 @@
 /**
- * What a tree on a disk really is, entry by entry, so that two trees (a source and what came back from a
- * backup) can be compared to the nanosecond, the bit and the hole. Nothing here trusts rsync, cp or find.
+ * A record of a tree on a disk, entry by entry. It allows to compare two trees, such as a source and its restored copy, to the
+ * nanosecond, the bit and the sparse range. It does not rely on rsync, cp or find.
  *
  * Names are bytes. A path is kept relative to the tree's top ('.' is the top itself) and escaped by
  * `escapePath`, which is one-to-one: two names never share a key, and a key is always printable ASCII.
@@ -21,7 +21,7 @@ export type ManifestEntry = {
   mode?: string;
   uid?: number;
   gid?: number;
-  /** In bytes. Not for folders: theirs depends on the file system and on what was once in them. */
+  /** In bytes; absent for folders, whose size depends on the file system and on former entries. */
   size?: number;
   mtimeNs?: bigint;
   /** Where a symlink leads, escaped as paths are. */
@@ -33,7 +33,7 @@ export type ManifestEntry = {
   xattrs?: Map<string, string>;
   /** The hard-link group: its smallest path (by bytes) in this tree. Absent where no other name shares it. */
   link?: string;
-  /** The holes of a regular file as 'START-END START-END' in bytes; '' where there is none. */
+  /** The sparse ranges of a regular file as 'START-END START-END' in bytes; '' if it has none. */
   holes?: string;
   /** DEVICE:INODE, only with `includeInode`. */
   inode?: string;
@@ -55,14 +55,14 @@ export type ManifestOptions = {
 };
 
 const chunkBytes = 1024 * 1024;
-/** Open neither what a symlink leads to nor wait for a FIFO's other end, should a name change under us. */
+/** Does not follow a symlink, and does not wait for the other end of a FIFO, if a name changes meanwhile. */
 const openFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 /**
- * The holes of all the files named on standard input (NUL after each), one line a file. Whence 3 is
- * SEEK_DATA and 4 SEEK_HOLE (lseek(2)); errno 6, ENXIO, says that no data follow. The hole that lseek reports
- * at the end of every file is not one. perl, since node has no lseek; one process, since 60,000 would take
- * minutes. Fcntl is in perl-base, which every Debian has.
+ * Prints the sparse ranges of all files named on standard input (NUL after each), one line per file. Whence 3 is SEEK_DATA and 4
+ * SEEK_HOLE (lseek(2)). errno 6, ENXIO, means that no data follow. It ignores the hole that lseek(2) with SEEK_HOLE reports at the
+ * end of every file. It is in perl, since node has no lseek, and one process, since 60,000 would take minutes. Fcntl is in perl-base,
+ * which every Debian has.
  */
 const holesProgram = `
 use Fcntl;
@@ -179,7 +179,7 @@ export function diffManifests(before: Manifest, after: Manifest): string[] {
         for (const line of diffXattrs(a.xattrs, b.xattrs)) lines.push(`${path}: ${line}`);
       } else if (a[field] !== b[field]) {
         const [was, is] = [show(field, a[field]), show(field, b[field])];
-        // A folder has no holes, and an empty file has none either.
+        // A folder and an empty file have no sparse ranges.
         if (was !== is) lines.push(`${path}: ${field}: ${was} -> ${is}`);
       }
     }
@@ -187,7 +187,7 @@ export function diffManifests(before: Manifest, after: Manifest): string[] {
   return lines;
 }
 
-/** In the order in which a difference is told. */
+/** In the order in which differences are reported. */
 // biome-ignore format: as a list it is a screen long
 const fields: readonly ManifestField[] = [
   'type', 'mode', 'uid', 'gid', 'size', 'mtimeNs', 'target', 'rdev',
@@ -279,7 +279,7 @@ function readXattrs(top: Buffer, without: ReadonlySet<string>): Map<string, Map<
     '-h', // a symlink's own attributes
     '-d', // values too
     '-m',
-    '-', // every name space, not user.* alone
+    '-', // every name space, not only user.*
     '-e',
     'hex',
     '--absolute-names', // else the leading slash is cut off, with a warning

@@ -1,7 +1,7 @@
 /**
  * How much memory programs of ours take while they run: looked up again and again in /proc/PID/smaps (proc_pid_smaps(5)).
- * What is counted is private: pages that no other process has. The pages of the program's own file that nothing was written
- * to are told apart, since they are the page cache's: the kernel drops them as it likes, and two processes share them.
+ * It counts private pages, which no other process has. It counts clean pages of the program's own file apart, since they belong to
+ * the page cache: the kernel can drop them, and two processes share them.
  */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 

@@ -1,7 +1,7 @@
 /**
- * Machines with cables between them: network namespaces and veth pairs. None of them has a name, so nothing has to be
- * removed, however a test ends: a namespace is gone with the process that holds it, that one ends when its standard input does,
- * and a cable is gone with either of its ends.
+ * Machines with cables between them: network namespaces and veth pairs. They have no names, so a test need not remove them. A
+ * namespace disappears with the process that holds it, which exits at the end of its standard input. A cable disappears with either
+ * of its ends.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -49,7 +49,7 @@ export class Network {
     return pid;
   }
 
-  /** Runs a program there, as root. @returns what it printed; @throws with its words */
+  /** Runs a program there, as root. @returns its output @throws with its error */
   run(machine: string, command: string[], input = ''): string {
     const enter = [`--net=/proc/${this.pid(machine)}/ns/net`, '--', ...command];
     return execFileSync('/usr/bin/nsenter', enter, { cwd: '/', input, encoding: 'utf8', stdio: 'pipe' });
@@ -70,7 +70,7 @@ export class Network {
     }
   }
 
-  /** Makes it pass on what is for others: a router. */
+  /** Makes it a router. */
   forward(machine: string): void {
     const script =
       'for each in ipv4/ip_forward ipv6/conf/all/forwarding; do echo 1 >/proc/sys/net/$each; done';

@@ -1,4 +1,4 @@
-/** `backup` with another rsync in the place of /usr/bin/rsync, for the client alone; the host has the real one. */
+/** `backup` with another rsync in place of /usr/bin/rsync, only for the client; the host has the real one. */
 import {
   chmodSync,
   copyFileSync,

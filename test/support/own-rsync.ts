@@ -1,4 +1,4 @@
-/** What depends on the rsync of the machine that the tests run on. */
+/** Facts about the rsync of the machine that runs the tests. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { isRsyncVulnerable } from '../../src/shared/package-changelog.ts';

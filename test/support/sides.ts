@@ -63,7 +63,7 @@ export class Sides {
     });
   }
 
-  /** @throws with what it said when it does not go well */
+  /** @throws with its output if it fails */
   async as(user: User | 'root', script: string): Promise<string> {
     const { status, output } = await this.start(user, script);
     assert.equal(status, 0, `${script}\n${output}`);
@@ -102,7 +102,7 @@ export class Sides {
   }
 }
 
-/** A port that nobody uses now. */
+/** A port that is not in use now. */
 async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));

@@ -1,4 +1,4 @@
-/** A machine of namespaces and an overlay with a checkout in it that is built already, for `make install` and what follows. */
+/** A machine of namespaces and an overlay with a built checkout in it, for `make install` and the steps after it. */
 import { copyFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { copyCheckout, loginEnvironment } from './checkout.ts';
@@ -25,7 +25,7 @@ export class Site {
   static async make(): Promise<Site> {
     const site = new Site(await Machine.boot());
     copyCheckout(site.machine.path(site.folder));
-    // Newer than all they were made of, since they are copied last: nothing is built or fetched again.
+    // Copied last, so that they are newer than their sources and make does not build or fetch them again.
     mkdirSync(site.machine.path(`${site.folder}/node_modules`));
     for (const made of ['dist/dialback', 'node_modules/.package-lock.json'])
       copyFileSync(join(TOP, made), site.machine.path(`${site.folder}/${made}`));
@@ -58,7 +58,7 @@ export class Site {
     return await this.run(['sh', '-c', script], user);
   }
 
-  /** What a command says that has to go well. @throws with all that it said when it does not */
+  /** Runs a command that must succeed. @returns its output @throws with its output if it fails */
   async say(script: string): Promise<string> {
     const { status, output } = await this.shell(script);
     if (status !== 0) throw new Error(`"${script}" ended with ${status}:\n${output}`);
@@ -86,7 +86,7 @@ export class Site {
     return '/var/tmp/rsync.deb';
   }
 
-  /** What of the machine has changed since it was booted, the checkout apart. */
+  /** The changes of the machine since its boot, without the checkout. */
   changes(without: string[] = []): string[] {
     return this.machine.changes([this.folder, ...without]);
   }

@@ -1,4 +1,4 @@
-/** For tests that follow the next steps: a step is taken out of what the program prints, and run as it is printed. */
+/** For tests that follow next steps: they take a step from the program's output and run it as it is printed. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { chownSync, copyFileSync, mkdirSync, realpathSync, symlinkSync } from 'node:fs';
@@ -20,7 +20,7 @@ export function findingOf(findings: readonly Finding[], check: string, found = /
   return all[0] as Finding;
 }
 
-/** What `doctor` found of one thing: the worst, where it says several. */
+/** The finding of `doctor` with this name; the worst, if there are several. */
 export function worstOf(findings: readonly Finding[], check: string): Finding {
   const all = findings.filter(each => each.check === check);
   const found = all.find(each => each.state !== 'ok') ?? all[0];
@@ -54,7 +54,7 @@ class Typed {
   }
 }
 
-/** Of a host: the usual places have links to the configs. */
+/** A host, on which the usual places have links to the configs. */
 export class Follower extends Typed {
   constructor(world: World) {
     super(world);
@@ -75,7 +75,7 @@ export class Follower extends Typed {
     return await this.typed(party, command, { input });
   }
 
-  /** The same, which has to go well. `as root: ` in front of it says who runs it. @returns what it prints */
+  /** The same for a step that must succeed. `as root: ` before it means that root runs it. @returns its output */
   async follow(party: Party | 'root', step: string, input = ''): Promise<string> {
     const isRoots = step.startsWith('as root: ');
     const command = step.replace(/^as root: /, '');
@@ -84,14 +84,14 @@ export class Follower extends Typed {
     return stdout + stderr;
   }
 
-  /** The command fails. @returns what it says to do */
+  /** Runs a command that must fail. @returns its next step */
   async refused(party: Party | 'root', command: string, input = ''): Promise<string> {
     const result = await this.shell(party, command, input);
     assert.notEqual(result.status, 0, `${command}\n${result.stdout}`);
     return nextOf(result);
   }
 
-  /** `doctor` finds that one thing is not well. @returns what is to be done */
+  /** Checks that the finding of `doctor` is not ok. @returns its next step */
   async nextOf(party: Party, check: string, found: RegExp): Promise<string> {
     const finding = worstOf(await this.doctor(party), check);
     assert.notEqual(finding.state, 'ok', finding.found);
@@ -110,14 +110,14 @@ export class Follower extends Typed {
 
 /** How a step is run. */
 interface Following extends Pick<StartOptions, 'environment'> {
-  /** Whom the step says to be; else it is the account that was told. */
+  /** The account that the step names; by default the one that printed it. */
   as?: Party | 'root';
   input?: string;
-  /** What it may end with: a command that shows something can have found nothing. */
+  /** The accepted exit statuses: a command that shows something can find nothing. */
   status?: number;
 }
 
-/** Of a client: the usual places have copies of the configs, which a step may replace. */
+/** A client, on which the usual places have copies of the configs, which a step may replace. */
 export class Steps extends Typed {
   constructor(world: World) {
     super(world);
@@ -161,8 +161,8 @@ export class Steps extends Typed {
   /**
    * Runs a step, whose whole text is known.
    * @param next as it is printed
-   * @param shape of all of it; what its one group has is the command
-   * @returns what the command printed
+   * @param shape a pattern for the whole step; its group is the command
+   * @returns the command's output
    */
   async follow(next: string | null, shape: RegExp, account: Party, options: Following = {}): Promise<string> {
     const command = new RegExp(`^(?:${shape.source})$`).exec(next ?? '')?.[1];
@@ -183,7 +183,7 @@ export function packageOwning(path: string): string {
   throw new Error(`no package has "${real}"`);
 }
 
-/** mount(8), in the test's own mounts. @returns what unmounts it, if it was not called before */
+/** mount(8) in the test's mount namespace. @returns a function that unmounts it, once */
 export function mount(...words: string[]): () => void {
   execFileSync('mount', words, { stdio: 'pipe' });
   let isMounted = true;
@@ -193,7 +193,7 @@ export function mount(...words: string[]): () => void {
   };
 }
 
-/** Hides a file behind /dev/null, which nobody may run. @returns what shows it again */
+/** Hides a program behind /dev/null, which cannot be executed. @returns a function that shows it again */
 export function hide(path: string): () => void {
   return mount('--bind', '/dev/null', realpathSync(path));
 }

@@ -1,4 +1,4 @@
-/** Kills of what tends the store: store/store-kills has some, store/store-kills.long many. */
+/** Kills of commands that maintain the store: store/store-kills has some, store/store-kills.long many. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { chownSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -11,10 +11,10 @@ import { diffManifests, type Manifest, manifest } from './manifest.ts';
 import { NEEDS_ROOT, type Result, until, World } from './world.ts';
 
 const SNAPSHOTS = 8;
-/** What `last` says; a pin can keep more (a run that is unlike the others pins the one before it). */
+/** The value of `last`. A pin can keep more: an unusual run pins the snapshot before it. */
 const LAST = 3;
 const FILES = 60;
-/** What changes something on the disk: kills come right before one of them. */
+/** System calls that change the disk: a kill comes right before one of them. */
 const CHANGES =
   'openat,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat,link,linkat,pwrite64,write,fsync';
 
@@ -22,7 +22,7 @@ interface Pruned {
   snapshots: { snapshot: string; keep: boolean }[];
 }
 
-/** How often each command is killed, at points that are spread evenly over what it changes. */
+/** The number of kills of each command, spread evenly over its changes. */
 export interface Times {
   prune: number;
   pruneWithoutIndex: number;
@@ -38,7 +38,7 @@ function storeKillsTests(numbers: Times): void {
   let world: World;
   let template: string;
   let names: string[];
-  /** What the policy wants, by a dry run; store/retention.ts has its own tests. */
+  /** The snapshots that the policy keeps, by a dry run; store/retention.ts has its own tests. */
   let wanted: string[];
   const trees = new Map<string, Manifest>();
 
@@ -72,7 +72,7 @@ function storeKillsTests(numbers: Times): void {
     await world.dispose();
   });
 
-  /** The store as it was after the last backup; without what can be made anew, where that is to be made. */
+  /** Restores the store as it was after the last backup, without files that a command is to rebuild. */
   function reset(without: ('index' | 'manifests')[]): void {
     rmSync(world.store, { recursive: true, force: true });
     execFileSync('cp', ['-a', template, world.store]);
@@ -102,7 +102,7 @@ function storeKillsTests(numbers: Times): void {
     });
     const ended = await running.done;
     try {
-      process.kill(-(running.child.pid ?? 0), 'SIGKILL'); // what it has started itself
+      process.kill(-(running.child.pid ?? 0), 'SIGKILL'); // its children
     } catch {
       // all of it has ended
     }
@@ -127,7 +127,7 @@ function storeKillsTests(numbers: Times): void {
     });
   }
 
-  /** What must hold at any moment: what the policy wants is there, and everything that is there is as it was. */
+  /** Checks the conditions for any moment: the snapshots that the policy keeps exist, and all snapshots are unchanged. */
   function requireWhole(when: string): void {
     const there = world.snapshots();
     for (const name of wanted) assert.ok(there.includes(name), `${when}: ${name} is there`);
@@ -138,7 +138,7 @@ function storeKillsTests(numbers: Times): void {
     }
   }
 
-  /** The next commands, unaided: and the index says the same as one that is made anew. */
+  /** Runs the next commands, and compares the index with a new one. */
   async function requireCarriesOn(when: string): Promise<void> {
     await good('prune');
     assert.deepEqual(world.snapshots(), wanted, when);

@@ -1,6 +1,6 @@
 /*
- * What an account does that wants root's restore to act elsewhere. Both attacks need no more than the right to rename names
- * in a folder of that account's own.
+ * An account's attacks that try to make root's restore act elsewhere. Both need only the right to rename entries in a folder of that
+ * account.
  *
  *   swap stage DIR TARGET   waits for a restore's stage in DIR and for the end of the rsync that fills it. Then it moves the
  *                           stage away and puts a folder with a link "tree" to TARGET in its place.

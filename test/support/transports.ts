@@ -10,7 +10,7 @@ export function localStore(world: World): string {
   return join(world.client.home, 'local store');
 }
 
-/** Makes that store, and enrols the client there. */
+/** Makes that store, and enrolls the client there. */
 export async function enrollLocal(world: World): Promise<void> {
   const hostToml = join(world.client.home, 'local.toml');
   const args = ['enroll', world.name, '--local', '--store', localStore(world), '--config', hostToml];

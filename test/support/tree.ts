@@ -1,12 +1,12 @@
 /**
  * A tree of everything that a backup must give back: each type of inode, and the names, modes, owners,
- * times, attributes, links and holes that tools get wrong. The content is the same each time (seeded, no
- * clock in it), so two trees made with the same options differ in their inode numbers alone.
+ * times, attributes, links and sparse files that tools get wrong. The content is the same each time (seeded, no
+ * clock in it), so two trees made with the same options differ only in their inode numbers.
  *
  * Left out on purpose:
  * - trusted.* attributes: reading them needs CAP_SYS_ADMIN, which dialback never lends; none is backed up.
  * - files that their owner cannot read: the tree must be readable by the plain user that rsync runs as.
- * - blocks of written zeros, even one byte alone: `rsync -S` rightly gives them back as holes.
+ * - blocks of written zeros, even of one byte: `rsync -S` rightly makes them sparse.
  */
 
 import { createHash } from 'node:crypto';
@@ -31,7 +31,7 @@ import { callTool, escapePath } from './manifest.ts';
 export type TreeOptions = {
   /** Whether to make what only root can: devices, other owners, file capabilities. Needs root. */
   asRoot: boolean;
-  /** Whose the tree is, all but the entries under 'owners'. For root only; without it whoever runs this. */
+  /** The owner of the tree, except for the entries under 'owners'. Only for root; by default this process's account. */
   owner?: { uid: number; gid: number };
 };
 
@@ -60,7 +60,7 @@ export type TreeCounts = {
 
 export type TortureTree = {
   counts: TreeCounts;
-  /** What the file system, the kernel, the privilege or a missing tool did not allow. */
+  /** Entries that the file system, the kernel, the privilege or a missing tool did not allow. */
   missing: { what: string; reason: string }[];
 };
 
@@ -342,7 +342,7 @@ export function makeTortureTree(folder: string, options: TreeOptions): TortureTr
   }
 
   makeFolder(at('attributes'));
-  /** Where user.* attributes can be: on files and folders alone (xattr(7)). Empty, binary, text. */
+  /** user.* attributes, which only files and folders can have (xattr(7)): empty, binary, text. */
   const withXattrs: [path: Buffer, attributes: [name: string | Buffer, value: Buffer][]][] = [];
   const attributed = (
     name: string | Buffer,
@@ -532,7 +532,7 @@ export function makeTortureTree(folder: string, options: TreeOptions): TortureTr
 }
 
 /**
- * Removes what `makeTortureTree` made, or a copy of it, by whoever owns it: a plain user must first get write
+ * Removes the tree of `makeTortureTree()`, or a copy of it, as its owner: a plain user must first get write
  * permission on folders of mode 0500. Absent is fine.
  */
 export function removeTree(folder: string): void {
@@ -540,7 +540,7 @@ export function removeTree(folder: string): void {
   try {
     callTool('rm', ['-rf', '--', path]);
   } catch {
-    // -R goes into no symlink (chmod(1)). What is not ours stays as it is, and rm says so.
+    // -R does not follow symlinks (chmod(1)). rm reports entries of other accounts.
     callTool('sh', ['-c', 'chmod -R u+rwx -- "$1" 2>/dev/null; rm -rf -- "$1"', 'sh', path]);
   }
 }

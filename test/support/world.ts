@@ -1,6 +1,6 @@
 /**
- * Two users who do not trust each other, and all that a backup needs between them: real ssh, sshd and rsync, on
- * loopback, in a temporary folder with a blank in its name. What it makes, it removes.
+ * Two users who do not trust each other, and everything for a backup between them: real ssh, sshd and rsync on loopback. It is in a
+ * temporary folder with a blank in its name, and removes everything that it makes.
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -60,7 +60,7 @@ export interface Running {
   done: Promise<Result>;
 }
 
-/** What `backup --json` says last. */
+/** The last line of `backup --json`. */
 export interface Done {
   remote: string;
   outcome: 'full' | 'incomplete' | 'failed';
@@ -74,12 +74,12 @@ export interface Done {
   error: string | null;
 }
 
-/** Waits until something holds; looks often, and gives up after a while (on a busy machine later) with what was waited for. */
+/** Waits until a condition holds. It polls, and fails with the condition's name after a while, which is longer on a busy machine. */
 export async function until(what: string, holds: () => boolean, ms = 20_000): Promise<void> {
   const clock = fairClock();
   while (!holds()) {
     if (clock() > ms) throw new Error(`waited ${ms} ms in vain: ${what}`);
-    // What is looked at takes processor time itself: less often where it takes long.
+    // A slow check takes CPU time itself, so poll it less often.
     await new Promise(resolve => setTimeout(resolve, Math.min(200, Math.max(20, clock() / 25))));
   }
 }
@@ -106,7 +106,7 @@ export class World {
   readonly client: Party;
   readonly host: Party;
   readonly name = 'acorn';
-  /** What is backed up, unless a config says otherwise. */
+  /** The folder that is backed up by default. */
   readonly data: string;
   readonly store: string;
   readonly clientToml: string;
@@ -136,7 +136,7 @@ export class World {
     this.authorizedKeys = join(this.host.home, '.ssh/authorized_keys');
   }
 
-  /** Makes users, keys, sshd, store and configs, and enrols the client; or users and sshd alone. */
+  /** Makes users, keys, sshd, store and configs, and enrolls the client; or only users and sshd. */
   static async make(
     options: { launcher?: boolean; isSetUp?: boolean; places?: Places; sshd?: string[] } = {},
   ): Promise<World> {
@@ -219,7 +219,7 @@ export class World {
     execFileSync('setcap', ['cap_dac_read_search=ep', this.launcher], { stdio: 'pipe' });
   }
 
-  /** Writes client.toml; what is given replaces the parts of the same name. */
+  /** Writes client.toml. The arguments replace the parts of the same name. */
   configure(parts: { top?: string; remote?: string; scope?: string; limits?: string } = {}): void {
     const { client } = this;
     const toml = [
@@ -231,7 +231,7 @@ export class World {
       '[scope]',
       parts.scope ?? `roots = ["${this.data}"]`,
       '[limits]',
-      // No call but the run's own, where a test has nothing to do with it.
+      // No further call, in tests that do not need one.
       ...(/^compress =/m.test(parts.limits ?? '') ? [] : ['compress = "no"']),
       parts.limits ?? 'deadline = "5m"',
       '',
@@ -320,7 +320,7 @@ export class World {
     return await this.start(party, this.binary, args, options).done;
   }
 
-  /** What the host still does when a client has hung up, and is not in anybody's run: the manifest of what has come. */
+  /** The host's work after the client has disconnected, outside of any run: the manifest of the received files. */
   async settled(): Promise<void> {
     // One that is ending has no command line any more, and is still there.
     const isGoing = (): boolean =>
@@ -328,7 +328,7 @@ export class World {
     await until('the manifests are made', () => !isGoing(), 60_000);
   }
 
-  /** One backup with --json; its last line read. Nothing of it goes on any more. */
+  /** Runs a backup with --json and waits for the end of all its work. @returns its last line */
   async backup(args: string[] = [], options: StartOptions = {}): Promise<Result & { last: Done }> {
     const result = await this.run(
       this.client,
@@ -339,7 +339,7 @@ export class World {
     return { ...result, last: lastLine(result) };
   }
 
-  /** The client's key, used by hand: what its holder gets from the host's sshd. */
+  /** Uses the client's key with ssh by hand. @returns the answer of the host's sshd */
   async callHost(args: string[], command: string[], input: Buffer | string = ''): Promise<Result> {
     const { client, host } = this;
     const options = [
@@ -391,7 +391,7 @@ export class World {
     return lines.filter(line => line !== '').map(line => JSON.parse(line) as Record<string, unknown>);
   }
 
-  /** What runs as either user; a process that has ended and was not waited for does not run. */
+  /** The running processes of both users, without zombies. */
   processes(): Found[] {
     const uids = new Set([this.client.uid, this.host.uid]);
     const found: Found[] = [];
@@ -430,7 +430,7 @@ export class World {
     return found;
   }
 
-  /** Removes all of it; what still runs is named before it is ended, and is a failure. */
+  /** Removes everything. A process that still runs is a failure; it is named and killed. */
   async dispose(): Promise<void> {
     for (const child of this.#children) child.kill('SIGKILL');
     await new Promise(resolve => (this.#server ? this.#server.close(resolve) : resolve(undefined)));
@@ -452,7 +452,7 @@ export class World {
     }
   }
 
-  /** What a command of theirs begins with where they are in a place of their own: only root gets there. */
+  /** The beginning of a command that runs in their place, if they have one; only root can enter it. */
   #enter(party: Party): string[] {
     if (!this.#places) return [];
     const pid = party === this.host ? this.#places.host : this.#places.client;
@@ -462,7 +462,7 @@ export class World {
 
   /** The same sshd in the host's place, where no listener of ours is; it ends with us. */
   async #listenThere(): Promise<void> {
-    this.port = 8022; // nobody else is there
+    this.port = 8022; // free in a namespace of its own
     const config = join(this.host.home, 'sshd/config');
     const sshd = ['/usr/sbin/sshd', '-D', '-e', '-p', String(this.port), '-f', config];
     const { child } = this.start(this.host, '/usr/bin/setpriv', ['--pdeathsig', 'KILL', '--', ...sshd], {
@@ -484,7 +484,7 @@ export class World {
     this.port = typeof address === 'object' && address ? address.port : 0;
   }
 
-  /** The host's ordinary sshd, as the host's user; 0: on any port. Who asks for another one closes it. */
+  /** The host's ordinary sshd, as the host's user; 0: on any port. The caller closes it. */
   async listenOn(port: number): Promise<Server> {
     const { host } = this;
     const server = createServer({ pauseOnConnect: true }, socket => {
@@ -505,7 +505,7 @@ export class World {
   }
 }
 
-/** Not in a chroot, as the clean machine is one, and not where the administrator forbids it. */
+/** False in a chroot, such as the clean machine, and where the administrator forbids it. */
 export function mayMakeNamespaces({ uid, gid }: Party): boolean {
   const { status } = spawnSync('/usr/bin/unshare', ['-U', '-m', '/bin/true'], { uid, gid, cwd: '/' });
   return status === 0;
@@ -557,8 +557,8 @@ function runLauncherScript(kind: 'launch' | 'jail', to: string, environment: Rec
 }
 
 /**
- * Numbers that no machine of a test gives its own users, nor a test file beside this one: what is looked for by its uid must
- * not be found in a machine of another one (test/support/machine.ts: the same kernel, other accounts). test/run.ts says which.
+ * Uids that neither the machine of a test nor another test file uses. A search by uid must not find processes in the machine of another
+ * test (test/support/machine.ts: the same kernel, other accounts). test/run.ts chooses them.
  */
 const [UID_MIN = '20000', UID_MAX = '29999'] = process.env.DIALBACK_TEST_UIDS?.split('-') ?? [];
 

@@ -4,7 +4,7 @@ import { diffManifests, type Manifest, manifest } from '../support/manifest.ts';
 import type { Done } from '../support/world.ts';
 import { type Account, type Cable, KEPT, SECRETS, type Station, TREE } from './station.ts';
 
-/** How rsync of the client gets its right to read, and whether the host's is in a jail. */
+/** How the client's rsync gets the right to read all files, and whether the host's rsync is in a jail. */
 export type Right = 'confined' | 'inherited' | 'unconfined';
 
 export interface Way {
@@ -21,15 +21,15 @@ interface Snapshot {
   confined: { send: boolean; receive: boolean };
 }
 
-/** The files of one combination: nothing is shared with another one but the machines. */
+/** The files of one combination, which shares only the machines with others. */
 export class Run {
   readonly client: Station;
   readonly host: Station;
   readonly way: Way;
   readonly cable: Cable;
-  /** In the store. */
+  /** Its name in the store. */
   readonly name: string;
-  /** Of the client: key, config, state. */
+  /** The client's folder: key, config, state. */
   readonly folder: string;
 
   /** @param purpose tells two runs of one combination apart */
@@ -61,7 +61,7 @@ export class Run {
     return `${this.store}/clients/${this.name}/snapshots/${name}`;
   }
 
-  /** What the client reads. */
+  /** The files that the client backs up. */
   get roots(): string[] {
     return this.way.right === 'unconfined' ? [TREE, KEPT] : [TREE, KEPT, SECRETS];
   }
@@ -95,7 +95,7 @@ export class Run {
       '[limits]',
       'deadline = "4m"',
       'compress = "no"',
-      // As fast as the rest, on a machine that has other work.
+      // No low priority: the machine has other work.
       'nice = 0',
       'ionice = "none"',
     ];
@@ -137,7 +137,7 @@ export class Run {
     return last;
   }
 
-  /** Gives the newest snapshot back to root and compares. */
+  /** Restores the newest snapshot as root and compares it. */
   async restore(): Promise<void> {
     const to = `/srv/restored-${this.name}`;
     await this.host.say(
@@ -152,7 +152,7 @@ export class Run {
     await this.host.say('root', `rm -rf '${to}'`);
   }
 
-  /** Whether two snapshots share the inode of all that is no folder. */
+  /** Whether two snapshots share the inodes of all entries except folders. */
   compareInodes(older: string, newer: string): void {
     const read = (snapshot: string): Manifest =>
       manifest(this.host.path(`${this.snapshot(snapshot)}/tree${TREE}`), {
@@ -174,7 +174,7 @@ function assertSame(source: Manifest, restored: Manifest): void {
   assert.deepEqual(diffManifests(source, restored), [], 'restored tree');
 }
 
-/** Leaves the snapshots, which are small: they end with the machine. @throws with what is not as it has to be */
+/** Runs one combination. The snapshots are small and stay until the machine ends. @throws with the first failed check */
 export async function runCombination(client: Station, host: Station, way: Way, cable: Cable): Promise<void> {
   const run = new Run(client, host, way, cable);
   await run.prepare();

@@ -1,4 +1,4 @@
-/** What `dialback doctor` says on a machine of a suite, as client and as host; above all of the versions. */
+/** Checks `dialback doctor` on a machine of a suite, as client and as host, in particular the versions. */
 import assert from 'node:assert/strict';
 import { Run } from './combination.ts';
 import { connect, type Station } from './station.ts';
@@ -9,7 +9,7 @@ interface Finding {
   found: string;
 }
 
-/** What the programs say of themselves. Not what the packages say: Debian's openssh-client 10.0p1 is OpenSSH 10.0p2. */
+/** The versions that the programs print. A package's version can differ: Debian's openssh-client 10.0p1 is OpenSSH 10.0p2. */
 async function readVersions(station: Station): Promise<{ rsync: string; openssh: string }> {
   const output = await station.say('root', 'rsync --version; ssh -V 2>&1');
   const [, rsync = ''] = /^rsync +version v?(\S+)/m.exec(output) ?? [];
@@ -17,7 +17,7 @@ async function readVersions(station: Station): Promise<{ rsync: string; openssh:
   return { rsync, openssh };
 }
 
-/** @returns one phrase for rsync and OpenSSH @throws where it finds something critical, or names another version */
+/** @returns one phrase for rsync and OpenSSH @throws if a finding is critical or names another version */
 export async function checkDoctor(station: Station): Promise<string> {
   await using cable = connect(station, station);
   const run = new Run(station, station, { transport: 'direct', right: 'confined' }, cable, 'doctor');

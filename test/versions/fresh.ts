@@ -1,6 +1,6 @@
 /**
- * A fresh machine: a Debian with node, npm and make, and a checkout. `make try` has to install what is missing, build, and give
- * the same files back; `make test` has to install what it needs besides, and pass.
+ * A fresh machine: a Debian with node, npm and make, and a checkout. `make try` must install missing packages, build, and restore the
+ * same files. `make test` must install its own packages, and pass.
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -13,7 +13,7 @@ import { bootRoot, ENVIRONMENT, type Root } from './roots.ts';
 export interface Fresh {
   title: string;
   suite: string;
-  /** Whether the suite's rsync is there already. */
+  /** Whether the suite's rsync is already installed. */
   hasRsync: boolean;
   /** Whether its package lists are a month old; otherwise there are none. */
   hasOldLists: boolean;
@@ -32,7 +32,7 @@ export const FRESH: Fresh[] = [
   { title: 'Debian 13', suite: 'trixie', hasRsync: false, hasOldLists: false },
 ];
 
-/** What a root has and a fresh machine does not. What stays is part of every Debian, or make. */
+/** Packages of a root that a fresh machine does not have. The rest is part of every Debian, or make. */
 const ADDED = ['openssh-client', 'openssh-server', 'openssh-sftp-server', 'acl', 'attr'];
 const FOLDER = '/srv/dialback';
 const TRY_MS = 15 * 60_000;
@@ -52,7 +52,7 @@ function copyNode(machine: Machine): void {
   symlinkSync('../lib/npm/bin/npm-cli.js', machine.path('/usr/local/bin/npm'));
 }
 
-/** How this machine reaches the network: npm's config, and the certificates that it and the environment name. */
+/** The network settings of this machine: npm's config, and the certificates that it and the environment name. */
 function copyNetwork(machine: Machine): Record<string, string> {
   const { PATH: _, HOME: __, ...network } = loginEnvironment('/root');
   const names = [
@@ -70,9 +70,9 @@ function copyNetwork(machine: Machine): Record<string, string> {
 }
 
 /**
- * @param what is made there: `test` after `try`
- * @returns what the last of the two printed
- * @throws when it does not go well
+ * @param what the targets for make: `try`, or also `test` after it
+ * @returns the output of the last target
+ * @throws if a target fails
  */
 export async function runFresh(fresh: Fresh, root: Root, what: 'try' | 'test'): Promise<string> {
   const machine = await bootRoot(root);

@@ -1,4 +1,4 @@
-/** A hostile host before the rsync of a suite: hostile.ts in a machine of its own, with a compiler from outside. */
+/** A hostile host against the rsync of a suite: hostile.ts in a machine of its own, with a compiler from outside. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,5 +1,5 @@
-// The attacks of a hostile host (test/regress/hostile/host.test.ts) and those of the trial (test/attacks.test.ts) before the
-// rsync that is installed here: `node test/versions/hostile.ts [--all]`, as root, in a root file system of another suite. It
+// The attacks of a hostile host (test/regress/hostile/host.test.ts) and those of the trial (test/attacks.test.ts) against the
+// installed rsync: `node test/versions/hostile.ts [--all]`, as root, in a root file system of another suite. It
 // needs ssh, sshd, dist/dialback and a compiler for the launcher (CC=test/versions/outside-cc.sh). Prints one line for each attack
 // that succeeds, and at the end one with the version and the counts; exits 1 if one succeeds. `--all`: the long ones as well.
 import { execFileSync } from 'node:child_process';

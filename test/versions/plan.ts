@@ -1,4 +1,4 @@
-/** What `make test-versions` runs. */
+/** The tests of `make test-versions`. */
 import type { Way } from './combination.ts';
 import { SUITES } from './suites.ts';
 
@@ -21,7 +21,7 @@ export const ONE_MACHINE: Way[] = [
 /** From one machine to another. */
 export const TWO_MACHINES: Way[] = [DIRECT, CHANNEL, PLAIN_DIRECT];
 
-/** With this one each of the others is client and host. */
+/** Each other suite is client and host of this one. */
 const CENTER = 'bookworm';
 
 /** Neighbours in time, and one pair across the two distributions. */

@@ -5,15 +5,15 @@
  *     node_modules/.bin/node test/versions/roots.ts enter SUITE [--net] [--bind FROM:TO]… -- COMMAND…
  *     node_modules/.bin/node test/versions/roots.ts list
  *
- * `enter` runs a command as root in a machine of namespaces with the root file system under an overlay in memory: what it
- * changes is gone when it ends. `--net` gives the machine a network of its own, with nothing but loopback. `--bind` mounts
- * a folder of this machine there.
+ * `enter` runs a command as root in a machine of namespaces. The root file system is under an overlay in memory, so all changes are
+ * lost when the command exits. `--net` gives the machine a network of its own, which has only loopback. `--bind` mounts a folder of
+ * this machine there.
  *
  * The packages come from the mirror that apt uses on this machine, Ubuntu's from the folder `ubuntu` beside its `debian`.
  * DIALBACK_VERSIONS_MIRROR names another mirror (without `/debian`), DIALBACK_VERSIONS_UBUNTU another one of Ubuntu (with `/ubuntu`).
- * The cache is /var/tmp/dialback-versions, or what DIALBACK_VERSIONS_CACHE names. A root is built anew when it is older
- * than MAX_AGE_DAYS, or when the packages or archives that it is made of have changed here. The archives' Release files are not
- * compared: those of security suites change several times a day, and most changes are of no concern.
+ * The cache is /var/tmp/dialback-versions, or DIALBACK_VERSIONS_CACHE. A root is built again when it is older than
+ * MAX_AGE_DAYS, or when the list of its packages or archives has changed here. The archives' Release files are not compared: those of
+ * security suites change several times a day, and most changes do not matter.
  * A build works in a folder of its own and renames it at the end. A shared lock keeps a root in place while a machine uses it.
  */
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
@@ -42,13 +42,13 @@ const DEBIAN_KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 /** Where the package ubuntu-keyring has it; Debian has that package from trixie on. */
 const UBUNTU_KEYRING = '/usr/share/keyrings/ubuntu-archive-keyring.gpg';
 const KEYRING_SUITE = 'trixie';
-/** The packages whose versions a root is known by. */
+/** The packages whose versions identify a root. */
 const NAMED = ['rsync', 'openssh-server', 'libc6', 'coreutils'] as const;
-/** On a machine with much other work. */
+/** A limit for a busy machine. */
 const BUILD_MS = 30 * 60_000;
 const DAY_MS = 24 * 60 * 60_000;
 
-/** Why a suite cannot be had here, although nothing is wrong. */
+/** The reason why a suite is not available here, which is not a failure. */
 export class Unavailable extends Error {}
 
 export type Versions = Record<(typeof NAMED)[number], string>;
@@ -60,7 +60,7 @@ export interface Root extends Base {
   versions: Versions;
 }
 
-/** What a finished root's record holds. */
+/** The record of a finished root. */
 interface Record_ {
   made_of: string;
   built: string;
@@ -95,7 +95,7 @@ function findUbuntu(): string {
   return process.env.DIALBACK_VERSIONS_UBUNTU ?? `${findMirror()}/ubuntu`;
 }
 
-/** Changes with all that decides what a root holds, except time. */
+/** A hash of everything that determines the content of a root, except time. */
 function describeRoot(suite: Suite): string {
   const parts = [listSources(suite, ''), listOptions(suite)];
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 16);
@@ -123,7 +123,7 @@ function lockOf(suite: Suite): string {
   return join(CACHE, `${suite.name}.lock`);
 }
 
-/** Root file systems hold old setuid programs: only root may come near. */
+/** Root file systems contain old setuid programs, so only root may enter the folder. */
 function makeCache(): void {
   mkdirSync(CACHE, { recursive: true, mode: 0o700 });
   const { uid, mode } = lstatSync(CACHE);
@@ -131,7 +131,7 @@ function makeCache(): void {
     throw new Error(`Cannot use "${CACHE}" as cache: it is not a folder of root's with mode 0700`);
 }
 
-/** Runs something while this process alone has a lock. */
+/** Runs a function while this process holds an exclusive lock. */
 async function withLock<T>(path: string, run: () => Promise<T>): Promise<T> {
   closeSync(openSync(path, 'a', 0o600));
   const holder = spawn('flock', ['--exclusive', path, 'sh', '-c', 'echo locked; exec cat'], {
@@ -152,7 +152,7 @@ async function withLock<T>(path: string, run: () => Promise<T>): Promise<T> {
 
 /**
  * Builds a root, or finds it in the cache.
- * @param say is told what takes time
+ * @param say prints a step that takes time
  * @throws {Unavailable} where the mirror does not have the distribution
  */
 export async function makeRoot(suite: Suite, say: (line: string) => void = () => {}): Promise<Root> {
@@ -195,7 +195,7 @@ async function checkMirror(suite: Suite): Promise<void> {
     .finally(() => removeFolder(file));
 }
 
-/** No service is started, ever, and nothing of this machine is left: mmdebstrap copies how it finds others. */
+/** Forbids services, and removes this machine's network settings, which mmdebstrap copies. */
 function finish(root: string): void {
   writeFileSync(join(root, 'usr/sbin/policy-rc.d'), '#!/bin/sh\nexit 101\n', { mode: 0o755 });
   for (const name of readdirSync(join(root, 'etc/ssh')))
@@ -224,7 +224,7 @@ function listOptions(suite: Suite): string[] {
 async function build(suite: Suite, keyring: string): Promise<void> {
   const work = join(CACHE, `.${suite.name}.${process.pid}`);
   removeFolder(work);
-  // Of builds that were killed. We have the lock: nobody else builds this suite.
+  // Folders of killed builds. We hold the lock, so no other process builds this suite.
   for (const name of readdirSync(CACHE))
     if (name.startsWith(`.${suite.name}.`)) removeFolder(join(CACHE, name));
   mkdirSync(work, { mode: 0o755 });
@@ -251,7 +251,7 @@ async function build(suite: Suite, keyring: string): Promise<void> {
   }
 }
 
-/** Runs a program whose words matter only when it fails. It ends with this process's SIGINT and SIGTERM. */
+/** Runs a program and shows its output only if it fails. SIGINT and SIGTERM of this process kill it. */
 async function run(program: string, args: string[], environment: Record<string, string>): Promise<void> {
   const child = spawn(program, args, {
     cwd: '/',
@@ -285,7 +285,7 @@ export async function endBuilds(): Promise<void> {
   );
 }
 
-/** A build that was killed can leave /proc, /sys or /dev mounted in it: they are not entered. */
+/** A killed build can leave /proc, /sys or /dev mounted in it; this does not enter them. */
 function removeFolder(path: string): void {
   if (!existsSync(path)) return;
   const mounts = readFileSync('/proc/self/mounts', 'utf8')

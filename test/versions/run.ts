@@ -3,11 +3,11 @@
 //
 //     node_modules/.bin/node test/versions/run.ts [--write] [--width N] [--transcripts FOLDER] [--make-test] [FILTER…]
 //
-// A FILTER is a part of a name as it is printed ("jammy", "trixie -> bookworm", "fresh"); only what matches one of them runs.
-// --write writes docs/versions.md in place of comparing it, what has run when it is interrupted too. --width says how many run side by
-// side. --transcripts keeps what fresh machines print. --make-test runs `make test` on them, in place of `make try` alone and nothing
-// else: 15 minutes each.
-// The last line is "N passed, N failed[, N skipped]". Skipped is what needs a distribution that the mirror does not have.
+// A FILTER is a part of a printed name ("jammy", "trixie -> bookworm", "fresh"); only matching tests run.
+// --write writes docs/versions.md instead of comparing it, after an interruption too. --width is the number of simultaneous tests.
+// --transcripts keeps the output of fresh machines. --make-test runs only the fresh machines, with `make test` after `make try`: 15
+// minutes each.
+// The last line is "N passed, N failed[, N skipped]". A test is skipped if the mirror does not have its distribution.
 
 import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -185,7 +185,7 @@ async function combine(clientName: string, hostName: string, way: Way): Promise<
   }
 }
 
-/** Says now and then that a long case still runs. @returns what ends that */
+/** Prints now and then that a long case still runs. @returns a function that stops it */
 function sayThatItRuns(name: string, begunMs: number): () => void {
   const timer = setInterval(() => say(`  ${name}: runs for ${seconds(begunMs)}`), STILL_MS);
   return () => clearInterval(timer);
@@ -349,7 +349,7 @@ async function main(): Promise<void> {
     document(filters.length === 0 && unavailable.size === 0 && !isInterrupted);
 }
 
-// What runs in a machine ends with it, and a build that is interrupted removes what it has made.
+// The processes in a machine end with it, and an interrupted build removes its files.
 function interrupt(): void {
   if (isInterrupted) return;
   isInterrupted = true;
@@ -378,5 +378,5 @@ if (totals.passed + totals.failed.length === 0 && !isInterrupted) say('\nnothing
 say(`\n${seconds(startedMs)}`);
 const skipped = totals.skipped.length > 0 ? `, ${totals.skipped.length} skipped` : '';
 say(`${totals.passed} passed, ${totals.failed.length} failed${skipped}`);
-// Not exitCode alone: what of a machine is still being waited for has ended, or will.
+// exit() and not only exitCode: processes of a machine that are still awaited have exited, or will.
 process.exit(isInterrupted ? 130 : totals.failed.length > 0 || totals.passed === 0 ? 1 : 0);

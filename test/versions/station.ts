@@ -1,4 +1,4 @@
-/** A machine of a suite with dialback installed as a package would, which is client and host: its account `dialback` is backed up, `vault` receives. */
+/** A machine of a suite with dialback installed as from a package. It is client and host: the account `dialback` is backed up, `vault` receives. */
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ const TOP = join(import.meta.dirname, '../..');
 const SERVICE_UID = 397;
 const STEP_MS = 5 * 60_000;
 
-/** What is backed up. */
+/** The folder that is backed up. */
 export const TREE = '/srv/a torture tree';
 /** Has files that are excluded or never read. */
 export const KEPT = '/srv/kept';
@@ -21,7 +21,7 @@ export const SECRETS = '/srv/secrets';
 
 export type Account = 'root' | 'dialback' | 'vault';
 
-/** What `make install DESTDIR=` has laid down, and the script that it printed. */
+/** The files of `make install DESTDIR=`, and the script that it printed. */
 export interface Package {
   folder: string;
   script: string;
@@ -100,7 +100,7 @@ export class Station {
     }
   }
 
-  /** Where something of the machine is, seen from outside. */
+  /** The path of a file of the machine, from outside. */
   path(inside: string): string {
     return this.machine.path(inside);
   }
@@ -121,7 +121,7 @@ export class Station {
     });
   }
 
-  /** What a script prints that has to go well. @throws with all that it printed */
+  /** Runs a script that must succeed. @returns its output @throws with its output */
   async say(account: Account, script: string, timeoutMs = STEP_MS): Promise<string> {
     const { status, output } = await this.run(account, script, timeoutMs);
     if (status !== 0)
@@ -129,7 +129,7 @@ export class Station {
     return output.trimEnd();
   }
 
-  /** What must come back. */
+  /** The entries that must be restored. */
   get source(): { tree: Manifest; secrets: Manifest } {
     this.#source ??= { tree: manifest(this.path(TREE)), secrets: manifest(this.path(SECRETS)) };
     return this.#source;
@@ -172,7 +172,7 @@ export class Station {
   }
 }
 
-/** Where two machines reach each other. */
+/** The addresses at which two machines reach each other. */
 export interface Cable extends AsyncDisposable {
   client: string;
   host: string;

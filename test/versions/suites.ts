@@ -48,7 +48,7 @@ export function findSuite(name: string): Suite {
   return suite;
 }
 
-/** What dialback needs to be installed and to run, and make for `make install`. The rest is essential in each suite. */
+/** The packages that dialback needs, and make for `make install`. All others are essential in each suite. */
 export const PACKAGES = [
   'acl',
   'attr',

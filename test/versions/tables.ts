@@ -1,9 +1,9 @@
 /**
- * docs/versions.md: the parts between its markers. A table says for each combination what came of it, and is compared with
- * what ran. The list of versions is not compared: a distribution's update is no failure.
+ * docs/versions.md: the parts between its markers. A table has the result of each combination, and is compared with the tests that ran.
+ * The list of versions is not compared, since an update of a distribution is not a failure.
  */
 
-/** Rows and columns in their order, and what stands in the cells; a cell without a key is a dash. */
+/** Rows and columns in their order, and the texts of the cells; a cell without a key is a dash. */
 export interface Table {
   name: string;
   /** Of the columns that name a row. */
@@ -37,7 +37,7 @@ function markers(name: string): [string, string] {
   return [`<!-- generated: ${name} -->`, `<!-- end: ${name} -->`];
 }
 
-/** What stands between the markers of a name. @throws where a marker is missing */
+/** The text between the markers of a name. @throws if a marker is missing */
 export function readPart(document: string, name: string): string {
   const [begin, end] = markers(name);
   const [from, to] = [document.indexOf(begin), document.indexOf(end)];
@@ -71,7 +71,7 @@ export function parseTable(text: string, labelCount: number): Map<string, string
   return cells;
 }
 
-/** @param ran holds the cells of what ran; the others may say anything that the plan has a place for */
+/** @param ran the cells of tests that ran; other cells may have any text that the plan allows */
 export function compareTable(text: string, ran: Table): string[] {
   const documented = parseTable(text, ran.labels.length);
   const planned = new Set(ran.rows.flatMap(row => ran.columns.map(column => cellKey(row, column))));
@@ -85,7 +85,7 @@ export function compareTable(text: string, ran: Table): string[] {
   return differences;
 }
 
-/** The cells that did not run keep what the document says. */
+/** Cells of tests that did not run keep the document's text. */
 export function keepDocumented(text: string, ran: Table): Table {
   return { ...ran, cells: new Map([...parseTable(text, ran.labels.length), ...ran.cells]) };
 }

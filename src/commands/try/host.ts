@@ -1,8 +1,10 @@
 /** The backup host of `dialback try`: its sshd, and the client that is enrolled there. */
 import { createServer } from 'node:net';
 import { Fault } from '../../fault.ts';
-import { makeFolder, readWhole, writeNew } from '../../os/files.ts';
+import { readWhole } from '../../os/content.ts';
+import { makeFolder } from '../../os/files.ts';
 import { type Child, run, standard, start } from '../../os/process.ts';
+import { writeNew } from '../../os/replace.ts';
 import { as, dialback, must, NAME, own, type Stage } from './stage.ts';
 
 /** Starts the host's sshd, run by the host's user, on loopback only; `stage.held` ends it. @returns its port */

@@ -1,7 +1,8 @@
 /** What `dialback try` shows: two backups, the traces that they leave on the client, and a restore. */
 import { EXIT, Fault } from '../../fault.ts';
-import { exists, readdir, readWhole } from '../../os/files.ts';
-import { ownAccount } from '../../os/machine.ts';
+import { ownAccount } from '../../os/account.ts';
+import { readWhole } from '../../os/content.ts';
+import { exists, readdir } from '../../os/files.ts';
 import { PLAIN_ENVIRONMENT, run, standard } from '../../os/process.ts';
 import { showBytes, showDuration } from '../../output/units.ts';
 import { NANOSECONDS } from '../../wire/rsync.ts';

@@ -1,17 +1,9 @@
 /** The files that `dialback try` backs up, and the changes before its second backup. */
-import {
-  appendText,
-  chmod,
-  link,
-  makeFolder,
-  stat,
-  symlink,
-  truncate,
-  unlink,
-  writeNew,
-} from '../../os/files.ts';
-import { randomHex } from '../../os/machine.ts';
-import { hasProgram, standard } from '../../os/process.ts';
+import { appendText, chmod, link, makeFolder, stat, symlink, truncate, unlink } from '../../os/files.ts';
+import { standard } from '../../os/process.ts';
+import { hasProgram } from '../../os/programs.ts';
+import { randomHex } from '../../os/random.ts';
+import { writeNew } from '../../os/replace.ts';
 import { showBytes } from '../../output/units.ts';
 import { escapeText } from '../../wire/text.ts';
 import { must, own, ownAll, type Stage } from './stage.ts';

@@ -3,9 +3,12 @@
  * temporary users that do not trust each other; otherwise one user plays both. Everything is removed at the end.
  */
 import { Fault } from '../../fault.ts';
+import { ownAccount } from '../../os/account.ts';
+import { ownExecutable } from '../../os/executable.ts';
 import { chmod, chown, copyFile, makeFolder, makeUniqueFolder, removeAll } from '../../os/files.ts';
-import { ownAccount, ownExecutable, randomHex } from '../../os/machine.ts';
-import { type Command, endCommand, PLAIN_ENVIRONMENT, type Result, run, standard } from '../../os/process.ts';
+import { type Command, PLAIN_ENVIRONMENT, type Result, run, standard } from '../../os/process.ts';
+import { endCommand } from '../../os/process-table.ts';
+import { randomHex } from '../../os/random.ts';
 import { escapeText } from '../../wire/text.ts';
 
 /** The name of the client on the host. */

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { hasProgram, packageOf, programPath } from '../../../src/os/process.ts';
+import { hasProgram, packageOf, programPath } from '../../../src/os/programs.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { Follower, hide, packageOwning } from '../../support/steps.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';

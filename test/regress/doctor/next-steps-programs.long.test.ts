@@ -5,7 +5,7 @@ import { chmodSync, copyFileSync, existsSync, mkdirSync, writeFileSync } from 'n
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Finding } from '../../../src/doctor/finding.ts';
-import { packageOf } from '../../../src/os/process.ts';
+import { packageOf } from '../../../src/os/programs.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { findingOf, instead, nextOf, packageOwning, Steps } from '../../support/steps.ts';
 import { NEEDS_ROOT, type Result, World } from '../../support/world.ts';

@@ -16,7 +16,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { asAccount } from '../../../src/os/machine.ts';
+import { asAccount } from '../../../src/os/account.ts';
 import { exec, run, standard, start, startApart } from '../../../src/os/process.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { addUser, makeFolder, NEEDS_ROOT } from '../../support/world.ts';

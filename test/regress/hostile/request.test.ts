@@ -64,8 +64,8 @@ const CALLS: Call[] = [
   commands('a name that is a path', '../other:7', /characters or a length/),
   commands('port 0', 'acorn:0', /is not NAME:PORT/),
   commands('a port that there is not', 'acorn:65536', /no such port/),
-  inputs('escapes', `${NASTY}\n`, /a line is longer|first line/),
-  inputs('3 MiB of anything', Buffer.alloc(3 << 20, 0xff), /longer than such lines/),
+  inputs('escapes', `${NASTY}\n`, /a line is too long|first line/),
+  inputs('3 MiB of anything', Buffer.alloc(3 << 20, 0xff), /a line is too long/),
   inputs('a header of 4 GiB', 'dialback-request 1\nheader 4294967296\n', /more than 65536/),
   inputs('a header of negative length', 'dialback-request 1\nheader -1\n', /header LENGTH/),
   inputs('brackets, 60,000 deep', `dialback-request 1\nheader 60000\n${'['.repeat(60_000)}`, /not JSON/),
@@ -88,7 +88,7 @@ const CALLS: Call[] = [
     what: 'a key of another length',
     header: { key_bytes: 1 },
     ends: 'request',
-    says: /key has another length/,
+    says: /length of the key/,
   },
   inputs('one byte more', request => Buffer.concat([request, Buffer.from('x')]), /something follows/),
   inputs(
@@ -135,7 +135,7 @@ const answers = (what: string, answer: string | Buffer): ChannelCall => ({
   what,
   answers: answer,
   ends: 'request',
-  says: /^Cannot serve the request: the handshake: something else than "go" was answered$/,
+  says: /^Cannot serve the request: the handshake: the answer is not "go"$/,
 });
 const rubbish = (what: string, goesOn: Buffer, says: RegExp, ends = 'no-answer'): ChannelCall => ({
   what,
@@ -165,7 +165,7 @@ const CHANNEL_CALLS: ChannelCall[] = [
     what: 'a key that the header does not announce',
     sends: client => client.channelRequest({}, Buffer.from('a key')),
     ends: 'request',
-    says: /key has another length/,
+    says: /length of the key/,
   },
   channelHeaders('a user', { user: 'root' }, /a key that this version does not know/),
   channelHeaders('a host key', { host_key: 'ssh-ed25519 AAAA' }, /a key that this version does not know/),
