@@ -56,7 +56,7 @@ describe('a next step of make install', { skip: SKIP }, () => {
   });
 
   it('for a compiler that is not there, or lacks a library, brings it', async () => {
-    const compile = 'SERVICE_UID=777 tools/launcher.sh launch dist/launch';
+    const compile = 'SERVICE_UID=777 INHERITED=1 tools/launcher.sh launch dist/launch';
     await site.say('rm dist/launch; mv /usr/bin/gcc /away/');
     const step = await refused(compile);
     const [prepare, compiler, ...more] = step.split(', or ');
