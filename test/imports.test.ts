@@ -23,23 +23,15 @@ const REFUSED: [file: string, text: string, rule: RegExp][] = [
   ['src/host/grab.ts', "import { gate } from '../client/gate.ts'", /host\/ does not import client\//],
 
   // The store knows neither side.
+  ['src/store/arrival.ts', "import { grab } from '../host/grab.ts'", /store\/ does not import host\//],
+  ['src/store/arrival.ts', "import { gate } from '../client/gate.ts'", /store\/ does not import client\//],
   [
-    'src/store/interrupted-tree.ts',
-    "import { grab } from '../host/grab.ts'",
-    /store\/ does not import host\//,
-  ],
-  [
-    'src/store/interrupted-tree.ts',
-    "import { gate } from '../client/gate.ts'",
-    /store\/ does not import client\//,
-  ],
-  [
-    'src/store/interrupted-tree.ts',
+    'src/store/arrival.ts',
     "import type { Finding } from '../doctor/finding.ts'",
     /store\/ does not import doctor\//,
   ],
   [
-    'src/store/interrupted-tree.ts',
+    'src/store/arrival.ts',
     "import { readConfig } from '../shared/toml.ts'",
     /store\/ does not import shared\//,
   ],

@@ -44,7 +44,7 @@ describe('a restore into the store', { skip: NEEDS_ROOT }, () => {
     const inTree = join(world.tree(snapshot), basename(world.store));
     mkdirSync(join(inTree, 'clients'), { recursive: true });
     for (const path of [inTree, join(inTree, 'clients')]) chownSync(path, world.host.uid, world.host.gid);
-    await refused(dirname(world.store), /and that is the place of the store\nnext: name a folder/);
+    await refused(dirname(world.store), /and that is the place of the store\nnext: name another folder/);
   });
 
   it('is refused through a link and a bind mount', async () => {

@@ -47,7 +47,7 @@ describe('a restore without room', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () 
       const { status, stdout, stderr } = await world.restore(to, [...more, ...dry]);
       assert.equal(status, 14, `${stdout}${stderr}`);
       assert.match(stderr, found);
-      assert.match(stderr, /\nnext: restore to a folder on another file system, or a part/);
+      assert.match(stderr, /\nnext: restore to another file system, or name PATHs/);
     }
   };
 
