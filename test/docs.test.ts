@@ -8,6 +8,11 @@ import { describe, it } from 'node:test';
 const TOP = join(import.meta.dirname, '..');
 const DOCUMENTS = ['README.md', 'CONTRIBUTING.md', ...globSync('docs/*.md', { cwd: TOP }).sort()];
 const read = (path: string): string => readFileSync(join(TOP, path), 'utf8');
+/** A document with its fenced blocks of code as indented ones, line for line: {@link codeOf} sees one line at a time. */
+const readIndented = (path: string): string =>
+  read(path).replace(/^```(\w*)\n([\s\S]*?)^```$/gm, (whole, language: string, block: string) =>
+    language === '' ? `\n${block.replace(/^(?=.)/gm, '    ')}` : whole,
+  );
 const exists = (path: string): boolean => existsSync(join(TOP, path));
 const glob = (pattern: string): boolean => globSync(pattern, { cwd: TOP }).length > 0;
 
@@ -18,7 +23,7 @@ function locate(file: string, text: string, find: (line: string) => string[]): s
 
 /** What `find` reports of all documents. */
 function inDocuments(find: (line: string, file: string) => string[]): string[] {
-  return DOCUMENTS.flatMap(file => locate(file, read(file), line => find(line, file)));
+  return DOCUMENTS.flatMap(file => locate(file, readIndented(file), line => find(line, file)));
 }
 
 /** A heading as GitHub makes an anchor of it. */
