@@ -18,8 +18,8 @@ import {
   scopeRecords,
 } from '../../src/client/filter.ts';
 import { clientToml, placeHostKey } from '../../src/client/setup.ts';
-import { parseNeverList } from '../../src/doctor/client.ts';
-import { parseFindings } from '../../src/doctor/run.ts';
+import { parseFindings } from '../../src/doctor/finding.ts';
+import { parseNeverList } from '../../src/doctor/never-list.ts';
 import { Fault } from '../../src/fault.ts';
 import { HOST_SCHEMA } from '../../src/host/config.ts';
 import { enrolledCommand, enrolledLine, enrolledName, hostToml, placeLine } from '../../src/host/enroll.ts';

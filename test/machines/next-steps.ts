@@ -33,7 +33,7 @@ export async function followSteps(machine: Installed, { check }: Row): Promise<v
     assert.equal(finding.state, 'warning', finding.found);
     assert.match(finding.found, /^the clock of ".*" was (29\d|30\d) s behind this one, /);
     const [, set = '', backup = ''] =
-      /^(.+), on the one that is wrong; then (.+)$/.exec(finding.next ?? '') ?? [];
+      /^(.+), on the machine whose clock is wrong; then (.+)$/.exec(finding.next ?? '') ?? [];
     assert.ok((await errorSeconds(machine)) >= AHEAD_SECONDS);
     await machine.ssh(set);
     await machine.ssh(

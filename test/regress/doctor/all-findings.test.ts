@@ -144,7 +144,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     const { status, stdout } = await world.run('root', ['doctor', '--json', '--config', world.clientToml]);
     assert.equal(status, 1);
     const findings = JSON.parse(stdout) as Finding[];
-    assert.match(findings[0]?.found ?? '', /^looked at as "dbtest-client-\w+" .*though root asks$/);
+    assert.match(findings[0]?.found ?? '', /^looked at as "dbtest-client-\w+" .*on behalf of root$/);
     assert.deepEqual(lines(findings), usual.get(client));
   });
 
@@ -164,10 +164,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     ]);
     const either = await world.run(client, ['doctor', '--config', '/x/y.toml']);
     assert.equal(either.status, 2);
-    assert.match(
-      either.stderr,
-      /^dialback: Cannot run "doctor": .*\nnext: say --client or --host as well\n$/,
-    );
+    assert.match(either.stderr, /^dialback: Cannot run "doctor": .*\nnext: add --client or --host\n$/);
   });
 
   describe('on a client', () => {
@@ -227,7 +224,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
 
         const good = readFileSync(key);
         world.write(client, key, 'nonsense\n');
-        await only(client, 'critical', 'client.key', /is no private key/);
+        await only(client, 'critical', 'client.key', /is not a private key/);
         rmSync(key);
         await only(client, 'critical', 'client.key', /there is no key/);
         world.write(client, key, good);
@@ -313,7 +310,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       await new Promise(resolve => server.close(resolve));
       await isWell(client);
       listenOn('198.51.100.7:0');
-      await only(client, 'critical', 'client.listen', /is no address of this machine$/);
+      await only(client, 'critical', 'client.listen', /is not an address of this machine$/);
       world.configure();
       await isAsBefore(client);
     });
@@ -409,7 +406,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       world.write(client, journal, lines('203.0.113.5 5000 10.0.0.7 8022'));
       assert.match(
         (await behindNat())?.found ?? '',
-        /direct, which worked in the run of 2026-11-23T00:12:00\.500Z, though/,
+        /direct, which worked in the run of 2026-11-23T00:12:00\.500Z, although/,
       );
       world.write(client, journal, lines('nobody'));
       assert.equal((await behindNat())?.state, 'warning');
@@ -428,7 +425,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       await new Promise(resolve => server.close(resolve));
       world.write(client, world.clientToml, config.replace(`:${world.port}"`, `:${port}"`));
       world.write(client, file, known.toString().replace(`:${world.port} `, `:${port} `));
-      await only(client, 'critical', 'client.reach', /^"127\.0\.0\.1" port \d+: nothing listens there$/);
+      await only(client, 'critical', 'client.reach', /^"127\.0\.0\.1" port \d+: no program listens there$/);
       world.write(client, world.clientToml, config);
       world.write(client, file, known);
       await isAsBefore(client);
@@ -463,14 +460,14 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       const elsewhere = join(client.home, 'of root/state');
       mkdirSync(dirname(elsewhere));
       world.write(client, world.clientToml, config.replace(/^state = .*$/m, `state = "${elsewhere}"`));
-      obey('root', await only(client, 'critical', 'client.state', /this account cannot make it/));
+      obey('root', await only(client, 'critical', 'client.state', /this account cannot create it/));
       await isWell(client);
       world.configure();
     });
 
     it('roots that are not there, or closed', async () => {
       world.configure({ scope: `roots = ["${world.data}", "${world.data}/nowhere"]` });
-      await only(client, 'warning', 'client.roots', /^not there: ".*\/nowhere"$/);
+      await only(client, 'warning', 'client.roots', /do not exist: ".*\/nowhere"$/);
       world.configure({ scope: `roots = ["${host.home}/x"]` });
       await only(client, 'critical', 'client.roots', /may not read/);
       world.configure({ scope: `roots = ["${world.data}"]\nexclude = ["+ x"]` });
@@ -517,7 +514,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
 
       chmodSync(never, 0o000);
       chownSync(never, 0, 0);
-      const see = await only(client, 'unknown', 'client.never', /not all of .* can be seen/);
+      const see = await only(client, 'unknown', 'client.never', /cannot see all of/);
       obey('root', see.split(',')[0] ?? '');
       world.configure();
       rmSync(never, { recursive: true });
@@ -626,8 +623,13 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       );
       await isWell(host);
       appendFileSync(file, readFileSync(join(host.home, 'sshd/key.pub')));
-      const next = await only(host, 'warning', 'host.authorized_keys', /^line 2 .* is none of dialback's/);
-      obey(host, next.replace(/^take it out: /, ''));
+      const next = await only(
+        host,
+        'warning',
+        'host.authorized_keys',
+        /^line 2 .* was not written by dialback/,
+      );
+      obey(host, next.replace(/^remove it: /, ''));
       await isWell(host);
       const good = readFileSync(file, 'utf8');
       writeFileSync(file, good.replace(world.binary, '/usr/local/bin/dialback'));
@@ -640,7 +642,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       rmSync(world.shelf, { recursive: true });
       renameSync(`${world.shelf}-gone`, world.shelf);
       rmSync(file);
-      await only(host, 'warning', 'host.authorized_keys', /nobody is enrolled/);
+      await only(host, 'warning', 'host.authorized_keys', /no client is enrolled/);
       writeFileSync(file, good);
       chownSync(file, host.uid, host.gid);
       chmodSync(file, 0o600);
@@ -728,7 +730,7 @@ describe('doctor', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
           ],
           [unset, 'launcher.capability', /has no capability/, true],
           [() => chmodSync(world.launcher, 0o770), 'launcher.file', /can be written by others/, true],
-          [() => chmodSync(world.launcher, 0o755), 'launcher.file', /can be run by everybody/, false],
+          [() => chmodSync(world.launcher, 0o755), 'launcher.file', /every account can run/, false],
           [
             () => chmodSync(dirname(world.launcher), 0o777),
             'launcher.folders',
