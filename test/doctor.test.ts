@@ -27,7 +27,7 @@ import {
   parseGetcap,
 } from '../src/doctor/capability.ts';
 import { checkClock, measureSkew } from '../src/doctor/clock.ts';
-import { checkCall, checkReach, reach } from '../src/doctor/connection.ts';
+import { checkCall, checkReach, collectReach } from '../src/doctor/connection.ts';
 import { type Finding, parseFindings, type State, Topic, worstStatus } from '../src/doctor/finding.ts';
 import { findOutsideLinks } from '../src/doctor/hard-links.ts';
 import {
@@ -856,8 +856,10 @@ describe('parseResolved()', () => {
   });
 });
 
-describe('checkReach() and reach()', () => {
+describe('checkReach() and collectReach()', () => {
   const HERE = { hostName: 'h', port: 22, knownAs: 'h', isProxied: false };
+  const reach = (hostName: string, port: number, connectMs: number, greetingMs: number) =>
+    collectReach({ hostName, port, isProxied: false }, connectMs, greetingMs);
   const way = { source: '127.0.0.1', peer: '127.0.0.1' };
   it('are content with a greeting alone', () => {
     check(checkReach(HERE, { greeting: 'SSH-2.0-x\u001b', way }), 'ok', /answers \(SSH-2\.0-x\\u001b\)$/);

@@ -29,9 +29,17 @@ export function checkUnresolved(error: unknown): Finding {
  */
 type Reached = { greeting: string; way: Way } | { found: string } | undefined;
 
-/** Connects to the place that a call goes to. */
-export async function collectReach({ hostName, port, isProxied }: Called): Promise<Reached> {
-  return isProxied ? undefined : await reach(hostName, port, CONNECT_MS, GREETING_MS);
+/**
+ * Connects to the place that a call goes to, and waits for the greeting.
+ * @param connectMs how long the connection may take
+ * @param greetingMs how long the greeting may take after that
+ */
+export async function collectReach(
+  { hostName, port, isProxied }: Pick<Called, 'hostName' | 'port' | 'isProxied'>,
+  connectMs = CONNECT_MS,
+  greetingMs = GREETING_MS,
+): Promise<Reached> {
+  return isProxied ? undefined : await reach(hostName, port, connectMs, greetingMs);
 }
 
 /** Checks that an sshd answered. */
@@ -47,12 +55,8 @@ export function checkReach({ hostName, port }: Called, reached: Reached): Findin
       );
 }
 
-/**
- * Connects, sends nothing and waits for the greeting that every sshd begins with (RFC 4253 section 4.2).
- * @param connectMs how long the connection may take
- * @param greetingMs how long the greeting may take after that
- */
-export function reach(
+/** Connects, sends nothing and waits for the greeting that every sshd begins with (RFC 4253 section 4.2). */
+function reach(
   host: string,
   port: number,
   connectMs: number,

@@ -39,9 +39,10 @@ export function parseSettings(text: string): Settings {
  * Reads the settings that are in effect for an account, as sshd itself reads its config (sshd(8), -T). sshd needs a host key that it can
  * read, so it gets a temporary one.
  * @param name the account
+ * @param path sshd's config
  * @returns sshd's error message if it fails: this account may not be allowed to read the config
  */
-export async function readSettings(name: string, path = CONFIG): Promise<Settings | string> {
+async function readSettings(name: string, path: string): Promise<Settings | string> {
   const folder = makeUniqueFolder(`${temporaryFolder()}/dialback-doctor-`);
   try {
     const key = `${folder}/key`;
@@ -141,12 +142,17 @@ function findLists(settings: Settings, name: string, groups: readonly string[]):
 /**
  * Checks that sshd lets the clients' keys into the account.
  * @param keys the file that `enroll` writes
+ * @param config sshd's config
  * @returns no finding if sshd or ssh-keygen is not installed
  */
-export async function collectSshdConfig(account: KeyAccount, keys: string): Promise<Finding[]> {
+export async function collectSshdConfig(
+  account: KeyAccount,
+  keys: string,
+  config = CONFIG,
+): Promise<Finding[]> {
   const { name } = account;
   if (!hasProgram('sshd') || !hasProgram('ssh-keygen')) return [];
-  const settings = await readSettings(name);
+  const settings = await readSettings(name, config);
   if (typeof settings === 'string')
     return [
       TOPIC.unknown(
@@ -161,7 +167,7 @@ export async function collectSshdConfig(account: KeyAccount, keys: string): Prom
   if (obstacles.length === 0) return [TOPIC.ok(`it lets a client's key into "${name}"`)];
   return obstacles.map(each =>
     TOPIC.critical(
-      `"${CONFIG}" keeps clients out of "${name}": ${escapeText(each)}`,
+      `"${config}" keeps clients out of "${name}": ${escapeText(each)}`,
       `change it there for this account ("Match User ${name}"), and restart sshd`,
     ),
   );
