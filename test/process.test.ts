@@ -13,6 +13,7 @@ import {
   killProcess,
   PLAIN_ENVIRONMENT,
   type Process,
+  parseOpensshVersion,
   processAt,
   programPath,
   run,
@@ -303,5 +304,14 @@ describe('programPath()', () => {
       () => programPath('no-such-program'),
       /Cannot run "no-such-program": it is in none of \/usr\/bin, /,
     );
+  });
+});
+
+describe('parseOpensshVersion()', () => {
+  it('reads the version that ssh tells, and that an sshd greets with', () => {
+    assert.equal(parseOpensshVersion('OpenSSH_9.2p1 Debian-2+deb12u10, OpenSSL 3.0.19'), '9.2p1');
+    assert.equal(parseOpensshVersion('SSH-2.0-OpenSSH_10.0p2\r\n'), '10.0p2');
+    for (const text of ['', 'OpenSSH', 'dropbear_2022.83', 'OpenSSH_x'])
+      assert.equal(parseOpensshVersion(text), undefined);
   });
 });
