@@ -24,7 +24,7 @@ export function checkUnresolved(error: unknown): Finding {
 }
 
 /**
- * What a connection attempt found: the greeting of an sshd, and between which addresses the connection was; or an error. Undefined if
+ * The result of a connection attempt: the greeting of an sshd and the two addresses of the connection, or an error. Undefined if
  * the call goes through another program, which doctor does not start.
  */
 type Reached = { greeting: string; way: Way } | { found: string } | undefined;

@@ -1,4 +1,4 @@
-/** A finding of `doctor`: what it checked, what it found, why that matters and the command that fixes it. */
+/** A finding of `doctor`: a check, its result, the reason for the check, and the command that fixes the problem. */
 import { Fault } from '../fault.ts';
 import { escapeText } from '../wire/text.ts';
 
@@ -26,7 +26,7 @@ export class Topic {
 
   /**
    * @param check `GROUP.NAME`
-   * @param why a sentence without full stop: what fails, or who gets access, if the check does not pass
+   * @param why a sentence without full stop: the harm if the check does not pass
    */
   constructor(check: string, why: string) {
     this.check = check;

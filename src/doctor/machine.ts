@@ -19,7 +19,7 @@ const RECEIVE_ABI = 2;
 const SEND_KERNEL = '5.13';
 const RECEIVE_KERNEL = '5.19';
 
-/** What is known of the kernel's Landlock. */
+/** The facts about the kernel's Landlock. */
 interface KernelFacts {
   /** As uname(2) has it. */
   release: string;
@@ -43,7 +43,7 @@ export function readSecurityModules(): string | undefined {
 
 /** The use that this machine makes of Landlock. */
 interface KernelNeeds {
-  /** What a jail that was tried reported: 0 means no Landlock, undefined means that no jail was tried. */
+  /** The ABI that a jail reported: 0 without Landlock, undefined if no jail was tried. */
   landlockAbi: number | undefined;
   /** Whether a config asks for the jail. */
   isNeeded: boolean;
@@ -60,7 +60,7 @@ export function checkKernel({ release, lsm }: KernelFacts, needs: KernelNeeds): 
   const least = isHost ? RECEIVE_KERNEL : SEND_KERNEL;
   const without = isHost ? RECEIVE_WITHOUT : SEND_WITHOUT;
   const bad = (found: string, next: string): Finding =>
-    isNeeded ? KERNEL.critical(found, next) : KERNEL.ok(`${found}; nothing here uses it`);
+    isNeeded ? KERNEL.critical(found, next) : KERNEL.ok(`${found}; no config here uses it`);
   if (compareVersions(release, least) < 0) {
     return bad(
       `Linux ${release} is older than ${least}, and its Landlock is not enough`,
@@ -76,7 +76,7 @@ export function checkKernel({ release, lsm }: KernelFacts, needs: KernelNeeds): 
     const found = `Linux ${release} can have Landlock; this account cannot see whether it is switched on`;
     return isNeeded
       ? KERNEL.unknown(found, 'mount -t securityfs securityfs /sys/kernel/security')
-      : KERNEL.ok(`${found}; nothing here uses it`);
+      : KERNEL.ok(`${found}; no config here uses it`);
   }
   if (!lsm.split(',').includes('landlock')) {
     return bad(

@@ -1,4 +1,4 @@
-/** The file system of the store: what it can keep, and how much room it has. */
+/** The file system of the store: the attributes that it keeps, and its free space. */
 import { type Probe, probeFileSystem } from '../store/file-system.ts';
 import { quoteForShell } from '../wire/text.ts';
 import { type Finding, Topic } from './finding.ts';
