@@ -10,7 +10,7 @@ const DOCUMENTS = ['README.md', 'CONTRIBUTING.md', ...globSync('docs/*.md', { cw
 const read = (path: string): string => readFileSync(join(TOP, path), 'utf8');
 /** A document with its fenced blocks of code as indented ones, line for line: {@link codeOf} sees one line at a time. */
 const readIndented = (path: string): string =>
-  read(path).replace(/^```(\w*)\n([\s\S]*?)^```$/gm, (whole, language: string, block: string) =>
+  read(path).replace(/^```([\w-]*)\n([\s\S]*?)^```$/gm, (whole, language: string, block: string) =>
     language === '' ? `\n${block.replace(/^(?=.)/gm, '    ')}` : whole,
   );
 const exists = (path: string): boolean => existsSync(join(TOP, path));
