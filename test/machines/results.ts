@@ -5,7 +5,7 @@ import type { Report } from './report.ts';
 
 const BEGIN = '<!-- emulated machines: written by test/machines/run.ts --results -->';
 const END = '<!-- end of emulated machines -->';
-const HEAD = '| machine | date | kernel | Landlock ABI | systemd | rsync | OpenSSH | what ran | result |';
+const HEAD = '| machine | date | kernel | Landlock ABI | systemd | rsync | OpenSSH | parts | result |';
 const INTRODUCTION = `## Emulated machines
 
 \`make test-machines\` starts these machines in qemu, each with a kernel and a systemd of its own (docs/testing.md). One row is

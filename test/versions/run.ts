@@ -286,7 +286,7 @@ function describeVersions(): string {
     'OpenSSH',
     'glibc',
     'coreutils',
-    'what `doctor` says of the two',
+    '`doctor` on the two',
   ];
   return [
     `Run on ${new Date().toISOString().slice(0, 10)}, Linux ${release()}.`,

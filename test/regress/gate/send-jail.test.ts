@@ -159,7 +159,7 @@ class Sender {
         title: 'What a backup needs',
         rows: [
           row("read a file of root's with mode 0600", read(join(granted, 'private/file')), {
-            works: 'what the capability is lent for',
+            works: 'the capability is lent for this',
           }),
           row('read a file with mode 0000', read(join(granted, 'nobody may')), { works: 'the same' }),
           row("list a folder of root's with mode 0700", ['open', join(granted, 'private'), 'folder'], {

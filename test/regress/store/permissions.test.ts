@@ -173,7 +173,7 @@ const administrator = (port: number) => ({ key: `${HOME}/keys/admin`, port, logi
 function judge(call: Call, { output }: Ended): Answer {
   if (call.works.test(output)) return 'yes';
   if (/Permission denied \(publickey\)/.test(output)) return 'sshd: no such key';
-  if (/Connection refused/.test(output)) return 'nobody listens';
+  if (/Connection refused/.test(output)) return 'no listener';
   if (/forwarding failed/.test(output)) return 'sshd: no forwarding';
   if (/PTY allocation request failed/.test(output)) return 'sshd: no terminal';
   if (/subsystem request failed/.test(output)) return 'sshd: no such subsystem';
@@ -261,7 +261,7 @@ describe('who may do what', { skip: SKIP }, () => {
           what: '`/usr/local/bin/dialback`',
           at: '/usr/local/bin/dialback',
           verbs: ['read', 'run', 'write'],
-          why: 'a program, and no secret: what it may do goes by who runs it',
+          why: 'a program, and no secret: it has the rights of the account that runs it',
         },
         {
           what: 'the launcher',
@@ -345,7 +345,7 @@ describe('who may do what', { skip: SKIP }, () => {
         what: "`send`, with a run folder of one's own",
         script: `${LAUNCHER} send "$HOME/at/run-AAAAAA" </dev/null`,
         works: /^@RSYNCD:/m,
-        why: 'what it is for: the account can have any file read, less `never`',
+        why: 'its purpose: the account can have any file read, less `never`',
       },
       {
         what: "`jail receive`, into a folder of one's own",
@@ -632,7 +632,7 @@ describe('who may do what', { skip: SKIP }, () => {
     const backups = async (name: string): Promise<Line> => {
       const answers: Answer[] = [];
       for (const key of keys) answers.push(await backupOf(name, key));
-      const why = 'what the key is enrolled for';
+      const why = 'the key is enrolled for this';
       return { what: `a backup of ${name}`, verbs: [{ verb: '', answers, control: 'not needed' }], why };
     };
     const calls: Call[] = [...ANY_SSHD, ...VERBS];
