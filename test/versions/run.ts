@@ -279,15 +279,7 @@ function describeVersions(): string {
     versions.coreutils,
     doctorSays.get(suite.name) ?? '',
   ]);
-  const header = [
-    'suite',
-    'distribution',
-    'rsync',
-    'OpenSSH',
-    'glibc',
-    'coreutils',
-    '`doctor` on the two',
-  ];
+  const header = ['suite', 'distribution', 'rsync', 'OpenSSH', 'glibc', 'coreutils', '`doctor` on the two'];
   return [
     `Run on ${new Date().toISOString().slice(0, 10)}, Linux ${release()}.`,
     '',
