@@ -111,7 +111,7 @@ async function measureLink(
       // A wrong answer counts as none.
       return answer === bytes ? Math.max(monotonicMs() - from, LEAST_MS) : MOST_MS;
     };
-    let rate = 0; // of the last size, because a token bucket can let earlier blocks through at once
+    let rate = 0; // the rate of the last size, because a token bucket can let earlier blocks through at once
     for (const size of isBrief ? SIZES.slice(0, 1) : SIZES) {
       const first = await send(size);
       rate = size / first;
@@ -150,7 +150,7 @@ export function measureProcessor(): number {
 
 /**
  * Decides whether one run compresses. With `auto` it measures first, unless there is a valid record.
- * @param facts `options`: of a call that asks for a probe; `warn` receives an error that is not a reason to fail
+ * @param facts `options`: the options of a call that asks for a probe. `warn` receives an error that is not a reason to fail
  * @throws Fault where the host cannot be called
  */
 export async function chooseCompression(facts: {

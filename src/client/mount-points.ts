@@ -19,7 +19,7 @@ export interface EmptyFolder {
   as?: { mode: number; uid: number; gid: number };
 }
 
-/** What becomes of the mount points that are left out. */
+/** The mount points that are left out, and how rsync sees each one. */
 interface MountPoints {
   emptied: EmptyFolder[];
   /** Left out together with their name: they are not folders, or cannot be looked at. */
@@ -41,8 +41,8 @@ const FOLDER = 0o040000;
 
 /**
  * Finds the file systems that do not answer. A child process asks each one, because such a call may never return.
- * @param paths `needed`: paths that the run looks at, such as roots and `never`; `roots`: those that are read with everything
- *   below them; `left`: mount points that are not read, and are asked only where a needed path is on them
+ * @param paths `needed`: paths that the run looks at, such as roots and `never`. `roots`: paths that are read with everything
+ *   below them. `left`: mount points that are not read; they are asked only if a needed path is on them
  * @returns their mount points, without those below another one
  */
 export async function findHung(

@@ -105,7 +105,7 @@ export function findPlace(name: string, owners: readonly number[], look: Look): 
   return { ...found, place: found.place || '/' };
 }
 
-/** What the launcher has found. */
+/** The report of `launch never`. */
 interface LauncherPlaces {
   places: Place[];
   /** Folders with a file that the file system lets no process read, among those whose children are granted one by one. */

@@ -128,8 +128,8 @@ export function followExcludes(excludes: readonly Exclude[], roots: readonly Roo
 }
 
 /**
- * Refuses a root that the exclude patterns hide. rsync itself decides, so that the answer cannot differ from the run: it copies a
- * tree of empty folders and files that have the names of the roots, with the filter of the run.
+ * Refuses a root that the exclude patterns hide. rsync itself decides, so that the answer cannot differ from the run. It
+ * copies a tree of empty folders and files that have the names of the roots, with the filter of the run.
  * @param folder a private folder, in which the tree is made and removed
  * @param hung mount points of file systems that do not answer: paths below them are not looked at
  * @throws Fault (exit 2) that names the root, the pattern and its line

@@ -228,7 +228,7 @@ function notesText({ differences }: RestorePlan, { inert, isRootUser }: Asked): 
 
 function uncomparedText({ compared }: RestoreResult): string {
   if (compared) return '';
-  return `dialback: Note: what was restored is not compared with the snapshot: getfattr is not installed\nnext: apt-get install attr\n`;
+  return `dialback: Note: the restored files are not compared with the snapshot: getfattr is not installed\nnext: apt-get install attr\n`;
 }
 
 function lostText({ lostAttributes, snapshot }: RestorePlan): string {

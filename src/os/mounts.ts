@@ -21,7 +21,7 @@ export interface MountEntry {
 
 /**
  * Reads the mount table of this process.
- * @returns in the order of mountinfo: of two mounts at the same path, the later one hides the earlier one
+ * @returns in the order of mountinfo: the later one of two mounts at the same path hides the earlier one
  * @throws Fault where /proc cannot be read
  */
 export function readMountTable(): MountEntry[] {
@@ -101,7 +101,7 @@ export function namesByMounts(table: readonly MountEntry[], path: string): strin
 }
 
 /**
- * Places outside of a path where the path, or a part of what is below it, can be seen by other mounts (bind mounts).
+ * Places outside of a path where other mounts (bind mounts) show the path, or a part of the tree below it.
  * @returns sorted; without names that a later mount hides
  */
 export function otherNames(table: readonly MountEntry[], path: string): string[] {

@@ -9,7 +9,7 @@ import type { VerifyProgress } from '../store/verify.ts';
 import { newsText, phaseText } from './run-news.ts';
 import { showBytes, showLeft, showSpan } from './units.ts';
 
-/** What the line shows. Values that are undefined are unknown and left out. */
+/** The values of the line. Undefined values are unknown and left out. */
 interface Progress {
   /** The activity: `vault: copying`. */
   label: string;

@@ -22,7 +22,7 @@ const PATIENCE_MS = 10_000;
 /** In the year 2100. */
 const LATE_S = 4_102_444_800;
 
-/** What the test found. */
+/** The result of the test. */
 export interface Probe {
   type: string;
   /** Why owners, modes and types cannot be kept, in rsync's words; undefined if they can. */

@@ -108,7 +108,7 @@ export class ManifestReader {
     return 'reason' in found ? { reason: `line ${this.#line}: ${found.reason}` } : found;
   }
 
-  /** What is missing when no more lines come. @returns the number of entries */
+  /** Ends the input. @returns the number of entries, or the reason why the manifest is not complete */
   end(): Parsed<number> {
     if (this.#hasEnded) return { value: this.#count };
     return { reason: `line ${this.#line + 1}: unexpected end` };
@@ -196,7 +196,7 @@ const KEYWORDS: Record<ManifestEntry['type'], Keyword[]> = {
   dir: ['mode', 'uid', 'gid', 'time', 'tags'],
 };
 
-/** What an entry lacks that could not be read. */
+/** Keywords that an entry lacks if its file could not be read. */
 const DIGESTS: Keyword[] = ['sha256digest', 'tags'];
 
 /** A path as it stands in a line. It cannot lead out of the tree. */
@@ -207,7 +207,7 @@ function decodePath(name: string): Parsed<string> {
   const path = written.replace(/\\([0-3][0-7]{2})/g, (_, digits: string) =>
     String.fromCharCode(Number.parseInt(digits, 8)),
   );
-  // One way to write a path: what is left of an escape is written as an escape itself.
+  // Only one way to write a path: a backslash that is part of a name is written as an escape too.
   if (escapePath(path) !== written) return { reason: 'the path is not escaped as required' };
   if (path.length > PATH_LIMIT) return { reason: `the path has more than ${PATH_LIMIT} bytes` };
   if (path.includes('\0')) return { reason: 'the path has a zero byte' };

@@ -13,7 +13,7 @@ import { findBreachOnTheWay } from '../os/trust.ts';
 import { escapeText } from '../wire/text.ts';
 import { namesBesideStages } from './restore-stage.ts';
 
-/** DIR, and what decides whether it can be used. */
+/** DIR, and the options that decide whether it can be used. */
 export interface TargetOptions {
   /** DIR, absolute. */
   to: string;

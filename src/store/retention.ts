@@ -18,7 +18,7 @@
  */
 import { snapshotTime } from '../wire/text.ts';
 
-/** What to keep. A number of 0 means that there is no such rule. */
+/** The rules for snapshots to keep. A number of 0 means that there is no such rule. */
 export interface Policy {
   last: number;
   hourly: number;

@@ -5,7 +5,7 @@ import { findCommand } from '../../src/commands/table.ts';
 import { Fault } from '../../src/fault.ts';
 import { plainText } from '../../src/output/terminal.ts';
 
-/** Reads a command line. @returns what its command parsed, with the name of the command as `verb` */
+/** Reads a command line. @returns the result of its command's parser, with the name of the command as `verb` */
 export function readWords(
   argv: readonly string[],
   calledAs?: string,
