@@ -6,6 +6,7 @@
  */
 import { parentOf, showPath } from '../os/byte-path.ts';
 import { sleep } from '../os/clock.ts';
+import { S_IFDIR, S_IFMT } from '../os/files.ts';
 import { isWithin, type MountEntry } from '../os/mounts.ts';
 import { standard, start } from '../os/process.ts';
 import { PATH_LIMIT } from '../wire/request.ts';
@@ -34,10 +35,6 @@ const QUICK_MS = 3_000;
 const PATIENT_MS = 10_000;
 /** Mount points for one child process. */
 const BATCH = 200;
-
-/** The file type bits of st_mode (inode(7)). */
-const TYPE = 0o170000;
-const FOLDER = 0o040000;
 
 /**
  * Finds the file systems that do not answer. A child process asks each one, because such a call may never return.
@@ -139,7 +136,7 @@ function asFolder({ path, type, root }: MountEntry, look: Look): EmptyFolder | u
 }
 
 function isFolder(entry: Entry | string): entry is Entry {
-  return typeof entry !== 'string' && (entry.mode & TYPE) === FOLDER;
+  return typeof entry !== 'string' && (entry.mode & S_IFMT) === S_IFDIR;
 }
 
 /** Writes the table that src/launcher/mountpoints.c reads. @returns one character for each byte */

@@ -2,7 +2,6 @@
 import { asText } from '../wire/text.ts';
 import { joinPath, tailBehind } from './byte-path.ts';
 import { readWhole } from './content.ts';
-import { readProc } from './files.ts';
 
 const TABLE_BYTES = 16 * 1024 * 1024;
 
@@ -28,14 +27,18 @@ export function readMountTable(): MountEntry[] {
   return parseMountTable(readWhole('/proc/self/mountinfo', TABLE_BYTES).toString('latin1'));
 }
 
-/** The same with paths as text; empty where /proc cannot be read. */
-export function mountTable(): MountEntry[] {
-  return inText(mountTableInBytes());
+/** The mount table for callers that can work without it: empty if /proc cannot be read. */
+export function mountTableInBytes(): MountEntry[] {
+  try {
+    return readMountTable();
+  } catch {
+    return [];
+  }
 }
 
-/** The same as `readMountTable()`; empty where /proc cannot be read. */
-export function mountTableInBytes(): MountEntry[] {
-  return parseMountTable(readProc('self/mountinfo') ?? '');
+/** The same with paths as text. */
+export function mountTable(): MountEntry[] {
+  return inText(mountTableInBytes());
 }
 
 /** Parses mountinfo, one character for each byte. Lines of another form are left out. */

@@ -69,7 +69,8 @@ const TYPES: Record<string, EntryType> = {
   '14': 'socket',
 };
 
-const ID_LIMIT = 0xffff_ffff;
+/** The largest uid, gid, and part of a device number. */
+export const ID_LIMIT = 0xffff_ffff;
 
 /** Parses `user.rsync.%stat`. @param value as rsync writes it: `100644 0,0 1000:1000` */
 function parseStat(value: Buffer): Parsed<FakeStat> {

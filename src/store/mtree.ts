@@ -13,6 +13,7 @@
  */
 import type { Parsed } from '../fault.ts';
 import { PATH_LIMIT } from '../wire/request.ts';
+import { ID_LIMIT } from './fake-super.ts';
 import { formatTime, parseTime } from './file-time.ts';
 
 /** The beginning of every manifest. libarchive recognizes mtree by the first line. */
@@ -48,7 +49,6 @@ export function isUnread(entry: ManifestEntry): boolean {
 
 /** Btrfs and tmpfs keep all 64 bits of time_t, and a client chooses the value. */
 const SECONDS_LIMIT = 1n << 63n;
-const ID_LIMIT = 0xffff_ffff;
 
 /** Writes an entry as a line, with the newline. */
 export function encodeEntry(entry: ManifestEntry): string {

@@ -174,7 +174,7 @@ function showOffset(minutes: number): string {
   return `${minutes < 0 ? '-' : '+'}${two(hours)}${rest === 0 ? '' : `:${two(rest)}`}`;
 }
 
-const DAY_MS = 86_400_000;
+export const DAY_MS = 86_400_000;
 
 /** ISO 8601: a week begins on Monday and belongs to the year of its Thursday. */
 function isoWeek(local: Date): string {

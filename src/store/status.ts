@@ -10,7 +10,7 @@ import { escapeText, snapshotName, snapshotTime } from '../wire/text.ts';
 import { type Held, peekIndex } from './file-index.ts';
 import { areAlarming, type Failures, failuresOf, failuresText, lackOfRoom } from './health.ts';
 import { LOST_ATTRIBUTES, snapshotsWithoutAttributes } from './lost-attributes.ts';
-import { type Candidate, candidateOf, decideRetention, type Policy } from './retention.ts';
+import { type Candidate, candidateOf, DAY_MS, decideRetention, type Policy } from './retention.ts';
 import { retiredSince } from './retirement.ts';
 import type { StoreSettings } from './settings.ts';
 import { latestFull, listSnapshots, type Snapshot } from './snapshot.ts';
@@ -217,7 +217,6 @@ function indexed(client: ClientStore): { held: Held; cutTimes: number } | null {
   }
 }
 
-const DAY_MS = 86_400_000;
 /** The last runs that determine the interval between runs. */
 const RUNS_LOOKED_AT = 10;
 /** The runs to look ahead. */
