@@ -51,7 +51,7 @@ const MISSING: Entry = { uid: -1, mode: 0, nlink: 0 };
  * Whether only the owners can replace `entry` in `folder`. In a sticky folder other users can create entries, but cannot replace
  * an owner's entry; a hard link to an owner's file could be theirs.
  */
-export function isFirm(folder: Entry, entry: Entry, owners: readonly number[]): boolean {
+function isFirm(folder: Entry, entry: Entry, owners: readonly number[]): boolean {
   if (!owners.includes(folder.uid)) return false;
   if ((folder.mode & OTHERS_WRITE) === 0) return true;
   const hasOneName = (entry.mode & S_IFMT) === S_IFDIR || entry.nlink === 1;

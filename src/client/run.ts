@@ -23,7 +23,8 @@ import { type Capability, capabilityOf, clientName, ownNiceness, type Remote } f
 import { openDirect } from './direct.ts';
 import { type Exclude, scopeFilter, scopeRecords } from './filter.ts';
 import { HostEvents } from './host-events.ts';
-import { chooseCompression, noteLink } from './link.ts';
+import { chooseCompression } from './link.ts';
+import { noteLink } from './link-record.ts';
 import { isLocal, openLocal } from './local.ts';
 import { hungWarning, mountTableText } from './mount-points.ts';
 import { type Place, placeWarnings } from './never.ts';

@@ -73,7 +73,7 @@ const TITLES = [
 ];
 
 /** A table, and below it a line for each problem. */
-export function statusText(clients: ClientStatus[]): string {
+function statusText(clients: ClientStatus[]): string {
   if (clients.length === 0) return 'there is no client yet\n';
   const cells = clients.map(each => [
     each.level,

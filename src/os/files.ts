@@ -88,7 +88,7 @@ const STEPS: Steps = {
 };
 
 /** Calls a function with a path short enough for the kernel, for a path of any length (long-path.ts). */
-export function reach<T>(path: Path, call: (path: Path) => T): T {
+function reach<T>(path: Path, call: (path: Path) => T): T {
   return reachBy(STEPS, path, call);
 }
 

@@ -132,3 +132,13 @@ export function otherNames(table: readonly MountEntry[], path: string): string[]
   }
   return [...names].sort();
 }
+
+/**
+ * Finds the first root on the store's file system. It compares the devices in mountinfo: subvolumes of a btrfs and bind mounts
+ * have the same one, and the paths need not be readable.
+ * @param roots without symbolic links, and so is `store`
+ */
+export function rootBeside(table: MountEntry[], roots: string[], store: string): string | undefined {
+  const device = mountOf(table, store)?.device;
+  return roots.find(root => device !== undefined && mountOf(table, root)?.device === device);
+}
