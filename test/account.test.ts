@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { parsePasswd } from '../src/os/account.ts';
 import { findEntry } from '../src/os/passwd.ts';
 
 const TEXT = [
@@ -20,5 +21,26 @@ describe('findEntry()', () => {
   it('finds none where there is none, or one without a number or a home', () => {
     for (const key of ['', 'x', 'dial', 'broken', 'relative', 991, 1])
       assert.equal(findEntry(TEXT, key), undefined);
+  });
+});
+
+describe('parsePasswd()', () => {
+  it('reads a line, and takes an empty shell for /bin/sh', () => {
+    const anna = { name: 'anna', uid: 1000, gid: 100, home: '/home/a b', shell: '/bin/bash' };
+    assert.deepEqual(parsePasswd('anna:x:1000:100:Anna,,,:/home/a b:/bin/bash\n'), anna);
+    assert.deepEqual(parsePasswd('anna:x:1000:100:::'), undefined);
+    assert.deepEqual(parsePasswd('anna:x:1000:100::/home/a b:'), { ...anna, shell: '/bin/sh' });
+  });
+  it('takes nothing else', () => {
+    for (const line of [
+      '',
+      ':',
+      'anna',
+      'anna:x:1:2::/h',
+      ':x:1:2::/h:/s',
+      'a:x::2::/h:/s',
+      'a:x:-1:2::/h:/s',
+    ])
+      assert.equal(parsePasswd(line), undefined, line);
   });
 });

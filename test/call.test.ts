@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
-import { overSsh } from '../src/client/call.ts';
+import { overSsh, parseResolved } from '../src/client/call.ts';
 import type { ExitName, Fault } from '../src/fault.ts';
 import type { ExitResult } from '../src/os/process.ts';
 
@@ -79,5 +79,21 @@ describe('overSsh()', () => {
   it('marks a wrong host key, which no other attempt can change', async () => {
     const fault = await explain(status(255), false, 'REMOTE HOST IDENTIFICATION HAS CHANGED!');
     assert.equal(fault.code, 'wrong-key');
+  });
+});
+
+describe('parseResolved()', () => {
+  const text = 'host x\nuser me\nhostname 192.0.2.1\nport 22\nproxycommand none\n';
+  it('reads where the call goes, and by what name its key is known', () => {
+    const called = { hostName: '192.0.2.1', port: 22, knownAs: '192.0.2.1', isProxied: false };
+    assert.deepEqual(parseResolved(text), called);
+    assert.equal(parseResolved(text.replace('22', '8022'))?.knownAs, '[192.0.2.1]:8022');
+    assert.equal(parseResolved(`${text}hostkeyalias vault\n`)?.knownAs, 'vault');
+    assert.equal(parseResolved(`${text}proxyjump a,b\n`)?.isProxied, true);
+    assert.equal(parseResolved(text.replace('none', '/bin/nc %h %p'))?.isProxied, true);
+  });
+  it('reads nothing out of something else', () => {
+    for (const other of ['', 'hostname x\n', 'port 22\n', 'hostname x\nport none\n'])
+      assert.equal(parseResolved(other), undefined, other);
   });
 });

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { adviceHere, whyAbsent } from '../src/client/local.ts';
-import { checkDisk } from '../src/doctor/client.ts';
+import { checkDisk } from '../src/doctor/disk.ts';
 import { parseMountTable, rootBeside } from '../src/os/mounts.ts';
 import { FAILURES, type FailureCode } from '../src/wire/events.ts';
 

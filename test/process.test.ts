@@ -16,6 +16,7 @@ import {
 } from '../src/os/process.ts';
 import { isAlive, killProcess, type Process, processAt } from '../src/os/process-table.ts';
 import { programPath } from '../src/os/programs.ts';
+import { parseOpensshVersion } from '../src/os/versions.ts';
 
 const sh = (script: string, ...args: string[]): Command => ({
   program: '/bin/sh',
@@ -300,5 +301,14 @@ describe('programPath()', () => {
       () => programPath('no-such-program'),
       /Cannot run "no-such-program": it is in none of \/usr\/bin, /,
     );
+  });
+});
+
+describe('parseOpensshVersion()', () => {
+  it('reads the version that ssh tells, and that an sshd greets with', () => {
+    assert.equal(parseOpensshVersion('OpenSSH_9.2p1 Debian-2+deb12u10, OpenSSL 3.0.19'), '9.2p1');
+    assert.equal(parseOpensshVersion('SSH-2.0-OpenSSH_10.0p2\r\n'), '10.0p2');
+    for (const text of ['', 'OpenSSH', 'dropbear_2022.83', 'OpenSSH_x'])
+      assert.equal(parseOpensshVersion(text), undefined);
   });
 });

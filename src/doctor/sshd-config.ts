@@ -1,4 +1,4 @@
-/** What the host's sshd_config says to the key of a client: the settings that keep it out, or that run another program for it. */
+/** The settings of the host's sshd_config that keep a client's key out, or that run another program for it. */
 
 import { makeUniqueFolder, removeAll } from '../os/files.ts';
 import { run, standard } from '../os/process.ts';
@@ -9,24 +9,24 @@ import { type Finding, Topic } from './finding.ts';
 
 const TOPIC = new Topic(
   'host.sshd_config',
-  "a client's key is good for nothing where the system's sshd does not let it in, or runs something else",
+  "a client cannot call if the system's sshd refuses its key, or runs another program for it",
 );
 const PATIENCE_MS = 10_000;
 const CONFIG = '/etc/ssh/sshd_config';
-/** What can keep a key out, for an administrator who has to look himself (sshd_config(5)). */
+/** The settings that can keep a key out, for an administrator who has to read the config (sshd_config(5)). */
 const NAMES =
   'PubkeyAuthentication, AuthorizedKeysFile, AllowUsers, DenyUsers, AllowGroups, DenyGroups, PubkeyAcceptedAlgorithms, AuthenticationMethods, ForceCommand and ChrootDirectory';
 
-/** Whose keys they are. */
-export interface KeyAccount {
+/** The account that the clients log in to. */
+interface KeyAccount {
   name: string;
   home: string;
 }
 
-/** A setting can stand there several times. */
-export type Settings = ReadonlyMap<string, readonly string[]>;
+/** The values of each keyword, in lower case; a keyword can have several. */
+type Settings = ReadonlyMap<string, readonly string[]>;
 
-/** Reads what `sshd -T` prints: a keyword and its value a line. */
+/** Reads the output of `sshd -T`: a keyword and its value a line. */
 export function parseSettings(text: string): Settings {
   const settings = new Map<string, string[]>();
   for (const line of text.split('\n')) {
@@ -37,11 +37,13 @@ export function parseSettings(text: string): Settings {
 }
 
 /**
- * The settings that are in effect for an account, as sshd itself reads its config (sshd(8), -T). It needs a host key that it can
- * read, so it gets one that is thrown away.
- * @returns sshd's words where it cannot: this account may not read the config, say
+ * Reads the settings that are in effect for an account, as sshd itself reads its config (sshd(8), -T). sshd needs a host key that it can
+ * read, so it gets a temporary one.
+ * @param name the account
+ * @param path sshd's config
+ * @returns sshd's error message if it fails: this account may not be allowed to read the config
  */
-export async function readSettings(name: string, path = CONFIG): Promise<Settings | string> {
+async function readSettings(name: string, path: string): Promise<Settings | string> {
   const folder = makeUniqueFolder(`${temporaryFolder()}/dialback-doctor-`);
   try {
     const key = `${folder}/key`;
@@ -62,7 +64,7 @@ export async function readSettings(name: string, path = CONFIG): Promise<Setting
   }
 }
 
-/** sshd's patterns (ssh_config(5), PATTERNS), of which one with `!` never matches here. */
+/** Matches a pattern of sshd (ssh_config(5), PATTERNS). One with `!` never matches here. */
 function matches(pattern: string, text: string): boolean {
   const escaped = pattern
     .replace(/[.+^${}()|[\]\\]/g, '\\$&')
@@ -71,13 +73,13 @@ function matches(pattern: string, text: string): boolean {
   return new RegExp(`^${escaped}$`).test(text);
 }
 
-/** Whether a list of AllowUsers and its like names the account from some address at least. */
+/** Whether a list such as AllowUsers names the account, for any client address. */
 const isNamed = (patterns: readonly string[], names: readonly string[]): boolean =>
   patterns
     .flatMap(each => each.split(/\s+/))
     .some(pattern => names.some(name => matches(pattern.split('@')[0] ?? '', name)));
 
-/** Where sshd looks for the account's keys: %h, %u and %% are expanded, and other paths are below the home folder. */
+/** The files in which sshd looks for the account's keys: it expands %h, %u and %%, and takes other paths as below the home folder. */
 function keyFiles(values: readonly string[], { name, home }: KeyAccount): string[] {
   const expand = (path: string): string =>
     path.replace(/%([%hu])/g, (_, token: string) => (token === 'h' ? home : token === 'u' ? name : '%'));
@@ -89,10 +91,10 @@ function keyFiles(values: readonly string[], { name, home }: KeyAccount): string
 }
 
 /**
- * What keeps a client's key out of an account, or from dialback.
+ * Finds the settings that keep a client's key out of an account, or from dialback.
  * @param groups of the account
  * @param keys the file that `enroll` writes
- * @returns a setting each, as sshd_config has it
+ * @returns each setting as sshd_config has it
  */
 export function findObstacles(
   settings: Settings,
@@ -103,26 +105,12 @@ export function findObstacles(
   const all = (key: string): readonly string[] => settings.get(key) ?? [];
   const first = (key: string): string => all(key)[0] ?? '';
   const found: string[] = [];
-  const { name } = account;
   if (first('pubkeyauthentication') === 'no') found.push('PubkeyAuthentication no');
   const files = all('authorizedkeysfile');
   if (files.length > 0 && !keyFiles(files, account).includes(keys))
     found.push(`AuthorizedKeysFile ${files.join(' ')} (the keys are in "${keys}")`);
-  for (const [key, word, names] of [
-    ['users', 'Users', [name]],
-    ['groups', 'Groups', groups],
-  ] as const) {
-    const [allowed, denied] = [all(`allow${key}`), all(`deny${key}`)];
-    if (allowed.length > 0 && !isNamed(allowed, names)) found.push(`Allow${word} ${allowed.join(' ')}`);
-    if (
-      isNamed(
-        denied.filter(each => !each.includes('@')),
-        names,
-      )
-    )
-      found.push(`Deny${word} ${denied.join(' ')}`);
-  }
-  // Before OpenSSH 8.5 it had another name.
+  found.push(...findLists(settings, account.name, groups));
+  // Before OpenSSH 8.5 the setting had another name.
   const algorithms = first('pubkeyacceptedalgorithms') || first('pubkeyacceptedkeytypes');
   if (algorithms !== '' && !algorithms.split(',').some(each => matches(each, 'ssh-ed25519')))
     found.push('PubkeyAcceptedAlgorithms without ssh-ed25519');
@@ -137,16 +125,40 @@ export function findObstacles(
   return found;
 }
 
-/** @param keys the file that `enroll` writes */
-export async function collectSshdConfig(account: KeyAccount, keys: string): Promise<Finding[]> {
+/** The lists of users and groups that exclude the account. An entry with an address denies only some clients, so it is left out. */
+function findLists(settings: Settings, name: string, groups: readonly string[]): string[] {
+  const found: string[] = [];
+  for (const [key, word, names] of [
+    ['users', 'Users', [name]],
+    ['groups', 'Groups', groups],
+  ] as const) {
+    const [allowed, denied] = [settings.get(`allow${key}`) ?? [], settings.get(`deny${key}`) ?? []];
+    const deniedEverywhere = denied.filter(each => !each.includes('@'));
+    if (allowed.length > 0 && !isNamed(allowed, names)) found.push(`Allow${word} ${allowed.join(' ')}`);
+    if (isNamed(deniedEverywhere, names)) found.push(`Deny${word} ${denied.join(' ')}`);
+  }
+  return found;
+}
+
+/**
+ * Checks that sshd lets the clients' keys into the account.
+ * @param keys the file that `enroll` writes
+ * @param config sshd's config
+ * @returns no finding if sshd or ssh-keygen is not installed
+ */
+export async function collectSshdConfig(
+  account: KeyAccount,
+  keys: string,
+  config = CONFIG,
+): Promise<Finding[]> {
   const { name } = account;
   if (!hasProgram('sshd') || !hasProgram('ssh-keygen')) return [];
-  const settings = await readSettings(name);
+  const settings = await readSettings(name, config);
   if (typeof settings === 'string')
     return [
       TOPIC.unknown(
-        `this account cannot tell what is in effect (${settings}): ${NAMES} can keep a client's key out`,
-        // sshd wants that folder, which is there only while the service runs.
+        `this account cannot read the settings (${settings}): ${NAMES} can keep a client's key out`,
+        // sshd needs this folder, which exists only while the service runs.
         `as root: mkdir -p /run/sshd && sshd -T -C user=${quoteForShell(name)},host=localhost,addr=127.0.0.1`,
       ),
     ];
@@ -156,7 +168,7 @@ export async function collectSshdConfig(account: KeyAccount, keys: string): Prom
   if (obstacles.length === 0) return [TOPIC.ok(`it lets a client's key into "${name}"`)];
   return obstacles.map(each =>
     TOPIC.critical(
-      `"${CONFIG}" keeps clients out of "${name}": ${escapeText(each)}`,
+      `"${config}" keeps clients out of "${name}": ${escapeText(each)}`,
       `change it there for this account ("Match User ${name}"), and restart sshd`,
     ),
   );

@@ -58,7 +58,7 @@ export function parseCapabilityXattr(hex: string): string | undefined {
     BigInt(bytes.readUInt32LE(low)) | (BigInt(bytes.readUInt32LE(high)) << 32n);
   const [permitted, inheritable] = [wide(4, 12), wide(8, 16)];
   const only = 1n << BigInt(CAPABILITY_BIT);
-  if ((permitted | inheritable) !== only) return `others than ${CAPABILITY}`;
+  if ((permitted | inheritable) !== only) return `capabilities other than ${CAPABILITY}`;
   const flags = `${magic & 1 ? 'e' : ''}${inheritable === only ? 'i' : ''}${permitted === only ? 'p' : ''}`;
   return `${CAPABILITY}=${flags}`;
 }

@@ -19,7 +19,7 @@ import { placeHostKey } from '../../src/client/known-hosts.ts';
 import { parseNeverList } from '../../src/client/never-list.ts';
 import { clientToml } from '../../src/client/new-config.ts';
 import { outcomeJson, summaryText } from '../../src/commands/backup.ts';
-import { parseFindings } from '../../src/doctor/run.ts';
+import { parseFindings } from '../../src/doctor/finding.ts';
 import { Fault } from '../../src/fault.ts';
 import { enrolledCommand, enrolledLine, enrolledName, placeLine } from '../../src/host/authorized-keys.ts';
 import { HOST_SCHEMA, hostToml } from '../../src/host/config.ts';

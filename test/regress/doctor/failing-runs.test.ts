@@ -46,7 +46,7 @@ describe('doctor, where every run fails', { skip: NEEDS_ROOT }, () => {
     world.configure({ remote: CHANNEL });
     assert.match(
       await find('client.call'),
-      /^ok: "vault" takes this machine's key, and knows it as "acorn"$/,
+      /^ok: "vault" accepts this machine's key, and knows it as "acorn"$/,
     );
   };
 
@@ -102,7 +102,7 @@ describe('doctor, where every run fails', { skip: NEEDS_ROOT }, () => {
       world.configure({ remote: CHANNEL, scope: `${roots}\n${scope}` });
       assert.match(
         await find('client.roots'),
-        /critical: the excludes and `never` leave out all that is in/,
+        /critical: the excludes and `never` leave out everything in/,
         scope,
       );
     }
@@ -113,7 +113,10 @@ describe('doctor, where every run fails', { skip: NEEDS_ROOT }, () => {
   it('says so where what must never leave is not there', async () => {
     const never = join(world.data, 'onne');
     world.configure({ remote: CHANNEL, scope: `roots = ["${world.data}"]\nnever = ["${never}"]` });
-    assert.match(await find('client.never'), /^warning: ".*\/onne" is not there: if its name is misspelt/m);
+    assert.match(
+      await find('client.never'),
+      /^warning: ".*\/onne" does not exist: if its name is misspelled/m,
+    );
     world.configure({
       remote: CHANNEL,
       scope: `roots = ["${world.data}"]\nnever = ["${join(world.data, 'one')}"]`,

@@ -28,7 +28,7 @@ describe('a host that takes the call and says nothing', { skip: NEEDS_ROOT || IN
       lines.replace(/command="[^"]*(?:\\"[^"]*)*"/, 'command="cat >/dev/null"'),
     );
     const { state, found, next } = findingOf(await steps.doctor(world.client), 'client.call');
-    assert.deepEqual([state, found], ['warning', '"vault" took the call and said nothing for 30 s']);
+    assert.deepEqual([state, found], ['warning', '"vault" accepted the call and sent no answer within 30 s']);
     const shape = /(dialback backup -v)/;
     const { status, stderr } = await steps.shell(world.client, next ?? '');
     assert.notEqual(status, 0);

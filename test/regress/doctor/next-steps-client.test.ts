@@ -132,7 +132,7 @@ describe('a next step about a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE },
   });
 
   it('names what listens on the port', async () => {
-    const shape = /(ss -ltnp 'sport = :\d+') says which; or set `listen` of "taken" in client.toml/;
+    const shape = /(ss -ltnp 'sport = :\d+') names it; or set `listen` of "taken" in client.toml/;
     const shown = await steps.follow(of('client.listen', /another program/).next, shape, world.client, {
       as: 'root',
     });
@@ -161,7 +161,7 @@ describe('a next step about a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE },
   it('does without the launcher, where that is meant', async () => {
     const { next } = of('client.confinement');
     const shape =
-      /make install, as root, in dialback's sources; or, if that is meant: (sed -i '1i capability = "none"' '[^']*')/;
+      /make install, as root, in dialback's sources; or, to do without: (sed -i '1i capability = "none"' '[^']*')/;
     await steps.follow(next, shape, world.client);
   });
 
@@ -181,8 +181,9 @@ describe('a next step about a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE },
     );
     assert.deepEqual(names(shared), [place('elsewhere/people hard'), place('people/hard')]);
     rmSync(place('elsewhere/people hard'));
-    const unseen = /(find '[^']*' -xdev -type f -links \+1), as root: what it lists has another name/;
-    const { next } = of('client.never', /closed" can be seen/);
+    const unseen =
+      /(find '[^']*' -xdev -type f -links \+1), as root: each file that it lists has another name/;
+    const { next } = of('client.never', /cannot see all of ".*closed"/);
     assert.deepEqual(names(await steps.follow(next, unseen, world.client, { as: 'root' })), [
       place('closed/file'),
     ]);
@@ -191,7 +192,7 @@ describe('a next step about a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE },
   });
 
   it('shows the link on the way to what must never be read, and what cannot be looked at', async () => {
-    const link = /(ls -ld '[^']*'); then name in `never` the place that is meant/;
+    const link = /(ls -ld '[^']*'); then name in `never` the path that you mean/;
     const { next } = of('client.never', /is not followed/);
     assert.match(
       await steps.follow(next, link, world.client),

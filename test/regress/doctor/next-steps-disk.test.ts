@@ -90,7 +90,7 @@ describe('a next step about a disk', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, (
       chownSync(path, 0, 0);
       const refused = await backup();
       assert.notEqual(refused.status, 0);
-      const shape = new RegExp(`(ls -ld '[^']*'): it is to belong to ${world.client.login}`);
+      const shape = new RegExp(`(ls -ld '[^']*'): it must belong to ${world.client.login}`);
       const shown = await steps.follow(nextOf(refused), shape, world.client);
       assert.match(shown, new RegExp(`^drwx------ .* root .* ${path}$`, 'm'));
       world.own(world.client, path);

@@ -36,7 +36,7 @@ describe('a next step of doctor about a store and its runs', { skip: NEEDS_ROOT 
 
   it('for a store that cannot be written to, and shows a mount that is the reason', async () => {
     chmodSync(world.store, 0o500);
-    await follower.follow(host, await next('host.store', /cannot be written to/));
+    await follower.follow(host, await next('host.store', /cannot write to/));
     await isWell('host.store');
     undone.push(mount('--bind', world.store, world.store));
     execFileSync('mount', ['-o', 'remount,bind,ro', world.store]);
@@ -55,8 +55,11 @@ describe('a next step of doctor about a store and its runs', { skip: NEEDS_ROOT 
       chmodSync(join(world.store, 'store.json'), mode);
       const { stdout } = await world.run(world.client, ['doctor', '--json', '--host', '--config', toml]);
       const step = worstOf(JSON.parse(stdout) as Finding[], 'host.store').next ?? '';
-      if (mode === 0o644) assert.match(step, /, since that account receives$/);
-      const told = await follower.shell('root', step.replace(/, since that account receives$/, ''));
+      if (mode === 0o644) assert.match(step, /, because that account receives the backups$/);
+      const told = await follower.shell(
+        'root',
+        step.replace(/, because that account receives the backups$/, ''),
+      );
       assert.match(told.stdout, /^ {2}critical +store: ".*" is open to others \(mode 0755\)/m);
     }
     chmodSync(host.home, 0o700);
@@ -75,7 +78,7 @@ describe('a next step of doctor about a store and its runs', { skip: NEEDS_ROOT 
     undone.push(() => world.write(host, world.hostToml, toml));
     writeFileSync(join(store, 'clients', world.name, 'large'), Buffer.alloc(1024 ** 2));
     const du = await next('host.store_space', /^3\d MiB free/);
-    const sizes = await follower.follow(host, du.replace(/; make room, or a larger disk$/, ''));
+    const sizes = await follower.follow(host, du.replace(/; make room, or use a larger disk$/, ''));
     assert.match(sizes, new RegExp(`^1\\.\\dM\\s+${store}/clients/${world.name}$`, 'm'));
     execFileSync('mount', ['-o', 'remount,size=4g', disk]);
     await isWell('host.store_space');
@@ -119,13 +122,16 @@ describe('a next step of doctor about a store and its runs', { skip: NEEDS_ROOT 
     const findings = (await follower.doctor(host)).filter(each => each.state !== 'ok');
     const step = (found: RegExp): string => findings.find(each => found.test(each.found))?.next ?? 'false';
 
-    const room = await follower.follow(host, step(/^"acorn": its requests are refused: \d+ bytes are free/));
+    const room = await follower.follow(
+      host,
+      step(/^"acorn": the host refuses its requests: \d+ bytes are free/),
+    );
     assert.match(room, new RegExp(first));
     world.write(host, world.hostToml, toml);
     const runs = await follower.shell(host, step(/^"acorn": the last 3 runs failed/));
     assert.equal(runs.status, 1, runs.stderr); // as monitoring plugins have it: a warning
     assert.match(runs.stdout, /rsync ended with status 12/);
-    const doubt = step(/did not make sure of it: acorn$/).split('; ');
+    const doubt = step(/did not flush the files .*: acorn$/).split('; ');
     assert.match(doubt[1] ?? '', /^it lists .*, and the next backup /);
     await follower.follow(host, doubt[0] ?? '');
     assert.equal((await world.backup()).status, 0);

@@ -42,7 +42,7 @@ describe('a next step of doctor on a host', { skip: NEEDS_ROOT || IN_CLEAN_MACHI
       for (const each of [local, dirname(state), state]) world.own(host, each);
     };
     const defects: [make: () => void, found: RegExp, step: RegExp][] = [
-      [() => chmodSync(state, 0o500), /cannot be written to$/, /^chmod 700 /],
+      [() => chmodSync(state, 0o500), /cannot write to/, /^chmod 700 /],
       [() => chownSync(state, 0, 0), /it belongs to uid 0, not to/, /^as root: chown -R /],
       [
         () => {
@@ -61,15 +61,19 @@ describe('a next step of doctor on a host', { skip: NEEDS_ROOT || IN_CLEAN_MACHI
         /it is not a folder$/,
         /^mv /,
       ],
-      [() => chownSync(local, world.client.uid, 0), /this account cannot make it in/, /^as root: chown -R /],
-      [() => chmodSync(local, 0), /this account cannot make it in/, /^chmod u\+rwx /],
+      [
+        () => chownSync(local, world.client.uid, 0),
+        /this account cannot create it in/,
+        /^as root: chown -R /,
+      ],
+      [() => chmodSync(local, 0), /this account cannot create it in/, /^chmod u\+rwx /],
       [
         () => {
           rmSync(local, { recursive: true });
           chownSync(host.home, 0, 0);
           chmodSync(host.home, 0o755);
         },
-        /this account cannot make it in/,
+        /this account cannot create it in/,
         /^as root: install -d /,
       ],
     ];
@@ -127,11 +131,11 @@ describe('a next step of doctor on a host', { skip: NEEDS_ROOT || IN_CLEAN_MACHI
     const away = `${world.store} away`;
     renameSync(world.store, away);
     assert.equal(
-      await next('host.authorized_keys', /nobody is enrolled/),
+      await next('host.authorized_keys', /no client is enrolled/),
       'mount the disk of the store first',
     );
     renameSync(away, world.store);
-    const enroll = await next('host.authorized_keys', /nobody is enrolled/);
+    const enroll = await next('host.authorized_keys', /no client is enrolled/);
     const file = join(host.home, 'the key.pub');
     writeFileSync(file, readFileSync(join(world.client.home, '.ssh/id_ed25519.pub')));
     await follower.follow(host, enroll.replace('NAME', world.name).replace('KEYFILE', `'${file}'`));
@@ -140,8 +144,8 @@ describe('a next step of doctor on a host', { skip: NEEDS_ROOT || IN_CLEAN_MACHI
   });
 
   it('for a jail that is not there says so in the config', async () => {
-    const step = await next('host.confinement', /since there is no launcher$/);
-    await follower.follow(host, step.replace(/^.*; or, if that is meant: /, ''));
+    const step = await next('host.confinement', /because there is no launcher$/);
+    await follower.follow(host, step.replace(/^.*; or, to do without: /, ''));
     await isWell('host.confinement');
   });
 
@@ -180,7 +184,7 @@ describe('a next step of doctor on a host', { skip: NEEDS_ROOT || IN_CLEAN_MACHI
 
     it('shows root the settings that the account may not read', async () => {
       configure('PubkeyAuthentication no\n', 0o600);
-      const step = await next('host.sshd_config', /cannot tell what is in effect/);
+      const step = await next('host.sshd_config', /cannot read the settings/);
       assert.match(await follower.follow(host, step), /^pubkeyauthentication no$/m);
     });
 

@@ -88,10 +88,10 @@ describe('a next step about a key', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, ()
     findingOf(findings, check, new RegExp(`/keys/${remote}/`));
 
   it('makes a key where there is none, its folder too, and in the place of what is none', async () => {
-    const make = /(ssh-keygen -t ed25519 -N '' -f '[^']*'), and enrol '([^']*\.pub)' on the host/;
+    const make = /(ssh-keygen -t ed25519 -N '' -f '[^']*'), and enroll '([^']*\.pub)' on the host/;
     await steps.follow(of('missing').next, make, world.client);
     const withFolder =
-      /(mkdir -p -m 700 '[^']*' && ssh-keygen -t ed25519 -N '' -f '[^']*'), and enrol '[^']*' on the host/;
+      /(mkdir -p -m 700 '[^']*' && ssh-keygen -t ed25519 -N '' -f '[^']*'), and enroll '[^']*' on the host/;
     await steps.follow(of('no-folder').next, withFolder, world.client);
     await steps.follow(of('nonsense').next, make, world.client, { input: 'y\n' }); // it asks before it writes over something
     for (const name of ['missing', 'no-folder', 'nonsense']) {

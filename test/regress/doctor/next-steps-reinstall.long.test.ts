@@ -35,7 +35,7 @@ const DEFECTS: Defect[] = [
     what: 'a folder in the place of the launcher',
     make: `rm ${LAUNCHER} && mkdir ${LAUNCHER}`,
     check: 'launcher.file',
-    found: /is no plain file$/,
+    found: /is not a plain file$/,
     next: /^(mv '\S+' '\S+'), as root; then (make install), as root, in dialback's sources$/,
   },
   {
@@ -66,7 +66,7 @@ const DEFECTS: Defect[] = [
         NEVER_PATH=/etc/dialback/other INHERITED=0 tools/launcher.sh launch ${LAUNCHER} &&
       chown root:dialback ${LAUNCHER} && chmod 750 ${LAUNCHER} && setcap cap_dac_read_search=ep ${LAUNCHER}`,
     check: 'client.never_list',
-    found: /goes by another list than/,
+    found: /uses another list than/,
     next: /^(make install), as root, in dialback's sources$/,
   },
 ];

@@ -242,7 +242,7 @@ describe('a next step about a store', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, 
     assert.equal(far, "ask its administrator; the host's log has the reason");
     assert.match(String(world.journal('host').at(-1)?.reason), /launcher ".*" is gone, and host\.toml /);
     const { next } = worstOf(await follower.doctor(host), 'host.confinement');
-    await run((next ?? 'false').replace(/^make install.*; or, if that is meant: /, ''));
+    await run((next ?? 'false').replace(/^make install.*; or, to do without: /, ''));
     await follower.follow(client, 'dialback backup');
     await world.settled();
   });

@@ -79,7 +79,7 @@ describe("root's terminal", { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
 
   it('is not to be had for the account that doctor asks', async () => {
     const said = await read(onTerminal(`'${binary}' doctor --json --config '${home}/client.toml'`));
-    assert.match(said, /though root asks/);
+    assert.match(said, /on behalf of root/);
     const lines = take();
     assert.deepEqual(
       lines.filter(line => !line.startsWith('looked as ')),

@@ -28,7 +28,10 @@ describe('a client without sshd', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () =
       { environment: { HOME: world.client.home } },
     ).done;
     assert.equal(status, 1, stderr);
-    assert.match(stderr, /Cannot let the backup host connect back: this machine has no program "sshd"/);
+    assert.match(
+      stderr,
+      /Cannot let the backup host connect back: this machine does not have the program "sshd"/,
+    );
     assert.match(stderr, /^next: .*openssh-server; or set transport = "channel"/m);
     assert.deepEqual(world.journal('host'), []);
   });

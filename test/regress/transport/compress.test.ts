@@ -407,7 +407,7 @@ describe('compression, with a machine that does not know it', { skip: SKIP }, ()
     const found = findings.filter(each => each.check === 'machine.zstd');
     assert.deepEqual(
       found.map(each => [each.state, each.found]),
-      [['warning', 'rsync was built without zstd, so nothing is compressed']],
+      [['warning', 'rsync was built without zstd, so backups are not compressed']],
     );
   });
 });

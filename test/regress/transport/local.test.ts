@@ -522,7 +522,10 @@ describe('a disk that is not there, or not the one', { skip: NEEDS_ROOT || IN_CL
       [],
     );
     desk.configure({ scope: `roots = ["${desk.top}"]` });
-    assert.match(of(await look(), 'client.disk').join(), /^warning: .*beside the store is in the scope/);
+    assert.match(
+      of(await look(), 'client.disk').join(),
+      /^warning: .*, the disk of the store, and backs them up/,
+    );
     desk.unplug();
     assert.match(of(await look(), 'client.disk').join(), /^critical: .* is not there: a backup fails until/);
     desk.configure({ remote: 'absent = "skip"' });

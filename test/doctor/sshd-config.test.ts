@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { findObstacles, parseSettings, readSettings } from '../src/doctor/sshd-config.ts';
+import { collectSshdConfig, findObstacles, parseSettings } from '../../src/doctor/sshd-config.ts';
 
 const ACCOUNT = { name: 'backup', home: '/srv/my home' };
 const KEYS = '/srv/my home/.ssh/authorized_keys';
@@ -48,8 +48,8 @@ describe('findObstacles()', () => {
     });
 });
 
-describe('readSettings()', () => {
-  it('has what is in effect for the account, as sshd reads it', async () => {
+describe('collectSshdConfig()', () => {
+  it('finds the settings that are in effect for the account, as sshd reads them', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'sshd '));
     // root's sshd wants it; a machine on which the service has never run lacks it.
     const isMade = process.getuid?.() === 0 && mkdirSync('/run/sshd', { recursive: true, mode: 0o755 });
@@ -59,17 +59,23 @@ describe('readSettings()', () => {
         path,
         'Match User backup\n  AuthorizedKeysFile /etc/keys/%u\n  ForceCommand /bin/false\n',
       );
-      const of = async (name: string): Promise<string[]> => {
-        const settings = await readSettings(name, path);
-        assert.ok(typeof settings !== 'string', String(settings));
-        return findObstacles(settings, { ...ACCOUNT, name }, ['users'], KEYS);
-      };
-      assert.deepEqual((await of('backup')).map(each => each.split(' ')[0]).sort(), [
-        'AuthorizedKeysFile',
-        'ForceCommand',
-      ]);
-      assert.deepEqual(await of('nobody'), []);
-      assert.match(String(await readSettings('backup', join(folder, 'none'))), /No such file/);
+      const of = (name: string, config = path) => collectSshdConfig({ ...ACCOUNT, name }, KEYS, config);
+      const bad = await of('backup');
+      assert.deepEqual(
+        bad.map(({ state, found }) => [state, /: (\w+) /.exec(found)?.[1]]),
+        [
+          ['critical', 'AuthorizedKeysFile'],
+          ['critical', 'ForceCommand'],
+        ],
+      );
+      const good = await of('nobody');
+      assert.deepEqual(
+        good.map(each => each.state),
+        ['ok'],
+      );
+      const [none] = await of('backup', join(folder, 'none'));
+      assert.equal(none?.state, 'unknown');
+      assert.match(none.found, /No such file/);
     } finally {
       rmSync(folder, { recursive: true });
       if (isMade) rmdirSync('/run/sshd');

@@ -1,0 +1,71 @@
+import { describe, it } from 'node:test';
+import {
+  type Confinement,
+  checkClientConfinement,
+  checkClientJail,
+  checkHostConfinement,
+  checkHostJail,
+  checkSender,
+} from '../../src/doctor/jails.ts';
+import { Fault } from '../../src/fault.ts';
+import type { Jail } from '../../src/os/launcher.ts';
+import { check } from '../support/findings.ts';
+
+const confined: Confinement = { way: 'confined', isChosen: false };
+const inherited: Confinement = { way: 'inherited', isChosen: true };
+const none: Confinement = { way: 'none', isChosen: false };
+const chosenNone: Confinement = { way: 'none', isChosen: true };
+
+describe('checkClientJail() and checkHostJail()', () => {
+  const fault = (found: string, next?: string): Fault =>
+    new Fault({ tried: 'confine rsync', found, ...(next ? { next } : {}) });
+  it("tells the ABI, or the launcher's own line and what to do", () => {
+    const jail: Jail = { landlockAbi: 7, hasOwnRoot: true };
+    check(checkClientJail({ ...jail, hasOwnRoot: false }), 'ok', /Landlock ABI 7/);
+    check(checkHostJail(jail), 'ok', /Landlock ABI 7/);
+    check(checkHostJail({ ...jail, hasOwnRoot: false }), 'warning', /without a root file system/, /^sysctl/);
+    check(checkClientJail(fault('x: EPERM', 'dialback doctor')), 'critical', /x: EPERM$/, /make install/);
+    check(checkHostJail(fault('x', 'dialback doctor')), 'critical', /x$/, /make install/);
+    const other = fault('Cannot run "/l": it was made for uid 990, and is run by uid 5', 'dialback doctor');
+    check(
+      checkClientJail(other),
+      'critical',
+      /made for uid 990/,
+      /^runuser --pty -u "\$\(id -nu 990\)" -- dialback doctor/,
+    );
+    check(
+      checkClientJail(fault('it is not there', 'apt-get install rsync')),
+      'critical',
+      undefined,
+      /^apt-get/,
+    );
+  });
+});
+
+describe('client: checkClientConfinement()', () => {
+  it('says which is in force, and warns where nobody chose to go without', () => {
+    check(checkClientConfinement(confined, '/c', true), 'ok', /^confined/);
+    check(checkClientConfinement(inherited, '/c', false), 'ok', /^inherited/);
+    check(checkClientConfinement(inherited, '/c', true), 'warning', /Landlock/, /confined/);
+    check(checkClientConfinement(chosenNone, '/c', true), 'ok', /^none/);
+    check(checkClientConfinement(none, '/c', true), 'warning', /^none/, /^make install/);
+  });
+  it('says the same of a host', () => {
+    check(checkHostConfinement(confined, '/h'), 'ok', /^confined/);
+    check(checkHostConfinement(chosenNone, '/h'), 'ok', /^none/);
+    check(checkHostConfinement(none, '/h'), 'warning', /^none/, /confined = false/);
+  });
+});
+
+describe('client: checkSender()', () => {
+  it('only warns of an rsync that must be able to list all folders, since it works', () => {
+    check(checkSender({ listsAll: false }, []), 'ok');
+    check(
+      checkSender({ listsAll: false }, ['/a/[b]/c']),
+      'warning',
+      /"\/a\/\[b\]\/c".*names in every folder/,
+      /folder above/,
+    );
+    check(checkSender({ listsAll: true }, []), 'warning', /names in every folder/, /apt-get install rsync/);
+  });
+});

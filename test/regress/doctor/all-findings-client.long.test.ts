@@ -1,0 +1,2 @@
+// Goal: as doctor/all-findings-client, with all of its tests.
+import './all-findings-client.test.ts';

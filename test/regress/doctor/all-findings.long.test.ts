@@ -1,2 +1,0 @@
-// Goal: as doctor/all-findings, with all of its tests.
-import './all-findings.test.ts';
