@@ -1,13 +1,14 @@
 /** The mount points of fstab(5) that have nothing mounted. */
 import { asText } from '../wire/text.ts';
-import { inText, isWithin, parseMountTable, unfoldName } from './mounts.ts';
+import { unescapeOctal } from './byte-path.ts';
+import { inText, isWithin, parseMountTable } from './mounts.ts';
 
 /** Parses fstab(5). @returns the mount points; fstab writes `\040` for a blank */
 function parseFstab(text: string): string[] {
   return text.split('\n').flatMap(line => {
     const [device = '', path = ''] = line.trim().split(/\s+/);
     if (device === '' || device.startsWith('#') || !path.startsWith('/')) return [];
-    const name = asText(unfoldName(path));
+    const name = asText(unescapeOctal(path));
     return [name.length > 1 ? name.replace(/\/+$/, '') : name];
   });
 }

@@ -1,6 +1,6 @@
 /** The mount table (proc_pid_mountinfo(5)): which mount a path is on, and which other names a place has by other mounts. */
 import { asText } from '../wire/text.ts';
-import { joinPath, tailBehind } from './byte-path.ts';
+import { joinPath, tailBehind, unescapeOctal } from './byte-path.ts';
 import { readWhole } from './content.ts';
 
 const TABLE_BYTES = 16 * 1024 * 1024;
@@ -51,19 +51,14 @@ export function parseMountTable(text: string): MountEntry[] {
     if (!device || !root || !path || !options || !type) return [];
     if (path.endsWith('//deleted')) return []; // Its folder has been removed, so the name leads nowhere.
     const entry = {
-      path: unfoldName(path),
-      root: unfoldName(root),
+      path: unescapeOctal(path),
+      root: unescapeOctal(root),
       device,
       options: options.split(','),
       type,
     };
     return [user === undefined || user === '0' ? entry : { ...entry, user: Number(user) }];
   });
-}
-
-/** Replaces the escapes of mountinfo and fstab: `\040` is one byte. */
-export function unfoldName(text: string): string {
-  return text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 }
 
 /** The same table with its paths as text, to compare them with paths that are text. */

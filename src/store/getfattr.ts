@@ -1,4 +1,5 @@
 /** The output of getfattr(1). */
+import { unescapeOctal } from '../os/byte-path.ts';
 import type { Xattr } from './fake-super.ts';
 
 /**
@@ -22,10 +23,4 @@ export function parseAttributes(output: Buffer): Map<string, Xattr[]> {
     current.push({ name, value: Buffer.from(found[2] ?? '', 'hex') });
   }
   return files;
-}
-
-function unescapeOctal(text: string): string {
-  return text.replace(/\\([0-3][0-7]{2})/g, (_, octal: string) =>
-    String.fromCharCode(Number.parseInt(octal, 8)),
-  );
 }

@@ -12,6 +12,7 @@
  * and gid. Each entry can be written in one way only, and the reader accepts no other.
  */
 import type { Parsed } from '../fault.ts';
+import { unescapeOctal } from '../os/byte-path.ts';
 import { PATH_LIMIT } from '../wire/request.ts';
 import { ID_LIMIT } from './fake-super.ts';
 import { formatTime, parseTime } from './file-time.ts';
@@ -204,9 +205,7 @@ function decodePath(name: string): Parsed<string> {
   if (name === '.') return { value: '' };
   if (!name.startsWith('./')) return { reason: 'no path at the beginning' };
   const written = name.slice(2);
-  const path = written.replace(/\\([0-3][0-7]{2})/g, (_, digits: string) =>
-    String.fromCharCode(Number.parseInt(digits, 8)),
-  );
+  const path = unescapeOctal(written);
   // Only one way to write a path: a backslash that is part of a name is written as an escape too.
   if (escapePath(path) !== written) return { reason: 'the path is not escaped as required' };
   if (path.length > PATH_LIMIT) return { reason: `the path has more than ${PATH_LIMIT} bytes` };
