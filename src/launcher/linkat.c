@@ -7,10 +7,10 @@
  * to 3.5.0; hlink.c, finish_hard_link). Each such group costs a run, and any user of the client can make one.
  *
  * The dynamic loader puts this library before libc (LD_PRELOAD). It acts if link() is refused and the old name is in the tree that
- * rsync writes into. The new name becomes a copy: a new inode with the content, xattrs, mode and times of the old one. Then the OLD name
- * becomes a link of that copy too. rsync links every further name of a group to the same old name, so the next refusal comes when
- * the copy is full as well. A group costs one copy for each inode that it fills, and the library keeps no state. It never touches
- * names outside of the tree (--link-dest): an inode of a finished snapshot can only gain links.
+ * rsync writes into. The new name becomes a copy: a new inode with the content, xattrs, mode and times of the old one. Then the OLD
+ * name becomes a link of that copy too. rsync links every further name of a group to the same old name, so the next refusal comes
+ * when the copy is full as well. A group costs one copy for each inode that it fills, and the library keeps no state. It never
+ * touches names outside of the tree (--link-dest): an inode of a finished snapshot can only gain links.
  *
  * The library also reports that the file system has cut a time. A time outside of its range becomes the first or last one in it,
  * and the call succeeds (timestamp_truncate() in Linux, fs/inode.c), so rsync does not notice. Here both times are known.
