@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { findEntry, parsePasswd } from '../src/os/account.ts';
+import { parsePasswd } from '../src/os/account.ts';
+import { findEntry } from '../src/os/passwd.ts';
 
 const TEXT = [
   'root:x:0:0:root:/root:/bin/bash',

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { decideCompression } from '../src/client/compression.ts';
-import { isCurrent, measureProcessor } from '../src/client/link.ts';
+import { isCurrent } from '../src/client/link-record.ts';
+import { measureProcessor } from '../src/client/processor.ts';
 
 const MB = 1_000_000;
 type Facts = Parameters<typeof decideCompression>[0];

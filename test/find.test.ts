@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { parsePattern } from '../src/store/find.ts';
+import { parsePattern } from '../src/store/name-pattern.ts';
 import { decodeName } from '../src/wire/text.ts';
 
 const isMeant = (pattern: string, path: string | Buffer, ignoresCase = false): boolean =>

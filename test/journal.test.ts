@@ -3,7 +3,8 @@ import { existsSync, linkSync, mkdtempSync, readFileSync, rmSync, statSync, writ
 import { tmpdir } from 'node:os';
 import { describe, it, type TestContext } from 'node:test';
 import fc from 'fast-check';
-import { appendJournal, isPassing, keptLines, readJournal } from '../src/os/journal.ts';
+import { appendJournal, readJournal } from '../src/os/journal.ts';
+import { isPassing, keptLines } from '../src/os/journal-lines.ts';
 
 function scratch(t: TestContext): string {
   const folder = mkdtempSync(`${tmpdir()}/dialback journal `);

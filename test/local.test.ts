@@ -3,9 +3,9 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
-import { adviceHere, rootBeside, whyAbsent } from '../src/client/local.ts';
+import { adviceHere, whyAbsent } from '../src/client/local.ts';
 import { checkDisk } from '../src/doctor/disk.ts';
-import { parseMountTable } from '../src/os/mounts.ts';
+import { parseMountTable, rootBeside } from '../src/os/mounts.ts';
 import { FAILURES, type FailureCode } from '../src/wire/events.ts';
 
 const line = (device: string, root: string, path: string, type = 'ext4'): string =>

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import fc from 'fast-check';
-import { LogEnds, openLogPipe } from '../src/os/log-pipe.ts';
+import { LogEnds } from '../src/os/log-ends.ts';
+import { openLogPipe } from '../src/os/log-pipe.ts';
 import { standard, start } from '../src/os/process.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'log pipe '));

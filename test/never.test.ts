@@ -4,7 +4,6 @@ import fc from 'fast-check';
 import {
   type Entry,
   findPlace,
-  isFirm,
   type Look,
   mergePlaces,
   type Place,
@@ -33,7 +32,12 @@ function lookIn(table: Record<string, Entry | string>): Look {
   };
 }
 
-describe('isFirm()', () => {
+/** Whether findPlace() takes an entry of the folder "/" as one that only the owners can replace. */
+function isFirm(above: Entry, entry: Entry, owners: readonly number[]): boolean {
+  return findPlace('/x', owners, path => (path === '/x' ? entry : above)).through === undefined;
+}
+
+describe('findPlace() and an entry that others can replace', () => {
   const STICKY = 0o1777;
   const cases: [what: string, folder: Entry, entry: Entry, firm: boolean][] = [
     ["a folder of root's", folder(), file(ALICE), true],

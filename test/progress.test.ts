@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { Meter, progressText } from '../src/output/progress.ts';
+import { Meter } from '../src/output/meter.ts';
+import { progressText } from '../src/output/progress-text.ts';
 
 type Progress = Parameters<typeof progressText>[0];
 

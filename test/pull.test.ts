@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { filesDone } from '../src/host/pull.ts';
 import { PullReader } from '../src/wire/rsync-output.ts';
 
 /** What the host tells after lines of rsync's --info=progress2. */
@@ -8,11 +7,11 @@ function percents(lines: string[], isFirst: boolean): (number | null | undefined
   const reader = new PullReader();
   return lines.map(line => {
     reader.line(line);
-    return filesDone(reader, isFirst)?.percent;
+    return reader.filesDone(isFirst)?.percent;
   });
 }
 
-describe('filesDone()', () => {
+describe('PullReader.filesDone()', () => {
   it('counts bytes in a first run', () => {
     const lines = ['  1,0', '1000 10% 1.00MB/s 0:00:01 (xfr#1, to-chk=99/100)', '5000 50% 1.00MB/s 0:00:05'];
     assert.deepEqual(percents(lines, true), [undefined, 10, 50]);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { isPrivateGroup } from '../src/store/restore-target.ts';
+import { isPrivateGroup } from '../src/os/passwd.ts';
 
 describe('isPrivateGroup()', () => {
   const anna = { name: 'anna', gid: 1000 };

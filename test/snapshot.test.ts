@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { dirname } from 'node:path';
 import { after, describe, it } from 'node:test';
-import { pinText } from '../src/commands/pin.ts';
-import { unpinText } from '../src/commands/unpin.ts';
 import {
   BY_HAND,
   BY_ITSELF,
@@ -15,6 +14,7 @@ import {
   unpinSnapshot,
 } from '../src/store/snapshot.ts';
 import { addSnapshot, fault, makeClient } from './support/client-store.ts';
+import { printedOfStore } from './support/command-line.ts';
 
 describe('findSnapshot()', () => {
   it('takes a name, a prefix that only one has, and `latest` for the newest full one', t => {
@@ -127,15 +127,18 @@ describe('pin()', () => {
       assert.deepEqual(repin(before, given), { did, reason, before }));
 });
 
-describe('pinText() and unpinText()', () => {
-  it('show the reason that stays, and the one that goes', () => {
-    assert.equal(pinText('a@b', repin(undefined, 'the move')), 'pinned "a@b": the move\n');
-    assert.equal(pinText('a@b', repin('the move', BY_HAND)), '"a@b" is pinned already: the move\n');
-    assert.match(
-      pinText('a@b', repin('the move', 'the audit')),
-      /was pinned already: the move\n.*now: the audit\n/,
-    );
-    assert.equal(unpinText('a@b', 'the move'), 'unpinned "a@b", which was pinned: the move\n');
-    assert.equal(unpinText('a@b', undefined), '"a@b" is not pinned\n');
+describe('dialback pin and dialback unpin', () => {
+  it('show the reason that stays, and the one that goes', async t => {
+    const client = makeClient(t);
+    const name = '2026-01-01T00-00-00Z';
+    addSnapshot(client, name);
+    const store = dirname(dirname(client.folder));
+    const pinned = (...more: string[]): Promise<string> => printedOfStore(store, 'pin', `a@${name}`, ...more);
+    const unpinned = (): Promise<string> => printedOfStore(store, 'unpin', `a@${name}`);
+    assert.equal(await pinned('--reason', 'the move'), `pinned "a@${name}": the move\n`);
+    assert.equal(await pinned(), `"a@${name}" is pinned already: the move\n`);
+    assert.match(await pinned('--reason', 'the audit'), /was pinned already: the move\n.*now: the audit\n/);
+    assert.equal(await unpinned(), `unpinned "a@${name}", which was pinned: the audit\n`);
+    assert.equal(await unpinned(), `"a@${name}" is not pinned\n`);
   });
 });

@@ -2,17 +2,18 @@ import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { describe, it, type TestContext } from 'node:test';
-import { statusText } from '../src/commands/status.ts';
 import { HOST_SCHEMA, storeSettings } from '../src/host/config.ts';
 import { parseConfig } from '../src/shared/toml.ts';
 import { openIndex } from '../src/store/file-index.ts';
 import { areAlarming, failuresOf, failuresText } from '../src/store/health.ts';
+import { nextRemoval } from '../src/store/next-removal.ts';
 import type { Policy } from '../src/store/retention.ts';
 import { retire } from '../src/store/retirement.ts';
 import type { SnapshotRecord } from '../src/store/snapshot.ts';
-import { nextRemoval, statusExit, statusOf } from '../src/store/status.ts';
+import { statusExit, statusOf } from '../src/store/status.ts';
 import { createClient, createStore, openClient, recordEvent } from '../src/store/store.ts';
 import { snapshotName } from '../src/wire/text.ts';
+import { printedOfStore } from './support/command-line.ts';
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -182,16 +183,19 @@ describe('statusOf(), of runs that fail', () => {
       [(await only()).level, (await only()).problems, (await only()).failures?.count],
       ['ok', [], 2],
     );
-    assert.match(statusText([await only()]), /^a: the last 2 runs failed, the newest at .*: Cannot go on/m);
+    assert.match(
+      await printedOfStore(store, 'status', 'a'),
+      /^a: the last 2 runs failed, the newest at .*: Cannot go on/m,
+    );
     fail(store, 1, 'broken');
     assert.equal((await only()).level, 'warning');
     assert.match((await only()).problems.join(), /the last 3 runs failed/);
     // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what must not be there
-    assert.doesNotMatch(statusText([await only()]), /\u001b/);
-    assert.equal(statusText([await only()]).match(/runs failed/g)?.length, 1);
+    assert.doesNotMatch(await printedOfStore(store, 'status', 'a'), /\u001b/);
+    assert.equal((await printedOfStore(store, 'status', 'a')).match(/runs failed/g)?.length, 1);
     retire(openClient(store, 'a'));
     assert.deepEqual([(await only()).level, (await only()).problems], ['ok', []]);
-    assert.match(statusText([await only()]), /^a: retired/m);
+    assert.match(await printedOfStore(store, 'status', 'a'), /^a: retired/m);
   });
 
   it('is critical where requests are refused for want of room, and not where room can be made', async t => {

@@ -6,7 +6,8 @@ import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
 import { Fault } from '../src/fault.ts';
 import { parseFound } from '../src/store/find-records.ts';
-import { listTree, parseAttributes, readAttributes, readTree } from '../src/store/stored-tree.ts';
+import { parseAttributes } from '../src/store/getfattr.ts';
+import { listTree, readAttributes, readTree } from '../src/store/stored-tree.ts';
 
 const good = <T>(parsed: { value: T } | { reason: string }): T => {
   assert.ok('value' in parsed, 'reason' in parsed ? parsed.reason : '');

@@ -10,7 +10,7 @@ export const DOCUMENTS = ['README.md', 'docs/manual.md'];
 const START = '<!-- generated: commands -->';
 const END = '<!-- end: commands -->';
 
-/** A row for each command that help shows: its usage without optional options, the machine, and what it does. */
+/** A row for each command that help shows: its usage without optional options, the machine, and its summary. */
 export function commandTable(): string {
   const cell = (text: string): string => text.replaceAll('|', '\\|');
   const rows = COMMANDS.filter(each => !each.isInternal).map(

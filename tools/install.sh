@@ -1,13 +1,13 @@
 #!/bin/sh
-# Lays dialback down on this machine, or takes it away: `tools/install.sh install|uninstall`. make calls it, and hands
-# its variables on in the environment:
-#   PREFIX         default: /usr/local
-#   DESTDIR        for packages: all goes below that folder, nothing else of the machine is touched, no root is needed
-#   SERVICE_UID    the number of the user dialback, where that user is not there yet
-#   INHERITED      1: rsync itself gets its capability, for capability = "inherited", and `launch` can lend it; 0: both are taken
-#                  away again; default: as it is
-# Each step can be done again: what is already as it should be is left alone. Files come into place by one rename, with
-# owner, mode and capability set before it: an installation that was stopped leaves the old file, never half of one.
+# Installs dialback on this machine, or uninstalls it: `tools/install.sh install|uninstall`. make calls it with these
+# variables in the environment:
+#   PREFIX         Default: /usr/local.
+#   DESTDIR        For packages: the folder for all files. The script then changes no other path and needs no root.
+#   SERVICE_UID    The uid for the user dialback, if the script has to create that user.
+#   INHERITED      1: give rsync its capability, for capability = "inherited", and build a `launch` that can lend it.
+#                  0: take both away again. Default: keep the present state.
+# Each step can be repeated, and does not touch a file that is already right. Files come into place by one rename, with
+# owner, mode and capability set before it. So an interrupted installation leaves the old file, never half of one.
 set -eu
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
@@ -54,7 +54,7 @@ case $prefix in
   *) units=/etc/systemd/system ;;
 esac
 
-# What the admin may change: name in share/, place.
+# Files that the administrator may change: name in share/, place.
 offered="never:$config/never excludes:$config/excludes client.toml:$config/client.toml.sample
   host.toml:$config/host.toml.sample dialback.cron.d:$cron"
 hook_files=$(ls share/hooks)
@@ -82,7 +82,7 @@ note() {
   changed=yes
   say "$1"
 }
-# The copies in share/ are told of by the folder's name alone, and once.
+# For the copies in share/, report only the folder's name, once.
 told() {
   case $1 in
     "$share"/*) changed=yes share_changed=yes ;;
@@ -136,7 +136,7 @@ offer() {
   lay "$work/$1" "$share/$1" 644
 }
 
-# Whoever can write a folder above the launcher could put another program in its place.
+# An account that can write a folder above the launcher could put another program in its place.
 check_folders() {
   [ "$(realpath -m "$1")" = "$1" ] ||
     fail "install \"$1\": it leads to \"$(realpath -m "$1")\"" 'choose a PREFIX whose bin and libexec are not links'
@@ -201,7 +201,7 @@ make_account() { # sets uid
 }
 
 # With capability = "inherited" the kernel gives rsync what dialback may pass on. dpkg puts a new file in rsync's place
-# at each upgrade: hence a hook, which is also the sign that the capability was our doing.
+# at each upgrade, so there is a hook. The hook is also the sign that this script gave the capability.
 grant_rsync() {
   [ -x "$rsync" ] || fail "give rsync its capability: there is no $rsync" 'apt-get install rsync'
   found=
@@ -213,7 +213,7 @@ grant_rsync() {
     found=yes
   fi
   { cat share/dpkg-rsync; echo "${found:+$found_mark}"; } >"$work/dpkg-rsync"
-  # The hook first: a capability without it would be nobody's to take away.
+  # The hook first: without it, uninstall would not take the capability away.
   lay "$work/dpkg-rsync" "$hook" 644
   if ! has_capability "$rsync" "$lent=ei"; then
     setcap "$lent=ei" "$rsync"
@@ -255,7 +255,7 @@ check() {
 
 recompile='rm dist/launch dist/jail, and make install again with a compiler (Debian: gcc libc6-dev)'
 
-# What was built elsewhere is used where this machine cannot build it. Sets builds and compiles.
+# Uses files that were built elsewhere if this machine cannot build them. Sets builds and compiles.
 plan_build() {
   builds=yes compiles=yes
   if make -q dist/dialback; then
@@ -275,7 +275,7 @@ prepare() { # for what
   if [ "$builds" = yes ] && command -v npm >/dev/null; then tools/prepare.sh "$1"; else tools/prepare.sh --packages "$1"; fi
 }
 
-# 1 if `launch` has to be built with `lend`. The hook is there if an earlier installation was told INHERITED=1.
+# 1 if `launch` has to be built with `lend`. The hook exists if an earlier installation had INHERITED=1.
 lends() { if [ -n "${INHERITED-}" ]; then echo "$INHERITED"; elif [ -e "$stage$hook" ]; then echo 1; else echo 0; fi; }
 
 # Whether the launcher, compiled elsewhere, is for this uid and these paths.
@@ -286,7 +286,7 @@ check_launcher() { # UID
   done
 }
 
-# The files alone, below DESTDIR too.
+# Installs only the files, below DESTDIR too.
 lay_files() {
   if [ "$compiles" = yes ]; then
     for kind in launch jail; do
@@ -299,7 +299,7 @@ lay_files() {
   lay dist/launch "$launcher" 750 "$account" "$lent=ep"
   for pair in $offered; do offer "${pair%%:*}" "${pair#*:}"; done
   lay "$work/dialback.cron" "$share/dialback.cron" 644
-  # A config can name these as they are: no one but root can write them.
+  # A config can name these without a copy, because only root can write them.
   for name in $hook_files; do lay "$work/hooks/$name" "$share/hooks/$name" 755; done
   for unit in $unit_files; do lay "$work/$unit" "$units/$unit" 644; done
   if [ -n "$share_changed" ]; then say "$share (copies of the samples and lists, as they came)"; fi
@@ -368,7 +368,7 @@ install_staged() {
     if [ -z "$changed" ]; then say 'nothing to do: all of it is there already'; fi
   } >&2
   cat <<END
-# What has to be done, by root, where these files were laid down (they are root's; the launcher serves uid $uid alone):
+# Run these commands as root where these files are installed (root owns them; the launcher serves only uid $uid):
 getent group $account >/dev/null || groupadd --system $account
 getent passwd $account >/dev/null || $(useradd_line "$uid")
 test "\$(id -u $account)" = $uid
@@ -386,7 +386,7 @@ END
 
 uninstall() {
   if [ ! -e "$stage$binary" ] && [ ! -e "$stage$launcher" ] && [ ! -e "$stage$share" ]; then
-    # Without what was laid down below this PREFIX, a file in /etc could be another installation's.
+    # Without installed files below this PREFIX, a file in /etc could belong to another installation.
     say "nothing to do: dialback is not installed below $prefix"
     return
   fi
@@ -425,7 +425,7 @@ uninstall() {
   if [ "$live" = yes ]; then tell_kept; fi
 }
 
-# What is the user's own, and the commands that take that away as well.
+# Prints the user's own files that stay, and the commands that remove them as well.
 tell_kept() {
   if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
   kept=

@@ -1,14 +1,14 @@
 #!/bin/sh
 # Compiles one of the two programs of the launcher: `tools/launcher.sh launch|jail OUTPUT`. The account that it serves and the paths
 # that it trusts are compiled in, so that no caller can change them. Two more commands are for one that was compiled elsewhere:
-#   tools/launcher.sh --uid FILE                    prints the uid that FILE, a launch, serves; nothing if it is none
-#   tools/launcher.sh --check launch|jail FILE      prints why FILE is not what a compilation here would give; nothing if it is
-# The values come from the environment, as make hands its variables on:
-#   SERVICE_UID    the account that launch serves; default: the user dialback
-#   INHERITED      1: launch can lend its capability to a rsync without a jail (`lend`); default: 0, it cannot
-#   PREFIX         where both will be installed; default: /usr/local
-#   SELF_PATH, RSYNC_PATH, DIALBACK_PATH, NEVER_PATH    its own place, and what it starts and reads, one by one
-#   CC, LAUNCH_CFLAGS    the compiler and all of its options
+#   tools/launcher.sh --uid FILE                    Prints the uid that FILE serves. Prints no text if FILE is not a launch.
+#   tools/launcher.sh --check launch|jail FILE      Prints the difference between FILE and the result of a compilation here, if any.
+# make passes these variables in the environment:
+#   SERVICE_UID    The account that launch serves. Default: the user dialback.
+#   INHERITED      1: launch can lend its capability to an rsync without a jail (`lend`). Default: 0, it cannot.
+#   PREFIX         The PREFIX of the installation. Default: /usr/local.
+#   SELF_PATH, RSYNC_PATH, DIALBACK_PATH, NEVER_PATH    Its own path, and the paths of the files that it starts and reads.
+#   CC, LAUNCH_CFLAGS    The compiler and all of its options.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -109,14 +109,14 @@ if [ -z "${LAUNCH_CFLAGS-}" ]; then
   case $("$cc" -dumpmachine) in x86_64-* | i?86-*) flags="$flags -fcf-protection" ;; esac
 fi
 
-# Beside the result, so that the last step is a rename: who is stopped before it leaves the old file.
+# Beside the result, so that the last step is a rename. A script that is killed before it leaves the old file.
 made=$(mktemp "$output.XXXXXX")
-# In a folder of our own: a linker removes its output and makes it anew, and in /tmp another user could make it in between.
+# In a private folder: a linker removes its output and creates it again, and in /tmp another user could create it in between.
 work=$(mktemp -d "${TMPDIR:-/tmp}/dialback-launcher.XXXXXX")
 trap 'rm -rf "$made" "$work"' EXIT
 trap 'exit 130' INT TERM HUP
 
-# What both are made of, what each adds, and the library that it gives rsync.
+# The source files of both, those that each adds, and the library that it gives rsync.
 set -- caller caps die landlock paths rsync seccomp trust
 case $kind in
   launch)

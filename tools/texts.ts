@@ -35,7 +35,7 @@ export function textOf(node: Node): string | undefined {
 
 /** Statements in SQL, options of ssh, and the like: several words, but no English. */
 const CODE =
-  /^(?:SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA|BEGIN|WITH|DROP|import|export) |^-|[{}]|=>|\$\(|;$/;
+  /^\s*(?:SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA|BEGIN|WITH|DROP|import|export) |^-|[{}]|=>|\$\(|;$/;
 
 /** Whether a string is text for a person: at least two words in a row, and not code. */
 export function isReadable(text: string): boolean {

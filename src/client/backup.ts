@@ -259,7 +259,10 @@ async function attempt(run: Run): Promise<AttemptEnd> {
   };
 }
 
-/** The end of an attempt without an outcome of the host. A signal explains it better than what the signal has killed. */
+/**
+ * The end of an attempt without an outcome of the host. If there was a signal, report that and not the failure of the
+ * processes that it killed.
+ */
 function failedAttempt({ interrupt, events }: Run, error: unknown): AttemptEnd {
   const { reason } = interrupt;
   const isInterrupted = reason instanceof Fault && reason.exit === 'interrupted';
@@ -281,7 +284,7 @@ function describe(error: unknown): string {
 
 /** Ctrl-C loses nothing: the next run continues with the files that the host has received. */
 function interruptedFault(remote: string, { found }: Fault): Fault {
-  const next = 'dialback backup (it goes on from what has arrived)';
+  const next = 'dialback backup (it continues with the files that have arrived)';
   return new Fault({ tried: `back up to "${remote}"`, found, next, exit: 'interrupted' });
 }
 

@@ -29,7 +29,7 @@ export interface Callee {
   worksOn: boolean;
 }
 
-/** What a call's standard input and output are connected to, where rsync uses the call as its connection (client/channel.ts). */
+/** The descriptors for a call's standard input and output if rsync uses the call as its connection (client/channel.ts). */
 export interface CallEnds {
   input: number;
   output: number;
@@ -183,9 +183,9 @@ function callFault(options: CallOptions, words: string, ending: ExitResult, hasR
   });
 }
 
-const CONTINUE = 'dialback backup, which goes on from where this run was';
+const CONTINUE = 'dialback backup, which continues where this run stopped';
 
-/** Explains an exit by what ssh says of keys; undefined where it does not mention them. */
+/** Explains an exit by ssh's messages about keys; undefined if there are none. */
 function refusalFault(
   { identity, knownHosts }: CallOptions,
   words: string,

@@ -160,7 +160,7 @@ interface ChannelDescriptors {
 
 /** A channel before and while rsync uses it. */
 class Channel implements CallEnds {
-  /** What the call's ssh gets as its standard input and output. */
+  /** The descriptors for the standard input and output of the call's ssh. */
   readonly input: number;
   readonly output: number;
   readonly #held: DisposableHolder;

@@ -5,9 +5,9 @@ export type CompressMode = 'auto' | 'zstd' | 'no';
 
 /** Rates in bytes a second. */
 export interface Rates {
-  /** Of the connection. */
+  /** The rate of the connection. */
   link: number;
-  /** At which the processor compresses. */
+  /** The rate at which the processor compresses. */
   processor: number;
 }
 
@@ -30,8 +30,8 @@ const END_BELOW = 1.5;
 
 /**
  * Decides whether a run compresses.
- * @param facts `hasZstd`: whether the rsync here can; `rates`: undefined where they are not known; `bwlimit`: bytes a second, by
- *   the config, which makes the link as slow as that; `was`: the decision after the measurement before
+ * @param facts `hasZstd`: whether the rsync here can use zstd. `rates`: undefined if they are not known. `bwlimit`: the
+ *   config's limit in bytes a second; the link is not faster than that. `was`: the previous decision
  */
 export function decideCompression(facts: {
   mode: CompressMode;

@@ -51,7 +51,7 @@ export async function gate(runFolder: string, environment: NodeJS.ProcessEnv): P
   try {
     const orders = readOrders(runFolder);
     const asked = orders.isChannel ? await receiveCommand(runFolder) : environment.SSH_ORIGINAL_COMMAND;
-    if (orders.isChannel && asked === undefined) return turnAway('nothing was asked for');
+    if (orders.isChannel && asked === undefined) return turnAway('the backup host sent no command');
     const refuse = (reason: string): number => {
       record('refused', { reason, asked: asked === undefined ? null : escapeText(asked) });
       return turnAway(reason);

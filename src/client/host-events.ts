@@ -63,7 +63,7 @@ export class HostEvents {
     return this.#waitMs;
   }
 
-  /** What the host could not store, where it has said so. */
+  /** The host's report of files that it could not store; undefined if it sent none. */
   get unstored(): UnstoredEvent | undefined {
     return this.#unstored;
   }

@@ -11,8 +11,7 @@ const KNOWN_HOSTS_BYTES = 1024 * 1024;
 /**
  * Adds a host's key to the text of a known_hosts file. Pure.
  * @param knownAs the host's name in the file, in lower case
- * @returns the new text, unchanged where the key is there already; or why the key is not added: the file has another key for this
- *   host, and one host has one key
+ * @returns the new text, unchanged if it has the key already; a reason if the file has another key for this host
  */
 export function placeHostKey(text: string, knownAs: string, key: PublicKey): Parsed<string> {
   const own = `${knownAs} ${showKey(key)}`;

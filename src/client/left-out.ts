@@ -12,8 +12,8 @@ import type { Root } from './roots.ts';
 const ENTRIES_LIMIT = 2000;
 
 /**
- * Finds roots that are folders with entries, none of which a run would back up. rsync itself decides, with the filter of a run and
- * with empty folders and files that have the names of the entries.
+ * Finds roots that are folders with entries if a run would back up no entry of them. rsync itself decides, with the filter
+ * of a run and with empty folders and files that have the names of the entries.
  * @param folder a private folder, in which they are made and removed
  * @param never places without symbolic links
  */

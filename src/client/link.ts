@@ -1,9 +1,8 @@
 /**
- * How fast the link to a backup host is, and how fast this processor compresses. A probe measures it (wire/probe.ts). The result is
- * kept in the state folder for a week, or until this machine is in another network.
+ * How fast the link to a backup host is, and the decision to compress. A probe measures the link (wire/probe.ts). The result is valid
+ * for a week, or until this machine is in another network (link-record.ts).
  */
 import { randomBytes } from 'node:crypto';
-import { constants, zstdCompressSync } from 'node:zlib';
 import { abortable } from '../os/async.ts';
 import { monotonicMs, now, sleep } from '../os/clock.ts';
 import { ownNetworks } from '../os/network.ts';
@@ -11,50 +10,9 @@ import type { DisposableHolder } from '../os/runfolder.ts';
 import { BLOCK_LIMIT, blockLine } from '../wire/probe.ts';
 import type { CallOptions } from '../wire/ssh.ts';
 import { overSsh, placeCall } from './call.ts';
-import { type Compression, type CompressMode, decideCompression, type Rates } from './compression.ts';
-import { readState, writeState } from './state-file.ts';
-
-const pathIn = (state: string): string => `${state}/links.json`;
-const VALID_MS = 7 * 86_400_000;
-
-/** The recorded measurement of one remote. */
-interface Link {
-  /** The time of the measurement, in milliseconds since 1970. */
-  at: number;
-  /** The networks of this machine at that time. */
-  networks: string[];
-  /** Undefined where the host does not support probes. */
-  rates?: Rates;
-  /** The decision after it. */
-  compress: boolean;
-}
-
-/** @returns the record, of any age; undefined where there is none */
-function readLink(state: string, remote: string): Link | undefined {
-  const found = readState(pathIn(state), remote);
-  return isLink(found) ? found : undefined;
-}
-
-function isLink(value: unknown): value is Link {
-  if (typeof value !== 'object' || value === null) return false;
-  const { at, networks, rates, compress } = value as Record<string, unknown>;
-  if (!Number.isFinite(at) || !Array.isArray(networks) || typeof compress !== 'boolean') return false;
-  if (rates === undefined) return true;
-  if (typeof rates !== 'object' || rates === null) return false;
-  const { link, processor } = rates as Record<string, unknown>;
-  return [link, processor].every(each => typeof each === 'number' && each > 0);
-}
-
-/** Whether a record is still valid. @param nowMs a time before `at` means that the clock was wrong */
-export function isCurrent(link: Link, nowMs: number, networks: string[]): boolean {
-  const ageMs = nowMs - link.at;
-  return ageMs >= 0 && ageMs < VALID_MS && JSON.stringify(link.networks) === JSON.stringify(networks);
-}
-
-/** Writes the record; undefined removes it. @throws Fault where it cannot be written */
-export async function noteLink(state: string, remote: string, link: Link | undefined): Promise<void> {
-  await writeState(pathIn(state), remote, link);
-}
+import { type Compression, type CompressMode, decideCompression } from './compression.ts';
+import { isCurrent, noteLink, readLink } from './link-record.ts';
+import { LEAST_MS, measureProcessor } from './processor.ts';
 
 /** A host that does not answer the first block within this time is not measured. */
 const ANSWER_MS = 30_000;
@@ -65,8 +23,6 @@ const LONG_ENOUGH_MS = 100;
 const PLENTY_MS = 300;
 /** A block that takes longer counts as this long. */
 const MOST_MS = 20_000;
-/** The time of a block that takes no time on this clock. */
-const LEAST_MS = 0.01;
 
 /**
  * Calls the host and measures the link.
@@ -111,7 +67,7 @@ async function measureLink(
       // A wrong answer counts as none.
       return answer === bytes ? Math.max(monotonicMs() - from, LEAST_MS) : MOST_MS;
     };
-    let rate = 0; // of the last size, because a token bucket can let earlier blocks through at once
+    let rate = 0; // the rate of the last size, because a token bucket can let earlier blocks through at once
     for (const size of isBrief ? SIZES.slice(0, 1) : SIZES) {
       const first = await send(size);
       rate = size / first;
@@ -128,29 +84,9 @@ async function measureLink(
   }
 }
 
-const SAMPLE_BYTES = 2 * 1024 * 1024;
-const SAMPLE_RUN = 64;
-/** rsync's default level for zstd (its compat.c). */
-const LEVEL = 3;
-const TIMES = 3;
-
-/** Measures how many bytes a second one processor compresses as rsync does, with content that becomes half as large. */
-export function measureProcessor(): number {
-  const sample = randomBytes(SAMPLE_BYTES);
-  for (let at = 0; at < SAMPLE_BYTES; at += 2 * SAMPLE_RUN) sample.fill(sample[at] ?? 0, at, at + SAMPLE_RUN);
-  const params = { [constants.ZSTD_c_compressionLevel]: LEVEL };
-  let bestMs = Number.POSITIVE_INFINITY;
-  for (let times = 0; times < TIMES; times += 1) {
-    const from = monotonicMs();
-    zstdCompressSync(sample, { params });
-    bestMs = Math.min(bestMs, Math.max(monotonicMs() - from, LEAST_MS));
-  }
-  return (SAMPLE_BYTES / bestMs) * 1000;
-}
-
 /**
  * Decides whether one run compresses. With `auto` it measures first, unless there is a valid record.
- * @param facts `options`: of a call that asks for a probe; `warn` receives an error that is not a reason to fail
+ * @param facts `options`: the options of a call that asks for a probe. `warn` receives an error that is not a reason to fail
  * @throws Fault where the host cannot be called
  */
 export async function chooseCompression(facts: {

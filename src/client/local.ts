@@ -10,7 +10,7 @@ import { asBytes } from '../os/byte-path.ts';
 import { sleep } from '../os/clock.ts';
 import { ownExecutable } from '../os/executable.ts';
 import { failedWith, fileFault, lastVisible, lstat, realPath, stat, whatFailed } from '../os/files.ts';
-import { inText, isWithin, type MountEntry, mountOf, readMountTable } from '../os/mounts.ts';
+import { inText, isWithin, mountOf, readMountTable, rootBeside } from '../os/mounts.ts';
 import { endingText, PLAIN_ENVIRONMENT } from '../os/process.ts';
 import { findConfig, pathKey, readConfig } from '../shared/toml.ts';
 import type { FailureCode } from '../wire/events.ts';
@@ -201,16 +201,6 @@ export function requireApart(config: ClientConfig, remote: Remote, hung: readonl
     next: 'name a folder on another disk; or, if that is meant: same_filesystem = true in the [[remote]]',
     exit: 'usage',
   });
-}
-
-/**
- * Finds the first root on the store's file system. It compares the devices in mountinfo: subvolumes of a btrfs and bind mounts
- * have the same one, and the paths need not be readable.
- * @param roots without symbolic links, and so is `store`
- */
-export function rootBeside(table: MountEntry[], roots: string[], store: string): string | undefined {
-  const device = mountOf(table, store)?.device;
-  return roots.find(root => device !== undefined && mountOf(table, root)?.device === device);
 }
 
 /** Words and next step for a failure of the host where the host is this machine: no other administrator, and no other log. */

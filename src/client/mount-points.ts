@@ -6,6 +6,7 @@
  */
 import { parentOf, showPath } from '../os/byte-path.ts';
 import { sleep } from '../os/clock.ts';
+import { S_IFDIR, S_IFMT } from '../os/files.ts';
 import { isWithin, type MountEntry } from '../os/mounts.ts';
 import { standard, start } from '../os/process.ts';
 import { PATH_LIMIT } from '../wire/request.ts';
@@ -19,7 +20,7 @@ export interface EmptyFolder {
   as?: { mode: number; uid: number; gid: number };
 }
 
-/** What becomes of the mount points that are left out. */
+/** The mount points that are left out, and how rsync sees each one. */
 interface MountPoints {
   emptied: EmptyFolder[];
   /** Left out together with their name: they are not folders, or cannot be looked at. */
@@ -35,14 +36,10 @@ const PATIENT_MS = 10_000;
 /** Mount points for one child process. */
 const BATCH = 200;
 
-/** The file type bits of st_mode (inode(7)). */
-const TYPE = 0o170000;
-const FOLDER = 0o040000;
-
 /**
  * Finds the file systems that do not answer. A child process asks each one, because such a call may never return.
- * @param paths `needed`: paths that the run looks at, such as roots and `never`; `roots`: those that are read with everything
- *   below them; `left`: mount points that are not read, and are asked only where a needed path is on them
+ * @param paths `needed`: paths that the run looks at, such as roots and `never`. `roots`: paths that are read with everything
+ *   below them. `left`: mount points that are not read; they are asked only if a needed path is on them
  * @returns their mount points, without those below another one
  */
 export async function findHung(
@@ -139,7 +136,7 @@ function asFolder({ path, type, root }: MountEntry, look: Look): EmptyFolder | u
 }
 
 function isFolder(entry: Entry | string): entry is Entry {
-  return typeof entry !== 'string' && (entry.mode & TYPE) === FOLDER;
+  return typeof entry !== 'string' && (entry.mode & S_IFMT) === S_IFDIR;
 }
 
 /** Writes the table that src/launcher/mountpoints.c reads. @returns one character for each byte */

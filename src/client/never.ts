@@ -6,6 +6,7 @@
  *
  * Paths are bytes (os/byte-path.ts).
  */
+import { S_IFDIR, S_IFMT } from '../os/files.ts';
 import { asText, escapeText } from '../wire/text.ts';
 
 /** Where one path of `never` is, and why it may not be its real place. */
@@ -41,8 +42,6 @@ export interface Entry {
 export type Look = (path: string) => Entry | string;
 
 const LINKS_MAX = 40; // path_resolution(7)
-const TYPE = 0o170000;
-const FOLDER = 0o040000;
 const STICKY = 0o1000;
 const OTHERS_WRITE = 0o022;
 /** Stands for a name that does not exist: no owner has made it. */
@@ -52,10 +51,10 @@ const MISSING: Entry = { uid: -1, mode: 0, nlink: 0 };
  * Whether only the owners can replace `entry` in `folder`. In a sticky folder other users can create entries, but cannot replace
  * an owner's entry; a hard link to an owner's file could be theirs.
  */
-export function isFirm(folder: Entry, entry: Entry, owners: readonly number[]): boolean {
+function isFirm(folder: Entry, entry: Entry, owners: readonly number[]): boolean {
   if (!owners.includes(folder.uid)) return false;
   if ((folder.mode & OTHERS_WRITE) === 0) return true;
-  const hasOneName = (entry.mode & TYPE) === FOLDER || entry.nlink === 1;
+  const hasOneName = (entry.mode & S_IFMT) === S_IFDIR || entry.nlink === 1;
   return (folder.mode & STICKY) !== 0 && owners.includes(entry.uid) && hasOneName;
 }
 
@@ -90,7 +89,7 @@ export function findPlace(name: string, owners: readonly number[], look: Look): 
       isSeen = false;
       continue;
     }
-    isShared = (entry.mode & TYPE) !== FOLDER && entry.nlink > 1;
+    isShared = (entry.mode & S_IFMT) !== S_IFDIR && entry.nlink > 1;
     if (entry.target === undefined) continue;
     links += 1;
     if (found.through === undefined && owners.includes(entry.uid) && links <= LINKS_MAX) {
@@ -105,7 +104,7 @@ export function findPlace(name: string, owners: readonly number[], look: Look): 
   return { ...found, place: found.place || '/' };
 }
 
-/** What the launcher has found. */
+/** The report of `launch never`. */
 interface LauncherPlaces {
   places: Place[];
   /** Folders with a file that the file system lets no process read, among those whose children are granted one by one. */

@@ -10,7 +10,7 @@ import { type Capability, CLIENT_SCHEMA, type Remote } from './config.ts';
 import { tryJail } from './jail.ts';
 import { findHungMounts, findRoots } from './scope.ts';
 
-/** What init found when it tried the jail. */
+/** The result of init's trial of the jail. */
 export interface JailNote {
   /** The capability that it wrote because of that. */
   capability: Capability;

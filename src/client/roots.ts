@@ -7,7 +7,18 @@ import { isUtf8 } from 'node:buffer';
 import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
 import { joinPath, parentOf, showPath } from '../os/byte-path.ts';
-import { lstat, makeFolder, removeAll } from '../os/files.ts';
+import {
+  lstat,
+  makeFolder,
+  removeAll,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFDIR,
+  S_IFIFO,
+  S_IFMT,
+  S_IFREG,
+  S_IFSOCK,
+} from '../os/files.ts';
 import { isWithin } from '../os/mounts.ts';
 import { run, standard } from '../os/process.ts';
 import { writeNew } from '../os/replace.ts';
@@ -23,14 +34,11 @@ export interface Root {
   path: string;
 }
 
-/** st_mode's file type bits (inode(7)). */
-const TYPE = 0o170000;
-const FOLDER = 0o040000;
-const HOLDS_DATA = new Set([FOLDER, 0o100000, 0o060000]); // a folder, a file; a block device is backed up as an inode
+const HOLDS_DATA = new Set([S_IFDIR, S_IFREG, S_IFBLK]); // a block device is backed up as an inode
 const TYPE_NAMES = new Map([
-  [0o010000, 'a FIFO'],
-  [0o020000, 'a character device'],
-  [0o140000, 'a socket'],
+  [S_IFIFO, 'a FIFO'],
+  [S_IFCHR, 'a character device'],
+  [S_IFSOCK, 'a socket'],
 ]);
 
 /**
@@ -82,8 +90,8 @@ function resolveRoot(name: string, owners: readonly number[], look: Look): Root 
         : `set \`roots\` in client.toml to "${showPath(real)}"`,
     );
   }
-  if (!HOLDS_DATA.has(entry.mode & TYPE))
-    throw fault(`it is ${TYPE_NAMES.get(entry.mode & TYPE) ?? 'neither a folder nor a file'}`);
+  if (!HOLDS_DATA.has(entry.mode & S_IFMT))
+    throw fault(`it is ${TYPE_NAMES.get(entry.mode & S_IFMT) ?? 'neither a folder nor a file'}`);
   return { name, path };
 }
 
@@ -128,8 +136,8 @@ export function followExcludes(excludes: readonly Exclude[], roots: readonly Roo
 }
 
 /**
- * Refuses a root that the exclude patterns hide. rsync itself decides, so that the answer cannot differ from the run: it copies a
- * tree of empty folders and files that have the names of the roots, with the filter of the run.
+ * Refuses a root that the exclude patterns hide. rsync itself decides, so that the answer cannot differ from the run. It
+ * copies a tree of empty folders and files that have the names of the roots, with the filter of the run.
  * @param folder a private folder, in which the tree is made and removed
  * @param hung mount points of file systems that do not answer: paths below them are not looked at
  * @throws Fault (exit 2) that names the root, the pattern and its line
@@ -208,7 +216,7 @@ const SKELETON_PATH_LIMIT = 3_500;
 
 /** Makes an empty folder, or an empty file where the root is a file, with the folders above it. */
 function makeSkeleton(tree: string, path: string): void {
-  const isFolder = (typeOf(path) ?? FOLDER) === FOLDER;
+  const isFolder = (typeOf(path) ?? S_IFDIR) === S_IFDIR;
   makeFolder(`${tree}${isFolder ? path : dirname(path)}`, { parents: true });
   if (!isFolder && typeOf(`${tree}${path}`) === undefined) writeNew(`${tree}${path}`, '');
 }
@@ -216,7 +224,7 @@ function makeSkeleton(tree: string, path: string): void {
 /** The type bits of st_mode; undefined where this account cannot look. */
 function typeOf(path: string): number | undefined {
   try {
-    return lstat(path).mode & TYPE;
+    return lstat(path).mode & S_IFMT;
   } catch {
     return undefined;
   }

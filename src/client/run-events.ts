@@ -1,6 +1,6 @@
 /**
- * The run of one remote: what it is given, what it reports while it goes on, and how it ended. `RunEvents` is made once for
- * each run and handed to every part of it.
+ * The run of one remote: its inputs, its progress, its events and its outcome. Each run makes one `RunEvents` and passes it
+ * to all of its parts.
  */
 import { type ExitStatus, Fault } from '../fault.ts';
 import type { HookEnd } from '../shared/hooks.ts';
@@ -8,7 +8,7 @@ import type { OutcomeEvent, UnstoredEvent } from '../wire/events.ts';
 import type { Compression } from './compression.ts';
 import type { ClientConfig, Remote } from './config.ts';
 
-/** What a run is doing. */
+/** The present step of a run. */
 type RunPhase = 'keys' | 'calling' | 'admitted' | 'dialling' | 'copying' | 'committing';
 
 /** Files and folders that are done; null where the host has not reported them. `percent` as in wire/events.ts. */
@@ -94,7 +94,7 @@ export interface RunOutcome {
   remote: string;
   /** The outcome that the host reported; undefined where it reported none. */
   outcome: OutcomeEvent | undefined;
-  /** What the host could not store, of an incomplete run. */
+  /** The files that the host could not store, if the run is incomplete. */
   unstored?: UnstoredEvent | undefined;
   /** Why the run failed. */
   fault: Fault | undefined;

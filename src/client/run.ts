@@ -1,4 +1,4 @@
-/** One attempt at a backup: what may be read, what the host is asked for, and the checks of what the host reports. */
+/** One attempt at a backup: its scope, its request to the host, and the checks of the host's outcome. */
 
 import { Fault } from '../fault.ts';
 import { findSubject, ownAccount } from '../os/account.ts';
@@ -23,7 +23,8 @@ import { type Capability, capabilityOf, clientName, ownNiceness, type Remote } f
 import { openDirect } from './direct.ts';
 import { type Exclude, scopeFilter, scopeRecords } from './filter.ts';
 import { HostEvents } from './host-events.ts';
-import { chooseCompression, noteLink } from './link.ts';
+import { chooseCompression } from './link.ts';
+import { noteLink } from './link-record.ts';
 import { isLocal, openLocal } from './local.ts';
 import { hungWarning, mountTableText } from './mount-points.ts';
 import { type Place, placeWarnings } from './never.ts';
@@ -54,7 +55,7 @@ const TRANSPORTS: Record<Remote['transport'], OpenTransport> = {
  * Makes one attempt: checks this machine, calls the host and waits for its outcome. Everything that it opens is closed in
  * reverse order when it ends.
  * @param checksum whether file contents are compared
- * @returns what the host reported
+ * @returns the host's report
  * @throws Fault where there is no outcome, or one that cannot be true
  */
 export async function makeAttempt(run: Run, checksum: boolean): Promise<AttemptOutcome> {
@@ -112,7 +113,7 @@ export async function makeAttempt(run: Run, checksum: boolean): Promise<AttemptO
   return reported;
 }
 
-/** What an attempt may read, before the launcher is asked. */
+/** The scope of an attempt, before the launcher has added its places. */
 interface ChosenScope {
   roots: Root[];
   excludes: Exclude[];
@@ -238,7 +239,10 @@ async function compressionOf(run: Run, hasZstd: boolean, plan: CallPlan): Promis
   return found;
 }
 
-/** Refuses an outcome that cannot be true, explains a failure by what this machine knows, and forgets what may be wrong. */
+/**
+ * Refuses an outcome that cannot be true, adds this machine's explanation to a failure, and deletes remembered values that
+ * may be wrong.
+ */
 async function checkOutcome(
   { run, runFolder, capability }: Attempt,
   { outcome }: AttemptOutcome,

@@ -97,7 +97,7 @@ export function enumeratedNames(scope: KernelScope): string[] {
   return names.filter(isRoot).slice(0, ENUMERATED_LIMIT);
 }
 
-/** What the kernel lets rsync read. All paths are bytes (os/byte-path.ts). */
+/** The paths that the kernel lets rsync read. All paths are bytes (os/byte-path.ts). */
 export interface KernelScope {
   roots: string[];
   /** Paths that are never read, even inside a root (docs/design.md, `never`). */

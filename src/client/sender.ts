@@ -18,7 +18,7 @@ import { writeNew } from '../os/replace.ts';
 import { daemonArguments } from '../wire/rsync.ts';
 import type { Capability } from './config.ts';
 
-/** What rsync reads in a run folder. Texts have one character for each byte. */
+/** The files of a run folder that rsync reads. Texts have one character for each byte. */
 interface DaemonFiles {
   daemonConfig: string;
   filter: string;
@@ -45,8 +45,8 @@ export function writeDaemonFiles(runFolder: string, files: DaemonFiles): void {
 }
 
 /**
- * The command of the sender. Confined, it is the launcher, which becomes rsync in its jail. Otherwise it is rsync itself, which
- * reads what this account may read, or what it has inherited the right to.
+ * The command of the sender. Confined, it is the launcher, which becomes rsync in its jail. Otherwise it is rsync itself,
+ * which reads the files that this account may read, or all files if it has inherited the capability.
  * @param runFolder absolute
  * @param bwlimitKib KiB a second; 0: no limit
  */

@@ -44,7 +44,7 @@ interface InitOptions {
   config: string | undefined;
 }
 
-/** What `init` did. */
+/** The result of `init`. */
 export interface InitResult {
   name: string;
   key: ClientKey;
@@ -64,7 +64,7 @@ interface SetUp {
   jail: JailNote | undefined;
   /** Why the transport is channel, where the command line did not name it. */
   channelBecause: string | undefined;
-  /** Of the host's key, for two people to compare. */
+  /** The fingerprint of the host's key, for two people to compare. */
   fingerprint: string;
 }
 
@@ -86,7 +86,7 @@ const SIGNAL_MS = 30;
 
 /**
  * Makes what is missing. A second call with the same words changes nothing; one with other words is refused.
- * @param interrupt aborts on a signal. What is half done then does not prevent the next call
+ * @param interrupt aborts on a signal. The next call then completes the work
  * @throws Fault where the words, the config or the files do not fit together
  */
 export async function init(options: InitOptions, interrupt: AbortSignal): Promise<InitResult> {
@@ -160,7 +160,7 @@ async function lockSetup(
   return state;
 }
 
-/** What `init --transport local` did. */
+/** The result of `init --transport local`. */
 export interface LocalInitResult {
   name: string;
   config: string;

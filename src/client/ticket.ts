@@ -64,7 +64,7 @@ const TAKEN = v.strictObject({
   peerPort: wholeNumber(0, 65_535),
 });
 
-/** What a run orders its gate to do. */
+/** A run's orders to its gate. */
 export type GateOrders = v.InferOutput<typeof ORDERS>;
 
 /** The process that has taken the ticket: the gate, and rsync after it. */
@@ -132,7 +132,7 @@ export function takeTicket(runFolder: string, connection: string | undefined): b
   return true;
 }
 
-/** @returns who has taken the ticket; undefined where the ticket is not taken, or a power cut has emptied the file */
+/** @returns the process that has taken the ticket; undefined if it is not taken, or a power cut has emptied the file */
 export function readTaken(runFolder: string): Taken | undefined {
   let text: string;
   try {

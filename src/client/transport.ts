@@ -1,6 +1,6 @@
 /**
  * The three transports behind one signature, `OpenTransport`: direct.ts (the host connects back), channel.ts (rsync uses the
- * call itself) and local.ts (the store is on this machine). This file has what an attempt gives them, and what they share.
+ * call itself) and local.ts (the store is on this machine). This file has their parameters and the functions that they share.
  */
 import { Fault } from '../fault.ts';
 import { abortable, withTimeout } from '../os/async.ts';
@@ -45,7 +45,7 @@ export interface AttemptOutcome {
   sshdWords: string;
   /** Milliseconds until the host accepts the next run, where it has said so. */
   waitMs: number | undefined;
-  /** What the host could not store. */
+  /** The files that the host could not store. */
   unstored: UnstoredEvent | undefined;
 }
 
@@ -59,7 +59,7 @@ type Carry = (held: AsyncDisposableStack, attempt: Attempt) => Promise<AttemptOu
 interface Transport {
   /** The calls to the host; undefined where the host is this machine. */
   planCall: ((runFolder: string) => CallPlan) | undefined;
-  /** Checks the programs that it needs, before any call. @throws Fault that names the program and what to do */
+  /** Checks the programs that it needs, before any call. @throws Fault with the program's name and the next step */
   prepare(runFolder: string): Promise<Carry>;
 }
 
@@ -134,7 +134,10 @@ async function watchProgress({ run, host }: Attempt, letIn: Promise<unknown>): P
   // rsync can take minutes to start where disks or processors are busy. The host waits as long for it as for any other byte.
   const silenceMs = Math.max(SILENCE_MS, run.config.limits.idle_timeout);
   await withTimeout(interrupt, silenceMs, host.copying, () =>
-    runFault(events.remote, `nothing was copied ${silenceMs / 1000} s after the backup host was let in`),
+    runFault(
+      events.remote,
+      `the backup host copied no data within ${silenceMs / 1000} s after it was let in`,
+    ),
   );
   for (;;)
     await withTimeout(interrupt, silenceMs, host.nextEvent(), () =>

@@ -30,7 +30,7 @@ export const backup: Command<BackupRequest> = {
     { name: 'config', value: 'F', help: 'read this client.toml' },
     { name: 'state', value: 'DIR', help: 'keep locks, one-time keys and the journal in this folder' },
     { name: 'remote', value: 'NAME', help: 'back up to this [[remote]] of client.toml only' },
-    { name: 'dry-run', help: 'transfer nothing and keep nothing; show how much would be in the backup' },
+    { name: 'dry-run', help: 'transfer and keep nothing; show how much would be in the backup' },
     JSON_OPTION,
     { name: 'quiet', short: 'q', help: 'print failures only' },
     { name: 'verbose', short: 'v', help: 'print a line for each phase of a run' },
@@ -137,7 +137,7 @@ export function summaryText(run: RunOutcome): string {
       : '';
   const size = `${outcome.files} ${outcome.files === 1 ? 'file' : 'files'}, ${showBytes(outcome.bytes)}`;
   if (outcome.snapshot === null)
-    return `${remote}: dry run: ${size} would be in the backup; nothing was kept${vanished}${changed}\n`;
+    return `${remote}: dry run: ${size} would be in the backup; no file was kept${vanished}${changed}\n`;
   const state = outcome.outcome === 'full' ? 'backed up' : 'backed up in part';
   const cost = `${showBytes(outcome.transferred_bytes)} sent, in ${showDuration(run.durationMs)}`;
   return `${remote}: ${state}: ${size}, in snapshot ${outcome.snapshot} (${cost})${vanished}${changed}\n`;

@@ -37,7 +37,7 @@ interface Grammar {
   positionals: readonly Positional[];
 }
 
-/** What a command may do with the process that it runs in. */
+/** The parts of its process that a command may use. */
 export interface Io {
   environment: NodeJS.ProcessEnv;
   /** Writes to standard output. @returns false where the reader has gone away */
@@ -54,7 +54,7 @@ export interface Io {
   interruption: () => AbortSignal;
 }
 
-/** What the other machine is told in place of a message. */
+/** The text that the other machine gets in place of a message. */
 interface PeerFailure {
   text: string;
   /** The exit status; that of the error where it is absent. */
@@ -65,7 +65,7 @@ interface PeerFailure {
 export interface Command<T = unknown> extends Grammar {
   /** On which machine a person runs it. */
   side: 'client' | 'host' | 'both';
-  /** What it does, in one line of help. */
+  /** One line of help. */
   summary: string;
   /** dialback itself starts it: help does not show it. */
   isInternal?: boolean;
@@ -77,8 +77,8 @@ export interface Command<T = unknown> extends Grammar {
   /** @throws Fault where the command fails */
   run(value: T, io: Io): Promise<ExitName>;
   /**
-   * For a command whose standard error another program reads: what it gets where the command fails. Undefined: a person
-   * reads it.
+   * For a command that another program starts: the text that this program gets if the command fails. Undefined: a person
+   * reads standard error.
    */
   failureForPeer?(words: readonly string[], environment: NodeJS.ProcessEnv): PeerFailure | undefined;
 }

@@ -1,4 +1,4 @@
-/** `dialback diff`: what differs between two snapshots of one client. */
+/** `dialback diff`: the differences between two snapshots of one client. */
 import { clientPath } from '../output/path.ts';
 import { printRows } from '../output/rows.ts';
 import { entryJson, modeText } from '../output/tree-entry.ts';

@@ -69,7 +69,7 @@ export const enroll: Command<EnrollRequest> = {
   },
 };
 
-/** What enroll did, and the next command, which is the client's. */
+/** The output of enroll: its result, and the next command, which is the client's. */
 export function enrollText(name: string, result: EnrollResult): string {
   const did = {
     added: `enrolled "${name}"`,
@@ -90,7 +90,7 @@ function noJailLine(reason: string): string {
   return `with confined = false in it: ${reason}`;
 }
 
-/** The command for the client, and what a person has to check in it. */
+/** The command for the client, and the values in it that a person must check. */
 function nextText(name: string, { target, hostKey }: EnrollResult): string {
   const key = hostKey
     ? `this host's key: ${fingerprint(hostKey.key)} (${hostKey.path})`

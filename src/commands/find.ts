@@ -1,8 +1,9 @@
 /** `dialback find`: every version of a file, over all snapshots of a client. */
 import { clientPath } from '../output/path.ts';
 import { printRows } from '../output/rows.ts';
-import { BILLION, showBytes, showTime } from '../output/units.ts';
+import { showBytes, showTime } from '../output/units.ts';
 import type { Version } from '../store/file-index.ts';
+import { parseTime } from '../store/file-time.ts';
 import { findVersions } from '../store/find.ts';
 import { showName } from '../wire/text.ts';
 import { Arguments, type Command, JSON_OPTION } from './command.ts';
@@ -56,21 +57,15 @@ function versionJson({ path, isFolder, size, mtime, snapshots }: Version): Recor
     path: clientPath(path),
     folder: isFolder,
     size: isFolder ? null : size,
-    mtime: mtime === undefined || isFolder ? null : showTime(nanoseconds(mtime), 9),
+    mtime: mtime === undefined || isFolder ? null : showTime(parseTime(mtime), 9),
     snapshots,
   };
 }
 
 function versionText({ path, isFolder, size, mtime, snapshots }: Version): string {
   const what =
-    mtime === undefined || isFolder ? 'folder' : `${showBytes(size)}  ${showTime(nanoseconds(mtime), 0)}`;
+    mtime === undefined || isFolder ? 'folder' : `${showBytes(size)}  ${showTime(parseTime(mtime), 0)}`;
   const [first = '', last = ''] = [snapshots[0], snapshots.at(-1)];
   const held = snapshots.length === 1 ? first : `${first} … ${last} (${snapshots.length} snapshots)`;
   return `${showName(clientPath(path))}  ${what}  ${held}\n`;
-}
-
-/** @param mtime as find(1) prints it: before 1970 too, the fraction is added to the seconds */
-function nanoseconds(mtime: string): bigint {
-  const [seconds = '0', fraction = '0'] = mtime.split('.');
-  return BigInt(seconds) * BILLION + BigInt(fraction);
 }

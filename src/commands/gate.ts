@@ -1,4 +1,4 @@
-/** `dialback gate`: what the one-time sshd of the client runs for the backup host. */
+/** `dialback gate`: the command that the one-time sshd of the client runs for the backup host. */
 import { gateCheck, gate as openGate } from '../client/gate.ts';
 import { Arguments, type Command, exitName } from './command.ts';
 
@@ -29,7 +29,7 @@ export const gate: Command<GateRequest> = {
     return exitName(run === undefined ? gateCheck(io.environment) : await openGate(run, io.environment));
   },
 
-  /** The backup host reads this: it is not told why. */
+  /** The backup host reads this. It does not learn the reason. */
   failureForPeer(_words, environment) {
     if (environment.SSH_CONNECTION === undefined) return undefined;
     return { text: 'dialback: Cannot let this in: the gate failed\n', exit: 'refused' };

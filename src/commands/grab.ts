@@ -1,4 +1,4 @@
-/** `dialback grab`: what sshd runs on the backup host for the key of a client. */
+/** `dialback grab`: the command that sshd runs on the backup host for the key of a client. */
 import { grab as serveClient } from '../host/grab.ts';
 import { encodeEvent, failedOutcome } from '../wire/events.ts';
 import { Arguments, type Command, exitName } from './command.ts';
@@ -33,7 +33,7 @@ export const grab: Command<GrabRequest> = {
     return exitName(await serveClient(options, io.interruption()));
   },
 
-  /** The client reads this: it is told only that the run failed. */
+  /** The client reads this. It learns only that the run failed. */
   failureForPeer(words, environment) {
     if (!words.includes('--local') && environment.SSH_CONNECTION === undefined) return undefined;
     return INTERNAL_FAILURE;

@@ -48,7 +48,7 @@ function shown(commands: readonly Command[]): Command[] {
   return commands.filter(each => !each.isInternal);
 }
 
-/** All commands, and what holds for all of them. */
+/** All commands, and the rules for all of them. */
 function helpText(commands: readonly Command[]): string {
   const lines = shown(commands).map(each => `  dialback ${each.usage}\n      ${each.side}: ${each.summary}`);
   const statuses = (Object.keys(EXIT) as ExitName[]).map(

@@ -3,7 +3,7 @@ import { type HostConfig, readHostConfig } from '../host/config.ts';
 import { configPath } from '../shared/toml.ts';
 import type { Option } from './command.ts';
 
-/** The option with which these commands are told their config. */
+/** The option that names the config for these commands. */
 export const HOST_CONFIG: Option = {
   name: 'config',
   value: 'F',

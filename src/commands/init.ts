@@ -20,7 +20,7 @@ export const init: Command<InitRequest> = {
   usage:
     'init [--name NAME] [--target TARGET --host-key KEY] [--transport direct|channel|local] [--config F]',
   side: 'client',
-  summary: 'make the key; with what `enroll` printed on the host, also the config; print the next command',
+  summary: 'make the key, and with the values that `enroll` printed also the config; print the next command',
   options: [
     { name: 'name', value: 'NAME', help: "the client's name; without it the host name of this machine" },
     {
@@ -67,7 +67,7 @@ export const init: Command<InitRequest> = {
 };
 
 /**
- * What init made, and the next command.
+ * The output of init: its result, and the next command.
  * @param namedConfig the value of --config, which the next command has to repeat
  */
 export function initText(result: InitResult, namedConfig: string | undefined): string {
@@ -79,7 +79,7 @@ export function initText(result: InitResult, namedConfig: string | undefined): s
   const keyLine = `${key.isNew ? 'made the key' : 'the key is'} "${key.path}"\n`;
   if (!made) return `${keyLine}${enroll}`;
   const told = [
-    `the host's key: ${made.fingerprint} (compare it with what \`enroll\` said on the host)`,
+    `the host's key: ${made.fingerprint} (compare it with the one that \`enroll\` printed on the host)`,
     `${configLine(made, made.target)}`,
     ...jailLines(made),
     ...(made.channelBecause === undefined

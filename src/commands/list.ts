@@ -36,7 +36,7 @@ export const list: Command<ListRequest> = {
 };
 
 /** @param rows one for each snapshot */
-export function listText(rows: Listed[]): string {
+function listText(rows: Listed[]): string {
   const cells = rows.map(row => [
     row.client,
     row.snapshot,

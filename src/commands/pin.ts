@@ -62,7 +62,7 @@ export function openPinTarget(
 }
 
 /** @param name NAME@SNAPSHOT */
-export function pinText(name: string, { did, reason, before }: Pinning): string {
+function pinText(name: string, { did, reason, before }: Pinning): string {
   if (did === 'pinned') return `pinned "${name}": ${reason}\n`;
   if (did === 'kept') return `"${name}" is pinned already: ${reason}\n`;
   return `"${name}" was pinned already: ${before}\nits reason is now: ${escapeText(reason)}\n`;

@@ -22,10 +22,13 @@ export const prune: Command<PruneRequest> = {
   usage: 'prune [NAME] [--dry-run] [-v] [--config F] [--json]',
   side: 'host',
   summary:
-    'remove the snapshots that no rule of [retention] keeps; say why each stays or goes, and what that frees',
+    'remove the snapshots that no rule of [retention] keeps; print the reason for each, and the freed space',
   options: [
     HOST_CONFIG,
-    { name: 'dry-run', help: 'remove nothing; show what would go, and what that would free' },
+    {
+      name: 'dry-run',
+      help: 'remove nothing; show the snapshots that prune would remove, and the space that this would free',
+    },
     { name: 'verbose', short: 'v', help: 'show the same table where the output is not a terminal' },
     JSON_OPTION,
   ],

@@ -24,7 +24,7 @@ export const status: Command<StatusRequest> = {
   name: 'status',
   usage: 'status [NAME] [--max-age 36h] [--config F] [--json]',
   side: 'host',
-  summary: 'show how old and how large the backups are, and what is wrong with them; for monitoring',
+  summary: 'show the age, the size and the problems of the backups; for monitoring',
   options: [
     {
       name: 'max-age',
@@ -73,7 +73,7 @@ const TITLES = [
 ];
 
 /** A table, and below it a line for each problem. */
-export function statusText(clients: ClientStatus[]): string {
+function statusText(clients: ClientStatus[]): string {
   if (clients.length === 0) return 'there is no client yet\n';
   const cells = clients.map(each => [
     each.level,

@@ -27,7 +27,7 @@ export const unpin: Command<PinTarget> = {
  * @param name NAME@SNAPSHOT
  * @param before why it was pinned; undefined: it was not pinned
  */
-export function unpinText(name: string, before: string | undefined): string {
+function unpinText(name: string, before: string | undefined): string {
   return before === undefined
     ? `"${name}" is not pinned\n`
     : `unpinned "${name}", which was pinned: ${before}\n`;

@@ -32,7 +32,8 @@ import {
 } from './anomaly.ts';
 import { measureArriving, measureBesideTrees } from './arriving-size.ts';
 import { type HostConfig, settingsFor } from './config.ts';
-import { type Change, type Ledger, readLedger, writeLedger } from './ledger.ts';
+import type { Change, Ledger } from './ledger.ts';
+import { readLedger, writeLedger } from './ledger-file.ts';
 import { growthLeft, nextRequest, noteGrowth, noteStart } from './quota.ts';
 import {
   freeSpace,

@@ -8,13 +8,11 @@
 import { lstat, readdir } from '../os/files.ts';
 import { standard } from '../os/process.ts';
 import type { Arrival } from '../store/arrival.ts';
+import { BLOCK_BYTES, splitRecord } from '../store/find-records.ts';
 import type { Snapshot } from '../store/snapshot.ts';
 import { sortedRecords } from '../store/sorted-find.ts';
 import type { ClientStore } from '../store/store.ts';
 import { SNAPSHOT } from '../wire/text.ts';
-
-/** The unit of `st_blocks` (stat(2)) and of find's `%b`. */
-const BLOCK_BYTES = 512;
 
 /** The size of a client's arriving/. All but `ownBytes` is about the measured tree, and 0 without one. */
 interface ArrivingSize {
@@ -107,9 +105,9 @@ async function* inodesOf(
   const tried = `look through "${folder}"`;
   let last: Inode | undefined;
   for await (const record of sortedRecords(find, { order, complain: () => {}, signal, tried })) {
-    const text = record.toString('latin1');
-    const [number = '', links = '', type = '', blocks = ''] = text.split(' ', 4);
-    const path = text.slice(`${number} ${links} ${type} ${blocks} `.length);
+    const { fields, name } = splitRecord(record, 4);
+    const [number = '', links = '', type = '', blocks = ''] = fields;
+    const path = name.toString('latin1');
     const inode = BigInt(number);
     if (last?.inode !== inode) {
       if (last) yield last;

@@ -131,21 +131,6 @@ function remoteShell(confined: boolean, idleSeconds: number): string {
   return `'${program}' ${confined ? 'pump' : 'relay'} ${idleSeconds}`;
 }
 
-/**
- * Computes how much of a run is done. rsync's percentage is of all bytes and counts the sent ones, which is right for a first run. A later
- * run links most files and sends little. Then the share of the names that rsync has compared counts, and the bytes of a large file move it
- * on while that is sent.
- * @param isFirst whether there is no tree to link from
- * @returns undefined before rsync has reported anything; `percent` is null while rsync still lists names
- */
-export function filesDone({ reached, progress }: PullReader, isFirst: boolean): ReturnType<Pull['files']> {
-  if (reached === undefined) return undefined;
-  const { done, total, isWhole } = reached;
-  const names = (100 * done) / Math.max(1, total);
-  const percent = isFirst ? progress.percent : Math.floor(names + (progress.percent * (100 - names)) / 100);
-  return { done, total, percent: isWhole ? percent : null };
-}
-
 /** The launcher's exit statuses if it refuses, and if it cannot find the program (src/launcher). */
 const LAUNCHER_STATUSES = new Set([126, 127]);
 
@@ -241,7 +226,7 @@ export async function startPull(held: DisposableHolder, asked: PullRequest): Pro
       return output.finish(ending);
     }),
     progress: () => output.reader.progress,
-    files: () => filesDone(output.reader, request.linkDests.length === 0),
+    files: () => output.reader.filesDone(request.linkDests.length === 0),
     options: args,
   };
 }

@@ -1,6 +1,7 @@
 /** A client's entries that this host could not store, completely or without their attributes, by the client's names. */
 import { ERRNO, unstoredWords } from '../os/errno.ts';
 import { exists } from '../os/files.ts';
+import { joinPath } from '../store/tree-path.ts';
 import { MISSING_LIMIT, type Missing, type Unstored } from '../wire/events.ts';
 import { PATH_LIMIT } from '../wire/request.ts';
 import { type OwnFailure, readOwnFailure } from '../wire/rsync-output.ts';
@@ -39,9 +40,9 @@ export class UnstoredEntries {
   /** Finishes after the last message. Only now does the tree show which file rsync had under a temporary name. */
   finish(): void {
     for (const { names, errno, part } of this.#failures) {
-      const there = names.filter(each => exists(Buffer.concat([Buffer.from(`${this.#tree}/`), each])));
+      const there = names.filter(each => exists(joinPath(this.#tree, each)));
       for (const name of there.length > 0 ? there : [names[0]])
-        this.#name({ path: clientPath(name), errno, part });
+        this.#name({ path: reportedPath(name), errno, part });
     }
     this.#failures.length = 0;
   }
@@ -65,8 +66,8 @@ export class UnstoredEntries {
 }
 
 /** @param name relative to the tree. It is cut at the longest path, since the client refuses a longer one. */
-function clientPath(name: Buffer): Missing['path'] {
-  return jsonName(Buffer.concat([Buffer.from('/'), name]).subarray(0, PATH_LIMIT));
+function reportedPath(name: Buffer): Missing['path'] {
+  return jsonName(joinPath('', name).subarray(0, PATH_LIMIT));
 }
 
 /** The reason for the host's journal. */

@@ -25,7 +25,7 @@ void forget_caller(unsigned last)
 {
 	static const char defaults[64]; /* the kernel's struct sigaction, of zeros: SIG_DFL */
 	sigset_t none;
-	/* Not by signal(3), which does not reset libc's own two. SIGKILL and SIGSTOP fail, which is fine. */
+	/* signal(3) would not reset libc's own two. The call fails for SIGKILL and SIGSTOP, which is fine. */
 	for (int number = 1; number < NSIG; number++)
 		syscall(__NR_rt_sigaction, number, defaults, NULL, (size_t)8);
 	sigemptyset(&none);

@@ -1,4 +1,4 @@
-/* What the caller passes on without asking: descriptors, signals, umask, folder, and its own death. */
+/* The inheritance from the caller: descriptors, signals, umask, working directory, and the signal at the caller's death. */
 #pragma once
 #include "die.h"
 #include <sys/types.h>

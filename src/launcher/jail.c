@@ -6,9 +6,12 @@
  *   place DIR TREE -- ARG...               root only: becomes rsync that can read TREE, a snapshot, and change nothing outside DIR,
  *                                          with all of root's capabilities
  *
- * Its other half is launch.c, with the jail of the rsync that reads. How to read it: CALLS below and COMMON_CALLS in seccomp.c are
- * the system calls of the receiver, LINK_FROM and WRITE_INTO what it may do with files, and receive_verb() is the order in which its
- * jail comes into force. Each failure is one line and exit status 126, or 127 if the program to become does not exist.
+ * Its other half is launch.c, with the jail of the rsync that reads. The parts of this file:
+ * - CALLS below, and COMMON_CALLS in seccomp.c: the system calls of the receiver
+ * - LINK_FROM and WRITE_INTO: its rights to files
+ * - receive_verb(): the order in which its jail comes into force
+ *
+ * Each failure is one line and exit status 126, or 127 if the program to become does not exist.
  *
  * SELF_PATH and RSYNC_PATH are compiled in, and can be read in the file (BUILT_FOR).
  */
@@ -82,7 +85,7 @@ static int count_folders(int count, char *arguments[])
 	return end;
 }
 
-/* What every rsync needs, and `program`, which it may execute. */
+/* Grants the files that every rsync needs, and `program`, which it may execute. */
 static void grant_rsync(int ruleset, const char *program)
 {
 	for (const char *const *path = COMMON_PATHS; *path != NULL; path++)

@@ -1,5 +1,5 @@
 /*
- * What this process, and all that it becomes or starts, may do with files: landlock(7). A ruleset begins with everything refused.
+ * The rights to files of this process, and of all that it becomes or starts: landlock(7). A new ruleset refuses everything.
  * <linux/landlock.h> is newer than some supported headers, and none of its numbers differ between architectures: they are here.
  */
 #pragma once

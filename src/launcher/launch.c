@@ -1,14 +1,14 @@
 /*
  * launch: lends rsync one capability, and builds the jail that this rsync runs in.
  *
- * The only file of dialback with an effective capability (cap_dac_read_search=ep, 0750 root:dialback). Whoever may run it can have
- * every file of this machine read, except those in /etc/dialback/never. It can be used for nothing else:
+ * The only file of dialback with an effective capability (cap_dac_read_search=ep, 0750 root:dialback). An account that may run it
+ * can have every file of this machine read, except those in /etc/dialback/never. It has no other use:
  *
- *   send RUN [KIB]          becomes rsync as a daemon that can read the scope of RUN and do nothing else; at most KIB KiB a second
- *   never RUN               says where the paths lead that `send RUN` would keep back, which links to them it does not follow, and
- *                           which files, of those that `send` grants one by one, no run can read
- *   lend gate --run RUN     if built with INHERITED=1, for `capability = "inherited"`: hands the capability to dialback's gate, which
- *                           hands it to an rsync that the administrator gave it to
+ *   send RUN [KIB]          becomes rsync as a daemon that can read the scope of RUN and do nothing else. At most KIB KiB a second.
+ *   never RUN               prints the places of the paths that `send RUN` would keep back, and the links to them that it does not
+ *                           follow. Of the files that `send` grants one by one, prints those that no run can read.
+ *   lend gate --run RUN     if built with INHERITED=1, for `capability = "inherited"`: hands the capability to dialback's gate. The
+ *                           gate hands it to an rsync that has it inheritable from the administrator.
  *
  * Its other half is jail.c, which has no capability. How to read it: CALLS below and COMMON_CALLS in seccomp.c are the system calls
  * of the sender, and send_verb() is the order in which its jail comes into force. Each other file is one check or one mechanism.
@@ -52,7 +52,7 @@ static const struct calls CALLS[] = {
 #ifdef __x86_64__
 	ROW(NO_BITS, 1, WRITING_FLAGS, NR(open)),
 #endif
-	/* The step into rsync: with this string alone. rsync does not learn its address, and a wrong guess kills it. Otherwise it could
+	/* The step into rsync: only with this string. rsync does not learn its address, and a wrong guess kills it. Otherwise it could
 	   have the dynamic loader, which must be executable, run any file that it can read. */
 	ROW(THE_STEP, 0, (uintptr_t)RSYNC, NR(execve)),
 };

@@ -32,7 +32,7 @@ _Noreturn void lend_verb(char *run)
 		die(REFUSED, "lend", "cap_dac_read_search", "\"%s\" has no capability to inherit: make install INHERITED=1", RSYNC);
 	close(open_run(run));
 	set_capabilities(THE_ONE, THE_ONE, THE_ONE);
-	/* What was asked for, and by which client: the gate decides on the one and records the other. */
+	/* The command and the address of the client. The gate decides on the command and records the address. */
 	pass_on(pass_on(environment + 2, "SSH_ORIGINAL_COMMAND"), "SSH_CONNECTION");
 	die_with_parent(SIGKILL, parent);
 	char *const arguments[] = {"dialback", "gate", "--run", run, NULL};

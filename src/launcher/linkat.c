@@ -2,15 +2,15 @@
  * linkat() for the rsync that receives: it does not fail in the middle of a group of hard links.
  *
  * A file system can refuse another link of an inode: EMLINK (ext4 takes 65,000, btrfs as many in one folder), EPERM, EDQUOT, EXDEV.
- * rsync handles that for --link-dest (it copies), but not inside a group: the next name of the group becomes a second leader, the
- * generator mistakes the number of a --link-dest for that of a file or finds the group finished, and exits with 2 or 13 (3.1.3 to
- * 3.5.0; hlink.c, finish_hard_link). Each such group costs a run, and any user of the client can make one.
+ * rsync handles that for --link-dest (it copies), but not inside a group. There the next name of the group becomes a second leader.
+ * The generator mistakes the number of a --link-dest for that of a file, or finds the group finished, and exits with 2 or 13 (3.1.3
+ * to 3.5.0; hlink.c, finish_hard_link). Each such group costs a run, and any user of the client can make one.
  *
- * The dynamic loader puts this library before libc (LD_PRELOAD). If link() is refused and the old name is in the tree that rsync
- * writes into, the new name becomes a copy: a new inode with the content, xattrs, mode and times of the old one. Then the OLD name
- * becomes a link of that copy too. rsync links every further name of a group to the same old name, so the next refusal comes when
- * the copy is full as well. A group costs one copy for each inode that it fills, and the library keeps no state. It never touches
- * names outside of the tree (--link-dest): an inode of a finished snapshot can only gain links.
+ * The dynamic loader puts this library before libc (LD_PRELOAD). It acts if link() is refused and the old name is in the tree that
+ * rsync writes into. The new name becomes a copy: a new inode with the content, xattrs, mode and times of the old one. Then the OLD
+ * name becomes a link of that copy too. rsync links every further name of a group to the same old name, so the next refusal comes
+ * when the copy is full as well. A group costs one copy for each inode that it fills, and the library keeps no state. It never
+ * touches names outside of the tree (--link-dest): an inode of a finished snapshot can only gain links.
  *
  * The library also reports that the file system has cut a time. A time outside of its range becomes the first or last one in it,
  * and the call succeeds (timestamp_truncate() in Linux, fs/inode.c), so rsync does not notice. Here both times are known.
@@ -34,7 +34,7 @@
 
 /* The tree that rsync writes into: absolute, without links. Without it the library changes nothing. */
 #define TREE_VARIABLE "DIALBACK_TREE"
-/* What it reports on standard error; os/link-library.ts reads these lines. */
+/* Its reports on standard error; os/link-library.ts reads these lines. */
 #define COPIED "dialback-linkat: new inode\n"
 #define TIME_CUT "dialback-linkat: time cut\n"
 
@@ -86,7 +86,7 @@ static bool write_whole(int to, const char *bytes, size_t size, off_t at)
 	return true;
 }
 
-/* Holes stay holes. */
+/* Copies only the data of a sparse file: its holes stay holes. */
 static bool copy_content(int from, int to, off_t size)
 {
 	if (ftruncate(to, size) != 0)
@@ -94,7 +94,7 @@ static bool copy_content(int from, int to, off_t size)
 	for (off_t at = 0; at < size;) {
 		off_t data = lseek(from, at, SEEK_DATA);
 		if (data < 0 && errno == ENXIO)
-			return true; /* a hole up to the end */
+			return true; /* a hole, without allocated blocks, up to the end */
 		at = data > at ? data : at;
 		off_t hole = lseek(from, at, SEEK_HOLE);
 		off_t end = hole > at ? hole : size;
@@ -162,7 +162,7 @@ static bool copy_to(const struct place *old, const struct place *new, char *temp
 }
 
 /*
- * Makes `old` a link of what `new` is now. If that fails, the next name costs a copy of its own. rsync may have finished the folder
+ * Makes `old` a link of `new`'s inode. If that fails, the next name costs a copy of its own. rsync may have finished the folder
  * of `old`, and would not set its times again.
  */
 static void move_leader(const struct place *old, const struct place *new, const char *temporary)

@@ -9,9 +9,9 @@
  *
  * The table is $DIALBACK_MOUNTS/mounts: records with a NUL behind each (client/mount-points.ts writes them).
  *
- *   e PATH                 stat() shows it as it is; it is a folder with no entry
- *   s MODE UID GID PATH    such a folder, with this mode (octal) and these owners, without a look at it
- *   f PATH                 it and all below it: EHOSTDOWN
+ *   e PATH                 A folder without entries. stat() shows the true attributes.
+ *   s MODE UID GID PATH    A folder without entries. stat() shows this mode (octal) and these owners, and does not touch it.
+ *   f PATH                 EHOSTDOWN for it and all paths below it.
  *
  * For the first two it opens $DIALBACK_MOUNTS/empty instead. It uses only old functions of libc, so that it loads with an older
  * libc than the one that it was compiled with.

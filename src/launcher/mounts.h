@@ -3,10 +3,10 @@
 #include "die.h"
 #include <sys/types.h>
 
-/* What is mounted at `path`: the part `inner` of the file system on `device` ("8:1"). */
+/* A mount at `path` of the part `inner` of the file system on `device` ("8:1"). */
 struct mount {
 	char *device, *inner, *path;
-	uid_t user; /* FUSE: who mounted it, and so can show any owner; else 0 */
+	uid_t user; /* FUSE: the user that mounted it, who can show any owner; else 0 */
 	enum { UNKNOWN, ANSWERS, HANGS } state;
 };
 enum { MOUNTS_MAX = 100000 /* fs.mount-max */ };

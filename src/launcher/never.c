@@ -174,7 +174,7 @@ static void add_under_other_mounts(const char *path)
 
 void add_other_mounts(void)
 {
-	/* Not for the machine's own: the mount table names each of their mounts. */
+	/* The machine's own need no search: the mount table names each of their mounts. */
 	for (size_t i = machines, end = nevers.count; i < end; i++) {
 		bool is_left = false; /* itself, not something below it */
 		for (size_t each = 0; each < left_out.count; each++)

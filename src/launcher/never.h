@@ -1,10 +1,10 @@
-/* What no backup reads: the machine's own, root's list (NEVER_PATH), and what the account leaves out of its scope. */
+/* Paths that no backup reads: the machine's own, root's list (NEVER_PATH), and those that the account leaves out of its scope. */
 #pragma once
 #include "die.h"
 
 enum { PATHS_MAX = 10000 };
 
-/* A path, and what was there: an inode of 0 if it does not count. */
+/* Paths, and the device and inode of each; an inode of 0 does not count. */
 struct paths {
 	char *at[PATHS_MAX];
 	dev_t device[PATHS_MAX];
@@ -23,14 +23,14 @@ void add_roots_list(void);
 void add_line(char *line, size_t length);
 
 /*
- * Adds a path. Not only its name is kept back, but also what is there, unless that is a file with another name in a folder that
- * others control: they could have put a hard link to a third user's file there.
+ * Adds a path. Its name is kept back, and so is its inode, except the inode of a file with another name in a folder that others
+ * control. They could have put a hard link to a third user's file there.
  * @param source what names it, for messages
  * @param owner who may decide, besides root, where a link leads (place.h)
  */
 void add_never(const char *path, const char *source, uid_t owner);
 
-/* Adds a mount point that the account leaves out, by its name alone: another mount of the same can be in the scope. */
+/* Adds a mount point that the account leaves out, only by its name: another mount of the same can be in the scope. */
 void add_left_out(const char *path, const char *source);
 
 /* Keeps back the same places under other mounts of their file systems. The last to be called. */
@@ -43,12 +43,12 @@ void require_path(const struct paths *list, const char *path, const char *source
 bool is_never(const char *path);
 
 /*
- * Whether it is kept back by what it is: another mount of it, a hard link to it, or its other name where a file system takes "A" for
+ * Whether it is kept back by its inode: another mount of it, a hard link to it, or its other name where a file system takes "A" for
  * "a".
  */
 bool is_never_inode(const struct stat *found);
 
-/* Whether a `never` is somewhere below this folder, by names or by what the folder is. */
+/* Whether a `never` is somewhere below this folder, by names or by the folder's inode. */
 bool leads_to_never(const char *path, const struct stat *folder);
 
 /* Whether the account leaves out the file system that the path is on. */

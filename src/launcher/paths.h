@@ -8,7 +8,7 @@ bool is_within(const char *folder, const char *path);
 /* Whether it begins with "/", has no empty name, "." or "..", and is shorter than PATH_MAX: then paths compare as texts. */
 bool is_canonical(const char *path);
 
-/* What is left of `path` below `folder`: "", or from the slash on. */
+/* The rest of `path` below `folder`: "", or from the slash on. */
 const char *below(const char *folder, const char *path);
 
 /* The path of `rest` in a folder: "FOLDER/REST", with one slash between them. @return memory to free() */

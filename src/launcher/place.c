@@ -114,7 +114,7 @@ void find_place(const char *path, uid_t owner, void (*see)(const struct stat *fo
 			continue;
 		bool is_there = false;
 		memset(&entry, 0, sizeof entry);
-		entry.st_uid = (uid_t)-1; /* what does not exist has no owner */
+		entry.st_uid = (uid_t)-1; /* no owner until it is found */
 		if (look(folder_path, &folder, NULL)) {
 			if (see != NULL)
 				see(&folder);

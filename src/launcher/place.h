@@ -13,7 +13,7 @@ struct place {
 	char through[2 * PATH_MAX]; /* the first folder on the way in which others can replace the next name */
 	char link[2 * PATH_MAX];    /* the link that was not followed */
 	int error;		    /* why the way could not be looked at to its end; 0 if only nothing exists there */
-	struct stat found;	    /* what exists there; zeros if nothing does */
+	struct stat found;	    /* the attributes of the place; zeros if it does not exist */
 };
 
 #define ANYBODY ((uid_t)-2) /* as an owner: every link is followed */

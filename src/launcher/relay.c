@@ -32,8 +32,8 @@ static bool is_idle(int descriptor, short what, int idle_ms)
 }
 
 /*
- * Copies until the end of `from`. Not by splice(): from a socket into a pipe it waits for data with the pipe locked, and blocks ssh,
- * which reads that pipe and has one thread.
+ * Copies until the end of `from`. It does not use splice(). From a socket into a pipe, splice() waits for data with the pipe locked.
+ * That would block ssh, which reads that pipe and has one thread.
  * @param announce what to report when the first byte comes; that byte may take as long as it likes, since the host has a timeout
  *     of its own for it
  */

@@ -90,7 +90,7 @@ static bool enter_namespaces(void)
 	       mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) == 0;
 }
 
-/* @param folder what becomes visible of the store; of its content only `paths`. @return false with errno */
+/* @param folder the visible part of the store, without content except `paths`. @return false with errno */
 static bool enter_own_root(const char *folder, char *const paths[], int count)
 {
 	static const char *const PLACES[] = {"/mnt", "/media", "/tmp"}; /* where to build it: one that it need not show */
@@ -105,7 +105,7 @@ static bool enter_own_root(const char *folder, char *const paths[], int count)
 	for (const char *const *path = COMMON_PATHS; *path != NULL; path++)
 		if (!bring(root, *path, false))
 			return false;
-	/* /proc: rsync changes the mode of what it has open by /proc/self/fd. */
+	/* /proc: rsync changes the modes of open files by /proc/self/fd. */
 	return bring(root, RSYNC, true) && bring(root, SELF_PATH, true) && bring(root, "/dev/null", true) &&
 	       bring(root, "/proc", true) && bring(root, folder, true) && chdir(root) == 0 &&
 	       syscall(__NR_pivot_root, ".", ".") == 0 && umount2(".", MNT_DETACH) == 0 && chdir("/") == 0 &&

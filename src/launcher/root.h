@@ -6,7 +6,7 @@
 #pragma once
 #include "die.h"
 
-/* What every rsync reads. To an account without a capability these give nothing new. NULL-terminated */
+/* Files that every rsync reads. Any account can read them without a capability. NULL-terminated */
 extern const char *const COMMON_PATHS[];
 
 /*

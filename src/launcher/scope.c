@@ -14,7 +14,7 @@ static void add_path(struct paths *list, const char *path)
 {
 	static struct place place;
 	require_path(list, path, "RUN/scope");
-	if (is_left_out(path)) { /* nothing of it is granted: do not look at it */
+	if (is_left_out(path)) { /* it is not granted: do not look at it */
 		list->at[list->count++] = require_memory(strdup(path));
 		return;
 	}
@@ -49,8 +49,8 @@ void take_scope(const char *text, size_t size)
 }
 
 /*
- * Tells of a file that its file system lets no process read (a server that refuses root, SELinux): no run can read it, so it was not
- * created while a run was on. Asks instead of opening it, which can have effects.
+ * Reports a file that its file system lets no process read (a server that refuses root, SELinux). No run can read it, so it was not
+ * created during a run. Asks the kernel instead of opening the file, which can have effects.
  */
 static void tell_refusal(int fd, const char *path)
 {

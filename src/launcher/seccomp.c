@@ -15,12 +15,12 @@
 static const struct calls COMMON_CALLS[] = {
 	/* Memory: no program starts without. */
 	ROW(ANY, 0, 0, NR(brk), NR(mmap), NR(munmap), NR(mremap), NR(mprotect), NR(madvise)),
-	/* libc's start, locks and signal handlers: of this process alone. */
+	/* libc's start, locks and signal handlers: they affect only this process. */
 	ROW(ANY, 0, 0, NR(set_tid_address), NR(set_robust_list), NR(rseq), NR(futex), NR(rt_sigaction), NR(rt_sigprocmask),
 	    NR(rt_sigreturn), NR(restart_syscall), NR(getrandom), NR(exit), NR(exit_group)),
 	/* Its own limits, not another process's. */
 	ROW(EQUALS, 0, 0, NR(prlimit64)),
-	/* Who it is, the time, how much memory there is (qsort asks), sleep (bwlimit). */
+	/* Its ids, the time, the size of the memory (qsort asks), sleep (bwlimit). */
 	ROW(ANY, 0, 0, NR(getpid), NR(getppid), NR(gettid), NR(getuid), NR(geteuid), NR(getgid), NR(getegid), NR(getgroups),
 	    NR(uname), NR(sysinfo), NR(clock_gettime), NR(gettimeofday), NR(nanosleep), NR(clock_nanosleep)),
 	/* Open descriptors: the sender can write only to the connection. */
@@ -43,7 +43,7 @@ static const struct calls COMMON_CALLS[] = {
 
 #define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(field))
 #define ANSWER(what) BPF_STMT(BPF_RET | BPF_K, (uint32_t)(what))
-/* Skips so many instructions if the test fails, or if it holds. */
+/* Skip this number of instructions if the test fails, or if it holds. */
 #define UNLESS(test, value, skip) BPF_JUMP(BPF_JMP | (test) | BPF_K, (uint32_t)(value), 0, (skip))
 #define IF(test, value, skip) BPF_JUMP(BPF_JMP | (test) | BPF_K, (uint32_t)(value), (skip), 0)
 

@@ -1,6 +1,6 @@
 /*
- * What system calls this process, and all that it becomes or starts, may make: seccomp(2). A call that no row names fails with
- * EPERM. A call of another ABI (32 bit, x32) kills the process.
+ * The system calls of this process, and of all that it becomes or starts: seccomp(2). A call that no row names fails with EPERM. A
+ * call of another ABI (32 bit, x32) kills the process.
  */
 #pragma once
 #include "die.h"
@@ -19,7 +19,7 @@ enum check {
 	NOT_THERE, /* fail with ENOSYS, so that libc makes the older call, which has a row */
 };
 
-/* Some calls, and one check of the low 32 bits of one argument (EQUALS and THE_STEP: of all 64). */
+/* Some calls, and one check of the low 32 bits of one argument; EQUALS and THE_STEP check all 64. */
 struct calls {
 	enum check check;
 	unsigned argument;

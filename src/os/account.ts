@@ -3,28 +3,12 @@ import { homedir, userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import { Fault } from '../fault.ts';
 import { readWhole } from './content.ts';
+import { findEntry, type PasswdEntry } from './passwd.ts';
 import { run, standard } from './process.ts';
 
 /** getent(1) may ask a directory service. */
 const GETENT_MS = 10_000;
 const LIMIT = 16 * 1024 * 1024;
-
-/** An account's entry in the password file. */
-interface PasswdEntry {
-  name: string;
-  uid: number;
-  home: string;
-}
-
-/** Finds an entry. @param text the content of a password file (passwd(5)) @param key a name or a uid */
-export function findEntry(text: string, key: string | number): PasswdEntry | undefined {
-  for (const line of text.split('\n')) {
-    const [name = '', , uid = '', , , home = ''] = line.split(':');
-    const isWanted = typeof key === 'number' ? uid === String(key) : name === key;
-    if (isWanted && /^\d{1,10}$/.test(uid) && home.startsWith('/')) return { name, uid: Number(uid), home };
-  }
-  return undefined;
-}
 
 /**
  * Finds an account in /etc/passwd. It does not find accounts of a directory service.

@@ -29,3 +29,10 @@ export function tailBehind(folder: string, path: string): string {
 export function joinPath(folder: string, tail: string): string {
   return `${folder === '/' ? '' : folder}${tail}` || '/';
 }
+
+/** Replaces the escapes of a byte, `\040`, as in mountinfo, fstab(5), mtree(5) and the output of getfattr(1). */
+export function unescapeOctal(text: string): string {
+  return text.replace(/\\([0-3][0-7]{2})/g, (_, digits: string) =>
+    String.fromCharCode(Number.parseInt(digits, 8)),
+  );
+}

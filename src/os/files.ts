@@ -76,6 +76,9 @@ export {
   writeSync,
 };
 
+/** The file types of st_mode, and the bits that hold them (inode(7)). */
+export const { S_IFMT, S_IFDIR, S_IFREG, S_IFBLK, S_IFCHR, S_IFIFO, S_IFSOCK } = constants;
+
 /** open(2): works without permission to read the folder. node has no constant for it. */
 const O_PATH = 0o10000000;
 
@@ -85,7 +88,7 @@ const STEPS: Steps = {
 };
 
 /** Calls a function with a path short enough for the kernel, for a path of any length (long-path.ts). */
-export function reach<T>(path: Path, call: (path: Path) => T): T {
+function reach<T>(path: Path, call: (path: Path) => T): T {
   return reachBy(STEPS, path, call);
 }
 

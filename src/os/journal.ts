@@ -7,62 +7,17 @@
 import { now } from './clock.ts';
 import { readWhole } from './content.ts';
 import { appendText, exists, fileFault, link, lstat, rename, stat, unlink } from './files.ts';
+import { type Entry, isPassing, keptLines, parseLine } from './journal-lines.ts';
 import { replaceFile } from './replace.ts';
 
 /** A journal is rotated at this size. */
 const JOURNAL_BYTES = 4 * 1024 * 1024;
-/** The newest bytes that the rotated file keeps, of lasting entries and of passing ones. */
-const LASTING_BYTES = 4 * 1024 * 1024;
-const PASSING_BYTES = 1024 * 1024;
 /** A journal that could not be rotated (a full disk) accepts no passing entries above this size. */
 const MOST_BYTES = 2 * JOURNAL_BYTES;
 /** A journal is larger only if the disk was full for a long time. */
 const READ_BYTES = 64 * 1024 * 1024;
 /** A rotation takes a moment. One that has not finished after this time was killed. */
 const ROTATION_MS = 30_000;
-
-type Entry = Record<string, unknown>;
-
-/**
- * Whether an entry is a passing one: a refusal, a call that had to wait, a run without a snapshot, or the removal of the tree of such a
- * run. A client can cause any number of these.
- */
-export function isPassing({ event, snapshot, what }: Entry): boolean {
-  if (event === 'refused' || event === 'queued') return true;
-  if (event === 'run') return typeof snapshot !== 'string';
-  return event === 'removed' && typeof what === 'string' && what.startsWith('arriving/');
-}
-
-function parseLine(line: string): Entry | undefined {
-  try {
-    const found: unknown = JSON.parse(line);
-    return typeof found === 'object' && found !== null ? (found as Entry) : undefined;
-  } catch {
-    return undefined; // the empty line after the last newline, or a line that a full disk cut short
-  }
-}
-
-/**
- * The newest lines, in their order.
- * @param lasting the most bytes of lasting entries
- * @param passing the most bytes of passing entries
- */
-export function keptLines(
-  lines: readonly string[],
-  lasting = LASTING_BYTES,
-  passing = PASSING_BYTES,
-): string[] {
-  const left = { lasting, passing };
-  const kept: string[] = [];
-  for (const line of lines.toReversed()) {
-    const entry = parseLine(line);
-    if (entry === undefined) continue;
-    const kind = isPassing(entry) ? 'passing' : 'lasting';
-    left[kind] -= Buffer.byteLength(line) + 1;
-    if (left[kind] >= 0) kept.push(line);
-  }
-  return kept.reverse();
-}
 
 function linesOf(path: string): string[] {
   if (!exists(path)) return [];

@@ -1,5 +1,5 @@
 /**
- * The two programs of the launcher as the rest of dialback sees them: where they are, what they are told, what they print.
+ * The two programs of the launcher as the rest of dialback sees them: their places, their arguments and their output.
  * `launch` (src/launcher/launch.c) has the capability, for the rsync that reads; `jail` (jail.c) has none, for the rsync that writes.
  * They stand beside this executable, PREFIX/bin/dialback and PREFIX/libexec/dialback/, as `make install` puts them; an executable
  * that was only built has neither.
@@ -13,7 +13,7 @@ import { type Command, endingText, PLAIN_ENVIRONMENT, type Result, run, standard
 import { programPath } from './programs.ts';
 import { kernelRelease } from './uname.ts';
 
-/** The administrator's list of what no backup may read, which the launcher enforces. */
+/** The administrator's list of paths that no backup may read. The launcher enforces it. */
 export const NEVER_LIST = '/etc/dialback/never';
 
 /** Where `launch` is, if it is installed. */
@@ -158,7 +158,7 @@ export async function tryReceiving(tree: string): Promise<Jail> {
   return readTrial(result, /^rsync +version /, RECEIVE_WITHOUT);
 }
 
-/** What works on a kernel without Landlock, on each side. */
+/** Next steps for a kernel without Landlock, one for each side. */
 export const SEND_WITHOUT =
   'make install INHERITED=1, as root, in dialback\'s sources, and then `capability = "inherited"` in client.toml';
 export const RECEIVE_WITHOUT = '`confined = false` in host.toml';

@@ -40,9 +40,9 @@ export function hasLinkLibrary(): boolean {
   return typeof DIALBACK_LINKAT === 'string' && DIALBACK_LINKAT !== '';
 }
 
-/** What linkat.c's library prints on standard error for each inode that it has made (COPIED there). */
+/** linkat.c's library prints this on standard error for each inode that it has made (COPIED there). */
 export const NEW_INODE = 'dialback-linkat: new inode';
-/** What it prints once for each process of rsync that has set a time which the file system has cut (TIME_CUT there). */
+/** It prints this once for each process of rsync that has set a time which the file system has cut (TIME_CUT there). */
 export const TIME_CUT = 'dialback-linkat: time cut';
 
 /** Where the file can stand until it is open. The dynamic loader maps it as code. */

@@ -5,37 +5,12 @@
 
 import { makeFifos } from './fifo.ts';
 import { close, open, openFlags } from './files.ts';
+import { LogEnds } from './log-ends.ts';
 import type { DisposableHolder } from './runfolder.ts';
 import { descriptorStream } from './streams.ts';
 
-/** Bytes kept of the beginning and of the end: one of them has the reason of a failure. */
-const END_BYTES = 1000;
 /** Another program can keep the FIFO open (ssh's ProxyCommand), so we do not wait longer for its end. */
 const LAST_BYTES_MS = 500;
-
-/** The first and last bytes of a text. */
-export class LogEnds {
-  #first: Buffer = Buffer.alloc(0);
-  #last: Buffer = Buffer.alloc(0);
-  #left = 0;
-
-  add(bytes: Buffer): void {
-    const room = END_BYTES - this.#first.length;
-    if (room > 0) this.#first = Buffer.concat([this.#first, bytes.subarray(0, room)]);
-    const rest = bytes.subarray(Math.max(0, room));
-    // A copy, since a part of a buffer keeps the whole buffer in memory.
-    const all = Buffer.concat([this.#last, rest.subarray(-END_BYTES)]);
-    this.#left += this.#last.length + rest.length;
-    this.#last = Buffer.from(all.subarray(-END_BYTES));
-    this.#left -= this.#last.length;
-  }
-
-  /** @returns the whole text, or both ends with a line between them that says how many bytes were left out */
-  text(): string {
-    const gap = this.#left > 0 ? `\n[${this.#left} bytes left out]\n` : '';
-    return `${this.#first.toString('utf8')}${gap}${this.#last.toString('utf8')}`.trim();
-  }
-}
 
 /** An open log. */
 interface LogPipe {

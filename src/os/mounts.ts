@@ -1,8 +1,7 @@
 /** The mount table (proc_pid_mountinfo(5)): which mount a path is on, and which other names a place has by other mounts. */
 import { asText } from '../wire/text.ts';
-import { joinPath, tailBehind } from './byte-path.ts';
+import { joinPath, tailBehind, unescapeOctal } from './byte-path.ts';
 import { readWhole } from './content.ts';
-import { readProc } from './files.ts';
 
 const TABLE_BYTES = 16 * 1024 * 1024;
 
@@ -21,21 +20,25 @@ export interface MountEntry {
 
 /**
  * Reads the mount table of this process.
- * @returns in the order of mountinfo: of two mounts at the same path, the later one hides the earlier one
+ * @returns in the order of mountinfo: the later one of two mounts at the same path hides the earlier one
  * @throws Fault where /proc cannot be read
  */
 export function readMountTable(): MountEntry[] {
   return parseMountTable(readWhole('/proc/self/mountinfo', TABLE_BYTES).toString('latin1'));
 }
 
-/** The same with paths as text; empty where /proc cannot be read. */
-export function mountTable(): MountEntry[] {
-  return inText(mountTableInBytes());
+/** The mount table for callers that can work without it: empty if /proc cannot be read. */
+export function mountTableInBytes(): MountEntry[] {
+  try {
+    return readMountTable();
+  } catch {
+    return [];
+  }
 }
 
-/** The same as `readMountTable()`; empty where /proc cannot be read. */
-export function mountTableInBytes(): MountEntry[] {
-  return parseMountTable(readProc('self/mountinfo') ?? '');
+/** The same with paths as text. */
+export function mountTable(): MountEntry[] {
+  return inText(mountTableInBytes());
 }
 
 /** Parses mountinfo, one character for each byte. Lines of another form are left out. */
@@ -48,19 +51,14 @@ export function parseMountTable(text: string): MountEntry[] {
     if (!device || !root || !path || !options || !type) return [];
     if (path.endsWith('//deleted')) return []; // Its folder has been removed, so the name leads nowhere.
     const entry = {
-      path: unfoldName(path),
-      root: unfoldName(root),
+      path: unescapeOctal(path),
+      root: unescapeOctal(root),
       device,
       options: options.split(','),
       type,
     };
     return [user === undefined || user === '0' ? entry : { ...entry, user: Number(user) }];
   });
-}
-
-/** Replaces the escapes of mountinfo and fstab: `\040` is one byte. */
-export function unfoldName(text: string): string {
-  return text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 }
 
 /** The same table with its paths as text, to compare them with paths that are text. */
@@ -101,7 +99,7 @@ export function namesByMounts(table: readonly MountEntry[], path: string): strin
 }
 
 /**
- * Places outside of a path where the path, or a part of what is below it, can be seen by other mounts (bind mounts).
+ * Places outside of a path where other mounts (bind mounts) show the path, or a part of the tree below it.
  * @returns sorted; without names that a later mount hides
  */
 export function otherNames(table: readonly MountEntry[], path: string): string[] {
@@ -128,4 +126,14 @@ export function otherNames(table: readonly MountEntry[], path: string): string[]
     }
   }
   return [...names].sort();
+}
+
+/**
+ * Finds the first root on the store's file system. It compares the devices in mountinfo: subvolumes of a btrfs and bind mounts
+ * have the same one, and the paths need not be readable.
+ * @param roots without symbolic links, and so is `store`
+ */
+export function rootBeside(table: MountEntry[], roots: string[], store: string): string | undefined {
+  const device = mountOf(table, store)?.device;
+  return roots.find(root => device !== undefined && mountOf(table, root)?.device === device);
 }

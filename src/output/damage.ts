@@ -8,6 +8,6 @@ export const DAMAGES: Record<Damage['differences'][number], string> = {
   time: 'another time',
   type: 'of another type',
   missing: 'missing',
-  extra: 'not in the manifest',
+  extra: 'absent from the manifest',
   unreadable: 'cannot be read',
 };

@@ -12,7 +12,7 @@ export function failedClientsText(
   const failed = clients.filter(each => each.failed !== null);
   if (failed.length === 0) return '';
   const lines = failed.map(each => `  ${each.client}: ${each.failed}\n`);
-  // Run for one client alone, the command prints that client's own next step.
+  // The same command for only one client prints that client's own next step.
   const next = failed[0]?.next ?? `dialback ${verb} ${failed[0]?.client}`;
   return `dialback: Cannot ${verb} ${failed.length} of ${clients.length} clients:\n${lines.join('')}next: ${next}\n`;
 }

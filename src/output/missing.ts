@@ -1,4 +1,4 @@
-/** The files that an incomplete backup lacks: their names, the reasons, and what to do about them. */
+/** The files that an incomplete backup lacks: their names, the reasons and the next steps. */
 import { isDeepStrictEqual } from 'node:util';
 import type { RunOutcome } from '../client/run-events.ts';
 import { ERRNO, errnoWords, unstoredWords } from '../os/errno.ts';
@@ -79,7 +79,7 @@ const { EFBIG, ESTALE, ENODATA, EUCLEAN, EHOSTDOWN, EREMOTEIO } = ERRNO;
 /** For a disk that returns errors. */
 export const FSCK_HINT = 'see what the kernel says about the disk (dmesg), and check its file system (fsck)';
 
-/** What to do about files that could not be read, the most urgent kind first. */
+/** Next steps for files that could not be read, the most urgent kind first. */
 const ADVICE: { errnos: number[]; next: string }[] = [
   {
     errnos: [EIO, EUCLEAN, EBADMSG, EREMOTEIO],
@@ -98,7 +98,7 @@ const ADVICE: { errnos: number[]; next: string }[] = [
     errnos: [EFBIG],
     next: 'set `max_size` higher, here or on the backup host, or name them in `exclude` of client.toml',
   },
-  { errnos: [ENOENT], next: 'set `roots` in client.toml to what is there' },
+  { errnos: [ENOENT], next: 'set `roots` in client.toml to paths that exist' },
   {
     errnos: [ENODATA],
     next: 'back up again when no program writes them, or from a snapshot of the file system',

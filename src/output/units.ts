@@ -30,8 +30,6 @@ export function showAge(ms: number): string {
   return hours > 0 ? `${hours} h ${minutes % 60} min` : `${minutes} min`;
 }
 
-export const BILLION = 1_000_000_000n;
-
 /**
  * A time in UTC as RFC 3339 writes it; `@SECONDS` where the year does not have four digits.
  * @param ns nanoseconds since 1970

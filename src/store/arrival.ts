@@ -83,8 +83,8 @@ export async function beginSnapshot(client: ClientStore): Promise<Arrival> {
     tree: `${folder}/tree`,
     basis: basis[0] ?? null,
     bases: basis,
-    // For a changed file rsync uses the first match as the basis. What arrived is nearer to the new version than the
-    // old one is.
+    // For a changed file rsync uses the first match as the basis. An interrupted tree has a newer version of the file
+    // than a snapshot.
     linkDests: [...interrupted, ...bases],
     leftOver: left,
     isDurable: basis.every((each, at) => rechecks[at] !== undefined || isDurable(client, each)),
@@ -108,7 +108,7 @@ async function makeArrivalFolder(client: ClientStore, folder: string, left: stri
   } catch (error) {
     if (!(error instanceof Fault) || error.exit !== 'noSpace' || left.length === 0) throw error;
   }
-  // The disk is full, perhaps of what interrupted runs left. Delete that, and try again.
+  // The disk is full, perhaps because of interrupted trees. Delete them, and try again.
   for (const each of left) moveToTrash(client, 'arriving', each);
   await emptyTrash(client.folder).catch(() => {});
   make();
@@ -174,8 +174,8 @@ export async function commitSnapshot(
 /**
  * Ends a run that did not make a snapshot. Keeps what arrived for the next run, as one tree: hard links add the names
  * that only the older interrupted tree has. No inode is written to.
- * @param isFull whether the disk is full: then nothing is kept, because an unfinished tree must not take the room of
- *   all later runs
+ * @param isFull whether the disk is full: then this deletes all that arrived, because an unfinished tree must not take
+ *   the room of all later runs
  */
 export async function abandonSnapshot(client: ClientStore, arrival: Arrival, isFull = false): Promise<void> {
   if (isFull) {

@@ -44,7 +44,7 @@ export interface Doubtful {
   paths: string[];
 }
 
-/** What a run links against instead of a snapshot's own tree. */
+/** The tree that a run links against instead of a snapshot's own tree. */
 interface Recheck {
   /** Undefined if no file is doubtful: the run uses the snapshot's own tree. */
   tree: string | undefined;

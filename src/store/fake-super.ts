@@ -69,7 +69,8 @@ const TYPES: Record<string, EntryType> = {
   '14': 'socket',
 };
 
-const ID_LIMIT = 0xffff_ffff;
+/** The largest uid, gid, and part of a device number. */
+export const ID_LIMIT = 0xffff_ffff;
 
 /** Parses `user.rsync.%stat`. @param value as rsync writes it: `100644 0,0 1000:1000` */
 function parseStat(value: Buffer): Parsed<FakeStat> {
@@ -91,8 +92,9 @@ const NO_ENTRY = 0x80;
 const IS_USER = 0x8000_0000;
 
 /**
- * Parses a packed ACL: four little-endian 32-bit numbers (owner, group, mask, others; 0x80 means: as in the mode),
- * then pairs of an id and its rights, with the highest bit set for a user (rsync 3.5.0, acls.c, `get_rsync_acl()`).
+ * Parses a packed ACL (rsync 3.5.0, acls.c, `get_rsync_acl()`). It begins with four little-endian 32-bit numbers: owner,
+ * group, mask, others; 0x80 means "as in the mode". Pairs of an id and its rights follow. A user's id has the highest
+ * bit set.
  * @param mode the entry's true mode; a default ACL does not use it
  * @param prefix in front of each entry: empty or `d:`
  * @returns the short text form of acl(5)

@@ -52,7 +52,7 @@ export interface Version {
   /** Below tree/, without a slash in front. */
   path: Buffer;
   isFolder: boolean;
-  /** Of the stored file; 0 for a folder. */
+  /** The size of the stored file in bytes; 0 for a folder. */
   size: number;
   /** SECONDS.NANOSECONDS; undefined for a folder. */
   mtime: string | undefined;
@@ -71,8 +71,8 @@ export interface IndexedFile {
 
 /**
  * Opens a client's index and brings it up to date with the snapshots. If the store's own index cannot be updated,
- * this makes a temporary one: on a full disk, on a read-only file system, or as root, who would leave files of his
- * own in the store.
+ * this makes a temporary one. That happens on a full disk or a read-only file system. It also happens for root, who
+ * would leave files of his own in the store.
  * @param signal ends the search through new snapshots; finished ones stay in the index
  * @throws Fault when the temporary index cannot be written either
  */
@@ -258,7 +258,7 @@ export class StoreIndex {
   }
 
   /**
-   * What removing snapshots in this order frees. A file is freed with the last snapshot that contains it.
+   * The space that the removal of snapshots in this order frees. A file is freed with the last snapshot that contains it.
    * @returns by snapshot, without those that the index does not know
    */
   freedBy(order: string[]): Map<string, Held> {

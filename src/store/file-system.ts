@@ -17,12 +17,13 @@ import { endingText, run, standard } from '../os/process.ts';
 import { hasProgram } from '../os/programs.ts';
 import { writeNew } from '../os/replace.ts';
 import { escapeText } from '../wire/text.ts';
+import { SECOND_NS } from './file-time.ts';
 
 const PATIENCE_MS = 10_000;
 /** In the year 2100. */
 const LATE_S = 4_102_444_800;
 
-/** What the test found. */
+/** The result of the test. */
 export interface Probe {
   type: string;
   /** Why owners, modes and types cannot be kept, in rsync's words; undefined if they can. */
@@ -50,9 +51,9 @@ export async function probeFileSystem(parent: string): Promise<Probe> {
     const xattrs = await tryXattrs(folder);
     const links = tryLinking(`${folder}/file`, `${folder}/twin`);
     setTimes(`${folder}/file`, 1, 1.123456789);
-    const hasNanoseconds = Number(statusExact(`${folder}/file`).mtimeNs % 1_000_000_000n) > 123_456_000;
+    const hasNanoseconds = Number(statusExact(`${folder}/file`).mtimeNs % SECOND_NS) > 123_456_000;
     setTimes(`${folder}/file`, 1, LATE_S);
-    const hasLateTimes = statusExact(`${folder}/file`).mtimeNs === BigInt(LATE_S) * 1_000_000_000n;
+    const hasLateTimes = statusExact(`${folder}/file`).mtimeNs === BigInt(LATE_S) * SECOND_NS;
     return { type, xattrs, links, hasNanoseconds, hasLateTimes };
   } catch (error) {
     throw fileFault(error, `test the store "${parent}"`);

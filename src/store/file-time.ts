@@ -1,6 +1,7 @@
 /** Times of files, in nanoseconds since 1970, as text, and at the limits of file systems. */
 
-const NANO = 1_000_000_000n;
+/** Nanoseconds of a second. */
+export const SECOND_NS = 1_000_000_000n;
 const FRACTION_DIGITS = 9;
 
 /**
@@ -8,8 +9,8 @@ const FRACTION_DIGITS = 9;
  * one nanosecond before 1970 is `-1.999999999`. find(1) 4.9 prints `%T@` in the same way.
  */
 export function formatTime(ns: bigint): string {
-  const part = ((ns % NANO) + NANO) % NANO;
-  return `${(ns - part) / NANO}.${part.toString().padStart(FRACTION_DIGITS, '0')}`;
+  const part = ((ns % SECOND_NS) + SECOND_NS) % SECOND_NS;
+  return `${(ns - part) / SECOND_NS}.${part.toString().padStart(FRACTION_DIGITS, '0')}`;
 }
 
 /**
@@ -18,7 +19,9 @@ export function formatTime(ns: bigint): string {
  */
 export function parseTime(text: string): bigint {
   const [seconds = '', fraction = ''] = text.split('.');
-  return BigInt(seconds) * NANO + BigInt(fraction.slice(0, FRACTION_DIGITS).padEnd(FRACTION_DIGITS, '0'));
+  return (
+    BigInt(seconds) * SECOND_NS + BigInt(fraction.slice(0, FRACTION_DIGITS).padEnd(FRACTION_DIGITS, '0'))
+  );
 }
 
 /**
@@ -35,8 +38,8 @@ const LIMITS = [
 
 /** @param mtimeNs nanoseconds since 1970 */
 export function isAtTimeLimit(mtimeNs: bigint): boolean {
-  return LIMITS.some(limit => limit * NANO === mtimeNs);
+  return LIMITS.some(limit => limit * SECOND_NS === mtimeNs);
 }
 
 /** The same times as `formatTime` writes them, for the index. */
-export const TIME_LIMITS: readonly string[] = LIMITS.map(limit => formatTime(limit * NANO));
+export const TIME_LIMITS: readonly string[] = LIMITS.map(limit => formatTime(limit * SECOND_NS));

@@ -29,7 +29,7 @@ export function splitRecord(record: Buffer, count: number): { fields: string[]; 
   return { fields, name: Buffer.from(record.subarray(from)) };
 }
 
-/** Which entries of a tree to list, and what to print of each. */
+/** The entries of a tree to list, and the fields to print of each. */
 export interface TreeSearch {
   /** find's options and tests, in front of -printf; left out: every entry. */
   tests?: string[];
@@ -48,7 +48,7 @@ export interface TreeSearch {
  * Lists a tree, each folder before its entries.
  * @param take is called with the fields and the name of each entry
  * @returns whether find could read all of the tree
- * @throws Fault when find fails; what `take` throws; the signal's reason
+ * @throws Fault when find fails; an error of `take`; the signal's reason
  */
 export async function searchTree(
   tree: string,

@@ -1,6 +1,6 @@
 /**
- * Compares the free space of the store's file system with what must stay free. rsync writes between two checks, so
- * the checks become more frequent near the limit.
+ * Compares the free space of the store's file system with the limits that must stay free. rsync writes between two
+ * checks, so the checks become more frequent near the limit.
  */
 import { statfs } from '../os/files.ts';
 import type { Quantity } from '../wire/quantity.ts';
@@ -14,7 +14,7 @@ interface Room {
   inodes: number;
 }
 
-/** What must stay free. */
+/** The amounts that must stay free. */
 interface Marks {
   minFree: Quantity;
   minInodes: Quantity;
@@ -38,7 +38,7 @@ function marksOf(room: Room, { minFree, minInodes }: Marks): { bytes: number; in
   };
 }
 
-/** @returns what is lacking, in words; undefined if there is enough */
+/** @returns a sentence about the lack; undefined if there is enough */
 export function lackOf(room: Room, marks: Marks): string | undefined {
   const least = marksOf(room, marks);
   if (room.freeBytes < least.bytes) return `${room.freeBytes} bytes are free, and min_free is ${least.bytes}`;
@@ -47,7 +47,7 @@ export function lackOf(room: Room, marks: Marks): string | undefined {
   return undefined;
 }
 
-/** While dialback makes room for a run, the run may use this part of what must stay free. */
+/** While dialback makes room for a run, the run may use this part of the space that must stay free. */
 const USED_MEANWHILE = 1 / 4;
 
 /** Whether a run must end although dialback is making room for it, because it writes faster than that. */

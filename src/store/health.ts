@@ -1,6 +1,6 @@
 /**
- * What `status` reports besides the snapshots: how a client's last runs ended, and whether there is room for the next
- * one.
+ * The part of `status` besides the snapshots: the outcomes of a client's last runs, and whether there is room for the
+ * next one.
  */
 
 import { now } from '../os/clock.ts';

@@ -7,7 +7,7 @@ import { BLOCK_BYTES, searchTree, type TreeSearch } from './find-records.ts';
 import type { Names } from './index-names.ts';
 import type { ClientStore } from './store.ts';
 
-/** What distinguishes the tree/ of a snapshot from all others. */
+/** Values that distinguish the tree/ of a snapshot from all others. */
 interface TreeIdentity {
   inode: bigint;
   /** When the inode was made, in nanoseconds; its last change if the file system does not record that. */
@@ -76,7 +76,7 @@ export async function takeSnapshot(
   inTransaction(index.database, () => addFresh(index, { name, tree }, listed));
 }
 
-/** What find listed, beside the rows in `fresh`. */
+/** The sums of find's list. Its rows are in `fresh`. */
 interface Listed {
   folders: number;
   folderBytes: number;

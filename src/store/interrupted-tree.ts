@@ -5,7 +5,7 @@
  * time can be on the disk without the data. ftruncate(2) and utimensat(2) change the inode, which a journal writes
  * within seconds; the data follow up to half a minute later. On ext4 this affects every file that ends in NULs,
  * because `rsync --sparse` sets its size by ftruncate(2) (measured: 147 of 150 files). Other file systems, a removed
- * disk and a kernel panic have the same effect. Nothing that can be read afterwards tells which files are whole.
+ * disk and a kernel panic have the same effect. No attribute of a file tells afterwards whether the file is whole.
  *
  * So there is one rule: trust an interrupted tree only if the file `synced` lies beside it. dialback writes that file
  * after the run has ended and the whole file system has been synced. A killed run leaves none. In any other tree
@@ -58,7 +58,7 @@ export function isSynced(folder: string): boolean {
  * Removes the times of all files of an interrupted tree, so that rsync compares their contents with the client's.
  * rsync still sends only what differs, and checks the whole file by its own checksum. No inode of a finished snapshot
  * is written to: a name whose inode has other names is removed instead. The snapshot that shares it has the file, and
- * is linked against too; of a group within the tree one name stays. The client's lock must be held.
+ * is linked against too. If all names of an inode are in the tree, one of them stays. The client's lock must be held.
  * @param tree arriving/SNAPSHOT/tree
  * @param endMs the deadline, by the monotonic clock
  * @throws Fault or the failed call's error when a file could not be reached or the deadline has passed. Then the tree

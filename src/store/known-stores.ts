@@ -6,11 +6,12 @@ import { Fault } from '../fault.ts';
 import { ownAccount } from '../os/account.ts';
 import { readWhole } from '../os/content.ts';
 import { exists, makeFolder, readProc, realPath, statusExact } from '../os/files.ts';
-import { inText, isWithin, mountOf, mountTable, parseMountTable, unfoldName } from '../os/mounts.ts';
+import { unmountedAbove } from '../os/fstab.ts';
+import { isWithin, mountOf, mountTable } from '../os/mounts.ts';
 import { replaceFile } from '../os/replace.ts';
 import { defaultStateFolder } from '../os/runfolder.ts';
 import { STORE_FILE } from '../wire/local.ts';
-import { asText, escapeText, quoteForShell } from '../wire/text.ts';
+import { escapeText, quoteForShell } from '../wire/text.ts';
 
 const FILE = 'stores.json';
 const LIMIT = 1024 * 1024;
@@ -95,23 +96,6 @@ function placeOf(path: string): string {
 export function isElsewhere(known: KnownStore, now: KnownStore): boolean {
   if (now.mount === known.mount) return now.mount !== now.path && now.config === known.config;
   return !isWithin(known.mount, now.mount);
-}
-
-/** Parses fstab(5). @returns the mount points; fstab writes `\040` for a blank */
-function parseFstab(text: string): string[] {
-  return text.split('\n').flatMap(line => {
-    const [device = '', path = ''] = line.trim().split(/\s+/);
-    if (device === '' || device.startsWith('#') || !path.startsWith('/')) return [];
-    const name = asText(unfoldName(path));
-    return [name.length > 1 ? name.replace(/\/+$/, '') : name];
-  });
-}
-
-/** Finds the mount point of /etc/fstab that contains a path and has nothing mounted. */
-export function unmountedAbove(path: string, fstab: string, mountinfo: string): string | undefined {
-  const mounted = inText(parseMountTable(mountinfo)).map(each => each.path);
-  const above = parseFstab(fstab).filter(each => isWithin(each, path));
-  return above.find(each => !mounted.includes(each));
 }
 
 function unmounted(store: string): string | undefined {

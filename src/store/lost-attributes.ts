@@ -12,7 +12,7 @@ import { snapshotNames } from './snapshot.ts';
 import type { ClientStore } from './store.ts';
 import { readXattrsOfEach } from './stored-tree.ts';
 
-/** What was found, for a message. */
+/** The problem, for a message. */
 export const LOST_ATTRIBUTES =
   'its files have lost their extended attributes: owners, modes, links and devices. The store was copied without them';
 

@@ -174,7 +174,7 @@ async function makeManifest(
     await readContents(`${folder}/tree`, index, name, signal);
     const unread = new Unread();
     const lines = () => linesOf(`${folder}/tree`, index, name, { signal, unread });
-    // pipeline() gets a function, so that nothing is read if the file cannot be made.
+    // pipeline() gets a function, so that it does not read the tree if the file cannot be made.
     await pipeline(lines, createGzip(), writingStream(fresh), { signal });
     const sums: string[] = [];
     for (const each of SUMMED) {

@@ -12,7 +12,9 @@
  * and gid. Each entry can be written in one way only, and the reader accepts no other.
  */
 import type { Parsed } from '../fault.ts';
+import { unescapeOctal } from '../os/byte-path.ts';
 import { PATH_LIMIT } from '../wire/request.ts';
+import { ID_LIMIT } from './fake-super.ts';
 import { formatTime, parseTime } from './file-time.ts';
 
 /** The beginning of every manifest. libarchive recognizes mtree by the first line. */
@@ -48,7 +50,6 @@ export function isUnread(entry: ManifestEntry): boolean {
 
 /** Btrfs and tmpfs keep all 64 bits of time_t, and a client chooses the value. */
 const SECONDS_LIMIT = 1n << 63n;
-const ID_LIMIT = 0xffff_ffff;
 
 /** Writes an entry as a line, with the newline. */
 export function encodeEntry(entry: ManifestEntry): string {
@@ -108,7 +109,7 @@ export class ManifestReader {
     return 'reason' in found ? { reason: `line ${this.#line}: ${found.reason}` } : found;
   }
 
-  /** What is missing when no more lines come. @returns the number of entries */
+  /** Ends the input. @returns the number of entries, or the reason why the manifest is not complete */
   end(): Parsed<number> {
     if (this.#hasEnded) return { value: this.#count };
     return { reason: `line ${this.#line + 1}: unexpected end` };
@@ -196,7 +197,7 @@ const KEYWORDS: Record<ManifestEntry['type'], Keyword[]> = {
   dir: ['mode', 'uid', 'gid', 'time', 'tags'],
 };
 
-/** What an entry lacks that could not be read. */
+/** Keywords that an entry lacks if its file could not be read. */
 const DIGESTS: Keyword[] = ['sha256digest', 'tags'];
 
 /** A path as it stands in a line. It cannot lead out of the tree. */
@@ -204,10 +205,8 @@ function decodePath(name: string): Parsed<string> {
   if (name === '.') return { value: '' };
   if (!name.startsWith('./')) return { reason: 'no path at the beginning' };
   const written = name.slice(2);
-  const path = written.replace(/\\([0-3][0-7]{2})/g, (_, digits: string) =>
-    String.fromCharCode(Number.parseInt(digits, 8)),
-  );
-  // One way to write a path: what is left of an escape is written as an escape itself.
+  const path = unescapeOctal(written);
+  // Only one way to write a path: a backslash that is part of a name is written as an escape too.
   if (escapePath(path) !== written) return { reason: 'the path is not escaped as required' };
   if (path.length > PATH_LIMIT) return { reason: `the path has more than ${PATH_LIMIT} bytes` };
   if (path.includes('\0')) return { reason: 'the path has a zero byte' };

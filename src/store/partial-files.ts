@@ -21,7 +21,7 @@ import { joinPath } from './tree-path.ts';
 
 /** Sending a smaller file again is faster than this search. */
 const LEAST_BYTES = 64 * 1024;
-/** The time limit for all files; the client waits meanwhile. What has been completed by then is a basis too. */
+/** The time limit for all files; the client waits meanwhile. Files that are complete by then are used as a basis too. */
 const MOST_MS = 30_000;
 /** A run leaves one. Several interrupted runs can leave more. */
 const MOST_FILES = 16;

@@ -1,6 +1,6 @@
 /**
  * `dialback prune`: removes the snapshots that no rule keeps (store/retention.ts decides), and reports for each
- * snapshot why it stays or goes and what its removal frees. A dry run is the same without the last step.
+ * snapshot why it stays or goes and how much its removal frees. A dry run is the same without the last step.
  *
  * A removal is one rename into trash/, under the client's lock, so that no run links against the snapshot. The
  * deletion comes after all renames, and holds no lock that a run or another prune needs. It waits for a limited time
@@ -40,7 +40,7 @@ interface PrunedSnapshot {
   state: 'full' | 'incomplete';
   keep: boolean;
   reasons: string[];
-  /** What its removal frees after those above it are gone; null if it stays, or if this could not be determined. */
+  /** The space that its removal frees after those above it are gone; null if it stays, or if this is unknown. */
   frees: Held | null;
 }
 

@@ -19,7 +19,7 @@ import { findSnapshot, listSnapshots, type Snapshot } from './snapshot.ts';
 import { type ClientStore, lockClient, openClient, openStore, requireOwner } from './store.ts';
 import { emptyClientTrash, emptyTrash, moveToTrash, trashOfClient } from './trash.ts';
 
-/** What `remove` or `remove-client` was asked to do. */
+/** The options of `remove` and `remove-client`. */
 interface RemoveOptions {
   client: string;
   /** If undefined, the client with all its snapshots. */
@@ -29,7 +29,7 @@ interface RemoveOptions {
   dryRun: boolean;
 }
 
-/** What was removed, or would be. */
+/** The things that were removed, or that would be removed. */
 export interface Removal {
   dry_run: boolean;
   /** `NAME@SNAPSHOT`, or `NAME`. */
@@ -38,7 +38,7 @@ export interface Removal {
   folder: string;
   snapshots: number;
   pinned: number;
-  /** What that frees; null if unknown. */
+  /** The space that the removal frees; null if unknown. */
   frees: Held | null;
 }
 

@@ -15,7 +15,7 @@ import type { Snapshot } from './snapshot.ts';
 /** The progress of a restore. */
 export interface RestoreProgress {
   bytes: number;
-  /** Of all bytes, including those that are already in place. */
+  /** The percentage of all bytes, including those that are already in place. */
   percent: number;
   /** Files whose content was written. */
   files: number;
@@ -47,7 +47,7 @@ export class Lines {
 /** In the place of a host's name. The remote shell is env(1), which reads this as a variable and starts rsync. */
 export const OTHER_SIDE = 'dialback=restore:';
 
-/** What root's rsync may access, if the launcher is installed: it changes files below `to` and reads `tree`. */
+/** The folders that root's rsync may access, if the launcher is installed: it changes files below `to` and reads `tree`. */
 interface Place {
   to: string;
   tree: string;

@@ -40,7 +40,8 @@ const SETUID_OR_SETGID = 0o6000;
 const CAPABILITY = 'security.capability';
 
 /**
- * Predicts the differences of an entry: what the account may not set, and what is left out on purpose.
+ * Predicts the differences of an entry: attributes that the account may not set, and attributes that restore leaves out
+ * on purpose.
  * @param entry as it was on the client
  */
 export function lackingIn(entry: TreeEntry, giver: Giver): Lack[] {

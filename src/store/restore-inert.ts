@@ -1,6 +1,6 @@
 /**
- * Checks the staged files for what `--inert` leaves out, before they are moved into place. The client chooses the
- * depth and the rights of its folders. Neither may stop the check.
+ * Checks before the move into place that no staged file has an attribute that `--inert` leaves out. The client chooses
+ * the depth and the rights of its folders. Neither may stop the check.
  */
 import { Fault } from '../fault.ts';
 import { run, standard } from '../os/process.ts';

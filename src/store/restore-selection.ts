@@ -6,7 +6,7 @@ import type { ClientStore } from './store.ts';
 import type { TreeOptions } from './stored-tree.ts';
 import { covers, pathInside } from './tree-path.ts';
 
-/** What `restore` was asked to do. */
+/** The options of `restore`. */
 export interface RestoreOptions {
   store: string;
   client: string;

@@ -135,7 +135,7 @@ async function* usageOf(
   }
 }
 
-/** @returns what is lacking, in words; undefined if there is enough */
+/** @returns a sentence about the lack; undefined if there is enough */
 function lackOn(place: string, need: Amount, freed: Amount): string | undefined {
   const name = asText(place);
   const { bsize, bfree, bavail, files, ffree } = statfs(Buffer.from(place, 'latin1'));

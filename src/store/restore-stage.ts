@@ -21,7 +21,7 @@ const TIMEOUT_MS = 14 * 86_400_000; // within the range of setTimeout
 /** A writer that is being killed has exited after these retries; node waits 100 ms longer each time. */
 const REMOVAL_RETRIES = 12;
 
-/** What a restore is of. */
+/** The source of a restore. */
 export interface Purpose {
   client: string;
   snapshot: string;
@@ -116,7 +116,7 @@ export class Stage {
    * Removes the stage. The mark goes last, so that a stage is still recognized if its removal was killed.
    *
    * An ordinary user cannot delete entries of a folder that was restored without the right to write. Only folders get
-   * that right here: files can be links to what is already in place.
+   * that right here: files can be links to files that are already in place.
    * @throws Fault when something cannot be removed
    */
   async remove(): Promise<void> {

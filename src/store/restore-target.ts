@@ -9,11 +9,12 @@ import { Fault } from '../fault.ts';
 import type { Account } from '../os/account.ts';
 import { readWhole } from '../os/content.ts';
 import { exists, failedWith, fileFault, lstat, makeFolder, mayWrite, realPath, stat } from '../os/files.ts';
+import { isPrivateGroup } from '../os/passwd.ts';
 import { findBreachOnTheWay } from '../os/trust.ts';
 import { escapeText } from '../wire/text.ts';
 import { namesBesideStages } from './restore-stage.ts';
 
-/** DIR, and what decides whether it can be used. */
+/** DIR, and the options that decide whether it can be used. */
 export interface TargetOptions {
   /** DIR, absolute. */
   to: string;
@@ -159,26 +160,4 @@ function privateGidOf(account: Account): number | undefined {
   } catch {
     return undefined;
   }
-}
-
-/**
- * Whether an account's group is a user private group: it has the account's name, no other member, and is no other
- * account's first group. A group that only a directory service has is not one.
- * @param group the text of /etc/group
- * @param passwd the text of /etc/passwd
- */
-export function isPrivateGroup(
-  { name, gid }: Pick<Account, 'name' | 'gid'>,
-  group: string,
-  passwd: string,
-): boolean {
-  const groups = linesOf(group).filter(([, , number]) => number === String(gid));
-  const users = linesOf(passwd).filter(([, , , number]) => number === String(gid));
-  const members = groups.flatMap(([, , , list = '']) => list.split(',')).filter(each => each !== '');
-  const names = [...groups, ...users].map(([each]) => each);
-  return groups.length === 1 && [...names, ...members].every(each => each === name);
-}
-
-function linesOf(text: string): string[][] {
-  return text.split('\n').map(line => line.split(':'));
 }

@@ -1,8 +1,8 @@
 /**
  * `dialback restore`: gives files back with all their attributes. rsync does the work, from the fake-super tree.
  *
- * As root everything comes back. The files are staged in a private folder (0700) inside DIR and moved into place when
- * they are complete: setuid files and devices become real there, and others must not use half a tree.
+ * As root everything comes back. The files are staged in a private folder (0700) inside DIR, and moved into place when
+ * they are complete. In that folder setuid files and devices become real, and others must not use half a tree.
  */
 
 import { dirname } from 'node:path';
@@ -41,7 +41,7 @@ import { joinPath } from './tree-path.ts';
 
 export type { RestoreOptions, RestoreProgress };
 
-/** What a restore would give back. */
+/** The prediction of a restore. */
 export interface RestorePlan {
   snapshot: string;
   state: 'full' | 'incomplete';
@@ -54,7 +54,7 @@ export interface RestorePlan {
   newer: string[];
   files: number;
   bytes: number;
-  /** What could not be restored, one line each: messages of rsync, and missing names. Limited in number. */
+  /** Entries that could not be restored, one line each: messages of rsync, and missing names. Limited in number. */
   notGivenBack: string[];
   /** The number of entries with a difference that matters, and of all messages. */
   notGivenBackCount: number;
@@ -79,8 +79,8 @@ export interface RestoreResult extends RestorePlan {
   damaged: Compared['damaged'];
   damagedCount: number;
   /**
-   * The mode of the client's `/` (`0700 of uid 1000` if its owner is not root), when DIR was made for this restore
-   * and stays closed; null if DIR has these attributes, or gets none.
+   * The mode of the client's `/` (`0700 of uid 1000` if its owner is not root) if DIR was made for this restore and
+   * stays closed. Null if DIR has these attributes, or gets none.
    */
   closedTop: string | null;
 }
@@ -311,8 +311,8 @@ export interface Planned {
 }
 
 /**
- * Predicts a restore without changing anything; it does not make DIR. What could not be restored follows from the
- * stored entries and the account, without rsync.
+ * Predicts a restore without changing anything; it does not make DIR. It uses the stored entries and the account, not
+ * rsync, to predict the entries that could not be restored.
  * @param take receives each name that would be written, parents first
  * @throws Fault when the restore would be refused; the signal's reason
  */
@@ -379,8 +379,8 @@ async function readTop({ tree }: Snapshot, signal: AbortSignal): Promise<TreeEnt
 
 /**
  * Gives DIR the attributes of the client's `/`. A DIR that was made for this restore stays closed and root's if these
- * would admit other accounts, by the mode or as its owner: it may contain a hostile client's setuid files and
- * devices.
+ * would admit other accounts, by the mode or as its owner. The reason: it may contain a hostile client's setuid files
+ * and devices.
  * @returns the mode and the owner that DIR did not get for this reason; null if it has them
  */
 async function applyTop(

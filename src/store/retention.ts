@@ -18,7 +18,7 @@
  */
 import { snapshotTime } from '../wire/text.ts';
 
-/** What to keep. A number of 0 means that there is no such rule. */
+/** The rules for snapshots to keep. A number of 0 means that there is no such rule. */
 export interface Policy {
   last: number;
   hourly: number;
@@ -174,7 +174,7 @@ function showOffset(minutes: number): string {
   return `${minutes < 0 ? '-' : '+'}${two(hours)}${rest === 0 ? '' : `:${two(rest)}`}`;
 }
 
-const DAY_MS = 86_400_000;
+export const DAY_MS = 86_400_000;
 
 /** ISO 8601: a week begins on Monday and belongs to the year of its Thursday. */
 function isoWeek(local: Date): string {

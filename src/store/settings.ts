@@ -15,10 +15,10 @@ export interface StoreSettings {
 /** The settings of one client: its own values, or else the general ones. */
 export interface ClientSettings {
   policy: Policy;
-  /** What must stay free on the store's file system; equal for all clients. */
+  /** The space that must stay free on the store's file system; equal for all clients. */
   minFree: Quantity;
   minInodes: Quantity;
-  /** How much the client may add within a day; undefined for no limit but the free space. */
+  /** The amount that the client may add within a day; undefined if only the free space limits it. */
   growthBudget: Quantity | undefined;
   /** The limit for all paths of one snapshot together. */
   maxPathBytes: number;

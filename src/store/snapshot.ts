@@ -62,7 +62,7 @@ export function snapshotNames(client: ClientStore): string[] {
 }
 
 /**
- * Reads a finished snapshot by its exact name. If its record is damaged, this makes one from what is certain: the
+ * Reads a finished snapshot by its exact name. If its record is damaged, this makes one from the certain facts: the
  * tree exists and can be restored, but may be incomplete.
  */
 export function readSnapshot(client: ClientStore, name: string): Snapshot {

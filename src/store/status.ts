@@ -10,7 +10,7 @@ import { escapeText, snapshotName, snapshotTime } from '../wire/text.ts';
 import { type Held, peekIndex } from './file-index.ts';
 import { areAlarming, type Failures, failuresOf, failuresText, lackOfRoom } from './health.ts';
 import { LOST_ATTRIBUTES, snapshotsWithoutAttributes } from './lost-attributes.ts';
-import { type Candidate, candidateOf, decideRetention, type Policy } from './retention.ts';
+import { nextRemoval } from './next-removal.ts';
 import { retiredSince } from './retirement.ts';
 import type { StoreSettings } from './settings.ts';
 import { latestFull, listSnapshots, type Snapshot } from './snapshot.ts';
@@ -215,47 +215,4 @@ function indexed(client: ClientStore): { held: Held; cutTimes: number } | null {
   } finally {
     index.close();
   }
-}
-
-const DAY_MS = 86_400_000;
-/** The last runs that determine the interval between runs. */
-const RUNS_LOOKED_AT = 10;
-/** The runs to look ahead. */
-const HORIZON = 400;
-
-/**
- * Predicts which snapshot the policy will remove first, if full runs continue at their present interval. A removed
- * snapshot is never kept again by later runs, so a binary search finds the moment.
- */
-export function nextRemoval(
-  all: Pick<Snapshot, 'name' | 'record' | 'pinned'>[],
-  policy: Policy,
-  at: Date,
-): { snapshot: string; at: string } | null {
-  const candidates = all.map(candidateOf);
-  const times = all
-    .map(each => snapshotTime(each.name)?.getTime() ?? 0)
-    .filter(time => time <= at.getTime())
-    .slice(-RUNS_LOOKED_AT);
-  const gaps = times.slice(1).map((time, index) => time - (times[index] ?? time));
-  const gapMs = Math.max(1000, gaps.sort((a, b) => a - b)[Math.floor(gaps.length / 2)] ?? DAY_MS);
-  const after = (runs: number): { snapshot: string; at: string } | null => {
-    const time = new Date(at.getTime() + runs * gapMs);
-    const coming: Candidate[] = Array.from({ length: runs }, (_, index) => ({
-      name: snapshotName(new Date(at.getTime() + (index + 1) * gapMs)),
-      state: 'full',
-      isPinned: false,
-    }));
-    const gone = decideRetention([...candidates, ...coming], policy, time).find(each => !each.keep);
-    const isReal = gone !== undefined && candidates.some(each => each.name === gone.name);
-    return isReal ? { snapshot: gone.name, at: time.toISOString() } : null;
-  };
-  if (after(HORIZON) === null) return null;
-  let [low, high] = [-1, HORIZON];
-  while (high - low > 1) {
-    const middle = (low + high) >> 1;
-    if (after(middle) === null) low = middle;
-    else high = middle;
-  }
-  return after(high);
 }

@@ -1,5 +1,5 @@
 /**
- * One pass of `verify` over a client's snapshots: how far it is and what it has found, in clients/NAME/verify.sqlite.
+ * One pass of `verify` over a client's snapshots: its position and its findings, in clients/NAME/verify.sqlite.
  * A pass that was killed continues there.
  */
 
@@ -226,7 +226,7 @@ const SHAPE = {
       scope TEXT NOT NULL,
       snapshot TEXT NOT NULL,
       path BLOB NOT NULL,
-      ino INTEGER NOT NULL,           -- 0: of this snapshot alone
+      ino INTEGER NOT NULL,           -- 0: only of this snapshot
       difference TEXT NOT NULL,
       PRIMARY KEY (scope, snapshot, path, difference)
     );

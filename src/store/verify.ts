@@ -34,7 +34,7 @@ import { requireReaders } from './stored-tree.ts';
 import { noteVerified } from './verified.ts';
 import { type Damage, Pass, type RecordDamage } from './verify-pass.ts';
 
-/** What `verify` was asked to do. */
+/** The options of `verify`. */
 export interface VerifyOptions {
   store: string;
   /** If undefined, all clients. */

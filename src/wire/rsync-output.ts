@@ -74,6 +74,22 @@ export class PullReader {
     counts.linked = Math.max(0, counts.files - fresh);
   }
 
+  /**
+   * Computes how much of a run is done. rsync's percentage is of all bytes and counts the sent ones, which is right for a first run.
+   * A later run links most files and sends little. Then the share of the names that rsync has compared counts, and the bytes of a
+   * large file add to it while that is sent.
+   * @param isFirst whether there is no tree to link from
+   * @returns undefined before rsync has reported any name; `percent` is null while rsync still lists names
+   */
+  filesDone(isFirst: boolean): { done: number; total: number; percent: number | null } | undefined {
+    if (this.reached === undefined) return undefined;
+    const { done, total, isWhole } = this.reached;
+    const names = (100 * done) / Math.max(1, total);
+    const sent = this.progress.percent;
+    const percent = isFirst ? sent : Math.floor(names + (sent * (100 - names)) / 100);
+    return { done, total, percent: isWhole ? percent : null };
+  }
+
   #item(done: string, type: string, flags: string, length: number): void {
     if (type === 'd') return;
     // A hard link inside this tree, which has no inode of its own.

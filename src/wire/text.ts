@@ -38,7 +38,7 @@ export function snapshotTime(name: string): Date | undefined {
   return !Number.isNaN(time.getTime()) && snapshotName(time) === name ? time : undefined;
 }
 
-/** What a client's ssh asks for: its name, and where it is to be dialled back. */
+/** The command that a client's ssh requests: the client's name, and the port for the connection back. */
 export interface CallCommand {
   name: string;
   /** The port where it listens; undefined: the host does not dial back. */

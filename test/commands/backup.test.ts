@@ -13,10 +13,10 @@ describe('summaryText()', () => {
     );
     assert.match(summaryText(run(lacking([{ path: '/x', errno: 13 }]))), /^nas: backed up in part: 3 files/);
   });
-  it('says that nothing was kept only of a dry run', () => {
+  it('says that no file was kept only of a dry run', () => {
     assert.equal(
       summaryText(run({ ...FULL, snapshot: null })),
-      'nas: dry run: 3 files, 2.0 KiB would be in the backup; nothing was kept\n',
+      'nas: dry run: 3 files, 2.0 KiB would be in the backup; no file was kept\n',
     );
     assert.equal(summaryText(run(failedOutcome('rsync'))), '');
   });

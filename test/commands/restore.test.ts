@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { planProblems, restoreProblems, restoreText } from '../../src/commands/restore.ts';
+import { restoreText } from '../../src/commands/restore.ts';
+import { planProblems, restoreProblems } from '../../src/output/restore-problems.ts';
 import type { RestoreResult } from '../../src/store/restore.ts';
 
 const RESULT: RestoreResult = {

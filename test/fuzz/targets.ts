@@ -33,11 +33,11 @@ import { entryText } from '../../src/output/tree-entry.ts';
 import { changelogOf, compareVersions } from '../../src/shared/advisories.ts';
 import { parseConfig } from '../../src/shared/toml.ts';
 import { truthOf, type Xattr } from '../../src/store/fake-super.ts';
-import { parsePattern } from '../../src/store/find.ts';
 import { parseFound } from '../../src/store/find-records.ts';
+import { parseAttributes } from '../../src/store/getfattr.ts';
 import { encodeEnd, encodeEntry, MANIFEST_HEAD, ManifestReader } from '../../src/store/mtree.ts';
+import { parsePattern } from '../../src/store/name-pattern.ts';
 import { findSnapshot } from '../../src/store/snapshot.ts';
-import { parseAttributes } from '../../src/store/stored-tree.ts';
 import { pathInside } from '../../src/store/tree-path.ts';
 import { decodeGo, GO } from '../../src/wire/channel.ts';
 import {

@@ -1,6 +1,6 @@
 /**
- * A year in which one client requests again and again, with trees that are unlike each other, so that the host might drop what it
- * should keep: attacked-year.test.ts requests every half hour, attacked-year.long.test.ts every minute.
+ * A year in which one client requests again and again, with trees that are unlike each other. A weak host would remove snapshots
+ * that it should keep. attacked-year.test.ts requests every half hour, attacked-year.long.test.ts every minute.
  */
 import assert from 'node:assert/strict';
 import { it } from 'node:test';

@@ -1,5 +1,5 @@
 /**
- * What the probe tries in both jails, and how the answers become the tables of docs/security.md. A row's
+ * The attempts of the probe in both jails, and the tables of docs/security.md that show the answers. A row's
  * `call` is an attempt of test/support/probe.c with its arguments.
  */
 import assert from 'node:assert/strict';
@@ -16,9 +16,9 @@ export interface Row {
   what: string;
   call: string[];
   /**
-   * Where the attempt must succeed, so that a refusal means the jail: as the same user without a jail (with
-   * the capability that the jail's rsync has), or, for what no ordinary user may do, as root in namespaces of
-   * its own.
+   * The control: here the attempt must succeed, so that a refusal comes from the jail. `user`: the same user without a
+   * jail, with the capability that the jail's rsync has. `root`: root in namespaces of its own, for attempts that no
+   * ordinary user may make.
    */
   control: 'user' | 'root';
   /** The kernel can be older than the call, or built without it: then the control may say so. */
@@ -38,7 +38,7 @@ export interface Group {
   rows: Row[];
 }
 
-/** What the rows are tried on. */
+/** The objects of the attempts. */
 export interface Places {
   /** The folder of `Jail.freshSpots()`. */
   spot: string;
@@ -121,7 +121,7 @@ export class Surroundings implements AsyncDisposable {
   }
 }
 
-/** What the probe is started through, without a jail: as root, in namespaces that end with it. */
+/** The command that starts the probe without a jail: as root, in namespaces that end with it. */
 function throwAway(jail: Jail, seesVictim: boolean): string[] {
   const own = seesVictim ? [] : ['--pid', '--fork', '--mount-proc'];
   const namespaces = ['--mount', '--uts', '--ipc', '--net', ...own];
@@ -456,7 +456,7 @@ export interface Answer {
   control: string;
 }
 
-/** What answers that a kernel gives which has no such thing. */
+/** The answers of a kernel that does not have the feature. */
 const LACKING =
   /^(ENOSYS|ENOENT|ENXIO|EAFNOSUPPORT|ESOCKTNOSUPPORT|EPROTONOSUPPORT|EOPNOTSUPP|killed by SIGSEGV)$/;
 
@@ -465,7 +465,7 @@ function isLacking({ row: { mayLack }, control }: Answer): boolean {
   return mayLack === true && LACKING.test(control);
 }
 
-/** What is wrong with an answer, in words. */
+/** The problems of an answer, as sentences. */
 export function wrongWith(answer: Answer): string[] {
   const { row: each, jailed, control } = answer;
   if (control !== 'works' && !isLacking(answer))
@@ -512,7 +512,7 @@ export async function attempt(
     ...(name === 'signal_by_input' ? { whenReady: () => {} } : {}),
   });
   const outcome = outcomeOf(name, ended);
-  // The kernel says that it has signalled all whom it may, and that can be nobody: what counts is who ended.
+  // kill(2) succeeds even if the kernel sends the signal to no process. So test whether the victim ends.
   const isIdle = outcome === 'works' && SIGNALS.has(name) && !(await jail.victimEnds());
   return { outcome: isIdle ? 'no effect' : outcome, ended };
 }
@@ -533,7 +533,7 @@ export function table(columns: string[], groups: Group[], answers: Answer[]): st
   return lines.join('\n');
 }
 
-/** Linux 6.18 has 470; what comes after is refused as well. */
+/** Linux 6.18 has 470; the numbers after that are refused as well. */
 const HIGHEST_CALL = 500;
 /**
  * uretprobe and uprobe: newer kernels ask no filter about them, and end a process that calls one out of its
@@ -576,8 +576,8 @@ export function callList(calls: string[]): string {
 }
 
 /**
- * Compares a table with the one in docs/security.md, between its two marks. What is to stand there is part of
- * the failure's message; with UPDATE_SECURITY_TABLES=1 in the environment it is written there.
+ * Compares a table with the one in docs/security.md, between its two marks. The failure's message contains the
+ * expected table. With UPDATE_SECURITY_TABLES=1 in the environment, this writes the table there.
  */
 export function assertDocumented(verb: string, expected: string): void {
   const path = join(import.meta.dirname, '../../docs/security.md');

@@ -33,7 +33,7 @@ export function fault(action: () => unknown): Fault {
   throw new Error('no fault');
 }
 
-/** A record with what a snapshot needs at least. */
+/** A record with only the required fields. */
 export const record = (snapshot: string, state: 'full' | 'incomplete' = 'full'): SnapshotRecord =>
   ({
     version: 1,

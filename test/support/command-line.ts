@@ -1,11 +1,12 @@
 // The command line as main.ts reads it, and a process that only collects what a command prints.
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import type { Io } from '../../src/commands/command.ts';
 import { findCommand } from '../../src/commands/table.ts';
 import { Fault } from '../../src/fault.ts';
 import { plainText } from '../../src/output/terminal.ts';
 
-/** Reads a command line. @returns what its command parsed, with the name of the command as `verb` */
+/** Reads a command line. @returns the result of its command's parser, with the name of the command as `verb` */
 export function readWords(
   argv: readonly string[],
   calledAs?: string,
@@ -29,6 +30,17 @@ export function refusalOf(argv: readonly string[]): Fault {
     return error;
   }
   throw new Error(`accepted: ${argv.join(' ')}`);
+}
+
+/** Runs a command of the host with a host.toml that names only the store. @returns its standard output */
+export async function printedOfStore(store: string, ...argv: string[]): Promise<string> {
+  const config = `${store}.host.toml`;
+  writeFileSync(config, `store = ${JSON.stringify(store)}\n`);
+  const io = new CollectingIo();
+  const { command, words } = findCommand([...argv, '--config', config]);
+  await command.run(command.parse(words), io);
+  assert.equal(io.warned, '');
+  return io.printed;
 }
 
 /** A process without a terminal. `printed` is its standard output, `warned` its standard error. */

@@ -1,4 +1,4 @@
-/** Doctor on the two machines of a World, and what is wrong there that was not wrong at first. */
+/** Doctor on the two machines of a World, and the findings that were not there at first. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
@@ -81,7 +81,7 @@ export class Doctor {
     assert.equal(status, 0, `${command}\n${stderr}`);
   }
 
-  /** Checks that nothing is wrong after the test itself has put things right. In `make test` the next case, which finds one thing only, shows it. */
+  /** Checks that the findings are those of the beginning, after the test has put things right. In `make test` the next case checks it. */
   async isAsBefore(party: Party): Promise<void> {
     if (IS_LONG) await this.isWell(party);
   }

@@ -1,6 +1,6 @@
 /**
- * A hostile host: it takes the client's call with a forced command of its own, dials the one-time sshd with the one-time
- * key, and has its own code for rsync's protocol. So it can send messages that no rsync client sends.
+ * A hostile host. It takes the client's call with a forced command of its own, and dials the one-time sshd with the one-time
+ * key. It has its own code for rsync's protocol, so it can send messages that no rsync client sends.
  *
  * `Wire` is the receiving side of protocols 29 to 32, with the parts that an attack needs: greeting, module, arguments, checksum names,
  * filter rules, file list, index requests, file data. It keeps all received bytes.

@@ -22,7 +22,7 @@ import { addUser, compileJail, compileLauncher, makeFolder } from './world.ts';
 
 const ATTEMPT_MS = 20_000;
 
-/** How a program ended, and what it said. */
+/** The exit and the output of a program. */
 export interface Ended {
   status: number | null;
   signal: NodeJS.Signals | null;
@@ -36,14 +36,14 @@ export interface StartOptions {
   /** Is called when the program says "ready"; then its input gets one more byte, and ends. */
   whenReady?: (child: ChildProcess) => void | Promise<void>;
   environment?: Record<string, string>;
-  /** A file that standard input is, open for reading and writing; it begins with what is to be read. */
+  /** A file for standard input, open for reading and writing. It begins with the input. */
   inputFile?: string;
   /** Open descriptors from 3 on. */
   more?: number[];
   timeoutMs?: number;
 }
 
-/** What a program is started as. */
+/** The account that starts a program. */
 export interface Account {
   uid: number;
   gid: number;
@@ -186,7 +186,7 @@ export class Jail {
     });
   }
 
-  /** What was sent is there when the sender's call returns, however long the victim, or node, then takes to notice. */
+  /** A signal is pending when the sender's call returns, however long the victim, or node, then takes to react. */
   #isEnding(victim: ChildProcess): boolean {
     if (victim.exitCode !== null || victim.signalCode !== null) return true;
     try {
@@ -290,7 +290,7 @@ export class Jail {
     }
   }
 
-  /** What runs as the user. */
+  /** The processes of the user. */
   processes(): number[] {
     return readdirSync('/proc').flatMap(name => {
       if (!/^\d+$/.test(name)) return [];
@@ -305,14 +305,14 @@ export class Jail {
   }
 }
 
-/** What became of an attempt: 'works', the errno's name, 'killed by SIGNAL', or 'not started': the launcher refused to. */
+/** The outcome of an attempt: 'works', the errno's name, 'killed by SIGNAL', or 'not started' if the launcher refused. */
 export function outcomeOf(name: string, { status, signal, stdout, stderr }: Ended): string {
   if (signal) return `killed by ${signal}`;
   const answer = new RegExp(`^${name}\\t(\\w+)$`, 'm').exec(stdout)?.[1];
   if (answer === 'OK') return 'works';
   if (answer !== undefined) return answer;
   if (/^executed\b/m.test(stdout)) return 'works';
-  // The dynamic loader was run; whether it could read what it was told to run is another question.
+  // The dynamic loader was executed, but could not read the program to run.
   if (/cannot open shared object file: Permission denied/.test(stderr)) return 'the loader: EACCES';
   if (/cannot open shared object file: No such file or directory/.test(stderr)) return 'the loader: ENOENT';
   // Where standard error is what it refuses, its line is lost.

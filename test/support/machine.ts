@@ -1,7 +1,7 @@
 /**
  * A machine for the length of a test: a root file system (this machine's, or another one) under an overlay, in namespaces of
  * its own. Its changes are in memory, and are lost when its first process exits, at the end of its standard input. Then the kernel
- * kills the other processes and drops the mounts, so a test need not unmount or remove anything.
+ * kills the other processes and drops the mounts, so a test does not have to unmount or remove them.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';

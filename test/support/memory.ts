@@ -16,7 +16,7 @@ export interface Peak {
 }
 
 export class MemoryWatch {
-  /** By what a process does: `dialback verify`, `jail pump`. */
+  /** By the command of a process: `dialback verify`, `jail pump`. */
   readonly peaks = new Map<string, Peak>();
   readonly #programs: Map<string, string>;
   #timer: NodeJS.Timeout | undefined;

@@ -1,4 +1,4 @@
-// Outcomes of runs, for tests of what is printed of them.
+// Outcomes of runs, for tests of their output.
 
 import type { RunOutcome } from '../../src/client/run-events.ts';
 import { EXIT } from '../../src/fault.ts';

@@ -1,6 +1,6 @@
 /**
- * A client, a host and somebody else, all three accounts of one machine where dialback is installed; and what each of
- * them may do, as the table that docs/security.md has of it.
+ * A client, a host and somebody else: three accounts of one machine where dialback is installed. The rights of each
+ * are a table in docs/security.md.
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -21,16 +21,16 @@ export const PROBE = '/usr/local/bin/probe';
 /** One attempt by one account, or with one key. */
 export type Answer = 'yes' | string;
 
-/** A row of a table: what was tried, and what came of it in each column; the last one is the control. */
+/** A row of a table: the attempt, and its outcome in each column; the last column is the control. */
 export interface Line {
   what: string;
-  /** What each verb came to, a column each. */
+  /** The outcome of each verb, one for each column. */
   verbs: { verb: string; answers: Answer[]; control: Answer }[];
-  /** Why anybody may; without it nobody may. */
+  /** Why accounts may do this; undefined: no account may. */
   why?: string;
 }
 
-/** What is wrong: a refusal that no control stands against, a permission without a reason. */
+/** The problems: a refusal that the control has too, a permission without a reason. */
 export function complaints(lines: Line[]): string[] {
   return lines.flatMap(({ what, verbs, why }) => {
     const found = verbs.flatMap(({ verb, answers, control }) => {
@@ -62,7 +62,7 @@ export function permissionTable(first: string, columns: string[], lines: Line[])
   ].join('\n');
 }
 
-/** What works is bold, then what does not, with the answer. */
+/** The verbs that work in bold type, then the other verbs with their answers. */
 function cell(verbs: Line['verbs'], column: number): string {
   const of = (each: Line['verbs'][number]): Answer => each.answers[column] ?? '';
   const open = verbs.filter(each => of(each) === 'yes');
@@ -73,11 +73,11 @@ function cell(verbs: Line['verbs'], column: number): string {
   return `**${open.map(({ verb }) => verb).join(', ')}**; not ${shut.map(({ verb }) => verb).join(', ')}: ${reasons.join(', ')}`;
 }
 
-/** What is done to the thing whose name is "$1"; it changes nothing. */
+/** The shell command of each verb, for the thing with the name "$1". It does not change the thing. */
 const VERBS: Record<string, string> = {
   read: 'head -c 1 -- "$1"',
   write: ': >>"$1"', // opens it to append, and appends nothing
-  open: ': <>"$1"', // of a FIFO, both ends: so it does not wait for anybody
+  open: ': <>"$1"', // both ends of a FIFO, so that it does not wait for another process
   list: 'ls -A -- "$1"',
   make: 'made=$(mktemp -d "$1/by a test XXXXXX") && rmdir "$made"',
   run: '"$1" version',
@@ -87,7 +87,7 @@ const VERBS: Record<string, string> = {
   'take over': `said=$(printf 'ptrace_seize\\t%s\\n' "$1" | ${PROBE}); echo "$said" >&2; [ "\${said#*OK}" != "$said" ]`,
 };
 
-/** An object of the machine: a path or a process, and what is tried on it. */
+/** An object of the machine: a path or a process, and the attempts on it. */
 export interface Thing {
   what: string;
   at: string;
@@ -104,7 +104,7 @@ export class Stage extends Sides {
   async #prepare(): Promise<void> {
     const { site, port, client, host } = this;
     this.#installProbe();
-    // Its rsync gets its jail from the launcher. Homes that all may enter: what is in them has to keep them out itself.
+    // Its rsync gets its jail from the launcher. All may enter the homes: the files in them must have their own protection.
     // Terminals for those who are not root, as everywhere: sshd would have to give them away otherwise.
     await site.say(`
       mount -o remount,gid=$(getent group tty | cut -d: -f3),mode=620 /dev/pts
@@ -150,7 +150,7 @@ export class Stage extends Sides {
     }
   }
 
-  /** What init wrote, but for the scope and a limit. */
+  /** Changes the scope and a limit in the config that init wrote. */
   configure(limits = 'deadline = "5m"'): void {
     const path = this.path(`${HOME}/.config/dialback/client.toml`);
     const text = readFileSync(path, 'utf8')
@@ -201,7 +201,7 @@ export class Stage extends Sides {
     }));
   }
 
-  /** What a user runs, by its command line. */
+  /** The processes of a user, with their command lines. */
   processes(user: User): Process[] {
     return this.site.machine.processes().filter(({ uids }) => uids[0] === user.uid);
   }
@@ -212,7 +212,7 @@ export class Stage extends Sides {
     return names.some(name => pattern.test(`/${name}`));
   }
 
-  /** What there is below a folder and what it may be opened for; below a snapshot's tree nothing. */
+  /** The entries below a folder and their modes, without those below a snapshot's tree. */
   async find(folder: string): Promise<{ kind: string; mode: string; path: string }[]> {
     const found = await this.as(
       'root',

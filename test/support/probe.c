@@ -1,13 +1,12 @@
 /*
- * What stands in rsync's place when the jails are tried: it attempts one thing and says what the kernel
- * answered.
+ * Replaces rsync in the tests of the jails: it makes one attempt and prints the kernel's answer.
  *
  * The first line of standard input names the attempt and its arguments, with a tab between each; the launcher
  * decides rsync's arguments, so there is no other way in. The answer is one line: "NAME<TAB>OK" or
- * "NAME<TAB>ERRNO". An attempt a start: what one changes, or is killed for, touches no other. Every attempt
- * does the whole thing (writes a byte, reads a byte, waits for the child), so that OK means done;
- * test/support/jail.ts starts each one without a jail too, where it must succeed: a mistake in here cannot
- * pass for a refusal.
+ * "NAME<TAB>ERRNO". Each start makes one attempt, so that a change or a kill cannot affect another attempt. Every
+ * attempt is complete (writes a byte, reads a byte, waits for the child), so that OK means done.
+ * test/support/jail.ts starts each one without a jail too. It must succeed there, so that a mistake in this file
+ * cannot look like a refusal.
  *
  * Compiled by the test: static and not position-independent, so that a variable of a second probe (the
  * victim) has the same address as here.
@@ -231,7 +230,7 @@ static int try_renameat2(char **arg) {
 static int try_exchange(char **arg) {
   return keep(syscall(SYS_renameat2, AT_FDCWD, arg[0], AT_FDCWD, arg[1], RENAME_EXCHANGE));
 }
-/* Leaves a process behind that would stay for a minute, with nothing of its parent's open. */
+/* Leaves a process behind that would stay for a minute, without the descriptors of its parent. */
 static int try_linger(char **arg) {
   (void)arg;
   pid_t child = fork();
@@ -248,7 +247,7 @@ static int try_mkdir(char **arg) { return mkdir(arg[0], 0755); }
 static int try_mkdirat(char **arg) { return mkdirat(AT_FDCWD, arg[0], 0755); }
 static int try_link(char **arg) { return link(arg[0], arg[1]); }
 static int try_linkat(char **arg) { return linkat(AT_FDCWD, arg[0], AT_FDCWD, arg[1], 0); }
-/* With CAP_DAC_READ_SEARCH a descriptor alone is enough to give its file a name. */
+/* With CAP_DAC_READ_SEARCH a process can give a file a name by its descriptor. */
 static int try_link_descriptor(char **arg) {
   int fd = open(arg[0], O_RDONLY);
   if (fd < 0) return -1;
@@ -262,7 +261,7 @@ static int try_mknod(char **arg) {
   if (strcmp(arg[1], "fifo") == 0) return mknod(arg[0], S_IFIFO | 0600, 0);
   if (strcmp(arg[1], "socket") == 0) return mknod(arg[0], S_IFSOCK | 0600, 0);
   if (strcmp(arg[1], "file") == 0) return mknod(arg[0], S_IFREG | 0600, 0);
-  /* 1:3 is /dev/null, 7:0 a loop device: nothing is harmed by either. */
+  /* 1:3 is /dev/null, 7:0 a loop device: both are harmless. */
   if (strcmp(arg[1], "character") == 0) return mknod(arg[0], S_IFCHR | 0600, (dev_t)((1 << 8) | 3));
   return mknod(arg[0], S_IFBLK | 0600, (dev_t)(7 << 8));
 }
@@ -576,7 +575,7 @@ static int try_receive_message(char **arg) {
  */
 
 /*
- * 0 when the child ended with status 0; EXECUTED's failures are told as the errno that the child ended with.
+ * 0 if the child exited with status 0. EXECUTED's failures become the errno that the child exited with.
  */
 static int wait_for(pid_t child) {
   int status;
@@ -746,8 +745,8 @@ static int try_signal_by_input(char **arg) {
   if (fcntl(0, F_SETFL, O_ASYNC) < 0) return -1;
   char byte;
   if (write(1, "ready\n", 6) < 0) return -1;
-  /* Not waited for in read(): the kernel sends no signal for data that a reader of a socket stands there for. And who
-     writes wakes the reader first, and sends the signal then: by the time that it has closed, it has done both. */
+  /* Do not wait in read(): the kernel sends no signal for data that a reader of a socket waits for. A writer
+     wakes the reader first, and then sends the signal. When it has closed the socket, it has done both. */
   ssize_t n;
   do {
     struct pollfd input = {.fd = 0, .events = POLLIN};
@@ -818,7 +817,7 @@ static int try_fsmount(char **arg) {
 /* SOURCE FOLDER */
 static int try_move_mount(char **arg) {
   int tree = (int)syscall(NR_open_tree, AT_FDCWD, arg[0], 1);
-  /* Where there is no tree to be had, the call is made with what there is: the source's own path. */
+  /* Without a tree, make the call with the source's own path. */
   if (tree >= 0) return keep(syscall(NR_move_mount, tree, "", AT_FDCWD, arg[1], 4 /* F_EMPTY_PATH */));
   return keep(syscall(NR_move_mount, AT_FDCWD, arg[0], AT_FDCWD, arg[1], 0));
 }
@@ -850,7 +849,7 @@ static int try_clone_user(char **arg) {
   if (child == 0) _exit(0);
   return wait_for(child);
 }
-/* NAMESPACE: of the victim; needs no /proc: a process descriptor is one, too. */
+/* NAMESPACE: a namespace of the victim. It needs no /proc: a process descriptor is one, too. */
 static int try_setns(char **arg) {
   int fd = open(arg[0], O_RDONLY);
   /* Where it cannot be opened, -1 shows whether the call itself is let through: EBADF without a jail. */
@@ -997,7 +996,7 @@ static int try_klog(char **arg) {
   (void)arg;
   return keep(syscall(SYS_syslog, 10 /* SYSLOG_ACTION_SIZE_BUFFER */, NULL, 0));
 }
-/* Without a module to load: what a privileged caller hears is about the file, not about its powers. */
+/* Without a module to load: a privileged caller gets an error about the file, not about its powers. */
 static int try_module(char **arg) {
   (void)arg;
   long result = syscall(SYS_finit_module, -1, "", 0);
@@ -1057,8 +1056,8 @@ static int try_int80(char **arg) {
 static int try_x32(char **arg) { return keep(syscall(SYS_mkdirat | X32_BIT, AT_FDCWD, arg[0], 0755)); }
 
 /*
- * NUMBER: any call, with zeros, ones and minus ones for arguments, which are harmless: what matters is who
- * answers, the filter or the kernel.
+ * NUMBER: any call, with zeros, ones and minus ones for arguments, which are harmless. The test distinguishes an
+ * answer of the filter from an answer of the kernel.
  */
 static int try_call(char **arg) {
   long result = -1;
@@ -1071,7 +1070,7 @@ static int try_call(char **arg) {
   return keep(result);
 }
 
-/* Says that it is there, and stays until its input ends: what it is, the test reads in /proc. */
+/* Reports that it is ready, and stays until its input ends. The test reads its attributes in /proc. */
 static int try_wait(char **arg) {
   (void)arg;
   char rest[256];
@@ -1083,7 +1082,7 @@ static int try_wait(char **arg) {
 static const struct {
   const char *name;
   attempt *run;
-  int arguments; /* at least so many */
+  int arguments; /* the least number */
 } attempts[] = {
 #define ROW(name, arguments) {#name, try_##name, arguments}
     ROW(open, 2), ROW(old_open, 2), ROW(creat, 1), ROW(openat2, 2), ROW(openat, 2), ROW(chdir_open, 2),
@@ -1147,10 +1146,11 @@ static int print_handle(const char *path) {
 }
 
 /*
- * --kernel WHAT UID GID PROGRAM ARGUMENT...: runs a program as that user on another kernel: "landlock=N", one
- * whose Landlock has that ABI; "landlock=none"; "namespaces=none", one that gives an ordinary user none of
- * its own. Only the answer to one question is changed; the program then asks for no more than such a kernel
- * has. Root may install the filter without no_new_privs, so file capabilities hold.
+ * --kernel WHAT UID GID PROGRAM ARGUMENT...: runs a program as that user on another kernel.
+ * "landlock=N": a kernel whose Landlock has that ABI. "landlock=none": a kernel without it.
+ * "namespaces=none": a kernel that gives an ordinary user no namespaces.
+ * This changes only one answer of the kernel; the program then uses no more than such a kernel has. Root may
+ * install the filter without no_new_privs, so file capabilities hold.
  */
 static int with_kernel(char **arg) {
   bool none = strstr(arg[0], "=none") != NULL, landlock = strncmp(arg[0], "landlock=", 9) == 0;
@@ -1225,8 +1225,8 @@ static int hold(char **arg) {
 }
 
 /*
- * --with DESCRIPTOR WAY PATH PROGRAM ARGUMENT...: becomes a program that has this descriptor besides the usual ones: PATH
- * opened as a way says ("path", or one of open_flags), or closed ("none"), or what PATH is not asked for ("epoll").
+ * --with DESCRIPTOR WAY PATH PROGRAM ARGUMENT...: becomes a program that has this descriptor besides the usual ones.
+ * WAY: "path" or one of open_flags opens PATH. "none" closes the descriptor. "epoll" does not use PATH.
  */
 static int with_descriptor(char **arg) {
   int descriptor = number(arg[0]), fd = -1;
@@ -1243,8 +1243,8 @@ static int with_descriptor(char **arg) {
 }
 
 /*
- * --terminal FILE: as a start-up file of an account's runs it: writes which terminals it can get at and whether it can
- * type there (a blank), one a line; then "looked".
+ * --terminal FILE: for a start-up file of an account. Writes the terminals that it can reach, one a line, and whether it
+ * can type there (a blank); then "looked".
  */
 static int look_for_terminal(const char *path) {
   FILE *said = fopen(path, "a");
@@ -1277,7 +1277,7 @@ int main(int argc, char **argv) {
 
   static char line[16384];
   size_t length = 0;
-  /* Byte by byte: what follows the line belongs to the attempt. */
+  /* Byte by byte, because the bytes after the line belong to the attempt. */
   while (length < sizeof line - 1 && read(0, line + length, 1) == 1 && line[length] != '\n') length++;
   line[length] = '\0';
   char *words[16] = {NULL};

@@ -1,4 +1,4 @@
-// An entry of a snapshot's tree, for tests of what is printed of one.
+// An entry of a snapshot's tree, for tests of its output.
 import type { TreeEntry } from '../../src/store/fake-super.ts';
 
 /** A file with usual attributes. */

@@ -1,4 +1,4 @@
-/** What `dialback try` shows: two backups, the traces that they leave on the client, and a restore. */
+/** The steps of `dialback try`: two backups, the traces that they leave on the client, and a restore. */
 import { EXIT, Fault } from '../../fault.ts';
 import { ownAccount } from '../../os/account.ts';
 import { readWhole } from '../../os/content.ts';
@@ -48,8 +48,8 @@ async function playFirstBackup(stage: Stage): Promise<void> {
     });
   }
   story.step(
-    'What is left of it on the client',
-    'No key, no listener, no sshd; one line in its journal: who read, when, and with which command.',
+    'The traces that remain on the client',
+    'No key, no listener, no sshd; one line in its journal: the host that read, the time and the command.',
   );
 }
 

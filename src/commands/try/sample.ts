@@ -26,7 +26,7 @@ export async function fillData(stage: Stage, folder: string | undefined): Promis
   const { files, bytes } = await measure(data);
   const what =
     folder === undefined
-      ? 'a sample: odd names, links, holes, several kinds'
+      ? 'a sample: odd names, links, a sparse file, several kinds'
       : `a copy of ${escapeText(folder)}, since it gets changed`;
   stage.story.step('Something to back up', `${files} files, ${showBytes(bytes)}: ${what}.`);
 }
@@ -45,7 +45,7 @@ async function makeSample(stage: Stage): Promise<void> {
   link(`${data}/photos/0.raw`, `${data}/documents/the same photo.raw`);
   symlink('../photos/1.raw', `${data}/documents/a link`);
   symlink('nowhere', `${data}/documents/a dangling link`);
-  writeNew(`${data}/disk.img`, 'a few bytes, then a hole\n', { mode: 0o600 });
+  writeNew(`${data}/disk.img`, 'a few bytes, then zeros\n', { mode: 0o600 });
   truncate(`${data}/disk.img`, 64 * 1024 * 1024);
   await must(standard('mkfifo', ['--', `${data}/a fifo`]), 'make a FIFO');
   await ownAll(stage, 'give the sample to the client');

@@ -35,7 +35,7 @@ export interface Stage {
   signal: AbortSignal;
 }
 
-/** What `try` prints: numbered steps. */
+/** The output of `try`: numbered steps. */
 export class Story {
   readonly #print: (text: string) => void;
   #steps = 0;

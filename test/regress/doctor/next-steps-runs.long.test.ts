@@ -56,7 +56,11 @@ describe('a next step about a run', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, ()
     const ended = await done;
     assert.equal(ended.status, 130);
     await world.settled();
-    await steps.follow(nextOf(ended), /(dialback backup) \(it goes on from what has arrived\)/, world.client);
+    await steps.follow(
+      nextOf(ended),
+      /(dialback backup) \(it continues with the files that have arrived\)/,
+      world.client,
+    );
     await world.settled();
     assert.equal(world.snapshots().length, 1);
   });
@@ -72,7 +76,7 @@ describe('a next step about a run', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, ()
     await world.settled();
     await steps.follow(
       nextOf(ended),
-      /(dialback backup), which goes on from where this run was/,
+      /(dialback backup), which continues where this run stopped/,
       world.client,
     );
     await world.settled();

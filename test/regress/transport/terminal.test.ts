@@ -144,7 +144,7 @@ describe('a terminal', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.equal(status, 130, stdout);
     assert.deepEqual(screen(stdout, 200), [
       'dialback: Cannot back up to "vault": interrupted by SIGINT',
-      'next: dialback backup (it goes on from what has arrived)',
+      'next: dialback backup (it continues with the files that have arrived)',
     ]);
     // grab goes on for a moment after a client that is gone: it ends its rsync in good order.
     const left = (): string[] => world.leftovers();

@@ -1,0 +1,50 @@
+/** The lines of a journal, and those that a rotation keeps. Pure. */
+
+/** The newest bytes that the rotated file keeps, of lasting entries and of passing ones. */
+const LASTING_BYTES = 4 * 1024 * 1024;
+const PASSING_BYTES = 1024 * 1024;
+
+/** An entry of a journal. */
+export type Entry = Record<string, unknown>;
+
+/**
+ * Whether an entry is a passing one: a refusal, a call that had to wait, a run without a snapshot, or the removal of the tree of such a
+ * run. A client can cause any number of these.
+ */
+export function isPassing({ event, snapshot, what }: Entry): boolean {
+  if (event === 'refused' || event === 'queued') return true;
+  if (event === 'run') return typeof snapshot !== 'string';
+  return event === 'removed' && typeof what === 'string' && what.startsWith('arriving/');
+}
+
+/** Reads a line. @returns undefined for any text that is not an entry */
+export function parseLine(line: string): Entry | undefined {
+  try {
+    const found: unknown = JSON.parse(line);
+    return typeof found === 'object' && found !== null ? (found as Entry) : undefined;
+  } catch {
+    return undefined; // the empty line after the last newline, or a line that a full disk cut short
+  }
+}
+
+/**
+ * The newest lines, in their order.
+ * @param lasting the most bytes of lasting entries
+ * @param passing the most bytes of passing entries
+ */
+export function keptLines(
+  lines: readonly string[],
+  lasting = LASTING_BYTES,
+  passing = PASSING_BYTES,
+): string[] {
+  const left = { lasting, passing };
+  const kept: string[] = [];
+  for (const line of lines.toReversed()) {
+    const entry = parseLine(line);
+    if (entry === undefined) continue;
+    const kind = isPassing(entry) ? 'passing' : 'lasting';
+    left[kind] -= Buffer.byteLength(line) + 1;
+    if (left[kind] >= 0) kept.push(line);
+  }
+  return kept.reverse();
+}
