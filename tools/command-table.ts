@@ -17,7 +17,7 @@ export function commandTable(): string {
     ({ usage, side, summary }) =>
       `| \`${cell(usage.replace(/ \[-[^\]]*\]/g, ''))}\` | ${side} | ${cell(summary)} |\n`,
   );
-  return `| command | where | what it does |\n|---|---|---|\n${rows.join('')}`;
+  return `| command | where | purpose |\n|---|---|---|\n${rows.join('')}`;
 }
 
 /** @returns the text with the table between its markers; undefined where it does not have them */

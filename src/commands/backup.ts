@@ -135,7 +135,7 @@ export function summaryText(run: RunOutcome): string {
     outcome.changed_during_run > 0
       ? `; ${outcome.changed_during_run} changed during the run and will be in the next one`
       : '';
-  const size = `${outcome.files} ${outcome.files === 1 ? 'file' : 'files'}, ${showBytes(outcome.bytes)}`;
+  const size = `${outcome.files} files and folders, ${showBytes(outcome.bytes)}`;
   if (outcome.snapshot === null)
     return `${remote}: dry run: ${size} would be in the backup; no file was kept${vanished}${changed}\n`;
   const state = outcome.outcome === 'full' ? 'backed up' : 'backed up in part';

@@ -119,7 +119,7 @@ function snapshotNotes({ state, age_ms, newer }: RestorePlan): string[] {
 }
 
 function amountText({ files, bytes, snapshot }: RestorePlan): string {
-  return `${files} files, ${showBytes(bytes)}, of ${snapshot}`;
+  return `${files} ${files === 1 ? 'file' : 'files'}, ${showBytes(bytes)}, of ${snapshot}`;
 }
 
 /** The last line of a restore. */

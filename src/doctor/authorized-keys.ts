@@ -73,7 +73,7 @@ function enrollStep(clients: string[] | undefined): string {
   return clients === undefined ? 'mount the disk of the store first' : 'dialback enroll NAME KEYFILE';
 }
 
-/** The lines of authorized_keys and what they should name. */
+/** The lines of authorized_keys, and the command and store that they should name. */
 interface KeyLines {
   path: string;
   lines: string[];

@@ -1,4 +1,4 @@
-/** File capabilities: of the launcher, and of the chain that `capability = "inherited"` needs. */
+/** Checks file capabilities: the launcher's, and the chain that `capability = "inherited"` needs. */
 
 import { ownExecutable } from '../os/executable.ts';
 import { CAPABILITY, fileCapability } from '../os/file-capability.ts';

@@ -156,7 +156,7 @@ async function collectRemotes(config: ClientConfig, state: string, shell: ShellF
   return findings;
 }
 
-/** What the checks of a remote need to know about this machine. */
+/** Facts about this machine that the checks of a remote need. */
 interface Known {
   /** A run is under way. */
   isBusy: boolean;

@@ -121,7 +121,7 @@ type Answer = 'answered' | 'late' | FailureCode | Fault;
 const AS_GOOD: ReadonlySet<Answer> = new Set<Answer>(['answered', 'busy', 'full', 'request']);
 
 /**
- * Calls the host as a run does, and asks for a probe (wire/probe.ts): the host records nothing of it.
+ * Calls the host as a run does, and asks for a probe (wire/probe.ts). The host does not record a probe.
  * @param options of the remote; its command and log file are set here
  * @param name this machine's name on the host
  */

@@ -40,7 +40,7 @@ const JAIL = new Topic(
 const PATIENCE_MS = 10_000;
 
 /** The facts about one of the two programs. */
-export interface ProgramFacts {
+interface ProgramFacts {
   path: string;
   /** Undefined if the program does not exist or this account cannot see it. */
   file: { uid: number; gid: number; mode: number; isPlain: boolean } | undefined;
@@ -50,7 +50,7 @@ export interface ProgramFacts {
 }
 
 /** The facts about `launch`. */
-export interface LauncherFacts extends ProgramFacts {
+interface LauncherFacts extends ProgramFacts {
   group: string | undefined;
   /** The members of its group, without root, the account that doctor looks as, and the account that has the group's name. */
   others: string[];

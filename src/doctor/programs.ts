@@ -44,7 +44,7 @@ export function checkReader(missing: string[]): Finding {
 }
 
 function notInstalled(missing: string[]): string {
-  return `not in the system's folders: ${missing.join(', ')}`;
+  return `these programs are missing from the system's folders: ${missing.join(', ')}`;
 }
 
 /** Debian's packages of programs, each once. */

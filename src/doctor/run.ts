@@ -2,7 +2,7 @@
  * `dialback doctor`: all checks, in their order. It changes nothing on the machine, and needs no root: a fact that the account cannot
  * see is `unknown`, never `ok`.
  *
- * Most checks are two functions: `collectX()` looks at the machine, and `checkX()` decides from what it found.
+ * Most checks are two functions: `collectX()` looks at the machine, and `checkX()` decides from these facts.
  */
 import { Fault } from '../fault.ts';
 import type { Subject } from '../os/account.ts';
@@ -122,7 +122,7 @@ function cutShort(topic: Topic, error: unknown): Finding {
 
 const MACHINE = new Topic('machine.look', 'a part of the machine that was not checked may be broken');
 
-/** What the checks of the machine need to know about its two sides. */
+/** Facts about the two sides that the checks of the machine need. */
 interface MachineOptions {
   subject: Subject;
   /** Undefined for a side that has no config, or one that cannot be read. */

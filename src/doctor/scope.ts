@@ -38,7 +38,7 @@ export interface Ground {
   hung: readonly string[];
 }
 
-/** One root and what this account can do with it. */
+/** One root, and the access that this account has to it. */
 interface RootFacts {
   /** Without symbolic links. */
   path: string;

@@ -13,7 +13,7 @@ const SHELL = new Topic(
   "sshd starts forced commands through the account's login shell; output of the shell would come before rsync's data",
 );
 
-/** What the shell of an account does. */
+/** The behavior of an account's shell. */
 export interface ShellFacts {
   subject: Subject;
   /** The shell is dialback itself, which runs only its own command. */

@@ -80,7 +80,7 @@ export function checkSshd(facts: SshdFacts): Finding {
   if (facts.isLocked && !facts.usesPam) {
     // passwd(1) calls "*" locked too, so the step sets a hash that no password has and that is not locked: NP.
     return SSHD.unknown(
-      `the password of "${name}" is locked, and sshd does not use PAM: it lets the account in if the password begins with "*", and not if it begins with "!", which this account cannot see`,
+      `the password of "${name}" is locked, and sshd does not use PAM. sshd then admits an account with the password "*", and refuses one with "!"; this account cannot see which it is`,
       `as root: usermod -p NP ${name}`,
     );
   }

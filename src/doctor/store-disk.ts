@@ -18,7 +18,7 @@ const TIMES = new Topic(
 
 /**
  * Tries in the store what a run does there.
- * @param topic of a store in which nothing can be tried
+ * @param topic of the finding if the store cannot be tried
  * @param hasLibrary whether rsync gets the library that copies a file where a link is refused
  */
 export async function probeStore(topic: Topic, store: string, hasLibrary: boolean): Promise<Finding[]> {

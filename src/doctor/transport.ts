@@ -1,4 +1,4 @@
-/** Which transports work for a remote, and what "direct" needs on the client: an sshd, an account, addresses and a port. */
+/** Checks the transports of a remote. "direct" needs an sshd, an account, addresses and a port on the client. */
 import { createServer } from 'node:net';
 import { findNat, parseListen, type Way } from '../client/addresses.ts';
 import type { ClientConfig, Remote } from '../client/config.ts';

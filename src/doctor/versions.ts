@@ -24,7 +24,7 @@ const OPENSSH = new Topic(
 );
 const ZSTD = new Topic('machine.zstd', 'a backup over a slow link takes longer without compression');
 
-/** What the installed programs say about themselves; undefined for a program that is not installed. */
+/** The versions that the installed programs print; undefined for a program that is not installed. */
 interface Versions {
   /** version: `unknown` if rsync does not print it; changelog: that of its Debian package, if there is one */
   rsync: { version: string; changelog: string | undefined; hasZstd: boolean } | undefined;

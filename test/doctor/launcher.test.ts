@@ -5,12 +5,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { checkCapability, checkInherited } from '../../src/doctor/capability.ts';
 import { type Finding, type State, Topic } from '../../src/doctor/finding.ts';
-import {
-  checkFolders,
-  checkJailProgram,
-  checkLauncher,
-  type ProgramFacts,
-} from '../../src/doctor/launcher.ts';
+import { checkFolders, checkJailProgram, checkLauncher } from '../../src/doctor/launcher.ts';
 import { parseCapabilityXattr, parseGetcap } from '../../src/os/file-capability.ts';
 import { parseMountTable } from '../../src/os/mounts.ts';
 import { check, folder, states } from '../support/findings.ts';
@@ -18,6 +13,7 @@ import { check, folder, states } from '../support/findings.ts';
 const TOPIC = new Topic('machine.test', 'it matters');
 
 type LauncherFacts = Parameters<typeof checkLauncher>[0];
+type ProgramFacts = Parameters<typeof checkJailProgram>[0];
 
 describe('checkLauncher()', () => {
   const [mount] = parseMountTable('1 0 8:1 / / rw,relatime - ext4 /dev/sda1 rw\n');

@@ -15,7 +15,8 @@ const ERASE = '\r\x1b[K';
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const REWRITTEN = /\x1b|\r(?!\n)/;
 const CHANNEL = 'name = "vault"\ntransport = "channel"';
-const SUMMARY = /^vault: backed up: 51 files, [\d.]+ MiB, in snapshot \S+ \([\d.]+ \w+ sent, in [\d.]+ s\)$/;
+const SUMMARY =
+  /^vault: backed up: 51 files and folders, [\d.]+ MiB, in snapshot \S+ \([\d.]+ \w+ sent, in [\d.]+ s\)$/;
 /** What -v says besides. */
 const COMPRESSION = 'vault: not compressed, as client.toml says';
 const PHASES = [
