@@ -115,7 +115,7 @@ const INTERNAL = ['manifest', 'relay'];
 function readCommands(): Map<string, Set<string>> {
   const commands = new Map<string, Set<string>>();
   const ask = (...words: string[]): string =>
-    execFileSync(process.execPath, [join(TOP, 'src/main.ts'), 'help', ...words], {
+    execFileSync(join(TOP, 'dist/dialback'), ['help', ...words], {
       encoding: 'utf8',
       env: {},
       stdio: ['ignore', 'pipe', 'ignore'],

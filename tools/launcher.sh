@@ -129,10 +129,9 @@ case $kind in
     library=linkat define=LINKAT_LIBRARY
     ;;
 esac
-for name in "$@"; do
-  shift
-  set -- "$@" "src/launcher/$name.c"
-done
+# One translation unit, so that the compiler reads each header once.
+printf '#include "%s.c"\n' "$@" >"$work/all.c"
+set -- -I src/launcher "$work/all.c"
 tools/linkat.sh "$work/$library.so" "$library" ||
   fail "compile src/launcher/$library.c: see the compiler's error above" 'tools/prepare.sh --packages launcher'
 if [ "$kind" = launch ]; then

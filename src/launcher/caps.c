@@ -1,19 +1,19 @@
 #include "caps.h"
 #include <sys/prctl.h>
 
-static struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+static struct __user_cap_header_struct this_process = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
 
 void set_capabilities(uint32_t permitted, uint32_t effective, uint32_t inheritable)
 {
 	const struct __user_cap_data_struct data[2] = {{effective, permitted, inheritable}, {0, 0, 0}};
-	if (syscall(__NR_capset, &header, data) != 0)
+	if (syscall(__NR_capset, &this_process, data) != 0)
 		die_errno("set", "capabilities", "capset");
 }
 
 void require_capability(void)
 {
 	struct __user_cap_data_struct data[2];
-	if (syscall(__NR_capget, &header, data) != 0)
+	if (syscall(__NR_capget, &this_process, data) != 0)
 		die_errno("get", "capabilities", "capget");
 	if ((data[0].permitted & THE_ONE) != 0)
 		return;

@@ -252,7 +252,7 @@ function names(): Attack[] {
     pull('checksum of an unknown name', 'refused', data => ({ names: [data], checksums: 'rot13' }), {
       check: answer => assert.deepEqual(answer?.entries, []),
     }),
-    pull('names of what is kept back', NOTHING, data => ({ names: all(data) }), {
+    pull('names of files that are kept back', NOTHING, data => ({ names: all(data) }), {
       check: sees([], KEPT_BACK),
     }),
     pull('the same without `--relative`', NOTHING, data => ({ names: all(data), args: withoutRelative }), {
@@ -295,7 +295,7 @@ function names(): Attack[] {
     })),
     pull(
       'globs',
-      '**open**: what a symlink in the scope leads to, and nothing else',
+      '**open**: only the target of a symlink in the scope',
       data => ({
         names: [
           `${data}/*/secret`,
@@ -393,7 +393,7 @@ function names(): Attack[] {
       },
     ),
     pull(
-      'a symlink in the scope to what no root has',
+      'a symlink in the scope to a file outside of all roots',
       '**open**: names, sizes and times of files whose names are known; no content',
       data => ({ names: [`${data}/to outside/`, `${data}/to outside/secret`] }),
       {
@@ -1102,7 +1102,7 @@ describe('a hostile host', { skip: SKIP }, () => {
       if (OTHER_RSYNC) return t.skip('inside another suite: the table is of this machine');
       assert.equal(done.size, CHOSEN.length);
       const rows = ATTACKS.map(each => `| ${each.what} | ${each.ends} |`);
-      assertDocumented('hostile host', ['| tried | what came of it |', '|---|---|', ...rows, ''].join('\n'));
+      assertDocumented('hostile host', ['| tried | result |', '|---|---|', ...rows, ''].join('\n'));
     });
   });
 });
