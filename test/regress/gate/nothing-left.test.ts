@@ -49,6 +49,9 @@ describe('nothing is left', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   }
 
   /** How much of the large file lies under its temporary name. */
+  const isGrab = ({ command }: { command: string }): boolean =>
+    command.startsWith(`${world.binary} grab --client`);
+
   function arrived(): number {
     for (const name of readdirSync(join(world.shelf, 'arriving'))) {
       const folder = join(world.shelf, 'arriving', name, 'tree', world.data);
@@ -179,14 +182,18 @@ describe('nothing is left', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   it('after SIGTERM to the host while it copies; the client is told', async () => {
     writeLarge(); // how much of the last one is there depends on when the last signal came
     world.configure({ limits: 'bwlimit = "2M"' });
+    // The host may still work on the run of the last test, and would refuse this one.
+    await until('the host has ended its last run', () => !world.processes().some(isGrab));
     const running = world.start(world.client, world.binary, [
       'backup',
       '--json',
       '--config',
       world.clientToml,
     ]);
-    await until('a part of the large file has come', () => arrived() > 1024 * 1024);
-    const grab = world.processes().find(each => each.command.startsWith(`${world.binary} grab --client`));
+    const early = running.done.then(({ stdout }) => assert.fail(`it has ended: ${stdout}`));
+    await Promise.race([until('a part of the large file has come', () => arrived() > 1024 * 1024), early]);
+    early.catch(() => {});
+    const grab = world.processes().find(isGrab);
     assert.ok(grab);
     process.kill(grab.pid, 'SIGTERM');
     const result = await running.done;
