@@ -94,7 +94,7 @@ export function checkHostConfinement({ way, isChosen }: Confinement, path: strin
 
 const CLIENT_JAIL = new Topic(
   'client.jail',
-  'each backup fails until the launcher works: dialback never runs rsync without the jail instead',
+  'each backup fails until the launcher works, because dialback runs rsync only in the jail',
 );
 
 /** The other findings say more than the jail's own error. */
@@ -118,7 +118,7 @@ export function checkClientJail(tried: Jail | Fault): Finding {
 
 const HOST_JAIL = new Topic(
   'host.jail',
-  'each run fails until the launcher works: dialback never runs rsync without the jail instead',
+  'each run fails until the launcher works, because dialback runs rsync only in the jail',
 );
 
 /** @param tried the jail, or why it could not be set up */
