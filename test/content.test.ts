@@ -1,38 +1,8 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import {
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  rmSync,
-  symlinkSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
-import { describe, it, type TestContext } from 'node:test';
-import { Fault } from '../src/fault.ts';
+import { mkdirSync, readdirSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { describe, it } from 'node:test';
 import { openPlain, readWhole, sameContent } from '../src/os/content.ts';
-
-function scratch(context: TestContext): string {
-  const path = mkdtempSync(`${tmpdir()}/dialback files `);
-  context.after(() => rmSync(path, { recursive: true, force: true }));
-  return path;
-}
-
-function fault(action: () => unknown): Fault {
-  try {
-    action();
-  } catch (error) {
-    assert.ok(error instanceof Fault, String(error));
-    return error;
-  }
-  throw new Error('no fault');
-}
-
-function mkfifo(path: string): void {
-  assert.equal(spawnSync('mkfifo', [path]).status, 0);
-}
+import { fault, mkfifo, scratch } from './support/scratch.ts';
 
 describe('readWhole()', () => {
   it('reads a file that has exactly as many bytes as it may, and refuses one more', t => {

@@ -1,25 +1,8 @@
 import assert from 'node:assert/strict';
-import { chmodSync, mkdtempSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { describe, it, type TestContext } from 'node:test';
-import { Fault } from '../src/fault.ts';
+import { chmodSync, statSync } from 'node:fs';
+import { describe, it } from 'node:test';
 import { makeFolder, whatFailed } from '../src/os/files.ts';
-
-function scratch(context: TestContext): string {
-  const path = mkdtempSync(`${tmpdir()}/dialback files `);
-  context.after(() => rmSync(path, { recursive: true, force: true }));
-  return path;
-}
-
-function fault(action: () => unknown): Fault {
-  try {
-    action();
-  } catch (error) {
-    assert.ok(error instanceof Fault, String(error));
-    return error;
-  }
-  throw new Error('no fault');
-}
+import { fault, scratch } from './support/scratch.ts';
 
 describe('makeFolder()', () => {
   it('makes a private folder, leaves one that is there, and says why it cannot', t => {

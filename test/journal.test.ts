@@ -1,16 +1,10 @@
 import assert from 'node:assert/strict';
-import { existsSync, linkSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { describe, it, type TestContext } from 'node:test';
+import { existsSync, linkSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { appendJournal, readJournal } from '../src/os/journal.ts';
 import { isPassing, keptLines } from '../src/os/journal-lines.ts';
-
-function scratch(t: TestContext): string {
-  const folder = mkdtempSync(`${tmpdir()}/dialback journal `);
-  t.after(() => rmSync(folder, { recursive: true }));
-  return folder;
-}
+import { scratch } from './support/scratch.ts';
 
 describe('isPassing()', () => {
   const cases: [Record<string, unknown>, boolean][] = [

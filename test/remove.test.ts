@@ -19,7 +19,8 @@ import { retire } from '../src/store/retirement.ts';
 import type { StoreSettings } from '../src/store/settings.ts';
 import { pinSnapshot, readSnapshot, snapshotNames, unpinSnapshot } from '../src/store/snapshot.ts';
 import { type ClientStore, createClient, createStore, listClients, lockClient } from '../src/store/store.ts';
-import { addSnapshot, fault, makeClient } from './support/client-store.ts';
+import { addSnapshot, makeClient } from './support/client-store.ts';
+import { fault } from './support/scratch.ts';
 
 const NEVER = new AbortController().signal;
 const NAMES = ['2026-01-01T00-00-00Z', '2026-01-02T00-00-00Z', '2026-01-03T00-00-00Z'] as const;

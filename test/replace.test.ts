@@ -4,35 +4,16 @@ import {
   existsSync,
   linkSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
-  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { dirname } from 'node:path';
-import { describe, it, type TestContext } from 'node:test';
-import { Fault } from '../src/fault.ts';
+import { describe, it } from 'node:test';
 import { placeFile, replaceFile, writeNew } from '../src/os/replace.ts';
-
-function scratch(context: TestContext): string {
-  const path = mkdtempSync(`${tmpdir()}/dialback files `);
-  context.after(() => rmSync(path, { recursive: true, force: true }));
-  return path;
-}
-
-function fault(action: () => unknown): Fault {
-  try {
-    action();
-  } catch (error) {
-    assert.ok(error instanceof Fault, String(error));
-    return error;
-  }
-  throw new Error('no fault');
-}
+import { fault, scratch } from './support/scratch.ts';
 
 describe('writeNew()', () => {
   it('writes a private file, and refuses where there is one, or a link to nowhere', t => {

@@ -13,8 +13,9 @@ import {
   type Snapshot,
   unpinSnapshot,
 } from '../src/store/snapshot.ts';
-import { addSnapshot, fault, makeClient } from './support/client-store.ts';
+import { addSnapshot, makeClient } from './support/client-store.ts';
 import { printedOfStore } from './support/command-line.ts';
+import { fault } from './support/scratch.ts';
 
 describe('findSnapshot()', () => {
   it('takes a name, a prefix that only one has, and `latest` for the newest full one', t => {

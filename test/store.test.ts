@@ -4,7 +4,8 @@ import { describe, it } from 'node:test';
 import { Fault } from '../src/fault.ts';
 import { createStore, listClients, lockClient, openClient, openStore } from '../src/store/store.ts';
 
-import { fault, makeClient, scratch } from './support/client-store.ts';
+import { makeClient } from './support/client-store.ts';
+import { fault, scratch } from './support/scratch.ts';
 
 describe('createStore() and openStore()', () => {
   it('make a private store once, and open it', t => {

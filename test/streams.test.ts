@@ -1,20 +1,9 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { closeSync, existsSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { closeSync, existsSync, openSync, readSync, writeSync } from 'node:fs';
 import { describe, it, type TestContext } from 'node:test';
 import { openFifo, readFifo } from '../src/os/fifo.ts';
 import { readLineAlone } from '../src/os/streams.ts';
-
-function scratch(context: TestContext): string {
-  const path = mkdtempSync(`${tmpdir()}/dialback files `);
-  context.after(() => rmSync(path, { recursive: true, force: true }));
-  return path;
-}
-
-function mkfifo(path: string): void {
-  assert.equal(spawnSync('mkfifo', [path]).status, 0);
-}
+import { mkfifo, scratch } from './support/scratch.ts';
 
 describe('openFifo() and readFifo()', () => {
   it('make a pipe without a name, and read one to its end', async t => {

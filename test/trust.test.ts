@@ -1,26 +1,11 @@
 import assert from 'node:assert/strict';
-import {
-  chmodSync,
-  chownSync,
-  mkdirSync,
-  mkdtempSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
-import { describe, it, type TestContext } from 'node:test';
+import { chmodSync, chownSync, mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { describe, it } from 'node:test';
 import { breachOf, findBreachOnTheWay, writableByOthers } from '../src/os/trust.ts';
+import { scratch } from './support/scratch.ts';
 
 const uid = process.getuid?.() ?? 0;
 const withoutRoot = uid === 0 ? false : 'needs root to own files as another user';
-
-function scratch(context: TestContext): string {
-  const path = mkdtempSync(`${tmpdir()}/dialback files `);
-  context.after(() => rmSync(path, { recursive: true, force: true }));
-  return path;
-}
 
 describe('writableByOthers()', () => {
   it('names the first path, upwards, that others can write', t => {

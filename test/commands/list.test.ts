@@ -3,8 +3,9 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import type { SnapshotRecord } from '../../src/store/snapshot.ts';
 import { createClient, createStore } from '../../src/store/store.ts';
-import { record, scratch } from '../support/client-store.ts';
+import { record } from '../support/client-store.ts';
 import { printedOfStore } from '../support/command-line.ts';
+import { scratch } from '../support/scratch.ts';
 
 const NAME = '2026-11-23T00-12-00Z';
 

@@ -10,14 +10,15 @@ import type { Finding } from '../../src/doctor/finding.ts';
 import { collectKey } from '../../src/doctor/ssh-keys.ts';
 import { checkListen, checkTransport, lastDialed } from '../../src/doctor/transport.ts';
 import { Fault } from '../../src/fault.ts';
-import { check, folder } from '../support/findings.ts';
+import { check } from '../support/findings.ts';
+import { scratch } from '../support/scratch.ts';
 
 describe('collectKey()', () => {
   const keygen = (path: string): void => {
     execFileSync('/usr/bin/ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'a comment', '-f', path]);
   };
   it('takes the public half that belongs to the key, also with another comment, or none', async t => {
-    const key = join(folder(t), 'a key');
+    const key = join(scratch(t), 'a key');
     keygen(key);
     check(await collectKey(key), 'ok');
     writeFileSync(`${key}.pub`, readFileSync(`${key}.pub`, 'utf8').replace('a comment', 'another comment'));
@@ -26,7 +27,7 @@ describe('collectKey()', () => {
     check(await collectKey(key), 'ok');
   });
   it('refuses another public half', async t => {
-    const key = join(folder(t), 'a key');
+    const key = join(scratch(t), 'a key');
     keygen(key);
     keygen(`${key}2`);
     for (const other of [readFileSync(`${key}2.pub`, 'utf8'), '', 'AAAA']) {

@@ -8,7 +8,8 @@ import { type Finding, type State, Topic } from '../../src/doctor/finding.ts';
 import { checkFolders, checkJailProgram, checkLauncher } from '../../src/doctor/launcher.ts';
 import { parseCapabilityXattr, parseGetcap } from '../../src/os/file-capability.ts';
 import { parseMountTable } from '../../src/os/mounts.ts';
-import { check, folder, states } from '../support/findings.ts';
+import { check, states } from '../support/findings.ts';
+import { scratch } from '../support/scratch.ts';
 
 const TOPIC = new Topic('machine.test', 'it matters');
 
@@ -217,7 +218,7 @@ describe('parseCapabilityXattr()', () => {
       assert.equal(parseCapabilityXattr(hex), undefined);
   });
   it('agrees with getcap(8), for what setcap(8) sets', { skip: needsRoot() }, t => {
-    const file = join(folder(t), 'file');
+    const file = join(scratch(t), 'file');
     for (const flags of ['ep', 'ei', 'i', 'p', 'eip']) {
       writeFileSync(file, '');
       execFileSync('setcap', [`cap_dac_read_search=${flags}`, file]);

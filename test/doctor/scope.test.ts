@@ -8,7 +8,8 @@ import { findOutsideLinks } from '../../src/doctor/hard-links.ts';
 import type { Confinement } from '../../src/doctor/jails.ts';
 import { checkNever } from '../../src/doctor/never.ts';
 import { checkRoots } from '../../src/doctor/scope.ts';
-import { check, folder, states } from '../support/findings.ts';
+import { check, states } from '../support/findings.ts';
+import { scratch } from '../support/scratch.ts';
 
 const confined: Confinement = { way: 'confined', isChosen: false };
 const inherited: Confinement = { way: 'inherited', isChosen: true };
@@ -68,7 +69,7 @@ describe('parseNeverList()', () => {
 
 describe('findOutsideLinks()', () => {
   it('finds a file with a name elsewhere, and not one whose names are all below', t => {
-    const top = folder(t);
+    const top = scratch(t);
     mkdirSync(join(top, 'never/deep'), { recursive: true });
     for (const name of ['alone', 'twice', 'linked']) writeFileSync(join(top, 'never', name), '');
     linkSync(join(top, 'never/twice'), join(top, 'never/deep/twin'));
@@ -81,7 +82,7 @@ describe('findOutsideLinks()', () => {
     assert.equal(findOutsideLinks(join(top, 'never/alone'), 100).linkedCount, 0);
   });
   it('says when it has not seen all; what is not there has no other name', t => {
-    const top = folder(t);
+    const top = scratch(t);
     for (let index = 0; index < 10; index += 1) writeFileSync(join(top, `${index}`), '');
     assert.equal(findOutsideLinks(top, 11).isSeen, true);
     assert.equal(findOutsideLinks(top, 10).isSeen, false);

@@ -3,7 +3,7 @@
  * the machine, restored and compared, and the findings of `doctor`. The parts "kernels" and "arm64" of test/machines/run.ts.
  */
 import assert from 'node:assert/strict';
-import type { Finding } from '../../src/doctor/finding.ts';
+import { findingOf } from '../support/steps.ts';
 import { type Capability, CLIENT, CLIENT_TOML, DATA, HOST, HOST_TOML, Installed } from './installed.ts';
 import type { Report } from './report.ts';
 import { type Row, rowOf } from './results.ts';
@@ -109,10 +109,4 @@ async function adviseOldKernel(machine: Installed, check: Row['check'], release:
     assert.match(finding.next ?? '', /confined = false/);
     await machine.configure(HOST_TOML, 'confined', 'false');
   });
-}
-
-function findingOf(findings: Finding[], check: string): Finding {
-  const found = findings.find(each => each.check === check);
-  if (found === undefined) throw new Error(`Cannot find "${check}" in what doctor says`);
-  return found;
 }

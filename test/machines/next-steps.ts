@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import type { Finding } from '../../src/doctor/finding.ts';
 import { quoteForShell } from '../../src/wire/text.ts';
+import { findingOf } from '../support/steps.ts';
 import { CLIENT, HOST, HOST_TOML, type Installed, STORE } from './installed.ts';
 import type { Row } from './results.ts';
 
@@ -20,16 +21,16 @@ until [ -e ${WORK}/set ]; do sleep 0.1; done
 export async function followSteps(machine: Installed, { check }: Row): Promise<void> {
   await check('a step of doctor starts the sshd that was stopped', async () => {
     await machine.ssh('systemctl disable --now ssh 2>&1');
-    const finding = await findingOf(machine, HOST, 'host.sshd');
+    const finding = await look(machine, HOST, 'host.sshd');
     assert.equal(finding.state, 'warning', finding.found);
     await machine.ssh(`${finding.next} 2>&1`);
-    assert.equal((await findingOf(machine, HOST, 'host.sshd')).state, 'ok');
+    assert.equal((await look(machine, HOST, 'host.sshd')).state, 'ok');
     assert.equal(await machine.ssh('systemctl is-enabled ssh'), 'enabled\n');
   });
   await check('a step of doctor sets the clock that was wrong', async () => {
     await serveTime(machine);
     await backUpWithWrongClock(machine);
-    const finding = await findingOf(machine, CLIENT, 'client.clock');
+    const finding = await look(machine, CLIENT, 'client.clock');
     assert.equal(finding.state, 'warning', finding.found);
     assert.match(finding.found, /^the clock of ".*" was (29\d|30\d) s ahead of this one, /);
     const [, set = '', backup = ''] =
@@ -45,7 +46,7 @@ export async function followSteps(machine: Installed, { check }: Row): Promise<v
     );
     assert.ok(Math.abs(await errorSeconds(machine)) < 5, 'the clock is still wrong');
     await machine.ssh(`${machine.as(CLIENT, backup)} 2>&1`);
-    assert.equal((await findingOf(machine, CLIENT, 'client.clock')).state, 'ok');
+    assert.equal((await look(machine, CLIENT, 'client.clock')).state, 'ok');
   });
 }
 
@@ -90,8 +91,7 @@ async function backUpWithWrongClock(machine: Installed): Promise<void> {
   );
 }
 
-async function findingOf(machine: Installed, user: string, check: string): Promise<Finding> {
-  const found = (await machine.doctor(user)).find(each => each.check === check);
-  if (found === undefined) throw new Error(`Cannot find "${check}" in what doctor says`);
-  return found;
+/** The finding of a check, in the output of `doctor` as this account. */
+async function look(machine: Installed, user: string, check: string): Promise<Finding> {
+  return findingOf(await machine.doctor(user), check);
 }

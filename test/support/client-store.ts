@@ -1,36 +1,14 @@
-// Client folders in a temporary store.
-
-import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, utimesSync, writeFileSync } from 'node:fs';
 import type { TestContext } from 'node:test';
-import { Fault } from '../../src/fault.ts';
 import type { SnapshotRecord } from '../../src/store/snapshot.ts';
 import { type ClientStore, createClient, createStore } from '../../src/store/store.ts';
-
-/** A temporary folder, removed after the test. */
-export function scratch(context: TestContext): string {
-  const path = mkdtempSync(`${tmpdir()}/dialback store `);
-  context.after(() => rmSync(path, { recursive: true, force: true }));
-  return path;
-}
+import { scratch } from './scratch.ts';
 
 /** A new store with the client `a`. */
 export function makeClient(context: TestContext): ClientStore {
   const store = `${scratch(context)}/store`;
   createStore(store);
   return createClient(store, 'a');
-}
-
-/** The fault that an action throws. */
-export function fault(action: () => unknown): Fault {
-  try {
-    action();
-  } catch (error) {
-    assert.ok(error instanceof Fault, String(error));
-    return error;
-  }
-  throw new Error('no fault');
 }
 
 /** A record with only the required fields. */

@@ -1,9 +1,5 @@
 /** For tests of doctor's checks. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import type { TestContext } from 'node:test';
 import type { Finding, State } from '../../src/doctor/finding.ts';
 
 /** The states of findings. */
@@ -17,11 +13,4 @@ export function check(finding: Finding, state: State, found?: RegExp, next?: Reg
   if (next) assert.match(finding.next ?? '', next);
   assert.match(finding.check, /^(machine|launcher|client|host)\.[a-z_]+$/);
   assert.doesNotMatch(`${finding.found}${finding.why}`, /\n|\.$/);
-}
-
-/** A temporary folder, with a blank in its name. */
-export function folder(t: TestContext): string {
-  const path = mkdtempSync(join(tmpdir(), 'dialback doctor-'));
-  t.after(() => rmSync(path, { recursive: true, force: true }));
-  return path;
 }
