@@ -153,7 +153,8 @@ class Run {
   readonly #startedMs = performance.now();
   readonly #hasPlaces = canMakePlaces();
   readonly #totals: Totals = { passed: 0, failures: [], skips: [] };
-  readonly #waiting: (() => Job)[] = [];
+  /** Each receives the number of the slot that it runs in. */
+  readonly #waiting: ((slot: number) => Job)[] = [];
   readonly #running = new Set<Job>();
   readonly #all: number;
   readonly #width: number;
@@ -163,20 +164,20 @@ class Run {
   #stoppedBy: NodeJS.Signals | undefined;
 
   constructor(checks: typeof CHECKS, files: string[]) {
+    this.#width = files.some(isLong) ? WIDTH.long : WIDTH.short;
     // A run beside this one should use other numbers.
-    const first = Math.floor(Math.random() * 1000);
+    const first = Math.floor(Math.random() * 1000) * this.#width;
     for (const check of checks) this.#waiting.push(() => startCheck(check));
     for (const [at, file] of files.entries())
       this.#waiting.push(
-        () =>
+        slot =>
           new FileRun(file, isLong(file) ? LIMITS_MS.long : LIMITS_MS.short, {
             hasPlace: this.#hasPlaces,
             folder: join(this.#folder, String(at)),
-            uids: uidsOf(FIRST_UID, first + at),
+            uids: uidsOf(FIRST_UID, first + slot),
           }),
       );
     this.#all = this.#waiting.length;
-    this.#width = files.some(isLong) ? WIDTH.long : WIDTH.short;
   }
 
   /** Runs everything. @returns the exit status */
@@ -185,7 +186,7 @@ class Run {
       process.on(signal, () => this.#stop(signal));
     const ticks = setInterval(() => this.#tick(), TICK_MS);
     try {
-      await Promise.all(Array.from({ length: this.#width }, () => this.#work()));
+      await Promise.all(Array.from({ length: this.#width }, (_, slot) => this.#work(slot)));
     } finally {
       clearInterval(ticks);
       rmSync(this.#folder, { recursive: true, force: true });
@@ -193,9 +194,9 @@ class Run {
     return this.#finish();
   }
 
-  async #work(): Promise<void> {
+  async #work(slot: number): Promise<void> {
     for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
-      const job = next();
+      const job = next(slot);
       this.#running.add(job);
       await job.done;
       this.#running.delete(job);

@@ -116,12 +116,12 @@ export function tagOf(folder: string): string {
   return run.slice(-4) + Number(file).toString(36).padStart(2, '0');
 }
 
-/** The uids for a test file's accounts. Files that run at the same time have different ones, since they share a table of sockets. */
+/** The uids for the accounts of a slot of the runner, one file after the other. Files that run at the same time have different ones, since they share a table of sockets. */
 export const UIDS_EACH = 50;
 const UIDS = 10_000;
 
 /** @param first of the range that all files have together @returns as DIALBACK_TEST_UIDS has it */
-export function uidsOf(first: number, file: number): string {
-  const from = first + ((file * UIDS_EACH) % UIDS);
+export function uidsOf(first: number, slot: number): string {
+  const from = first + ((slot * UIDS_EACH) % UIDS);
   return `${from}-${from + UIDS_EACH - 1}`;
 }

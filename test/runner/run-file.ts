@@ -52,6 +52,7 @@ export class FileRun {
         ...process.env,
         DIALBACK_TEST_UIDS: uids,
         DIALBACK_TEST_TAG: tagOf(folder),
+        DIALBACK_TEST_PLACE: hasPlace ? '1' : '0',
         ...(hasPlace ? {} : { DIALBACK_TEST_USERS: usersOf(folder), TMPDIR: own }),
       },
       stdio: ['ignore', 'pipe', 'pipe', 'pipe'],

@@ -19,6 +19,7 @@ import {
 } from 'node:fs';
 import { createServer, isIPv6, type Server } from 'node:net';
 import { dirname, join } from 'node:path';
+import { compile } from './compiled.ts';
 import { fairClock, fairTimeout } from './fair-time.ts';
 import { QUICK_EXCHANGE } from './sshd.ts';
 
@@ -541,19 +542,12 @@ export function compileLauncher(options: {
     DIALBACK_PATH: options.dialback,
     NEVER_PATH: options.never,
   };
-  runLauncherScript('launch', options.to, environment);
+  compile('launch', options.to, environment);
 }
 
 /** Compiles `jail` as `make launcher` does, for other places. @throws with the compiler's output */
 export function compileJail({ to, rsync }: { to: string; rsync: string }): void {
-  runLauncherScript('jail', to, { SELF_PATH: to, RSYNC_PATH: rsync });
-}
-
-function runLauncherScript(kind: 'launch' | 'jail', to: string, environment: Record<string, string>): void {
-  execFileSync(join(TOP, 'tools/launcher.sh'), [kind, to], {
-    env: { ...process.env, ...environment },
-    stdio: 'pipe',
-  });
+  compile('jail', to, { SELF_PATH: to, RSYNC_PATH: rsync });
 }
 
 /**
@@ -562,12 +556,26 @@ function runLauncherScript(kind: 'launch' | 'jail', to: string, environment: Rec
  */
 const [UID_MIN = '20000', UID_MAX = '29999'] = process.env.DIALBACK_TEST_UIDS?.split('-') ?? [];
 
-/** Makes a folder that everybody may enter. Its name tells test/run.ts whose it is, should the test be killed. */
+/**
+ * Makes a folder that everybody may enter. Its name tells test/run.ts whose it is, should the test be killed. In a place that has its
+ * own /tmp the names are the same for each test file, so that they need not compile the launcher for different paths.
+ */
 export function makeFolder(parent: '/tmp' | '/var/lib' | '/root'): string {
   const start = parent === '/tmp' ? 'dialback test-' : 'db test-';
-  const made = mkdtempSync(`${parent}/${start}${process.env.DIALBACK_TEST_TAG ?? ''}`);
+  const made =
+    parent === '/tmp' && process.env.DIALBACK_TEST_PLACE === '1'
+      ? makeNumbered(`/tmp/${start}`)
+      : mkdtempSync(`${parent}/${start}${process.env.DIALBACK_TEST_TAG ?? ''}`);
   chmodSync(made, 0o755);
   return made;
+}
+
+/** Makes a folder with the first number that is free. */
+function makeNumbered(start: string): string {
+  let number = 1;
+  while (existsSync(`${start}${number}`)) number += 1;
+  mkdirSync(`${start}${number}`);
+  return `${start}${number}`;
 }
 
 /** Makes an account, and a group of its own. @param more arguments of useradd(8) */
