@@ -127,11 +127,8 @@ const REFUSED: [text: string, found: string | RegExp][] = [
   ],
   [`${REMOTE}[limits]\nbwlimit = "5MB"`, /^"limits\.bwlimit" should be a size such as/],
   [`${REMOTE}[limits]\nbwlimit = 5`, '"limits.bwlimit" is 5, and should be a string'],
-  [
-    `${REMOTE}[limits]\ncompress = "zlib"`,
-    '"limits.compress" is "zlib", and should be "auto", "zstd" or "no"',
-  ],
-  [`${REMOTE}[limits]\ncompress = true`, /^"limits\.compress" is true, and should be "auto", "zstd" or "no"/],
+  [`${REMOTE}[limits]\ncompress = "zlib"`, '"limits.compress" is "zlib", and should be "zstd" or "no"'],
+  [`${REMOTE}[limits]\ncompress = true`, /^"limits\.compress" is true, and should be "zstd" or "no"/],
   [`${REMOTE}[limits]\ncompress = ""`, /^"limits\.compress" is "", and should be/],
   [`${REMOTE}[limits]\ndeadline = "0s"`, /^"limits\.deadline" should be at least 1 s/],
   [`${REMOTE}[limits]\nidle_timeout = "5"`, /^"limits\.idle_timeout" should be a time such as/],
@@ -322,7 +319,7 @@ describe('CLIENT_SCHEMA', () => {
     assert.deepEqual(JSON.parse(JSON.stringify(config)), {
       remote: [{ target: 'me@backup', transport: 'direct', ssh_options: [] }],
       scope: { roots: ['/'], exclude: [], never: [], mounts: 'local' },
-      limits: { nice: 10, ionice: 'idle', deadline: 86_400_000, idle_timeout: 300_000, compress: 'auto' },
+      limits: { nice: 10, ionice: 'idle', deadline: 86_400_000, idle_timeout: 300_000, compress: 'zstd' },
       schedule: { when_locked: 'fail', jitter: 0, retry: 0 },
       hooks: { timeout: 600_000 },
     });

@@ -78,7 +78,7 @@ const anyEvent: fc.Arbitrary<HostEvent> = fc.oneof(
       total: Math.max(each.done, each.total),
     })),
   fc.record({ event: fc.constant('wait' as const), ms: count }),
-  fc.record({ event: fc.constant('arrived' as const), bytes: count }),
+  fc.record({ event: fc.constant('accepted' as const) }),
   fc
     .record({ event: fc.constant('unstored' as const), count: fc.nat(1000), files: unstored })
     .map(event => ({ ...event, count: event.count + event.files.length })),
@@ -187,7 +187,7 @@ describe('decodeEvent()', () => {
     progress: { event: 'progress', bytes: 1, percent: 50 },
     files: { event: 'files', done: 1, total: 3, percent: null },
     wait: { event: 'wait', ms: 1000 },
-    arrived: { event: 'arrived', bytes: 131_072 },
+    accepted: { event: 'accepted' },
     unstored: { event: 'unstored', count: 1, files: [{ path: '/x', errno: 28, part: 'attributes' }] },
     outcome: { ...FULL },
   };
@@ -217,7 +217,6 @@ describe('decodeEvent()', () => {
       },
     ],
     ['wait', { ms: wrongCounts }],
-    ['arrived', { bytes: wrongCounts }],
     [
       'unstored',
       {

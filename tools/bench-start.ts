@@ -2,10 +2,10 @@
  * Part of `make bench`: the time from the start of `dialback backup` to the first byte of rsync's stream on the host, over loopback. It
  * measures both transports and a bare `ssh HOST true` with the same sshd, account and options of ssh.
  *
- * Both sides are as `make install` and `init` leave them: in the launcher's jails, with their limits, after a run that measured
- * the link for `compress = "auto"`. The time ends when backup prints the phase `copying`. The host sends that event when its end of
- * rsync's remote shell (`pump`) has received the first byte from the client's rsync (src/host/relay.ts). So the time is never too
- * short; it includes the way back of the event. The three run in turn, twenty times, and it prints medians.
+ * Both sides are as `make install` and `init` leave them: in the launcher's jails, with their limits, compressed. The time ends when
+ * backup prints the phase `copying`. The host sends that event when its end of rsync's remote shell (`pump`) has received the first
+ * byte from the client's rsync (src/host/relay.ts). So the time is never too short; it includes the way back of the event. The three
+ * run in turn, twenty times, and it prints medians.
  *
  * Needs root: two temporary users. It leaves nothing behind. It prints times and fails no check: people judge.
  */
@@ -28,7 +28,7 @@ async function startBackup(world: World, transport: 'direct' | 'channel'): Promi
   const direct = '\nfrom = ["127.0.0.1"]\nlisten = "127.0.0.1:0"';
   world.configure({
     remote: `name = "vault"\ntransport = "${transport}"${transport === 'direct' ? direct : ''}`,
-    limits: 'compress = "auto"',
+    limits: 'compress = "zstd"',
   });
   // Snapshots are named by the second, so a backup waits for the next second.
   const last = world.snapshots().at(-1) ?? '';
@@ -79,7 +79,7 @@ try {
     ['direct', () => startBackup(world, 'direct')],
     ['channel', () => startBackup(world, 'channel')],
   ];
-  // The first of each does not count: it measures the link, makes folders and fills caches.
+  // The first of each does not count: it tries rsync, makes folders and fills caches.
   for (const [, run] of ways) await run();
   const found = new Map<string, number[]>(ways.map(([name]) => [name, []]));
   for (let round = 0; round < ROUNDS; round += 1)

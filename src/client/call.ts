@@ -61,8 +61,8 @@ export async function overSsh(held: DisposableHolder, options: CallOptions): Pro
 interface Call {
   /** Resolves with the outcome that the host reports. Rejects with a Fault when the callee exits without one. */
   outcome: Promise<OutcomeEvent>;
-  /** Sends more after the request. Not possible over a channel, where rsync has the connection. */
-  send(bytes: Buffer | string): void;
+  /** Closes the input, for a callee that reads to its end. Not possible over a channel, where rsync has the connection. */
+  closeInput(): void;
   /** Closes the input, which the host takes as our end. @param interrupt ends the wait for a callee that works on */
   hangUp(interrupt: AbortSignal): Promise<void>;
 }
@@ -101,7 +101,7 @@ export async function placeCall(
   else child.stdin?.write(request, () => request.fill(0));
   return {
     outcome: awaitOutcome(child, callee, receive),
-    send: bytes => child.stdin?.write(bytes),
+    closeInput: () => child.stdin?.end(),
     hangUp: async interrupt => {
       child.stdin?.end();
       ends?.hangUp();

@@ -51,7 +51,6 @@ const LAST_WORD_MS = 5_000;
 export const openChannel: OpenTransport = async run => {
   const planCall = planCalls(run);
   return {
-    planCall,
     prepare: async runFolder => {
       const plan = planCall(runFolder);
       await resolveCall({ ...plan, command: '' }); // names an option that ssh does not accept

@@ -177,7 +177,7 @@ export const CLIENT_SCHEMA = v.strictObject({
       max_size: v.optional(v.pipe(sizeKey, v.minValue(1, 'should be more than 0'))),
       deadline: v.optional(durationKey(1000), '24h'),
       idle_timeout: v.optional(durationKey(1000), '5m'),
-      compress: v.optional(v.picklist(['auto', 'zstd', 'no'], 'should be "auto", "zstd" or "no"'), 'auto'),
+      compress: v.optional(v.picklist(['zstd', 'auto', 'no'], 'should be "zstd" or "no"'), 'zstd'),
       checksum_every: v.optional(durationKey(1000, CHECKSUM_EVERY_MOST_MS)),
     }),
     {},

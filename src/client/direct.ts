@@ -31,7 +31,6 @@ export const openDirect: OpenTransport = async run => {
   requireLogin();
   const planCall = planCalls(run);
   return {
-    planCall,
     prepare: async runFolder => {
       const plan = planCall(runFolder);
       // Both programs name an option that they do not accept.

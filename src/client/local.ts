@@ -32,7 +32,6 @@ export const openLocal: OpenTransport = async ({ config, remote, interrupt, even
   const waits = (): void => events.waiting('disk', null);
   const hostConfig = await findStore(config, remote, interrupt, waits, hung);
   return {
-    planCall: undefined,
     prepare: async () => async (held, attempt) =>
       await carryOverChannel(held, attempt, 'local', async () => grabHere(config, remote, hostConfig)),
   };

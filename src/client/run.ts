@@ -16,15 +16,13 @@ import { findPrinter, printedWords, quietAdvice } from '../shared/startup-files.
 import { encodeRsync } from '../wire/request.ts';
 import { CHECKSUM_IDLE_SECONDS, daemonConfig, listedRoots } from '../wire/rsync.ts';
 import { knowsZstd } from '../wire/rsync-output.ts';
-import { asText, PROBE } from '../wire/text.ts';
+import { asText } from '../wire/text.ts';
 import { openChannel } from './channel.ts';
-import type { Compression } from './compression.ts';
-import { type Capability, capabilityOf, clientName, ownNiceness, type Remote } from './config.ts';
+import { decideCompression } from './compression.ts';
+import { type Capability, capabilityOf, ownNiceness, type Remote } from './config.ts';
 import { openDirect } from './direct.ts';
 import { type Exclude, scopeFilter, scopeRecords } from './filter.ts';
 import { HostEvents } from './host-events.ts';
-import { chooseCompression } from './link.ts';
-import { noteLink } from './link-record.ts';
 import { isLocal, openLocal } from './local.ts';
 import { hungWarning, mountTableText } from './mount-points.ts';
 import { type Place, placeWarnings } from './never.ts';
@@ -42,7 +40,7 @@ import {
 } from './scope.ts';
 import { writeDaemonFiles, writeScope } from './sender.ts';
 import { killReader, readTaken } from './ticket.ts';
-import type { Attempt, AttemptOutcome, CallPlan, OpenTransport } from './transport.ts';
+import type { Attempt, AttemptOutcome, OpenTransport } from './transport.ts';
 import { forgetSender, requireSender } from './trial.ts';
 
 const TRANSPORTS: Record<Remote['transport'], OpenTransport> = {
@@ -77,11 +75,7 @@ export async function makeAttempt(run: Run, checksum: boolean): Promise<AttemptO
   const hasZstd = knowsZstd(words);
   const sender = await prepareSender(run, chosen, { runFolder, libraries, hasZstd, checksum });
   const carry = await transport.prepare(runFolder);
-  const plan = transport.planCall?.(runFolder);
-  // Without a call there is no link that could be slower than the processor.
-  const compression =
-    plan && (await compressionOf(run, hasZstd, { ...plan, logFile: `${runFolder}/probe.log` }));
-  const compress = compression?.compress ?? false;
+  const compress = chooseCompression(run, hasZstd);
   writeSenderFiles(runFolder, chosen, sender, compress);
   const excludes = Buffer.from(chosen.excludes.map(each => `${each.pattern}\n`).join(''), 'latin1');
   const attempt: Attempt = {
@@ -109,7 +103,7 @@ export async function makeAttempt(run: Run, checksum: boolean): Promise<AttemptO
     host: new HostEvents(events),
   };
   const reported = await carry(held, attempt);
-  await checkOutcome(attempt, reported, compression);
+  await checkOutcome(attempt, reported);
   return reported;
 }
 
@@ -181,7 +175,7 @@ async function prepareSender(
   const { interrupt } = run;
   const needs = await requireSender(run.state, {
     ...{ folder: runFolder, capability, scope: seen, libraries, interrupt },
-    // Only a call can tell whether this run compresses, so the trial allows both.
+    // Whether or not this run compresses, so that its result is valid for dry runs and for every remote.
     daemon: { ...daemon, compress: hasZstd },
   });
   const names = roots.map(each => asText(each.path));
@@ -225,18 +219,12 @@ function reportPlaces({ events, state }: Run, places: Place[]): void {
   }
 }
 
-/** Chooses whether this run is compressed, and reports it. A dry run has no content to compress. */
-async function compressionOf(run: Run, hasZstd: boolean, plan: CallPlan): Promise<Compression> {
-  const { config, state, interrupt, events } = run;
-  const { compress: mode, bwlimit } = config.limits;
-  const found = await chooseCompression({
-    ...{ state, remote: events.remote, hasZstd, bwlimit, interrupt },
-    mode: run.dryRun ? 'no' : mode,
-    options: { ...plan, command: `${clientName(config)}:${PROBE}` },
-    warn: error => events.warning(error),
-  });
-  if (!run.dryRun) events.compression(found);
-  return found;
+/** Chooses whether this run compresses, and reports it. A dry run sends no content, and a local run has no connection. */
+function chooseCompression({ config, remote, dryRun, events }: Run, hasZstd: boolean): boolean {
+  if (dryRun || isLocal(remote)) return false;
+  const chosen = decideCompression(config.limits.compress, hasZstd);
+  events.compression(chosen);
+  return chosen.compress;
 }
 
 /**
@@ -246,13 +234,9 @@ async function compressionOf(run: Run, hasZstd: boolean, plan: CallPlan): Promis
 async function checkOutcome(
   { run, runFolder, capability }: Attempt,
   { outcome }: AttemptOutcome,
-  compression: Compression | undefined,
 ): Promise<void> {
   const { code } = outcome;
   requireBelievable(run, outcome, readTaken(runFolder) !== undefined);
-  // The host may be older than when the link was measured. The next run then uses only what the host supports.
-  if (compression?.because === 'measured' && code === 'request')
-    await noteLink(run.state, run.events.remote, undefined);
   if (code === 'no-answer' && run.remote.transport === 'direct') await requireQuietShell(run.events.remote);
   // At the real start the message of the launcher went to the host. If it still refuses, this shows the message here.
   if (capability === 'confined' && (code === 'no-answer' || code === 'rsync'))

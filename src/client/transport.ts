@@ -57,8 +57,6 @@ type Carry = (held: AsyncDisposableStack, attempt: Attempt) => Promise<AttemptOu
 
 /** A transport that is ready for an attempt. */
 interface Transport {
-  /** The calls to the host; undefined where the host is this machine. */
-  planCall: ((runFolder: string) => CallPlan) | undefined;
   /** Checks the programs that it needs, before any call. @throws Fault with the program's name and the next step */
   prepare(runFolder: string): Promise<Carry>;
 }

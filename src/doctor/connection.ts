@@ -7,7 +7,6 @@ import { sleep } from '../os/clock.ts';
 import { makeUniqueFolder, removeAll } from '../os/files.ts';
 import { temporaryFolder } from '../os/scratch.ts';
 import { FAILURES, type FailureCode } from '../wire/events.ts';
-import { blockLine } from '../wire/probe.ts';
 import type { CallOptions } from '../wire/ssh.ts';
 import { escapeText, PROBE, unfold } from '../wire/text.ts';
 import { type Finding, Topic } from './finding.ts';
@@ -111,17 +110,20 @@ const CALL = new Topic('client.call', 'each backup begins with this call, and fa
 
 const ANSWER_MS = 30_000;
 
-/** The result of a call: an answer, no answer in time, a code with which the host refused it, or an error of ssh. */
-type Answer = 'answered' | 'late' | FailureCode | Fault;
+/**
+ * The result of a call: the event `accepted`; a good end without it; no answer in time; a code with which the host refused it; or an
+ * error of ssh.
+ */
+type Answer = 'accepted' | 'ended' | 'late' | FailureCode | Fault;
 
 /**
- * Answers that prove as much as `answered`: the host checks the key and the name before it sends them. It is busy with another call,
+ * Answers that prove as much as `accepted`: the host checks the key and the name before it sends them. It is busy with another call,
  * or its version does not know probes.
  */
-const AS_GOOD: ReadonlySet<Answer> = new Set<Answer>(['answered', 'busy', 'full', 'request']);
+const AS_GOOD: ReadonlySet<Answer> = new Set<Answer>(['accepted', 'busy', 'full', 'request']);
 
 /**
- * Calls the host as a run does, and asks for a probe (wire/probe.ts). The host does not record a probe.
+ * Calls the host as a run does, and asks only whether it accepts the call (host/probe.ts). The host does not record this.
  * @param options of the remote; its command and log file are set here
  * @param name this machine's name on the host
  */
@@ -130,14 +132,21 @@ export async function collectCall(options: CallOptions, name: string): Promise<A
   const folder = makeUniqueFolder(`${temporaryFolder()}/dialback-doctor-`);
   held.defer(() => removeAll(folder));
   const asked = { ...options, logFile: `${folder}/ssh.log`, command: `${name}:${PROBE}` };
-  const arrived = Promise.withResolvers<'answered'>();
-  const block = Buffer.from(`${blockLine(1)}x`);
-  const call = await placeCall(held, await overSsh(held, asked), block, event => {
-    if (event.event === 'arrived') arrived.resolve('answered');
+  const accepted = Promise.withResolvers<'accepted'>();
+  const callee = await overSsh(held, asked);
+  let endedWell = false;
+  const explainEnd: typeof callee.explainEnd = (ending, hasReported) => {
+    endedWell = ending.status === 0;
+    return callee.explainEnd(ending, hasReported);
+  };
+  const call = await placeCall(held, { ...callee, explainEnd }, Buffer.alloc(0), event => {
+    if (event.event === 'accepted') accepted.resolve('accepted');
   });
+  call.closeInput();
   const over = call.outcome.then(
-    ({ code }): Answer => code ?? 'answered',
+    ({ code }): Answer => code ?? 'ended',
     (error: unknown): Answer => {
+      if (endedWell) return 'ended';
       if (error instanceof Fault) return error;
       throw error;
     },
@@ -147,7 +156,7 @@ export async function collectCall(options: CallOptions, name: string): Promise<A
     (): Answer => 'late',
     (): Answer => 'late',
   );
-  const answer = await Promise.race<Answer>([arrived.promise, over, late]);
+  const answer = await Promise.race<Answer>([accepted.promise, over, late]);
   ended.abort(); // the timer would keep the process running
   await call.hangUp(new AbortController().signal);
   return answer;
@@ -159,6 +168,11 @@ export async function collectCall(options: CallOptions, name: string): Promise<A
  */
 export function checkCall(answer: Answer, label: string, name: string): Finding {
   if (AS_GOOD.has(answer)) return CALL.ok(`"${label}" accepts this machine's key, and knows it as "${name}"`);
+  // Hosts up to version 0.1.1 check the key and the name, and end without an event. A program that is not dialback can end in the same way.
+  if (answer === 'ended')
+    return CALL.ok(
+      `"${label}" accepts this machine's key, and ended the call without an answer, as versions up to 0.1.1 do`,
+    );
   if (answer instanceof Fault) return CALL.fault(answer, 'dialback backup -v');
   if (answer === 'late')
     return CALL.warning(

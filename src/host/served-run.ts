@@ -28,7 +28,7 @@ import { awaitFirstByte, openConnection } from './connection.ts';
 import type { Connection } from './dial.ts';
 import type { EventStream } from './event-stream.ts';
 import { HostHooks } from './hooks.ts';
-import { takeProbe } from './probe.ts';
+import { awaitEmptyInput } from './probe.ts';
 import { type Pull, type PullEnd, startPull } from './pull.ts';
 import { outcomeOf } from './pull-outcome.ts';
 import {
@@ -97,7 +97,8 @@ export async function serveRequest(served: ServedCall): Promise<Served | undefin
   await using call = new AsyncDisposableStack();
   await takeCall(call, client);
   if (transport === PROBE) {
-    await takeProbe(interrupt, bytes => events.send({ event: 'arrived', bytes }));
+    await awaitEmptyInput(interrupt);
+    events.send({ event: 'accepted' });
     return undefined;
   }
   requireHooks(config.hooks);

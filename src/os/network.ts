@@ -1,8 +1,7 @@
-/** The addresses of a host name, and of this machine. */
+/** The addresses of a host name, and this machine's address towards another one. */
 import { createSocket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
-import { networkInterfaces } from 'node:os';
 import { Fault } from '../fault.ts';
 
 /**
@@ -39,25 +38,6 @@ export function sourceTowards(address: string, port = DISCARD_PORT): Promise<str
     const chosen = (error?: Error): void => end(error ? undefined : socket.address().address);
     socket.connect(port, address, chosen as () => void); // node's types omit the error
   });
-}
-
-/**
- * The addresses of this machine. Another list means that it has moved to another network, or that a cable was pulled. An IPv6
- * address is cut to its first half, because the second half changes by itself (RFC 8981).
- */
-export function ownNetworks(): string[] {
-  const networks = Object.values(networkInterfaces())
-    .flatMap(each => each ?? [])
-    .filter(each => !each.internal && !each.address.startsWith('fe80:'))
-    .map(({ address, family }) => (family === 'IPv6' ? networkOf6(address) : address));
-  return [...new Set(networks)].sort();
-}
-
-/** The first 64 bits of an IPv6 address in node's notation. */
-function networkOf6(address: string): string {
-  const [front = '', back] = address.split('::').map(each => (each === '' ? [] : each.split(':')));
-  const zeros = back === undefined ? [] : Array<string>(8 - front.length - back.length).fill('0');
-  return [...front, ...zeros, ...(back ?? [])].slice(0, 4).join(':');
 }
 
 /** Any port works. */

@@ -4,7 +4,7 @@ import type { Compression } from '../client/compression.ts';
 import type { RunNews } from '../client/run-events.ts';
 import { endingText } from '../os/process.ts';
 import { jsonText } from './json.ts';
-import { showBytes, showDuration } from './units.ts';
+import { showDuration } from './units.ts';
 
 const PHASE_TEXT: Record<Extract<RunNews, { event: 'phase' }>['phase'], string> = {
   keys: 'making one-time keys',
@@ -58,11 +58,7 @@ function waitingText({ why, ms, found }: Extract<RunNews, { event: 'waiting' }>)
 }
 
 /** The decision about compression, and its reason. */
-function compressionText({ compress, because, rates }: Compression): string {
-  const words = compress ? 'compressed with zstd' : 'not compressed';
-  if (because === 'no-zstd') return `${words}: rsync here does not know zstd`;
-  if (because === 'unmeasured') return `${words}: how fast the link is could not be measured`;
-  if (!rates) return `${words}, as client.toml says`;
-  const [link, processor] = [rates.link, rates.processor].map(each => showBytes(Math.round(each)));
-  return `${words}: the link carries ${link} a second, the processor compresses ${processor}`;
+function compressionText({ compress, because }: Compression): string {
+  if (compress) return 'compressed with zstd';
+  return `not compressed${because === 'no-zstd' ? ': rsync here does not know zstd' : ', as client.toml says'}`;
 }

@@ -142,8 +142,8 @@ export type HostEvent =
   | { event: 'files'; done: number; total: number; percent: number | null }
   /** Precedes the outcome of a call that came too early, or that found all slots taken: the time until it may call again. */
   | { event: 'wait'; ms: number }
-  /** A block of a probe has arrived (wire/probe.ts). */
-  | { event: 'arrived'; bytes: number }
+  /** The answer to a probe: the host knows the client's key and name (host/probe.ts). */
+  | { event: 'accepted' }
   | UnstoredEvent
   | OutcomeEvent;
 
@@ -232,7 +232,7 @@ const EVENT_CHECKS = {
     percent: (value: unknown) => value === null || isPercent(value),
   },
   wait: { ms: isCount },
-  arrived: { bytes: isCount },
+  accepted: {},
   unstored: {
     count: isCount,
     files: (value: unknown) =>

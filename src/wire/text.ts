@@ -43,7 +43,7 @@ export interface CallCommand {
   name: string;
   /** The port where it listens; undefined: the host does not dial back. */
   port: number | undefined;
-  /** It does not ask for a run, but measures the speed of the connection (wire/probe.ts). */
+  /** It does not ask for a run, but whether the host accepts the call (host/probe.ts). */
   isProbe: boolean;
 }
 

@@ -104,9 +104,11 @@ describe('checkReach() and collectReach()', () => {
 describe('client: checkCall()', () => {
   const judge = (answer: Parameters<typeof checkCall>[0]): Finding => checkCall(answer, 'vault', 'acorn');
   it('is content with a host that answers, with one that is at work, and with one that does not know the question', () => {
-    for (const answer of ['answered', 'busy', 'full', 'request'] as const)
+    for (const answer of ['accepted', 'busy', 'full', 'request'] as const)
       check(judge(answer), 'ok', /^"vault" accepts this machine's key, and knows it as "acorn"$/);
   });
+  it('does not claim more than a good end of the call shows', () =>
+    check(judge('ended'), 'ok', /^"vault" accepts this machine's key, and ended the call without an answer/));
   it('says what the host says, or ssh', () => {
     check(judge('name'), 'critical', /knows this key under another name/, /`name`/);
     check(judge('no-store'), 'critical', /no store at hand/);

@@ -51,7 +51,6 @@ import {
 } from '../../src/wire/events.ts';
 import { parseJson } from '../../src/wire/json.ts';
 import { fingerprint, type PublicKey, parseHostKey, parsePublicKey, showKey } from '../../src/wire/key.ts';
-import { BLOCK_LIMIT, blockLine, ProbeReader } from '../../src/wire/probe.ts';
 import { decodeRequest, encodeRequest, isRoot } from '../../src/wire/request.ts';
 import { DAEMON_REQUEST, ioniceArguments, parseGateCommand } from '../../src/wire/rsync.ts';
 import { PullReader, readComplaint } from '../../src/wire/rsync-output.ts';
@@ -227,7 +226,7 @@ const event: Target = {
     if ('reason' in decoded) return reasonOf(decoded.reason);
     const { value } = decoded;
     sameJson(decodeEvent(encodeEvent(value).trimEnd()), decoded);
-    if (value.event === 'wait' || value.event === 'arrived') return value.event;
+    if (value.event === 'wait' || value.event === 'accepted') return value.event;
     if (value.event === 'files' || value.event === 'progress') return value.event;
     if (value.event === 'unstored') {
       assert.ok(value.files.length <= value.count && value.files.length <= MISSING_LIMIT);
@@ -316,30 +315,6 @@ const go: Target = {
     }
     assert.equal(accepted, input.subarray(0, GO.length).toString('latin1') === GO ? 1 : 0);
     return isRefused ? 'refused' : `${accepted} ${input.length}`;
-  },
-};
-
-const probe: Target = {
-  name: 'probe',
-  seeds: [`${blockLine(1)}x${blockLine(3)}abc`, `${blockLine(BLOCK_LIMIT)}x`, 'block 01\n', 'block 0\n', 'x'],
-  words: ['block ', '\n', '1', '16777216'],
-  mostBytes: 4096,
-  run(input) {
-    const whole = new ProbeReader().take(input);
-    // Cut anywhere, it says the same.
-    const parts = new ProbeReader();
-    const half = input.length >> 1;
-    const front = parts.take(input.subarray(0, half));
-    const back = 'reason' in front ? front : parts.take(input.subarray(half));
-    if ('reason' in whole) {
-      sameJson(back, whole);
-      return reasonOf(whole.reason);
-    }
-    assert.ok('value' in front && 'value' in back);
-    sameJson([...front.value, ...back.value], whole.value);
-    const least = whole.value.reduce((sum, size) => sum + blockLine(size).length + size, 0);
-    assert.ok(least <= input.length && whole.value.every(size => size > 0));
-    return `accepted ${Math.min(3, whole.value.length)}`;
   },
 };
 
@@ -1065,7 +1040,6 @@ export const TARGETS: readonly Target[] = [
     gate,
     summons,
     go,
-    probe,
     excludes,
     scope,
     mounts,

@@ -38,7 +38,6 @@ export function useTransport(world: World, transport: Transport, scope?: string)
     '[scope]',
     scope ?? `roots = ["${world.data}"]`,
     '[limits]',
-    'compress = "no"',
     'deadline = "5m"',
     '',
   ];

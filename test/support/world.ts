@@ -223,6 +223,7 @@ export class World {
   /** Writes client.toml. The arguments replace the parts of the same name. */
   configure(parts: { top?: string; remote?: string; scope?: string; limits?: string } = {}): void {
     const { client } = this;
+    const limits = parts.limits ?? 'deadline = "5m"';
     const toml = [
       parts.top ?? `name = "${this.name}"`,
       `state = "${this.clientState}"`,
@@ -232,9 +233,9 @@ export class World {
       '[scope]',
       parts.scope ?? `roots = ["${this.data}"]`,
       '[limits]',
-      // No further call, in tests that do not need one.
-      ...(/^compress =/m.test(parts.limits ?? '') ? [] : ['compress = "no"']),
-      parts.limits ?? 'deadline = "5m"',
+      // A limit slows a run down by its bytes, which compression would make fewer.
+      ...(/^bwlimit =/m.test(limits) && !/^compress =/m.test(limits) ? ['compress = "no"'] : []),
+      limits,
       '',
     ].join('\n');
     this.write(client, this.clientToml, toml);

@@ -25,7 +25,8 @@ describe('a host that takes the call and says nothing', { skip: NEEDS_ROOT || IN
     world.write(
       world.host,
       world.authorizedKeys,
-      lines.replace(/command="[^"]*(?:\\"[^"]*)*"/, 'command="cat >/dev/null"'),
+      // It goes on after the end of its input, and ends with the connection.
+      lines.replace(/command="[^"]*(?:\\"[^"]*)*"/, 'command="while sleep 1; do echo >&2; done"'),
     );
     const { state, found, next } = findingOf(await steps.doctor(world.client), 'client.call');
     assert.deepEqual([state, found], ['warning', '"vault" accepted the call and sent no answer within 30 s']);

@@ -18,7 +18,7 @@ const CHANNEL = 'name = "vault"\ntransport = "channel"';
 const SUMMARY =
   /^vault: backed up: 51 files and folders, [\d.]+ MiB, in snapshot \S+ \([\d.]+ \w+ sent, in [\d.]+ s\)$/;
 /** What -v says besides. */
-const COMPRESSION = 'vault: not compressed, as client.toml says';
+const COMPRESSION = 'vault: compressed with zstd';
 const PHASES = [
   'vault: making one-time keys',
   'vault: calling the backup host',
