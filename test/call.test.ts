@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
-import { overSsh, parseResolved } from '../src/client/call.ts';
+import { overSsh } from '../src/client/call.ts';
+import { parseResolved } from '../src/client/ssh-settings.ts';
 import type { ExitName, Fault } from '../src/fault.ts';
 import type { ExitResult } from '../src/os/process.ts';
 

@@ -4,15 +4,15 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { clientToml } from '../src/client/client-toml.ts';
 import { CLIENT_SCHEMA } from '../src/client/config.ts';
-import { placeHostKey } from '../src/client/known-hosts.ts';
-import { clientToml } from '../src/client/new-config.ts';
 import type { InitResult } from '../src/client/setup.ts';
 import { enrollText } from '../src/commands/enroll.ts';
 import { initText } from '../src/commands/init.ts';
 import type { EnrollResult } from '../src/host/enroll.ts';
 import { parseConfig } from '../src/shared/toml.ts';
 import type { PublicKey } from '../src/wire/key.ts';
+import { placeHostKey } from '../src/wire/known-hosts.ts';
 import { NAME } from '../src/wire/text.ts';
 import { readWords } from './support/command-line.ts';
 

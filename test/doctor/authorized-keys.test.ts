@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { checkLines } from '../../src/doctor/authorized-keys.ts';
 import type { Finding, State } from '../../src/doctor/finding.ts';
+import { checkLines } from '../../src/doctor/key-lines.ts';
 import { checkSshd } from '../../src/doctor/sshd.ts';
 import { enrolledLine } from '../../src/host/authorized-keys.ts';
 import type { PublicKey } from '../../src/wire/key.ts';

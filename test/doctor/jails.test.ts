@@ -59,13 +59,14 @@ describe('client: checkClientConfinement()', () => {
 
 describe('client: checkSender()', () => {
   it('only warns of an rsync that must be able to list all folders, since it works', () => {
-    check(checkSender({ listsAll: false }, []), 'ok');
+    check(checkSender({ needs: { listsAll: false }, listed: [] }), 'ok');
     check(
-      checkSender({ listsAll: false }, ['/a/[b]/c']),
+      checkSender({ needs: { listsAll: false }, listed: ['/a/[b]/c'] }),
       'warning',
       /"\/a\/\[b\]\/c".*names in every folder/,
       /folder above/,
     );
-    check(checkSender({ listsAll: true }, []), 'warning', /names in every folder/, /apt-get install rsync/);
+    const all = checkSender({ needs: { listsAll: true }, listed: [] });
+    check(all, 'warning', /names in every folder/, /apt-get install rsync/);
   });
 });

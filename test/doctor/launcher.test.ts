@@ -6,7 +6,7 @@ import { describe, it } from 'node:test';
 import { checkCapability, checkInherited } from '../../src/doctor/capability.ts';
 import { type Finding, type State, Topic } from '../../src/doctor/finding.ts';
 import { checkFolders, checkJailProgram, checkLauncher } from '../../src/doctor/launcher.ts';
-import { parseCapabilityXattr, parseGetcap } from '../../src/os/file-capability.ts';
+import { parseCapabilityXattr, parseGetcap } from '../../src/os/capability-text.ts';
 import { parseMountTable } from '../../src/os/mounts.ts';
 import { check, states } from '../support/findings.ts';
 import { scratch } from '../support/scratch.ts';

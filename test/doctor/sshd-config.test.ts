@@ -3,7 +3,8 @@ import { mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { collectSshdConfig, findObstacles, parseSettings } from '../../src/doctor/sshd-config.ts';
+import { collectSshdConfig } from '../../src/doctor/sshd-config.ts';
+import { findObstacles, parseSettings } from '../../src/doctor/sshd-settings.ts';
 
 const ACCOUNT = { name: 'backup', home: '/srv/my home' };
 const KEYS = '/srv/my home/.ssh/authorized_keys';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { Finding, State } from '../../src/doctor/finding.ts';
-import { checkStore } from '../../src/doctor/store.ts';
 import { checkInodes, checkProbe, checkSpace } from '../../src/doctor/store-disk.ts';
+import { checkStore } from '../../src/doctor/store-folder.ts';
 import { check, states } from '../support/findings.ts';
 
 describe('host: checkStore()', () => {
