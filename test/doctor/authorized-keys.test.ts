@@ -6,6 +6,7 @@ import { checkSshd } from '../../src/doctor/sshd.ts';
 import { enrolledLine } from '../../src/host/authorized-keys.ts';
 import type { PublicKey } from '../../src/wire/key.ts';
 import { check, states } from '../support/findings.ts';
+import { matching, says } from '../support/wording.ts';
 
 describe('host: checkLines()', () => {
   const blob = ed25519();
@@ -32,7 +33,7 @@ describe('host: checkLines()', () => {
     assert.deepEqual(states(found), ['warning', 'critical']);
   });
   const refused: [what: string, lines: string[], state: State, next: RegExp][] = [
-    ['no client is enrolled', [''], 'warning', /^dialback enroll NAME KEYFILE$/],
+    ['no client is enrolled', [''], 'warning', matching`^${says('dialback-enroll-name-keyfile')}$`],
     [
       'another executable is named',
       [line('a', { executable: '/tmp/dialback' })],
