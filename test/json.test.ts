@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { parseJson } from '../src/wire/json.ts';
+import { matching, says } from './support/wording.ts';
 
 describe('parseJson()', () => {
   it('reads what JSON.parse reads, where no object has a key twice', () => {
@@ -53,7 +54,7 @@ describe('parseJson()', () => {
         const text = `${JSON.stringify(value).slice(0, -1)},${JSON.stringify(key)}:${JSON.stringify(other)}}`;
         const parsed = parseJson(isInside ? `{"x":[0,${text}]}` : text);
         assert.ok('reason' in parsed);
-        assert.match(parsed.reason, /^has the key ".*" twice in one object$/);
+        assert.match(parsed.reason, matching`^has the key ".*" ${says('twice-in-one-object')}$`);
         assert.doesNotMatch(parsed.reason, /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u);
       }),
     );

@@ -6,6 +6,7 @@ import { after, describe, it } from 'node:test';
 import { adviceHere, diskInScope, whyAbsent } from '../src/client/local.ts';
 import { parseMountTable, rootBeside } from '../src/os/mounts.ts';
 import { FAILURES, type FailureCode } from '../src/wire/events.ts';
+import { wording } from './support/wording.ts';
 
 const line = (device: string, root: string, path: string, type = 'ext4'): string =>
   `1 1 ${device} ${root} ${path} rw - ${type} /dev/x rw`;
@@ -74,8 +75,8 @@ describe('whyAbsent()', () => {
     mkdirSync(path('empty'));
     symlinkSync(path('nowhere'), path('dangling'));
     writeFileSync(path('file'), '');
-    assert.equal(whyAbsent(path('empty')), `there is no store in "${path('empty')}"`);
-    assert.equal(whyAbsent(path('file')), `there is no store in "${path('file')}"`);
+    assert.equal(whyAbsent(path('empty')), `${wording('there-is-no-store-in')} "${path('empty')}"`);
+    assert.equal(whyAbsent(path('file')), `${wording('there-is-no-store-in')} "${path('file')}"`);
     for (const name of ['none', 'none/deeper', 'dangling', 'file/below'])
       assert.equal(whyAbsent(path(name)), `"${path(name)}" is not there`);
   });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { BLOCK_LIMIT, blockLine, ProbeReader } from '../src/wire/probe.ts';
+import { wording } from './support/wording.ts';
 
 const PROBE_LIMIT = 16 * 1024 * 1024;
 const BLOCKS_LIMIT = 32;
@@ -39,7 +40,7 @@ describe('ProbeReader', () => {
     assert.deepEqual(readAll(['block 3\nabcblock 1\n']), [3]);
   });
 
-  const expected = 'the line "block LENGTH" was expected';
+  const expected = wording('the-line-block-length-was');
   for (const [text, reason] of [
     ['\n', expected],
     ['block\n', expected],
@@ -58,11 +59,11 @@ describe('ProbeReader', () => {
     ['Block 1\n', expected],
     ['block 1\nxblock\n', expected],
     ['block 1\nx\nblock 1\nx', expected],
-    ['dialback-request 1\n', 'a line is too long'],
-    ['x'.repeat(100), 'a line is too long'],
-    ['block 99999999\n', `a block has more than ${BLOCK_LIMIT} bytes`],
-    [blockLine(BLOCK_LIMIT + 1), `a block has more than ${BLOCK_LIMIT} bytes`],
-    ['block 1\nx'.repeat(BLOCKS_LIMIT + 1), `there are more than ${BLOCKS_LIMIT} blocks`],
+    ['dialback-request 1\n', wording('a-line-is-too-long')],
+    ['x'.repeat(100), wording('a-line-is-too-long')],
+    ['block 99999999\n', `${wording('a-block-has-more-than')} ${BLOCK_LIMIT} bytes`],
+    [blockLine(BLOCK_LIMIT + 1), `${wording('a-block-has-more-than')} ${BLOCK_LIMIT} bytes`],
+    ['block 1\nx'.repeat(BLOCKS_LIMIT + 1), `${wording('there-are-more-than')} ${BLOCKS_LIMIT} blocks`],
   ] as const) {
     it(`refuses ${JSON.stringify(text).slice(0, 40)}`, () => {
       assert.equal(readAll([text]), reason);
@@ -75,6 +76,9 @@ describe('ProbeReader', () => {
     const times = PROBE_LIMIT / BLOCK_LIMIT;
     const full = Array.from({ length: times }, () => block);
     assert.deepEqual(readAll(full), Array<number>(times).fill(BLOCK_LIMIT));
-    assert.equal(readAll([...full, blockLine(1)]), `the blocks have more than ${PROBE_LIMIT} bytes`);
+    assert.equal(
+      readAll([...full, blockLine(1)]),
+      `${wording('the-blocks-have-more-than')} ${PROBE_LIMIT} bytes`,
+    );
   });
 });

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { findPrinter, printedWords, quietAdvice } from '../src/shared/startup-files.ts';
 import { scratch } from './support/scratch.ts';
+import { matching, says, wording } from './support/wording.ts';
 
 describe('findPrinter()', () => {
   let home: string;
@@ -20,7 +21,7 @@ describe('findPrinter()', () => {
     const printed = await find('/bin/bash');
     assert.deepEqual(printed, { text: 'Welcome', file: join(home, '.bashrc') });
     assert.equal(printedWords(printed, 'anna'), `the start-up file "${home}/.bashrc" prints "Welcome"`);
-    assert.match(quietAdvice(printed), /^let ".*\/\.bashrc" print only to a terminal/);
+    assert.match(quietAdvice(printed), matching`^let ".*\/\.bashrc" ${says('print-only-to-a-terminal')}`);
   });
 
   const read: [shell: string, files: string[]][] = [
@@ -58,7 +59,10 @@ describe('findPrinter()', () => {
 
   it('escapes what is printed', () => {
     const printed = { text: 'a\u001b[2J', file: undefined };
-    assert.equal(printedWords(printed, 'anna'), 'a start-up file of "anna" prints "a\\u001b[2J"');
+    assert.equal(
+      printedWords(printed, 'anna'),
+      `${wording('a-start-up-file-of')} "anna" prints "a\\u001b[2J"`,
+    );
   });
 
   it('says nothing of a shell that prints nothing, that reads none of these, or that is not there', async () => {
