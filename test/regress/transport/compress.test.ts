@@ -11,6 +11,7 @@ import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { itLong, some } from '../../support/long.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
 import { Network } from '../../support/network.ts';
+import { matching, matchingLines, says, wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, until, World } from '../../support/world.ts';
 
 const SKIP = NEEDS_ROOT || IN_CLEAN_MACHINE;
@@ -294,16 +295,16 @@ describe('a probe', { skip: SKIP }, () => {
     assert.deepEqual(world.snapshots(), []);
   });
 
-  for (const [what, input, says] of [
-    ['a request', 'dialback-request 1\nheader 2\n{}', /a line is too long/],
-    ['a length that is none', 'block 1e9\n', /"block LENGTH" was expected/],
-    ['a block that is too large', `${blockLine(BLOCK_LIMIT + 1)}x`, /a block has more than/],
-    ['too many blocks', 'block 1\nx'.repeat(33), /there are more than/],
+  for (const [what, input, reason] of [
+    ['a request', 'dialback-request 1\nheader 2\n{}', says('a-line-is-too-long')],
+    ['a length that is none', 'block 1e9\n', matching`"${says('block-length-was-expected')}`],
+    ['a block that is too large', `${blockLine(BLOCK_LIMIT + 1)}x`, says('a-block-has-more-than')],
+    ['too many blocks', 'block 1\nx'.repeat(33), says('there-are-more-than')],
   ] as const)
     it(`is refused when it is ${what}`, async () => {
       const heard = await probe(input);
       assert.equal(codes(heard).at(-1), 'request');
-      assert.match(String(world.journal('host').at(-1)?.reason), says);
+      assert.match(String(world.journal('host').at(-1)?.reason), reason);
       assert.equal(world.journal('host').at(-1)?.event, 'refused');
     });
 
@@ -369,7 +370,7 @@ describe('compression, with a machine that does not know it', { skip: SKIP }, ()
     world.write(world.client, world.clientToml, config.replace(`:${world.port}"`, ':1"'));
     const { status, last } = await world.backup();
     assert.equal(status, 13, JSON.stringify(last));
-    assert.match(last.error ?? '', /^Cannot call the backup host/);
+    assert.match(last.error ?? '', matching`^${says('cannot-call-the-backup-host')}`);
     assert.ok(!existsSync(links(world)));
   });
 
@@ -398,7 +399,7 @@ describe('compression, with a machine that does not know it', { skip: SKIP }, ()
       const { status, stdout, stderr } = await run(['backup', '-v']);
       assert.equal(status, 0, stdout + stderr);
       await world.settled();
-      assert.match(stdout, /^vault: not compressed: rsync here does not know zstd$/m);
+      assert.match(stdout, matchingLines`^vault: not compressed: ${says('rsync-here-does-not-know')}$`);
       assert.ok(!optionsOf(world, world.snapshots().at(-1) ?? '').includes(OPTION));
     }
     assert.ok(!existsSync(links(world)), 'it was measured');
@@ -407,7 +408,7 @@ describe('compression, with a machine that does not know it', { skip: SKIP }, ()
     const found = findings.filter(each => each.check === 'machine.zstd');
     assert.deepEqual(
       found.map(each => [each.state, each.found]),
-      [['warning', 'rsync was built without zstd, so backups are not compressed']],
+      [['warning', wording('rsync-was-built-without-zstd')]],
     );
   });
 });
