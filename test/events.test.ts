@@ -139,7 +139,7 @@ describe('decodeEvent()', () => {
     'event: {}',
   ])
     it(`takes ${JSON.stringify(line)} for no event`, () =>
-      assert.equal(reasonFor(line), 'it is not an event'));
+      assert.equal(reasonFor(line), wording('it-is-not-an-event')));
 
   for (const text of [
     '',
@@ -154,11 +154,11 @@ describe('decodeEvent()', () => {
     'NaN',
   ])
     it(`refuses ${JSON.stringify(text)}, which is not JSON`, () =>
-      assert.equal(reasonFor(EVENT_PREFIX + text), 'it is not JSON'));
+      assert.equal(reasonFor(EVENT_PREFIX + text), wording('it-is-not-json')));
 
   for (const value of [null, true, 0, 'phase', [], [{ event: 'phase', phase: 'copying' }]])
     it(`refuses ${JSON.stringify(value)}, which is not an object`, () =>
-      assert.equal(reasonFor(lineOf(value)), 'it is not an object'));
+      assert.equal(reasonFor(lineOf(value)), wording('it-is-not-an-object')));
 
   for (const event of [
     undefined,
@@ -201,7 +201,7 @@ describe('decodeEvent()', () => {
     for (const key of Object.keys(event).filter(each => each !== 'event'))
       it(`refuses ${kind} without "${key}"`, () => {
         const { [key]: _, ...rest } = event;
-        assert.equal(reasonFor(lineOf(rest)), `${kind} has no acceptable "${key}"`);
+        assert.equal(reasonFor(lineOf(rest)), `${kind} ${wording('has-no-acceptable', key)}`);
       });
   }
 
@@ -295,7 +295,7 @@ describe('decodeEvent()', () => {
                 [key]: value,
               }),
             ),
-            `${kind} has no acceptable "${key}"`,
+            `${kind} ${wording('has-no-acceptable', key)}`,
             JSON.stringify(value)?.slice(0, 100),
           );
       });
@@ -374,7 +374,7 @@ describe('decodeEvent()', () => {
   });
 
   it('refuses a key that is there twice, in the event and in what is missing', () => {
-    const reason = (key: string): string => `it has the key "${key}" twice in one object`;
+    const reason = (key: string): string => `it ${wording('has-the-key-twice', key)}`;
     for (const [first, last] of [
       ['"x"', '"copying"'],
       ['"copying"', '"x"'],

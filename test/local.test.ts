@@ -78,7 +78,7 @@ describe('whyAbsent()', () => {
     assert.equal(whyAbsent(path('empty')), `${wording('there-is-no-store-in')} "${path('empty')}"`);
     assert.equal(whyAbsent(path('file')), `${wording('there-is-no-store-in')} "${path('file')}"`);
     for (const name of ['none', 'none/deeper', 'dangling', 'file/below'])
-      assert.equal(whyAbsent(path(name)), `"${path(name)}" is not there`);
+      assert.equal(whyAbsent(path(name)), wording('is-not-there', path(name)));
   });
 });
 

@@ -357,7 +357,7 @@ describe('decodeRequest()', () => {
   for (const key of keys) {
     it(`refuses a header without "${key}"`, () => {
       const { [key]: _, ...rest } = makeRequest().header as CommonHeader & DirectHeader;
-      assert.equal(outcome(withHeader(JSON.stringify(rest))), `the header has no "${key}"`);
+      assert.equal(outcome(withHeader(JSON.stringify(rest))), wording('the-header-has-no', key));
     });
   }
 
@@ -427,7 +427,7 @@ describe('decodeRequest()', () => {
 
   it('refuses a key that is there twice, whichever of the two is acceptable, and however it is written', () => {
     const text = JSON.stringify(makeRequest().header);
-    const reason = 'the header has the key "user" twice in one object';
+    const reason = `the header ${wording('has-the-key-twice', 'user')}`;
     for (const first of ['"root"', '"backup"', 'null', '{"user":1}', '[]'])
       for (const last of ['"backup"', '"-x"', '"root"'])
         for (const key of ['"user"', '"\\u0075ser"', '"user" \n']) {
@@ -437,7 +437,7 @@ describe('decodeRequest()', () => {
     for (const key of Object.keys(makeRequest().header))
       assert.equal(
         outcome(withHeader(`${text.slice(0, -1)},"${key}":1}`)),
-        `the header has the key "${key}" twice in one object`,
+        `the header ${wording('has-the-key-twice', key)}`,
       );
   });
 
@@ -510,7 +510,7 @@ describe('decodeRequest(), of the transport channel', () => {
   const keys = Object.keys(makeChannelRequest().header) as (keyof (CommonHeader & ChannelHeader))[];
   for (const key of keys)
     it(`refuses a header without "${key}"`, () =>
-      assert.equal(inChannel({ [key]: undefined }), `the header has no "${key}"`));
+      assert.equal(inChannel({ [key]: undefined }), wording('the-header-has-no', key)));
 
   const WRONG: Partial<Record<keyof (CommonHeader & ChannelHeader), unknown[]>> = {
     transport: ['', 'Channel', 'CHANNEL', 'channel ', 'channel\n', 'usb', ['channel'], true, null],

@@ -82,8 +82,8 @@ describe('prepareStateFolder()', () => {
     mkdirSync(`${top}/folder`, 0o700);
     symlinkSync(`${top}/folder`, `${top}/link`);
     symlinkSync(`${top}/none`, `${top}/dangling`);
-    assert.equal(fault(`${top}/file`).found, 'it is not a folder');
-    assert.equal(fault(`${top}/link`).found, 'it is not a folder');
+    assert.equal(fault(`${top}/file`).found, wording('it-is-not-a-folder'));
+    assert.equal(fault(`${top}/link`).found, wording('it-is-not-a-folder'));
     fault(`${top}/dangling`);
     fault(`${top}/file/below`);
     assert.ok(!existsSync(`${top}/none`));

@@ -135,7 +135,7 @@ describe('dialback pin and dialback unpin', () => {
     const pinned = (...more: string[]): Promise<string> => printedOfStore(store, 'pin', `a@${name}`, ...more);
     const unpinned = (): Promise<string> => printedOfStore(store, 'unpin', `a@${name}`);
     assert.equal(await pinned('--reason', 'the move'), `pinned "a@${name}": the move\n`);
-    assert.equal(await pinned(), `"a@${name}" is pinned already: the move\n`);
+    assert.equal(await pinned(), `"a@${name}" ${wording('is-pinned-already', 'the move')}\n`);
     assert.match(await pinned('--reason', 'the audit'), /was pinned already: the move\n.*now: the audit\n/);
     assert.equal(await unpinned(), `${wording('unpinned-which-was-pinned', `a@${name}`)}: the audit\n`);
     assert.equal(await unpinned(), `"a@${name}" is not pinned\n`);
