@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fixCommand } from '../src/os/access-advice.ts';
+import { matching, says } from './support/wording.ts';
 
 describe('fixCommand()', () => {
   it('closes what is open, gives back a file, and leaves the folders of others alone', t => {
@@ -17,7 +18,7 @@ describe('fixCommand()', () => {
     assert.equal(fixCommand(breach(path, true), path, owner), `chown root '${path}'`);
     assert.match(
       fixCommand(breach(folder, true), path, owner),
-      /^move '.*file' to a folder that only root can change/,
+      matching`^move '.*file' ${says('to-a-folder-that-only')}`,
     );
     chmodSync(folder, 0o777);
     assert.equal(fixCommand(breach(path, true), path, owner, 'make install'), 'make install');

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { tmpdir } from 'node:os';
 import { describe, it } from 'node:test';
 import { isFarBelow, lackOf, msToNextLook, readRoom } from '../src/store/free-space.ts';
+import { wording } from './support/wording.ts';
 
 type Room = ReturnType<typeof readRoom>;
 const ROOM: Room = { freeBytes: 100, bytes: 1000, freeInodes: 10, inodes: 200 };
@@ -19,15 +20,15 @@ describe('lackOf()', () => {
   it('names what there is too little of, and how much is needed', () => {
     assert.equal(
       lackOf(ROOM, { ...NOTHING, minFree: { count: 101 } }),
-      '100 bytes are free, and min_free is 101',
+      `100 ${wording('bytes-are-free-and-min')} 101`,
     );
     assert.equal(
       lackOf(ROOM, { ...NOTHING, minFree: { percent: 10.1 } }),
-      '100 bytes are free, and min_free is 101',
+      `100 ${wording('bytes-are-free-and-min')} 101`,
     );
     assert.equal(
       lackOf(ROOM, { ...NOTHING, minInodes: { percent: 50 } }),
-      '10 inodes are free, and min_inodes is 100',
+      `10 ${wording('inodes-are-free-and-min')} 100`,
     );
   });
 

@@ -5,7 +5,6 @@ import {
   compareVersions,
   OPENSSH_ADVISORIES,
   openAdvisories,
-  parseVersion,
   RSYNC_ADVISORIES,
 } from '../src/shared/advisories.ts';
 
@@ -33,7 +32,7 @@ describe('compareVersions()', () => {
       assert.equal(compareVersions(text, '3.5.0'), 0, text);
   });
   it('finds no version in other text', () => {
-    for (const text of ['', 'unknown', 'v3', '.5', 'p1']) assert.equal(parseVersion(text), undefined);
+    for (const text of ['', 'unknown', 'v3', '.5', 'p1']) assert.equal(compareVersions(text, '0'), 0, text);
   });
 });
 

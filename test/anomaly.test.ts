@@ -13,6 +13,7 @@ import {
 import { type Change, type Ledger, newLedger } from '../src/host/ledger.ts';
 import { candidateOf, UNUSUAL } from '../src/store/retention.ts';
 import { snapshotName } from '../src/wire/text.ts';
+import { wording } from './support/wording.ts';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -69,14 +70,14 @@ describe('checkChange()', () => {
     assert.equal(judged.began, at(60 * DAY).getTime());
     assert.deepEqual(judged.reasons, [
       'fresh 97% in 24 hours, usually 2%',
-      'lost 97% in 24 hours, usually 2%',
-      'bytes 97% in 24 hours, usually 2%',
+      `lost 97% ${wording('in-24-hours-usually')} 2%`,
+      `bytes 97% ${wording('in-24-hours-usually')} 2%`,
     ]);
   });
   it('checks each share by itself', () => {
     for (const key of ['fresh', 'lost', 'bytes'] as const) {
       const judged = checkChange(nights(60, 0.02), { ...all(0.02), [key]: 0.6 }, at(60 * DAY));
-      assert.deepEqual(judged.reasons, [`${key} 60% in 24 hours, usually 2%`]);
+      assert.deepEqual(judged.reasons, [`${key} 60% ${wording('in-24-hours-usually')} 2%`]);
     }
   });
   it('does not flag a small change, however little is usual', () =>

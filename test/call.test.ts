@@ -3,9 +3,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
-import { overSsh, parseResolved } from '../src/client/call.ts';
+import { overSsh } from '../src/client/call.ts';
+import { parseResolved } from '../src/client/ssh-settings.ts';
 import type { ExitName, Fault } from '../src/fault.ts';
 import type { ExitResult } from '../src/os/process.ts';
+import { matching, says, wording } from './support/wording.ts';
 
 const TOP = mkdtempSync(join(tmpdir(), 'db call-'));
 after(() => rmSync(TOP, { recursive: true, force: true }));
@@ -38,7 +40,7 @@ describe('overSsh()', () => {
     for (const hasReported of [false, true])
       it(`names ${signal} and not the host, when it killed ssh ${hasReported ? 'after an' : 'before any'} event`, async () => {
         const fault = await explain({ status: null, signal }, hasReported, 'a warning of ssh');
-        assert.equal(fault.found, `ssh on this machine was killed by ${signal}`);
+        assert.equal(fault.found, `${wording('ssh-on-this-machine-was')} ${signal}`);
         assert.equal(fault.exit, 'failed');
         assert.match(fault.next ?? '', /^dialback backup/);
         assert.doesNotMatch(fault.text(), /administrator|hung up|log has the reason/);
@@ -50,24 +52,30 @@ describe('overSsh()', () => {
       true,
       '',
       'unreachable',
-      /^the connection broke: it does not answer any more, or ssh on this /,
+      matching`^the connection broke: ${says('it-does-not-answer-any')} `,
     ],
     [status(255), true, 'Connection reset', 'unreachable', /^the connection broke: Connection reset$/],
-    [status(255), false, '', 'unreachable', /^ssh exited without a message$/],
+    [status(255), false, '', 'unreachable', matching`^${says('ssh-exited-without-a-message')}$`],
     [status(255), false, 'x: No route to host', 'unreachable', /^x: No route to host$/],
-    [status(255), false, 'me@x: Permission denied (publickey).', 'refused', /does not accept the key "\/k"/],
+    [
+      status(255),
+      false,
+      'me@x: Permission denied (publickey).',
+      'refused',
+      matching`${says('does-not-accept-the-key')} "\/k"`,
+    ],
     [
       status(255),
       false,
       'No ED25519 host key is known for x',
       'unreachable',
-      /"\/known" does not have its key/,
+      matching`"\/known" ${says('does-not-have-its-key')}`,
     ],
-    [status(255), false, 'Host key verification failed.', 'unreachable', /its key is not the one/],
-    [status(255), false, 'WARNING: UNPROTECTED PRIVATE KEY FILE!', 'usage', /others can read it/],
-    [status(1), true, '', 'failed', /^it hung up without an outcome \(status 1\)$/],
-    [status(0), false, '', 'failed', /^it hung up without an outcome \(status 0\)$/],
-    [status(null), false, '', 'failed', /^it hung up without an outcome \(status unknown\)$/],
+    [status(255), false, 'Host key verification failed.', 'unreachable', says('its-key-is-not-the')],
+    [status(255), false, 'WARNING: UNPROTECTED PRIVATE KEY FILE!', 'usage', says('others-can-read-it')],
+    [status(1), true, '', 'failed', matching`^${says('it-hung-up-without-an-outcome')} 1\)$`],
+    [status(0), false, '', 'failed', matching`^${says('it-hung-up-without-an-outcome')} 0\)$`],
+    [status(null), false, '', 'failed', matching`^${says('it-hung-up-without-an-outcome')} unknown\)$`],
   ];
   for (const [ending, hasReported, words, exit, found] of cases)
     it(`explains status ${ending.status} ${hasReported ? 'after' : 'without'} events, when ssh says "${words}"`, async () => {

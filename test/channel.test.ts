@@ -3,8 +3,9 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { decodeGo, GO, HANDSHAKE_LINE_LIMIT } from '../src/wire/channel.ts';
 import { DAEMON_REQUEST } from '../src/wire/rsync.ts';
+import { wording } from './support/wording.ts';
 
-const REASON = { reason: 'the answer is not "go"' };
+const REASON = { reason: wording('the-answer-is-not-go') };
 
 describe('decodeGo()', () => {
   it('is true when all of it has come, and false when more must', () => {

@@ -12,6 +12,7 @@ import {
 import { Fault } from '../src/fault.ts';
 import { parseConfig } from '../src/shared/toml.ts';
 import { OPEN_OPTIONS } from '../src/wire/ssh.ts';
+import { matching, says, wording } from './support/wording.ts';
 
 const REMOTE = '[[remote]]\ntarget = "me@backup"\n';
 const LOCAL = '[[remote]]\ntransport = "local"\ntarget = "/mnt/usb/store"\n';
@@ -30,11 +31,11 @@ function found(text: string): string {
   return 'accepted';
 }
 
-const NO_EFFECT = 'has no effect with transport = "channel", where the host does not connect to this machine';
+const NO_EFFECT = wording('has-no-effect-with-transport-channel');
 
 const REFUSED: [text: string, found: string | RegExp][] = [
   ['', '"remote" is missing'],
-  ['remote = []', '"remote" must name at least one remote'],
+  ['remote = []', `"remote" ${wording('must-name-at-least-one-remote')}`],
   ['[remote]\ntarget = "h"', '"remote" is a table, and should be a list'],
   ['[[remote]]', '"remote.0.target" is missing'],
   ['[[remote]]\ntarget = 1', '"remote.0.target" is 1, and should be a string'],
@@ -42,7 +43,7 @@ const REFUSED: [text: string, found: string | RegExp][] = [
   ...['"Local"', '""', '"Channel"', '"CHANNEL"', '"channel "', '"both"', '["channel"]', 'true', '1'].map(
     (value): [string, RegExp] => [
       `${REMOTE}transport = ${value}`,
-      /^"remote\.0\.transport" .*should be "direct", "channel" or "local"$/,
+      matching`^"remote\.0\.transport" .*${says('should-be-direct-channel-or')}$`,
     ],
   ),
   [`${REMOTE}transport = "channel"\nfrom = ["192.0.2.1"]`, `"remote.0.from" ${NO_EFFECT}`],
@@ -59,19 +60,19 @@ const REFUSED: [text: string, found: string | RegExp][] = [
     'ssh_options = ["Port=22"]',
   ].map((line): [string, string] => [
     `${LOCAL}${line}`,
-    `"remote.0.${line.split(' ')[0]}" has no effect with transport = "local", where no host is called`,
+    `"remote.0.${line.split(' ')[0]}" ${wording('has-no-effect-with-transport')}`,
   ]),
   ...['host_config = "/h"', 'same_filesystem = true', 'same_filesystem = false', 'absent = "fail"'].flatMap(
     line =>
       ['', 'transport = "channel"\n'].map((transport): [string, string] => [
         `${REMOTE}${transport}${line}`,
-        `"remote.0.${line.split(' ')[0]}" has an effect only with transport = "local"`,
+        `"remote.0.${line.split(' ')[0]}" ${wording('has-an-effect-only-with')}`,
       ]),
   ),
-  [`${LOCAL}absent = "ask"`, '"remote.0.absent" is "ask", and should be "fail", "skip" or "wait"'],
-  [`${LOCAL}absent = true`, /^"remote\.0\.absent" is true, and should be "fail", "skip" or "wait"$/],
+  [`${LOCAL}absent = "ask"`, `"remote.0.absent" is "ask", and ${wording('should-be-fail-skip-or')}`],
+  [`${LOCAL}absent = true`, matching`^"remote\.0\.absent" is true, and ${says('should-be-fail-skip-or')}$`],
   [`${LOCAL}same_filesystem = "yes"`, '"remote.0.same_filesystem" is "yes", and should be true or false'],
-  [`${LOCAL}host_config = "h"`, /^"remote\.0\.host_config" should be an absolute path/],
+  [`${LOCAL}host_config = "h"`, matching`^"remote\.0\.host_config" ${says('should-be-an-absolute-path')}`],
   ['[[remote]]\ntransport = "local"', '"remote.0.target" is missing'],
   ...[
     '',
@@ -86,65 +87,92 @@ const REFUSED: [text: string, found: string | RegExp][] = [
     'me@backup',
   ].map((target): [string, RegExp] => [
     `[[remote]]\ntransport = "local"\ntarget = "${target}"`,
-    /^"remote\.0\.target" should be the absolute path of a folder with transport = "local", without/,
+    matching`^"remote\.0\.target" ${says('should-be-the-absolute-path-of')}`,
   ]),
-  ['[[remote]]\ntransport = "local"\ntarget = "/mnt\\n"', /^"remote\.0\.target" should be the absolute path/],
+  [
+    '[[remote]]\ntransport = "local"\ntarget = "/mnt\\n"',
+    matching`^"remote\.0\.target" ${says('should-be-the-absolute-path')}`,
+  ],
   [
     '[[remote]]\ntransport = "channel"\ntarget = "/mnt/usb"',
-    /^"remote\.0\.target" should be .* a folder goes with transport = "local"$/,
+    matching`^"remote\.0\.target" should be .* ${says('a-folder-goes-with-transport')}$`,
   ],
   // What is wrong in itself is said first.
   [`${REMOTE}transport = "channel"\nlisten = "8022"`, /^"remote\.0\.listen" should be ADDR:PORT/],
-  [`${REMOTE}from = []`, '"remote.0.from" must not be empty: it names the addresses that may connect'],
+  [`${REMOTE}from = []`, `"remote.0.from" ${wording('must-not-be-empty-it')}`],
   [`${REMOTE}from = "192.0.2.1"`, '"remote.0.from" is "192.0.2.1", and should be a list'],
-  [`${REMOTE}from = ["backup.example.org"]`, '"remote.0.from.0" should be an address or a CIDR range'],
-  [`${REMOTE}from = ["192.0.2.1", "*"]`, '"remote.0.from.1" should be an address or a CIDR range'],
-  [`${REMOTE}listen = "8022"`, '"remote.0.listen" should be ADDR:PORT, such as "0.0.0.0:8022" or "[::]:0"'],
+  [`${REMOTE}from = ["backup.example.org"]`, `"remote.0.from.0" ${wording('should-be-an-address-or')}`],
+  [`${REMOTE}from = ["192.0.2.1", "*"]`, `"remote.0.from.1" ${wording('should-be-an-address-or')}`],
+  [`${REMOTE}listen = "8022"`, `"remote.0.listen" ${wording('should-be-addr-port-such')}`],
   [`${REMOTE}listen = 8022`, '"remote.0.listen" is 8022, and should be a string'],
-  [`${REMOTE}identity = "id"`, /^"remote\.0\.identity" should be an absolute path/],
-  [`${REMOTE}known_hosts = ".ssh/x"`, /^"remote\.0\.known_hosts" should be an absolute path/],
-  [`${REMOTE}name = "A b"`, /^"remote\.0\.name" should be 1 to 63 of a-z/],
-  [`name = "-a"\n${REMOTE}`, /^"name" should be 1 to 63 of a-z/],
-  [`state = "x"\n${REMOTE}`, /^"state" should be an absolute path/],
-  [`${REMOTE}[scope]\nroots = []`, '"scope.roots" must name at least one root'],
-  [`${REMOTE}[scope]\nroots = ["home"]`, /^"scope\.roots\.0" should be an absolute path/],
-  [`${REMOTE}[scope]\nroots = ["/a/"]`, /^"scope\.roots\.0" should be a path without/],
-  [`${REMOTE}[scope]\nroots = ["/a/../b"]`, /^"scope\.roots\.0" should be a path without/],
-  [`${REMOTE}[scope]\nnever = ["/a", "b"]`, /^"scope\.never\.1" should be an absolute path/],
-  [`${REMOTE}[scope]\nnever = ["/a\\nb"]`, '"scope.never.0" has a control character'],
+  [`${REMOTE}identity = "id"`, matching`^"remote\.0\.identity" ${says('should-be-an-absolute-path')}`],
+  [
+    `${REMOTE}known_hosts = ".ssh/x"`,
+    matching`^"remote\.0\.known_hosts" ${says('should-be-an-absolute-path')}`,
+  ],
+  [`${REMOTE}name = "A b"`, matching`^"remote\.0\.name" ${says('should-be-1-to-63')}`],
+  [`name = "-a"\n${REMOTE}`, matching`^"name" ${says('should-be-1-to-63')}`],
+  [`state = "x"\n${REMOTE}`, matching`^"state" ${says('should-be-an-absolute-path')}`],
+  [`${REMOTE}[scope]\nroots = []`, `"scope.roots" ${wording('must-name-at-least-one')}`],
+  [`${REMOTE}[scope]\nroots = ["home"]`, matching`^"scope\.roots\.0" ${says('should-be-an-absolute-path')}`],
+  [`${REMOTE}[scope]\nroots = ["/a/"]`, matching`^"scope\.roots\.0" ${says('should-be-a-path-without')}`],
+  [`${REMOTE}[scope]\nroots = ["/a/../b"]`, matching`^"scope\.roots\.0" ${says('should-be-a-path-without')}`],
+  [
+    `${REMOTE}[scope]\nnever = ["/a", "b"]`,
+    matching`^"scope\.never\.1" ${says('should-be-an-absolute-path')}`,
+  ],
+  [`${REMOTE}[scope]\nnever = ["/a\\nb"]`, `"scope.never.0" ${wording('has-a-control-character')}`],
   [`${REMOTE}[scope]\nexclude = "*.o"`, '"scope.exclude" is "*.o", and should be a list'],
-  [`${REMOTE}[scope]\nmounts = "none"`, '"scope.mounts" is "none", and should be "local", "all" or "one"'],
+  [`${REMOTE}[scope]\nmounts = "none"`, `"scope.mounts" is "none", and ${wording('should-be-local-all-or')}`],
   [`${REMOTE}[scope]\nexcludes = []`, 'unknown key "scope.excludes"'],
-  [`${REMOTE}[scope]\nroots = [${'"/a",'.repeat(257)}]`, '"scope.roots" names too many roots'],
-  [`${REMOTE}[limits]\nnice = 20`, '"limits.nice" should be 0 to 19'],
-  [`${REMOTE}[limits]\nnice = -1`, '"limits.nice" should be 0 to 19'],
-  [`${REMOTE}[limits]\nnice = 0.5`, '"limits.nice" should be a whole number'],
-  [`${REMOTE}[limits]\nnice = inf`, '"limits.nice" should be a whole number'],
+  [`${REMOTE}[scope]\nroots = [${'"/a",'.repeat(257)}]`, `"scope.roots" ${wording('names-too-many-roots')}`],
+  [`${REMOTE}[limits]\nnice = 20`, `"limits.nice" ${wording('should-be-0-to-19')}`],
+  [`${REMOTE}[limits]\nnice = -1`, `"limits.nice" ${wording('should-be-0-to-19')}`],
+  [`${REMOTE}[limits]\nnice = 0.5`, `"limits.nice" ${wording('should-be-a-whole-number')}`],
+  [`${REMOTE}[limits]\nnice = inf`, `"limits.nice" ${wording('should-be-a-whole-number')}`],
   [`${REMOTE}[limits]\nnice = "5"`, '"limits.nice" is "5", and should be a number'],
   [
     `${REMOTE}[limits]\nionice = "rt"`,
-    '"limits.ionice" is "rt", and should be "idle", "best-effort" or "none"',
+    `"limits.ionice" is "rt", and ${wording('should-be-idle-best-effort')}`,
   ],
-  [`${REMOTE}[limits]\nbwlimit = "5MB"`, /^"limits\.bwlimit" should be a size such as/],
+  [`${REMOTE}[limits]\nbwlimit = "5MB"`, matching`^"limits\.bwlimit" ${says('should-be-a-size-such')}`],
   [`${REMOTE}[limits]\nbwlimit = 5`, '"limits.bwlimit" is 5, and should be a string'],
-  [`${REMOTE}[limits]\ncompress = "zlib"`, '"limits.compress" is "zlib", and should be "zstd" or "no"'],
-  [`${REMOTE}[limits]\ncompress = true`, /^"limits\.compress" is true, and should be "zstd" or "no"/],
+  [
+    `${REMOTE}[limits]\ncompress = "zlib"`,
+    `"limits.compress" is "zlib", and ${wording('should-be-zstd-or-no')}`,
+  ],
+  [
+    `${REMOTE}[limits]\ncompress = true`,
+    matching`^"limits\.compress" is true, and ${says('should-be-zstd-or-no')}`,
+  ],
   [`${REMOTE}[limits]\ncompress = ""`, /^"limits\.compress" is "", and should be/],
-  [`${REMOTE}[limits]\ndeadline = "0s"`, /^"limits\.deadline" should be at least 1 s/],
-  [`${REMOTE}[limits]\nidle_timeout = "5"`, /^"limits\.idle_timeout" should be a time such as/],
-  [`${REMOTE}[limits]\nchecksum_every = "7"`, /^"limits\.checksum_every" should be a time such as/],
-  [`${REMOTE}[limits]\nchecksum_every = "0s"`, /^"limits\.checksum_every" should be at least 1 s/],
+  [`${REMOTE}[limits]\ndeadline = "0s"`, matching`^"limits\.deadline" ${says('should-be-at-least')} 1 s`],
+  [
+    `${REMOTE}[limits]\nidle_timeout = "5"`,
+    matching`^"limits\.idle_timeout" ${says('should-be-a-time-such')}`,
+  ],
+  [
+    `${REMOTE}[limits]\nchecksum_every = "7"`,
+    matching`^"limits\.checksum_every" ${says('should-be-a-time-such')}`,
+  ],
+  [
+    `${REMOTE}[limits]\nchecksum_every = "0s"`,
+    matching`^"limits\.checksum_every" ${says('should-be-at-least')} 1 s`,
+  ],
   [`${REMOTE}[limits]\nchecksum_every = 30`, '"limits.checksum_every" is 30, and should be a string'],
   [
     `${REMOTE}[schedule]\nwhen_locked = "skip"`,
-    '"schedule.when_locked" is "skip", and should be "fail" or "wait"',
+    `"schedule.when_locked" is "skip", and ${wording('should-be-fail-or-wait')}`,
   ],
   [`${REMOTE}[schedule]\njitter = 10`, '"schedule.jitter" is 10, and should be a string'],
-  [`${REMOTE}[schedule]\njitter = "25d"`, /^"schedule\.jitter" should be at least 0 s and at most 24 days/],
-  [`${REMOTE}[schedule]\nretry = "30"`, /^"schedule\.retry" should be a time such as/],
+  [
+    `${REMOTE}[schedule]\njitter = "25d"`,
+    matching`^"schedule\.jitter" ${says('should-be-at-least-s', 0)} 24 days`,
+  ],
+  [`${REMOTE}[schedule]\nretry = "30"`, matching`^"schedule\.retry" ${says('should-be-a-time-such')}`],
   [`${REMOTE}[schedule]\nretry = true`, '"schedule.retry" is true, and should be a string'],
   [`${REMOTE}[schedule]\nattempts = 3`, 'unknown key "schedule.attempts"'],
-  [`${REMOTE}[hooks]\nbefore = "x"`, /^"hooks.before" should be an absolute path, or a list/],
+  [`${REMOTE}[hooks]\nbefore = "x"`, matching`^"hooks.before" ${says('should-be-an-absolute-path-or')}`],
 ];
 
 const TARGETS_REFUSED = [
@@ -257,7 +285,7 @@ describe('CLIENT_SCHEMA', () => {
     it(`refuses the target ${JSON.stringify(target)}`, () =>
       assert.equal(
         found(`[[remote]]\ntarget = ${JSON.stringify(target)}`),
-        '"remote.0.target" should be [user@]host or ssh://[user@]host[:port]; a folder goes with transport = "local"',
+        `"remote.0.target" ${wording('should-be-user-host-or')}`,
       ));
   for (const target of TARGETS_ACCEPTED)
     it(`accepts the target "${target}"`, () =>
@@ -272,7 +300,7 @@ describe('CLIENT_SCHEMA', () => {
       for (const name of [option, option.toUpperCase()])
         assert.match(
           found(`${REMOTE}ssh_options = ["${name}=x"]`),
-          /^"remote\.0\.ssh_options\.0" names an option that/,
+          matching`^"remote\.0\.ssh_options\.0" ${says('names-an-option-that')}`,
         );
   });
   for (const option of [

@@ -3,6 +3,7 @@ import { mkdirSync, readdirSync, symlinkSync, truncateSync, writeFileSync } from
 import { describe, it } from 'node:test';
 import { openPlain, readWhole, sameContent } from '../src/os/content.ts';
 import { fault, mkfifo, scratch } from './support/scratch.ts';
+import { says, wording } from './support/wording.ts';
 
 describe('readWhole()', () => {
   it('reads a file that has exactly as many bytes as it may, and refuses one more', t => {
@@ -23,9 +24,9 @@ describe('readWhole()', () => {
     mkdirSync(`${top}/folder`);
     symlinkSync('fifo', `${top}/link`);
     for (const name of ['fifo', 'folder', 'link'])
-      assert.equal(fault(() => readWhole(`${top}/${name}`, 10)).found, 'it is not a plain file', name);
-    assert.equal(fault(() => readWhole('/dev/zero', 10)).found, 'it is not a plain file');
-    assert.equal(fault(() => readWhole(`${top}/none`, 10)).found, 'there is no such file or folder');
+      assert.equal(fault(() => readWhole(`${top}/${name}`, 10)).found, wording('it-is-not-a-plain'), name);
+    assert.equal(fault(() => readWhole('/dev/zero', 10)).found, wording('it-is-not-a-plain'));
+    assert.equal(fault(() => readWhole(`${top}/none`, 10)).found, wording('there-is-no-such-file-or'));
     symlinkSync('loop', `${top}/loop`);
     assert.match(fault(() => readWhole(`${top}/loop`, 10)).found, /ELOOP/);
   });
@@ -76,8 +77,8 @@ describe('openPlain() and sameContent()', () => {
     mkfifo(`${top}/fifo`);
     const at = (name: string): Buffer => Buffer.from(`${top}/${name}`);
     assert.throws(() => openPlain(at('link')), /ELOOP/);
-    assert.match(fault(() => openPlain(at('fifo'))).message, /not a plain file/);
-    assert.match(fault(() => openPlain(at('.'))).message, /not a plain file/);
+    assert.match(fault(() => openPlain(at('fifo'))).message, says('not-a-plain-file'));
+    assert.match(fault(() => openPlain(at('.'))).message, says('not-a-plain-file'));
     await assert.rejects(sameContent(at('file'), at('link'), signal), /ELOOP/);
     const ended = AbortSignal.abort(new Error('enough'));
     await assert.rejects(sameContent(at('file'), at('file'), ended), /enough/);

@@ -9,6 +9,7 @@ import { ownTarget } from '../src/host/host-identity.ts';
 import { parseConfig } from '../src/shared/toml.ts';
 import { type PublicKey, parsePublicKey } from '../src/wire/key.ts';
 import { Keys } from './support/keys.ts';
+import { matching, says, wording } from './support/wording.ts';
 
 let keys: Keys;
 before(() => {
@@ -120,18 +121,18 @@ describe('placeLine()', () => {
 
   it('takes a new key only when told to replace the old one', () => {
     const lines = [line('a', rsa()), foreign];
-    assert.deepEqual(put(lines, 'a', ed()), { reason: '"a" is enrolled already, with another key' });
+    assert.deepEqual(put(lines, 'a', ed()), { reason: `"a" ${wording('is-enrolled-already-with-another')}` });
     assert.deepEqual(put(lines, 'a', ed(), true), {
       value: { lines: [foreign, line('a', ed())], did: 'replaced' },
     });
     const both = [line('a', rsa()), line('a', ed())];
-    assert.deepEqual(put(both, 'a', ed()), { reason: '"a" is enrolled already, with another key' });
+    assert.deepEqual(put(both, 'a', ed()), { reason: `"a" ${wording('is-enrolled-already-with-another')}` });
   });
 
   it('refuses a key that another client has, replacing or not', () => {
     for (const replace of [false, true])
       assert.deepEqual(put([line('b', ed())], 'a', ed(), replace), {
-        reason: 'the key is enrolled already, for "b"',
+        reason: `${wording('the-key-is-enrolled-already')} "b"`,
       });
   });
 
@@ -140,7 +141,7 @@ describe('placeLine()', () => {
       for (const replace of [false, true])
         assert.match(
           (put([before + text('ed25519').trim()], 'a', ed(), replace) as { reason: string }).reason,
-          /would allow a login$/,
+          matching`${says('would-allow-a-login')}$`,
         );
   });
 

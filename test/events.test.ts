@@ -15,6 +15,7 @@ import {
   PHASES,
 } from '../src/wire/events.ts';
 import { jsonName, snapshotName } from '../src/wire/text.ts';
+import { says, wording } from './support/wording.ts';
 
 const EVENT_PREFIX = 'dialback-event: ';
 
@@ -138,7 +139,7 @@ describe('decodeEvent()', () => {
     'event: {}',
   ])
     it(`takes ${JSON.stringify(line)} for no event`, () =>
-      assert.equal(reasonFor(line), 'it is not an event'));
+      assert.equal(reasonFor(line), wording('it-is-not-an-event')));
 
   for (const text of [
     '',
@@ -153,11 +154,11 @@ describe('decodeEvent()', () => {
     'NaN',
   ])
     it(`refuses ${JSON.stringify(text)}, which is not JSON`, () =>
-      assert.equal(reasonFor(EVENT_PREFIX + text), 'it is not JSON'));
+      assert.equal(reasonFor(EVENT_PREFIX + text), wording('it-is-not-json')));
 
   for (const value of [null, true, 0, 'phase', [], [{ event: 'phase', phase: 'copying' }]])
     it(`refuses ${JSON.stringify(value)}, which is not an object`, () =>
-      assert.equal(reasonFor(lineOf(value)), 'it is not an object'));
+      assert.equal(reasonFor(lineOf(value)), wording('it-is-not-an-object')));
 
   for (const event of [
     undefined,
@@ -173,12 +174,12 @@ describe('decodeEvent()', () => {
     {},
   ])
     it(`refuses the event ${JSON.stringify(event)}`, () =>
-      assert.equal(reasonFor(lineOf({ event, phase: 'copying' })), 'it is an unknown event'));
+      assert.equal(reasonFor(lineOf({ event, phase: 'copying' })), wording('it-is-an-unknown-event')));
 
   it('refuses an event from __proto__', () => {
     assert.equal(
       reasonFor(`${EVENT_PREFIX}{"__proto__":{"event":"phase"},"phase":"copying"}`),
-      'it is an unknown event',
+      wording('it-is-an-unknown-event'),
     );
   });
 
@@ -195,12 +196,12 @@ describe('decodeEvent()', () => {
     for (const key of ['x', '', 'message', 'error', 'toString', 'hasOwnProperty', 'constructor', '__proto__'])
       it(`refuses ${kind} with the key "${key}"`, () => {
         const line = lineOf(event).replace('{', `{${JSON.stringify(key)}:1,`);
-        assert.equal(reasonFor(line), `${kind} has an unknown key`);
+        assert.equal(reasonFor(line), `${kind} ${wording('has-an-unknown-key')}`);
       });
     for (const key of Object.keys(event).filter(each => each !== 'event'))
       it(`refuses ${kind} without "${key}"`, () => {
         const { [key]: _, ...rest } = event;
-        assert.equal(reasonFor(lineOf(rest)), `${kind} has no acceptable "${key}"`);
+        assert.equal(reasonFor(lineOf(rest)), `${kind} ${wording('has-no-acceptable', key)}`);
       });
   }
 
@@ -293,7 +294,7 @@ describe('decodeEvent()', () => {
                 [key]: value,
               }),
             ),
-            `${kind} has no acceptable "${key}"`,
+            `${kind} ${wording('has-no-acceptable', key)}`,
             JSON.stringify(value)?.slice(0, 100),
           );
       });
@@ -302,7 +303,7 @@ describe('decodeEvent()', () => {
     ['full with a code', { code: 'rsync' }, /contradict/],
     ['incomplete with a code', { outcome: 'incomplete', code: 'rsync' }, /contradict/],
     ['failed without a code', { outcome: 'failed', snapshot: null }, /contradict/],
-    ['failed with a snapshot', { outcome: 'failed', code: 'rsync' }, /a failed run has a snapshot/],
+    ['failed with a snapshot', { outcome: 'failed', code: 'rsync' }, says('a-failed-run-has-a')],
     [
       'more missing than counted',
       { outcome: 'incomplete', missing: [{ path: 'x', errno: 2 }] },
@@ -324,7 +325,7 @@ describe('decodeEvent()', () => {
     assert.equal(reasonFor(line.padEnd(EVENT_LINE_LIMIT)), 'accepted');
     assert.equal(
       reasonFor(line.padEnd(EVENT_LINE_LIMIT + 1)),
-      `it is longer than ${EVENT_LINE_LIMIT} characters`,
+      wording('it-is-longer-than-characters', EVENT_LINE_LIMIT),
     );
   });
 
@@ -356,7 +357,7 @@ describe('decodeEvent()', () => {
 
   it('refuses more names than are counted, of what could not be stored', () => {
     const event = { ...good.unstored, count: 0 };
-    assert.equal(reasonFor(lineOf(event)), 'more is named than is counted');
+    assert.equal(reasonFor(lineOf(event)), wording('more-is-named-than-is'));
   });
 
   it('takes the longest names of what could not be stored, of which fewer are listed then', () => {
@@ -372,7 +373,7 @@ describe('decodeEvent()', () => {
   });
 
   it('refuses a key that is there twice, in the event and in what is missing', () => {
-    const reason = (key: string): string => `it has the key "${key}" twice in one object`;
+    const reason = (key: string): string => `it ${wording('has-the-key-twice', key)}`;
     for (const [first, last] of [
       ['"x"', '"copying"'],
       ['"copying"', '"x"'],

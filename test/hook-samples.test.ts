@@ -17,6 +17,7 @@ import {
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
+import { matching, says, wording } from './support/wording.ts';
 
 const HOOKS = join(import.meta.dirname, '..', 'share/hooks');
 const NAMES = readdirSync(HOOKS).sort();
@@ -153,7 +154,7 @@ describe('sqlite', () => {
       [[], /the folder is not named/],
       [[top], /no database is named/],
       [[top, 'app.db'], /it is no absolute path/],
-      [[top, join(top, 'none')], /there is no such file/],
+      [[top, join(top, 'none')], says('there-is-no-such-file')],
     ] as const) {
       const refused = await run('sqlite', [...args]);
       assert.notEqual(refused.status, 0);
@@ -220,7 +221,7 @@ describe('what sends', () => {
     heard.length = 0;
     answer = 200;
   });
-  const REASON = 'Cannot back up to "vault": it is off @/etc/passwd';
+  const REASON = `${wording('cannot-back-up-to')} "vault": it is off @/etc/passwd`;
 
   it('healthchecks tells of each moment', async () => {
     const file = join(top, 'the url');
@@ -267,7 +268,7 @@ describe('what sends', () => {
       writeFileSync(file, text);
       const { status, output } = await run('healthchecks', [file], { HOOK: 'before' });
       assert.equal(status, 1, text);
-      assert.match(output, /does not begin with an address/);
+      assert.match(output, matching`${says('does-not-begin-with')} an address`);
     }
     writeFileSync(file, url);
     assert.match((await run('healthchecks', [file])).output, /DIALBACK_HOOK is not set/);

@@ -25,6 +25,7 @@ import {
   requireHooks,
 } from '../src/shared/hooks.ts';
 import { parseConfig } from '../src/shared/toml.ts';
+import { matching, says, wording } from './support/wording.ts';
 import { until } from './support/world.ts';
 
 const parse = (text: string): Hooks => parseConfig(text, 'x.toml', hooksTable);
@@ -82,7 +83,7 @@ describe('[hooks]', () => {
     it(`takes ${text || 'nothing'}`, () => assert.deepEqual(parse(text), { ...expected, timeout: 600_000 }));
 
   for (const [text, message] of [
-    ['before = "x"', /"before" should be an absolute path, or a list of an absolute path and its arguments/],
+    ['before = "x"', matching`"before" ${says('should-be-an-absolute-path-or-a')}`],
     ['before = ""', /"before" should be/],
     ['before = []', /"before" should be/],
     ['before = ["x", "/y"]', /"before" should be/],
@@ -93,7 +94,7 @@ describe('[hooks]', () => {
     ['before = "/x\\u0007"', /"before" should be/],
     ['after = ["/x", "\\u0000"]', /"after" should be/],
     ['success = "/x"', /unknown key "success"/],
-    ['timeout = "0s"', /"timeout" should be at least 1 s/],
+    ['timeout = "0s"', matching`"timeout" ${says('should-be-at-least')} 1 s`],
     ['timeout = 10', /"timeout" is 10/],
   ] as const)
     it(`refuses ${text}`, () => assert.throws(() => parse(text), message));
@@ -107,7 +108,7 @@ describe('requireHooks()', () => {
       assert.ok(error instanceof Fault);
       assert.equal(error.exit, 'usage');
       assert.equal(error.code, 'config');
-      assert.match(error.message, /^Cannot use the hook "after": /);
+      assert.match(error.message, matching`^${says('cannot-use-the-hook')} "after": `);
       assert.ok(error.next);
       return error;
     }
@@ -123,11 +124,11 @@ describe('requireHooks()', () => {
 
   it('refuses what is not there, or is no program', () => {
     assert.match(refused(join(top, 'none')).found, /^there is no ".*none"$/);
-    assert.match(refused(top).found, /is not a plain file$/);
-    assert.match(refused('/dev/null').found, /is not a plain file$/);
+    assert.match(refused(top).found, matching`${says('is-not-a-plain-file')}$`);
+    assert.match(refused('/dev/null').found, matching`${says('is-not-a-plain-file')}$`);
     const path = script('plain', 'true');
     chmodSync(path, 0o644);
-    assert.match(refused(path).found, /^this account may not run /);
+    assert.match(refused(path).found, matching`^${says('this-account-may-not-run')} `);
     assert.match(refused(`${path}/x`).found, /ENOTDIR/);
   });
 
@@ -137,19 +138,19 @@ describe('requireHooks()', () => {
       chmodSync(path, mode);
       assert.match(
         refused(path).found,
-        new RegExp(`open" can be written by others \\(mode ${mode.toString(8)}\\)`),
+        new RegExp(`open" ${wording('can-be-written-by-others')} \\(mode ${mode.toString(8)}\\)`),
       );
       assert.match(refused(path).next ?? '', /^chmod go-w /);
     }
     mkdirSync(join(top, 'wide'));
     const below = script('wide/hook', 'true');
     chmodSync(join(top, 'wide'), 0o777);
-    assert.match(refused(below).found, /wide" can be written by others/);
+    assert.match(refused(below).found, matching`wide" ${says('can-be-written-by-others')}`);
     // The program is safe, and so is the link; but another one can be put into its place.
     symlinkSync('/bin/true', join(top, 'wide/link'));
-    assert.match(refused(join(top, 'wide/link')).found, /wide" can be written by others/);
+    assert.match(refused(join(top, 'wide/link')).found, matching`wide" ${says('can-be-written-by-others')}`);
     symlinkSync(join(top, 'wide/link'), join(top, 'detour'));
-    assert.match(refused(join(top, 'detour')).found, /wide" can be written by others/);
+    assert.match(refused(join(top, 'detour')).found, matching`wide" ${says('can-be-written-by-others')}`);
     symlinkSync('circle', join(top, 'circle'));
     assert.match(refused(join(top, 'circle')).found, /ELOOP/);
   });
@@ -171,7 +172,7 @@ describe('collectHooks()', () => {
       states.map(({ check, state }) => `${check} ${state}`),
       ['client.hooks ok', 'client.hooks critical'],
     );
-    assert.match(states[1]?.found ?? '', /^Cannot use the hook "failed": there is no /);
+    assert.match(states[1]?.found ?? '', matching`^${says('cannot-use-the-hook')} "failed": there is no `);
   });
 });
 
@@ -214,7 +215,7 @@ describe('HookedRun', () => {
     it(`fails where before says ${line}, and \`failed\` runs`, async () => {
       const { run, ends } = hooked({ before: script('bad', line), failed: script('failed', 'true') });
       const fault = await faultOf(run.begin('back up to "x"', NEVER));
-      assert.ok(fault.message.startsWith('Cannot back up to "x": the hook "before" ("'));
+      assert.ok(fault.message.startsWith(`${wording('cannot-the-hook-before-2', 'back up to "x"')} ("`));
       assert.ok(fault.message.endsWith(found), fault.message);
       await run.end(false, {});
       assert.deepEqual(
@@ -227,7 +228,7 @@ describe('HookedRun', () => {
     const path = script('changed', 'true');
     const { run, ends } = hooked({ before: path });
     chmodSync(path, 0o777);
-    assert.match((await faultOf(run.begin('x', NEVER))).found, /can be written by others/);
+    assert.match((await faultOf(run.begin('x', NEVER))).found, says('can-be-written-by-others'));
     assert.deepEqual(ends, []);
   });
 
@@ -244,7 +245,7 @@ describe('HookedRun', () => {
     const { run, ends } = hooked({ before: path, timeout: '1s' });
     const begun = performance.now();
     const fault = await faultOf(run.begin('x', NEVER));
-    assert.match(fault.found, /did not end within 1 s, and was killed$/);
+    assert.match(fault.found, matching`${says('did-not-end-within')} 1 s, and was killed$`);
     assert.ok(performance.now() - begun < 60_000);
     assert.equal(ends[0]?.signal, 'SIGTERM');
     const left = readFileSync(pids, 'utf8').trim().split('\n').map(Number);
@@ -255,9 +256,15 @@ describe('HookedRun', () => {
   it('takes a shorter limit than its own, and no longer one', async () => {
     const path = script('waits', 'exec sleep 1000');
     const { run } = hooked({ before: path });
-    assert.match((await faultOf(run.begin('x', NEVER, 500))).found, /did not end within 0\.5 s/);
+    assert.match(
+      (await faultOf(run.begin('x', NEVER, 500))).found,
+      matching`${says('did-not-end-within')} 0\.5 s`,
+    );
     const other = hooked({ before: path, timeout: '1s' });
-    assert.match((await faultOf(other.run.begin('x', NEVER, 60_000))).found, /did not end within 1 s/);
+    assert.match(
+      (await faultOf(other.run.begin('x', NEVER, 60_000))).found,
+      matching`${says('did-not-end-within')} 1 s`,
+    );
   });
 
   it('ends it when the run is ended, with the reason of that', async () => {
@@ -268,7 +275,7 @@ describe('HookedRun', () => {
       200,
     );
     assert.equal((await faultOf(run.begin('x', stop.signal))).exit, 'interrupted');
-    assert.equal(ends[0]?.failed, 'was killed, since the run was aborted');
+    assert.equal(ends[0]?.failed, wording('was-killed-since-the-run'));
   });
 
   it('is not held up by what a hook leaves in the background', async () => {
@@ -364,7 +371,7 @@ describe('HookedRun', () => {
     await run.begin('x', NEVER);
     rmSync(join(top, 'gone'));
     const fault = await run.end(false, {});
-    assert.match(fault?.message ?? '', /^Cannot use the hook "failed": there is no /);
+    assert.match(fault?.message ?? '', matching`^${says('cannot-use-the-hook')} "failed": there is no `);
   });
 });
 

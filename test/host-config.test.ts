@@ -3,73 +3,158 @@ import { describe, it } from 'node:test';
 import { Fault } from '../src/fault.ts';
 import { HOST_SCHEMA, settingsFor } from '../src/host/config.ts';
 import { parseConfig } from '../src/shared/toml.ts';
+import { matching, says } from './support/wording.ts';
 
 const REFUSED: [text: string, found: RegExp][] = [
   ['', /^"store" is missing$/],
   ['store = 1', /^"store" is 1, and should be a string$/],
-  ['store = "backups"', /^"store" should be an absolute path/],
-  ['store = ""', /^"store" should be an absolute path/],
-  ['store = "/a\\u0000"', /^"store" has a control character$/],
+  ['store = "backups"', matching`^"store" ${says('should-be-an-absolute-path')}`],
+  ['store = ""', matching`^"store" ${says('should-be-an-absolute-path')}`],
+  ['store = "/a\\u0000"', matching`^"store" ${says('has-a-control-character')}$`],
   ['store = "/s"\nsyslog = "no"', /^"syslog" is "no", and should be true or false$/],
   ['store = "/s"\nmetadata = "real"', /^"metadata" is "real", and should be "fake-super"$/],
   ['store = "/s"\nStore = "/t"', /^unknown key "Store"$/],
   ['store = "/s"\nrequests = 1', /^"requests" is 1, and should be a table$/],
   ['store = "/s"\n[requests]\ndeadline = 5', /^"requests\.deadline" is 5, and should be a string$/],
-  ['store = "/s"\n[requests]\ndeadline = "x"', /^"requests\.deadline" should be a time such as/],
-  ['store = "/s"\n[requests]\nidle_timeout = "10ms"', /^"requests\.idle_timeout" should be at least 1 s/],
-  ['store = "/s"\n[requests]\ndeadline = "10ms"', /^"requests\.deadline" should be at least 1 s/],
-  ['store = "/s"\n[requests]\nmin_interval = "1 h"', /^"requests\.min_interval" should be a time such as/],
+  [
+    'store = "/s"\n[requests]\ndeadline = "x"',
+    matching`^"requests\.deadline" ${says('should-be-a-time-such')}`,
+  ],
+  [
+    'store = "/s"\n[requests]\nidle_timeout = "10ms"',
+    matching`^"requests\.idle_timeout" ${says('should-be-at-least')} 1 s`,
+  ],
+  [
+    'store = "/s"\n[requests]\ndeadline = "10ms"',
+    matching`^"requests\.deadline" ${says('should-be-at-least')} 1 s`,
+  ],
+  [
+    'store = "/s"\n[requests]\nmin_interval = "1 h"',
+    matching`^"requests\.min_interval" ${says('should-be-a-time-such')}`,
+  ],
   [
     'store = "/s"\n[requests]\nmin_interval = "99999w"',
-    /^"requests\.min_interval" should be at least 0 s and/,
+    matching`^"requests\.min_interval" ${says('should-be-at-least')} 0 s and`,
   ],
   ['store = "/s"\n[requests]\nmax_concurrent = "4"', /^"requests\.max_concurrent" is "4", and should be a/],
-  ['store = "/s"\n[requests]\nmax_concurrent = 0', /^"requests\.max_concurrent" should be a whole number/],
-  ['store = "/s"\n[requests]\nmax_concurrent = -1', /^"requests\.max_concurrent" should be a whole number/],
-  ['store = "/s"\n[requests]\nmax_concurrent = 1.5', /^"requests\.max_concurrent" should be a whole number/],
-  ['store = "/s"\n[requests]\nmax_concurrent = 1001', /^"requests\.max_concurrent" should be a whole/],
+  [
+    'store = "/s"\n[requests]\nmax_concurrent = 0',
+    matching`^"requests\.max_concurrent" ${says('should-be-a-whole-number')}`,
+  ],
+  [
+    'store = "/s"\n[requests]\nmax_concurrent = -1',
+    matching`^"requests\.max_concurrent" ${says('should-be-a-whole-number')}`,
+  ],
+  [
+    'store = "/s"\n[requests]\nmax_concurrent = 1.5',
+    matching`^"requests\.max_concurrent" ${says('should-be-a-whole-number')}`,
+  ],
+  [
+    'store = "/s"\n[requests]\nmax_concurrent = 1001',
+    matching`^"requests\.max_concurrent" ${says('should-be-a-whole')}`,
+  ],
   [
     'store = "/s"\n[client.a.requests]\nmax_concurrent = 1',
     /^unknown key "client\.a\.requests\.max_concurrent"$/,
   ],
-  ['store = "/s"\n[hooks]\nafter = "x"', /^"hooks.after" should be an absolute path, or a list/],
+  ['store = "/s"\n[hooks]\nafter = "x"', matching`^"hooks.after" ${says('should-be-an-absolute-path-or')}`],
   ['store = "/s"\n[space]\nmin_free = 1', /^"space\.min_free" is 1, and should be a string$/],
-  ['store = "/s"\n[space]\nmin_free = "1GB"', /^"space\.min_free" should be a size such as/],
-  ['store = "/s"\n[space]\nmin_free = "-1%"', /^"space\.min_free" should be a size such as/],
-  ['store = "/s"\n[space]\nmin_free = "100%"', /^"space\.min_free" should be less than 100%$/],
-  ['store = "/s"\n[space]\nmin_free = "101%"', /^"space\.min_free" should be less than 100%$/],
-  ['store = "/s"\n[space]\nmin_inodes = "5"', /^"space\.min_inodes" should be a whole number, or a/],
-  ['store = "/s"\n[space]\nmin_inodes = 1.5', /^"space\.min_inodes" should be a whole number, or a/],
-  ['store = "/s"\n[space]\nmin_inodes = -1', /^"space\.min_inodes" should be a whole number, or a/],
-  ['store = "/s"\n[space]\nmin_inodes = true', /^"space\.min_inodes" should be a whole number, or a/],
-  ['store = "/s"\n[space]\nmin_inodes = "100%"', /^"space\.min_inodes" should be less than 100%$/],
-  ['store = "/s"\n[space]\ngrowth_budget = "101%"', /^"space\.growth_budget" should be at most 100%$/],
-  ['store = "/s"\n[space]\ngrowth_budget = "0%"', /^"space\.growth_budget" should be more than 0$/],
-  ['store = "/s"\n[space]\ngrowth_budget = "0"', /^"space\.growth_budget" should be more than 0$/],
-  ['store = "/s"\n[space]\nmax_size = "0"', /^"space\.max_size" should be more than 0$/],
-  ['store = "/s"\n[space]\nmax_path_bytes = "5%"', /^"space\.max_path_bytes" should be a size/],
+  ['store = "/s"\n[space]\nmin_free = "1GB"', matching`^"space\.min_free" ${says('should-be-a-size-such')}`],
+  ['store = "/s"\n[space]\nmin_free = "-1%"', matching`^"space\.min_free" ${says('should-be-a-size-such')}`],
+  [
+    'store = "/s"\n[space]\nmin_free = "100%"',
+    matching`^"space\.min_free" ${says('should-be-less-than-100')}$`,
+  ],
+  [
+    'store = "/s"\n[space]\nmin_free = "101%"',
+    matching`^"space\.min_free" ${says('should-be-less-than-100')}$`,
+  ],
+  [
+    'store = "/s"\n[space]\nmin_inodes = "5"',
+    matching`^"space\.min_inodes" ${says('should-be-a-whole-number-or')}`,
+  ],
+  [
+    'store = "/s"\n[space]\nmin_inodes = 1.5',
+    matching`^"space\.min_inodes" ${says('should-be-a-whole-number-or')}`,
+  ],
+  [
+    'store = "/s"\n[space]\nmin_inodes = -1',
+    matching`^"space\.min_inodes" ${says('should-be-a-whole-number-or')}`,
+  ],
+  [
+    'store = "/s"\n[space]\nmin_inodes = true',
+    matching`^"space\.min_inodes" ${says('should-be-a-whole-number-or')}`,
+  ],
+  [
+    'store = "/s"\n[space]\nmin_inodes = "100%"',
+    matching`^"space\.min_inodes" ${says('should-be-less-than-100')}$`,
+  ],
+  [
+    'store = "/s"\n[space]\ngrowth_budget = "101%"',
+    matching`^"space\.growth_budget" ${says('should-be-at-most-100')}$`,
+  ],
+  [
+    'store = "/s"\n[space]\ngrowth_budget = "0%"',
+    matching`^"space\.growth_budget" ${says('should-be-more-than-0')}$`,
+  ],
+  [
+    'store = "/s"\n[space]\ngrowth_budget = "0"',
+    matching`^"space\.growth_budget" ${says('should-be-more-than-0')}$`,
+  ],
+  ['store = "/s"\n[space]\nmax_size = "0"', matching`^"space\.max_size" ${says('should-be-more-than-0')}$`],
+  [
+    'store = "/s"\n[space]\nmax_path_bytes = "5%"',
+    matching`^"space\.max_path_bytes" ${says('should-be-a-size')}`,
+  ],
   ['store = "/s"\n[retention]\nlast = "3"', /^"retention\.last" is "3", and should be a number$/],
-  ['store = "/s"\n[retention]\nlast = 1.5', /^"retention\.last" should be a whole number from 0 to/],
-  ['store = "/s"\n[retention]\nlast = -1', /^"retention\.last" should be a whole number from 0 to/],
+  [
+    'store = "/s"\n[retention]\nlast = 1.5',
+    matching`^"retention\.last" ${says('should-be-a-whole-number-from-0')}`,
+  ],
+  [
+    'store = "/s"\n[retention]\nlast = -1',
+    matching`^"retention\.last" ${says('should-be-a-whole-number-from-0')}`,
+  ],
   ['store = "/s"\n[retention]\nlast = nan', /^"retention\.last" is NaN, and should be a number$/],
-  ['store = "/s"\n[retention]\nlast = 100001', /^"retention\.last" should be a whole number from 0 to/],
-  ['store = "/s"\n[retention]\nhourly = 0\ndaily = 0', /^"retention" has rules that keep nothing: omit them/],
+  [
+    'store = "/s"\n[retention]\nlast = 100001',
+    matching`^"retention\.last" ${says('should-be-a-whole-number-from-0')}`,
+  ],
+  [
+    'store = "/s"\n[retention]\nhourly = 0\ndaily = 0',
+    matching`^"retention" ${says('has-rules-that-keep-nothing')}`,
+  ],
   ['store = "/s"\n[retention]\nquarterly = 1', /^unknown key "retention\.quarterly"$/],
-  ['store = "/s"\n[retention]\ntimezone = "Berlin"', /^"retention\.timezone" should be a time zone such as/],
+  [
+    'store = "/s"\n[retention]\ntimezone = "Berlin"',
+    matching`^"retention\.timezone" ${says('should-be-a-time-zone')}`,
+  ],
   ['store = "/s"\n[client]\na = 1', /^"client\.a" is 1, and should be a table$/],
-  ['store = "/s"\n[client."A"]', /^"client\.A" is not the name of a client$/],
-  ['store = "/s"\n[client."../a"]', /^"client\.\.\.\/a" is not the name of a client$/],
+  ['store = "/s"\n[client."A"]', matching`^"client\.A" ${says('is-not-the-name-of')}$`],
+  ['store = "/s"\n[client."../a"]', matching`^"client\.\.\.\/a" ${says('is-not-the-name-of')}$`],
   // valibot's record() would pass over these without a word.
-  ['store = "/s"\n[client.constructor]', /^"client" cannot hold a client called "constructor" or/],
-  ['store = "/s"\n[client."__proto__"]', /^"client" cannot hold a client called "constructor" or/],
+  [
+    'store = "/s"\n[client.constructor]',
+    matching`^"client" ${says('cannot-hold-a-client-called')} "constructor" or`,
+  ],
+  [
+    'store = "/s"\n[client."__proto__"]',
+    matching`^"client" ${says('cannot-hold-a-client-called')} "constructor" or`,
+  ],
   ['store = "/s"\n[client."a"]\nx = 1', /^unknown key "client\.a\.x"$/],
-  ['store = "/s"\n[space]\ndelete_rate = -1', /^"space\.delete_rate" should be a whole number from 0/],
+  [
+    'store = "/s"\n[space]\ndelete_rate = -1',
+    matching`^"space\.delete_rate" ${says('should-be-a-whole-number-from')}`,
+  ],
   ['store = "/s"\n[space]\ndelete_rate = "5"', /^"space\.delete_rate" is "5", and should be a number$/],
   ['store = "/s"\n[client."a".space]\nmin_free = "1G"', /^unknown key "client\.a\.space\.min_free"/],
-  ['store = "/s"\n[client."a".retention]\ndaily = -1', /^"client\.a\.retention\.daily" should be a whole/],
+  [
+    'store = "/s"\n[client."a".retention]\ndaily = -1',
+    matching`^"client\.a\.retention\.daily" ${says('should-be-a-whole')}`,
+  ],
   [
     'store = "/s"\n[retention]\ndaily = 1\n[client."a".retention]\ndaily = 0',
-    /^"client\.a\.retention" has rules that keep nothing: omit them/,
+    matching`^"client\.a\.retention" ${says('has-rules-that-keep-nothing')}`,
   ],
 ];
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { parseJson } from '../src/wire/json.ts';
+import { matching, says, wording } from './support/wording.ts';
 
 describe('parseJson()', () => {
   it('reads what JSON.parse reads, where no object has a key twice', () => {
@@ -42,7 +43,7 @@ describe('parseJson()', () => {
   ];
   for (const [text, key] of twice)
     it(`refuses ${text}, and names the key`, () =>
-      assert.deepEqual(parseJson(text), { reason: `has the key "${key}" twice in one object` }));
+      assert.deepEqual(parseJson(text), { reason: wording('has-the-key-twice', key) }));
 
   it('refuses a key that is put in once more, wherever that is', () => {
     const object = fc.dictionary(fc.string({ unit: 'binary' }), fc.jsonValue(), { minKeys: 1 });
@@ -53,7 +54,7 @@ describe('parseJson()', () => {
         const text = `${JSON.stringify(value).slice(0, -1)},${JSON.stringify(key)}:${JSON.stringify(other)}}`;
         const parsed = parseJson(isInside ? `{"x":[0,${text}]}` : text);
         assert.ok('reason' in parsed);
-        assert.match(parsed.reason, /^has the key ".*" twice in one object$/);
+        assert.match(parsed.reason, matching`^${says('has-the-key-twice')}$`);
         assert.doesNotMatch(parsed.reason, /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u);
       }),
     );

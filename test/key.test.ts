@@ -12,6 +12,7 @@ import {
   showKey,
 } from '../src/wire/key.ts';
 import { Keys } from './support/keys.ts';
+import { matching, says, wording } from './support/wording.ts';
 
 let keys: Keys;
 before(() => {
@@ -55,17 +56,17 @@ describe('parsePublicKey()', () => {
     for (const type of ['ed25519', 'rsa', 'ecdsa'])
       assert.equal(
         reasonFor(readFileSync(`${keys.folder}/${type}`, 'utf8')),
-        'it is the private half; the file that ends in .pub is wanted',
+        wording('it-is-the-private-half'),
       );
     assert.match(reasonFor(`${text('ed25519')}-----BEGIN RSA PRIVATE KEY-----`), /private half/);
   });
 
-  const wrongForm = /^it is not one line "TYPE BASE64 COMMENT" of an OpenSSH public key$/;
+  const wrongForm = matching`^${says('it-is-not-one-line')}$`;
   const refused: [string, () => string, RegExp][] = [
     ['nothing', () => '', /^it is empty$/],
     ['blank lines', () => ' \n\n\t\n', /^it is empty$/],
     ['only a comment', () => '# ssh-ed25519 AAAA\n', /^it is empty$/],
-    ['two keys', () => text('ed25519') + text('rsa'), /^it has 2 lines, and one key is wanted$/],
+    ['two keys', () => text('ed25519') + text('rsa'), matching`^it has 2 ${says('lines-and-one-key-is')}$`],
     ['the same key twice', () => text('ed25519').repeat(2), /^it has 2 lines/],
     ['options before the key', () => `command="id" ${text('ed25519')}`, wrongForm],
     ['restrict before the key', () => `restrict ${text('ed25519')}`, wrongForm],
@@ -82,33 +83,33 @@ describe('parsePublicKey()', () => {
     [
       'another type than its blob',
       () => text('ed25519').replace('ssh-ed25519', 'ssh-rsa'),
-      /not a key of type ssh-rsa$/,
+      matching`${says('not-a-key-of-type')} ssh-rsa$`,
     ],
     [
       'the blob of another',
       () => text('rsa').replace('ssh-rsa', 'ssh-ed25519'),
-      /not a key of type ssh-ed25519$/,
+      matching`${says('not-a-key-of-type')} ssh-ed25519$`,
     ],
-    ['base64 cut short', () => 'ssh-ed25519 AAAA', /not a key of type ssh-ed25519$/],
+    ['base64 cut short', () => 'ssh-ed25519 AAAA', matching`${says('not-a-key-of-type')} ssh-ed25519$`],
     [
       'base64 with bits to spare',
       () => 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AB==',
-      /not a key of type ssh-ed25519$/,
+      matching`${says('not-a-key-of-type')} ssh-ed25519$`,
     ],
     [
       'a key cut short',
       () => `ssh-ed25519 ${keyOf('ed25519').blob.slice(0, 40)}`,
-      /not a key of type ssh-ed25519$/,
+      matching`${says('not-a-key-of-type')} ssh-ed25519$`,
     ],
     [
       'a key that is the type alone',
       () => 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5',
-      /not a key of type ssh-ed25519$/,
+      matching`${says('not-a-key-of-type')} ssh-ed25519$`,
     ],
     [
       'a key with more behind it',
       () => `ssh-ed25519 ${keyOf('ed25519').blob}AAAA`,
-      /not a key of type ssh-ed25519$/,
+      matching`${says('not-a-key-of-type')} ssh-ed25519$`,
     ],
   ];
   for (const [what, make, reason] of refused)

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { unmountedAbove } from '../src/os/fstab.ts';
-import { isElsewhere, parseKnownStores } from '../src/store/known-stores.ts';
+import { isElsewhere, parseKnownStores } from '../src/store/store-record.ts';
 
 type KnownStore = Parameters<typeof isElsewhere>[0];
 const KNOWN: KnownStore = { path: '/mnt/disk/store', mount: '/mnt/disk', config: '/h/host.toml 7 1' };

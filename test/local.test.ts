@@ -3,10 +3,10 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
-import { adviceHere, whyAbsent } from '../src/client/local.ts';
-import { checkDisk } from '../src/doctor/disk.ts';
+import { adviceHere, diskInScope, whyAbsent } from '../src/client/local.ts';
 import { parseMountTable, rootBeside } from '../src/os/mounts.ts';
 import { FAILURES, type FailureCode } from '../src/wire/events.ts';
+import { wording } from './support/wording.ts';
 
 const line = (device: string, root: string, path: string, type = 'ext4'): string =>
   `1 1 ${device} ${root} ${path} rw - ${type} /dev/x rw`;
@@ -43,21 +43,21 @@ describe('rootBeside()', () => {
     assert.equal(rootBeside([], ['/'], '/srv/store'), undefined));
 });
 
-describe('checkDisk()', () => {
-  type Scope = Parameters<typeof checkDisk>[2];
-  const judge = (more: Partial<Scope>, store = '/mnt/usb/store'): string =>
-    checkDisk('usb', TABLE, { roots: ['/'], mounts: 'local', never: [], ...more }, store).state;
-  it('warns where the rest of the disk is backed up onto it', () => {
-    assert.equal(judge({}), 'warning');
-    assert.equal(judge({ mounts: 'all' }), 'warning');
-    assert.equal(judge({ roots: ['/etc', '/mnt'] }), 'warning');
+describe('diskInScope()', () => {
+  type Scope = Parameters<typeof diskInScope>[1];
+  const judge = (more: Partial<Scope>, store = '/mnt/usb/store'): string | undefined =>
+    diskInScope(TABLE, { roots: ['/'], mounts: 'local', never: [], ...more }, store);
+  it('is the disk where the rest of it is backed up onto it', () => {
+    assert.equal(judge({}), '/mnt/usb');
+    assert.equal(judge({ mounts: 'all' }), '/mnt/usb');
+    assert.equal(judge({ roots: ['/etc', '/mnt'] }), '/mnt/usb');
   });
-  it('is content where that is not so', () => {
-    assert.equal(judge({ mounts: 'one' }), 'ok');
-    assert.equal(judge({ roots: ['/home'] }), 'ok');
-    assert.equal(judge({ never: ['/mnt/usb'] }), 'ok');
-    assert.equal(judge({ never: ['/mnt'] }), 'ok');
-    assert.equal(judge({}, '/mnt/usb'), 'ok', 'the store is all that is on it');
+  it('is nothing where that is not so', () => {
+    assert.equal(judge({ mounts: 'one' }), undefined);
+    assert.equal(judge({ roots: ['/home'] }), undefined);
+    assert.equal(judge({ never: ['/mnt/usb'] }), undefined);
+    assert.equal(judge({ never: ['/mnt'] }), undefined);
+    assert.equal(judge({}, '/mnt/usb'), undefined, 'the store is all that is on it');
   });
 });
 
@@ -75,10 +75,10 @@ describe('whyAbsent()', () => {
     mkdirSync(path('empty'));
     symlinkSync(path('nowhere'), path('dangling'));
     writeFileSync(path('file'), '');
-    assert.equal(whyAbsent(path('empty')), `there is no store in "${path('empty')}"`);
-    assert.equal(whyAbsent(path('file')), `there is no store in "${path('file')}"`);
+    assert.equal(whyAbsent(path('empty')), `${wording('there-is-no-store-in')} "${path('empty')}"`);
+    assert.equal(whyAbsent(path('file')), `${wording('there-is-no-store-in')} "${path('file')}"`);
     for (const name of ['none', 'none/deeper', 'dangling', 'file/below'])
-      assert.equal(whyAbsent(path(name)), `"${path(name)}" is not there`);
+      assert.equal(whyAbsent(path(name)), wording('is-not-there', path(name)));
   });
 });
 

@@ -6,6 +6,7 @@ import { missingText } from '../src/output/missing.ts';
 import { failedOutcome, type UnstoredEvent } from '../src/wire/events.ts';
 import { jsonName } from '../src/wire/text.ts';
 import { FULL, lacking, run } from './support/outcomes.ts';
+import { matching, says, wording } from './support/wording.ts';
 
 describe('missingText()', () => {
   it('says nothing of a run that is full or failed', () => {
@@ -16,11 +17,14 @@ describe('missingText()', () => {
     const lines = missingText(run(lacking(missing, 250)))
       .trimEnd()
       .split('\n');
-    assert.equal(lines[0], 'dialback: Cannot back up everything to "nas": 250 could not be read');
+    assert.equal(
+      lines[0],
+      `${wording('cannot-back-up-everything-to')} "nas": 250 ${wording('could-not-be-read')}`,
+    );
     assert.deepEqual(lines.slice(15), [
       '  /f14 (permission denied)',
       '  and 235 more',
-      'next: let this account read them, or name them in `exclude` of client.toml',
+      `next: ${wording('let-this-account-read-them-or')}`,
     ]);
   });
   it('names the same list once for several remotes, and another one again', () => {
@@ -28,7 +32,7 @@ describe('missingText()', () => {
     const [first, second] = [run(lacking(missing)), run(lacking(missing), { remote: 'away' })];
     assert.equal(
       missingText(second, [run(FULL), run(undefined), first]),
-      'dialback: Cannot back up everything to "away": 1 could not be read\n  the same as to "nas"\n',
+      `${wording('cannot-back-up-everything-to')} "away": 1 ${wording('could-not-be-read')}\n  the same as to "nas"\n`,
     );
     for (const other of [lacking([{ path: '/g', errno: 13 }]), lacking(missing, 2), FULL])
       assert.match(missingText(second, [run(other)]), /^ {2}\/f \(permission denied\)$/m);
@@ -47,15 +51,15 @@ describe('missingText()', () => {
     ];
     const named = [
       '  /a (the backup host could not store all of its attributes: its file system has no room for them)',
-      '  /b (the backup host could not store it: it is larger than a file can be there)',
-      '  /c (the backup host could not store it: i/o error)',
+      `  /b (${wording('the-backup-host-could-not')} it: ${wording('it-is-larger-than-a')})`,
+      `  /c (${wording('the-backup-host-could-not')} it: i/o error)`,
       '  /d (the backup host could not store all of its attributes)',
     ];
     assert.deepEqual(missingText(run(lacking([]), { unstored: unstored(9, files) })).split('\n'), [
       'dialback: Cannot back up everything to "nas": the backup host could not store 9 completely',
       ...named,
       '  and 5 more',
-      "next: ask the host's administrator: its log has the reason; or name them in `exclude` of client.toml",
+      `next: ${wording('ask-the-hosts-administrator-its')}`,
       '',
     ]);
     const both = run(lacking([{ path: '/f', errno: 13 }]), { unstored: unstored(4, files) });
@@ -63,7 +67,7 @@ describe('missingText()', () => {
       'dialback: Cannot back up everything to "nas": 1 could not be read; the backup host could not store 4 completely',
       '  /f (permission denied)',
       ...named,
-      'next: let this account read them, or name them in `exclude` of client.toml',
+      `next: ${wording('let-this-account-read-them-or')}`,
       '',
     ]);
     const { missing, missing_reasons: reasons, missing_count: count } = JSON.parse(outcomeJson(both));
@@ -88,15 +92,15 @@ describe('missingText()', () => {
   it('sends whoever has a disk that fails to the disk', () =>
     assert.match(missingText(run(lacking([{ path: '/f', errno: 5 }]))), /\nnext: .*\(dmesg\)/));
   const causes: [number, RegExp, RegExp][] = [
-    [1, /\(operation not permitted\)/, /let this account read them/],
+    [1, /\(operation not permitted\)/, says('let-this-account-read-them')],
     [2, /\(not there\)/, /set `roots`/],
-    [13, /\(permission denied\)/, /let this account read them/],
-    [40, /\(too many symbolic links encountered\)/, /name them in `exclude`/],
-    [61, /\(it changed while it was read, twice\)/, /back up again/],
-    [107, /\(socket is not connected\)/, /mount their file system again/],
-    [116, /\(its server has it no longer\)/, /mount their file system again/],
-    [117, /\(the file system is damaged\)/, /fsck/],
-    [999, /\(errno 999\)/, /let this account read them/],
+    [13, /\(permission denied\)/, says('let-this-account-read-them')],
+    [40, /\(too many symbolic links encountered\)/, says('name-them-in-exclude')],
+    [61, matching`\(${says('it-changed-while-it-was')}\)`, /back up again/],
+    [107, /\(socket is not connected\)/, says('mount-their-file-system-again')],
+    [116, matching`\(${says('its-server-has-it-no')}\)`, says('mount-their-file-system-again')],
+    [117, matching`\(${says('the-file-system-is-damaged')}\)`, /fsck/],
+    [999, /\(errno 999\)/, says('let-this-account-read-them')],
   ];
   for (const [errno, words, next] of causes)
     it(`says what errno ${errno} is and what to do`, () => {

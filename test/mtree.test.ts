@@ -9,6 +9,7 @@ import {
   type ManifestEntry,
   ManifestReader,
 } from '../src/store/mtree.ts';
+import { says, wording } from './support/wording.ts';
 
 const DIGEST = '0123456789abcdef'.repeat(4);
 
@@ -166,20 +167,20 @@ describe('ManifestReader, of one entry', () => {
     ['a time that no time_t holds', LINE.replace('1700000000.', '9223372036854775808.'), /"time"/],
     ['one before the first', LINE.replace('1700000000.', '-9223372036854775809.'), /"time"/],
     ['minus zero', LINE.replace('1700000000.', '-0.'), /"time"/],
-    ['a bad escape', LINE.replace('\\040', '\\4'), /not escaped as required/],
-    ['an escape above a byte', LINE.replace('\\040', '\\440'), /not escaped as required/],
-    ['a C escape', LINE.replace('\\040', '\\s'), /not escaped as required/],
-    ['an escape of a letter', LINE.replace('a\\040file', '\\141'), /not escaped as required/],
-    ['a byte that has to be escaped', LINE.replace('a\\040file', 'a*'), /not escaped as required/],
+    ['a bad escape', LINE.replace('\\040', '\\4'), says('not-escaped-as-required')],
+    ['an escape above a byte', LINE.replace('\\040', '\\440'), says('not-escaped-as-required')],
+    ['a C escape', LINE.replace('\\040', '\\s'), says('not-escaped-as-required')],
+    ['an escape of a letter', LINE.replace('a\\040file', '\\141'), says('not-escaped-as-required')],
+    ['a byte that has to be escaped', LINE.replace('a\\040file', 'a*'), says('not-escaped-as-required')],
     ['a zero byte', LINE.replace('\\040', '\\000'), /zero byte/],
-    ['an absolute path', LINE.slice(1), /no path at the beginning/],
-    ['a name without its folder', LINE.slice(2), /no path at the beginning/],
+    ['an absolute path', LINE.slice(1), says('no-path-at-the-beginning')],
+    ['a name without its folder', LINE.slice(2), says('no-path-at-the-beginning')],
     ['a path that leads out', LINE.replace('./a', './../a'), /shortest form/],
     ['a path with a doubled slash', LINE.replace('./a', './/a'), /shortest form/],
     ['a path with a slash at its end', LINE.replace('file ', 'file/ '), /shortest form/],
     ['a tree that is a file', LINE.replace('./a\\040file', '.'), /the tree itself/],
     ['a path that no system has', LINE.replace('./a', `./${'a'.repeat(4096)}`), /more than 4095 bytes/],
-    ['nothing', '', /no path at the beginning/],
+    ['nothing', '', says('no-path-at-the-beginning')],
   ];
   for (const [why, line, reason] of REFUSED)
     it(`refuses ${why}`, () => {
@@ -228,16 +229,19 @@ describe('ManifestReader', () => {
     assert.equal(read(write([TOP, FILE, FILE])), 'line 5: repeated path');
     assert.equal(
       read(write([TOP, { ...FILE, path: 'a/b' }, { ...FILE, path: 'a b' }])),
-      'line 5: path out of order',
+      `line 5: ${wording('path-out-of-order')}`,
     );
     assert.equal(read('#mtree\n# another manifest 1\n'), 'line 2: expected "# dialback manifest 1"');
-    assert.equal(read(`${MANIFEST_HEAD}${encodeEntry(FILE)}`), 'line 3: the first entry is not "."');
+    assert.equal(
+      read(`${MANIFEST_HEAD}${encodeEntry(FILE)}`),
+      `line 3: ${wording('the-first-entry-is-not')} "."`,
+    );
     assert.equal(read(`${MANIFEST_HEAD}${encodeEntry(TOP)}`), 'line 4: unexpected end');
     assert.equal(
       read(`${MANIFEST_HEAD}${encodeEntry(TOP)}${encodeEnd(2)}`),
       'line 4: expected "# end, 1 entries"',
     );
-    assert.equal(read(`${write([TOP])}x\n`), 'line 5: text after the end');
+    assert.equal(read(`${write([TOP])}x\n`), `line 5: ${wording('text-after-the-end')}`);
     assert.equal(read(''), 'line 1: unexpected end');
   });
 

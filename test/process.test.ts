@@ -17,6 +17,7 @@ import {
 import { isAlive, killProcess, type Process, processAt } from '../src/os/process-table.ts';
 import { programPath } from '../src/os/programs.ts';
 import { parseOpensshVersion } from '../src/os/versions.ts';
+import { matching, says, wording } from './support/wording.ts';
 
 const sh = (script: string, ...args: string[]): Command => ({
   program: '/bin/sh',
@@ -105,7 +106,7 @@ describe('run()', () => {
       run(sh(`echo $$ > '${folder.path}/pid'; exec sleep 300`), { timeoutMs: 300 }),
       error =>
         error instanceof Fault &&
-        /^Cannot run "\/bin\/sh": it did not end within 0\.3 s$/.test(error.message),
+        matching`^${says('cannot-run-it-did-not', '/bin/sh')} 0\.3 s$`.test(error.message),
     );
     const pid = Number(readFileSync(`${folder.path}/pid`, 'utf8'));
     const found = processAt(pid);
@@ -114,8 +115,14 @@ describe('run()', () => {
 
   it('takes as much output as the limit, and ends a program that prints one byte more', async () => {
     assert.equal((await run(sh('printf 12345'), { limit: 5 })).stdout.length, 5);
-    await assert.rejects(run(sh('printf 123456'), { limit: 5 }), /it printed more than 5 bytes/);
-    await assert.rejects(run(standard('yes', []), { limit: 100_000 }), /it printed more than 100000 bytes/);
+    await assert.rejects(
+      run(sh('printf 123456'), { limit: 5 }),
+      matching`${says('it-printed-more-than')} 5 bytes`,
+    );
+    await assert.rejects(
+      run(standard('yes', []), { limit: 100_000 }),
+      matching`${says('it-printed-more-than')} 100000 bytes`,
+    );
   });
 
   it('is not stopped by a program that prints errors without end', async () => {
@@ -271,7 +278,7 @@ describe('exec()', () => {
     assert.deepEqual(
       stdout.trimEnd().split('\n'),
       ['/nonexistent', 'sh', './sh', '/etc/passwd', ''].map(
-        each => `Fault Cannot run "${each}": it is not a program that we may run`,
+        each => `Fault ${wording('cannot-run-it-is-not', each)}`,
       ),
     );
   });
@@ -299,7 +306,7 @@ describe('programPath()', () => {
   it('names the package of a program that is missing', () => {
     assert.throws(
       () => programPath('no-such-program'),
-      /Cannot run "no-such-program": it is in none of \/usr\/bin, /,
+      matching`${says('cannot-run-it-is-in', 'no-such-program')} \/usr\/bin, `,
     );
   });
 });

@@ -23,6 +23,7 @@ import type { StoreSettings } from '../src/store/settings.ts';
 import { pinSnapshot, readSnapshot, snapshotNames } from '../src/store/snapshot.ts';
 import { type ClientStore, createClient, createStore, lockClient } from '../src/store/store.ts';
 import { snapshotName } from '../src/wire/text.ts';
+import { says, wording } from './support/wording.ts';
 import { until } from './support/world.ts';
 
 interface Site {
@@ -71,9 +72,9 @@ describe('prune()', () => {
     assert.deepEqual(
       clients[0]?.snapshots.map(each => [each.snapshot, each.keep, each.reasons.join()]),
       [
-        [day(0), false, 'no rule keeps it'],
-        [day(1), false, 'no rule keeps it'],
-        [day(2), false, 'no rule keeps it'],
+        [day(0), false, wording('no-rule-keeps-it')],
+        [day(1), false, wording('no-rule-keeps-it')],
+        [day(2), false, wording('no-rule-keeps-it')],
         [day(3), true, 'daily 2026-01-04'],
         [day(4), true, 'daily 2026-01-05'],
         [day(5), true, 'daily 2026-01-06,the last full one'],
@@ -98,10 +99,7 @@ describe('prune()', () => {
     await prune(config, { client: undefined, dryRun: false, at: at(8) }, NEVER);
     assert.deepEqual(snapshotNames(client), [day(1), day(2), day(6), day(7)]);
     removeSnapshot(client, day(1), 'a test');
-    assert.throws(
-      () => removeSnapshot(client, day(2), 'a test'),
-      /it is the last full one that this client has/,
-    );
+    assert.throws(() => removeSnapshot(client, day(2), 'a test'), says('it-is-the-last-full'));
     removeSnapshot(client, day(6), 'a test');
   });
 
@@ -206,7 +204,7 @@ describe('prune()', () => {
     assert.equal((await failure(prune(config, options, NEVER))).exit, 'locked');
     assert.match(
       (await failure(prune(config, { ...options, client: 'b' }, NEVER))).found,
-      /no client of that name/,
+      says('no-client-of-that-name'),
     );
     rmSync(`${config.store}/store.json`);
     assert.equal((await failure(prune(config, options, NEVER))).exit, 'noStore');

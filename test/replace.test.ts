@@ -14,6 +14,7 @@ import { dirname } from 'node:path';
 import { describe, it } from 'node:test';
 import { placeFile, replaceFile, writeNew } from '../src/os/replace.ts';
 import { fault, scratch } from './support/scratch.ts';
+import { matching, says, wording } from './support/wording.ts';
 
 describe('writeNew()', () => {
   it('writes a private file, and refuses where there is one, or a link to nowhere', t => {
@@ -75,7 +76,10 @@ describe('placeFile()', () => {
     writeFileSync(`${top}/file`, 'old');
     symlinkSync('nowhere', `${top}/link`);
     for (const name of ['file', 'link'])
-      assert.match(fault(() => placeFile(`${top}/${name}`, 'new')).message, /": it is there already$/);
+      assert.match(
+        fault(() => placeFile(`${top}/${name}`, 'new')).message,
+        matching`": ${says('it-is-there-already')}$`,
+      );
     assert.equal(readFileSync(`${top}/file`, 'utf8'), 'old');
     assert.deepEqual(readdirSync(top).sort(), ['file', 'link']);
   });
@@ -83,6 +87,6 @@ describe('placeFile()', () => {
   it('says why it cannot', t => {
     const path = `${scratch(t)}/none/file`;
     const { message } = fault(() => placeFile(path, 'new'));
-    assert.equal(message, `Cannot write "${path}": there is no such file or folder`);
+    assert.equal(message, `Cannot write "${path}": ${wording('there-is-no-such-file-or')}`);
   });
 });

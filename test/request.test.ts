@@ -17,6 +17,7 @@ import {
   type RequestHeader,
   ROOTS_LIMIT,
 } from '../src/wire/request.ts';
+import { wording } from './support/wording.ts';
 
 const REQUEST_VERSION = 'dialback-request 1';
 const RSYNC_REMARKS = ['lists-names', 'vulnerable'] as const;
@@ -164,7 +165,10 @@ describe('decodeRequest()', () => {
   it('refuses what follows a request, whatever and however much it is', () => {
     fc.assert(
       fc.property(anyRequest, anyBytes(50, 1), (request, more) => {
-        assert.equal(outcome(Buffer.concat([encodeRequest(request), more])), 'something follows the request');
+        assert.equal(
+          outcome(Buffer.concat([encodeRequest(request), more])),
+          wording('something-follows-the-request'),
+        );
       }),
     );
   });
@@ -314,13 +318,10 @@ describe('decodeRequest()', () => {
   });
 
   it('refuses a part whose length is not the one that the header says', () => {
-    assert.equal(
-      outcome(encodeRequest(makeRequest({ key_bytes: 5 }))),
-      'the length of the key is not that in the header',
-    );
+    assert.equal(outcome(encodeRequest(makeRequest({ key_bytes: 5 }))), wording('the-length-of-the-key'));
     assert.equal(
       outcome(encodeRequest(makeRequest({ excludes_bytes: 5 }))),
-      'the length of the excludes is not that in the header',
+      wording('the-length-of-the-excludes'),
     );
   });
 
@@ -349,14 +350,14 @@ describe('decodeRequest()', () => {
   it('refuses a header that is not UTF-8', () => {
     const text = Buffer.from(JSON.stringify(makeRequest({ roots: ['/x?'] }).header));
     text[text.indexOf('?')] = 0xff;
-    assert.equal(outcome(withHeader(text)), 'the header is not UTF-8');
+    assert.equal(outcome(withHeader(text)), wording('the-header-is-not-utf'));
   });
 
   const keys = Object.keys(makeRequest().header) as (keyof (CommonHeader & DirectHeader))[];
   for (const key of keys) {
     it(`refuses a header without "${key}"`, () => {
       const { [key]: _, ...rest } = makeRequest().header as CommonHeader & DirectHeader;
-      assert.equal(outcome(withHeader(JSON.stringify(rest))), `the header has no "${key}"`);
+      assert.equal(outcome(withHeader(JSON.stringify(rest))), wording('the-header-has-no', key));
     });
   }
 
@@ -388,7 +389,10 @@ describe('decodeRequest()', () => {
     for (const value of [...WRONG[key], null])
       it(`refuses "${key}" when it is ${JSON.stringify(value).slice(0, 60)}`, () => {
         const header = { ...makeRequest().header, [key]: value };
-        assert.equal(outcome(withHeader(JSON.stringify(header))), `the header's "${key}" is not acceptable`);
+        assert.equal(
+          outcome(withHeader(JSON.stringify(header))),
+          wording('the-headers-is-not-acceptable', key),
+        );
       });
   }
 
@@ -408,7 +412,7 @@ describe('decodeRequest()', () => {
       for (const value of ['1', '{}', '{"transport":"direct"}', 'null'])
         assert.equal(
           outcome(withHeader(`{${JSON.stringify(key)}:${value},${text.slice(1)}`)),
-          'the header has a key that this version does not know',
+          wording('the-header-has-a-key'),
         );
     });
 
@@ -417,13 +421,13 @@ describe('decodeRequest()', () => {
       const { [key]: value, ...rest } = makeRequest().header as CommonHeader & DirectHeader;
       return outcome(withHeader(`{"__proto__":{"${key}":"${value}"},${JSON.stringify(rest).slice(1)}`));
     };
-    assert.equal(found('transport'), 'the header has no "transport"');
-    assert.equal(found('user'), 'the header has a key that this version does not know');
+    assert.equal(found('transport'), wording('the-header-has-no-transport'));
+    assert.equal(found('user'), wording('the-header-has-a-key'));
   });
 
   it('refuses a key that is there twice, whichever of the two is acceptable, and however it is written', () => {
     const text = JSON.stringify(makeRequest().header);
-    const reason = 'the header has the key "user" twice in one object';
+    const reason = `the header ${wording('has-the-key-twice', 'user')}`;
     for (const first of ['"root"', '"backup"', 'null', '{"user":1}', '[]'])
       for (const last of ['"backup"', '"-x"', '"root"'])
         for (const key of ['"user"', '"\\u0075ser"', '"user" \n']) {
@@ -433,7 +437,7 @@ describe('decodeRequest()', () => {
     for (const key of Object.keys(makeRequest().header))
       assert.equal(
         outcome(withHeader(`${text.slice(0, -1)},"${key}":1}`)),
-        `the header has the key "${key}" twice in one object`,
+        `the header ${wording('has-the-key-twice', key)}`,
       );
   });
 
@@ -485,31 +489,28 @@ describe('decodeRequest(), of the transport channel', () => {
     const request = makeChannelRequest({ transport: 'local' });
     assert.deepEqual(decodeRequest(encodeRequest(request)), { request });
     for (const transport of ['Local', 'local ', ['local']])
-      assert.equal(inChannel({ transport }), `the header's "transport" is not acceptable`);
+      assert.equal(inChannel({ transport }), wording('the-headers-transport-is-not'));
     for (const [key, value] of Object.entries({ confined: 1, key_bytes: 1 }))
       assert.equal(
         inChannel({ transport: 'local', [key]: value }),
-        `the header's "${key}" is not acceptable`,
+        wording('the-headers-is-not-acceptable', key),
       );
     for (const key of ['user', 'host_key', 'store'])
-      assert.equal(
-        inChannel({ transport: 'local', [key]: 'x' }),
-        'the header has a key that this version does not know',
-      );
+      assert.equal(inChannel({ transport: 'local', [key]: 'x' }), wording('the-header-has-a-key'));
   });
 
   it('refuses what follows it, also what is said next in the handshake', () => {
     for (const more of ['g', 'go\n', '\n', '\0'])
       assert.equal(
         outcome(Buffer.concat([encodeRequest(makeChannelRequest()), Buffer.from(more)])),
-        'something follows the request',
+        wording('something-follows-the-request'),
       );
   });
 
   const keys = Object.keys(makeChannelRequest().header) as (keyof (CommonHeader & ChannelHeader))[];
   for (const key of keys)
     it(`refuses a header without "${key}"`, () =>
-      assert.equal(inChannel({ [key]: undefined }), `the header has no "${key}"`));
+      assert.equal(inChannel({ [key]: undefined }), wording('the-header-has-no', key)));
 
   const WRONG: Partial<Record<keyof (CommonHeader & ChannelHeader), unknown[]>> = {
     transport: ['', 'Channel', 'CHANNEL', 'channel ', 'channel\n', 'usb', ['channel'], true, null],
@@ -524,32 +525,32 @@ describe('decodeRequest(), of the transport channel', () => {
   for (const [key, values] of Object.entries(WRONG))
     for (const value of values)
       it(`refuses "${key}" when it is ${JSON.stringify(value)}`, () =>
-        assert.equal(inChannel({ [key]: value }), `the header's "${key}" is not acceptable`));
+        assert.equal(inChannel({ [key]: value }), wording('the-headers-is-not-acceptable', key)));
 
   for (const key of ['user', 'host_key', 'port', 'peer', 'Confined', '__proto__x'])
     it(`refuses a header with "${key}"`, () => {
       const { header } = makeRequest();
       const value = Object.hasOwn(header, key) ? (header as unknown as Record<string, unknown>)[key] : 'x';
-      assert.equal(inChannel({ [key]: value }), 'the header has a key that this version does not know');
+      assert.equal(inChannel({ [key]: value }), wording('the-header-has-a-key'));
     });
 
   it('refuses what belongs to it in a request to be dialled back', () => {
     for (const confined of [true, false])
       assert.equal(
         outcome(withHeader(JSON.stringify({ ...makeRequest().header, confined }))),
-        'the header has a key that this version does not know',
+        wording('the-header-has-a-key'),
       );
     assert.equal(
       outcome(withHeader(JSON.stringify({ ...makeRequest().header, transport: 'channel' }))),
-      'the header has a key that this version does not know',
+      wording('the-header-has-a-key'),
     );
-    assert.equal(inChannel({ transport: 'direct' }), 'the header has a key that this version does not know');
+    assert.equal(inChannel({ transport: 'direct' }), wording('the-header-has-a-key'));
   });
 
   it('refuses a key that the header does not announce', () => {
     for (const length of [1, 36, REQUEST_LIMITS.key]) {
       const request = { ...makeChannelRequest(), key: Buffer.alloc(length, 'k') };
-      assert.equal(outcome(encodeRequest(request)), 'the length of the key is not that in the header');
+      assert.equal(outcome(encodeRequest(request)), wording('the-length-of-the-key'));
     }
     assert.equal(
       outcome(encodeRequest({ ...makeChannelRequest(), key: Buffer.alloc(REQUEST_LIMITS.key + 1) })),

@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { type Candidate, decideRetention, isZone, type Policy } from '../src/store/retention.ts';
 import { parseDuration } from '../src/wire/quantity.ts';
 import { snapshotName, snapshotTime } from '../src/wire/text.ts';
+import { wording } from './support/wording.ts';
 
 const FOLDER = join(import.meta.dirname, 'retention');
 /** Writes what is decided into the histories, instead of comparing: look at `git diff` then. */
@@ -84,7 +85,8 @@ function readHistory(file: string): History {
 function decided({ snapshots, policy, now }: Pick<History, 'snapshots' | 'policy' | 'now'>): string[] {
   const all = decideRetention(snapshots, policy, now);
   const kept = all.filter(each => each.keep);
-  for (const each of all.filter(each => !each.keep)) assert.deepEqual(each.reasons, ['no rule keeps it']);
+  for (const each of all.filter(each => !each.keep))
+    assert.deepEqual(each.reasons, [wording('no-rule-keeps-it')]);
   return [
     `kept ${kept.length} of ${all.length}`,
     ...kept.map(each => `${each.mayGoAtLowWater ? '~' : ''}${each.name} ${each.reasons.join('; ')}`),
@@ -216,7 +218,7 @@ describe('decideRetention(), worked out by hand', () => {
         ['daily 2026-10-24'],
         ['hourly 2026-10-25T00+02'],
         ['hourly 2026-10-25T02+02'],
-        ['hourly 2026-10-25T02+01', 'daily 2026-10-25', 'the last full one'],
+        ['hourly 2026-10-25T02+01', 'daily 2026-10-25', wording('the-last-full-one')],
       ],
     );
   });

@@ -36,6 +36,7 @@ import {
 } from '../src/wire/rsync-output.ts';
 import { makeScratch, pull } from './daemon.ts';
 import { stretch } from './support/fair-time.ts';
+import { wording } from './support/wording.ts';
 
 /** Every command that a gate lets in, written down by counting and not by a pattern. */
 const ALLOWED = new Map<string, Niceness>();
@@ -197,7 +198,7 @@ const REFUSED: string[] = [
 
 describe('parseGateCommand()', () => {
   it('refuses a login, where no command is asked for', () => {
-    assert.deepEqual(parseGateCommand(undefined), { reason: 'a login was asked for' });
+    assert.deepEqual(parseGateCommand(undefined), { reason: wording('a-login-was-asked-for') });
   });
 
   it(`accepts each of the ${ALLOWED.size} allowed commands, and reads them right`, () => {
@@ -295,7 +296,7 @@ describe('parseGateCommand()', () => {
 
   it('says nothing of the command in its reason', () => {
     const parsed = parseGateCommand('cat /etc/shadow');
-    assert.deepEqual(parsed, { reason: 'something else than rsync as a daemon was asked for' });
+    assert.deepEqual(parsed, { reason: wording('something-else-than-rsync-as') });
   });
 });
 

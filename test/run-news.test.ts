@@ -4,6 +4,7 @@ import { outcomeJson, summaryText } from '../src/commands/backup.ts';
 import { Fault } from '../src/fault.ts';
 import { hookJson, hookWordsText, newsText } from '../src/output/run-news.ts';
 import { FULL, run } from './support/outcomes.ts';
+import { wording } from './support/wording.ts';
 
 describe('the words of a hook', () => {
   const hook = (more: object = {}): Parameters<typeof hookWordsText>[0] => ({
@@ -30,9 +31,9 @@ describe('the words of a hook', () => {
     });
   });
   it('make a run that was left out "skipped", and one with a bad end "full" with an error', () => {
-    const skipped = run(undefined, { skipped: 'the hook "before" said "not now"' });
+    const skipped = run(undefined, { skipped: wording('the-hook-before-said-not') });
     assert.equal(JSON.parse(outcomeJson(skipped)).outcome, 'skipped');
-    assert.equal(summaryText(skipped), 'nas: skipped: the hook "before" said "not now"\n');
+    assert.equal(summaryText(skipped), `nas: skipped: ${wording('the-hook-before-said-not')}\n`);
     const bad = JSON.parse(outcomeJson(run(FULL, { hookFault: new Fault({ tried: 'x', found: 'y' }) })));
     assert.deepEqual([bad.outcome, bad.error], ['full', 'Cannot x: y']);
   });
@@ -47,7 +48,7 @@ describe('newsText()', () => {
     assert.equal(newsText({ ...waiting, why: 'jitter' }), 'nas: waiting 1 min 5 s, a random delay\n');
     assert.equal(
       newsText({ ...waiting, why: 'lock', ms: null }),
-      'nas: waiting for the run that is under way\n',
+      `nas: ${wording('waiting-for-the-run-that')}\n`,
     );
     assert.equal(
       newsText({ ...waiting, why: 'retry', found: 'Cannot x: y' }),
@@ -55,7 +56,7 @@ describe('newsText()', () => {
     );
     assert.equal(
       newsText({ ...waiting, why: 'turn', ms: 900, found: 'Cannot x: y' }),
-      'nas: Cannot x: y; the host may have a free slot in 0.9 s\n',
+      `nas: Cannot x: y; ${wording('the-host-may-have-a')} 0.9 s\n`,
     );
   });
 

@@ -24,6 +24,7 @@ import {
   prepareStateFolder,
   takeLock,
 } from '../src/os/runfolder.ts';
+import { matching, says, wording } from './support/wording.ts';
 
 /** A folder with a blank in its name that is the home folder meanwhile: sshd looks no further up. */
 function scratch(context: TestContext): string {
@@ -65,16 +66,13 @@ describe('prepareStateFolder()', () => {
 
   for (const path of ['', '.', 'state', './state', '../state', '~/state', ' /state'])
     it(`refuses ${JSON.stringify(path)}, which is no absolute path`, () =>
-      assert.equal(fault(path).found, 'it must be an absolute path'));
+      assert.equal(fault(path).found, wording('it-must-be-an-absolute')));
 
   for (const mark of ['"', "'", '\\', '%', '$', '`', '#', '\n', '\r', '\t', '\0', '\u001b', '\u007f'])
     it(`refuses a name with ${JSON.stringify(mark)}, and makes nothing`, t => {
       const top = scratch(t);
-      assert.match(
-        fault(`${top}/a${mark}b`).found,
-        /a character that sshd, ssh or rsync would read as more than a letter$/,
-      );
-      assert.match(fault(`${top}/a${mark}/b`).found, /more than a letter$/);
+      assert.match(fault(`${top}/a${mark}b`).found, matching`${says('a-character-that-sshd-ssh')}$`);
+      assert.match(fault(`${top}/a${mark}/b`).found, matching`${says('more-than-a-letter')}$`);
       assert.deepEqual(readdirSync(top), []);
     });
 
@@ -84,8 +82,8 @@ describe('prepareStateFolder()', () => {
     mkdirSync(`${top}/folder`, 0o700);
     symlinkSync(`${top}/folder`, `${top}/link`);
     symlinkSync(`${top}/none`, `${top}/dangling`);
-    assert.equal(fault(`${top}/file`).found, 'it is not a folder');
-    assert.equal(fault(`${top}/link`).found, 'it is not a folder');
+    assert.equal(fault(`${top}/file`).found, wording('it-is-not-a-folder'));
+    assert.equal(fault(`${top}/link`).found, wording('it-is-not-a-folder'));
     fault(`${top}/dangling`);
     fault(`${top}/file/below`);
     assert.ok(!existsSync(`${top}/none`));
@@ -106,7 +104,10 @@ describe('prepareStateFolder()', () => {
     mkdirSync(`${top}/open/state`, { recursive: true, mode: 0o700 });
     for (const mode of [0o770, 0o707, 0o1777]) {
       chmodSync(`${top}/open`, mode);
-      assert.match(fault(`${top}/open/state`).found, /^".*\/open" above it can be written by others/);
+      assert.match(
+        fault(`${top}/open/state`).found,
+        matching`^".*\/open" ${says('above-it-can-be-written')}`,
+      );
     }
   });
 
@@ -116,7 +117,7 @@ describe('prepareStateFolder()', () => {
     const top = scratch(t);
     mkdirSync(`${top}/state`, 0o700);
     chownSync(`${top}/state`, 12_345, 12_345);
-    assert.match(fault(`${top}/state`).found, /^it belongs to uid 12345, not to /);
+    assert.match(fault(`${top}/state`).found, matching`^${says('it-belongs-to-uid')} 12345, not to `);
   });
 
   it('throws nothing but a usage fault, whatever the path', () => {

@@ -4,17 +4,18 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { clientToml } from '../src/client/client-toml.ts';
 import { CLIENT_SCHEMA } from '../src/client/config.ts';
-import { placeHostKey } from '../src/client/known-hosts.ts';
-import { clientToml } from '../src/client/new-config.ts';
 import type { InitResult } from '../src/client/setup.ts';
 import { enrollText } from '../src/commands/enroll.ts';
 import { initText } from '../src/commands/init.ts';
 import type { EnrollResult } from '../src/host/enroll.ts';
 import { parseConfig } from '../src/shared/toml.ts';
 import type { PublicKey } from '../src/wire/key.ts';
+import { placeHostKey } from '../src/wire/known-hosts.ts';
 import { NAME } from '../src/wire/text.ts';
 import { readWords } from './support/command-line.ts';
+import { matching, says, wording } from './support/wording.ts';
 
 const BLOB = 'AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA';
 const OTHER = BLOB.replace(/A$/, 'B');
@@ -54,13 +55,13 @@ describe('placeHostKey()', () => {
       'backup\n',
       `backup ssh-ed25519 ${OTHER}\n${own}`,
     ])
-      assert.equal(place(text), 'it has another key for backup');
+      assert.equal(place(text), `${wording('it-has-another-key-for')} backup`);
   });
 
   it('tells a host from the same with a port, and from a longer name', () => {
     const others = `[backup]:2222 ssh-ed25519 ${OTHER}\nbackup2 ssh-ed25519 ${OTHER}\nbackup.x ssh-ed25519 ${OTHER}\n`;
     assert.equal(place(others), `${others}${own}`);
-    assert.equal(place(others, '[backup]:2222'), 'it has another key for [backup]:2222');
+    assert.equal(place(others, '[backup]:2222'), `${wording('it-has-another-key-for')} [backup]:2222`);
   });
 
   it('makes a file in which ssh finds the key', t => {
@@ -226,13 +227,13 @@ describe('initText() and enrollText()', () => {
     assert.equal(because.length, plain.length + 1);
     assert.match(
       added.join('\n'),
-      /^with transport = "channel" in it: it is\\u001b so \(.*"direct" there\)$/,
+      matching`^${says('with-transport-channel-in-it')}: it is\\u001b so \(.*"direct" there\)$`,
     );
   });
 
   it('say where the key is to be had, where the host has none in its usual place', () => {
     const text = enrollText('laptop', enrolled({ hostKey: undefined }));
-    assert.match(text, /no public key of this host is in \/etc\/ssh: .* for KEY\n/);
+    assert.match(text, matching`${says('no-public-key-of-this')}: .* for KEY\n`);
     assert.match(lastCommand(text), /--host-key 'KEY'$/);
   });
 });

@@ -16,6 +16,7 @@ import {
 import { addSnapshot, makeClient } from './support/client-store.ts';
 import { printedOfStore } from './support/command-line.ts';
 import { fault } from './support/scratch.ts';
+import { matching, says, wording } from './support/wording.ts';
 
 describe('findSnapshot()', () => {
   it('takes a name, a prefix that only one has, and `latest` for the newest full one', t => {
@@ -33,15 +34,15 @@ describe('findSnapshot()', () => {
     ] as const)
       assert.equal(findSnapshot(client, wanted).name, name);
     for (const [wanted, found] of [
-      ['', /^there is no such snapshot$/],
-      ['2025', /^there is no such snapshot$/],
-      ['2026-02-30T00-00-00Z', /^there is no such snapshot$/],
-      ['Latest', /^there is no such snapshot$/],
-      ['2026-01-01T00-00-00Z ', /^there is no such snapshot$/],
-      ['../a', /^there is no such snapshot$/],
-      ['*', /^there is no such snapshot$/],
-      ['2026', /^3 snapshots begin with that$/],
-      ['2026-01', /^2 snapshots begin with that$/],
+      ['', matching`^${says('there-is-no-such-snapshot')}$`],
+      ['2025', matching`^${says('there-is-no-such-snapshot')}$`],
+      ['2026-02-30T00-00-00Z', matching`^${says('there-is-no-such-snapshot')}$`],
+      ['Latest', matching`^${says('there-is-no-such-snapshot')}$`],
+      ['2026-01-01T00-00-00Z ', matching`^${says('there-is-no-such-snapshot')}$`],
+      ['../a', matching`^${says('there-is-no-such-snapshot')}$`],
+      ['*', matching`^${says('there-is-no-such-snapshot')}$`],
+      ['2026', matching`^3 ${says('snapshots-begin-with-that')}$`],
+      ['2026-01', matching`^2 ${says('snapshots-begin-with-that')}$`],
     ] as const)
       assert.match(fault(() => findSnapshot(client, wanted)).found, found, wanted);
   });
@@ -70,17 +71,14 @@ describe('findSnapshot()', () => {
       writeFileSync(`${client.folder}/snapshots/2026-01-01T00-00-00Z/snapshot.json`, text);
       const { state, flags } = findSnapshot(client, '2026').record;
       assert.deepEqual([state, flags], ['incomplete', ['damaged']]);
-      assert.match(fault(() => findSnapshot(client, 'latest')).found, /none of its snapshots is full/);
+      assert.match(fault(() => findSnapshot(client, 'latest')).found, says('none-of-its-snapshots-is'));
     });
 
   it('tells no snapshot from no full one, when `latest` is wanted', t => {
     const client = makeClient(t);
-    assert.equal(fault(() => findSnapshot(client, 'latest')).found, 'there is no snapshot yet');
+    assert.equal(fault(() => findSnapshot(client, 'latest')).found, wording('there-is-no-snapshot-yet'));
     addSnapshot(client, '2026-01-01T00-00-00Z', 'incomplete');
-    assert.equal(
-      fault(() => findSnapshot(client, 'latest')).found,
-      'none of its snapshots is full; name one',
-    );
+    assert.equal(fault(() => findSnapshot(client, 'latest')).found, wording('none-of-its-snapshots-is-full'));
   });
 });
 
@@ -137,9 +135,9 @@ describe('dialback pin and dialback unpin', () => {
     const pinned = (...more: string[]): Promise<string> => printedOfStore(store, 'pin', `a@${name}`, ...more);
     const unpinned = (): Promise<string> => printedOfStore(store, 'unpin', `a@${name}`);
     assert.equal(await pinned('--reason', 'the move'), `pinned "a@${name}": the move\n`);
-    assert.equal(await pinned(), `"a@${name}" is pinned already: the move\n`);
+    assert.equal(await pinned(), `"a@${name}" ${wording('is-pinned-already', 'the move')}\n`);
     assert.match(await pinned('--reason', 'the audit'), /was pinned already: the move\n.*now: the audit\n/);
-    assert.equal(await unpinned(), `unpinned "a@${name}", which was pinned: the audit\n`);
+    assert.equal(await unpinned(), `${wording('unpinned-which-was-pinned', `a@${name}`)}: the audit\n`);
     assert.equal(await unpinned(), `"a@${name}" is not pinned\n`);
   });
 });

@@ -1,20 +1,11 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
-import { findPrinter, printedWords, quietAdvice, startupFiles } from '../src/shared/startup-files.ts';
-
-describe('startupFiles()', () => {
-  it('has what each shell reads when sshd starts it for a command', () => {
-    const of = (shell: string): string[] => startupFiles({ name: 'anna', home: '/h', shell }).own;
-    assert.deepEqual(of('/bin/bash'), ['/h/.bashrc']);
-    assert.deepEqual(of('/usr/bin/zsh'), ['/h/.zshenv']);
-    assert.deepEqual(of('/bin/tcsh'), ['/h/.tcshrc', '/h/.cshrc']);
-    assert.deepEqual(of('/usr/bin/fish'), ['/h/.config/fish/config.fish', '/h/.config/fish/conf.d']);
-    assert.deepEqual(of('/bin/dash'), []);
-  });
-});
+import { findPrinter, printedWords, quietAdvice } from '../src/shared/startup-files.ts';
+import { scratch } from './support/scratch.ts';
+import { matching, says, wording } from './support/wording.ts';
 
 describe('findPrinter()', () => {
   let home: string;
@@ -30,12 +21,48 @@ describe('findPrinter()', () => {
     const printed = await find('/bin/bash');
     assert.deepEqual(printed, { text: 'Welcome', file: join(home, '.bashrc') });
     assert.equal(printedWords(printed, 'anna'), `the start-up file "${home}/.bashrc" prints "Welcome"`);
-    assert.match(quietAdvice(printed), /^let ".*\/\.bashrc" print only to a terminal/);
+    assert.match(quietAdvice(printed), matching`^let ".*\/\.bashrc" ${says('print-only-to-a-terminal')}`);
   });
+
+  const read: [shell: string, files: string[]][] = [
+    ['bash', ['.bashrc']],
+    ['zsh', ['.zshenv']],
+    ['tcsh', ['.tcshrc', '.cshrc']],
+    ['csh', ['.tcshrc', '.cshrc']],
+    ['fish', ['.config/fish/config.fish', '.config/fish/conf.d']],
+    ['dash', []],
+  ];
+  for (const [shell, files] of read)
+    it(`names what ${shell} reads when sshd starts it for a command, in its order`, async t => {
+      const own = join(scratch(t), 'home');
+      // It prints as long as the home folder is there, whatever is in it.
+      const path = join(scratch(t), shell);
+      writeFileSync(path, '#!/bin/sh\n[ ! -d "$HOME" ] || echo Welcome\n', { mode: 0o755 });
+      const found: string[] = [];
+      for (const name of [...new Set(read.flatMap(([, names]) => names))]) {
+        mkdirSync(dirname(join(own, name)), { recursive: true });
+        if (name.endsWith('.d')) mkdirSync(join(own, name));
+        writeFileSync(name.endsWith('.d') ? join(own, name, 'file') : join(own, name), '');
+      }
+      for (;;) {
+        const printed = await findPrinter({ name: 'anna', home: own, shell: path });
+        assert.equal(printed?.text, 'Welcome');
+        if (printed.file === undefined) break;
+        found.push(printed.file);
+        rmSync(printed.file, { recursive: true });
+      }
+      assert.deepEqual(
+        found,
+        files.map(name => join(own, name)),
+      );
+    });
 
   it('escapes what is printed', () => {
     const printed = { text: 'a\u001b[2J', file: undefined };
-    assert.equal(printedWords(printed, 'anna'), 'a start-up file of "anna" prints "a\\u001b[2J"');
+    assert.equal(
+      printedWords(printed, 'anna'),
+      `${wording('a-start-up-file-of')} "anna" prints "a\\u001b[2J"`,
+    );
   });
 
   it('says nothing of a shell that prints nothing, that reads none of these, or that is not there', async () => {

@@ -14,6 +14,7 @@ import { statusExit, statusOf } from '../src/store/status.ts';
 import { createClient, createStore, openClient, recordEvent } from '../src/store/store.ts';
 import { snapshotName } from '../src/wire/text.ts';
 import { printedOfStore } from './support/command-line.ts';
+import { matching, matchingLines, says } from './support/wording.ts';
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -52,7 +53,7 @@ const SIGNAL = new AbortController().signal;
 describe('statusOf()', () => {
   const cases: [what: string, fill: (store: string) => void, level: string, problem: RegExp | undefined][] = [
     ['a young full one', store => addSnapshot(store, 'a', HOUR_MS), 'ok', undefined],
-    ['none', () => {}, 'critical', /there is no full snapshot/],
+    ['none', () => {}, 'critical', says('there-is-no-full-snapshot')],
     ['an old full one', store => addSnapshot(store, 'a', 40 * HOUR_MS), 'critical', /too old/],
     [
       'an old full one and young incomplete ones',
@@ -70,7 +71,7 @@ describe('statusOf()', () => {
         addSnapshot(store, 'a', HOUR_MS, { state: 'incomplete' });
       },
       'warning',
-      /incomplete: 2 could not be read/,
+      matching`incomplete: 2 ${says('could-not-be-read')}`,
     ],
     [
       'a flag',
@@ -156,7 +157,7 @@ describe('failuresOf()', () => {
     assert.equal(failuresText(of('rsync')), 'the last run failed at rsync: because: rsync');
     assert.match(
       failuresText(of('rsync', 'idle', 'broken')),
-      /^the last 3 runs failed, the newest at broken/,
+      matching`^the last 3 ${says('runs-failed-the-newest-at')} broken`,
     );
   });
 });
@@ -185,7 +186,7 @@ describe('statusOf(), of runs that fail', () => {
     );
     assert.match(
       await printedOfStore(store, 'status', 'a'),
-      /^a: the last 2 runs failed, the newest at .*: Cannot go on/m,
+      matchingLines`^a: the last 2 ${says('runs-failed-the-newest-at')} .*: Cannot go on`,
     );
     fail(store, 1, 'broken');
     assert.equal((await only()).level, 'warning');
@@ -208,7 +209,7 @@ describe('statusOf(), of runs that fail', () => {
     assert.equal((await only(full)).level, 'critical');
     assert.match(
       (await only(full)).problems.join(),
-      /the host refuses its requests: \d+ bytes are free, and min_free is/,
+      matching`${says('the-host-refuses-its-requests')}: \d+ ${says('bytes-are-free-and-min')}`,
     );
     assert.equal((await only(`${full}\n[retention]\nmin_keep = 1\nmin_age = "0s"`)).level, 'ok');
     mkdirSync(`${store}/clients/a/trash/2026-01-01T00-00-00Z-01234567`);

@@ -6,6 +6,7 @@ import { createStore, listClients, lockClient, openClient, openStore } from '../
 
 import { makeClient } from './support/client-store.ts';
 import { fault, scratch } from './support/scratch.ts';
+import { says } from './support/wording.ts';
 
 describe('createStore() and openStore()', () => {
   it('make a private store once, and open it', t => {
@@ -24,10 +25,10 @@ describe('createStore() and openStore()', () => {
     assert.equal(createStore(`${top}/disk`), true);
     mkdirSync(`${top}/full`, 0o700);
     writeFileSync(`${top}/full/.x`, '');
-    assert.match(fault(() => createStore(`${top}/full`)).found, /not empty, and is not a store/);
+    assert.match(fault(() => createStore(`${top}/full`)).found, says('not-empty-and-is-not'));
     mkdirSync(`${top}/open`);
     chmodSync(`${top}/open`, 0o755);
-    assert.match(fault(() => createStore(`${top}/open`)).found, /not private to this account/);
+    assert.match(fault(() => createStore(`${top}/open`)).found, says('not-private-to-this-account'));
     assert.deepEqual(readdirSync(`${top}/open`), []);
     writeFileSync(`${top}/file`, '');
     fault(() => createStore(`${top}/file`));
@@ -66,7 +67,7 @@ describe('openClient()', () => {
     const store = folder.replace('/clients/a', '');
     assert.equal(openClient(store, 'a').folder, folder);
     for (const name of ['', '.', '..', '../a', 'a/', 'a/snapshots', 'A', 'b', '-a', 'a\n'])
-      assert.match(fault(() => openClient(store, name)).found, /no client of that name/, name);
+      assert.match(fault(() => openClient(store, name)).found, says('no-client-of-that-name'), name);
     mkdirSync(`${store}/clients/.hidden`);
     assert.deepEqual(listClients(store), ['a']);
   });

@@ -7,6 +7,7 @@ import * as v from 'valibot';
 import { Fault } from '../src/fault.ts';
 import { durationKey, parseConfig, pathKey, readConfig, sizeKey } from '../src/shared/toml.ts';
 import { parseDuration, parseSize } from '../src/wire/quantity.ts';
+import { matching, says, wording } from './support/wording.ts';
 
 const SCHEMA = v.strictObject({
   size: v.optional(sizeKey),
@@ -47,13 +48,13 @@ describe('parseConfig()', () => {
     ['[table]\nflag = "yes"', '"table.flag" is "yes", and should be true or false'],
     ['[table]\nmany = "x"', '"table.many" is "x", and should be a list'],
     ['[table]\nmany = ["x", 1]', '"table.many.1" is 1, and should be a string'],
-    ['time = "5"', '"time" should be a time such as "90s", "15m", "36h" or "7d"'],
-    ['time = "500ms"', '"time" should be at least 1 s and at most 24 days'],
-    ['time = "25d"', '"time" should be at least 1 s and at most 24 days'],
-    ['path = "x"', '"path" should be an absolute path, or one that starts with ~/'],
-    ['path = ""', '"path" should be an absolute path, or one that starts with ~/'],
-    ['path = "~x/y"', '"path" should be an absolute path, or one that starts with ~/'],
-    ['path = "/a\\nb"', '"path" has a control character'],
+    ['time = "5"', `"time" ${wording('should-be-a-time-such-as')}`],
+    ['time = "500ms"', `"time" ${wording('should-be-at-least-s', 1)} 24 days`],
+    ['time = "25d"', `"time" ${wording('should-be-at-least-s', 1)} 24 days`],
+    ['path = "x"', `"path" ${wording('should-be-an-absolute-path-or-one')} ~/`],
+    ['path = ""', `"path" ${wording('should-be-an-absolute-path-or-one')} ~/`],
+    ['path = "~x/y"', `"path" ${wording('should-be-an-absolute-path-or-one')} ~/`],
+    ['path = "/a\\nb"', `"path" ${wording('has-a-control-character')}`],
   ] as const)
     it(`refuses ${JSON.stringify(text)} by key, and says what was expected`, () =>
       assert.equal(found(text), reason));
@@ -217,10 +218,10 @@ describe('readConfig()', () => {
     writeFileSync(`${top}/large`, '#'.repeat(1024 * 1024 + 1));
     assert.match(
       failure(`${top}/none`).message,
-      /^Cannot read the config ".*none": there is no such file or folder$/,
+      matching`^${says('cannot-read-the-config-there', /.*none/)}$`,
     );
-    assert.match(failure(`${top}/folder`).found, /^it is not a plain file$/);
-    assert.match(failure('/dev/null').found, /^it is not a plain file$/);
+    assert.match(failure(`${top}/folder`).found, matching`^${says('it-is-not-a-plain')}$`);
+    assert.match(failure('/dev/null').found, matching`^${says('it-is-not-a-plain')}$`);
     assert.match(failure(`${top}/large`).found, /at most 1048576 are taken$/);
   });
 
@@ -240,8 +241,14 @@ describe('readConfig()', () => {
     symlinkSync(`${top}/x`, `${top}/open/link`);
     chmodSync(`${top}/x`, 0o646);
     chmodSync(`${top}/open`, 0o777);
-    assert.match(failure(`${top}/x`).found, /x" can be written by others \(mode 646\)$/);
-    assert.match(failure(`${top}/open/link`).found, /x" can be written by others \(mode 646\)$/);
-    assert.match(failure(`${top}/open/x`).found, /open" can be written by others \(mode 777\)$/);
+    assert.match(failure(`${top}/x`).found, matching`x" ${says('can-be-written-by-others-mode')} 646\)$`);
+    assert.match(
+      failure(`${top}/open/link`).found,
+      matching`x" ${says('can-be-written-by-others-mode')} 646\)$`,
+    );
+    assert.match(
+      failure(`${top}/open/x`).found,
+      matching`open" ${says('can-be-written-by-others-mode')} 777\)$`,
+    );
   });
 });

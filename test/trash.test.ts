@@ -18,6 +18,7 @@ import { monotonicMs } from '../src/os/clock.ts';
 import { isLocked } from '../src/os/runfolder.ts';
 import { createClient, createStore } from '../src/store/store.ts';
 import { emptyTrash } from '../src/store/trash.ts';
+import { says } from './support/wording.ts';
 import { NEEDS_ROOT } from './support/world.ts';
 
 function makeClient(context: TestContext): string {
@@ -67,7 +68,7 @@ describe('emptyTrash()', () => {
     mkdirSync(`${second}/tree`, { recursive: true });
     execFileSync('mount', ['-t', 'tmpfs', 'a test', `${first}/tree/mounted`]);
     try {
-      await assert.rejects(emptyTrash(folder), /another file system is mounted in it/);
+      await assert.rejects(emptyTrash(folder), says('another-file-system-is-mounted'));
     } finally {
       execFileSync('umount', [`${first}/tree/mounted`]);
     }

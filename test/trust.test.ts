@@ -3,6 +3,7 @@ import { chmodSync, chownSync, mkdirSync, statSync, symlinkSync, writeFileSync }
 import { describe, it } from 'node:test';
 import { breachOf, findBreachOnTheWay, writableByOthers } from '../src/os/trust.ts';
 import { scratch } from './support/scratch.ts';
+import { matching, says, wording } from './support/wording.ts';
 
 const uid = process.getuid?.() ?? 0;
 const withoutRoot = uid === 0 ? false : 'needs root to own files as another user';
@@ -23,8 +24,13 @@ describe('writableByOthers()', () => {
     };
     assert.equal(writableByOthers(file, uid), undefined);
     for (const mode of [0o602, 0o620, 0o622, 0o666, 0o1622])
-      with_(file, mode, new RegExp(`file" can be written by others \\(mode ${mode.toString(8)}\\)`));
-    for (const mode of [0o777, 0o775, 0o757]) with_(`${top}/a`, mode, /\/a" can be written by others/);
+      with_(
+        file,
+        mode,
+        new RegExp(`file" ${wording('can-be-written-by-others')} \\(mode ${mode.toString(8)}\\)`),
+      );
+    for (const mode of [0o777, 0o775, 0o757])
+      with_(`${top}/a`, mode, matching`\/a" ${says('can-be-written-by-others')}`);
     with_(`${top}/a`, 0o1777, undefined); // as /tmp
     with_(`${top}/a`, 0o755, undefined);
     with_(file, 0o444, undefined);
@@ -33,7 +39,7 @@ describe('writableByOthers()', () => {
   it('looks at the folder itself even when it is sticky', t => {
     const top = scratch(t);
     chmodSync(top, 0o1777);
-    assert.match(writableByOthers(top, uid) ?? '', /can be written by others/);
+    assert.match(writableByOthers(top, uid) ?? '', says('can-be-written-by-others'));
   });
 
   it('follows links to where the file really is', t => {

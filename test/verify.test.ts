@@ -27,6 +27,7 @@ import { type ClientStore, createClient, createStore } from '../src/store/store.
 import { lastVerified } from '../src/store/verified.ts';
 import { isWell, verify } from '../src/store/verify.ts';
 import { makeDeep } from './support/long-path.ts';
+import { says } from './support/wording.ts';
 
 const { signal } = new AbortController();
 const FIRST = '2026-01-01T00-00-00Z';
@@ -258,7 +259,7 @@ describe('readManifest() and changedRecords()', () => {
     ['cut short', path => truncateSync(path, readFileSync(path).length - 10), /unexpected end of file/],
     ['empty', path => truncateSync(path, 0), /unexpected end/],
     ['no gzip', path => writeFileSync(path, '#mtree\n'), /incorrect header check/],
-    ['gone', path => rmSync(path), /there is no such file/],
+    ['gone', path => rmSync(path), says('there-is-no-such-file')],
   ];
   for (const [what, change, says] of CHANGES)
     it(`say of a manifest that is ${what} that it is`, async context => {

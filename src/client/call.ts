@@ -19,6 +19,7 @@ import { opensshVersion } from '../os/versions.ts';
 import { decodeEvent, EVENT_LINE_LIMIT, type HostEvent, type OutcomeEvent } from '../wire/events.ts';
 import { type CallOptions, callArguments, LEAST_OPENSSH, WITHOUT_SSHD } from '../wire/ssh.ts';
 import { escapeText, quoteForShell } from '../wire/text.ts';
+import { type Called, parseResolved } from './ssh-settings.ts';
 
 /** The program that a call starts: ssh to the host, or `dialback grab` on this machine (client/local.ts). */
 export interface Callee {
@@ -223,16 +224,6 @@ function refusalFault(
   return undefined;
 }
 
-/** The machine that ssh really connects to, after the config's ssh_options. */
-export interface Called {
-  hostName: string;
-  port: number;
-  /** The host's name in known_hosts (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT). */
-  knownAs: string;
-  /** Whether ssh goes through another program or machine. Then this machine may not reach the address itself. */
-  isProxied: boolean;
-}
-
 /**
  * Asks ssh which machine it would connect to (`ssh -G`, which connects to none).
  * @throws Fault where ssh does not accept an option
@@ -253,24 +244,6 @@ export async function resolveCall(options: CallOptions): Promise<Called> {
     found: words || 'ssh does not accept them',
     exit: 'usage',
   });
-}
-
-/** Reads the output of `ssh -G`: one option a line, in lower case. @returns undefined where host or port are missing */
-export function parseResolved(text: string): Called | undefined {
-  const options = new Map(
-    text.split('\n').map(line => {
-      const [, key = '', value = ''] = /^(\S+) (.*)$/.exec(line) ?? [];
-      return [key, value] as const;
-    }),
-  );
-  const hostName = options.get('hostname');
-  const port = Number(options.get('port'));
-  if (!hostName || !Number.isInteger(port)) return undefined;
-  const alias = options.get('hostkeyalias');
-  const isProxied = ['proxycommand', 'proxyjump'].some(
-    key => !['none', '', undefined].includes(options.get(key)),
-  );
-  return { hostName, port, knownAs: alias ?? (port === 22 ? hostName : `[${hostName}]:${port}`), isProxied };
 }
 
 /** Names an OpenSSH that is too old. @param words its message on an option that dialback sets in every run */

@@ -1,28 +1,13 @@
 /** The known_hosts file that `init` writes: the host's key, by which ssh verifies the host. */
-import { Fault, type Parsed } from '../fault.ts';
+import { Fault } from '../fault.ts';
 import { readWhole } from '../os/content.ts';
 import { lstat, realPath } from '../os/files.ts';
 import { placeFile, replaceFile } from '../os/replace.ts';
-import { type PublicKey, showKey } from '../wire/key.ts';
+import type { PublicKey } from '../wire/key.ts';
+import { placeHostKey } from '../wire/known-hosts.ts';
 import { quoteForShell } from '../wire/text.ts';
 
 const KNOWN_HOSTS_BYTES = 1024 * 1024;
-
-/**
- * Adds a host's key to the text of a known_hosts file. Pure.
- * @param knownAs the host's name in the file, in lower case
- * @returns the new text, unchanged if it has the key already; a reason if the file has another key for this host
- */
-export function placeHostKey(text: string, knownAs: string, key: PublicKey): Parsed<string> {
-  const own = `${knownAs} ${showKey(key)}`;
-  for (const line of text.split(/\r?\n/)) {
-    const [hosts = '', type = '', blob = ''] = line.trim().split(/\s+/);
-    if (!hosts.toLowerCase().split(',').includes(knownAs)) continue;
-    if (type === key.type && blob === key.blob) return { value: text };
-    return { reason: `it has another key for ${knownAs}` };
-  }
-  return { value: `${text}${text === '' || text.endsWith('\n') ? '' : '\n'}${own}\n` };
-}
 
 /**
  * Writes a host's key into a known_hosts file.

@@ -10,7 +10,7 @@ import { asBytes } from '../os/byte-path.ts';
 import { sleep } from '../os/clock.ts';
 import { ownExecutable } from '../os/executable.ts';
 import { failedWith, fileFault, lastVisible, lstat, realPath, stat, whatFailed } from '../os/files.ts';
-import { inText, isWithin, mountOf, readMountTable, rootBeside } from '../os/mounts.ts';
+import { inText, isWithin, type MountEntry, mountOf, readMountTable, rootBeside } from '../os/mounts.ts';
 import { endingText, PLAIN_ENVIRONMENT } from '../os/process.ts';
 import { findConfig, pathKey, readConfig } from '../shared/toml.ts';
 import type { FailureCode } from '../wire/events.ts';
@@ -200,6 +200,25 @@ export function requireApart(config: ClientConfig, remote: Remote, hung: readonl
     next: 'name a folder on another disk; or, if that is meant: same_filesystem = true in the [[remote]]',
     exit: 'usage',
   });
+}
+
+/**
+ * Looks for other files on the disk of the store that are backed up, and so onto their own disk. Pure.
+ * @param store its path without symbolic links
+ * @returns the mount point of that disk; undefined where the scope leaves these files out, or there are none
+ */
+export function diskInScope(
+  table: MountEntry[],
+  scope: Pick<ClientConfig['scope'], 'roots' | 'mounts' | 'never'>,
+  store: string,
+): string | undefined {
+  const mount = mountOf(table, store)?.path ?? '/';
+  const isTaken =
+    mount !== store &&
+    scope.mounts !== 'one' &&
+    scope.roots.some(root => root !== mount && isWithin(root, mount)) &&
+    !scope.never.some(never => isWithin(never, mount));
+  return isTaken ? mount : undefined;
 }
 
 /** Words and next step for a failure of the host where the host is this machine: no other administrator, and no other log. */

@@ -1,7 +1,8 @@
 /** Checks file capabilities: the launcher's, and the chain that `capability = "inherited"` needs. */
 
+import { CAPABILITY } from '../os/capability-text.ts';
 import { ownExecutable } from '../os/executable.ts';
-import { CAPABILITY, fileCapability } from '../os/file-capability.ts';
+import { fileCapability } from '../os/file-capability.ts';
 import { hasProgram, programPath } from '../os/programs.ts';
 import { escapeText, quoteForShell } from '../wire/text.ts';
 import { type Finding, Topic } from './finding.ts';

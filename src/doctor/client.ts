@@ -35,7 +35,13 @@ import {
 import { collectDisk } from './disk.ts';
 import type { Finding } from './finding.ts';
 import { collectHooks } from './hooks.ts';
-import { type Confinement, checkClientConfinement, checkClientJail, collectSender } from './jails.ts';
+import {
+  type Confinement,
+  checkClientConfinement,
+  checkClientJail,
+  checkSender,
+  collectSender,
+} from './jails.ts';
 import { readSecurityModules } from './machine.ts';
 import { checkNever, collectMissingNevers, collectNever } from './never.ts';
 import { collectNeverList } from './never-list.ts';
@@ -84,11 +90,12 @@ export async function collectClient(options: {
     confinement.way === 'confined'
       ? await tryJail(config, state, ground.roots, hung)
       : { jail: undefined, places: [] };
+  const sender = jail instanceof Fault ? undefined : await collectSender(config, state, ground, confinement);
   const canConfine = readSecurityModules()?.includes('landlock') ?? false;
   const findings = [
     checkClientConfinement(confinement, path, canConfine),
     ...(jail === undefined ? [] : [checkClientJail(jail)]),
-    ...(jail instanceof Fault ? [] : await collectSender(config, state, ground, confinement)),
+    ...(sender === undefined ? [] : [checkSender(sender)]),
     ...(await collectOwnSshd(config)),
     collectName(config),
     collectClientState(state),

@@ -1,7 +1,8 @@
 /** The client's connection to its host: whether the host can be reached, and whether it accepts this client's call. */
 import { connect } from 'node:net';
 import type { Way } from '../client/addresses.ts';
-import { type Called, overSsh, placeCall } from '../client/call.ts';
+import { overSsh, placeCall } from '../client/call.ts';
+import type { Called } from '../client/ssh-settings.ts';
 import { Fault } from '../fault.ts';
 import { sleep } from '../os/clock.ts';
 import { makeUniqueFolder, removeAll } from '../os/files.ts';

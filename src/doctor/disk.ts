@@ -1,9 +1,16 @@
 /** A store on a disk of the client itself. */
 import type { ClientConfig, Remote } from '../client/config.ts';
 import { remoteName } from '../client/config.ts';
-import { hostConfigOf, realPlace, requireApart, requireSameStore, whyAbsent } from '../client/local.ts';
+import {
+  diskInScope,
+  hostConfigOf,
+  realPlace,
+  requireApart,
+  requireSameStore,
+  whyAbsent,
+} from '../client/local.ts';
 import { lastVisible } from '../os/files.ts';
-import { isWithin, type MountEntry, mountOf, mountTable } from '../os/mounts.ts';
+import { mountOf, mountTable } from '../os/mounts.ts';
 import { escapeText, quoteForShell } from '../wire/text.ts';
 import { type Finding, Topic } from './finding.ts';
 
@@ -24,7 +31,7 @@ export function collectDisk(config: ClientConfig, remote: Remote): Finding {
   } catch (error) {
     return DISK.fault(error, 'set `target` in client.toml');
   }
-  return checkDisk(label, mountTable(), config.scope, realPlace(remote.target));
+  return checkDisk(label, config.scope, realPlace(remote.target));
 }
 
 function checkAbsent(label: string, { absent = 'fail', target }: Remote, why: string): Finding {
@@ -34,26 +41,16 @@ function checkAbsent(label: string, { absent = 'fail', target }: Remote, why: st
   return absent === 'fail' ? DISK.critical(found, next) : DISK.warning(found, next);
 }
 
-/**
- * Checks whether the other files on the store's disk are backed up, and so onto their own disk.
- * @param store its path without symbolic links
- */
-export function checkDisk(
-  label: string,
-  table: MountEntry[],
-  scope: Pick<ClientConfig['scope'], 'roots' | 'mounts' | 'never'>,
-  store: string,
-): Finding {
-  const mount = mountOf(table, store)?.path ?? '/';
-  const isTaken =
-    mount !== store &&
-    scope.mounts !== 'one' &&
-    scope.roots.some(root => root !== mount && isWithin(root, mount)) &&
-    !scope.never.some(never => isWithin(never, mount));
-  return isTaken
+/** Checks whether the other files on the store's disk are backed up, and so onto their own disk. */
+function checkDisk(label: string, scope: ClientConfig['scope'], store: string): Finding {
+  const table = mountTable();
+  const taken = diskInScope(table, scope, store);
+  return taken !== undefined
     ? DISK.warning(
-        `"${label}": the scope has the other files on "${escapeText(mount)}", the disk of the store, and backs them up onto the same disk`,
-        `put ${JSON.stringify(mount)} into \`never\` in client.toml, if you do not want that`,
+        `"${label}": the scope has the other files on "${escapeText(taken)}", the disk of the store, and backs them up onto the same disk`,
+        `put ${JSON.stringify(taken)} into \`never\` in client.toml, if you do not want that`,
       )
-    : DISK.ok(`"${label}": the store is in its place, on "${escapeText(mount)}"`);
+    : DISK.ok(
+        `"${label}": the store is in its place, on "${escapeText(mountOf(table, store)?.path ?? '/')}"`,
+      );
 }

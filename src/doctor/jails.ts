@@ -143,20 +143,23 @@ const SENDER = new Topic(
   'a backup refuses an rsync that cannot serve a file as a daemon, before it calls the host',
 );
 
+/** The result of a trial of rsync: its needs and the roots for which it must list the folders above them, or the error. */
+type TriedSender = { needs: SenderNeeds; listed: string[] } | { error: unknown };
+
 /**
  * Starts rsync as `backup` does, in a temporary folder that it removes. Root is left out: root's daemon would run with other
  * permissions than the account's.
  * @param roots as `findRoots()` found them
  * @param hung mount points that do not answer
- * @returns no finding for root or without rsync
+ * @returns undefined for root or without rsync
  */
 export async function collectSender(
   config: ClientConfig,
   state: string,
   { roots, hung }: { roots: readonly Root[]; hung: readonly string[] },
   { way }: Confinement,
-): Promise<Finding[]> {
-  if (ownAccount().uid === 0 || !hasProgram('rsync')) return [];
+): Promise<TriedSender | undefined> {
+  if (ownAccount().uid === 0 || !hasProgram('rsync')) return undefined;
   let folder: string | undefined;
   try {
     folder = makeUniqueFolder(`${temporaryFolder()}/dialback-doctor-`);
@@ -169,27 +172,25 @@ export async function collectSender(
       daemon: { idleSeconds: 60, confined: isConfined, checksum: true, compress: true },
       interrupt: new AbortController().signal,
     });
-    return [checkSender(needs, isConfined ? listedRoots(roots.map(each => asText(each.path))) : [])];
+    return { needs, listed: isConfined ? listedRoots(roots.map(each => asText(each.path))) : [] };
   } catch (error) {
-    return [SENDER.fault(error, 'apt-get update && apt-get install rsync')];
+    return { error };
   } finally {
     if (folder !== undefined) removeAll(folder);
   }
 }
 
-/**
- * @param needs the result of the trial
- * @param listed roots for which rsync must list the folders above them
- */
-export function checkSender({ listsAll }: SenderNeeds, listed: string[]): Finding {
+/** Checks what an rsync needs that has to serve the scope as a daemon, and whether it can. */
+export function checkSender(tried: TriedSender): Finding {
+  if ('error' in tried) return SENDER.fault(tried.error, 'apt-get update && apt-get install rsync');
   const cost = 'so its jail lets it list the names in every folder of this machine, but not read the files';
   const place = '(docs/security.md, "What stays open")';
-  if (listsAll)
+  if (tried.needs.listsAll)
     return SENDER.warning(
       `rsync opens folders above \`roots\`, ${cost} ${place}`,
       'apt-get update && apt-get install rsync, if that brings 3.5.0 or later',
     );
-  const [first] = listed;
+  const [first] = tried.listed;
   return first === undefined
     ? SENDER.ok('rsync serves a file as a daemon, and reads only the scope')
     : SENDER.warning(

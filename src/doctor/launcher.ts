@@ -2,7 +2,8 @@
 import { dirname } from 'node:path';
 import { fixCommand } from '../os/access-advice.ts';
 import { asAccount, parsePasswd, type Subject } from '../os/account.ts';
-import { CAPABILITY, fileCapability } from '../os/file-capability.ts';
+import { CAPABILITY } from '../os/capability-text.ts';
+import { fileCapability } from '../os/file-capability.ts';
 import { exists, mayRun, realPath, stat } from '../os/files.ts';
 import { jailPath, launcherPath } from '../os/launcher.ts';
 import { type MountEntry, mountOf, mountTable } from '../os/mounts.ts';
@@ -209,12 +210,12 @@ export function checkJailProgram({ path, file, mayRun, subject }: ProgramFacts):
   return JAIL.ok(`"${path}" belongs to root, mode ${mode}`);
 }
 
-/** Looks at the folders above a program of the launcher. */
-export function collectFolders(path: string): Finding {
-  return checkFolders(path, exists(path) ? findBreach(dirname(path), 0) : undefined);
+/** Looks at the folders above a program of the launcher. @returns where an account other than root can replace it */
+export function collectFolders(path: string): Breach | undefined {
+  return exists(path) ? findBreach(dirname(path), 0) : undefined;
 }
 
-/** @param breach where an account other than root can replace the program */
+/** @param breach as `collectFolders()` finds it */
 export function checkFolders(path: string, breach: Breach | undefined): Finding {
   return breach
     ? FOLDERS.critical(breach.found, fixCommand(breach, path, { name: 'root', uid: 0 }, INSTALL_NEXT))

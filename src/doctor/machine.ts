@@ -1,8 +1,8 @@
 /** The kernel, the privileges of this process, and the executable. */
 import type { Subject } from '../os/account.ts';
+import { CAPABILITY, CAPABILITY_BIT } from '../os/capability-text.ts';
 import { readWhole } from '../os/content.ts';
 import { ownExecutable } from '../os/executable.ts';
-import { CAPABILITY, CAPABILITY_BIT } from '../os/file-capability.ts';
 import { readProc } from '../os/files.ts';
 import { RECEIVE_WITHOUT, SEND_WITHOUT } from '../os/launcher.ts';
 import { kernelRelease } from '../os/uname.ts';

@@ -25,6 +25,7 @@ import { type Finding, Topic } from './finding.ts';
 import { collectHost } from './host.ts';
 import { type Confinement, clientConfinement, hostConfinement } from './jails.ts';
 import {
+  checkFolders,
   checkJailProgram,
   checkLauncher,
   collectFolders,
@@ -157,6 +158,7 @@ async function collectMachine(options: MachineOptions): Promise<Finding[]> {
   const lends = client !== undefined && client.way !== 'none';
   const receives = host?.way === 'confined';
   const confines = client?.way === 'confined' || receives;
+  const program = lends ? launcherPath() : jailPath();
   try {
     return [
       checkPrograms(missingPrograms(options)),
@@ -166,7 +168,7 @@ async function collectMachine(options: MachineOptions): Promise<Finding[]> {
       ...(lends ? [checkProcess(readOwnStatus())] : []),
       ...(lends ? checkLauncher(await collectLauncher(subject)) : []),
       ...(receives ? [checkJailProgram(collectJailProgram(subject))] : []),
-      ...(lends || receives ? [collectFolders(lends ? launcherPath() : jailPath())] : []),
+      ...(lends || receives ? [checkFolders(program, collectFolders(program))] : []),
       ...(client?.way === 'inherited' ? checkInherited(await collectInherited()) : []),
       ...(shell && (isDialed || isHost) ? [checkShell({ ...shell, isDialed })] : []),
     ];

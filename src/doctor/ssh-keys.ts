@@ -1,6 +1,7 @@
 /** The files that a client calls its host with: its own key, and the host's key in known_hosts. */
-import type { Called } from '../client/call.ts';
+
 import { keygenText } from '../client/config.ts';
+import type { Called } from '../client/ssh-settings.ts';
 import { inspectCommand } from '../os/access-advice.ts';
 import { ownAccount } from '../os/account.ts';
 import { readWhole } from '../os/content.ts';

@@ -1,5 +1,5 @@
 /** The file system of the store: the attributes that it keeps, and its free space. */
-import { type Probe, probeFileSystem } from '../store/file-system.ts';
+import type { Probe } from '../store/file-system.ts';
 import { quoteForShell } from '../wire/text.ts';
 import { type Finding, Topic } from './finding.ts';
 
@@ -16,26 +16,16 @@ const TIMES = new Topic(
   'rsync compares the times of files to the nanosecond: a store that does not keep them receives each backup in full',
 );
 
-/**
- * Tries in the store what a run does there.
- * @param topic of the finding if the store cannot be tried
- * @param hasLibrary whether rsync gets the library that copies a file where a link is refused
- */
-export async function probeStore(topic: Topic, store: string, hasLibrary: boolean): Promise<Finding[]> {
-  try {
-    return checkProbe(store, await probeFileSystem(store), hasLibrary);
-  } catch (error) {
-    return [topic.fault(error, `df -h ${quoteForShell(store)}; df -i ${quoteForShell(store)}`)];
-  }
-}
-
 const MOVE_NEXT = 'put `store` in host.toml on ext4, XFS or Btrfs';
 const MOVE_FOR_TIMES_NEXT =
   'put `store` in host.toml on ext4 with inodes of 256 bytes, on XFS with bigtime, or on Btrfs';
 /** The most hard links of one file, where backups can reach the limit (ext4: Linux, EXT4_LINK_MAX). */
 const LINK_LIMITS: Record<string, number> = { ext2: 32_000, ext3: 32_000, ext4: 65_000, btrfs: 65_535 };
 
-/** Checks xattrs, hard links and times, in this order. */
+/**
+ * Checks xattrs, hard links and times, in this order.
+ * @param hasLibrary whether rsync gets the library that copies a file where a link is refused
+ */
 export function checkProbe(store: string, probe: Probe, hasLibrary: boolean): Finding[] {
   const { type, xattrs } = probe;
   return [

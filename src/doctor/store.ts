@@ -1,22 +1,20 @@
-/** The host's store: its owner and mode, and the state of the backups in it. */
+/** The host's store: whether it can be opened and used, and the state of the backups in it. */
 
-import { asUid, ownAccount } from '../os/account.ts';
+import { ownAccount } from '../os/account.ts';
 import { exists, mayWrite, stat, statfs } from '../os/files.ts';
 import { hasDoubtfulBasis } from '../store/basis.ts';
+import { probeFileSystem } from '../store/file-system.ts';
 import { COPY_AGAIN, LOST_ATTRIBUTES, snapshotsWithoutAttributes } from '../store/lost-attributes.ts';
 import { listClients, openClient, openStore } from '../store/store.ts';
 import { STORE_FILE } from '../wire/local.ts';
 import { quoteForShell } from '../wire/text.ts';
 import { type Finding, Topic } from './finding.ts';
-import { checkInodes, checkSpace, probeStore } from './store-disk.ts';
+import { checkInodes, checkProbe, checkSpace } from './store-disk.ts';
+import { checkStore, STORE } from './store-folder.ts';
 
 /** How long doctor looks at the snapshots of all clients. */
 const LOOKING_MS = 60_000;
 
-const STORE = new Topic(
-  'host.store',
-  'the host keeps all backups in its store, which no other account may look into',
-);
 const CONTENTS = new Topic(
   'host.store_contents',
   'version 0.1.0 could link files that a power failure of this host had damaged into a new backup',
@@ -53,7 +51,7 @@ export async function collectStore(store: string, hasLibrary: boolean): Promise<
   const room = statfs(store);
   return [
     owner,
-    ...(owner.state === 'critical' && !isOwn ? [] : await probeStore(STORE, store, hasLibrary)),
+    ...(owner.state === 'critical' && !isOwn ? [] : await probeStore(store, hasLibrary)),
     ...(isOwn
       ? [checkContents(doubtfulClients(store)), checkAttributes(await clientsWithoutAttributes(store))]
       : []),
@@ -63,33 +61,15 @@ export async function collectStore(store: string, hasLibrary: boolean): Promise<
 }
 
 /**
- * Checks that the store is private to the account.
- * @param found by stat(2)
- * @param account the one that doctor looks as
+ * Tries in the store what a run does there.
+ * @param hasLibrary whether rsync gets the library that copies a file where a link is refused
  */
-export function checkStore(
-  store: string,
-  found: { uid: number; mode: number },
-  account: { uid: number; name: string },
-  isWritable: boolean,
-): Finding {
-  const quoted = quoteForShell(store);
-  const mode = (found.mode & 0o7777).toString(8).padStart(4, '0');
-  if (found.uid !== account.uid)
-    return STORE.critical(
-      `"${store}" belongs to uid ${found.uid}, not to "${account.name}"`,
-      found.uid === 0
-        ? `as root: chown -R ${account.name} ${quoted}`
-        : `${asUid(found.uid, 'dialback doctor --host')}, because that account receives the backups`,
-    );
-  if ((found.mode & 0o077) !== 0)
-    return STORE.critical(`"${store}" is open to others (mode ${mode})`, `chmod 700 ${quoted}`);
-  if (!isWritable)
-    return STORE.critical(
-      `this account cannot write to "${store}" (mode ${mode}, or mounted read-only)`,
-      `chmod 700 ${quoted}; findmnt -T ${quoted}`,
-    );
-  return STORE.ok(`"${store}" is private to "${account.name}"`);
+async function probeStore(store: string, hasLibrary: boolean): Promise<Finding[]> {
+  try {
+    return checkProbe(store, await probeFileSystem(store), hasLibrary);
+  } catch (error) {
+    return [STORE.fault(error, `df -h ${quoteForShell(store)}; df -i ${quoteForShell(store)}`)];
+  }
 }
 
 /** The clients whose next backup would link files that no version has checked. */

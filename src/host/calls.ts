@@ -10,7 +10,7 @@ import type { ClientStore } from '../store/store.ts';
 import { failure } from '../wire/events.ts';
 
 /** For a run, a request that comes too early, a probe, and a call that the network has lost. */
-export const CALLS_LIMIT = 4;
+const CALLS_LIMIT = 4;
 
 /**
  * Counts a call until `held` is released.

@@ -6,8 +6,8 @@
  */
 import { dirname, join } from 'node:path';
 import { Fault } from '../fault.ts';
+import { CAPABILITY, parseGetcap } from './capability-text.ts';
 import { ownExecutable } from './executable.ts';
-import { CAPABILITY, parseGetcap } from './file-capability.ts';
 import { exists, failedWith, fileFault, lstat, mayRun } from './files.ts';
 import { type Command, endingText, PLAIN_ENVIRONMENT, type Result, run, standard } from './process.ts';
 import { programPath } from './programs.ts';

@@ -67,7 +67,7 @@ export const OPENSSH_ADVISORIES: Advisory[] = [
 ];
 
 /** Splits a version into numbers: `9.2p1` is 9, 2, 1. The part after `+`, `~` or `-` is the packager's. @returns undefined if it is none */
-export function parseVersion(text: string): number[] | undefined {
+function parseVersion(text: string): number[] | undefined {
   const found = /^\d+(?:[.p]\d+)*/.exec(text)?.[0];
   return found?.split(/[.p]/).map(Number);
 }

@@ -18,7 +18,7 @@ interface ShellAccount {
 const SHELL_MS = 10_000;
 
 /** Lists the files that a shell reads when sshd starts it for a command: the account's own, and the machine's. */
-export function startupFiles({ shell, home }: ShellAccount): { own: string[]; system: string[] } {
+function startupFiles({ shell, home }: ShellAccount): { own: string[]; system: string[] } {
   const files = READ_BY[basename(shell)] ?? { own: [], system: [] };
   return { own: files.own.map(name => `${home}/${name}`), system: files.system };
 }

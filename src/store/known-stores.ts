@@ -7,43 +7,18 @@ import { ownAccount } from '../os/account.ts';
 import { readWhole } from '../os/content.ts';
 import { exists, makeFolder, readProc, realPath, statusExact } from '../os/files.ts';
 import { unmountedAbove } from '../os/fstab.ts';
-import { isWithin, mountOf, mountTable } from '../os/mounts.ts';
+import { mountOf, mountTable } from '../os/mounts.ts';
 import { replaceFile } from '../os/replace.ts';
 import { defaultStateFolder } from '../os/runfolder.ts';
 import { STORE_FILE } from '../wire/local.ts';
 import { escapeText, quoteForShell } from '../wire/text.ts';
+import { isElsewhere, type KnownStore, parseKnownStores } from './store-record.ts';
 
 const FILE = 'stores.json';
 const LIMIT = 1024 * 1024;
 
-/** A store as it was at its last use. */
-interface KnownStore {
-  path: string;
-  /** The mount point that contained it, or that it was itself. */
-  mount: string;
-  /** The host.toml that named it: path, inode and time. */
-  config: string;
-}
-
 function recordPath(): string {
   return `${defaultStateFolder(ownAccount())}/${FILE}`;
-}
-
-/** Parses the record. @returns the stores in it; none if it is damaged, because the next run writes it again */
-export function parseKnownStores(text: string): KnownStore[] {
-  try {
-    const { version, stores } = JSON.parse(text) as { version?: unknown; stores?: unknown };
-    if (version !== 1 || !Array.isArray(stores)) return [];
-    return stores.filter(isKnownStore);
-  } catch {
-    return [];
-  }
-}
-
-function isKnownStore(value: unknown): value is KnownStore {
-  if (typeof value !== 'object' || value === null) return false;
-  const { path, mount, config } = value as Record<string, unknown>;
-  return [path, mount, config].every(each => typeof each === 'string' && each.startsWith('/'));
 }
 
 function knownStores(): KnownStore[] {
@@ -84,18 +59,6 @@ function placeOf(path: string): string {
   let at = path;
   while (!exists(at)) at = at.slice(0, at.lastIndexOf('/')) || '/';
   return `${realPath(at)}${path.slice(at.length)}`;
-}
-
-/**
- * Decides whether a missing store is probably on a disk that is not mounted, so that no store may be made there. That
- * is not so if a new disk is mounted in its place, or if the store was removed from the same file system and
- * host.toml was written again. Pure.
- * @param known the record of its last use
- * @param now the same facts of its place today
- */
-export function isElsewhere(known: KnownStore, now: KnownStore): boolean {
-  if (now.mount === known.mount) return now.mount !== now.path && now.config === known.config;
-  return !isWithin(known.mount, now.mount);
 }
 
 function unmounted(store: string): string | undefined {

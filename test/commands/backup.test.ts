@@ -4,6 +4,7 @@ import { outcomeJson, summaryText } from '../../src/commands/backup.ts';
 import { Fault } from '../../src/fault.ts';
 import { failedOutcome } from '../../src/wire/events.ts';
 import { FULL, lacking, run } from '../support/outcomes.ts';
+import { matching, says, wording } from '../support/wording.ts';
 
 describe('summaryText()', () => {
   it('is one line on a success', () => {
@@ -11,12 +12,15 @@ describe('summaryText()', () => {
       summaryText(run({ ...FULL, vanished: 2 })),
       'nas: backed up: 3 files and folders, 2.0 KiB, in snapshot 2026-11-23T00-12-00Z (10 B sent, in 1.2 s); 2 vanished before they were read\n',
     );
-    assert.match(summaryText(run(lacking([{ path: '/x', errno: 13 }]))), /^nas: backed up in part: 3 files/);
+    assert.match(
+      summaryText(run(lacking([{ path: '/x', errno: 13 }]))),
+      matching`^nas: ${says('backed-up-in-part')}: 3 files`,
+    );
   });
   it('says that no file was kept only of a dry run', () => {
     assert.equal(
       summaryText(run({ ...FULL, snapshot: null })),
-      'nas: dry run: 3 files and folders, 2.0 KiB would be in the backup; no file was kept\n',
+      `nas: ${wording('dry-run-would-be-in', '3 files and folders, 2.0 KiB')}\n`,
     );
     assert.equal(summaryText(run(failedOutcome('rsync'))), '');
   });

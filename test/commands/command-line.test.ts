@@ -4,6 +4,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { Fault } from '../../src/fault.ts';
 import { readLine, readWords, refusalOf } from '../support/command-line.ts';
+import { matching, says } from '../support/wording.ts';
 
 const PLAIN = { config: undefined, json: false };
 const BACKUP = {
@@ -177,14 +178,14 @@ const ACCEPTED: [line: string, request: object][] = [
 ];
 
 const REFUSED: [line: string, message: RegExp][] = [
-  ['', /^Cannot start: no command was given$/],
-  ['bakup', /^Cannot run "bakup": there is no such command$/],
+  ['', matching`^Cannot start: ${says('no-command-was-given')}$`],
+  ['bakup', matching`^${says('cannot-run-there-is-no', 'bakup')}$`],
   ['BACKUP', /no such command/],
-  ['--config x backup', /^Cannot run "--config": there is no such command$/],
+  ['--config x backup', matching`^${says('cannot-run-there-is-no', '--config')}$`],
   ['constructor', /no such command/],
   ['toString', /no such command/],
   ['__proto__', /no such command/],
-  ['\u001b[31m', /^Cannot run "\\u001b\[31m": there is no such command$/],
+  ['\u001b[31m', matching`^${says('cannot-run-there-is-no', '\\u001b[31m')}$`],
   ['backup x', /unexpected argument "x"/],
   ['backup -- x', /unexpected argument "x"/],
   ['backup --x', /unknown option "--x"/],
@@ -231,20 +232,20 @@ const REFUSED: [line: string, message: RegExp][] = [
   ['init --host-key', /--host-key needs a value/],
   ['init --transport', /--transport needs a value/],
   ['init --transport=', /--transport needs a value/],
-  ['init --transport usb', /--transport is "usb", and should be "direct", "channel" or "local"/],
-  ['enroll --local', /an argument is missing/],
+  ['init --transport usb', matching`--transport is "usb", and ${says('should-be-direct-channel-or')}`],
+  ['enroll --local', says('an-argument-is-missing')],
   ['enroll a - --local', /--local takes no key/],
   ['enroll a k --local', /--local takes no key/],
   ['enroll a --local=x', /unknown option/],
-  ['enroll a --local --replace', /there is no key to replace, and no authorized_keys/],
-  ['enroll a --local --authorized-keys /f', /there is no key to replace, and no authorized_keys/],
+  ['enroll a --local --replace', says('there-is-no-key-to')],
+  ['enroll a --local --authorized-keys /f', says('there-is-no-key-to')],
   ['grab --client a --config c --local x', /unexpected argument "x"/],
   ['init --transport Channel', /--transport is "Channel", and should be/],
   ['init --transport direct --transport channel', /--transport was given twice/],
   ['init --target a --target b', /--target was given twice/],
   ['enroll a - --store', /--store needs a value/],
-  ['gate', /it takes either --run or --check/],
-  ['gate --run r --check', /it takes either --run or --check/],
+  ['gate', says('it-takes-either-run-or')],
+  ['gate --run r --check', says('it-takes-either-run-or')],
   ['gate --run', /--run needs a value/],
   ['gate --run a b', /unexpected argument "b"/],
   ['grab', /--client is missing/],
@@ -252,36 +253,36 @@ const REFUSED: [line: string, message: RegExp][] = [
   ['grab --config c', /--client is missing/],
   ['grab a --config c', /unexpected argument "a"/],
   ['grab --client a --config c --json', /unknown option/],
-  ['enroll', /an argument is missing/],
-  ['enroll a', /an argument is missing/],
+  ['enroll', says('an-argument-is-missing')],
+  ['enroll a', says('an-argument-is-missing')],
   ['enroll a k x', /unexpected argument "x"/],
   ['enroll a k --json', /unknown option/],
-  ['unenroll', /an argument is missing/],
-  ['pin a', /one snapshot, by name/],
-  ['unpin a', /one snapshot, by name/],
-  ['remove a', /one snapshot, by name/],
+  ['unenroll', says('an-argument-is-missing')],
+  ['pin a', says('one-snapshot-by-name')],
+  ['unpin a', says('one-snapshot-by-name')],
+  ['remove a', says('one-snapshot-by-name')],
   ['remove a@2026 --dry-run --confirm a@2026', /contradict each other/],
-  ['remove-client a@2026', /the name of a client/],
-  ['remove-client', /an argument is missing/],
-  ['pin', /an argument is missing/],
-  ['status --max-age soon', /--max-age is "soon", and should be a time/],
+  ['remove-client a@2026', says('the-name-of-a-client')],
+  ['remove-client', says('an-argument-is-missing')],
+  ['pin', says('an-argument-is-missing')],
+  ['status --max-age soon', matching`--max-age is "soon", and ${says('should-be-a-time')}`],
   ['status a b', /unexpected argument/],
   ['prune a b', /unexpected argument/],
   ['prune --force', /unknown option/],
   ['unenroll a b', /unexpected argument/],
   ['list a b', /unexpected argument "b"/],
-  ['ls', /an argument is missing/],
+  ['ls', says('an-argument-is-missing')],
   ['ls a -R -d', /-R and -d contradict each other/],
   ['ls a -l', /unknown option "-l"/],
-  ['cat a', /an argument is missing/],
+  ['cat a', says('an-argument-is-missing')],
   ['cat a /x /y', /unexpected argument "\/y"/],
   ['cat a /x --json', /unknown option/],
-  ['diff a@1', /an argument is missing/],
-  ['diff a 1 2', /the first snapshot is not named/],
-  ['diff a@1 b@2', /not of the same client/],
-  ['restore', /an argument is missing/],
+  ['diff a@1', says('an-argument-is-missing')],
+  ['diff a 1 2', says('the-first-snapshot-is-not')],
+  ['diff a@1 b@2', says('not-of-the-same-client')],
+  ['restore', says('an-argument-is-missing')],
   ['restore a', /^Cannot run "restore": --to is missing$/],
-  ['restore --to d', /an argument is missing/],
+  ['restore --to d', says('an-argument-is-missing')],
   ['restore a --to', /--to needs a value/],
   ['restore a --to d --to e', /--to was given twice/],
   ['doctor x', /unexpected argument "x"/],
@@ -295,8 +296,8 @@ const REFUSED: [line: string, message: RegExp][] = [
   ['try --json', /unknown option/],
   ['help a b', /unexpected argument/],
   ['help --x', /unknown option/],
-  ['help hook', /"hook" is neither a topic \(hooks\) nor a command$/],
-  ['help constructor', /"constructor" is neither a topic/],
+  ['help hook', matching`"hook" ${says('is-neither-a-topic-nor', 'hooks')}$`],
+  ['help constructor', matching`"constructor" ${says('is-neither-a-topic')}`],
   ['version x', /unexpected argument "x"/],
   ['version -v', /unknown option/],
 ];
@@ -322,7 +323,7 @@ describe('a command line', () => {
   });
 
   it('takes empty words for what they are', () => {
-    assert.match(refusalOf(['']).message, /^Cannot run "": there is no such command$/);
+    assert.match(refusalOf(['']).message, matching`^${says('cannot-run-there-is-no', '')}$`);
     assert.match(refusalOf(['backup', '']).message, /unexpected argument ""/);
     assert.match(refusalOf(['backup', '--config', '']).message, /--config needs a value/);
   });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { readLine, refusalOf } from '../support/command-line.ts';
+import { says } from '../support/wording.ts';
 
 const FIND = {
   verb: 'find',
@@ -18,7 +19,7 @@ const ACCEPTED: [line: string, request: object][] = [
 ];
 
 const REFUSED: [line: string, message: RegExp][] = [
-  ['find a@1 x', /does not take the name of one/],
+  ['find a@1 x', says('does-not-take-the-name')],
   ['find a x y', /unexpected argument/],
 ];
 

@@ -4,6 +4,7 @@ import { exitName } from '../../src/commands/command.ts';
 import { COMMANDS, findCommand } from '../../src/commands/table.ts';
 import { EXIT, type ExitName } from '../../src/fault.ts';
 import { decodeEvent } from '../../src/wire/events.ts';
+import { says, wording } from '../support/wording.ts';
 
 const CALLED = { SSH_CONNECTION: '192.0.2.1 1 192.0.2.2 22' };
 
@@ -29,7 +30,7 @@ describe('failureForPeer()', () => {
   });
 
   it('tells a host only that the gate failed', () => {
-    assert.equal(told(['gate', '--nonsense'], CALLED), 'dialback: Cannot let this in: the gate failed\n');
+    assert.equal(told(['gate', '--nonsense'], CALLED), `${wording('cannot-let-this-in-the')}\n`);
     const { command, words } = findCommand(['gate']);
     assert.equal(command.failureForPeer?.(words, CALLED)?.exit, 'refused');
   });
@@ -49,7 +50,7 @@ describe('findCommand()', () => {
       const { command, words } = findCommand(argv, '-dialback');
       assert.deepEqual([command.name, words], ['shell', argv]);
     }
-    assert.throws(() => findCommand(['shell']), /there is no such command/);
+    assert.throws(() => findCommand(['shell']), says('there-is-no-such-command'));
   });
 });
 

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import { restoreText } from '../../src/commands/restore.ts';
 import { planProblems, restoreProblems } from '../../src/output/restore-problems.ts';
 import type { RestoreResult } from '../../src/store/restore.ts';
+import { matching, says, wording } from '../support/wording.ts';
 
 const RESULT: RestoreResult = {
   snapshot: 's',
@@ -49,7 +50,7 @@ describe('restoreProblems()', () => {
     const text = restoreProblems({ ...RESULT, notGivenBack: lines, notGivenBackCount: 20 }, ACCOUNT);
     assert.match(
       text,
-      /^dialback: Cannot give everything back: 20 differ from the snapshot\n {2}0 a\\u001b\[2J\n/,
+      matching`^${says('cannot-give-everything-back')}: 20 ${says('differ-from-the-snapshot')}\n {2}0 a\\u001b\[2J\n`,
     );
     assert.match(text, / {2}14 a\\u001b\[2J\n {2}and 5 more\nnext: restore as root\n$/);
   });
@@ -70,7 +71,7 @@ describe('restoreProblems()', () => {
         'dialback: Cannot give everything back: 1 differ from the snapshot',
         '  1 another time, "/a\\\\n"',
         'next: restore as root',
-        'dialback: Note: left out, since only root may set it:',
+        `dialback: Note: ${wording('left-out-since-only-root')}:`,
         '  1287 another owner, such as "/a"',
         '',
       ].join('\n'),
@@ -85,7 +86,7 @@ describe('restoreProblems()', () => {
 
   it('says who can get into DIR, and what that allows', () => {
     const open = { ...RESULT, openTo: '0755' };
-    assert.match(restoreProblems(open, ROOT), /mode 0755\), and run the client's setuid programs/);
+    assert.match(restoreProblems(open, ROOT), matching`mode 0755\), ${says('and-run-the-clients-setuid')}`);
     assert.doesNotMatch(planProblems(open, { ...ROOT, inert: true }), /setuid/);
     assert.match(planProblems(open, { ...ROOT, to: "/a'b" }), /\nnext: chmod 700 '\/a'\\''b'\n$/);
   });

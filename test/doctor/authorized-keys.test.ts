@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { checkLines } from '../../src/doctor/authorized-keys.ts';
 import type { Finding, State } from '../../src/doctor/finding.ts';
+import { checkLines } from '../../src/doctor/key-lines.ts';
 import { checkSshd } from '../../src/doctor/sshd.ts';
 import { enrolledLine } from '../../src/host/authorized-keys.ts';
 import type { PublicKey } from '../../src/wire/key.ts';
 import { check, states } from '../support/findings.ts';
+import { matching, says } from '../support/wording.ts';
 
 describe('host: checkLines()', () => {
   const blob = ed25519();
@@ -32,7 +33,7 @@ describe('host: checkLines()', () => {
     assert.deepEqual(states(found), ['warning', 'critical']);
   });
   const refused: [what: string, lines: string[], state: State, next: RegExp][] = [
-    ['no client is enrolled', [''], 'warning', /^dialback enroll NAME KEYFILE$/],
+    ['no client is enrolled', [''], 'warning', matching`^${says('dialback-enroll-name-keyfile')}$`],
     [
       'another executable is named',
       [line('a', { executable: '/tmp/dialback' })],

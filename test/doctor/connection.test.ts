@@ -12,6 +12,7 @@ import { checkListen, checkTransport, lastDialed } from '../../src/doctor/transp
 import { Fault } from '../../src/fault.ts';
 import { check } from '../support/findings.ts';
 import { scratch } from '../support/scratch.ts';
+import { matching, says, wording } from '../support/wording.ts';
 
 describe('collectKey()', () => {
   const keygen = (path: string): void => {
@@ -34,7 +35,7 @@ describe('collectKey()', () => {
       writeFileSync(`${key}.pub`, other);
       const next = `ssh-keygen -y -f '${key}' > '${key}.pub'`;
       const finding = await collectKey(key);
-      check(finding, 'critical', /not the public half/);
+      check(finding, 'critical', says('not-the-public-half'));
       assert.equal(finding.next, next);
     }
   });
@@ -48,9 +49,9 @@ describe('checkReach() and collectReach()', () => {
   it('are content with a greeting alone', () => {
     check(checkReach(HERE, { greeting: 'SSH-2.0-x\u001b', way }), 'ok', /answers \(SSH-2\.0-x\\u001b\)$/);
     check(
-      checkReach(HERE, { found: 'no program listens there' }),
+      checkReach(HERE, { found: wording('no-program-listens-there') }),
       'critical',
-      /^"h" port 22: no program listens there$/,
+      matching`^"h" port 22: ${says('no-program-listens-there')}$`,
     );
   });
 
@@ -74,11 +75,11 @@ describe('checkReach() and collectReach()', () => {
   const cases: [words: string | undefined, ends: boolean, expected: object][] = [
     ['SSH-2.0-OpenSSH_9.2p1\r\n', false, { greeting: 'SSH-2.0-OpenSSH_9.2p1', way }],
     ['a banner\r\nSSH-2.0-x\r\n', false, { greeting: 'SSH-2.0-x', way }],
-    ['HTTP/1.1 400 Bad Request\r\n\r\n', true, { found: 'the program that answers there is not an sshd' }],
-    ['x'.repeat(10_000), false, { found: 'the program that answers there is not an sshd' }],
-    [undefined, true, { found: 'it closed the connection without a greeting' }],
-    [undefined, false, { found: 'it sends no greeting within 0.3 s' }],
-    ['SSH-2.0-without an end', false, { found: 'it sends no greeting within 0.3 s' }],
+    ['HTTP/1.1 400 Bad Request\r\n\r\n', true, { found: wording('the-program-that-answers-there') }],
+    ['x'.repeat(10_000), false, { found: wording('the-program-that-answers-there') }],
+    [undefined, true, { found: wording('it-closed-the-connection-without') }],
+    [undefined, false, { found: `${wording('it-sends-no-greeting')} within 0.3 s` }],
+    ['SSH-2.0-without an end', false, { found: `${wording('it-sends-no-greeting')} within 0.3 s` }],
   ];
   for (const [words, ends, expected] of cases)
     it(`tell ${JSON.stringify(expected)} when ${JSON.stringify(words?.slice(0, 20))} comes`, async t => {
@@ -95,7 +96,9 @@ describe('checkReach() and collectReach()', () => {
     const port = await served(t, undefined);
     await new Promise(resolve => setImmediate(resolve));
     const free = port === 1 ? 2 : 1; // ports that nobody listens on
-    assert.deepEqual(await reach('127.0.0.1', free, 1000, 1000), { found: 'no program listens there' });
+    assert.deepEqual(await reach('127.0.0.1', free, 1000, 1000), {
+      found: wording('no-program-listens-there'),
+    });
     const { found } = (await reach('no-such-host.invalid', 22, 5000, 1000)) as { found: string };
     assert.match(found, /^its name |^no answer/);
   });
@@ -105,19 +108,24 @@ describe('client: checkCall()', () => {
   const judge = (answer: Parameters<typeof checkCall>[0]): Finding => checkCall(answer, 'vault', 'acorn');
   it('is content with a host that answers, with one that is at work, and with one that does not know the question', () => {
     for (const answer of ['accepted', 'busy', 'full', 'request'] as const)
-      check(judge(answer), 'ok', /^"vault" accepts this machine's key, and knows it as "acorn"$/);
+      check(judge(answer), 'ok', matching`^"vault" ${says('accepts-this-machines-key-and')} "acorn"$`);
   });
   it('does not claim more than a good end of the call shows', () =>
-    check(judge('ended'), 'ok', /^"vault" accepts this machine's key, and ended the call without an answer/));
+    check(judge('ended'), 'ok', matching`^"vault" ${says('accepts-this-machines-key-and-ended')}`));
   it('says what the host says, or ssh', () => {
-    check(judge('name'), 'critical', /knows this key under another name/, /`name`/);
-    check(judge('no-store'), 'critical', /no store at hand/);
+    check(judge('name'), 'critical', says('knows-this-key-under-another'), /`name`/);
+    check(judge('no-store'), 'critical', says('no-store-at-hand'));
     const fault = new Fault({
-      tried: 'call the backup host',
-      found: 'it does not accept the key',
+      tried: wording('call-the-backup-host'),
+      found: wording('it-does-not-accept-the'),
       next: 'enroll',
     });
-    check(judge(fault), 'critical', /^Cannot call the backup host: it does not/, /^enroll$/);
+    check(
+      judge(fault),
+      'critical',
+      matching`^${says('cannot-call-the-backup-host')}: it does not`,
+      /^enroll$/,
+    );
   });
   it('warns of one that is silent', () => check(judge('late'), 'warning', /no answer within 30 s/));
 });
@@ -140,15 +148,14 @@ describe('checkTransport()', () => {
     check(
       judge({}),
       'ok',
-      /^"nas": direct will probably work: from 192\.168\.1\.7 to .*; channel would work too$/,
+      matching`^"nas": ${says('direct-will-probably-work')}: from 192\.168\.1\.7 to .*; ${says('channel-would-work-too')}$`,
     ));
   it('warns of direct behind NAT, and of an account that no host can connect back to, and names the next step', () => {
-    const next =
-      /^in the \[\[remote\]\] "nas" of client\.toml: transport = "channel", and neither `from` nor `listen`$/;
+    const next = matching`^in the \[\[remote\]\] "nas" ${says('of-client-toml-transport-channel')}$`;
     check(
       judge({ way: nat }),
       'warning',
-      /^"nas": direct will probably not work: .*behind NAT; channel will$/,
+      matching`^"nas": ${says('direct-will-probably-not-work-channel', /.*behind NAT/)}$`,
       next,
     );
     check(
@@ -159,7 +166,11 @@ describe('checkTransport()', () => {
     );
   });
   it('believes a run in which the host has connected back more than addresses', () => {
-    check(judge({ dialedAt: at }), 'ok', /worked in the run of 2026-11-23T00:12:00\.500Z; /);
+    check(
+      judge({ dialedAt: at }),
+      'ok',
+      matching`${says('worked-in-the-run-of')} 2026-11-23T00:12:00\.500Z; `,
+    );
     check(
       judge({ dialedAt: at, way: nat }),
       'ok',
@@ -171,19 +182,19 @@ describe('checkTransport()', () => {
     check(
       judge({ way: undefined }),
       'unknown',
-      /^"nas": direct may work or not/,
+      matching`^"nas": ${says('direct-may-work-or-not')}`,
       /^dialback backup; or in the/,
     ));
   it('is content with channel always, and says what direct would do', () => {
     const over = (change: Partial<TransportFacts>): Finding => judge({ ...change, transport: 'channel' });
-    const works = '"nas": channel, which works wherever the call does; direct';
+    const works = `"nas": ${wording('channel-which-works-wherever-the')}`;
     for (const [change, direct] of [
-      [{}, 'would probably work too: from'],
-      [{ way: nat }, 'would probably not work: towards'],
-      [{ undialed: 'no shell' }, 'would probably not work: no shell'],
-      [{ undialed: 'no shell', way: nat }, 'would probably not work: no shell'],
+      [{}, `${wording('would-probably-work-too')}: from`],
+      [{ way: nat }, `${wording('would-probably-not-work')}: towards`],
+      [{ undialed: 'no shell' }, `${wording('would-probably-not-work')}: no shell`],
+      [{ undialed: 'no shell', way: nat }, `${wording('would-probably-not-work')}: no shell`],
       [{ way: undefined }, 'may work or not: the call'],
-      [{ dialedAt: at, way: nat }, 'would probably not work: towards'],
+      [{ dialedAt: at, way: nat }, `${wording('would-probably-not-work')}: towards`],
     ] as const) {
       const finding = over(change);
       check(finding, 'ok');
@@ -228,12 +239,12 @@ describe('checkListen()', () => {
     checkListen('0.0.0.0:8022', failed, isBusy, 'nas');
   it('is content where it can listen, or a run does', () => {
     check(judge(undefined), 'ok');
-    check(judge('EADDRINUSE', true), 'ok', /a run is under way/);
+    check(judge('EADDRINUSE', true), 'ok', says('a-run-is-under-way'));
   });
   it('names what is in the way', () => {
     check(judge('EADDRINUSE'), 'critical', /another program/, /^ss -ltnp 'sport = :8022'/);
     check(judge('EACCES', true), 'critical', /may not listen/, /1024/);
-    check(judge('EADDRNOTAVAIL'), 'critical', /not an address of this machine/, /^ip address/);
+    check(judge('EADDRNOTAVAIL'), 'critical', says('not-an-address-of-this'), /^ip address/);
     check(judge('EAFNOSUPPORT'), 'critical', /EAFNOSUPPORT/);
   });
 });

@@ -10,6 +10,7 @@ import {
 import { Fault } from '../../src/fault.ts';
 import type { Jail } from '../../src/os/launcher.ts';
 import { check } from '../support/findings.ts';
+import { matching, says, wording } from '../support/wording.ts';
 
 const confined: Confinement = { way: 'confined', isChosen: false };
 const inherited: Confinement = { way: 'inherited', isChosen: true };
@@ -23,10 +24,15 @@ describe('checkClientJail() and checkHostJail()', () => {
     const jail: Jail = { landlockAbi: 7, hasOwnRoot: true };
     check(checkClientJail({ ...jail, hasOwnRoot: false }), 'ok', /Landlock ABI 7/);
     check(checkHostJail(jail), 'ok', /Landlock ABI 7/);
-    check(checkHostJail({ ...jail, hasOwnRoot: false }), 'warning', /without a root file system/, /^sysctl/);
+    check(
+      checkHostJail({ ...jail, hasOwnRoot: false }),
+      'warning',
+      says('without-a-root-file-system'),
+      /^sysctl/,
+    );
     check(checkClientJail(fault('x: EPERM', 'dialback doctor')), 'critical', /x: EPERM$/, /make install/);
     check(checkHostJail(fault('x', 'dialback doctor')), 'critical', /x$/, /make install/);
-    const other = fault('Cannot run "/l": it was made for uid 990, and is run by uid 5', 'dialback doctor');
+    const other = fault(`Cannot run "/l": ${wording('it-was-made-for-uid-and', 990)} 5`, 'dialback doctor');
     check(
       checkClientJail(other),
       'critical',
@@ -59,13 +65,14 @@ describe('client: checkClientConfinement()', () => {
 
 describe('client: checkSender()', () => {
   it('only warns of an rsync that must be able to list all folders, since it works', () => {
-    check(checkSender({ listsAll: false }, []), 'ok');
+    check(checkSender({ needs: { listsAll: false }, listed: [] }), 'ok');
     check(
-      checkSender({ listsAll: false }, ['/a/[b]/c']),
+      checkSender({ needs: { listsAll: false }, listed: ['/a/[b]/c'] }),
       'warning',
-      /"\/a\/\[b\]\/c".*names in every folder/,
+      matching`"\/a\/\[b\]\/c".*${says('names-in-every-folder')}`,
       /folder above/,
     );
-    check(checkSender({ listsAll: true }, []), 'warning', /names in every folder/, /apt-get install rsync/);
+    const all = checkSender({ needs: { listsAll: true }, listed: [] });
+    check(all, 'warning', says('names-in-every-folder'), /apt-get install rsync/);
   });
 });

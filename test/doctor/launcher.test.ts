@@ -6,10 +6,11 @@ import { describe, it } from 'node:test';
 import { checkCapability, checkInherited } from '../../src/doctor/capability.ts';
 import { type Finding, type State, Topic } from '../../src/doctor/finding.ts';
 import { checkFolders, checkJailProgram, checkLauncher } from '../../src/doctor/launcher.ts';
-import { parseCapabilityXattr, parseGetcap } from '../../src/os/file-capability.ts';
+import { parseCapabilityXattr, parseGetcap } from '../../src/os/capability-text.ts';
 import { parseMountTable } from '../../src/os/mounts.ts';
 import { check, states } from '../support/findings.ts';
 import { scratch } from '../support/scratch.ts';
+import { matching, says, wording } from '../support/wording.ts';
 
 const TOPIC = new Topic('machine.test', 'it matters');
 
@@ -121,11 +122,21 @@ describe('checkJailProgram()', () => {
   });
 
   const cases: [what: string, change: Partial<ProgramFacts>, found: RegExp, next: RegExp][] = [
-    ['does not exist', { file: undefined }, /^there is no launcher /, /^make install/],
-    ['is a folder', { file: { uid: 0, gid: 0, mode: 0o755, isPlain: false } }, /not a plain file$/, /^mv '/],
+    ['does not exist', { file: undefined }, matching`^${says('there-is-no-launcher')} `, /^make install/],
+    [
+      'is a folder',
+      { file: { uid: 0, gid: 0, mode: 0o755, isPlain: false } },
+      matching`${says('not-a-plain-file')}$`,
+      /^mv '/,
+    ],
     ["is not root's", { file: { uid: 5, gid: 0, mode: 0o755, isPlain: true } }, /uid 5/, /^make install/],
-    ['can be written by its group', mode(0o775), /can be written by others \(mode 0775\)/, /^make install/],
-    ['can be written by all', mode(0o757), /can be written by others/, /^make install/],
+    [
+      'can be written by its group',
+      mode(0o775),
+      matching`${says('can-be-written-by-others-mode')} 0775\)`,
+      /^make install/,
+    ],
+    ['can be written by all', mode(0o757), says('can-be-written-by-others'), /^make install/],
     ['is setuid', mode(0o4755), /is set-id/, /^make install/],
     ['is setgid', mode(0o2755), /is set-id/, /^make install/],
     ['may not be run', { ...mode(0o700), mayRun: false }, /"vault" may not run/, /^make install/],
@@ -139,7 +150,11 @@ describe('checkJailProgram()', () => {
 describe('checkFolders()', () => {
   it('is critical when others can write a folder above the launcher', () => {
     check(checkFolders('/usr/local/libexec/dialback/jail', undefined), 'ok');
-    const breach = { at: '/usr/local', found: '"/usr/local" can be written by others', isForeign: false };
+    const breach = {
+      at: '/usr/local',
+      found: `"/usr/local" ${wording('can-be-written-by-others')}`,
+      isForeign: false,
+    };
     const finding = checkFolders('/usr/local/libexec/dialback/launch', breach);
     assert.equal(finding.check, 'launcher.folders');
     check(finding, 'critical', undefined, /^chmod go-w '\/usr\/local'$/);

@@ -7,6 +7,7 @@ import { checkShell } from '../../src/doctor/shell.ts';
 import { Fault } from '../../src/fault.ts';
 import type { Subject } from '../../src/os/account.ts';
 import { check } from '../support/findings.ts';
+import { matching, says, wording } from '../support/wording.ts';
 
 describe('checkPrograms()', () => {
   it('names the packages of what is missing, each once', () => {
@@ -71,7 +72,7 @@ describe('checkKernel()', () => {
   });
   it('refuses nothing, where nothing needs it', () => {
     for (const change of [{ release: '4.19.0' }, { lsm: 'yama' }, { lsm: undefined }])
-      check(kernel({ ...change, isNeeded: false }), 'ok', /no config here uses it$/);
+      check(kernel({ ...change, isNeeded: false }), 'ok', matching`${says('no-config-here-uses-it')}$`);
   });
 });
 
@@ -124,7 +125,7 @@ describe('checkShell()', () => {
   });
   it('names the transport that needs no shell to a client alone', () => {
     const isThere = false;
-    check(judge({ isThere }), 'critical', undefined, /; or transport = "channel" in client\.toml, /);
+    check(judge({ isThere }), 'critical', undefined, matching`; ${says('or-transport-channel-in-client')}, `);
     check(judge({ isThere, isDialed: false }), 'critical', undefined, /^usermod --shell \/bin\/sh anna$/);
   });
   for (const shell of ['/usr/sbin/nologin', '/sbin/nologin', '/bin/false', '/usr/bin/false'])
@@ -145,7 +146,7 @@ describe('checkShell()', () => {
     check(judge({ result: { ...silent, status: 1 } }), 'critical', /ended with status 1/);
     check(judge({ result: { ...silent, status: null, signal: 'SIGKILL' } }), 'critical', /SIGKILL/);
     check(
-      judge({ result: new Fault({ tried: 'x', found: 'it did not end within 10 s' }) }),
+      judge({ result: new Fault({ tried: 'x', found: `${wording('it-did-not-end-within')} 10 s` }) }),
       'critical',
       /did not end/,
     );
@@ -157,7 +158,7 @@ describe('checkShell()', () => {
       judge({ result, printed }),
       'critical',
       /prints "hi", in "\/home\/anna\/\.bashrc"$/,
-      /^usermod .*; or let "\/home\/anna\/\.bashrc" print only to a terminal/,
+      matching`^usermod .*; or let "\/home\/anna\/\.bashrc" ${says('print-only-to-a-terminal')}`,
     );
   });
   it('warns of what it says on standard error', () =>

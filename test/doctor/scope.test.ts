@@ -10,6 +10,7 @@ import { checkNever } from '../../src/doctor/never.ts';
 import { checkRoots } from '../../src/doctor/scope.ts';
 import { check, states } from '../support/findings.ts';
 import { scratch } from '../support/scratch.ts';
+import { matching, says } from '../support/wording.ts';
 
 const confined: Confinement = { way: 'confined', isChosen: false };
 const inherited: Confinement = { way: 'inherited', isChosen: true };
@@ -45,19 +46,19 @@ describe('parseNeverList()', () => {
     assert.deepEqual(parseNeverList(''), { paths: [], faults: [] });
   });
   const cases: [string, RegExp][] = [
-    ['etc/x', /^line 1: it does not begin with/],
-    ['/ok\n ./x', /^line 2: it does not begin with/],
-    [' /etc/x', /does not begin with/],
-    ['/etc/x ', /ends with a blank/],
+    ['etc/x', matching`^line 1: ${says('it-does-not-begin-with')}`],
+    ['/ok\n ./x', matching`^line 2: ${says('it-does-not-begin-with')}`],
+    [' /etc/x', says('does-not-begin-with')],
+    ['/etc/x ', says('ends-with-a-blank')],
     ['/etc/x\r\n', /control character/],
     ['/etc/\tx', /control character/],
     ['/etc/\0x', /control character/],
     [`/${'x'.repeat(4096)}`, /too long/],
     // On these the launcher refuses to run.
-    ['/etc/../x', /^line 1: it has "\.", "\.\." or a repeated slash/],
+    ['/etc/../x', matching`^line 1: ${says('it-has-or-a-repeated')}`],
     ['/etc/./x', /repeated slash/],
     ['/etc//x', /repeated slash/],
-    ['  # indented', /does not begin with/],
+    ['  # indented', says('does-not-begin-with')],
   ];
   for (const [text, fault] of cases)
     it(`refuses ${JSON.stringify(text.slice(0, 20))}`, () => {

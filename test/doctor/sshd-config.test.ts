@@ -3,7 +3,9 @@ import { mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { collectSshdConfig, findObstacles, parseSettings } from '../../src/doctor/sshd-config.ts';
+import { collectSshdConfig } from '../../src/doctor/sshd-config.ts';
+import { findObstacles, parseSettings } from '../../src/doctor/sshd-settings.ts';
+import { matching, says } from '../support/wording.ts';
 
 const ACCOUNT = { name: 'backup', home: '/srv/my home' };
 const KEYS = '/srv/my home/.ssh/authorized_keys';
@@ -28,7 +30,10 @@ describe('findObstacles()', () => {
 
   const harmful: [string, RegExp][] = [
     ['pubkeyauthentication no', /^PubkeyAuthentication no$/],
-    ['authorizedkeysfile /etc/ssh/keys/%u', /^AuthorizedKeysFile \/etc\/ssh\/keys\/%u \(the keys are in /],
+    [
+      'authorizedkeysfile /etc/ssh/keys/%u',
+      matching`^${says('authorizedkeysfile-the-keys-are-in', '/etc/ssh/keys/%u')} `,
+    ],
     ['authorizedkeysfile none', /^AuthorizedKeysFile none/],
     ['allowusers root\nallowusers backu', /^AllowUsers root backu$/],
     ['allowgroups admin', /^AllowGroups admin$/],

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { Finding, State } from '../../src/doctor/finding.ts';
-import { checkStore } from '../../src/doctor/store.ts';
 import { checkInodes, checkProbe, checkSpace } from '../../src/doctor/store-disk.ts';
+import { checkStore } from '../../src/doctor/store-folder.ts';
 import { check, states } from '../support/findings.ts';
+import { says } from '../support/wording.ts';
 
 describe('host: checkStore()', () => {
   const us = { uid: 990, name: 'dialback' };
@@ -65,8 +66,13 @@ describe('host: checkProbe(), of times', () => {
   };
   const judge = (more: object): Finding => checkProbe('/s', { ...probe, ...more }, true)[2] ?? assert.fail();
   it('warns when times after 2038 are cut, and names the lack of nanoseconds first', () => {
-    check(judge({ hasLateTimes: false }), 'warning', /cuts times after 2038/, /inodes of 256 bytes/);
-    check(judge({ hasLateTimes: false, hasNanoseconds: false }), 'warning', /does not keep them/);
+    check(
+      judge({ hasLateTimes: false }),
+      'warning',
+      says('cuts-times-after-2038'),
+      says('inodes-of-256-bytes'),
+    );
+    check(judge({ hasLateTimes: false, hasNanoseconds: false }), 'warning', says('does-not-keep-them'));
     check(judge({}), 'ok', /keeps them/);
   });
 });

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join, normalize } from 'node:path';
 import type * as v from 'valibot';
 import { isFrom, parseFrom, parseListen, showRange } from '../../src/client/addresses.ts';
-import { parseResolved } from '../../src/client/call.ts';
+import { clientToml } from '../../src/client/client-toml.ts';
 import { CLIENT_SCHEMA, ownNiceness, remoteName } from '../../src/client/config.ts';
 import {
   enumeratedFolders,
@@ -15,9 +15,8 @@ import {
   scopeFilter,
   scopeRecords,
 } from '../../src/client/filter.ts';
-import { placeHostKey } from '../../src/client/known-hosts.ts';
 import { parseNeverList } from '../../src/client/never-list.ts';
-import { clientToml } from '../../src/client/new-config.ts';
+import { parseResolved } from '../../src/client/ssh-settings.ts';
 import { outcomeJson, summaryText } from '../../src/commands/backup.ts';
 import { parseFindings } from '../../src/doctor/finding.ts';
 import { Fault } from '../../src/fault.ts';
@@ -51,6 +50,7 @@ import {
 } from '../../src/wire/events.ts';
 import { parseJson } from '../../src/wire/json.ts';
 import { fingerprint, type PublicKey, parseHostKey, parsePublicKey, showKey } from '../../src/wire/key.ts';
+import { placeHostKey } from '../../src/wire/known-hosts.ts';
 import { decodeRequest, encodeRequest, isRoot } from '../../src/wire/request.ts';
 import { DAEMON_REQUEST, ioniceArguments, parseGateCommand } from '../../src/wire/rsync.ts';
 import { PullReader, readComplaint } from '../../src/wire/rsync-output.ts';

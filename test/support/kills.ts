@@ -21,6 +21,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from './checkout.ts';
 import { diffManifests, type Manifest, manifest } from './manifest.ts';
+import { says } from './wording.ts';
 import { type Found, NEEDS_ROOT, until, World } from './world.ts';
 
 const MIB = 1024 * 1024;
@@ -239,7 +240,7 @@ function laneTests(kinds: Kind[]): void {
     const state = join(world.client.home, 'another state');
     const second = await world.backup(['--state', state]);
     assert.equal(second.status, 11);
-    assert.match(second.last.error ?? '', /still at work on another run/);
+    assert.match(second.last.error ?? '', says('still-at-work-on-another'));
     for (const each of rsyncs) process.kill(each.pid, 'SIGCONT');
     await running.done;
     await until('all has ended', () => world.processes().length === 0, 15_000);

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { isRsyncVulnerable } from '../../src/shared/package-changelog.ts';
+import { matchingLines, says } from './wording.ts';
 import type { Result } from './world.ts';
 
 const FOLLOWS_LINKS = spawnSync('/usr/bin/rsync', ['--insecure-links', '--version']).status !== 0;
@@ -13,7 +14,10 @@ const FOLLOWS_LINKS = spawnSync('/usr/bin/rsync', ['--insecure-links', '--versio
 export function isRefusedToOldRsync({ status, stderr }: Pick<Result, 'status' | 'stderr'>): boolean {
   if (!FOLLOWS_LINKS) return false;
   assert.equal(status, 2, stderr);
-  assert.match(stderr, /can be written by others .*, and this rsync would follow a symlink in its place$/m);
+  assert.match(
+    stderr,
+    matchingLines`${says('can-be-written-by-others')} .*, ${says('and-this-rsync-would-follow')}$`,
+  );
   return true;
 }
 

@@ -6,6 +6,7 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, wr
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
+import { matching, says, wording } from '../../support/wording.ts';
 import { lastLine, NEEDS_ROOT, type Party, until, World } from '../../support/world.ts';
 
 /** What one hook was told, and was. */
@@ -191,10 +192,10 @@ describe('hooks', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     const calls = world.journal('host').length;
     const { status, stdout, stderr } = await plainly();
     assert.deepEqual([status, stdout], [1, '']);
-    const reason = `Cannot back up to "vault": the hook "before" ("${bad}") ended with status 7`;
+    const reason = `${wording('cannot-the-hook-before', 'back up to "vault"')}" ("${bad}") ended with status 7`;
     assert.equal(
       stderr,
-      `before: first\nbefore: it is \\u001b[31mred\ndialback: ${reason}\nnext: read its output, and dialback help hooks\n`,
+      `before: first\nbefore: it is \\u001b[31mred\ndialback: ${reason}\n${wording('read-its-output-and-dialback')}\n`,
     );
     const [, failed, ...noMore] = seen(world.client);
     assert.deepEqual(noMore, []);
@@ -223,7 +224,10 @@ describe('hooks', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     const { status, last } = await backup();
     assert.deepEqual([status, last.outcome], [3, 'full']);
     assert.ok(world.snapshots().includes(last.snapshot ?? ''));
-    assert.equal(last.error, `Cannot finish with the hook "after": "${bad}" ended with status 1`);
+    assert.equal(
+      last.error,
+      `${wording('cannot-finish-with-the-hook')} "after": "${bad}" ended with status 1`,
+    );
     const { status: again, stderr } = await plainly();
     assert.equal(again, 3);
     assert.match(
@@ -295,7 +299,7 @@ describe('hooks', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     );
     const { status, stderr } = await plainly();
     assert.equal(status, 1);
-    assert.match(stderr, /the deadline has passed/);
+    assert.match(stderr, says('the-deadline-has-passed'));
     assert.deepEqual(hooksSeen(world.client), ['before', 'failed']);
     await over();
   });
@@ -314,14 +318,17 @@ describe('hooks', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.equal(status, 2);
     assert.match(
       stderr,
-      /^dialback: Cannot use the hook "failed": ".*open" can be written by others .*\nnext: chmod go-w '/,
+      matching`^dialback: ${says('cannot-use-the-hook')} "failed": ".*open" ${says('can-be-written-by-others')} .*\nnext: chmod go-w '`,
     );
     set({ host: { failed: path } });
     const { status: refused, stdout, last } = await backup();
     assert.equal(refused, 1);
-    assert.match(last.error ?? '', /the backup host is not set up correctly$/);
+    assert.match(last.error ?? '', matching`${says('the-backup-host-is-not')}$`);
     assert.doesNotMatch(stdout, /hook/);
-    assert.match(String(world.journal('host').at(-1)?.reason), /^Cannot use the hook "failed": /);
+    assert.match(
+      String(world.journal('host').at(-1)?.reason),
+      matching`^${says('cannot-use-the-hook')} "failed": `,
+    );
     set({ client: { failed: path }, host: { failed: path } });
     for (const [party, config, side] of [
       [world.client, world.clientToml, 'client'],
@@ -341,7 +348,7 @@ describe('hooks', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     set({ host: { ...all(recorder('all')), before: skip } });
     const { status, stdout, last } = await backup();
     assert.equal(status, 12);
-    assert.match(last.error ?? '', /takes the next backup of this machine later$/);
+    assert.match(last.error ?? '', matching`${says('takes-the-next-backup-of')}$`);
     assert.doesNotMatch(stdout, /hook|RAID|not now/);
     assert.deepEqual(hooksSeen(world.host), ['before']);
     const [told, refused] = world.journal('host').slice(-2);
@@ -358,7 +365,7 @@ describe('hooks', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     set({ host: { ...all(recorder('all')), before: recorder('bad', 'echo secret words', 'exit 1') } });
     const { status, stdout, stderr, last } = await backup();
     assert.equal(status, 1);
-    assert.match(last.error ?? '', /the backup host failed$/);
+    assert.match(last.error ?? '', matching`${says('the-backup-host-failed')}$`);
     assert.doesNotMatch(stdout + stderr, /hook|secret/);
     assert.deepEqual(hooksSeen(world.host), ['before', 'failed']);
     assert.match(
@@ -379,7 +386,7 @@ describe('hooks', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     await until('after runs', () => hooksSeen(world.host).length === 1);
     const second = await world.run(world.client, args);
     assert.equal(second.status, 11);
-    assert.match(lastLine(second).error ?? '', /still at work on another run/);
+    assert.match(lastLine(second).error ?? '', says('still-at-work-on-another'));
     writeFileSync(release, '');
     await over();
     const line = world.journal('host').findLast(each => each.event === 'hook');

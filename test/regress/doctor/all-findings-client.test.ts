@@ -19,6 +19,7 @@ import type { Finding } from '../../../src/doctor/finding.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { Doctor, lines } from '../../support/doctor.ts';
 import { itLong } from '../../support/long.ts';
+import { matching, says, wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Party, type World } from '../../support/world.ts';
 
 describe('doctor on a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -41,7 +42,12 @@ describe('doctor on a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     chmodSync(world.clientToml, 0o666);
     doctor.obey(
       client,
-      await doctor.only(client, 'critical', 'client.config', /can be written by others \(mode 666\)$/),
+      await doctor.only(
+        client,
+        'critical',
+        'client.config',
+        matching`${says('can-be-written-by-others-mode')} 666\)$`,
+      ),
     );
     await doctor.isWell(client);
   });
@@ -69,7 +75,10 @@ describe('doctor on a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     async () => {
       const key = join(client.home, '.ssh/id_ed25519');
       chmodSync(key, 0o644);
-      doctor.obey(client, await doctor.only(client, 'critical', 'client.key', /open to others \(mode 644\)/));
+      doctor.obey(
+        client,
+        await doctor.only(client, 'critical', 'client.key', matching`${says('open-to-others-mode')} 644\)`),
+      );
       await doctor.isWell(client);
 
       execFileSync('/usr/bin/ssh-keygen', ['-q', '-p', '-N', 'a secret', '-f', key], { stdio: 'pipe' });
@@ -86,14 +95,17 @@ describe('doctor on a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
 
       world.keygen(client, `${key}.other`);
       copyFileSync(`${key}.other.pub`, `${key}.pub`);
-      doctor.obey(client, await doctor.only(client, 'critical', 'client.key', /is not the public half/));
+      doctor.obey(
+        client,
+        await doctor.only(client, 'critical', 'client.key', says('is-not-the-public-half')),
+      );
       await doctor.isWell(client);
 
       const good = readFileSync(key);
       world.write(client, key, 'nonsense\n');
-      await doctor.only(client, 'critical', 'client.key', /is not a private key/);
+      await doctor.only(client, 'critical', 'client.key', says('is-not-a-private-key'));
       rmSync(key);
-      await doctor.only(client, 'critical', 'client.key', /there is no key/);
+      await doctor.only(client, 'critical', 'client.key', says('there-is-no-key'));
       world.write(client, key, good);
       await doctor.isAsBefore(client);
     },
@@ -110,7 +122,7 @@ describe('doctor on a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     world.write(client, file, good, 0o646);
     doctor.obey(
       client,
-      await doctor.only(client, 'critical', 'client.known_hosts', /can be written by others/),
+      await doctor.only(client, 'critical', 'client.known_hosts', says('can-be-written-by-others')),
     );
     await doctor.isWell(client);
   });
@@ -134,12 +146,12 @@ describe('doctor on a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       shell(path);
       const mend = await doctor.only(client, 'critical', 'machine.shell', /the shell of "dbtest-client/);
       const [change = '', ...other] = mend.split('; or ');
-      assert.deepEqual(other, ['transport = "channel" in client.toml, which needs no shell']);
+      assert.deepEqual(other, [wording('transport-channel-in-client-toml')]);
       world.configure({ remote: CHANNEL });
       await doctor.isWell(client);
       assert.match(
         await doctor.transports(),
-        /^"vault": channel, .*; direct would probably not work: the shell of /,
+        matching`^"vault": channel, .*; direct ${says('would-probably-not-work')}: the shell of `,
       );
       world.configure();
       doctor.obey('root', change);
@@ -159,7 +171,7 @@ describe('doctor on a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       client,
       'critical',
       'client.listen',
-      /^another program listens on 127\.0\.0\.1:\d+$/,
+      matching`^${says('another-program-listens-on')} 127\.0\.0\.1:\d+$`,
     );
     assert.match(next, new RegExp(`^ss -ltnp 'sport = :${port}'`));
     // A run that is under way holds its lock, and the port may be its own.
@@ -180,7 +192,7 @@ describe('doctor on a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     await new Promise(resolve => server.close(resolve));
     await doctor.isWell(client);
     listenOn('198.51.100.7:0');
-    await doctor.only(client, 'critical', 'client.listen', /is not an address of this machine$/);
+    await doctor.only(client, 'critical', 'client.listen', matching`${says('is-not-an-address-of')}$`);
     world.configure();
     await doctor.isAsBefore(client);
   });
@@ -193,13 +205,13 @@ describe('doctor on a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       const direct = await checks();
       assert.match(
         await doctor.transports(),
-        /^"vault": direct will probably work: from 127\.0\.0\.1 to 127\.0\.0\.1 /,
+        matching`^"vault": ${says('direct-will-probably-work')}: from 127\.0\.0\.1 to 127\.0\.0\.1 `,
       );
       world.configure({ remote: CHANNEL });
       await doctor.isWell(client);
       assert.match(
         await doctor.transports(),
-        /^"vault": channel, .*; direct would probably work too: from 127\.0\.0\.1 /,
+        matching`^"vault": channel, .*; direct ${says('would-probably-work-too')}: from 127\.0\.0\.1 `,
       );
       const OF_THE_WAY_BACK = ['client.from', 'client.listen', 'client.sshd', 'machine.shell'];
       assert.deepEqual(
@@ -262,7 +274,7 @@ describe('doctor on a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.equal(told?.state, 'warning');
     assert.match(
       told?.found ?? '',
-      /^"vault": direct will probably not work: .* 203\.0\.113\.5 .* 10\.0\.0\.7,/,
+      matching`^"vault": ${says('direct-will-probably-not-work')}: .* 203\.0\.113\.5 .* 10\.0\.0\.7,`,
     );
     assert.match(told?.next ?? '', /transport = "channel"/);
 
@@ -277,7 +289,7 @@ describe('doctor on a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     world.write(client, journal, lines('203.0.113.5 5000 10.0.0.7 8022'));
     assert.match(
       (await behindNat())?.found ?? '',
-      /direct, which worked in the run of 2026-11-23T00:12:00\.500Z, although/,
+      matching`${says('direct-which-worked-in-the')} 2026-11-23T00:12:00\.500Z, although`,
     );
     world.write(client, journal, lines('nobody'));
     assert.equal((await behindNat())?.state, 'warning');
@@ -300,7 +312,7 @@ describe('doctor on a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       client,
       'critical',
       'client.reach',
-      /^"127\.0\.0\.1" port \d+: no program listens there$/,
+      matching`^"127\.0\.0\.1" port \d+: ${says('no-program-listens-there')}$`,
     );
     world.write(client, world.clientToml, config);
     world.write(client, file, known);
@@ -326,7 +338,10 @@ describe('doctor on a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     mkdirSync(world.clientState, { mode: 0o755 });
     chownSync(world.clientState, client.uid, client.gid);
     chmodSync(world.clientState, 0o755);
-    doctor.obey(client, await doctor.only(client, 'critical', 'client.state', /others may look into it$/));
+    doctor.obey(
+      client,
+      await doctor.only(client, 'critical', 'client.state', matching`${says('others-may-look-into-it')}$`),
+    );
     await doctor.isWell(client);
     const config = readFileSync(world.clientToml, 'utf8');
     const elsewhere = join(client.home, 'of root/state');
@@ -334,7 +349,7 @@ describe('doctor on a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     world.write(client, world.clientToml, config.replace(/^state = .*$/m, `state = "${elsewhere}"`));
     doctor.obey(
       'root',
-      await doctor.only(client, 'critical', 'client.state', /this account cannot create it/),
+      await doctor.only(client, 'critical', 'client.state', says('this-account-cannot-create-it')),
     );
     await doctor.isWell(client);
     world.configure();
@@ -380,7 +395,12 @@ describe('doctor on a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     }
     execFileSync('mount', ['--bind', join(never, 'part'), alias]);
     try {
-      const mend = await doctor.only(client, 'warning', 'client.never', /is also mounted at ".*\/alias"$/);
+      const mend = await doctor.only(
+        client,
+        'warning',
+        'client.never',
+        matching`${says('is-also-mounted-at')} ".*\/alias"$`,
+      );
       doctor.obey('root', /umount .*$/.exec(mend)?.[0] ?? 'false');
       await doctor.isWell(client);
     } finally {
@@ -389,7 +409,7 @@ describe('doctor on a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
 
     chmodSync(never, 0o000);
     chownSync(never, 0, 0);
-    const see = await doctor.only(client, 'unknown', 'client.never', /cannot see all of/);
+    const see = await doctor.only(client, 'unknown', 'client.never', says('cannot-see-all-of'));
     doctor.obey('root', see.split(',')[0] ?? '');
     world.configure();
     rmSync(never, { recursive: true });

@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { Doctor, lines } from '../../support/doctor.ts';
+import { matching, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Party, type World } from '../../support/world.ts';
 
 describe('doctor on a host', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -34,7 +35,7 @@ describe('doctor on a host', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   it('a store that is gone', async () => {
     renameSync(join(world.store, 'store.json'), join(world.store, 'gone'));
     assert.match(
-      await doctor.only(host, 'critical', 'host.store', /there is no store\.json in it$/),
+      await doctor.only(host, 'critical', 'host.store', matching`${says('there-is-no-store-json')}$`),
       /^mount its disk/,
     );
     renameSync(join(world.store, 'gone'), join(world.store, 'store.json'));
@@ -47,7 +48,10 @@ describe('doctor on a host', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
 
   it('a store that others can look into, or that is somebody elses', async () => {
     chmodSync(world.store, 0o750);
-    doctor.obey(host, await doctor.only(host, 'critical', 'host.store', /open to others \(mode 0750\)$/));
+    doctor.obey(
+      host,
+      await doctor.only(host, 'critical', 'host.store', matching`${says('open-to-others-mode')} 0750\)$`),
+    );
     await doctor.isWell(host);
     chownSync(world.store, 0, 0);
     chmodSync(world.store, 0o755);
@@ -113,7 +117,12 @@ describe('doctor on a host', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     chmodSync(file, 0o666);
     doctor.obey(
       host,
-      await doctor.only(host, 'critical', 'host.authorized_keys', /can be written by others \(mode 666\)$/),
+      await doctor.only(
+        host,
+        'critical',
+        'host.authorized_keys',
+        matching`${says('can-be-written-by-others-mode')} 666\)$`,
+      ),
     );
     await doctor.isWell(host);
     appendFileSync(file, readFileSync(join(host.home, 'sshd/key.pub')));
@@ -121,7 +130,7 @@ describe('doctor on a host', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       host,
       'warning',
       'host.authorized_keys',
-      /^line 2 .* was not written by dialback/,
+      matching`^line 2 .* ${says('was-not-written-by-dialback')}`,
     );
     doctor.obey(host, next.replace(/^remove it: /, ''));
     await doctor.isWell(host);
@@ -133,13 +142,18 @@ describe('doctor on a host', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     renameSync(world.shelf, `${world.shelf}-gone`);
     doctor.obey(
       host,
-      await doctor.only(host, 'critical', 'host.authorized_keys', /the store has no folder for it$/),
+      await doctor.only(
+        host,
+        'critical',
+        'host.authorized_keys',
+        matching`${says('the-store-has-no-folder')}$`,
+      ),
     );
     await doctor.isWell(host);
     rmSync(world.shelf, { recursive: true });
     renameSync(`${world.shelf}-gone`, world.shelf);
     rmSync(file);
-    await doctor.only(host, 'warning', 'host.authorized_keys', /no client is enrolled/);
+    await doctor.only(host, 'warning', 'host.authorized_keys', says('no-client-is-enrolled'));
     writeFileSync(file, good);
     chownSync(file, host.uid, host.gid);
     chmodSync(file, 0o600);
@@ -148,7 +162,7 @@ describe('doctor on a host', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
 
   it('a config that is not there', async () => {
     renameSync(world.hostToml, `${world.hostToml}.away`);
-    await doctor.only(host, 'critical', 'host.config', /there is no such file/);
+    await doctor.only(host, 'critical', 'host.config', says('there-is-no-such-file'));
     renameSync(`${world.hostToml}.away`, world.hostToml);
     await doctor.isAsBefore(host);
   });

@@ -8,6 +8,7 @@ import type { Finding } from '../../../src/doctor/finding.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { Doctor, lines } from '../../support/doctor.ts';
 import { itLong } from '../../support/long.ts';
+import { matching, says } from '../../support/wording.ts';
 import {
   compileLauncher,
   mayMakeNamespaces,
@@ -97,12 +98,12 @@ describe('doctor with the launcher', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, (
           true,
         ],
         [unset, 'launcher.capability', /has no capability/, true],
-        [() => chmodSync(world.launcher, 0o770), 'launcher.file', /can be written by others/, true],
-        [() => chmodSync(world.launcher, 0o755), 'launcher.file', /every account can run/, false],
+        [() => chmodSync(world.launcher, 0o770), 'launcher.file', says('can-be-written-by-others'), true],
+        [() => chmodSync(world.launcher, 0o755), 'launcher.file', says('every-account-can-run'), false],
         [
           () => chmodSync(dirname(world.launcher), 0o777),
           'launcher.folders',
-          /can be written by others/,
+          says('can-be-written-by-others'),
           true,
         ],
       ];
@@ -152,7 +153,7 @@ describe('doctor with the launcher', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, (
       client,
       'critical',
       'client.jail',
-      /it was made for uid \d+, and is run by uid \d+$/,
+      matching`${says('it-was-made-for-uid-and', /\d+/)} \d+$`,
     );
     assert.equal(next.split(',')[0], `runuser --pty -u "$(id -nu ${host.uid})" -- dialback doctor`);
     install();
@@ -243,8 +244,8 @@ describe('doctor with the launcher', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, (
     assert.equal(findings.find(each => each.check === 'machine.kernel')?.state, 'ok');
     assert.ok(!findings.some(each => each.state === 'critical'), lines(findings).join(', '));
     for (const [mode, found] of [
-      [0o700, /may not run ".*" \(mode 0700\)$/],
-      [0o757, /can be written by others \(mode 0757\)$/],
+      [0o700, matching`${says('may-not-run-mode')} 0700\)$`],
+      [0o757, matching`${says('can-be-written-by-others-mode')} 0757\)$`],
     ] as const) {
       chmodSync(world.jail, mode);
       const wrong = await doctor.fresh(host);

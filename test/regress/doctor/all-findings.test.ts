@@ -7,6 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import type { Finding } from '../../../src/doctor/finding.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { Doctor, lines } from '../../support/doctor.ts';
+import { matching, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Party, type World } from '../../support/world.ts';
 
 describe('doctor, where a backup works', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -57,7 +58,10 @@ describe('doctor, where a backup works', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE 
     const { status, stdout } = await world.run('root', ['doctor', '--json', '--config', world.clientToml]);
     assert.equal(status, 1);
     const findings = JSON.parse(stdout) as Finding[];
-    assert.match(findings[0]?.found ?? '', /^looked at as "dbtest-client-\w+" .*on behalf of root$/);
+    assert.match(
+      findings[0]?.found ?? '',
+      matching`^looked at as "dbtest-client-\w+" .*${says('on-behalf-of-root')}$`,
+    );
     assert.deepEqual(lines(findings), doctor.usual.get(client));
   });
 

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { matching, matchingLines, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Party, World } from '../../support/world.ts';
 
 interface Finding {
@@ -46,7 +47,7 @@ describe('doctor, where every run fails', { skip: NEEDS_ROOT }, () => {
     world.configure({ remote: CHANNEL });
     assert.match(
       await find('client.call'),
-      /^ok: "vault" accepts this machine's key, and knows it as "acorn"$/,
+      matching`^ok: "vault" ${says('accepts-this-machines-key-and')} "acorn"$`,
     );
   };
 
@@ -61,7 +62,7 @@ describe('doctor, where every run fails', { skip: NEEDS_ROOT }, () => {
     world.keygen(world.client, join(world.client.home, 'foreign'));
     const other = readFileSync(join(world.client.home, 'foreign.pub'), 'utf8');
     world.write(world.client, file, `[127.0.0.1]:${world.port} ${other}`);
-    assert.match(await find('client.call'), /^critical: .*its key is not the one that/);
+    assert.match(await find('client.call'), matching`^critical: .*${says('its-key-is-not-the-one')}`);
     assert.equal(await backup(), 13);
     world.write(world.client, file, good);
     await restored();
@@ -70,13 +71,13 @@ describe('doctor, where every run fails', { skip: NEEDS_ROOT }, () => {
   it('says so where the host does not take the key, or not under this name', async () => {
     const lines = readFileSync(world.authorizedKeys);
     world.write(world.host, world.authorizedKeys, '');
-    assert.match(await find('client.call'), /^critical: .*it does not accept the key/);
+    assert.match(await find('client.call'), matching`^critical: .*${says('it-does-not-accept-the')}`);
     assert.equal(await backup(), 12);
     world.write(world.host, world.authorizedKeys, lines);
     world.configure({ remote: CHANNEL, top: 'name = "oak"' });
     assert.match(
       await find('client.call'),
-      /^critical: "vault": .*knows this key under another name \(name\)$/,
+      matching`^critical: "vault": .*${says('knows-this-key-under-another')} \(name\)$`,
     );
     await restored();
   });
@@ -85,7 +86,7 @@ describe('doctor, where every run fails', { skip: NEEDS_ROOT }, () => {
     const toml = readFileSync(world.clientToml, 'utf8');
     const target = `target = "ssh://${world.client.login}@127.0.0.1:${world.port}"`;
     world.write(world.client, world.clientToml, toml.replace(/^target = .*$/m, target));
-    assert.match(await find('client.call'), /^critical: Cannot call the backup host/);
+    assert.match(await find('client.call'), matching`^critical: ${says('cannot-call-the-backup-host')}`);
     assert.notEqual(await backup(), 0);
     await restored();
   });
@@ -100,11 +101,7 @@ describe('doctor, where every run fails', { skip: NEEDS_ROOT }, () => {
     ];
     for (const scope of scopes) {
       world.configure({ remote: CHANNEL, scope: `${roots}\n${scope}` });
-      assert.match(
-        await find('client.roots'),
-        /critical: the excludes and `never` leave out everything in/,
-        scope,
-      );
+      assert.match(await find('client.roots'), says('critical-the-excludes-and-never'), scope);
     }
     world.configure({ remote: CHANNEL, scope: `${roots}\nexclude = ["one", "*.tmp"]` });
     assert.match(await find('client.roots'), /^ok: /);
@@ -115,7 +112,7 @@ describe('doctor, where every run fails', { skip: NEEDS_ROOT }, () => {
     world.configure({ remote: CHANNEL, scope: `roots = ["${world.data}"]\nnever = ["${never}"]` });
     assert.match(
       await find('client.never'),
-      /^warning: ".*\/onne" does not exist: if its name is misspelled/m,
+      matchingLines`^warning: ".*\/onne" ${says('does-not-exist-if-its')}`,
     );
     world.configure({
       remote: CHANNEL,

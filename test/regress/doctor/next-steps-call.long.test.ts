@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { findingOf, Steps } from '../../support/steps.ts';
+import { wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 describe('a host that takes the call and says nothing', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -29,7 +30,7 @@ describe('a host that takes the call and says nothing', { skip: NEEDS_ROOT || IN
       lines.replace(/command="[^"]*(?:\\"[^"]*)*"/, 'command="while sleep 1; do echo >&2; done"'),
     );
     const { state, found, next } = findingOf(await steps.doctor(world.client), 'client.call');
-    assert.deepEqual([state, found], ['warning', '"vault" accepted the call and sent no answer within 30 s']);
+    assert.deepEqual([state, found], ['warning', `"vault" ${wording('accepted-the-call-and-sent')} 30 s`]);
     const shape = /(dialback backup -v)/;
     const { status, stderr } = await steps.shell(world.client, next ?? '');
     assert.notEqual(status, 0);

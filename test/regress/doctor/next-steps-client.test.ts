@@ -19,6 +19,7 @@ import { after, before, describe, it } from 'node:test';
 import type { Finding } from '../../../src/doctor/finding.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { findingOf, Steps } from '../../support/steps.ts';
+import { matching, says, wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 describe('a next step about a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -132,7 +133,7 @@ describe('a next step about a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE },
   });
 
   it('names what listens on the port', async () => {
-    const shape = /(ss -ltnp 'sport = :\d+') names it; or set `listen` of "taken" in client.toml/;
+    const shape = matching`(ss -ltnp 'sport = :\d+') ${says('names-it-or-set-listen')} "taken" in client.toml`;
     const shown = await steps.follow(of('client.listen', /another program/).next, shape, world.client, {
       as: 'root',
     });
@@ -141,7 +142,7 @@ describe('a next step about a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE },
   });
 
   it('makes a list of excludes plain text', async () => {
-    const shape = /(iconv -f UTF-16 -t UTF-8 '[^']*' >'([^']*)'), and use that file/;
+    const shape = matching`(iconv -f UTF-16 -t UTF-8 '[^']*' >'([^']*)'), ${says('and-use-that-file')}`;
     const { next } = of('client.excludes');
     const file = shape.exec(next ?? '')?.[2] ?? '';
     await steps.follow(next, new RegExp(shape.source.replace("'([^']*)'", "'[^']*'")), world.client);
@@ -160,8 +161,7 @@ describe('a next step about a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE },
 
   it('does without the launcher, where that is meant', async () => {
     const { next } = of('client.confinement');
-    const shape =
-      /make install, as root, in dialback's sources; or, to do without: (sed -i '1i capability = "none"' '[^']*')/;
+    const shape = matching`${says('make-install-as-root-in')}: (sed -i '1i capability = "none"' '[^']*')`;
     await steps.follow(next, shape, world.client);
   });
 
@@ -169,21 +169,20 @@ describe('a next step about a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE },
     const SHAPE = String.raw`(find "\$\(findmnt -no TARGET -T '[^']*'\)" -xdev -samefile '[^']*'), as root`;
     const names = (text: string): string[] => text.trim().split('\n').sort();
     const linked = of('client.never', /secret\/file" has another name/).next;
-    const removes = new RegExp(`${SHAPE}; then remove the other name, or put it into \`never\` too`);
+    const removes = new RegExp(`${SHAPE}; ${wording('then-remove-the-other-name')}`);
     const second = [place('elsewhere/secret file'), place('secret/file')];
     assert.deepEqual(names(await steps.follow(linked, removes, world.client, { as: 'root' })), second);
     rmSync(second[0] ?? '');
     const shared = await steps.follow(
-      of('client.never', /people\/hard" has another name \(a hard link\), which/).next,
+      of('client.never', matching`people\/hard" ${says('has-another-name-a-hard')}`).next,
       new RegExp(SHAPE),
       world.client,
       { as: 'root' },
     );
     assert.deepEqual(names(shared), [place('elsewhere/people hard'), place('people/hard')]);
     rmSync(place('elsewhere/people hard'));
-    const unseen =
-      /(find '[^']*' -xdev -type f -links \+1), as root: each file that it lists has another name/;
-    const { next } = of('client.never', /cannot see all of ".*closed"/);
+    const unseen = matching`(find '[^']*' -xdev -type f -links \+1), ${says('as-root-each-file-that')}`;
+    const { next } = of('client.never', matching`${says('cannot-see-all-of')} ".*closed"`);
     assert.deepEqual(names(await steps.follow(next, unseen, world.client, { as: 'root' })), [
       place('closed/file'),
     ]);
@@ -192,13 +191,13 @@ describe('a next step about a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE },
   });
 
   it('shows the link on the way to what must never be read, and what cannot be looked at', async () => {
-    const link = /(ls -ld '[^']*'); then name in `never` the path that you mean/;
+    const link = matching`(ls -ld '[^']*'); ${says('then-name-in-never-the')}`;
     const { next } = of('client.never', /is not followed/);
     assert.match(
       await steps.follow(next, link, world.client),
       new RegExp(` ${place('people/link')} -> ${place('elsewhere')}\n$`),
     );
-    const looked = of('client.never', /cannot be looked at \(ENAMETOOLONG\)/).next;
+    const looked = of('client.never', matching`${says('cannot-be-looked-at')} \(ENAMETOOLONG\)`).next;
     // ls cannot either, and says why.
     await steps.follow(looked, /(ls -ld '[^']*'), as root/, world.client, { as: 'root', status: 2 });
     for (const toml of [world.clientToml, steps.clientToml])
@@ -232,12 +231,7 @@ describe('a next step about a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE },
     // Another user still decides about one of the paths, which is said of that path.
     assert.deepEqual(
       left.map(each => [each.check, each.next?.replace(/".*"/, '…')]),
-      [
-        [
-          'client.never',
-          `put … itself into \`never\`, or move '${place('people/hard')}' into a folder that only root can change`,
-        ],
-      ],
+      [['client.never', `put … ${wording('itself-into-never-or-move', `'${place('people/hard')}'`)}`]],
       JSON.stringify(left, null, 2),
     );
   });

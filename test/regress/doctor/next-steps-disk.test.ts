@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { findingOf, nextOf, Steps } from '../../support/steps.ts';
+import { matching, says, wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, until, World } from '../../support/world.ts';
 
 describe('a next step about a disk', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -75,7 +76,7 @@ describe('a next step about a disk', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, (
     assert.equal(state, 'critical');
     const shown = await steps.follow(
       next,
-      /mount its disk: (findmnt -T '[^']*') says which one is there now/,
+      matching`mount its disk: (findmnt -T '[^']*') ${says('says-which-one-is-there')}`,
       world.client,
     );
     assert.doesNotMatch(shown, /usb disk/);
@@ -90,7 +91,7 @@ describe('a next step about a disk', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, (
       chownSync(path, 0, 0);
       const refused = await backup();
       assert.notEqual(refused.status, 0);
-      const shape = new RegExp(`(ls -ld '[^']*'): it must belong to ${world.client.login}`);
+      const shape = new RegExp(`(ls -ld '[^']*'): ${wording('it-must-belong-to')} ${world.client.login}`);
       const shown = await steps.follow(nextOf(refused), shape, world.client);
       assert.match(shown, new RegExp(`^drwx------ .* root .* ${path}$`, 'm'));
       world.own(world.client, path);
@@ -110,7 +111,11 @@ describe('a next step about a disk', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, (
     assert.notEqual(refused.status, 0);
     const keeps = '[retention]\nlast = 1\nmin_keep = 1\nmin_age = "1s"\n';
     world.write(world.client, toml, `store = "${store}"\nsyslog = false\n${keeps}`);
-    await steps.follow(nextOf(refused), /(dialback prune); or a larger disk/, world.client);
+    await steps.follow(
+      nextOf(refused),
+      matching`(dialback prune); ${says('or-a-larger-disk')}`,
+      world.client,
+    );
     await succeeds();
     rmSync(large);
     await succeeds();
@@ -136,7 +141,7 @@ describe('a next step about a disk', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, (
     ]);
     const torn = await done;
     assert.notEqual(torn.status, 0);
-    const shape = /(findmnt -T '[^']*'); once its disk is there again, the next run goes on from there/;
+    const shape = matching`(findmnt -T '[^']*'); ${says('once-its-disk-is-there')}`;
     await steps.follow(nextOf(torn), shape, world.client);
     await until('nobody is at work', () => world.processes().length === 0);
     execFileSync('umount', ['--lazy', disk]);

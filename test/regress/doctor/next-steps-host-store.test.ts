@@ -9,6 +9,7 @@ import { after, afterEach, before, describe, it } from 'node:test';
 import type { Finding } from '../../../src/doctor/finding.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { Follower, mount, worstOf } from '../../support/steps.ts';
+import { matching, matchingLines, says } from '../../support/wording.ts';
 import { mayMakeNamespaces, NEEDS_ROOT, type Party, World } from '../../support/world.ts';
 
 describe('a next step of doctor about a store and its runs', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -55,12 +56,15 @@ describe('a next step of doctor about a store and its runs', { skip: NEEDS_ROOT 
       chmodSync(join(world.store, 'store.json'), mode);
       const { stdout } = await world.run(world.client, ['doctor', '--json', '--host', '--config', toml]);
       const step = worstOf(JSON.parse(stdout) as Finding[], 'host.store').next ?? '';
-      if (mode === 0o644) assert.match(step, /, because that account receives the backups$/);
+      if (mode === 0o644) assert.match(step, matching`, ${says('because-that-account-receives-the')}$`);
       const told = await follower.shell(
         'root',
-        step.replace(/, because that account receives the backups$/, ''),
+        step.replace(matching`, ${says('because-that-account-receives-the')}$`, ''),
       );
-      assert.match(told.stdout, /^ {2}critical +store: ".*" is open to others \(mode 0755\)/m);
+      assert.match(
+        told.stdout,
+        matchingLines`^ {2}critical +store: ".*" ${says('is-open-to-others-mode')} 0755\)`,
+      );
     }
     chmodSync(host.home, 0o700);
     chmodSync(world.store, 0o700);
@@ -78,7 +82,7 @@ describe('a next step of doctor about a store and its runs', { skip: NEEDS_ROOT 
     undone.push(() => world.write(host, world.hostToml, toml));
     writeFileSync(join(store, 'clients', world.name, 'large'), Buffer.alloc(1024 ** 2));
     const du = await next('host.store_space', /^3\d MiB free/);
-    const sizes = await follower.follow(host, du.replace(/; make room, or use a larger disk$/, ''));
+    const sizes = await follower.follow(host, du.replace(matching`; ${says('make-room-or-use-a')}$`, ''));
     assert.match(sizes, new RegExp(`^1\\.\\dM\\s+${store}/clients/${world.name}$`, 'm'));
     execFileSync('mount', ['-o', 'remount,size=4g', disk]);
     await isWell('host.store_space');
@@ -124,15 +128,15 @@ describe('a next step of doctor about a store and its runs', { skip: NEEDS_ROOT 
 
     const room = await follower.follow(
       host,
-      step(/^"acorn": the host refuses its requests: \d+ bytes are free/),
+      step(matching`^"acorn": ${says('the-host-refuses-its-requests')}: \d+ bytes are free`),
     );
     assert.match(room, new RegExp(first));
     world.write(host, world.hostToml, toml);
     const runs = await follower.shell(host, step(/^"acorn": the last 3 runs failed/));
     assert.equal(runs.status, 1, runs.stderr); // as monitoring plugins have it: a warning
     assert.match(runs.stdout, /rsync ended with status 12/);
-    const doubt = step(/did not flush the files .*: acorn$/).split('; ');
-    assert.match(doubt[1] ?? '', /^it lists .*, and the next backup /);
+    const doubt = step(matching`${says('did-not-flush-the-files')} .*: acorn$`).split('; ');
+    assert.match(doubt[1] ?? '', matching`^it lists .*, ${says('and-the-next-backup')} `);
     await follower.follow(host, doubt[0] ?? '');
     assert.equal((await world.backup()).status, 0);
     await isWell('host.store_contents');
@@ -169,8 +173,8 @@ describe('a next step of doctor about a store and its runs', { skip: NEEDS_ROOT 
         'host.jail',
       );
     const finding = await look(0);
-    assert.match(finding.found, /without a root file system of its own/);
-    const step = (finding.next ?? '').replace(/ shows which of them .*$/, '');
+    assert.match(finding.found, says('without-a-root-file-system-of'));
+    const step = (finding.next ?? '').replace(matching` ${says('shows-which-of-them')} .*$`, '');
     assert.match(await inside(0, step, ...as), /^user\.max_user_namespaces = 0$/m);
     if (isAllowed) assert.equal((await look(100)).state, 'ok');
   });

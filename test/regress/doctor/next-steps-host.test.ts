@@ -8,6 +8,7 @@ import { dirname, join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { Follower, hide, mount, packageOwning, worstOf } from '../../support/steps.ts';
+import { matching, says, wording } from '../../support/wording.ts';
 import { addUser, makeFolder, NEEDS_ROOT, type Party, World } from '../../support/world.ts';
 
 describe('a next step of doctor on a host', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -43,16 +44,16 @@ describe('a next step of doctor on a host', { skip: NEEDS_ROOT || IN_CLEAN_MACHI
     };
     const defects: [make: () => void, found: RegExp, step: RegExp][] = [
       [() => chmodSync(state, 0o500), /cannot write to/, /^chmod 700 /],
-      [() => chownSync(state, 0, 0), /it belongs to uid 0, not to/, /^as root: chown -R /],
+      [() => chownSync(state, 0, 0), matching`${says('it-belongs-to-uid')} 0, not to`, /^as root: chown -R /],
       [
         () => {
           chownSync(local, world.client.uid, 0);
           chmodSync(local, 0o755);
         },
-        /above it belongs to uid/,
+        says('above-it-belongs-to-uid'),
         /^as root: chown -R /,
       ],
-      [() => chmodSync(local, 0o777), /above it can be written by others/, /^chmod go-w '[^']*', or name/],
+      [() => chmodSync(local, 0o777), says('above-it-can-be-written'), /^chmod go-w '[^']*', or name/],
       [
         () => {
           rmSync(state, { recursive: true });
@@ -63,17 +64,17 @@ describe('a next step of doctor on a host', { skip: NEEDS_ROOT || IN_CLEAN_MACHI
       ],
       [
         () => chownSync(local, world.client.uid, 0),
-        /this account cannot create it in/,
+        says('this-account-cannot-create-it-in'),
         /^as root: chown -R /,
       ],
-      [() => chmodSync(local, 0), /this account cannot create it in/, /^chmod u\+rwx /],
+      [() => chmodSync(local, 0), says('this-account-cannot-create-it-in'), /^chmod u\+rwx /],
       [
         () => {
           rmSync(local, { recursive: true });
           chownSync(host.home, 0, 0);
           chmodSync(host.home, 0o755);
         },
-        /this account cannot create it in/,
+        says('this-account-cannot-create-it-in'),
         /^as root: install -d /,
       ],
     ];
@@ -82,7 +83,7 @@ describe('a next step of doctor on a host', { skip: NEEDS_ROOT || IN_CLEAN_MACHI
       make();
       const step = await next('host.state', found);
       assert.match(step, expected);
-      await follower.follow(host, step.replace(/, or name another folder$/, ''));
+      await follower.follow(host, step.replace(matching`, ${says('or-name-another-folder')}$`, ''));
       await isWell('host.state');
     }
     world.own(host, host.home);
@@ -107,7 +108,7 @@ describe('a next step of doctor on a host', { skip: NEEDS_ROOT || IN_CLEAN_MACHI
       const step = worstOf(await follower.doctor(party()), 'host.state').next ?? '';
       const link = join(base, 'h');
       const command = step
-        .replace(/, with a short DIR of letters and digits$/, '')
+        .replace(matching`, ${says('with-a-short-dir-of')}$`, '')
         .replaceAll('DIR', `'${link}'`);
       assert.notEqual(command, step);
       await follower.follow(party(), command);
@@ -131,11 +132,11 @@ describe('a next step of doctor on a host', { skip: NEEDS_ROOT || IN_CLEAN_MACHI
     const away = `${world.store} away`;
     renameSync(world.store, away);
     assert.equal(
-      await next('host.authorized_keys', /no client is enrolled/),
-      'mount the disk of the store first',
+      await next('host.authorized_keys', says('no-client-is-enrolled')),
+      wording('mount-the-disk-of-the'),
     );
     renameSync(away, world.store);
-    const enroll = await next('host.authorized_keys', /no client is enrolled/);
+    const enroll = await next('host.authorized_keys', says('no-client-is-enrolled'));
     const file = join(host.home, 'the key.pub');
     writeFileSync(file, readFileSync(join(world.client.home, '.ssh/id_ed25519.pub')));
     await follower.follow(host, enroll.replace('NAME', world.name).replace('KEYFILE', `'${file}'`));
@@ -144,8 +145,8 @@ describe('a next step of doctor on a host', { skip: NEEDS_ROOT || IN_CLEAN_MACHI
   });
 
   it('for a jail that is not there says so in the config', async () => {
-    const step = await next('host.confinement', /because there is no launcher$/);
-    await follower.follow(host, step.replace(/^.*; or, to do without: /, ''));
+    const step = await next('host.confinement', matching`${says('because-there-is-no-launcher')}$`);
+    await follower.follow(host, step.replace(matching`^.*; ${says('or-to-do-without')}: `, ''));
     await isWell('host.confinement');
   });
 
@@ -184,7 +185,7 @@ describe('a next step of doctor on a host', { skip: NEEDS_ROOT || IN_CLEAN_MACHI
 
     it('shows root the settings that the account may not read', async () => {
       configure('PubkeyAuthentication no\n', 0o600);
-      const step = await next('host.sshd_config', /cannot read the settings/);
+      const step = await next('host.sshd_config', says('cannot-read-the-settings'));
       assert.match(await follower.follow(host, step), /^pubkeyauthentication no$/m);
     });
 

@@ -9,6 +9,7 @@ import type { Finding } from '../../../src/doctor/finding.ts';
 import { copyCheckout, IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { Site, type User } from '../../support/site.ts';
 import { Follower, hide, nextOf, packageOwning, worstOf } from '../../support/steps.ts';
+import { matching, says, wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 const TOP = join(import.meta.dirname, '../../..');
@@ -51,7 +52,7 @@ describe('a next step of make install', { skip: SKIP }, () => {
     await site.say(step.replace('NUMBER', '777'));
     assert.equal(await site.say('tools/launcher.sh --uid dist/launch'), '777');
     const without = await refused('make launcher SERVICE_UID=777 INHERITED=yes');
-    assert.match(without, /^make launcher, without INHERITED$/);
+    assert.match(without, matching`^${says('make-launcher-without-inherited')}$`);
     await site.say('make launcher SERVICE_UID=777');
   });
 
@@ -82,7 +83,7 @@ describe('a next step of make install', { skip: SKIP }, () => {
   it('for an account that is root gives it another number', async () => {
     await site.say('useradd --system -o --uid 0 --no-user-group dialback && groupadd --system dialback');
     const [command, ...more] = (await refused('make install SERVICE_UID=777')).split(', and give dialback ');
-    assert.deepEqual(more, ['another number than 0']);
+    assert.deepEqual(more, [wording('another-number-than-0')]);
     await site.say("touch -d '1 minute ago' /etc/passwd"); // vipw compares whole seconds
     await site.say(`VISUAL='sed -i s/^dialback:x:0:/dialback:x:777:/' ${command}`);
     await site.say('make install && make uninstall && userdel dialback');
@@ -175,7 +176,7 @@ describe('a next step that builds', { skip: SKIP }, () => {
         return worstOf(JSON.parse(stdout) as Finding[], 'host.store_links');
       };
       const finding = await links();
-      assert.match(finding.found, /was built without gcc$/);
+      assert.match(finding.found, matching`${says('was-built-without-gcc')}$`);
       const [install = '', make] =
         /^(.*), and (make .*) in dialback's sources$/.exec(finding.next ?? '')?.slice(1) ?? [];
       show();

@@ -16,6 +16,7 @@ import { after, before, describe, it } from 'node:test';
 import type { Finding } from '../../../src/doctor/finding.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { findingOf, nextOf, Steps } from '../../support/steps.ts';
+import { matching, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 describe('a next step about a key', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -132,8 +133,7 @@ describe('a next step about a key', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, ()
 
   it('tells how the host’s key is found, and which line it makes', async () => {
     const { next } = of('unknown', 'client.known_hosts');
-    const shape =
-      /^(dialback enroll) on the host prints its key; put the line `(\S+) KEYTYPE KEY`, with the key from the host's administrator, into "(.*)"$/;
+    const shape = matching`^(dialback enroll) ${says('on-the-host-prints-its')} the line \x60(\S+) ${says('keytype-key-with-the-key')}, into "(.*)"$`;
     const [, enrolls = '', name = '', file = ''] = shape.exec(next ?? '') ?? assert.fail(String(next));
     const ssh = '/etc/ssh'; // the test's own copy
     copyFileSync(join(world.host.home, 'sshd/key.pub'), join(ssh, 'ssh_host_ed25519_key.pub'));
@@ -170,7 +170,7 @@ describe('a next step about a key', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, ()
     assert.equal(refused.status, 2);
     await steps.follow(
       nextOf(refused),
-      /(mkdir -p -m 700 .* && ssh-keygen -t ed25519 -N '' -f .*), or set `identity` in client.toml/,
+      matching`(mkdir -p -m 700 .* && ssh-keygen -t ed25519 -N '' -f .*), ${says('or-set-identity-in-client')}.toml`,
       world.client,
     );
     const unknown = nextOf(await backup());

@@ -8,6 +8,7 @@ import { after, before, describe, it } from 'node:test';
 import type { Finding } from '../../../src/doctor/finding.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { findingOf, instead, packageOwning, Steps } from '../../support/steps.ts';
+import { matching, says } from '../../support/wording.ts';
 import { addUser, NEEDS_ROOT, World } from '../../support/world.ts';
 
 describe('a next step about the launcher', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -80,7 +81,7 @@ describe('a next step about the launcher', { skip: NEEDS_ROOT || IN_CLEAN_MACHIN
       chownSync(world.launcher, 0, world.client.gid);
       chmodSync(world.launcher, 0o750);
       execFileSync('setcap', ['cap_dac_read_search=ep', world.launcher], { stdio: 'pipe' });
-      const shape = /(mount -o remount,suid '[^']*'); the same in \/etc\/fstab, or make install PREFIX=…/;
+      const shape = matching`(mount -o remount,suid '[^']*'); ${says('the-same-in-etc-fstab')}=…`;
       await steps.follow((await find('launcher.mount')).next, shape, world.client, { as: 'root' });
       await isWell('launcher.mount', 'client.jail');
     } finally {

@@ -8,6 +8,7 @@ import type { Finding } from '../../../src/doctor/finding.ts';
 import { packageOf } from '../../../src/os/programs.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { findingOf, instead, nextOf, packageOwning, Steps } from '../../support/steps.ts';
+import { matching, says, wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, World } from '../../support/world.ts';
 
 describe('a next step about a program', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -85,8 +86,7 @@ describe('a next step about a program', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }
   it('names the package of the sshd that a backup needs, or a transport that needs none', async () => {
     const backup = async (): Promise<Result> => await steps.run(world.client, 'backup');
     const next = nextOf(await without(['sshd'], backup));
-    const shape =
-      /^apt-get update && apt-get install (\S+); or set transport = "channel" in client\.toml, which needs no sshd here$/;
+    const shape = matching`^${says('apt-get-update-apt-get')} (\S+); or ${says('set-transport-channel-in-client')}$`;
     assert.equal(shape.exec(next)?.[1], packageOwning(pathOf('sshd')));
     const done = await backup();
     assert.equal(done.status, 0, done.stderr);
@@ -121,10 +121,10 @@ describe('a next step about a program', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }
         await instead('/usr/bin/ssh', saying('ssh', 'OpenSSH_7.1p1 Debian, OpenSSL'), async () => {
           const findings = await look();
           const rsync = findingOf(findings, 'machine.rsync');
-          assert.match(rsync.found, /^rsync 3\.1\.0, and its package's changelog names no fix/);
+          assert.match(rsync.found, matching`^rsync 3\.1\.0, ${says('and-its-packages-changelog-names')}`);
           assert.match(
             rsync.next ?? '',
-            new RegExp(`^apt-get update && apt-get install ${packageOwning('/usr/bin/rsync')} \\(`),
+            new RegExp(`^${wording('apt-get-update-apt-get')} ${packageOwning('/usr/bin/rsync')} \\(`),
           );
           const openssh = findingOf(findings, 'machine.openssh');
           assert.match(openssh.found, /^OpenSSH 7\.1p1; the oldest/);
@@ -141,7 +141,7 @@ describe('a next step about a program', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }
 
   it('names the package of an rsync that cannot serve a file', async () => {
     const broken = saying('rsync', 'rsync  version 3.1.0  protocol version 31', 'exit 1');
-    const next = `apt-get update && apt-get install ${packageOwning('/usr/bin/rsync')}`;
+    const next = `${wording('apt-get-update-apt-get')} ${packageOwning('/usr/bin/rsync')}`;
     const [finding, refused] = await instead(
       '/usr/bin/rsync',
       broken,
@@ -162,12 +162,16 @@ describe('a next step about a program', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }
     writeFileSync(slow, '#!/bin/sh\nexec sleep 1000\n');
     chmodSync(slow, 0o755);
     const findings = await instead(pathOf('ssh-keygen'), slow, look);
-    const { state, found, next } = findingOf(findings, 'client.config', /^some checks were not made/);
+    const { state, found, next } = findingOf(
+      findings,
+      'client.config',
+      matching`^${says('some-checks-were-not-made')}`,
+    );
     assert.equal(state, 'unknown');
-    assert.match(found, /Cannot run ".*ssh-keygen": it did not end within 10 s$/);
-    const shape = /run that program by itself to see why; then (dialback doctor)/;
+    assert.match(found, matching`${says('cannot-run-it-did-not', /.*ssh-keygen/)} 10 s$`);
+    const shape = matching`${says('run-that-program-by-itself')} (dialback doctor)`;
     const said = await steps.follow(next, shape, world.client, { status: 1 });
     assert.match(said, /^client\n {2}ok +config: /m);
-    assert.doesNotMatch(said, /some checks were not made/);
+    assert.doesNotMatch(said, says('some-checks-were-not-made'));
   });
 });

@@ -8,6 +8,7 @@ import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import type { Ended } from '../../support/machine.ts';
 import { Site, type User } from '../../support/site.ts';
 import { findingOf } from '../../support/steps.ts';
+import { matching, says } from '../../support/wording.ts';
 import { NEEDS_ROOT } from '../../support/world.ts';
 
 const LAUNCHER = '/usr/local/libexec/dialback/launch';
@@ -28,29 +29,29 @@ const DEFECTS: Defect[] = [
     what: 'a launcher that is gone',
     make: `rm ${LAUNCHER}`,
     check: 'launcher.file',
-    found: /^there is no launcher/,
-    next: /^(make install), as root, in dialback's sources$/,
+    found: matching`^${says('there-is-no-launcher')}`,
+    next: matching`^(make install), ${says('as-root-in-dialbacks-sources')}$`,
   },
   {
     what: 'a folder in the place of the launcher',
     make: `rm ${LAUNCHER} && mkdir ${LAUNCHER}`,
     check: 'launcher.file',
-    found: /is not a plain file$/,
-    next: /^(mv '\S+' '\S+'), as root; then (make install), as root, in dialback's sources$/,
+    found: matching`${says('is-not-a-plain-file')}$`,
+    next: matching`^(mv '\S+' '\S+'), as root; then (make install), ${says('as-root-in-dialbacks-sources')}$`,
   },
   {
     what: 'a launcher of the group root',
     make: `chgrp root ${LAUNCHER}`,
     check: 'launcher.run',
-    found: /may not run it \(group root/,
-    next: /^(make install), as root, in dialback's sources$/,
+    found: matching`${says('may-not-run-it-group')} root`,
+    next: matching`^(make install), ${says('as-root-in-dialbacks-sources')}$`,
   },
   {
     what: 'a list of never that is gone, with the one that was installed',
     make: `rm ${NEVER} /usr/local/share/dialback/never`,
     check: 'client.never_list',
     found: /\/never": /,
-    next: /^(make install), as root, in dialback's sources; then add the paths that yours had$/,
+    next: matching`^(make install), ${says('as-root-in-dialbacks-sources-then')}$`,
   },
   {
     what: 'a list of never that this account may not read',
@@ -66,8 +67,8 @@ const DEFECTS: Defect[] = [
         NEVER_PATH=/etc/dialback/other INHERITED=0 tools/launcher.sh launch ${LAUNCHER} &&
       chown root:dialback ${LAUNCHER} && chmod 750 ${LAUNCHER} && setcap cap_dac_read_search=ep ${LAUNCHER}`,
     check: 'client.never_list',
-    found: /uses another list than/,
-    next: /^(make install), as root, in dialback's sources$/,
+    found: says('uses-another-list-than'),
+    next: matching`^(make install), ${says('as-root-in-dialbacks-sources')}$`,
   },
 ];
 
@@ -119,7 +120,7 @@ describe('a next step to install', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () 
     await site.say(`printf '#!/bin/sh\\necho nonsense\\n' >${LAUNCHER}`);
     const { status, output } = await as('dialback backup');
     assert.notEqual(status, 0);
-    assert.match(output, /the launcher is of another version/);
+    assert.match(output, says('the-launcher-is-of-another'));
     await site.say(/^next: (make install)/m.exec(output)?.[1] ?? 'false');
     await isWell('another version');
   });

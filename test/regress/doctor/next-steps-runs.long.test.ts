@@ -17,6 +17,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { findingOf, nextOf, Steps } from '../../support/steps.ts';
+import { matching, matchingLines, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, until, World } from '../../support/world.ts';
 
 describe('a next step about a run', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -58,7 +59,7 @@ describe('a next step about a run', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, ()
     await world.settled();
     await steps.follow(
       nextOf(ended),
-      /(dialback backup) \(it continues with the files that have arrived\)/,
+      matching`(dialback backup) \(${says('it-continues-with-the-files')}\)`,
       world.client,
     );
     await world.settled();
@@ -76,7 +77,7 @@ describe('a next step about a run', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, ()
     await world.settled();
     await steps.follow(
       nextOf(ended),
-      /(dialback backup), which continues where this run stopped/,
+      matching`(dialback backup), ${says('which-continues-where-this-run')}`,
       world.client,
     );
     await world.settled();
@@ -120,8 +121,7 @@ describe('a next step about a run', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, ()
     };
     const told = await restore(damaged);
     assert.notEqual(told.status, 0);
-    const shape =
-      /(dialback verify \S+) \(it tells which snapshots share them\), and restore them from another one/;
+    const shape = matching`(dialback verify \S+) \(${says('it-tells-which-snapshots-share')}`;
     const said = await steps.follow(`${nextOf(told)}`, shape, world.host, { status: 1 });
     assert.match(said, / 1 damaged$/m);
     const other = await restore(whole);
@@ -135,10 +135,10 @@ describe('a next step about a run', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, ()
     const { mode } = statSync(folder);
     chmodSync(folder, 0);
     const listed = await steps.run(world.host, 'ls', '-R', `${world.name}@${first}`);
-    assert.match(listed.stderr, /^dialback: Cannot read all of the store: 1 entry could not be read$/m);
+    assert.match(listed.stderr, matchingLines`^${says('cannot-read-all-of-the', '1 entry')}$`);
     const { status, stdout, stderr } = await steps.shell(
       world.host,
-      nextOf(listed).replace(/ \(it tells what is damaged\)$/, ''),
+      nextOf(listed).replace(matching` \(${says('it-tells-what-is-damaged')}\)$`, ''),
     );
     assert.equal(status, 1, stdout + stderr);
     assert.match(stderr, /^ {2}acorn: tree of .*\/folder': Permission denied$/m);

@@ -18,6 +18,7 @@ import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { Follower, nextOf, worstOf } from '../../support/steps.ts';
+import { matching, says, wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Party, until, World } from '../../support/world.ts';
 
 describe('a next step about a store', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -132,7 +133,7 @@ describe('a next step about a store', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, 
   it('for grab by hand enrolls, and the client’s backup then starts it', async () => {
     world.write(host, world.authorizedKeys, '');
     const step = await follower.refused(host, `dialback grab --client acorn --config '${world.hostToml}'`);
-    const [enroll, backup] = step.split('; then, on the client, ');
+    const [enroll, backup] = step.split(`; ${wording('then-on-the-client')}, `);
     const file = join(host.home, 'acorn.pub');
     world.write(host, file, key);
     await run((enroll ?? 'false').replace('NAME', 'acorn').replace('KEYFILE', `'${file}'`));
@@ -168,7 +169,7 @@ describe('a next step about a store', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, 
       let result = await follower.shell(host, command);
       while (result.status !== 0) {
         const step = nextOf(result);
-        assert.ok(!steps.includes(step), `round in a circle: ${steps.join(' | ')}`);
+        assert.ok(!steps.includes(step), `${wording('round-in-a-circle')}: ${steps.join(' | ')}`);
         steps.push(step);
         for (const each of step.split('; then ')) await run(each);
         if (step.includes(' --confirm ')) break;
@@ -184,7 +185,7 @@ describe('a next step about a store', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, 
     assert.ok(!left.includes(first));
     for (const each of left.slice(1)) await run(`dialback remove acorn@${each} --confirm acorn@${each}`);
     const last = await follower.refused(host, `dialback remove acorn@${left[0]}`);
-    const [, client = 'false'] = /^(.*), if the client is to have none$/.exec(last) ?? [];
+    const [, client = 'false'] = matching`^(.*), ${says('if-the-client-is-to')}$`.exec(last) ?? [];
     assert.deepEqual(await goOn(client), [
       'dialback unenroll acorn',
       'dialback remove-client acorn --dry-run; then dialback remove-client acorn --confirm acorn',
@@ -235,14 +236,18 @@ describe('a next step about a store', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, 
   it('for a launcher that is gone says so in the config, of the client and of the host', async () => {
     rmSync(dirname(world.launcher), { recursive: true });
     const step = await follower.refused(client, 'dialback backup');
-    const [, line, file] = /^make install, or write `(.*)` into (\S+)$/.exec(step) ?? [];
+    const [, line, file] =
+      matching`^${says('make-install-or-write')} \x60(.*)\x60 into (\S+)$`.exec(step) ?? [];
     assert.equal(file, 'client.toml');
     world.write(client, world.clientToml, `${line}\n${readFileSync(world.clientToml, 'utf8')}`);
     const far = await follower.refused(client, 'dialback backup');
-    assert.equal(far, "ask its administrator; the host's log has the reason");
-    assert.match(String(world.journal('host').at(-1)?.reason), /launcher ".*" is gone, and host\.toml /);
+    assert.equal(far, wording('ask-its-administrator-the-hosts'));
+    assert.match(
+      String(world.journal('host').at(-1)?.reason),
+      matching`${says('launcher-is-gone-and')} host\.toml `,
+    );
     const { next } = worstOf(await follower.doctor(host), 'host.confinement');
-    await run((next ?? 'false').replace(/^make install.*; or, to do without: /, ''));
+    await run((next ?? 'false').replace(matching`^make install.*; ${says('or-to-do-without')}: `, ''));
     await follower.follow(client, 'dialback backup');
     await world.settled();
   });
@@ -252,7 +257,7 @@ describe('a next step about a store', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, 
     const holder = world.start(host, '/usr/bin/flock', ['--no-fork', lock, 'sleep', '600']);
     await until('the lock is held', () => world.processes().some(({ command }) => command === 'sleep 600'));
     const step = await follower.refused(host, 'dialback unenroll acorn');
-    const fuser = step.replace(/ shows the process: kill it$/, '');
+    const fuser = step.replace(matching` ${says('shows-the-process-kill-it')}$`, '');
     const { status, stdout, stderr } = await follower.shell(host, fuser);
     assert.equal(status, 0, stderr);
     assert.equal(stdout.trim(), String(holder.child.pid));

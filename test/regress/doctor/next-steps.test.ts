@@ -17,6 +17,7 @@ import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { nextOf } from '../../support/steps.ts';
+import { matching, says, wording } from '../../support/wording.ts';
 import { compileLauncher, NEEDS_ROOT, type Party, type Result, World } from '../../support/world.ts';
 
 interface Finding {
@@ -84,7 +85,7 @@ describe('a next step', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     const refused = await enroll(folder);
     assert.notEqual(refused.status, 0);
     const next = nextOf(refused);
-    assert.match(next, /; and make that the store$/);
+    assert.match(next, matching`; ${says('and-make-that-the-store')}$`);
     follow(next);
     assert.equal(lstatSync(folder).uid, 0);
     assert.equal(lstatSync(folder).mode & 0o777, 0o755);
@@ -159,7 +160,7 @@ describe('a next step', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     try {
       assert.equal(of(await onClient(), 'launcher.group').state, 'ok');
       const { next } = of(await onClient(), 'launcher.run');
-      assert.match(next ?? '', /for this account to do without: `capability = "none"` in client\.toml$/);
+      assert.match(next ?? '', matching`${says('for-this-account-to-do')}$`);
       world.configure({ top: `name = "${world.name}"\ncapability = "none"` });
       const without = await onClient();
       assert.ok(!without.some(each => each.check.startsWith('launcher.') && each.state !== 'ok'));
@@ -200,7 +201,7 @@ describe('a next step', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     chownSync(own, world.client.uid, world.client.gid);
     const refused = await world.run(world.client, ['list']);
     assert.equal(refused.status, 2);
-    assert.equal(nextOf(refused), 'run it on the backup host: this machine is a client');
+    assert.equal(nextOf(refused), wording('run-it-on-the-backup'));
     assert.equal((await world.run(world.host, ['list', '--config', world.hostToml])).status, 0);
     rmSync(own);
   });
@@ -212,7 +213,10 @@ describe('a next step', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     const seen: string[] = [];
     let command = `dialback init --name desk --transport local --target '${store}'`;
     while (!/^dialback backup/.test(command)) {
-      assert.ok(!seen.includes(command), `round in a circle: ${[...seen, command].join(' | ')}`);
+      assert.ok(
+        !seen.includes(command),
+        `${wording('round-in-a-circle')}: ${[...seen, command].join(' | ')}`,
+      );
       seen.push(command);
       const line = command.replace(/^dialback/, `'${world.binary}'`);
       const { status, stdout, stderr } = await world.start(world.client, '/bin/sh', ['-c', line]).done;

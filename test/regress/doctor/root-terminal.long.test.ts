@@ -19,6 +19,7 @@ import { after, before, describe, it } from 'node:test';
 import { asAccount } from '../../../src/os/account.ts';
 import { exec, run, standard, start, startApart } from '../../../src/os/process.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
+import { says } from '../../support/wording.ts';
 import { addUser, makeFolder, NEEDS_ROOT } from '../../support/world.ts';
 
 const TOP = join(import.meta.dirname, '../../..');
@@ -79,7 +80,7 @@ describe("root's terminal", { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
 
   it('is not to be had for the account that doctor asks', async () => {
     const said = await read(onTerminal(`'${binary}' doctor --json --config '${home}/client.toml'`));
-    assert.match(said, /on behalf of root/);
+    assert.match(said, says('on-behalf-of-root'));
     const lines = take();
     assert.deepEqual(
       lines.filter(line => !line.startsWith('looked as ')),
@@ -127,7 +128,7 @@ describe("root's terminal", { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     const terminal = openSync('/dev/ptmx', 'r+');
     await assert.rejects(
       start({ ...standard('true', []), account }, ['nothing', terminal, 'pipe']),
-      /it would have our terminal/,
+      says('it-would-have-our-terminal'),
     );
     closeSync(terminal);
     assert.throws(() => exec({ ...standard('true', []), account }), /another account/);
@@ -146,7 +147,7 @@ describe("root's terminal", { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       for (const each of processesOf(/^dbtry-/)) seen.set(each.command, each.terminal);
       await new Promise(resolve => setImmediate(resolve));
     }
-    assert.match(await ended, /All of it is removed again/);
+    assert.match(await ended, says('all-of-it-is-removed'));
     assert.ok(seen.size > 0, 'some of their processes were seen');
     assert.deepEqual(
       [...seen].filter(([, terminal]) => terminal !== 0),

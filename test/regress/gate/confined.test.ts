@@ -21,6 +21,7 @@ import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { itLong } from '../../support/long.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
 import { makeTortureTree } from '../../support/tree.ts';
+import { matching, says } from '../../support/wording.ts';
 import { lastLine, mayMakeNamespaces, NEEDS_ROOT, until, World } from '../../support/world.ts';
 
 interface Recorded {
@@ -256,12 +257,12 @@ describe('confined', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     });
     it('when this account may not run it', async () => {
       chmodSync(world.launcher, 0o750);
-      await fails(/Cannot run the launcher ".*": this account may not run it\nnext: dialback doctor\n/);
+      await fails(matching`${says('cannot-run-the-launcher-this')}\nnext: dialback doctor\n`);
       chmodSync(world.launcher, 0o755);
     });
     it('when others can change it', async () => {
       chmodSync(world.launcher, 0o775);
-      await fails(/Cannot confine rsync: .*can be written by others \(mode 0775\)/);
+      await fails(matching`Cannot confine rsync: .*${says('can-be-written-by-others-mode')} 0775\)`);
       chmodSync(world.launcher, 0o755);
     });
     it("when the administrator's list is not there", async () => {
@@ -272,33 +273,33 @@ describe('confined', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     it('when the config wants it, and it is not there', async () => {
       configure([], { top: 'capability = "confined"' });
       renameSync(world.launcher, `${world.launcher} elsewhere`);
-      await fails(/Cannot run the launcher ".*": it is not there/);
+      await fails(matching`${says('cannot-run-the-launcher')} ".*": it is not there`);
       renameSync(`${world.launcher} elsewhere`, world.launcher);
     });
     it('when it cannot be seen, which is another thing than not being there', async () => {
       configure();
       chmodSync(dirname(world.launcher), 0o700);
-      await fails(/Cannot look for the launcher ".*": permission denied\nnext: dialback doctor\n/);
+      await fails(matching`${says('cannot-look-for-the-launcher', /.*/, 'permission denied')}\n`);
       chmodSync(dirname(world.launcher), 0o755);
     });
     it('when it is gone since the last run', async () => {
       const both = [world.launcher, world.jail];
       for (const path of both) renameSync(path, `${path} elsewhere`);
       await fails(
-        /Cannot go without the kernel's jail: the last run had it, .*\nnext: make install, or write /,
+        matching`${says('cannot-go-without-the-kernels-jail')}, .*\n${says('make-install-or-write-2')} `,
       );
       // The client says that it goes without; the host does not.
       configure([], { top: 'capability = "none"' });
-      await fails(/the backup host is not set up correctly/);
-      assert.match(String(world.journal('host').at(-1)?.reason), /Cannot go without the kernel's jail/);
+      await fails(says('the-backup-host-is-not'));
+      assert.match(String(world.journal('host').at(-1)?.reason), says('cannot-go-without-the-kernels'));
       for (const path of both) renameSync(`${path} elsewhere`, path);
     });
     it('on the host, where it refuses', async () => {
       chmodSync(world.jail, 0o777);
-      await fails(/the backup host is not set up correctly/);
+      await fails(says('the-backup-host-is-not'));
       assert.match(
         String(world.journal('host').at(-1)?.reason),
-        /did not confine rsync.*can be written by others/,
+        matching`${says('did-not-confine-rsync')}.*${says('can-be-written-by-others')}`,
       );
       chmodSync(world.jail, 0o755);
     });
@@ -308,9 +309,9 @@ describe('confined', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       const toml = readFileSync(world.clientToml, 'utf8');
       // The client goes without, and says so in its config; the host does not.
       configure([], { top: 'capability = "none"' });
-      await fails(/the backup host is not set up correctly/);
+      await fails(says('the-backup-host-is-not'));
       const refused = world.journal('host').at(-1);
-      assert.match(String(refused?.reason), /Cannot run the launcher/);
+      assert.match(String(refused?.reason), says('cannot-run-the-launcher'));
       chmodSync(world.jail, 0o755);
       world.write(world.client, world.clientToml, toml);
     });

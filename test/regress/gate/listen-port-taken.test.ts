@@ -6,6 +6,7 @@ import { type AddressInfo, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
+import { matching, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 describe('a port of `listen` that is taken', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -28,7 +29,10 @@ describe('a port of `listen` that is taken', { skip: NEEDS_ROOT || IN_CLEAN_MACH
   it('is named where it stays taken', async () => {
     const { status, last } = await world.backup();
     assert.equal(status, 13);
-    assert.match(last.error ?? '', /^Cannot listen on "127\.0\.0\.1:\d+": another program uses this port$/);
+    assert.match(
+      last.error ?? '',
+      matching`^Cannot listen on "127\.0\.0\.1:\d+": ${says('another-program-uses-this-port')}$`,
+    );
     const { stderr } = await world.run(world.client, ['backup', '--config', world.clientToml]);
     assert.match(stderr, new RegExp(`^next: ss -tanp 'sport = :${port}' `, 'm'));
   });

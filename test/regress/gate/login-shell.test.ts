@@ -6,6 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
+import { matching, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 describe('dialback as login shell', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -47,7 +48,7 @@ describe('dialback as login shell', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, ()
       );
       assert.doesNotMatch(stdout + stderr, /uid=/);
       if (args[0] !== '-tt' && args[0] !== '-s')
-        assert.match(stderr, /^dialback: Cannot do this here: [^\n]*\n$/);
+        assert.match(stderr, matching`^${says('cannot-do-this-here')}: [^\n]*\n$`);
     }
     writeFileSync(world.authorizedKeys, enrolled);
   });
@@ -77,7 +78,7 @@ describe('dialback as login shell', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, ()
       });
       assert.equal(result.status, 12, command);
       assert.equal(result.stdout, '');
-      assert.match(result.stderr, /^dialback: Cannot do this here: [^\n]*\n$/, command);
+      assert.match(result.stderr, matching`^${says('cannot-do-this-here')}: [^\n]*\n$`, command);
     }
   });
 
@@ -101,7 +102,7 @@ describe('dialback as login shell', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, ()
       });
       assert.equal(result.status, 12, `${argv0} ${args.join(' ')}: ${result.stdout}${result.stderr}`);
       assert.equal(result.stdout, '');
-      assert.match(result.stderr, /^dialback: Cannot do this here: [^\n]*\n$/);
+      assert.match(result.stderr, matching`^${says('cannot-do-this-here')}: [^\n]*\n$`);
     }
   });
 

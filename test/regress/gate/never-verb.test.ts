@@ -20,6 +20,7 @@ import { after, before, describe, it } from 'node:test';
 import { type Entry, findPlace, parsePlaces } from '../../../src/client/never.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { type Ended, Jail } from '../../support/jail.ts';
+import { matching, says } from '../../support/wording.ts';
 import { addUser, NEEDS_ROOT } from '../../support/world.ts';
 
 function lookAt(path: string): Entry | string {
@@ -170,9 +171,12 @@ describe('launch never', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     };
     it('another user', async () => {
       chmodSync(jail.launch, 0o755);
-      refused(await ask(alice), /it was made for uid /);
+      refused(await ask(alice), matching`${says('it-was-made-for-uid')} `);
       chmodSync(jail.launch, 0o750);
-      refused(await jail.start('root', jail.launch, ['never', run]), /it was made for uid /);
+      refused(
+        await jail.start('root', jail.launch, ['never', run]),
+        matching`${says('it-was-made-for-uid')} `,
+      );
     });
     it('what is no run folder of the account', async () => {
       refused(await ask(jail.account, '/'), /it is not called/);
@@ -185,11 +189,11 @@ describe('launch never', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     });
     it('a scope that is none', async () => {
       jail.file(join(run, 'scope'), 'never a\0');
-      refused(await ask(), /a path in it is not from/);
+      refused(await ask(), says('a-path-in-it-is'));
     });
     it('more or fewer words', async () => {
       for (const args of [['never'], ['never', run, '1']])
-        refused(await jail.start(jail.account, jail.launch, args), /its arguments are none of/);
+        refused(await jail.start(jail.account, jail.launch, args), says('its-arguments-are-none-of'));
     });
   });
 });

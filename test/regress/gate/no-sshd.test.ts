@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
+import { says } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 describe('a client without sshd', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -28,10 +29,7 @@ describe('a client without sshd', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () =
       { environment: { HOME: world.client.home } },
     ).done;
     assert.equal(status, 1, stderr);
-    assert.match(
-      stderr,
-      /Cannot let the backup host connect back: this machine does not have the program "sshd"/,
-    );
+    assert.match(stderr, says('cannot-let-the-backup-host'));
     assert.match(stderr, /^next: .*openssh-server; or set transport = "channel"/m);
     assert.deepEqual(world.journal('host'), []);
   });

@@ -17,6 +17,7 @@ import { join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { IS_LONG } from '../../support/long.ts';
+import { says } from '../../support/wording.ts';
 import { lastLine, NEEDS_ROOT, until, World } from '../../support/world.ts';
 
 describe('nothing is left', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -91,7 +92,7 @@ describe('nothing is left', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     world.configure({ top: 'name = "somebody-else"' });
     const { status, last } = await world.backup();
     assert.equal(status, 12);
-    assert.match(last.error ?? '', /knows this key under another name/);
+    assert.match(last.error ?? '', says('knows-this-key-under-another'));
     assert.deepEqual(world.leftovers(), [], 'at once');
   });
 
@@ -101,7 +102,7 @@ describe('nothing is left', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     const { status, last } = await world.backup();
     writeFileSync(world.authorizedKeys, keys);
     assert.equal(status, 12);
-    assert.match(last.error ?? '', /does not accept the key/);
+    assert.match(last.error ?? '', says('does-not-accept-the-key'));
     assert.deepEqual(world.leftovers(), [], 'at once');
   });
 
@@ -113,7 +114,7 @@ describe('nothing is left', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     const { status, last } = await world.backup();
     writeFileSync(path, known);
     assert.equal(status, 13);
-    assert.match(last.error ?? '', /its key is not the one/);
+    assert.match(last.error ?? '', says('its-key-is-not-the'));
     assert.deepEqual(world.leftovers(), [], 'at once');
   });
 
@@ -131,7 +132,7 @@ describe('nothing is left', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     world.configure({ remote: 'name = "vault"\nfrom = ["192.0.2.1"]\nlisten = "127.0.0.1:0"' });
     const { status, last } = await world.backup();
     assert.equal(status, 13);
-    assert.match(last.error ?? '', /could not connect back/);
+    assert.match(last.error ?? '', says('could-not-connect-back'));
     assert.deepEqual(world.leftovers(), [], 'at once');
   });
 
@@ -146,7 +147,7 @@ describe('nothing is left', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     });
     const result = await ran.done;
     assert.equal(result.status, 1, result.stdout);
-    assert.match(lastLine(result).error ?? '', /rsync ended with an error/);
+    assert.match(lastLine(result).error ?? '', says('rsync-ended-with-an-error'));
     for (const name of readdirSync(arriving)) rmSync(join(arriving, name), { recursive: true });
   });
 
@@ -198,7 +199,7 @@ describe('nothing is left', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     process.kill(grab.pid, 'SIGTERM');
     const result = await running.done;
     assert.equal(result.status, 1);
-    assert.match(lastLine(result).error ?? '', /interrupted on the backup host/);
+    assert.match(lastLine(result).error ?? '', says('interrupted-on-the-backup-host'));
   });
 
   it('and the next run takes up what the last one left', async () => {
@@ -214,7 +215,7 @@ describe('nothing is left', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     const { status, last } = await world.backup();
     renameSync(`${world.store} elsewhere`, world.store);
     assert.equal(status, 10);
-    assert.match(last.error ?? '', /no store at hand/);
+    assert.match(last.error ?? '', says('no-store-at-hand'));
     assert.deepEqual(world.leftovers(), [], 'at once');
   });
 });

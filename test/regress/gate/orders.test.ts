@@ -5,6 +5,7 @@ import { chownSync, existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
+import { wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 const ORDERS = {
@@ -61,7 +62,7 @@ describe('orders of the gate', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
         assert.equal(status, 12, stderr);
         assert.equal(
           stderr,
-          'dialback: Cannot let this in: the gate failed; the client has the reason\n',
+          `${wording('cannot-let-this-in-the')}; ${wording('the-client-has-the-reason')}\n`,
           'the peer is told no more',
         );
         assert.deepEqual([last?.event, last?.peer], ['refused', '192.0.2.7 4000 192.0.2.8 22']);

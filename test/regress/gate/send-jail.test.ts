@@ -42,6 +42,7 @@ import {
 } from '../../support/attempts.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { type Account, abisToTry, type Ended, Jail, type StartOptions } from '../../support/jail.ts';
+import { matching, matchingLines, says, wording } from '../../support/wording.ts';
 import { compileLauncher, NEEDS_ROOT, until } from '../../support/world.ts';
 
 const SKIP = NEEDS_ROOT || IN_CLEAN_MACHINE;
@@ -509,7 +510,7 @@ describe('what lend passes on', { skip: SKIP }, () => {
     assert.equal(stdout, '');
     assert.match(
       stderr,
-      /^dialback-launch: Cannot run "lend": this launcher was built without it: make install INHERITED=1\n$/,
+      matching`^dialback-launch: Cannot run "lend": ${says('this-launcher-was-built-without')}\n$`,
     );
   });
 
@@ -604,7 +605,7 @@ describe('send refuses, in one line', { skip: SKIP }, () => {
   });
 
   it('wrong arguments', async () => {
-    const line = /Cannot run "launch": its arguments are none of: /;
+    const line = matching`Cannot run "launch": ${says('its-arguments-are-none-of')}: `;
     const { run } = sender;
     for (const args of [
       [],
@@ -628,15 +629,18 @@ describe('send refuses, in one line', { skip: SKIP }, () => {
       ['pump', '60'],
       ['place', tree, tree, '--', '--version'],
     ])
-      assertRefused(await sender.send(args), /Cannot run "[a-z]+": the program jail does this now; /);
+      assertRefused(
+        await sender.send(args),
+        matching`Cannot run "[a-z]+": ${says('the-program-jail-does-this')}; `,
+      );
     for (const kib of ['', '-1', '12a', ' 1', '1 ', '0x10', '1.5', '1000000000', '--server'])
-      assertRefused(await sender.send(['send', run, kib]), /: it is no number of KiB a second$/m);
+      assertRefused(await sender.send(['send', run, kib]), matchingLines`: ${says('it-is-no-number-of')}$`);
   });
 
   it('another user, root too', async () => {
     const { uid, gid } = jail.account;
     const line = (by: number): RegExp =>
-      new RegExp(`Cannot run "${jail.launch}": it was made for uid ${uid}, and is run by uid ${by}`);
+      new RegExp(`Cannot run "${jail.launch}": ${wording('it-was-made-for-uid-and', uid)} ${by}`);
     assertRefused(await sender.send(undefined, { as: { uid: 65534, gid } }), line(65534));
     assertRefused(await sender.send(undefined, { as: 'root' }), line(0));
     // Who is not in the group cannot start it at all.
@@ -650,13 +654,13 @@ describe('send refuses, in one line', { skip: SKIP }, () => {
       async () =>
         assertRefused(
           await sender.send(),
-          /Cannot lend "cap_dac_read_search": ".*" does not have it: setcap /,
+          matching`${says('cannot-does-not-have', 'lend "cap_dac_read_search"')} it: setcap `,
         ),
     );
     const args = ['--no-new-privs', '--', jail.launch, 'send', sender.run];
     assertRefused(
       await jail.start(jail.account, '/usr/bin/setpriv', args),
-      /Cannot lend "cap_dac_read_search": the caller has set no_new_privs/,
+      matching`Cannot lend "cap_dac_read_search": ${says('the-caller-has-set-no')}`,
     );
     const bounded = [
       '--bounding-set=-dac_read_search',
@@ -680,8 +684,8 @@ describe('send refuses, in one line', { skip: SKIP }, () => {
 
   it('a launcher, rsync or list that others could change', async () => {
     const { launch, probe, never, base, account } = jail;
-    const written = /can be written by others \(mode 0\d\d\d\)/;
-    const owned = new RegExp(`belongs to uid ${account.uid}, not to root`);
+    const written = matching`${says('can-be-written-by-others-mode')} 0\d\d\d\)`;
+    const owned = new RegExp(wording('belongs-to-uid-not-to', account.uid));
     const give = (path: string) => () => chownSync(path, account.uid, account.gid);
     const take = (path: string) => () => chownSync(path, 0, 0);
     for (const [path, mode] of [
@@ -717,7 +721,7 @@ describe('send refuses, in one line', { skip: SKIP }, () => {
     copyFileSync(jail.launch, copy);
     jail.lend(copy);
     const ended = await jail.start(jail.account, copy, ['send', sender.run], {});
-    assertRefused(ended, /Cannot run "launch": it is another file than /);
+    assertRefused(ended, matching`Cannot run "launch": ${says('it-is-another-file-than')} `);
     rmSync(copy);
   });
 
@@ -742,18 +746,18 @@ describe('send refuses, in one line', { skip: SKIP }, () => {
     );
     const list = readFileSync(jail.never);
     for (const [content, found] of [
-      ['relative/path\n', /a path in it is not from "\/" on/],
-      [' /leading blank\n', /a path in it is not from "\/" on/],
-      ['/fine\n~/home\n', /a path in it is not from "\/" on/],
-      ['/with\0zero\n', /a line of it has a control character/],
-      ['/with a carriage return\r\n', /a line of it has a control character/],
-      ['/tab\tbed\n', /a line of it has a control character/],
-      ['/blank behind \n', /a line of it ends with a blank/],
-      ['/not/../there\n', /a path in it is not from "\/" on/],
-      ['/./there\n', /a path in it is not from "\/" on/],
-      ['/two//slashes\n', /a path in it is not from "\/" on/],
-      [`/${'x'.repeat(5000)}\n`, /a path in it is not from "\/" on, or too long/],
-      ['/a\n'.repeat(20_000), /it names more than \d+ paths/],
+      ['relative/path\n', says('a-path-in-it-is-not')],
+      [' /leading blank\n', says('a-path-in-it-is-not')],
+      ['/fine\n~/home\n', says('a-path-in-it-is-not')],
+      ['/with\0zero\n', says('a-line-of-it-has')],
+      ['/with a carriage return\r\n', says('a-line-of-it-has')],
+      ['/tab\tbed\n', says('a-line-of-it-has')],
+      ['/blank behind \n', says('a-line-of-it-ends')],
+      ['/not/../there\n', says('a-path-in-it-is-not')],
+      ['/./there\n', says('a-path-in-it-is-not')],
+      ['/two//slashes\n', says('a-path-in-it-is-not')],
+      [`/${'x'.repeat(5000)}\n`, says('a-path-in-it-is-not-from')],
+      ['/a\n'.repeat(20_000), matching`${says('it-names-more-than')} \d+ paths`],
     ] as const) {
       await inState(
         () => writeFileSync(jail.never, content),
@@ -787,7 +791,7 @@ describe('send refuses, in one line', { skip: SKIP }, () => {
         symlinkSync(own, jail.never);
       },
       () => renameSync(`${jail.never}.aside`, jail.never),
-      async () => assertRefused(await sender.send(), /belongs to uid \d+, not to root/),
+      async () => assertRefused(await sender.send(), says('belongs-to-uid-not-to', /\d+/)),
     );
   });
 
@@ -802,11 +806,11 @@ describe('send refuses, in one line', { skip: SKIP }, () => {
     cpSync(sender.run, open, { recursive: true });
     chmodSync(open, 0o755);
     jail.file(join(state, 'run-file00'));
-    const named = /: it is not called \/\.\.\.\/run-XXXXXX$/m;
+    const named = matchingLines`: ${says('it-is-not-called-run')}$`;
     for (const [run, found] of [
       [link, /open: (Not a directory|Too many levels of symbolic links)/],
       [strange, /open: Permission denied/],
-      [open, /it belongs to uid 0 with mode 0755/],
+      [open, matching`${says('it-belongs-to-uid')} 0 with mode 0755`],
       [join(state, 'run-file00'), /open: Not a directory/],
       [join(state, 'run-gone00'), /open: No such file or directory/],
       ['state/run-AAAAAA', named],
@@ -827,11 +831,7 @@ describe('send refuses, in one line', { skip: SKIP }, () => {
       await inState(
         () => chmodSync(sender.run, mode),
         () => chmodSync(sender.run, 0o700),
-        async () =>
-          assertRefused(
-            await sender.send(),
-            /it belongs to uid \d+ with mode \d{4}, and should be ours with 0700/,
-          ),
+        async () => assertRefused(await sender.send(), says('it-belongs-to-uid-with', /\d+/, /\d{4}/)),
       );
     }
   });
@@ -850,7 +850,7 @@ describe('send refuses, in one line', { skip: SKIP }, () => {
       },
     ];
     const written = (text: string | Buffer, mode = 0o600) => put(() => void jail.file(scope, text, mode));
-    const plain = /it is not a plain file that only we can write/;
+    const plain = says('it-is-not-a-plain-file');
     for (const [state, found] of [
       [put(() => {}), /Cannot read "RUN\/scope": open: No such file or directory/],
       [put(() => symlinkSync(jail.never, scope)), /open: Too many levels of symbolic links/],
@@ -865,33 +865,33 @@ describe('send refuses, in one line', { skip: SKIP }, () => {
       [put(() => writeFileSync(scope, 'root /\0', { mode: 0o644 })), plain], // root's
       [written(content, 0o620), plain],
       [written(content, 0o602), plain],
-      [written(Buffer.alloc(1024 * 1024 + 1, 'root /\0')), /it has more than 1048576 bytes/],
-      [written(''), /it does not end with a whole record/],
-      [written('root /'), /it does not end with a whole record/],
-      [written('root /\n'), /it does not end with a whole record/],
-      [written('\0'), /it has a record of another kind/],
-      [written('root /\0\0'), /it has a record of another kind/],
-      [written('Root /\0'), /it has a record of another kind/],
-      [written('root /\0write /\0'), /it has a record of another kind/],
-      [written('root /\0list /etc\0'), /it has a record of another kind/],
-      [written('root /\0list //\0'), /it has a record of another kind/],
-      [written('root\0'), /it has a record of another kind/],
-      [written('root \0'), /a path in it is not from "\/" on/],
-      [written('root /tmp/\0'), /a path in it is not from "\/" on/],
-      [written('root /tmp//\0'), /a path in it is not from "\/" on/],
-      [written('root //\0'), /a path in it is not from "\/" on/],
-      [written('root /.\0'), /a path in it is not from "\/" on/],
-      [written('root /tmp/.\0'), /a path in it is not from "\/" on/],
-      [written('root /tmp/x/..\0'), /a path in it is not from "\/" on/],
-      [written('root /\0library /tmp/../etc\0'), /a path in it is not from "\/" on/],
-      [written('root /\0never /tmp/..\0'), /a path in it is not from "\/" on/],
-      [written('root tmp\0'), /a path in it is not from "\/" on/],
-      [written('root ./tmp\0'), /a path in it is not from "\/" on/],
-      [written('root /\0never home\0'), /a path in it is not from "\/" on/],
-      [written('root /\0library lib\0'), /a path in it is not from "\/" on/],
-      [written('never /tmp\0'), /it names no root/],
-      [written(`root /${'x'.repeat(5000)}\0`), /a path in it is not from "\/" on, or too long/],
-      [written('root /a\0'.repeat(20_000)), /it names more than \d+ paths/],
+      [written(Buffer.alloc(1024 * 1024 + 1, 'root /\0')), says('it-has-more-than-bytes', 1048576)],
+      [written(''), says('it-does-not-end-with')],
+      [written('root /'), says('it-does-not-end-with')],
+      [written('root /\n'), says('it-does-not-end-with')],
+      [written('\0'), says('it-has-a-record-of')],
+      [written('root /\0\0'), says('it-has-a-record-of')],
+      [written('Root /\0'), says('it-has-a-record-of')],
+      [written('root /\0write /\0'), says('it-has-a-record-of')],
+      [written('root /\0list /etc\0'), says('it-has-a-record-of')],
+      [written('root /\0list //\0'), says('it-has-a-record-of')],
+      [written('root\0'), says('it-has-a-record-of')],
+      [written('root \0'), says('a-path-in-it-is-not')],
+      [written('root /tmp/\0'), says('a-path-in-it-is-not')],
+      [written('root /tmp//\0'), says('a-path-in-it-is-not')],
+      [written('root //\0'), says('a-path-in-it-is-not')],
+      [written('root /.\0'), says('a-path-in-it-is-not')],
+      [written('root /tmp/.\0'), says('a-path-in-it-is-not')],
+      [written('root /tmp/x/..\0'), says('a-path-in-it-is-not')],
+      [written('root /\0library /tmp/../etc\0'), says('a-path-in-it-is-not')],
+      [written('root /\0never /tmp/..\0'), says('a-path-in-it-is-not')],
+      [written('root tmp\0'), says('a-path-in-it-is-not')],
+      [written('root ./tmp\0'), says('a-path-in-it-is-not')],
+      [written('root /\0never home\0'), says('a-path-in-it-is-not')],
+      [written('root /\0library lib\0'), says('a-path-in-it-is-not')],
+      [written('never /tmp\0'), says('it-names-no-root')],
+      [written(`root /${'x'.repeat(5000)}\0`), says('a-path-in-it-is-not-from')],
+      [written('root /a\0'.repeat(20_000)), matching`${says('it-names-more-than')} \d+ paths`],
     ] as const) {
       await inState(...state, async () => assertRefused(await sender.send(), found));
     }
@@ -921,7 +921,7 @@ describe('send refuses, in one line', { skip: SKIP }, () => {
     const none = ['--kernel', 'landlock=none', String(uid), String(gid), jail.launch, 'send', sender.run];
     assertRefused(
       await jail.start('root', jail.probe, none),
-      /Cannot confine ".*": this kernel has no Landlock, or has it switched off \(Function not implemented\)/,
+      matching`Cannot confine ".*": ${says('this-kernel-has-no-landlock')} \(Function not implemented\)`,
     );
   });
 

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { decodeRequest } from '../../../src/wire/request.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
+import { matching, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, type Running, until, World } from '../../support/world.ts';
 
 const ALLOWED = 'rsync --server --daemon .';
@@ -129,7 +130,7 @@ describe('the one-time key', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       const { status, stdout, stderr } = await hostile.ssh([], [command]);
       assert.equal(status, 12, command.slice(0, 60));
       assert.equal(stdout, '');
-      assert.match(stderr, /^dialback: Cannot let this in: [^\n]*\n$/);
+      assert.match(stderr, matching`^${says('cannot-let-this-in')}: [^\n]*\n$`);
       assert.equal(refusedEvents().length, before + 1, 'a line in the journal');
     }
     assert.ok(!existsSync(marker));

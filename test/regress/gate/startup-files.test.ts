@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { type Transport, useTransport } from '../../support/transports.ts';
+import { matching, matchingLines, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Party, until, World } from '../../support/world.ts';
 
 describe('a start-up file that prints', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -41,7 +42,7 @@ describe('a start-up file that prints', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }
       stderr.includes(`the start-up file "${file}" prints "Welcome home" into the connection`),
       stderr,
     );
-    assert.match(stderr, /^next: let ".*\/\.bashrc" print only to a terminal/m);
+    assert.match(stderr, matchingLines`^next: let ".*\/\.bashrc" ${says('print-only-to-a-terminal')}`);
   });
 
   it('on the client: channel, which starts no shell there', async () => {
@@ -52,8 +53,8 @@ describe('a start-up file that prints', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }
   it('on the host: channel', async () => {
     const { status, stderr } = await backUp('channel', world.host);
     assert.equal(status, 13, stderr);
-    assert.match(stderr, /the backup host asks for "Welcome home"/);
-    assert.match(stderr, /^next: .*start-up file of its account.*dialback doctor/m);
+    assert.match(stderr, matching`${says('the-backup-host-asks-for')} "Welcome home"`);
+    assert.match(stderr, matchingLines`^next: .*${says('start-up-file-of-its')}.*dialback doctor`);
     const line = `the start-up file "${join(world.host.home, '.bashrc')}" prints "Welcome home"`;
     // The client has gone by then.
     await until('the journal names it', () => String(world.journal('host').at(-1)?.reason).includes(line));

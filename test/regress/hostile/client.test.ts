@@ -37,6 +37,7 @@ import {
   spoken,
   TOP,
 } from '../../support/lanes.ts';
+import { says } from '../../support/wording.ts';
 
 const file = (name: string | Buffer) => ({ name, mode: FILE });
 const link = (name: string, target: string) => ({ name, mode: LINK, target });
@@ -65,7 +66,7 @@ const NAMES: Row[] = [
     'rsync',
     /root/,
   ),
-  lists('a base name of 256 bytes', [TOP, file('x'.repeat(256))], 'rsync', /no entry could be stored/),
+  lists('a base name of 256 bytes', [TOP, file('x'.repeat(256))], 'rsync', says('no-entry-could-be-stored')),
   lists(
     'names full of escapes',
     [

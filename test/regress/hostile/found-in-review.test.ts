@@ -19,6 +19,7 @@ import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { IS_LONG, itLong } from '../../support/long.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
+import { matching, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, until, World } from '../../support/world.ts';
 
 describe('found in review', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -295,7 +296,7 @@ describe('found in review', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.equal(status, 1);
     assert.match(
       last.error ?? '',
-      /the start-up file ".*\/\.bashrc" prints "hello" into the connection, before rsync/,
+      matching`the start-up file ".*\/\.bashrc" prints "hello" ${says('into-the-connection-before-rsync')}`,
     );
     execFileSync('/usr/sbin/usermod', ['--shell', '/bin/sh', world.client.login], { stdio: 'pipe' });
     await until('all has ended', () => world.leftovers().length === 0, 15_000);

@@ -34,6 +34,7 @@ import {
 } from '../../support/hostile-host.ts';
 import { IS_LONG } from '../../support/long.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
+import { matching, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, until, World } from '../../support/world.ts';
 
 const SKIP = NEEDS_ROOT || IN_CLEAN_MACHINE;
@@ -1029,8 +1030,8 @@ describe('a hostile host', { skip: SKIP }, () => {
 
     const { client, journal } = found;
     const reason = attack.deadline
-      ? /the deadline has passed$/
-      : /it hung up without an outcome \(status 1\)$/;
+      ? matching`${says('the-deadline-has-passed')}$`
+      : matching`${says('it-hung-up-without-an-outcome')} 1\)$`;
     const said = client.stderr.trim().split('\n');
     assert.equal(client.status, 1, client.stderr);
     assert.match(said[0] ?? '', /^dialback: Cannot /);

@@ -9,6 +9,7 @@ import { decodeEvent } from '../../../src/wire/events.ts';
 import { encodeRequest } from '../../../src/wire/request.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { some } from '../../support/long.ts';
+import { says } from '../../support/wording.ts';
 import { NEEDS_ROOT, until, World } from '../../support/world.ts';
 
 const OTHER = 'some-other-client';
@@ -207,7 +208,7 @@ describe('nothing of the host reaches the client', { skip: NEEDS_ROOT || IN_CLEA
     const state = join(world.client.home, 'another state');
     const { status, last } = await world.backup(['--state', state]);
     assert.equal(status, 11);
-    assert.match(last.error ?? '', /still at work on another run/);
+    assert.match(last.error ?? '', says('still-at-work-on-another'));
     assertSilent(JSON.stringify(last), '--json');
     first.child.kill('SIGTERM');
     await first.done;

@@ -15,6 +15,7 @@ import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { fairClock, stretch } from '../../support/fair-time.ts';
 import { CONTROLS, NASTY } from '../../support/lanes.ts';
 import { IS_LONG, some } from '../../support/long.ts';
+import { matching, says, wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, until, World } from '../../support/world.ts';
 
 /** From the call to its end on a quiet machine; with the deadline in the client's config, in seconds. */
@@ -64,10 +65,10 @@ const dialling = (what: string, says: string, error: RegExp, status = 1): Row =>
   ...row(what, says, error, status),
   dials: true,
 });
-const NO_OUTCOME = /it hung up without an outcome/;
+const NO_OUTCOME = says('it-hung-up-without-an');
 /** What a host says until the deadline. */
 const endless = (what: string, goesOn: string, more: Partial<Row> = {}): Row => ({
-  ...row(what, '', /the deadline has passed/),
+  ...row(what, '', says('the-deadline-has-passed')),
   goesOn,
   phases: [],
   progress: [0, 0],
@@ -114,9 +115,9 @@ const ROWS: Row[] = [
   ),
   ...some(
     [
-      row('success, without having dialled', lines(FULL), /says that it is done, and was never let in/),
-      row('phases and success, without having dialled', lines(COPYING, FULL), /was never let in/),
-      row('success for a part, without having dialled', lines(INCOMPLETE), /was never let in/),
+      row('success, without having dialled', lines(FULL), says('says-that-it-is-done')),
+      row('phases and success, without having dialled', lines(COPYING, FULL), says('was-never-let-in')),
+      row('success for a part, without having dialled', lines(INCOMPLETE), says('was-never-let-in')),
       {
         ...row(
           'success of a dry run, without having dialled',
@@ -129,12 +130,17 @@ const ROWS: Row[] = [
     2,
   ),
   dialling('success without a snapshot', lines({ ...FULL, snapshot: null }), /says that it kept nothing/),
-  { ...dialling('a snapshot of a dry run', lines(FULL), /made a snapshot of a dry run/), dryRun: true },
-  row('a refusal, and then success', lines(failedOutcome('busy'), FULL), /still at work on another run/, 11),
+  { ...dialling(wording('a-snapshot-of-a-dry'), lines(FULL), says('made-a-snapshot-of-a')), dryRun: true },
+  row(
+    'a refusal, and then success',
+    lines(failedOutcome('busy'), FULL),
+    says('still-at-work-on-another'),
+    11,
+  ),
   row(
     'a wait that is longer than there is time',
     lines({ event: 'wait', ms: Number.MAX_SAFE_INTEGER }, failedOutcome('full')),
-    /as many runs as it takes at once$/,
+    matching`${says('as-many-runs-as-it')}$`,
     11,
   ),
   row('a code for every status', lines(failedOutcome('no-space')), /no space left/, 14),

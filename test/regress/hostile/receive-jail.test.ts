@@ -37,6 +37,7 @@ import {
 } from '../../support/attempts.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { abisToTry, type Ended, Jail, type StartOptions } from '../../support/jail.ts';
+import { matching, matchingLines, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, until } from '../../support/world.ts';
 
 const SKIP = NEEDS_ROOT || IN_CLEAN_MACHINE;
@@ -582,7 +583,7 @@ describe('receive refuses, in one line', { skip: SKIP }, () => {
 
   it('wrong arguments', async () => {
     const { tree, snapshot } = receiver;
-    const usage = /Cannot run "receive": it takes TREE \[LINKROOT\.\.\.\] -- ARGUMENT\.\.\./;
+    const usage = matching`Cannot run "receive": ${says('it-takes-tree-linkroot-argument')}\.\.\.`;
     for (const args of [
       ['receive'],
       ['receive', '--'],
@@ -591,7 +592,7 @@ describe('receive refuses, in one line', { skip: SKIP }, () => {
       ['receive', tree, snapshot],
     ])
       await assertRefused(receive(args), usage);
-    const relative = /: a folder is to be there, and named by its path without links$/m;
+    const relative = matchingLines`: ${says('a-folder-is-to-be')}$`;
     for (const args of [
       ['receive', 'tree', '--'],
       ['receive', '', '--'],
@@ -605,14 +606,14 @@ describe('receive refuses, in one line', { skip: SKIP }, () => {
   it('folders that are not there', async () => {
     const { tree, snapshot } = receiver;
     for (const kernels of [[], ['namespaces=none']] as Kernel[][]) {
-      const gone = /: a folder is to be there, and named by its path without links$/m;
+      const gone = matchingLines`: ${says('a-folder-is-to-be')}$`;
       await assertRefused(receive(['receive', `${tree}/gone`, '--'], kernels), gone);
       await assertRefused(receive(['receive', tree, `${snapshot}/gone`, '--'], kernels), gone);
     }
   });
 
   it('a launcher or rsync that others could change, or that is not there', async () => {
-    const written = /can be written by others/;
+    const written = says('can-be-written-by-others');
     for (const [path, mode] of [
       [jail.jailPath, 0o755],
       [jail.probe, 0o755],
@@ -635,10 +636,10 @@ describe('receive refuses, in one line', { skip: SKIP }, () => {
   });
 
   it('a kernel without Landlock, or with one that is too old', async () => {
+    await assertRefused(receive(undefined, ['landlock=none']), says('this-kernel-has-no-landlock'));
     await assertRefused(
-      receive(undefined, ['landlock=none']),
-      /this kernel has no Landlock, or has it switched off/,
+      receive(undefined, ['landlock=1']),
+      matching`${says('landlock-is-too-old-abi')} 1, and 2 is needed\)`,
     );
-    await assertRefused(receive(undefined, ['landlock=1']), /Landlock is too old \(ABI 1, and 2 is needed\)/);
   });
 });

@@ -13,6 +13,7 @@ import { fairClock } from '../../support/fair-time.ts';
 import { type HostileClient, lastOutcome } from '../../support/hostile-client.ts';
 import { CONTROLS, group, hostileSuite, type Lane, NASTY, type Seen } from '../../support/lanes.ts';
 import { some } from '../../support/long.ts';
+import { matching, says } from '../../support/wording.ts';
 import { type Running, until } from '../../support/world.ts';
 
 /** What is sent in the place of a request, and why it is refused. */
@@ -53,7 +54,7 @@ const CALLS: Call[] = [
   commands('no command', '', /is not NAME:PORT/),
   commands('a command full of escapes', NASTY, /is not NAME:PORT/),
   commands('a command of 100 KiB', 'x'.repeat(100 * 1024), /is not NAME:PORT/),
-  commands("another's name", 'other:7', /was used with the name "other"/, 'name'),
+  commands("another's name", 'other:7', matching`${says('was-used-with-the-name')} "other"`, 'name'),
   commands('a store on its own machine', 'acorn:local', /is not NAME:PORT/),
   commands(
     "the host's own word for that",
@@ -61,11 +62,11 @@ const CALLS: Call[] = [
     /is not NAME:PORT/,
   ),
   commands('that word behind a port', 'acorn:7 --local', /is not NAME:PORT/),
-  commands('a name that is a path', '../other:7', /characters or a length/),
+  commands('a name that is a path', '../other:7', says('characters-or-a-length')),
   commands('port 0', 'acorn:0', /is not NAME:PORT/),
   commands('a port that there is not', 'acorn:65536', /no such port/),
-  inputs('escapes', `${NASTY}\n`, /a line is too long|first line/),
-  inputs('3 MiB of anything', Buffer.alloc(3 << 20, 0xff), /a line is too long/),
+  inputs('escapes', `${NASTY}\n`, matching`${says('a-line-is-too-long')}|first line`),
+  inputs('3 MiB of anything', Buffer.alloc(3 << 20, 0xff), says('a-line-is-too-long')),
   inputs('a header of 4 GiB', 'dialback-request 1\nheader 4294967296\n', /more than 65536/),
   inputs('a header of negative length', 'dialback-request 1\nheader -1\n', /header LENGTH/),
   inputs('brackets, 60,000 deep', `dialback-request 1\nheader 60000\n${'['.repeat(60_000)}`, /not JSON/),
@@ -73,7 +74,7 @@ const CALLS: Call[] = [
   inputs(
     'a key twice, full of escapes',
     'dialback-request 1\nheader 29\n{"\\u001b[2J":1,"\\u001b[2J":2}',
-    /has the key "\\+u001b\[2J" twice/,
+    says('has-the-key-twice', /\\+u001b\[2J/),
   ),
   inputs('a key full of escapes', headerOf('{"transport":"direct","\\u001b[2J":1}'), /does not know/),
   headers('a user that is an option', { user: '-oProxyCommand=id' }),
@@ -88,14 +89,14 @@ const CALLS: Call[] = [
     what: 'a key of another length',
     header: { key_bytes: 1 },
     ends: 'request',
-    says: /length of the key/,
+    says: says('length-of-the-key'),
   },
   inputs('one byte more', request => Buffer.concat([request, Buffer.from('x')]), /something follows/),
   inputs(
     'a key that is none',
     request =>
       Buffer.from(request.toString('latin1').replace('b3BlbnNzaC1rZXk', 'b3BlbnNzaC1LZXk'), 'latin1'),
-    /ssh-add does not accept it/,
+    says('ssh-add-does-not-accept'),
   ),
   { what: 'no request', input: '', hangsUp: true, ends: 'gone', says: /ended after 0 bytes/ },
   {
@@ -135,7 +136,7 @@ const answers = (what: string, answer: string | Buffer): ChannelCall => ({
   what,
   answers: answer,
   ends: 'request',
-  says: /^Cannot serve the request: the handshake: the answer is not "go"$/,
+  says: matching`^${says('cannot-serve-the-request')}: the handshake: ${says('the-answer-is-not-go')}$`,
 });
 const rubbish = (what: string, goesOn: Buffer, says: RegExp, ends = 'no-answer'): ChannelCall => ({
   what,
@@ -165,10 +166,10 @@ const CHANNEL_CALLS: ChannelCall[] = [
     what: 'a key that the header does not announce',
     sends: client => client.channelRequest({}, Buffer.from('a key')),
     ends: 'request',
-    says: /length of the key/,
+    says: says('length-of-the-key'),
   },
-  channelHeaders('a user', { user: 'root' }, /a key that this version does not know/),
-  channelHeaders('a host key', { host_key: 'ssh-ed25519 AAAA' }, /a key that this version does not know/),
+  channelHeaders('a user', { user: 'root' }, says('a-key-that-this-version')),
+  channelHeaders('a host key', { host_key: 'ssh-ed25519 AAAA' }, says('a-key-that-this-version')),
   channelHeaders('a jail of "true"', { confined: 'true' }),
   channelHeaders('a jail of 1', { confined: 1 }),
   channelHeaders('a jail of null', { confined: null }),
@@ -179,7 +180,7 @@ const CHANNEL_CALLS: ChannelCall[] = [
     what: '"go" before it is asked',
     sends: client => Buffer.concat([client.channelRequest(), Buffer.from(GO)]),
     ends: 'request',
-    says: /something follows the request/,
+    says: says('something-follows-the-request'),
   },
   answers('"no"', 'no\n'),
   answers('nothing but a newline', '\n'),
@@ -201,14 +202,14 @@ const CHANNEL_CALLS: ChannelCall[] = [
     hangsUp: true,
     answers: GO,
     ends: 'no-answer',
-    says: /the connection ended before rsync answered/,
+    says: says('the-connection-ended-before-rsync'),
   },
-  rubbish('a line of rubbish to rsync', Buffer.from(`${NASTY}\n`), /another program than rsync wrote first/),
-  rubbish('1 MiB of rubbish to rsync', randomBytes(1 << 20), /another program than rsync wrote first/),
+  rubbish('a line of rubbish to rsync', Buffer.from(`${NASTY}\n`), says('another-program-than-rsync-wrote')),
+  rubbish('1 MiB of rubbish to rsync', randomBytes(1 << 20), says('another-program-than-rsync-wrote')),
   rubbish(
     '1 MiB without a newline to rsync',
     Buffer.alloc(1 << 20, 'x'),
-    /another program than rsync wrote first/,
+    says('another-program-than-rsync-wrote'),
   ),
   rubbish(
     '1 MiB of rubbish to rsync, behind its greeting',
@@ -407,7 +408,10 @@ hostileSuite('a hostile client: requests', lanes => {
       assert.doesNotMatch(word, CONTROLS);
       assert.doesNotMatch(word, /\n/);
     }
-    assert.match(logged[5] ?? '', /^acorn: failed \(Cannot serve the request: the command/);
+    assert.match(
+      logged[5] ?? '',
+      matching`^acorn: failed \(${says('cannot-serve-the-request')}: the command`,
+    );
   });
 
   it('a command longer than the environment can hold starts nothing', async () => {
@@ -425,7 +429,7 @@ hostileSuite('a hostile client: requests', lanes => {
       seen,
       lanes().journal(drip.lane).slice(-1),
       'request',
-      /of the request arrived within 30 s/,
+      matching`${says('of-the-request-arrived-within')} 30 s`,
     );
   });
 
@@ -436,7 +440,7 @@ hostileSuite('a hostile client: requests', lanes => {
       seen,
       lanes().journal(mute.lane).slice(-1),
       'no-answer',
-      /did not answer "go" within 30 s/,
+      matching`${says('did-not-answer-go-within')} 30 s`,
     );
   });
 
@@ -485,7 +489,7 @@ hostileSuite('a hostile client: requests', lanes => {
       assert.deepEqual(more, []);
       const line = lanes().journal(first()).at(-1);
       assert.equal(line?.event, 'queued');
-      assert.match(String(line?.reason), /1 runs are active, and 0 clients are ahead of this one/);
+      assert.match(String(line?.reason), matching`1 ${says('runs-are-active-and-clients', 0)}`);
     });
 
     it('one that asks many times at once has one place, the last', async () => {

@@ -29,6 +29,7 @@ import {
   TOP,
 } from '../../support/lanes.ts';
 import { some } from '../../support/long.ts';
+import { says } from '../../support/wording.ts';
 
 /** An honest run, with one message in its middle. */
 function telling(tag: number, content: Buffer | string): Attack['play'] {
@@ -61,7 +62,7 @@ const MESSAGES: Row[] = [
   plays('the exit status 127', exiting(127), 'rsync', /exit status is 127/),
   plays('the exit status 0, before anything is copied', exiting(0), 'rsync', /did not report/),
   plays('the exit status 24, before anything is copied', exiting(24), 'rsync', /did not report/),
-  plays('the exit status 23, before anything is copied', exiting(23), 'nothing', /none of the roots/),
+  plays('the exit status 23, before anything is copied', exiting(23), 'nothing', says('none-of-the-roots')),
   plays('an exit status that is none', exiting(-1), 'broken'),
   plays(
     'an exit status of 8 bytes',
@@ -151,7 +152,12 @@ async function folderByFolder(sender: Sender, ...pieces: Buffer[]): Promise<void
 
 const GREETINGS: Row[] = [
   plays('none', saying(''), 'no-answer'),
-  plays('something else, full of escapes', saying(`${NASTY}\n`), 'no-answer', /another program than rsync/),
+  plays(
+    'something else, full of escapes',
+    saying(`${NASTY}\n`),
+    'no-answer',
+    says('another-program-than-rsync'),
+  ),
   plays('version 19', sender => sender.begin({ protocol: '19.0 md5' }), 'rsync', /protocol version mismatch/),
   plays('version 20', sender => sender.begin({ protocol: '20.0 md5' }), 'rsync', /requires protocol 30/),
   plays('version 29', sender => sender.begin({ protocol: '29.0' }), 'rsync', /requires protocol 30/),

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { lastOutcome } from '../../support/hostile-client.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
+import { matching, says } from '../../support/wording.ts';
 import { lastLine, NEEDS_ROOT, type Result, until, World } from '../../support/world.ts';
 
 const MIB = 1024 * 1024;
@@ -45,7 +46,7 @@ describe('a client that is unenrolled', { skip: NEEDS_ROOT }, () => {
     assert.equal(world.journal('host').at(-1)?.code, 'unenrolled');
     const result = await run.done;
     assert.equal(result.status, 12, result.stdout);
-    assert.match(lastLine(result).error ?? '', /does not take backups of this machine any more/);
+    assert.match(lastLine(result).error ?? '', says('does-not-take-backups-of'));
     assert.deepEqual(world.snapshots(), before);
     await until('nothing is left', () => world.leftovers().length === 0);
   });
@@ -149,7 +150,7 @@ describe('a client that is unenrolled', { skip: NEEDS_ROOT }, () => {
     assert.equal(await backup(), 0);
     const { status, stdout } = await local('unenroll', 'elm');
     assert.equal(status, 0);
-    assert.match(stdout, /"elm" is unenrolled; no key of it was there/);
+    assert.match(stdout, matching`"elm" ${says('is-unenrolled-no-key-of')}`);
     assert.equal(await backup(), 12);
     assert.equal((await local('status', '--max-age', '1s')).status, 0);
     assert.equal((await local('unenroll', 'elm')).status, 1);

@@ -5,6 +5,7 @@ import { existsSync, globSync, readFileSync, rmSync, writeFileSync } from 'node:
 import { after, before, describe, it } from 'node:test';
 import { copyCheckout, IN_CLEAN_MACHINE, loginEnvironment } from '../../support/checkout.ts';
 import { type Ended, Machine } from '../../support/machine.ts';
+import { matching, matchingLines, says } from '../../support/wording.ts';
 
 const SKIP =
   IN_CLEAN_MACHINE ||
@@ -25,7 +26,7 @@ const WHOLE_TEST_MS = 12 * 60_000;
 /** What `make try` may take once the packages are there: npm's part, the build, and the showing. */
 const TRY_SECONDS = 90;
 
-const TRIED = /^All of it is removed again: .*\. It took [\d.]+ m?s\.$/;
+const TRIED = matching`^${says('all-of-it-is-removed')}: .*\. It took [\d.]+ m?s\.$`;
 const POLICY = '/usr/sbin/policy-rc.d';
 
 /** A machine without what is needed, and a fresh checkout in it. */
@@ -166,7 +167,7 @@ describe('a clean machine', { skip: SKIP }, () => {
       for (const what of ['try', 'test']) {
         const { status, output } = await clean.run(['make', what], { user });
         assert.equal(status, 2, output); // make's own
-        assert.match(output, /^prepare: Cannot run without .*\bsshd\b.* rsync\b/m);
+        assert.match(output, matchingLines`^${says('prepare-cannot-run-without')} .*\bsshd\b.* rsync\b`);
         assert.match(output, new RegExp(`^next: sudo tools/prepare\\.sh --packages ${what}$`, 'm'));
         for (const made of ['node_modules', 'dist/dialback'])
           assert.ok(!existsSync(clean.machine.path(`${clean.folder}/${made}`)), made);

@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { copyCheckout, IN_CLEAN_MACHINE, loginEnvironment } from '../../support/checkout.ts';
 import { Machine } from '../../support/machine.ts';
+import { matchingLines, says } from '../../support/wording.ts';
 
 const SKIP =
   IN_CLEAN_MACHINE ||
@@ -36,7 +37,7 @@ describe('a machine without sshd and rsync', { skip: SKIP }, () => {
         account: { uid: 65534, gid: 65534 },
       });
       assert.equal(status, 2, output); // make's own
-      assert.match(output, /^prepare: Cannot run without .*\bsshd\b.* rsync\b/m);
+      assert.match(output, matchingLines`^${says('prepare-cannot-run-without')} .*\bsshd\b.* rsync\b`);
       const target = what === 'try' ? 'try' : 'test';
       assert.match(output, new RegExp(`^next: sudo tools/prepare\\.sh --packages ${target}$`, 'm'));
       for (const made of ['node_modules', 'dist/dialback'])

@@ -7,6 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import type { Ended } from '../../support/machine.ts';
 import { Sides } from '../../support/sides.ts';
+import { matching, matchingLines, says } from '../../support/wording.ts';
 import { until } from '../../support/world.ts';
 
 const SKIP =
@@ -193,8 +194,8 @@ describe('cron', { skip: SKIP }, () => {
       assert.deepEqual(more, []);
       assert.match(mail?.subject ?? '', /dialback backup/);
       assertMessage(mail?.body ?? '', [
-        /call the backup host "ssh:\/\/vault@127\.0\.0\.1:\d+"/,
-        /it does not accept the key "\S+stranger"/,
+        matching`${says('call-the-backup-host')} "ssh:\/\/vault@127\.0\.0\.1:\d+"`,
+        matching`${says('it-does-not-accept-the')} "\S+stranger"`,
         /^next: .*dialback enroll /m,
       ]);
     });
@@ -203,11 +204,11 @@ describe('cron', { skip: SKIP }, () => {
       const [mail, ...more] = mails.filter(({ to }) => to === 'several');
       assert.deepEqual(more, []);
       assertMessage(mail?.body ?? '', [
-        /^dialback: away: Cannot call the backup host .*Connection refused$/m,
-        /^next: see that this machine is online/m,
-        /^dialback: Cannot back up everything to "near": 1 could not be read$/m,
+        matchingLines`^dialback: away: ${says('cannot-call-the-backup-host')} .*Connection refused$`,
+        matchingLines`^${says('see-that-this-machine-is')}`,
+        matchingLines`^${says('cannot-back-up-everything-to')} "near": 1 ${says('could-not-be-read')}$`,
         /^ {2}\/srv\/data\/closed \(permission denied\)$/m,
-        /^next: let this account read them/m,
+        matchingLines`^next: ${says('let-this-account-read-them')}`,
       ]);
       const list = await world.as(world.host, 'dialback list birch --json');
       assert.deepEqual(
@@ -232,8 +233,8 @@ describe('cron', { skip: SKIP }, () => {
       world.configureHost();
       assert.equal(status, 14, output);
       assertMessage(output, [
-        /"vault": the backup host has no space left$/m,
-        /^next: ask its administrator/m,
+        matchingLines`"vault": ${says('the-backup-host-has-no')}$`,
+        matchingLines`^${says('ask-its-administrator')}`,
       ]);
     });
 
@@ -242,7 +243,10 @@ describe('cron', { skip: SKIP }, () => {
       const { status, output } = await world.run();
       await world.site.say("mv /home/vault/away '/home/vault/the store'");
       assert.equal(status, 10, output);
-      assertMessage(output, [/"vault": the backup host has no store at hand$/m, /^next: .*mounted/m]);
+      assertMessage(output, [
+        matchingLines`"vault": ${says('the-backup-host-has-no-store')}$`,
+        /^next: .*mounted/m,
+      ]);
     });
 
     it('says in one message that the config is wrong, and where', async () => {
@@ -268,9 +272,9 @@ describe('cron', { skip: SKIP }, () => {
       await world.site.say(`rm ${DATA}/no*`);
       assert.equal(status, 3, output);
       assertMessage(output, [
-        /to "vault": 41 could not be read$/m,
+        matchingLines`to "vault": 41 ${says('could-not-be-read')}$`,
         /^ {2}and 26 more$/m,
-        /to "again": 41 could not be read\n {2}the same as to "vault"$/m,
+        matchingLines`to "again": 41 ${says('could-not-be-read')}\n {2}the same as to "vault"$`,
       ]);
     });
   });

@@ -19,6 +19,7 @@ import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { itLong } from '../../support/long.ts';
 import { Machine } from '../../support/machine.ts';
+import { matching, says, wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, World } from '../../support/world.ts';
 
 /** The command that a message ends with. */
@@ -105,14 +106,17 @@ describe('four commands on a machine of their own', { skip: IN_CLEAN_MACHINE || 
     const said = await asBob(third);
     assert.match(
       said,
-      /\nwith transport = "channel" in it: towards .* 203\.0\.113\.5 .* 10\.0\.0\.7, so that it is probably behind NAT \(/,
+      matching`\n${says('with-transport-channel-in-it')}: towards .* 203\.0\.113\.5 .* 10\.0\.0\.7, ${says('so-that-it-is-probably')} \(`,
     );
     const toml = '/home/bob/.config/dialback/client.toml';
     assert.match(readFileSync(machine.path(toml), 'utf8'), /^transport = "channel"$/m);
-    assert.match(await asBob(third), /\nit is set up already, by /);
+    assert.match(await asBob(third), matching`\n${says('it-is-set-up-already')} `);
     const other = await run(['su', '-s', '/bin/sh', '-', 'bob', '-c', `${third} --transport direct`]);
     assert.equal(other.status, 2);
-    assert.match(other.output, /is there already, and calls it with transport = "channel"\n/);
+    assert.match(
+      other.output,
+      matching`${says('is-there-already-and-calls-it')} with transport = "channel"\n`,
+    );
 
     await asBob(nextCommand(said));
     const { output } = await asRoot(
@@ -135,7 +139,7 @@ describe('four commands on a machine of their own', { skip: IN_CLEAN_MACHINE || 
         userdel --remove carl 2>/dev/null
       `);
       assert.equal(status, 0, output);
-      assert.doesNotMatch(output, /with transport = "channel" in it/);
+      assert.doesNotMatch(output, says('with-transport-channel-in-it'));
       return /^transport = "(.*)"$/m.exec(output)?.[1] ?? 'direct';
     };
     assert.equal(await transportOf('dialback@vault', '--transport direct'), 'direct');
@@ -166,7 +170,10 @@ describe('four commands on a machine of their own', { skip: IN_CLEAN_MACHINE || 
       su - anna -c 'dialback backup'
     `);
     assert.equal(status, 13, output);
-    assert.match(output, /its key is not the one that "\/home\/anna\/\.config\/dialback\/known_hosts" has/);
+    assert.match(
+      output,
+      matching`${says('its-key-is-not-the-one')} "\/home\/anna\/\.config\/dialback\/known_hosts" has`,
+    );
   });
 
   it('are refused to root on the client, with the line that is right', async () => {
@@ -191,7 +198,10 @@ describe('four commands on a machine of their own', { skip: IN_CLEAN_MACHINE || 
     await asRoot('mkdir /etc/dialback && echo "[[remote]]\ntarget = \\"x@y\\"" >/etc/dialback/client.toml');
     const { status, output } = await asRoot('runuser --pty -u dialback -- dialback init');
     assert.equal(status, 2, output);
-    assert.match(output, /"\/etc\/dialback\/client\.toml" is there already, and calls with another key/);
+    assert.match(
+      output,
+      matching`"\/etc\/dialback\/client\.toml" ${says('is-there-already-and-calls')} with another key`,
+    );
   });
 });
 
@@ -266,7 +276,7 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
     assert.equal(second.status, 0, second.stderr);
     const printed = nextCommand(second.stdout);
     const [, target = ''] = /--target (\S+)/.exec(printed) ?? [];
-    assert.ok(second.stdout.includes(`with a port it is ssh://${target}:PORT\n`));
+    assert.ok(second.stdout.includes(`${wording('with-a-port-it-is')}://${target}:PORT\n`));
     const third = await sh(
       'client',
       printed.replace(target, `ssh://${world.host.login}@127.0.0.1:${world.port}`),
@@ -307,7 +317,7 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
     const before = written();
     for (const again of [await setUp(), await setUp('--config', file('client.toml'))]) {
       assert.equal(again.status, 0, again.stderr);
-      assert.match(again.stdout, /\nit is set up already, by /);
+      assert.match(again.stdout, matching`\n${says('it-is-set-up-already')} `);
     }
     assert.equal((await init()).status, 0);
     assert.deepEqual(written(), before);
@@ -335,7 +345,7 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
       [
         'name',
         ['--name', 'oak'],
-        /"oak".* is there already, and calls it "acorn"\nnext: change that file by hand; or/,
+        matching`"oak".* ${says('is-there-already-and-change', 'calls it "acorn"')}`,
         2,
       ],
       [
@@ -347,7 +357,7 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
       [
         'key',
         ['--name', 'acorn', '--target', words.target, '--host-key', other],
-        /it has another key for \[127\.0\.0\.1\]:\d+\nnext: ask the host's administrator which is right; .* ssh-keygen -R/,
+        matching`${says('it-has-another-key-for')} \[127\.0\.0\.1\]:\d+\n${says('ask-the-hosts-administrator-which')}; .* ssh-keygen -R`,
         12,
       ],
     ];
@@ -376,7 +386,7 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
       chownSync(path, world.client.uid, world.client.gid);
     const { status, stderr } = await init();
     assert.equal(status, 2);
-    assert.match(stderr, /calls with another key, ".*\/\.ssh\/own"/);
+    assert.match(stderr, matching`${says('calls-with-another-key')}, ".*\/\.ssh\/own"`);
     assert.deepEqual(readdirSync(folder()), ['client.toml']);
   });
 
@@ -384,28 +394,31 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
     const { target, hostKey } = words;
     const [, blob = ''] = hostKey.split(' ');
     const refusals: [string[], RegExp][] = [
-      [['--target', target], /--host-key is missing: they belong together/],
-      [['--host-key', hostKey], /--target is missing: they belong together/],
-      [
-        ['--transport', 'channel'],
-        /--target and --host-key are missing: --transport is a property of that host/,
-      ],
+      [['--target', target], matching`--host-key ${says('is-missing-they-belong-together')}`],
+      [['--host-key', hostKey], matching`--target ${says('is-missing-they-belong-together')}`],
+      [['--transport', 'channel'], matching`--${says('target-and-host-key-are')}`],
       [
         ['--target', target, '--host-key', hostKey, '--transport', 'usb'],
-        /should be "direct", "channel" or "local"/,
+        says('should-be-direct-channel-or'),
       ],
-      [['--transport', 'local'], /--target is missing: the folder of the store/],
-      [['--transport', 'local', '--target', '/'], /"\/" cannot be the path of a store/],
-      [['--transport', 'local', '--target', '/x', '--host-key', hostKey], /--host-key has no effect/],
-      [['--transport', 'local', '--target', '/x', '--name', 'A b'], /Cannot call this client "A b"/],
+      [['--transport', 'local'], matching`--${says('target-is-missing-the-folder')}`],
+      [['--transport', 'local', '--target', '/'], matching`"\/" ${says('cannot-be-the-path-of')}`],
+      [
+        ['--transport', 'local', '--target', '/x', '--host-key', hostKey],
+        matching`--${says('host-key-has-no-effect')}`,
+      ],
+      [
+        ['--transport', 'local', '--target', '/x', '--name', 'A b'],
+        matching`${says('cannot-call-this-client')} "A b"`,
+      ],
       ...['-oProxyCommand=id', '--', 'a b', 'a@b:22', '$(id)@x', "x'y", 'ssh://', 'a\nb'].map(
         (each): [string[], RegExp] => [
           [`--target=${each}`, '--host-key', hostKey],
-          /it is not \[user@\]host or ssh:\/\/\[user@\]host\[:port\]\nnext: copy both words as/,
+          matching`${says('it-is-not-user-host')}\nnext: ${says('copy-both-words-as')}`,
         ],
       ),
-      [['--target=ssh://a:0', '--host-key', hostKey], /there is no such port/],
-      [['--target=ssh://a:65536', '--host-key', hostKey], /there is no such port/],
+      [['--target=ssh://a:0', '--host-key', hostKey], says('there-is-no-such-port')],
+      [['--target=ssh://a:65536', '--host-key', hostKey], says('there-is-no-such-port')],
       ...[
         'KEY',
         blob,
@@ -416,11 +429,11 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
         `${hostKey}\n${hostKey}`,
       ].map((each): [string[], RegExp] => [
         ['--target', target, '--host-key', each],
-        /^dialback: Cannot use that as the host's key/,
+        matching`^dialback: ${says('cannot-use-that-as-the')}`,
       ]),
       ...['Oak', '', '../x', 'a b', "a'b", '-x', 'x'.repeat(64)].map((each): [string[], RegExp] => [
         [`--name=${each}`],
-        /a name is 1 to 63|needs a value/,
+        matching`${says('a-name-is-1-to')}|needs a value`,
       ]),
     ];
     for (const [args, message] of refusals) {
@@ -452,32 +465,37 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
       [
         'a public half of another key',
         () => writeFileSync(half(), `${words.hostKey} x\n`),
-        /id_ed25519\.pub" is not its public half\nnext: rm '.*' \(init writes it again\)/,
+        matching`id_ed25519\.pub" ${says('is-not-its-public-half-rm', /'.*'/)}`,
         'rm "$HOME/.config/dialback/id_ed25519.pub"',
       ],
-      ['a public half of rubbish', () => writeFileSync(half(), 'x'), /is not its public half/, undefined],
+      [
+        'a public half of rubbish',
+        () => writeFileSync(half(), 'x'),
+        says('is-not-its-public-half'),
+        undefined,
+      ],
       [
         'a public half alone',
         () => rmSync(identity()),
-        /the public half of a key whose private half is gone\nnext: put that back, or: rm '/,
+        matching`${says('the-public-half-of-a')} '`,
         'rm "$HOME/.config/dialback/id_ed25519.pub"',
       ],
       [
         'a key that others can read',
         () => chmodSync(identity(), 0o640),
-        /others may read or write it\nnext: chmod 600 '/,
+        matching`${says('others-may-read-or-write')} '`,
         'chmod 600 "$HOME/.config/dialback/id_ed25519"',
       ],
       [
         'a key of rubbish',
         () => writeFileSync(identity(), 'x'),
-        /Cannot use the key ".*": .+\nnext: move it away/,
+        matching`${says('cannot-use-the-key')} ".*": .+\n${says('move-it-away')}`,
         undefined,
       ],
       [
         'an empty key',
         () => writeFileSync(identity(), ''),
-        /Cannot use the key ".*": .+\nnext: move it away/,
+        matching`${says('cannot-use-the-key')} ".*": .+\n${says('move-it-away')}`,
         undefined,
       ],
       [
@@ -486,7 +504,7 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
           rmSync(identity());
           mkdirSync(identity());
         },
-        /it is not a plain file/,
+        says('it-is-not-a-plain'),
         undefined,
       ],
     ];
@@ -506,8 +524,8 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
 
     it('refuses one with a passphrase, and one of another type', async () => {
       const kinds: [string, RegExp][] = [
-        ['-t ed25519 -N secret', /it has a passphrase, which a backup at night cannot enter/],
-        ['-t ecdsa -N ""', /it is not an ed25519 key/],
+        ['-t ed25519 -N secret', says('it-has-a-passphrase-which')],
+        ['-t ecdsa -N ""', says('it-is-not-an-ed25519')],
       ];
       for (const [kind, message] of kinds) {
         const made = await sh(
@@ -529,7 +547,7 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
       assert.equal(status, 2);
       assert.match(
         stderr,
-        /can be written by others \(mode 770\)\nnext: take the right to write there from others/,
+        matching`${says('can-be-written-by-others-mode')} 770\)\n${says('take-the-right-to-write')}`,
       );
       assert.deepEqual(readdirSync(folder()), ['id_ed25519', 'id_ed25519.pub']);
     });
@@ -539,7 +557,7 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
     world.installLauncher();
     const config = (): string[] => readFileSync(file('client.toml'), 'utf8').split('\n');
     const own = await setUp();
-    assert.match(own.stdout, /: "\/" to ".*", in the kernel's jail\n/);
+    assert.match(own.stdout, matching`: "\/" to ".*", ${says('in-the-kernels-jail')}\n`);
     assert.ok(config().includes('roots = ["/"]'));
     assert.ok(config().includes('capability = "confined"'));
     assert.equal(
@@ -563,7 +581,7 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
     // In its group, but it is not the account that the launcher was made for.
     world.installLauncher({ serviceUid: world.host.uid });
     const other = await setUp();
-    assert.match(other.stdout, /", as far as this account may read\n/);
+    assert.match(other.stdout, matching`", ${says('as-far-as-this-account')}\n`);
     assert.ok(config().includes(`roots = ["${world.client.home}"]`));
     assert.ok(config().includes('capability = "none"'));
     rmSync(dirname(world.launcher), { recursive: true });
@@ -575,7 +593,7 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
     const { status, stderr } = await init();
     chmodSync(home, 0o700);
     assert.equal(status, 1);
-    assert.match(stderr, /^dialback: Cannot create the folder ".*": permission denied\n/);
+    assert.match(stderr, matching`^dialback: ${says('cannot-create-the-folder')} ".*": permission denied\n`);
     assert.deepEqual(readdirSync(home).sort(), ['.ssh', 'my data']);
   });
 
@@ -621,8 +639,7 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
   it('lets one at a time work', async () => {
     const both = await Promise.all([setUp(), setUp(), setUp()]);
     for (const { status, stderr } of both)
-      if (status !== 0)
-        assert.match(stderr, /^dialback: Cannot set this client up: another init is under way\n$/);
+      if (status !== 0) assert.match(stderr, matching`^dialback: ${says('cannot-set-this-client-up')}\n$`);
     assert.equal((await setUp()).status, 0);
   });
 
@@ -638,7 +655,7 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
       assert.equal(status, 0, stderr);
       assert.match(
         stdout,
-        /^wrote ".*\/\.config\/dialback\/host\.toml": backups go to ".*\/dialback-store"\ncreated the store /,
+        matching`^${says('wrote-backups-go-to', /.*\/\.config\/dialback\/host\.toml/)} ".*\/dialback-store"\ncreated the store `,
       );
       assert.equal(statSync(hostToml()).mode & 0o777, 0o600);
       const before = readFileSync(hostToml(), 'utf8');
@@ -660,7 +677,7 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
       assert.equal((await onHost(`${line} --store '${store}'`, ownKeys())).status, 0);
       const other = await onHost(`${line} --store "$HOME/other"`, ownKeys());
       assert.equal(other.status, 2);
-      assert.match(other.stderr, /exists, and has the store ".*"\nnext: omit --store/);
+      assert.match(other.stderr, says('exists-and-has-the-store'));
       assert.ok(!existsSync(join(world.host.home, 'other')));
       rmSync(store, { recursive: true });
     });
@@ -683,17 +700,14 @@ describe('init and enroll between two users', { skip: NEEDS_ROOT }, () => {
     it('makes none by a slip in --config', async () => {
       const { status, stderr } = await onHost(`${line} --config "$HOME/hots.toml"`, ownKeys());
       assert.equal(status, 2);
-      assert.match(
-        stderr,
-        /hots\.toml": there is no such file or folder\nnext: add --store DIR to write it\n$/,
-      );
+      assert.match(stderr, matching`hots\.toml": ${says('there-is-no-such-file-or-folder')}\n$`);
       assert.ok(!existsSync(join(world.host.home, 'dialback-store')));
     });
 
     it('says where to get the key of a host that has none in /etc/ssh', async () => {
       const { status, stdout } = await onHost(line, {});
       assert.equal(status, 0);
-      assert.match(stdout, /\nno public key of this host is in \/etc\/ssh: /);
+      assert.match(stdout, matching`\n${says('no-public-key-of-this')}: `);
       const next = nextCommand(stdout);
       assert.match(next, /--host-key 'KEY'$/);
       assert.equal((await sh('client', next)).status, 2, 'and it cannot be pasted as it is');

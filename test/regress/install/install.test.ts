@@ -7,6 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { IS_LONG, itLong, some } from '../../support/long.ts';
 import { Site } from '../../support/site.ts';
+import { matching, matchingLines, says, wording } from '../../support/wording.ts';
 
 const SKIP =
   IN_CLEAN_MACHINE ||
@@ -19,7 +20,7 @@ const SHARE = '/usr/local/share/dialback';
 const UNITS = '/usr/local/lib/systemd/system';
 const CRON = '/etc/cron.d/dialback';
 const HOOK = '/etc/dpkg/dpkg.cfg.d/dialback';
-const NOTHING_TO_DO = /^install: nothing to do: all of it is there already$/m;
+const NOTHING_TO_DO = matchingLines`^install: ${says('nothing-to-do-all-of')}$`;
 
 const HOOKS = [
   'btrfs-snapshot',
@@ -90,7 +91,7 @@ describe('make install', { skip: SKIP }, () => {
       assert.match(output, /\nnext, on a client: runuser --pty -u dialback -- dialback init\n/);
       assert.match(
         output,
-        /\nnext, on a backup host: runuser --pty -u dialback -- dialback enroll NAME KEYFILE .*\n$/,
+        matching`\n${says('next-on-a-backup-host', 'runuser --pty -u dialback -- dialback')} .*\n$`,
       );
       assert.ok(output.trim().split('\n').length <= 20, output);
     });
@@ -279,7 +280,7 @@ describe('make install', { skip: SKIP }, () => {
       );
       assert.match(said, /^Kept: .* \/etc\/dialback \/var\/lib\/dialback, and the account dialback\.$/m);
 
-      const command = /^To remove those as well: (.*)$/m.exec(said)?.[1] ?? 'false';
+      const command = matchingLines`^${says('to-remove-those-as-well')}: (.*)$`.exec(said)?.[1] ?? 'false';
       await site.say(command);
       // What useradd and its like write, and the home of the stranger above.
       const accounts = /^\/etc\/(\.pwd\.lock|(sub)?(passwd|shadow|group|gshadow|uid|gid)-?)$|^\/(home|var)\//;
@@ -291,7 +292,7 @@ describe('make install', { skip: SKIP }, () => {
       assert.deepEqual(names(site.changes()), names(untouched));
       const again = await site.run(['make', 'uninstall']);
       assert.equal(again.status, 0, again.output);
-      assert.equal(again.output.trim(), 'install: nothing to do: dialback is not installed below /usr/local');
+      assert.equal(again.output.trim(), `install: ${wording('nothing-to-do-dialback-is')} /usr/local`);
     });
   });
 
@@ -321,7 +322,7 @@ describe('make install', { skip: SKIP }, () => {
       [['PREFIX=/opt/linked'], /Cannot install "\/opt\/linked\/bin": it leads to "\/opt\/real"/],
       [['PREFIX=/opt/a b'], /Cannot use PREFIX="\/opt\/a b": /],
       [['PREFIX=/opt/"; reboot'], /Cannot use PREFIX=/],
-      [['PREFIX=opt'], /Cannot use PREFIX="opt": it must be absolute/],
+      [['PREFIX=opt'], matching`Cannot ${says('use-prefix-it-must-be', 'opt')}`],
       [['PREFIX=/'], /Cannot use PREFIX=\//],
       [['SERVICE_UID=0'], /Cannot serve SERVICE_UID="0"/],
       [['SERVICE_UID=anna'], /Cannot serve SERVICE_UID="anna"/],
@@ -361,7 +362,7 @@ describe('make install', { skip: SKIP }, () => {
         assert.equal(status, 2, output);
         assert.match(
           output,
-          /^install: Cannot change "\/usr\/local", \/etc and the accounts: only root can$/m,
+          matchingLines`^install: Cannot change "\/usr\/local", \/${says('etc-and-the-accounts-only')}$`,
         );
         assert.match(output, new RegExp(`^next: sudo make ${what} `, 'm'));
       }
@@ -409,7 +410,7 @@ describe('make install', { skip: SKIP }, () => {
     it('is not taken away by an uninstall of another PREFIX', async () => {
       const laid = site.changes();
       const { output } = await site.run(['make', 'uninstall']);
-      assert.match(output, /nothing to do: dialback is not installed below \/usr\/local/);
+      assert.match(output, matching`${says('nothing-to-do-dialback-is')} \/usr\/local`);
       assert.deepEqual(site.changes(), laid);
     });
 
@@ -581,8 +582,7 @@ describe('make install without a compiler and npm', { skip: SKIP }, () => {
   const RECOMPILE = /^next: rm dist\/launch dist\/jail, and make install again with a compiler/m;
 
   it('refuses a launcher that was compiled for another uid or other paths', async () => {
-    const found =
-      /^install: Cannot use the compiled launcher dist\/launch: it was built for uid=445 .*, and not for/m;
+    const found = matchingLines`^install: Cannot ${says('use-the-compiled-launcher-dist')}\/launch: ${says('it-was-and-not-for', /built for uid=445 .*/)}`;
     await refused(['SERVICE_UID=446'], found, RECOMPILE);
     await refused(['PREFIX=/opt/dialback'], found, RECOMPILE);
   });
@@ -617,14 +617,14 @@ describe('make install without a compiler and npm', { skip: SKIP }, () => {
     const touch = /^next: .*if it was built from these sources: touch dist\/dialback$/m;
     await refused(
       [],
-      /^install: Cannot build dist\/dialback: there is no npm, and .* older than its sources$/m,
+      matchingLines`^install: Cannot ${says('build-dist-dialback-there-is-no')} .* ${says('older-than-its-sources')}$`,
       touch,
     );
     await site.say('mv dist/dialback /root/dialback');
     await refused(
       [],
-      /^install: Cannot build dist\/dialback: there is no npm$/m,
-      /^next: .* a tree with a built dist\/dialback$/m,
+      matchingLines`^install: Cannot ${says('build-dist-dialback-there-is')}$`,
+      matchingLines`^next: .* ${says('a-tree-with-a-built')}$`,
     );
     await site.say('mv /root/dialback dist/dialback && touch dist/dialback');
   });
@@ -650,7 +650,7 @@ describe('make install without a compiler and npm', { skip: SKIP }, () => {
     await site.say('usermod --uid 447 dialback');
     const { status, output } = await site.run(['make', 'install']);
     assert.equal(status, 2, output);
-    assert.match(output, /it was built for uid=445 .*, and not for uid=447 /);
+    assert.match(output, matching`${says('it-was-and-not-for', /built for uid=445 .*/)} uid=447 `);
   });
 });
 

@@ -11,6 +11,7 @@ import { diffManifests, manifest } from '../../support/manifest.ts';
 import { Sides } from '../../support/sides.ts';
 import type { User } from '../../support/site.ts';
 import { makeTortureTree } from '../../support/tree.ts';
+import { matching, says } from '../../support/wording.ts';
 import { until } from '../../support/world.ts';
 
 const SKIP =
@@ -274,7 +275,7 @@ describe('an installed dialback', { skip: SKIP }, () => {
 
     itLong('says so when its group is another', async () => {
       await world.site.say(`chgrp root ${LAUNCHER}`);
-      await fails(world.client, /^dialback: Cannot run the launcher "\S+": this account may not run it$/);
+      await fails(world.client, matching`^dialback: ${says('cannot-run-the-launcher-this', /\S+/)}$`);
       await mended();
     });
 

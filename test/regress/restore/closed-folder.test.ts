@@ -6,6 +6,7 @@ import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, writeFileSyn
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { isRefusedToOldRsync } from '../../support/own-rsync.ts';
+import { matching, says, wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, World } from '../../support/world.ts';
 
 describe("a restore of a hostile client's files", { skip: NEEDS_ROOT }, () => {
@@ -77,7 +78,7 @@ describe("a restore of a hostile client's files", { skip: NEEDS_ROOT }, () => {
     const to = fresh();
     mkdirSync(to, { mode: 0o755 });
     const isOpen = ({ stderr }: Result): boolean =>
-      stderr.includes(`other accounts can get into "${to}" (mode 0755)`);
+      stderr.includes(`${wording('other-accounts-can-get-into')} "${to}" (mode 0755)`);
     const dry = await world.restore(to, ['--dry-run']);
     assert.ok(isOpen(dry), dry.stderr);
     const done = await world.restore(to);
@@ -123,12 +124,12 @@ describe("a restore of a hostile client's files", { skip: NEEDS_ROOT }, () => {
       const made = fresh();
       const first = await world.restore(made);
       assert.equal(mode(made), '700', first.stderr);
-      assert.match(first.stdout, /stays closed to others \(mode 0700\); the client's "\/" had mode 0755/);
+      assert.match(first.stdout, matching`${says('stays-closed-to-others-mode')} 0755`);
       const there = fresh();
       mkdirSync(there, { mode: 0o700 });
       const second = await world.restore(there);
       assert.equal(mode(there), '755', second.stderr);
-      assert.match(second.stderr, /other accounts can get into/);
+      assert.match(second.stderr, says('other-accounts-can-get-into'));
     });
   });
 
@@ -140,14 +141,14 @@ describe("a restore of a hostile client's files", { skip: NEEDS_ROOT }, () => {
         const made = fresh();
         const { stdout, stderr } = await world.restore(made, more);
         assert.deepEqual([lstatSync(made).uid, mode(made)], [0, '700'], stderr);
-        assert.ok(stdout.includes(`the client's "/" had mode 0700 of uid ${uid}`), stdout);
+        assert.ok(stdout.includes(`${wording('the-clients-had-mode')} 0700 of uid ${uid}`), stdout);
         assert.doesNotMatch(stderr, /can get into/);
       }
       const there = fresh();
       mkdirSync(there, { mode: 0o700 });
       const given = await world.restore(there);
       assert.equal(lstatSync(there).uid, uid, given.stderr);
-      assert.match(given.stderr, /other accounts can get into/);
+      assert.match(given.stderr, says('other-accounts-can-get-into'));
     });
     // What rsync reads there and dialback does not changes nothing either.
     await asWholeMachine(`40777 0,0 ${uid}:0 more`, async () => {

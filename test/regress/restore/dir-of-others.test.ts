@@ -17,6 +17,7 @@ import { basename, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { compileSwap } from '../../support/swap.ts';
+import { matching, says } from '../../support/wording.ts';
 import { makeFolder, NEEDS_ROOT, type Party, World } from '../../support/world.ts';
 
 describe('a restore into a folder that others can change', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -118,7 +119,7 @@ describe('a restore into a folder that others can change', { skip: NEEDS_ROOT ||
         const { status, stderr, stdout } = await world.restore(to, more);
         assert.equal(status, 2, `${stdout}${stderr}`);
         assert.ok(stderr.includes(`"${named}"`), stderr);
-        assert.match(stderr, /belongs to uid \d+|can be written by others \(mode \d+\)/);
+        assert.match(stderr, matching`belongs to uid \d+|${says('can-be-written-by-others-mode')} \d+\)`);
         assert.match(stderr, /\nnext: .*--to "\/root\/restored"/);
         assert.deepEqual(names(to), found);
       }

@@ -18,6 +18,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { diffManifests, manifest } from '../../support/manifest.ts';
 import { isRefusedToOldRsync } from '../../support/own-rsync.ts';
+import { matching, matchingLines, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, World } from '../../support/world.ts';
 
 describe('enroll and unenroll', { skip: NEEDS_ROOT }, () => {
@@ -57,7 +58,7 @@ describe('enroll and unenroll', { skip: NEEDS_ROOT }, () => {
       readFileSync(join(world.client.home, '.ssh/id_ed25519.pub'), 'utf8'),
     );
     assert.equal(status, 0);
-    assert.match(stdout, /enrolled with this key already/);
+    assert.match(stdout, says('enrolled-with-this-key-already'));
     assert.deepEqual(lines(), before);
   });
 
@@ -87,7 +88,7 @@ describe('enroll and unenroll', { skip: NEEDS_ROOT }, () => {
       [
         'another key for a known name',
         () => world.enroll(world.name, key('third')),
-        /already, with another key\nnext: use --replace/,
+        matching`${says('already-with-another-key')}\nnext: use --replace`,
       ],
       [
         'a key of another client',
@@ -97,7 +98,7 @@ describe('enroll and unenroll', { skip: NEEDS_ROOT }, () => {
       [
         'a key that opens a login',
         () => world.enroll('someone', before[1] ?? ''),
-        /without a command of dialback/,
+        says('without-a-command-of-dialback'),
       ],
       [
         'a private key',
@@ -107,9 +108,9 @@ describe('enroll and unenroll', { skip: NEEDS_ROOT }, () => {
       ['a key with options', () => world.enroll('x', `no-pty ${key('third')}`), /not one line/],
       ['two keys', () => world.enroll('x', key('third') + key('second')), /2 lines/],
       ['an empty file', () => world.enroll('x', ''), /it is empty/],
-      ['rubbish', () => world.enroll('x', 'ssh-ed25519 AAAA\n'), /not a key of type/],
-      ['a name with a slash', () => world.enroll('../x', key('third')), /a name has 1 to 63/],
-      ['a name with a capital', () => world.enroll('Acorn', key('third')), /a name has 1 to 63/],
+      ['rubbish', () => world.enroll('x', 'ssh-ed25519 AAAA\n'), says('not-a-key-of-type')],
+      ['a name with a slash', () => world.enroll('../x', key('third')), says('a-name-has-1-to')],
+      ['a name with a capital', () => world.enroll('Acorn', key('third')), says('a-name-has-1-to')],
     ];
     for (const [what, attempt, message] of refusals) {
       const { status, stderr } = await attempt();
@@ -137,7 +138,7 @@ describe('enroll and unenroll', { skip: NEEDS_ROOT }, () => {
     const args = ['enroll', 'x', '-', '--config', world.hostToml];
     const root = await world.run('root', args, { input: key('third') });
     assert.equal(root.status, 2);
-    assert.match(root.stderr, /belongs to uid \d+, the account that receives\nnext: runuser --pty -u/);
+    assert.match(root.stderr, matching`${says('belongs-to-uid-the-account', /\d+/)}\nnext: runuser --pty -u`);
   });
 
   it('is not talked into an executable that others can write', async () => {
@@ -145,7 +146,7 @@ describe('enroll and unenroll', { skip: NEEDS_ROOT }, () => {
     const { status, stderr } = await world.enroll('x', key('third'));
     chmodSync(world.binary, 0o755);
     assert.equal(status, 2);
-    assert.match(stderr, /can be written by others/);
+    assert.match(stderr, says('can-be-written-by-others'));
   });
 
   it('makes no store of a folder that is something else', async () => {
@@ -161,7 +162,7 @@ describe('enroll and unenroll', { skip: NEEDS_ROOT }, () => {
       input: key('third'),
     });
     assert.equal(status, 2);
-    assert.match(stderr, /not empty, and is not a store/);
+    assert.match(stderr, says('not-empty-and-is-not'));
     assert.deepEqual(readdirSync(folder), ['cat.jpg']);
   });
 });
@@ -246,10 +247,10 @@ describe('list and restore', { skip: NEEDS_ROOT }, () => {
     assert.equal((await world.run('root', args(first, to))).status, 0);
     assert.equal(readFileSync(join(to, world.data, 'folder/two'), 'utf8'), 'two');
     for (const [snapshot, message] of [
-      ['20', /2 snapshots begin with that/],
-      ['1999', /there is no such snapshot/],
-      ['', /there is no such snapshot/],
-      ['../..', /there is no such snapshot/],
+      ['20', matching`2 ${says('snapshots-begin-with-that')}`],
+      ['1999', says('there-is-no-such-snapshot')],
+      ['', says('there-is-no-such-snapshot')],
+      ['../..', says('there-is-no-such-snapshot')],
     ] as const) {
       const { status, stderr } = await world.run('root', args(snapshot, fresh()));
       assert.equal(status, 1, snapshot);
@@ -282,7 +283,7 @@ describe('list and restore', { skip: NEEDS_ROOT }, () => {
     writeFileSync(join(to, world.data, 'folder/other'), 'stays');
     const refused = await world.restore(to);
     assert.equal(refused.status, 2);
-    assert.match(refused.stderr, /not empty\nnext: name an empty or new folder, or use --force/);
+    assert.match(refused.stderr, says('not-empty-name-an-empty'));
     assert.equal(readFileSync(join(to, world.data, 'folder/two'), 'utf8'), 'in the way');
     const forced = await world.restore(to, ['--force']);
     if (isRefusedToOldRsync(forced)) return;
@@ -313,9 +314,15 @@ describe('list and restore', { skip: NEEDS_ROOT }, () => {
     const to = join(world.host.home, 'restored');
     const { status, stderr } = await world.restore(to, [], world.host);
     assert.equal(status, 3);
-    assert.match(stderr, /^dialback: Cannot give everything back: \d+ differ from the snapshot\n/);
-    assert.match(stderr, /^ {2}1 without setuid and setgid bits, ".*\/setuid"$/m);
-    assert.match(stderr, /left out, since only root may set it:\n {2}\d+ another owner, such as ".*"\n/);
+    assert.match(
+      stderr,
+      matching`^${says('cannot-give-everything-back')}: \d+ ${says('differ-from-the-snapshot')}\n`,
+    );
+    assert.match(stderr, matchingLines`^ {2}1 ${says('without-setuid-and-setgid-bits')}, ".*\/setuid"$`);
+    assert.match(
+      stderr,
+      matching`${says('left-out-since-only-root')}:\n {2}\d+ another owner, such as ".*"\n`,
+    );
     assert.match(stderr, /next: restore as root/);
     assert.equal(readFileSync(join(to, world.data, 'folder/two'), 'utf8'), 'two, changed');
   });
@@ -326,7 +333,7 @@ describe('list and restore', { skip: NEEDS_ROOT }, () => {
     for (const args of [['list'], ['restore', 'acorn', '--to', fresh()]]) {
       const { status, stderr } = await world.run(world.host, [...args, '--config', toml]);
       assert.equal(status, 10);
-      assert.match(stderr, /Cannot use the store/);
+      assert.match(stderr, says('cannot-use-the-store'));
     }
     assert.ok(!existsSync(join(world.host.home, 'mnt')));
   });

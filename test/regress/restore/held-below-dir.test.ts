@@ -8,6 +8,7 @@ import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { Jail, outcomeOf } from '../../support/jail.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
 import { makeTortureTree } from '../../support/tree.ts';
+import { says } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 const SKIP = NEEDS_ROOT || IN_CLEAN_MACHINE;
@@ -118,7 +119,7 @@ describe('jail place', { skip: SKIP }, () => {
     const { account, jailPath } = jail;
     const user = await jail.start(account, jailPath, ['place', to, tree, '--', '--x']);
     assert.equal(user.status, 126);
-    assert.match(user.stderr, /it is for root only/);
+    assert.match(user.stderr, says('it-is-for-root-only'));
     symlinkSync(to, join(jail.base, 'link'));
     const theirs = jail.folder(join(jail.base, 'theirs'));
     for (const words of [

@@ -5,6 +5,7 @@ import { chownSync, existsSync, mkdirSync, symlinkSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { diffManifests, manifest } from '../../support/manifest.ts';
+import { says } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 describe('a restore into the store', { skip: NEEDS_ROOT }, () => {
@@ -18,10 +19,7 @@ describe('a restore into the store', { skip: NEEDS_ROOT }, () => {
     await world.dispose();
   });
 
-  async function refused(
-    to: string,
-    found = /it is in the store\nnext: name a folder outside the store/,
-  ): Promise<void> {
+  async function refused(to: string, found = says('it-is-in-the-store')): Promise<void> {
     const whole = manifest(world.store);
     for (const more of [['--force'], ['--force', '--dry-run'], ['--force', '--inert']]) {
       const args = ['restore', world.name, '--config', world.hostToml, '--to', to, ...more];
@@ -44,7 +42,7 @@ describe('a restore into the store', { skip: NEEDS_ROOT }, () => {
     const inTree = join(world.tree(snapshot), basename(world.store));
     mkdirSync(join(inTree, 'clients'), { recursive: true });
     for (const path of [inTree, join(inTree, 'clients')]) chownSync(path, world.host.uid, world.host.gid);
-    await refused(dirname(world.store), /and that is the place of the store\nnext: name another folder/);
+    await refused(dirname(world.store), says('and-that-is-the-place'));
   });
 
   it('is refused through a link and a bind mount', async () => {

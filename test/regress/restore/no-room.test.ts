@@ -6,6 +6,7 @@ import { linkSync, mkdirSync, readdirSync, statSync, truncateSync } from 'node:f
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
+import { matching, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 const MIB = 1024 * 1024;
@@ -47,7 +48,7 @@ describe('a restore without room', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () 
       const { status, stdout, stderr } = await world.restore(to, [...more, ...dry]);
       assert.equal(status, 14, `${stdout}${stderr}`);
       assert.match(stderr, found);
-      assert.match(stderr, /\nnext: restore to another file system, or name PATHs/);
+      assert.match(stderr, matching`\n${says('restore-to-another-file-system')}`);
     }
   };
 
@@ -80,7 +81,7 @@ describe('a restore without room', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () 
     assert.deepEqual(readdirSync(inner), []);
     execFileSync('mount', ['-o', 'remount,size=32m', inner]);
     // rsync cannot link from another file system, and fills the hole.
-    await refused(to, ['--force'], /needs 5\d\d\.0 MiB on the file system of ".*my data"/);
+    await refused(to, ['--force'], matching`needs 5\d\d\.0 MiB ${says('on-the-file-system-of')} ".*my data"`);
     const fits = await world.restore(to, [...paths, '--force']);
     assert.equal(fits.status, 0, fits.stderr);
     // What is replaced gives its room back: 12 MiB more would not fit.

@@ -13,12 +13,13 @@ import {
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
+import { matching, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Party, type Result, World } from '../../support/world.ts';
 
 /** What the program does in the place of the rsync that fills the stage; `$real` is rsync, `$last` its destination. */
 const FORMS: Record<string, { does: string; names: RegExp }> = {
-  'writes nothing': { does: 'exit 0', names: /did not write into its target/ },
-  'writes elsewhere': { does: '"$real" "$@" "$elsewhere"; exit 0', names: /did not write into its target/ },
+  'writes nothing': { does: 'exit 0', names: says('did-not-write-into-its') },
+  'writes elsewhere': { does: '"$real" "$@" "$elsewhere"; exit 0', names: says('did-not-write-into-its') },
   'leaves out one file': { does: 'run; rm "$data/b/two"', names: /my data\/b\/two" is missing/ },
   'leaves out a folder with all in it': {
     does: 'run; rm -r "$data/b"',
@@ -145,7 +146,7 @@ describe('an rsync that reports success', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE
       const program = `for last; do :; done\ncase "$* " in *--files-from=*) ${does};; esac`;
       const { status, stderr } = await restore(program, to, ['--force']);
       assert.equal(status, 1, stderr);
-      assert.match(stderr, /^dialback: Cannot move the restored files into "/);
+      assert.match(stderr, matching`^dialback: Cannot ${says('move-the-restored-files-into')} "`);
       assert.match(stderr, names);
     }
   });
@@ -159,7 +160,7 @@ describe('an rsync that reports success', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE
     const program = `for last; do :; done\nhere='${world.data}'\ncase "$* " in *--files-from=*) ${keep};; esac`;
     const { status, stderr } = await restore(program, to, ['--force']);
     assert.equal(status, 3, stderr);
-    assert.match(stderr, /my data\/b\/two: its content differs from the restored file\n/);
+    assert.match(stderr, matching`my data\/b\/two: ${says('its-content-differs-from-the')}\n`);
   });
 
   it('replaces a file of the same size and time on another file system', async () => {
@@ -206,7 +207,7 @@ describe('an rsync that reports success', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE
       const { status, stderr } = await restore(older, to, more);
       assert.equal(status, 2, stderr);
       assert.match(stderr, /filled\/[^"]*" (can be written by others|belongs to uid)/);
-      assert.match(stderr, /\nnext: restore into an empty folder/);
+      assert.match(stderr, matching`\n${says('restore-into-an-empty-folder')}`);
       assert.deepEqual(readdirSync(to), before);
     }
     const empty = await restore(older, join(world.base, 'empty'));

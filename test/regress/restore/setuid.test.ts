@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { chmodSync, lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { matchingLines, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 describe("a restore of a client's setuid files", { skip: NEEDS_ROOT }, () => {
@@ -30,7 +31,10 @@ describe("a restore of a client's setuid files", { skip: NEEDS_ROOT }, () => {
     const { status, stderr } = await world.run(world.host, args);
     assert.equal(status, 3, stderr);
     for (const text of [dry.stderr, stderr])
-      assert.match(text, /^ {2}3 without setuid and setgid bits, such as ".*\/(?:setuid|setgid|both)"$/m);
+      assert.match(
+        text,
+        matchingLines`^ {2}3 ${says('without-setuid-and-setgid-bits')}, such as ".*\/(?:setuid|setgid|both)"$`,
+      );
     for (const [name, mode] of Object.entries(modes))
       assert.equal(restored(to, name).toString(8), (mode & 0o777).toString(8), name);
   });

@@ -6,6 +6,7 @@ import { chmodSync, chownSync, existsSync, readdirSync, symlinkSync } from 'node
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { diffManifests, manifest } from '../../support/manifest.ts';
+import { matchingLines, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 describe('a host without getfattr', { skip: NEEDS_ROOT }, () => {
@@ -41,7 +42,7 @@ describe('a host without getfattr', { skip: NEEDS_ROOT }, () => {
     assert.equal(status, 0, stderr);
     assert.match(
       stderr,
-      /^dialback: Note: .* not compared .*: getfattr is not installed\nnext: apt-get install attr\n$/m,
+      matchingLines`^dialback: Note: .* not compared .*: ${says('getfattr-is-not-installed-apt')}\n$`,
     );
     execFileSync('umount', [program]); // the comparison of the test reads attributes
     assert.deepEqual(diffManifests(manifest(world.data), manifest(join(to, world.data))), []);

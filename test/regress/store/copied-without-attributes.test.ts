@@ -5,6 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { lstatSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { says } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, World } from '../../support/world.ts';
 
 describe('a store that was copied without its attributes', { skip: NEEDS_ROOT }, () => {
@@ -30,7 +31,7 @@ describe('a store that was copied without its attributes', { skip: NEEDS_ROOT },
     await world.dispose();
   });
 
-  const LOST = /have lost their extended attributes/;
+  const LOST = says('have-lost-their-extended-attributes');
   const ask = async (party: 'root' | 'host', ...words: string[]): Promise<Result> =>
     await world.run(party === 'root' ? 'root' : world.host, [...words, '--config', toml]);
   const doctor = async (): Promise<{ state: string; found: string; next: string }> => {

@@ -6,6 +6,7 @@ import { mkdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
+import { matching, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 /** In 2100: a small ext4 with inodes of 128 bytes ends in 2038. */
@@ -107,11 +108,11 @@ for (const launcher of [false, true])
       const listed = await world.run(world.host, ['list', '--config', toml]);
       assert.match(listed.stdout, /times-cut/);
       const examined = await world.run(world.host, ['doctor', '--host', '--json', '--config', toml]);
-      assert.match(examined.stdout, /small disk.*does not keep them/);
+      assert.match(examined.stdout, matching`small disk.*${says('does-not-keep-them')}`);
       const { status, stdout } = await world.run(world.host, ['status', '--config', toml]);
-      assert.match(stdout, /times in the newest snapshot are not the client's/);
+      assert.match(stdout, says('times-in-the-newest-snapshot'));
       assert.equal(status, 1, stdout);
-      assert.match(stdout, /2 files have the earliest or latest time that the store's file system can hold/);
+      assert.match(stdout, matching`2 ${says('files-have-the-earliest-or')}`);
       const {
         status: done,
         stderr,
@@ -121,7 +122,7 @@ for (const launcher of [false, true])
       assert.deepEqual(differences, [['cut time', 1, 0]]);
       assert.match(
         stderr,
-        /Note: not as they were on the client:\n {2}1 a time that the file system of the store has cut, ".*\/late"\n/,
+        matching`${says('note-not-as-they-were')}:\n {2}1 ${says('a-time-that-the-file')}, ".*\/late"\n`,
       );
     });
   });

@@ -7,6 +7,7 @@ import { chownSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { diffManifests, type Manifest, manifest } from '../../support/manifest.ts';
+import { wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 const MIB = 1024 * 1024;
@@ -40,7 +41,10 @@ describe('a full disk', { skip: NEEDS_ROOT }, () => {
     for (let round = 0; round < 3; round += 1) {
       const { status, last } = await world.backup();
       assert.equal(status, 14, JSON.stringify(last));
-      assert.equal(last.error, 'Cannot back up to "vault": the backup host has no space left');
+      assert.equal(
+        last.error,
+        `${wording('cannot-back-up-to-the', 'vault')} ${wording('has-no-space-left')}`,
+      );
       assert.equal(world.snapshots().length, 1);
     }
   });

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { matching, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 const KIB = 1024;
@@ -75,7 +76,7 @@ describe('what a client causes', { skip: NEEDS_ROOT }, () => {
     await backup(14);
     assert.match(
       JSON.stringify(world.journal('host').at(-1)),
-      /its paths have \d+ bytes, and max_path_bytes is 102400/,
+      matching`its paths have \d+ ${says('bytes-and-max-path-bytes')} 102400`,
     );
     assert.deepEqual(world.snapshots(), snapshots);
     allow('max_path_bytes = "10M"');

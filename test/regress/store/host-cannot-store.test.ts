@@ -7,12 +7,13 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { makeFolders, NAME } from '../../support/long-path.ts';
+import { matching, says, wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 /** More than an ext4 with blocks of 1 KiB has room for. */
 const LARGE = 'x'.repeat(1500);
-const NO_ROOM = 'the backup host could not store all of its attributes: its file system has no room for them';
-const TOO_LARGE = 'the backup host could not store it: it is larger than a file can be there';
+const NO_ROOM = `the backup host ${wording('could-not-store-all-of')}: ${wording('its-file-system-has-no')}`;
+const TOO_LARGE = `${wording('the-backup-host-could-not')} it: ${wording('it-is-larger-than-a')}`;
 
 for (const launcher of [false, true]) {
   const skip = NEEDS_ROOT || IN_CLEAN_MACHINE;
@@ -88,12 +89,12 @@ for (const launcher of [false, true]) {
       assert.equal(status, 3);
       assert.match(
         stderr,
-        /"vault": the backup host could not store 1 completely\n {2}\/.*\/many \(the backup host /,
+        matching`"vault": ${says('the-backup-host-could-not')} 1 completely\n {2}\/.*\/many \(the backup host `,
       );
-      assert.match(stderr, /\nnext: ask the host's administrator/);
+      assert.match(stderr, matching`\n${says('ask-the-hosts-administrator')}`);
       const listed = await world.run(world.host, ['status', '--config', world.hostToml]);
-      assert.match(listed.stdout, /the newest snapshot lacks files that this host could not store/);
-      assert.doesNotMatch(listed.stdout, /0 could not be read/);
+      assert.match(listed.stdout, says('the-newest-snapshot-lacks-files'));
+      assert.doesNotMatch(listed.stdout, matching`0 ${says('could-not-be-read')}`);
       rmSync(at('many'));
     });
 

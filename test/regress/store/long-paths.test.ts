@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { contentsBelow, makeFolders, NAME } from '../../support/long-path.ts';
 import { isRefusedToOldRsync } from '../../support/own-rsync.ts';
+import { says } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, World } from '../../support/world.ts';
 
 const SHORT = `short${'s'.repeat(40)}`;
@@ -104,7 +105,7 @@ describe('paths near PATH_MAX', { skip: NEEDS_ROOT }, () => {
         if (paths[0] === at(long)) {
           // rsync takes no argument of that length.
           assert.equal(status, 1);
-          assert.match(stderr, /next: name a folder above it/);
+          assert.match(stderr, says('name-a-folder-above-it'));
           rmSync(to, { recursive: true });
           continue;
         }

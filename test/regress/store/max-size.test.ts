@@ -5,6 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { matching, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 describe('a file that is too large', { skip: NEEDS_ROOT }, () => {
@@ -37,7 +38,7 @@ describe('a file that is too large', { skip: NEEDS_ROOT }, () => {
     await check([giant()]);
     const { stderr } = await world.run(world.client, ['backup', '--config', world.clientToml]);
     await world.settled();
-    assert.match(stderr, /1 could not be read/);
+    assert.match(stderr, matching`1 ${says('could-not-be-read')}`);
     assert.match(stderr, /a giant.*larger than `max_size`/);
     assert.match(stderr, /next: set `max_size` higher/);
   });

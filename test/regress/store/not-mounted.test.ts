@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
+import { matching, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, World } from '../../support/world.ts';
 
 describe('a store whose disk is not mounted', { skip: NEEDS_ROOT }, () => {
@@ -38,7 +39,7 @@ describe('a store whose disk is not mounted', { skip: NEEDS_ROOT }, () => {
     assert.equal(status, 10, stderr);
     assert.match(
       stderr,
-      /Cannot make the store ".*": .* existed before, and is missing now\nnext: mount its disk\n$/,
+      matching`Cannot make the store ".*": .* ${says('existed-before-and-is-missing')}\n${says('mount-its-disk')}\n$`,
     );
     assert.deepEqual(readdirSync(world.store), []);
   };
@@ -69,7 +70,7 @@ describe('a store whose disk is not mounted', { skip: NEEDS_ROOT }, () => {
     ]) {
       const text = result.stdout + result.stderr;
       assert.notEqual(result.status, 0);
-      assert.match(text, /next: mount its disk/);
+      assert.match(text, says('mount-its-disk'));
       assert.doesNotMatch(text, /next: .*enroll/);
     }
   });

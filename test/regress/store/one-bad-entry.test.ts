@@ -15,6 +15,7 @@ import {
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
+import { matching, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, World } from '../../support/world.ts';
 
 describe('one bad entry in the store', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -115,7 +116,7 @@ describe('one bad entry in the store', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE },
     const listed = await host(['ls', '-R', `${world.name}@${two}`, world.data]);
     assert.equal(listed.status, 1);
     for (const name of ['a', 'changes', 'z']) assert.match(listed.stdout, new RegExp(`/${name}\n`));
-    assert.match(listed.stderr, /could not be read\n {2}.*(bad|folder)/);
+    assert.match(listed.stderr, matching`${says('could-not-be-read')}\n {2}.*(bad|folder)`);
     const compared = await host(['diff', `${world.name}@${two}`, three]);
     assert.equal(compared.status, 1);
     assert.match(compared.stdout, /^M .*changes/m);
@@ -142,7 +143,7 @@ describe('one bad entry in the store', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE },
     assert.equal(status, 0, stderr);
     assert.match(
       stderr,
-      /^dialback: Note: removed snapshots of "acorn" still take up space: .*: the file system is damaged\nnext: .*fsck\)\n$/,
+      matching`^${says('note-removed-snapshots-of-still', 'acorn')}: .*: ${says('the-file-system-is-damaged')}\nnext: .*fsck\)\n$`,
     );
     assert.deepEqual(world.snapshots(), [snapshots[2]]);
   });

@@ -23,6 +23,7 @@ import {
   VAULT,
 } from '../../support/permissions.ts';
 import type { User } from '../../support/site.ts';
+import { matchingLines, says } from '../../support/wording.ts';
 import { until } from '../../support/world.ts';
 
 const SKIP =
@@ -70,7 +71,7 @@ const HOST_PROCESSES: Kind[] = [
 const LEND = {
   what: '`lend gate --run RUN`',
   script: `${LAUNCHER} lend gate --run "$HOME/at/run-AAAAAA"`,
-  works: /^dialback: Cannot let this in: /m,
+  works: matchingLines`^${says('cannot-let-this-in')}: `,
   why: undefined,
 };
 const LENT = 'the gate gets it, and hands it to the rsync that root gave it to';
@@ -95,7 +96,7 @@ function verdict(works: RegExp, output: string): Answer {
   if (works.test(output)) return 'yes';
   if (/^dialback: Cannot run "[^"]*" as root: /m.test(output)) return 'not as root';
   if (/permission denied|EACCES/i.test(output)) return 'EACCES';
-  if (/^dialback: Cannot let this in: /m.test(output)) return 'gate: refused';
+  if (matchingLines`^${says('cannot-let-this-in')}: `.test(output)) return 'gate: refused';
   const code = /"event":"outcome".*"code":"([a-z-]+)"/.exec(output)?.[1];
   return code === undefined ? `? ${output}` : `grab: ${code}`;
 }
@@ -179,7 +180,7 @@ function judge(call: Call, { output }: Ended): Answer {
   if (/subsystem request failed/.test(output)) return 'sshd: no such subsystem';
   const code = /"event":"outcome".*"code":"([a-z-]+)"/.exec(output)?.[1];
   if (code !== undefined) return `grab: ${code}`;
-  if (/^dialback: Cannot let this in: /m.test(output)) return 'gate: refused';
+  if (matchingLines`^${says('cannot-let-this-in')}: `.test(output)) return 'gate: refused';
   if (/Connection (closed|reset)|not connected/i.test(output)) return 'hung up on';
   return `? ${JSON.stringify(output)}`;
 }
@@ -625,7 +626,7 @@ describe('who may do what', { skip: SKIP }, () => {
       await stage.as('root', `chown dialback: '${path}'`);
       const { status, output } = await stage.start(client, `dialback backup --config '${path}'`);
       if (status === 0) return 'yes';
-      if (/does not accept the key/.test(output)) return 'sshd: no such key';
+      if (says('does-not-accept-the-key').test(output)) return 'sshd: no such key';
       if (status === 12) return 'grab: refused';
       return `? ${output}`;
     };

@@ -31,6 +31,7 @@ import {
 } from '../../support/manifest.ts';
 import { isRefusedToOldRsync } from '../../support/own-rsync.ts';
 import { makeTortureTree } from '../../support/tree.ts';
+import { matching, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Party, type Result, World } from '../../support/world.ts';
 
 type JsonName = string | { base64: string };
@@ -297,7 +298,7 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
           'symlinks/absolute',
           /it is a symlink to "\/etc\/passwd"\nnext: dialback cat 'acorn@latest' '\/etc\/passwd'\n$/,
         ],
-        ['symlinks/not UTF-8', /it is a symlink to "\\377\\376\\012\\200"\n/],
+        ['symlinks/not UTF-8', matching`${says('it-is-a-symlink-to', '\\377\\376\\012\\200')}\n`],
       ] as const) {
         const { status, stdout, stderr } = await look(['cat', world.name, join(top, path)]);
         assert.equal(status, 1, path);
@@ -332,27 +333,19 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
 
   it('says what is wrong with a NAME, a SNAPSHOT, a PATH or an account', async () => {
     for (const [args, exit, message] of [
-      [
-        ['ls', 'nobody'],
-        1,
-        /Cannot find the client "nobody": the store has no client of that name\nnext: dialback list/,
-      ],
-      [['ls', '../x'], 1, /the store has no client of that name/],
-      [
-        ['cat', 'acorn@1999', '/x'],
-        1,
-        /Cannot find "acorn@1999": there is no such snapshot\nnext: dialback list acorn/,
-      ],
-      [['diff', 'acorn@latest', '1999'], 1, /there is no such snapshot/],
-      [['find', 'nobody', 'x'], 1, /the store has no client of that name/],
-      [['ls', 'acorn', 'tmp'], 2, /Cannot list "tmp": it is not an absolute path/],
-      [['ls', 'acorn', '/tmp/../tmp'], 2, /not an absolute path without/],
-      [['ls', 'acorn', '/a//b'], 2, /not an absolute path without/],
-      [['cat', 'acorn', `${'/x'.repeat(3000)}`], 2, /not an absolute path without/],
+      [['ls', 'nobody'], 1, says('cannot-find-the-client-the', 'nobody')],
+      [['ls', '../x'], 1, says('the-store-has-no-client')],
+      [['cat', 'acorn@1999', '/x'], 1, matching`${says('cannot-find-there-is-no', 'acorn', 1999)} acorn`],
+      [['diff', 'acorn@latest', '1999'], 1, says('there-is-no-such-snapshot')],
+      [['find', 'nobody', 'x'], 1, says('the-store-has-no-client')],
+      [['ls', 'acorn', 'tmp'], 2, matching`Cannot list "tmp": ${says('it-is-not-an-absolute')}`],
+      [['ls', 'acorn', '/tmp/../tmp'], 2, says('not-an-absolute-path-without')],
+      [['ls', 'acorn', '/a//b'], 2, says('not-an-absolute-path-without')],
+      [['cat', 'acorn', `${'/x'.repeat(3000)}`], 2, says('not-an-absolute-path-without')],
       [
         ['ls', 'acorn', '/no\u001b[31mthing'],
         1,
-        /Cannot list "\/no\\u001b\[31mthing": snapshot .* does not have it/,
+        matching`Cannot list "\/no\\u001b\[31mthing": ${says('snapshot-does-not-have-it')}`,
       ],
       [['cat', 'acorn', '/tmp/x'.padEnd(300, 'x')], 1, /does not have it/],
       [['diff', 'acorn@latest', 'latest', '/nothing'], 1, /neither .* nor .* has it/],
@@ -366,7 +359,7 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
     world.write(world.client, toml, `store = "${world.store}"\n`);
     const stranger = await world.run(world.client, ['ls', world.name, '--config', toml]);
     assert.equal(stranger.status, 10);
-    assert.match(stranger.stderr, /it does not exist, or this account may not read it/);
+    assert.match(stranger.stderr, says('it-does-not-exist-or'));
   });
 
   describe('restore', () => {
@@ -465,7 +458,7 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
       const before = manifest(to, { includeInode: true });
       const refused = await world.restore(to, ['--dry-run']);
       assert.equal(refused.status, 2);
-      assert.match(refused.stderr, /not empty\nnext: name an empty or new folder, or use --force/);
+      assert.match(refused.stderr, says('not-empty-name-an-empty'));
       const planned = await world.restore(to, [join(top, 'contents'), '--dry-run', '--force']);
       if (isRefusedToOldRsync(planned)) return;
       const { stdout } = planned;

@@ -25,6 +25,7 @@ import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { fairClock } from '../../support/fair-time.ts';
 import { itLong } from '../../support/long.ts';
 import { diffManifests, type Manifest, manifest } from '../../support/manifest.ts';
+import { matching, says, wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, until, World } from '../../support/world.ts';
 
 const MIB = 1024 * 1024;
@@ -109,7 +110,7 @@ async function smallDisk(inodes: number): Promise<{ site: Site; unmount: () => v
   return { site: new Site(world), unmount: () => execFileSync('umount', [world.store]) };
 }
 
-const FULL = 'Cannot back up to "vault": the backup host has no space left';
+const FULL = `${wording('cannot-back-up-to-the', 'vault')} ${wording('has-no-space-left')}`;
 
 describe('a store of 256 MiB', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let site: Site;
@@ -164,7 +165,7 @@ describe('a store of 256 MiB', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     const told = site.world.journal('host').at(-1);
     assert.match(
       String(told?.reason),
-      /bytes are free, and min_free is \d+, and nothing more may be removed/,
+      matching`${says('bytes-are-free-and-min')} \d+, ${says('and-nothing-more-may-be')}`,
     );
   });
 
@@ -182,12 +183,14 @@ describe('a store of 256 MiB', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     execFileSync('/usr/bin/install', ['-d', '-o', site.world.host.login, left, join(left, '..')]);
     const last = await site.keep();
     const removed = site.world.journal('host').filter(each => each.event === 'removed');
-    const room = removed.filter(each => /^free space was needed/.test(String(each.reason)));
+    const room = removed.filter(each =>
+      matching`^${says('free-space-was-needed')}`.test(String(each.reason)),
+    );
     assert.deepEqual(
       room.map(each => each.what),
       ['arriving/2026-01-01T00-00-00Z', `snapshots/${fresh}`],
     );
-    assert.equal(room[1]?.reason, 'free space was needed (no rule keeps it)');
+    assert.equal(room[1]?.reason, `${wording('free-space-was-needed')} (${wording('no-rule-keeps-it')})`);
     // It stops as soon as there is enough.
     assert.deepEqual(site.world.snapshots(), [small, lean, last]);
   });
@@ -290,7 +293,7 @@ describe('a client that wants too much', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE 
     assert.equal(status, 12);
     assert.match(
       stderr,
-      /^dialback: Cannot back up to "vault": the backup host takes the next backup of this machine later\nnext: try again in (2 h 0 min|1 h 59 min)\n$/,
+      matching`^${says('cannot-back-up')} to "vault": ${says('the-backup-host-takes-the')}\n${says('try-again-in')} (2 h 0 min|1 h 59 min)\n$`,
     );
     assert.deepEqual(world.snapshots(), [first]);
     assert.equal(world.journal('host').at(-1)?.event, 'refused');
@@ -316,16 +319,13 @@ describe('a client that wants too much', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE 
     const before = world.snapshots();
     const over = await world.backup();
     assert.equal(over.status, 14, JSON.stringify(over.last));
-    assert.match(
-      String(over.last.error),
-      /this machine has added as much as the backup host takes from it within a day/,
-    );
+    assert.match(String(over.last.error), says('this-machine-has-added-as'));
     const again = await world.backup();
     assert.equal(again.status, 14);
     assert.deepEqual(world.snapshots(), before);
     assert.match(
       String(world.journal('host').at(-1)?.reason),
-      /growth_budget \(\d+ bytes in 24 hours\) is used up/,
+      matching`growth_budget \(\d+ ${says('bytes-in-24-hours-is')}`,
     );
     site.configure('[client."acorn".space]\ngrowth_budget = "1G"');
     const { counts } = site.record(await site.keep());

@@ -27,6 +27,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { itLong } from '../../support/long.ts';
+import { matching, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, until, World } from '../../support/world.ts';
 
 interface Verified {
@@ -205,7 +206,7 @@ describe('verify', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     );
     assert.equal(result.damaged.length, named(result).length, 'and nothing else');
     assert.equal(result.stderr.match(/^ {2}acorn: /gm)?.length, result.damaged.length, result.stderr);
-    assert.match(result.stderr, /Cannot confirm that the store is intact: \d+ damaged\n/);
+    assert.match(result.stderr, matching`${says('cannot-confirm-that-the-store')}: \d+ damaged\n`);
     assert.match(result.stderr, new RegExp(`folder/large: other content; in ${names.join(', ')}\n`));
     // One snapshot alone: those that share it are named all the same.
     const { status, stdout } = await ask(`${world.name}@${third}`, '--json');
@@ -352,7 +353,7 @@ describe('verify', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       assert.deepEqual(result.damaged, [{ path: join(world.data, 'folder/large'), difference: 'content' }]);
       assert.match(
         stderr,
-        /Cannot give back as it was: 1 files of .* are damaged in the store\n {2}\S.*folder\/large: other content\n/,
+        matching`${says('cannot-give-back-as-it', 1)}\n {2}\S.*folder\/large: other content\n`,
       );
       assert.equal(lstatSync(join(to, world.data, 'folder/large')).size, FILES['folder/large'].length);
       assert.deepEqual(readFileSync(join(to, world.data, 'small')), FILES.small);

@@ -8,6 +8,7 @@ import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { itLong, some } from '../../support/long.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
+import { says } from '../../support/wording.ts';
 import { NEEDS_ROOT, until, World } from '../../support/world.ts';
 
 const CHANNEL = 'name = "vault"\ntransport = "channel"';
@@ -177,7 +178,7 @@ describe('a hostile host at the other end of the channel', { skip: NEEDS_ROOT ||
       13,
       /did not take/,
     ],
-    ['hangs up at once', 'exit 0', 1, /hung up without an outcome/],
+    ['hangs up at once', 'exit 0', 1, says('hung-up-without-an-outcome')],
     [
       'says that it is done, and never asked',
       `echo 'dialback-event: {"event":"outcome","outcome":"full","code":null,"rsync_exit":0,"snapshot":"2026-11-23T00-00-00Z","files":1,"bytes":1,"transferred_bytes":1,"vanished":0,"changed_during_run":0,"missing_count":0,"missing":[]}' >&2; sleep 5`,
@@ -188,7 +189,7 @@ describe('a hostile host at the other end of the channel', { skip: NEEDS_ROOT ||
       'takes the channel, and talks rubbish to rsync',
       'echo "rsync --server --daemon ."; read -r go; echo go; echo rubbish; sleep 1',
       1,
-      /hung up without an outcome/,
+      says('hung-up-without-an-outcome'),
     ],
   ];
   for (const [what, script, exit, says] of some(cases, 2)) {

@@ -15,6 +15,7 @@ import { diffManifests, manifest } from '../../support/manifest.ts';
 import { Network } from '../../support/network.ts';
 import { OtherRsync } from '../../support/other-rsync.ts';
 import { enrollLocal, shelfOf, useTransport } from '../../support/transports.ts';
+import { matchingLines, says, wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, until, World } from '../../support/world.ts';
 
 const SKIP = NEEDS_ROOT || IN_CLEAN_MACHINE;
@@ -225,13 +226,13 @@ describe('compression, with an rsync that has no zstd', { skip: SKIP }, () => {
     const { status, stdout, stderr } = await other.run(rsync, ['backup', '-v', ...config]);
     assert.equal(status, 0, stdout + stderr);
     await world.settled();
-    assert.match(stdout, /^vault: not compressed: rsync here does not know zstd$/m);
+    assert.match(stdout, matchingLines`^vault: not compressed: ${says('rsync-here-does-not-know')}$`);
     assert.ok(!lastOptions().includes(OPTION));
     const found = await other.run(rsync, ['doctor', '--client', '--json', ...config]);
     const findings = JSON.parse(found.stdout) as { check: string; state: string; found: string }[];
     assert.deepEqual(
       findings.filter(each => each.check === 'machine.zstd').map(each => [each.state, each.found]),
-      [['warning', 'rsync was built without zstd, so backups are not compressed']],
+      [['warning', wording('rsync-was-built-without-zstd')]],
     );
   });
 

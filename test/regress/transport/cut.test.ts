@@ -15,6 +15,7 @@ import { fairClock } from '../../support/fair-time.ts';
 import { some } from '../../support/long.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
 import { Network } from '../../support/network.ts';
+import { matching, says } from '../../support/wording.ts';
 import { lastLine, NEEDS_ROOT, type Running, until, World } from '../../support/world.ts';
 
 const MIB = 1024 * 1024;
@@ -151,7 +152,7 @@ function cutLinks(transport: string): void {
       for (const machine of ['client', 'host']) network.filter(machine, DROP);
       await assertBothEnd(
         running,
-        /does not answer any more/,
+        says('does-not-answer-any-more'),
         transport === 'direct' ? /connection broke|no data arrived/ : /no data arrived/,
       );
       for (const machine of ['client', 'host'])
@@ -176,8 +177,8 @@ function cutLinks(transport: string): void {
     [
       "the client's rsync",
       /rsync --server --daemon --config=/,
-      /nothing came for too long/,
-      /no data arrived for too long/,
+      says('nothing-came-for-too-long'),
+      says('no-data-arrived-for-too'),
     ],
   ];
   // Only the silence of the host tells the client that its own ssh does nothing: a minute at least. In the long form alone.
@@ -186,7 +187,7 @@ function cutLinks(transport: string): void {
       "the client's ssh",
       /^\/usr\/bin\/ssh -F none -T -E /,
       /said nothing for 60 s/,
-      /no data arrived for too long/,
+      says('no-data-arrived-for-too'),
     ]);
   for (const [what, pattern, clientSays, hostSays] of stopped) {
     it(`ends on both sides where ${what} stands still`, async () => {
@@ -205,10 +206,15 @@ function cutLinks(transport: string): void {
     [
       'client',
       'host',
-      /connection broke|nothing came for too long/,
+      matching`connection broke|${says('nothing-came-for-too-long')}`,
       /connection broke|no data arrived|client disconnected/,
     ],
-    ['host', 'client', /does not answer any more/, /connection broke|no data arrived|client disconnected/],
+    [
+      'host',
+      'client',
+      says('does-not-answer-any-more'),
+      /connection broke|no data arrived|client disconnected/,
+    ],
   ] as const) {
     it(`ends on both sides where the ${side} sleeps, on that one once it wakes up`, async () => {
       put('more', randomBytes(20 * MIB));

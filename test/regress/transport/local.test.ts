@@ -20,6 +20,7 @@ import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { IS_LONG, itLong } from '../../support/long.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
+import { matching, says, wording } from '../../support/wording.ts';
 import {
   type Done,
   lastLine,
@@ -192,7 +193,7 @@ for (const launcher of [true, false]) {
       assert.match(second.stdout, /it is set up already.*\nnext: dialback backup\n$/s);
       assert.deepEqual(readdirSync(join(desk.world.client.home, '.ssh')), [], 'no key is made or enrolled');
       const again = await desk.run('enroll', name, '--local');
-      assert.match(again.stdout, /kept the backups of "acorn" already/);
+      assert.match(again.stdout, matching`${says('kept-the-backups-of')} "acorn" already`);
       const stranger = await desk.run('enroll', 'x', '--local', '--store', join(desk.disk, 'other'));
       assert.equal(stranger.status, 2);
       assert.match(stranger.stderr, /has the store ".*the store"/);
@@ -327,7 +328,7 @@ for (const launcher of [true, false]) {
         assert.equal(result.status, 10, `${how}: ${result.stdout} ${result.stderr}`);
         assert.match(
           lastLine(result).error ?? '',
-          /the store ".*" disappeared, or its disk does not accept writes any more/,
+          matching`the store ".*" ${says('disappeared-or-its-disk-does')}`,
         );
         await until('nothing is left', () => desk.leftovers().length === 0);
         if (how === 'shut down') desk.unplug();
@@ -367,7 +368,10 @@ describe('a disk that is not there, or not the one', { skip: NEEDS_ROOT || IN_CL
       desk.configure({ remote });
       const { status, stdout, stderr } = await desk.run('backup');
       assert.deepEqual([status, stdout], [10, '']);
-      assert.match(stderr, /^dialback: Cannot back up to ".*": ".*the store" is not there\nnext: mount its /);
+      assert.match(
+        stderr,
+        matching`^${says('cannot-back-up')} to ".*": ".*the store" is not there\nnext: mount its `,
+      );
     }
   });
 
@@ -388,7 +392,7 @@ describe('a disk that is not there, or not the one', { skip: NEEDS_ROOT || IN_CL
     let waits = false;
     const running = desk.world.start(desk.world.client, desk.world.binary, ['backup', '-v'], {
       onLine: line => {
-        waits ||= line.endsWith(': waiting for its disk');
+        waits ||= line.endsWith(`: ${wording('waiting-for-its-disk')}`);
       },
     });
     await until('it waits', () => waits);
@@ -402,7 +406,10 @@ describe('a disk that is not there, or not the one', { skip: NEEDS_ROOT || IN_CL
     desk.configure({ remote: 'absent = "wait"', limits: 'deadline = "1s"' });
     const late = await desk.run('backup');
     assert.equal(late.status, 10);
-    assert.match(late.stderr, /is not there, and it did not come before the deadline\nnext: mount its disk/);
+    assert.match(
+      late.stderr,
+      matching`is not there, ${says('and-it-did-not-come')}\n${says('mount-its-disk')}`,
+    );
     desk.configure({ remote: 'absent = "wait"' });
     let waits = false;
     const { child, done } = desk.world.start(desk.world.client, desk.world.binary, ['backup', '-v'], {
@@ -423,7 +430,7 @@ describe('a disk that is not there, or not the one', { skip: NEEDS_ROOT || IN_CL
     desk.configure({ remote: 'absent = "skip"\n[[remote]]\ntarget = "me@127.0.0.1"\nname = "nas"' });
     const { status, stderr } = await desk.run('backup');
     assert.equal(status, 2, stderr);
-    assert.match(stderr, /^dialback: nas: Cannot use the key ".*id_ed25519": it does not exist\n/);
+    assert.match(stderr, matching`^dialback: nas: ${says('cannot-use-the-key-it', /.*id_ed25519/)}\n`);
     assert.equal((await desk.run('backup', '--remote', desk.store)).status, 0);
   });
 
@@ -432,19 +439,27 @@ describe('a disk that is not there, or not the one', { skip: NEEDS_ROOT || IN_CL
     const hostToml = join(desk.world.client.home, '.config/dialback/host.toml');
     const text = readFileSync(hostToml, 'utf8');
     const cases: [config: Parameters<Desk['configure']>[0], host: string | undefined, says: RegExp][] = [
-      [{}, `store = "${desk.data}"\n`, /host\.toml" keeps its backups in another store, ".*my data"\nnext: /],
       [
         {},
-        undefined,
-        /there is no host\.toml, which configures the store\nnext: dialback enroll acorn --local --store '/,
+        `store = "${desk.data}"\n`,
+        matching`host\.toml" ${says('keeps-its-backups-in-another')}, ".*my data"\nnext: `,
       ],
-      [{ scope: `roots = ["${desk.disk}"]` }, text, /on the same file system as the root ".*usb disk", so /],
+      [{}, undefined, matching`${says('there-is-no-host-toml', 'acorn')} '`],
+      [
+        { scope: `roots = ["${desk.disk}"]` },
+        text,
+        matching`${says('on-the-same-file-system')} ".*usb disk", so `,
+      ],
       [
         { scope: `roots = ["${desk.data}", "${desk.store}/clients"]` },
         text,
-        /the root ".*clients" is in that store/,
+        says('the-root-is-in-that', /.*clients/),
       ],
-      [{ remote: `host_config = "${desk.data}/none"` }, text, /Cannot read the config ".*none"/],
+      [
+        { remote: `host_config = "${desk.data}/none"` },
+        text,
+        matching`${says('cannot-read-the-config')} ".*none"`,
+      ],
     ];
     for (const [config, host, says] of cases) {
       if (host === undefined) rmSync(hostToml);
@@ -489,10 +504,7 @@ describe('a disk that is not there, or not the one', { skip: NEEDS_ROOT || IN_CL
         ...['enroll', 'x', '--local', '--store', `${ramfs}/s`, ...config],
       );
       assert.equal(status, 2);
-      assert.match(
-        stderr,
-        /its file system \(ramfs\) does not keep owners, modes and hard links: .*\nnext: use a folder/,
-      );
+      assert.match(stderr, says('its-file-system-does-not', 'ramfs'));
       assert.deepEqual(readdirSync(ramfs), []);
       assert.ok(!existsSync(config[1] ?? ''));
     } finally {
@@ -512,10 +524,13 @@ describe('a disk that is not there, or not the one', { skip: NEEDS_ROOT || IN_CL
     const there = await look();
     const of = (findings: typeof there, check: string): string[] =>
       findings.filter(each => each.check === check).map(each => `${each.state}: ${each.found}`);
-    assert.match(of(there, 'client.disk').join(), /^ok: ".*": the store is in its place, on ".*usb disk"$/);
+    assert.match(
+      of(there, 'client.disk').join(),
+      matching`^ok: ".*": ${says('the-store-is-in-its')} ".*usb disk"$`,
+    );
     for (const check of ['host.store', 'host.store_xattrs', 'host.store_links', 'host.store_times'])
       assert.match(of(there, check).join(), /^ok: /);
-    assert.match(of(there, 'host.authorized_keys').join(), /^ok: no key is enrolled/);
+    assert.match(of(there, 'host.authorized_keys').join(), matching`^${says('ok-no-key-is-enrolled')}`);
     const absent = ['host.sshd', 'client.key', 'client.known_hosts', 'client.reach'];
     assert.deepEqual(
       absent.flatMap(check => of(there, check)),
@@ -524,7 +539,7 @@ describe('a disk that is not there, or not the one', { skip: NEEDS_ROOT || IN_CL
     desk.configure({ scope: `roots = ["${desk.top}"]` });
     assert.match(
       of(await look(), 'client.disk').join(),
-      /^warning: .*, the disk of the store, and backs them up/,
+      matching`^warning: .*, ${says('the-disk-of-the-store')}`,
     );
     desk.unplug();
     assert.match(of(await look(), 'client.disk').join(), /^critical: .* is not there: a backup fails until/);
@@ -554,7 +569,10 @@ describe('grab --local', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       world.configure(remote === undefined ? {} : { remote });
       const { status, last } = await world.backup();
       assert.equal(status, 1);
-      assert.equal(last.error, 'Cannot back up to "vault": the backup host is not set up correctly');
+      assert.equal(
+        last.error,
+        `${wording('cannot-back-up-to')} "vault": ${wording('the-backup-host-is-not')}`,
+      );
       assert.match(
         String(world.journal('host').at(-1)?.reason),
         /--local was used, but there is an SSH_CONN/,
@@ -569,7 +587,10 @@ describe('grab --local', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     const args = ['grab', '--client', world.name, '--config', world.hostToml];
     const byHand = await world.run(world.host, args);
     assert.equal(byHand.status, 2);
-    assert.match(byHand.stderr, /^dialback: Cannot run "grab" by hand: .*there is no SSH_CONNECTION/);
+    assert.match(
+      byHand.stderr,
+      matching`^dialback: ${says('cannot-run-grab-by-hand')}: .*${says('there-is-no-ssh-connection')}`,
+    );
     const empty = await world.run(world.host, [...args, '--local']);
     assert.equal(empty.status, 1);
     assert.match(empty.stderr, /^dialback-event: .*"code":"gone"/);

@@ -9,6 +9,7 @@ import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { fairClock } from '../../support/fair-time.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
 import { Network } from '../../support/network.ts';
+import { wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 const SKIP = NEEDS_ROOT || IN_CLEAN_MACHINE;
@@ -114,7 +115,7 @@ class Site {
     const { status, last } = await world.backup();
     const tookMs = clock();
     assert.equal(status, 13, JSON.stringify(last));
-    assert.equal(last.error, `Cannot back up to "vault": ${FAILURES.unreachable[1]}`);
+    assert.equal(last.error, `${wording('cannot-back-up-to')} "vault": ${FAILURES.unreachable[1]}`);
     assert.ok(tookMs < withinMs, `${Math.round(tookMs)} ms`);
     assert.deepEqual(world.snapshots(), kept);
   }

@@ -5,12 +5,15 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { CALLS_LIMIT } from '../../../src/host/calls.ts';
 import { decodeEvent } from '../../../src/wire/events.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { IS_LONG } from '../../support/long.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
+import { matching, says } from '../../support/wording.ts';
 import { lastLine, NEEDS_ROOT, type Result, until, World } from '../../support/world.ts';
+
+/** The calls that one client may have open at once (docs/protocol.md, the table of limits). */
+const CALLS_LIMIT = 4;
 
 describe('odd times', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let world: World;
@@ -47,7 +50,7 @@ describe('odd times', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.deepEqual(both.map(result => result.status).sort(), [0, 11]);
     const told = both.find(result => result.status === 11);
     assert.ok(told);
-    assert.match(lastLine(told).error ?? '', /still at work on another run of this client$/);
+    assert.match(lastLine(told).error ?? '', matching`${says('still-at-work-on-another-run')}$`);
     await until('all has ended', () => world.leftovers().length === 0, 15_000);
   });
 
@@ -87,7 +90,7 @@ describe('odd times', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     mkdirSync(world.store);
     const { status, last } = await world.backup();
     assert.equal(status, 10);
-    assert.match(last.error ?? '', /has no store at hand$/);
+    assert.match(last.error ?? '', matching`${says('has-no-store-at-hand')}$`);
     assert.deepEqual(readdirSync(world.store), []);
     rmSync(world.store, { recursive: true });
     renameSync(away, world.store);
@@ -99,7 +102,7 @@ describe('odd times', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     const { status, last } = await world.backup();
     world.configure();
     assert.equal(status, 12);
-    assert.match(last.error ?? '', /knows this key under another name$/);
+    assert.match(last.error ?? '', matching`${says('knows-this-key-under-another')}$`);
     assert.deepEqual(shape(), before);
     assert.match(String(world.journal('host').at(-1)?.reason ?? ''), /.*/);
   });

@@ -17,6 +17,7 @@ import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { itLong } from '../../support/long.ts';
 import { diffManifests, type Manifest, manifest } from '../../support/manifest.ts';
+import { matching, says, wording } from '../../support/wording.ts';
 import { lastLine, NEEDS_ROOT, until, World } from '../../support/world.ts';
 
 describe('outcomes', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -108,7 +109,7 @@ describe('outcomes', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.equal(plain.status, 3);
     assert.match(
       plain.stderr,
-      /^dialback: Cannot back up everything to "vault": 2 could not be read\n {2}.*locked \(permission denied\)/,
+      matching`^${says('cannot-back-up-everything-to')} "vault": 2 ${says('could-not-be-read')}\n {2}.*locked \(permission denied\)`,
     );
     assert.match(plain.stderr, /^[\x20-\x7e\n]*$/);
     rmSync(odd);
@@ -122,7 +123,7 @@ describe('outcomes', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     world.configure();
     assert.equal(status, 1);
     assert.equal(last.outcome, 'failed');
-    assert.match(last.error ?? '', /not one file of `roots` could be read$/);
+    assert.match(last.error ?? '', matching`${says('not-one-file-of-roots')}$`);
     assert.deepEqual(world.snapshots(), before);
     assert.deepEqual(readdirSync(join(world.shelf, 'arriving')), []);
   });
@@ -228,7 +229,7 @@ describe('outcomes', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     await copying.promise;
     const second = await world.run(world.client, ['backup', '--config', world.clientToml]);
     assert.equal(second.status, 11);
-    assert.equal(second.stderr, 'dialback: Cannot back up to "vault": another run is under way\n');
+    assert.equal(second.stderr, `dialback: ${wording('cannot-back-up-to-another', 'vault')}\n`);
     first.child.kill('SIGTERM');
     await first.done;
     await until('all has ended', () => world.leftovers().length === 0);

@@ -8,6 +8,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
+import { matching, says, wording } from '../../support/wording.ts';
 import { lastLine, NEEDS_ROOT, type Result, type Running, until, World } from '../../support/world.ts';
 
 /** Longer than any of these tests: nothing here waits for it. */
@@ -86,7 +87,7 @@ describe('schedule', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
         'vault',
       ]);
       assert.equal(same.status, 11);
-      assert.equal(same.stderr, 'dialback: Cannot back up to "vault": another run is under way\n');
+      assert.equal(same.stderr, `dialback: ${wording('cannot-back-up-to-another', 'vault')}\n`);
       // It comes as far as the host, which still has the other run of this client: our own lock did not stop it.
       const other = await world.run(world.client, [
         'backup',
@@ -96,7 +97,10 @@ describe('schedule', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
         'attic',
       ]);
       assert.equal(other.status, 11);
-      assert.match(other.stderr, /^dialback: Cannot back up to "attic": the backup host is still at work on/);
+      assert.match(
+        other.stderr,
+        matching`^dialback: ${says('cannot-back-up-to-the', 'attic')} ${says('is-still-at-work-on')}`,
+      );
       const both = await world.run(world.client, ['backup', '--config', world.clientToml]);
       assert.equal(both.status, 11);
       assert.equal(both.stderr.match(/^dialback: Cannot back up to/gm)?.length, 2, both.stderr);
@@ -119,7 +123,7 @@ describe('schedule', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
         'vault',
       ]);
       assert.equal(third.status, 11);
-      assert.match(third.stderr, /another run is under way, and the next one waits for it already\n$/);
+      assert.match(third.stderr, matching`${says('another-run-is-under-way')}\n$`);
       assert.equal((await stop(next)).status, 130);
 
       const patient = start(['--remote', 'vault', '--dry-run']);
@@ -144,7 +148,7 @@ describe('schedule', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
         'vault',
       ]);
       assert.equal(late.status, 11);
-      assert.match(late.stderr, /another run has been under way until the deadline\n$/);
+      assert.match(late.stderr, matching`${says('another-run-has-been-under')}\n$`);
       await stop(first);
     });
 
@@ -213,7 +217,7 @@ describe('schedule', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       world.write(world.client, known, readFileSync(`${known}.old`, 'utf8'));
       assert.equal(result.status, 0, result.stdout + result.stderr);
       const found = patient.news.find(isWaiting('retry'))?.found;
-      assert.match(String(found), /Cannot call the backup host/);
+      assert.match(String(found), says('cannot-call-the-backup-host'));
     });
 
     it('a signal ends the wait, and nothing is open meanwhile', async () => {
@@ -295,7 +299,7 @@ describe('schedule', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       await next.says('that its turn comes later', isWaiting('turn'));
       const told = next.news.find(isWaiting('turn'));
       assert.ok(Number(told?.ms) >= 1000 && Number(told?.ms) <= 376_000, String(told?.ms));
-      assert.match(String(told?.found), /at work on as many runs as it takes at once$/);
+      assert.match(String(told?.found), matching`${says('at-work-on-as-many')}$`);
       const [grab] = world
         .processes()
         .filter(each => each.command.startsWith(`${world.binary} grab --client ${other}`));
@@ -318,7 +322,7 @@ describe('schedule', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       const state = join(world.client.home, 'another state');
       const again = await world.run(world.client, ['backup', '--config', otherToml, '--state', state]);
       assert.equal(again.status, 11);
-      assert.match(again.stderr, /still at work on another run of this client/);
+      assert.match(again.stderr, says('still-at-work-on-another-run'));
       await stop(first);
     });
 
@@ -332,7 +336,7 @@ describe('schedule', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       world.configure({ remote: `name = "vault"\n${CHANNEL}`, limits: 'deadline = "60s"' });
       const late = await world.run(world.client, ['backup', '--config', world.clientToml]);
       assert.equal(late.status, 11);
-      assert.match(late.stderr, /as many runs as it takes at once\nnext: try again in 5 min\n$/);
+      assert.match(late.stderr, matching`${says('as-many-runs-as-it')}\n${says('try-again-in')} 5 min\n$`);
       await stop(first);
     });
   });

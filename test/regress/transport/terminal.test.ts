@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { itLong } from '../../support/long.ts';
+import { matching, says, wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Running, until, World } from '../../support/world.ts';
 
 const ERASE = '\r\x1b[K';
@@ -21,11 +22,11 @@ const SUMMARY =
 const COMPRESSION = 'vault: compressed with zstd';
 const PHASES = [
   'vault: making one-time keys',
-  'vault: calling the backup host',
-  'vault: the backup host connects back',
-  'vault: the backup host was let in',
+  `vault: ${wording('calling-the-backup-host')}`,
+  `vault: ${wording('the-backup-host-connects-back')}`,
+  `vault: ${wording('the-backup-host-was-let')}`,
   'vault: copying',
-  'vault: copied; the backup host writes it to its disk',
+  `vault: ${wording('copied-the-backup-host-writes')}`,
 ];
 
 /** What stands on a screen in the end: the lines, as a terminal of so many columns shows them. */
@@ -145,7 +146,7 @@ describe('a terminal', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.equal(status, 130, stdout);
     assert.deepEqual(screen(stdout, 200), [
       'dialback: Cannot back up to "vault": interrupted by SIGINT',
-      'next: dialback backup (it continues with the files that have arrived)',
+      wording('dialback-backup-it-continues-with'),
     ]);
     // grab goes on for a moment after a client that is gone: it ends its rsync in good order.
     const left = (): string[] => world.leftovers();
@@ -171,7 +172,7 @@ describe('a terminal', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     const lines = screen(stdout, 200);
     assert.match(
       lines[0] ?? '',
-      /^dialback: Cannot back up to "vault": the backup host could not connect back/,
+      matching`^${says('cannot-back-up')} to "vault": ${says('the-backup-host-could-not-connect')}`,
     );
     assert.match(lines[1] ?? '', /^next: /);
     assert.equal(lines.length, 2);

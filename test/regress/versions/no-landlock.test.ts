@@ -9,6 +9,7 @@ import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import type { Ended } from '../../support/machine.ts';
 import { Sides } from '../../support/sides.ts';
 import type { User } from '../../support/site.ts';
+import { matching, matchingLines, says } from '../../support/wording.ts';
 
 const SKIP =
   IN_CLEAN_MACHINE ||
@@ -16,8 +17,8 @@ const SKIP =
 
 const WITHOUT = '/usr/local/bin/without-landlock';
 const CONFIG = '.config/dialback/client.toml';
-const KERNEL = /Cannot confine rsync: Linux \S+ has no Landlock, or has it switched off/;
-const INHERITED = /make install INHERITED=1, as root, .*`capability = "inherited"` in client\.toml/;
+const KERNEL = matching`Cannot confine rsync: Linux \S+ ${says('has-no-landlock-or-has')}`;
+const INHERITED = matching`${says('make-install-inherited-1-as')}, .*\x60${says('capability-inherited-in-client-toml')}`;
 
 class OldKernel extends Sides {
   /** Runs a script as an account, on what seems to be an old kernel. */
@@ -57,9 +58,9 @@ describe('a kernel without Landlock', { skip: SKIP }, () => {
   it('init writes no jail, and says why and how the whole machine can be read', async () => {
     const { status, output } = await world.old(world.client, call);
     assert.equal(status, 0, output);
-    assert.match(output, /, as far as this account may read\n/);
+    assert.match(output, matching`, ${says('as-far-as-this-account')}\n`);
     assert.match(output, /^with capability = "none" in it: Cannot confine rsync: Linux \S+ has no Landlock/m);
-    assert.match(output, /^for the whole machine: .*make install INHERITED=1/m);
+    assert.match(output, matchingLines`^${says('for-the-whole-machine')}: .*make install INHERITED=1`);
     assert.match(config(), /^capability = "none"$/m);
     assert.match(config(), /^roots = \["\/var\/lib\/dialback"\]$/m);
   });
@@ -83,7 +84,10 @@ describe('a kernel without Landlock', { skip: SKIP }, () => {
     const backup = await world.old(world.client, 'dialback backup');
     assert.equal(backup.status, 1, backup.output);
     assert.match(backup.output, KERNEL);
-    assert.match(backup.output, /^next: boot a kernel with Landlock; or make install INHERITED=1/m);
+    assert.match(
+      backup.output,
+      matchingLines`^${says('boot-a-kernel-with-landlock')} make install INHERITED=1`,
+    );
     const doctor = await world.old(world.client, 'dialback doctor');
     assert.equal(doctor.status, 2, doctor.output);
     assert.match(doctor.output, KERNEL);
@@ -93,14 +97,14 @@ describe('a kernel without Landlock', { skip: SKIP }, () => {
       'sed -i "s/^confined = .*/confined = true/" ~/.config/dialback/host.toml; dialback doctor',
     );
     assert.match(host.output, KERNEL);
-    assert.match(host.output, /`confined = false` in host\.toml/);
+    assert.match(host.output, matching`\x60${says('confined-false-in-host-toml')}`);
     await world.as(world.host, 'sed -i "s/^confined = .*/confined = false/" ~/.config/dialback/host.toml');
   });
 
   it('what they name there works', async () => {
     const { output } = await world.old(world.client, 'dialback backup');
     const [, install = 'false', line] =
-      /^next: boot .*; or (make install \S+), as root, in dialback's sources, and then `(.*)` in client\.toml$/m.exec(
+      matchingLines`^next: boot .*; or (make install \S+), ${says('as-root-in-dialbacks-sources-and')} \x60(.*)\x60 in client\.toml$`.exec(
         output,
       ) ?? [];
     await world.site.say(install);
@@ -128,7 +132,7 @@ describe('a kernel without Landlock', { skip: SKIP }, () => {
   it('init writes the jail on a kernel that has Landlock', async () => {
     forget();
     const output = await world.as(world.client, call);
-    assert.match(output, /in the kernel's jail/);
+    assert.match(output, says('in-the-kernels-jail'));
     assert.match(config(), /^capability = "confined"$/m);
   });
 });

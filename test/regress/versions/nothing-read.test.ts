@@ -9,6 +9,7 @@ import { FAILING_FILES } from '../../support/failing-files.ts';
 import { some } from '../../support/long.ts';
 import { OtherRsync } from '../../support/other-rsync.ts';
 import { enrollLocal, shelfOf, TRANSPORTS, useTransport } from '../../support/transports.ts';
+import { says } from '../../support/wording.ts';
 import { type Done, lastLine, NEEDS_ROOT, type Result, World } from '../../support/world.ts';
 
 /** How files fail: variables of the library. */
@@ -73,7 +74,7 @@ for (const [at, transport] of TRANSPORTS.entries())
       assert.equal(status, 1, stderr + JSON.stringify(last));
       assert.equal(last.outcome, 'failed');
       assert.equal(last.snapshot, null);
-      assert.match(last.error ?? '', /not one file of `roots` could be read/);
+      assert.match(last.error ?? '', says('not-one-file-of-roots'));
       const journal = readFileSync(join(shelfOf(world, transport), 'journal.jsonl'), 'utf8')
         .trim()
         .split('\n');

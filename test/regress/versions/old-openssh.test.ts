@@ -4,14 +4,14 @@ import { writeFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { Sides } from '../../support/sides.ts';
+import { matching, says } from '../../support/wording.ts';
 
 const SKIP =
   IN_CLEAN_MACHINE ||
   (process.getuid?.() !== 0 && 'needs root: it makes a machine of namespaces and an overlay');
 
-const FOUND = /OpenSSH \d+\.\d+p\d+ does not accept an option that dialback needs: .*Bad IPQoS value/;
-const CHANNEL =
-  /install OpenSSH 8\.0p1 or newer; or set transport = "channel" in client\.toml, which needs no sshd here/;
+const FOUND = matching`OpenSSH \d+\.\d+p\d+ ${says('does-not-accept-an-option')}: .*Bad IPQoS value`;
+const CHANNEL = matching`install OpenSSH 8\.0p1 or newer; or ${says('set-transport-channel-in-client')}`;
 
 /** A program that refuses what it is asked for when `has` is true, as OpenSSH does, and is what it was otherwise. */
 function refuses(program: string, has: string): string {

@@ -18,6 +18,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
+import { matchingLines, says } from '../../support/wording.ts';
 import { NEEDS_ROOT } from '../../support/world.ts';
 
 const TOP = join(import.meta.dirname, '../../..');
@@ -122,7 +123,7 @@ describe('tools/prepare.sh and an rsync that cannot work', { skip: NEEDS_ROOT ||
   it('says it where there is none that could take its place', () => {
     const { status, output } = prepare({ isNewer: false });
     assert.equal(status, 1, output);
-    assert.match(output, /^prepare: Cannot use the installed rsync: /m);
+    assert.match(output, matchingLines`^${says('prepare-cannot-use-the-installed')}: `);
     assert.match(output, /^next: install a newer rsync/m);
     assert.deepEqual(installs(), []);
   });
@@ -187,6 +188,6 @@ describe('tools/prepare.sh and the node that npm brings', { skip: IN_CLEAN_MACHI
   it('says so when npm brings none for this processor', () => {
     const { status, output } = prepare(['node_modules/node-linux-other/bin/node']);
     assert.equal(status, 1, output);
-    assert.match(output, /^prepare: Cannot build here: there is no node for /m);
+    assert.match(output, matchingLines`^${says('prepare-cannot-build-here-there')} `);
   });
 });

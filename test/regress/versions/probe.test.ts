@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { decodeEvent, type HostEvent } from '../../../src/wire/events.ts';
 import { lastOutcome } from '../../support/hostile-client.ts';
+import { matching, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, until, World } from '../../support/world.ts';
 
 describe('a probe', { skip: NEEDS_ROOT }, () => {
@@ -48,7 +49,10 @@ describe('a probe', { skip: NEEDS_ROOT }, () => {
 
   it('without input is accepted, and leaves nothing', async () => {
     assert.deepEqual(await probe(''), [0, [{ event: 'accepted' }]]);
-    assert.match(await callFinding(), /^ok: "vault" accepts this machine's key, and knows it as "acorn"$/);
+    assert.match(
+      await callFinding(),
+      matching`^ok: "vault" ${says('accepts-this-machines-key-and')} "acorn"$`,
+    );
     assert.deepEqual(world.journal('host'), []);
     assert.deepEqual(world.snapshots(), []);
   });
@@ -64,7 +68,7 @@ describe('a probe', { skip: NEEDS_ROOT }, () => {
       assert.deepEqual(codes(received), ['request']);
       const { event, reason } = world.journal('host').at(-1) ?? {};
       assert.equal(event, 'refused');
-      assert.match(String(reason), /the probe has input, as from a client of version 0.1.1 or older$/);
+      assert.match(String(reason), matching`${says('the-probe-has-input')}$`);
     });
 
   it('is refused at once when the client leaves its input open, as 0.1.1 does', async () => {
@@ -92,9 +96,9 @@ describe('a probe', { skip: NEEDS_ROOT }, () => {
     };
     // It reads to the end of the input, sends nothing and exits with 0.
     answer('[ "$SSH_ORIGINAL_COMMAND" = acorn:probe ] && exec cat >/dev/null');
-    assert.match(await callFinding(), /^ok: "vault" accepts this machine's key, and ended the call without/);
+    assert.match(await callFinding(), matching`^ok: "vault" ${says('accepts-this-machines-key-and-ended')}`);
     answer('cat >/dev/null; exit 1');
-    assert.match(await callFinding(), /^critical: .*it hung up without an outcome \(status 1\)/);
+    assert.match(await callFinding(), matching`^critical: .*${says('it-hung-up-without-an', 1)}`);
     world.write(world.host, world.authorizedKeys, enrolled);
     assert.match(await callFinding(), /^ok: .* knows it as "acorn"$/);
   });

@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { OtherRsync } from '../../support/other-rsync.ts';
+import { matching, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 /** One rsync: a script in its place, with `$real` as the real one, and what the line says. */
@@ -26,22 +27,22 @@ const KINDS: Kind[] = [
   {
     what: 'does not go by the filter',
     script: withConfig("-e '/^exclude from/d'"),
-    found: /rsync 3\S+ does not keep to the scope when a host clears the filter$/,
+    found: matching`rsync 3\S+ ${says('does-not-keep-to-the')} clears the filter$`,
   },
   {
     what: 'takes options that the config refuses',
     script: withConfig("-e '/^refuse options/d'"),
-    found: /rsync 3\S+ does not keep to the scope when a host sends --protect-args$/,
+    found: matching`rsync 3\S+ ${says('does-not-keep-to-the')} sends --protect-args$`,
   },
   {
     what: 'takes --protect-args alone',
     script: withConfig("-e 's/ secluded-args protect-args / /'"),
-    found: /rsync 3\S+ does not keep to the scope when a host sends --protect-args$/,
+    found: matching`rsync 3\S+ ${says('does-not-keep-to-the')} sends --protect-args$`,
   },
   {
     what: 'refuses all options, since it does not know `!` in `refuse options`',
     script: withConfig("-e 's/^refuse options = .*/refuse options = recursive relative/'"),
-    found: /rsync 3\S+ cannot serve one as a daemon, as rsync 3.2.3 and later do: .*refuse/,
+    found: matching`rsync 3\S+ ${says('cannot-serve-one-as-a-daemon')}.2.3 and later do: .*refuse`,
   },
   {
     what: 'does not know an option of the request',
@@ -49,19 +50,17 @@ const KINDS: Kind[] = [
       'case "$*" in *--daemon*) ;; *) exec "$real" "$@" ;; esac',
       'echo "@ERROR: unknown option --no-msgs2stderr"; exit 1',
     ],
-    found: /rsync 3\S+ cannot serve one as a daemon, as rsync 3.2.3 and later do: .*@ERROR: unknown option/,
+    found: matching`rsync 3\S+ ${says('cannot-serve-one-as-a-daemon')}.2.3 and later do: .*@ERROR: unknown option`,
   },
   {
     what: 'is another program',
     script: ['echo "frobnicate: unknown option -- $1" >&2; exit 1'],
-    found:
-      /its --version does not say that it is an rsync, and it cannot serve one as a daemon, as rsync 3.2.3 and later do: .*frobnicate: unknown option/,
+    found: matching`${says('its-version-does-not-say')} ${says('cannot-serve-one-as-a-daemon')}.2.3 and later do: .*frobnicate: unknown option`,
   },
   {
     what: 'is a program that does nothing',
     script: [],
-    found:
-      /its --version does not say that it is an rsync, and it cannot serve one as a daemon, as rsync 3.2.3 and later do: it said nothing/,
+    found: matching`${says('its-version-does-not-say')} ${says('cannot-serve-one-as-a-daemon')}.2.3 and later do: it said nothing`,
   },
   {
     what: 'is openrsync',
@@ -69,23 +68,22 @@ const KINDS: Kind[] = [
       '[ "$*" != --version ] || { echo "openrsync: protocol version 29, rsync version 2.6.9 compatible"; exit 0; }',
       'echo "openrsync: unrecognized option \\`--daemon\'" >&2; exit 1',
     ],
-    found: /it is openrsync, and cannot serve one as a daemon/,
+    found: matching`it is openrsync, and ${says('cannot-serve-one-as-a')}`,
   },
   {
     what: 'crashes as a daemon',
     script: ['case "$*" in *--daemon*) kill -SEGV $$ ;; esac', 'exec "$real" "$@"'],
-    found: /rsync 3\S+ cannot serve one as a daemon, as rsync 3.2.3 and later do: /,
+    found: matching`rsync 3\S+ ${says('cannot-serve-one-as-a-daemon')}.2.3 and later do: `,
   },
   {
     what: 'crashes always',
     script: ['kill -SEGV $$'],
-    found:
-      /its --version does not say that it is an rsync, and it cannot serve one as a daemon, as rsync 3.2.3 and later do: /,
+    found: matching`${says('its-version-does-not-say')} ${says('cannot-serve-one-as-a-daemon')}.2.3 and later do: `,
   },
   {
     what: 'hangs as a daemon',
     script: ['case "$*" in *--daemon*) exec sleep 600 ;; esac', 'exec "$real" "$@"'],
-    found: /rsync 3\S+ cannot serve one as a daemon, as rsync 3.2.3 and later do: nothing came within 30 s/,
+    found: matching`rsync 3\S+ ${says('cannot-serve-one-as-a-daemon')}.2.3 and later do: nothing came within 30 s`,
   },
 ];
 
