@@ -98,7 +98,7 @@ describe('a probe', { skip: NEEDS_ROOT }, () => {
     answer('[ "$SSH_ORIGINAL_COMMAND" = acorn:probe ] && exec cat >/dev/null');
     assert.match(await callFinding(), matching`^ok: "vault" ${says('accepts-this-machines-key-and-ended')}`);
     answer('cat >/dev/null; exit 1');
-    assert.match(await callFinding(), matching`^critical: .*${says('it-hung-up-without-an', 1)}`);
+    assert.match(await callFinding(), matching`^critical: .*${says('it-hung-up-without-an-outcome')} 1\)`);
     world.write(world.host, world.authorizedKeys, enrolled);
     assert.match(await callFinding(), /^ok: .* knows it as "acorn"$/);
   });
