@@ -8,11 +8,10 @@
 import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
 import { ownAccount, ownGroups } from '../os/account.ts';
-import { now } from '../os/clock.ts';
 import { lstat, realPath } from '../os/files.ts';
 import { hasJail } from '../os/launcher.ts';
 import { takeFolderLock } from '../os/runfolder.ts';
-import { escapeText, snapshotTime } from '../wire/text.ts';
+import { escapeText } from '../wire/text.ts';
 import type { TreeEntry } from './fake-super.ts';
 import { hasLostAttributes } from './lost-attributes.ts';
 import { type Compared, compareRestored } from './restore-compare.ts';
@@ -31,7 +30,14 @@ import {
 import { type DifferenceCount, Differences, type Giver, lackingIn } from './restore-difference.ts';
 import { requireInert } from './restore-inert.ts';
 import { mergeInto, moveAll, requireArrived, requireSafeMerge, requireStoreSpared } from './restore-place.ts';
-import { passesOf, type RestoreOptions, type Selection, select } from './restore-selection.ts';
+import {
+  describeSnapshot,
+  passesOf,
+  type RestoreOptions,
+  type Selection,
+  type SnapshotFacts,
+  select,
+} from './restore-selection.ts';
 import { requireRoom } from './restore-space.ts';
 import { findStages, hasLeftovers, type Purpose, removeUnmarked, Stage } from './restore-stage.ts';
 import { checkTarget, modeForOthers, prepareTarget, type TargetOptions } from './restore-target.ts';
@@ -42,16 +48,7 @@ import { joinPath } from './tree-path.ts';
 export type { RestoreOptions, RestoreProgress };
 
 /** The prediction of a restore. */
-export interface RestorePlan {
-  snapshot: string;
-  state: 'full' | 'incomplete';
-  /** The snapshot's age in milliseconds. */
-  age_ms: number;
-  /**
-   * Newer snapshots that were skipped, oldest first: incomplete ones, or from the future. Empty if the snapshot was
-   * named.
-   */
-  newer: string[];
+export interface RestorePlan extends SnapshotFacts {
   files: number;
   bytes: number;
   /** Entries that could not be restored, one line each: messages of rsync, and missing names. Limited in number. */
@@ -85,19 +82,6 @@ export interface RestoreResult extends RestorePlan {
   closedTop: string | null;
 }
 
-function describeSnapshot({
-  snapshot,
-  newer,
-}: Selection): Pick<RestorePlan, 'snapshot' | 'state' | 'age_ms' | 'newer'> {
-  const made = snapshotTime(snapshot.name) ?? now();
-  return {
-    snapshot: snapshot.name,
-    state: snapshot.record.state,
-    age_ms: now().getTime() - made.getTime(),
-    newer,
-  };
-}
-
 /**
  * Restores files and reports what could not be restored.
  * @param signal stops it cleanly
@@ -109,7 +93,7 @@ export async function restore(
   signal: AbortSignal,
   tell?: (progress: RestoreProgress) => void,
 ): Promise<RestoreResult> {
-  const selection = select(options);
+  const selection = select(options, 'restore');
   const target: TargetOptions = { ...options, account: ownAccount() };
   const purpose = purposeOf(options, selection);
   const giver = giverOf(options);
@@ -321,7 +305,7 @@ export async function planRestore(
   signal: AbortSignal,
   take: (planned: Planned) => void,
 ): Promise<RestorePlan> {
-  const selection = select(options);
+  const selection = select(options, 'restore');
   const { snapshot } = selection;
   const { to } = options;
   const target = { ...options, account: ownAccount() };
