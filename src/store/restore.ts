@@ -40,7 +40,13 @@ import {
 } from './restore-selection.ts';
 import { requireRoom } from './restore-space.ts';
 import { findStages, hasLeftovers, type Purpose, removeUnmarked, Stage } from './restore-stage.ts';
-import { checkTarget, modeForOthers, prepareTarget, type TargetOptions } from './restore-target.ts';
+import {
+  checkTarget,
+  modeForOthers,
+  prepareTarget,
+  removeInheritedAcls,
+  type TargetOptions,
+} from './restore-target.ts';
 import type { Snapshot } from './snapshot.ts';
 import { readTree } from './stored-tree.ts';
 import { joinPath } from './tree-path.ts';
@@ -112,6 +118,7 @@ export async function restore(
   }
   await requireRoom(selection, { to: options.to, where: nearest(options.to), isMerge, freed: [] }, signal);
   const { isEmpty, isNew } = prepareTarget(target);
+  if (isNew) await removeInheritedAcls(options.to);
   await lockTarget(held, options.to);
 
   // The stage is private, and rsync does not write it: it would give the top the attributes of the client's `/` at
