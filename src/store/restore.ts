@@ -47,6 +47,7 @@ import {
   removeInheritedAcls,
   type TargetOptions,
 } from './restore-target.ts';
+import { removeTemporary } from './restore-temporary.ts';
 import type { Snapshot } from './snapshot.ts';
 import { readTree } from './stored-tree.ts';
 import { joinPath } from './tree-path.ts';
@@ -106,7 +107,7 @@ export async function restore(
   const lines = new Lines();
   const place = giver.uid === 0 && hasJail() ? placeOf : () => undefined;
   await using held = new AsyncDisposableStack();
-  const begun = await takeOver(held, target, purpose);
+  const begun = await takeOver(held, target, { selection, purpose, signal });
   if (begun !== undefined) {
     const telling = { signal, lines, place: place(options, selection.snapshot) };
     return await finish(begun, { selection, options, giver, telling }, compareInPlace);
@@ -130,7 +131,10 @@ export async function restore(
     if (isEmpty) {
       stage.beginMoving();
       moveAll(stage.tree, options.to);
-    } else await mergeInto(stage.tree, options.to, telling);
+    } else {
+      stage.beginMerging();
+      await mergeInto(stage.tree, options.to, telling);
+    }
     return compared;
   });
 }
@@ -184,14 +188,14 @@ async function lockTarget(held: AsyncDisposableStack, to: string): Promise<boole
 }
 
 /**
- * Removes the stages that killed restores left in DIR.
+ * Removes the stages that killed restores left in DIR, and the temporary files that rsync left for this same restore.
  * @returns the stage that has begun to move its files, if it is of this same restore
  * @throws Fault when it is of another restore
  */
 async function takeOver(
   held: AsyncDisposableStack,
   target: TargetOptions,
-  purpose: Purpose,
+  { selection, purpose, signal }: { selection: Selection; purpose: Purpose; signal: AbortSignal },
 ): Promise<Stage | undefined> {
   const { to, force } = target;
   if (checkTarget({ ...target, force: true }) === 'absent' || !hasLeftovers(to)) return undefined;
@@ -206,6 +210,7 @@ async function takeOver(
   removeUnmarked(to);
   let begun: Stage | undefined;
   for (const stage of findStages(to)) {
+    if (stage.isMerging && stage.isOf(purpose)) await removeTemporary(selection, to, stage.markedNs, signal);
     if (!stage.isMoving || force) await stage.remove();
     else if (stage.isOf(purpose)) begun = stage;
     else
