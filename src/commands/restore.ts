@@ -6,7 +6,8 @@ import { jsonText } from '../output/json.ts';
 import { clientPath, manifestPath } from '../output/path.ts';
 import { openProgressLine } from '../output/progress.ts';
 import { type Asked, planProblems, restoreProblems } from '../output/restore-problems.ts';
-import { showAge, showBytes } from '../output/units.ts';
+import { snapshotNotes } from '../output/snapshot-notes.ts';
+import { showBytes } from '../output/units.ts';
 import {
   type Planned,
   planRestore,
@@ -106,16 +107,6 @@ function planText(to: string, result: RestorePlan): string {
   const notes = snapshotNotes(result);
   const note = notes.length > 0 ? ` (${notes.join('; ')})` : '';
   return `would restore ${amountText(result)}${note} to "${escapeText(to)}"\n`;
-}
-
-/** Notes on the snapshot: the newest full one, which is the default, can be older than the user expects. */
-function snapshotNotes({ state, age_ms, newer }: RestorePlan): string[] {
-  return [
-    ...(state === 'incomplete' ? ['the snapshot is incomplete'] : []),
-    ...(newer.length > 0
-      ? [`it is ${showAge(age_ms)} old; newer ones are incomplete or from the future: ${newer.join(', ')}`]
-      : []),
-  ];
 }
 
 function amountText({ files, bytes, snapshot }: RestorePlan): string {

@@ -5,6 +5,7 @@ import { type Command, noSuchCommand, usage } from './command.ts';
 import { diff } from './diff.ts';
 import { doctor } from './doctor.ts';
 import { enroll } from './enroll.ts';
+import { exportArchive } from './export.ts';
 import { find } from './find.ts';
 import { gate } from './gate.ts';
 import { grab } from './grab.ts';
@@ -43,6 +44,7 @@ export const COMMANDS: readonly Command[] = [
   diff,
   find,
   restore,
+  exportArchive,
   status,
   prune,
   pin,

@@ -112,8 +112,12 @@ export function endsInZeros(path: Buffer, size: number): boolean {
   }
 }
 
-/** Opens a file without changing its access time, which only the owner may ask for (open(2), O_NOATIME). */
-function openQuietly(path: string | Buffer): number {
+/**
+ * Opens a file without changing its access time, which only the owner may ask for (open(2), O_NOATIME).
+ * @returns the descriptor, which the caller closes
+ * @throws the error of open(2)
+ */
+export function openQuietly(path: string | Buffer): number {
   const flags = openFlags.O_RDONLY | openFlags.O_NOFOLLOW | openFlags.O_NONBLOCK;
   try {
     return open(path, flags | openFlags.O_NOATIME);

@@ -4,6 +4,7 @@ import type { RunNews } from '../client/run-events.ts';
 import { monotonicMs } from '../os/clock.ts';
 import { say } from '../os/streams.ts';
 import { openTerminal, type Terminal } from '../os/terminal.ts';
+import type { ExportProgress } from '../store/export.ts';
 import type { RestoreProgress } from '../store/restore.ts';
 import type { VerifyProgress } from '../store/verify.ts';
 import { Meter } from './meter.ts';
@@ -49,6 +50,13 @@ export class ProgressLine {
     if (this.#isEnding) return;
     if (this.#progress === undefined) this.#begin('restoring');
     this.#advance(bytes, percent, { done: files, total: undefined });
+  }
+
+  /** Shows the progress of an export. */
+  hearExport({ bytes, files }: ExportProgress): void {
+    if (this.#isEnding) return;
+    if (this.#progress === undefined) this.#begin('exporting');
+    this.#advance(bytes, undefined, { done: files, total: undefined });
   }
 
   /** Shows the progress of a verification. */

@@ -16,12 +16,16 @@ export class Unread {
     if (this.#first.length < SHOWN) this.#first.push(found);
   };
 
-  /** Writes the report, if there is any entry. @returns the exit status of the command */
-  report(warn: (text: string) => void): ExitName {
+  /**
+   * Writes the report, if there is any entry.
+   * @param effect on the output of the command
+   * @returns the exit status of the command
+   */
+  report(warn: (text: string) => void, effect?: string): ExitName {
     if (this.#count === 0) return 'done';
     const entries = `${this.#count} ${this.#count === 1 ? 'entry' : 'entries'}`;
     const text = [
-      `dialback: Cannot read all of the store: ${entries} could not be read\n`,
+      `dialback: Cannot read all of the store: ${entries} could not be read${effect === undefined ? '' : `; ${effect}`}\n`,
       ...this.#first.map(each => `  ${each}\n`),
       moreText(this.#count, this.#first),
       'next: dialback verify (it tells what is damaged)\n',

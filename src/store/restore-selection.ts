@@ -1,6 +1,7 @@
 /** The selection for a restore: a snapshot, the wanted paths of it, and the folders above them. */
 
-import { escapeText } from '../wire/text.ts';
+import { now } from '../os/clock.ts';
+import { escapeText, snapshotTime } from '../wire/text.ts';
 import { openSnapshot, type Snapshot, snapshotNames } from './snapshot.ts';
 import type { ClientStore } from './store.ts';
 import type { TreeOptions } from './stored-tree.ts';
@@ -32,11 +33,18 @@ export interface Selection {
   isWholeMachine: boolean;
 }
 
-/** Finds the snapshot and the paths. @throws Fault when one of them does not exist */
-export function select(options: RestoreOptions): Selection {
+/** The part of a command line that selects files. */
+export type Choice = Pick<RestoreOptions, 'store' | 'client' | 'snapshot' | 'paths'>;
+
+/**
+ * Finds the snapshot and the paths.
+ * @param verb for the message
+ * @throws Fault when one of them does not exist
+ */
+export function select(options: Choice, verb: 'restore' | 'export'): Selection {
   const { client, snapshot } = openSnapshot(options);
   const isWholeMachine = options.paths.length === 0 && snapshot.record.scope.roots.includes('/');
-  const paths = options.paths.map(path => pathInside(snapshot, path, `restore "${escapeText(path)}"`));
+  const paths = options.paths.map(path => pathInside(snapshot, path, `${verb} "${escapeText(path)}"`));
   const newer =
     options.snapshot === 'latest' ? snapshotNames(client).filter(name => name > snapshot.name) : [];
   return {
@@ -45,6 +53,30 @@ export function select(options: RestoreOptions): Selection {
     newer,
     paths: paths.some(path => path.length === 0) ? [] : paths,
     isWholeMachine,
+  };
+}
+
+/** Facts about a selected snapshot, for the user: the newest full one can be older than expected. */
+export interface SnapshotFacts {
+  snapshot: string;
+  state: 'full' | 'incomplete';
+  /** The snapshot's age in milliseconds. */
+  age_ms: number;
+  /**
+   * Newer snapshots that were skipped, oldest first: incomplete ones, or from the future. Empty if the snapshot was
+   * named.
+   */
+  newer: string[];
+}
+
+/** Describes the snapshot of a selection. */
+export function describeSnapshot({ snapshot, newer }: Selection): SnapshotFacts {
+  const made = snapshotTime(snapshot.name) ?? now();
+  return {
+    snapshot: snapshot.name,
+    state: snapshot.record.state,
+    age_ms: now().getTime() - made.getTime(),
+    newer,
   };
 }
 

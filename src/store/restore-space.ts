@@ -37,7 +37,8 @@ export async function requireRoom(
   const { to, where, isMerge, freed } = target;
   const folder = realPath(where);
   const top = Buffer.from(folder).toString('latin1'); // the table of mounts has one character per byte
-  const mounts = isMerge ? mountsBelow(top) : [];
+  const table = mountTableInBytes();
+  const mounts = isMerge ? table.filter(each => each.path !== top && isWithin(top, each.path)) : [];
   const needs = new Map<string, Amount>([[top, { bytes: 0, inodes: 0 }]]);
   const { tree } = selection.snapshot;
   for (const { paths = [Buffer.alloc(0)], depth } of passesOf(selection))
@@ -52,7 +53,7 @@ export async function requireRoom(
       free.bytes += bytes;
       free.inodes += 1;
     }
-  for (const [place, need] of needs) {
+  for (const [place, need] of addUp(needs, table)) {
     const found = lackOn(place, need, place === top ? free : { bytes: 0, inodes: 0 });
     if (found === undefined) continue;
     throw new Fault({
@@ -64,8 +65,19 @@ export async function requireRoom(
   }
 }
 
-function mountsBelow(top: string): MountEntry[] {
-  return mountTableInBytes().filter(each => each.path !== top && isWithin(top, each.path));
+/**
+ * Adds up the needs on the mounts of one file system. rsync cannot link from the stage to another mount of DIR's own file
+ * system, such as a bind mount or a subvolume of Btrfs (link(2), EXDEV). It copies, and both copies need room.
+ */
+function addUp(needs: ReadonlyMap<string, Amount>, table: readonly MountEntry[]): Map<string, Amount> {
+  const sums = new Map<string, { place: string; need: Amount }>();
+  for (const [place, need] of needs) {
+    const device = mountOf(table, place)?.device ?? place;
+    const sum = sums.get(device)?.need ?? { bytes: 0, inodes: 0 };
+    const { bytes, inodes } = { bytes: sum.bytes + need.bytes, inodes: sum.inodes + need.inodes };
+    sums.set(device, { place: sums.get(device)?.place ?? place, need: { bytes, inodes } });
+  }
+  return new Map([...sums.values()].map(each => [each.place, each.need]));
 }
 
 interface Usage extends Amount {

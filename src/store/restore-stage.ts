@@ -38,7 +38,7 @@ interface Mark {
   snapshot: string;
   /** SHA-256 of the whole purpose. */
   purpose: string;
-  phase: 'copying' | 'moving';
+  phase: 'copying' | 'moving' | 'merging';
   /** Whether the restore made DIR. */
   isTargetNew: boolean;
 }
@@ -112,6 +112,20 @@ export class Stage {
     this.#write({ ...this.#mark, phase: 'moving' });
   }
 
+  /** Marks the stage as merging. From now on rsync can leave temporary files in DIR. */
+  beginMerging(): void {
+    this.#write({ ...this.#mark, phase: 'merging' });
+  }
+
+  get isMerging(): boolean {
+    return this.#mark.phase === 'merging';
+  }
+
+  /** When the mark was written, in nanoseconds since 1970, by the clock of the file system. */
+  get markedNs(): bigint {
+    return statusExact(`${this.path}/${MARK}`).ctimeNs;
+  }
+
   /**
    * Removes the stage. The mark goes last, so that a stage is still recognized if its removal was killed.
    *
@@ -164,7 +178,7 @@ function parseMark(text: string): Mark | undefined {
     matches(mark.client, NAME) &&
     matches(mark.snapshot, SNAPSHOT) &&
     matches(mark.purpose, /^[0-9a-f]{64}$/) &&
-    (mark.phase === 'copying' || mark.phase === 'moving') &&
+    ['copying', 'moving', 'merging'].includes(String(mark.phase)) &&
     typeof mark.isTargetNew === 'boolean';
   return isWhole ? (found as Mark) : undefined;
 }

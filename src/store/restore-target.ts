@@ -10,6 +10,8 @@ import type { Account } from '../os/account.ts';
 import { readWhole } from '../os/content.ts';
 import { exists, failedWith, fileFault, lstat, makeFolder, mayWrite, realPath, stat } from '../os/files.ts';
 import { isPrivateGroup } from '../os/passwd.ts';
+import { run, standard } from '../os/process.ts';
+import { hasProgram } from '../os/programs.ts';
 import { findBreachOnTheWay } from '../os/trust.ts';
 import { escapeText } from '../wire/text.ts';
 import { namesBesideStages } from './restore-stage.ts';
@@ -76,6 +78,17 @@ export function prepareTarget(options: TargetOptions): { isEmpty: boolean; isNew
   makeFolder(options.to, { mode: 0o700 });
   // In a sticky folder another account may have made it first, with entries.
   return { isEmpty: checkTarget(options) === 'empty', isNew: true };
+}
+
+/**
+ * Removes the ACLs that a new DIR has inherited from the folder above it: a later chmod(1) would open DIR to their
+ * accounts, and later files would inherit them. Without setfattr(1), which comes with getfattr, they stay. Then mode
+ * 0700 keeps these accounts out. A file system without ACLs makes setfattr fail, which changes nothing.
+ */
+export async function removeInheritedAcls(to: string): Promise<void> {
+  if (!hasProgram('setfattr')) return;
+  for (const name of ['system.posix_acl_access', 'system.posix_acl_default'])
+    await run(standard('setfattr', ['-h', '-x', name, '--', to]));
 }
 
 /**

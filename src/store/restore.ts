@@ -8,11 +8,10 @@
 import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
 import { ownAccount, ownGroups } from '../os/account.ts';
-import { now } from '../os/clock.ts';
 import { lstat, realPath } from '../os/files.ts';
 import { hasJail } from '../os/launcher.ts';
 import { takeFolderLock } from '../os/runfolder.ts';
-import { escapeText, snapshotTime } from '../wire/text.ts';
+import { escapeText } from '../wire/text.ts';
 import type { TreeEntry } from './fake-super.ts';
 import { hasLostAttributes } from './lost-attributes.ts';
 import { type Compared, compareRestored } from './restore-compare.ts';
@@ -31,10 +30,24 @@ import {
 import { type DifferenceCount, Differences, type Giver, lackingIn } from './restore-difference.ts';
 import { requireInert } from './restore-inert.ts';
 import { mergeInto, moveAll, requireArrived, requireSafeMerge, requireStoreSpared } from './restore-place.ts';
-import { passesOf, type RestoreOptions, type Selection, select } from './restore-selection.ts';
+import {
+  describeSnapshot,
+  passesOf,
+  type RestoreOptions,
+  type Selection,
+  type SnapshotFacts,
+  select,
+} from './restore-selection.ts';
 import { requireRoom } from './restore-space.ts';
 import { findStages, hasLeftovers, type Purpose, removeUnmarked, Stage } from './restore-stage.ts';
-import { checkTarget, modeForOthers, prepareTarget, type TargetOptions } from './restore-target.ts';
+import {
+  checkTarget,
+  modeForOthers,
+  prepareTarget,
+  removeInheritedAcls,
+  type TargetOptions,
+} from './restore-target.ts';
+import { removeTemporary } from './restore-temporary.ts';
 import type { Snapshot } from './snapshot.ts';
 import { readTree } from './stored-tree.ts';
 import { joinPath } from './tree-path.ts';
@@ -42,16 +55,7 @@ import { joinPath } from './tree-path.ts';
 export type { RestoreOptions, RestoreProgress };
 
 /** The prediction of a restore. */
-export interface RestorePlan {
-  snapshot: string;
-  state: 'full' | 'incomplete';
-  /** The snapshot's age in milliseconds. */
-  age_ms: number;
-  /**
-   * Newer snapshots that were skipped, oldest first: incomplete ones, or from the future. Empty if the snapshot was
-   * named.
-   */
-  newer: string[];
+export interface RestorePlan extends SnapshotFacts {
   files: number;
   bytes: number;
   /** Entries that could not be restored, one line each: messages of rsync, and missing names. Limited in number. */
@@ -85,19 +89,6 @@ export interface RestoreResult extends RestorePlan {
   closedTop: string | null;
 }
 
-function describeSnapshot({
-  snapshot,
-  newer,
-}: Selection): Pick<RestorePlan, 'snapshot' | 'state' | 'age_ms' | 'newer'> {
-  const made = snapshotTime(snapshot.name) ?? now();
-  return {
-    snapshot: snapshot.name,
-    state: snapshot.record.state,
-    age_ms: now().getTime() - made.getTime(),
-    newer,
-  };
-}
-
 /**
  * Restores files and reports what could not be restored.
  * @param signal stops it cleanly
@@ -109,14 +100,14 @@ export async function restore(
   signal: AbortSignal,
   tell?: (progress: RestoreProgress) => void,
 ): Promise<RestoreResult> {
-  const selection = select(options);
+  const selection = select(options, 'restore');
   const target: TargetOptions = { ...options, account: ownAccount() };
   const purpose = purposeOf(options, selection);
   const giver = giverOf(options);
   const lines = new Lines();
   const place = giver.uid === 0 && hasJail() ? placeOf : () => undefined;
   await using held = new AsyncDisposableStack();
-  const begun = await takeOver(held, target, purpose);
+  const begun = await takeOver(held, target, { selection, purpose, signal });
   if (begun !== undefined) {
     const telling = { signal, lines, place: place(options, selection.snapshot) };
     return await finish(begun, { selection, options, giver, telling }, compareInPlace);
@@ -128,6 +119,7 @@ export async function restore(
   }
   await requireRoom(selection, { to: options.to, where: nearest(options.to), isMerge, freed: [] }, signal);
   const { isEmpty, isNew } = prepareTarget(target);
+  if (isNew) await removeInheritedAcls(options.to);
   await lockTarget(held, options.to);
 
   // The stage is private, and rsync does not write it: it would give the top the attributes of the client's `/` at
@@ -139,7 +131,10 @@ export async function restore(
     if (isEmpty) {
       stage.beginMoving();
       moveAll(stage.tree, options.to);
-    } else await mergeInto(stage.tree, options.to, telling);
+    } else {
+      stage.beginMerging();
+      await mergeInto(stage.tree, options.to, telling);
+    }
     return compared;
   });
 }
@@ -193,14 +188,14 @@ async function lockTarget(held: AsyncDisposableStack, to: string): Promise<boole
 }
 
 /**
- * Removes the stages that killed restores left in DIR.
+ * Removes the stages that killed restores left in DIR, and the temporary files that rsync left for this same restore.
  * @returns the stage that has begun to move its files, if it is of this same restore
  * @throws Fault when it is of another restore
  */
 async function takeOver(
   held: AsyncDisposableStack,
   target: TargetOptions,
-  purpose: Purpose,
+  { selection, purpose, signal }: { selection: Selection; purpose: Purpose; signal: AbortSignal },
 ): Promise<Stage | undefined> {
   const { to, force } = target;
   if (checkTarget({ ...target, force: true }) === 'absent' || !hasLeftovers(to)) return undefined;
@@ -215,6 +210,7 @@ async function takeOver(
   removeUnmarked(to);
   let begun: Stage | undefined;
   for (const stage of findStages(to)) {
+    if (stage.isMerging && stage.isOf(purpose)) await removeTemporary(selection, to, stage.markedNs, signal);
     if (!stage.isMoving || force) await stage.remove();
     else if (stage.isOf(purpose)) begun = stage;
     else
@@ -321,7 +317,7 @@ export async function planRestore(
   signal: AbortSignal,
   take: (planned: Planned) => void,
 ): Promise<RestorePlan> {
-  const selection = select(options);
+  const selection = select(options, 'restore');
   const { snapshot } = selection;
   const { to } = options;
   const target = { ...options, account: ownAccount() };

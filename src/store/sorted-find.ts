@@ -5,7 +5,7 @@ import { recordsOf } from '../os/records.ts';
 import { scratchFolder } from '../os/scratch.ts';
 import { escapeText } from '../wire/text.ts';
 
-/** Receives a text about something that could not be read. */
+/** Receives a text about an entry that could not be read. */
 export type Complain = (found: string) => void;
 
 interface SortedOptions {
@@ -13,6 +13,8 @@ interface SortedOptions {
   order: string[];
   /** The finder's standard input; if left out, none. */
   input?: Buffer;
+  /** A program between the finder and sort(1). */
+  filter?: Command;
   /** Receives what the finder could not read, and the rest is returned; if left out, that is a Fault. */
   complain?: Complain | undefined;
   signal: AbortSignal | undefined;
@@ -32,46 +34,110 @@ const COULD_NOT_READ = [1, 123];
  * @throws Fault when the program or sort fails; the signal's reason
  */
 export async function* sortedRecords(finder: Command, options: SortedOptions): AsyncGenerator<Buffer> {
-  const { order, input, complain, signal, tried } = options;
-  // Both are our own children, so they end with us. The finder's output goes straight to sort.
-  const sort = standard('sort', ['-z', '-S', SORT_MEMORY, '-T', scratchFolder(), '-t', ' ', ...order]);
-  const sorting = await start(sort, ['pipe', 'pipe', 'pipe']);
-  const finding = await startInto(sorting, finder);
+  const { input, filter, complain, signal, tried } = options;
+  // All are our own children, so they end with us. The finder's output goes straight to the next one.
+  const sorting = await start(sortCommand(options.order), ['pipe', 'pipe', 'pipe']);
+  const filtering = filter && (await startInto(sorting, filter));
+  const children = [filtering, sorting].filter(each => each !== undefined);
+  let finding: Child;
+  try {
+    finding = await startInto(filtering ?? sorting, finder);
+  } catch (error) {
+    await sorting.end();
+    throw error;
+  }
+  children.unshift(finding);
   const abort = (): void => {
-    void finding.end();
-    void sorting.end();
+    for (const child of children) void child.end();
   };
   if (signal?.aborted) abort();
   signal?.addEventListener('abort', abort, { once: true });
-  const complaint = firstWords([finding, sorting]);
+  const complaints = complaintsOf(children);
   try {
     finding.stdin?.end(input ?? '');
     for await (const records of recordsOf(sorting, RECORD_LIMIT)) yield* records;
-    for (const child of [finding, sorting]) {
+    for (const child of children) {
       const { status } = await child.ended;
       signal?.throwIfAborted();
       if (status === 0) continue;
-      const found = complaint() ?? `${child.program} failed`;
+      const found = complaints();
+      if (found.length === 0) found.push(`${child.program} failed`);
       const isBearable = child === finding && COULD_NOT_READ.includes(status ?? -1);
-      if (complain === undefined || !isBearable) throw new Fault({ tried, found });
-      complain(found);
+      if (complain === undefined || !isBearable) throw new Fault({ tried, found: found[0] ?? '' });
+      for (const each of found) complain(each);
     }
   } finally {
     signal?.removeEventListener('abort', abort);
-    await Promise.all([finding.end(), sorting.end()]);
+    await Promise.all(children.map(child => child.end()));
   }
 }
 
-const COMPLAINT_KEPT = 2000;
+function sortCommand(order: readonly string[]): Command {
+  return standard('sort', ['-z', '-S', SORT_MEMORY, '-T', scratchFolder(), '-t', ' ', ...order]);
+}
 
-function firstWords(children: Child[]): () => string | undefined {
+/** Bytes that are collected before they are passed to sort(1). */
+const PORTION = 65_536;
+
+/**
+ * Sorts records that this process makes.
+ * @param records without the NUL
+ * @returns the records in order
+ * @throws Fault when sort fails; the signal's reason
+ */
+export async function* sortRecords(
+  records: AsyncIterable<Buffer>,
+  { order, signal, tried }: Pick<SortedOptions, 'order' | 'signal' | 'tried'>,
+): AsyncGenerator<Buffer> {
+  const sorting = await start(sortCommand(order), ['pipe', 'pipe', 'pipe']);
+  const abort = (): void => void sorting.end();
+  if (signal?.aborted) abort();
+  signal?.addEventListener('abort', abort, { once: true });
+  const complaints = complaintsOf([sorting]);
+  try {
+    await writeRecords(sorting, records);
+    for await (const sorted of recordsOf(sorting, RECORD_LIMIT)) yield* sorted;
+    const { status } = await sorting.ended;
+    signal?.throwIfAborted();
+    if (status !== 0) throw new Fault({ tried, found: complaints()[0] ?? 'sort failed' });
+  } finally {
+    signal?.removeEventListener('abort', abort);
+    await sorting.end();
+  }
+}
+
+/** Does not fail if the program stops reading: its exit status gives the reason. */
+async function writeRecords({ stdin }: Child, records: AsyncIterable<Buffer>): Promise<void> {
+  let portion: Buffer[] = [];
+  let size = 0;
+  const write = async (): Promise<boolean> => {
+    const bytes = Buffer.concat(portion);
+    [portion, size] = [[], 0];
+    return await new Promise(resolve => stdin?.write(bytes, error => resolve(!error)) ?? resolve(false));
+  };
+  for await (const record of records) {
+    portion.push(record, NUL);
+    size += record.length + 1;
+    if (size >= PORTION && !(await write())) return;
+  }
+  if (size === 0 || (await write())) stdin?.end();
+}
+
+const NUL = Buffer.from([0]);
+
+/** Bytes. For a damaged disk find(1) prints more, which is dropped. */
+const COMPLAINT_KEPT = 64 * 1024;
+
+/** @returns a function that gives the lines of standard error so far */
+function complaintsOf(children: Child[]): () => string[] {
   let said = '';
   for (const { stderr } of children)
     stderr?.on('data', (chunk: Buffer) => {
       if (said.length < COMPLAINT_KEPT) said += chunk.toString('latin1');
     });
-  return () => {
-    const line = said.split('\n').find(each => each !== '');
-    return line === undefined ? undefined : escapeText(line);
-  };
+  return () =>
+    said
+      .split('\n')
+      .filter(each => each !== '')
+      .map(each => escapeText(each));
 }

@@ -8,7 +8,7 @@ import { readWhole } from '../os/content.ts';
 import { fileFault } from '../os/files.ts';
 import { PATH_BYTES } from '../os/long-path.ts';
 import { dropGarbage } from '../os/memory.ts';
-import { run, standard } from '../os/process.ts';
+import { type Command, run, standard } from '../os/process.ts';
 import { programPath } from '../os/programs.ts';
 import { escapeText, jsonName, showName } from '../wire/text.ts';
 import { type TreeEntry, takeStat, truthOf, type Xattr } from './fake-super.ts';
@@ -33,22 +33,46 @@ export interface TreeOptions {
  * @throws Fault when something in it cannot be read; the signal's reason
  */
 export async function* listTree(tree: string, options: TreeOptions): AsyncGenerator<StoredEntry> {
-  const { paths = [Buffer.alloc(0)], complain, signal } = options;
+  const { complain, signal } = options;
   const tried = `read "${tree}"`;
+  const { finder, input, isWanted } = treeFinder(tree, FIND_FORMAT, options);
+  const order = ['-u', '-k', String(PATH_FIELD)];
+  for await (const record of sortedRecords(finder, { order, input, complain, signal, tried })) {
+    const parsed = parseFound(record);
+    if ('reason' in parsed) throw new Fault({ tried, found: parsed.reason });
+    if (isWanted === undefined || isWanted(parsed.value.path)) yield parsed.value;
+  }
+}
+
+/** A program that lists a part of a tree. */
+interface TreeFinder {
+  finder: Command;
+  /** Its standard input. */
+  input: Buffer;
+  /** Whether an entry was requested; undefined if find(1) lists nothing else. */
+  isWanted: ((path: Buffer) => boolean) | undefined;
+}
+
+/**
+ * Makes the command that lists a part of a tree, in any order.
+ * @param format of find's -printf
+ */
+export function treeFinder(
+  tree: string,
+  format: string,
+  { paths = [Buffer.alloc(0)], depth }: Pick<TreeOptions, 'paths' | 'depth'>,
+): TreeFinder {
   const starts = paths.map(startOf);
   // Then find lists more than was requested.
   const isLonger = starts.some((start, at) => start !== paths[at]);
   const steps = isLonger ? Math.max(...paths.map((path, at) => stepsFrom(starts[at] ?? path, path))) : 0;
-  const limit = options.depth === undefined ? [] : ['-maxdepth', String(options.depth + steps)];
-  const find = ['-0', '-I{}', programPath('find'), '-P', '{}', ...limit, '-printf', FIND_FORMAT];
-  const order = ['-u', '-k', String(PATH_FIELD)];
-  const input = Buffer.concat(starts.flatMap(path => [asArgument(path), Buffer.from([0])]));
-  const finder = { ...standard('xargs', find), cwd: tree };
-  for await (const record of sortedRecords(finder, { order, input, complain, signal, tried })) {
-    const parsed = parseFound(record);
-    if ('reason' in parsed) throw new Fault({ tried, found: parsed.reason });
-    if (!isLonger || isAskedFor(parsed.value.path, paths, options.depth)) yield parsed.value;
-  }
+  const limit = depth === undefined ? [] : ['-maxdepth', String(depth + steps)];
+  const find = ['-0', '-I{}', programPath('find'), '-P', '{}', ...limit, '-printf', format];
+  return {
+    finder: { ...standard('xargs', find), cwd: tree },
+    input: Buffer.concat(starts.flatMap(path => [asArgument(path), Buffer.from([0])])),
+    isWanted: isLonger ? path => isAskedFor(path, paths, depth) : undefined,
+  };
 }
 
 /** Protects a path from being read as an option by find or getfattr. */
@@ -90,13 +114,16 @@ const XATTR_LIMIT = 512 * 1024 * 1024;
 
 const BATCH_TIMEOUT_MS = 3_600_000;
 
+/** A store has no other names. */
+const STORED_NAMES = '^user\\.';
+
 /** PATH_MAX. */
 const TARGET_LIMIT = 4096;
 
 /**
  * Reads the stored xattrs of some entries.
  * @param stored of `listTree` of the same tree; not many more than BATCH
- * @param names a regular expression for the names; `user.` names by default, since a store has no others
+ * @param names a regular expression for the names; those of a store by default
  * @returns in the order of `stored`
  * @throws Fault when an entry is gone or cannot be read
  */
@@ -104,7 +131,7 @@ async function readXattrs(
   tree: string,
   stored: readonly Pick<StoredEntry, 'path'>[],
   signal: AbortSignal,
-  names = '^user\\.',
+  names = STORED_NAMES,
 ): Promise<Xattr[][]> {
   if (stored.length === 0) return [];
   const args = [
@@ -123,7 +150,8 @@ async function readXattrs(
   const input = Buffer.concat(stored.flatMap(({ path }) => [asName(path), Buffer.from([0])]));
   const options = { input, limit: XATTR_LIMIT, timeoutMs: BATCH_TIMEOUT_MS, signal };
   const result = await run({ ...standard('xargs', args), cwd: tree }, options);
-  if (result.status !== 0) {
+  // It exits with 0 when it cannot read a value. Below a restore's target that can be an attribute of no interest.
+  if (result.status !== 0 || (names === STORED_NAMES && result.stderr !== '')) {
     const line = result.stderr.split('\n').find(each => each !== '') ?? 'getfattr failed';
     throw new Fault({ tried: `read the attributes in "${tree}"`, found: escapeText(line) });
   }

@@ -45,6 +45,7 @@ describe('the text on all commands', () => {
       'diff',
       'find',
       'restore',
+      'export',
       'status',
       'prune',
       'pin',

@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-const TOP = join(import.meta.dirname, '../..');
+export const TOP = join(import.meta.dirname, '../..');
 
 /** Why the long tests are skipped in the clean machine that install/clean-machine makes; test/run.ts expects exactly this. */
 export const IN_CLEAN_MACHINE: string | false =

@@ -1,13 +1,16 @@
 // Goal: a restore that was killed with SIGKILL, at any step, is finished by the same command again: what it left in DIR is
 // recognized, and nothing of it stays. What only looks like it is not touched.
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { diffManifests, type Manifest, manifest } from '../../support/manifest.ts';
 import { isRefusedToOldRsync } from '../../support/own-rsync.ts';
 import { says } from '../../support/wording.ts';
 import { makeFolder, NEEDS_ROOT, type Result, until, World } from '../../support/world.ts';
+
+const LARGE_MIB = 64;
 
 describe('a restore that was killed', { skip: NEEDS_ROOT }, () => {
   let world: World;
@@ -22,7 +25,7 @@ describe('a restore that was killed', { skip: NEEDS_ROOT }, () => {
     world.own(world.client, other);
     world.write(world.client, join(other, 'file'), 'another root', 0o644);
     for (const name of ['one', 'two']) world.write(world.client, join(world.data, name), name, 0o644);
-    world.write(world.client, join(world.data, 'large'), Buffer.alloc(16 * 1024 * 1024, 'x'));
+    world.write(world.client, join(world.data, 'large'), Buffer.alloc(LARGE_MIB * 1024 * 1024, 'x'));
     mkdirSync(join(world.data, 'locked'));
     world.write(world.client, join(world.data, 'locked/in it'), 'in it');
     world.own(world.client, join(world.data, 'locked'));
@@ -85,7 +88,7 @@ describe('a restore that was killed', { skip: NEEDS_ROOT }, () => {
       assert.deepEqual(stages(to), left);
       const again = await world.run('root', words(to));
       assert.equal(again.status, 0, `${call} ${count}: ${again.stderr}`);
-      assert.match(again.stdout, /^restored 5 files, 16\.0 MiB/);
+      assert.match(again.stdout, /^restored 5 files, 64\.0 MiB/);
       assert.deepEqual(diffManifests(whole, below(to)), [], `${call} ${count}`);
       assert.equal((await world.run('root', words(to))).status, 2, 'and the folder is no longer empty');
     }
@@ -152,6 +155,41 @@ describe('a restore that was killed', { skip: NEEDS_ROOT }, () => {
     running.child.kill('SIGCONT');
     assert.equal((await running.done).status, 0);
     assert.deepEqual(diffManifests(whole, below(to)), []);
+  });
+
+  it('leaves no file of rsync on another file system below DIR, where it was killed while it copied there', async () => {
+    const to = fresh();
+    const inner = join(to, world.data);
+    mkdirSync(inner, { recursive: true, mode: 0o700 });
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256m,mode=700', 'none', inner]);
+    try {
+      writeFileSync(join(to, 'mine'), 'mine');
+      // Files of others that have such a name: one of before, and one whose name without the ends is not in the snapshot.
+      for (const name of ['.one.abc123', '.mine.abc123']) writeFileSync(join(inner, name), 'mine');
+      utimesSync(join(inner, '.one.abc123'), 1e9, 1e9);
+      const all = words(to, ['--force']);
+      const running = world.start('root', world.binary, all, { detached: true });
+      const isCopying = (): boolean => readdirSync(inner).some(name => /^\.large\.\w{6}$/.test(name));
+      while (running.child.exitCode === null && !isCopying())
+        await new Promise(resolve => setImmediate(resolve));
+      process.kill(-(running.child.pid ?? 0), 'SIGKILL');
+      assert.equal((await running.done).signal, 'SIGKILL');
+      assert.ok(isCopying());
+      const again = await world.run('root', all);
+      if (isRefusedToOldRsync(again)) return;
+      assert.equal(again.status, 0, again.stderr);
+      assert.deepEqual(stages(to), []);
+      assert.deepEqual(readdirSync(inner).sort(), [
+        '.mine.abc123',
+        '.one.abc123',
+        'large',
+        'locked',
+        'one',
+        'two',
+      ]);
+    } finally {
+      execFileSync('umount', [inner]);
+    }
   });
 
   it('is not what only has such a name', async () => {

@@ -90,6 +90,22 @@ describe('a restore without room', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () 
     assert.equal(again.status, 0, again.stderr);
   });
 
+  it('on another mount of the same file system below DIR, beside the stage', async () => {
+    const disk = place('size=20m');
+    const to = join(disk, 'filled');
+    const [elsewhere, inner] = [join(disk, 'elsewhere'), join(to, world.data)];
+    for (const each of [elsewhere, inner]) mkdirSync(each, { recursive: true, mode: 0o700 });
+    execFileSync('mount', ['--bind', elsewhere, inner]);
+    mounted.unshift(inner);
+    const paths = ['large', 'many'].map(name => join(world.data, name));
+    const found = /needs 24\.0 MiB on the file system of ".*\/filled", and \d+\.\d MiB are free/;
+    await refused(to, [...paths, '--force'], found);
+    assert.deepEqual(readdirSync(to), ['tmp']);
+    execFileSync('mount', ['-o', 'remount,size=32m', disk]);
+    const fits = await world.restore(to, [...paths, '--force']);
+    assert.equal(fits.status, 0, fits.stderr);
+  });
+
   it('takes what fits: links and holes need none', async () => {
     const disk = place('size=14m');
     const { status, stderr } = await world.restore(disk);

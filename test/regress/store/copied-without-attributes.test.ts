@@ -76,6 +76,12 @@ describe('a store that was copied without its attributes', { skip: NEEDS_ROOT },
     assert.match(dry.stderr, LOST);
   });
 
+  it('is not exported as if all were well', async () => {
+    const { status, stderr } = await ask('host', 'export', world.name);
+    assert.equal(status, 3, stderr);
+    assert.match(stderr, LOST);
+  });
+
   it('is repaired by the next step that all of them name', async () => {
     const { next } = await doctor();
     const command = /rsync -\S+ --numeric-ids OLD\/ NEW\/$/.exec(next)?.[0] ?? '';

@@ -1,6 +1,7 @@
 // Goal: paths as long as a client's file system takes them, or longer, come with the next file beside them; there is a manifest of
 // each snapshot; and every reader of the store shows them, compares them and gives them back.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -139,6 +140,19 @@ describe('paths near PATH_MAX', { skip: NEEDS_ROOT }, () => {
         readdirSync(to).filter(name => name.startsWith('.dialback')),
         [],
       );
+    }
+  });
+
+  it('are in an archive, also one by its own path', async () => {
+    for (const paths of [[], [at(long)]]) {
+      const file = join(world.host.home, 'archive.tar');
+      const script = 'binary=$1 file=$2; shift 2; exec "$binary" export "$@" >"$file"';
+      const words = [world.binary, file, world.name, ...paths, '--config', world.hostToml];
+      const { status, stderr } = await world.start(world.host, '/bin/sh', ['-c', script, 'sh', ...words])
+        .done;
+      assert.equal(status, 0, stderr.slice(0, 500));
+      const listed = execFileSync('tar', ['--quoting-style=literal', '-tf', file], { encoding: 'utf8' });
+      assert.ok(listed.split('\n').includes(at(long).slice(1)));
     }
   });
 

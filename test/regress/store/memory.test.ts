@@ -135,6 +135,7 @@ describe(`memory, ${FILES} files`, { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () 
     ['diff acorn@OLDER NEWER --json'],
     ['find acorn *'],
     ['find acorn *[13579].txt --json'],
+    ['export acorn'],
     ['verify'],
     ['verify acorn --sample 50% --json'],
     ['restore acorn --to DIR --dry-run', 'root'],

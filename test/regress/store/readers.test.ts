@@ -768,7 +768,7 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
       assert.equal(folders.stdout, `${folder}/fresh  folder  ${second}\n`);
     });
 
-    itLong('ls, cat, diff and a dry run write nothing to the store, whoever runs them', async () => {
+    itLong('ls, cat, diff, export and a dry run write nothing to the store, whoever runs them', async () => {
       const state = (): Manifest => manifest(world.store, { includeInode: true });
       const before = state();
       for (const party of [world.host, 'root' as const]) {
@@ -778,6 +778,7 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
           ['ls', world.name, '/', '-R', '--json'],
           ['cat', world.name, join(top, 'contents/one MiB')],
           ['diff', `${world.name}@${first}`, second],
+          ['export', world.name],
           ['restore', world.name, '--to', to, '--dry-run'],
         ]) {
           const { status } = await look(args, party);

@@ -1,0 +1,104 @@
+/**
+ * Writes an archive to standard output. cat(1) does the writing, so that a reader that reads nothing does not keep us from
+ * receiving signals.
+ */
+import { Fault } from '../fault.ts';
+import { type Child, standard, start } from '../os/process.ts';
+import { escapeText } from '../wire/text.ts';
+
+/** Bytes that are collected before they are written. Two such buffers exist. */
+const BUFFER_BYTES = 256 * 1024;
+const SAID_KEPT = 1000;
+const TRIED = 'write the archive';
+
+/** Thrown when the reader has closed its end, which is no error of ours. */
+export class ReaderGone extends Error {}
+
+/** Standard output. Dispose of it in any case. */
+export class ArchiveOutput {
+  readonly #child: Child;
+  readonly #signal: AbortSignal;
+  readonly #abort = (): void => void this.#child.end();
+  #buffer = Buffer.allocUnsafe(BUFFER_BYTES);
+  #spare = Buffer.allocUnsafe(BUFFER_BYTES);
+  #used = 0;
+  #said = '';
+  #writing: Promise<boolean> = Promise.resolve(true);
+
+  private constructor(child: Child, signal: AbortSignal) {
+    this.#child = child;
+    this.#signal = signal;
+    child.stderr?.on('data', (chunk: Buffer) => {
+      this.#said = (this.#said + chunk.toString('latin1')).slice(0, SAID_KEPT);
+    });
+    if (signal.aborted) this.#abort();
+    signal.addEventListener('abort', this.#abort, { once: true });
+  }
+
+  static async open(signal: AbortSignal): Promise<ArchiveOutput> {
+    return new ArchiveOutput(await start(standard('cat', []), ['pipe', 1, 'pipe']), signal);
+  }
+
+  /** @throws ReaderGone; Fault when it cannot be written; the signal's reason */
+  async put(bytes: Buffer): Promise<void> {
+    let from = 0;
+    await this.fill(bytes.length, into => {
+      const taken = bytes.copy(into, 0, from);
+      from += taken;
+      return taken;
+    });
+  }
+
+  /**
+   * Writes `size` bytes.
+   * @param next puts 1 or more of the remaining bytes into a buffer, and returns how many
+   * @throws as `put`; the error of `next`
+   */
+  async fill(size: number, next: (into: Buffer) => number): Promise<void> {
+    for (let left = size; left > 0; ) {
+      if (this.#used === BUFFER_BYTES) await this.#flush();
+      const taken = next(this.#buffer.subarray(this.#used, Math.min(BUFFER_BYTES, this.#used + left)));
+      this.#used += taken;
+      left -= taken;
+    }
+  }
+
+  /** Writes the rest. @throws as `put` */
+  async end(): Promise<void> {
+    await this.#flush();
+    await this.#written();
+    this.#child.stdin?.end();
+    const { status } = await this.#child.ended;
+    if (status !== 0) await this.#fail();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#signal.removeEventListener('abort', this.#abort);
+    await this.#child.end();
+  }
+
+  async #flush(): Promise<void> {
+    await this.#written();
+    const full = this.#buffer.subarray(0, this.#used);
+    [this.#buffer, this.#spare] = [this.#spare, this.#buffer];
+    this.#used = 0;
+    this.#writing = new Promise(resolve => {
+      this.#child.stdin?.write(full, error => resolve(!error));
+    });
+  }
+
+  async #written(): Promise<void> {
+    if (!(await this.#writing)) await this.#fail();
+    this.#signal.throwIfAborted();
+  }
+
+  /** cat(1) does not read any more: its end tells why. */
+  async #fail(): Promise<never> {
+    const { status, signal } = await this.#child.ended;
+    this.#signal.throwIfAborted();
+    if (signal === 'SIGPIPE' || status === 0) throw new ReaderGone();
+    const found = /cat: (.*)$/m.exec(this.#said)?.[1] ?? 'cat failed';
+    const isFull = /No space left on device|Disk quota exceeded/.test(found);
+    throw new Fault({ tried: TRIED, found: escapeText(found), ...(isFull ? { exit: 'noSpace' } : {}) });
+  }
+}

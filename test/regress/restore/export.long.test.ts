@@ -1,0 +1,2 @@
+// The soak of export.test.ts.
+import './export.test.ts';
