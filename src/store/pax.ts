@@ -38,7 +38,7 @@ export interface ArchiveEntry {
   records?: readonly PaxRecord[];
 }
 
-export const BLOCK = 512;
+const BLOCK = 512;
 
 /** The end of an archive. */
 export const END = Buffer.alloc(2 * BLOCK);
@@ -157,7 +157,7 @@ function encodeRecords(records: readonly PaxRecord[]): Buffer {
 }
 
 /** Encodes `LENGTH KEY=VALUE\n`. The length is that of the whole record, its own digits included. */
-export function encodeRecord({ key, value }: PaxRecord): Buffer {
+function encodeRecord({ key, value }: PaxRecord): Buffer {
   const rest = Buffer.concat([Buffer.from(' '), key, Buffer.from('='), value, Buffer.from('\n')]);
   let length = rest.length;
   while (length !== rest.length + String(length).length) length = rest.length + String(length).length;
