@@ -85,5 +85,9 @@ function failedText({ clients }: CopiedStore): string {
     failed.map(({ snapshot, found }) => `  ${client}@${snapshot}: ${escapeText(found)}\n`),
   );
   if (lines.length === 0) return '';
-  return `dialback: Cannot copy ${lines.length} snapshots: they cannot be read or written whole\n${lines.join('')}next: dialback verify (it tells what is damaged)\n`;
+  return [
+    `dialback: Cannot copy ${lines.length} snapshots: they cannot be read or written whole\n`,
+    ...lines,
+    'next: dialback verify (it tells what is damaged)\n',
+  ].join('');
 }
