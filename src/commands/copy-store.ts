@@ -4,6 +4,7 @@ import type { ExitName } from '../fault.ts';
 import { jsonText } from '../output/json.ts';
 import { showBytes } from '../output/units.ts';
 import { CopyFolder } from '../store/copy-folder.ts';
+import { CopyRemote, parseRemotePlace } from '../store/copy-remote.ts';
 import { type CopiedClient, type CopiedStore, copyStore as copyWholeStore } from '../store/copy-store.ts';
 import { isWell } from '../store/verify.ts';
 import { escapeText } from '../wire/text.ts';
@@ -20,11 +21,11 @@ interface CopyRequest {
 
 export const copyStore: Command<CopyRequest> = {
   name: 'copy-store',
-  usage: 'copy-store DIR [--dry-run] [--config F] [--json]',
+  usage: 'copy-store DIR|HOST:DIR [--dry-run] [--config F] [--json]',
   side: 'host',
   summary: 'copy the whole store, or bring a copy up to date; the same command resumes an interrupted copy',
   options: [HOST_CONFIG, { name: 'dry-run', help: 'copy nothing; show what would be copied' }, JSON_OPTION],
-  positionals: [{ name: 'DIR' }],
+  positionals: [{ name: 'DIR|HOST:DIR' }],
 
   parse(words) {
     const given = new Arguments(copyStore, words);
@@ -35,25 +36,34 @@ export const copyStore: Command<CopyRequest> = {
 
   async run({ to, config, dryRun, json }, io) {
     const store = hostStore(config);
-    const place = new CopyFolder(resolve(to), store);
-    const copied = await copyWholeStore({ store, place, dryRun }, io.interruption());
+    const interrupt = io.interruption();
+    const remote = parseRemotePlace(to);
+    const place = remote
+      ? new CopyRemote(remote, io.environment.SSH_AUTH_SOCK, interrupt)
+      : new CopyFolder(resolve(to), store);
+    const copied = await copyWholeStore({ store, place, dryRun }, interrupt);
     io.print(
-      json
-        ? jsonText({ ...copied, verified: copied.verified?.map(verifiedJson) ?? null })
-        : copiedText(copied),
+      json ? jsonText({ ...copied, verified: copied.verified.map(verifiedJson) }) : copiedText(copied),
     );
-    io.warn(failedText(copied) + damagedText(copied.verified ?? []));
+    io.warn(failedText(copied) + damagedText(copied.verified));
     return exitOf(copied);
   },
 };
 
 function exitOf({ clients, verified }: CopiedStore): ExitName {
-  if (verified !== null && !isWell(verified)) return 'failed';
+  if (!isWell(verified)) return 'failed';
   return clients.some(each => each.failed.length > 0) ? 'incomplete' : 'done';
 }
 
 /** A line for each client, and one for all. */
-function copiedText({ dry_run: isDry, to, clients, kept_clients: kept, verified }: CopiedStore): string {
+function copiedText({
+  dry_run: isDry,
+  to,
+  clients,
+  kept_clients: kept,
+  verified,
+  verified_by: by,
+}: CopiedStore): string {
   const lines = clients.map(each => {
     const notes = notesOf(each).map(note => `; ${note}`);
     const bytes = isDry ? (each.needs_bytes ?? 0) : each.written_bytes;
@@ -63,10 +73,10 @@ function copiedText({ dry_run: isDry, to, clients, kept_clients: kept, verified 
   for (const name of kept) lines.push(`${name}: only in the copy, and stays there\n`);
   if (isDry) return lines.join('');
   const count = (pick: (each: { snapshots: string[]; made: string[] }) => string[]): number =>
-    (verified ?? []).reduce((sum, each) => sum + pick(each).length, 0);
+    verified.reduce((sum, each) => sum + pick(each).length, 0);
   const made = count(each => each.made);
   const checks = [
-    `${count(each => each.snapshots)} snapshots verified`,
+    `${count(each => each.snapshots)} snapshots ${by === 'comparison' ? 'compared with the store' : 'verified'}`,
     ...(made > 0 ? [`${made} without a manifest to verify with`] : []),
   ].join(', ');
   return `${lines.join('')}copied to "${to}": ${checks}\n`;

@@ -6,6 +6,7 @@ import { attemptsOf, type CopyPlace, nextAttempt, type PlaceFacts } from './copy
 import {
   type CopyEnd,
   clientArguments,
+  compareArguments,
   copyFault,
   MOST_LINK_DESTS,
   recordArguments,
@@ -236,4 +237,21 @@ async function copyRecords(
     });
     if (ended.status !== 0) throw copyFault(`copy the records of "${client.name}" to "${place.name}"`, ended);
   }
+}
+
+/** Lists what differs between a snapshot and its copy. @returns undefined if the store has no such snapshot any more */
+export async function compareSnapshot(
+  store: string,
+  place: CopyPlace,
+  name: string,
+  snapshot: string,
+  signal: AbortSignal,
+): Promise<string[] | undefined> {
+  const from = `${store}/clients/${name}/snapshots/${snapshot}/tree`;
+  const to = `${place.root}/clients/${name}/snapshots/${snapshot}/tree`;
+  const run = { into: undefined, environment: place.environment, signal };
+  const ended = await runCopy(compareArguments(from, to, place.options), run);
+  if (!exists(from)) return undefined;
+  if (ended.status === 0) return ended.lines;
+  throw copyFault(`compare "${name}@${snapshot}" with its copy in "${place.name}"`, ended);
 }

@@ -20,14 +20,21 @@ import { run, standard } from '../os/process.ts';
 import { replaceFile, syncFolder } from '../os/replace.ts';
 import { STORE_FILE } from '../wire/local.ts';
 import { asText, escapeText, NAME, quoteForShell, SNAPSHOT } from '../wire/text.ts';
-import { type CopyPlace, type PlaceFacts, type PlaceState, parseAttempt, parseCopied } from './copy-place.ts';
+import {
+  type CopyCheck,
+  type CopyPlace,
+  type PlaceFacts,
+  type PlaceState,
+  parseAttempt,
+  parseCopied,
+} from './copy-place.ts';
 import { RAW_ATTRIBUTES } from './copy-rsync.ts';
 import { probeFileSystem } from './file-system.ts';
 import { readRoom } from './free-space.ts';
 import { syncFileSystem } from './interrupted-tree.ts';
 import { createClient, STORE_CONTENT } from './store.ts';
 import { COPY_FILE, type CopyMark, encodeCopyMark, parseCopyMark } from './store-mark.ts';
-import { type Verified, verifyRest } from './verify.ts';
+import { verifyRest } from './verify.ts';
 
 const COPYING = 'copying';
 const COPIED = 'copied';
@@ -172,8 +179,8 @@ export class CopyFolder implements CopyPlace {
     for (const each of attempts) await this.#remove(this.#attempt(client, each).slice(this.root.length + 1));
   }
 
-  async verify(clients: readonly string[], signal: AbortSignal): Promise<Verified[]> {
-    return await verifyRest(this.root, clients, signal);
+  async verify(clients: readonly string[], signal: AbortSignal): Promise<CopyCheck> {
+    return { by: 'manifest', results: await verifyRest(this.root, clients, signal) };
   }
 
   #attempt(client: string, attempt: string): string {

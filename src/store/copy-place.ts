@@ -32,6 +32,19 @@ export interface PlaceFacts {
   freeBytes: number | undefined;
 }
 
+/** How the snapshots of a copy were checked, and the result. */
+export interface CopyCheck {
+  /** `manifest`: by `verify`. `comparison`: with the store, by rsync, since the place has no dialback. */
+  by: 'manifest' | 'comparison';
+  results: Verified[];
+}
+
+/**
+ * Compares the content of a snapshot with its copy by rsync.
+ * @returns what differs; undefined if the store has no such snapshot any more
+ */
+export type CompareSnapshot = (client: string, snapshot: string) => Promise<string[] | undefined>;
+
 /** A place for a copy. Each method throws a Fault when it fails. */
 export interface CopyPlace {
   /** The place as the user wrote it. */
@@ -56,11 +69,8 @@ export interface CopyPlace {
   finish(client: string, attempt: string): Promise<void>;
   /** Removes attempts. */
   discard(client: string, attempts: readonly string[]): Promise<void>;
-  /**
-   * Verifies the snapshots that have not been verified in the copy.
-   * @returns null if the place has no dialback
-   */
-  verify(clients: readonly string[], signal: AbortSignal): Promise<Verified[] | null>;
+  /** Verifies the snapshots that have not been verified in the copy. @param compare for a place without dialback */
+  verify(clients: readonly string[], signal: AbortSignal, compare: CompareSnapshot): Promise<CopyCheck>;
 }
 
 const ATTEMPT = /^(.*)\.([1-9]\d{0,8})$/;

@@ -40,6 +40,35 @@ export const MOST_LINK_DESTS = 20;
 export const RAW_ATTRIBUTES = ['-XX'];
 
 /**
+ * Reads the attributes as they were on the client, and stores them again for another account. With an xattr filter rsync no
+ * longer excludes `system.` itself. The two rules for the receiver keep rsync from removing the ACLs of a folder
+ * (wire/rsync.ts), and it gets rules only with --delete (exclude.c); the target is fresh.
+ */
+export const MAPPED_ATTRIBUTES = [
+  '-X',
+  '--fake-super',
+  '-M--fake-super',
+  '--delete',
+  '--filter=-xr user.rsync.%aacl',
+  '--filter=-xr user.rsync.%dacl',
+  '--filter=-x system.**',
+];
+
+/** The arguments that list what differs between a snapshot and its copy, by content. They write nothing. */
+export function compareArguments(from: string, to: string, options: readonly string[]): string[] {
+  const given = [
+    '-aHAS',
+    '--numeric-ids',
+    NANOSECONDS,
+    '--checksum',
+    '--dry-run',
+    '--delete',
+    '--out-format=%i %n',
+  ];
+  return [...given, ...options, '--', `${from}/`, `${to}/`];
+}
+
+/**
  * The arguments for one snapshot.
  * @param options of the place
  */
@@ -109,6 +138,8 @@ export interface CopyEnd extends ExitResult {
   isFull: boolean;
   /** Bytes of file content that it wrote. */
   bytes: number;
+  /** The lines of its output. */
+  lines: string[];
 }
 
 /** The beginning of each line that the library of linkat.c prints. */
@@ -141,13 +172,15 @@ export async function runCopy(
       timeoutMs: MOST_MS,
       signal,
     });
+    const stdout = ended.stdout.toString('latin1');
     const lines = ended.stderr.split('\n').filter(each => each !== '' && !each.startsWith(OF_LIBRARY));
     return {
       status: ended.status,
       signal: ended.signal,
       found: escapeText(lines[0] ?? ''),
       isFull: /No space left on device|Disk quota exceeded/.test(ended.stderr),
-      bytes: Number(/^Total transferred file size: (\d+) /m.exec(ended.stdout.toString('latin1'))?.[1] ?? 0),
+      bytes: Number(/^Total transferred file size: (\d+) /m.exec(stdout)?.[1] ?? 0),
+      lines: stdout.split('\n').filter(each => each !== ''),
     };
   } finally {
     if (library !== undefined) close(library);

@@ -13,8 +13,14 @@ import { cannotWrite } from '../os/database.ts';
 import { realPath } from '../os/files.ts';
 import { beIdle } from '../os/priority.ts';
 import { type DisposableHolder, takeFolderLock, takeLock } from '../os/runfolder.ts';
-import { copyClient } from './copy-client.ts';
-import { type CopyPlace, type PlaceFacts, whyNoCopy } from './copy-place.ts';
+import { compareSnapshot, copyClient } from './copy-client.ts';
+import {
+  type CompareSnapshot,
+  type CopyCheck,
+  type CopyPlace,
+  type PlaceFacts,
+  whyNoCopy,
+} from './copy-place.ts';
 import { openIndex } from './file-index.ts';
 import { keepScratchIn } from './scratch.ts';
 import { snapshotNames } from './snapshot.ts';
@@ -48,8 +54,10 @@ export interface CopiedStore {
   clients: CopiedClient[];
   /** Clients that only the copy has. */
   kept_clients: string[];
-  /** The verification of the snapshots that the copy had not verified yet; null if the place cannot do it. */
-  verified: Verified[] | null;
+  /** How the copy was verified; null in a dry run. */
+  verified_by: CopyCheck['by'] | null;
+  /** The verification of the snapshots that had not been verified in the copy yet. */
+  verified: Verified[];
 }
 
 /** A part of the progress. */
@@ -94,18 +102,19 @@ export async function copyStore(
     to: place.name,
     clients,
     kept_clients: [...facts.snapshots.keys()].filter(name => !own.has(name)),
-    verified: null,
+    verified_by: null,
+    verified: [],
   };
   requireSpace(place.name, facts, clients);
   if (dryRun) return result;
   await place.prepare(source);
   const { attempts } = await place.look();
   for (const each of clients) await copyClient({ store, place, facts, attempts, signal, tell }, each);
-  result.verified = await place.verify(
-    clients.map(each => each.client),
-    signal,
-  );
-  return result;
+  const names = clients.map(each => each.client);
+  const compare: CompareSnapshot = (client, snapshot) =>
+    compareSnapshot(store, place, client, snapshot, signal);
+  const { by, results } = await place.verify(names, signal, compare);
+  return { ...result, verified_by: by, verified: results };
 }
 
 /** Excludes a second copy-store. A store that is mounted read-only takes no lock file, and is locked by its folder. */

@@ -117,7 +117,7 @@ export async function verify(
   await beIdle();
   const results: Verified[] = [];
   for (const name of clients) {
-    const result = emptyResult(name, options.sample);
+    const result = emptyVerified(name, options.sample);
     results.push(result);
     try {
       const client = openClient(options.store, name);
@@ -150,14 +150,15 @@ export async function verifyRest(
     const last = lastVerified(client);
     const only = snapshotNames(client).filter(each => (last.get(each)?.verified ?? null) === null);
     if (only.length === 0) continue;
-    const result = emptyResult(name, 100);
+    const result = emptyVerified(name, 100);
     results.push(result);
     await verifyClient(client, result, { only, sample: 100, signal, tell: undefined });
   }
   return results;
 }
 
-function emptyResult(client: string, sample: number): Verified {
+/** A result that has nothing yet. @param sample the percentage of files */
+export function emptyVerified(client: string, sample: number): Verified {
   return {
     client,
     snapshots: [],
