@@ -41,7 +41,7 @@ export interface CopyCheck {
 
 /**
  * Compares the content of a snapshot with its copy by rsync.
- * @returns what differs; undefined if the store has no such snapshot any more
+ * @returns the differences; undefined if the store has no such snapshot any more
  */
 export type CompareSnapshot = (client: string, snapshot: string) => Promise<string[] | undefined>;
 

@@ -9,7 +9,7 @@ import { COPY_FILE } from './store-mark.ts';
 /** The exit status of a refusal; its reason is the last line of standard error. */
 export const REFUSED = 93;
 
-/** What sh(1) there is started with. The script is one word for every login shell that knows single quotes. */
+/** The command line for the login shell there. The script is one word for every login shell that knows single quotes. */
 export function farCommand(): string {
   return `exec sh -c '${SCRIPT}'`;
 }

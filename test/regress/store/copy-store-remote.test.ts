@@ -103,8 +103,13 @@ describe('copy-store to another machine', { skip: NEEDS_ROOT }, () => {
   it('does not trust an unknown host', async () => {
     trust([]);
     await refused(`far:${copy}`, 13, /Host key verification failed/);
+    const { stderr } = await three.copy(`far:${copy}`);
+    const next = /^next: (.*)$/m.exec(stderr)?.[1] ?? '';
+    const shown = await world.start(world.host, '/bin/sh', ['-c', next]).done;
+    assert.match(shown.stderr, /Host key verification failed/);
     trust([...hosts.keys()]);
     assert.ok(!existsSync(copy));
+    assert.equal((await world.start(world.host, '/bin/sh', ['-c', next]).done).status, 0);
   });
 
   it('refuses what is no host and no folder, before it calls', async () => {

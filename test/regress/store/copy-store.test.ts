@@ -3,18 +3,7 @@
 // write to.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import {
-  copyFileSync,
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  utimesSync,
-  writeFileSync,
-} from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { linksIn, StoreOfThree, sizeOf, snapshotsIn, storedFacts } from '../../support/copied-store.ts';
@@ -50,22 +39,43 @@ describe('copy-store', { skip: NEEDS_ROOT }, () => {
     readdirSync(join(store, 'clients', client, 'snapshots')).sort();
   const host = async (...words: string[]): Promise<Result> => await world.run(world.host, words);
 
-  /** Gives a file of the newest snapshot another inode and content, and the same size and time, as a run that compares contents does. */
+  /**
+   * Gives files of the newest snapshots another inode and content, and the same size and time, as a run that compares contents
+   * does. Their names have each character that means something in a pattern of rsync.
+   */
   function forgeAlike(): void {
-    const folder = join(world.store, 'clients/cedar/snapshots', namesOf('cedar').at(-1) ?? '');
-    const tree = join(folder, 'tree', three.dataOf('cedar'));
-    for (const name of ['file 3', 'file 7']) {
-      const path = join(tree, name);
-      const { mtime, atime, size } = lstatSync(path);
-      execFileSync('cp', ['-a', path, `${path}.new`]);
-      writeFileSync(`${path}.new`, Buffer.alloc(size, 'other '));
-      utimesSync(`${path}.new`, atime, mtime);
-      execFileSync('touch', ['-r', path, `${path}.new`]);
-      renameSync(`${path}.new`, path);
+    const forge = `for each; do
+      forged=\${0%/*}/forged
+      cp -a -- "$each" "$forged"
+      printf X | dd of="$forged" conv=notrunc status=none
+      touch -r "$each" -- "$forged"
+      mv -T -- "$forged" "$each"
+    done`;
+    for (const [client, below] of [
+      ['acorn', 'tree/names'],
+      ['cedar', 'file 3'],
+      ['cedar', 'file 7'],
+    ] as const) {
+      const folder = join(world.store, 'clients', client, 'snapshots', namesOf(client).at(-1) ?? '');
+      const at = join(folder, 'tree', three.dataOf(client), below);
+      execFileSync('find', [
+        at,
+        '-type',
+        'f',
+        '-size',
+        '+0',
+        '-exec',
+        'sh',
+        '-c',
+        forge,
+        `${folder}/x`,
+        '{}',
+        '+',
+      ]);
+      for (const each of ['manifest.mtree.gz', 'sha256sums']) rmSync(join(folder, each), { force: true });
+      for (const each of ['', '-wal', '-shm'])
+        rmSync(join(world.store, `clients/${client}/index.sqlite${each}`), { force: true });
     }
-    for (const each of ['manifest.mtree.gz', 'sha256sums']) rmSync(join(folder, each));
-    for (const each of ['', '-wal', '-shm'])
-      rmSync(join(world.store, `clients/cedar/index.sqlite${each}`), { force: true });
   }
 
   /** Compares everything that the copy must have with the store. */
@@ -132,10 +142,14 @@ describe('copy-store', { skip: NEEDS_ROOT }, () => {
     assert.deepEqual(await listed(toml), await listed(world.hostToml));
     const ls = await host('ls', `birch@latest`, three.dataOf('birch'), '--config', toml);
     assert.match(ls.stdout, /file 10 again/);
-    const to = join(world.base, 'restored');
-    const restored = await world.run('root', ['restore', world.name, '--to', to, '--config', toml]);
-    assert.equal(restored.status, 0, restored.stderr);
-    assert.deepEqual(diffManifests(manifest(world.data), manifest(join(to, world.data))), []);
+    const restored = async (config: string, name: string): Promise<string> => {
+      const to = join(world.base, name);
+      const result = await world.run('root', ['restore', world.name, '--to', to, '--config', config]);
+      assert.equal(result.status, 0, result.stderr);
+      return to;
+    };
+    const [one, other] = [await restored(world.hostToml, 'restored'), await restored(toml, 'from the copy')];
+    assert.deepEqual(diffManifests(manifest(one), manifest(other)), []);
   });
 
   it('brings the copy up to date: new snapshots, a removed pin, and what the store has removed stays', async () => {
