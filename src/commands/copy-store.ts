@@ -41,7 +41,10 @@ export const copyStore: Command<CopyRequest> = {
     const place = remote
       ? new CopyRemote(remote, io.environment.SSH_AUTH_SOCK, interrupt)
       : new CopyFolder(resolve(to), store);
-    const copied = await copyWholeStore({ store, place, dryRun }, interrupt);
+    const isWatched = !json && io.isTerminal(2);
+    const copied = await copyWholeStore({ store, place, dryRun }, interrupt, news => {
+      if (isWatched) io.warn(`${news.client}: copying snapshot ${news.snapshot} of ${news.snapshots}\n`);
+    });
     io.print(
       json ? jsonText({ ...copied, verified: copied.verified.map(verifiedJson) }) : copiedText(copied),
     );

@@ -2,7 +2,7 @@
 import { exists, makeUniqueFolder, realPath, removeAll, statusExact } from '../os/files.ts';
 import { writeNew } from '../os/replace.ts';
 import { temporaryFolder } from '../os/scratch.ts';
-import { attemptsOf, type CopyPlace, nextAttempt, type PlaceFacts } from './copy-place.ts';
+import { attemptsOf, type CopyPlace, nextAttempt, type PlaceFacts, parseAttempt } from './copy-place.ts';
 import {
   type CopyEnd,
   clientArguments,
@@ -44,6 +44,8 @@ export async function copyClient(copying: Copying, result: CopiedClient): Promis
   const planned = result.copied;
   result.copied = [];
   await place.addClient(client.name);
+  const useless = (each: string): boolean => !planned.includes(parseAttempt(each)?.snapshot ?? '');
+  await place.discard(client.name, (copying.attempts.get(client.name) ?? []).filter(useless));
   await makeQuietly(client, signal);
   await using held = new AsyncDisposableStack();
   const index = planned.length === 0 ? undefined : await openIndex(held, client, signal);

@@ -144,12 +144,14 @@ describe('copy-store', { skip: NEEDS_ROOT }, () => {
     assert.match(ls.stdout, /file 10 again/);
     const restored = async (config: string, name: string): Promise<string> => {
       const to = join(world.base, name);
-      const result = await world.run('root', ['restore', world.name, '--to', to, '--config', config]);
+      const paths = ['acls', 'links', 'owners'].map(each => join(world.data, 'tree', each));
+      const words = ['restore', world.name, ...paths, '--to', to, '--config', config];
+      const result = await world.run('root', words);
       assert.equal(result.status, 0, result.stderr);
       return to;
     };
     const [one, other] = [await restored(world.hostToml, 'restored'), await restored(toml, 'from the copy')];
-    assert.deepEqual(diffManifests(manifest(one), manifest(other)), []);
+    assert.deepEqual(diffManifests(manifest(join(one, world.data)), manifest(join(other, world.data))), []);
   });
 
   it('brings the copy up to date: new snapshots, a removed pin, and what the store has removed stays', async () => {
