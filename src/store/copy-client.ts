@@ -207,38 +207,33 @@ function chooseBases(
 }
 
 /**
- * Copies the files of a client that can change: journal, ledger and marks, and the pins and manifests of snapshots. A pin that
- * the store lacks is removed from the copy.
+ * Copies the files of a client that can change: journal, ledger and marks, and the pins and manifests of snapshots. A pin
+ * that the store lacks is removed from the copy. Not by rsync's --delete-missing-args: Debian's rsync 3.2.3 refuses its own
+ * list with it (invalid file mode 00).
  */
 async function copyRecords(
   { store, place, signal }: Copying,
   client: ClientStore,
   there: readonly string[],
 ): Promise<void> {
-  const own = new Set(snapshotNames(client));
-  const names = there.filter(each => own.has(each)).sort();
-  const input = (files: readonly string[]): Buffer =>
-    Buffer.from(names.flatMap(name => files.map(each => `${name}/${each}\0`)).join(''));
   const from = `${store}/clients/${client.name}`;
   const to = `${place.root}/clients/${client.name}`;
-  const remote = place.remoteShell;
-  const runs: { args: string[]; input?: Buffer }[] = [{ args: clientArguments(from, to, remote) }];
-  if (names.length > 0) {
-    const sides: [string, string] = [`${from}/snapshots`, `${to}/snapshots`];
-    runs.push(
-      { args: recordArguments(...sides, remote, { deletes: false }), input: input([MANIFEST, SUMS]) },
-      { args: recordArguments(...sides, remote, { deletes: true }), input: input([PIN]) },
-    );
-  }
-  for (const { args, input: names } of runs) {
-    const ended = await runCopy(args, {
-      into: undefined,
-      environment: place.environment,
-      ...(names === undefined ? {} : { input: names }),
-      signal,
-    });
+  const run = async (args: string[], input?: Buffer): Promise<void> => {
+    const more = input === undefined ? {} : { input };
+    const ended = await runCopy(args, { into: undefined, environment: place.environment, ...more, signal });
     if (ended.status !== 0) throw copyFault(`copy the records of "${client.name}" to "${place.name}"`, ended);
-  }
+  };
+  await run(clientArguments(from, to, place.remoteShell));
+  const own = snapshotNames(client).filter(each => there.includes(each));
+  const files = own.flatMap(name => [MANIFEST, SUMS, PIN].map(each => `${name}/${each}`));
+  const input = files.filter(each => exists(`${from}/snapshots/${each}`)).map(each => `${each}\0`);
+  if (input.length > 0)
+    await run(
+      recordArguments(`${from}/snapshots`, `${to}/snapshots`, place.remoteShell),
+      Buffer.from(input.join('')),
+    );
+  const unpinned = own.filter(each => !exists(`${from}/snapshots/${each}/${PIN}`));
+  if (unpinned.length > 0) await place.unpin(client.name, unpinned);
 }
 
 /** Lists what differs between a snapshot and its copy. @returns undefined if the store has no such snapshot any more */

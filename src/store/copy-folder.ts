@@ -12,6 +12,7 @@ import {
   readdir,
   readProc,
   realPath,
+  removeFileIfThere,
   rename,
   stat,
 } from '../os/files.ts';
@@ -32,7 +33,8 @@ import { RAW_ATTRIBUTES } from './copy-rsync.ts';
 import { probeFileSystem } from './file-system.ts';
 import { readRoom } from './free-space.ts';
 import { syncFileSystem } from './interrupted-tree.ts';
-import { createClient, STORE_CONTENT } from './store.ts';
+import { PIN, readSnapshot } from './snapshot.ts';
+import { createClient, openClient, STORE_CONTENT } from './store.ts';
 import { COPY_FILE, type CopyMark, encodeCopyMark, parseCopyMark } from './store-mark.ts';
 import { verifyRest } from './verify.ts';
 
@@ -172,6 +174,13 @@ export class CopyFolder implements CopyPlace {
       syncFolder(`${root}/${COPYING}/${client}`);
     } catch (error) {
       throw error instanceof Fault ? error : fileFault(error, this.#tried);
+    }
+  }
+
+  async unpin(client: string, snapshots: readonly string[]): Promise<void> {
+    for (const each of snapshots) {
+      const { folder, pinned } = readSnapshot(openClient(this.root, client), each);
+      if (pinned !== undefined) removeFileIfThere(`${folder}/${PIN}`);
     }
   }
 

@@ -67,6 +67,8 @@ export interface CopyPlace {
   begin(client: string, attempt: string): Promise<void>;
   /** Syncs a complete attempt, notes it, and makes it a snapshot. */
   finish(client: string, attempt: string): Promise<void>;
+  /** Removes the pins of snapshots. */
+  unpin(client: string, snapshots: readonly string[]): Promise<void>;
   /** Removes attempts. */
   discard(client: string, attempts: readonly string[]): Promise<void>;
   /** Verifies the snapshots that have not been verified in the copy. @param compare for a place without dialback */

@@ -176,6 +176,13 @@ export class CopyRemote implements CopyPlace {
     await this.#call('finish', [`${this.#words(client, attempt)} ${parseAttempt(attempt)?.snapshot}`]);
   }
 
+  async unpin(client: string, snapshots: readonly string[]): Promise<void> {
+    await this.#call(
+      'unpin',
+      snapshots.filter(each => SNAPSHOT.test(each)).map(each => `${client} ${each}`),
+    );
+  }
+
   async discard(client: string, attempts: readonly string[]): Promise<void> {
     if (attempts.length === 0) return;
     await this.#call(

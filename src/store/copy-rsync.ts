@@ -106,26 +106,11 @@ export function clientArguments(from: string, to: string, options: readonly stri
 
 /**
  * The arguments for files beside the trees of snapshots that the copy has. Their names come on standard input, with a
- * NUL behind each.
- * @param deletes whether a file that the store lacks is removed from the copy; otherwise it stays
+ * NUL behind each. A prune can have removed some meanwhile.
  */
-export function recordArguments(
-  from: string,
-  to: string,
-  options: readonly string[],
-  { deletes }: { deletes: boolean },
-): string[] {
-  return [
-    '-pt',
-    '--no-implied-dirs',
-    deletes ? '--delete-missing-args' : '--ignore-missing-args',
-    '--from0',
-    '--files-from=-',
-    ...options,
-    '--',
-    `${from}/`,
-    `${to}/`,
-  ];
+export function recordArguments(from: string, to: string, options: readonly string[]): string[] {
+  const given = ['-pt', '--no-implied-dirs', '--ignore-missing-args', '--from0', '--files-from=-'];
+  return [...given, ...options, '--', `${from}/`, `${to}/`];
 }
 
 /** Node's longest timer. A first copy can take days. */

@@ -4,6 +4,7 @@
  * login shell there receives it in single quotes.
  */
 import { STORE_FILE } from '../wire/local.ts';
+import { PIN } from './snapshot.ts';
 import { COPY_FILE } from './store-mark.ts';
 
 /** The exit status of a refusal; its reason is the last line of standard error. */
@@ -127,6 +128,8 @@ case $verb in
     mv -T -n -- "$top/copying/$client/$attempt" "$top/clients/$client/snapshots/$snapshot"
     [ ! -e "$top/copying/$client/$attempt" ] || refuse "$snapshot is there already"
     sync -f -- "$top" ;;
+  unpin)
+    while read -r client snapshot; do rm -f -- "$top/clients/$client/snapshots/$snapshot/${PIN}"; done ;;
   discard)
     while read -r client attempt; do rm -rf --one-file-system -- "$top/copying/$client/$attempt"; done ;;
   verified)
