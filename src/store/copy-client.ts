@@ -208,8 +208,8 @@ function chooseBases(
 
 /**
  * Copies the files of a client that can change: journal, ledger and marks, and the pins and manifests of snapshots. A pin
- * that the store lacks is removed from the copy. Not by rsync's --delete-missing-args: Debian's rsync 3.2.3 refuses its own
- * list with it (invalid file mode 00).
+ * that the store lacks is removed from the copy, without rsync: with --delete-missing-args Debian's rsync 3.2.3 refuses its
+ * own list (invalid file mode 00).
  */
 async function copyRecords(
   { store, place, signal }: Copying,

@@ -117,6 +117,22 @@ describe('copy-store of 90 snapshots', { skip: NEEDS_ROOT }, () => {
     assert.deepEqual(linksIn(copy), linksIn(world.store));
   });
 
+  it('copies a store that is mounted read-only', async () => {
+    const mounted = join(world.host.home, 'read-only');
+    mkdirSync(mounted);
+    execFileSync('mount', ['--bind', world.store, mounted]);
+    try {
+      execFileSync('mount', ['-o', 'remount,ro,bind', mounted]);
+      const toml = three.configFor(mounted);
+      const to = join(world.host.home, 'rescued');
+      const { status, stdout, stderr } = await host('copy-store', to, '--config', toml);
+      assert.equal(status, 0, stdout + stderr);
+      assert.deepEqual(storedFacts(to), storedFacts(world.store));
+    } finally {
+      execFileSync('umount', [mounted]);
+    }
+  });
+
   it('follows the next steps for a folder that is not private', async () => {
     const to = join(world.host.home, 'open');
     mkdirSync(to, { mode: 0o755 });
