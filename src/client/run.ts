@@ -39,6 +39,7 @@ import {
   withoutLibrary,
 } from './scope.ts';
 import { writeDaemonFiles, writeScope } from './sender.ts';
+import { STORE_NEXT, storeInScopeText, storesInScope } from './store-in-scope.ts';
 import { killReader, readTaken } from './ticket.ts';
 import type { Attempt, AttemptOutcome, OpenTransport } from './transport.ts';
 import { forgetSender, requireSender } from './trial.ts';
@@ -134,6 +135,8 @@ function chooseScope(run: Run, hung: readonly string[], table: readonly MountEnt
   const library = capability === 'none' && isLoadable(state) ? mountPointsLibrary() : undefined;
   const whole = kernelScope(config, state, roots, hung, table);
   const scope = capability === 'confined' || library !== undefined ? whole : withoutLibrary(whole);
+  for (const path of storesInScope(scope, excludes))
+    events.warning(`${storeInScopeText(path)}; ${STORE_NEXT}`, 'store');
   return { roots, excludes, hung, table, capability, scope, library };
 }
 

@@ -2,6 +2,7 @@
 import { backup } from './backup.ts';
 import { cat } from './cat.ts';
 import { type Command, noSuchCommand, usage } from './command.ts';
+import { copyStore } from './copy-store.ts';
 import { diff } from './diff.ts';
 import { doctor } from './doctor.ts';
 import { enroll } from './enroll.ts';
@@ -52,6 +53,7 @@ export const COMMANDS: readonly Command[] = [
   remove,
   removeClient,
   verify,
+  copyStore,
   doctor,
   tryOut,
   help,

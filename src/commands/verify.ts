@@ -69,7 +69,7 @@ async function showProgress(options: VerifyOptions, json: boolean, io: Io): Prom
   return await verifyStore(options, interrupt, line && (each => line.hearVerify(each)));
 }
 
-function verifiedJson(result: Verified): object {
+export function verifiedJson(result: Verified): object {
   const damaged = result.damaged.map(each => ({ ...each, path: manifestPath(each.path) }));
   const doubtful = result.doubtful.map(each => ({ ...each, paths: each.paths.map(manifestPath) }));
   return { ...result, damaged, doubtful };
@@ -120,7 +120,7 @@ function doubtfulText({ client, doubtful }: Verified): string {
 }
 
 /** A line for each damaged file and each record that cannot be used. */
-function damagedText(results: Verified[]): string {
+export function damagedText(results: Verified[]): string {
   const lines = results.flatMap(({ client, damaged, damaged_count: count, records }) => [
     ...damaged.map(({ path, differences, snapshots }) => {
       const what = differences.map(each => DAMAGES[each]).join(', ');

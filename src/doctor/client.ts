@@ -54,6 +54,7 @@ import {
   collectLeftOutRoots,
   collectRootFacts,
   collectRoots,
+  collectStoresInScope,
   type Ground,
 } from './scope.ts';
 import { checkShell, type ShellFacts } from './shell.ts';
@@ -104,6 +105,7 @@ export async function collectClient(options: {
       ? [checkRefusedRoots(found)]
       : checkRoots(collectRootFacts(ground), confinement)),
     ...(await collectLeftOutRoots(config, state, ground)),
+    ...collectStoresInScope(config, state, ground),
     ...checkHungMounts(hung),
     ...collectNevers(config, hung, confinement, { jail, places }),
     ...collectHooks('client', config.hooks),

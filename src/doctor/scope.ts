@@ -3,6 +3,7 @@ import type { ClientConfig } from '../client/config.ts';
 import { emptiedRoots } from '../client/left-out.ts';
 import { followExcludes, type Root, refuseHiddenRoots } from '../client/roots.ts';
 import { findRoots, kernelScope, readExcludes } from '../client/scope.ts';
+import { STORE_NEXT, storeInScopeText, storesInScope } from '../client/store-in-scope.ts';
 import { Fault } from '../fault.ts';
 import { failedWith, lstat, makeUniqueFolder, mayRead, removeAll } from '../os/files.ts';
 import { isWithin } from '../os/mounts.ts';
@@ -137,6 +138,27 @@ function checkEmptied(emptied: readonly Root[], count: number): Finding[] {
   const found = `the excludes and \`never\` leave out everything in ${names}`;
   const next = 'set `exclude`, `exclude_from` and `never` in client.toml';
   return [emptied.length === count ? ROOTS.critical(found, next) : ROOTS.warning(found, next)];
+}
+
+const STORES = new Topic(
+  'client.stores',
+  'a store that is restored from a backup has plain files only, without owners, modes, links and devices',
+);
+
+/** Finds stores of this machine in the scope. Another check reports a scope that cannot be used. */
+export function collectStoresInScope(
+  config: ClientConfig,
+  state: string,
+  { roots, hung }: Ground,
+): Finding[] {
+  try {
+    const scope = kernelScope(config, state, roots, hung);
+    const excludes = followExcludes(readExcludes(config), roots);
+    return storesInScope(scope, excludes).map(path => STORES.warning(storeInScopeText(path), STORE_NEXT));
+  } catch (error) {
+    if (error instanceof Fault) return [];
+    throw error;
+  }
 }
 
 const MOUNTS = new Topic(

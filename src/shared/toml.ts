@@ -23,7 +23,8 @@ export function ownConfigFolder(): string {
   return `${ownAccount().home}/.config/dialback`;
 }
 
-function configPlaces(fileName: ConfigName): [own: string, system: string] {
+/** The places of a config file: the user's own, and the system's. */
+export function configPlaces(fileName: ConfigName): [own: string, system: string] {
   return [`${ownConfigFolder()}/${fileName}`, `/etc/dialback/${fileName}`];
 }
 

@@ -9,6 +9,7 @@ import {
   changedRecords,
   DamagedManifest,
   describeEntry,
+  hasSameAttributes,
   MANIFEST,
   type ManifestPair,
   pairEntries,
@@ -140,15 +141,15 @@ export class FileCheck {
         return;
       }
     }
-    this.#lost.take(wanted, xattrs);
+    this.#lost.take(wanted, found, xattrs);
     const is = describeEntry(found, xattrs, sha256);
     // The entry could not be read when its manifest was made, so there is no digest to compare with.
     if (isUnread(wanted)) return;
     if (is.sha256 !== wanted.sha256) this.#note(found, 'content');
-    const attributes = ({ mode, uid, gid, xattrs: all }: ManifestEntry): string =>
-      [mode, uid, gid, all].join();
-    if (attributes(is) !== attributes(wanted)) this.#note(found, 'attributes');
-    if (!found.isFolder) this.#pass.noteRead(found.inode, factsOf(is));
+    const isSame = hasSameAttributes(wanted, found, xattrs);
+    if (!isSame) this.#note(found, 'attributes');
+    const facts = isSame ? { ...is, xattrs: wanted.xattrs } : is;
+    if (!found.isFolder) this.#pass.noteRead(found.inode, factsOf(facts));
   }
 }
 

@@ -29,6 +29,11 @@ function knownStores(): KnownStore[] {
   }
 }
 
+/** The paths of the stores that this account has used. */
+export function knownStorePaths(): string[] {
+  return knownStores().map(each => each.path);
+}
+
 /**
  * Remembers a store. A state folder that cannot be written is no reason to fail.
  * @param config the path of host.toml

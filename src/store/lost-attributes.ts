@@ -2,7 +2,7 @@
  * Detects a store that was copied without its extended attributes. They hold the types, owners and modes of all
  * files. A tree that lost them looks like a tree that never had any; only the manifests show the difference.
  */
-import { exists } from '../os/files.ts';
+import { exists, lstat } from '../os/files.ts';
 import { hasProgram } from '../os/programs.ts';
 import type { Xattr } from './fake-super.ts';
 import type { StoredEntry } from './find-records.ts';
@@ -11,6 +11,7 @@ import type { ManifestEntry } from './mtree.ts';
 import { snapshotNames } from './snapshot.ts';
 import type { ClientStore } from './store.ts';
 import { readXattrsOfEach } from './stored-tree.ts';
+import { joinPath } from './tree-path.ts';
 
 /** The problem, for a message. */
 export const LOST_ATTRIBUTES =
@@ -30,25 +31,41 @@ function isBare({ xattrs }: Pick<ManifestEntry, 'xattrs'>): boolean {
   return xattrs === none;
 }
 
+/** The parts of a manifest's line that say what attributes the entry should have. */
+type Expected = Pick<ManifestEntry, 'xattrs' | 'uid' | 'gid' | 'mode'>;
+
+/** The stored file's own owner and mode. */
+type StoredOwner = Pick<StoredEntry, 'uid' | 'gid' | 'mode'>;
+
+/** Entries without their attributes that show a wrong copy, however many have theirs. */
+const MANY = 20;
+
 /** Counts the entries that should have attributes, and those of them that have none. */
 export class LostAttributes {
   #expected = 0;
   #bare = 0;
 
-  /** @param wanted of the manifest @param xattrs what the entry has now */
-  take(wanted: Pick<ManifestEntry, 'xattrs'>, xattrs: readonly Xattr[]): void {
+  /**
+   * @param wanted of the manifest
+   * @param found the entry as it is stored now; undefined if it cannot be read
+   * @param xattrs the entry's own now
+   */
+  take(wanted: Expected, found: StoredOwner | undefined, xattrs: readonly Xattr[]): void {
     if (isBare(wanted)) return;
     this.#expected += 1;
-    if (xattrs.length === 0) this.#bare += 1;
+    if (found === undefined || xattrs.length > 0) return;
+    // In a copy of the store that belongs to another account, the stored file itself can have the right owner.
+    const isTrue = found.uid === wanted.uid && found.gid === wanted.gid && found.mode === wanted.mode;
+    if (!isTrue) this.#bare += 1;
   }
 
   get expected(): number {
     return this.#expected;
   }
 
-  /** Whether every such entry has lost its attributes. */
+  /** Whether every such entry has lost its attributes, or so many that this is no accident of single files. */
   get areLost(): boolean {
-    return this.#expected > 0 && this.#bare === this.#expected;
+    return this.#bare > 0 && (this.#bare === this.#expected || this.#bare >= MANY);
   }
 }
 
@@ -99,14 +116,23 @@ export async function hasLostAttributes(
     return false; // `verify` reports it
   }
   const tree = `${client.folder}/snapshots/${name}/tree`;
-  const paths: Pick<StoredEntry, 'path'>[] = entries.map(({ path }) => ({
-    path: Buffer.from(path, 'latin1'),
-  }));
+  const paths = entries.map(({ path }) => ({ path: Buffer.from(path, 'latin1') }));
   const found = await readXattrsOfEach(tree, paths, signal);
   const lost = new LostAttributes();
-  // An entry that is missing or unreadable has another problem.
-  for (const [at, entry] of entries.entries()) lost.take(entry, found[at] ?? [UNREADABLE]);
+  for (const [at, entry] of entries.entries()) {
+    const stored =
+      found[at] === undefined ? undefined : ownerOf(joinPath(tree, Buffer.from(entry.path, 'latin1')));
+    lost.take(entry, stored, found[at] ?? []);
+  }
   return lost.areLost;
 }
 
-const UNREADABLE: Xattr = { name: Buffer.alloc(0), value: Buffer.alloc(0) };
+/** @returns undefined for an entry that is missing or cannot be read; that is another problem */
+function ownerOf(path: Buffer): StoredOwner | undefined {
+  try {
+    const { uid, gid, mode } = lstat(path);
+    return { uid, gid, mode: mode & 0o7777 };
+  } catch {
+    return undefined;
+  }
+}

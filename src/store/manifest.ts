@@ -11,10 +11,10 @@ import { createHash } from 'node:crypto';
 import { createGunzip } from 'node:zlib';
 import { Fault, type Parsed } from '../fault.ts';
 import { digestFile, readingStream, readWhole } from '../os/content.ts';
-import { exists, whatFailed } from '../os/files.ts';
+import { exists, S_IFDIR, S_IFREG, whatFailed } from '../os/files.ts';
 import { dropGarbage } from '../os/memory.ts';
 import { escapeText } from '../wire/text.ts';
-import { truthOf, type Xattr } from './fake-super.ts';
+import { takeStat, truthOf, type Xattr } from './fake-super.ts';
 import type { StoredEntry } from './find-records.ts';
 import { LINE_LIMIT, type ManifestEntry, ManifestReader } from './mtree.ts';
 import { pairSorted } from './pairs.ts';
@@ -75,6 +75,28 @@ export function describeEntry(
     xattrs: xattrs === undefined ? '' : attributesDigest(xattrs),
   };
 }
+
+/**
+ * Whether an entry has the owner, mode, ACLs and xattrs of its manifest line. rsync writes no `%stat` if the stored file
+ * itself has the right owner and mode. So a copy of the store that belongs to another account has one in other places.
+ */
+export function hasSameAttributes(
+  wanted: ManifestEntry,
+  found: StoredEntry,
+  xattrs: readonly Xattr[],
+): boolean {
+  const { mode, uid, gid } = truthOf(found, xattrs, null);
+  if (mode !== wanted.mode || uid !== wanted.uid || gid !== wanted.gid) return false;
+  if (attributesDigest(xattrs) === wanted.xattrs) return true;
+  const { stat, rest } = takeStat(xattrs, found.isFolder);
+  if (stat !== undefined)
+    return (stat.type === 'file' || stat.type === 'folder') && attributesDigest(rest) === wanted.xattrs;
+  const bits = (found.isFolder ? S_IFDIR : S_IFREG) | mode;
+  const value = Buffer.from(`${bits.toString(8)} 0,0 ${uid}:${gid}`);
+  return attributesDigest([...xattrs, { name: STAT, value }]) === wanted.xattrs;
+}
+
+const STAT = Buffer.from('user.rsync.%stat');
 
 /** A manifest that cannot be trusted. */
 export class DamagedManifest extends Fault {}

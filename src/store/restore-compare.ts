@@ -13,6 +13,7 @@ import { LostAttributes } from './lost-attributes.ts';
 import {
   DamagedManifest,
   describeEntry,
+  hasSameAttributes,
   type ManifestPair,
   manifestOf,
   pairEntries,
@@ -184,7 +185,7 @@ class RestoreComparison {
   }
 
   async #checkStore(wanted: ManifestEntry, found: StoredEntry, xattrs: readonly Xattr[]): Promise<void> {
-    this.#lost.take(wanted, xattrs);
+    this.#lost.take(wanted, found, xattrs);
     if ((wanted.type === 'dir') !== found.isFolder) {
       this.#damage(wanted.path, 'type');
       return;
@@ -193,8 +194,7 @@ class RestoreComparison {
     if (isUnread(wanted)) return;
     if (!found.isFolder) await this.#checkContent(wanted, found);
     const is = describeEntry(found, xattrs, wanted.sha256);
-    const attributes = (each: ManifestEntry): string => [each.mode, each.uid, each.gid, each.xattrs].join();
-    if (attributes(is) !== attributes(wanted)) this.#damage(wanted.path, 'attributes');
+    if (!hasSameAttributes(wanted, found, xattrs)) this.#damage(wanted.path, 'attributes');
     if (is.size !== wanted.size) this.#damage(wanted.path, 'size');
     if (is.mtimeNs !== wanted.mtimeNs) this.#damage(wanted.path, 'time');
   }

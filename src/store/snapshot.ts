@@ -185,7 +185,8 @@ export function latestFull(all: readonly Snapshot[], at: Date): Snapshot | undef
   return all.findLast(each => isFull(each) && each.name <= snapshotName(at));
 }
 
-const PIN = 'pinned';
+/** The file of a pin, beside the tree. */
+export const PIN = 'pinned';
 
 /** Bytes of a pin's reason. */
 const REASON_LIMIT = 1000;

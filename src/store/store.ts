@@ -21,7 +21,7 @@ import { whyNotMounted } from './known-stores.ts';
 
 const STORE_VERSION = 1;
 
-const STORE_CONTENT = `${JSON.stringify({ version: STORE_VERSION })}\n`;
+export const STORE_CONTENT = `${JSON.stringify({ version: STORE_VERSION })}\n`;
 
 /** The part of the store that belongs to a client. */
 export interface ClientStore {

@@ -31,7 +31,7 @@ import {
   requireOwner,
 } from './store.ts';
 import { requireReaders } from './stored-tree.ts';
-import { noteVerified } from './verified.ts';
+import { lastVerified, noteVerified } from './verified.ts';
 import { type Damage, Pass, type RecordDamage } from './verify-pass.ts';
 
 /** The options of `verify`. */
@@ -117,11 +117,11 @@ export async function verify(
   await beIdle();
   const results: Verified[] = [];
   for (const name of clients) {
-    const result = emptyResult(name, options.sample);
+    const result = emptyVerified(name, options.sample);
     results.push(result);
     try {
       const client = openClient(options.store, name);
-      const only = options.snapshot === undefined ? undefined : findSnapshot(client, options.snapshot).name;
+      const only = options.snapshot === undefined ? undefined : [findSnapshot(client, options.snapshot).name];
       await verifyClient(client, result, { only, sample: options.sample, signal, tell });
     } catch (error) {
       signal.throwIfAborted();
@@ -132,7 +132,33 @@ export async function verify(
   return results;
 }
 
-function emptyResult(client: string, sample: number): Verified {
+/**
+ * Verifies the snapshots that have never been verified.
+ * @returns a result for each client that has some
+ * @throws Fault when a client or a program is missing, or another process verifies the client; the signal's reason
+ */
+export async function verifyRest(
+  store: string,
+  clients: readonly string[],
+  signal: AbortSignal,
+): Promise<Verified[]> {
+  requireReaders();
+  keepScratchIn(store);
+  const results: Verified[] = [];
+  for (const name of clients) {
+    const client = openClient(store, name);
+    const last = lastVerified(client);
+    const only = snapshotNames(client).filter(each => (last.get(each)?.verified ?? null) === null);
+    if (only.length === 0) continue;
+    const result = emptyVerified(name, 100);
+    results.push(result);
+    await verifyClient(client, result, { only, sample: 100, signal, tell: undefined });
+  }
+  return results;
+}
+
+/** A result that has nothing yet. @param sample the percentage of files */
+export function emptyVerified(client: string, sample: number): Verified {
   return {
     client,
     snapshots: [],
@@ -156,7 +182,7 @@ async function verifyClient(
   client: ClientStore,
   result: Verified,
   options: {
-    only: string | undefined;
+    only: readonly string[] | undefined;
     sample: number;
     signal: AbortSignal;
     tell: ((progress: VerifyProgress) => void) | undefined;
@@ -171,10 +197,10 @@ async function verifyClient(
   const index = await openIndex(held, client, signal);
   const pass = new Pass(held, client, {
     folder: unrecorded === undefined ? client.folder : temporaryPlace(held),
-    only,
+    only: only?.join(),
     slots: Math.max(1, Math.floor(100 / sample)),
   });
-  const wanted = only === undefined ? snapshotNames(client) : [only];
+  const wanted = only ?? snapshotNames(client);
   Object.assign(result, {
     made: made.filter(each => wanted.includes(each)),
     unrecorded: unrecorded ?? null,

@@ -53,6 +53,7 @@ describe('the text on all commands', () => {
       'remove',
       'remove-client',
       'verify',
+      'copy-store',
       'doctor',
       'try',
       'help',
