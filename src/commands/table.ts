@@ -5,6 +5,7 @@ import { type Command, noSuchCommand, usage } from './command.ts';
 import { diff } from './diff.ts';
 import { doctor } from './doctor.ts';
 import { enroll } from './enroll.ts';
+import { fetch } from './fetch.ts';
 import { find } from './find.ts';
 import { gate } from './gate.ts';
 import { grab } from './grab.ts';
@@ -13,6 +14,7 @@ import { init } from './init.ts';
 import { list } from './list.ts';
 import { ls } from './ls.ts';
 import { manifest } from './manifest.ts';
+import { offer } from './offer.ts';
 import { pin } from './pin.ts';
 import { prune } from './prune.ts';
 import { relay } from './relay.ts';
@@ -43,6 +45,8 @@ export const COMMANDS: readonly Command[] = [
   diff,
   find,
   restore,
+  offer,
+  fetch,
   status,
   prune,
   pin,

@@ -120,8 +120,16 @@ function requireOutside({ to, store }: TargetOptions, folder: string): void {
   }
 }
 
-/** @param isParent whether DIR will be made in this folder; then it may be sticky, as /tmp is */
-function requireOwnFolder({ to, account }: TargetOptions, folder: string, isParent: boolean): void {
+/**
+ * Refuses a folder that another account can change.
+ * @param isParent whether DIR will be made in this folder; then it may be sticky, as /tmp is
+ * @throws Fault that names a better place
+ */
+export function requireOwnFolder(
+  { to, account }: Pick<TargetOptions, 'to' | 'account'>,
+  folder: string,
+  isParent: boolean,
+): void {
   const { uid, home } = account;
   const privateGid = privateGidOf(account);
   const breach = findBreachOnTheWay(folder, uid, { isParent, privateGid });

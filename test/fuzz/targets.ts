@@ -290,9 +290,9 @@ const summons: Target = {
     const text = input.toString('utf8');
     const parsed = parseCallCommand(text);
     if ('reason' in parsed) return reasonOf(parsed.reason);
-    const { name, port, isProbe } = parsed.value;
-    assert.equal(`${name}:${port ?? (isProbe ? 'probe' : 'channel')}`, text);
-    assert.ok(port === undefined || !isProbe);
+    const { name, port, purpose } = parsed.value;
+    assert.equal(`${name}:${port ?? (purpose === 'run' ? 'channel' : purpose)}`, text);
+    assert.ok(port === undefined || purpose === 'run');
     assert.ok(NAME.test(name) && (port === undefined || (port > 0 && port < 65_536)));
     return 'accepted';
   },
