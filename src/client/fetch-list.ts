@@ -1,4 +1,4 @@
-/** The list of what is offered: it is kept in a file, since it can be longer than memory, and read entry by entry. */
+/** The list of an offer: it is kept in a file, since it can be longer than memory, and read entry by entry. */
 import { Fault } from '../fault.ts';
 import { readingStream } from '../os/content.ts';
 import { close, open, openFlags, writeSync } from '../os/files.ts';
@@ -53,7 +53,7 @@ export class OfferList {
     this.#rest = Buffer.from(bytes);
   }
 
-  /** Ends the list. @returns what is offered @throws Fault where it is not complete */
+  /** Ends the list. @returns its first line @throws Fault where it is not complete */
   end(): OfferHead {
     close(this.#file);
     if (this.#head === undefined || this.#rest.length > 0) throw malformed('it is not complete');

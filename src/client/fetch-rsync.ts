@@ -15,7 +15,7 @@ import type { Target } from './fetch-target.ts';
 const RELAY_LINE = /^dialback-relay: /;
 const LINE_LIMIT = 65_536;
 
-/** What to copy, and where. */
+/** The files to copy, and their place. */
 interface FetchCopy {
   runFolder: string;
   target: Target;
@@ -82,7 +82,8 @@ export async function runFetch(copy: FetchCopy): Promise<{ copied: Copied; lines
   });
   let code: string | undefined;
   eachLine(child.stderr, LINE_LIMIT, line => {
-    if (line === '' || RELAY_LINE.test(line) || (confined && readJailLine(line) !== undefined)) return;
+    const isOfJail = confined && readJailLine(line) !== undefined;
+    if (line === '' || RELAY_LINE.test(line) || isOfJail || isAboutReplaced(line, copy.replaced)) return;
     copied.found ??= line;
     if (/No space left on device|Disk quota exceeded/.test(line)) copied.isFull = true;
     code ??= /^rsync error: .* \(code (\d+)\) at /.exec(line)?.[1];
@@ -100,6 +101,11 @@ export async function runFetch(copy: FetchCopy): Promise<{ copied: Copied; lines
   signal.removeEventListener('abort', abort);
   signal.throwIfAborted();
   return { copied, lines };
+}
+
+/** An ordinary account cannot give the folders for replaced files the owners of the folders that these were in. */
+function isAboutReplaced(line: string, replaced: string | undefined): boolean {
+  return replaced !== undefined && /\] ch(?:grp|own) "/.test(line) && line.includes(`"${replaced}/`);
 }
 
 function quotable(program: string): string {

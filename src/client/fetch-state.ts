@@ -1,4 +1,4 @@
-/** What this machine remembers of a fetch that has not ended, so that the same command continues it: a file in the state folder. */
+/** The record of a fetch that has not ended, so that the same command continues it: a file in the state folder. */
 import { readWhole } from '../os/content.ts';
 import { exists, makeFolder, removeFileIfThere, statusExact } from '../os/files.ts';
 import { replaceFile } from '../os/replace.ts';

@@ -41,7 +41,7 @@ const SYSTEM_TREES = [
   '/usr',
 ];
 const ADMINISTRATORS = '/usr/local';
-/** Folders that are not replaced as a whole. What is in them can be: /etc/nginx, /var/www. */
+/** Folders that are not replaced as a whole. Their entries can be: /etc/nginx, /var/www. */
 const SYSTEM_FOLDERS = [
   '/',
   '/etc',
@@ -78,10 +78,10 @@ export function prepareFolder({ to }: Wish, isResumed: boolean): Target {
   if (lstatOrNothing(to) === undefined) {
     if (!exists(dirname(to)))
       throw new Fault({ tried, found: `there is no folder "${escapeText(dirname(to))}"`, exit: 'usage' });
-    requireOwnFolder({ to, account }, dirname(to), true);
+    requireOwnFolder({ to, account }, dirname(to), true, tried);
     makeFolder(to, { mode: 0o700 });
   }
-  requireOwnFolder({ to, account }, to, false);
+  requireOwnFolder({ to, account }, to, false, tried);
   const found = stat(to);
   if (!found.isDirectory()) throw new Fault({ tried, found: 'it is not a folder', exit: 'usage' });
   if (!isResumed && readdir(to).some(name => !isEmptyFolder(`${to}/${name}`)))
@@ -95,7 +95,7 @@ export function prepareFolder({ to }: Wish, isResumed: boolean): Target {
   return { to, isInPlace: false, base, writable: [base] };
 }
 
-/** The place for another file system, or what mkfs made, is no content. */
+/** Mount points, and the folder that mkfs makes, are no content. */
 function isEmptyFolder(path: string): boolean {
   const found = lstat(path);
   if (!found.isDirectory()) return false;

@@ -1,7 +1,7 @@
 /**
  * `dialback fetch`: gets files of this machine back from its host, which has offered them.
  *
- * The first call brings the list of what is offered, and then rsync's bytes. What was written is compared with the list. A second
+ * The first call brings the list of the offer, and then rsync's bytes. Then fetch compares the files with the list. A second
  * call confirms, and the host counts the offer as used. Before that, the same command continues after any interruption.
  */
 import { Fault } from '../fault.ts';
@@ -35,7 +35,7 @@ import { prepareFolder, prepareInPlace, type Target, type Wish } from './fetch-t
 /** The launcher's exit statuses if it refuses, and if it cannot find rsync (src/launcher). */
 const LAUNCHER_STATUSES = new Set([126, 127]);
 
-/** What a fetch is asked for. */
+/** The options of a fetch. */
 export interface FetchOptions extends EndpointOptions, Wish {
   /** As a person types it. */
   code: string;
@@ -67,7 +67,7 @@ export interface FetchResult {
   unconfirmed: string | null;
 }
 
-/** A fetch: its host, its code, and what holds it. */
+/** A fetch: its host, its code, and its run folder. */
 interface Work {
   endpoint: Endpoint;
   code: string;
@@ -95,7 +95,7 @@ async function begin(
 }
 
 /**
- * Lists what is offered, and changes nothing.
+ * Lists the offer, and changes nothing.
  * @param take receives each entry
  * @throws Fault where the host refuses
  */
@@ -110,7 +110,7 @@ export async function listOffered(
     action: 'list',
     code: work.code,
   });
-  const list = new OfferList(`${work.runFolder}/list`);
+  const list = new OfferList(`${work.runFolder}/entries`);
   await abortableCall(
     held,
     signal,
@@ -139,7 +139,7 @@ async function abortableCall(
 }
 
 /**
- * Fetches what is offered.
+ * Fetches the offered files.
  * @param tell receives the progress
  * @throws Fault where the host refuses, or not all could be written; the signal's reason
  */
@@ -169,8 +169,7 @@ export async function fetchFiles(
     });
   const fetched = await transfer(work, options, { file, lock, tell });
   const giver: Giver = { uid, groups: ownGroups(), inert: false };
-  const { target, list, begun, wasBegun, lines, head } = fetched;
-  if (wasBegun) await removeLeftovers(list, target, begun.begun);
+  const { target, list, begun, lines, head } = fetched;
   const compared = await compareFetched(list, target, giver, signal);
   forgetBegun(file);
   const unconfirmed = await confirm(work);
@@ -205,7 +204,7 @@ async function transfer(
 ) {
   await using held = new AsyncDisposableStack();
   const call = await FetchCall.place(held, endpoint, runFolder, { action: 'files', code });
-  const list = new OfferList(`${runFolder}/list`);
+  const list = new OfferList(`${runFolder}/entries`);
   await abortableCall(
     held,
     signal,
@@ -219,6 +218,8 @@ async function transfer(
   const begun: BegunFetch = wasBegun ? known : beginIn(endpoint.state, place, wish);
   if (begun.replaced !== null && wasBegun) makeReplacedFolder(endpoint.state, new Date(begun.begun));
   noteBegun(file, begun);
+  // Before rsync sets the times of the folders. It holds the lock as long as it writes, so that none writes now.
+  if (wasBegun) await removeLeftovers(list, target, begun.begun);
   const ends = await call.takeOver();
   const { copied, lines } = await runFetch({
     runFolder,
@@ -235,10 +236,10 @@ async function transfer(
   });
   if (!isDone(copied)) throw await whyFailed(call, copied, target);
   await call.finish();
-  return { head, list, target, begun, wasBegun, lines };
+  return { head, list, target, begun, lines };
 }
 
-/** Chooses between what our rsync reports and how the call ended: one is often the cause of the other. */
+/** Chooses between the message of our rsync and the end of the call: one is often the cause of the other. */
 async function whyFailed(call: FetchCall, copied: Copied, { to }: Target): Promise<unknown> {
   const own = againFault(rsyncFault(`fetch files to "${escapeText(to)}"`, copied));
   if (copied.isFull || LAUNCHER_STATUSES.has(copied.status ?? 0)) return own;
@@ -281,7 +282,7 @@ function againFault({ tried, found, exit }: Fault): Fault {
   });
 }
 
-/** Tells the host that the files have arrived. @returns why it was not told; null if it was */
+/** Tells the host that the files have arrived. @returns why that failed; null if it did not */
 async function confirm({ endpoint, code, runFolder, signal }: Work): Promise<string | null> {
   try {
     await using held = new AsyncDisposableStack();

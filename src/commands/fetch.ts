@@ -24,8 +24,8 @@ export const fetch: Command<FetchRequest> = {
   summary: 'get back the files that the backup host has offered with this code; as root with all attributes',
   options: [
     { name: 'to', value: 'DIR', help: 'the folder to write to; it is made if it does not exist' },
-    { name: 'in-place', help: 'put the files back where they were; what they replace is kept aside' },
-    { name: 'dry-run', help: 'only show what is offered' },
+    { name: 'in-place', help: 'put the files back where they were, and keep replaced files aside' },
+    { name: 'dry-run', help: 'only show the offered files' },
     JSON_OPTION,
     { name: 'config', value: 'F', help: 'read this client.toml' },
     { name: 'remote', value: 'NAME', help: 'call this [[remote]] of client.toml' },

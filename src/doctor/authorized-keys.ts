@@ -1,6 +1,7 @@
 /** The keys of the host's clients in authorized_keys. */
 
 import { enrolledLine, enrolledName } from '../host/authorized-keys.ts';
+import { offerOf } from '../host/offer-keys.ts';
 import type { HostConfig } from '../host/config.ts';
 import { ownAccount } from '../os/account.ts';
 import { readWhole } from '../os/content.ts';
@@ -91,7 +92,8 @@ export function checkLines(facts: KeyLines): Finding[] {
   const findings: Finding[] = [];
   let enrolled = 0;
   for (const [index, line] of facts.lines.entries()) {
-    if (/^\s*(#|$)/.test(line)) continue;
+    // The key of an offer serves nothing else, and sshd refuses it when it has expired.
+    if (/^\s*(#|$)/.test(line) || offerOf(line) !== undefined) continue;
     const name = enrolledName(line);
     const where = `line ${index + 1} of "${path}"`;
     if (name !== undefined) {

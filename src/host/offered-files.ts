@@ -19,7 +19,7 @@ import { decodeName, escapeText } from '../wire/text.ts';
 const LINE_LENGTH = 400;
 const LINES_KEPT = 20;
 
-/** What is served. */
+/** The served part of a tree. */
 interface ServedTree {
   tree: string;
   /** Below the tree; empty: all of it. */

@@ -82,7 +82,7 @@ function checkCall({ client, environment }: CallOrigin): CallCommand {
   const command = parseCallCommand(asked ?? '');
   if ('reason' in command)
     throw failure('request', `the command "${escapeText(asked ?? '')}": ${command.reason}`);
-  // What a fetch may get depends on its code and key. A rescue system need not know the client's name.
+  // The code and the key of a fetch decide. A rescue system need not know the client's name.
   if (command.value.name === client || command.value.purpose === 'fetch') return command.value;
   throw failure('name', `the key of "${client}" was used with the name "${escapeText(command.value.name)}"`);
 }

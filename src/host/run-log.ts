@@ -19,7 +19,7 @@ export class RunLog {
   client: ClientStore | undefined;
   /** The caller's address. */
   peer: string | undefined;
-  /** Set for a fetch: the id of its offer, once it is known, and what the client asked for. */
+  /** Set for a fetch: the id of its offer, once it is known, and the action of the request. */
   fetch: { offer: string | null; action: string | null } | undefined;
   readonly #name: string;
 

@@ -10,11 +10,11 @@
 #include <signal.h>
 #include <sys/prctl.h>
 
-/* What root needs to give everything back: owners, modes and times of the files of others, devices, capabilities of files. */
+/* For root, to give everything back: owners, modes and times of the files of others, devices, capabilities of files. */
 #define RESTORING                                                                                                    \
 	(1U << CAP_CHOWN | 1U << CAP_FOWNER | 1U << CAP_DAC_OVERRIDE | 1U << CAP_MKNOD | 1U << CAP_SETFCAP | 1U << CAP_FSETID)
 
-/* What a tree of real files needs more than a fake-super tree: owners, links, FIFOs, sockets, devices. pump drops capabilities. */
+/* A tree of real files needs these more than a fake-super tree: owners, links, FIFOs, sockets, devices. pump drops capabilities. */
 static const struct calls FETCH_CALLS[] = {
 	ROW(ANY, 0, 0, NR(fchown), NR(fchownat), NR(symlinkat), NR(mknodat), NR(capset)),
 #ifdef __x86_64__

@@ -1,4 +1,4 @@
-/* What the verbs of jail.c share. */
+/* The common part of the verbs of jail.c. */
 #pragma once
 #include "seccomp.h"
 

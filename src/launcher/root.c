@@ -175,7 +175,7 @@ static bool bring_folder(const char *root, const char *path, int fd)
 
 static bool enter_with(char *const folders[], int fds[], int count)
 {
-	static const char *const PLACES[] = {"/mnt", "/media", "/tmp", "/srv"}; /* what is in it is hidden here, but open */
+	static const char *const PLACES[] = {"/mnt", "/media", "/tmp", "/srv"}; /* its content is hidden here, but open */
 	const char *root = NULL;
 	for (size_t i = 0; root == NULL && i < COUNT(PLACES); i++)
 		if (!is_within(PLACES[i], SELF_PATH) && access(PLACES[i], F_OK) == 0)

@@ -18,8 +18,8 @@ extern const char *const COMMON_PATHS[];
 bool try_own_root(char *const paths[], int count, const char *also);
 
 /*
- * Enters a root of its own with these folders, each at its own path and with the file systems mounted below it, and with the files
- * that rsync is made of, read-only. Also leaves the network, and enters a PID namespace with the next fork(). For root only. Dies
+ * Enters a root of its own. In it are these folders, each at its own path and with the file systems mounted below it. The files that
+ * rsync is made of are in it too, read-only. Also leaves the network, and enters a PID namespace with the next fork(). For root only. Dies
  * if a part does not work.
  */
 void enter_folders(char *const folders[], int count);

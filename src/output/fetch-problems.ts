@@ -1,4 +1,4 @@
-/** The problems of a fetch, for standard error: what could not be given back, damage in the store, and an unconfirmed offer. */
+/** The problems of a fetch, for standard error: files that could not be given back, damage in the store, and an unconfirmed offer. */
 import type { FetchResult } from '../client/fetch.ts';
 import { escapeText, quoteForShell, showName } from '../wire/text.ts';
 import { DAMAGES } from './damage.ts';

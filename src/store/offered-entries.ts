@@ -17,7 +17,7 @@ import { isUnread, type ManifestEntry } from './mtree.ts';
 import { passesOf, type Selection } from './restore-selection.ts';
 import { BATCH, entryOf, inBatches, listTree, readXattrsOfEach } from './stored-tree.ts';
 
-/** What went wrong while the entries were read; filled by then. */
+/** The errors of a reading; filled while the entries are read. */
 export interface EntryProblems {
   /** Why the manifest cannot be trusted. From there on entries have no digest. */
   manifest: string | undefined;

@@ -129,6 +129,7 @@ export function requireOwnFolder(
   { to, account }: Pick<TargetOptions, 'to' | 'account'>,
   folder: string,
   isParent: boolean,
+  tried = `restore to "${escapeText(to)}"`,
 ): void {
   const { uid, home } = account;
   const privateGid = privateGidOf(account);
@@ -137,8 +138,8 @@ export function requireOwnFolder(
   const only = uid === 0 ? 'root' : `uid ${uid} and root`;
   const place = isOwnFolder(home, uid, privateGid) ? `: --to "${escapeText(home)}/restored"` : '';
   throw new Fault({
-    tried: `restore to "${escapeText(to)}"`,
-    found: `${escapeText(breach.found)}, and could redirect the restore`,
+    tried,
+    found: `${escapeText(breach.found)}, and could redirect what is written`,
     next: `name a new folder where only ${only} can change it and every folder above it${place}`,
     exit: 'usage',
   });

@@ -13,7 +13,7 @@ export function offerConfig(options: { tree: string; filter: string; confined: b
     ...options,
     path: options.tree,
     idleSeconds: CHECKSUM_IDLE_SECONDS, // a client that compares contents is silent for long; ssh notices a lost connection
-    needed: [...NEEDED, 'checksum', 'no-implied-dirs'],
+    needed: [...NEEDED, 'checksum', 'no-implied-dirs', 'backup', 'backup-dir'], // a sender makes no backups, but its peer names them
     more: ['fake super = yes'], // owners, modes and devices as they were on the client, whatever the peer asks for
   });
 }
@@ -45,7 +45,7 @@ export function foldersAbove(path: string): string[] {
 
 /** Options of the client's rsync. */
 interface FetchOptions {
-  /** Absolute, in the form of `decodeName`; `/` alone for a whole machine. */
+  /** Absolute, in the form of `decodeName`; only `/` for a whole machine. */
   paths: string[];
   /** The folder that the paths are put into. */
   to: string;

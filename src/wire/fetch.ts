@@ -1,5 +1,5 @@
 /**
- * What crosses when a client fetches files that its host has offered. The call is `NAME:fetch`, with one line on its standard input:
+ * The messages of a client that fetches files, and of its host that has offered them. The call is `NAME:fetch`, with one line on its standard input:
  *
  *     dialback-fetch 1 ACTION CODE\n     ACTION is list, files or done
  *
@@ -9,7 +9,7 @@
  *     LENGTH\n LENGTH bytes              pieces of the text below, cut anywhere
  *     0\n
  *
- * The text has one JSON object a line: what is offered (`OfferHead`), then each entry (`OfferedEntry`). With `files`, the two become
+ * The text has one JSON object a line: the offer (`OfferHead`), then each entry (`OfferedEntry`). With `files`, the two become
  * rsync's connection after that. It is the handshake of wire/channel.ts with the sides exchanged, without its third line:
  *
  *     client  rsync --server --daemon .\n
@@ -38,7 +38,7 @@ export const LENGTH_LINE_LIMIT = 16;
 const ACTIONS = ['list', 'files', 'done'] as const;
 type FetchAction = (typeof ACTIONS)[number];
 
-/** What a client asks for. */
+/** The request of a client. */
 export interface FetchRequest {
   action: FetchAction;
   /** In the form of `encodeCode`. */
@@ -59,11 +59,11 @@ export function decodeFetchRequest(line: string): Parsed<FetchRequest> {
   return isCode(code) ? { value: { action: known, code } } : { reason: 'the code is malformed' };
 }
 
-/** What is offered. */
+/** The offer. */
 export interface OfferHead {
   snapshot: string;
   state: 'full' | 'incomplete';
-  /** Absolute paths as on the client; `/` alone for a whole machine. */
+  /** Absolute paths as on the client; only `/` for a whole machine. */
   paths: JsonName[];
   /** Whether the snapshot has a manifest, so that entries have digests. */
   hasManifest: boolean;

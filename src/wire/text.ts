@@ -43,7 +43,7 @@ export interface CallCommand {
   name: string;
   /** The port where it listens; undefined: the host does not dial back. */
   port: number | undefined;
-  /** What it asks for: a run, a measurement of the connection (wire/probe.ts), or files of an offer (wire/fetch.ts). */
+  /** The purpose of the call: a run, a measurement of the connection (wire/probe.ts), or files of an offer (wire/fetch.ts). */
   purpose: 'run' | 'probe' | 'fetch';
 }
 
