@@ -200,15 +200,18 @@ describe('offerFilter()', () => {
 
   it('writes one rule a line, whatever the names are', () => {
     fc.assert(
-      fc.property(fc.array(fc.string({ minLength: 1, maxLength: 20 }), { minLength: 1, maxLength: 5 }), names => {
-        for (const line of offerFilter(
-          '/t',
-          names.map(name => name.replaceAll('/', 'x')),
-        )
-          .split('\n')
-          .slice(0, -1))
-          assert.match(line, /^[-+] \//);
-      }),
+      fc.property(
+        fc.array(fc.string({ minLength: 1, maxLength: 20 }), { minLength: 1, maxLength: 5 }),
+        names => {
+          for (const line of offerFilter(
+            '/t',
+            names.map(name => name.replaceAll('/', 'x')),
+          )
+            .split('\n')
+            .slice(0, -1))
+            assert.match(line, /^[-+] \//);
+        },
+      ),
     );
   });
 });

@@ -22,8 +22,7 @@ import { parseHost } from './named-host.ts';
 /** How the command line names the host. */
 export interface EndpointOptions {
   config: string | undefined;
-  /** The [[remote]] of the config. */
-  remote: string | undefined;
+  /** With `hostKey`, the host; without it, the name or the target of a [[remote]] of the config. */
   target: string | undefined;
   hostKey: string | undefined;
   identity: string | undefined;
@@ -51,17 +50,16 @@ const SERVICE_ACCOUNT = 'dialback';
 
 /** @throws Fault `usage` where the host is not named, or named twice */
 export async function findEndpoint(options: EndpointOptions): Promise<Endpoint> {
-  const { target, hostKey } = options;
-  return target === undefined && hostKey === undefined ? await configured(options) : named(options);
+  return options.hostKey === undefined ? await configured(options) : named(options);
 }
 
 function named(options: EndpointOptions): Endpoint {
   const own = ownAccount();
-  if (options.config !== undefined || options.remote !== undefined)
+  if (options.config !== undefined)
     throw new Fault({
       tried: 'choose the host',
       found: '--target names one, and the config another one',
-      next: 'omit --config and --remote',
+      next: 'omit --config',
       exit: 'usage',
     });
   const host = parseHost({ ...options, transport: undefined });
@@ -91,7 +89,7 @@ async function configured(options: EndpointOptions): Promise<Endpoint> {
   const path =
     options.config ?? findConfig('client.toml') ?? serviceConfig() ?? configPath('client.toml', undefined);
   const config = readClientConfig(path);
-  const remote = chooseRemote(config, options.remote);
+  const remote = chooseRemote(config, options.target);
   const account = own.uid === 0 ? await ownerOf(path) : undefined;
   const { home } = account ?? own;
   const identity = options.identity ?? remote.identity ?? `${home}/.ssh/id_ed25519`;
@@ -138,7 +136,9 @@ async function ownerOf(path: string): Promise<Subject | undefined> {
 
 function chooseRemote(config: ClientConfig, wanted: string | undefined): Remote {
   const remotes = calledRemotes(config);
-  const chosen = wanted === undefined ? remotes : remotes.filter(each => remoteName(each) === wanted);
+  const chosen = remotes.filter(
+    each => wanted === undefined || remoteName(each) === wanted || each.target === wanted,
+  );
   const [remote] = chosen;
   if (remote !== undefined && chosen.length === 1) return remote;
   const names = remotes.map(each => escapeText(remoteName(each))).join(', ');
@@ -154,7 +154,7 @@ function chooseRemote(config: ClientConfig, wanted: string | undefined): Remote 
     tried,
     found:
       wanted === undefined ? `the config has several: ${names}` : `the config has no "${escapeText(wanted)}"`,
-    next: `--remote NAME, with one of: ${names}`,
+    next: `--target NAME, with one of: ${names}; or --target and --host-key for another host`,
     exit: 'usage',
   });
 }

@@ -19,7 +19,7 @@ interface FetchRequest extends FetchOptions {
 export const fetch: Command<FetchRequest> = {
   name: 'fetch',
   usage:
-    'fetch CODE [--to DIR] [--in-place] [--dry-run] [--json] [--config F] [--remote NAME] [--target T --host-key KEY] [--identity F]',
+    'fetch CODE [--to DIR] [--in-place] [--dry-run] [--json] [--config F] [--target T --host-key K] [--identity F]',
   side: 'client',
   summary: 'get back the files that the backup host has offered with this code; as root with all attributes',
   options: [
@@ -28,11 +28,10 @@ export const fetch: Command<FetchRequest> = {
     { name: 'dry-run', help: 'only show the offered files' },
     JSON_OPTION,
     { name: 'config', value: 'F', help: 'read this client.toml' },
-    { name: 'remote', value: 'NAME', help: 'call this [[remote]] of client.toml' },
     {
       name: 'target',
       value: 'T',
-      help: 'call this host, without a client.toml: [user@]host or ssh://[user@]host:port',
+      help: 'call this host; without --host-key: a [[remote]] of client.toml, by name or target',
     },
     { name: 'host-key', value: 'KEY', help: 'the public key of that host, as `offer` printed it' },
     { name: 'identity', value: 'F', help: 'the private key to call with' },
@@ -51,7 +50,6 @@ export const fetch: Command<FetchRequest> = {
       dryRun,
       json: given.has('json'),
       config: given.path('config'),
-      remote: given.text('remote'),
       target: given.text('target'),
       hostKey: given.text('host-key'),
       identity: given.path('identity'),

@@ -21,7 +21,7 @@ type OfferRequest = {
   config: string | undefined;
   json: boolean;
 } & (
-  | { does: 'make'; validMs: number; keyFile: string | undefined; authorizedKeys: string | undefined }
+  | { does: 'make'; validMs: number; keyFile: string | undefined }
   | { does: 'list' }
   | { does: 'revoke'; id: string }
 );
@@ -33,7 +33,7 @@ const [SHORTEST_MS, LONGEST_MS] = [60_000, 366 * 86_400_000];
 export const offer: Command<OfferRequest> = {
   name: 'offer',
   usage:
-    'offer NAME[@SNAPSHOT] [PATH…] [--for 24h] [--key KEYFILE|-] [--authorized-keys F] [--list] [--revoke ID] [--config F] [--json]',
+    'offer NAME[@SNAPSHOT] [PATH…] [--for 24h] [--key KEYFILE|-] [--list] [--revoke ID] [--config F] [--json]',
   side: 'host',
   summary: 'let the client fetch files of a snapshot, once; print the command for it',
   options: [
@@ -42,11 +42,6 @@ export const offer: Command<OfferRequest> = {
       name: 'key',
       value: 'KEYFILE|-',
       help: 'for a machine that is not enrolled: the public key that may fetch',
-    },
-    {
-      name: 'authorized-keys',
-      value: 'F',
-      help: "write that key to this file in place of the account's authorized_keys",
     },
     { name: 'list', help: 'show the offers of the client' },
     { name: 'revoke', value: 'ID', help: 'end this offer' },
@@ -72,10 +67,7 @@ export const offer: Command<OfferRequest> = {
     const validMs = parseDuration(span ?? DAY);
     if (validMs === undefined || validMs < SHORTEST_MS || validMs > LONGEST_MS)
       throw given.refuse('--for takes a duration from 1m to 366d, such as 24h');
-    const authorizedKeys = given.path('authorized-keys');
-    if (authorizedKeys !== undefined && keyFile === undefined)
-      throw given.refuse('--authorized-keys goes with --key');
-    return { ...common, does: 'make', validMs, keyFile, authorizedKeys };
+    return { ...common, does: 'make', validMs, keyFile };
   },
 
   async run(request, io) {

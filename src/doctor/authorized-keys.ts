@@ -1,8 +1,8 @@
 /** The keys of the host's clients in authorized_keys. */
 
 import { enrolledLine, enrolledName } from '../host/authorized-keys.ts';
-import { offerOf } from '../host/offer-keys.ts';
 import type { HostConfig } from '../host/config.ts';
+import { offerOf } from '../host/offer-keys.ts';
 import { ownAccount } from '../os/account.ts';
 import { readWhole } from '../os/content.ts';
 import { ownExecutable } from '../os/executable.ts';

@@ -34,8 +34,6 @@ interface OfferOptions extends OfferPlace {
   validMs: number;
   /** The path of the public key that may use it, or `-`; undefined: the client's enrolled key may. */
   keyFile: string | undefined;
-  /** The path of authorized_keys, if it is not the account's own. */
-  authorizedKeys: string | undefined;
 }
 
 /** A new offer. */
@@ -65,7 +63,7 @@ export async function makeOffer(options: OfferOptions): Promise<NewOffer> {
   const expires = new Date(created.getTime() + options.validMs);
   const id = randomHex(4);
   const key = options.keyFile === undefined ? undefined : readKey(options.keyFile);
-  const file = options.authorizedKeys ?? `${ownAccount().home}/.ssh/authorized_keys`;
+  const file = `${ownAccount().home}/.ssh/authorized_keys`;
   const offer: Offer = {
     version: 1,
     id,

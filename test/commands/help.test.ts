@@ -45,6 +45,8 @@ describe('the text on all commands', () => {
       'diff',
       'find',
       'restore',
+      'offer',
+      'fetch',
       'status',
       'prune',
       'pin',

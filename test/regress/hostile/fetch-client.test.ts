@@ -109,7 +109,7 @@ describe('the refusals of a fetch', { skip: NEEDS_ROOT }, () => {
   it('of the key of one offer: it serves this offer, and nothing else', async () => {
     const key = join(world.client.home, 'rescue');
     world.keygen(world.client, key);
-    const words = ['--key', '-', '--authorized-keys', world.authorizedKeys];
+    const words = ['--key', '-'];
     const made = await tryOffer(world, words, readFileSync(`${key}.pub`, 'utf8'));
     assert.equal(made.status, 0, made.stderr);
     const bound = JSON.parse(made.stdout) as { id: string; code: string };

@@ -1,9 +1,10 @@
 // Goal: a tree of every inode type, offered by the host and fetched by root onto the client, is the tree that was backed up. An
 // ordinary account gets what it may have, and is told what it did not get.
 import assert from 'node:assert/strict';
-import { existsSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { jsonName } from '../../../src/wire/text.ts';
 import { fetchFiles, offer, offerState } from '../../support/fetching.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
 import { makeTortureTree } from '../../support/tree.ts';
@@ -50,5 +51,24 @@ for (const launcher of [true, false])
       assert.match(stderr, /devices, not made/);
       assert.match(stderr, /without setuid and setgid bits/);
       assert.equal(await offerState(world, id), 'used');
+    });
+
+    it('takes paths of any bytes, one by one', async () => {
+      const { id, code } = await offer(world, [world.data]);
+      const file = join(world.shelf, 'offers', `${id}.json`);
+      const record = JSON.parse(readFileSync(file, 'utf8')) as { paths: unknown[] };
+      const folder = Buffer.from(`${world.data.slice(1)}/names/files`);
+      const names = readdirSync(join(world.data, 'names/files'), { encoding: 'buffer' });
+      record.paths = names.map(name => jsonName(Buffer.concat([folder, Buffer.from('/'), name])));
+      world.write(world.host, file, JSON.stringify(record));
+      const to = join(world.base, 'names');
+      const { status, stderr } = await fetchFiles(world, code, ['--to', to], 'root');
+      assert.equal(stderr, '');
+      assert.equal(status, 0);
+      const [before, after] = [world.data, join(to, world.data)].map(each =>
+        manifest(join(each, 'names/files')),
+      );
+      assert.deepEqual(diffManifests(before ?? new Map(), after ?? new Map()), []);
+      rmSync(to, { recursive: true });
     });
   });
