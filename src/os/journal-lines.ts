@@ -8,8 +8,8 @@ const PASSING_BYTES = 1024 * 1024;
 export type Entry = Record<string, unknown>;
 
 /**
- * Whether an entry is a passing one: a refusal, a call that had to wait or that fetched, a run without a snapshot, or the removal of
- * the tree of such a run. A client can cause any number of these.
+ * Whether an entry is a passing one: a refusal, a call that had to wait, a fetch, or a run without a snapshot. The removal of the tree
+ * of such a run is one too. A client can cause any number of these.
  */
 export function isPassing({ event, snapshot, what }: Entry): boolean {
   if (['refused', 'queued', 'fetch', 'fetch-refused'].includes(String(event))) return true;
