@@ -1,15 +1,13 @@
 /** Compares what a fetch has written with the list of the host, entry by entry. Only reads. */
 import { digestFile } from '../os/content.ts';
-import { lstat } from '../os/files.ts';
 import { hasProgram } from '../os/programs.ts';
 import { readRestored, type State } from '../store/restore-compare.ts';
 import { Differences, differencesOf, type Giver } from '../store/restore-difference.ts';
 import { BATCH, inBatches } from '../store/stored-tree.ts';
 import { covers, joinPath } from '../store/tree-path.ts';
 import type { Damage } from '../store/verify-pass.ts';
+import { leadsThroughLink } from './fetch-links.ts';
 import type { OfferList, Wanted } from './fetch-list.ts';
-
-const SLASH = '/'.charCodeAt(0);
 
 /** Files whose store is damaged, or whose content is not that of the manifest; more are counted. */
 const DAMAGED_SHOWN = 100;
@@ -125,23 +123,11 @@ class Comparison {
   #isBelowFolders(path: Buffer): boolean {
     const folder = path.subarray(0, Math.max(0, path.lastIndexOf('/'))).toString('latin1');
     if (this.#lastFolder?.path !== folder)
-      this.#lastFolder = { path: folder, isReal: !this.#hasLink(Buffer.from(folder, 'latin1')) };
+      this.#lastFolder = {
+        path: folder,
+        isReal: !leadsThroughLink(this.#base, this.#tops, Buffer.from(folder, 'latin1')),
+      };
     return this.#lastFolder.isReal;
-  }
-
-  /** Whether one of the folders that were fetched is a symlink. Links above them are this machine's own. */
-  #hasLink(folder: Buffer): boolean {
-    const top = this.#tops.find(each => covers(each, folder));
-    if (top === undefined) return false;
-    for (let end = top.length; end <= folder.length; end += 1) {
-      if (end === 0 || (end < folder.length && folder[end] !== SLASH)) continue;
-      try {
-        if (lstat(joinPath(this.#base, folder.subarray(0, end))).isSymbolicLink()) return true;
-      } catch {
-        return false; // it is missing, or closed: reading the entry tells
-      }
-    }
-    return false;
   }
 
   #damage(path: Buffer, difference: Damage['differences'][number]): void {

@@ -1,6 +1,7 @@
 /** Files that a killed rsync has left beside those that it was writing: `.NAME.XXXXXX` (rsync's receiver.c, get_tmpname()). */
 import { readdir, statusExact, unlink } from '../os/files.ts';
 import { covers, joinPath } from '../store/tree-path.ts';
+import { leadsThroughLink } from './fetch-links.ts';
 import type { OfferList } from './fetch-list.ts';
 import type { Target } from './fetch-target.ts';
 
@@ -36,8 +37,12 @@ export async function removeLeftovers(
     names.add(path.slice(path.lastIndexOf('/') + 1));
     folders.set(folder, names);
   }
-  for (const [folder, wanted] of folders)
-    removeIn(joinPath(base === '/' ? '' : base, Buffer.from(folder, 'latin1')), wanted, begunMs);
+  const top = base === '/' ? '' : base;
+  const tops = isInPlace ? list.paths : [Buffer.alloc(0)];
+  for (const [folder, wanted] of folders) {
+    const path = Buffer.from(folder, 'latin1');
+    if (!leadsThroughLink(top, tops, path)) removeIn(joinPath(top, path), wanted, begunMs);
+  }
 }
 
 function removeIn(folder: Buffer, wanted: ReadonlySet<string>, begunMs: number): void {

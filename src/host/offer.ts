@@ -6,7 +6,7 @@ import { now } from '../os/clock.ts';
 import { exists, readdir, realPath, removeFileIfThere } from '../os/files.ts';
 import { randomHex } from '../os/random.ts';
 import { hostName } from '../os/uname.ts';
-import { listOffers, type Offer, staleOffers, writeOffer } from '../store/offer.ts';
+import { encodeOffer, listOffers, type Offer, staleOffers, writeOffer } from '../store/offer.ts';
 import { retiredSince } from '../store/retirement.ts';
 import { openSnapshot, type Snapshot } from '../store/snapshot.ts';
 import { type ClientStore, openClient, openStore, recordEvent } from '../store/store.ts';
@@ -18,6 +18,9 @@ import { readHostConfig } from './config.ts';
 import { readKey, requireQuotable, requireReceiver, trustedExecutable } from './enroll.ts';
 import { ownTarget, readHostKey } from './host-identity.ts';
 import { addKey, dropExpiredKeys, dropKey } from './offer-keys.ts';
+
+/** The most characters of an offer's record. rsync's arguments have a limit too: 2 MiB on Linux, with the environment. */
+const PATHS_LIMIT = 1024 * 1024;
 
 interface OfferPlace {
   /** The path of host.toml. */
@@ -76,6 +79,7 @@ export async function makeOffer(options: OfferOptions): Promise<NewOffer> {
     ended: null,
     key: key === undefined ? null : { fingerprint: fingerprint(key), authorized_keys: file },
   };
+  requireShort(offer);
   // Before its key: a line without an offer would never be removed.
   writeOffer(client, offer);
   if (key !== undefined) await enrollKey(client, offer, { file, key, config: options.config, expires });
@@ -85,6 +89,17 @@ export async function makeOffer(options: OfferOptions): Promise<NewOffer> {
       ? undefined
       : { target: ownTarget(ownAccount().name, hostName()), key: readHostKey()?.key };
   return { offer, code, host };
+}
+
+/** The client reads all paths as one line. */
+function requireShort(offer: Offer): void {
+  if (encodeOffer(offer).length <= PATHS_LIMIT) return;
+  throw new Fault({
+    tried: 'make that offer',
+    found: `its paths have more than ${PATHS_LIMIT} characters together`,
+    next: 'name a folder above them',
+    exit: 'usage',
+  });
 }
 
 async function enrollKey(

@@ -3,7 +3,6 @@
  *
  * Every refusal is the failure `no-offer`, which looks the same to the client whatever its reason is. The reason is in the journal.
  */
-import { Fault } from '../fault.ts';
 import { abortable } from '../os/async.ts';
 import { deadlineSignal, now } from '../os/clock.ts';
 import { exists } from '../os/files.ts';
@@ -98,7 +97,7 @@ function admitOffer(client: ClientStore, { code }: FetchRequest, bound: string |
 async function countAsUsed(client: ClientStore, offer: Offer): Promise<Served> {
   writeOffer(client, { ...offer, state: 'used', ended: now().toISOString() });
   recordEvent(client, 'offer-used', { offer: offer.id, snapshot: offer.snapshot });
-  await dropKey(offer);
+  await dropKey(offer).catch(() => {}); // the next call, or offer, tries again
   return { outcome: outcomeOf(offer), fault: undefined };
 }
 
@@ -127,9 +126,4 @@ async function* answerText(
 
 function outcomeOf({ snapshot }: Offer): OutcomeEvent {
   return { ...failedOutcome('internal'), outcome: 'full', code: null, snapshot };
-}
-
-/** The failure of a call that is refused or served as a fetch, for the client: no detail of a refusal. */
-export function isRefusal(error: unknown): error is Fault {
-  return error instanceof Fault && error.code === 'no-offer';
 }

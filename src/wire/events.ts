@@ -37,7 +37,7 @@ export const FAILURES = {
   'no-offer': [
     'refused',
     'the backup host has no open offer with this code for this key',
-    "check the code; or get a new one, on the host: dialback offer NAME",
+    'check the code; or get a new one, on the host: dialback offer NAME',
   ],
   'too-early': ['refused', 'the backup host takes the next backup of this machine later', 'try again later'],
   busy: ['locked', 'the backup host is still at work on another run of this client', 'try again later'],

@@ -1,6 +1,7 @@
 // Goal: an rsync that was taken over, on either side of a fetch, reaches no more than its part: the host's reads the offered paths
 // of one snapshot, and the client's writes below DIR, as root too.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   existsSync,
@@ -244,6 +245,17 @@ for (const who of ['root', 'account'] as const)
       ])
         assert.match(await attempt(call), hidden, call.join(' '));
     });
+
+    if (who === 'root')
+      it('cannot open a device below DIR, or run a program there', async () => {
+        const device = join(jail.home, 'device');
+        execFileSync('mknod', [device, 'c', '1', '3']);
+        chmodSync(device, 0o666);
+        const words = [jail.home, '--', '--x'];
+        assert.equal(await attempt(['stat', device], 'fetch', words), 'works');
+        for (const way of ['read', 'write'])
+          assert.match(await attempt(['open', device, way], 'fetch', words), REFUSED);
+      });
 
     it('takes only folders by their own names', async () => {
       symlinkSync(to, join(jail.base, 'link'));
