@@ -86,7 +86,7 @@ int count_folders(const char *verb, int count, char *arguments[])
 		free(full);
 	}
 	if (end == 0 || end == count)
-		die(REFUSED, "run", verb, "it takes FOLDER... -- ARGUMENT...");
+		die(REFUSED, "run", verb, "it takes %s -- ARGUMENT...", strcmp(verb, "receive") == 0 ? "TREE [LINKROOT...]" : "DIR...");
 	return end;
 }
 
