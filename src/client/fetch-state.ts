@@ -47,9 +47,15 @@ export function noteBegun(file: string, begun: BegunFetch): void {
   replaceFile(file, `${JSON.stringify(begun)}\n`);
 }
 
-/** Removes the file: the fetch has ended. */
+/** Removes the file and its lock, which the caller holds: the fetch has ended. */
 export function forgetBegun(file: string): void {
   removeFileIfThere(file);
+  removeFileIfThere(lockOfBegun(file));
+}
+
+/** The lock that a fetch holds, and its rsync as long as it writes. */
+export function lockOfBegun(file: string): string {
+  return `${file}.lock`;
 }
 
 /** Makes the folder for files that a fetch replaces, below the state folder. @param begun its time of beginning */

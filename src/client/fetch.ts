@@ -25,6 +25,7 @@ import {
   type BegunFetch,
   begunFile,
   forgetBegun,
+  lockOfBegun,
   makeReplacedFolder,
   noteBegun,
   placeOfFolder,
@@ -160,14 +161,16 @@ export async function fetchFiles(
     });
   const digest = codeDigest(work.code);
   const file = begunFile(work.endpoint.state, digest);
-  const lock = await takeLock(held, `${file}.lock`);
+  const lock = await takeLock(held, lockOfBegun(file));
   if (lock === undefined)
     throw new Fault({
       tried: 'fetch the files',
       found: 'another fetch with this code is active',
       exit: 'locked',
     });
-  const fetched = await transfer(work, options, { file, lock, tell });
+  const fetched = await transfer(work, options, { file, lock, tell }).catch(error => {
+    throw error === signal.reason && error instanceof Fault ? againFault(error) : error;
+  });
   const giver: Giver = { uid, groups: ownGroups(), inert: false };
   const { target, list, begun, lines, head } = fetched;
   const compared = await compareFetched(list, target, giver, signal);

@@ -77,7 +77,8 @@ async function dryRun(request: FetchRequest, io: Io): Promise<ExitName> {
     separator = ',\n';
   });
   const { snapshot, state } = head;
-  if (!request.json) io.print(`offered: ${files} files, ${showBytes(bytes)}, of ${snapshot}\n`);
+  if (!request.json)
+    io.print(`offered: ${files} ${files === 1 ? 'file' : 'files'}, ${showBytes(bytes)}, of ${snapshot}\n`);
   else
     io.print(
       `${separator === ',\n' ? '' : separator}\n],${jsonText({ snapshot, state, files, bytes }).slice(1)}`,

@@ -91,7 +91,7 @@ describe('a fetch in place', { skip: NEEDS_ROOT }, () => {
     const { status, stdout } = await fetchFiles(world, code, ['--in-place', '--dry-run']);
     assert.equal(status, 0);
     assert.match(stdout, new RegExp(`^${at('lost')}$`, 'm'));
-    assert.match(stdout, /^offered: 1 files, 12 B, of /m);
+    assert.match(stdout, /^offered: 1 file, 12 B, of /m);
     assert.ok(!existsSync(at('lost')));
   });
 
