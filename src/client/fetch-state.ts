@@ -1,6 +1,6 @@
 /** The record of a fetch that has not ended, so that the same command continues it: a file in the state folder. */
 import { readWhole } from '../os/content.ts';
-import { exists, makeFolder, removeFileIfThere, statusExact } from '../os/files.ts';
+import { exists, makeFolder, removeEmptyFolder, removeFileIfThere, statusExact } from '../os/files.ts';
 import { replaceFile } from '../os/replace.ts';
 import { parseJson } from '../wire/json.ts';
 
@@ -56,6 +56,17 @@ export function forgetBegun(file: string): void {
 /** The lock that a fetch holds, and its rsync as long as it writes. */
 export function lockOfBegun(file: string): string {
   return `${file}.lock`;
+}
+
+/** @returns the folder for replaced files; null if it is empty, and then it is removed */
+export function settleReplaced(path: string | null): string | null {
+  if (path === null) return null;
+  try {
+    removeEmptyFolder(path);
+    return null;
+  } catch {
+    return path;
+  }
 }
 
 /** Makes the folder for files that a fetch replaces, below the state folder. @param begun its time of beginning */

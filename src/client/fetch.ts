@@ -30,6 +30,7 @@ import {
   noteBegun,
   placeOfFolder,
   readBegun,
+  settleReplaced,
 } from './fetch-state.ts';
 import { prepareFolder, prepareInPlace, type Target, type Wish } from './fetch-target.ts';
 
@@ -62,7 +63,7 @@ export interface FetchResult {
   unchecked: number;
   damaged: FetchComparison['damaged'];
   damagedCount: number;
-  /** The folder with the files that were replaced; null without --in-place. */
+  /** The folder with the files that were replaced; null if there are none. */
   replaced: string | null;
   /** Why the host does not know that this fetch is complete; null if it does. */
   unconfirmed: string | null;
@@ -190,7 +191,7 @@ export async function fetchFiles(
     unchecked: compared.unchecked,
     damaged: compared.damaged,
     damagedCount: compared.damagedCount,
-    replaced: begun.replaced,
+    replaced: settleReplaced(begun.replaced),
     unconfirmed,
   };
 }
