@@ -4,6 +4,13 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { EXIT } from '../src/fault.ts';
 import { decodeEvent, EVENT_LINE_LIMIT, encodeEvent, FAILURES, MISSING_LIMIT } from '../src/wire/events.ts';
+import {
+  decodeFetchRequest,
+  decodeOfferedEntry,
+  decodeOfferHead,
+  encodeFetchRequest,
+  encodeOfferLine,
+} from '../src/wire/fetch.ts';
 import { decodeRequest, encodeRequest, REQUEST_LIMITS, ROOTS_LIMIT } from '../src/wire/request.ts';
 import { parseGateCommand } from '../src/wire/rsync.ts';
 import { parseCallCommand } from '../src/wire/text.ts';
@@ -60,7 +67,11 @@ function reasonAbove(example: Example): string {
 
 describe('docs/protocol.md', () => {
   it('has no example of a kind that is not tested', () => {
-    const known = ['request', 'event', 'summons', 'gate'].flatMap(kind => [kind, `${kind}-refused`]);
+    const known = [
+      ...['request', 'event', 'summons', 'gate', 'fetch'].flatMap(kind => [kind, `${kind}-refused`]),
+      'offer-head',
+      'offer-entry',
+    ];
     assert.deepEqual(
       EXAMPLES.filter(({ kind }) => !known.includes(kind)).map(({ kind }) => kind),
       [],
@@ -115,6 +126,28 @@ describe('docs/protocol.md', () => {
     for (const line of ofKind('gate', 1).flatMap(linesOf)) assert.ok('value' in parseGateCommand(line), line);
     for (const line of ofKind('gate-refused', 1).flatMap(linesOf))
       assert.ok('reason' in parseGateCommand(line), line);
+  });
+
+  it('has requests of fetch that decodeFetchRequest() takes and refuses as it says', () => {
+    for (const line of ofKind('fetch', 1).flatMap(linesOf)) {
+      const decoded = decodeFetchRequest(line);
+      assert.ok('value' in decoded, line);
+      assert.equal(encodeFetchRequest(decoded.value), `${line}\n`);
+    }
+    for (const line of ofKind('fetch-refused', 1).flatMap(linesOf))
+      assert.ok('reason' in decodeFetchRequest(line), line);
+  });
+
+  it('has the lines of an offer that its decoders take and encodeOfferLine() makes', () => {
+    for (const [kind, decode] of [
+      ['offer-head', decodeOfferHead],
+      ['offer-entry', decodeOfferedEntry],
+    ] as const)
+      for (const line of ofKind(kind, 1).flatMap(linesOf)) {
+        const decoded = decode(line);
+        assert.ok('value' in decoded, `${line}: ${JSON.stringify(decoded)}`);
+        assert.equal(encodeOfferLine(decoded.value), `${line}\n`);
+      }
   });
 
   it('has every failure code with its exit status and sentence, and no other', () => {

@@ -276,17 +276,17 @@ describe('parseCallCommand()', () => {
     it(`refuses ${JSON.stringify(text)}`, () => assert.ok('reason' in parseCallCommand(text)));
 
   for (const [text, value] of [
-    ['a:1', { name: 'a', port: 1, isProbe: false }],
-    ['laptop:65535', { name: 'laptop', port: 65_535, isProbe: false }],
-    ['007:8022', { name: '007', port: 8022, isProbe: false }],
-    [`${'a'.repeat(63)}:22`, { name: 'a'.repeat(63), port: 22, isProbe: false }],
-    ['a:channel', { name: 'a', port: undefined, isProbe: false }],
-    ['channel:channel', { name: 'channel', port: undefined, isProbe: false }],
-    ['channel:7', { name: 'channel', port: 7, isProbe: false }],
-    ['a:probe', { name: 'a', port: undefined, isProbe: true }],
-    ['probe:probe', { name: 'probe', port: undefined, isProbe: true }],
-    ['probe:7', { name: 'probe', port: 7, isProbe: false }],
-    [`${'a'.repeat(63)}:channel`, { name: 'a'.repeat(63), port: undefined, isProbe: false }],
+    ['a:1', { name: 'a', port: 1, purpose: 'run' }],
+    ['laptop:65535', { name: 'laptop', port: 65_535, purpose: 'run' }],
+    ['007:8022', { name: '007', port: 8022, purpose: 'run' }],
+    [`${'a'.repeat(63)}:22`, { name: 'a'.repeat(63), port: 22, purpose: 'run' }],
+    ['a:channel', { name: 'a', port: undefined, purpose: 'run' }],
+    ['channel:channel', { name: 'channel', port: undefined, purpose: 'run' }],
+    ['channel:7', { name: 'channel', port: 7, purpose: 'run' }],
+    ['a:probe', { name: 'a', port: undefined, purpose: 'probe' }],
+    ['probe:probe', { name: 'probe', port: undefined, purpose: 'probe' }],
+    ['probe:7', { name: 'probe', port: 7, purpose: 'run' }],
+    [`${'a'.repeat(63)}:channel`, { name: 'a'.repeat(63), port: undefined, purpose: 'run' }],
   ] as const)
     it(`reads "${text}"`, () => assert.deepEqual(parseCallCommand(text), { value }));
 
@@ -313,8 +313,8 @@ describe('parseCallCommand()', () => {
       fc.property(fc.oneof(anyText, near), text => {
         const parsed = parseCallCommand(text);
         if (!('value' in parsed)) return;
-        const { name, port, isProbe } = parsed.value;
-        assert.equal(`${name}:${port ?? (isProbe ? 'probe' : 'channel')}`, text);
+        const { name, port, purpose } = parsed.value;
+        assert.equal(`${name}:${port ?? (purpose === 'run' ? 'channel' : purpose)}`, text);
         assert.match(name, NAME);
         assert.ok(port === undefined || (port >= 1 && port <= 65_535));
       }),

@@ -125,7 +125,7 @@ case $kind in
     library=mountpoints define=MOUNTPOINTS_LIBRARY
     ;;
   jail)
-    set -- "$@" jail relay root
+    set -- "$@" fetch jail relay root serve
     library=linkat define=LINKAT_LIBRARY
     ;;
 esac

@@ -148,7 +148,12 @@ function readEvents(child: Child, take: (event: HostEvent) => void): void {
  * Explains why ssh exited without an outcome.
  * @param words the log of ssh, without the output of the host
  */
-function callFault(options: CallOptions, words: string, ending: ExitResult, hasReported: boolean): Fault {
+export function callFault(
+  options: CallOptions,
+  words: string,
+  ending: ExitResult,
+  hasReported: boolean,
+): Fault {
   const target = escapeText(options.target);
   const tried = `call the backup host "${target}"`;
   if (ending.signal !== null)

@@ -7,6 +7,7 @@
 import { Fault } from '../fault.ts';
 import { parentOf } from '../os/byte-path.ts';
 import { isWithin, type MountEntry } from '../os/mounts.ts';
+import { below, literalPattern } from '../wire/filter-pattern.ts';
 import { PATH_LIMIT } from '../wire/request.ts';
 import { MODULE_PATH } from '../wire/rsync.ts';
 
@@ -177,15 +178,6 @@ function expandHome(pattern: string, home: string): string {
 const PATTERN_LIMIT = 2000; // rsync reads lines of 4096 bytes (MAXPATHLEN)
 const EXCLUDES_LIMIT = 10_000;
 
-/**
- * A pattern that matches only this path. A backslash escapes only in a pattern with a wildcard (rsync(1)). A line end, which only
- * the name of a mount point can have, would begin another rule, so `?` replaces it.
- */
-function literalPattern(path: string): string {
-  if (!/[*?[\n\r]/.test(path)) return path;
-  return path.replace(/[\\*?[]/g, '\\$&').replace(/[\n\r]/g, '?');
-}
-
 /** The lists that the filter is made from. Paths are bytes (os/byte-path.ts). */
 interface Scope {
   roots: string[];
@@ -272,11 +264,4 @@ export function enumeratedFolders(scope: Pick<Scope, 'roots' | 'never' | 'empty'
     }
   }
   return [...found].sort();
-}
-
-/** A pattern for everything below the folders that `pattern` matches. */
-function below(pattern: string): string {
-  const folder = pattern.replace(/\/+$/, '');
-  // `**` is a wildcard, so a backslash in this pattern must be escaped.
-  return `${/[*?[]/.test(folder) ? folder : folder.replaceAll('\\', '\\\\')}/**`;
 }

@@ -8,24 +8,29 @@ interface GrabRequest {
   client: string;
   config: string;
   isLocal: boolean;
+  /** The id of the offer that the key is bound to. */
+  offer: string | undefined;
 }
 
 export const grab: Command<GrabRequest> = {
   name: 'grab',
-  usage: 'grab --client NAME --config F [--local]',
+  usage: 'grab [--offer ID] --client NAME --config F [--local]',
   side: 'host',
   summary:
     "sshd runs only this for a client's key; with --local, `backup` runs it for a store on this machine",
   options: [
     { name: 'client', value: 'NAME', help: 'the client that the key belongs to' },
     HOST_CONFIG,
+    { name: 'offer', value: 'ID', help: 'serve only this offer: its key is bound to it' },
     { name: 'local', help: 'serve the client on this machine, without ssh' },
   ],
   positionals: [],
 
   parse(words) {
     const given = new Arguments(grab, words);
-    return { client: given.need('client'), config: given.need('config'), isLocal: given.has('local') };
+    const [isLocal, offer] = [given.has('local'), given.text('offer')];
+    if (isLocal && offer !== undefined) throw given.refuse('with --local there is no key of an offer');
+    return { client: given.need('client'), config: given.need('config'), isLocal, offer };
   },
 
   async run(request, io) {

@@ -7,6 +7,7 @@ import { diff } from './diff.ts';
 import { doctor } from './doctor.ts';
 import { enroll } from './enroll.ts';
 import { exportArchive } from './export.ts';
+import { fetch } from './fetch.ts';
 import { find } from './find.ts';
 import { gate } from './gate.ts';
 import { grab } from './grab.ts';
@@ -15,6 +16,7 @@ import { init } from './init.ts';
 import { list } from './list.ts';
 import { ls } from './ls.ts';
 import { manifest } from './manifest.ts';
+import { offer } from './offer.ts';
 import { pin } from './pin.ts';
 import { prune } from './prune.ts';
 import { relay } from './relay.ts';
@@ -46,6 +48,8 @@ export const COMMANDS: readonly Command[] = [
   find,
   restore,
   exportArchive,
+  offer,
+  fetch,
   status,
   prune,
   pin,

@@ -1,6 +1,7 @@
 /** The lines of the host's authorized_keys: each should be what `enroll` writes. */
 
 import { enrolledLine, enrolledName } from '../host/authorized-keys.ts';
+import { offerOf } from '../host/offer-keys.ts';
 import { type PublicKey, parsePublicKey } from '../wire/key.ts';
 import { quoteForShell } from '../wire/text.ts';
 import { type Finding, Topic } from './finding.ts';
@@ -33,7 +34,8 @@ export function checkLines(facts: KeyLines): Finding[] {
   const findings: Finding[] = [];
   let enrolled = 0;
   for (const [index, line] of facts.lines.entries()) {
-    if (/^\s*(#|$)/.test(line)) continue;
+    // The key of an offer serves nothing else, and sshd refuses it when it has expired.
+    if (/^\s*(#|$)/.test(line) || offerOf(line) !== undefined) continue;
     const name = enrolledName(line);
     const where = `line ${index + 1} of "${path}"`;
     if (name !== undefined) {

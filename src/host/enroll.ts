@@ -275,7 +275,7 @@ function requireName(name: string): void {
 }
 
 /** Refuses another account than the one that receives, which owns the store and whose authorized_keys is changed. */
-function requireReceiver(store: string, verb: string): void {
+export function requireReceiver(store: string, verb: string): void {
   let owner: number | undefined;
   try {
     owner = stat(store).uid;
@@ -301,7 +301,7 @@ function receiverText(store: string, name: string): string {
 }
 
 /** The path of this executable for sshd. It must be the packaged one, and no other account may be able to change it. */
-function trustedExecutable(): string {
+export function trustedExecutable(): string {
   const path = ownExecutable();
   if (!isPackaged()) {
     throw new Fault({
@@ -324,7 +324,7 @@ function trustedExecutable(): string {
 }
 
 /** Refuses a path that cannot be quoted: authorized_keys only knows the escape \" in a command, and the shell none in single quotes. */
-function requireQuotable(path: string): void {
+export function requireQuotable(path: string): void {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused
   if (!/["'\\\u0000-\u001f\u007f]/.test(path)) return;
   throw new Fault({
@@ -334,7 +334,8 @@ function requireQuotable(path: string): void {
   });
 }
 
-function readKey(keyFile: string): PublicKey {
+/** Reads a client's public key. @param keyFile its path, or `-` for standard input @throws Fault that says why it is no key */
+export function readKey(keyFile: string): PublicKey {
   const text = (keyFile === '-' ? readStandardInput(KEY_LIMIT) : readWhole(keyFile, KEY_LIMIT)).toString(
     'utf8',
   );

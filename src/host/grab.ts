@@ -65,7 +65,8 @@ export async function grab(options: GrabOptions, interrupt: AbortSignal): Promis
   await held.disposeAsync();
   // While others wait for the disk, leave the rest to the client's next request.
   if (outcome.code === 'full') return EXIT[FAILURES.full[0]];
-  if (log.client && !interrupt.aborted) await tidyUp(log.client, options, interrupt);
+  if (log.client && log.fetch === undefined && !interrupt.aborted)
+    await tidyUp(log.client, options, interrupt);
   return exit;
 }
 

@@ -6,6 +6,7 @@ import type { Parsed } from '../fault.ts';
 import { exists } from '../os/files.ts';
 import { NAME, parseCallCommand } from '../wire/text.ts';
 import { enrolledCommand } from './authorized-keys.ts';
+import { offerCommand } from './offer-keys.ts';
 
 /** The request that the login shell serves, as `grab` would as a forced command. */
 interface ShellRequest {
@@ -13,6 +14,8 @@ interface ShellRequest {
   config: string;
   /** The client's own command. */
   originalCommand: string;
+  /** The id of the offer that the key is bound to. */
+  offer?: string;
 }
 
 /**
@@ -33,18 +36,19 @@ export function parseShell(
   if (option !== '-c' || command === undefined || more.length > 0)
     return { reason: 'this account has no login' };
   if (originalCommand !== undefined) {
-    const found = / grab --client (\S+) --config '([^']+)'$/.exec(command);
-    const [, name = '', config = ''] = found ?? [];
-    // Compare with the line that enroll would write, so that there is no second way to write it.
+    const found = / grab (?:--offer ([0-9a-f]{8}) )?--client (\S+) --config '([^']+)'$/.exec(command);
+    const [, id, name = '', config = ''] = found ?? [];
+    const parts = { executable, name, config };
+    // Compare with the line that enroll or offer would write, so that there is no second way to write it.
     if (
       found &&
       NAME.test(name) &&
       config.startsWith('/') &&
-      command === enrolledCommand({ executable, name, config }) &&
+      command === (id === undefined ? enrolledCommand(parts) : offerCommand({ ...parts, id })) &&
       // An account with `account_client` only serves that client, whatever the command is.
       (!account || (account.client === name && account.config === config))
     ) {
-      return { value: { client: name, config, originalCommand } };
+      return { value: { client: name, config, originalCommand, ...(id === undefined ? {} : { offer: id }) } };
     }
     return { reason: 'the key is bound to another command than `dialback enroll` writes' };
   }

@@ -9,7 +9,15 @@ import { decodeGo, GO } from '../wire/channel.ts';
 import { type FailureCode, failure } from '../wire/events.ts';
 import { decodeRequest, REQUEST_LIMITS, type Request, type RequestHeader } from '../wire/request.ts';
 import { DAEMON_REQUEST } from '../wire/rsync.ts';
-import { type CallCommand, escapeText, NAME, PROBE, parseCallCommand, unfold } from '../wire/text.ts';
+import {
+  type CallCommand,
+  escapeText,
+  type FETCH,
+  NAME,
+  type PROBE,
+  parseCallCommand,
+  unfold,
+} from '../wire/text.ts';
 import { GrowingBuffer } from './growing-buffer.ts';
 
 /** The whole request must arrive within this time. */
@@ -36,7 +44,7 @@ export function refuseVariables(environment: string): void {
 
 /** Which transport a call is for; `place` is the address and port to dial for `direct`. */
 export interface CallTransport {
-  transport: RequestHeader['transport'] | typeof PROBE;
+  transport: RequestHeader['transport'] | typeof PROBE | typeof FETCH;
   place: { peer: string; port: number } | undefined;
 }
 
@@ -46,6 +54,8 @@ export interface CallOrigin {
   client: string;
   /** Whether `backup` has started us on the same machine, without sshd (wire/local.ts). */
   isLocal: boolean;
+  /** The id of the offer that the key is bound to (--offer); undefined for the key of an enrolled client. */
+  offer?: string | undefined;
   /** Only SSH_CONNECTION and SSH_ORIGINAL_COMMAND are read. */
   environment: NodeJS.ProcessEnv;
 }
@@ -59,20 +69,21 @@ export function chooseTransport(origin: CallOrigin): CallTransport {
       throw failure('config', '--local was used, but there is an SSH_CONNECTION: enroll the key again');
     return { transport: 'local', place: undefined };
   }
-  const { port, isProbe } = checkCall(origin);
-  if (isProbe) return { transport: PROBE, place: undefined };
+  const { port, purpose } = checkCall(origin);
+  if (purpose !== 'run') return { transport: purpose, place: undefined };
   if (port === undefined) return { transport: 'channel', place: undefined };
   return { transport: 'direct', place: { peer: peerAddress(environment), port } };
 }
 
-/** Parses the command that the client asked for. Its NAME must be the one that the key is enrolled under. */
+/** Parses the command that the client asked for. Its NAME must be the one that the key is enrolled under, except for a fetch. */
 function checkCall({ client, environment }: CallOrigin): CallCommand {
   if (!NAME.test(client)) throw failure('config', `--client "${escapeText(client)}" is not a client's name`);
   const asked = environment.SSH_ORIGINAL_COMMAND;
   const command = parseCallCommand(asked ?? '');
   if ('reason' in command)
     throw failure('request', `the command "${escapeText(asked ?? '')}": ${command.reason}`);
-  if (command.value.name === client) return command.value;
+  // The code and the key of a fetch decide. A rescue system need not know the client's name.
+  if (command.value.name === client || command.value.purpose === 'fetch') return command.value;
   throw failure('name', `the key of "${client}" was used with the name "${escapeText(command.value.name)}"`);
 }
 

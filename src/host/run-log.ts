@@ -19,6 +19,8 @@ export class RunLog {
   client: ClientStore | undefined;
   /** The caller's address. */
   peer: string | undefined;
+  /** Set for a fetch: the id of its offer, once it is known, and the action of the request. */
+  fetch: { offer: string | null; action: string | null } | undefined;
   readonly #name: string;
 
   /** @param name the name that the client's key is enrolled under */
@@ -32,13 +34,16 @@ export class RunLog {
    */
   async writeOutcome(outcome: OutcomeEvent, fault: Fault | undefined, durationMs: number): Promise<boolean> {
     const { missing: _, event: __, ...numbers } = outcome;
-    const event = journalEvent(outcome);
+    const event = this.fetch ? fetchEvent(outcome) : journalEvent(outcome);
     let isRecorded = true;
     try {
       if (this.client) {
         recordEvent(this.client, event, {
           peer: this.peer ?? null,
-          ...numbers,
+          ...this.fetch,
+          ...(this.fetch
+            ? { outcome: outcome.outcome, code: outcome.code, snapshot: outcome.snapshot }
+            : numbers),
           reason: fault?.message ?? null,
           duration_ms: durationMs,
         });
@@ -66,6 +71,11 @@ export class RunLog {
       // Without a log daemon only the journal has the line.
     }
   }
+}
+
+/** The same for a fetch, which is no run of the client. */
+function fetchEvent({ code }: OutcomeEvent): 'fetch' | 'fetch-refused' {
+  return code !== null && FAILURES[code][0] === 'refused' ? 'fetch-refused' : 'fetch';
 }
 
 /** The name of the journal's event for an outcome. */

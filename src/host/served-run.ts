@@ -20,7 +20,7 @@ import { readSnapshot } from '../store/snapshot.ts';
 import { type ClientStore, lockClient, openClient, openStore } from '../store/store.ts';
 import { failure, type OutcomeEvent } from '../wire/events.ts';
 import { knowsZstd } from '../wire/rsync-output.ts';
-import { escapeText, PROBE } from '../wire/text.ts';
+import { escapeText, FETCH, PROBE } from '../wire/text.ts';
 import { type Admission, admit } from './admission.ts';
 import { takeCall } from './calls.ts';
 import { type HostConfig, readHostConfig, settingsFor } from './config.ts';
@@ -41,6 +41,7 @@ import {
   refuseVariables,
 } from './receive-request.ts';
 import type { RunLog } from './run-log.ts';
+import { serveFetch } from './served-fetch.ts';
 import { takeSlot } from './slots.ts';
 import { makeRecord, recordBytes } from './snapshot-record.ts';
 import { unstoredText } from './unstored.ts';
@@ -93,9 +94,12 @@ export async function serveRequest(served: ServedCall): Promise<Served | undefin
   const config = readHostConfig(served.config);
   const client = openCaller(served, config);
   const { transport, place } = chooseTransport(served);
+  if (served.offer !== undefined && transport !== FETCH)
+    throw failure('no-offer', `the key of offer ${served.offer} was used for "${transport}"`);
   // The call counts until it has become the client's run, or has ended.
   await using call = new AsyncDisposableStack();
   await takeCall(call, client);
+  if (transport === FETCH) return await serveFetch(served, { client, config });
   if (transport === PROBE) {
     await awaitEmptyInput(interrupt);
     events.send({ event: 'accepted' });
@@ -118,10 +122,8 @@ export async function serveRequest(served: ServedCall): Promise<Served | undefin
 }
 
 /** Opens the store and the caller's folder, so that a refusal of the call is in the journal of the key's owner. */
-function openCaller(
-  { client: name, config: configPath, environment, log }: ServedCall,
-  config: HostConfig,
-): ClientStore {
+function openCaller(served: ServedCall, config: HostConfig): ClientStore {
+  const { client: name, config: configPath, environment, log } = served;
   log.hasSyslog = config.syslog;
   openStore(config.store);
   noteStore(config.store, configPath);
@@ -130,7 +132,8 @@ function openCaller(
   log.client = client;
   log.peer = callerName(environment);
   refuseVariables(readProc('self/environ') ?? '');
-  requireEnrolled(client);
+  // The key of an offer gets files back, also those of a client that makes no backups any more.
+  if (served.offer === undefined) requireEnrolled(client);
   return client;
 }
 

@@ -1,13 +1,15 @@
 /*
- * jail: builds the jails of the rsyncs that write, on the host. It has no capability, and any account may run it (0755).
+ * jail: builds the jails of the rsyncs that need no capability from a file. It has none, and any account may run it (0755).
  *
  *   receive TREE [LINKROOT...] -- ARG...   becomes rsync that can write into TREE, link from each LINKROOT, and reach nothing else
  *   pump SECONDS                           rsync's remote shell inside `receive` (relay.h)
  *   place DIR TREE -- ARG...               root only: becomes rsync that can read TREE, a snapshot, and change nothing outside DIR,
  *                                          with all of root's capabilities
+ *   serve TREE RUN                         becomes rsync as a daemon that can read a part of TREE, a snapshot (serve.h)
+ *   fetch DIR... -- ARG...                 becomes rsync that can write below each DIR and reach nothing else (fetch.h)
  *
  * Its other half is launch.c, with the jail of the rsync that reads. The parts of this file:
- * - CALLS below, and COMMON_CALLS in seccomp.c: the system calls of the receiver
+ * - RECEIVER_CALLS below, and COMMON_CALLS in seccomp.c: the system calls of the receiver
  * - LINK_FROM and WRITE_INTO: its rights to files
  * - receive_verb(): the order in which its jail comes into force
  *
@@ -17,11 +19,14 @@
  */
 #include "caller.h"
 #include "caps.h"
+#include "fetch.h"
+#include "jail.h"
 #include "landlock.h"
 #include "paths.h"
 #include "relay.h"
 #include "root.h"
 #include "rsync.h"
+#include "serve.h"
 #include "trust.h"
 #include <sched.h>
 #include <signal.h>
@@ -41,7 +46,7 @@ extern const char linkat_library[], linkat_library_end[];
 #define NAMESPACE_FLAGS                                                                                             \
 	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | 0x80)
 
-static const struct calls CALLS[] = {
+const struct calls RECEIVER_CALLS[] = {
 	/* Opens, makes, renames and removes files and folders: Landlock says where. */
 	ROW(ANY, 0, 0, NR(openat), NR(pwrite64), NR(ftruncate), NR(fallocate), NR(fsync), NR(mkdirat), NR(unlinkat),
 	    NR(renameat), NR(linkat)),
@@ -61,6 +66,7 @@ static const struct calls CALLS[] = {
 	    NR(vfork), NR(pause)),
 #endif
 };
+const size_t RECEIVER_COUNT = COUNT(RECEIVER_CALLS);
 
 /* link() asks that the old place allows everything to the content of a file that the new place allows. */
 #define LINK_FROM (LL_READ | LL_WRITE_FILE | LL_REFER | LL_TRUNCATE)
@@ -70,8 +76,7 @@ static const struct calls CALLS[] = {
 /* env(1) is the remote shell of a restore (store/restore.ts): it starts the rsync that writes. */
 static const char ENV[] = "/usr/bin/env";
 
-/* Checks the folders before the "--": at least one, and each exists and is named without links. @return their number */
-static int count_folders(int count, char *arguments[])
+int count_folders(const char *verb, int count, char *arguments[])
 {
 	int end = 0;
 	for (; end < count && strcmp(arguments[end], "--") != 0; end++) {
@@ -81,12 +86,11 @@ static int count_folders(int count, char *arguments[])
 		free(full);
 	}
 	if (end == 0 || end == count)
-		die(REFUSED, "run", "receive", "it takes TREE [LINKROOT...] -- ARGUMENT...");
+		die(REFUSED, "run", verb, "it takes %s -- ARGUMENT...", strcmp(verb, "receive") == 0 ? "TREE [LINKROOT...]" : "DIR...");
 	return end;
 }
 
-/* Grants the files that every rsync needs, and `program`, which it may execute. */
-static void grant_rsync(int ruleset, const char *program)
+void grant_rsync(int ruleset, const char *program)
 {
 	for (const char *const *path = COMMON_PATHS; *path != NULL; path++)
 		grant_path(ruleset, *path, LL_READ_FILE, false);
@@ -103,9 +107,9 @@ static _Noreturn void receive_verb(int count, char *arguments[])
 	set_capabilities(0, 0, 0);
 	require_own_place();
 	require_roots_own(RSYNC_PATH);
-	int end = count_folders(count, arguments);
+	int end = count_folders("receive", count, arguments);
 	die_with_parent(SIGTERM, parent); /* not SIGKILL: a receiver keeps a half-arrived file before it ends */
-	bool has_own_root = try_own_root(arguments, end);
+	bool has_own_root = try_own_root(arguments, end, NULL);
 	if (has_own_root)
 		become_first();
 	int ruleset = refuse_everything(2);
@@ -119,7 +123,7 @@ static _Noreturn void receive_verb(int count, char *arguments[])
 		die_errno("use", arguments[0], "malloc");
 	char *const environment[] = {PLAIN_ENVIRONMENT, make_preload(linkat_library, linkat_library_end), tree, NULL};
 	arguments[end] = "rsync";
-	become_confined(ruleset, CALLS, COUNT(CALLS), has_own_root ? " own_root" : "", arguments + end, environment);
+	become_confined(ruleset, RECEIVER_CALLS, RECEIVER_COUNT, has_own_root ? " own_root" : "", arguments + end, environment);
 }
 
 /* Grants reading of a snapshot. The account owns every folder above it, so no link is followed. */
@@ -150,7 +154,7 @@ static _Noreturn void place_verb(int count, char *arguments[])
 	require_roots_own(ENV);
 	if (count < 4 || strcmp(arguments[2], "--") != 0)
 		die(REFUSED, "run", "place", "it takes DIR TREE -- ARGUMENT...");
-	count_folders(count, arguments);
+	count_folders("place", count, arguments);
 	require_roots_own(arguments[0]);
 	die_with_parent(SIGKILL, parent);
 	arguments[2] = "rsync";
@@ -174,8 +178,12 @@ int main(int count, char *arguments[])
 		receive_verb(count - 2, arguments + 2);
 	if (strcmp(verb, "place") == 0)
 		place_verb(count - 2, arguments + 2);
+	if (strcmp(verb, "serve") == 0 && count == 4)
+		serve_verb(arguments[2], arguments[3]);
+	if (strcmp(verb, "fetch") == 0 || strcmp(verb, "fetch-labels") == 0)
+		fetch_verb(strcmp(verb, "fetch-labels") == 0, count - 2, arguments + 2);
 	if (strcmp(verb, "pump") == 0 && count >= 3) /* rsync adds two arguments: host and command */
 		return pump(arguments[2]);
 	die(REFUSED, "run", "jail", "its arguments are none of: receive TREE [LINKROOT...] -- ARGUMENT...; "
-				    "place DIR TREE -- ARGUMENT...; pump SECONDS");
+				    "place DIR TREE -- ARGUMENT...; serve TREE RUN; fetch DIR... -- ARGUMENT...; pump SECONDS");
 }

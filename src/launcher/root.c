@@ -11,6 +11,11 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
+enum { MOUNT_SETATTR = 442 }; /* a system call since Linux 5.12; AT_RECURSIVE is as new */
+#ifndef AT_RECURSIVE
+#define AT_RECURSIVE 0x8000
+#endif
+
 const char *const COMMON_PATHS[] = {"/lib",	      "/lib64",	     "/usr/lib",	   "/usr/lib64",  "/etc/ld.so.cache",
 				    "/etc/localtime", "/etc/nsswitch.conf", "/etc/passwd", "/etc/group", NULL};
 
@@ -90,8 +95,8 @@ static bool enter_namespaces(void)
 	       mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) == 0;
 }
 
-/* @param folder the visible part of the store, without content except `paths`. @return false with errno */
-static bool enter_own_root(const char *folder, char *const paths[], int count)
+/* @param folder the visible part of the store, without content except `paths`; `also` can be NULL. @return false with errno */
+static bool enter_own_root(const char *folder, char *const paths[], int count, const char *also)
 {
 	static const char *const PLACES[] = {"/mnt", "/media", "/tmp"}; /* where to build it: one that it need not show */
 	const char *root = NULL;
@@ -107,31 +112,123 @@ static bool enter_own_root(const char *folder, char *const paths[], int count)
 			return false;
 	/* /proc: rsync changes the modes of open files by /proc/self/fd. */
 	return bring(root, RSYNC, true) && bring(root, SELF_PATH, true) && bring(root, "/dev/null", true) &&
-	       bring(root, "/proc", true) && bring(root, folder, true) && chdir(root) == 0 &&
+	       bring(root, "/proc", true) && (also == NULL || bring(root, also, true)) && bring(root, folder, true) && chdir(root) == 0 &&
 	       syscall(__NR_pivot_root, ".", ".") == 0 && umount2(".", MNT_DETACH) == 0 && chdir("/") == 0 &&
 	       mkdir("/.empty", 0) == 0 && close(open("/.nothing", O_CREAT | O_CLOEXEC, 0)) == 0 &&
 	       (strcmp(folder, paths[0]) == 0 || cover_others(folder, paths, count)) &&
 	       mount(NULL, "/", NULL, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL) == 0;
 }
 
-bool try_own_root(char *const paths[], int count)
+bool try_own_root(char *const paths[], int count, const char *also)
 {
 	int status;
 	char *folder = common_folder(paths, count);
 	pid_t child = fork();
 	if (child == 0)
-		_exit(enter_own_root(folder, paths, count)				   ? 0
+		_exit(enter_own_root(folder, paths, count, also)				   ? 0
 		      : errno == EPERM || errno == EACCES || errno == ENOSYS || errno == EINVAL || errno == ENOSPC ? 1
 														      : 2);
 	if (child < 0 || waitpid(child, &status, 0) != child)
 		die_errno("make", "a root of its own", "fork");
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 1)
 		return false;
-	if (status != 0 || !enter_own_root(folder, paths, count))
+	if (status != 0 || !enter_own_root(folder, paths, count, also))
 		die(REFUSED, "make", "a root of its own", "it works only half: \"%s\" could not be brought", folder);
 	set_capabilities(0, 0, 0); /* the new namespace has given all of them */
 	free(folder);
 	return true;
+}
+
+/* Makes what was brought read-only: Landlock does not keep root's rsync from changing its modes, owners and times. */
+static bool make_read_only(const char *target)
+{
+	struct stat found;
+	/* struct mount_attr: attr_set with MOUNT_ATTR_RDONLY, attr_clr, propagation, userns_fd */
+	const uint64_t read_only[4] = {1, 0, 0, 0};
+	if (lstat(target, &found) != 0 || S_ISLNK(found.st_mode)) /* it does not exist here, or is a link */
+		return true;
+	if (syscall(MOUNT_SETATTR, AT_FDCWD, target, AT_RECURSIVE, read_only, sizeof read_only) == 0)
+		return true;
+	return errno == ENOSYS && mount(NULL, target, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) == 0; /* before Linux 5.12 */
+}
+
+static bool bring_read_only(const char *root, const char *path, bool must)
+{
+	char target[2 * PATH_MAX];
+	snprintf(target, sizeof target, "%s%s", root, path);
+	return bring(root, path, must) && make_read_only(target);
+}
+
+/* Here no device below the folder can be opened, and no program run. rsync can make both. */
+static bool close_devices(const char *target)
+{
+	const uint64_t closed[4] = {0x2 | 0x4 | 0x8 /* MOUNT_ATTR_NOSUID, _NODEV, _NOEXEC */, 0, 0, 0};
+	if (syscall(MOUNT_SETATTR, AT_FDCWD, target, AT_RECURSIVE, closed, sizeof closed) == 0)
+		return true;
+	const unsigned long flags = MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | MS_NOEXEC;
+	return errno == ENOSYS && mount(NULL, target, NULL, flags, NULL) == 0; /* before Linux 5.12 */
+}
+
+/* Shows an open folder at its path below `root`. It can lie in one that is shown already. */
+static bool bring_folder(const char *root, const char *path, int fd)
+{
+	char target[2 * PATH_MAX], source[64];
+	snprintf(source, sizeof source, "/proc/self/fd/%d", fd);
+	snprintf(target, sizeof target, "%s%s/", root, path);
+	for (char *at = target + strlen(root) + 1; (at = strchr(at, '/')) != NULL; *at++ = '/') {
+		*at = '\0';
+		if (mkdir(target, 0755) != 0 && access(target, F_OK) != 0)
+			return false;
+	}
+	return mount(source, target, NULL, MS_BIND | MS_REC, NULL) == 0 && close_devices(target);
+}
+
+static bool enter_with(char *const folders[], int fds[], int count)
+{
+	static const char *const PLACES[] = {"/mnt", "/media", "/tmp", "/srv"}; /* its content is hidden here, but open */
+	const char *root = NULL;
+	for (size_t i = 0; root == NULL && i < COUNT(PLACES); i++)
+		if (!is_within(PLACES[i], SELF_PATH) && access(PLACES[i], F_OK) == 0)
+			root = PLACES[i];
+	errno = ENOENT;
+	if (root == NULL || unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) != 0 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
+		return false;
+	for (int i = 0; i < count; i++) /* in this mount namespace; follows no link, since others can own folders above it */
+		if ((fds[i] = open_path(AT_FDCWD, folders[i])) < 0)
+			die_errno("open", folders[i], "openat2");
+	if (mount("dialback", root, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=0755") != 0)
+		return false;
+	for (const char *const *path = COMMON_PATHS; *path != NULL; path++)
+		if (!bring_read_only(root, *path, false))
+			return false;
+	if (!bring_read_only(root, RSYNC, true) || !bring_read_only(root, SELF_PATH, true) ||
+	    !bring_read_only(root, "/dev/null", true))
+		return false;
+	for (int i = 0; i < count; i++)
+		if (!bring_folder(root, folders[i], fds[i]))
+			return false;
+	return chdir(root) == 0 && (mkdir("proc", 0555) == 0 || errno == EEXIST) && syscall(__NR_pivot_root, ".", ".") == 0 &&
+	       umount2(".", MNT_DETACH) == 0 && chdir("/") == 0 &&
+	       mount(NULL, "/", NULL, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL) == 0;
+}
+
+void enter_folders(char *const folders[], int count)
+{
+	int *fds = require_memory(calloc((size_t)count, sizeof *fds));
+	umask(022); /* for the folders of the new root */
+	if (!enter_with(folders, fds, count))
+		die_errno("make", "a root of its own", "mount");
+	for (int i = 0; i < count; i++)
+		close(fds[i]);
+	free(fds);
+	umask(077);
+}
+
+void mount_own_proc(void)
+{
+	if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, NULL) != 0)
+		die_errno("mount", "/proc", "mount");
 }
 
 static volatile pid_t inner; /* the first process of the new PID namespace */

@@ -11,10 +11,21 @@ extern const char *const COMMON_PATHS[];
 
 /*
  * Enters it, if the kernel allows that to the account: another process tries it first, so that it never stops half way.
- * @param paths the folders that stay visible, the first of them for writing
+ * @param paths the folders of the store that stay visible, the first of them for writing
+ * @param also another folder that stays visible; NULL for none
  * @return false if the kernel or the administrator forbids it; dies if it works only in part
  */
-bool try_own_root(char *const paths[], int count);
+bool try_own_root(char *const paths[], int count, const char *also);
+
+/*
+ * Enters a root of its own. In it are these folders, each at its own path and with the file systems mounted below it. The files that
+ * rsync is made of are in it too, read-only. Also leaves the network, and enters a PID namespace with the next fork(). For root only. Dies
+ * if a part does not work.
+ */
+void enter_folders(char *const folders[], int count);
+
+/* Mounts a /proc with the processes of this PID namespace, for the first process in it. */
+void mount_own_proc(void);
 
 /*
  * Goes on as the first process of the PID namespace. With it end all processes that it started, and it cannot signal any outside.

@@ -8,11 +8,11 @@ const PASSING_BYTES = 1024 * 1024;
 export type Entry = Record<string, unknown>;
 
 /**
- * Whether an entry is a passing one: a refusal, a call that had to wait, a run without a snapshot, or the removal of the tree of such a
- * run. A client can cause any number of these.
+ * Whether an entry is a passing one: a refusal, a call that had to wait, a fetch, or a run without a snapshot. The removal of the tree
+ * of such a run is one too. A client can cause any number of these.
  */
 export function isPassing({ event, snapshot, what }: Entry): boolean {
-  if (event === 'refused' || event === 'queued') return true;
+  if (['refused', 'queued', 'fetch', 'fetch-refused'].includes(String(event))) return true;
   if (event === 'run') return typeof snapshot !== 'string';
   return event === 'removed' && typeof what === 'string' && what.startsWith('arriving/');
 }

@@ -23,7 +23,8 @@ const KIND_WORDS: Record<Kind, string> = {
   'system attribute': 'other attributes, such as file capabilities',
 };
 
-function differenceLine({ kind, count, examples }: DifferenceCount): string {
+/** One kind of difference, as a line of a list. */
+export function differenceLine({ kind, count, examples }: DifferenceCount): string {
   const [first] = examples;
   const example =
     first === undefined ? '' : `, ${count === 1 ? '' : 'such as '}"${escapeText(showName(first), 4200)}"`;

@@ -129,7 +129,7 @@ function moveClient(store: string, { name, folder }: ClientStore): void {
   syncFolder(`${store}/clients`);
 }
 
-/** @throws Fault when a snapshot must not be removed: it does not exist, is pinned, or is the last full one */
+/** @throws Fault when a snapshot must not be removed: it does not exist, is pinned or offered, or is the last full one */
 function requireRemovable(client: ClientStore, name: string): void {
   const fault = (found: string, next: string): Fault =>
     new Fault({ tried: `remove "${client.name}@${escapeText(name)}"`, found, next });
@@ -138,6 +138,11 @@ function requireRemovable(client: ClientStore, name: string): void {
   if (wanted === undefined) throw fault('there is no such snapshot', `dialback list ${client.name}`);
   if (wanted.pinned !== undefined)
     throw fault(`it is pinned: ${wanted.pinned}`, `dialback unpin ${client.name}@${name}`);
+  if (wanted.offered !== undefined)
+    throw fault(
+      `it is offered to the client until ${wanted.offered}`,
+      `dialback offer ${client.name} --list, then dialback offer ${client.name} --revoke ID`,
+    );
   const isLast = (isFull: (each: Snapshot) => boolean): boolean =>
     isFull(wanted) && all.every(each => each === wanted || !isFull(each));
   // Keep the last full and usual one, and in any case the last full one.
@@ -156,7 +161,7 @@ function requireRemovable(client: ClientStore, name: string): void {
  * Moves a finished snapshot to trash/ by one rename; `emptyTrash` deletes it. The client's lock must be held, so that
  * no run links against it. This checks again that the snapshot may go, whatever the caller has decided.
  * @param reason for the journal
- * @throws Fault when it does not exist, is pinned, or is the last full one
+ * @throws Fault when it does not exist, is pinned or offered, or is the last full one
  */
 export function removeSnapshot(client: ClientStore, name: string, reason: string): void {
   requireRemovable(client, name);

@@ -241,15 +241,20 @@ async function digestRestored(
 }
 
 /** `unknown`: this account lacks the right to look. */
-type State = Restored | undefined | 'unknown';
+export type State = Restored | undefined | 'unknown';
 
-/** @returns the state at the paths of some entries, in their order */
-async function readRestored(
+/**
+ * @param hasAttributes whether getfattr(1) is there to read them
+ * @returns the state at the paths of some entries, in their order
+ */
+export async function readRestored(
   base: string,
   entries: readonly TreeEntry[],
   signal: AbortSignal,
+  hasAttributes = true,
 ): Promise<State[]> {
   const states = entries.map(({ path }) => readState(joinPath(base, path)));
+  if (!hasAttributes) return states;
   const there = entries.filter((_, at) => typeof states[at] === 'object');
   const xattrs = await readXattrsOfEach(base, there, signal, '-');
   let at = 0;

@@ -95,7 +95,7 @@ export function restoreArguments({ isRootUser, inert }: { isRootUser: boolean; i
 const STATS_LIMIT = 65_536;
 
 /** How rsync ended, and its output. */
-interface Copied extends ExitResult {
+export interface Copied extends ExitResult {
   /** The lines that no `take` received, without progress lines. */
   stdout: string;
   /** The first line of its standard error. */
@@ -213,7 +213,7 @@ export async function runRsync(
 }
 
 /** Parses a line of rsync's --info=progress2. */
-function readProgress(line: string): RestoreProgress | undefined {
+export function readProgress(line: string): RestoreProgress | undefined {
   const found = /^\s*(\d+)\s+(\d{1,3})%\s+\S+\s+\S+(?:\s+\(xfr#(\d+),.*\))?\s*$/.exec(line);
   if (!found) return undefined;
   return { bytes: Number(found[1]), percent: Number(found[2]), files: Number(found[3] ?? 0) };

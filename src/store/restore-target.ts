@@ -133,8 +133,17 @@ function requireOutside({ to, store }: TargetOptions, folder: string): void {
   }
 }
 
-/** @param isParent whether DIR will be made in this folder; then it may be sticky, as /tmp is */
-function requireOwnFolder({ to, account }: TargetOptions, folder: string, isParent: boolean): void {
+/**
+ * Refuses a folder that another account can change.
+ * @param isParent whether DIR will be made in this folder; then it may be sticky, as /tmp is
+ * @throws Fault that names a better place
+ */
+export function requireOwnFolder(
+  { to, account }: Pick<TargetOptions, 'to' | 'account'>,
+  folder: string,
+  isParent: boolean,
+  tried = `restore to "${escapeText(to)}"`,
+): void {
   const { uid, home } = account;
   const privateGid = privateGidOf(account);
   const breach = findBreachOnTheWay(folder, uid, { isParent, privateGid });
@@ -142,8 +151,8 @@ function requireOwnFolder({ to, account }: TargetOptions, folder: string, isPare
   const only = uid === 0 ? 'root' : `uid ${uid} and root`;
   const place = isOwnFolder(home, uid, privateGid) ? `: --to "${escapeText(home)}/restored"` : '';
   throw new Fault({
-    tried: `restore to "${escapeText(to)}"`,
-    found: `${escapeText(breach.found)}, and could redirect the restore`,
+    tried,
+    found: `${escapeText(breach.found)}, and could redirect what is written`,
     next: `name a new folder where only ${only} can change it and every folder above it${place}`,
     exit: 'usage',
   });

@@ -12,8 +12,8 @@
  * incomplete snapshot never replaces a full one, never makes a full one go sooner, and is not kept beside a full one
  * of the same hour to year.
  *
- * Some snapshots stay whatever the rules say: the last full one, pinned ones, the `minKeep` newest, and those younger
- * than `minAge`. A snapshot from the future (the clock was wrong then, or is now) is kept and does not count for any
+ * Some snapshots stay whatever the rules say: the last full one, pinned ones, those with an open offer, the `minKeep`
+ * newest, and those younger than `minAge`. A snapshot from the future (the clock was wrong then, or is now) is kept and does not count for any
  * rule.
  */
 import { snapshotTime } from '../wire/text.ts';
@@ -42,6 +42,8 @@ export interface Candidate {
   name: string;
   state: 'full' | 'incomplete';
   isPinned: boolean;
+  /** The last time (ISO 8601) at which an open offer of it expires. */
+  offered?: string | undefined;
 }
 
 /** The flag of a snapshot whose run changed much more than usual (host/anomaly.ts). */
@@ -53,12 +55,14 @@ export interface FinishedSnapshot {
   record: { state: 'full' | 'incomplete'; flags: string[] };
   /** The reason of its pin. */
   pinned: string | undefined;
+  offered?: string | undefined;
 }
 
 /** Converts a snapshot for retention. An unusual snapshot counts as an incomplete one. */
-export function candidateOf({ name, record, pinned }: FinishedSnapshot): Candidate {
+export function candidateOf({ name, record, pinned, offered }: FinishedSnapshot): Candidate {
   const isUnusual = record.flags.includes(UNUSUAL);
-  return { name, state: isUnusual ? 'incomplete' : record.state, isPinned: pinned !== undefined };
+  const state = isUnusual ? 'incomplete' : record.state;
+  return { name, state, isPinned: pinned !== undefined, ...(offered === undefined ? {} : { offered }) };
 }
 
 /** The decision about one snapshot. */
@@ -120,6 +124,8 @@ export function decideRetention(snapshots: Candidate[], policy: Policy, now: Dat
   for (const { name, time } of past)
     if (now.getTime() - time < policy.minAgeMs) keep(name, 'younger than min_age');
   for (const { name, isPinned } of snapshots) if (isPinned) keep(name, 'pinned');
+  for (const { name, offered } of snapshots)
+    if (offered !== undefined && now.getTime() < Date.parse(offered)) keep(name, `offered until ${offered}`);
   const isOpen = !hasRules(policy);
   const inTheOpen = policy.givesRoom ? 'as long as there is room' : 'no rule removes it';
   return snapshots

@@ -7,6 +7,7 @@ import { readWhole } from '../os/content.ts';
 import { exists, readdir, removeFileIfThere } from '../os/files.ts';
 import { replaceFile, syncFolder } from '../os/replace.ts';
 import { escapeText, snapshotName, snapshotTime } from '../wire/text.ts';
+import { offeredSnapshots } from './offer.ts';
 import { type ClientStore, openClient, openStore, recordEvent } from './store.ts';
 
 /** The content of snapshot.json (docs/design.md, JSON). */
@@ -52,6 +53,8 @@ export interface Snapshot {
   record: SnapshotRecord;
   /** The reason of its pin; undefined if it is not pinned. */
   pinned: string | undefined;
+  /** The last time (ISO 8601) at which an open offer of it expires; undefined without one. */
+  offered: string | undefined;
 }
 
 /** The names of a client's finished snapshots, oldest first. */
@@ -64,10 +67,16 @@ export function snapshotNames(client: ClientStore): string[] {
 /**
  * Reads a finished snapshot by its exact name. If its record is damaged, this makes one from the certain facts: the
  * tree exists and can be restored, but may be incomplete.
+ * @param offers of `offeredSnapshots`
  */
-export function readSnapshot(client: ClientStore, name: string): Snapshot {
+export function readSnapshot(
+  client: ClientStore,
+  name: string,
+  offers = offeredSnapshots(client, now()),
+): Snapshot {
   const folder = `${client.folder}/snapshots/${name}`;
-  const snapshot = { name, folder, tree: `${folder}/tree`, pinned: readPin(folder) };
+  const offered = offers.get(name);
+  const snapshot = { name, folder, tree: `${folder}/tree`, pinned: readPin(folder), offered };
   try {
     const record = JSON.parse(
       readWhole(`${folder}/snapshot.json`, 1024 * 1024).toString('utf8'),
@@ -123,7 +132,8 @@ function damagedRecord(client: string, snapshot: string): SnapshotRecord {
 
 /** All finished snapshots of a client, oldest first. */
 export function listSnapshots(client: ClientStore): Snapshot[] {
-  return snapshotNames(client).map(name => readSnapshot(client, name));
+  const offers = offeredSnapshots(client, now());
+  return snapshotNames(client).map(name => readSnapshot(client, name, offers));
 }
 
 /**

@@ -34,6 +34,11 @@ export const FAILURES = {
     'the backup host does not take backups of this machine any more',
     'ask its administrator to enroll it again',
   ],
+  'no-offer': [
+    'refused',
+    'the backup host has no open offer with this code for this key',
+    'check the code; or get a new one, on the host: dialback offer NAME',
+  ],
   'too-early': ['refused', 'the backup host takes the next backup of this machine later', 'try again later'],
   busy: ['locked', 'the backup host is still at work on another run of this client', 'try again later'],
   full: ['locked', 'the backup host is at work on as many runs as it takes at once', 'try again later'],

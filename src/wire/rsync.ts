@@ -58,7 +58,7 @@ export const MODULE = 'root';
 export const MODULE_PATH = '/proc/self/root';
 
 /** The options that a backup needs. The daemon refuses all others with `*`. */
-const NEEDED = [
+export const NEEDED = [
   'archive',
   'recursive',
   'links',
@@ -102,6 +102,23 @@ export function daemonConfig(options: {
     ...(options.checksum ? ['checksum'] : []),
     ...(options.compress ? ['compress', 'compress-choice'] : []),
   ];
+  return moduleConfig({ ...options, path: MODULE_PATH, needed, more: [] });
+}
+
+/**
+ * rsyncd.conf(5) for a daemon with one module that is only read.
+ * @param options.path the module's folder
+ * @param options.needed the options that its peer may use
+ * @param options.more further lines for the module
+ */
+export function moduleConfig(options: {
+  path: string;
+  filter: string;
+  idleSeconds: number;
+  confined: boolean;
+  needed: readonly string[];
+  more: readonly string[];
+}): string {
   return [
     ...(options.confined ? [] : ['log file = /dev/null']), // the default is syslog; our journal has the grant
     'pid file =',
@@ -113,12 +130,13 @@ export function daemonConfig(options: {
     'dont compress =', // compress files with all suffixes
     `timeout = ${options.idleSeconds}`,
     `[${MODULE}]`,
-    `path = ${MODULE_PATH}`,
+    `path = ${options.path}`,
     'read only = yes', // the server refuses to be a receiver
     'list = no',
     'max connections = 0', // a limit would want a lock file
     `exclude from = ${options.filter}`, // the daemon's own list, which a peer cannot clear
-    `refuse options = * ${needed.map(name => `!${name}`).join(' ')} ${NOT_BY_WILDCARD.join(' ')}`,
+    `refuse options = * ${options.needed.map(name => `!${name}`).join(' ')} ${NOT_BY_WILDCARD.join(' ')}`,
+    ...options.more,
   ]
     .join('\n')
     .concat('\n');
@@ -245,7 +263,7 @@ const WILD = /[*?[]/;
  * not work (`asksByPattern()`), the argument is a pattern with `?` in place of each such character. With backslashes before them the
  * receiver could reject the files (rsync 3.2.7 to 3.5.1).
  */
-function asArgument(root: string, roots: string[]): string {
+export function asArgument(root: string, roots: string[]): string {
   if (!asksByPattern(root, roots)) return root;
   return root
     .split('/')

@@ -43,25 +43,27 @@ export interface CallCommand {
   name: string;
   /** The port where it listens; undefined: the host does not dial back. */
   port: number | undefined;
-  /** It does not ask for a run, but whether the host accepts the call (host/probe.ts). */
-  isProbe: boolean;
+  /** The purpose of the call: a run, whether the host accepts calls (host/probe.ts), or files of an offer (wire/fetch.ts). */
+  purpose: 'run' | 'probe' | 'fetch';
 }
 
 /** Replaces the port when the host does not dial back. */
 export const CHANNEL = 'channel';
 /** Replaces the port for a probe. */
 export const PROBE = 'probe';
+/** Replaces the port to fetch files. */
+export const FETCH = 'fetch';
 
-/** @param text `NAME:PORT`, `NAME:channel` or `NAME:probe`, byte for byte; the port in decimal without leading zeros */
+/** @param text `NAME:PORT`, `NAME:channel`, `NAME:probe` or `NAME:fetch`, byte for byte; the port in decimal without leading zeros */
 export function parseCallCommand(text: string): Parsed<CallCommand> {
-  const found = /^([^:]*):([1-9]\d{0,4}|channel|probe)$/.exec(text);
+  const found = /^([^:]*):([1-9]\d{0,4}|channel|probe|fetch)$/.exec(text);
   if (!found) return { reason: 'it is not NAME:PORT' };
   const [, name = '', place = ''] = found;
   if (!NAME.test(name)) return { reason: 'the name has characters or a length that names do not have' };
-  if (place === CHANNEL || place === PROBE)
-    return { value: { name, port: undefined, isProbe: place === PROBE } };
+  if (place === PROBE || place === FETCH) return { value: { name, port: undefined, purpose: place } };
+  if (place === CHANNEL) return { value: { name, port: undefined, purpose: 'run' } };
   const port = Number(place);
-  return port <= 65_535 ? { value: { name, port, isProbe: false } } : { reason: 'there is no such port' };
+  return port <= 65_535 ? { value: { name, port, purpose: 'run' } } : { reason: 'there is no such port' };
 }
 
 /**

@@ -46,6 +46,13 @@ const LS = {
 };
 const DIFF = { verb: 'diff', ...PLAIN, before: '1', after: '2', paths: [] };
 
+const OFFERS = { verb: 'offer', client: 'a', snapshot: 'latest', paths: [], ...PLAIN };
+const OFFER = { ...OFFERS, does: 'make', validMs: 86_400_000, keyFile: undefined };
+const FETCHED = {
+  ...{ verb: 'fetch', code: '7K3M', to: '/d', isInPlace: false, dryRun: false },
+  ...{ target: undefined, hostKey: undefined, identity: undefined, ...PLAIN },
+};
+
 const ACCEPTED: [line: string, request: object][] = [
   ['backup', BACKUP],
   ['backup -q', { ...BACKUP, volume: 'quiet' }],
@@ -67,9 +74,22 @@ const ACCEPTED: [line: string, request: object][] = [
   ['init --transport=channel --target t', { ...INIT, target: 't', transport: 'channel' }],
   ['gate --run /r/run-x', { verb: 'gate', run: '/r/run-x' }],
   ['gate --check', { verb: 'gate', run: undefined }],
-  ['grab --client 007 --config /h', { verb: 'grab', client: '007', config: '/h', isLocal: false }],
-  ['grab --client 1e3 --config /h', { verb: 'grab', client: '1e3', config: '/h', isLocal: false }],
-  ['grab --client a --config /h --local', { verb: 'grab', client: 'a', config: '/h', isLocal: true }],
+  [
+    'grab --client 007 --config /h',
+    { verb: 'grab', client: '007', config: '/h', isLocal: false, offer: undefined },
+  ],
+  [
+    'grab --client 1e3 --config /h',
+    { verb: 'grab', client: '1e3', config: '/h', isLocal: false, offer: undefined },
+  ],
+  [
+    'grab --client a --config /h --local',
+    { verb: 'grab', client: 'a', config: '/h', isLocal: true, offer: undefined },
+  ],
+  [
+    'grab --offer 0123abcd --client a --config /h',
+    { verb: 'grab', client: 'a', config: '/h', isLocal: false, offer: '0123abcd' },
+  ],
   ['init --transport local', { ...INIT, transport: 'local' }],
   ['init --transport local --target /mnt/usb/s/', { ...INIT, transport: 'local', target: '/mnt/usb/s' }],
   ['enroll a --local', { verb: 'enroll', name: 'a', keyFile: undefined, ...ENROLL }],
@@ -138,6 +158,22 @@ const ACCEPTED: [line: string, request: object][] = [
   ['restore a --to /d -- -x --to --json', { ...RESTORE, client: 'a', paths: ['-x', '--to', '--json'] }],
   ['restore a@b@c --to /d', { ...RESTORE, client: 'a', snapshot: 'b@c' }],
   ['restore a@ --to /d', { ...RESTORE, client: 'a', snapshot: '' }],
+  ['offer a', OFFER],
+  [
+    'offer a@2026 /x 12 --for 90m --json',
+    { ...OFFER, snapshot: '2026', paths: ['/x', '12'], validMs: 5_400_000, json: true },
+  ],
+  ['offer a --key -', { ...OFFER, keyFile: '-' }],
+  ['offer a --list', { ...OFFERS, does: 'list' }],
+  ['offer a --revoke 0123abcd', { ...OFFERS, does: 'revoke', id: '0123abcd' }],
+  ['fetch 7K3M --to /d', FETCHED],
+  ['fetch 7K3M --in-place', { ...FETCHED, to: '/', isInPlace: true }],
+  ['fetch 7K3M --in-place --to /mnt', { ...FETCHED, to: '/mnt', isInPlace: true }],
+  ['fetch 7K3M --dry-run --target r --json', { ...FETCHED, to: '/', dryRun: true, target: 'r', json: true }],
+  [
+    'fetch 7K3M --to /d --target t --host-key k --identity /i',
+    { ...FETCHED, target: 't', hostKey: 'k', identity: '/i' },
+  ],
   ['doctor', { verb: 'doctor', ...PLAIN, side: undefined }],
   ['doctor --client --json', { verb: 'doctor', config: undefined, json: true, side: 'client' }],
   ['doctor --host --config /h', { verb: 'doctor', config: '/h', json: false, side: 'host' }],
@@ -285,6 +321,20 @@ const REFUSED: [line: string, message: RegExp][] = [
   ['restore --to d', says('an-argument-is-missing')],
   ['restore a --to', /--to needs a value/],
   ['restore a --to d --to e', /--to was given twice/],
+  ['offer', /an argument is missing/],
+  ['offer a --for soon', /--for takes a duration from 1m to 366d/],
+  ['offer a --for 30s', /--for takes a duration from 1m to 366d/],
+  ['offer a --for 367d', /--for takes a duration from 1m to 366d/],
+  ['offer a --list --revoke x', /--list and --revoke exclude each other/],
+  ['offer a@2026 --list', /--list takes a client's name and nothing else/],
+  ['offer a /x --revoke x', /--revoke takes a client's name and nothing else/],
+  ['offer a --list --for 1h', /--list takes a client's name and nothing else/],
+  ['grab --client a --config c --local --offer 0123abcd', /with --local there is no key of an offer/],
+  ['fetch', /an argument is missing/],
+  ['fetch c', /--to or --in-place is missing/],
+  ['fetch c d --to e', /unexpected argument "d"/],
+  ['fetch c --to', /--to needs a value/],
+  ['fetch c --to d --force', /unknown option/],
   ['doctor x', /unexpected argument "x"/],
   ['doctor --client --host', /--client and --host contradict each other/],
   ['doctor --clients', /unknown option/],
@@ -319,7 +369,7 @@ describe('a command line', () => {
   });
 
   it('tells the usage of the verb, when its words are wrong', () => {
-    assert.equal(refusalOf(['grab']).next, 'dialback grab --client NAME --config F [--local]');
+    assert.equal(refusalOf(['grab']).next, 'dialback grab [--offer ID] --client NAME --config F [--local]');
   });
 
   it('takes empty words for what they are', () => {

@@ -46,6 +46,8 @@ describe('the text on all commands', () => {
       'find',
       'restore',
       'export',
+      'offer',
+      'fetch',
       'status',
       'prune',
       'pin',

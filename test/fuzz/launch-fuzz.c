@@ -240,6 +240,8 @@ static _Noreturn void come_back(int status)
 #define BUILT_FOR JAIL_BUILT_FOR
 #include "../../src/launcher/relay.c"
 #include "../../src/launcher/root.c"
+#include "../../src/launcher/serve.c"
+#include "../../src/launcher/fetch.c"
 #include "../../src/launcher/jail.c"
 #undef free
 #undef strdup
@@ -410,7 +412,7 @@ static void fuzz_arguments(char *text, size_t size)
 		add_never(state, "launch", ANYBODY);
 		require(is_plain(state) && nevers.count == 1);
 	}
-	int end = count_folders(count, words);
+	int end = count_folders("receive", count, words);
 	require(end > 0 && end < count && strcmp(words[end], "--") == 0);
 	for (int i = 0; i < end; i++)
 		require(is_plain(words[i]));

@@ -48,9 +48,17 @@ import {
   type Missing,
   type OutcomeEvent,
 } from '../../src/wire/events.ts';
+import {
+  decodeFetchRequest,
+  decodeOfferedEntry,
+  decodeOfferHead,
+  encodeFetchRequest,
+  nameBytes,
+} from '../../src/wire/fetch.ts';
 import { parseJson } from '../../src/wire/json.ts';
 import { fingerprint, type PublicKey, parseHostKey, parsePublicKey, showKey } from '../../src/wire/key.ts';
 import { placeHostKey } from '../../src/wire/known-hosts.ts';
+import { isCode, parseCode } from '../../src/wire/offer-code.ts';
 import { decodeRequest, encodeRequest, isRoot } from '../../src/wire/request.ts';
 import { DAEMON_REQUEST, ioniceArguments, parseGateCommand } from '../../src/wire/rsync.ts';
 import { PullReader, readComplaint } from '../../src/wire/rsync-output.ts';
@@ -284,15 +292,63 @@ const gate: Target = {
 const summons: Target = {
   name: 'summons',
   seeds: lines('summons', 'summons-refused'),
-  words: ['laptop', ':8022', ':', 'channel', 'probe'],
+  words: ['laptop', ':8022', ':', 'channel', 'probe', 'fetch'],
   run(input) {
     const text = input.toString('utf8');
     const parsed = parseCallCommand(text);
     if ('reason' in parsed) return reasonOf(parsed.reason);
-    const { name, port, isProbe } = parsed.value;
-    assert.equal(`${name}:${port ?? (isProbe ? 'probe' : 'channel')}`, text);
-    assert.ok(port === undefined || !isProbe);
+    const { name, port, purpose } = parsed.value;
+    assert.equal(`${name}:${port ?? (purpose === 'run' ? 'channel' : purpose)}`, text);
+    assert.ok(port === undefined || purpose === 'run');
     assert.ok(NAME.test(name) && (port === undefined || (port > 0 && port < 65_536)));
+    return 'accepted';
+  },
+};
+
+const fetchRequest: Target = {
+  name: 'fetch-request',
+  seeds: lines('fetch', 'fetch-refused'),
+  words: ['dialback-fetch 1 ', 'list ', 'files ', 'done ', '-', '7K3M'],
+  mostBytes: 256,
+  run(input) {
+    const text = input.toString('latin1');
+    const parsed = decodeFetchRequest(text);
+    if ('reason' in parsed) return reasonOf(parsed.reason);
+    assert.equal(encodeFetchRequest(parsed.value), `${text}\n`);
+    return parsed.value.action;
+  },
+};
+
+const offered: Target = {
+  name: 'offered',
+  seeds: lines('offer-head', 'offer-entry'),
+  words: ['"path":', '"base64":', '..', '/', '"paths":[', 'null', '"xattrs":[['],
+  run(input) {
+    const text = input.toString('utf8');
+    const head = decodeOfferHead(text);
+    const entry = decodeOfferedEntry(text);
+    if ('value' in head) for (const path of head.value.paths) assertInner(nameBytes(path)?.subarray(1));
+    if ('value' in entry) assertInner(nameBytes(entry.value.path));
+    if ('value' in head) return 'head';
+    return 'value' in entry ? entry.value.type : reasonOf(entry.reason);
+  },
+};
+
+/** A path that stays below the folder that it is joined to. */
+function assertInner(path: Buffer | undefined): void {
+  const names = path?.toString('latin1').split('/') ?? ['..'];
+  assert.ok(path?.length === 0 || names.every(name => !['', '.', '..'].includes(name)), String(path));
+}
+
+const code: Target = {
+  name: 'code',
+  seeds: ['0000-0000-0000-0000-0000-0000-00T7', '0000 0000 0000 0000 0000 0000 oot7'],
+  words: ['-', 'O', 'l', 'U'],
+  mostBytes: 64,
+  run(input) {
+    const parsed = parseCode(input.toString('utf8'));
+    if ('reason' in parsed) return reasonOf(parsed.reason);
+    assert.ok(isCode(parsed.value));
     return 'accepted';
   },
 };
@@ -1039,6 +1095,9 @@ export const TARGETS: readonly Target[] = [
     event,
     gate,
     summons,
+    fetchRequest,
+    offered,
+    code,
     go,
     excludes,
     scope,

@@ -323,6 +323,11 @@ export class Sender {
   }
 
   /** Waits until the host has hung up. */
+  /** The next line before rsync begins. */
+  async rawLine(): Promise<string> {
+    return await this.#line(10);
+  }
+
   async untilOver(): Promise<void> {
     while (!this.#isOver) {
       await new Promise<void>(resolve => {
@@ -476,7 +481,7 @@ export class Sender {
 // ---- The client -----------------------------------------------------------------------------------------------------
 
 /** The forced command of the one-time sshd: hands the session to the test, through a socket. */
-const BRIDGE = `
+export const BRIDGE = `
 use IO::Socket::UNIX;
 my $test = IO::Socket::UNIX->new(Peer => $ARGV[0]) or exit 99;
 sub put { my ($to, $bytes) = @_; my $at = 0; while ($at < length $bytes) { $at += syswrite($to, $bytes, length($bytes) - $at, $at) || exit 98 } }

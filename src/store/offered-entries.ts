@@ -1,0 +1,144 @@
+/** The entries of an offer, as they were on the client, with the digests of the manifest. Only reads. */
+
+import { exists } from '../os/files.ts';
+import type { OfferedEntry } from '../wire/fetch.ts';
+import { jsonName } from '../wire/text.ts';
+import type { TreeEntry, Xattr } from './fake-super.ts';
+import type { StoredEntry } from './find-records.ts';
+import {
+  DamagedManifest,
+  describeEntry,
+  type ManifestPair,
+  manifestOf,
+  pairEntries,
+  readManifest,
+} from './manifest.ts';
+import { isUnread, type ManifestEntry } from './mtree.ts';
+import { passesOf, type Selection } from './restore-selection.ts';
+import { BATCH, entryOf, inBatches, listTree, readXattrsOfEach } from './stored-tree.ts';
+
+/** The errors of a reading; filled while the entries are read. */
+export interface EntryProblems {
+  /** Why the manifest cannot be trusted. From there on entries have no digest. */
+  manifest: string | undefined;
+  /** The first entry that cannot be read, as text. */
+  unreadable: string | undefined;
+}
+
+/**
+ * Reads the entries of a selection, the folders above its paths first.
+ * @throws Fault when the tree cannot be read; the signal's reason
+ */
+export async function* offeredEntries(
+  selection: Selection,
+  problems: EntryProblems,
+  signal: AbortSignal,
+): AsyncGenerator<OfferedEntry> {
+  const { tree } = selection.snapshot;
+  const complain = (text: string): void => {
+    problems.unreadable ??= text;
+  };
+  for (const pass of passesOf(selection)) {
+    const tops = pass.paths?.map(path => path.toString('latin1'));
+    const isWanted = (path: string): boolean =>
+      tops === undefined ||
+      tops.some(top => path === top || (pass.depth !== 0 && path.startsWith(`${top}/`)));
+    const stored = listTree(tree, { ...pass, complain, signal });
+    const pairs = pairEntries(manifestEntries(selection, isWanted, problems, signal), stored);
+    for await (const batch of inBatches(pairs, BATCH))
+      for (const entry of await describeBatch(tree, batch, complain, signal))
+        if (entry.path !== '' || selection.isWholeMachine) yield entry;
+  }
+}
+
+async function* manifestEntries(
+  { client, snapshot }: Selection,
+  isWanted: (path: string) => boolean,
+  problems: EntryProblems,
+  signal: AbortSignal,
+): AsyncGenerator<ManifestEntry> {
+  if (!exists(manifestOf(client, snapshot.name)) || problems.manifest !== undefined) return;
+  try {
+    for await (const entry of readManifest(client, snapshot.name, signal))
+      if (isWanted(entry.path)) yield entry;
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!(error instanceof DamagedManifest)) throw error;
+    problems.manifest = error.found;
+  }
+}
+
+async function describeBatch(
+  tree: string,
+  batch: readonly ManifestPair[],
+  complain: (text: string) => void,
+  signal: AbortSignal,
+): Promise<OfferedEntry[]> {
+  const there = batch.flatMap(({ found }) => found ?? []);
+  const xattrs = await readXattrsOfEach(tree, there, signal);
+  let at = 0;
+  return batch.map(({ wanted, found }) => {
+    if (found === undefined) return missingEntry(wanted as ManifestEntry);
+    const own = xattrs[at++];
+    if (own === undefined) complain(`the attributes of "${found.path.toString('latin1')}" cannot be read`);
+    return toOffered(entryOf(tree, found, own ?? [], complain), wanted, damageOf(wanted, found, own));
+  });
+}
+
+function damageOf(
+  wanted: ManifestEntry | undefined,
+  found: StoredEntry,
+  xattrs: readonly Xattr[] | undefined,
+): OfferedEntry['damage'] {
+  if (wanted === undefined || isUnread(wanted)) return null;
+  if ((wanted.type === 'dir') !== found.isFolder) return 'type';
+  const is = describeEntry(found, xattrs, wanted.sha256);
+  if (
+    [is.mode, is.uid, is.gid, is.xattrs].join() !==
+    [wanted.mode, wanted.uid, wanted.gid, wanted.xattrs].join()
+  )
+    return 'attributes';
+  if (is.size !== wanted.size) return 'size';
+  return is.mtimeNs === wanted.mtimeNs ? null : 'time';
+}
+
+function toOffered(
+  entry: TreeEntry,
+  wanted: ManifestEntry | undefined,
+  damage: OfferedEntry['damage'],
+): OfferedEntry {
+  const hasContent = entry.type === 'file' || entry.type === 'symlink';
+  return {
+    path: jsonName(entry.path),
+    type: entry.type,
+    mode: entry.mode,
+    uid: entry.uid,
+    gid: entry.gid,
+    size: hasContent ? entry.size : 0,
+    mtime: String(entry.mtimeNs),
+    device: entry.device === null ? null : [entry.device.major, entry.device.minor],
+    target: entry.target === null ? null : jsonName(entry.target),
+    acl: entry.acl,
+    xattrs: entry.xattrs.map(({ name, value }) => [jsonName(name), value.toString('base64')]),
+    sha256: hasContent && wanted !== undefined && wanted.sha256 !== '' ? wanted.sha256 : null,
+    damage,
+  };
+}
+
+function missingEntry({ path, type, mode, uid, gid, size, mtimeNs }: ManifestEntry): OfferedEntry {
+  return {
+    path: jsonName(Buffer.from(path, 'latin1')),
+    type: type === 'dir' ? 'folder' : 'file',
+    mode,
+    uid,
+    gid,
+    size,
+    mtime: String(mtimeNs),
+    device: null,
+    target: null,
+    acl: null,
+    xattrs: [],
+    sha256: null,
+    damage: 'missing',
+  };
+}

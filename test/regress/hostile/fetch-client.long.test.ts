@@ -1,0 +1,2 @@
+// Goal: as hostile/fetch-client, with all requests.
+import './fetch-client.test.ts';

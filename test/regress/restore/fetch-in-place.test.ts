@@ -1,0 +1,143 @@
+// Goal: `fetch --in-place` puts files back where they were, keeps what it replaces, and deletes nothing else; as the owner, as root,
+// and below the mount point of a rescue system. It refuses what the running system uses.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import {
+  chownSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { fetchFiles, offer } from '../../support/fetching.ts';
+import { diffManifests, manifest } from '../../support/manifest.ts';
+import { NEEDS_ROOT, type Result, World } from '../../support/world.ts';
+
+describe('a fetch in place', { skip: NEEDS_ROOT }, () => {
+  let world: World;
+  const at = (name: string): string => join(world.data, name);
+  before(async () => {
+    world = await World.make({ launcher: true });
+    for (const name of ['same', 'changed', 'lost'])
+      world.write(world.client, at(name), `the ${name} one`, 0o640);
+    mkdirSync(at('folder'));
+    world.own(world.client, at('folder'));
+    world.write(world.client, at('folder/inner'), 'inner');
+    assert.equal((await world.backup()).status, 0);
+  });
+  after(async () => {
+    await world.dispose();
+  });
+
+  /** The same size and time: only the content tells that it is another file. */
+  const damage = (): void => {
+    const { mtimeMs } = lstatSync(at('changed'));
+    writeFileSync(at('changed'), 'the CHANGED one');
+    execFileSync('touch', ['-d', `@${mtimeMs / 1000}`, at('changed')]);
+    rmSync(at('lost'));
+    rmSync(at('folder'), { recursive: true });
+    world.write(world.client, at('folder'), 'a file in the place of a folder');
+    world.write(world.client, at('new'), 'made since');
+  };
+  const replacedIn = (stdout: string): string =>
+    /files that were replaced are in "([^"]*)"/.exec(stdout)?.[1] ?? '';
+  const check = ({ status, stdout, stderr }: Result): void => {
+    assert.equal(status, 0, stderr);
+    assert.equal(readFileSync(at('changed'), 'utf8'), 'the changed one');
+    assert.equal(readFileSync(at('lost'), 'utf8'), 'the lost one');
+    assert.equal(readFileSync(at('folder/inner'), 'utf8'), 'inner');
+    assert.equal(readFileSync(at('new'), 'utf8'), 'made since');
+    assert.equal(lstatSync(at('lost')).uid, world.client.uid);
+    const kept = replacedIn(stdout);
+    assert.equal(readFileSync(join(kept, world.data, 'changed'), 'utf8'), 'the CHANGED one');
+    assert.equal(readFileSync(join(kept, world.data, 'folder'), 'utf8'), 'a file in the place of a folder');
+    assert.ok(!existsSync(join(kept, world.data, 'same')));
+  };
+
+  it('by the owner', async () => {
+    damage();
+    const { code } = await offer(world);
+    const result = await fetchFiles(world, code, ['--in-place']);
+    check(result);
+    assert.ok(replacedIn(result.stdout).startsWith(`${world.clientState}/replaced/`));
+  });
+
+  it('by root', async () => {
+    damage();
+    const { code } = await offer(world);
+    check(await fetchFiles(world, code, ['--in-place'], 'root'));
+  });
+
+  it('of one file leaves its folder alone', async () => {
+    const before = manifest(world.data);
+    writeFileSync(at('lost'), 'damaged');
+    const { code } = await offer(world, [at('lost')]);
+    const { status, stderr } = await fetchFiles(world, code, ['--in-place'], 'root');
+    assert.equal(status, 0, stderr);
+    assert.deepEqual(
+      diffManifests(before, manifest(world.data)).filter(line => !line.startsWith('.: mtimeNs')),
+      [],
+    );
+  });
+
+  it('shows what is offered with --dry-run, and writes nothing', async () => {
+    rmSync(at('lost'));
+    const { code } = await offer(world, [at('lost')]);
+    const { status, stdout } = await fetchFiles(world, code, ['--in-place', '--dry-run']);
+    assert.equal(status, 0);
+    assert.match(stdout, new RegExp(`^${at('lost')}$`, 'm'));
+    assert.match(stdout, /^offered: 1 file, 12 B, of /m);
+    assert.ok(!existsSync(at('lost')));
+  });
+
+  it('below the mount point of a rescue system, as the disk needs it', async () => {
+    const disk = join(world.base, 'disk');
+    mkdirSync(disk);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'mode=755', 'disk', disk]);
+    try {
+      const { code } = await offer(world);
+      mkdirSync(join(disk, world.client.home), { recursive: true });
+      writeFileSync(join(disk, 'other'), 'on the disk');
+      const refused = await fetchFiles(world, code, ['--to', disk], 'root');
+      assert.equal(refused.status, 2);
+      assert.match(refused.stderr, /the folder is not empty\nnext: .*--in-place too/);
+      const { status, stderr } = await fetchFiles(world, code, ['--in-place', '--to', disk], 'root');
+      assert.equal(status, 0, stderr);
+      assert.equal(readFileSync(join(disk, world.data, 'changed'), 'utf8'), 'the changed one');
+      assert.equal(readFileSync(join(disk, 'other'), 'utf8'), 'on the disk');
+    } finally {
+      execFileSync('umount', [disk]);
+    }
+    const plain = join(world.base, 'plain');
+    mkdirSync(plain);
+    const { code } = await offer(world);
+    const { status, stderr } = await fetchFiles(world, code, ['--in-place', '--to', plain], 'root');
+    assert.equal(status, 2);
+    assert.match(stderr, /it is not the top of a mounted file system/);
+  });
+
+  it('is refused for a folder that the running system uses', async () => {
+    // A client that has backed up a file of /usr: the store has it, whoever owns it here.
+    const own = '/usr/share/dialback test';
+    mkdirSync(own, { recursive: true });
+    chownSync(own, world.client.uid, world.client.gid);
+    try {
+      world.write(world.client, join(own, 'file'), 'content', 0o644);
+      world.configure({ scope: `roots = ["${own}"]` });
+      assert.equal((await world.backup()).status, 0);
+      const { code } = await offer(world);
+      const { status, stderr } = await fetchFiles(world, code, ['--in-place'], 'root');
+      assert.equal(status, 12);
+      assert.match(stderr, /the running system uses it/);
+      assert.deepEqual(readdirSync(own), ['file']);
+    } finally {
+      rmSync(own, { recursive: true });
+      world.configure();
+    }
+  });
+});
