@@ -4,6 +4,7 @@ import { cat } from './cat.ts';
 import { type Command, noSuchCommand, usage } from './command.ts';
 import { diff } from './diff.ts';
 import { doctor } from './doctor.ts';
+import { drill } from './drill.ts';
 import { enroll } from './enroll.ts';
 import { find } from './find.ts';
 import { gate } from './gate.ts';
@@ -50,6 +51,7 @@ export const COMMANDS: readonly Command[] = [
   remove,
   removeClient,
   verify,
+  drill,
   doctor,
   tryOut,
   help,

@@ -23,7 +23,8 @@ const KIND_WORDS: Record<Kind, string> = {
   'system attribute': 'other attributes, such as file capabilities',
 };
 
-function differenceLine({ kind, count, examples }: DifferenceCount): string {
+/** Entries with one kind of difference, with an example. */
+export function differenceText({ kind, count, examples }: DifferenceCount): string {
   const [first] = examples;
   const example =
     first === undefined ? '' : `, ${count === 1 ? '' : 'such as '}"${escapeText(showName(first), 4200)}"`;
@@ -76,7 +77,7 @@ function lacksText(plan: RestorePlan, { isRootUser }: Asked, what: string): stri
 }
 
 function kindLine(difference: DifferenceCount): string {
-  return `  ${differenceLine(difference)}\n`;
+  return `  ${differenceText(difference)}\n`;
 }
 
 /** The differences that do not: attributes that only root may set, that --inert leaves out, or that the store had cut. */

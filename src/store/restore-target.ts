@@ -12,6 +12,7 @@ import { exists, failedWith, fileFault, lstat, makeFolder, mayWrite, realPath, s
 import { isPrivateGroup } from '../os/passwd.ts';
 import { findBreachOnTheWay } from '../os/trust.ts';
 import { escapeText } from '../wire/text.ts';
+import { isScratchFolder } from './drill-scratch.ts';
 import { namesBesideStages } from './restore-stage.ts';
 
 /** DIR, and the options that decide whether it can be used. */
@@ -24,6 +25,8 @@ export interface TargetOptions {
   force: boolean;
   /** The account that restores. Its home is suggested when DIR is refused. */
   account: Account;
+  /** Whether DIR is a scratch folder of the store. No other account than the store's can change it or the store. */
+  isScratch?: boolean;
 }
 
 /** `filled` only with --force. */
@@ -105,7 +108,8 @@ function isAbsent(path: string): boolean {
 }
 
 /** A restore into the store would change finished snapshots, also through another path such as a bind mount. */
-function requireOutside({ to, store }: TargetOptions, folder: string): void {
+function requireOutside({ to, store, isScratch = false }: TargetOptions, folder: string): void {
+  if (isScratch && isScratchFolder(store, folder)) return;
   const { dev, ino } = stat(store);
   for (let at = realPath(folder); ; at = dirname(at)) {
     const found = stat(at);
@@ -121,7 +125,9 @@ function requireOutside({ to, store }: TargetOptions, folder: string): void {
 }
 
 /** @param isParent whether DIR will be made in this folder; then it may be sticky, as /tmp is */
-function requireOwnFolder({ to, account }: TargetOptions, folder: string, isParent: boolean): void {
+function requireOwnFolder(options: TargetOptions, folder: string, isParent: boolean): void {
+  const { to, account, store, isScratch = false } = options;
+  if (isScratch && isScratchFolder(store, folder)) return;
   const { uid, home } = account;
   const privateGid = privateGidOf(account);
   const breach = findBreachOnTheWay(folder, uid, { isParent, privateGid });

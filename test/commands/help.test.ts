@@ -52,6 +52,7 @@ describe('the text on all commands', () => {
       'remove',
       'remove-client',
       'verify',
+      'drill',
       'doctor',
       'try',
       'help',
