@@ -4,7 +4,7 @@ import { problemsText } from '../store/drill-record.ts';
 import { escapeText, showName } from '../wire/text.ts';
 import { DAMAGES } from './damage.ts';
 import { manifestPath } from './path.ts';
-import { differenceText } from './restore-problems.ts';
+import { differenceLine } from './restore-problems.ts';
 import { moreText } from './table.ts';
 import { showBytes } from './units.ts';
 
@@ -41,7 +41,7 @@ function problemsOf({ client, snapshot, ...result }: Drilled): string {
     `  ${client}@${snapshot}\n`,
     ...shown.map(({ path, difference }) => `  ${showName(manifestPath(path))}: ${DAMAGES[difference]}\n`),
     moreText(count, shown),
-    ...differences.map(each => `  ${differenceText(each)}\n`),
+    ...differences.map(each => `  ${differenceLine(each)}\n`),
     ...messages.slice(0, SHOWN).map(line => `  ${escapeText(line, 5000)}\n`),
     moreText(messages.length, messages.slice(0, SHOWN)),
   ].join('');

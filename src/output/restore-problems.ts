@@ -23,8 +23,8 @@ const KIND_WORDS: Record<Kind, string> = {
   'system attribute': 'other attributes, such as file capabilities',
 };
 
-/** Entries with one kind of difference, with an example. */
-export function differenceText({ kind, count, examples }: DifferenceCount): string {
+/** One kind of difference, as a line of a list. */
+export function differenceLine({ kind, count, examples }: DifferenceCount): string {
   const [first] = examples;
   const example =
     first === undefined ? '' : `, ${count === 1 ? '' : 'such as '}"${escapeText(showName(first), 4200)}"`;
@@ -77,7 +77,7 @@ function lacksText(plan: RestorePlan, { isRootUser }: Asked, what: string): stri
 }
 
 function kindLine(difference: DifferenceCount): string {
-  return `  ${differenceText(difference)}\n`;
+  return `  ${differenceLine(difference)}\n`;
 }
 
 /** The differences that do not: attributes that only root may set, that --inert leaves out, or that the store had cut. */

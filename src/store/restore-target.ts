@@ -55,8 +55,10 @@ export function checkTarget(options: TargetOptions): TargetState {
       ? new Fault({ tried, found: 'it is not a folder', exit: 'usage' })
       : fileFault(error, tried);
   }
-  requireOutside(options, to);
-  requireOwnFolder(options, to, false);
+  if (!isOwnScratch(options)) {
+    requireOutside(options, to);
+    requireOwnFolder(options, to, false);
+  }
   const isEmpty = names.every(name => name === 'lost+found');
   if (isEmpty || options.force) return isEmpty && names.length === 0 ? 'empty' : 'filled';
   throw new Fault({
@@ -107,9 +109,13 @@ function isAbsent(path: string): boolean {
   }
 }
 
+/** Whether a drill restores into its folder in the store, which is as safe as the store. */
+function isOwnScratch({ to, store, isScratch = false }: TargetOptions): boolean {
+  return isScratch && isScratchFolder(store, to);
+}
+
 /** A restore into the store would change finished snapshots, also through another path such as a bind mount. */
-function requireOutside({ to, store, isScratch = false }: TargetOptions, folder: string): void {
-  if (isScratch && isScratchFolder(store, folder)) return;
+function requireOutside({ to, store }: TargetOptions, folder: string): void {
   const { dev, ino } = stat(store);
   for (let at = realPath(folder); ; at = dirname(at)) {
     const found = stat(at);
@@ -125,9 +131,7 @@ function requireOutside({ to, store, isScratch = false }: TargetOptions, folder:
 }
 
 /** @param isParent whether DIR will be made in this folder; then it may be sticky, as /tmp is */
-function requireOwnFolder(options: TargetOptions, folder: string, isParent: boolean): void {
-  const { to, account, store, isScratch = false } = options;
-  if (isScratch && isScratchFolder(store, folder)) return;
+function requireOwnFolder({ to, account }: TargetOptions, folder: string, isParent: boolean): void {
   const { uid, home } = account;
   const privateGid = privateGidOf(account);
   const breach = findBreachOnTheWay(folder, uid, { isParent, privateGid });
