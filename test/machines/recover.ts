@@ -101,12 +101,16 @@ async function backUp(world: World, machine: Installed, { check }: Row): Promise
 /** The commands of the document, for this test's machines. */
 function commandsFor(world: World): DocumentCommand[] {
   const snapshots = readdirSync(join(world.store, 'clients', NAME, 'snapshots')).sort();
-  const text = readFileSync(DOCUMENT, 'utf8')
-    .replaceAll('/dev/sda', '/dev/vdb')
-    .replaceAll('dialback@', `${world.host.login}@`)
-    .replaceAll('/var/lib/dialback/dialback-store', world.store.replaceAll(' ', '\\ '))
-    .replaceAll(/snapshots\/2026-\S+Z/g, `snapshots/${snapshots.at(-1)}`);
-  return commandsOf(text, FROM_NOTHING);
+  const inTest = (command: string): string =>
+    command
+      .replaceAll('/dev/sda', '/dev/vdb')
+      .replaceAll('dialback@', `${world.host.login}@`)
+      .replaceAll('/var/lib/dialback/dialback-store', world.store.replaceAll(' ', '\\ '))
+      .replaceAll(/snapshots\/2026-\S+Z/g, `snapshots/${snapshots.at(-1)}`);
+  return commandsOf(readFileSync(DOCUMENT, 'utf8'), FROM_NOTHING).map(each => ({
+    ...each,
+    command: inTest(each.command),
+  }));
 }
 
 async function recover(world: World, machine: Installed, { check }: Row, files: string): Promise<void> {
