@@ -5,7 +5,8 @@
  * The backup host is a user of this machine: his sshd answers on the only connection that the machines have.
  */
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { commandsOf, type DocumentCommand } from '../support/document.ts';
 import { World } from '../support/world.ts';
@@ -39,6 +40,9 @@ const IS_NAMED = new RegExp(`^(?:\\.|(?:${NAMED.join('|')})(?:/.*)?)$`);
 export async function recoverMachine(report: Report, keep: boolean): Promise<Row> {
   report.step('recover: make and start a machine');
   const world = await World.make({ isSetUp: false });
+  // A signal ends this process without the `finally`.
+  const remove = (): void => removeAccounts(world);
+  process.once('exit', remove);
   try {
     const { uid, gid, home } = world.host;
     world.write(world.host, world.hostToml, `store = "${world.store}"\nsyslog = false\n`);
@@ -55,8 +59,14 @@ export async function recoverMachine(report: Report, keep: boolean): Promise<Row
     await recover(world, fresh, row, files);
     return row;
   } finally {
+    process.off('exit', remove);
     await world.dispose();
   }
+}
+
+function removeAccounts({ base, client, host }: World): void {
+  for (const { login } of [client, host]) spawnSync('/usr/sbin/userdel', ['--force', login]);
+  rmSync(base, { recursive: true, force: true });
 }
 
 /** Makes a machine with users, a service, capabilities and hard links, and backs it up. @returns its files, as `torture.ts list` prints them */
