@@ -12,7 +12,7 @@ help:
 	@echo 'make test-long         the soaks: more kills, larger numbers, a machine without any of the packages; with make test for releases'
 	@echo 'make test-versions     backups with the rsync and OpenSSH of Debian 11 to sid and Ubuntu 22.04 to 26.04 (docs/versions.md); as root'
 	@echo 'make versions-doc      the same, and write docs/versions.md in place of comparing it'
-	@echo 'make test-machines     emulated machines: old and new kernels, systemd, reboots, installation, arm64, power cuts (docs/testing.md); as root, hours'
+	@echo 'make test-machines     emulated machines: old and new kernels, systemd, reboots, installation, recovery, arm64, power cuts (docs/testing.md); as root, hours'
 	@echo 'make fuzz [TARGET=NAME] [SECONDS=60]'
 	@echo '                       changed inputs for every decoder, so long for each; make test does a little of it'
 	@echo 'make bench             what jails and compression cost and save, how fast a large store answers, how soon rsync begins, beside plain tools; as root, some minutes'
@@ -60,9 +60,9 @@ versions-doc:
 	@$(MAKE) -s dist/dialback
 	@node_modules/.bin/node test/versions/run.ts --write $${FILTER:+"$$FILTER"}
 
-# PARTS says what runs: kernels timer install arm64 cuts. CUTS says how many cuts: FILESYSTEM:DURING_COPY:AROUND_COMMIT, and
+# PARTS says what runs: kernels timer install recover arm64 cuts. CUTS says how many cuts: FILESYSTEM:DURING_COPY:AROUND_COMMIT, and
 # EXECUTABLE which dialback they are for. RESULTS is a file whose table gets the results (docs/versions.md).
-PARTS ?= kernels timer install arm64 cuts
+PARTS ?= kernels timer install recover arm64 cuts
 CUTS ?= ext4:5:10 xfs:2:3 btrfs:2:3
 EXECUTABLE ?= dist/dialback
 test-machines:

@@ -123,6 +123,16 @@ describe('share/dialback.cron', () => {
   });
 });
 
+describe('share/dialback-host.cron', () => {
+  it('has one line of five times and a drill by its absolute path, of which cron mails only the problems', () => {
+    const lines = sample('dialback-host.cron')
+      .split('\n')
+      .filter(line => line !== '' && !line.startsWith('#'));
+    assert.equal(lines.length, 1);
+    assert.match(lines[0] ?? '', /^\d{1,2} \d{1,2} \* \* \d \/\S+\/dialback drill >\/dev\/null$/);
+  });
+});
+
 describe('share/dialback.cron.d', () => {
   const lines = sample('dialback.cron.d').trimEnd().split('\n');
 

@@ -36,7 +36,8 @@ const ONLY_TESTED = new Set([
   'src/host/offer-keys.ts offerLine',
   'src/host/offered-files.ts serveRecords',
   'src/os/versions.ts parseOpensshVersion',
-  'src/store/offer.ts OFFER_ID',
+  'src/store/drill-record.ts decodeDrillRecord',
+  'src/store/drill-record.ts encodeDrillRecord',
   'src/store/offer.ts decodeOffer',
   'src/wire/fetch-rsync.ts foldersAbove',
 ]);

@@ -69,7 +69,7 @@ start_work() {
   trap clean_up EXIT
   trap 'exit 130' INT TERM HUP
   work=$(mktemp -d)
-  for name in never excludes client.toml host.toml dialback.cron dialback.cron.d $unit_files; do
+  for name in never excludes client.toml host.toml dialback.cron dialback-host.cron dialback.cron.d $unit_files; do
     sed "s|/usr/local/|${prefix%/}/|g" "share/$name" >"$work/$name"
   done
   mkdir "$work/hooks"
@@ -299,6 +299,7 @@ lay_files() {
   lay dist/launch "$launcher" 750 "$account" "$lent=ep"
   for pair in $offered; do offer "${pair%%:*}" "${pair#*:}"; done
   lay "$work/dialback.cron" "$share/dialback.cron" 644
+  lay "$work/dialback-host.cron" "$share/dialback-host.cron" 644
   # A config can name these without a copy, because only root can write them.
   for name in $hook_files; do lay "$work/hooks/$name" "$share/hooks/$name" 755; done
   for unit in $unit_files; do lay "$work/$unit" "$units/$unit" 644; done
@@ -411,6 +412,7 @@ uninstall() {
     remove "$share/$name"
   done
   remove "$share/dialback.cron"
+  remove "$share/dialback-host.cron"
   for name in $hook_files; do remove "$share/hooks/$name"; done
   rm -f "$stage$prefix/bin"/.dialback-?????? "$stage${launcher%/*}"/.dialback-?????? "$stage$share"/hooks/.dialback-??????
   if [ -n "$share_changed" ]; then say "removed $share"; fi

@@ -69,6 +69,7 @@ const TITLES = [
   'snapshots',
   'on disk',
   'verified',
+  'drilled',
   'next removal',
 ];
 
@@ -85,6 +86,7 @@ function statusText(clients: ClientStatus[]): string {
     `${each.snapshots}${each.pinned.length > 0 ? ` (${each.pinned.length} pinned)` : ''}`,
     each.held ? showBytes(each.held.bytes) : '?',
     each.last_verify ? each.last_verify.at.slice(0, 10) : 'never',
+    each.last_drill?.succeeded?.slice(0, 10) ?? 'never',
     each.next_removal ? `${each.next_removal.snapshot} on ${each.next_removal.at.slice(0, 10)}` : 'none',
   ]);
   return `${table(TITLES, cells, [3, 4, 5, 6, 7])}${clients.flatMap(problemLines).join('')}`;

@@ -5,6 +5,7 @@ import { type Command, noSuchCommand, usage } from './command.ts';
 import { copyStore } from './copy-store.ts';
 import { diff } from './diff.ts';
 import { doctor } from './doctor.ts';
+import { drill } from './drill.ts';
 import { enroll } from './enroll.ts';
 import { exportArchive } from './export.ts';
 import { fetch } from './fetch.ts';
@@ -58,6 +59,7 @@ export const COMMANDS: readonly Command[] = [
   removeClient,
   verify,
   copyStore,
+  drill,
   doctor,
   tryOut,
   help,

@@ -9,6 +9,7 @@ import { hasLinkLibrary } from '../os/link-library.ts';
 import { hasProgram } from '../os/programs.ts';
 import { defaultStateFolder } from '../os/runfolder.ts';
 import { authorizedKeysPath, checkNotCalled, collectKeys, isAnyEnrolled } from './authorized-keys.ts';
+import { collectDrills } from './drills.ts';
 import type { Finding } from './finding.ts';
 import { collectHooks } from './hooks.ts';
 import { type Confinement, checkHostConfinement, checkHostJail } from './jails.ts';
@@ -46,6 +47,7 @@ export async function collectHost(options: {
     // The client's checks report a disk that is not mounted: its config says whether that is an error.
     ...(isCalled || hasStore(config.store) ? await collectStore(config.store, hasLibrary) : []),
     ...collectHostRuns(config),
+    ...collectDrills(config.store),
     ...collectHooks('host', config.hooks),
     ...(isCalled
       ? [

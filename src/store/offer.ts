@@ -35,7 +35,7 @@ export interface Offer {
 }
 
 /** The form of an offer's id: it names a file, and stands in authorized_keys. */
-export const OFFER_ID = /^[0-9a-f]{8}$/;
+const OFFER_ID = /^[0-9a-f]{8}$/;
 const FOLDER = 'offers';
 const OFFER_LIMIT = 4 * 1024 * 1024;
 /** Ended offers that are kept for `offer --list`. */

@@ -19,6 +19,8 @@ export interface RestoreOptions {
   force: boolean;
   /** Leaves out what could hand over an account or the machine: setuid and setgid bits, devices, file capabilities. */
   inert: boolean;
+  /** Whether `to` is a folder of drill-scratch.ts, the only place in the store that a restore may write to. */
+  isScratch?: boolean;
 }
 
 /** A snapshot, and which part of it to restore. */

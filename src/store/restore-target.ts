@@ -14,6 +14,7 @@ import { run, standard } from '../os/process.ts';
 import { hasProgram } from '../os/programs.ts';
 import { findBreachOnTheWay } from '../os/trust.ts';
 import { escapeText } from '../wire/text.ts';
+import { isScratchFolder } from './drill-scratch.ts';
 import { namesBesideStages } from './restore-stage.ts';
 
 /** DIR, and the options that decide whether it can be used. */
@@ -26,6 +27,8 @@ export interface TargetOptions {
   force: boolean;
   /** The account that restores. Its home is suggested when DIR is refused. */
   account: Account;
+  /** Whether DIR is a scratch folder of the store. No other account than the store's can change it or the store. */
+  isScratch?: boolean;
 }
 
 /** `filled` only with --force. */
@@ -54,8 +57,10 @@ export function checkTarget(options: TargetOptions): TargetState {
       ? new Fault({ tried, found: 'it is not a folder', exit: 'usage' })
       : fileFault(error, tried);
   }
-  requireOutside(options, to);
-  requireOwnFolder(options, to, false);
+  if (!isOwnScratch(options)) {
+    requireOutside(options, to);
+    requireOwnFolder(options, to, false);
+  }
   const isEmpty = names.every(name => name === 'lost+found');
   if (isEmpty || options.force) return isEmpty && names.length === 0 ? 'empty' : 'filled';
   throw new Fault({
@@ -115,6 +120,11 @@ function isAbsent(path: string): boolean {
   } catch (error) {
     return failedWith(error, 'ENOENT');
   }
+}
+
+/** Whether a drill restores into its folder in the store, which is as safe as the store. */
+function isOwnScratch({ to, store, isScratch = false }: TargetOptions): boolean {
+  return isScratch && isScratchFolder(store, to);
 }
 
 /** A restore into the store would change finished snapshots, also through another path such as a bind mount. */

@@ -9,7 +9,8 @@ import { now } from '../os/clock.ts';
 import { lstat, makeFolder, readdir, stat, statfs, unlink } from '../os/files.ts';
 import { useScratchFolder } from '../os/scratch.ts';
 
-const FOLDER = 'tmp';
+/** Below the store. */
+export const SCRATCH_FOLDER = 'tmp';
 /** With less free space, a prune that makes room must not depend on the store's own. */
 const LEAST_BYTES = 256 * 1024 * 1024;
 /** The names of sort(1)'s files. */
@@ -22,7 +23,7 @@ const LEFT_MS = 2 * 86_400_000;
  * they were.
  */
 export function keepScratchIn(store: string): void {
-  const folder = `${store}/${FOLDER}`;
+  const folder = `${store}/${SCRATCH_FOLDER}`;
   try {
     const { bavail, bsize } = statfs(store);
     if (stat(store).uid !== ownAccount().uid || bavail * bsize < LEAST_BYTES) return;

@@ -7,6 +7,7 @@ import { now } from '../os/clock.ts';
 import { whatFailed } from '../os/files.ts';
 import { readJournal } from '../os/journal.ts';
 import { escapeText, snapshotName, snapshotTime } from '../wire/text.ts';
+import { type DrillRecord, drillProblem, readDrillRecord } from './drill-record.ts';
 import { type Held, peekIndex } from './file-index.ts';
 import { areAlarming, type Failures, failuresOf, failuresText, lackOfRoom } from './health.ts';
 import { LOST_ATTRIBUTES, snapshotsWithoutAttributes } from './lost-attributes.ts';
@@ -37,6 +38,8 @@ export interface ClientStatus {
    * one snapshot.
    */
   last_verify: { at: string; snapshots: number; damaged: number } | null;
+  /** The last drill, and when one last succeeded; null if there was none. */
+  last_drill: DrillRecord | null;
   /** The room of all snapshots together; null if the index is out of date (`dialback prune --dry-run` updates it). */
   held: Held | null;
   /** The snapshot that will be removed first, and when, if runs continue as before; null if none within 400 runs. */
@@ -87,6 +90,7 @@ function unreadable(client: string, problem: string): ClientStatus {
     last_full: null,
     newest: null,
     last_verify: null,
+    last_drill: null,
     held: null,
     next_removal: null,
     failures: null,
@@ -140,6 +144,9 @@ function clientStatus(
       `${verified.damaged} files were damaged at the last verification; dialback verify names them`,
     );
   if (lost.length > 0) critical.push(`${lost.join(', ')}: ${LOST_ATTRIBUTES}`);
+  const drilled = readDrillRecord(client);
+  const drillFault = drillProblem(drilled, at);
+  if (drillFault !== undefined) (drillFault.level === 'critical' ? critical : warnings).push(drillFault.text);
   if (newest !== undefined && retired === null) warnings.push(...problemsOf(newest, at));
   const known = indexed(client);
   if (known !== null && known.cutTimes > 0)
@@ -155,6 +162,7 @@ function clientStatus(
     last_full: full === undefined ? null : describeFull(full, ageMs),
     newest: newest === undefined ? null : describeNewest(newest),
     last_verify: verified,
+    last_drill: drilled ?? null,
     held: known?.held ?? null,
     next_removal: nextRemoval(all, settings.settingsFor(client.name).policy, at),
     failures,

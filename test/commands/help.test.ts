@@ -56,6 +56,7 @@ describe('the text on all commands', () => {
       'remove-client',
       'verify',
       'copy-store',
+      'drill',
       'doctor',
       'try',
       'help',

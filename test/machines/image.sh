@@ -2,12 +2,13 @@
 # image.sh SUITE ARCH: builds $LAB_DATA/images/SUITE-ARCH/{root.img,kernel,initrd} from the packages of a Debian suite; `lab
 # image` calls it once for each. root.img is a plain ext4 file system. The kernel is the suite's "cloud" flavor: the same source
 # as the ordinary one, with fewer drivers. There is no boot loader: qemu loads the kernel and the initrd made here.
+# SUITE+boot has a boot loader, an initramfs, udev and a network of its own too, so that a copy of it can start by itself.
 set -euo pipefail
 PATH=/usr/sbin:/usr/bin:/sbin:/bin # mmdebstrap may call python3 for each package: use the system's
 here=$(dirname "$(realpath "$0")")
-suite=$1 arch=$2 native=$(dpkg --print-architecture)
+suite=${1%+boot} arch=$2 boot=${1#"${1%+boot}"} native=$(dpkg --print-architecture)
 [ "$(id -u)" = 0 ] || { echo 'image: Cannot build an image: mmdebstrap needs root' >&2; exit 1; }
-out=${LAB_DATA:?}/images/$suite-$arch key=$LAB_DATA/id_ed25519 mirror=${LAB_MIRROR:-}
+out=${LAB_DATA:?}/images/$1-$arch key=$LAB_DATA/id_ed25519 mirror=${LAB_MIRROR:-}
 # The mirror that apt uses on this machine, without the last folder ("/debian/").
 # shellcheck disable=SC2016  # apt-get replaces $(REPO_URI), not the shell
 [ -n "$mirror" ] || mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | sed -n 's#/debian/*$##p' | sort -u | head -1)
@@ -15,10 +16,12 @@ out=${LAB_DATA:?}/images/$suite-$arch key=$LAB_DATA/id_ed25519 mirror=${LAB_MIRR
 # The programs that dialback runs, make for `make install`, and what a machine needs to start. Each package costs time, so there are no others.
 packages=systemd,systemd-sysv,udev,kmod,busybox-static,openssh-server,openssh-client,rsync,iproute2,procps,e2fsprogs
 packages+=,acl,attr,libcap2-bin,libstdc++6,make,systemd-timesyncd,dbus
+# The kernel is then installed, with an initramfs. sfdisk is for a rescue system.
+if [ -n "$boot" ]; then packages+=,linux-image-cloud-$arch,initramfs-tools,grub-pc,fdisk; fi
 sources=("deb $mirror/debian $suite main")
 [ "$suite" = sid ] || sources+=("deb $mirror/debian-security $suite-security main")
 
-work=$LAB_DATA/images/.$suite-$arch.$$ tree=$LAB_DATA/images/.$suite-$arch.$$/tree
+work=$LAB_DATA/images/.$1-$arch.$$ tree=$LAB_DATA/images/.$1-$arch.$$/tree
 mkdir -p "$tree"
 trap 'rm -rf --one-file-system "$work"' EXIT # a killed mmdebstrap can leave /proc and /sys mounted: stay out of them
 trap 'exit 130' INT TERM HUP
@@ -38,6 +41,7 @@ bootstrap() { # VARIANT PACKAGES [OPTION…]
 kernel_hook='cd "$1/tmp" && export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" &&
   apt-get -q download "$(apt-cache depends --important linux-image-cloud-'$arch' | sed -n "s/.*Depends: //p" | head -1)" &&
   dpkg-deb --fsys-tarfile ./linux-image-*.deb | tar -x --keep-directory-symlink -C "$1" && rm ./linux-image-*.deb'
+if [ -n "$boot" ]; then kernel_hook=true; fi
 unpack() { tar -C "$tree" --xattrs --xattrs-include='*' -xf "$@"; }
 
 if [ "$arch" = "$native" ]; then
@@ -70,9 +74,23 @@ mkdir -p "$tree"/etc/systemd/{system,journald}.conf.d
 printf '[Manager]\nDefaultTimeoutStartSec=15min\n' >"$tree/etc/systemd/system.conf.d/lab.conf" # emulation is slow
 printf '[Journal]\nStorage=persistent\n' >"$tree/etc/systemd/journald.conf.d/lab.conf"
 ln -sf /lib/systemd/system/multi-user.target "$tree/etc/systemd/system/default.target"
+uuid=$(cat /proc/sys/kernel/random/uuid)
+own_units='systemd-udev-trigger systemd-networkd'
+if [ -n "$boot" ]; then
+  own_units=
+  echo "UUID=$uuid / ext4 errors=remount-ro 0 1" >"$tree/etc/fstab"
+  printf '[Match]\nName=eth0\n[Network]\nAddress=10.0.2.15/24\n' >"$tree/etc/systemd/network/eth0.network"
+  ln -sf /lib/systemd/system/systemd-networkd.service "$tree/etc/systemd/system/multi-user.target.wants/"
+  cat >>"$tree/etc/default/grub" <<'END'
+GRUB_TIMEOUT=0
+GRUB_CMDLINE_LINUX_DEFAULT="quiet console=ttyS0 net.ifnames=0 no_timer_check mitigations=off random.trust_cpu=on audit=0"
+GRUB_TERMINAL=serial
+END
+fi
 # Units that a test machine does not need. udevd runs without a trigger: devtmpfs makes the device nodes.
-for unit in {getty@tty1,serial-getty@ttyS0,serial-getty@ttyAMA0,getty-static,ldconfig}.service \
-  systemd-{udev-trigger,udev-settle,firstboot,update-utmp,networkd,networkd-wait-online,timesyncd,resolved}.service \
+# shellcheck disable=SC2086  # several names
+for unit in ${own_units:+$(printf '%s.service ' $own_units)} {getty@tty1,serial-getty@ttyS0,serial-getty@ttyAMA0,getty-static,ldconfig}.service \
+  systemd-{udev-settle,firstboot,update-utmp,networkd-wait-online,timesyncd,resolved}.service \
   systemd-{pstore,hwdb-update,binfmt}.service proc-sys-fs-binfmt_misc.automount modprobe@{drm,configfs,fuse}.service \
   {dev-hugepages,dev-mqueue,sys-kernel-debug,sys-kernel-tracing}.mount {e2scrub_all,fstrim}.timer e2scrub_reap.service; do
   ln -sf /dev/null "$tree/etc/systemd/system/$unit"
@@ -100,7 +118,7 @@ cp "$here/init.sh" "$initrd/init"
 (cd "$initrd" && find . | LC_ALL=C sort | cpio --quiet -o -H newc -R 0:0) >"$work/initrd"
 
 # Without the ext4 features that a 5.10 kernel does not know.
-mkfs.ext4 -q -F -L root -O '^orphan_file,^metadata_csum_seed' -m 0 -d "$tree" "$work/root.img" 4G
+mkfs.ext4 -q -F -L root -U "$uuid" -O '^orphan_file,^metadata_csum_seed' -m 0 -d "$tree" "$work/root.img" 4G
 { dpkg-query --admindir="$tree/var/lib/dpkg" -W rsync openssh-server systemd libc6; echo "kernel $version"; } >"$work/versions"
 rm -rf --one-file-system "$tree" "$initrd" "$work"/mmdebstrap.* "$out"
 mv -T "$work" "$out"

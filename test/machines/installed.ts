@@ -88,9 +88,10 @@ export class Installed extends Machine {
     appendFileSync(join(this.folder, 'old/dist/launch'), '\0');
   }
 
-  /** Starts it. The suite's image is built if there is none. */
-  async start(suite: string): Promise<void> {
-    await this.create(suite, ['--arch', this.#arch === 'x64' ? 'amd64' : this.#arch, '--mem', '1024']);
+  /** Starts it. The suite's image is built if there is none. @param more options of `lab up` */
+  async start(suite: string, more: string[] = []): Promise<void> {
+    const arch = this.#arch === 'x64' ? 'amd64' : this.#arch;
+    await this.create(suite, ['--arch', arch, '--mem', '1024', ...more]);
   }
 
   /**
@@ -136,6 +137,14 @@ export class Installed extends Machine {
 
   async torture(args: string): Promise<string> {
     return await this.ssh(`/mnt/with/node /mnt/with/tree/test/machines/torture.ts ${args}`);
+  }
+
+  /** Lists a file system, without those that are mounted on it. @returns a line for each entry (torture.ts) */
+  async listFiles(top: string): Promise<string> {
+    const at = '/media/listed';
+    return await this.ssh(
+      `mkdir -p ${at} && mount --bind ${top} ${at} && cd $(dirname $(ls /media/with/node /mnt/with/node 2>/dev/null | head -n 1)) && ./node tree/test/machines/torture.ts list ${at}; umount ${at}`,
+    );
   }
 
   /** Makes a backup. @returns the record of the snapshot */

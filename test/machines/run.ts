@@ -3,7 +3,7 @@
  *
  *   node_modules/.bin/node test/machines/run.ts [OPTION…] PART…
  *
- * PART: kernels (or one of bullseye, bookworm, trixie), timer, install, arm64, cuts. Options: --results FILE writes the table of docs/versions.md;
+ * PART: kernels (or one of bullseye, bookworm, trixie), timer, install, recover, arm64, cuts. Options: --results FILE writes the table of docs/versions.md;
  * --cuts 'FS:COPY:COMMIT…' says how many cuts (power-cuts.ts), --executable FILE which dialback they are for, --launcher FILE
  * that its rsync runs in jails, and --keep that a machine with a failed check or a difference stays. The last line is "N passed, N failed".
  */
@@ -11,6 +11,7 @@ import { parseArgs } from 'node:util';
 import { changeInstallation } from './install.ts';
 import { ARM64, backUpOnKernel, KERNELS } from './kernels.ts';
 import { cutPower, parsePlan } from './power-cuts.ts';
+import { recoverMachine } from './recover.ts';
 import { Report, seconds } from './report.ts';
 import { type Row, writeResults } from './results.ts';
 import { runByTimer } from './timer.ts';
@@ -40,6 +41,7 @@ const PARTS: Record<string, (() => Promise<Row>)[]> = {
   ...Object.fromEntries(KERNELS.map(kernel => [kernel.suite, [() => backUpOnKernel(report, kernel, keep)]])),
   timer: [() => runByTimer(report, keep)],
   install: [() => changeInstallation(report, keep)],
+  recover: [() => recoverMachine(report, keep)],
   arm64: [() => backUpOnKernel(report, ARM64, keep)],
   cuts: plans.map(plan => () => cutPower(report, { plan, ...values })),
 };

@@ -1,6 +1,7 @@
 /**
  * Runs in a test machine. `node torture.ts make FOLDER` makes a tree with everything that a backup must give back;
- * `node torture.ts compare A B` prints the differences in B, and exits with 1 if there are any.
+ * `node torture.ts compare A B` prints the differences in B, and exits with 1 if there are any; `node torture.ts list FOLDER` prints a
+ * line for each entry, without the sparse ranges, which rsync makes in more files.
  */
 import { diffManifests, manifest } from '../support/manifest.ts';
 import { makeTortureTree } from '../support/tree.ts';
@@ -16,7 +17,16 @@ if (verb === 'make') {
   console.log(`${before.size} entries, ${differences.length} differences`);
   for (const line of differences.slice(0, 20)) console.log(line);
   process.exitCode = differences.length > 0 ? 1 : 0;
+} else if (verb === 'list') {
+  const lines: string[] = [];
+  for (const [path, { xattrs = new Map(), ...entry }] of manifest(one, {
+    without: ['holes', 'xattr:trusted.'],
+  }))
+    lines.push(
+      `${path}\t${JSON.stringify({ ...entry, xattrs: [...xattrs].sort() }, (_, value) => (typeof value === 'bigint' ? `${value}` : value))}`,
+    );
+  console.log(lines.join('\n'));
 } else {
-  console.error('usage: torture.ts make FOLDER | compare A B');
+  console.error('usage: torture.ts make FOLDER | compare A B | list FOLDER');
   process.exitCode = 2;
 }

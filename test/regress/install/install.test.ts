@@ -48,9 +48,15 @@ const LAID: [path: string, owner: string][] = [
   [`${UNITS}/dialback-backup.service`, 'root:root 644'],
   [`${UNITS}/dialback-backup.timer`, 'root:root 644'],
   ['/var/lib/dialback', 'dialback:dialback 700'],
-  ...['client.toml', 'dialback.cron', 'dialback.cron.d', 'excludes', 'host.toml', 'never'].map(
-    (name): [string, string] => [`${SHARE}/${name}`, 'root:root 644'],
-  ),
+  ...[
+    'client.toml',
+    'dialback-host.cron',
+    'dialback.cron',
+    'dialback.cron.d',
+    'excludes',
+    'host.toml',
+    'never',
+  ].map((name): [string, string] => [`${SHARE}/${name}`, 'root:root 644']),
   ...HOOKS.map((name): [string, string] => [`${SHARE}/hooks/${name}`, 'root:root 755']),
 ];
 

@@ -37,6 +37,16 @@ describe('a restore into the store', { skip: NEEDS_ROOT }, () => {
     await refused(world.store);
   });
 
+  it("is refused in the folder of drills, which only a drill's restore may write to", async () => {
+    const scratch = join(world.store, 'tmp/drill-abc123');
+    for (const path of [dirname(scratch), scratch]) {
+      mkdirSync(path, { recursive: true });
+      chownSync(path, world.host.uid, world.host.gid);
+    }
+    await refused(scratch);
+    await refused(join(scratch, 'new'));
+  });
+
   it('is refused where the snapshot has something in the place of the store', async () => {
     const [snapshot = ''] = world.snapshots();
     const inTree = join(world.tree(snapshot), basename(world.store));
