@@ -272,7 +272,7 @@ export const MESSAGES = {
   'it-printed-more-than': 'it printed more than',
   'it-sends-no-greeting': 'it sends no greeting',
   'it-takes-either-run-or': 'it takes either --run or --check',
-  'it-takes-folder-argument': 'it takes FOLDER... -- ARGUMENT',
+  'it-takes-folder-argument': 'it takes … -- ARGUMENT',
   'it-tells-what-is-damaged': 'it tells what is damaged',
   'it-tells-which-snapshots-share': 'it tells which snapshots share them), and restore them from another one',
   'it-was-and-not-for': 'it was …, and not for',

@@ -583,7 +583,7 @@ describe('receive refuses, in one line', { skip: SKIP }, () => {
 
   it('wrong arguments', async () => {
     const { tree, snapshot } = receiver;
-    const usage = matching`Cannot run "receive": ${says('it-takes-folder-argument')}\.\.\.`;
+    const usage = matching`Cannot run "receive": ${says('it-takes-folder-argument', 'TREE [LINKROOT...]')}\.\.\.`;
     for (const args of [
       ['receive'],
       ['receive', '--'],

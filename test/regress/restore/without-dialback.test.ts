@@ -58,7 +58,7 @@ describe('a recovery without dialback', { skip: NEEDS_ROOT }, () => {
     const wrapper = join(world.base, 'ssh');
     const script = `#!/bin/sh\nexec ssh -F none -p ${world.port} -i '${key}' -o UserKnownHostsFile='"${known}"' "$@"\n`;
     world.write(world.host, wrapper, script, 0o755);
-    const to = await recover('4. Copy the files', { RSYNC_RSH: `'${wrapper}'` });
+    const to = await recover('From the backup host over ssh', { RSYNC_RSH: `'${wrapper}'` });
     assert.deepEqual(diffManifests(manifest(world.data), manifest(join(to, world.data))), []);
   });
 });
