@@ -31,8 +31,13 @@ export function storesInScope(
   const isIn = (path: string): boolean => roots.some(root => isWithin(root, path) || isWithin(path, root));
   const isOut = (path: string): boolean =>
     [...never, ...empty].some(each => isWithin(each, path)) || excludes.some(each => isExcluded(each, path));
-  const named = [...configuredStores(), ...knownStorePaths()].map(realPlace).filter(exists);
-  const found = [...named.map(asBytes), ...roots.flatMap(storeAround)];
+  // A file system that does not answer is one of `empty`. One outside of the roots was not asked, so do not touch it.
+  const canTouch = (path: string): boolean => isIn(path) && !empty.some(each => isWithin(each, path));
+  const named = [...configuredStores(), ...knownStorePaths()].filter(path => canTouch(asBytes(path)));
+  const found = [
+    ...named.map(realPlace).filter(exists).map(asBytes),
+    ...roots.filter(canTouch).flatMap(storeAround),
+  ];
   return [...new Set(found)]
     .filter(path => isIn(path) && !isOut(path))
     .map(asText)
