@@ -14,6 +14,7 @@ import { farCommand } from '../src/store/copy-script.ts';
 import { parseVerified } from '../src/store/copy-verified.ts';
 import { encodeCopyMark, isSameSource, parseCopyMark } from '../src/store/store-mark.ts';
 import { emptyVerified } from '../src/store/verify.ts';
+import { says } from './support/wording.ts';
 
 const SNAPSHOT = '2026-11-23T00-12-00Z';
 const ID = 'a'.repeat(32);
@@ -104,7 +105,7 @@ describe('whyNoCopy()', () => {
   it('takes snapshots that the store has removed, if they were copied', () => {
     const snapshots = new Map([['b', [SNAPSHOT]]]);
     assert.equal(why({ snapshots, copied: new Set([`b@${SNAPSHOT}`]) }), undefined);
-    assert.match(why({ snapshots }) ?? '', /backups have been made into it: b@/);
+    assert.match(why({ snapshots }) ?? '', says('backups-made-into-the-copy', 'b'));
   });
 
   it('refuses everything else', () => {
@@ -112,8 +113,8 @@ describe('whyNoCopy()', () => {
     assert.match(why({ state: 'other' }) ?? '', /not empty/);
     assert.match(why({ mark: undefined }) ?? '', /cannot be read/);
     assert.match(why({ mark: { of: 'b'.repeat(32), path: '/x' } }) ?? '', /another store/);
-    assert.match(why({ inside: '/store', state: 'absent' }) ?? '', /inside of the store/);
-    assert.match(why({ contains: true, state: 'other' }) ?? '', /the store is inside/);
+    assert.match(why({ inside: '/store', state: 'absent' }) ?? '', says('copy-inside-the-store'));
+    assert.match(why({ contains: true, state: 'other' }) ?? '', says('store-inside-the-copy'));
   });
 });
 

@@ -111,7 +111,7 @@ describe('drillProblem()', () => {
     ['no drill', undefined, 1000, undefined],
     ['a success', GOOD, 35, undefined],
     ['an old success', GOOD, 35.1, 'warning'],
-    ['a drill that could not be done', { ...GOOD, failed: 'the disk is full' }, 0, 'warning'],
+    ['a drill without a result', { ...GOOD, failed: 'the disk is full' }, 0, 'warning'],
     ['a drill with a problem', { ...GOOD, problems: 1 }, 0, 'critical'],
     ['an old drill with a problem', { ...GOOD, problems: 1 }, 90, 'critical'],
     ['a success in the future', GOOD, -1, undefined],

@@ -4,6 +4,7 @@ import { drill } from '../../src/commands/drill.ts';
 import { Fault } from '../../src/fault.ts';
 import { drillProblems, drillText } from '../../src/output/drill.ts';
 import type { Drilled } from '../../src/store/drill.ts';
+import { wording } from '../support/wording.ts';
 
 const DONE: Drilled = {
   client: 'acorn',
@@ -57,12 +58,20 @@ describe('drill.parse()', () => {
 
 describe('drillText()', () => {
   it('has one line for a client', () => {
-    const line =
-      'acorn: 20 of 500 entries of s, with 31 files (2.0 KiB), restored and compared: all as they were\n';
-    assert.equal(drillText(DONE), line);
+    const line = wording(
+      'drill-result',
+      'acorn',
+      20,
+      500,
+      's',
+      31,
+      '2.0 KiB',
+      wording('drill-without-problems'),
+    );
+    assert.equal(drillText(DONE), `${line}\n`);
     assert.match(drillText({ ...DONE, too_large: 2 }), /; 2 larger than 1\.0 GiB are never chosen\n$/);
     assert.match(drillText({ ...DONE, problems: 4 }), /: 4 problems\n$/);
-    assert.equal(drillText({ ...DONE, snapshot: null }), 'acorn: there is no snapshot yet\n');
+    assert.equal(drillText({ ...DONE, snapshot: null }), `acorn: ${wording('there-is-no-snapshot-yet')}\n`);
     assert.equal(drillText({ ...DONE, failed: 'reason' }), 'acorn: not drilled\n');
   });
 });
@@ -87,15 +96,12 @@ describe('drillProblems()', () => {
       },
     ]);
     const lines = text.split('\n');
-    assert.equal(lines[0], 'dialback: Cannot give back all that was backed up: 22 problems');
+    assert.equal(lines[0], wording('drill-problems', '22 problems'));
     assert.equal(lines[1], '  birch@s');
     assert.equal(lines[2], '  /f\\u001b 0: other content');
     assert.ok(lines.includes('  and 5 more'));
     assert.ok(lines.includes('  1 another mode, "/m"'), text);
     assert.ok(lines.includes('  rsync: \\u001b[2J'), text);
-    assert.equal(
-      lines.at(-2),
-      'next: dialback verify birch (it tells which snapshots share the damaged files)',
-    );
+    assert.equal(lines.at(-2), wording('verify-after-drill', 'birch'));
   });
 });

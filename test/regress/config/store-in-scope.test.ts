@@ -4,12 +4,13 @@ import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { says } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 describe('a scope that contains a store', { skip: NEEDS_ROOT }, () => {
   let world: World;
   let store: string;
-  const FOUND = /Cannot back up the store "[^"]*its store" completely/;
+  const FOUND = says('store-in-the-scope', /[^"]*its store/);
 
   before(async () => {
     world = await World.make();

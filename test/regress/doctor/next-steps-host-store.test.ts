@@ -9,7 +9,7 @@ import { after, afterEach, before, describe, it } from 'node:test';
 import type { Finding } from '../../../src/doctor/finding.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { Follower, mount, worstOf } from '../../support/steps.ts';
-import { matching, matchingLines, says } from '../../support/wording.ts';
+import { matching, matchingLines, says, wording } from '../../support/wording.ts';
 import { mayMakeNamespaces, NEEDS_ROOT, type Party, World } from '../../support/world.ts';
 
 describe('a next step of doctor about a store and its runs', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -118,7 +118,7 @@ describe('a next step of doctor about a store and its runs', { skip: NEEDS_ROOT 
           event: 'run',
           outcome: 'failed',
           code: 'rsync',
-          reason: 'rsync ended with status 12',
+          reason: wording('rsync-status', 12),
         })}\n`,
       );
     const toml = readFileSync(world.hostToml, 'utf8');
@@ -134,7 +134,7 @@ describe('a next step of doctor about a store and its runs', { skip: NEEDS_ROOT 
     world.write(host, world.hostToml, toml);
     const runs = await follower.shell(host, step(/^"acorn": the last 3 runs failed/));
     assert.equal(runs.status, 1, runs.stderr); // as monitoring plugins have it: a warning
-    assert.match(runs.stdout, /rsync ended with status 12/);
+    assert.match(runs.stdout, says('rsync-status', 12));
     const doubt = step(matching`${says('did-not-flush-the-files')} .*: acorn$`).split('; ');
     assert.match(doubt[1] ?? '', matching`^it lists .*, ${says('and-the-next-backup')} `);
     await follower.follow(host, doubt[0] ?? '');

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fetchFiles, offer, offerState, tryOffer } from '../../support/fetching.ts';
 import { some } from '../../support/long.ts';
+import { says } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, World } from '../../support/world.ts';
 
 const SECRET = 'the secret of another file';
@@ -56,16 +57,16 @@ describe('the refusals of a fetch', { skip: NEEDS_ROOT }, () => {
     rmSync(foreignFile);
     const open = await offer(world);
     const cases: [what: string, line: string, reason: RegExp][] = [
-      ['no offer', request('0000-0000-0000-0000-0000-0000-0000'), /no offer of this client has this code/],
+      ['no offer', request('0000-0000-0000-0000-0000-0000-0000'), says('no-such-offer')],
       ['used', request(used.code), /: it was used at 20/],
       ['used, confirmed again', request(used.code, 'done'), /: it was used at 20/],
       ['revoked', request(revoked.code, 'files'), /: it was revoked at 20/],
       ['expired', request(expired.code), /: it expired at 2020/],
-      ["another client's", request(foreign.code), /no offer of this client has this code/],
-      ['a code that is no code', request('../../../../etc/passwd'), /the code is malformed/],
-      ['small letters', request(open.code.toLowerCase()), /the code is malformed/],
-      ['an unknown action', request(open.code, 'everything'), /it is not ACTION CODE/],
-      ['another version', request(open.code).replace(' 1 ', ' 2 '), /it is not a request of fetch/],
+      ["another client's", request(foreign.code), says('no-such-offer')],
+      ['a code that is no code', request('../../../../etc/passwd'), says('malformed-code')],
+      ['small letters', request(open.code.toLowerCase()), says('malformed-code')],
+      ['an unknown action', request(open.code, 'everything'), says('not-action-and-code')],
+      ['another version', request(open.code).replace(' 1 ', ' 2 '), says('no-request-of-fetch')],
       ['more behind it', `${request(open.code)}x`, /not one line/],
       ['no line', open.code, /not one line/],
       ['too much', 'x'.repeat(100_000), /not one line/],
@@ -103,7 +104,7 @@ describe('the refusals of a fetch', { skip: NEEDS_ROOT }, () => {
       key,
     ]);
     assert.equal(status, 12);
-    assert.match(stderr, /does not accept the key/);
+    assert.match(stderr, says('does-not-accept-the-key'));
     assert.ok(!existsSync(join(world.client.home, 'x')));
   });
 
@@ -166,9 +167,9 @@ describe('the refusals of a fetch', { skip: NEEDS_ROOT }, () => {
 
   it('of offers that name nothing in the snapshot', async () => {
     for (const [word, found] of [
-      [`${world.data}/nothing`, /does not have it/],
+      [`${world.data}/nothing`, says('snapshot-does-not-have-it')],
       [`${world.data}/../x`, /without "\.", "\.\."/],
-      ['relative', /not an absolute path/],
+      ['relative', says('it-is-not-an-absolute')],
     ] as const) {
       const { status, stderr } = await tryOffer(world, [world.name, word]);
       assert.notEqual(status, 0, word);

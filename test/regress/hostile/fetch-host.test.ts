@@ -10,6 +10,7 @@ import { CHARACTER_DEVICE, type Entry, FILE, FOLDER, LINK } from '../../support/
 import { ANY_CODE, type HostileOffer, HostileOfferer } from '../../support/hostile-offerer.ts';
 import { some } from '../../support/long.ts';
 import { diffManifests, type Manifest, manifest } from '../../support/manifest.ts';
+import { says } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 const SETUID = 0o104755;
@@ -85,7 +86,7 @@ for (const launcher of [true, false])
           ],
         ],
         [
-          'a folder, then a symlink in its place',
+          'a folder, then that name as a symlink',
           () => [
             { name: 'd', mode: FOLDER },
             { name: 'd', mode: LINK, target: outside },
@@ -102,7 +103,7 @@ for (const launcher of [true, false])
           ],
         ],
         [
-          'a hard link to a file behind a symlink',
+          'a hard link through a symlink',
           () => [
             link(),
             { name: 'l/file', mode: FILE, linkTo: 'first' },
@@ -170,12 +171,12 @@ for (const launcher of [true, false])
         ['an entry with ..', { list: [listed('../outside/file')] }, /no acceptable "path"/],
         ['an absolute entry', { list: [listed('/etc/passwd')] }, /no acceptable "path"/],
         [
-          'an entry outside of the offer',
+          'an entry that was not offered',
           { head: { paths: ['/home'] }, list: [listed('etc/passwd')] },
-          /outside of the offer/,
+          says('outside-the-offer'),
         ],
         ['an offer of ..', { head: { paths: ['/../x'] } }, /no acceptable "paths"/],
-        ['text that is no list', { list: [`${ESCAPES}\n`] }, /it is not JSON/],
+        ['text that is no list', { list: [`${ESCAPES}\n`] }, says('it-is-not-json')],
         ['an unknown key', { list: ['{"path":"x","command":"rm -rf /"}\n'] }, /unknown key/],
       ];
       for (const [what, offer, found] of some(lists, 3))

@@ -64,7 +64,7 @@ describe('jail serve', { skip: SKIP }, () => {
     }
     run = jail.folder(join(jail.home, 'state/run-serve'), 0o700);
     jail.folder(join(run, 'rsyncd'), 0o700);
-    jail.file(join(run, 'rsyncd/rsyncd.conf'), 'read only = yes\n', 0o600);
+    jail.file(join(run, 'rsyncd/rsyncd.conf'), '[files]\n', 0o600);
     jail.file(join(run, 'key'), 'a secret\n', 0o600);
     write(`path ${at('offered')}\0`);
   });

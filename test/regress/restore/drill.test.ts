@@ -19,6 +19,7 @@ import { after, before, describe, it } from 'node:test';
 import type { DrillRecord } from '../../../src/store/drill-record.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
 import { Follower, nextOf } from '../../support/steps.ts';
+import { matching, matchingLines, says, wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, until, World } from '../../support/world.ts';
 
 describe('a drill', { skip: NEEDS_ROOT }, () => {
@@ -88,7 +89,7 @@ describe('a drill', { skip: NEEDS_ROOT }, () => {
     assert.equal(stderr, '');
     assert.match(
       stdout,
-      /^acorn: \d+ of \d+ entries of \S+, with 11 files \(48\.1 MiB\), restored and compared: all as they were\n$/,
+      matching`^${says('drill-result', 'acorn', /\d+/, /\d+/, /\S+/, 11, '48.1 MiB', wording('drill-without-problems'))}\n$`,
     );
     assert.deepEqual(diffManifests(before, manifest(join(world.shelf, 'snapshots'))), []);
     assert.deepEqual(
@@ -129,13 +130,13 @@ describe('a drill', { skip: NEEDS_ROOT }, () => {
       const step = nextOf(result).replace(/ \(it tells .*\)$/, '');
       const verified = await follower.shell(world.host, step);
       assert.equal(verified.status, 1, step);
-      assert.match(verified.stderr, /Cannot confirm that the store is intact: [12] damaged/);
+      assert.match(verified.stderr, matching`${says('cannot-confirm-that-the-store')}: [12] damaged`);
       assert.deepEqual(folders(), []);
       const shown = await status();
       assert.equal(shown.status, 2, shown.stdout);
       assert.match(
         shown.stdout,
-        /^critical .*\n(?:.*\n)*acorn: the drill of \S+ could not give everything back: 1 problem; dialback drill names them\n/m,
+        matchingLines`^critical .*\n(?:.*\n)*acorn: ${says('drill-was-incomplete', /\S+/, '1 problem')}\n`,
       );
       const last = await drillOf();
       assert.ok(last?.succeeded && last.succeeded < last.at, 'the last success is known');
@@ -145,7 +146,7 @@ describe('a drill', { skip: NEEDS_ROOT }, () => {
     // doctor knows the same, and its next step shows that all is well again.
     await follower.follow(
       world.host,
-      await follower.nextOf(world.host, 'host.drills', /could not give everything back/),
+      await follower.nextOf(world.host, 'host.drills', says('drill-was-incomplete')),
     );
     assert.ok(!(await follower.doctor(world.host)).some(each => each.check === 'host.drills'));
     assert.equal((await follower.shell(world.host, 'dialback verify')).status, 0);
@@ -195,7 +196,7 @@ describe('a drill', { skip: NEEDS_ROOT }, () => {
     writeFileSync(path, text.replaceAll(record().at, old));
     const { status: exit, stdout } = await status();
     assert.equal(exit, 1, stdout);
-    assert.match(stdout, /acorn: the last drill was on \S+, more than 35 days ago/);
+    assert.match(stdout, matching`acorn: ${says('drill-is-old', /\S+/, 35)}`);
     assert.equal((await drill()).status, 0);
     assert.equal((await status()).status, 0);
   });
@@ -244,7 +245,7 @@ describe('a drill', { skip: NEEDS_ROOT }, () => {
       await until('the lock is held', () => isHeld(lock));
       const { status: exit, stderr } = await drill();
       assert.equal(exit, 11, stderr);
-      assert.match(stderr, /another drill is running/);
+      assert.match(stderr, says('drill-under-way'));
     } finally {
       holder.child.stdin?.end();
       await holder.done;
@@ -260,12 +261,15 @@ describe('a drill', { skip: NEEDS_ROOT }, () => {
     world.write(world.host, world.hostToml, `${toml}[space]\nmin_free = "900T"\n`);
     const { status: exit, stderr } = await drill(world.name);
     assert.equal(exit, 14, stderr);
-    assert.match(stderr, /min_free is \d+\nnext: dialback prune; or a larger disk\n/);
+    assert.match(
+      stderr,
+      matching`${says('bytes-are-free-and-min')} \d+\nnext: dialback prune; ${says('or-a-larger-disk')}\n`,
+    );
     assert.equal((await drill()).status, 1);
     world.write(world.host, world.hostToml, toml);
     const shown = await status();
     assert.equal(shown.status, 1, shown.stdout);
-    assert.match(shown.stdout, /acorn: the drill of \S+ could not be done: Cannot drill "acorn": /);
+    assert.match(shown.stdout, matching`acorn: ${says('drill-not-done', /\S+/, 'Cannot drill "acorn": ')}`);
     assert.equal((await drill()).status, 0);
   });
 
@@ -277,7 +281,7 @@ describe('a drill', { skip: NEEDS_ROOT }, () => {
     const { status: exit, stdout, stderr } = await drill();
     assert.equal(exit, 1, stderr);
     assert.equal(stdout, 'acorn: not drilled\n');
-    assert.match(stderr, /Cannot trust the manifest of "acorn@.*\nnext: dialback drill acorn\n/);
+    assert.match(stderr, matching`${says('manifest-not-trusted', 'acorn')}\nnext: dialback drill acorn\n`);
     execFileSync('rm', [path]);
     assert.equal((await drill()).status, 0);
     assert.ok(existsSync(path));
@@ -288,7 +292,10 @@ describe('a drill', { skip: NEEDS_ROOT }, () => {
       await until('the lock is held', () => isHeld(lock));
       const refused = await drill(world.name);
       assert.equal(refused.status, 1);
-      assert.match(refused.stderr, /has no manifest to compare with: another process is making it\n/);
+      assert.match(
+        refused.stderr,
+        matching`${says('no-manifest-to-compare', wording('manifest-under-way'))}\n`,
+      );
       holder.child.stdin?.end();
       await holder.done;
       await follower.follow(world.host, nextOf(refused));

@@ -9,11 +9,12 @@ import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { itLong } from '../../support/long.ts';
 import { diffManifests, type Manifest, manifest } from '../../support/manifest.ts';
 import { makeTortureTree } from '../../support/tree.ts';
+import { matching, says, wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, until, World } from '../../support/world.ts';
 
 /** A tar archive has no sockets. */
 const SOCKET = 'nodes/socket: entry: socket -> none';
-const NOTE = 'dialback: Note: left out 1 socket: a tar archive cannot have one\n';
+const NOTE = `${wording('left-out-of-the-archive', wording('one-socket'))}\n`;
 /** What bsdtar 3.6.2 makes of the same archive. The archive is right: GNU tar shows it. */
 const BSDTAR_CHANGES = [
   /^acls\/mask narrower: xattr system\.posix_acl_access: /, // it takes a uid above 2147483647 for that number
@@ -180,17 +181,21 @@ describe('export', { skip: NEEDS_ROOT }, () => {
 
   it('refuses what is not there, and then writes nothing', async () => {
     const cases: [words: string[], status: number, message: RegExp][] = [
+      [['oak'], 1, matching`^dialback: ${says('cannot-find-the-client-the', 'oak')}\n$`],
+      [[`${world.name}@1999`], 1, matching`${says('cannot-find-there-is-no', 'acorn', '1999')} acorn\n$`],
       [
-        ['oak'],
+        [world.name, '/nowhere'],
         1,
-        /^dialback: Cannot find the client "oak": the store has no client of that name\nnext: dialback list\n$/,
+        matching`^dialback: Cannot export "/nowhere": ${says('snapshot-does-not-have-it', /\S+/)}\n$`,
       ],
-      [[`${world.name}@1999`], 1, /there is no such snapshot\nnext: dialback list acorn\n$/],
-      [[world.name, '/nowhere'], 1, /^dialback: Cannot export "\/nowhere": snapshot \S+ does not have it\n$/],
-      [[world.name, 'relative'], 2, /^dialback: Cannot export "relative": it is not an absolute path/],
-      [[world.name, `${world.data}/../x`], 2, /not an absolute path/],
-      [[world.name, join(world.data, 'symlinks/to a folder/inside')], 1, /does not have it/],
-      [[], 2, /an argument is missing/],
+      [
+        [world.name, 'relative'],
+        2,
+        matching`^dialback: Cannot export "relative": ${says('it-is-not-an-absolute')}`,
+      ],
+      [[world.name, `${world.data}/../x`], 2, says('it-is-not-an-absolute')],
+      [[world.name, join(world.data, 'symlinks/to a folder/inside')], 1, says('snapshot-does-not-have-it')],
+      [[], 2, says('an-argument-is-missing')],
       [[world.name, '--json'], 2, /unknown option/],
     ];
     for (const [words, status, message] of cases) {
@@ -203,10 +208,7 @@ describe('export', { skip: NEEDS_ROOT }, () => {
 
   it('does not write to a terminal', async () => {
     const { stdout, status } = await shell("script -qec \"'$1' export acorn --config '$2'\" /dev/null");
-    assert.match(
-      stdout,
-      /Cannot write the archive: standard output is a terminal\r\nnext: write it to a file or a pipe: dialback export NAME > FILE\.tar/,
-    );
+    assert.match(stdout.replaceAll('\r\n', '\n'), says('no-archive-to-a-terminal'));
     assert.equal(status, 2);
   });
 
@@ -229,7 +231,10 @@ describe('export', { skip: NEEDS_ROOT }, () => {
     assert.equal(readFileSync(ended, 'utf8'), '0\n');
     const full = await shell('"$1" export acorn --config "$2" >/dev/full');
     assert.equal(full.status, 14);
-    assert.equal(full.stderr, 'dialback: Cannot write the archive: write error: No space left on device\n');
+    assert.equal(
+      full.stderr,
+      `dialback: ${wording('cannot-write-the-archive', 'write error: No space left on device')}\n`,
+    );
   });
 
   it('ends by a signal while its reader does not read', async () => {
@@ -253,7 +258,7 @@ describe('export', { skip: NEEDS_ROOT }, () => {
     await until('it has ended', () => !existsSync(`/proc/${pid}`));
     running.child.stdout?.resume();
     const { stderr } = await running.done;
-    assert.equal(stderr, 'dialback: Cannot go on: interrupted by SIGTERM\n130\n');
+    assert.equal(stderr, `dialback: ${wording('interrupted-by', 'SIGTERM')}\n130\n`);
     assert.ok(!isBlocked());
   });
 
@@ -273,7 +278,7 @@ describe('export', { skip: NEEDS_ROOT }, () => {
     assert.equal(status, 3, stderr);
     assert.match(
       stderr,
-      /dialback: Cannot read all of the store: \d+ entries could not be read; the archive lacks them, or has zeros in their place\n/,
+      matching`${says('cannot-read-all-of-the', /\d+ entries/)}; ${says('archive-lacks-entries')}\n`,
     );
     for (const each of ['links/a/pair', 'links/pair', 'contents/one MiB', 'symlinks/relative'])
       assert.ok(stderr.includes(`${world.data}/${each}: `), each);

@@ -16,6 +16,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fetchFiles, offer } from '../../support/fetching.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
+import { says } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, World } from '../../support/world.ts';
 
 describe('a fetch in place', { skip: NEEDS_ROOT }, () => {
@@ -41,11 +42,11 @@ describe('a fetch in place', { skip: NEEDS_ROOT }, () => {
     execFileSync('touch', ['-d', `@${mtimeMs / 1000}`, at('changed')]);
     rmSync(at('lost'));
     rmSync(at('folder'), { recursive: true });
-    world.write(world.client, at('folder'), 'a file in the place of a folder');
+    world.write(world.client, at('folder'), 'a file, and no folder');
     world.write(world.client, at('new'), 'made since');
   };
   const replacedIn = (stdout: string): string =>
-    /files that were replaced are in "([^"]*)"/.exec(stdout)?.[1] ?? '';
+    says('replaced-files-are-in', /([^"]*)/).exec(stdout)?.[1] ?? '';
   const check = ({ status, stdout, stderr }: Result): void => {
     assert.equal(status, 0, stderr);
     assert.equal(readFileSync(at('changed'), 'utf8'), 'the changed one');
@@ -55,7 +56,7 @@ describe('a fetch in place', { skip: NEEDS_ROOT }, () => {
     assert.equal(lstatSync(at('lost')).uid, world.client.uid);
     const kept = replacedIn(stdout);
     assert.equal(readFileSync(join(kept, world.data, 'changed'), 'utf8'), 'the CHANGED one');
-    assert.equal(readFileSync(join(kept, world.data, 'folder'), 'utf8'), 'a file in the place of a folder');
+    assert.equal(readFileSync(join(kept, world.data, 'folder'), 'utf8'), 'a file, and no folder');
     assert.ok(!existsSync(join(kept, world.data, 'same')));
   };
 
@@ -105,7 +106,7 @@ describe('a fetch in place', { skip: NEEDS_ROOT }, () => {
       writeFileSync(join(disk, 'other'), 'on the disk');
       const refused = await fetchFiles(world, code, ['--to', disk], 'root');
       assert.equal(refused.status, 2);
-      assert.match(refused.stderr, /the folder is not empty\nnext: .*--in-place too/);
+      assert.match(refused.stderr, says('fetch-to-full-folder'));
       const { status, stderr } = await fetchFiles(world, code, ['--in-place', '--to', disk], 'root');
       assert.equal(status, 0, stderr);
       assert.equal(readFileSync(join(disk, world.data, 'changed'), 'utf8'), 'the changed one');
@@ -118,7 +119,7 @@ describe('a fetch in place', { skip: NEEDS_ROOT }, () => {
     const { code } = await offer(world);
     const { status, stderr } = await fetchFiles(world, code, ['--in-place', '--to', plain], 'root');
     assert.equal(status, 2);
-    assert.match(stderr, /it is not the top of a mounted file system/);
+    assert.match(stderr, says('not-a-mount-point'));
   });
 
   it('is refused for a folder that the running system uses', async () => {
@@ -133,7 +134,7 @@ describe('a fetch in place', { skip: NEEDS_ROOT }, () => {
       const { code } = await offer(world);
       const { status, stderr } = await fetchFiles(world, code, ['--in-place'], 'root');
       assert.equal(status, 12);
-      assert.match(stderr, /the running system uses it/);
+      assert.match(stderr, says('running-system-uses-it'));
       assert.deepEqual(readdirSync(own), ['file']);
     } finally {
       rmSync(own, { recursive: true });

@@ -8,6 +8,7 @@ import { jsonName } from '../../../src/wire/text.ts';
 import { fetchFiles, offer, offerState } from '../../support/fetching.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
 import { makeTortureTree } from '../../support/tree.ts';
+import { says } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 for (const launcher of [true, false])
@@ -47,9 +48,9 @@ for (const launcher of [true, false])
       const to = join(world.client.home, 'fetched');
       const { status, stderr } = await fetchFiles(world, code, ['--to', to]);
       assert.equal(status, 3, stderr);
-      assert.match(stderr, /Cannot give everything back/);
+      assert.match(stderr, says('cannot-give-everything-back'));
       assert.match(stderr, /devices, not made/);
-      assert.match(stderr, /without setuid and setgid bits/);
+      assert.match(stderr, says('without-setuid-and-setgid-bits'));
       assert.equal(await offerState(world, id), 'used');
     });
 

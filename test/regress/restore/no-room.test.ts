@@ -54,7 +54,11 @@ describe('a restore without room', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () 
 
   it('of bytes is refused before it writes', async () => {
     const disk = place('size=8m');
-    await refused(disk, [], /needs 12\.0 MiB on the file system of ".*disk 1", and 8\.0 MiB are free/);
+    await refused(
+      disk,
+      [],
+      matching`needs 12\.0 MiB ${says('on-the-file-system-of')} ".*disk 1", and 8\.0 MiB are free`,
+    );
     assert.deepEqual(readdirSync(disk), []);
     await refused(join(disk, 'new'), [], /needs 12\.0 MiB/);
     assert.deepEqual(readdirSync(disk), []);
@@ -65,7 +69,11 @@ describe('a restore without room', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () 
 
   it('of inodes too', async () => {
     const disk = place('size=64m,nr_inodes=60');
-    await refused(disk, [], /needs 10\d inodes on the file system of ".*", and \d+ are free/);
+    await refused(
+      disk,
+      [],
+      matching`needs 10\d inodes ${says('on-the-file-system-of')} ".*", and \d+ are free`,
+    );
     assert.deepEqual(readdirSync(disk), []);
     const part = await world.restore(disk, [join(world.data, 'large')]);
     assert.equal(part.status, 0, part.stderr);
@@ -76,7 +84,7 @@ describe('a restore without room', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () 
     mkdirSync(to, { mode: 0o700 });
     const inner = place('size=8m', join(to, world.data));
     const paths = ['large', 'many'].map(name => join(world.data, name));
-    const found = /needs 12\.0 MiB on the file system of ".*filled\/.*my data", and 8\.0 MiB are free/;
+    const found = matching`needs 12\.0 MiB ${says('on-the-file-system-of')} ".*filled/.*my data", and 8\.0 MiB are free`;
     await refused(to, [...paths, '--force'], found);
     assert.deepEqual(readdirSync(inner), []);
     execFileSync('mount', ['-o', 'remount,size=32m', inner]);
@@ -98,7 +106,7 @@ describe('a restore without room', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () 
     execFileSync('mount', ['--bind', elsewhere, inner]);
     mounted.unshift(inner);
     const paths = ['large', 'many'].map(name => join(world.data, name));
-    const found = /needs 24\.0 MiB on the file system of ".*\/filled", and \d+\.\d MiB are free/;
+    const found = matching`needs 24\.0 MiB ${says('on-the-file-system-of')} ".*/filled", and \d+\.\d MiB are free`;
     await refused(to, [...paths, '--force'], found);
     assert.deepEqual(readdirSync(to), ['tmp']);
     execFileSync('mount', ['-o', 'remount,size=32m', disk]);

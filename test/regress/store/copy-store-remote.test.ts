@@ -8,6 +8,7 @@ import { after, before, describe, it } from 'node:test';
 import { linksIn, StoreOfThree, sizeOf, snapshotsIn, storedFacts } from '../../support/copied-store.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
 import { QUICK_EXCHANGE } from '../../support/sshd.ts';
+import { matchingLines, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Party, type Result, until, type World } from '../../support/world.ts';
 
 describe('copy-store to another machine', { skip: NEEDS_ROOT }, () => {
@@ -114,9 +115,9 @@ describe('copy-store to another machine', { skip: NEEDS_ROOT }, () => {
 
   it('refuses what is no host and no folder, before it calls', async () => {
     await refused('-oProxyCommand=x:/copy', 2, /./);
-    await refused('a b:/copy', 2, /not the name of a host/);
-    await refused('far:', 2, /must have a name/);
-    await refused('far:/a\nb', 2, /without control characters/);
+    await refused('a b:/copy', 2, says('not-a-host'));
+    await refused('far:', 2, says('folder-needs-a-name'));
+    await refused('far:/a\nb', 2, says('folder-needs-a-name'));
   });
 
   it('shows what it would do, by a path below the home folder too', async () => {
@@ -138,7 +139,7 @@ describe('copy-store to another machine', { skip: NEEDS_ROOT }, () => {
     assert.ok(before.length >= 1 && before.length < 3, before.join());
     const { status, stdout, stderr } = await three.copy(`far:${copy}`);
     assert.equal(status, 0, stdout + stderr);
-    assert.match(stdout, /: 3 snapshots compared with the store$/m);
+    assert.match(stdout, matchingLines`: 3 snapshots ${says('compared-with-the-store')}$`);
     assert.deepEqual(snapshotsIn(copy), snapshotsIn(world.store));
     assert.deepEqual(linksIn(copy), linksIn(world.store));
     const [one, other] = [sizeOf(world.store), sizeOf(copy)];
@@ -175,18 +176,18 @@ describe('copy-store to another machine', { skip: NEEDS_ROOT }, () => {
     assert.equal(status, 0, stdout + stderr);
     assert.deepEqual(storedFacts(same), storedFacts(world.store));
     rmSync(join(same, 'copy.json'));
-    await refused(`self:${same}`, 12, /it is a store, and no copy/);
+    await refused(`self:${same}`, 12, says('store-and-no-copy'));
   });
 
   it('refuses a folder there that it must not write to', async () => {
     const at = (name: string): string => join(far.home, name);
-    await refused(`self:${world.store}`, 12, /it is a store, and no copy/);
-    await refused(`self:${world.store}/clients/copy`, 12, /it is inside of the store/);
+    await refused(`self:${world.store}`, 12, says('store-and-no-copy'));
+    await refused(`self:${world.store}/clients/copy`, 12, says('copy-inside-the-store'));
     mkdirSync(at('open'), { mode: 0o755 });
     world.own(far, at('open'));
     await refused(`far:${at('open')}`, 12, /not private/);
     world.write(far, at('open/file'), 'x');
     await refused(`far:${at('open')}`, 12, /is not empty/);
-    await refused(`far:${at('open/file')}`, 12, /it is not a folder/);
+    await refused(`far:${at('open/file')}`, 12, says('it-is-not-a-folder'));
   });
 });

@@ -9,6 +9,7 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { linksIn, StoreOfThree, sizeOf, snapshotsIn, storedFacts } from '../../support/copied-store.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
+import { matchingLines, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, until, type World } from '../../support/world.ts';
 
 const ROUNDS = Number(process.env.ROUNDS ?? 30);
@@ -112,7 +113,7 @@ describe('copy-store of 90 snapshots', { skip: NEEDS_ROOT }, () => {
     for (const pid of stopped) process.kill(pid, 'SIGCONT');
     const { status, stdout, stderr } = await running.done;
     assert.equal(status, 0, stdout + stderr);
-    assert.match(stdout, /^birch: 1 snapshots copied .*; 1 removed from the store meanwhile$/m);
+    assert.match(stdout, matchingLines`^birch: 1 snapshots copied .*; 1 ${says('removed-while-copied')}$`);
     assert.deepEqual(snapshotsIn(copy), snapshotsIn(world.store));
     assert.deepEqual(linksIn(copy), linksIn(world.store));
   });

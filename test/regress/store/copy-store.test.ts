@@ -9,6 +9,7 @@ import { after, before, describe, it } from 'node:test';
 import { isLocked } from '../../../src/os/runfolder.ts';
 import { linksIn, StoreOfThree, sizeOf, snapshotsIn, storedFacts } from '../../support/copied-store.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
+import { matchingLines, says, wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, until, type World } from '../../support/world.ts';
 
 describe('copy-store', { skip: NEEDS_ROOT }, () => {
@@ -175,7 +176,7 @@ describe('copy-store', { skip: NEEDS_ROOT }, () => {
     chmodSync(closed, 0o600);
     const { status, stdout, stderr } = await three.copy(copy);
     assert.equal(status, 0, stdout + stderr);
-    assert.match(stdout, /^cedar: 1 snapshots copied .*; 1 only in the copy, which stay there$/m);
+    assert.match(stdout, matchingLines`^cedar: 1 snapshots copied .*; 1 ${says('only-in-the-copy')}$`);
     assert.match(stdout, /: 1 snapshots verified$/m);
     for (const store of [world.store, copy])
       assert.ok(!existsSync(join(store, 'clients/birch/snapshots', first, 'pinned')), store);
@@ -198,28 +199,28 @@ describe('copy-store', { skip: NEEDS_ROOT }, () => {
     await until('the store is locked', () => isLocked(join(world.store, 'copy.lock')));
     const locked = await three.copy(copy);
     assert.equal(locked.status, 11, locked.stderr);
-    assert.match(locked.stderr, /another copy-store is running/);
+    assert.match(locked.stderr, says('copy-under-way'));
     other.child.kill('SIGKILL');
     await other.done;
-    await refused(world.store, /it is inside of the store/);
-    await refused(join(world.store, 'clients/copy'), /it is inside of the store/);
-    await refused(join(copy, 'clients/new'), /it is inside of the store/);
-    await refused(world.host.home, /the store is inside of it/);
+    await refused(world.store, says('copy-inside-the-store'));
+    await refused(join(world.store, 'clients/copy'), says('copy-inside-the-store'));
+    await refused(join(copy, 'clients/new'), says('copy-inside-the-store'));
+    await refused(world.host.home, says('store-inside-the-copy'));
     mkdirSync(at('full'), { mode: 0o700 });
     world.own(world.host, at('full'));
     world.write(world.host, at('full/file'), 'x');
-    await refused(at('full'), /the folder is not empty/);
+    await refused(at('full'), says('copy-to-full-folder'));
     mkdirSync(at('open'), { mode: 0o755 });
     world.own(world.host, at('open'));
     await refused(at('open'), /not private/);
     const mark = join(copy, 'copy.json');
     copyFileSync(mark, at('mark'));
     world.write(world.host, mark, `${JSON.stringify({ version: 1, of: '0'.repeat(32), path: '/other' })}\n`);
-    await refused(copy, /a copy of another store, "\/other"/);
+    await refused(copy, says('copy-of-another-store', '/other'));
     world.write(world.host, mark, 'x');
     await refused(copy, /its copy.json cannot be read/);
     rmSync(mark);
-    await refused(copy, /it is a store, and no copy/);
+    await refused(copy, says('store-and-no-copy'));
     world.write(world.host, mark, readFileSync(at('mark')));
   });
 
@@ -242,7 +243,11 @@ describe('copy-store', { skip: NEEDS_ROOT }, () => {
         execFileSync('umount', [at]);
       }
     };
-    await mounted(['-t', 'ramfs', 'ramfs'], /cannot hold a store: it keeps no extended attributes/, 12);
+    await mounted(
+      ['-t', 'ramfs', 'ramfs'],
+      says('file-system-for-no-store', /.*/, wording('store-without-attributes')),
+      12,
+    );
     await mounted(
       ['-t', 'tmpfs', '-o', 'size=2m', 'tmpfs'],
       /it needs \d+ bytes there, and \d+ are free/,
@@ -267,6 +272,6 @@ describe('copy-store', { skip: NEEDS_ROOT }, () => {
     assert.ok(shared.toString('latin1').split('\n').length > 500, 'it links to the copied snapshots');
     const result = await three.copy(copy);
     assert.equal(result.status, 12, result.stderr);
-    assert.match(result.stderr, /backups have been made into it: acorn@/);
+    assert.match(result.stderr, says('backups-made-into-the-copy', 'acorn'));
   });
 });
