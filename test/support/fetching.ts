@@ -1,4 +1,5 @@
 /** Offers and fetches between the two users of a World. */
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Party, Result, World } from './world.ts';
 
@@ -24,23 +25,26 @@ export async function tryOffer(world: World, words: string[], input = ''): Promi
   });
 }
 
-/** Fetches with the client's config, as the client or as root. */
+/** Fetches with the client's config, as the client or as root. Root has a home of its own, since files run beside each other. */
 export async function fetchFiles(
   world: World,
   code: string,
   words: string[],
   party: Party | 'root' = world.client,
 ): Promise<Result> {
-  return await world.run(party, ['fetch', code, '--config', world.clientToml, ...words]);
+  const environment = party === 'root' ? { HOME: rootHome(world) } : {};
+  return await world.run(party, ['fetch', code, '--config', world.clientToml, ...words], { environment });
+}
+
+/** The home of root's fetches in this world. */
+function rootHome(world: World): string {
+  const home = join(world.base, 'root');
+  mkdirSync(home, { recursive: true, mode: 0o700 });
+  return home;
 }
 
 /** The state of an offer by the host's list. */
 export async function offerState(world: World, id: string): Promise<string | undefined> {
   const { stdout } = await tryOffer(world, ['--list']);
   return (JSON.parse(stdout) as { id: string; state: string }[]).find(each => each.id === id)?.state;
-}
-
-/** The state folder of root's fetches, for a process whose home is `home`. */
-export function rootsState(home: string): string {
-  return join(home, '.local/state/dialback');
 }
