@@ -143,13 +143,36 @@ function writableFor(base: string, path: Buffer, isRescue: boolean): string {
       next: 'offer that folder too, or use --to DIR',
     });
   const folder = realPathOf(isFolder ? at : parent);
-  if (!isRescue && isSystemPath(folder) && !SYSTEM_FOLDERS.includes(folder))
+  requireReach({ tried, base, folder, isRescue });
+  return folder;
+}
+
+/** @param folder the real path of a folder that rsync would write into */
+function requireReach(wanted: { tried: string; base: string; folder: string; isRescue: boolean }): void {
+  const { tried, base, folder, isRescue } = wanted;
+  const shown = escapeText(folder);
+  if (isRescue && !isWithin(base, folder))
     throw new Fault({
       tried,
-      found: `it leads to "${escapeText(folder)}", which the running system uses`,
+      found: `it leads to "${shown}", which is not below "${escapeText(base)}"`,
+      next: 'remove the link, or use --to DIR',
       exit: 'refused',
     });
-  return folder;
+  if (isRescue) return;
+  // rsync could then write everywhere, and no jail can be made around it.
+  if (folder === '/')
+    throw new Fault({
+      tried,
+      found: 'rsync would write into "/" itself',
+      next: 'if it is a folder, make it with mkdir first; or use --to DIR',
+      exit: 'refused',
+    });
+  if (isSystemPath(folder) && !SYSTEM_FOLDERS.includes(folder))
+    throw new Fault({
+      tried,
+      found: `it leads to "${shown}", which the running system uses`,
+      exit: 'refused',
+    });
 }
 
 function isFolderBehindLinks(path: Buffer): boolean {

@@ -552,6 +552,8 @@ export const MESSAGES = {
   'would-allow-a-login': 'would allow a login',
   'would-probably-not-work': 'would probably not work',
   'would-probably-work-too': 'would probably work too',
+  'would-write-into-itself': 'would write into "/" itself',
   'wrote-backups-go-to': 'wrote "…": backups go to',
   'the-probe-has-input': 'the probe has input, as from a client of version 0.1.1 or older',
+  'which-is-not-below': 'which is not below "…"',
 } as const;
