@@ -7,6 +7,7 @@
 import { Fault } from '../fault.ts';
 import { ownAccount, ownGroups } from '../os/account.ts';
 import { now } from '../os/clock.ts';
+import { makeFolder } from '../os/files.ts';
 import { hasJail } from '../os/launcher.ts';
 import { makeRunFolder, prepareStateFolder, takeLock } from '../os/runfolder.ts';
 import { type Copied, isDone, type RestoreProgress, rsyncFault } from '../store/restore-copy.ts';
@@ -220,7 +221,7 @@ async function transfer(
   const place = placeOfFolder(target.base);
   const wasBegun = known?.place === place && (known.replaced !== null) === wish.isInPlace;
   const begun: BegunFetch = wasBegun ? known : beginIn(endpoint.state, place, wish);
-  if (begun.replaced !== null && wasBegun) makeReplacedFolder(endpoint.state, new Date(begun.begun));
+  if (begun.replaced !== null && wasBegun) makeFolder(begun.replaced, { parents: true });
   noteBegun(file, begun);
   // Before rsync sets the times of the folders. It holds the lock as long as it writes, so that none writes now.
   if (wasBegun) await removeLeftovers(list, target, begun.begun);
