@@ -113,6 +113,9 @@ describe('whyNoCopy()', () => {
     assert.match(why({ state: 'other' }) ?? '', /not empty/);
     assert.match(why({ mark: undefined }) ?? '', /cannot be read/);
     assert.match(why({ mark: { of: 'b'.repeat(32), path: '/x' } }) ?? '', /another store/);
+    // The mark is from outside, and the reason reaches the terminal.
+    const strange = why({ mark: { of: 'b'.repeat(32), path: '/\x1b]0;x\x07' } }) ?? '';
+    assert.ok(strange !== '' && !/\p{Cc}/u.test(strange), JSON.stringify(strange));
     assert.match(why({ inside: '/store', state: 'absent' }) ?? '', says('copy-inside-the-store'));
     assert.match(why({ contains: true, state: 'other' }) ?? '', says('store-inside-the-copy'));
   });

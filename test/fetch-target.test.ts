@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { isLeftover } from '../src/client/fetch-leftovers.ts';
+import { makeReplacedFolder } from '../src/client/fetch-state.ts';
 import { isSystemPath } from '../src/client/fetch-target.ts';
 
 describe('isSystemPath()', () => {
@@ -60,5 +64,18 @@ describe('isLeftover()', () => {
       '.x.a1B2c3',
     ])
       assert.ok(!isLeftover(name, wanted), name);
+  });
+});
+
+describe('makeReplacedFolder()', () => {
+  it('gives each fetch a private folder of its own, also two of the same second', () => {
+    const state = mkdtempSync(join(tmpdir(), 'dialback-'));
+    try {
+      const [one, other] = [makeReplacedFolder(state, new Date(0)), makeReplacedFolder(state, new Date(0))];
+      assert.notEqual(one, other);
+      assert.equal(statSync(one).mode & 0o777, 0o700);
+    } finally {
+      rmSync(state, { recursive: true });
+    }
   });
 });

@@ -41,6 +41,8 @@ export interface Endpoint {
   /** Our own state folder. */
   state: string;
   idleSeconds: number;
+  /** The roots of client.toml; undefined without one. */
+  roots: readonly string[] | undefined;
 }
 
 const CONNECT_SECONDS = 30;
@@ -81,6 +83,7 @@ function named(options: EndpointOptions): Endpoint {
     account: undefined,
     state: defaultStateFolder(own),
     idleSeconds: IDLE_SECONDS,
+    roots: undefined,
   };
 }
 
@@ -110,6 +113,7 @@ async function configured(options: EndpointOptions): Promise<Endpoint> {
     // Root does not write into the folder of another account.
     state: account === undefined ? stateFolder(config, undefined) : defaultStateFolder(own),
     idleSeconds,
+    roots: config.scope.roots,
   };
 }
 

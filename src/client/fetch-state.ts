@@ -1,6 +1,13 @@
 /** The record of a fetch that has not ended, so that the same command continues it: a file in the state folder. */
 import { readWhole } from '../os/content.ts';
-import { exists, makeFolder, removeEmptyFolder, removeFileIfThere, statusExact } from '../os/files.ts';
+import {
+  exists,
+  makeFolder,
+  makeUniqueFolder,
+  removeEmptyFolder,
+  removeFileIfThere,
+  statusExact,
+} from '../os/files.ts';
 import { replaceFile } from '../os/replace.ts';
 import { parseJson } from '../wire/json.ts';
 
@@ -69,10 +76,9 @@ export function settleReplaced(path: string | null): string | null {
   }
 }
 
-/** Makes the folder for files that a fetch replaces, below the state folder. @param begun its time of beginning */
+/** Makes a folder for the files that one fetch replaces, below the state folder. @param begun its time of beginning */
 export function makeReplacedFolder(state: string, begun: Date): string {
   const stamp = begun.toISOString().slice(0, 19).replaceAll(':', '-');
-  const path = `${state}/replaced/${stamp}Z`;
-  makeFolder(path, { parents: true });
-  return path;
+  makeFolder(`${state}/replaced`, { parents: true });
+  return makeUniqueFolder(`${state}/replaced/${stamp}Z-`);
 }

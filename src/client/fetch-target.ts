@@ -106,9 +106,14 @@ function isEmptyFolder(path: string): boolean {
 /**
  * Checks the places of offered paths for files that are put back where they were.
  * @param paths below `/`, as they are offered; the empty one for a whole machine
- * @throws Fault for a folder in use by the system, and where a folder above is missing
+ * @param roots of client.toml: the host chooses the paths, and may choose only among these; undefined without a client.toml
+ * @throws Fault for a folder in use by the system, for one outside of the roots, and where a folder above is missing or a link
  */
-export function prepareInPlace({ to }: Wish, paths: readonly Buffer[]): Target {
+export function prepareInPlace(
+  { to }: Wish,
+  paths: readonly Buffer[],
+  roots: readonly string[] | undefined,
+): Target {
   const base = realPath(to);
   const isRescue = base !== '/' && isRescueMount(base);
   if (base !== '/' && !isRescue)
@@ -118,8 +123,20 @@ export function prepareInPlace({ to }: Wish, paths: readonly Buffer[]): Target {
       next: 'omit --to, or omit --in-place',
       exit: 'usage',
     });
+  if (!isRescue && roots !== undefined) for (const path of paths) requireInRoots(path, roots);
   const writable = paths.map(path => writableFor(base, path, isRescue));
   return { to, isInPlace: true, base, writable: withoutInner(writable) };
+}
+
+function requireInRoots(path: Buffer, roots: readonly string[]): void {
+  const spelled = roots.flatMap(root => (exists(root) ? [root, realPath(root)] : [root]));
+  if (spelled.some(root => isWithin(root, `/${path.toString('utf8')}`))) return;
+  throw new Fault({
+    tried: `put "/${showName(jsonName(path))}" back`,
+    found: 'it is not below a root of client.toml',
+    next: 'use --to DIR',
+    exit: 'refused',
+  });
 }
 
 function writableFor(base: string, path: Buffer, isRescue: boolean): string {
@@ -136,28 +153,31 @@ function writableFor(base: string, path: Buffer, isRescue: boolean): string {
       next: 'use --to DIR and move what you need; or start a rescue system, mount the disk, and use --in-place --to MOUNTPOINT',
       exit: 'refused',
     });
-  if (lstatOrNothing(parent)?.isDirectory() !== true && !isFolderBehindLinks(parent))
+  if (lstatOrNothing(parent) === undefined)
     throw new Fault({
       tried,
       found: 'the folder above it does not exist',
       next: 'offer that folder too, or use --to DIR',
     });
-  const folder = realPathOf(isFolder ? at : parent);
-  if (!isRescue && isSystemPath(folder) && !SYSTEM_FOLDERS.includes(folder))
+  const folder = path.length === 0 ? Buffer.from(base) : isFolder ? at : parent;
+  const real = realPathOf(folder);
+  // rsync follows no link, and the jail opens none.
+  if (!Buffer.from(real).equals(folder))
     throw new Fault({
       tried,
-      found: `it leads to "${escapeText(folder)}", which the running system uses`,
+      found: `a folder above it is a link, which leads to "${escapeText(real)}"`,
+      next: 'use --to DIR',
       exit: 'refused',
     });
-  return folder;
-}
-
-function isFolderBehindLinks(path: Buffer): boolean {
-  try {
-    return stat(path).isDirectory();
-  } catch {
-    return false;
-  }
+  // rsync could then write everywhere, and no jail can be made around it.
+  if (real === '/')
+    throw new Fault({
+      tried,
+      found: 'rsync would write into "/" itself',
+      next: 'if it is a folder, make it with mkdir first; or use --to DIR',
+      exit: 'refused',
+    });
+  return real;
 }
 
 function realPathOf(path: Buffer): string {

@@ -7,6 +7,7 @@
 import { Fault } from '../fault.ts';
 import { ownAccount, ownGroups } from '../os/account.ts';
 import { now } from '../os/clock.ts';
+import { exists, makeFolder } from '../os/files.ts';
 import { hasJail } from '../os/launcher.ts';
 import { makeRunFolder, prepareStateFolder, takeLock } from '../os/runfolder.ts';
 import { type Copied, isDone, type RestoreProgress, rsyncFault } from '../store/restore-copy.ts';
@@ -170,6 +171,7 @@ export async function fetchFiles(
       exit: 'locked',
     });
   const fetched = await transfer(work, options, { file, lock, tell }).catch(error => {
+    if (!exists(file)) forgetBegun(file); // it was refused before it wrote anything
     throw error === signal.reason && error instanceof Fault ? againFault(error) : error;
   });
   const giver: Giver = { uid, groups: ownGroups(), inert: false };
@@ -216,11 +218,11 @@ async function transfer(
   );
   const head = list.end();
   const known = readBegun(file);
-  const target = prepare(wish, list, known);
+  const target = prepare(wish, list, known, endpoint);
   const place = placeOfFolder(target.base);
   const wasBegun = known?.place === place && (known.replaced !== null) === wish.isInPlace;
   const begun: BegunFetch = wasBegun ? known : beginIn(endpoint.state, place, wish);
-  if (begun.replaced !== null && wasBegun) makeReplacedFolder(endpoint.state, new Date(begun.begun));
+  if (begun.replaced !== null && wasBegun) makeFolder(begun.replaced, { parents: true });
   noteBegun(file, begun);
   // Before rsync sets the times of the folders. It holds the lock as long as it writes, so that none writes now.
   if (wasBegun) await removeLeftovers(list, target, begun.begun);
@@ -257,8 +259,8 @@ async function whyFailed(call: FetchCall, copied: Copied, { to }: Target): Promi
   }
 }
 
-function prepare(wish: Wish, list: OfferList, known: BegunFetch | undefined): Target {
-  if (wish.isInPlace) return prepareInPlace(wish, list.paths);
+function prepare(wish: Wish, list: OfferList, known: BegunFetch | undefined, { roots }: Endpoint): Target {
+  if (wish.isInPlace) return prepareInPlace(wish, list.paths, roots);
   const isResumed = known !== undefined && known.replaced === null && isSamePlace(wish.to, known);
   return prepareFolder(wish, isResumed);
 }

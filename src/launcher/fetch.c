@@ -52,6 +52,9 @@ _Noreturn void fetch_verb(bool gives_labels, int count, char *arguments[])
 	require_own_place();
 	require_roots_own(RSYNC_PATH);
 	int end = count_folders("fetch", count, arguments);
+	for (int i = 0; i < end; i++) /* "/" would be the new root itself, which becomes read-only for the whole machine */
+		if (strcmp(arguments[i], "/") == 0)
+			die(REFUSED, "use", "/", "it has no folder above it");
 	die_with_parent(SIGTERM, parent); /* not SIGKILL: a receiver removes or keeps its half-arrived file before it ends */
 	if (is_root) {
 		enter_folders(arguments, end);

@@ -6,7 +6,7 @@
  * snapshot that is being copied. One rename moves it to clients/NAME/snapshots/ when it is complete and on the disk.
  */
 import { Fault } from '../fault.ts';
-import { NAME, SNAPSHOT } from '../wire/text.ts';
+import { escapeText, NAME, SNAPSHOT } from '../wire/text.ts';
 import { type CopyMark, isSameSource } from './store-mark.ts';
 import type { Verified } from './verify.ts';
 
@@ -132,7 +132,8 @@ export function whyNoCopy(
   if (facts.state === 'other') return fault('the folder is not empty, and is no copy of a store');
   if (facts.state !== 'copy') return undefined;
   if (facts.mark === undefined) return fault('its copy.json cannot be read');
-  if (!isSameSource(facts.mark, source)) return fault(`it is a copy of another store, "${facts.mark.path}"`);
+  if (!isSameSource(facts.mark, source))
+    return fault(`it is a copy of another store, "${escapeText(facts.mark.path)}"`);
   for (const [client, snapshots] of facts.snapshots) {
     const foreign = snapshots.find(
       each => !facts.copied.has(`${client}@${each}`) && own.get(client)?.includes(each) !== true,

@@ -598,6 +598,9 @@ export const MESSAGES = {
   'would-allow-a-login': 'would allow a login',
   'would-probably-not-work': 'would probably not work',
   'would-probably-work-too': 'would probably work too',
+  'would-write-into-itself': 'would write into "/" itself',
   'wrote-backups-go-to': 'wrote "…": backups go to',
   'the-probe-has-input': 'the probe has input, as from a client of version 0.1.1 or older',
+  'folder-above-is-a-link': 'a folder above it is a link, which leads to',
+  'not-below-a-root-of-client-toml': 'it is not below a root of client.toml',
 } as const;

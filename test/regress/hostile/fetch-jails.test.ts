@@ -269,6 +269,12 @@ for (const who of ['root', 'account'] as const)
         ['relative', '--', '--x'],
       ])
         assert.match(await attempt(['fork'], 'fetch', words), NOT_STARTED, words.join(' '));
+      // The jail's root would be the machine's, and would become read-only.
+      for (const words of [
+        ['/', '--', '--x'],
+        [to, '/', '--', '--x'],
+      ])
+        assert.equal(await attempt(['fork'], 'fetch', words), 'not started', words.join(' '));
     });
 
     if (who === 'root')

@@ -9,12 +9,14 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { fetchFiles, offer } from '../../support/fetching.ts';
+import { fetchFiles, offer, offerState } from '../../support/fetching.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
 import { says } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, World } from '../../support/world.ts';
@@ -140,5 +142,81 @@ describe('a fetch in place', { skip: NEEDS_ROOT }, () => {
       rmSync(own, { recursive: true });
       world.configure();
     }
+  });
+
+  it('is refused for what is in the top folder, until the folder is there', async () => {
+    const top = `/dialback test ${process.pid}`;
+    const make = (): void => {
+      mkdirSync(top);
+      world.own(world.client, top);
+    };
+    make();
+    try {
+      world.write(world.client, join(top, 'file'), 'content');
+      world.configure({ scope: `roots = ["${top}"]` });
+      assert.equal((await world.backup()).status, 0);
+      rmSync(top, { recursive: true });
+      const { code } = await offer(world);
+      const refused = await fetchFiles(world, code, ['--in-place'], 'root');
+      assert.equal(refused.status, 12);
+      assert.match(refused.stderr, says('would-write-into-itself'));
+      assert.ok(!existsSync(top));
+      make();
+      const { status, stderr } = await fetchFiles(world, code, ['--in-place'], 'root');
+      assert.equal(status, 0, stderr);
+      assert.equal(readFileSync(join(top, 'file'), 'utf8'), 'content');
+    } finally {
+      rmSync(top, { recursive: true, force: true });
+      world.configure();
+    }
+  });
+
+  it('follows no link out of the disk of a rescue system', async () => {
+    const [disk, elsewhere] = [join(world.base, 'linked disk'), join(world.base, 'elsewhere')];
+    mkdirSync(disk);
+    mkdirSync(elsewhere);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'mode=755', 'disk', disk]);
+    try {
+      const { code } = await offer(world, [`${world.name}@${world.snapshots()[0]}`, at('lost')]);
+      mkdirSync(join(disk, world.client.home), { recursive: true });
+      symlinkSync(elsewhere, join(disk, world.data));
+      const { status, stderr } = await fetchFiles(world, code, ['--in-place', '--to', disk], 'root');
+      assert.equal(status, 12, stderr);
+      assert.match(stderr, says('folder-above-is-a-link'));
+      assert.deepEqual(readdirSync(elsewhere), []);
+    } finally {
+      execFileSync('umount', [disk]);
+    }
+  });
+
+  it('is refused outside of the roots, and behind a link above them; the offer stays open', async () => {
+    const { id, code } = await offer(world, [`${world.name}@${world.snapshots()[0]}`, at('lost')]);
+    const elsewhere = join(world.client.home, 'elsewhere');
+    try {
+      world.configure({ scope: `roots = ["${world.client.home}/other"]` });
+      const outside = await fetchFiles(world, code, ['--in-place'], 'root');
+      assert.equal(outside.status, 12, outside.stderr);
+      assert.match(outside.stderr, says('not-below-a-root-of-client-toml'));
+      world.configure();
+      renameSync(world.data, elsewhere);
+      symlinkSync(elsewhere, world.data);
+      for (const party of ['root', world.client] as const) {
+        const behind = await fetchFiles(world, code, ['--in-place'], party);
+        assert.equal(behind.status, 12, behind.stderr);
+        assert.match(behind.stderr, says('folder-above-is-a-link'));
+      }
+    } finally {
+      if (existsSync(elsewhere)) {
+        rmSync(world.data, { force: true });
+        renameSync(elsewhere, world.data);
+      }
+      world.configure();
+    }
+    assert.equal(await offerState(world, id), 'open');
+    assert.deepEqual(
+      readdirSync(world.clientState).filter(name => name.startsWith('fetch-')),
+      [],
+    );
+    assert.equal((await fetchFiles(world, code, ['--in-place'])).status, 0);
   });
 });
