@@ -98,8 +98,56 @@ export function hasSameAttributes(
 
 const STAT = Buffer.from('user.rsync.%stat');
 
+/**
+ * Compares all of an entry but its content with its manifest line.
+ * @param xattrs undefined if they cannot be read
+ */
+export function metadataDifferences(
+  wanted: ManifestEntry,
+  found: StoredEntry,
+  xattrs: readonly Xattr[] | undefined,
+): ('attributes' | 'size' | 'time')[] {
+  const { size, mtimeNs } = describeEntry(found, xattrs, wanted.sha256);
+  return [
+    ...(xattrs === undefined || !hasSameAttributes(wanted, found, xattrs) ? (['attributes'] as const) : []),
+    ...(size === wanted.size ? [] : (['size'] as const)),
+    ...(mtimeNs === wanted.mtimeNs ? [] : (['time'] as const)),
+  ];
+}
+
 /** A manifest that cannot be trusted. */
 export class DamagedManifest extends Fault {}
+
+/** The paths below the tree of a part of a snapshot, and 0 for the paths alone; as `TreeOptions` has them. */
+interface Part {
+  paths?: readonly Buffer[] | undefined;
+  depth?: number | undefined;
+}
+
+/**
+ * Reads the lines of a part of a snapshot. Reads none if there is no manifest, and ends where it cannot be trusted.
+ * @param distrust receives the reason
+ * @throws the signal's reason
+ */
+export async function* readManifestPart(
+  client: ClientStore,
+  snapshot: string,
+  { paths, depth }: Part,
+  signal: AbortSignal,
+  distrust: (found: string) => void,
+): AsyncGenerator<ManifestEntry> {
+  if (!exists(manifestOf(client, snapshot))) return;
+  const tops = paths?.map(path => path.toString('latin1'));
+  const isWanted = (path: string): boolean =>
+    tops === undefined || tops.some(top => path === top || (depth !== 0 && path.startsWith(`${top}/`)));
+  try {
+    for await (const entry of readManifest(client, snapshot, signal)) if (isWanted(entry.path)) yield entry;
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!(error instanceof DamagedManifest)) throw error;
+    distrust(error.found);
+  }
+}
 
 /**
  * Reads a manifest, entry by entry, without holding it in memory.

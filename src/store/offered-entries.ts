@@ -1,21 +1,13 @@
 /** The entries of an offer, as they were on the client, with the digests of the manifest. Only reads. */
 
-import { exists } from '../os/files.ts';
 import type { OfferedEntry } from '../wire/fetch.ts';
 import { jsonName } from '../wire/text.ts';
 import type { TreeEntry, Xattr } from './fake-super.ts';
 import type { StoredEntry } from './find-records.ts';
-import {
-  DamagedManifest,
-  describeEntry,
-  type ManifestPair,
-  manifestOf,
-  pairEntries,
-  readManifest,
-} from './manifest.ts';
+import { type ManifestPair, metadataDifferences, pairEntries, readManifestPart } from './manifest.ts';
 import { isUnread, type ManifestEntry } from './mtree.ts';
 import { passesOf, type Selection } from './restore-selection.ts';
-import { BATCH, entryOf, inBatches, listTree, readXattrsOfEach } from './stored-tree.ts';
+import { BATCH, entryOf, inBatches, listTree, readXattrsOfEach, type TreeOptions } from './stored-tree.ts';
 
 /** The errors of a reading; filled while the entries are read. */
 export interface EntryProblems {
@@ -39,33 +31,25 @@ export async function* offeredEntries(
     problems.unreadable ??= text;
   };
   for (const pass of passesOf(selection)) {
-    const tops = pass.paths?.map(path => path.toString('latin1'));
-    const isWanted = (path: string): boolean =>
-      tops === undefined ||
-      tops.some(top => path === top || (pass.depth !== 0 && path.startsWith(`${top}/`)));
     const stored = listTree(tree, { ...pass, complain, signal });
-    const pairs = pairEntries(manifestEntries(selection, isWanted, problems, signal), stored);
+    const pairs = pairEntries(manifestEntries(selection, pass, problems, signal), stored);
     for await (const batch of inBatches(pairs, BATCH))
       for (const entry of await describeBatch(tree, batch, complain, signal))
         if (entry.path !== '' || selection.isWholeMachine) yield entry;
   }
 }
 
+/** The manifest's entries for a pass; none where an earlier pass found that it cannot be trusted. */
 async function* manifestEntries(
   { client, snapshot }: Selection,
-  isWanted: (path: string) => boolean,
+  pass: Pick<TreeOptions, 'paths' | 'depth'>,
   problems: EntryProblems,
   signal: AbortSignal,
 ): AsyncGenerator<ManifestEntry> {
-  if (!exists(manifestOf(client, snapshot.name)) || problems.manifest !== undefined) return;
-  try {
-    for await (const entry of readManifest(client, snapshot.name, signal))
-      if (isWanted(entry.path)) yield entry;
-  } catch (error) {
-    signal.throwIfAborted();
-    if (!(error instanceof DamagedManifest)) throw error;
-    problems.manifest = error.found;
-  }
+  if (problems.manifest !== undefined) return;
+  yield* readManifestPart(client, snapshot.name, pass, signal, found => {
+    problems.manifest = found;
+  });
 }
 
 async function describeBatch(
@@ -92,14 +76,7 @@ function damageOf(
 ): OfferedEntry['damage'] {
   if (wanted === undefined || isUnread(wanted)) return null;
   if ((wanted.type === 'dir') !== found.isFolder) return 'type';
-  const is = describeEntry(found, xattrs, wanted.sha256);
-  if (
-    [is.mode, is.uid, is.gid, is.xattrs].join() !==
-    [wanted.mode, wanted.uid, wanted.gid, wanted.xattrs].join()
-  )
-    return 'attributes';
-  if (is.size !== wanted.size) return 'size';
-  return is.mtimeNs === wanted.mtimeNs ? null : 'time';
+  return metadataDifferences(wanted, found, xattrs)[0] ?? null;
 }
 
 function toOffered(

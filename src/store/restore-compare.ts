@@ -11,13 +11,11 @@ import type { EntryType, TreeEntry, Xattr } from './fake-super.ts';
 import type { StoredEntry } from './find-records.ts';
 import { LostAttributes } from './lost-attributes.ts';
 import {
-  DamagedManifest,
-  describeEntry,
-  hasSameAttributes,
   type ManifestPair,
   manifestOf,
+  metadataDifferences,
   pairEntries,
-  readManifest,
+  readManifestPart,
 } from './manifest.ts';
 import { isUnread, type ManifestEntry } from './mtree.ts';
 import { Differences, differencesOf, type Giver, type Restored } from './restore-difference.ts';
@@ -121,21 +119,13 @@ class RestoreComparison {
       await this.#take(batch);
   }
 
-  /** The manifest's entries for a pass. Stops where the manifest cannot be trusted. */
-  async *#manifest({ paths, depth }: Pick<TreeOptions, 'paths' | 'depth'>): AsyncGenerator<ManifestEntry> {
+  /** The manifest's entries for a pass; none where an earlier pass found that it cannot be trusted. */
+  async *#manifest(pass: Pick<TreeOptions, 'paths' | 'depth'>): AsyncGenerator<ManifestEntry> {
     const { client, snapshot } = this.#selection;
-    if (!exists(manifestOf(client, snapshot.name)) || this.#compared.found !== undefined) return;
-    const tops = paths?.map(path => path.toString('latin1'));
-    const isWanted = (path: string): boolean =>
-      tops === undefined || tops.some(top => path === top || (depth !== 0 && path.startsWith(`${top}/`)));
-    try {
-      for await (const entry of readManifest(client, snapshot.name, this.#signal))
-        if (isWanted(entry.path)) yield entry;
-    } catch (error) {
-      this.#signal.throwIfAborted();
-      if (!(error instanceof DamagedManifest)) throw error;
-      this.#compared.found = error.found;
-    }
+    if (this.#compared.found !== undefined) return;
+    yield* readManifestPart(client, snapshot.name, pass, this.#signal, found => {
+      this.#compared.found = found;
+    });
   }
 
   async #take(batch: ManifestPair[]): Promise<void> {
@@ -193,10 +183,7 @@ class RestoreComparison {
     // The entry could not be read when its manifest was made, so there is no digest to compare with.
     if (isUnread(wanted)) return;
     if (!found.isFolder) await this.#checkContent(wanted, found);
-    const is = describeEntry(found, xattrs, wanted.sha256);
-    if (!hasSameAttributes(wanted, found, xattrs)) this.#damage(wanted.path, 'attributes');
-    if (is.size !== wanted.size) this.#damage(wanted.path, 'size');
-    if (is.mtimeNs !== wanted.mtimeNs) this.#damage(wanted.path, 'time');
+    for (const each of metadataDifferences(wanted, found, xattrs)) this.#damage(wanted.path, each);
   }
 
   /** Checks the restored content, or the stored one if the restored file is unreadable or has no content of its own. */
