@@ -3,12 +3,12 @@
 // folder, a new one, and one with other files.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { diffManifests, type ManifestOptions, manifest } from '../../support/manifest.ts';
 import { isRefusedToOldRsync } from '../../support/own-rsync.ts';
-import { makeTortureTree } from '../../support/tree.ts';
+import { plantTortureTree } from '../../support/torture-world.ts';
 import { NEEDS_ROOT, type Party, World } from '../../support/world.ts';
 
 const DEFAULT_ACL = 'd:u::rwx,d:u:12345:rwx,d:g::rwx,d:g:54321:rwx,d:m::rwx,d:o::rwx';
@@ -17,9 +17,7 @@ describe('a restore into a folder with a default ACL', { skip: NEEDS_ROOT }, () 
   let world: World;
   before(async () => {
     world = await World.make();
-    rmSync(world.data, { recursive: true });
-    const { uid, gid } = world.client;
-    makeTortureTree(world.data, { asRoot: true, owner: { uid, gid } });
+    plantTortureTree(world);
     assert.equal((await world.backup()).status, 0);
   });
   after(async () => {

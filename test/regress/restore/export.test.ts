@@ -2,13 +2,13 @@
 // tree of it. The archive is the same each time. A part of a snapshot, a closed pipe and files that cannot be read are covered too.
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { itLong } from '../../support/long.ts';
 import { diffManifests, type Manifest, manifest } from '../../support/manifest.ts';
-import { makeTortureTree } from '../../support/tree.ts';
+import { plantTortureTree } from '../../support/torture-world.ts';
 import { matching, says, wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, until, World } from '../../support/world.ts';
 
@@ -28,9 +28,7 @@ describe('export', { skip: NEEDS_ROOT }, () => {
   let number = 0;
   before(async () => {
     world = await World.make();
-    rmSync(world.data, { recursive: true });
-    const { uid, gid } = world.client;
-    makeTortureTree(world.data, { asRoot: true, owner: { uid, gid } });
+    plantTortureTree(world);
     source = manifest(world.data);
     assert.equal((await world.backup()).status, 0);
     // With a second snapshot, every file in the store has two names.

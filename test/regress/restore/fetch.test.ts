@@ -7,7 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import { jsonName } from '../../../src/wire/text.ts';
 import { fetchFiles, offer, offerState } from '../../support/fetching.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
-import { makeTortureTree } from '../../support/tree.ts';
+import { plantTortureTree } from '../../support/torture-world.ts';
 import { says } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
@@ -16,9 +16,7 @@ for (const launcher of [true, false])
     let world: World;
     before(async () => {
       world = await World.make({ launcher });
-      rmSync(world.data, { recursive: true });
-      const { uid, gid } = world.client;
-      makeTortureTree(world.data, { asRoot: true, owner: { uid, gid } });
+      plantTortureTree(world);
       const { status, stderr } = await world.backup();
       assert.equal(stderr, '');
       assert.equal(status, 0);

@@ -7,7 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { Jail, outcomeOf } from '../../support/jail.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
-import { makeTortureTree } from '../../support/tree.ts';
+import { plantTortureTree } from '../../support/torture-world.ts';
 import { says } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
@@ -17,9 +17,7 @@ describe('a restore by root with the launcher', { skip: SKIP }, () => {
   let world: World;
   before(async () => {
     world = await World.make({ launcher: true });
-    rmSync(world.data, { recursive: true });
-    const { uid, gid } = world.client;
-    makeTortureTree(world.data, { asRoot: true, owner: { uid, gid } });
+    plantTortureTree(world);
     assert.equal((await world.backup()).status, 0);
   });
   after(async () => {

@@ -1,12 +1,12 @@
 // Goal: a part of a snapshot is restored whole when its files have hard links to files outside of it: each name has its content and
 // attributes, the names inside the part share an inode, and files in DIR that have the other names are not touched.
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { diffManifests, type Manifest, manifest } from '../../support/manifest.ts';
 import { isRefusedToOldRsync } from '../../support/own-rsync.ts';
-import { makeTortureTree } from '../../support/tree.ts';
+import { plantTortureTree } from '../../support/torture-world.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 describe('a part with hard links to files outside of it', { skip: NEEDS_ROOT }, () => {
@@ -15,9 +15,7 @@ describe('a part with hard links to files outside of it', { skip: NEEDS_ROOT }, 
   let number = 0;
   before(async () => {
     world = await World.make();
-    rmSync(world.data, { recursive: true });
-    const { uid, gid } = world.client;
-    makeTortureTree(world.data, { asRoot: true, owner: { uid, gid } });
+    plantTortureTree(world);
     source = manifest(world.data);
     assert.equal((await world.backup()).status, 0);
     assert.equal((await world.backup()).status, 0);

@@ -1,20 +1,17 @@
 // Goal: a tree of every inode type and hostile name, backed up by one user to another and restored as root, is the
 // same tree: type, content, mode, owner, time to the nanosecond, ACLs, xattrs, hard links and holes.
 import assert from 'node:assert/strict';
-import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { diffManifests, manifest } from '../../support/manifest.ts';
-import { makeTortureTree } from '../../support/tree.ts';
+import { plantTortureTree } from '../../support/torture-world.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 describe('a tree of every inode type', { skip: NEEDS_ROOT }, () => {
   let world: World;
   before(async () => {
     world = await World.make();
-    rmSync(world.data, { recursive: true });
-    const { uid, gid } = world.client;
-    makeTortureTree(world.data, { asRoot: true, owner: { uid, gid } });
+    plantTortureTree(world);
   });
   after(async () => {
     await world.dispose();

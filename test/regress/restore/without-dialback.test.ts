@@ -1,12 +1,12 @@
 // Goal: the commands of docs/recover.md that use nothing but rsync give back a tree of every inode type as it was, from a mounted store
 // and from the host over ssh.
 import assert from 'node:assert/strict';
-import { appendFileSync, chownSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { appendFileSync, chownSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { commandsOf } from '../../support/document.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
-import { makeTortureTree } from '../../support/tree.ts';
+import { plantTortureTree } from '../../support/torture-world.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 const DOCUMENT = readFileSync(join(import.meta.dirname, '../../../docs/recover.md'), 'utf8');
@@ -15,9 +15,7 @@ describe('a recovery without dialback', { skip: NEEDS_ROOT }, () => {
   let world: World;
   before(async () => {
     world = await World.make();
-    rmSync(world.data, { recursive: true });
-    const { uid, gid } = world.client;
-    makeTortureTree(world.data, { asRoot: true, owner: { uid, gid } });
+    plantTortureTree(world);
     assert.equal((await world.backup()).status, 0);
   });
   after(async () => {

@@ -6,16 +6,14 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
-import { makeTortureTree } from '../../support/tree.ts';
+import { plantTortureTree } from '../../support/torture-world.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 describe('two runs of an unchanged tree', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let world: World;
   before(async () => {
     world = await World.make();
-    rmSync(world.data, { recursive: true });
-    const { uid, gid } = world.client;
-    makeTortureTree(world.data, { asRoot: true, owner: { uid, gid } });
+    plantTortureTree(world);
     assert.equal((await world.backup()).status, 0);
   });
   after(async () => {
