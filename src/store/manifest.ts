@@ -118,7 +118,7 @@ export function metadataDifferences(
 /** A manifest that cannot be trusted. */
 export class DamagedManifest extends Fault {}
 
-/** The paths below the tree of a part of a snapshot, and 0 for the paths alone; as `TreeOptions` has them. */
+/** The paths below the tree of a part of a snapshot, and 0 for the paths only; as `TreeOptions` has them. */
 interface Part {
   paths?: readonly Buffer[] | undefined;
   depth?: number | undefined;
