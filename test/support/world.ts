@@ -322,11 +322,17 @@ export class World {
     return await this.start(party, this.binary, args, options).done;
   }
 
-  /** The host's work after the client has disconnected, outside of any run: the manifest of the received files. */
+  /**
+   * Waits for the work that the host does after the client has disconnected: the manifest, and the end of the sshd of this call.
+   * That sshd exits when it sees the end of the connection.
+   */
   async settled(): Promise<void> {
+    const session = new RegExp(`^sshd(-session)?: ${this.host.login}\\b`);
     // One that is ending has no command line any more, and is still there.
     const isGoing = (): boolean =>
-      this.processes().some(({ command }) => command === '' || / manifest --client /.test(command));
+      this.processes().some(
+        ({ command }) => command === '' || / manifest --client /.test(command) || session.test(command),
+      );
     await until('the manifests are made', () => !isGoing(), 60_000);
   }
 
