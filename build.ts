@@ -1,5 +1,5 @@
 // Builds dist/dialback, one executable that contains node: `node build.ts [--target x64|arm64]`. A build for the other processor has
-// its name at the end: dist/dialback-arm64. esbuild bundles src/main.ts into one file; pkg's SEA module puts that into a copy of the base, a plain node.
+// its name at the end: dist/dialback-arm64. esbuild bundles src/main.ts into chunks; pkg's SEA module puts them into a copy of the base, a plain node.
 // The same sources, base and strip(1) give the same bytes in any folder.
 
 import { execFileSync } from 'node:child_process';
@@ -14,13 +14,13 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { log } from '@yao-pkg/pkg/lib-es5/log.js';
 import pkg from '@yao-pkg/pkg/lib-es5/sea.js';
-import { build } from 'esbuild';
+import { build, transform } from 'esbuild';
 import { type Arch, baseVersion, findBase, readJson } from './tools/base.ts';
-import { acceptBuiltinCaches, codeCache, V8_OPTIONS } from './tools/code-cache.ts';
+import { acceptBuiltinCaches, codeCaches, V8_OPTIONS } from './tools/code-cache.ts';
 import { blankNames } from './tools/environment.ts';
 
 const TOP = import.meta.dirname;
@@ -68,26 +68,46 @@ function stripBase(base: string, copy: string, arch: Arch): string {
   }
 }
 
-/** The program that the executable runs first: it loads the bundle with its code cache. */
+/**
+ * The program that the executable runs first. It loads a chunk of the bundle when another one requires it, with its code cache. It
+ * loads a module of node on its first use: loading those at each start would take 8 ms more, most of it for node:crypto.
+ */
 const LOADER = `"use strict";
 const { Script } = require('node:vm');
 const { getRawAsset } = require('node:sea');
 const read = name => Buffer.from(getRawAsset(name));
-const script = new Script(read('bundle').latin1Slice(), { filename: 'dialback', cachedData: read('cache') });
-script.runInThisContext()(require, module, exports);
-`;
-const BUNDLE = 'bundle.js';
-/** Wraps the bundle in a function of CommonJS's variables, so that the cache covers all of it. */
-const BUNDLE_START = '(function (require, module, exports) {';
-const BUNDLE_END = '})';
-
-/** Loads node's modules on their first use. Loading them at each start would take 8 ms more, most of it for node:crypto. */
-const LOADED_LATE = `
-"use strict";
-var require = (load => name => {
+const run = name => {
+  const script = new Script(read(name).latin1Slice(), { filename: 'dialback/' + name, cachedData: read(name + '.cache') });
+  return script.runInThisContext();
+};
+const small = run('small.js');
+const chunks = new Map();
+const modules = new Map();
+const late = name => {
   let found;
-  return new Proxy({}, { get: (_, key) => (found ??= load(name))[key] });
-})(require);`;
+  return new Proxy({}, { get: (_, key) => (found ??= require(name))[key] });
+};
+const load = name => {
+  if (!name.startsWith('./')) {
+    if (!modules.has(name)) modules.set(name, late(name));
+    return modules.get(name);
+  }
+  if (chunks.has(name)) return chunks.get(name).exports;
+  const chunk = { exports: {} };
+  chunks.set(name, chunk);
+  const body = small[name] ?? run(name.slice(2));
+  body(load, chunk, chunk.exports);
+  return chunk.exports;
+};
+load('./main.js');
+`;
+/** Chunks up to this length are one script, since each script costs a start 0.1 ms. */
+const SMALL_CHARACTERS = 16_384;
+
+/** Makes a chunk a function of CommonJS's variables, so that the cache covers all of it. */
+function wrap(code: string): string {
+  return `function (require, module, exports) {"use strict";${code}}`;
+}
 
 /**
  * Compiles a library for rsync (src/launcher). Without a compiler it prints a note, and the executable lacks the library.
@@ -108,35 +128,83 @@ function compileLibrary(arch: Arch, work: string, name: 'linkat' | 'mountpoints'
   }
 }
 
-async function bundle(outfile: string, constants: Record<string, string>): Promise<void> {
-  await build({
+/**
+ * Bundles src/main.ts into chunks: one for each import() and one for each set of files that several of them share. So a process has
+ * only the code of its command in memory.
+ * @returns scripts in Latin-1 by the names under which the loader looks for them
+ */
+async function bundle(constants: Record<string, string>): Promise<Map<string, string>> {
+  const { outputFiles } = await build({
     absWorkingDir: TOP, // makes paths in the output relative, so that it does not contain the checkout's path
     entryPoints: ['src/main.ts'],
-    outfile,
+    outdir: DIST,
+    write: false,
     bundle: true,
+    splitting: true,
+    format: 'esm', // esbuild splits nothing else; node:sea runs CommonJS
     platform: 'node',
     target: 'node24',
-    format: 'cjs',
     define: Object.fromEntries(Object.entries(constants).map(([name, text]) => [name, JSON.stringify(text)])),
-    banner: { js: BUNDLE_START + LOADED_LATE },
-    footer: { js: BUNDLE_END },
     legalComments: 'inline',
     logLevel: 'warning',
   });
+  const scripts = new Map<string, string>();
+  const small: string[] = [];
+  for (const { path, text } of outputFiles) {
+    const { code } = await transform(text, {
+      format: 'cjs',
+      platform: 'node',
+      target: 'node24',
+      supported: { 'dynamic-import': false }, // an import() of a chunk is a require()
+      charset: 'ascii',
+      legalComments: 'inline',
+    });
+    const name = basename(path);
+    if (code.length > SMALL_CHARACTERS) scripts.set(name, `(${wrap(code)})`);
+    else small.push(`${JSON.stringify(`./${name}`)}: ${wrap(code)}`);
+  }
+  return scripts.set('small.js', `({${small.sort().join(',\n')}})`);
 }
 
-/** Puts the bundle from `work` into a copy of `base`. pkg makes its temporary folder inside `work`. */
-async function inject(base: string, output: string, arch: Arch, work: string): Promise<void> {
+/** Writes each script and its code cache into `work`. @returns the files' paths for pkg, by the names for the loader */
+function writeScripts(
+  scripts: Map<string, string>,
+  isForeign: boolean,
+  work: string,
+): Record<string, string> {
+  const names = [...scripts.keys()].sort();
+  // A cache fits one kind of processor. An executable for another one gets empty caches, which V8 refuses.
+  const caches = isForeign
+    ? names.map(() => '')
+    : codeCaches(
+        names.map(name => scripts.get(name) ?? ''),
+        V8_OPTIONS,
+      );
+  const assets: Record<string, string> = {};
+  for (const [at, name] of names.entries()) {
+    writeFileSync(join(work, name), scripts.get(name) ?? '', 'latin1');
+    writeFileSync(join(work, `${name}.cache`), caches[at] ?? '');
+    // Relative to pkg's folder, since an absolute path would be part of the result.
+    assets[name] = `../${name}`;
+    assets[`${name}.cache`] = `../${name}.cache`;
+  }
+  return assets;
+}
+
+/** Puts the scripts into a copy of `base`. pkg makes its temporary folder inside `work`. */
+async function inject(
+  scripts: Map<string, string>,
+  base: string,
+  output: string,
+  arch: Arch,
+  work: string,
+): Promise<void> {
   const loader = join(work, 'loader.cjs');
   writeFileSync(loader, LOADER);
-  // A cache fits one kind of processor. An executable for another one gets an empty cache, which V8 refuses.
   const isForeign = arch !== process.arch;
-  const cache = isForeign ? '' : codeCache(readFileSync(join(work, BUNDLE), 'latin1'), V8_OPTIONS);
-  writeFileSync(join(work, 'cache'), cache);
   const seaConfig = {
-    // Relative to pkg's folder, since an absolute path would be part of the result.
-    main: '../loader.cjs', // CommonJS
-    assets: { bundle: `../${BUNDLE}`, cache: '../cache' },
+    main: '../loader.cjs', // CommonJS; relative to pkg's folder as the scripts are
+    assets: writeScripts(scripts, isForeign, work),
     disableExperimentalSEAWarning: true,
     useSnapshot: false,
     useCodeCache: false, // it covers only the loader, and its bytes differ in each build (tools/code-cache.ts)
@@ -202,14 +270,14 @@ async function main(): Promise<void> {
   const output = join(DIST, arch === process.arch ? 'dialback' : `dialback-${arch}`);
   const library = compileLibrary(arch, work, 'linkat');
   const mountpoints = compileLibrary(arch, work, 'mountpoints');
-  await bundle(join(work, BUNDLE), {
+  const scripts = await bundle({
     DIALBACK_VERSION: version,
     DIALBACK_LINKAT: library,
     DIALBACK_MOUNTPOINTS: mountpoints,
   });
   const strip = stripBase(await baseOf(arch, work), base, arch);
   changeBase(base, arch !== process.arch);
-  await inject(base, made, arch, work);
+  await inject(scripts, base, made, arch, work);
   chmodSync(made, 0o755);
   renameSync(made, output);
 

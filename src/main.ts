@@ -1,6 +1,6 @@
 /** The program: finds the command, parses its words, runs it, and maps its end to text and an exit status. */
 import type { Command, Io } from './commands/command.ts';
-import { findCommand } from './commands/table.ts';
+import { findCommand, loadCommand } from './commands/table.ts';
 import { EXIT, type ExitName, Fault, firstError } from './fault.ts';
 import { interruption, interruptWith } from './os/async.ts';
 import { ownArguments } from './os/executable.ts';
@@ -21,8 +21,9 @@ const io: Io = {
 let chosen: { command: Command; words: readonly string[] } | undefined;
 
 async function main(): Promise<ExitName> {
-  chosen = findCommand(ownArguments().map(decodeName), process.argv0);
-  const { command, words } = chosen;
+  const { name, words } = findCommand(ownArguments().map(decodeName), process.argv0);
+  const command = await loadCommand(name);
+  chosen = { command, words };
   return await command.run(command.parse(words), io);
 }
 

@@ -28,6 +28,19 @@ describe('findUnused()', () => {
     assert.deepEqual(await of("import type { B } from '../x.ts'"), ['src/x.ts a']);
     assert.deepEqual(await of("import * as x from '../x.ts'"), []);
   });
+  it('takes an import() and an export of a name as a use of that name', async () => {
+    const x = 'export const a = 1, b = 2, c = 3;';
+    const of = async (text: string): Promise<string[]> => await unused({ 'src/x.ts': x, 'src/y/z.ts': text });
+    assert.deepEqual(await of("const f = async () => (await import('../x.ts')).b"), [
+      'src/x.ts a',
+      'src/x.ts c',
+    ]);
+    assert.deepEqual(await of("async () => { const { a: d, c } = await import('../x.ts'); }"), [
+      'src/x.ts b',
+    ]);
+    assert.deepEqual(await of("export { a, c as d } from '../x.ts'"), ['src/x.ts b']);
+    assert.deepEqual(await of("import('../x.ts')"), ['src/x.ts a', 'src/x.ts b', 'src/x.ts c']);
+  });
   it('does not take a file of the same name, or another name of the file, as a use', async () => {
     const x = 'export const a = 1;';
     for (const text of [

@@ -30,28 +30,36 @@ const START_BYTES = 8;
 const OPTIONS = { start: 12, end: 16 };
 
 const MAKE = `
-  const { readFileSync } = require('node:fs');
-  const script = new (require('node:vm').Script)(readFileSync(0, 'latin1'));
-  process.stdout.write(script.createCachedData());
+  const { Script } = require('node:vm');
+  const sources = JSON.parse(require('node:fs').readFileSync(0, 'latin1'));
+  const caches = sources.map(source => new Script(source).createCachedData().toString('base64'));
+  process.stdout.write(JSON.stringify(caches));
 `;
 
-function make(source: string, options: readonly string[]): Buffer {
-  return execFileSync(process.execPath, [...options, '-e', MAKE], {
-    input: Buffer.from(source, 'latin1'),
+function make(sources: readonly string[], options: readonly string[]): Buffer[] {
+  const made = execFileSync(process.execPath, [...options, '-e', MAKE], {
+    input: Buffer.from(JSON.stringify(sources), 'latin1'),
     maxBuffer: 2 ** 26,
   });
+  return (JSON.parse(made.toString('latin1')) as string[]).map(each => Buffer.from(each, 'base64'));
+}
+
+/** The code cache of a script without code, which differs with V8 and its options only. */
+function makeEmpty(options: readonly string[]): Buffer {
+  return make(['0'], options)[0] ?? Buffer.alloc(0);
 }
 
 /**
- * Makes the code cache of a script.
- * @param source in Latin-1
- * @param options V8's options when the script runs
+ * Makes the code caches of scripts.
+ * @param sources in Latin-1
+ * @param options V8's options when the scripts run
  * @returns the same bytes each time
  */
-export function codeCache(source: string, options: readonly string[]): Buffer {
-  const cache = make(source, [FIXED_SEED, WITH_ALL_FUNCTIONS, ...options]);
-  make('0', options).copy(cache, OPTIONS.start, OPTIONS.start, OPTIONS.end);
-  return cache;
+export function codeCaches(sources: readonly string[], options: readonly string[]): Buffer[] {
+  const caches = make(sources, [FIXED_SEED, WITH_ALL_FUNCTIONS, ...options]);
+  const empty = makeEmpty(options);
+  for (const cache of caches) empty.copy(cache, OPTIONS.start, OPTIONS.start, OPTIONS.end);
+  return caches;
 }
 
 /**
@@ -61,8 +69,8 @@ export function codeCache(source: string, options: readonly string[]): Buffer {
  * @returns the number of caches
  */
 export function acceptBuiltinCaches(base: Buffer, options: readonly string[]): number {
-  const theirs = make('0', []);
-  const ours = make('0', options);
+  const theirs = makeEmpty([]);
+  const ours = makeEmpty(options);
   const sum = theirs.subarray(OPTIONS.start, OPTIONS.end);
   let count = 0;
   for (let at = base.indexOf(theirs.subarray(0, START_BYTES)); at >= 0; ) {

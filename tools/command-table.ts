@@ -3,17 +3,19 @@
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { COMMANDS } from '../src/commands/table.ts';
+import { loadCommands } from '../src/commands/table.ts';
 
 /** The files that may have the markers. */
 export const DOCUMENTS = ['README.md', 'docs/manual.md'];
 const START = '<!-- generated: commands -->';
 const END = '<!-- end: commands -->';
 
+const COMMANDS = await loadCommands();
+
 /** A row for each command that help shows: its usage without optional options, the machine, and its summary. */
 export function commandTable(): string {
   const cell = (text: string): string => text.replaceAll('|', '\\|');
-  const rows = COMMANDS.filter(each => !each.isInternal).map(
+  const rows = COMMANDS.map(
     ({ usage, side, summary }) =>
       `| \`${cell(usage.replace(/ \[-[^\]]*\]/g, ''))}\` | ${side} | ${cell(summary)} |\n`,
   );

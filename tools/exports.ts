@@ -6,11 +6,19 @@ import { globSync, readFileSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import type { Node, SourceFile } from 'typescript/unstable/ast';
 import {
+  isAwaitExpression,
+  isCallExpression,
+  isExportDeclaration,
   isIdentifier,
   isImportDeclaration,
+  isNamedExports,
   isNamedImports,
   isNamespaceImport,
+  isObjectBindingPattern,
+  isParenthesizedExpression,
+  isPropertyAccessExpression,
   isStringLiteral,
+  isVariableDeclaration,
   isVariableStatement,
   SyntaxKind,
 } from 'typescript/unstable/ast';
@@ -62,14 +70,42 @@ function exportsOf(file: string, source: SourceFile): string[] {
 
 /** @returns `FILE NAME` of each import; `FILE *` for all of a file */
 function importsOf(file: string, source: SourceFile): string[] {
-  return source.statements.flatMap(statement => {
-    if (!isImportDeclaration(statement) || !isStringLiteral(statement.moduleSpecifier)) return [];
-    const from = posix.join(posix.dirname(file), statement.moduleSpecifier.text);
-    const bindings = statement.importClause?.namedBindings;
-    if (bindings && isNamespaceImport(bindings)) return [`${from} *`];
-    if (!bindings || !isNamedImports(bindings)) return [];
-    return bindings.elements.map(each => `${from} ${(each.propertyName ?? each.name).getText(source)}`);
-  });
+  const used: string[] = [];
+  const add = (module: Node | undefined, ...names: string[]): void => {
+    if (module && isStringLiteral(module))
+      used.push(...names.map(name => `${posix.join(posix.dirname(file), module.text)} ${name}`));
+  };
+  const visit = (node: Node): void => {
+    if (isImportDeclaration(node)) {
+      const bindings = node.importClause?.namedBindings;
+      if (bindings && isNamespaceImport(bindings)) add(node.moduleSpecifier, '*');
+      if (bindings && isNamedImports(bindings))
+        add(node.moduleSpecifier, ...bindings.elements.map(nameOf(source)));
+    } else if (isExportDeclaration(node)) {
+      const names = node.exportClause;
+      if (names && isNamedExports(names)) add(node.moduleSpecifier, ...names.elements.map(nameOf(source)));
+      else add(node.moduleSpecifier, '*');
+    } else if (isPropertyAccessExpression(node) && isParenthesizedExpression(node.expression)) {
+      add(awaitedImport(node.expression.expression), node.name.text);
+    } else if (isVariableDeclaration(node) && isObjectBindingPattern(node.name)) {
+      add(awaitedImport(node.initializer), ...node.name.elements.map(nameOf(source)));
+    }
+    node.forEachChild(visit);
+  };
+  visit(source);
+  return used;
+}
+
+/** The name of an element in the file that it is taken from: `a` of `a as b` and of `a: b`. */
+function nameOf(source: SourceFile): (element: { propertyName?: Node; name?: Node }) => string {
+  return ({ propertyName, name }) => (propertyName ?? name)?.getText(source) ?? '';
+}
+
+/** X of `await import(X)` */
+function awaitedImport(node: Node | undefined): Node | undefined {
+  const call = node && isAwaitExpression(node) ? node.expression : undefined;
+  const isImport = call && isCallExpression(call) && call.expression.kind === SyntaxKind.ImportKeyword;
+  return isImport ? call.arguments[0] : undefined;
 }
 
 /**

@@ -67,8 +67,6 @@ export interface Command<T = unknown> extends Grammar {
   side: 'client' | 'host' | 'both';
   /** One line of help. */
   summary: string;
-  /** dialback itself starts it: help does not show it. */
-  isInternal?: boolean;
   /**
    * Reads the words behind the command's name.
    * @throws Fault `usage` that names the word

@@ -3,6 +3,7 @@ import { EXIT, EXIT_MEANINGS, type ExitName } from '../fault.ts';
 import { hooksHelp } from '../shared/hooks.ts';
 import { escapeText } from '../wire/text.ts';
 import { Arguments, type Command, type Option, usage } from './command.ts';
+import { loadCommands } from './table.ts';
 
 interface HelpRequest {
   /** A command or one of TOPICS; undefined: the list of all commands. */
@@ -12,45 +13,42 @@ interface HelpRequest {
 /** Texts of help that do not belong to one command. */
 const TOPICS: Record<string, () => string> = { hooks: hooksHelp };
 
-/** @param commands gives all commands; it is called when help runs, since help is one of them */
-export function makeHelp(commands: () => readonly Command[]): Command<HelpRequest> {
-  const find = (name: string): Command | undefined => shown(commands()).find(each => each.name === name);
-  const help: Command<HelpRequest> = {
-    name: 'help',
-    usage: 'help [TOPIC]',
-    side: 'both',
-    summary: 'show this text; TOPIC: a command, or `hooks`, the programs that run before and after a backup',
-    options: [],
-    positionals: [{ name: 'TOPIC', isOptional: true }],
+export const help: Command<HelpRequest> = {
+  name: 'help',
+  usage: 'help [TOPIC]',
+  side: 'both',
+  summary: 'show this text; TOPIC: a command, or `hooks`, the programs that run before and after a backup',
+  options: [],
+  positionals: [{ name: 'TOPIC', isOptional: true }],
 
-    parse(words) {
-      const [topic = ''] = new Arguments(help, words).positionals;
-      if (topic === '') return { topic: undefined };
-      if (Object.hasOwn(TOPICS, topic) || find(topic)) return { topic };
-      throw usage(
-        'run "help"',
-        `"${escapeText(topic, 60)}" is neither a topic (${Object.keys(TOPICS).join(', ')}) nor a command`,
-        'dialback help',
-      );
-    },
+  parse(words) {
+    const [topic] = new Arguments(help, words).positionals;
+    return { topic };
+  },
 
-    async run({ topic = '' }, io) {
-      const command = find(topic);
-      const text = Object.hasOwn(TOPICS, topic) ? TOPICS[topic]?.() : undefined;
-      io.print(io.plain(text ?? `${command ? commandHelp(command) : ''}${helpText(commands())}`));
-      return 'done';
-    },
-  };
-  return help;
-}
+  async run({ topic }, io) {
+    const commands = await loadCommands();
+    io.print(io.plain(`${topic === undefined ? '' : topicHelp(topic, commands)}${helpText(commands)}`));
+    return 'done';
+  },
+};
 
-function shown(commands: readonly Command[]): Command[] {
-  return commands.filter(each => !each.isInternal);
+/** @throws Fault `usage` where there is no such topic */
+function topicHelp(topic: string, commands: readonly Command[]): string {
+  const command = commands.find(each => each.name === topic);
+  if (command) return commandHelp(command);
+  const text = Object.hasOwn(TOPICS, topic) ? TOPICS[topic]?.() : undefined;
+  if (text !== undefined) return text;
+  throw usage(
+    'run "help"',
+    `"${escapeText(topic, 60)}" is neither a topic (${Object.keys(TOPICS).join(', ')}) nor a command`,
+    'dialback help',
+  );
 }
 
 /** All commands, and the rules for all of them. */
 function helpText(commands: readonly Command[]): string {
-  const lines = shown(commands).map(each => `  dialback ${each.usage}\n      ${each.side}: ${each.summary}`);
+  const lines = commands.map(each => `  dialback ${each.usage}\n      ${each.side}: ${each.summary}`);
   const statuses = (Object.keys(EXIT) as ExitName[]).map(
     name => `  ${String(EXIT[name]).padStart(3)}  ${EXIT_MEANINGS[name]}`,
   );

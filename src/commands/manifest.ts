@@ -16,7 +16,6 @@ export const manifest: Command<ManifestRequest> = {
   summary: 'write the manifest of a new snapshot',
   options: [{ name: 'client', value: 'NAME', help: 'the client' }, HOST_CONFIG],
   positionals: [],
-  isInternal: true,
 
   /** Takes the words exactly as grab writes them. */
   parse([option, client, other, config]) {

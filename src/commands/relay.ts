@@ -9,7 +9,6 @@ export const relay: Command<{ idleMs: number }> = {
   summary: 'copy bytes between ssh and rsync',
   options: [],
   positionals: [{ name: 'SECONDS' }],
-  isInternal: true,
 
   /** Ignores the words that rsync appends. */
   parse([seconds = '']) {

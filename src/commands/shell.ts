@@ -14,7 +14,6 @@ export const shell: Command<{ words: readonly string[] }> = {
   summary: 'serve one backup request, as the login shell of the account that receives',
   options: [],
   positionals: [],
-  isInternal: true,
 
   parse(words) {
     return { words };

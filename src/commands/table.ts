@@ -1,92 +1,81 @@
-/** All commands, and which of them a command line names. */
-import { backup } from './backup.ts';
-import { cat } from './cat.ts';
+/**
+ * All commands, and which of them a command line names. The executable loads a command when it is wanted, by import(), so that a
+ * process has only the code of its command in memory. The commands of each night have an import() of their own. The others share two
+ * (for-setup.ts, for-store.ts), since more of them would split the common code into more scripts, and each costs a start 0.1 ms.
+ */
 import { type Command, noSuchCommand, usage } from './command.ts';
-import { copyStore } from './copy-store.ts';
-import { diff } from './diff.ts';
-import { doctor } from './doctor.ts';
-import { drill } from './drill.ts';
-import { enroll } from './enroll.ts';
-import { exportArchive } from './export.ts';
-import { fetch } from './fetch.ts';
-import { find } from './find.ts';
-import { gate } from './gate.ts';
-import { grab } from './grab.ts';
-import { makeHelp } from './help.ts';
-import { init } from './init.ts';
-import { list } from './list.ts';
-import { ls } from './ls.ts';
-import { manifest } from './manifest.ts';
-import { offer } from './offer.ts';
-import { pin } from './pin.ts';
-import { prune } from './prune.ts';
-import { relay } from './relay.ts';
-import { remove } from './remove.ts';
-import { removeClient } from './remove-client.ts';
-import { restore } from './restore.ts';
-import { shell } from './shell.ts';
-import { status } from './status.ts';
-import { tryOut } from './try.ts';
-import { unenroll } from './unenroll.ts';
-import { unpin } from './unpin.ts';
-import { verify } from './verify.ts';
-import { version } from './version.ts';
 
-const help = makeHelp(() => COMMANDS);
+type Loaders = Record<string, () => Promise<Command>>;
 
-/** Every command that has a name on the command line, in the order of help. */
-export const COMMANDS: readonly Command[] = [
-  init,
-  backup,
-  gate,
-  grab,
-  enroll,
-  unenroll,
-  list,
-  ls,
-  cat,
-  diff,
-  find,
-  restore,
-  exportArchive,
-  offer,
-  fetch,
-  status,
-  prune,
-  pin,
-  unpin,
-  remove,
-  removeClient,
-  verify,
-  copyStore,
-  drill,
-  doctor,
-  tryOut,
-  help,
-  version,
-  relay,
-  manifest,
-];
+/** The commands that help shows, in its order. */
+const COMMANDS: Loaders = {
+  init: async () => (await import('./for-setup.ts')).init,
+  backup: async () => (await import('./backup.ts')).backup,
+  gate: async () => (await import('./gate.ts')).gate,
+  grab: async () => (await import('./grab.ts')).grab,
+  enroll: async () => (await import('./for-setup.ts')).enroll,
+  unenroll: async () => (await import('./for-setup.ts')).unenroll,
+  list: async () => (await import('./for-store.ts')).list,
+  ls: async () => (await import('./for-store.ts')).ls,
+  cat: async () => (await import('./for-store.ts')).cat,
+  diff: async () => (await import('./for-store.ts')).diff,
+  find: async () => (await import('./for-store.ts')).find,
+  restore: async () => (await import('./restore.ts')).restore,
+  export: async () => (await import('./for-store.ts')).exportArchive,
+  offer: async () => (await import('./for-store.ts')).offer,
+  fetch: async () => (await import('./fetch.ts')).fetch,
+  status: async () => (await import('./for-store.ts')).status,
+  prune: async () => (await import('./for-store.ts')).prune,
+  pin: async () => (await import('./for-store.ts')).pin,
+  unpin: async () => (await import('./for-store.ts')).unpin,
+  remove: async () => (await import('./for-store.ts')).remove,
+  'remove-client': async () => (await import('./for-store.ts')).removeClient,
+  verify: async () => (await import('./for-store.ts')).verify,
+  'copy-store': async () => (await import('./for-store.ts')).copyStore,
+  drill: async () => (await import('./for-store.ts')).drill,
+  doctor: async () => (await import('./for-setup.ts')).doctor,
+  try: async () => (await import('./for-setup.ts')).tryOut,
+  help: async () => (await import('./for-setup.ts')).help,
+  version: async () => (await import('./version.ts')).version,
+};
+
+/** The commands that other programs start. `shell` has no name on the command line. */
+const INTERNAL: Loaders = {
+  relay: async () => (await import('./relay.ts')).relay,
+  manifest: async () => (await import('./manifest.ts')).manifest,
+  shell: async () => (await import('./shell.ts')).shell,
+};
 
 /**
  * Finds the command of a command line.
  * @param argv without node and the program
  * @param calledAs argv[0] as the caller gave it: login(1) and sshd put a dash before that of a login shell
- * @returns the command, and the words that it has to parse
+ * @returns the name for `loadCommand`, and the words that the command has to parse
  * @throws Fault `usage` where there is no such command
  */
 export function findCommand(
   argv: readonly string[],
   calledAs = '',
-): { command: Command; words: readonly string[] } {
-  if (argv[0] === '-c' || calledAs.startsWith('-')) return { command: shell, words: argv };
+): { name: string; words: readonly string[] } {
+  if (argv[0] === '-c' || calledAs.startsWith('-')) return { name: 'shell', words: argv };
   const [name, ...words] = argv;
   if (name === undefined) throw usage('start', 'no command was given', 'dialback help');
-  if (name === '--help' || name === '-h') return { command: help, words: [] };
-  if (name === '--version') return { command: version, words: [] };
-  const command = COMMANDS.find(each => each.name === name);
-  if (command === undefined) throw noSuchCommand(name);
+  if (name === '--help' || name === '-h') return { name: 'help', words: [] };
+  if (name === '--version') return { name: 'version', words: [] };
+  const isShown = Object.hasOwn(COMMANDS, name);
+  if (!isShown && (name === 'shell' || !Object.hasOwn(INTERNAL, name))) throw noSuchCommand(name);
   const asksForHelp = words.includes('--help') || words.includes('-h');
-  if (asksForHelp && !command.isInternal) return { command: help, words: [name] };
-  return { command, words };
+  return isShown && asksForHelp ? { name: 'help', words: [name] } : { name, words };
+}
+
+/** @param name as `findCommand` returns it */
+export async function loadCommand(name: string): Promise<Command> {
+  const load = COMMANDS[name] ?? INTERNAL[name];
+  if (load === undefined) throw noSuchCommand(name);
+  return await load();
+}
+
+/** @returns the commands that help shows, in its order */
+export async function loadCommands(): Promise<Command[]> {
+  return await Promise.all(Object.values(COMMANDS).map(load => load()));
 }

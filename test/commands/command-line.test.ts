@@ -346,8 +346,6 @@ const REFUSED: [line: string, message: RegExp][] = [
   ['try --json', /unknown option/],
   ['help a b', /unexpected argument/],
   ['help --x', /unknown option/],
-  ['help hook', matching`"hook" ${says('is-neither-a-topic-nor', 'hooks')}$`],
-  ['help constructor', matching`"constructor" ${says('is-neither-a-topic')}`],
   ['version x', /unexpected argument "x"/],
   ['version -v', /unknown option/],
 ];

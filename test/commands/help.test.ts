@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { COMMANDS, findCommand } from '../../src/commands/table.ts';
 import { EXIT, EXIT_MEANINGS, type ExitName } from '../../src/fault.ts';
 import { plainText } from '../../src/output/terminal.ts';
-import { CollectingIo } from '../support/command-line.ts';
+import { COMMANDS, CollectingIo, commandOf } from '../support/command-line.ts';
+import { says } from '../support/wording.ts';
 
 /** The output of `dialback WORDS`, for a reader of UTF-8. */
 async function printed(...argv: string[]): Promise<string> {
   const io = new CollectingIo({ isUtf8: true });
-  const { command, words } = findCommand(argv);
+  const { command, words } = commandOf(argv);
   assert.equal(await command.run(command.parse(words), io), 'done');
   assert.equal(io.warned, '');
   return io.printed;
@@ -93,7 +93,7 @@ describe('help', () => {
   });
 
   it('explains each option of a command, and then has the text on all commands', async () => {
-    for (const { name, usage, options } of COMMANDS.filter(each => !each.isInternal)) {
+    for (const { name, usage, options } of COMMANDS) {
       const text = await printed('help', name);
       assert.ok(text.startsWith(`dialback ${usage}\n`), text);
       assert.ok(text.endsWith(HELP));
@@ -104,13 +104,22 @@ describe('help', () => {
     }
   });
 
+  it('is refused for a word that is neither a topic nor a command', async () => {
+    for (const word of ['hook', 'constructor', 'relay', '']) {
+      const refused = printed('help', word);
+      await assert.rejects(
+        refused,
+        new RegExp(`"${word}" ${says('is-neither-a-topic-nor', 'hooks').source}`),
+      );
+    }
+  });
+
   it('has a text of its own for a topic', async () =>
     assert.match(await printed('help', 'hooks'), /^Hooks:/));
 });
 
 describe('COMMANDS', () => {
-  for (const { name, usage, options, positionals, summary, isInternal } of COMMANDS) {
-    if (isInternal) continue;
+  for (const { name, usage, options, positionals, summary } of COMMANDS) {
     it(`${name} shows each of its options and arguments in its usage, and no others`, () => {
       const [, ...words] = usage.split(/[\s[\]|…]+/).filter(Boolean);
       const shown = words.filter(word => word.startsWith('-') && word !== '-');

@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { exitName } from '../../src/commands/command.ts';
-import { COMMANDS, findCommand } from '../../src/commands/table.ts';
 import { EXIT, type ExitName } from '../../src/fault.ts';
 import { decodeEvent } from '../../src/wire/events.ts';
+import { COMMANDS, commandOf } from '../support/command-line.ts';
 import { says, wording } from '../support/wording.ts';
 
 const CALLED = { SSH_CONNECTION: '192.0.2.1 1 192.0.2.2 22' };
 
 /** What another machine is told where this command line fails. */
 function told(argv: string[], environment: NodeJS.ProcessEnv, calledAs?: string): string | undefined {
-  const { command, words } = findCommand(argv, calledAs);
+  const { command, words } = commandOf(argv, calledAs);
   return command.failureForPeer?.(words, environment)?.text;
 }
 
@@ -31,7 +31,7 @@ describe('failureForPeer()', () => {
 
   it('tells a host only that the gate failed', () => {
     assert.equal(told(['gate', '--nonsense'], CALLED), `${wording('cannot-let-this-in-the')}\n`);
-    const { command, words } = findCommand(['gate']);
+    const { command, words } = commandOf(['gate']);
     assert.equal(command.failureForPeer?.(words, CALLED)?.exit, 'refused');
   });
 
@@ -47,10 +47,10 @@ describe('failureForPeer()', () => {
 describe('findCommand()', () => {
   it('takes everything for a request to the login shell where it is called as one', () => {
     for (const argv of [['backup'], ['--help'], ['-c', 'x'], []]) {
-      const { command, words } = findCommand(argv, '-dialback');
+      const { command, words } = commandOf(argv, '-dialback');
       assert.deepEqual([command.name, words], ['shell', argv]);
     }
-    assert.throws(() => findCommand(['shell']), says('there-is-no-such-command'));
+    assert.throws(() => commandOf(['shell']), says('there-is-no-such-command'));
   });
 });
 

@@ -1,17 +1,33 @@
 // The command line as main.ts reads it, and a process that only collects what a command prints.
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
-import type { Io } from '../../src/commands/command.ts';
-import { findCommand } from '../../src/commands/table.ts';
+import type { Command, Io } from '../../src/commands/command.ts';
+import { findCommand, loadCommand, loadCommands } from '../../src/commands/table.ts';
 import { Fault } from '../../src/fault.ts';
 import { plainText } from '../../src/output/terminal.ts';
+
+const INTERNAL = await Promise.all(['relay', 'manifest', 'shell'].map(loadCommand));
+
+/** All commands that help shows. */
+export const COMMANDS: readonly Command[] = await loadCommands();
+
+/** The command of a command line, and the words that it has to parse. */
+export function commandOf(
+  argv: readonly string[],
+  calledAs?: string,
+): { command: Command; words: readonly string[] } {
+  const { name, words } = findCommand(argv, calledAs);
+  const command = [...COMMANDS, ...INTERNAL].find(each => each.name === name);
+  assert.ok(command, name);
+  return { command, words };
+}
 
 /** Reads a command line. @returns the result of its command's parser, with the name of the command as `verb` */
 export function readWords(
   argv: readonly string[],
   calledAs?: string,
 ): { verb: string; [key: string]: unknown } {
-  const { command, words } = findCommand(argv, calledAs);
+  const { command, words } = commandOf(argv, calledAs);
   return { verb: command.name, ...(command.parse(words) as object) };
 }
 
@@ -37,7 +53,7 @@ export async function printedOfStore(store: string, ...argv: string[]): Promise<
   const config = `${store}.host.toml`;
   writeFileSync(config, `store = ${JSON.stringify(store)}\n`);
   const io = new CollectingIo();
-  const { command, words } = findCommand([...argv, '--config', config]);
+  const { command, words } = commandOf([...argv, '--config', config]);
   await command.run(command.parse(words), io);
   assert.equal(io.warned, '');
   return io.printed;

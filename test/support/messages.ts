@@ -228,7 +228,6 @@ export const MESSAGES = {
   'is-also-mounted-at': 'is also mounted at',
   'is-enrolled-already-with-another': 'is enrolled already, with another key',
   'is-missing-they-belong-together': 'is missing: they belong together',
-  'is-neither-a-topic': 'is neither a topic',
   'is-neither-a-topic-nor': 'is neither a topic (…) nor a command',
   'is-not-a-plain-file': 'is not a plain file',
   'is-not-a-private-key': 'is not a private key',

@@ -1,0 +1,7 @@
+/** The commands that set a machine up and look for faults: the executable loads them together (table.ts). */
+export { doctor } from './doctor.ts';
+export { enroll } from './enroll.ts';
+export { help } from './help.ts';
+export { init } from './init.ts';
+export { tryOut } from './try.ts';
+export { unenroll } from './unenroll.ts';
