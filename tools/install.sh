@@ -290,7 +290,7 @@ check_launcher() { # UID
 lay_files() {
   if [ "$compiles" = yes ]; then
     for kind in launch jail; do
-      SERVICE_UID=$uid PREFIX=$prefix INHERITED=$(lends) tools/launcher.sh "$kind" "dist/$kind"
+      SERVICE_UID=$uid PREFIX=$prefix INHERITED=$(lends) tools/launcher.sh --renew "$kind" "dist/$kind"
     done
   fi
   # In this order: a dialback that starts during an upgrade finds all that it needs. Older ones need only launch.

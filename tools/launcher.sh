@@ -3,6 +3,7 @@
 # that it trusts are compiled in, so that no caller can change them. Two more commands are for one that was compiled elsewhere:
 #   tools/launcher.sh --uid FILE                    Prints the uid that FILE serves. Prints no text if FILE is not a launch.
 #   tools/launcher.sh --check launch|jail FILE      Prints the difference between FILE and the result of a compilation here, if any.
+# With one more word a compilation is left out if its result is there: tools/launcher.sh --renew launch|jail OUTPUT.
 # make passes these variables in the environment:
 #   SERVICE_UID    The account that launch serves. Default: the user dialback.
 #   INHERITED      1: launch can lend its capability to an rsync without a jail (`lend`). Default: 0, it cannot.
@@ -18,7 +19,7 @@ fail() {
 }
 
 usage() {
-  echo 'usage: tools/launcher.sh [--check] launch|jail FILE, or tools/launcher.sh --uid FILE' >&2
+  echo 'usage: tools/launcher.sh [--check|--renew] launch|jail FILE, or tools/launcher.sh --uid FILE' >&2
   exit 2
 }
 
@@ -32,8 +33,8 @@ case ${1-} in
     built_for launch "$2" | sed 's/.* built for uid=\([0-9]*\) .*/\1/'
     exit
     ;;
-  --check)
-    action=check
+  --check | --renew)
+    action=${1#--}
     shift
     ;;
 esac
@@ -83,8 +84,10 @@ else
   wanted="self=$self rsync=$rsync"
 fi
 
+newer_than() { find src/launcher tools/launcher.sh tools/linkat.sh -type f -newer "$1" | head -n 1; }
+
 if [ "$action" = check ]; then
-  newer=$(find src/launcher tools/launcher.sh tools/linkat.sh -type f -newer "$output" | head -n 1)
+  newer=$(newer_than "$output")
   found=$(built_for "$kind" "$output")
   # A launch that can lend is good for both.
   fits=$(echo "$found" | sed 's/ inherited=1 self=/ inherited=0 self=/')
@@ -109,6 +112,14 @@ if [ -z "${LAUNCH_CFLAGS-}" ]; then
   case $("$cc" -dumpmachine) in x86_64-* | i?86-*) flags="$flags -fcf-protection" ;; esac
 fi
 
+# The compiler, its options and the machine, as a number: COMPILED_WITH in the file.
+with=$({ "$cc" --version && "$cc" -dumpmachine && echo "$flags"; } | cksum | tr ' ' -)
+if [ "$action" = renew ] && [ -f "$output" ] && [ -z "$(newer_than "$output")" ] &&
+  [ "$(built_for "$kind" "$output")" = "dialback-$kind built for $wanted" ] &&
+  grep -qaF "dialback compiled with $with." "$output"; then
+  exit
+fi
+
 # Beside the result, so that the last step is a rename. A script that is killed before it leaves the old file.
 made=$(mktemp "$output.XXXXXX")
 # In a private folder: a linker removes its output and creates it again, and in /tmp another user could create it in between.
@@ -130,7 +141,10 @@ case $kind in
     ;;
 esac
 # One translation unit, so that the compiler reads each header once.
-printf '#include "%s.c"\n' "$@" >"$work/all.c"
+{
+  printf '#include "%s.c"\n' "$@"
+  echo "__attribute__((used)) static const char COMPILED_WITH[] = \"dialback compiled with $with.\";"
+} >"$work/all.c"
 set -- -I src/launcher "$work/all.c"
 tools/linkat.sh "$work/$library.so" "$library" ||
   fail "compile src/launcher/$library.c: see the compiler's error above" 'tools/prepare.sh --packages launcher'

@@ -1,4 +1,4 @@
-import { it, type TestContext } from 'node:test';
+import { describe, it, type TestContext } from 'node:test';
 
 /**
  * Whether the file that runs is a soak. NAME.long.test.ts imports NAME.test.ts, whose tests are the same but for their
@@ -9,6 +9,11 @@ export const IS_LONG = (process.argv[1] ?? '').endsWith('.long.test.ts');
 /** Each nth of cases that are alike; in a soak, all of them. @param first the one to begin with */
 export function some<T>(all: readonly T[], nth: number, first = 0): T[] {
   return all.filter((_, at) => IS_LONG || at % nth === first % nth);
+}
+
+/** Slow tests that only a soak runs; a test of `make test` would fail too for the same defect. */
+export function describeLong(name: string, options: { skip: string | false }, body: () => void): void {
+  if (IS_LONG) describe(name, options, body);
 }
 
 /** A slow test that only a soak runs; a test of `make test` would fail too for the same defect. */

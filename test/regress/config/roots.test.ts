@@ -4,9 +4,10 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { some } from '../../support/long.ts';
 import { NEEDS_ROOT, type Result, World } from '../../support/world.ts';
 
-for (const launcher of [false, true])
+for (const launcher of some([true, false], 2))
   describe(`roots and excludes of client.toml, ${launcher ? 'confined' : 'not confined'}`, {
     skip: NEEDS_ROOT,
   }, () => {

@@ -232,7 +232,7 @@ describe('a never below a folder of a user', { skip: NEEDS_ROOT || IN_CLEAN_MACH
   it('is the same without the launcher, where the account can see it', async () => {
     const host = `confined = false\nstore = "${world.store}"\nsyslog = false\n`;
     world.write(world.host, world.hostToml, host);
-    for (const { attack, never = 'secret', link: aimed = never, what } of some(ATTACKS, 8)) {
+    for (const { attack, never = 'secret', link: aimed = never, what } of some(ATTACKS, 16)) {
       settle(0o755);
       rmSync(join(people, 'to bob'), { force: true });
       configure({ never: [join(alice.home, never)], top: 'capability = "none"' });

@@ -42,6 +42,7 @@ import {
 } from '../../support/attempts.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { type Account, abisToTry, type Ended, Jail, type StartOptions } from '../../support/jail.ts';
+import { itLong } from '../../support/long.ts';
 import { matching, matchingLines, says, wording } from '../../support/wording.ts';
 import { compileLauncher, NEEDS_ROOT, until } from '../../support/world.ts';
 
@@ -366,7 +367,7 @@ describe('the jail of send', { skip: SKIP }, () => {
     assertDocumented('send calls', callList(calls));
   });
 
-  it('refuses the same with every older Landlock, and with a newer one', async () => {
+  itLong('refuses the same with every older Landlock, and with a newer one', async () => {
     await sender.hold(); // for each test: one attempt's control ends all of the account's processes
     await using around = await Surroundings.make(jail, sender.spot);
     const rows = sender.groups(around.places).flatMap(group => group.rows);

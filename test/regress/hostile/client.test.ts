@@ -37,6 +37,7 @@ import {
   spoken,
   TOP,
 } from '../../support/lanes.ts';
+import { itLong } from '../../support/long.ts';
 import { says } from '../../support/wording.ts';
 
 const file = (name: string | Buffer) => ({ name, mode: FILE });
@@ -306,11 +307,11 @@ async function stealing(sender: Parameters<Attack['play']>[0], otherFile: string
 
 hostileSuite('a hostile client: file lists and contents', lanes => {
   kinds(lanes, [
-    { title: 'names', all: NAMES, nth: 6 },
-    { title: 'types', all: TYPES, nth: 6 },
-    { title: 'attributes', all: ATTRIBUTES, nth: 6 },
-    { title: 'contents', all: contents(), nth: 6 },
-    { title: 'in the words of other versions', all: OTHERS, nth: 12 },
+    { title: 'names', all: NAMES, nth: 12 },
+    { title: 'types', all: TYPES, nth: 12 },
+    { title: 'attributes', all: ATTRIBUTES, nth: 12 },
+    { title: 'contents', all: contents(), nth: 12 },
+    { title: 'in the words of other versions', all: OTHERS, nth: 24 },
   ]);
 
   it('a basis of another client is not read', async () => {
@@ -344,7 +345,7 @@ hostileSuite('a hostile client: file lists and contents', lanes => {
     }
   });
 
-  it("a tree deeper than a path can name is kept, and is in nobody's way", async () => {
+  itLong("a tree deeper than a path can name is kept, and is in nobody's way", async () => {
     const lane = lanes().all[0] ?? assert.fail();
     const deep = Array.from({ length: 2000 }, (_, index) => folder('d/'.repeat(index).concat('d')));
     const { outcome } = await lane.client.attack({

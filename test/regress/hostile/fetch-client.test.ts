@@ -178,7 +178,7 @@ describe('the refusals of a fetch', { skip: NEEDS_ROOT }, () => {
   });
 });
 
-for (const launcher of [true, false])
+for (const launcher of some([true, false], 2))
   describe(`a hostile client with an offer, ${launcher ? 'in the jail' : 'without a launcher'}`, {
     skip: NEEDS_ROOT,
   }, () => {

@@ -21,7 +21,7 @@ const listed = (path: string, more: Partial<OfferedEntry> = {}): OfferedEntry =>
   ...{ acl: null, xattrs: [], sha256: null, damage: null, ...more },
 });
 
-for (const launcher of [true, false])
+for (const launcher of some([true, false], 2))
   for (const account of ['root', 'client'] as const)
     describe(`a hostile host and ${account}, ${launcher ? 'in the jail' : 'without a launcher'}`, {
       skip: NEEDS_ROOT,
@@ -136,7 +136,7 @@ for (const launcher of [true, false])
           ],
         ],
       ];
-      for (const [what, entries] of some(attacks, 4, launcher ? 0 : 1))
+      for (const [what, entries] of some(attacks, 8, launcher ? 0 : 1))
         it(what, async () => {
           const { to } = await attack({ entries: entries() });
           assert.ok(!existsSync(join(outside, 'pwned')));
@@ -179,7 +179,7 @@ for (const launcher of [true, false])
         ['text that is no list', { list: [`${ESCAPES}\n`] }, says('it-is-not-json')],
         ['an unknown key', { list: ['{"path":"x","command":"rm -rf /"}\n'] }, /unknown key/],
       ];
-      for (const [what, offer, found] of some(lists, 3))
+      for (const [what, offer, found] of some(lists, 6))
         it(`a list with ${what} is refused, and nothing is written`, async () => {
           const { to, said, status } = await attack(offer);
           assert.equal(status, 13, said);

@@ -304,7 +304,7 @@ describe('found in review', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
 
   it('a signal at the moment of admission leaves no reader behind', async () => {
     // The ticket was taken while the run was being cleaned up: the reader stayed.
-    for (let round = 0; round < (IS_LONG ? 12 : 4); round += 1) {
+    for (let round = 0; round < (IS_LONG ? 12 : 2); round += 1) {
       const running = world.start(world.client, world.binary, [
         'backup',
         '--json',

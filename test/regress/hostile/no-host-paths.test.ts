@@ -179,7 +179,7 @@ describe('nothing of the host reaches the client', { skip: NEEDS_ROOT || IN_CLEA
     },
   ];
 
-  for (const each of some(cases, 3)) {
+  for (const each of some(cases, 6)) {
     it(`with ${each.what}`, async () => {
       each.make();
       try {

@@ -14,7 +14,7 @@ import {
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { fairClock, stretch } from '../../support/fair-time.ts';
 import { CONTROLS, NASTY } from '../../support/lanes.ts';
-import { IS_LONG, some } from '../../support/long.ts';
+import { IS_LONG, itLong, some } from '../../support/long.ts';
 import { matching, says, wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, until, World } from '../../support/world.ts';
 
@@ -111,7 +111,7 @@ const ROWS: Row[] = [
         NO_OUTCOME,
       ),
     ],
-    3,
+    5,
   ),
   ...some(
     [
@@ -180,7 +180,7 @@ const ROWS: Row[] = [
       }),
       endless('progress without end', lines(FILES, PROGRESS), { progress: [1] }),
     ],
-    3,
+    6,
   ),
 ];
 
@@ -355,7 +355,7 @@ describe('a hostile host and its outcomes', { skip: NEEDS_ROOT || IN_CLEAN_MACHI
     }
   });
 
-  it('as many names as an event can have, and as long, are all that is said', async () => {
+  itLong('as many names as an event can have, and as long, are all that is said', async () => {
     answer({ says: lines(names(100, 2400)), dials: true });
     for (const how of ['--json', '-v']) {
       const result = await run(how);
@@ -364,7 +364,7 @@ describe('a hostile host and its outcomes', { skip: NEEDS_ROOT || IN_CLEAN_MACHI
     }
   });
 
-  it('the end after any byte of an answer is no success', async () => {
+  itLong('the end after any byte of an answer is no success', async () => {
     const whole = lines({ event: 'phase', phase: 'dialling' }, COPYING, FULL);
     const start = whole.lastIndexOf('dialback-event: ');
     for (const bytes of some(

@@ -37,6 +37,7 @@ import {
 } from '../../support/attempts.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { abisToTry, type Ended, Jail, type StartOptions } from '../../support/jail.ts';
+import { itLong } from '../../support/long.ts';
 import { matching, matchingLines, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, until } from '../../support/world.ts';
 
@@ -391,7 +392,7 @@ describe('the jail of receive', { skip: SKIP }, () => {
     assertDocumented('receive calls', callList(calls));
   });
 
-  it('refuses the same with every older Landlock from ABI 2 on; before ABI 6 it can signal', async () => {
+  itLong('refuses the same with every older Landlock from ABI 2 on; before ABI 6 it can signal', async () => {
     await using around = await Surroundings.make(jail, receiver.foreign);
     const rows = receiver.groups(around.places).flatMap(group => group.rows);
     const { stderr } = await jail.start(jail.account, jail.jailPath, receiver.launch().launch.slice(1), {

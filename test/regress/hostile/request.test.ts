@@ -309,7 +309,7 @@ hostileSuite('a hostile client: requests', lanes => {
   }
 
   group('what is asked for', lanes, () => {
-    for (const { what, command, header, input, hangsUp, ends, says } of some(CALLS, 8)) {
+    for (const { what, command, header, input, hangsUp, ends, says } of some(CALLS, 16)) {
       const act = async ({ client, name }: Lane): Promise<Seen> => {
         const call = client.call(command ?? `${name}:7`);
         const request = client.request(header as Partial<CommonHeader & DirectHeader> | undefined);
@@ -322,7 +322,7 @@ hostileSuite('a hostile client: requests', lanes => {
   });
 
   group('what becomes of the channel', lanes, () => {
-    for (const call of some(CHANNEL_CALLS, 5))
+    for (const call of some(CHANNEL_CALLS, 10))
       it(call.what, () =>
         lanes().attack(
           ({ client, name }) =>
@@ -347,7 +347,7 @@ hostileSuite('a hostile client: requests', lanes => {
   });
 
   group('where it is to dial', lanes, () => {
-    for (const { what, greets, says } of some(LISTENERS, 3)) {
+    for (const { what, greets, says } of some(LISTENERS, 6)) {
       const act = async ({ client, name }: Lane): Promise<Seen> => {
         const server = createServer(socket => void socket.on('error', () => {}).end(greets ?? ''));
         await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));

@@ -311,10 +311,10 @@ const ENDLESS: Row[] = [
 
 hostileSuite('a hostile client: what is in the stream', lanes => {
   kinds(lanes, [
-    { title: 'messages', all: MESSAGES, nth: 5 },
-    { title: 'greetings', all: GREETINGS, nth: 5 },
-    { title: 'messages of an older version', all: OLDER, nth: 12 },
-    { title: 'the end', all: CUT, nth: 4 },
+    { title: 'messages', all: MESSAGES, nth: 10 },
+    { title: 'greetings', all: GREETINGS, nth: 10 },
+    { title: 'messages of an older version', all: OLDER, nth: 24 },
+    { title: 'the end', all: CUT, nth: 8 },
   ]);
 
   describe('no end, until the deadline that the host has set', () => {
@@ -328,6 +328,6 @@ hostileSuite('a hostile client: what is in the stream', lanes => {
       const { hostToml } = lanes().world;
       writeFileSync(hostToml, readFileSync(hostToml, 'utf8').replace(line, ''));
     });
-    rows('of', lanes, some(ENDLESS, 6));
+    rows('of', lanes, some(ENDLESS, 12));
   });
 });

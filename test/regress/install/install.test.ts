@@ -155,10 +155,12 @@ describe('make install', { skip: SKIP }, () => {
 
     it('changes nothing the second time', async () => {
       const laid = site.changes();
+      const compiled = await site.say('stat -c %y dist/launch dist/jail');
       const { status, output: said } = await site.run(['make', 'install']);
       assert.equal(status, 0, said);
       assert.match(said, NOTHING_TO_DO);
       assert.deepEqual(site.changes(), laid);
+      assert.equal(await site.say('stat -c %y dist/launch dist/jail'), compiled, 'it does not compile again');
     });
 
     it('leaves what the admin wrote, renews what nobody changed, and tells which is which', async () => {
@@ -202,7 +204,7 @@ describe('make install', { skip: SKIP }, () => {
       [`chown dialback ${SHARE}/never`, /share\/dialback/],
     ];
     // One of each kind; all of them are a soak.
-    for (const [harm, names] of some(harms, 6)) {
+    for (const [harm, names] of some(harms, 10)) {
       it(`mends what \`${harm}\` did, and that alone`, async () => {
         await site.say(harm);
         const { status, output: said } = await site.run(['make', 'install']);
@@ -232,35 +234,38 @@ describe('make install', { skip: SKIP }, () => {
     const delaysMs = Array.from({ length: IS_LONG ? 15 : 3 }, (_, at) =>
       IS_LONG ? 40 * (at + 1) : 200 * (at + 1),
     );
-    it('killed at any moment leaves each file whole, and never a capability for more than the group', async () => {
-      const laid = site.changes();
-      const bare = `for file in ${LAUNCHER} ${BINARY}; do setcap -q -r $file || true; done`;
-      let killed = 0;
-      for (const delayMs of delaysMs) {
-        await site.say(bare);
-        // timeout(1) has a process group of its own, and kills all of it.
-        const { status } = await site.shell(`timeout --signal=KILL ${delayMs / 1000} make install`);
-        if (status !== 0) killed += 1;
-        assert.deepEqual(await owners(site), EXPECTED_OWNERS);
-        await site.say(`cmp dist/dialback ${BINARY}`);
-        const found = await capabilities(site);
-        for (const line of found.split('\n').filter(each => each !== '')) {
-          assert.match(
-            line,
-            /\/(dialback cap_dac_read_search=i|launch cap_dac_read_search=ep|\.dialback-\S+ .*)$/,
-          );
-          const file = line.split(' ')[0];
-          if (line.endsWith('=ep'))
-            assert.equal(await site.say(`stat -c '%U:%G %a' ${file}`), 'root:dialback 750');
+    itLong(
+      'killed at any moment leaves each file whole, and never a capability for more than the group',
+      async () => {
+        const laid = site.changes();
+        const bare = `for file in ${LAUNCHER} ${BINARY}; do setcap -q -r $file || true; done`;
+        let killed = 0;
+        for (const delayMs of delaysMs) {
+          await site.say(bare);
+          // timeout(1) has a process group of its own, and kills all of it.
+          const { status } = await site.shell(`timeout --signal=KILL ${delayMs / 1000} make install`);
+          if (status !== 0) killed += 1;
+          assert.deepEqual(await owners(site), EXPECTED_OWNERS);
+          await site.say(`cmp dist/dialback ${BINARY}`);
+          const found = await capabilities(site);
+          for (const line of found.split('\n').filter(each => each !== '')) {
+            assert.match(
+              line,
+              /\/(dialback cap_dac_read_search=i|launch cap_dac_read_search=ep|\.dialback-\S+ .*)$/,
+            );
+            const file = line.split(' ')[0];
+            if (line.endsWith('=ep'))
+              assert.equal(await site.say(`stat -c '%U:%G %a' ${file}`), 'root:dialback 750');
+          }
         }
-      }
-      assert.ok(killed >= delaysMs.length / 3, `only ${killed} were killed`);
-      await site.say(`${bare}; make install`);
-      assert.equal(await capabilities(site), EXPECTED_CAPABILITIES);
-      const names = (lines: string[]): string[] => lines.map(line => line.split(' ')[0] ?? '');
-      assert.deepEqual(names(site.changes()), names(laid), 'nothing is left beside them');
-      await site.say('rm -rf dist/launch.* dist/jail.* /tmp/tmp.*'); // of compilations and installations that were killed
-    });
+        assert.ok(killed >= delaysMs.length / 3, `only ${killed} were killed`);
+        await site.say(`${bare}; make install`);
+        assert.equal(await capabilities(site), EXPECTED_CAPABILITIES);
+        const names = (lines: string[]): string[] => lines.map(line => line.split(' ')[0] ?? '');
+        assert.deepEqual(names(site.changes()), names(laid), 'nothing is left beside them');
+        await site.say('rm -rf dist/launch.* dist/jail.* /tmp/tmp.*'); // of compilations and installations that were killed
+      },
+    );
 
     it('is taken away again but for what is the user’s, with the commands for that', async () => {
       await site.say(
@@ -548,7 +553,7 @@ describe('make install', { skip: SKIP }, () => {
       assert.equal(await site.say('id -u dialback'), '777');
     });
 
-    it('makes with that what `make install` makes', async () => {
+    itLong('makes with that what `make install` makes', async () => {
       const { status, output } = await site.run(['make', 'install', 'SERVICE_UID=777']);
       assert.equal(status, 0, output);
       assert.match(output, NOTHING_TO_DO);

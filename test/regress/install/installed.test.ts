@@ -300,7 +300,7 @@ describe('an installed dialback', { skip: SKIP }, () => {
     });
   });
 
-  it('reads the same with capability = "inherited", after rsync was installed anew as well', async () => {
+  itLong('reads the same with capability = "inherited", after rsync was installed anew as well', async () => {
     await world.site.say('make install INHERITED=1');
     await succeeds(); // confined all the same, until a config says otherwise
     world.configure('capability = "inherited"');

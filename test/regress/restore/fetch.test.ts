@@ -6,12 +6,13 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { jsonName } from '../../../src/wire/text.ts';
 import { fetchFiles, offer, offerState } from '../../support/fetching.ts';
+import { some } from '../../support/long.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
 import { plantTortureTree } from '../../support/torture-world.ts';
 import { says } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
-for (const launcher of [true, false])
+for (const launcher of some([true, false], 2))
   describe(`a fetch ${launcher ? 'in the jails' : 'without a launcher'}`, { skip: NEEDS_ROOT }, () => {
     let world: World;
     before(async () => {

@@ -6,12 +6,13 @@ import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
+import { IS_LONG } from '../../support/long.ts';
 import { diffManifests, type Manifest, manifest } from '../../support/manifest.ts';
 import { compileSwap } from '../../support/swap.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 const FILES = 300;
-const ROUNDS = 8;
+const ROUNDS = IS_LONG ? 8 : 3;
 
 describe('a folder that its user exchanges with a link', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let world: World;

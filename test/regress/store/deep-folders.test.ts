@@ -3,12 +3,13 @@ import assert from 'node:assert/strict';
 import { chownSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { some } from '../../support/long.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 /** The first is more than the jail of 0.1.1 allowed. rsync needs time for each folder of each path, so more would only take longer. */
 const DEPTHS = [70, 400];
 
-for (const launcher of [true, false])
+for (const launcher of some([true, false], 2))
   describe(`deep folders, ${launcher ? 'confined' : 'not confined'}`, { skip: NEEDS_ROOT }, () => {
     let world: World;
     before(async () => {

@@ -6,6 +6,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
+import { some } from '../../support/long.ts';
 import { makeFolders, NAME } from '../../support/long-path.ts';
 import { matching, says, wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
@@ -15,7 +16,7 @@ const LARGE = 'x'.repeat(1500);
 const NO_ROOM = `the backup host ${wording('could-not-store-all-of')}: ${wording('its-file-system-has-no')}`;
 const TOO_LARGE = `${wording('the-backup-host-could-not')} it: ${wording('it-is-larger-than-a')}`;
 
-for (const launcher of [false, true]) {
+for (const launcher of some([true, false], 2)) {
   const skip = NEEDS_ROOT || IN_CLEAN_MACHINE;
   describe(`what the host cannot store, ${launcher ? 'confined' : 'without a jail'}`, { skip }, () => {
     let world: World;

@@ -408,7 +408,7 @@ describe('who may do what', { skip: SKIP }, () => {
     check('launcher', 'the launcher', ['another user', 'one of its group', 'the account'], lines);
   });
 
-  it('with the verbs', async () => {
+  itLong('with the verbs', async () => {
     const { anna, host, client } = stage;
     const config = `--config ${VAULT}/.config/dialback/host.toml`;
     const keys = `--authorized-keys ${VAULT}/.ssh/authorized_keys`;

@@ -471,7 +471,7 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
       rmSync(to, { recursive: true });
     });
 
-    it('--dry-run tells an ordinary account what it could not give back', async () => {
+    itLong('--dry-run tells an ordinary account what it could not give back', async () => {
       const to = join(world.host.home, 'mine');
       interface Told {
         differences: { kind: string; count: number; lacking: number; examples: JsonName[] }[];
@@ -503,7 +503,7 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
       }
     });
 
-    it('shows how far it is, on a terminal and nowhere else', async () => {
+    itLong('shows how far it is, on a terminal and nowhere else', async () => {
       const command = (to: string): string =>
         [world.binary, 'restore', world.name, '--config', world.hostToml, '--to', to]
           .map(each => `'${each}'`)
@@ -528,7 +528,7 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
       rmSync(to, { recursive: true });
     });
 
-    it('leaves out no name at the top that looks like a comment, into a filled folder too', async () => {
+    itLong('leaves out no name at the top that looks like a comment, into a filled folder too', async () => {
       // Only as the root of a scope can such a name be at the top: with one of its own.
       const odd = ['/#dialback test', '/;dialback test'];
       for (const each of odd) {

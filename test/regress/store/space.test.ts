@@ -23,7 +23,7 @@ import { openClient } from '../../../src/store/store.ts';
 import { emptyTrash } from '../../../src/store/trash.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { fairClock } from '../../support/fair-time.ts';
-import { itLong } from '../../support/long.ts';
+import { describeLong, itLong } from '../../support/long.ts';
 import { diffManifests, type Manifest, manifest } from '../../support/manifest.ts';
 import { matching, says, wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, until, World } from '../../support/world.ts';
@@ -249,7 +249,7 @@ describe('a store of 256 MiB', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   });
 });
 
-describe('a store with few inodes', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
+describeLong('a store with few inodes', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let site: Site;
   let unmount = (): void => {};
   before(async () => {
@@ -313,7 +313,7 @@ describe('a client that wants too much', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE 
     await site.keep();
   });
 
-  it('is ended when it adds more than its budget, and goes on from there when it may', async () => {
+  itLong('is ended when it adds more than its budget, and goes on from there when it may', async () => {
     const { world } = site;
     site.fill('much', 64);
     const before = world.snapshots();

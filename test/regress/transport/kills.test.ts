@@ -3,4 +3,4 @@
 // Each second kind, each at one point of a run; transport/kills.long has all, each at five.
 import { killsSuite } from '../../support/kills.ts';
 
-killsSuite('kills', kind => [[0.5], [], [], [0]][kind % 4] ?? []);
+killsSuite('kills', kind => [[0.5], [], [], [], [], [0]][kind % 6] ?? []);

@@ -18,7 +18,7 @@ import {
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { IS_LONG, itLong } from '../../support/long.ts';
+import { IS_LONG, itLong, some } from '../../support/long.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
 import { matching, says, wording } from '../../support/wording.ts';
 import {
@@ -167,7 +167,7 @@ function commandIn(text: string, verb: string): string[] {
   return [...words].map(each => each[1] ?? each[2] ?? '').slice(1);
 }
 
-for (const launcher of [true, false]) {
+for (const launcher of some([true, false], 2)) {
   describe(`a store on a disk of this machine, ${launcher ? 'confined' : 'without a jail'}`, {
     skip: NEEDS_ROOT || IN_CLEAN_MACHINE,
   }, () => {

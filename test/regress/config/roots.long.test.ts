@@ -1,0 +1,2 @@
+// Goal: as config/roots, with all of its tests.
+import './roots.test.ts';

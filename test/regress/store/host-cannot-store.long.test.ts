@@ -1,0 +1,2 @@
+// Goal: as store/host-cannot-store, with all of its tests.
+import './host-cannot-store.test.ts';
