@@ -22,9 +22,12 @@ const BOOT = `
   cd /mnt/root
   mount -t proc proc proc
   mount -t sysfs sysfs sys
-  mount --bind /dev dev
+  # Device files of its own: a program in the machine that replaces /dev/null or changes its mode changes no other machine's.
+  mount -t tmpfs -o mode=755 dev dev
+  find /dev -maxdepth 1 '(' -type b -o -type c -o -type l ')' ! -name ptmx -exec cp -a -t dev {} +
+  mkdir dev/pts dev/shm
   mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts
-  mkdir -p dev/shm
+  ln -s pts/ptmx dev/ptmx
   mount -t tmpfs -o mode=1777 shm dev/shm
   mount -t tmpfs -o mode=1777 tmp tmp
   mount -t tmpfs -o mode=755 run run

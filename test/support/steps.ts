@@ -1,7 +1,17 @@
 /** For tests that follow next steps: they take a step from the program's output and run it as it is printed. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chownSync, copyFileSync, mkdirSync, realpathSync, symlinkSync } from 'node:fs';
+import {
+  chownSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Finding } from '../../src/doctor/finding.ts';
 import type { Party, Result, StartOptions, World } from './world.ts';
@@ -193,9 +203,24 @@ export function mount(...words: string[]): () => void {
   };
 }
 
-/** Hides a program behind /dev/null, which cannot be executed. @returns a function that shows it again */
+/** Hides a program behind an empty file, which cannot be executed. @returns a function that shows it again */
 export function hide(path: string): () => void {
-  return mount('--bind', '/dev/null', realpathSync(path));
+  const folder = mkdtempSync(join(tmpdir(), 'hidden-'));
+  const empty = join(folder, 'empty');
+  writeFileSync(empty, '', { mode: 0o644 });
+  const show = mount('--bind', empty, realpathSync(path));
+  rmSync(folder, { recursive: true }); // the mount keeps the file
+  return show;
+}
+
+/** Hides a program while something is done. */
+export async function without<T>(program: string, what: () => Promise<T>): Promise<T> {
+  const show = hide(program);
+  try {
+    return await what();
+  } finally {
+    show();
+  }
 }
 
 /** Puts another file in a program's place while something is done. */

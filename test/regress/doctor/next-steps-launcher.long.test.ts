@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Finding } from '../../../src/doctor/finding.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { findingOf, instead, packageOwning, Steps } from '../../support/steps.ts';
+import { findingOf, packageOwning, Steps, without } from '../../support/steps.ts';
 import { matching, says } from '../../support/wording.ts';
 import { addUser, NEEDS_ROOT, World } from '../../support/world.ts';
 
@@ -101,8 +101,8 @@ describe('a next step about the launcher', { skip: NEEDS_ROOT || IN_CLEAN_MACHIN
 
   it('names the package of the program that looks at its capability', async () => {
     const hidden = async (): Promise<Finding> =>
-      await instead('/usr/bin/getfattr', '/dev/null', async () => await find('launcher.capability'));
-    const { state, next } = await instead('/usr/sbin/getcap', '/dev/null', hidden);
+      await without('/usr/bin/getfattr', async () => await find('launcher.capability'));
+    const { state, next } = await without('/usr/sbin/getcap', hidden);
     assert.equal(state, 'unknown');
     assert.equal(next, `apt-get install ${packageOwning('/usr/sbin/getcap')}`);
     await isWell('launcher.capability');

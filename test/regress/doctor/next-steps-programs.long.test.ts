@@ -7,7 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import type { Finding } from '../../../src/doctor/finding.ts';
 import { packageOf } from '../../../src/os/programs.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { findingOf, instead, nextOf, packageOwning, Steps } from '../../support/steps.ts';
+import { findingOf, instead, nextOf, packageOwning, Steps, without } from '../../support/steps.ts';
 import { matching, says, wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, World } from '../../support/world.ts';
 
@@ -48,15 +48,15 @@ describe('a next step about a program', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }
     chmodSync(path, 0o755);
     return path;
   };
-  const without = async <T>(names: string[], what: () => Promise<T>): Promise<T> => {
+  const withoutAll = async <T>(names: string[], what: () => Promise<T>): Promise<T> => {
     const [name, ...others] = names;
     if (name === undefined) return await what();
-    return await instead(pathOf(name), '/dev/null', async () => await without(others, what));
+    return await without(pathOf(name), async () => await withoutAll(others, what));
   };
 
   it('names the package of each that is missing', async () => {
     const missing = ['rsync', 'ssh', 'ssh-keygen', 'flock', 'ionice', 'mkfifo', 'sshd'];
-    const { state, found, next } = findingOf(await without(missing, look), 'machine.programs');
+    const { state, found, next } = findingOf(await withoutAll(missing, look), 'machine.programs');
     assert.equal(state, 'critical');
     assert.deepEqual(/folders: (.*)$/.exec(found)?.[1]?.split(', ').sort(), [...missing].sort());
     const packages = /^apt-get install (.*)$/.exec(next ?? '')?.[1]?.split(' ') ?? [];
@@ -85,7 +85,7 @@ describe('a next step about a program', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }
 
   it('names the package of the sshd that a backup needs, or a transport that needs none', async () => {
     const backup = async (): Promise<Result> => await steps.run(world.client, 'backup');
-    const next = nextOf(await without(['sshd'], backup));
+    const next = nextOf(await withoutAll(['sshd'], backup));
     const shape = matching`^${says('apt-get-update-apt-get')} (\S+); or ${says('set-transport-channel-in-client')}$`;
     assert.equal(shape.exec(next)?.[1], packageOwning(pathOf('sshd')));
     const done = await backup();

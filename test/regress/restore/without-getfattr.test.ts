@@ -1,18 +1,17 @@
 // Goal: on a host without getfattr (Debian's package attr) backups and root's restores work. What cannot be known is not told as a
 // difference or as damage, nothing false gets into a manifest, and the message names the package.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, existsSync, readdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { diffManifests, manifest } from '../../support/manifest.ts';
+import { hide } from '../../support/steps.ts';
 import { matchingLines, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 describe('a host without getfattr', { skip: NEEDS_ROOT }, () => {
-  const program = execFileSync('/usr/bin/realpath', ['/usr/bin/getfattr'], { encoding: 'utf8' }).trim();
   let world: World;
-  let isHidden = false;
+  let show: (() => void) | undefined;
 
   before(async () => {
     world = await World.make();
@@ -20,11 +19,10 @@ describe('a host without getfattr', { skip: NEEDS_ROOT }, () => {
     symlinkSync('a file', join(world.data, 'a link'));
     chownSync(join(world.data, 'a file'), world.client.uid, 12345);
     chmodSync(world.data, 0o751);
-    execFileSync('mount', ['--bind', '/dev/null', program]); // which nobody may run
-    isHidden = true;
+    show = hide('/usr/bin/getfattr');
   });
   after(async () => {
-    if (isHidden) execFileSync('umount', [program]);
+    show?.();
     await world.dispose();
   });
 
@@ -44,9 +42,9 @@ describe('a host without getfattr', { skip: NEEDS_ROOT }, () => {
       stderr,
       matchingLines`^dialback: Note: .* not compared .*: ${says('getfattr-is-not-installed-apt')}\n$`,
     );
-    execFileSync('umount', [program]); // the comparison of the test reads attributes
+    show?.(); // the comparison of the test reads attributes
     assert.deepEqual(diffManifests(manifest(world.data), manifest(join(to, world.data))), []);
-    execFileSync('mount', ['--bind', '/dev/null', program]);
+    show = hide('/usr/bin/getfattr');
     assert.deepEqual(
       readdirSync(to).filter(each => each.startsWith('.dialback')),
       [],
@@ -58,8 +56,7 @@ describe('a host without getfattr', { skip: NEEDS_ROOT }, () => {
     assert.notEqual(status, 0);
     assert.match(stderr, /"getfattr"[^\n]* it is in none of /);
     assert.doesNotMatch(stdout + stderr, /damaged|unreadable/);
-    execFileSync('umount', [program]);
-    isHidden = false;
+    show?.();
     const again = await world.run(world.host, ['verify', '--config', world.hostToml]);
     assert.equal(again.status, 0, again.stdout + again.stderr);
   });
