@@ -54,6 +54,9 @@ const CHECKS: { name: string; args: string[] }[] = [
 // mount and setcap can be in /sbin or in /usr/sbin, and a login's PATH may contain neither.
 process.env.PATH += ':/usr/local/sbin:/usr/sbin:/sbin';
 
+// A file starts in 0.1 s less processor time if node does not have to strip the types of all that it imports (module.enableCompileCache()).
+process.env.NODE_COMPILE_CACHE ??= join(TOP, 'node_modules/.cache/dialback-modules');
+
 /** A file or a check that runs. */
 interface Job {
   report: FileReport;

@@ -6,10 +6,18 @@ const isRegress = (file: string): boolean => file.startsWith('test/regress/');
 
 /** The beginnings of names, longest runtime first (docs/testing.md has the times). A long file that starts last would delay the end. */
 export const LONGEST: readonly string[] = [
+  'store/space',
+  'hostile/receive-jail',
+  'install/install.',
+  'store/copy-store.',
+  'store/store-kills',
+  'hostile/request',
+  'store/readers',
   'hostile/host',
   'transport/kills',
-  'install/install.',
-  'store/store-kills',
+  'restore/drill',
+  'store/verify',
+  'transport/channel',
   'doctor/all-findings',
   'install/installed',
   // These mostly wait, so the others can use the processor.
@@ -20,8 +28,8 @@ export const LONGEST: readonly string[] = [
   'transport/cut',
   'restore/killed',
   'config/roots',
-  'doctor/failing-runs',
   'hostile/client',
+  'hostile/fetch-client',
   'hostile/found-in-review',
   'install/four-commands',
   'transport/odd-times',

@@ -6,6 +6,7 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, wr
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
+import { itLong } from '../../support/long.ts';
 import { matching, says, wording } from '../../support/wording.ts';
 import { lastLine, NEEDS_ROOT, type Party, until, World } from '../../support/world.ts';
 
@@ -218,7 +219,7 @@ describe('hooks', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     );
   });
 
-  it('after fails: the snapshot stands, a message, exit 3', async () => {
+  itLong('after fails: the snapshot stands, a message, exit 3', async () => {
     const bad = recorder('bad', 'echo cannot unmount', 'exit 1');
     set({ client: { ...all(recorder('all')), after: bad } });
     const { status, last } = await backup();
@@ -310,38 +311,41 @@ describe('hooks', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.deepEqual([...hooksSeen(world.client), ...hooksSeen(world.host)], []);
   });
 
-  it('a hook that others can write is refused before anything is done; doctor says so on both sides', async () => {
-    const path = recorder('open');
-    chmodSync(path, 0o775);
-    set({ client: { failed: path } });
-    const { status, stderr } = await plainly();
-    assert.equal(status, 2);
-    assert.match(
-      stderr,
-      matching`^dialback: ${says('cannot-use-the-hook')} "failed": ".*open" ${says('can-be-written-by-others')} .*\nnext: chmod go-w '`,
-    );
-    set({ host: { failed: path } });
-    const { status: refused, stdout, last } = await backup();
-    assert.equal(refused, 1);
-    assert.match(last.error ?? '', matching`${says('the-backup-host-is-not')}$`);
-    assert.doesNotMatch(stdout, /hook/);
-    assert.match(
-      String(world.journal('host').at(-1)?.reason),
-      matching`^${says('cannot-use-the-hook')} "failed": `,
-    );
-    set({ client: { failed: path }, host: { failed: path } });
-    for (const [party, config, side] of [
-      [world.client, world.clientToml, 'client'],
-      [world.host, world.hostToml, 'host'],
-    ] as const) {
-      const said = await world.run(party, ['doctor', '--json', '--config', config]);
-      const findings = JSON.parse(said.stdout) as { check: string; state: string; next: string }[];
-      const [found, ...others] = findings.filter(each => each.check === `${side}.hooks`);
-      assert.deepEqual([found?.state, others.length], ['critical', 0]);
-      assert.match(found?.next ?? '', /^chmod go-w /);
-    }
-    assert.deepEqual([...hooksSeen(world.client), ...hooksSeen(world.host)], []);
-  });
+  itLong(
+    'a hook that others can write is refused before anything is done; doctor says so on both sides',
+    async () => {
+      const path = recorder('open');
+      chmodSync(path, 0o775);
+      set({ client: { failed: path } });
+      const { status, stderr } = await plainly();
+      assert.equal(status, 2);
+      assert.match(
+        stderr,
+        matching`^dialback: ${says('cannot-use-the-hook')} "failed": ".*open" ${says('can-be-written-by-others')} .*\nnext: chmod go-w '`,
+      );
+      set({ host: { failed: path } });
+      const { status: refused, stdout, last } = await backup();
+      assert.equal(refused, 1);
+      assert.match(last.error ?? '', matching`${says('the-backup-host-is-not')}$`);
+      assert.doesNotMatch(stdout, /hook/);
+      assert.match(
+        String(world.journal('host').at(-1)?.reason),
+        matching`^${says('cannot-use-the-hook')} "failed": `,
+      );
+      set({ client: { failed: path }, host: { failed: path } });
+      for (const [party, config, side] of [
+        [world.client, world.clientToml, 'client'],
+        [world.host, world.hostToml, 'host'],
+      ] as const) {
+        const said = await world.run(party, ['doctor', '--json', '--config', config]);
+        const findings = JSON.parse(said.stdout) as { check: string; state: string; next: string }[];
+        const [found, ...others] = findings.filter(each => each.check === `${side}.hooks`);
+        assert.deepEqual([found?.state, others.length], ['critical', 0]);
+        assert.match(found?.next ?? '', /^chmod go-w /);
+      }
+      assert.deepEqual([...hooksSeen(world.client), ...hooksSeen(world.host)], []);
+    },
+  );
 
   it('host: before says "not now": the client may come again later, and it was no start', async () => {
     const skip = recorder('skip', 'echo the RAID is being checked', 'exit 75');
@@ -375,32 +379,37 @@ describe('hooks', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.deepEqual(readdirSync(join(world.shelf, 'arriving')), []);
   });
 
-  it('host: after runs when the client has gone, with the lock held; its failure is in the journal alone', async () => {
-    const release = join(seenBy(world.host), 'release');
-    set({
-      host: { after: recorder('long', `until [ -e '${release}' ]; do sleep 0.05; done`, 'echo odd; exit 9') },
-    });
-    const args = ['backup', '--json', '--config', world.clientToml];
-    const first = await world.run(world.client, args);
-    assert.equal(first.status, 0);
-    await until('after runs', () => hooksSeen(world.host).length === 1);
-    const second = await world.run(world.client, args);
-    assert.equal(second.status, 11);
-    assert.match(lastLine(second).error ?? '', says('still-at-work-on-another'));
-    writeFileSync(release, '');
-    await over();
-    const line = world.journal('host').findLast(each => each.event === 'hook');
-    assert.deepEqual(
-      [line?.hook, line?.status, line?.reason, line?.words],
-      ['after', 9, 'ended with status 9', ['odd']],
-    );
-    const name = lastLine(first).snapshot ?? '';
-    assert.ok(world.snapshots().includes(name));
-    assert.ok(
-      existsSync(join(world.shelf, 'snapshots', name, 'manifest.mtree.gz')),
-      'what comes after it, came',
-    );
-  });
+  itLong(
+    'host: after runs when the client has gone, with the lock held; its failure is in the journal alone',
+    async () => {
+      const release = join(seenBy(world.host), 'release');
+      set({
+        host: {
+          after: recorder('long', `until [ -e '${release}' ]; do sleep 0.05; done`, 'echo odd; exit 9'),
+        },
+      });
+      const args = ['backup', '--json', '--config', world.clientToml];
+      const first = await world.run(world.client, args);
+      assert.equal(first.status, 0);
+      await until('after runs', () => hooksSeen(world.host).length === 1);
+      const second = await world.run(world.client, args);
+      assert.equal(second.status, 11);
+      assert.match(lastLine(second).error ?? '', says('still-at-work-on-another'));
+      writeFileSync(release, '');
+      await over();
+      const line = world.journal('host').findLast(each => each.event === 'hook');
+      assert.deepEqual(
+        [line?.hook, line?.status, line?.reason, line?.words],
+        ['after', 9, 'ended with status 9', ['odd']],
+      );
+      const name = lastLine(first).snapshot ?? '';
+      assert.ok(world.snapshots().includes(name));
+      assert.ok(
+        existsSync(join(world.shelf, 'snapshots', name, 'manifest.mtree.gz')),
+        'what comes after it, came',
+      );
+    },
+  );
 
   it('is explained by `dialback help hooks`', async () => {
     const { status, stdout } = await world.run(world.client, ['help', 'hooks']);

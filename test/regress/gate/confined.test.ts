@@ -130,7 +130,7 @@ describe('confined', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     rmSync(join(secret, 'large'));
   });
 
-  it('has each rsync ended first when memory runs out, and nothing else of a run', async () => {
+  itLong('has each rsync ended first when memory runs out, and nothing else of a run', async () => {
     writeFileSync(join(secret, 'large'), randomBytes(4 * 1024 * 1024), { mode: 0o600 });
     configure([], { limits: 'bwlimit = "2M"' });
     const running = world.start(world.client, world.binary, [
@@ -172,7 +172,7 @@ describe('confined', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     rmSync(join(secret, 'large'));
   });
 
-  it('keeps a never back: a folder, a file, by its name and by that of a link', async () => {
+  itLong('keeps a never back: a folder, a file, by its name and by that of a link', async () => {
     const folders = join(secret, 'folders');
     for (const name of ['kept', 'private', 'private/deep', 'aimed'])
       mkdirSync(join(folders, name), { recursive: true });

@@ -6,6 +6,7 @@ import { existsSync, lstatSync, mkdirSync, readdirSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { FailingMount, type Failure, NEEDS_FUSE } from '../../support/fuse.ts';
+import { some } from '../../support/long.ts';
 import { enrollLocal, shelfOf, type Transport, useTransport } from '../../support/transports.ts';
 import { NEEDS_ROOT, type Result, World } from '../../support/world.ts';
 
@@ -24,7 +25,7 @@ const CASES: { launcher: boolean; transport: Transport }[] = [
   { launcher: true, transport: 'direct' },
   { launcher: false, transport: 'local' },
 ];
-for (const { launcher, transport } of CASES)
+for (const { launcher, transport } of some(CASES, CASES.length))
   describe(`mounts in the scope, ${launcher ? 'confined' : 'not confined'}, ${transport}`, {
     skip: NEEDS_ROOT || NEEDS_FUSE,
   }, () => {

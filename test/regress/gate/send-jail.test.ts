@@ -361,7 +361,7 @@ describe('the jail of send', { skip: SKIP }, () => {
     assertDocumented('send', table(['in `send`'], groups, answers));
   });
 
-  it('lets these system calls through, and no others', async () => {
+  itLong('lets these system calls through, and no others', async () => {
     if (process.arch !== 'x64') return; // the numbers and the list are x86-64's
     const calls = await callsLetThrough(jail, [jail.launch, 'send', sender.run]);
     assertDocumented('send calls', callList(calls));

@@ -339,7 +339,7 @@ describe('a hostile host and its outcomes', { skip: NEEDS_ROOT || IN_CLEAN_MACHI
     world.configure({ limits: deadlineOf(DEADLINE) });
   });
 
-  it('names of what is missing, full of escapes, are shown as escapes', async () => {
+  itLong('names of what is missing, full of escapes, are shown as escapes', async () => {
     const missing = [
       { path: `/a${NASTY}`, errno: 13 },
       {

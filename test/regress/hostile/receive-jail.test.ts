@@ -386,7 +386,7 @@ describe('the jail of receive', { skip: SKIP }, () => {
     assertDocumented('receive', table(['in `receive`', 'without a root of its own'], groups, answers));
   });
 
-  it('lets these system calls through, and no others', async () => {
+  itLong('lets these system calls through, and no others', async () => {
     if (process.arch !== 'x64') return; // the numbers and the list are x86-64's
     const calls = await callsLetThrough(jail, receiver.launch().launch);
     assertDocumented('receive calls', callList(calls));

@@ -17,6 +17,7 @@ import {
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { DrillRecord } from '../../../src/store/drill-record.ts';
+import { itLong } from '../../support/long.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
 import { Follower, nextOf } from '../../support/steps.ts';
 import { matching, matchingLines, says, wording } from '../../support/wording.ts';
@@ -170,7 +171,7 @@ describe('a drill', { skip: NEEDS_ROOT }, () => {
     }, /^ {2}\S+ test-\S+ data\/damaged: other content$/m);
   });
 
-  it('names a file that is missing', async () => {
+  itLong('names a file that is missing', async () => {
     const moved = join(world.shelf, 'lost');
     await damagedBy(() => {
       keepingTime(stored('.'), () => renameSync(stored('lost'), moved));
@@ -178,16 +179,19 @@ describe('a drill', { skip: NEEDS_ROOT }, () => {
     }, /^ {2}\S+ test-\S+ data\/lost: missing$/m);
   });
 
-  it('names a file with another owner and mode, which an ordinary account could not restore', async () => {
-    const get = ['--absolute-names', '--only-values', '-n', 'user.rsync.%stat', stored('setuid')];
-    const old = execFileSync('getfattr', get, { encoding: 'utf8' });
-    const put = (value: string): unknown =>
-      execFileSync('setfattr', ['-n', 'user.rsync.%stat', '-v', value, stored('setuid')]);
-    await damagedBy(() => {
-      put('100755 0,0 0:0');
-      return () => void put(old);
-    }, /^ {2}\S+ test-\S+ data\/setuid: other attributes$/m);
-  });
+  itLong(
+    'names a file with another owner and mode, which an ordinary account could not restore',
+    async () => {
+      const get = ['--absolute-names', '--only-values', '-n', 'user.rsync.%stat', stored('setuid')];
+      const old = execFileSync('getfattr', get, { encoding: 'utf8' });
+      const put = (value: string): unknown =>
+        execFileSync('setfattr', ['-n', 'user.rsync.%stat', '-v', value, stored('setuid')]);
+      await damagedBy(() => {
+        put('100755 0,0 0:0');
+        return () => void put(old);
+      }, /^ {2}\S+ test-\S+ data\/setuid: other attributes$/m);
+    },
+  );
 
   it('warns when the last drill is old', async () => {
     const path = join(world.shelf, 'drill.json');
@@ -273,7 +277,7 @@ describe('a drill', { skip: NEEDS_ROOT }, () => {
     assert.equal((await drill()).status, 0);
   });
 
-  it('makes a missing manifest, and fails where it cannot be trusted', async () => {
+  itLong('makes a missing manifest, and fails where it cannot be trusted', async () => {
     const [snapshot = ''] = world.snapshots();
     const path = join(world.shelf, 'snapshots', snapshot, 'manifest.mtree.gz');
     const whole = readFileSync(path);

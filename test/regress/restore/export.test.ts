@@ -119,7 +119,7 @@ describe('export', { skip: NEEDS_ROOT }, () => {
     assert.deepEqual(others, [SOCKET]);
   });
 
-  it('is the same each time, for root too', async () => {
+  itLong('is the same each time, for root too', async () => {
     const all = [await exported(), await exported(), await exported([world.name], 'root')];
     const [one, ...others] = all.map(each => readFileSync(each.file));
     for (const other of others) assert.ok(one?.equals(other));
@@ -147,7 +147,7 @@ describe('export', { skip: NEEDS_ROOT }, () => {
     assert.deepEqual(diffManifests(wanted, found), []);
   });
 
-  it('puts the content of a hard link behind the first name that is in the part', async () => {
+  itLong('puts the content of a hard link behind the first name that is in the part', async () => {
     for (const name of ['links/a/five', 'links/zz', 'links/a/symlink']) {
       const { status, file } = await exported([world.name, join(world.data, name)]);
       assert.equal(status, 0);
@@ -166,7 +166,7 @@ describe('export', { skip: NEEDS_ROOT }, () => {
     assert.equal(found.get('links/zz')?.sha256, source.get('links/zz')?.sha256);
   });
 
-  it('gives the top its attributes where the client sends its whole tree', async () => {
+  itLong('gives the top its attributes where the client sends its whole tree', async () => {
     const snapshot = world.snapshots().at(-1) ?? '';
     const record = join(world.shelf, 'snapshots', snapshot, 'snapshot.json');
     const before = readFileSync(record, 'utf8');

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { Jail, outcomeOf } from '../../support/jail.ts';
+import { itLong } from '../../support/long.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
 import { plantTortureTree } from '../../support/torture-world.ts';
 import { says } from '../../support/wording.ts';
@@ -24,7 +25,7 @@ describe('a restore by root with the launcher', { skip: SKIP }, () => {
     await world.dispose();
   });
 
-  it('gives everything back, into an empty folder and over it', async () => {
+  itLong('gives everything back, into an empty folder and over it', async () => {
     const to = join(world.base, 'back');
     for (const more of [[], ['--force']]) {
       const { status, stderr } = await world.restore(to, more);

@@ -262,7 +262,7 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
     const print = (path: string | Buffer, party: Party | 'root' = world.host) =>
       runBytes(party, world.binary, ['cat', '--config', world.hostToml, world.name, path]);
 
-    it('gives the bytes of a file, whatever its name, mode and holes', () => {
+    itLong('gives the bytes of a file, whatever its name, mode and holes', () => {
       for (const path of [
         'contents/empty',
         'contents/one MiB',
@@ -308,7 +308,7 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
       }
     });
 
-    it('is quiet when its reader goes away, and fails when the disk is full', async () => {
+    itLong('is quiet when its reader goes away, and fails when the disk is full', async () => {
       const shell = async (line: string): Promise<Result> =>
         await world.start(world.host, '/bin/bash', [
           '-c',
@@ -434,7 +434,7 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
       rmSync(to, { recursive: true });
     });
 
-    it('--dry-run says what would be written, and makes nothing', async () => {
+    itLong('--dry-run says what would be written, and makes nothing', async () => {
       for (const paths of [[], [join(top, 'links'), join(top, 'links/a'), join(top, 'nodes/char')]]) {
         const to = join(world.base, 'dry');
         const { status, stdout, stderr } = await world.restore(to, [...paths, '--dry-run', '--json']);
@@ -789,7 +789,7 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
       assert.deepEqual(world.leftovers(), []);
     });
 
-    it('restore of the whole snapshot equals the source', async () => {
+    itLong('restore of the whole snapshot equals the source', async () => {
       const to = join(world.base, 'whole');
       const { status, stderr } = await world.restore(to);
       assert.equal(stderr, '');

@@ -70,7 +70,7 @@ describe('outcomes', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     );
   });
 
-  it('sees a change within the second of the last backup, of the same size', async () => {
+  itLong('sees a change within the second of the last backup, of the same size', async () => {
     const path = join(world.data, 'file 4');
     writeFileSync(path, 'AAAA');
     assert.equal((await world.backup()).status, 0);
@@ -180,7 +180,7 @@ describe('outcomes', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     },
   );
 
-  it('vanished files alone are no failure: a file replaced while it is read', async () => {
+  itLong('vanished files alone are no failure: a file replaced while it is read', async () => {
     // Full or not, nothing of an older snapshot changes, and the outcome is one of the three.
     const busy = join(world.data, 'busy');
     mkdirSync(busy);

@@ -8,6 +8,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
+import { itLong } from '../../support/long.ts';
 import { matching, says, wording } from '../../support/wording.ts';
 import { lastLine, NEEDS_ROOT, type Result, type Running, until, World } from '../../support/world.ts';
 
@@ -134,7 +135,7 @@ describe('schedule', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       assert.equal(lastLine(result).outcome, 'full');
     });
 
-    it('a wait for the lock ends at the deadline', async () => {
+    itLong('a wait for the lock ends at the deadline', async () => {
       renew();
       two();
       const first = start(['--remote', 'vault']);
@@ -190,17 +191,20 @@ describe('schedule', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
         .slice(from)
         .map(each => String(each.event));
 
-    it('it is called again for as long as `retry` says, and the last failure says how often', async () => {
-      configure('retry = "3s"', elsewhere(await closedPort()));
-      const before = world.journal('client').length;
-      const result = await world.run(world.client, ['backup', '--config', world.clientToml]);
-      assert.equal(result.status, 13);
-      const [, count = ''] = /: Connection refused.* \((\d+) attempts\)\n/.exec(result.stderr) ?? [];
-      assert.equal(result.stderr.match(/Cannot/g)?.length, 1, 'one failure is told');
-      assert.ok(Number(count) >= 2 && Number(count) <= 5, result.stderr);
-      const wanted = Array.from({ length: Number(count) }, () => ['started', 'finished']).flat();
-      assert.deepEqual(attempts(before), wanted);
-    });
+    itLong(
+      'it is called again for as long as `retry` says, and the last failure says how often',
+      async () => {
+        configure('retry = "3s"', elsewhere(await closedPort()));
+        const before = world.journal('client').length;
+        const result = await world.run(world.client, ['backup', '--config', world.clientToml]);
+        assert.equal(result.status, 13);
+        const [, count = ''] = /: Connection refused.* \((\d+) attempts\)\n/.exec(result.stderr) ?? [];
+        assert.equal(result.stderr.match(/Cannot/g)?.length, 1, 'one failure is told');
+        assert.ok(Number(count) >= 2 && Number(count) <= 5, result.stderr);
+        const wanted = Array.from({ length: Number(count) }, () => ['started', 'finished']).flat();
+        assert.deepEqual(attempts(before), wanted);
+      },
+    );
 
     it('and when it is back, the run is made', async () => {
       const port = await closedPort();
@@ -220,7 +224,7 @@ describe('schedule', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       assert.match(String(found), says('cannot-call-the-backup-host'));
     });
 
-    it('a signal ends the wait, and nothing is open meanwhile', async () => {
+    itLong('a signal ends the wait, and nothing is open meanwhile', async () => {
       configure(`retry = "${LONG}"`, elsewhere(await closedPort()));
       const patient = start();
       await patient.says(
@@ -231,39 +235,42 @@ describe('schedule', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       assert.equal((await stop(patient)).status, 130);
     });
 
-    it('nothing is tried again without `retry`, nor where the key, the host key or the name is wrong', async () => {
-      const cases: [schedule: string, change: (toml: string) => string, status: number][] = [
-        ['', elsewhere(await closedPort()), 13],
-        [
-          `retry = "${LONG}"`,
-          toml =>
-            toml.replace('name = "vault"', `name = "vault"\nknown_hosts = "${world.client.home}/other"`),
-          13,
-        ],
-        [
-          `retry = "${LONG}"`,
-          toml =>
-            toml.replace('name = "vault"', `name = "vault"\nidentity = "${world.client.home}/stranger"`),
-          12,
-        ],
-        [`retry = "${LONG}"`, toml => toml.replace(`name = "${world.name}"`, 'name = "other"'), 12],
-      ];
-      world.keygen(world.client, join(world.client.home, 'stranger'));
-      const wrong = readFileSync(join(world.client.home, 'stranger.pub'), 'utf8');
-      world.write(
-        world.client,
-        join(world.client.home, 'other'),
-        `[${world.address}]:${world.port} ${wrong}`,
-      );
-      for (const [schedule, change, status] of cases) {
-        configure(schedule, change);
-        const before = world.journal('client').length;
-        const result = await world.run(world.client, ['backup', '--config', world.clientToml]);
-        assert.equal(result.status, status, result.stderr);
-        assert.doesNotMatch(result.stderr, /attempts/);
-        assert.deepEqual(attempts(before), ['started', 'finished']);
-      }
-    });
+    itLong(
+      'nothing is tried again without `retry`, nor where the key, the host key or the name is wrong',
+      async () => {
+        const cases: [schedule: string, change: (toml: string) => string, status: number][] = [
+          ['', elsewhere(await closedPort()), 13],
+          [
+            `retry = "${LONG}"`,
+            toml =>
+              toml.replace('name = "vault"', `name = "vault"\nknown_hosts = "${world.client.home}/other"`),
+            13,
+          ],
+          [
+            `retry = "${LONG}"`,
+            toml =>
+              toml.replace('name = "vault"', `name = "vault"\nidentity = "${world.client.home}/stranger"`),
+            12,
+          ],
+          [`retry = "${LONG}"`, toml => toml.replace(`name = "${world.name}"`, 'name = "other"'), 12],
+        ];
+        world.keygen(world.client, join(world.client.home, 'stranger'));
+        const wrong = readFileSync(join(world.client.home, 'stranger.pub'), 'utf8');
+        world.write(
+          world.client,
+          join(world.client.home, 'other'),
+          `[${world.address}]:${world.port} ${wrong}`,
+        );
+        for (const [schedule, change, status] of cases) {
+          configure(schedule, change);
+          const before = world.journal('client').length;
+          const result = await world.run(world.client, ['backup', '--config', world.clientToml]);
+          assert.equal(result.status, status, result.stderr);
+          assert.doesNotMatch(result.stderr, /attempts/);
+          assert.deepEqual(attempts(before), ['started', 'finished']);
+        }
+      },
+    );
   });
 
   describe('when the host takes no more', () => {
@@ -311,7 +318,7 @@ describe('schedule', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       assert.ok(queued.length > 0);
     });
 
-    it('a dry run has a turn too; who has a run of its own under way is busy, and no more', async () => {
+    itLong('a dry run has a turn too; who has a run of its own under way is busy, and no more', async () => {
       renew();
       const first = startOther();
       await first.says('that it copies', isCopying);

@@ -116,26 +116,29 @@ describe('a terminal', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.deepEqual(more, []);
   });
 
-  it('shows bytes and files, never wider than it is, also when it becomes narrower meanwhile', async () => {
-    slowly();
-    const { running, heard } = await underWay(backup());
-    const own = world.processes().find(each => each.command.startsWith(`${world.binary} backup `));
-    const terminal = readlinkSync(`/proc/${own?.pid}/fd/2`);
-    const before = heard();
-    execFileSync('stty', ['-F', terminal, 'cols', '24']);
-    const { status, stdout } = await running.done;
-    await world.settled();
-    assert.equal(status, 0, stdout);
-    assert.ok(
-      drawn(before).some(line => /^vault: copying, (\d+%, )?\d+( of \d+)? files, [\d.]+ MiB, /.test(line)),
-      before,
-    );
-    // One may have been on its way.
-    const [, ...narrow] = drawn(stdout).slice(drawn(before).length);
-    assert.ok(narrow.length > 0, stdout);
-    for (const line of narrow) assert.ok(line.length < 24, line);
-    for (const line of drawn(stdout)) assert.match(line, /^[ -~]+$/);
-  });
+  itLong(
+    'shows bytes and files, never wider than it is, also when it becomes narrower meanwhile',
+    async () => {
+      slowly();
+      const { running, heard } = await underWay(backup());
+      const own = world.processes().find(each => each.command.startsWith(`${world.binary} backup `));
+      const terminal = readlinkSync(`/proc/${own?.pid}/fd/2`);
+      const before = heard();
+      execFileSync('stty', ['-F', terminal, 'cols', '24']);
+      const { status, stdout } = await running.done;
+      await world.settled();
+      assert.equal(status, 0, stdout);
+      assert.ok(
+        drawn(before).some(line => /^vault: copying, (\d+%, )?\d+( of \d+)? files, [\d.]+ MiB, /.test(line)),
+        before,
+      );
+      // One may have been on its way.
+      const [, ...narrow] = drawn(stdout).slice(drawn(before).length);
+      assert.ok(narrow.length > 0, stdout);
+      for (const line of narrow) assert.ok(line.length < 24, line);
+      for (const line of drawn(stdout)) assert.match(line, /^[ -~]+$/);
+    },
+  );
 
   it('is left clean by Ctrl-C, with what comes next', async () => {
     slowly();
@@ -249,7 +252,7 @@ describe('a terminal', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     });
   });
 
-  it('is not needed: what goes into files and pipes is plain', async () => {
+  itLong('is not needed: what goes into files and pipes is plain', async () => {
     const errors = join(world.client.home, 'errors');
     const output = join(world.client.home, 'output');
     const piped = await world.run(world.client, ['backup', '-v', '--config', world.clientToml], {

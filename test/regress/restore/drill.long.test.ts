@@ -1,0 +1,2 @@
+// Goal: as restore/drill, with all of its tests.
+import './drill.test.ts';

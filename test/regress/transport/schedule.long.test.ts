@@ -1,0 +1,2 @@
+// Goal: as transport/schedule, with all of its tests.
+import './schedule.test.ts';
