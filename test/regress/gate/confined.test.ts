@@ -172,7 +172,7 @@ describe('confined', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     rmSync(join(secret, 'large'));
   });
 
-  itLong('keeps a never back: a folder, a file, by its name and by that of a link', async () => {
+  it('keeps a never back: a folder, a file, by its name and by that of a link', async () => {
     const folders = join(secret, 'folders');
     for (const name of ['kept', 'private', 'private/deep', 'aimed'])
       mkdirSync(join(folders, name), { recursive: true });
