@@ -49,8 +49,9 @@ const LOADERS = ['node:module', 'node:vm', 'node:process'];
  * wire/text.ts, which makes text safe to show.
  */
 const LAYERS: Record<string, readonly string[]> = {
-  commands: ['output', 'doctor', 'client', 'host', 'store', 'shared', 'wire', 'os'],
+  commands: ['output', 'doctor', 'web', 'client', 'host', 'store', 'shared', 'wire', 'os'],
   output: ['client', 'host', 'store', 'shared', 'wire', 'os'],
+  web: ['output', 'host', 'store', 'shared', 'wire', 'os'],
   doctor: ['client', 'host', 'store', 'shared', 'wire', 'os'],
   client: ['store', 'shared', 'wire', 'os'],
   host: ['store', 'shared', 'wire', 'os'],
