@@ -1,9 +1,9 @@
 #!/bin/sh
 # Compiles one of the two programs of the launcher: `tools/launcher.sh launch|jail OUTPUT`. The account that it serves and the paths
-# that it trusts are compiled in, so that no caller can change them. Two more commands are for one that was compiled elsewhere:
+# that it trusts are compiled in, so that no caller can change them. Three more commands are for a file that is there already:
 #   tools/launcher.sh --uid FILE                    Prints the uid that FILE serves. Prints no text if FILE is not a launch.
 #   tools/launcher.sh --check launch|jail FILE      Prints the difference between FILE and the result of a compilation here, if any.
-# With one more word a compilation is left out if its result is there: tools/launcher.sh --renew launch|jail OUTPUT.
+#   tools/launcher.sh --renew launch|jail OUTPUT    Compiles only if OUTPUT is not the result of a compilation here.
 # make passes these variables in the environment:
 #   SERVICE_UID    The account that launch serves. Default: the user dialback.
 #   INHERITED      1: launch can lend its capability to an rsync without a jail (`lend`). Default: 0, it cannot.
@@ -108,12 +108,13 @@ command -v "$cc" >/dev/null ||
 flags=${LAUNCH_CFLAGS:-"-std=c17 -O2 -static-pie -fPIE -Wall -Wextra -Wconversion -Wshadow -Wformat=2 -Werror
   -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection
   -Wl,-z,relro,-z,now,-z,noexecstack"}
+machine=$("$cc" -dumpmachine)
 if [ -z "${LAUNCH_CFLAGS-}" ]; then
-  case $("$cc" -dumpmachine) in x86_64-* | i?86-*) flags="$flags -fcf-protection" ;; esac
+  case $machine in x86_64-* | i?86-*) flags="$flags -fcf-protection" ;; esac
 fi
 
 # The compiler, its options and the machine, as a number: COMPILED_WITH in the file.
-with=$({ "$cc" --version && "$cc" -dumpmachine && echo "$flags"; } | cksum | tr ' ' -)
+with=$({ "$cc" --version && echo "$machine" "$flags"; } | cksum | tr ' ' -)
 if [ "$action" = renew ] && [ -f "$output" ] && [ -z "$(newer_than "$output")" ] &&
   [ "$(built_for "$kind" "$output")" = "dialback-$kind built for $wanted" ] &&
   grep -qaF "dialback compiled with $with." "$output"; then

@@ -71,11 +71,11 @@ const KINDS: Victim[] = [
 
 /**
  * Two lanes side by side, each with users, a store and an sshd of its own: most of the time is spent on waiting.
- * @param sharesOf when a kind is killed, by the share of the large file that has arrived: 0 as soon as it is there; never, if empty
+ * @param sharesOf when a victim is killed, by the share of the large file that has arrived: 0 as soon as it is there; never, if empty
  */
-export function killsSuite(title: string, sharesOf: (kind: number) => number[]): void {
+export function killsSuite(title: string, sharesOf: (victim: string) => number[]): void {
   describe(title, { skip: NEEDS_ROOT || IN_CLEAN_MACHINE, concurrency: true }, () => {
-    const kinds = KINDS.map((kind, index) => ({ ...kind, shares: sharesOf(index) })).filter(
+    const kinds = KINDS.map(kind => ({ ...kind, shares: sharesOf(kind.what) })).filter(
       ({ shares }) => shares.length > 0,
     );
     const isLong = ({ what }: Kind): boolean => /grab|host's rsync/.test(what);

@@ -215,17 +215,15 @@ export function hide(path: string): () => void {
 
 /** Hides a program while something is done. */
 export async function without<T>(program: string, what: () => Promise<T>): Promise<T> {
-  const show = hide(program);
-  try {
-    return await what();
-  } finally {
-    show();
-  }
+  return await whileMounted(hide(program), what);
 }
 
 /** Puts another file in a program's place while something is done. */
 export async function instead<T>(program: string, other: string, what: () => Promise<T>): Promise<T> {
-  const unmount = mount('--bind', other, realpathSync(program));
+  return await whileMounted(mount('--bind', other, realpathSync(program)), what);
+}
+
+async function whileMounted<T>(unmount: () => void, what: () => Promise<T>): Promise<T> {
   try {
     return await what();
   } finally {

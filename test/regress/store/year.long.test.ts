@@ -19,8 +19,6 @@ const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 const START = Date.UTC(2027, 0, 3, 2, 17); // a Sunday
 const NEVER = new AbortController().signal;
-/** Weeks between two prunes. */
-const WEEKS = 1;
 const DAYS = 365;
 
 /** How a machine is used: when it calls, and how that ends. */
@@ -153,7 +151,7 @@ describe('a year', { skip: IN_CLEAN_MACHINE }, () => {
         addRun(habit, START + day * DAY_MS, number);
         numbers.set(habit.name, number + 1);
       }
-      if (day % (7 * WEEKS) !== 0 || day === 0) continue;
+      if (day % 7 !== 0 || day === 0) continue;
       const at = new Date(START + day * DAY_MS + 20 * HOUR_MS);
       // What stands beside the trees is to be there before.
       for (const client of clients.values()) await makeManifests(client, NEVER);
