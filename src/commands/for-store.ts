@@ -3,6 +3,7 @@ export { cat } from './cat.ts';
 export { copyStore } from './copy-store.ts';
 export { diff } from './diff.ts';
 export { drill } from './drill.ts';
+export { explain } from './explain.ts';
 export { exportArchive } from './export.ts';
 export { find } from './find.ts';
 export { list } from './list.ts';

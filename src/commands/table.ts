@@ -19,6 +19,7 @@ const COMMANDS: Loaders = {
   ls: async () => (await import('./for-store.ts')).ls,
   cat: async () => (await import('./for-store.ts')).cat,
   diff: async () => (await import('./for-store.ts')).diff,
+  explain: async () => (await import('./for-store.ts')).explain,
   find: async () => (await import('./for-store.ts')).find,
   restore: async () => (await import('./restore.ts')).restore,
   export: async () => (await import('./for-store.ts')).exportArchive,

@@ -46,6 +46,24 @@ export function openCache(path: string, shape: Shape, writable: boolean): Databa
   throw new Fault({ tried, found: 'it has another version' });
 }
 
+/**
+ * Opens a database of its own for temporary rows. SQLite keeps it in memory up to the size of its cache, and otherwise in a file without
+ * a name in the folder for temporary files. The caller closes it.
+ * @param tables the statements that create its tables
+ * @throws Fault when it cannot be made
+ */
+export function openScratchDatabase(tables: string): DatabaseSync {
+  try {
+    const database = new DatabaseSync('');
+    database.exec('PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA temp_store = FILE;');
+    database.exec('PRAGMA cache_size = -2048; PRAGMA temp.cache_size = -1024;');
+    database.exec(`${tables}; BEGIN;`);
+    return database;
+  } catch (error) {
+    throw databaseFault(error, 'make a temporary database');
+  }
+}
+
 /** Removes a cache and SQLite's files beside it, if they exist. */
 export function removeCache(path: string): void {
   for (const each of ['', '-wal', '-shm']) removeFileIfThere(`${path}${each}`);

@@ -31,7 +31,7 @@ import type { DisposableHolder } from '../os/runfolder.ts';
 import { temporaryFolder } from '../os/scratch.ts';
 import { TIME_LIMITS } from './file-time.ts';
 import { BLOCK_BYTES } from './find-records.ts';
-import { alikeButUnlinked, sharedAcrossGap } from './index-links.ts';
+import { alikeButUnlinked, olderInodes, sharedAcrossGap } from './index-links.ts';
 import { Names } from './index-names.ts';
 import { lastRemoval, membersOf } from './index-runs.ts';
 import { INDEX_SHAPE, WITH_PATHS } from './index-tables.ts';
@@ -431,6 +431,11 @@ export class StoreIndex {
   alikeButUnlinked(snapshot: string, others: readonly string[], limit: number): Buffer[] {
     const wanted = { snapshot, others, limit };
     return alikeButUnlinked(this.#database, wanted, id => this.#names.pathOf(id));
+  }
+
+  /** Calls `olderInodes()`. */
+  olderInodes(snapshot: string): (inode: bigint) => boolean {
+    return olderInodes(this.#database, snapshot);
   }
 
   /** Stores the SHA-256 of inodes' contents. Skips inodes that the index no longer has. */

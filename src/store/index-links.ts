@@ -53,3 +53,19 @@ export function alikeButUnlinked(
   }
   return [...found].slice(0, limit).map(pathOf);
 }
+
+/**
+ * Prepares the question whether an older snapshot has an inode. The answer takes one step for each group of names that appeared and
+ * disappeared together, however many names the inode has.
+ * @param snapshot only snapshots with a lesser name count
+ */
+export function olderInodes(database: Database, snapshot: string): (inode: bigint) => boolean {
+  const older = indexedSnapshots(database)
+    .filter(each => each.name < snapshot)
+    .map(each => each.id);
+  const runs = database.prepare('SELECT DISTINCT first, last FROM file WHERE ino = ?');
+  return inode =>
+    (runs.all(BigInt.asIntN(64, inode)) as { first: number; last: number | null }[]).some(({ first, last }) =>
+      older.some(id => id >= first && (last === null || id <= last)),
+    );
+}

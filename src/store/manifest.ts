@@ -97,6 +97,18 @@ export function hasSameAttributes(
 }
 
 const STAT = Buffer.from('user.rsync.%stat');
+const NO_ATTRIBUTES = attributesDigest([]);
+
+/**
+ * Whether a manifest line is of an ordinary file without an ACL and without extended attributes of the client's. Then the line tells
+ * all of its metadata. A file with a `%stat` in an unusual spelling counts as one with attributes.
+ */
+export function isPlainFile({ type, mode, uid, gid, xattrs }: ManifestEntry): boolean {
+  if (type !== 'file') return false;
+  if (xattrs === NO_ATTRIBUTES) return true;
+  const value = Buffer.from(`${(S_IFREG | mode).toString(8)} 0,0 ${uid}:${gid}`);
+  return xattrs === attributesDigest([{ name: STAT, value }]);
+}
 
 /**
  * Compares all of an entry but its content with its manifest line.

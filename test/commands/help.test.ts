@@ -43,6 +43,7 @@ describe('the text on all commands', () => {
       'ls',
       'cat',
       'diff',
+      'explain',
       'find',
       'restore',
       'export',

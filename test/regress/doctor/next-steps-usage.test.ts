@@ -16,6 +16,7 @@ const ON_THE_HOST = [
   'ls',
   'cat',
   'diff',
+  'explain',
   'find',
   'restore',
   'status',

@@ -99,6 +99,7 @@ describe('a store that cannot be written', { skip: NEEDS_ROOT }, () => {
           ['ls', world.name, world.data],
           ['cat', world.name, join(world.data, 'file 0')],
           ['diff', `${world.name}@${oldest}`, 'latest', world.data],
+          ['explain', world.name, world.data],
           ['restore', world.name, '--to', to],
           ['status'],
         ]) {

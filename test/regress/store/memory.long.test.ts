@@ -133,6 +133,7 @@ describe(`memory, ${FILES} files`, { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () 
     ['ls acorn -R --json'],
     ['diff acorn@OLDER NEWER'],
     ['diff acorn@OLDER NEWER --json'],
+    ['explain acorn@NEWER OLDER'],
     ['find acorn *'],
     ['find acorn *[13579].txt --json'],
     ['export acorn'],
@@ -153,6 +154,8 @@ describe(`memory, ${FILES} files`, { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () 
       const places = new Map([
         ['DIR', join(disk, party === 'root' ? 'restored' : 'host/restored')],
         ['acorn@OLDER', `acorn@${older}`],
+        ['acorn@NEWER', `acorn@${newer}`],
+        ['OLDER', older],
         ['NEWER', newer],
       ]);
       const words = line.split(' ').map(word => places.get(word) ?? word);
