@@ -629,6 +629,20 @@ describe('PullReader', () => {
         new_bytes: 7 + 4 + 4 + 5 + 7, // content, mode, time, both, new
       },
     );
+    const { unlinked } = read(third.stdout);
+    assert.equal(unlinked.new, 1);
+    assert.equal(unlinked.mode, 2); // mode, both
+    assert.equal(unlinked.content + unlinked.time, 4);
+    assert.deepEqual([unlinked.owner, unlinked.acl, unlinked.xattrs], [0, 0, 0]);
+  });
+
+  it('counts why files are not linked, by the letters of rsync', () => {
+    const reader = new PullReader();
+    for (const line of ['>fcst.og... 1', '.f...p..... 1', '.f....og... 1', '.f...p...a. 1', '.f........x 1'])
+      reader.line(line);
+    for (const line of ['>f..t...... 1', 'cLc.T...... 1', '>f+++++++++ 1', 'hf+++++++++ 1', '.d...p..... 1'])
+      reader.line(line);
+    assert.deepEqual(reader.unlinked, { new: 1, content: 2, time: 1, mode: 2, owner: 2, acl: 1, xattrs: 1 });
   });
 
   it('takes progress lines and statistics as they are, and leaves out what is neither', () => {

@@ -233,6 +233,13 @@ describe('statusExit()', () => {
     assert.deepEqual((await statusOf(configOf(store), 'a', DAY_MS, SIGNAL))[0]?.newest?.flags, flags);
     addSnapshot(store, 'a', HOUR_MS / 4, { flags: ['unusual'] });
     assert.equal(await exit(), 1);
+    addSnapshot(store, 'a', HOUR_MS / 8, { flags: ['few-linked-mode', 'few-linked-rsync'] });
+    assert.equal(await exit(), 1);
+    const problems = (await statusOf(configOf(store), 'a', DAY_MS, SIGNAL))[0]?.problems ?? [];
+    assert.equal(
+      problems.filter(each => /another mode; dialback explain|another rsync; /.test(each)).length,
+      2,
+    );
     createClient(store, 'b');
     assert.equal(await exit(), 2);
   });

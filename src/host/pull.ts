@@ -12,7 +12,7 @@ import type { DisposableHolder } from '../os/runfolder.ts';
 import { rsyncKnows } from '../os/versions.ts';
 import type { Missing } from '../wire/events.ts';
 import { CHECKSUM_IDLE_SECONDS, INSECURE_LINKS, pullArguments } from '../wire/rsync.ts';
-import { type PullCounts, PullReader, readOversized } from '../wire/rsync-output.ts';
+import { type PullCounts, PullReader, readOversized, type UnlinkedCounts } from '../wire/rsync-output.ts';
 import { Complaints } from './complaints.ts';
 import type { Connection } from './dial.ts';
 import { FIRST_BYTE, IDLE } from './relay.ts';
@@ -66,6 +66,8 @@ export interface Pull {
 export interface PullEnd {
   ending: ExitResult;
   counts: PullCounts;
+  /** Why files are not linked. */
+  unlinked: UnlinkedCounts;
   /** Whether rsync has printed its statistics. It does not if its peer told it to exit. */
   hasStatistics: boolean;
   missing: Missing[];
@@ -177,13 +179,13 @@ class PullOutput {
   finish(ending: ExitResult): PullEnd {
     const complaints = this.#complaints;
     complaints.finish();
-    const { counts, hasStatistics, regularFiles, sentFiles } = this.reader;
+    const { counts, unlinked, hasStatistics, regularFiles, sentFiles } = this.reader;
     const { missing, missingCount, unopened, unread, vanished, changedDuringRun } = complaints;
     const { words, wordCount, isOutOfSpace } = complaints;
     const hasLauncherStatus = LAUNCHER_STATUSES.has(ending.status ?? 0);
     return {
       ending,
-      ...{ counts, hasStatistics, regularFiles, sentFiles },
+      ...{ counts, unlinked, hasStatistics, regularFiles, sentFiles },
       ...{ missing, missingCount, unopened, unread, vanished, changedDuringRun },
       ...{ words, wordCount, isOutOfSpace },
       unstored: complaints.unstored.found,

@@ -16,9 +16,10 @@ import { largestFile } from '../store/file-size.ts';
 import { noteStore } from '../store/known-stores.ts';
 import { requireEnrolled, watchEnrollment } from '../store/retirement.ts';
 import { keepScratchIn } from '../store/scratch.ts';
-import { readSnapshot } from '../store/snapshot.ts';
-import { type ClientStore, lockClient, openClient, openStore } from '../store/store.ts';
+import { listSnapshots, readSnapshot, type SnapshotRecord } from '../store/snapshot.ts';
+import { type ClientStore, lockClient, openClient, openStore, recordEvent } from '../store/store.ts';
 import { failure, type OutcomeEvent } from '../wire/events.ts';
+import { decodeRsync } from '../wire/request.ts';
 import { knowsZstd } from '../wire/rsync-output.ts';
 import { escapeText, FETCH, PROBE } from '../wire/text.ts';
 import { type Admission, admit } from './admission.ts';
@@ -27,6 +28,7 @@ import { type HostConfig, readHostConfig, settingsFor } from './config.ts';
 import { awaitFirstByte, openConnection } from './connection.ts';
 import type { Connection } from './dial.ts';
 import type { EventStream } from './event-stream.ts';
+import { checkLinkedShare } from './few-linked.ts';
 import { HostHooks } from './hooks.ts';
 import { awaitEmptyInput } from './probe.ts';
 import { type Pull, type PullEnd, startPull } from './pull.ts';
@@ -235,14 +237,38 @@ async function pullInto(run: ArrivingRun): Promise<Served & { isKept: boolean }>
   if (end.unstored.count > 0) events.send({ event: 'unstored', ...end.unstored });
   if (isDryRun) return { outcome: { ...outcome, snapshot: null }, fault, isKept: false };
   events.send({ event: 'phase', phase: 'committing' });
-  const unusual = (await run.admission?.check(arrival, recordBytes(request))) ?? [];
   const hostRsync = await rsyncVersion();
+  const flags = await flagRun(run, end, { basis, hostRsync });
   const { isConfined: isSenderConfined } = sender;
   const pulled = { client: run.client, request, arrival, end, outcome, isSenderConfined, hostRsync, basis };
-  const record = makeRecord({ ...pulled, options: pull.options }, unusual);
+  const record = makeRecord({ ...pulled, options: pull.options }, flags);
   requireEnrolled(run.client);
   const late = await commitSnapshot(run.client, arrival, record, request.excludes);
   return { outcome, fault: late ?? fault, isKept: true };
+}
+
+/**
+ * Compares a run with the client's earlier ones, and writes a finding to the journal.
+ * @returns the flags for its record
+ * @throws Fault as `Admission.check()`
+ */
+async function flagRun(
+  { admission, arrival, client, received }: ArrivingRun,
+  { counts, unlinked }: PullEnd,
+  { basis, hostRsync }: { basis: SnapshotRecord | undefined; hostRsync: string },
+): Promise<string[]> {
+  const unusual = (await admission?.check(arrival, recordBytes(received.request))) ?? [];
+  const rsync = { client: decodeRsync(received.request.header.rsync).version, host: hostRsync };
+  const snapshots = listSnapshots(client).filter(each => each.name < arrival.name);
+  const earlier = snapshots.map(each => each.record);
+  const few = checkLinkedShare(earlier, { basis, counts, unlinked, rsync });
+  if (few === undefined) return unusual;
+  const { flags, share, usual } = few;
+  recordEvent(client, 'few-linked', {
+    ...{ snapshot: arrival.name, flags },
+    ...{ linked_percent: share, usual_percent: usual },
+  });
+  return [...unusual, ...flags];
 }
 
 /** The standard error of the client's machine. */

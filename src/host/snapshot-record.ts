@@ -39,8 +39,8 @@ export function recordBytes({ header, excludes }: Request): number {
   return excludes.length + 3 * JSON.stringify(header).length + RECORD_BYTES;
 }
 
-/** Makes a run's record. @param unusual the flags that the admission has found */
-export function makeRecord(run: PulledRun, unusual: string[]): SnapshotRecord {
+/** Makes a run's record. @param others the flags that come from a comparison with earlier runs */
+export function makeRecord(run: PulledRun, others: string[]): SnapshotRecord {
   const { request, arrival, end, outcome } = run;
   const confined = confinedOf(run);
   return {
@@ -69,7 +69,7 @@ export function makeRecord(run: PulledRun, unusual: string[]): SnapshotRecord {
       changed_during_run: end.changedDuringRun,
     },
     basis: arrival.basis,
-    flags: [...flagsOf(run, confined), ...unusual],
+    flags: [...flagsOf(run, confined), ...others],
     durable: arrival.isDurable,
   };
 }

@@ -99,6 +99,9 @@ function notesOf({ newer, older, causes, removedBasis }: Explanation): string[] 
     ...(removedBasis === undefined
       ? []
       : [`the run linked against ${escapeText(removedBasis)}, which was removed`]),
+    ...(record.flags.some(each => each.startsWith('few-linked-'))
+      ? ["the run linked far fewer files than this client's runs usually do"]
+      : []),
     ...(record.flags.includes('damaged') ? [`the record of ${newer.name} cannot be read`] : []),
     ...(older?.record.flags.includes('damaged') ? [`the record of ${older.name} cannot be read`] : []),
     ...(before === undefined

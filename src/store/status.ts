@@ -184,8 +184,20 @@ const FLAGS: Record<string, string> = {
   'less-confined': "the newest run's jail was weaker than the one before",
   damaged: "the newest snapshot's record cannot be read",
   'times-cut': "times in the newest snapshot are not the client's: the store's file system cannot hold them",
+  'few-linked-mode': fewLinked('most of the others have another mode'),
+  'few-linked-owner': fewLinked('most of the others have another owner'),
+  'few-linked-time': fewLinked('most of the others have another time'),
+  'few-linked-acl': fewLinked('most of the others have another ACL'),
+  'few-linked-xattrs': fewLinked('most of the others have other extended attributes'),
+  'few-linked-content': fewLinked('most of the others have another content'),
+  'few-linked-new': fewLinked('most of the others have a new path'),
+  'few-linked-rsync': fewLinked('the host or the client has another rsync'),
   unusual: 'the newest run changed far more than usual for this client; the last usual snapshot is kept',
 };
+
+function fewLinked(reason: string): string {
+  return `the newest run linked far fewer files than usual: ${reason}; dialback explain shows them`;
+}
 
 /**
  * Flags that stay until a machine gets another rsync, and that cost no file. `list` shows them, and `doctor` gives

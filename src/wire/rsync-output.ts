@@ -35,6 +35,20 @@ export interface PullCounts {
   new_bytes: number;
 }
 
+/** The reasons why a run does not link a file, as rsync reports them. A file can have several. */
+export interface UnlinkedCounts {
+  /** The older snapshot does not have the path. */
+  new: number;
+  /** Another size, content (in a run that compares it), or link target. */
+  content: number;
+  /** Another time and the same size. rsync sends such a file again. */
+  time: number;
+  mode: number;
+  owner: number;
+  acl: number;
+  xattrs: number;
+}
+
 /** A number that the client's rsync influences, limited to the largest that a record and an event can hold. */
 function countOf(number: string | number | undefined): number {
   return Math.min(Number(number), Number.MAX_SAFE_INTEGER);
@@ -59,6 +73,16 @@ export class PullReader {
   /** Plain files in the client's list, and those of them whose content was sent. */
   regularFiles = 0;
   sentFiles = 0;
+  /** Entries that are no folders and are not linked, by reason. */
+  readonly unlinked: UnlinkedCounts = {
+    new: 0,
+    content: 0,
+    time: 0,
+    mode: 0,
+    owner: 0,
+    acl: 0,
+    xattrs: 0,
+  };
   #linkedTwins = 0;
   /** Whether rsync has printed its statistics, its last output. */
   hasStatistics = false;
@@ -101,7 +125,24 @@ export class PullReader {
     else if (done === '>' || /^[cs]/.test(flags.replace(/^\./, '')) || flags[1] === 's')
       this.counts.content_changed += 1;
     else this.counts.attributes_changed += 1;
+    this.#noteReasons(flags);
     if (type === 'f') this.counts.new_bytes = countOf(this.counts.new_bytes + length);
+  }
+
+  /** @param flags the letters `cstpoguax` of rsync(1), --itemize-changes, each or a dot in its place */
+  #noteReasons(flags: string): void {
+    const { unlinked } = this;
+    if (flags.startsWith('+')) {
+      unlinked.new += 1;
+      return;
+    }
+    const has = (letters: string): boolean => [...letters].some(each => flags.includes(each));
+    if (has('cs')) unlinked.content += 1;
+    else if (has('tT')) unlinked.time += 1;
+    if (has('p')) unlinked.mode += 1;
+    if (has('og')) unlinked.owner += 1;
+    if (has('a')) unlinked.acl += 1;
+    if (has('x')) unlinked.xattrs += 1;
   }
 
   #statistic(line: string): void {

@@ -322,6 +322,7 @@ export const MESSAGES = {
   'let-this-account-read-them': 'let this account read them',
   'let-this-account-read-them-or': 'let this account read them, or name them in `exclude` of client.toml',
   'lines-and-one-key-is': 'lines, and one key is wanted',
+  'linked-far-fewer-files': 'linked far fewer files than usual: …; dialback explain',
   'made-a-snapshot-of-a': 'made a snapshot of a dry run',
   'make-install-as-root-in': "make install, as root, in dialback's sources; or, to do without",
   'make-install-inherited-1-as': 'make install INHERITED=1, as root',

@@ -49,6 +49,8 @@ interface Explained {
 
 const FILES = 5;
 const SIZE = 5000;
+/** More than a run can fail to link without a flag. */
+const MANY = 600;
 const FOLDERS = ['chmod', 'chown', 'touch', 'moved', 'setfacl', 'setfattr', 'content', 'stays'];
 
 describe('explain', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
@@ -108,6 +110,9 @@ describe('explain', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
 
   it('tells the first snapshot from later ones', async () => {
     for (const each of FOLDERS) fill(each);
+    mkdirSync(at('many'));
+    for (let index = 0; index < MANY; index += 1) writeFileSync(at('many', `${index}`), 'x');
+    execFileSync('chown', ['-R', `${world.client.uid}:${world.client.gid}`, at('many')]);
     site.group('split', 20);
     writeFileSync(at('full'), 'x'.repeat(SIZE));
     world.own(world.client, at('full'));
@@ -116,10 +121,10 @@ describe('explain', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.equal(found.snapshot, first);
     assert.equal(found.compared_with, null);
     const { length } = FOLDERS;
-    assert.deepEqual(byCause(found), { first: length * FILES + 21 });
+    assert.deepEqual(byCause(found), { first: length * FILES + 21 + MANY });
     assert.equal(
       found.causes[0]?.bytes,
-      (length * FILES + 1) * SIZE + statSync(at('split/00/0')).size,
+      MANY + (length * FILES + 1) * SIZE + statSync(at('split/00/0')).size,
       'a group counts once',
     );
   });
@@ -208,14 +213,39 @@ describe('explain', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.match(stdout, says('the-run-compared-contents'));
   });
 
+  it('flags a chmod of the whole tree, for list and status', async () => {
+    await keep();
+    execFileSync('chmod', ['-R', 'o-r', at('many')]);
+    const flagged = await site.keep();
+    snapshots.push(flagged.snapshot);
+    assert.deepEqual(
+      flagged.flags.filter(each => each.startsWith('few-linked-')),
+      ['few-linked-mode'],
+    );
+    const [line] = world.journal('host').filter(each => each.event === 'few-linked');
+    assert.equal(line?.snapshot, flagged.snapshot);
+    const config = ['--config', world.hostToml];
+    const listed = await world.run(world.host, ['list', world.name, ...config]);
+    assert.match(listed.stdout, new RegExp(`${flagged.snapshot}.*few-linked-mode`));
+    const status = await world.run(world.host, ['status', ...config]);
+    assert.match(status.stdout, says('linked-far-fewer-files', /most .* mode/));
+    const found = await explain([`${world.name}@${flagged.snapshot}`]);
+    assert.match(found.stdout, new RegExp(`^only attributes changed: mode +${MANY} `, 'm'));
+  });
+
   it('names another rsync of the host that did not link', async () => {
     await answerWith([
       'for each; do case "$each" in --link-dest=*) ;; *) set -- "$@" "$each" ;; esac; shift; done',
       `if [ "$*" = --version ]; then ${other.real} --version | sed '1s/version [0-9.]*/version 3.9.9/'; exit; fi`,
       `exec ${other.real} "$@"`,
     ]);
-    const fourth = await keep();
-    const found = await explained([`${world.name}@${fourth}`]);
+    const { snapshot, flags } = await site.keep();
+    snapshots.push(snapshot);
+    assert.deepEqual(
+      flags.filter(each => each.startsWith('few-linked-')),
+      ['few-linked-rsync'],
+    );
+    const found = await explained([`${world.name}@${snapshot}`]);
     assert.deepEqual(byCause(found), { rsync: found.files });
     assert.equal(found.rsync.host, '3.9.9');
     assert.notEqual(found.rsync_before?.host, '3.9.9');
