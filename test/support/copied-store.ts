@@ -1,15 +1,7 @@
 /** A store with three clients, and comparisons with its copy: for store/copy-store and its soak. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import {
-  chownSync,
-  existsSync,
-  linkSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  writeFileSync,
-} from 'node:fs';
+import { chownSync, existsSync, globSync, linkSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeTortureTree } from './tree.ts';
 import { type Result, World } from './world.ts';
@@ -100,11 +92,12 @@ export class StoreOfThree {
   }
 }
 
-/** The snapshots of a store, `NAME@SNAPSHOT`. */
+/** The snapshots of a store, `NAME@SNAPSHOT`; none where there is no store yet. */
 export function snapshotsIn(store: string): string[] {
-  return readdirSync(join(store, 'clients')).flatMap(client =>
-    readdirSync(join(store, 'clients', client, 'snapshots')).map(each => `${client}@${each}`),
-  );
+  return globSync('clients/*/snapshots/*', { cwd: store }).map(path => {
+    const [, client, , name] = path.split('/');
+    return `${client}@${name}`;
+  });
 }
 
 /** The space of all snapshots, in KiB, by du(1): a file with several names counts once. */
