@@ -24,7 +24,7 @@ const history = (runs: number, files = FILES, share = 0.99): SnapshotRecord[] =>
 /** Checks a run that came after these. */
 function checked(
   earlier: SnapshotRecord[],
-  counts: { files: number; linked: number },
+  counts: { files: number; linked: number; moved?: number },
   unlinked: Partial<UnlinkedCounts> = { mode: 9000 },
   rsync = RSYNC,
 ): string[] | undefined {
@@ -51,6 +51,17 @@ describe('checkLinkedShare()', () => {
     assert.equal(checked(history(2), FEW), undefined);
     assert.deepEqual(checked(history(3), FEW), ['few-linked-mode']);
     assert.equal(checked([], FEW), undefined);
+  });
+  it('counts moved files that were linked later as linked', () => {
+    const few = { files: FILES, linked: 1000 };
+    assert.equal(checked(history(5), { ...few, moved: 8500 }, { new: 9000 }), undefined);
+    assert.deepEqual(checked(history(5), { ...few, moved: 2000 }, { new: 5000, mode: 4000 }), [
+      'few-linked-mode',
+    ]);
+    const moved = run(FILES, 0, {});
+    const earlier = history(2);
+    earlier.push({ ...moved, counts: { ...moved.counts, moved: 9900 } });
+    assert.deepEqual(checked(earlier, few), ['few-linked-mode']);
   });
   it('does not take noise of a small client for a change', () => {
     assert.equal(checked(history(30, 400), { files: 400, linked: 0 }), undefined);

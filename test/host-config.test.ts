@@ -176,6 +176,7 @@ describe('HOST_SCHEMA', () => {
         min_inodes: { percent: 2 },
         max_path_bytes: 2 * 1024 ** 3,
         delete_rate: 0,
+        link_moved: true,
       },
       requests: { min_interval: 0, deadline: 86_400_000, idle_timeout: 300_000, max_concurrent: 4 },
       hooks: { timeout: 600_000 },
@@ -188,7 +189,7 @@ describe('HOST_SCHEMA', () => {
       [
         'store = "/s"',
         '[retention]\nmin_age = "400d"\nlast = 0\ndaily = 7',
-        '[space]\nmin_free = "0"\nmin_inodes = 20000\ngrowth_budget = "2.5%"\ndelete_rate = 5000',
+        '[space]\nmin_free = "0"\nmin_inodes = 20000\ngrowth_budget = "2.5%"\ndelete_rate = 5000\nlink_moved = false',
         '[requests]\nmin_interval = "52w"',
       ].join('\n'),
       'host.toml',
@@ -201,6 +202,7 @@ describe('HOST_SCHEMA', () => {
       growth_budget: { percent: 2.5 },
       max_path_bytes: 2 * 1024 ** 3,
       delete_rate: 5000,
+      link_moved: false,
     });
     assert.equal(config.requests.min_interval, 364 * DAY_MS);
   });

@@ -73,7 +73,7 @@ const TITLES = [
   'next removal',
 ];
 
-/** A table, and below it a line for each problem. */
+/** A table. Below it, lines for problems and for the space that moved files have saved. */
 function statusText(clients: ClientStatus[]): string {
   if (clients.length === 0) return 'there is no client yet\n';
   const cells = clients.map(each => [
@@ -92,7 +92,7 @@ function statusText(clients: ClientStatus[]): string {
   return `${table(TITLES, cells, [3, 4, 5, 6, 7])}${clients.flatMap(problemLines).join('')}`;
 }
 
-function problemLines({ client, problems, failures, retired }: ClientStatus): string[] {
+function problemLines({ client, problems, failures, retired, moved }: ClientStatus): string[] {
   return [
     ...problems.map(each => `${client}: ${escapeText(each)}\n`),
     ...(retired === null ? [] : [`${client}: retired: unenrolled at ${retired}\n`]),
@@ -100,5 +100,8 @@ function problemLines({ client, problems, failures, retired }: ClientStatus): st
     ...(failures === null || areAlarming(failures) || retired !== null
       ? []
       : [`${client}: ${escapeText(failuresText(failures))}\n`]),
+    ...(moved.files > 0
+      ? [`${client}: moved files that are stored only once: ${moved.files}, ${showBytes(moved.bytes)}\n`]
+      : []),
   ];
 }

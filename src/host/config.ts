@@ -140,6 +140,7 @@ const CONFIG = v.pipe(
         max_path_bytes: v.optional(sizeKey, MAX_PATH_BYTES),
         max_size: v.optional(maxSize),
         delete_rate: v.optional(rate, 0),
+        link_moved: v.optional(v.boolean(), true),
       }),
       {},
     ),

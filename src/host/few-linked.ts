@@ -2,8 +2,8 @@
  * Detects a run that links far fewer files than the client's runs usually do. It comes after a chmod of the whole tree, with a new
  * rsync, or when the times of a file system have moved. It costs the host the space of a first run. Pure.
  *
- * It compares counts of rsync's report, so the flag is in the record from the commit on and costs no reading. Links that are made
- * later do not change the counts. The share is of the files that the run could have linked: those of the run before, or of this run
+ * It compares counts of rsync's report, so the flag is in the record from the commit on and costs no reading. Moved files that were
+ * linked after rsync count as linked. The share is of the files that the run could have linked: those of the run before, or of this run
  * if they are fewer. So files that come or go do not change it. The client influences the counts; they decide about a flag only.
  */
 import type { SnapshotRecord } from '../store/snapshot.ts';
@@ -15,7 +15,7 @@ const FLAG = 'few-linked-';
 /** A run that has ended well, before its commit. */
 interface EndedRun {
   basis: SnapshotRecord | undefined;
-  counts: Pick<SnapshotRecord['counts'], 'files' | 'linked'>;
+  counts: Pick<SnapshotRecord['counts'], 'files' | 'linked' | 'moved'>;
   unlinked: UnlinkedCounts;
   rsync: { client: string | null; host: string };
 }
@@ -68,8 +68,8 @@ function isFlagged({ flags }: SnapshotRecord): boolean {
 }
 
 /** @param before the number of files of the run before */
-function shareOf({ files, linked }: EndedRun['counts'], before: number): number {
-  return Math.min(1, linked / Math.min(files, before));
+function shareOf({ files, linked, moved = 0 }: EndedRun['counts'], before: number): number {
+  return Math.min(1, (linked + moved) / Math.min(files, before));
 }
 
 function medianOf(numbers: number[]): number {
@@ -80,8 +80,9 @@ function medianOf(numbers: number[]): number {
 const ORDER = ['acl', 'owner', 'xattrs', 'mode', 'time', 'content', 'new'] as const;
 
 /** The most frequent reason, and another rsync if there is one. That rsync is the reason if it found no file of the basis. */
-function reasonsOf({ unlinked, rsync }: EndedRun, basis: SnapshotRecord): string[] {
-  const most = ORDER.reduce((best, each) => (unlinked[each] > unlinked[best] ? each : best));
+function reasonsOf({ unlinked, rsync, counts: { moved = 0 } }: EndedRun, basis: SnapshotRecord): string[] {
+  const counts = { ...unlinked, new: unlinked.new - moved };
+  const most = ORDER.reduce((best, each) => (counts[each] > counts[best] ? each : best));
   const isOther = rsync.host !== basis.rsync.host || rsync.client !== basis.rsync.client;
   return [...(isOther && most === 'new' ? [] : [most]), ...(isOther ? ['rsync'] : [])];
 }

@@ -12,8 +12,10 @@ import type { DisposableHolder } from '../os/runfolder.ts';
 import { rsyncVersion, rsyncWords } from '../os/versions.ts';
 import { hasHooks, requireHooks } from '../shared/hooks.ts';
 import { type Arrival, abandonSnapshot, beginSnapshot, commitSnapshot } from '../store/arrival.ts';
+import { dropWork } from '../store/arrival-work.ts';
 import { largestFile } from '../store/file-size.ts';
 import { noteStore } from '../store/known-stores.ts';
+import { linkMoved, type MovedFiles } from '../store/moved-files.ts';
 import { requireEnrolled, watchEnrollment } from '../store/retirement.ts';
 import { keepScratchIn } from '../store/scratch.ts';
 import { listSnapshots, readSnapshot, type SnapshotRecord } from '../store/snapshot.ts';
@@ -237,14 +239,30 @@ async function pullInto(run: ArrivingRun): Promise<Served & { isKept: boolean }>
   if (end.unstored.count > 0) events.send({ event: 'unstored', ...end.unstored });
   if (isDryRun) return { outcome: { ...outcome, snapshot: null }, fault, isKept: false };
   events.send({ event: 'phase', phase: 'committing' });
+  const moved = await linkArrived(run, end);
   const hostRsync = await rsyncVersion();
-  const flags = await flagRun(run, end, { basis, hostRsync });
-  const { isConfined: isSenderConfined } = sender;
-  const pulled = { client: run.client, request, arrival, end, outcome, isSenderConfined, hostRsync, basis };
+  const flags = await flagRun(run, end, { basis, hostRsync, moved });
+  const about = { isSenderConfined: sender.isConfined, hostRsync, basis, moved };
+  const pulled = { client: run.client, request, arrival, end, outcome, ...about };
   const record = makeRecord({ ...pulled, options: pull.options }, flags);
   requireEnrolled(run.client);
   const late = await commitSnapshot(run.client, arrival, record, request.excludes);
   return { outcome, fault: late ?? fault, isKept: true };
+}
+
+/** Links the arrived files that an older snapshot has at another path, if host.toml allows it and a file has arrived. */
+async function linkArrived(
+  { config, client, arrival, signal }: ArrivingRun,
+  { counts }: PullEnd,
+): Promise<MovedFiles> {
+  await dropWork(arrival.folder);
+  const hasArrived = counts.new + counts.content_changed + counts.attributes_changed > 0;
+  if (!config.space.link_moved || !hasArrived || arrival.basis === null) return { files: 0, bytes: 0 };
+  try {
+    return await linkMoved(client, arrival, signal);
+  } finally {
+    await dropWork(arrival.folder);
+  }
 }
 
 /**
@@ -255,13 +273,18 @@ async function pullInto(run: ArrivingRun): Promise<Served & { isKept: boolean }>
 async function flagRun(
   { admission, arrival, client, received }: ArrivingRun,
   { counts, unlinked }: PullEnd,
-  { basis, hostRsync }: { basis: SnapshotRecord | undefined; hostRsync: string },
+  { basis, hostRsync, moved }: { basis: SnapshotRecord | undefined; hostRsync: string; moved: MovedFiles },
 ): Promise<string[]> {
   const unusual = (await admission?.check(arrival, recordBytes(received.request))) ?? [];
   const rsync = { client: decodeRsync(received.request.header.rsync).version, host: hostRsync };
   const snapshots = listSnapshots(client).filter(each => each.name < arrival.name);
   const earlier = snapshots.map(each => each.record);
-  const few = checkLinkedShare(earlier, { basis, counts, unlinked, rsync });
+  const few = checkLinkedShare(earlier, {
+    basis,
+    counts: { ...counts, moved: moved.files },
+    unlinked,
+    rsync,
+  });
   if (few === undefined) return unusual;
   const { flags, share, usual } = few;
   recordEvent(client, 'few-linked', {

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { now } from '../os/clock.ts';
 import { isRsyncVulnerable } from '../shared/package-changelog.ts';
 import type { Arrival } from '../store/arrival.ts';
+import type { MovedFiles } from '../store/moved-files.ts';
 import type { SnapshotRecord } from '../store/snapshot.ts';
 import type { ClientStore } from '../store/store.ts';
 import type { OutcomeEvent } from '../wire/events.ts';
@@ -21,6 +22,8 @@ interface PulledRun {
   /** The version of this host's rsync, and the options that it ran with. */
   hostRsync: string;
   options: string[];
+  /** The files that were linked to moved ones. */
+  moved: MovedFiles;
   /** The record of the snapshot that the run linked against. */
   basis: SnapshotRecord | undefined;
 }
@@ -41,7 +44,7 @@ export function recordBytes({ header, excludes }: Request): number {
 
 /** Makes a run's record. @param others the flags that come from a comparison with earlier runs */
 export function makeRecord(run: PulledRun, others: string[]): SnapshotRecord {
-  const { request, arrival, end, outcome } = run;
+  const { request, arrival, end, outcome, moved } = run;
   const confined = confinedOf(run);
   return {
     version: 1,
@@ -64,6 +67,8 @@ export function makeRecord(run: PulledRun, others: string[]): SnapshotRecord {
     },
     counts: {
       ...end.counts,
+      new_bytes: Math.max(0, end.counts.new_bytes - moved.bytes),
+      ...(moved.files > 0 ? { moved: moved.files, moved_bytes: moved.bytes } : {}),
       vanished: end.vanished,
       unreadable: end.missingCount,
       changed_during_run: end.changedDuringRun,
@@ -71,6 +76,7 @@ export function makeRecord(run: PulledRun, others: string[]): SnapshotRecord {
     basis: arrival.basis,
     flags: [...flagsOf(run, confined), ...others],
     durable: arrival.isDurable,
+    same_paths: arrival.samePaths,
   };
 }
 

@@ -1,4 +1,5 @@
 /** A tree that is being received: how it begins under arriving/, and how it is committed or abandoned. */
+import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
 import { monotonicMs, now, sleep } from '../os/clock.ts';
 import {
@@ -12,12 +13,21 @@ import {
 } from '../os/files.ts';
 import { syncFolder, writeNew } from '../os/replace.ts';
 import { escapeText, plainJson, SNAPSHOT, snapshotName, snapshotTime } from '../wire/text.ts';
+import { dropWork } from './arrival-work.ts';
 import { isDurable, notDurable, pickBasis } from './basis.ts';
 import { dropRechecks, findRecheck } from './doubtful-files.ts';
-import { DOUBT_LIMIT_MS, doubtTree, isSynced, markSynced, syncFileSystem } from './interrupted-tree.ts';
+import {
+  DOUBT_LIMIT_MS,
+  doubtTree,
+  isSynced,
+  markSynced,
+  samePathsOf,
+  syncFileSystem,
+} from './interrupted-tree.ts';
 import { linkMissing } from './link-limit.ts';
 import { completePartials } from './partial-files.ts';
-import type { SnapshotRecord } from './snapshot.ts';
+import { type LinkTree, separateTrees } from './separate-trees.ts';
+import { readSnapshot, type SnapshotRecord } from './snapshot.ts';
 import { type ClientStore, recordEvent } from './store.ts';
 import { emptyTrash, moveToTrash } from './trash.ts';
 
@@ -33,6 +43,13 @@ export interface Arrival {
   bases: string[];
   /** The folders for rsync's --link-dest, best first. */
   linkDests: string[];
+  /**
+   * The names of the trees of which this one will have each shared file at the same path (separate-trees.ts). Empty
+   * once files have been linked to moved ones.
+   */
+  samePaths: string[];
+  /** Whether files have been linked to moved ones (moved-files.ts). */
+  hasMoved?: boolean;
   /** Names of older interrupted trees. */
   leftOver: string[];
   /** Whether every file that it links is known to be whole (SnapshotRecord.durable). */
@@ -65,16 +82,19 @@ export async function beginSnapshot(client: ClientStore): Promise<Arrival> {
   left = await makeArrivalFolder(client, folder, left);
   const rechecks = basis.map(each => findRecheck(client.folder, each));
   const bases = basis
-    .map((each, at) => rechecks[at]?.tree ?? `${client.folder}/snapshots/${each}/tree`)
-    .filter(exists);
-  const interrupted: string[] = [];
+    .map((name, at) => ({ name, tree: rechecks[at]?.tree ?? `${client.folder}/snapshots/${name}/tree` }))
+    .filter(each => exists(each.tree));
+  const interrupted: LinkTree[] = [];
   const doubtedByMs = monotonicMs() + DOUBT_LIMIT_MS;
-  for (const each of left) {
-    const tree = `${client.folder}/arriving/${each}/tree`;
+  const trees = bases.map(each => each.tree);
+  for (const name of left) {
+    const tree = `${client.folder}/arriving/${name}/tree`;
     if (!exists(tree)) continue;
-    await completePartials(tree, snapshotTime(each) ?? started, bases);
-    if (await isUsable(client, each, doubtedByMs)) interrupted.push(tree);
+    await completePartials(tree, snapshotTime(name) ?? started, trees);
+    const samePaths = await makeUsable(client, name, doubtedByMs);
+    if (samePaths !== undefined) interrupted.push({ name, tree, samePaths });
   }
+  const chosen = await chooseTrees(client, folder, interrupted, bases);
   left = left.filter(each => exists(`${client.folder}/arriving/${each}`));
   return {
     name,
@@ -83,12 +103,50 @@ export async function beginSnapshot(client: ClientStore): Promise<Arrival> {
     tree: `${folder}/tree`,
     basis: basis[0] ?? null,
     bases: basis,
-    // For a changed file rsync uses the first match as the basis. An interrupted tree has a newer version of the file
-    // than a snapshot.
-    linkDests: [...interrupted, ...bases],
+    ...chosen,
     leftOver: left,
     isDurable: basis.every((each, at) => rechecks[at] !== undefined || isDurable(client, each)),
   };
+}
+
+/**
+ * Chooses the trees for --link-dest, so that two files of the client stay two inodes. If that takes too long, only the
+ * newest snapshot is used, or the newest interrupted tree if there is no snapshot; other interrupted trees go to the trash.
+ */
+async function chooseTrees(
+  client: ClientStore,
+  folder: string,
+  interrupted: LinkTree[],
+  bases: { name: string; tree: string }[],
+): Promise<{ linkDests: string[]; samePaths: string[] }> {
+  // For a changed file rsync uses the first match as the basis. An interrupted tree has a newer version of the file
+  // than a snapshot.
+  const trees = [
+    ...interrupted,
+    ...bases.map(each => ({ ...each, samePaths: samePathsIn(client, each.name) })),
+  ];
+  try {
+    for (const { tree } of interrupted) await dropWork(dirname(tree));
+    const linkDests = await separateTrees(trees, folder);
+    const whole = trees.filter(({ tree }, at) => tree === linkDests[at]);
+    return { linkDests, samePaths: whole.map(each => each.name) };
+  } catch (error) {
+    if (error instanceof Fault && error.exit === 'noSpace') throw error;
+    const kept = bases[0] ?? trees[0];
+    const reason = escapeText(error instanceof Error ? error.message : String(error));
+    for (const { name } of interrupted)
+      if (name !== kept?.name) moveToTrash(client, 'arriving', name, { reason });
+    return kept === undefined
+      ? { linkDests: [], samePaths: [] }
+      : { linkDests: [kept.tree], samePaths: [kept.name] };
+  }
+}
+
+/** Reads from the record of a snapshot with which older ones it shares files only at equal paths. */
+function samePathsIn(client: ClientStore, name: string): LinkTree['samePaths'] {
+  const { record } = readSnapshot(client, name);
+  if (record.flags.includes('damaged')) return new Set();
+  return record.same_paths === undefined ? 'unmoved' : new Set([record.same_paths].flat());
 }
 
 /**
@@ -116,19 +174,24 @@ async function makeArrivalFolder(client: ClientStore, folder: string, left: stri
 }
 
 /**
- * Decides whether a run may link against an interrupted tree. A tree that was not synced loses its times first. If
- * that fails, the tree goes to the trash.
+ * Prepares an interrupted tree, so that a run may link against it. A tree that was not synced loses its times first,
+ * and the names that it shares with a snapshot. If that fails, the tree goes to the trash.
+ * @returns undefined if it is not usable
  */
-async function isUsable(client: ClientStore, name: string, doubtedByMs: number): Promise<boolean> {
+async function makeUsable(
+  client: ClientStore,
+  name: string,
+  doubtedByMs: number,
+): Promise<LinkTree['samePaths'] | undefined> {
   const folder = `${client.folder}/arriving/${name}`;
-  if (isSynced(folder)) return true;
+  if (isSynced(folder)) return samePathsOf(folder);
   try {
     await doubtTree(`${folder}/tree`, doubtedByMs);
-    return true;
+    return 'any';
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     moveToTrash(client, 'arriving', name, { reason: escapeText(reason) });
-    return false;
+    return undefined;
   }
 }
 
@@ -162,13 +225,18 @@ export async function commitSnapshot(
   try {
     syncFolder(`${client.folder}/snapshots`);
     syncFolder(`${client.folder}/arriving`);
-    recordEvent(client, 'committed', { snapshot: arrival.name, state: record.state });
+    recordEvent(client, 'committed', { snapshot: arrival.name, state: record.state, ...movedOf(record) });
     for (const each of arrival.leftOver) moveToTrash(client, 'arriving', each);
     dropRechecks(client.folder, notDurable(client));
     return undefined;
   } catch (error) {
     return error instanceof Fault ? error : fileFault(error, `finish the commit of "${arrival.name}"`);
   }
+}
+
+/** The moved files that were linked to older ones, for the journal. */
+function movedOf({ counts: { moved = 0, moved_bytes = 0 } }: SnapshotRecord): Record<string, number> {
+  return moved > 0 ? { moved, moved_bytes } : {};
 }
 
 /**
@@ -184,12 +252,15 @@ export async function abandonSnapshot(client: ClientStore, arrival: Arrival, isF
   }
   const [older, ...oldest] = arrival.leftOver;
   if (!exists(arrival.tree)) return; // the store is gone, or the snapshot was committed after all
+  await dropWork(arrival.folder);
   if (readdir(arrival.tree).length === 0) {
     removeEmptyFolder(arrival.tree);
     removeEmptyFolder(arrival.folder);
     return;
   }
-  if (older !== undefined) {
+  // A tree with linked moved files is complete. A file of the older tree could be one of them, under its old name.
+  if (arrival.hasMoved) oldest.unshift(...(older === undefined ? [] : [older]));
+  else if (older !== undefined) {
     try {
       await linkMissing(`${client.folder}/arriving/${older}/tree`, arrival.tree);
     } catch {
@@ -199,7 +270,7 @@ export async function abandonSnapshot(client: ClientStore, arrival: Arrival, isF
   }
   for (const each of oldest) moveToTrash(client, 'arriving', each);
   // This comes last, so that the sync covers every link. If it fails, the next run compares contents.
-  await markSynced(arrival.folder).catch(() => {});
+  await markSynced(arrival.folder, arrival.samePaths).catch(() => {});
 }
 
 /**

@@ -32,6 +32,7 @@ import { temporaryFolder } from '../os/scratch.ts';
 import { TIME_LIMITS } from './file-time.ts';
 import { BLOCK_BYTES } from './find-records.ts';
 import { alikeButUnlinked, olderInodes, sharedAcrossGap } from './index-links.ts';
+import { MovedTable } from './index-moved.ts';
 import { Names } from './index-names.ts';
 import { lastRemoval, membersOf } from './index-runs.ts';
 import { INDEX_SHAPE, WITH_PATHS } from './index-tables.ts';
@@ -436,6 +437,11 @@ export class StoreIndex {
   /** Calls `olderInodes()`. */
   olderInodes(snapshot: string): (inode: bigint) => boolean {
     return olderInodes(this.#database, snapshot);
+  }
+
+  /** Makes empty lists for the search for moved files. */
+  movedTable(): MovedTable {
+    return new MovedTable(this.#database, id => this.#names.pathOf(id));
   }
 
   /** Stores the SHA-256 of inodes' contents. Skips inodes that the index no longer has. */

@@ -13,10 +13,12 @@
  */
 import { Fault } from '../fault.ts';
 import { monotonicMs } from '../os/clock.ts';
+import { readWhole } from '../os/content.ts';
 import { exists, lstat, setLinkTimes, unlink } from '../os/files.ts';
 import { run, standard } from '../os/process.ts';
 import { randomShare } from '../os/random.ts';
 import { syncFolder, writeNew } from '../os/replace.ts';
+import { plainJson } from '../wire/text.ts';
 import { searchTree } from './find-records.ts';
 import { joinPath } from './tree-path.ts';
 
@@ -41,17 +43,32 @@ export async function syncFileSystem(folder: string): Promise<void> {
 /**
  * Records that an interrupted tree is on the disk. Its rsync must have ended.
  * @param folder arriving/SNAPSHOT
+ * @param samePaths the trees of which it has each shared file at the same path (separate-trees.ts)
  * @throws Fault or the failed call's error; then the tree stays untrusted
  */
-export async function markSynced(folder: string): Promise<void> {
+export async function markSynced(folder: string, samePaths: readonly string[]): Promise<void> {
   await syncFileSystem(folder);
-  writeNew(`${folder}/${SYNCED}`, '', { sync: true });
+  writeNew(`${folder}/${SYNCED}`, `${plainJson({ same_paths: samePaths })}\n`, { sync: true });
   syncFolder(folder);
 }
 
 /** Whether an interrupted tree was on the disk when its run ended. @param folder arriving/SNAPSHOT */
 export function isSynced(folder: string): boolean {
   return exists(`${folder}/${SYNCED}`);
+}
+
+const SYNCED_LIMIT = 64 * 1024;
+
+/** The trees of which a synced tree has each shared file at the same path; none if that is not known. @param folder arriving/SNAPSHOT */
+export function samePathsOf(folder: string): ReadonlySet<string> {
+  try {
+    const { same_paths: found } = JSON.parse(
+      readWhole(`${folder}/${SYNCED}`, SYNCED_LIMIT).toString('utf8'),
+    ) as { same_paths: unknown };
+    return new Set(Array.isArray(found) ? found.filter(each => typeof each === 'string') : []);
+  } catch {
+    return new Set(); // an older version wrote an empty file
+  }
 }
 
 /**

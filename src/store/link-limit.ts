@@ -7,7 +7,7 @@ import { joinPath } from './tree-path.ts';
  * Errors that stop the work, because the store takes no more files. Any other error concerns one name, which is left
  * out.
  */
-const FATAL = ['ENOSPC', 'EDQUOT', 'EROFS'];
+export const FATAL = ['ENOSPC', 'EDQUOT', 'EROFS'];
 
 /**
  * Links the names that only the older tree has into the newer one. Writes to no inode and copies no content. A name

@@ -35,6 +35,12 @@ export interface SnapshotRecord {
     vanished: number;
     unreadable: number;
     changed_during_run: number;
+    /**
+     * Files that arrived at a new path, and were linked to an equal file of an older snapshot (store/moved-files.ts),
+     * and their bytes. `new_bytes` does not count them. Absent if there are none.
+     */
+    moved?: number;
+    moved_bytes?: number;
   };
   basis: string | null;
   flags: string[];
@@ -43,6 +49,11 @@ export interface SnapshotRecord {
    * version 0.1.0 lack it: see store/doubtful-files.ts.
    */
   durable?: boolean;
+  /**
+   * The snapshots that it was linked against and of which it has each shared file at the same path: with them, a run
+   * can link against both (store/separate-trees.ts). Absent in snapshots of versions that linked no moved files.
+   */
+  same_paths?: string[];
 }
 
 /** A finished snapshot. */

@@ -42,6 +42,8 @@ export interface ClientStatus {
   last_drill: DrillRecord | null;
   /** The room of all snapshots together; null if the index is out of date (`dialback prune --dry-run` updates it). */
   held: Held | null;
+  /** The moved files that its snapshots share with older ones, and their bytes: a second copy of each would be stored. */
+  moved: { files: number; bytes: number };
   /** The snapshot that will be removed first, and when, if runs continue as before; null if none within 400 runs. */
   next_removal: { snapshot: string; at: string } | null;
   /** The failures since the last snapshot; null if there are none. */
@@ -92,6 +94,7 @@ function unreadable(client: string, problem: string): ClientStatus {
     last_verify: null,
     last_drill: null,
     held: null,
+    moved: { files: 0, bytes: 0 },
     next_removal: null,
     failures: null,
     retired: null,
@@ -164,6 +167,7 @@ function clientStatus(
     last_verify: verified,
     last_drill: drilled ?? null,
     held: known?.held ?? null,
+    moved: movedOf(all),
     next_removal: nextRemoval(all, settings.settingsFor(client.name).policy, at),
     failures,
     retired,
@@ -177,6 +181,16 @@ function describeFull({ name, record }: Snapshot, ageMs: number): ClientStatus['
 
 function describeNewest({ name, record }: Snapshot): ClientStatus['newest'] {
   return { snapshot: name, state: record.state, flags: record.flags };
+}
+
+/** The moved files of all snapshots. Each counts in the first snapshot that had it at its new path. */
+function movedOf(all: readonly Snapshot[]): ClientStatus['moved'] {
+  const moved = { files: 0, bytes: 0 };
+  for (const { counts } of all.map(each => each.record)) {
+    moved.files += counts.moved ?? 0;
+    moved.bytes += counts.moved_bytes ?? 0;
+  }
+  return moved;
 }
 
 const FLAGS: Record<string, string> = {

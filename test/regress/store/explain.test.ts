@@ -65,6 +65,8 @@ describe('explain', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     ({ world } = site);
     other = new OtherRsync(world);
     world.configure({ limits: 'deadline = "5m"\nchecksum_every = "30d"' });
+    // Otherwise the host links moved files, and there is nothing to explain about them.
+    appendFileSync(world.hostToml, '[space]\nlink_moved = false\n');
   });
   after(async () => {
     server?.close();
