@@ -45,7 +45,7 @@ test:
 	@npm test --silent
 
 test-long:
-	@tools/prepare.sh test
+	@tools/prepare.sh test-long
 	@$(MAKE) -s dist/dialback
 	@npm run test-long --silent
 
@@ -82,6 +82,7 @@ bench:
 	@PATH="$$PWD/node_modules/.bin:$$PATH" node tools/bench-store.ts
 	@PATH="$$PWD/node_modules/.bin:$$PATH" node tools/bench-compress.ts
 	@PATH="$$PWD/node_modules/.bin:$$PATH" node tools/bench-start.ts
+	@PATH="$$PWD/node_modules/.bin:$$PATH" node tools/bench-overview.ts
 
 # What is given on make's command line (PREFIX, DESTDIR, SERVICE_UID, INHERITED) is in the environment of these two.
 install:

@@ -350,6 +350,7 @@ describe('CLIENT_SCHEMA', () => {
       limits: { nice: 10, ionice: 'idle', deadline: 86_400_000, idle_timeout: 300_000, compress: 'zstd' },
       schedule: { when_locked: 'fail', jitter: 0, retry: 0 },
       hooks: { timeout: 600_000 },
+      journal: { max_size: 4 * 1024 ** 2, keep: 400 * 86_400_000 },
     });
   });
 });

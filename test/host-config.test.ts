@@ -14,6 +14,15 @@ const REFUSED: [text: string, found: RegExp][] = [
   ['store = "/s"\nsyslog = "no"', /^"syslog" is "no", and should be true or false$/],
   ['store = "/s"\nmetadata = "real"', /^"metadata" is "real", and should be "fake-super"$/],
   ['store = "/s"\nStore = "/t"', /^unknown key "Store"$/],
+  ['store = "/s"\n[journal]\nmax_size = "1K"', matching`^"journal\.max_size" ${says('should-be-from-64k')}$`],
+  [
+    'store = "/s"\n[journal]\nmax_size = "65M"',
+    matching`^"journal\.max_size" ${says('should-be-from-64k')}$`,
+  ],
+  ['store = "/s"\n[journal]\nkeep = "1h"', matching`^"journal\.keep" ${says('should-be-at-least')} 86400 s`],
+  ['store = "/s"\n[client.a.journal]\nkeep = "1d"', /^unknown key "journal"|client\.a\.journal/],
+  ['store = "/s"\nmax_age = "0s"', matching`^"max_age" ${says('should-be-at-least')} 1 s`],
+  ['store = "/s"\n[client.a]\nmax_age = 3', /^"client\.a\.max_age" is 3, and should be a string$/],
   ['store = "/s"\nrequests = 1', /^"requests" is 1, and should be a table$/],
   ['store = "/s"\n[requests]\ndeadline = 5', /^"requests\.deadline" is 5, and should be a string$/],
   [
@@ -180,6 +189,7 @@ describe('HOST_SCHEMA', () => {
       },
       requests: { min_interval: 0, deadline: 86_400_000, idle_timeout: 300_000, max_concurrent: 4 },
       hooks: { timeout: 600_000 },
+      journal: { max_size: 4 * 1024 ** 2, keep: 400 * 86_400_000 },
       client: {},
     });
   });
@@ -213,10 +223,11 @@ const DAY_MS = 86_400_000;
 describe('settingsFor()', () => {
   const config = parseConfig(
     [
-      'store = "/s"',
+      'store = "/s"\nmax_age = "36h"',
       '[retention]\nlast = 2\ndaily = 7\nmin_keep = 5\nmin_age = "2d"\ntimezone = "Europe/Berlin"',
       '[space]\nmin_free = "1G"\ngrowth_budget = "10%"\nmax_size = "500G"',
       '[requests]\nmin_interval = "20h"',
+      '[client."a"]\nmax_age = "1w"',
       '[client."a".retention]\ndaily = 0\nyearly = 3\nmin_keep = 0\ntimezone = "Asia/Kolkata"',
       '[client."a".space]\ngrowth_budget = "5M"\nmax_size = "1T"\nmax_path_bytes = "1M"',
       '[client."a".requests]\nmin_interval = "0s"\ndeadline = "2h"\nidle_timeout = "30s"',
@@ -238,6 +249,7 @@ describe('settingsFor()', () => {
     minIntervalMs: 20 * 3_600_000,
     deadlineMs: DAY_MS,
     idleMs: 300_000,
+    maxAgeMs: 129_600_000,
   };
 
   it('gives what holds for all where a client has nothing of its own', () => {
@@ -256,6 +268,7 @@ describe('settingsFor()', () => {
       minIntervalMs: 0,
       deadlineMs: 7_200_000,
       idleMs: 30_000,
+      maxAgeMs: 604_800_000,
     });
   });
 

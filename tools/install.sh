@@ -58,6 +58,7 @@ esac
 offered="never:$config/never excludes:$config/excludes client.toml:$config/client.toml.sample
   host.toml:$config/host.toml.sample dialback.cron.d:$cron"
 hook_files=$(ls share/hooks)
+monitoring_files=$(ls share/monitoring)
 unit_files='dialback-backup.service dialback-backup.timer'
 # When the timer elapsed last: systemd writes it (Persistent= in systemd.timer(5)), and `systemctl disable` leaves it.
 stamp=/var/lib/systemd/timers/stamp-dialback-backup.timer
@@ -72,7 +73,8 @@ start_work() {
   for name in never excludes client.toml host.toml dialback.cron dialback-host.cron dialback.cron.d $unit_files; do
     sed "s|/usr/local/|${prefix%/}/|g" "share/$name" >"$work/$name"
   done
-  mkdir "$work/hooks"
+  mkdir "$work/hooks" "$work/monitoring"
+  for name in $monitoring_files; do sed "s|/usr/local/|${prefix%/}/|g" "share/monitoring/$name" >"$work/monitoring/$name"; done
   for name in $hook_files; do sed "s|/usr/local/|${prefix%/}/|g" "share/hooks/$name" >"$work/hooks/$name"; done
 }
 
@@ -302,6 +304,10 @@ lay_files() {
   lay "$work/dialback-host.cron" "$share/dialback-host.cron" 644
   # A config can name these without a copy, because only root can write them.
   for name in $hook_files; do lay "$work/hooks/$name" "$share/hooks/$name" 755; done
+  for name in $monitoring_files; do
+    case $name in *.*) mode=644 ;; *) mode=755 ;; esac
+    lay "$work/monitoring/$name" "$share/monitoring/$name" "$mode"
+  done
   for unit in $unit_files; do lay "$work/$unit" "$units/$unit" 644; done
   if [ -n "$share_changed" ]; then say "$share (copies of the samples and lists, as they came)"; fi
 }
@@ -414,12 +420,14 @@ uninstall() {
   remove "$share/dialback.cron"
   remove "$share/dialback-host.cron"
   for name in $hook_files; do remove "$share/hooks/$name"; done
-  rm -f "$stage$prefix/bin"/.dialback-?????? "$stage${launcher%/*}"/.dialback-?????? "$stage$share"/hooks/.dialback-??????
+  for name in $monitoring_files; do remove "$share/monitoring/$name"; done
+  rm -f "$stage$prefix/bin"/.dialback-?????? "$stage${launcher%/*}"/.dialback-?????? "$stage$share"/hooks/.dialback-?????? \
+    "$stage$share"/monitoring/.dialback-??????
   if [ -n "$share_changed" ]; then say "removed $share"; fi
   remove "$launcher"
   remove "$jail"
   # Folders that others use as well stay, since they are not empty.
-  for folder in "$share/hooks" "$share" "${launcher%/*}" "$prefix/libexec" "$prefix/lib/systemd/system" "$prefix/lib/systemd" \
+  for folder in "$share/hooks" "$share/monitoring" "$share" "${launcher%/*}" "$prefix/libexec" "$prefix/lib/systemd/system" "$prefix/lib/systemd" \
     "$config"; do
     rmdir "$stage$folder" 2>/dev/null || true
   done

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs missing packages for a purpose: `tools/prepare.sh build|launcher|try|test|versions|machines|fuzz|install|install-prebuilt`.
+# Installs missing packages for a purpose: `tools/prepare.sh build|launcher|try|test|test-long|versions|machines|fuzz|install|install-prebuilt`.
 # `--packages` before it omits npm's part. It upgrades one package, rsync, and only if `try` and `test` cannot work with the installed
 # one. Debian packages need root; for an ordinary user it prints the command. It starts no service: an sshd that it installs stays
 # off, since dialback runs its own during a backup.
@@ -24,6 +24,8 @@ for_test='setfacl:acl getfacl:acl setfattr:attr perl:perl-base strace:strace ps:
   nft:nftables cron:cron systemd-analyze:systemd sqlite3:sqlite3 curl:curl bsdtar:libarchive-tools gpg:gpg gpg-agent:gpg-agent age:age script:bsdutils
   mkfs.ext4:e2fsprogs losetup:mount aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
   /usr/aarch64-linux-gnu/include/stdlib.h:libc6-dev-arm64-cross'
+# For tests that only `make test-long` runs: promtool.
+for_long='promtool:prometheus'
 # For root file systems of other suites (test/versions), which bring their own programs.
 for_versions="$for_launcher mmdebstrap:mmdebstrap /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
   unshare:util-linux nsenter:util-linux flock:util-linux ip:iproute2 setfattr:attr getfattr:attr setfacl:acl perl:perl-base"
@@ -40,10 +42,11 @@ case ${1-} in
   test) needed="$for_install $for_fuzz $for_test" ;;
   versions) needed=$for_versions ;;
   machines) needed=$for_machines ;;
+  test-long) needed="$for_install $for_fuzz $for_test $for_long" ;;
   fuzz) needed=$for_fuzz ;;
   install) needed=$for_install ;;
   install-prebuilt) needed=$for_prebuilt ;;
-  *) echo "usage: tools/prepare.sh [--packages] build|launcher|try|test|versions|machines|fuzz|install|install-prebuilt" >&2; exit 2 ;;
+  *) echo "usage: tools/prepare.sh [--packages] build|launcher|try|test|test-long|versions|machines|fuzz|install|install-prebuilt" >&2; exit 2 ;;
 esac
 
 policy=/usr/sbin/policy-rc.d
@@ -77,6 +80,7 @@ disable_service() {
 clean_up() {
   case $packages in *openssh-server*) disable_service ssh ssh.service ssh.socket ;; esac
   case " $packages " in *' cron '*) disable_service cron cron.service ;; esac
+  case $packages in *prometheus*) disable_service prometheus prometheus.service ;; esac
   restore_policy
 }
 
@@ -199,4 +203,4 @@ require_rsync() {
   exit 1
 }
 
-case "$npm_too $1" in 'yes try' | 'yes test') require_rsync ;; esac
+case "$npm_too $1" in 'yes try' | 'yes test' | 'yes test-long') require_rsync ;; esac

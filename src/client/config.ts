@@ -9,6 +9,7 @@ import { hasLauncher } from '../os/launcher.ts';
 import { defaultStateFolder } from '../os/runfolder.ts';
 import { hostLabel } from '../os/uname.ts';
 import { hooksTable } from '../shared/hooks.ts';
+import { journalTable, useJournalTable } from '../shared/journal-table.ts';
 import { durationKey, pathKey, readConfig, sizeKey } from '../shared/toml.ts';
 import { isRoot, ROOTS_LIMIT } from '../wire/request.ts';
 import type { Niceness } from '../wire/rsync.ts';
@@ -191,6 +192,7 @@ export const CLIENT_SCHEMA = v.strictObject({
     {},
   ),
   hooks: v.optional(hooksTable, {}),
+  journal: v.optional(journalTable, {}),
 });
 
 export type ClientConfig = v.InferOutput<typeof CLIENT_SCHEMA>;
@@ -209,6 +211,7 @@ export function readClientConfig(path: string): ClientConfig {
       exit: 'usage',
     });
   }
+  useJournalTable(config.journal);
   return config;
 }
 

@@ -8,6 +8,7 @@ export { exportArchive } from './export.ts';
 export { find } from './find.ts';
 export { list } from './list.ts';
 export { ls } from './ls.ts';
+export { metrics } from './metrics.ts';
 export { offer } from './offer.ts';
 export { pin } from './pin.ts';
 export { prune } from './prune.ts';

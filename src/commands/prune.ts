@@ -5,9 +5,11 @@ import { jsonText } from '../output/json.ts';
 import { FSCK_HINT } from '../output/missing.ts';
 import { table } from '../output/table.ts';
 import { showBytes, showDuration } from '../output/units.ts';
+import { overviewOf } from '../store/overview.ts';
 import { type PruneResult, prune as pruneStore } from '../store/prune.ts';
 import { Arguments, type Command, JSON_OPTION } from './command.ts';
 import { HOST_CONFIG, hostConfig } from './host-store.ts';
+import { tellAll } from './silences.ts';
 
 interface PruneRequest {
   client: string | undefined;
@@ -46,13 +48,21 @@ export const prune: Command<PruneRequest> = {
   },
 
   async run(request, io) {
-    const result = await pruneStore(storeSettings(hostConfig(request.config)), request, io.interruption());
+    const host = hostConfig(request.config);
+    const settings = storeSettings(host);
+    const signal = io.interruption();
+    const result = await pruneStore(settings, request, signal);
     // cron mails all output of a command.
     const isWanted = request.dryRun || request.isVerbose || io.isTerminal(1);
     if (request.json) io.print(jsonText(result));
     else if (isWanted) io.print(pruneText(result));
     io.warn([...result.clients.map(undeletedText), failedClientsText('prune', result.clients)].join(''));
-    return result.clients.some(each => each.failed !== null) ? 'failed' : 'done';
+    const isPruned = result.clients.every(each => each.failed === null);
+    if (request.dryRun || host.hooks.silent === undefined) return isPruned ? 'done' : 'failed';
+    const { clients } = await overviewOf(settings, signal);
+    const named = clients.filter(each => request.client === undefined || each.client === request.client);
+    const told = await tellAll(host, named, io, signal);
+    return isPruned ? told : 'failed';
   },
 };
 

@@ -12,13 +12,10 @@ import { HOST_CONFIG, hostConfig } from './host-store.ts';
 
 interface StatusRequest {
   name: string | undefined;
-  maxAgeMs: number;
+  maxAgeMs: number | undefined;
   config: string | undefined;
   json: boolean;
 }
-
-/** With one run each night, a missed run is reported in the morning of the second day. */
-const DEFAULT_MAX_AGE = '36h';
 
 export const status: Command<StatusRequest> = {
   name: 'status',
@@ -29,7 +26,7 @@ export const status: Command<StatusRequest> = {
     {
       name: 'max-age',
       value: 'TIME',
-      help: `an older last full snapshot is critical; ${DEFAULT_MAX_AGE} unless given`,
+      help: 'an older last full snapshot is critical; max_age of host.toml, or 36h, unless given',
     },
     HOST_CONFIG,
     JSON_OPTION,
@@ -38,9 +35,9 @@ export const status: Command<StatusRequest> = {
 
   parse(words) {
     const given = new Arguments(status, words);
-    const text = given.text('max-age') ?? DEFAULT_MAX_AGE;
-    const maxAgeMs = parseDuration(text);
-    if (maxAgeMs === undefined)
+    const text = given.text('max-age');
+    const maxAgeMs = text === undefined ? undefined : parseDuration(text);
+    if (text !== undefined && maxAgeMs === undefined)
       throw given.refuse(`--max-age is "${escapeText(text, 60)}", and should be a time such as "36h"`);
     return {
       name: given.positionals[0],

@@ -26,6 +26,7 @@ const COMMANDS: Loaders = {
   offer: async () => (await import('./for-store.ts')).offer,
   fetch: async () => (await import('./fetch.ts')).fetch,
   status: async () => (await import('./for-store.ts')).status,
+  metrics: async () => (await import('./for-store.ts')).metrics,
   prune: async () => (await import('./for-store.ts')).prune,
   pin: async () => (await import('./for-store.ts')).pin,
   unpin: async () => (await import('./for-store.ts')).unpin,

@@ -4,7 +4,8 @@ import { Arguments, type Command } from './command.ts';
 /** The build puts the version in its place. */
 declare const DIALBACK_VERSION: string | undefined;
 
-const VERSION = typeof DIALBACK_VERSION === 'string' ? DIALBACK_VERSION : 'from source';
+/** The version of this program. */
+export const VERSION = typeof DIALBACK_VERSION === 'string' ? DIALBACK_VERSION : 'from source';
 
 export const version: Command<object> = {
   name: 'version',

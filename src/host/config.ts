@@ -1,6 +1,7 @@
 /** host.toml: the store, retention, and the limits of requests, for all clients and for single ones. */
 import * as v from 'valibot';
-import { hooksTable } from '../shared/hooks.ts';
+import { hostHooksTable } from '../shared/hooks.ts';
+import { journalTable, useJournalTable } from '../shared/journal-table.ts';
 import {
   countOrPercentKey,
   durationKey,
@@ -48,6 +49,7 @@ const concurrent = v.pipe(
   ),
 );
 const span = durationKey(0, MAX_SPAN_MS);
+const maxAge = durationKey(1000, MAX_SPAN_MS);
 const growthBudget = sizeOrPercentKey({ isPositive: true });
 const maxSize = v.pipe(sizeKey, v.minValue(1, 'should be more than 0'));
 /** The default of max_path_bytes, for 20 million names of 100 bytes. The size of manifest, index and sort(1) grows with it. */
@@ -83,6 +85,7 @@ function isDecided(rules: Rules): boolean {
 const UNDECIDED = 'has rules that keep nothing: omit them to keep all';
 
 const OVERRIDES = v.strictObject({
+  max_age: v.optional(maxAge),
   retention: v.optional(
     v.strictObject({
       ...RULES,
@@ -120,6 +123,7 @@ const CONFIG = v.pipe(
     account_client: v.optional(v.pipe(v.string(), v.regex(NAME, 'should be the name of a client'))),
     syslog: v.optional(v.boolean(), true),
     confined: v.optional(v.boolean()),
+    max_age: v.optional(maxAge),
     retention: v.optional(
       v.pipe(
         v.strictObject({
@@ -153,7 +157,8 @@ const CONFIG = v.pipe(
       }),
       {},
     ),
-    hooks: v.optional(hooksTable, {}),
+    hooks: v.optional(hostHooksTable, {}),
+    journal: v.optional(journalTable, {}),
     client: v.optional(
       v.pipe(
         v.unknown(),
@@ -191,7 +196,9 @@ export const HOST_SCHEMA = CONFIG;
 
 /** Reads host.toml. @throws Fault `usage` that names the file, and the key if one is wrong */
 export function readHostConfig(path: string): HostConfig {
-  return readConfig(path, CONFIG, 'host.toml');
+  const config = readConfig(path, CONFIG, 'host.toml');
+  useJournalTable(config.journal);
+  return config;
 }
 
 const OPEN =
@@ -234,6 +241,7 @@ export function settingsFor(config: HostConfig, client: string): ClientSettings 
     maxSize: own?.space.max_size ?? config.space.max_size,
     minIntervalMs: own?.requests.min_interval ?? config.requests.min_interval,
     deadlineMs: own?.requests.deadline ?? config.requests.deadline,
+    maxAgeMs: own?.max_age ?? config.max_age,
     idleMs: own?.requests.idle_timeout ?? config.requests.idle_timeout,
   };
 }

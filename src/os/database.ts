@@ -64,6 +64,24 @@ export function openScratchDatabase(tables: string): DatabaseSync {
   }
 }
 
+/**
+ * Opens a cache on a read-only file system or in a jail that forbids writing. SQLite cannot read a log (-wal)
+ * there. Without a log the file is complete.
+ * @returns undefined if there is a log, or no usable file
+ */
+export function openImmutable(path: string, shape: Shape): DatabaseSync | undefined {
+  if (!exists(path) || (exists(`${path}-wal`) && stat(`${path}-wal`).size > 0)) return undefined;
+  let database: DatabaseSync | undefined;
+  try {
+    database = new DatabaseSync(new URL(`${pathToFileURL(path)}?immutable=1`), { readOnly: true });
+    if (isOurs(database, shape)) return database;
+  } catch {
+    // a file that is damaged
+  }
+  if (database?.isOpen) database.close();
+  return undefined;
+}
+
 /** Removes a cache and SQLite's files beside it, if they exist. */
 export function removeCache(path: string): void {
   for (const each of ['', '-wal', '-shm']) removeFileIfThere(`${path}${each}`);

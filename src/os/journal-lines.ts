@@ -1,9 +1,5 @@
 /** The lines of a journal, and those that a rotation keeps. Pure. */
 
-/** The newest bytes that the rotated file keeps, of lasting entries and of passing ones. */
-const LASTING_BYTES = 4 * 1024 * 1024;
-const PASSING_BYTES = 1024 * 1024;
-
 /** An entry of a journal. */
 export type Entry = Record<string, unknown>;
 
@@ -27,21 +23,22 @@ export function parseLine(line: string): Entry | undefined {
   }
 }
 
-/**
- * The newest lines, in their order.
- * @param lasting the most bytes of lasting entries
- * @param passing the most bytes of passing entries
- */
-export function keptLines(
-  lines: readonly string[],
-  lasting = LASTING_BYTES,
-  passing = PASSING_BYTES,
-): string[] {
+/** The entries that a merge keeps. */
+interface KeptEntries {
+  /** The most bytes of lasting entries, and of passing ones. */
+  lasting: number;
+  passing: number;
+  /** Older entries go, in milliseconds since 1970. */
+  sinceMs: number;
+}
+
+/** The newest lines, in their order. */
+export function keptLines(lines: readonly string[], { lasting, passing, sinceMs }: KeptEntries): string[] {
   const left = { lasting, passing };
   const kept: string[] = [];
   for (const line of lines.toReversed()) {
     const entry = parseLine(line);
-    if (entry === undefined) continue;
+    if (entry === undefined || Date.parse(String(entry.time)) < sinceMs) continue;
     const kind = isPassing(entry) ? 'passing' : 'lasting';
     left[kind] -= Buffer.byteLength(line) + 1;
     if (left[kind] >= 0) kept.push(line);

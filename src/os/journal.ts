@@ -1,74 +1,191 @@
 /**
  * Journals: one JSON object per line, each appended by a single write, so that the lines of two writers do not mix. A full journal is
- * rotated, and the rotated file is limited in size. Events of snapshots are kept longer than refusals, since a client can cause any
- * number of refusals.
+ * rotated (journal-parts.ts). Events of snapshots are kept longer than refusals, since a client can cause any number of refusals.
  */
 
+import { Fault } from '../fault.ts';
 import { now } from './clock.ts';
-import { readWhole } from './content.ts';
-import { appendText, exists, fileFault, link, lstat, rename, stat, unlink } from './files.ts';
-import { type Entry, isPassing, keptLines, parseLine } from './journal-lines.ts';
-import { replaceFile } from './replace.ts';
+import { close, failedWith, fileFault, fstat, lstat, open, openFlags, readSync, writeFile } from './files.ts';
+import { type Entry, isPassing, parseLine } from './journal-lines.ts';
+import { inodeOf, type JournalLimits, linesOf, partsOf, READ_BYTES, rotateJournal } from './journal-parts.ts';
 
-/** A journal is rotated at this size. */
-const JOURNAL_BYTES = 4 * 1024 * 1024;
-/** A journal that could not be rotated (a full disk) accepts no passing entries above this size. */
-const MOST_BYTES = 2 * JOURNAL_BYTES;
-/** A journal is larger only if the disk was full for a long time. */
-const READ_BYTES = 64 * 1024 * 1024;
-/** A rotation takes a moment. One that has not finished after this time was killed. */
-const ROTATION_MS = 30_000;
+/** The defaults of both configs. */
+export const JOURNAL_BYTES = 4 * 1024 * 1024;
+export const JOURNAL_MS = 400 * 86_400_000;
+let limits: JournalLimits = { maxBytes: JOURNAL_BYTES, keepMs: JOURNAL_MS };
 
-function linesOf(path: string): string[] {
-  if (!exists(path)) return [];
-  return readWhole(path, READ_BYTES).toString('utf8').split('\n');
+/** A journal that could not be rotated (a full disk) accepts no passing entries above this part of max_size. */
+const MOST_SHARE = 2;
+/** The first line has its time within these bytes. */
+const HEAD_BYTES = 128;
+
+/** Sets the limits for all journals that this process writes from now on. */
+export function limitJournals(wanted: JournalLimits): void {
+  limits = wanted;
 }
 
-/** The lines of the rotated file, and of a rotation under way, in which a line can be in both files and in the journal. */
-function olderLines(path: string): string[] {
-  const aside = `${path}.aside`;
-  if (!exists(aside)) return linesOf(`${path}.1`);
-  const isJournal = exists(path) && stat(path).ino === stat(aside).ino;
-  const lines = [...linesOf(`${path}.1`), ...(isJournal ? [] : linesOf(aside))];
-  return [...new Set(lines)];
+/** How far a journal has been read. */
+export interface JournalPosition {
+  /** The file: its inode number and the time of its creation. */
+  file: string;
+  /** The bytes of whole lines that were read. */
+  offset: number;
+  /** The last bytes before the offset, in base64. */
+  tail: string;
 }
 
-/** Reads a folder's journal, oldest entry first. It skips lines that a full disk cut short. @throws Fault */
+/** The entries of a journal that a reader does not know yet. */
+export interface NewEntries {
+  entries: Entry[];
+  /** Whether these are all entries of the journal, since it was rotated or replaced. */
+  isWhole: boolean;
+  /** For the next call; undefined if there is no journal. */
+  position: JournalPosition | undefined;
+}
+
+const TAIL_BYTES = 64;
+/** A merge can remove a part while we read. Another one does not follow soon. */
+const READ_TRIES = 5;
+
+/** Reads a folder's journal with its rotated files, oldest entry first. It skips lines that a full disk cut short. @throws Fault */
 export function readJournal(folder: string): Entry[] {
-  const path = `${folder}/journal.jsonl`;
-  return [...olderLines(path), ...linesOf(path)].map(parseLine).filter(entry => entry !== undefined);
-}
-
-/** Appends an entry to a journal (0600), and rotates a full one. @throws Fault */
-export function appendJournal(path: string, entry: Entry): void {
-  try {
-    const size = exists(path) ? stat(path).size : 0;
-    if (size > JOURNAL_BYTES) rotate(path);
-    if (size > MOST_BYTES && isPassing(entry)) return;
-    appendText(path, `${JSON.stringify(entry)}\n`, { mode: 0o600 });
-  } catch (error) {
-    throw fileFault(error, `write the journal "${path}"`);
-  }
+  return readJournalSince(folder, undefined).entries;
 }
 
 /**
- * Rotates a journal, unless another process is doing so: two rotations at once would replace the old file by the new one. On a full
- * disk the journal keeps all lines and grows, and the next entry tries again.
+ * Reads the entries of a folder's journal after a position. It compares the file's identity and content and no times, since a clock
+ * can be set back.
+ * @param known the position of an earlier call; undefined: read all
+ * @throws Fault
  */
-function rotate(path: string): void {
-  const aside = `${path}.aside`;
-  if (exists(aside) && now().getTime() - lstat(aside).ctimeMs < ROTATION_MS) return;
-  try {
-    if (!exists(aside)) link(path, aside);
-    if (exists(path) && stat(path).ino === stat(aside).ino) unlink(path);
-    if (exists(`${path}.1`)) {
-      const kept = keptLines(olderLines(path));
-      replaceFile(`${path}.1`, kept.map(line => `${line}\n`).join(''));
-      unlink(aside);
-    } else {
-      rename(aside, `${path}.1`);
+export function readJournalSince(folder: string, known: JournalPosition | undefined): NewEntries {
+  const path = `${folder}/journal.jsonl`;
+  const more = known && readEnd(path, known);
+  if (more) return { entries: entriesOf(more.text.split('\n')), isWhole: false, position: more.position };
+  for (let tries = READ_TRIES; ; tries -= 1) {
+    // In this order: a rotation meanwhile adds the file that we have read to the parts, and hides no entry.
+    const current = readEnd(path, undefined);
+    try {
+      const older = olderLines(path, current?.inode);
+      const entries = entriesOf([...older, ...(current?.text ?? '').split('\n')]);
+      return { entries, isWhole: true, position: current?.position };
+    } catch (error) {
+      const isGone = error instanceof Fault && failedWith(error.cause, 'ENOENT');
+      if (!isGone || tries === 0) throw error;
     }
-  } catch {
-    // a full disk, or another process was faster
   }
+}
+
+/** @param current the inode of the journal, which can have become a part */
+function olderLines(path: string, current: bigint | undefined): string[] {
+  const seen = new Set([current]);
+  const lines: string[] = [];
+  for (const part of partsOf(path)) {
+    const inode = inodeOf(part);
+    if (seen.has(inode)) continue;
+    seen.add(inode);
+    for (const line of linesOf(part)) lines.push(line);
+  }
+  return lines;
+}
+
+function entriesOf(lines: string[]): Entry[] {
+  return lines.map(parseLine).filter(entry => entry !== undefined);
+}
+
+/**
+ * Reads the whole lines after a position.
+ * @returns undefined if there is no file, or another one than the position's
+ */
+function readEnd(
+  path: string,
+  known: JournalPosition | undefined,
+): { text: string; inode: bigint; position: JournalPosition } | undefined {
+  let descriptor: number;
+  try {
+    descriptor = open(path, openFlags.O_RDONLY | openFlags.O_NOFOLLOW | openFlags.O_NONBLOCK);
+  } catch (error) {
+    if (failedWith(error, 'ENOENT')) return undefined;
+    throw journalFault(error, 'read', path);
+  }
+  try {
+    const { ino: inode, birthtimeNs, size } = fstat(descriptor, { bigint: true });
+    const file = `${inode} ${birthtimeNs}`;
+    const offset = known?.offset ?? 0;
+    if (known && (known.file !== file || Number(size) < offset)) return undefined;
+    if (known && Number(size) === offset) return { text: '', inode, position: known };
+    const from = Math.max(0, offset - TAIL_BYTES);
+    const bytes = readRange(descriptor, from, Math.min(Number(size), from + READ_BYTES));
+    if (known && known.tail !== bytes.subarray(0, offset - from).toString('base64')) return undefined;
+    const end = Math.max(bytes.lastIndexOf(0x0a) + 1, offset - from);
+    const text = bytes.subarray(offset - from, end).toString('utf8');
+    const tail = bytes.subarray(Math.max(0, end - TAIL_BYTES), end).toString('base64');
+    return { text, inode, position: { file, offset: from + end, tail } };
+  } finally {
+    close(descriptor);
+  }
+}
+
+function readRange(descriptor: number, from: number, to: number): Buffer {
+  const bytes = Buffer.alloc(to - from);
+  let length = 0;
+  while (length < bytes.length) {
+    const count = readSync(descriptor, bytes, length, bytes.length - length, from + length);
+    if (count === 0) break;
+    length += count;
+  }
+  return bytes.subarray(0, length);
+}
+
+/** Appends an entry to a journal (0600), and rotates a full or old one. @throws Fault, also if it is a symlink or no plain file */
+export function appendJournal(path: string, entry: Entry): void {
+  try {
+    const size = sizeBefore(path);
+    if (size > limits.maxBytes * MOST_SHARE && isPassing(entry)) return;
+    const flags = openFlags.O_WRONLY | openFlags.O_APPEND | openFlags.O_CREAT | openFlags.O_NOFOLLOW;
+    const descriptor = open(path, flags, 0o600);
+    try {
+      writeFile(descriptor, `${JSON.stringify(entry)}\n`);
+    } finally {
+      close(descriptor);
+    }
+  } catch (error) {
+    throw journalFault(error, 'write', path);
+  }
+}
+
+/** Rotates the journal if that is due. @returns the size of the journal now */
+function sizeBefore(path: string): number {
+  const found = lstat(path, { throwIfNoEntry: false });
+  if (found === undefined) return 0;
+  if (!found.isFile())
+    throw new Fault({ tried: `write the journal "${path}"`, found: 'it is not a plain file' });
+  if (found.size <= limits.maxBytes && !beginsBefore(path, now().getTime() - limits.keepMs))
+    return found.size;
+  try {
+    rotateJournal(path, limits);
+  } catch {
+    // A full disk, or another process was faster. On a full disk the journal keeps all lines and grows; the next entry tries again.
+  }
+  return lstat(path, { throwIfNoEntry: false })?.size ?? 0;
+}
+
+/** Whether the first entry is older than a time. */
+function beginsBefore(path: string, timeMs: number): boolean {
+  const descriptor = open(path, openFlags.O_RDONLY | openFlags.O_NOFOLLOW);
+  try {
+    const head = readRange(descriptor, 0, HEAD_BYTES).toString('latin1');
+    const time = /^\{"time":"(\d{4}-\d\d-\d\dT[\d:.]+Z)"/.exec(head)?.[1];
+    return time !== undefined && Date.parse(time) < timeMs;
+  } finally {
+    close(descriptor);
+  }
+}
+
+function journalFault(error: unknown, verb: 'read' | 'write', path: string): Fault {
+  if (error instanceof Fault) return error;
+  const tried = `${verb} the journal "${path}"`;
+  return failedWith(error, 'ELOOP')
+    ? new Fault({ tried, found: 'it is a symbolic link' })
+    : fileFault(error, tried);
 }

@@ -30,8 +30,10 @@ import { findBreachOnTheWay } from '../os/trust.ts';
 import { escapeText, quoteForShell } from '../wire/text.ts';
 import { durationKey, pathKey } from './toml.ts';
 
-/** The moments at which a hook runs. */
-export const MOMENTS = ['before', 'after', 'failed'] as const;
+/** The moments of a run at which a hook runs. */
+const RUN_MOMENTS = ['before', 'after', 'failed'] as const;
+/** All moments. `silent` is no part of a run, and only the host has it. */
+export const MOMENTS = [...RUN_MOMENTS, 'silent'] as const;
 type Moment = (typeof MOMENTS)[number];
 
 /** A hook's program and its arguments. */
@@ -54,19 +56,20 @@ const VALUE_LENGTH = 1000;
 
 /** The variables that a hook gets, besides HOME, USER, LOGNAME, PATH and LC_ALL. */
 const VARIABLES = {
-  HOOK: 'before, after or failed',
+  HOOK: 'before, after, failed or silent',
   SIDE: 'client or host',
   CLIENT: "the client's name",
   REMOTE: "on the client: the remote's name",
-  OUTCOME: 'not before: full, incomplete or failed',
-  EXIT: 'not before: the exit status of the run without this hook',
-  DURATION: 'not before: how long the run took, in seconds',
-  SNAPSHOT: "after: the snapshot's name",
+  OUTCOME: 'not before: full, incomplete, failed or silent',
+  EXIT: 'after and failed: the exit status of the run without this hook',
+  DURATION: 'after and failed: how long the run took, in seconds',
+  SNAPSHOT: "after: the snapshot's name; silent: that of the last full one, if there is one",
   SNAPSHOT_PATH: "after, on the host: the snapshot's folder in the store; its files are in tree/",
   FILES: 'after: the number of files in the snapshot',
   BYTES: 'after: the bytes of these files',
   SENT_BYTES: 'after: the number of bytes that were sent',
-  REASON: 'failed: the reason in one line, as in the message (on the host: as in its journal)',
+  REASON: 'failed and silent: the reason in one line, as in the message (on the host: as in its journal)',
+  MAX_AGE: "silent: the client's max_age, in seconds",
 } as const;
 
 /** The values of a hook's variables, by name. A variable is not set if its value is null. */
@@ -99,17 +102,22 @@ export const hooksTable = v.strictObject({
 
 export type Hooks = v.InferOutput<typeof hooksTable>;
 
-/** Whether the config has a hook. */
+/** The table `[hooks]` of host.toml. */
+export const hostHooksTable = v.strictObject({ ...hooksTable.entries, silent: v.optional(program) });
+
+export type HostHooks = v.InferOutput<typeof hostHooksTable>;
+
+/** Whether the config has a hook of a run. */
 export function hasHooks(hooks: Hooks): boolean {
-  return MOMENTS.some(moment => hooks[moment] !== undefined);
+  return RUN_MOMENTS.some(moment => hooks[moment] !== undefined);
 }
 
 /**
- * Refuses hooks that do not exist, that this account may not run, or that other accounts can change.
+ * Refuses hooks of a run that do not exist, that this account may not run, or that other accounts can change.
  * @throws Fault `usage` that names the hook
  */
 export function requireHooks(hooks: Hooks): void {
-  for (const moment of MOMENTS) {
+  for (const moment of RUN_MOMENTS) {
     const found = hooks[moment];
     if (found) requireProgram(moment, found);
   }
@@ -212,7 +220,7 @@ export class HookedRun {
   }
 
   async #run(
-    moment: Moment,
+    moment: (typeof RUN_MOMENTS)[number],
     facts: Facts,
     mostMs: number,
     signal: AbortSignal | undefined,
@@ -224,6 +232,38 @@ export class HookedRun {
     const end = await runHook(moment, command, found.path, mostMs, signal);
     this.#tell(end);
     return end;
+  }
+}
+
+/** How the hook `silent` ended. */
+interface SilentEnd {
+  /** Why it failed; undefined if it succeeded. */
+  fault: Fault | undefined;
+  /** undefined if it could not start */
+  end: HookEnd | undefined;
+}
+
+/** Runs the hook `silent`, if there is one. It fails like the others, and never throws. */
+export async function runSilentHook(hooks: HostHooks, facts: Facts, signal: AbortSignal): Promise<SilentEnd> {
+  const { silent, timeout } = hooks;
+  if (!silent) return { fault: undefined, end: undefined };
+  const tried = `run the hook "silent" for "${facts.CLIENT}"`;
+  try {
+    requireProgram('silent', silent);
+    const end = await runHook(
+      'silent',
+      commandOf(silent, { ...facts, HOOK: 'silent' }),
+      silent.path,
+      timeout,
+      signal,
+    );
+    if (end.failed === undefined) return { fault: undefined, end };
+    const found = `"${escapeText(end.program)}" ${end.failed}`;
+    return { fault: new Fault({ tried, found, next: 'read its output, and dialback help hooks' }), end };
+  } catch (error) {
+    const fault =
+      error instanceof Fault ? error : new Fault({ tried, found: escapeText(String(error), 2000) });
+    return { fault, end: undefined };
   }
 }
 
@@ -390,6 +430,10 @@ export function hooksHelp(): string {
     'Its variables are HOME, USER, LOGNAME, PATH, LC_ALL=C and:',
     '',
     ...variables,
+    '',
+    'On the host there is one more: `silent` runs when a client has had no full backup for `max_age` of host.toml, once until',
+    'it has one again. `prune` and `metrics` run it after their own work, as the account that owns the store. If it fails,',
+    'they run it again after an hour or later.',
     '',
     '`make install` installs ready hooks in share/dialback/hooks: postgresql, mariadb, sqlite, lvm-snapshot, btrfs-snapshot,',
     'healthchecks, ntfy, skip-on-battery, skip-on-metered. The settings are explained at the beginning of each.',

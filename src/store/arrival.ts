@@ -16,6 +16,7 @@ import { escapeText, plainJson, SNAPSHOT, snapshotName, snapshotTime } from '../
 import { dropWork } from './arrival-work.ts';
 import { isDurable, notDurable, pickBasis } from './basis.ts';
 import { dropRechecks, findRecheck } from './doubtful-files.ts';
+import { freeBytesQuietly } from './free-space.ts';
 import {
   DOUBT_LIMIT_MS,
   doubtTree,
@@ -225,7 +226,10 @@ export async function commitSnapshot(
   try {
     syncFolder(`${client.folder}/snapshots`);
     syncFolder(`${client.folder}/arriving`);
-    recordEvent(client, 'committed', { snapshot: arrival.name, state: record.state, ...movedOf(record) });
+    recordEvent(client, 'committed', {
+      ...{ snapshot: arrival.name, state: record.state, ...movedOf(record) },
+      free_bytes: freeBytesQuietly(client.folder), // for a prediction (store/disk-forecast.ts)
+    });
     for (const each of arrival.leftOver) moveToTrash(client, 'arriving', each);
     dropRechecks(client.folder, notDurable(client));
     return undefined;

@@ -26,6 +26,15 @@ export function readRoom(path: string): Room {
   return { freeBytes: bavail * bsize, bytes: blocks * bsize, freeInodes: ffree, inodes: files };
 }
 
+/** The free bytes for an account that is not root; null if they cannot be read. */
+export function freeBytesQuietly(path: string): number | null {
+  try {
+    return readRoom(path).freeBytes;
+  } catch {
+    return null;
+  }
+}
+
 /** Converts a quantity to a number. @param whole what 100% is */
 export function amountOf(quantity: Quantity, whole: number): number {
   return 'count' in quantity ? quantity.count : Math.floor((whole * quantity.percent) / 100);

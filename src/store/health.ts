@@ -10,7 +10,7 @@ import { lackOf, readRoom } from './free-space.ts';
 import { candidateOf, decideRetention } from './retention.ts';
 import type { StoreSettings } from './settings.ts';
 import { listSnapshots } from './snapshot.ts';
-import { listClients, openClient } from './store.ts';
+import { type ClientStore, listClients, openClient } from './store.ts';
 
 /** After this number of failed runs in a row, `doctor` and `status` report it. */
 export const ALARMING_FAILURES = 3;
@@ -31,20 +31,30 @@ const EXPECTED: ReadonlySet<unknown> = new Set<FailureCode>(['busy', 'full', 'to
 const text = (value: unknown): string | null => (typeof value === 'string' ? value : null);
 
 /**
+ * Counts one more entry of a journal. Pure.
+ * @param found the failures in the entries before it
+ * @returns null if no run failed since the last snapshot
+ */
+export function countFailure(found: Failures | null, entry: Record<string, unknown>): Failures | null {
+  const { event, outcome, code, snapshot, time, reason } = entry;
+  if (event === 'committed' || (event === 'run' && typeof snapshot === 'string')) return null;
+  const isCall = event === 'run' || event === 'refused';
+  if (!isCall || outcome !== 'failed' || EXPECTED.has(code)) return found;
+  return {
+    count: (found?.count ?? 0) + 1,
+    at: text(time) ?? 'unknown',
+    code: text(code),
+    reason: text(reason),
+  };
+}
+
+/**
  * Counts a client's failures since its last snapshot. Pure.
  * @param journal the oldest entry first
  * @returns null if no run failed
  */
 export function failuresOf(journal: readonly Record<string, unknown>[]): Failures | null {
-  let found: Failures | null = null;
-  for (const { event, outcome, code, snapshot, time, reason } of journal.toReversed()) {
-    if (event === 'committed' || (event === 'run' && typeof snapshot === 'string')) break;
-    const isCall = event === 'run' || event === 'refused';
-    if (!isCall || outcome !== 'failed' || EXPECTED.has(code)) continue;
-    found ??= { count: 0, at: text(time) ?? 'unknown', code: text(code), reason: text(reason) };
-    found.count += 1;
-  }
-  return found;
+  return journal.reduce<Failures | null>(countFailure, null);
 }
 
 /** Whether the failures are a problem of their own. Fewer failures show only in the age of the last snapshot. */
@@ -71,9 +81,14 @@ export function lackOfRoom(settings: StoreSettings, client: string): string | un
 function canMakeRoom(settings: StoreSettings): boolean {
   return listClients(settings.store).some(name => {
     const client = openClient(settings.store, name);
-    if (['trash', 'arriving'].some(each => readdir(`${client.folder}/${each}`).length > 0)) return true;
+    if (holdsLeftovers(client)) return true;
     const { policy } = settings.settingsFor(name);
     const decisions = decideRetention(listSnapshots(client).map(candidateOf), policy, now());
     return decisions.some(each => each.mayGoAtLowWater);
   });
+}
+
+/** Whether a client has interrupted or removed trees, which go first when room is needed. */
+export function holdsLeftovers({ folder }: ClientStore): boolean {
+  return ['trash', 'arriving'].some(each => readdir(`${folder}/${each}`).length > 0);
 }

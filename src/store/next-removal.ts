@@ -1,7 +1,14 @@
 /** Predicts the next removal of a snapshot. */
 import { snapshotName, snapshotTime } from '../wire/text.ts';
-import { type Candidate, candidateOf, DAY_MS, decideRetention, type Policy } from './retention.ts';
-import type { Snapshot } from './snapshot.ts';
+import {
+  type Candidate,
+  candidateOf,
+  DAY_MS,
+  decideRetention,
+  type FinishedSnapshot,
+  hasRules,
+  type Policy,
+} from './retention.ts';
 
 /** The last runs that determine the interval between runs. */
 const RUNS_LOOKED_AT = 10;
@@ -13,10 +20,11 @@ const HORIZON = 400;
  * snapshot is never kept again by later runs, so a binary search finds the moment.
  */
 export function nextRemoval(
-  all: Pick<Snapshot, 'name' | 'record' | 'pinned'>[],
+  all: FinishedSnapshot[],
   policy: Policy,
   at: Date,
 ): { snapshot: string; at: string } | null {
+  if (!hasRules(policy)) return null;
   const candidates = all.map(candidateOf);
   const times = all
     .map(each => snapshotTime(each.name)?.getTime() ?? 0)
@@ -35,8 +43,12 @@ export function nextRemoval(
     const isReal = gone !== undefined && candidates.some(each => each.name === gone.name);
     return isReal ? { snapshot: gone.name, at: time.toISOString() } : null;
   };
-  if (after(HORIZON) === null) return null;
-  let [low, high] = [-1, HORIZON];
+  // Most policies remove one after a few runs. To look far ahead first would take longer than all else.
+  let [low, high] = [-1, 0];
+  while (after(high) === null) {
+    if (high === HORIZON) return null;
+    [low, high] = [high, Math.min(HORIZON, 2 * high + 1)];
+  }
   while (high - low > 1) {
     const middle = (low + high) >> 1;
     if (after(middle) === null) low = middle;

@@ -88,7 +88,7 @@ const RULES = ['last', 'hourly', 'daily', 'weekly', 'monthly', 'yearly'] as cons
 type Rule = (typeof RULES)[number];
 
 /** Whether a policy has a rule. Without one, all snapshots stay, at most until room is needed. */
-function hasRules(policy: Policy): boolean {
+export function hasRules(policy: Policy): boolean {
   return RULES.some(rule => policy[rule] > 0);
 }
 
@@ -225,6 +225,9 @@ function formatterOf(zone: string | undefined): Intl.DateTimeFormat {
 
 const MINUTE_MS = 60_000;
 
+/** Offsets by zone and day. Formatting is slow, and on most days the offset does not change. */
+const offsets = new Map<string | undefined, Map<number, number>>();
+
 /** @returns a function from milliseconds since 1970 to the time that a clock in the zone shows */
 function clockIn(zone: string | undefined): (time: number) => { local: Date; offset: number } {
   const formatter = formatterOf(zone);
@@ -234,8 +237,8 @@ function clockIn(zone: string | undefined): (time: number) => { local: Date; off
     const [month = 0, day = 0, year = 0, hour = 0, minute = 0] = shown.map(Number);
     return Math.round((Date.UTC(year, month - 1, day, hour, minute) - time) / MINUTE_MS);
   };
-  /** Offsets by day. Formatting is slow, and on most days the offset does not change. */
-  const atMidnight = new Map<number, number>();
+  const atMidnight = offsets.get(zone) ?? new Map<number, number>();
+  offsets.set(zone, atMidnight);
   const ofDay = (day: number): number => {
     const known = atMidnight.get(day) ?? offsetAt(day * DAY_MS);
     atMidnight.set(day, known);

@@ -26,6 +26,8 @@ export interface ClientSettings {
   maxSize: number | undefined;
   minIntervalMs: number;
   deadlineMs: number;
+  /** Without a full backup for this time, the client is silent; undefined if the config has no `max_age`. */
+  maxAgeMs: number | undefined;
   /** The longest time without data from the client during a copy. */
   idleMs: number;
 }

@@ -6,20 +6,24 @@
 import { now } from '../os/clock.ts';
 import { whatFailed } from '../os/files.ts';
 import { readJournal } from '../os/journal.ts';
-import { escapeText, snapshotName, snapshotTime } from '../wire/text.ts';
-import { type DrillRecord, drillProblem, readDrillRecord } from './drill-record.ts';
-import { type Held, peekIndex } from './file-index.ts';
-import { areAlarming, type Failures, failuresOf, failuresText, lackOfRoom } from './health.ts';
-import { LOST_ATTRIBUTES, snapshotsWithoutAttributes } from './lost-attributes.ts';
+import { escapeText, snapshotTime } from '../wire/text.ts';
+import { type DrillRecord, readDrillRecord } from './drill-record.ts';
+import type { Held } from './file-index.ts';
+import { type Failures, failuresOf, lackOfRoom } from './health.ts';
+import { summarizeIndex } from './index-summary.ts';
+import { snapshotsWithoutAttributes } from './lost-attributes.ts';
 import { nextRemoval } from './next-removal.ts';
+import { type Level, levelOf, problemsOf } from './problems.ts';
 import { retiredSince } from './retirement.ts';
 import type { StoreSettings } from './settings.ts';
+import { decideSilence, type Silence } from './silence.ts';
+import { enrolledMs, readTold } from './silence-record.ts';
 import { latestFull, listSnapshots, type Snapshot } from './snapshot.ts';
 import { type ClientStore, listClients, openClient, openStore } from './store.ts';
-import { lastVerified } from './verified.ts';
+import { type LastVerification, lastVerification } from './verified.ts';
 
-/** The state of a client, from good to bad. */
-type Level = 'ok' | 'warning' | 'critical';
+/** With one run each night, a missed run is reported in the morning of the second day. */
+export const DEFAULT_MAX_AGE_MS = 36 * 3_600_000;
 
 /** The state of one client, with the JSON keys of docs/design.md. */
 export interface ClientStatus {
@@ -27,6 +31,8 @@ export interface ClientStatus {
   level: Level;
   /** Empty if the level is `ok`. */
   problems: string[];
+  /** Set if the client has had no full backup for the config's `max_age`. */
+  silent: Silence | null;
   snapshots: number;
   pinned: string[];
   /** The newest full snapshot. */
@@ -37,7 +43,7 @@ export interface ClientStatus {
    * The last verification of a snapshot, in whole or by sample. `damaged` is the largest number of damaged files in
    * one snapshot.
    */
-  last_verify: { at: string; snapshots: number; damaged: number } | null;
+  last_verify: LastVerification | null;
   /** The last drill, and when one last succeeded; null if there was none. */
   last_drill: DrillRecord | null;
   /** The room of all snapshots together; null if the index is out of date (`dialback prune --dry-run` updates it). */
@@ -55,13 +61,13 @@ export interface ClientStatus {
 /**
  * Collects the state of one client or of all.
  * @param name undefined for all
- * @param maxAgeMs a last full snapshot that is older is critical
+ * @param maxAgeMs a last full snapshot that is older is critical; undefined: the client's own `max_age`, or 36 hours
  * @throws Fault when the store or the named client is missing; the signal's reason
  */
 export async function statusOf(
   settings: StoreSettings,
   name: string | undefined,
-  maxAgeMs: number,
+  maxAgeMs: number | undefined,
   signal: AbortSignal,
 ): Promise<ClientStatus[]> {
   openStore(settings.store);
@@ -87,6 +93,7 @@ function unreadable(client: string, problem: string): ClientStatus {
     client,
     level: 'critical',
     problems: [problem],
+    silent: null,
     snapshots: 0,
     pinned: [],
     last_full: null,
@@ -107,68 +114,51 @@ export function statusExit(clients: ClientStatus[]): 0 | 1 | 2 {
   return clients.length === 0 || clients.some(each => each.level === 'warning') ? 1 : 0;
 }
 
-/** The problems of an enrolled client's runs. */
-function problemsOfRuns(
-  settings: StoreSettings,
-  client: ClientStore,
-  { ageMs, maxAgeMs, failures }: { ageMs: number | undefined; maxAgeMs: number; failures: Failures | null },
-): { critical: string[]; warnings: string[] } {
-  const critical: string[] = [];
-  if (ageMs === undefined) critical.push('there is no full snapshot');
-  else if (ageMs > maxAgeMs) critical.push('the last full snapshot is too old');
-  const lack = lackOfRoom(settings, client.name);
-  if (lack !== undefined)
-    critical.push(`the host refuses its requests: ${lack}, and no snapshot may be removed`);
-  return { critical, warnings: failures !== null && areAlarming(failures) ? [failuresText(failures)] : [] };
-}
-
 /** @param lost the snapshots whose files have lost their attributes */
 function clientStatus(
   settings: StoreSettings,
   client: ClientStore,
-  maxAgeMs: number,
+  given: number | undefined,
   lost: readonly string[],
 ): ClientStatus {
   const at = now();
   const all = listSnapshots(client);
   const full = latestFull(all, at);
   const newest = all.at(-1);
-  const ageMs = full === undefined ? 0 : at.getTime() - (snapshotTime(full.name)?.getTime() ?? 0);
+  const ageMs = full === undefined ? undefined : at.getTime() - (snapshotTime(full.name)?.getTime() ?? 0);
   const failures = failuresOf(readJournal(client.folder));
   const retired = retiredSince(client) ?? null;
-  // An unenrolled client makes no new snapshots, but its old ones must be intact.
-  const { critical, warnings } =
-    retired === null
-      ? problemsOfRuns(settings, client, { ageMs: full && ageMs, maxAgeMs, failures })
-      : { critical: [], warnings: [] };
-  const verified = lastVerify(client);
-  if (verified !== null && verified.damaged > 0)
-    critical.push(
-      `${verified.damaged} files were damaged at the last verification; dialback verify names them`,
-    );
-  if (lost.length > 0) critical.push(`${lost.join(', ')}: ${LOST_ATTRIBUTES}`);
+  const verified = lastVerification(client);
   const drilled = readDrillRecord(client);
-  const drillFault = drillProblem(drilled, at);
-  if (drillFault !== undefined) (drillFault.level === 'critical' ? critical : warnings).push(drillFault.text);
-  if (newest !== undefined && retired === null) warnings.push(...problemsOf(newest, at));
-  const known = indexed(client);
-  if (known !== null && known.cutTimes > 0)
-    warnings.push(
-      `${known.cutTimes} files have the earliest or latest time that the store's file system can hold; their own times were cut`,
-    );
+  const index = summarizeIndex(client);
+  const { policy, maxAgeMs } = settings.settingsFor(client.name);
+  const told = readTold(client);
+  const known = { lastFull: full?.name, enrolledMs: enrolledMs(client), maxAgeMs, told };
+  const silent = retired === null ? decideSilence(known, at) : null;
+  const problems = problemsOf({
+    ...{ at, ageMs, silent, failures, verified, lost, drilled, index },
+    maxAgeMs: given ?? maxAgeMs ?? DEFAULT_MAX_AGE_MS,
+    lack: retired === null ? lackOfRoom(settings, client.name) : undefined,
+    newest: newest && {
+      ...{ name: newest.name, state: newest.record.state, flags: newest.record.flags },
+      unreadable: newest.record.counts.unreadable,
+    },
+    isRetired: retired !== null,
+  });
   return {
     client: client.name,
-    level: critical.length > 0 ? 'critical' : warnings.length > 0 ? 'warning' : 'ok',
-    problems: [...critical, ...warnings],
+    level: levelOf(problems),
+    problems: problems.map(each => each.text),
+    silent,
     snapshots: all.length,
     pinned: all.filter(each => each.pinned !== undefined).map(each => each.name),
-    last_full: full === undefined ? null : describeFull(full, ageMs),
+    last_full: full === undefined ? null : describeFull(full, ageMs ?? 0),
     newest: newest === undefined ? null : describeNewest(newest),
     last_verify: verified,
     last_drill: drilled ?? null,
-    held: known?.held ?? null,
+    held: index?.held ?? null,
     moved: movedOf(all),
-    next_removal: nextRemoval(all, settings.settingsFor(client.name).policy, at),
+    next_removal: nextRemoval(all, policy, at),
     failures,
     retired,
   };
@@ -191,62 +181,4 @@ function movedOf(all: readonly Snapshot[]): ClientStatus['moved'] {
     moved.bytes += counts.moved_bytes ?? 0;
   }
   return moved;
-}
-
-const FLAGS: Record<string, string> = {
-  'host-errors': 'the newest snapshot lacks files that this host could not store',
-  'less-confined': "the newest run's jail was weaker than the one before",
-  damaged: "the newest snapshot's record cannot be read",
-  'times-cut': "times in the newest snapshot are not the client's: the store's file system cannot hold them",
-  'few-linked-mode': fewLinked('most of the others have another mode'),
-  'few-linked-owner': fewLinked('most of the others have another owner'),
-  'few-linked-time': fewLinked('most of the others have another time'),
-  'few-linked-acl': fewLinked('most of the others have another ACL'),
-  'few-linked-xattrs': fewLinked('most of the others have other extended attributes'),
-  'few-linked-content': fewLinked('most of the others have another content'),
-  'few-linked-new': fewLinked('most of the others have a new path'),
-  'few-linked-rsync': fewLinked('the host or the client has another rsync'),
-  unusual: 'the newest run changed far more than usual for this client; the last usual snapshot is kept',
-};
-
-function fewLinked(reason: string): string {
-  return `the newest run linked far fewer files than usual: ${reason}; dialback explain shows them`;
-}
-
-/**
- * Flags that stay until a machine gets another rsync, and that cost no file. `list` shows them, and `doctor` gives
- * advice.
- */
-const NO_PROBLEM = new Set(['client-lists-names', 'client-rsync-vulnerable', 'host-rsync-vulnerable']);
-
-function problemsOf({ name, record }: Snapshot, at: Date): string[] {
-  const problems = record.flags
-    .filter(flag => !NO_PROBLEM.has(flag))
-    .map(flag => FLAGS[flag] ?? `the newest snapshot is flagged "${flag}"`);
-  // If everything could be read, a flag gives the reason.
-  const { unreadable } = record.counts;
-  if (record.state === 'incomplete' && (unreadable > 0 || problems.length === 0))
-    problems.push(`the newest snapshot is incomplete: ${unreadable} could not be read`);
-  if (name > snapshotName(at)) problems.push('the newest snapshot is from the future; check the clock');
-  return problems;
-}
-
-function lastVerify(client: ClientStore): ClientStatus['last_verify'] {
-  const all = [...lastVerified(client).values()];
-  const times = all.flatMap(each => [each.verified ?? [], each.sampled ?? []].flat()).sort();
-  const latest = times.at(-1);
-  if (latest === undefined) return null;
-  // A shared file counts in each snapshot, so report the largest number of one snapshot.
-  return { at: latest, snapshots: all.length, damaged: Math.max(...all.map(each => each.damaged)) };
-}
-
-/** Reads the index without updating it; null if it is out of date. */
-function indexed(client: ClientStore): { held: Held; cutTimes: number } | null {
-  const index = peekIndex(client);
-  if (index === undefined) return null;
-  try {
-    return { held: index.held(), cutTimes: index.atTimeLimit() };
-  } finally {
-    index.close();
-  }
 }

@@ -33,6 +33,26 @@ export function lastVerified(client: ClientStore): Map<string, LastVerified> {
   return new Map([...readVerified(client).snapshots].filter(([name]) => there.has(name)));
 }
 
+/**
+ * The last verification of any snapshot of a client, in whole or by sample. `damaged` is the largest number of damaged
+ * files in one snapshot.
+ */
+export interface LastVerification {
+  at: string;
+  snapshots: number;
+  damaged: number;
+}
+
+/** @returns null if no snapshot was verified */
+export function lastVerification(client: ClientStore): LastVerification | null {
+  const all = [...lastVerified(client).values()];
+  const times = all.flatMap(each => [each.verified ?? [], each.sampled ?? []].flat()).sort();
+  const latest = times.at(-1);
+  if (latest === undefined) return null;
+  // A shared file counts in each snapshot, so report the largest number of one snapshot.
+  return { at: latest, snapshots: all.length, damaged: Math.max(...all.map(each => each.damaged)) };
+}
+
 /** Reads verified.json. @returns an empty record if it is missing or damaged */
 export function readVerified(client: ClientStore): VerifiedFile {
   const none: VerifiedFile = { slot: -1, snapshots: new Map() };

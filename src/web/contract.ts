@@ -4,8 +4,8 @@
  * The server answers these addresses itself: `/login`, `/logout`, `/style.css`, and `/download/NAME/SNAPSHOT/PATH…` for a file, or a
  * folder as tar. All others belong to the pages. The first segment chooses the page:
  *
- *   /                                the overview of all clients
- *   /client/NAME                     one client
+ *   /                                the overview of all clients.
+ *   /client/NAME                     one client.
  *   /browse/NAME/SNAPSHOT/PATH…      a folder of a snapshot
  *   /versions/NAME/PATH…             the versions of a file
  *   /search/NAME?q=PATTERN           names in all snapshots
@@ -19,7 +19,7 @@
  */
 import type { HostConfig } from '../host/config.ts';
 
-/** What a page was asked for. */
+/** The request for a page. */
 export interface PageRequest {
   /**
    * The segments of the path, decoded (in the form of `decodeName`, since a name can have any bytes). None is empty, `.`, `..`, or has a
@@ -30,7 +30,7 @@ export interface PageRequest {
   query: ReadonlyMap<string, string>;
 }
 
-/** What a page may use. */
+/** The things that a page may use. */
 export interface PageContext {
   config: HostConfig;
   /** The folder of the store. */
@@ -52,7 +52,7 @@ export interface PageReply {
  */
 export type Page = (request: PageRequest, context: PageContext) => Promise<PageReply>;
 
-/** What `Site.error` shows. */
+/** The facts that `Site.error` shows. */
 export interface ErrorFacts {
   status: number;
   /** As in a Fault: `find the page`. */

@@ -113,11 +113,13 @@ const ACCEPTED: [line: string, request: object][] = [
     { verb: 'enroll', name: 'a', keyFile: 'k', ...ENROLL, authorizedKeys: '/f' },
   ],
   ['enroll a - --store /s', { verb: 'enroll', name: 'a', keyFile: '-', ...ENROLL, store: '/s' }],
-  ['status', { verb: 'status', name: undefined, maxAgeMs: 129_600_000, config: undefined, json: false }],
+  ['status', { verb: 'status', name: undefined, maxAgeMs: undefined, config: undefined, json: false }],
   [
     'status 007 --max-age 90m --json',
     { verb: 'status', name: '007', maxAgeMs: 5_400_000, config: undefined, json: true },
   ],
+  ['metrics', { verb: 'metrics', textfile: undefined, config: undefined }],
+  ['metrics --textfile /a/b.prom', { verb: 'metrics', textfile: '/a/b.prom', config: undefined }],
   [
     'prune',
     { verb: 'prune', client: undefined, dryRun: false, isVerbose: false, config: undefined, json: false },
@@ -301,6 +303,8 @@ const REFUSED: [line: string, message: RegExp][] = [
   ['remove-client a@2026', says('the-name-of-a-client')],
   ['remove-client', says('an-argument-is-missing')],
   ['pin', says('an-argument-is-missing')],
+  ['metrics --textfile /a/b.txt', /\/a\/b\.txt/],
+  ['metrics now', /now/],
   ['status --max-age soon', matching`--max-age is "soon", and ${says('should-be-a-time')}`],
   ['status a b', /unexpected argument/],
   ['prune a b', /unexpected argument/],

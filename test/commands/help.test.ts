@@ -50,6 +50,7 @@ describe('the text on all commands', () => {
       'offer',
       'fetch',
       'status',
+      'metrics',
       'prune',
       'pin',
       'unpin',

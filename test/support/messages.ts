@@ -469,6 +469,7 @@ export const MESSAGES = {
   'should-be-fail-or-wait': 'should be "fail" or "wait"',
   'should-be-fail-skip-or': 'should be "fail", "skip" or "wait"',
   'should-be-idle-best-effort': 'should be "idle", "best-effort" or "none"',
+  'should-be-from-64k': 'should be from 64K to 64M',
   'should-be-less-than-100': 'should be less than 100%',
   'should-be-local-all-or': 'should be "local", "all" or "one"',
   'should-be-more-than-0': 'should be more than 0',

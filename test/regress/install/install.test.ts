@@ -34,6 +34,14 @@ const HOOKS = [
   'sqlite',
 ];
 
+const MONITORING = [
+  ['dialback.rules.yml', '644'],
+  ['grafana.json', '644'],
+  ['icinga2.conf', '644'],
+  ['nagios.cfg', '644'],
+  ['uptime-kuma', '755'],
+];
+
 /** Every file that is laid down: owner and mode as `stat` says them. */
 const LAID: [path: string, owner: string][] = [
   [BINARY, 'root:root 755'],
@@ -57,6 +65,7 @@ const LAID: [path: string, owner: string][] = [
     'host.toml',
     'never',
   ].map((name): [string, string] => [`${SHARE}/${name}`, 'root:root 644']),
+  ...MONITORING.map(([name, mode]): [string, string] => [`${SHARE}/monitoring/${name}`, `root:root ${mode}`]),
   ...HOOKS.map((name): [string, string] => [`${SHARE}/hooks/${name}`, 'root:root 755']),
 ];
 
