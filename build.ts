@@ -160,10 +160,18 @@ async function bundle(constants: Record<string, string>): Promise<Map<string, st
       legalComments: 'inline',
     });
     const name = basename(path);
+    requireAscii(code);
     if (code.length > SMALL_CHARACTERS) scripts.set(name, `(${wrap(code)})`);
     else small.push(`${JSON.stringify(`./${name}`)}: ${wrap(code)}`);
   }
   return scripts.set('small.js', `({${small.sort().join(',\n')}})`);
+}
+
+/** esbuild escapes other characters, but for those in tagged templates and comments. The scripts are Latin-1. */
+function requireAscii(code: string): void {
+  const found = /.{0,40}[\u0080-\uffff].{0,40}/.exec(code.replace(/\/\*[\s\S]*?\*\//g, ''));
+  if (found)
+    fail(`Cannot write a character that is not ASCII: ${found[0]}`, 'write it as an entity or an escape');
 }
 
 /** Writes each script and its code cache into `work`. @returns the files' paths for pkg, by the names for the loader */

@@ -6,6 +6,7 @@ import {
   isImportDeclaration,
   isNoSubstitutionTemplateLiteral,
   isStringLiteral,
+  isTaggedTemplateExpression,
   isTemplateExpression,
   SyntaxKind,
 } from 'typescript/unstable/ast';
@@ -17,10 +18,26 @@ export interface Passage {
 }
 
 /**
- * The value of a string or a template.
+ * The value of a string or a template. A template of markup is reduced to its words, without the tags.
  * @returns undefined for any other node; `…` stands for each part that is known only at run time
  */
 export function textOf(node: Node): string | undefined {
+  const isTagged = node.parent && isTaggedTemplateExpression(node.parent) && node.parent.template === node;
+  if (isTagged && node.parent.tag.getText() === 'html') return wordsOfMarkup(templateText(node) ?? '');
+  return templateText(node);
+}
+
+/** The words of markup, a line for each text between tags, and for each label in a tag. */
+function wordsOfMarkup(text: string): string {
+  const words = text.replace(/<[^<>]*>/g, tag => {
+    const labels = [...tag.matchAll(/(?:aria-label|title)="([^"]*)"/g)].map(([, label]) => label);
+    return `\n${labels.join('\n')}\n`;
+  });
+  const lines = words.split('\n').map(each => each.trim());
+  return lines.filter(each => /[A-Za-z]{2}/.test(each)).join('\n');
+}
+
+function templateText(node: Node): string | undefined {
   if (isStringLiteral(node) || isNoSubstitutionTemplateLiteral(node)) return node.text;
   if (!isTemplateExpression(node)) return undefined;
   let text = '';

@@ -27,6 +27,7 @@ const COMMANDS: Loaders = {
   fetch: async () => (await import('./fetch.ts')).fetch,
   status: async () => (await import('./for-store.ts')).status,
   metrics: async () => (await import('./for-store.ts')).metrics,
+  report: async () => (await import('./report.ts')).report,
   prune: async () => (await import('./for-store.ts')).prune,
   pin: async () => (await import('./for-store.ts')).pin,
   unpin: async () => (await import('./for-store.ts')).unpin,

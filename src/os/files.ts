@@ -20,6 +20,7 @@ import {
   lutimesSync,
   mkdirSync,
   mkdtempSync,
+  opendirSync,
   openSync,
   read,
   readdirSync,
@@ -116,6 +117,21 @@ export const setLinkTimes = ofAnyLength(lutimesSync);
 /** lstat(2) with times in nanoseconds and numbers as bigint. @throws the error of lstat(2) */
 export function statusExact(path: string | Buffer): BigIntStats {
   return reach(path, short => lstatSync(short, { bigint: true }));
+}
+
+/** Names that readdir(3) reads at once. */
+const NAMES_AT_ONCE = 1024;
+
+/**
+ * Reads the names of a folder in the order of its file system, without holding all of them in memory.
+ * @param path of any length
+ * @throws the error of opendir(3) or readdir(3)
+ */
+export async function* namesIn(path: Buffer): AsyncGenerator<Buffer> {
+  // node has this encoding, and its types do not
+  const options = { encoding: 'buffer' as BufferEncoding, bufferSize: NAMES_AT_ONCE };
+  const folder = reach(path, short => opendirSync(short as Buffer, options));
+  for await (const { name } of folder) yield name as unknown as Buffer;
 }
 
 /** Describes the error of a failed call for a message. */

@@ -41,7 +41,7 @@ const TYPE_LETTERS: Record<EntryType, string> = {
 };
 
 /** Type and mode as ls(1) shows them: `-rwsr-xr-x`. */
-function showMode(type: EntryType, mode: number): string {
+export function showMode(type: EntryType, mode: number): string {
   const special = [0o4000, 0o2000, 0o1000].map(bit => (mode & bit) !== 0);
   const triples = [6, 3, 0].map((shift, index) => {
     const rights = (mode >> shift) & 7;

@@ -26,6 +26,8 @@ interface DiffOptions {
   after: string;
   /** Absolute, as on the client. If empty, all. Each must exist in one of the two. */
   paths: string[];
+  /** Only differences behind this path, which is below the tree; if left out, all. */
+  behind?: Buffer | undefined;
 }
 
 /** The attributes that can differ. If the type differs, the others are not reported. */
@@ -73,6 +75,7 @@ export async function* compareSnapshots(
     const there = paths.filter(each => each.isThere[index]).map(each => each.inside);
     return there.length === 0 ? nothing() : listTree(snapshot.tree, { paths: there, signal, complain });
   };
+  const { behind } = options;
   const comparison = { before: before.tree, after: after.tree, signal, complain };
   // Inode numbers can be compared only within one file system.
   const areLinked = statusExact(before.tree).dev === statusExact(after.tree).dev;
@@ -80,6 +83,7 @@ export async function* compareSnapshots(
   const hasTop = [before, after].every(each => each.record.scope.roots.includes('/'));
   const isDifferent = ({ one, other }: StoredPair): boolean => {
     if (!hasTop && one?.path.length === 0) return false;
+    if (behind !== undefined && !isBehind({ one, other }, behind)) return false;
     return !areLinked || one === undefined || one.inode !== other?.inode;
   };
   const all = pairSorted(side(before, 0), side(after, 1), (one, other) =>
@@ -87,6 +91,11 @@ export async function* compareSnapshots(
   );
   for await (const batch of inBatches(filtered(all, isDifferent), BATCH))
     yield* compareBatch(comparison, batch);
+}
+
+function isBehind({ one, other }: StoredPair, limit: Buffer): boolean {
+  const path = (one ?? other)?.path;
+  return path !== undefined && Buffer.compare(path, limit) > 0;
 }
 
 async function* nothing(): AsyncGenerator<StoredEntry> {}

@@ -166,6 +166,19 @@ export async function overviewOf(
   return { at: at.toISOString(), store, level, problems, disk, clients };
 }
 
+/**
+ * Makes the overview of one client, without the others.
+ * @throws Fault when the store or the client is missing
+ */
+export function clientOverviewOf(settings: StoreSettings, name: string, at = now()): ClientOverview {
+  const { store } = settings;
+  openStore(store);
+  const client = openClient(store, name);
+  using catalog = new Catalog(store);
+  const lackFor = lackIn(settings, readRoom(store), listClients(store), catalog, at);
+  return lookAt({ settings, catalog, at, lackFor }, client.name).overview;
+}
+
 function lookAt(scene: Scene, name: string): Seen {
   try {
     const client = openClient(scene.settings.store, name);

@@ -4,18 +4,18 @@
  * The server answers these addresses itself: `/login`, `/logout`, `/style.css`, and `/download/NAME/SNAPSHOT/PATH…` for a file, or a
  * folder as tar. All others belong to the pages. The first segment chooses the page:
  *
- *   /                                the overview of all clients.
- *   /client/NAME                     one client.
- *   /browse/NAME/SNAPSHOT/PATH…      a folder of a snapshot
- *   /versions/NAME/PATH…             the versions of a file
- *   /search/NAME?q=PATTERN           names in all snapshots
- *   /diff/NAME/BEFORE/AFTER/PATH…    the differences of two snapshots
+ * - `/` is the overview of all clients
+ * - `/client/NAME` is one client
+ * - `/browse/NAME/SNAPSHOT/PATH…` is a folder of a snapshot
+ * - `/versions/NAME/PATH…` has the versions of a file
+ * - `/search/NAME?q=PATTERN` finds names in all snapshots
+ * - `/diff/NAME/BEFORE/AFTER/PATH…` has the differences of two snapshots
  *
  * A page runs in a jail that can read the store, and nothing else. It cannot start a program, write a file, or open a connection.
  * The functions of store/ that list and compare trees (`listEntries`, `readTree`, `compareSnapshots`, `openIndex`) work in it.
  *
  * The Content-Security-Policy permits `/style.css`, inline SVG, and forms that go to this server. It refuses scripts, style elements,
- * `style` attributes, images and frames. href.ts makes the addresses for links.
+ * `style` attributes, images and frames. pages/address.ts makes the addresses for links.
  */
 import type { HostConfig } from '../host/config.ts';
 
@@ -30,7 +30,7 @@ export interface PageRequest {
   query: ReadonlyMap<string, string>;
 }
 
-/** The things that a page may use. */
+/** The means of a page. */
 export interface PageContext {
   config: HostConfig;
   /** The folder of the store. */
@@ -52,7 +52,7 @@ export interface PageReply {
  */
 export type Page = (request: PageRequest, context: PageContext) => Promise<PageReply>;
 
-/** The facts that `Site.error` shows. */
+/** The facts of an error page. */
 export interface ErrorFacts {
   status: number;
   /** As in a Fault: `find the page`. */
@@ -71,8 +71,10 @@ export interface Site {
   style: string;
   error: (facts: ErrorFacts) => string;
   /**
-   * The page with the form that posts `token` to `/login`.
+   * The page with the form that posts `token` to `/login`. The printed address is `/login?token=…`: then the field has that value, and
+   * the reader only confirms it.
    * @param found why the last token was refused; undefined for the first visit
+   * @param token of the query; '' without one
    */
-  login: (found: string | undefined) => string;
+  login: (found: string | undefined, token: string) => string;
 }

@@ -51,6 +51,7 @@ describe('the text on all commands', () => {
       'fetch',
       'status',
       'metrics',
+      'report',
       'prune',
       'pin',
       'unpin',
