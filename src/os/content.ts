@@ -38,7 +38,7 @@ export function readWhole(path: string | Buffer, limit: number): Buffer {
 }
 
 /** Opens a plain file as a stream. */
-export function readingStream(path: string): Readable {
+export function readingStream(path: string | Buffer): Readable {
   return createReadStream('', { fd: openQuietly(path) });
 }
 

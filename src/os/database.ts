@@ -2,6 +2,7 @@
 import { backup, DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 import { Fault } from '../fault.ts';
+import { isConfined } from './confinement.ts';
 import { close, exists, fileFault, open, openFlags, removeFileIfThere, stat } from './files.ts';
 
 export type { DatabaseSync as Database, StatementSync as Statement } from 'node:sqlite';
@@ -37,9 +38,8 @@ export function openCache(path: string, shape: Shape, writable: boolean): Databa
   }
   if (!exists(path)) throw new Fault({ tried, found: 'it does not exist yet' });
   try {
-    const database = new DatabaseSync(path, { readOnly: true, timeout: BUSY_MS });
-    if (isOurs(database, shape)) return database;
-    database.close();
+    const database = openReadOnly(path, shape);
+    if (database) return database;
   } catch (error) {
     throw new Fault({ tried, found: sqliteWords(error), cause: error });
   }
@@ -70,16 +70,49 @@ export function openScratchDatabase(tables: string): DatabaseSync {
  * @returns undefined if there is a log, or no usable file
  */
 export function openImmutable(path: string, shape: Shape): DatabaseSync | undefined {
-  if (!exists(path) || (exists(`${path}-wal`) && stat(`${path}-wal`).size > 0)) return undefined;
+  if (!exists(path) || !isComplete(path)) return undefined;
   let database: DatabaseSync | undefined;
   try {
-    database = new DatabaseSync(new URL(`${pathToFileURL(path)}?immutable=1`), { readOnly: true });
+    database = new DatabaseSync(immutable(path), { readOnly: true });
     if (isOurs(database, shape)) return database;
   } catch {
     // a file that is damaged
   }
   if (database?.isOpen) database.close();
   return undefined;
+}
+
+/**
+ * Opens a database read-only. In a jail SQLite cannot make the files for readers of a log (-wal, -shm). Without a log the file is
+ * complete, and needs none of them.
+ * @returns undefined if it is not ours
+ * @throws SQLite's error
+ */
+function openReadOnly(path: string, shape: Shape): DatabaseSync | undefined {
+  const place = isConfined() && isComplete(path) ? immutable(path) : path;
+  const database = new DatabaseSync(place, {
+    readOnly: true,
+    timeout: BUSY_MS,
+  });
+  try {
+    if (isConfined()) database.exec('PRAGMA temp_store = MEMORY');
+    if (isOurs(database, shape)) return database;
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+  database.close();
+  return undefined;
+}
+
+/** Whether all of a database is in its file. A writer that was killed can leave an empty log. */
+function isComplete(path: string): boolean {
+  return !exists(`${path}-wal`) || stat(`${path}-wal`).size === 0;
+}
+
+/** A name by which SQLite opens a database without its log and without locks. */
+function immutable(path: string): URL {
+  return new URL(`${pathToFileURL(path)}?immutable=1`);
 }
 
 /** Removes a cache and SQLite's files beside it, if they exist. */
@@ -167,8 +200,8 @@ export function cannotWrite(error: unknown): boolean {
  */
 export async function copyCache(from: string, to: string): Promise<void> {
   // On a read-only file system SQLite cannot read a log (-wal). Without a log the file is complete.
-  const isWhole = !exists(`${from}-wal`) || stat(`${from}-wal`).size === 0;
-  const places = [from, ...(isWhole ? [new URL(`${pathToFileURL(from)}?immutable=1`)] : [])];
+  const isWhole = isComplete(from);
+  const places = [from, ...(isWhole ? [immutable(from)] : [])];
   for (const place of places) {
     let database: DatabaseSync | undefined;
     try {

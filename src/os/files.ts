@@ -207,6 +207,11 @@ export function makeUniqueFolder(prefix: string): string {
   }
 }
 
+/** The names in a folder, as bytes, in any order. @throws the error of opendir(3) */
+export function readFolder(path: Buffer): Buffer[] {
+  return reach(path, short => readdirSync(short, { encoding: 'buffer' }));
+}
+
 /** A symlink's target, as bytes. @throws the error of readlink(2) */
 export function readlink(path: string | Buffer): Buffer {
   return reach(path, short => readlinkSync(short, { encoding: 'buffer' }));

@@ -10,6 +10,7 @@ import { standard } from '../os/process.ts';
 import { FIND_FORMAT, PATH_FIELD, parseFound, type StoredEntry, splitRecord } from './find-records.ts';
 import { type Complain, sortedRecords, sortRecords } from './sorted-find.ts';
 import { type TreeOptions, treeFinder } from './stored-tree.ts';
+import { treeReaders } from './tree-readers.ts';
 
 /** An entry as it is stored. */
 export interface ListedEntry extends StoredEntry {
@@ -41,6 +42,8 @@ export async function* listForArchive(
   passes: readonly Pick<TreeOptions, 'paths' | 'depth'>[],
   { complain, signal }: { complain: Complain; signal: AbortSignal },
 ): AsyncGenerator<ListedEntry> {
+  const readers = treeReaders();
+  if (readers !== undefined) return yield* readers.listForArchive(tree, passes, { complain, signal });
   const tried = `read "${tree}"`;
   async function* marked(): AsyncGenerator<Buffer> {
     for (const pass of passes) {

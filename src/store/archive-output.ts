@@ -14,8 +14,22 @@ const TRIED = 'write the archive';
 /** Thrown when the reader has closed its end, which is no error of ours. */
 export class ReaderGone extends Error {}
 
+/** The place that an archive is written to. */
+export interface ArchiveSink {
+  /** @throws ReaderGone; Fault when it cannot be written */
+  put(bytes: Buffer): Promise<void>;
+  /**
+   * Writes `size` bytes.
+   * @param next puts 1 or more of the remaining bytes into a buffer, and returns how many
+   * @throws as `put`; the error of `next`
+   */
+  fill(size: number, next: (into: Buffer) => number): Promise<void>;
+  /** Writes the rest. @throws as `put` */
+  end(): Promise<void>;
+}
+
 /** Standard output. Dispose of it in any case. */
-export class ArchiveOutput {
+export class ArchiveOutput implements ArchiveSink {
   readonly #child: Child;
   readonly #signal: AbortSignal;
   readonly #abort = (): void => void this.#child.end();

@@ -1,11 +1,12 @@
 /** Writes the files of a snapshot as a PAX archive, as they were on the client. Only reads the store. */
 import { Fault } from '../fault.ts';
+import { now } from '../os/clock.ts';
 import { openQuietly } from '../os/content.ts';
 import { close, readSync, whatFailed } from '../os/files.ts';
 import { escapeText, jsonName, showName } from '../wire/text.ts';
 import { archiveEntryOf } from './archive-entry.ts';
 import { type ListedEntry, listForArchive } from './archive-list.ts';
-import { ArchiveOutput, ReaderGone } from './archive-output.ts';
+import { ArchiveOutput, type ArchiveSink, ReaderGone } from './archive-output.ts';
 import type { Xattr } from './fake-super.ts';
 import { FileContent } from './file-content.ts';
 import { BLOCK_BYTES } from './find-records.ts';
@@ -55,22 +56,49 @@ export async function exportFiles(
   const { client, snapshot } = selection;
   const lostAttributes = await hasLostAttributes(client, snapshot.name, signal);
   await using output = await ArchiveOutput.open(signal);
+  const sockets = await writeArchive(selection, output, { signal, complain, tell });
+  return sockets && { ...describeSnapshot(selection), ...sockets, lostAttributes };
+}
+
+interface WriteOptions {
+  signal: AbortSignal;
+  /** Receives a text for each entry that is not in the archive, or not with its content. */
+  complain: Complain;
+  tell: (at: ExportProgress) => void;
+  /** The content of NOTE, which the archive gets as its last file; undefined for none. Called behind all other entries. */
+  note?: () => Buffer | undefined;
+}
+
+/**
+ * Writes an archive.
+ * @returns its size and the number of its entries; undefined if the reader has gone
+ * @throws Fault when it cannot be written; the signal's reason
+ */
+export async function writeArchive(
+  selection: Selection,
+  output: ArchiveSink,
+  { signal, complain, tell, note }: WriteOptions,
+): Promise<Pick<ExportResult, 'files' | 'bytes' | 'sockets'> | undefined> {
   const archive = new Archive(selection, output, complain, tell);
   try {
     await archive.write(signal);
+    await archive.end(note?.());
   } catch (error) {
     if (error instanceof ReaderGone) return undefined;
     throw error;
   }
-  return { ...describeSnapshot(selection), ...archive.progress, sockets: archive.sockets, lostAttributes };
+  return { ...archive.progress, sockets: archive.sockets };
 }
+
+/** The file that lists the missing entries. */
+const NOTE = 'NOT-IN-THIS-ARCHIVE.txt';
 
 /** An archive that is being written. */
 class Archive {
   readonly progress: ExportProgress = { files: 0, bytes: 0 };
   sockets = 0;
   readonly #selection: Selection;
-  readonly #output: ArchiveOutput;
+  readonly #output: ArchiveSink;
   readonly #complain: Complain;
   readonly #tell: (at: ExportProgress) => void;
   /** First names that are not in the archive, one character per byte: no link can refer to them. */
@@ -78,7 +106,7 @@ class Archive {
 
   constructor(
     selection: Selection,
-    output: ArchiveOutput,
+    output: ArchiveSink,
     complain: Complain,
     tell: (at: ExportProgress) => void,
   ) {
@@ -96,6 +124,16 @@ class Archive {
       const xattrs = await readXattrsOfEach(tree, batch, signal);
       for (const [at, entry] of batch.entries())
         if (entry.path.length > 0 || isWholeMachine) await this.#add(entry, xattrs[at], signal);
+    }
+  }
+
+  /** @param note the content of NOTE */
+  async end(note: Buffer | undefined): Promise<void> {
+    if (note !== undefined) {
+      const mtimeNs = BigInt(now().getTime()) * 1_000_000n;
+      const entry = { path: Buffer.from(NOTE), type: 'file', mode: 0o644, uid: 0, gid: 0, mtimeNs } as const;
+      await this.#put(encodeHeader({ ...entry, size: note.length }));
+      await this.#put(Buffer.concat([note, Buffer.alloc(paddingOf(note.length))]));
     }
     await this.#put(END);
     await this.#output.end();

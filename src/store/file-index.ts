@@ -14,6 +14,7 @@
  */
 import { Fault } from '../fault.ts';
 import { ownAccount } from '../os/account.ts';
+import { isConfined } from '../os/confinement.ts';
 import {
   cannotWrite,
   copyCache,
@@ -169,7 +170,10 @@ export class StoreIndex {
     this.#client = client;
     this.#database = database;
     // Inode numbers are 64 bits wide.
-    database.exec('PRAGMA temp_store = FILE; PRAGMA cache_size = -1024; PRAGMA temp.cache_size = -512;');
+    const temporary = isConfined() ? 'MEMORY' : 'FILE';
+    database.exec(
+      `PRAGMA temp_store = ${temporary}; PRAGMA cache_size = -1024; PRAGMA temp.cache_size = -512;`,
+    );
   }
 
   /** Closes the index, and shortens its file after deletions. */

@@ -16,6 +16,7 @@ import { FIND_FORMAT, PATH_FIELD, parseFound, type StoredEntry } from './find-re
 import { parseAttributes } from './getfattr.ts';
 import { type Complain, sortedRecords } from './sorted-find.ts';
 import { covers, joinPath } from './tree-path.ts';
+import { treeReaders } from './tree-readers.ts';
 
 /** Which part of a tree to list. */
 export interface TreeOptions {
@@ -33,6 +34,8 @@ export interface TreeOptions {
  * @throws Fault when something in it cannot be read; the signal's reason
  */
 export async function* listTree(tree: string, options: TreeOptions): AsyncGenerator<StoredEntry> {
+  const readers = treeReaders();
+  if (readers !== undefined) return yield* readers.list(tree, options);
   const { complain, signal } = options;
   const tried = `read "${tree}"`;
   const { finder, input, isWanted } = treeFinder(tree, FIND_FORMAT, options);
@@ -100,6 +103,7 @@ export const READER_NEEDS = ['find', 'sort', 'xargs', 'getfattr'];
 
 /** @throws Fault that names the package of a missing program */
 export function requireReaders(): void {
+  if (treeReaders() !== undefined) return;
   for (const program of READER_NEEDS) programPath(program);
 }
 
@@ -134,6 +138,8 @@ async function readXattrs(
   names = STORED_NAMES,
 ): Promise<Xattr[][]> {
   if (stored.length === 0) return [];
+  if (treeReaders() !== undefined)
+    return (await readEach(tree, stored, signal)).map(each => each ?? unreadable(tree));
   const args = [
     '-0',
     programPath('getfattr'),
@@ -159,6 +165,25 @@ async function readXattrs(
   return stored.map(each => xattrs.get(asName(each.path).toString('latin1')) ?? []);
 }
 
+/** The same without programs. @returns undefined for an entry that is gone or cannot be read */
+async function readEach(
+  tree: string,
+  stored: readonly Pick<StoredEntry, 'path'>[],
+  signal: AbortSignal,
+): Promise<(Xattr[] | undefined)[]> {
+  const readers = treeReaders();
+  const xattrs = await Promise.all(stored.map(({ path }) => readers?.readXattrs(joinPath(tree, path))));
+  signal.throwIfAborted();
+  return xattrs;
+}
+
+function unreadable(tree: string): never {
+  throw new Fault({
+    tried: `read the attributes in "${tree}"`,
+    found: 'an entry is gone, or cannot be read',
+  });
+}
+
 /** A name as an argument behind `--`. The longest paths leave no room for `./`. */
 function asName(path: Buffer): Buffer {
   const argument = asArgument(path);
@@ -176,6 +201,7 @@ export async function readXattrsOfEach(
   signal: AbortSignal,
   names?: string,
 ): Promise<(Xattr[] | undefined)[]> {
+  if (treeReaders() !== undefined) return await readEach(tree, stored, signal);
   requireReaders();
   try {
     return await readXattrs(tree, stored, signal, names);

@@ -1,0 +1,35 @@
+/** Brings the file indexes of all clients up to date. */
+import { Fault } from '../fault.ts';
+import { whatFailed } from '../os/files.ts';
+import { escapeText } from '../wire/text.ts';
+import { openIndex, peekIndex } from './file-index.ts';
+import { listClients, openClient } from './store.ts';
+
+/**
+ * Updates the index of each client that has one out of date, or none.
+ * @returns the clients whose index cannot be updated, with the reason
+ * @throws the signal's reason
+ */
+export async function* updateIndexes(
+  store: string,
+  signal: AbortSignal,
+): AsyncGenerator<{ client: string; error: Fault }> {
+  for (const name of listClients(store)) {
+    signal.throwIfAborted();
+    try {
+      const client = openClient(store, name);
+      const current = peekIndex(client);
+      current?.close();
+      if (current !== undefined) continue;
+      await using held = new AsyncDisposableStack();
+      await openIndex(held, client, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      const fault = new Fault({
+        tried: `update the index of "${name}"`,
+        found: escapeText(whatFailed(error)),
+      });
+      yield { client: name, error: error instanceof Fault ? error : fault };
+    }
+  }
+}
