@@ -81,7 +81,7 @@ if [ "$kind" = launch ]; then
   esac
   wanted="uid=$uid inherited=$inherited self=$self rsync=$rsync dialback=$dialback never=$never"
 else
-  wanted="self=$self rsync=$rsync"
+  wanted="self=$self rsync=$rsync dialback=$dialback"
 fi
 
 newer_than() { find src/launcher tools/launcher.sh tools/linkat.sh -type f -newer "$1" | head -n 1; }
@@ -137,7 +137,7 @@ case $kind in
     library=mountpoints define=MOUNTPOINTS_LIBRARY
     ;;
   jail)
-    set -- "$@" fetch jail relay root serve
+    set -- "$@" attributes fetch jail relay root serve web
     library=linkat define=LINKAT_LIBRARY
     ;;
 esac
@@ -150,11 +150,12 @@ set -- -I src/launcher "$work/all.c"
 tools/linkat.sh "$work/$library.so" "$library" ||
   fail "compile src/launcher/$library.c: see the compiler's error above" 'tools/prepare.sh --packages launcher'
 if [ "$kind" = launch ]; then
-  set -- "$@" -DSERVICE_UID="$uid" -DINHERITED="$inherited" -DDIALBACK_PATH="\"$dialback\"" -DNEVER_PATH="\"$never\""
+  set -- "$@" -DSERVICE_UID="$uid" -DINHERITED="$inherited" -DNEVER_PATH="\"$never\""
 fi
 # $flags is a list of words.
 # shellcheck disable=SC2086
 "$cc" $flags -D_GNU_SOURCE -DSELF_NAME="\"$kind\"" -DSELF_PATH="\"$self\"" -DRSYNC_PATH="\"$rsync\"" \
+  -DDIALBACK_PATH="\"$dialback\"" \
   -D"$define=\"$work/$library.so\"" "$@" -o "$made" ||
   fail "compile $kind from src/launcher: see the compiler's error above" 'tools/prepare.sh --packages launcher'
 chmod 755 "$made"

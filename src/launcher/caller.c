@@ -2,6 +2,13 @@
 #include <signal.h>
 #include <sys/prctl.h>
 
+static bool takes_logs;
+
+void accept_logs(void)
+{
+	takes_logs = true;
+}
+
 void require_no_places(int last)
 {
 	for (int fd = 0; fd <= last; fd++) {
@@ -11,7 +18,8 @@ void require_no_places(int last)
 		if (flags < 0 && errno == EBADF && fd > STDERR_FILENO)
 			continue; /* doctor tries `receive` without them */
 		bool is_open = flags >= 0 && (flags & O_PATH) == 0 && fstat(fd, &found) == 0;
-		bool is_accepted = is_open && (fd == LOCK ? S_ISREG(found.st_mode)
+		bool is_file = fd == LOCK || (takes_logs && (fd == STDOUT_FILENO || fd == STDERR_FILENO) && is_open && S_ISREG(found.st_mode));
+		bool is_accepted = is_open && (is_file ? S_ISREG(found.st_mode)
 							  : S_ISFIFO(found.st_mode) || S_ISSOCK(found.st_mode) ||
 								    S_ISCHR(found.st_mode));
 		snprintf(name, sizeof name, "descriptor %d", fd);

@@ -16,5 +16,8 @@ void forget_caller(unsigned last);
  */
 void require_no_places(int last);
 
+/* Lets standard output and error be plain files, for a log: nothing leads from a file to others. Call it before the check. */
+void accept_logs(void);
+
 /* Has the kernel send `signal_number` when `parent` dies. Call it after the last change of credentials, which resets it. */
 void die_with_parent(int signal_number, pid_t parent);

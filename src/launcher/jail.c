@@ -1,5 +1,5 @@
 /*
- * jail: builds the jails of the rsyncs that need no capability from a file. It has none, and any account may run it (0755).
+ * jail: builds the jails that need no capability from a file, for rsync and for the web server. It has none, and any account may run it (0755).
  *
  *   receive TREE [LINKROOT...] -- ARG...   becomes rsync that can write into TREE, link from each LINKROOT, and reach nothing else
  *   pump SECONDS                           rsync's remote shell inside `receive` (relay.h)
@@ -7,6 +7,7 @@
  *                                          with all of root's capabilities
  *   serve TREE RUN                         becomes rsync as a daemon that can read a part of TREE, a snapshot (serve.h)
  *   fetch DIR... -- ARG...                 becomes rsync that can write below each DIR and reach nothing else (fetch.h)
+ *   web LISTEN STORE CONFIG -- ARG...      becomes dialback as a web server that can read STORE and CONFIG, and do nothing else (web.h)
  *
  * Its other half is launch.c, with the jail of the rsync that reads. The parts of this file:
  * - RECEIVER_CALLS below, and COMMON_CALLS in seccomp.c: the system calls of the receiver
@@ -15,7 +16,7 @@
  *
  * Each failure is one line and exit status 126, or 127 if the program to become does not exist.
  *
- * SELF_PATH and RSYNC_PATH are compiled in, and can be read in the file (BUILT_FOR).
+ * SELF_PATH, RSYNC_PATH and DIALBACK_PATH are compiled in, and can be read in the file (BUILT_FOR).
  */
 #include "caller.h"
 #include "caps.h"
@@ -28,12 +29,13 @@
 #include "rsync.h"
 #include "serve.h"
 #include "trust.h"
+#include "web.h"
 #include <sched.h>
 #include <signal.h>
 #include <sys/socket.h>
 
 /* For `tools/launcher.sh --check`, which reads the file and does not run it. A text between two NULs. */
-__attribute__((used)) static const char BUILT_FOR[] = "\0dialback-jail built for self=" SELF_PATH " rsync=" RSYNC_PATH;
+__attribute__((used)) static const char BUILT_FOR[] = "\0dialback-jail built for self=" SELF_PATH " rsync=" RSYNC_PATH " dialback=" DIALBACK_PATH;
 
 /* linkat.c, compiled: a part of this file, so that no caller can give rsync another library. */
 __asm__(".pushsection .rodata\n"
@@ -182,8 +184,11 @@ int main(int count, char *arguments[])
 		serve_verb(arguments[2], arguments[3]);
 	if (strcmp(verb, "fetch") == 0 || strcmp(verb, "fetch-labels") == 0)
 		fetch_verb(strcmp(verb, "fetch-labels") == 0, count - 2, arguments + 2);
+	if (strcmp(verb, "web") == 0)
+		web_verb(count - 2, arguments + 2);
 	if (strcmp(verb, "pump") == 0 && count >= 3) /* rsync adds two arguments: host and command */
 		return pump(arguments[2]);
 	die(REFUSED, "run", "jail", "its arguments are none of: receive TREE [LINKROOT...] -- ARGUMENT...; "
-				    "place DIR TREE -- ARGUMENT...; serve TREE RUN; fetch DIR... -- ARGUMENT...; pump SECONDS");
+				    "place DIR TREE -- ARGUMENT...; serve TREE RUN; fetch DIR... -- ARGUMENT...; "
+				    "web LISTEN STORE CONFIG -- ARGUMENT...; pump SECONDS");
 }

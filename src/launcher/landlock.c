@@ -19,6 +19,7 @@ struct rule {
 	int32_t fd;
 } __attribute__((packed));
 
+const char *confine_what = RSYNC_PATH;
 static uint64_t known_rights; /* those that this kernel can refuse */
 
 long landlock_abi(void)
@@ -30,9 +31,9 @@ int refuse_everything(int least_abi)
 {
 	long abi = landlock_abi();
 	if (abi < 0)
-		die(REFUSED, "confine", RSYNC_PATH, "this kernel has no Landlock, or has it switched off (%s)", strerror(errno));
+		die(REFUSED, "confine", confine_what, "this kernel has no Landlock, or has it switched off (%s)", strerror(errno));
 	if (abi < least_abi)
-		die(REFUSED, "confine", RSYNC_PATH, "this kernel's Landlock is too old (ABI %ld, and %d is needed)", abi,
+		die(REFUSED, "confine", confine_what, "this kernel's Landlock is too old (ABI %ld, and %d is needed)", abi,
 		    least_abi);
 	known_rights = SINCE_ABI_1 | (abi >= 2 ? LL_REFER : 0) | (abi >= 3 ? LL_TRUNCATE : 0) | (abi >= 5 ? LL_IOCTL_DEV : 0);
 	const struct ruleset all = {.files = known_rights,
@@ -40,7 +41,7 @@ int refuse_everything(int least_abi)
 				    .scoped = abi >= 6 ? ABSTRACT_SOCKETS_AND_SIGNALS : 0};
 	long ruleset = syscall(CREATE_RULESET, &all, sizeof all, 0);
 	if (ruleset < 0)
-		die_errno("confine", RSYNC_PATH, "landlock_create_ruleset");
+		die_errno("confine", confine_what, "landlock_create_ruleset");
 	return (int)ruleset;
 }
 
@@ -67,8 +68,8 @@ void grant_path(int ruleset, const char *path, uint64_t rights, bool must)
 void enforce(int ruleset)
 {
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
-		die_errno("confine", RSYNC_PATH, "prctl");
+		die_errno("confine", confine_what, "prctl");
 	if (syscall(RESTRICT_SELF, ruleset, 0) != 0)
-		die_errno("confine", RSYNC_PATH, "landlock_restrict_self");
+		die_errno("confine", confine_what, "landlock_restrict_self");
 	close(ruleset);
 }

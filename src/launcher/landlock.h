@@ -20,6 +20,9 @@
 #define LL_READ (LL_READ_FILE | LL_READ_DIR)
 #define LL_RUN (LL_READ_FILE | LL_EXECUTE)
 
+/* The program that is confined, for messages; rsync by default. */
+extern const char *confine_what;
+
 /* @return the Landlock ABI of this kernel; negative, with errno, if it has none */
 long landlock_abi(void);
 

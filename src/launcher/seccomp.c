@@ -91,8 +91,8 @@ void allow_calls(const struct calls *more, size_t count)
 	ADD(LOAD(offsetof(struct seccomp_data, nr)));
 	ADD(UNLESS(BPF_JGE, X32_BIT, 1));
 	ADD(ANSWER(SECCOMP_RET_KILL_PROCESS));
+	at = add_rows(at, more, count); /* the first row of a call decides */
 	at = add_rows(at, COMMON_CALLS, COUNT(COMMON_CALLS));
-	at = add_rows(at, more, count);
 	ADD(ANSWER(SECCOMP_RET_ERRNO | EPERM));
 	const struct sock_fprog filter = {.len = (unsigned short)(at - code), .filter = code};
 	if (syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) != 0)

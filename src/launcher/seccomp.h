@@ -31,5 +31,8 @@ struct calls {
 	{check, argument, value, sizeof((const long[]){__VA_ARGS__}) / sizeof(long), (const long[]){__VA_ARGS__}}
 #define NR(name) __NR_##name
 
-/* Puts the rows that every rsync needs, and `count` rows of `more`, into force. Needs no_new_privs. */
+/* The flags of open(2) for another use than reading. */
+#define NOT_READING (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC | O_APPEND | (O_TMPFILE & ~O_DIRECTORY))
+
+/* Puts `count` rows of `more`, and the rows that every program needs, into force. Needs no_new_privs. A row of `more` counts first. */
 void allow_calls(const struct calls *more, size_t count);

@@ -11,9 +11,7 @@
 
 #define RECORDS_BYTES (32 << 20)
 
-/* The daemon only reads. Everything else that an open file could be used for is refused where it is opened. */
-#define NOT_READING (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC | O_APPEND | (O_TMPFILE & ~O_DIRECTORY))
-
+/* The daemon only reads. */
 static const struct calls SERVE_CALLS[] = {
 	ROW(NO_BITS, 2, NOT_READING, NR(openat)),
 #ifdef __x86_64__

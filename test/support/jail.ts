@@ -106,7 +106,7 @@ export class Jail {
         never: jail.never,
       });
       jail.lend(jail.launch);
-      compileJail({ to: jail.jailPath, rsync: jail.probe });
+      compileJail({ to: jail.jailPath, rsync: jail.probe, dialback: jail.probe });
     } catch (error) {
       jail.dispose();
       throw error;

@@ -215,7 +215,7 @@ export class World {
       dialback: this.binary,
       never: this.neverList,
     });
-    compileJail({ to: this.jail, rsync });
+    compileJail({ to: this.jail, rsync, dialback: this.binary });
     chmodSync(this.launcher, 0o755);
     execFileSync('setcap', ['cap_dac_read_search=ep', this.launcher], { stdio: 'pipe' });
   }
@@ -553,8 +553,9 @@ export function compileLauncher(options: {
 }
 
 /** Compiles `jail` as `make launcher` does, for other places. @throws with the compiler's output */
-export function compileJail({ to, rsync }: { to: string; rsync: string }): void {
-  compile('jail', to, { SELF_PATH: to, RSYNC_PATH: rsync });
+export function compileJail(options: { to: string; rsync: string; dialback: string }): void {
+  const { to, rsync, dialback } = options;
+  compile('jail', to, { SELF_PATH: to, RSYNC_PATH: rsync, DIALBACK_PATH: dialback });
 }
 
 /**

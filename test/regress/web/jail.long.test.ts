@@ -1,0 +1,2 @@
+// Goal: as web/jail, with all attempts, and the table of docs/security.md.
+import './jail.test.ts';
