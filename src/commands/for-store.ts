@@ -17,3 +17,4 @@ export { removeClient } from './remove-client.ts';
 export { status } from './status.ts';
 export { unpin } from './unpin.ts';
 export { verify } from './verify.ts';
+export { web } from './web.ts';

@@ -28,6 +28,7 @@ const COMMANDS: Loaders = {
   status: async () => (await import('./for-store.ts')).status,
   metrics: async () => (await import('./for-store.ts')).metrics,
   report: async () => (await import('./report.ts')).report,
+  web: async () => (await import('./for-store.ts')).web,
   prune: async () => (await import('./for-store.ts')).prune,
   pin: async () => (await import('./for-store.ts')).pin,
   unpin: async () => (await import('./for-store.ts')).unpin,
@@ -47,6 +48,7 @@ const INTERNAL: Loaders = {
   relay: async () => (await import('./relay.ts')).relay,
   manifest: async () => (await import('./manifest.ts')).manifest,
   shell: async () => (await import('./shell.ts')).shell,
+  'serve-web': async () => (await import('./serve-web.ts')).serveWeb,
 };
 
 /**

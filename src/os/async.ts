@@ -14,6 +14,11 @@ export function interruption(): AbortSignal {
   return interrupted.signal;
 }
 
+/** Calls back at SIGUSR2. (node reserves SIGUSR1.) */
+export function onUserSignal(call: () => void): void {
+  process.on('SIGUSR2', call);
+}
+
 /** Aborts as a signal would, so that everything cleans up. For errors that no caller awaits. */
 export function interruptWith(reason: unknown): void {
   interrupted.abort(reason);

@@ -60,6 +60,8 @@ export interface Child {
   ended: Promise<ExitResult>;
   /** Resolves when the program has exited, even if another process still holds its pipes. Never rejects. */
   exited: Promise<ExitResult>;
+  /** Sends it a signal, if it has not ended. */
+  signal(name: NodeJS.Signals): void;
   /** Kills it and its descendants: closes stdin, sends SIGTERM, and SIGKILL after `graceMs`. Waits until they are gone. */
   end(graceMs?: number): Promise<void>;
 }
@@ -136,6 +138,7 @@ export async function start(command: Command, descriptors: Descriptor[]): Promis
     stderr: child.stderr,
     ended,
     exited,
+    signal: name => void child.kill(name),
     end: (graceMs = DEFAULT_GRACE_MS) => killTree(child, ended, graceMs),
   };
 }

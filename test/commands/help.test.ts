@@ -52,6 +52,7 @@ describe('the text on all commands', () => {
       'status',
       'metrics',
       'report',
+      'web',
       'prune',
       'pin',
       'unpin',

@@ -66,6 +66,7 @@ import { knownHostsName } from '../../src/wire/ssh.ts';
 import { decodeName, encodeName, escapeText, NAME, parseCallCommand, unfold } from '../../src/wire/text.ts';
 import { readWords } from '../support/command-line.ts';
 import type { Target } from './explore.ts';
+import { webRequest, webWords } from './web-targets.ts';
 
 const TOP = join(import.meta.dirname, '../..');
 const read = (path: string): string => readFileSync(join(TOP, path), 'utf8');
@@ -1110,4 +1111,6 @@ export const TARGETS: readonly Target[] = [
     addresses,
   ],
   ...[commandLine, restore, stored, jailLine, authorizedKeys, knownHosts, examined, manifest],
+  webRequest,
+  webWords,
 ];

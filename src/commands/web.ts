@@ -1,0 +1,170 @@
+/**
+ * `dialback web`: pages about the store, for a browser. This process keeps the indexes of the store up to date, which needs writing. It
+ * starts `jail web`, which becomes `dialback serve-web` (serve-web.ts) in a jail. Only that process talks to browsers.
+ */
+
+import { EXIT, type ExitName, Fault } from '../fault.ts';
+import { type HostConfig, readHostConfig, storeSettings } from '../host/config.ts';
+import { tryReceiveJail } from '../host/jail.ts';
+import { refuseRoot } from '../os/account.ts';
+import { onUserSignal } from '../os/async.ts';
+import { sleep } from '../os/clock.ts';
+import { realPath, removeFileIfThere } from '../os/files.ts';
+import { hasJail, jailCommand, jailPath, lacksLandlock } from '../os/launcher.ts';
+import { FIRST_PASSED, hasPassedSocket, removeOldSocket, requireFreePort } from '../os/listening.ts';
+import { type Child, start } from '../os/process.ts';
+import { configPath } from '../shared/toml.ts';
+import { updateIndexes } from '../store/index-refresh.ts';
+import { overviewOf } from '../store/overview.ts';
+import { openStore, requireOwner } from '../store/store.ts';
+import { isLoopback, parseHosts, parsePort, portText } from '../web/listen.ts';
+import { escapeText } from '../wire/text.ts';
+import { Arguments, type Command, exitName, type Io } from './command.ts';
+import { HOST_CONFIG } from './host-store.ts';
+
+interface WebRequest {
+  /** As `jail web` takes it; undefined: the default, or a socket that systemd passes. */
+  listen: string | undefined;
+  socket: string | undefined;
+  hosts: string | undefined;
+  isSecure: boolean;
+  isPublic: boolean;
+  config: string | undefined;
+}
+
+const DEFAULT_LISTEN = '127.0.0.1:8030';
+const PROXY =
+  'keep 127.0.0.1, and use ssh -L 8030:127.0.0.1:8030 or a reverse proxy with TLS (docs/manual.md)';
+
+export const web: Command<WebRequest> = {
+  name: 'web',
+  usage:
+    'web [--listen 127.0.0.1:8030 | --socket PATH] [--host NAMES] [--https] [--any-address] [--config F]',
+  side: 'host',
+  summary: 'show the store in a browser: clients, snapshots, files, differences; only reads',
+  options: [
+    { name: 'listen', value: 'ADDRESS:PORT', help: `listen there; ${DEFAULT_LISTEN} by default` },
+    { name: 'socket', value: 'PATH', help: 'listen on a Unix socket of this account' },
+    { name: 'host', value: 'NAMES', help: 'names by which browsers reach it through a proxy, with commas' },
+    { name: 'https', help: 'browsers reach it by https, through a proxy' },
+    { name: 'any-address', help: 'allow an address that other machines reach, without TLS' },
+    HOST_CONFIG,
+  ],
+  positionals: [],
+
+  parse(words) {
+    const given = new Arguments(web, words);
+    const [listen, socket, hosts] = [given.text('listen'), given.path('socket'), given.text('host')];
+    if (listen !== undefined && socket !== undefined)
+      throw given.refuse('--listen and --socket contradict each other');
+    const parsed = hosts === undefined ? undefined : parseHosts(hosts);
+    if (parsed && 'reason' in parsed)
+      throw given.refuse(`--host is "${escapeText(hosts ?? '', 60)}": ${parsed.reason}`);
+    const port = parsePort(listen ?? DEFAULT_LISTEN);
+    if ('reason' in port) throw given.refuse(`--listen is "${escapeText(listen ?? '', 60)}": ${port.reason}`);
+    if (!isLoopback(port.value.address) && !given.has('any-address'))
+      throw new Fault({
+        tried: `listen on "${portText(port.value)}"`,
+        found: 'other machines reach this address, and the pages would cross the network without TLS',
+        next: PROXY,
+        exit: 'usage',
+      });
+    return {
+      listen: listen === undefined ? undefined : portText(port.value),
+      socket,
+      hosts: parsed === undefined ? undefined : parsed.value.join(','),
+      isSecure: given.has('https'),
+      isPublic: given.has('any-address'),
+      config: given.path('config'),
+    };
+  },
+
+  async run(request, io): Promise<ExitName> {
+    refuseRoot('web');
+    const path = configPath('host.toml', request.config);
+    const config = readHostConfig(path);
+    openStore(config.store);
+    requireOwner(config.store, 'web');
+    await requireJail();
+    const signal = io.interruption();
+    const listen = await choosePlace(request, io);
+    const refresh = async (): Promise<void> => await updateStore(config, io, signal);
+    await refresh();
+    const words = [
+      ...['--config', realPath(path)],
+      ...(request.hosts === undefined ? [] : ['--host', request.hosts]),
+      ...(request.isSecure ? ['--https'] : []),
+      ...(request.isPublic ? ['--any-address'] : []),
+    ];
+    const jail = jailCommand(['web', listen, realPath(config.store), realPath(path), '--', ...words], 'TERM');
+    const passed = listen === INHERITED ? [FIRST_PASSED] : [];
+    const child = await start(jail, ['nothing', 1, 2, ...passed]);
+    try {
+      return await stayWith(child, refresh, signal);
+    } finally {
+      await child.end();
+      if (request.socket !== undefined) removeFileIfThere(request.socket);
+    }
+  },
+};
+
+/** LISTEN of `jail web` for a socket that a service manager passes. */
+const INHERITED = 'inherited';
+const REFRESH_MS = 300_000;
+
+/** Waits for the end of the server or of this process. Meanwhile it keeps the indexes up to date. */
+async function stayWith(child: Child, refresh: () => Promise<void>, signal: AbortSignal): Promise<ExitName> {
+  onUserSignal(() => child.signal('SIGUSR2'));
+  let isOver = false;
+  const ended = child.exited.then(({ status }) => {
+    isOver = true;
+    return exitName(status ?? EXIT.failed);
+  });
+  const interrupted = new Promise<ExitName>(resolve =>
+    signal.addEventListener('abort', () => resolve('done'), { once: true }),
+  );
+  const refreshing = async (): Promise<never> => {
+    for (;;) {
+      await sleep(REFRESH_MS, signal);
+      if (!isOver) await refresh();
+    }
+  };
+  const end = Promise.race([ended, interrupted]);
+  return await Promise.race([end, refreshing().catch(() => end)]);
+}
+
+/** The jail is the reason why a browser may see the store at all, so there is no way without it. */
+async function requireJail(): Promise<void> {
+  const tried = 'confine the web server';
+  if (!hasJail())
+    throw new Fault({
+      tried,
+      found: `"${jailPath()}" is not there`,
+      next: "make install, as root, in dialback's sources",
+    });
+  const jail = await tryReceiveJail();
+  if (!(jail instanceof Fault)) return;
+  if (!lacksLandlock(jail)) throw jail;
+  throw new Fault({ tried, found: jail.found, next: 'boot a kernel with Landlock' });
+}
+
+/** @returns LISTEN of `jail web` */
+async function choosePlace({ listen, socket }: WebRequest, io: Io): Promise<string> {
+  if (listen === undefined && socket === undefined && hasPassedSocket(io.environment)) return INHERITED;
+  if (socket !== undefined) {
+    await removeOldSocket(socket);
+    return socket;
+  }
+  const parsed = parsePort(listen ?? DEFAULT_LISTEN);
+  if ('reason' in parsed) throw new Error(parsed.reason);
+  const { address, port } = parsed.value;
+  await requireFreePort(address, port, 'dialback web --listen 127.0.0.1:PORT, with another PORT');
+  return portText(parsed.value);
+}
+
+/** Brings the indexes and the catalog up to date. The process in the jail cannot write them. */
+async function updateStore(config: HostConfig, io: Io, signal: AbortSignal): Promise<void> {
+  for await (const { client, error } of updateIndexes(config.store, signal))
+    io.warn(io.plain(`dialback: Cannot update the index of "${client}": ${error.found}\n`));
+  await overviewOf(storeSettings(config), signal); // updates the catalog
+}
