@@ -181,6 +181,27 @@ const HIDING =
   'PrivateTmp ProtectHome ProtectSystem InaccessiblePaths TemporaryFileSystem RootDirectory RootImage ProtectProc ' +
   'ProcSubset ProtectControlGroups ReadOnlyPaths PrivateUsers PrivateNetwork IPAddressDeny AmbientCapabilities';
 
+describe('share/dialback-web.service', () => {
+  it('starts dialback web, as an account without privileges, on the socket of its unit', () => {
+    const [service, socket] = [sample('dialback-web.service'), sample('dialback-web.socket')];
+    assert.match(service, /^ExecStart=\/usr\/local\/bin\/dialback web$/m);
+    assert.match(service, /^ExecReload=\/bin\/kill -USR2 \$MAINPID$/m);
+    for (const line of [
+      'User=dialback',
+      'NoNewPrivileges=yes',
+      'CapabilityBoundingSet=',
+      'Requires=dialback-web.socket',
+    ])
+      assert.ok(service.split('\n').includes(line), line);
+    // The jail makes executable memory (V8), and a root of its own where it is tried.
+    assert.doesNotMatch(
+      service,
+      /^(MemoryDenyWriteExecute|RestrictNamespaces|SystemCallFilter|DynamicUser|ProtectHome)=/m,
+    );
+    assert.deepEqual(socket.match(/^ListenStream=.*$/gm), ['ListenStream=127.0.0.1:8030']);
+  });
+});
+
 describe('share/dialback-backup.service', () => {
   const text = sample('dialback-backup.service');
 

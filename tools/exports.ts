@@ -47,7 +47,6 @@ const ONLY_TESTED = new Set([
   'src/store/drill-record.ts decodeDrillRecord',
   'src/store/drill-record.ts encodeDrillRecord',
   'src/store/offer.ts decodeOffer',
-  'src/web/pages/site.ts site', // until the server imports it
   'src/wire/fetch-rsync.ts foldersAbove',
 ]);
 

@@ -59,7 +59,7 @@ offered="never:$config/never excludes:$config/excludes client.toml:$config/clien
   host.toml:$config/host.toml.sample dialback.cron.d:$cron"
 hook_files=$(ls share/hooks)
 monitoring_files=$(ls share/monitoring)
-unit_files='dialback-backup.service dialback-backup.timer'
+unit_files='dialback-backup.service dialback-backup.timer dialback-web.service dialback-web.socket'
 # When the timer elapsed last: systemd writes it (Persistent= in systemd.timer(5)), and `systemctl disable` leaves it.
 stamp=/var/lib/systemd/timers/stamp-dialback-backup.timer
 
@@ -402,6 +402,10 @@ uninstall() {
     if [ -d /run/systemd/system ]; then now=--now; else now=; fi
     systemctl --quiet disable $now dialback-backup.timer || true
     remove "$stamp"
+  fi
+  if [ "$live" = yes ] && command -v systemctl >/dev/null && [ -e "$units/dialback-web.socket" ]; then
+    if [ -d /run/systemd/system ]; then now=--now; else now=; fi
+    systemctl --quiet disable $now dialback-web.socket || true
   fi
   revoke_rsync
   for unit in $unit_files; do remove "$units/$unit"; done

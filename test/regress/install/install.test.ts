@@ -55,6 +55,8 @@ const LAID: [path: string, owner: string][] = [
   [CRON, 'root:root 644'],
   [`${UNITS}/dialback-backup.service`, 'root:root 644'],
   [`${UNITS}/dialback-backup.timer`, 'root:root 644'],
+  [`${UNITS}/dialback-web.service`, 'root:root 644'],
+  [`${UNITS}/dialback-web.socket`, 'root:root 644'],
   ['/var/lib/dialback', 'dialback:dialback 700'],
   ...[
     'client.toml',
@@ -108,7 +110,7 @@ describe('make install', { skip: SKIP }, () => {
         output,
         matching`\n${says('next-on-a-backup-host', 'runuser --pty -u dialback -- dialback')} .*\n$`,
       );
-      assert.ok(output.trim().split('\n').length <= 20, output);
+      assert.ok(output.trim().split('\n').length <= 22, output);
     });
 
     it('sets owners, modes and capabilities', async () => {
