@@ -99,6 +99,9 @@ function notesOf({ newer, older, causes, removedBasis }: Explanation): string[] 
     ...(removedBasis === undefined
       ? []
       : [`the run linked against ${escapeText(removedBasis)}, which was removed`]),
+    ...(record.counts.moved === undefined
+      ? []
+      : [`${record.counts.moved} moved files are linked to the older ones (link_moved in host.toml)`]),
     ...(record.flags.some(each => each.startsWith('few-linked-'))
       ? ["the run linked far fewer files than this client's runs usually do"]
       : []),
@@ -141,6 +144,7 @@ export function explanationJson(found: Explanation): object {
     files,
     linked,
     linked_elsewhere: linkedElsewhere,
+    moved_linked: newer.record.counts.moved ?? 0,
     causes: found.causes.map(each => ({
       cause: each.cause,
       what: each.what,

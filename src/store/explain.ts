@@ -106,6 +106,9 @@ function insideOf(path: string, { newer, older }: ExplainedPair): Buffer {
   throw new Fault({ tried, found });
 }
 
+/** Pairs of inodes that are kept in memory. */
+const COMPARED = 1000;
+
 interface ComparisonInput {
   client: ClientStore;
   pair: ExplainedPair;
@@ -131,6 +134,8 @@ class Comparison {
   readonly #olds: ManifestLookup | undefined;
   readonly #news: ManifestLookup;
   #isOlder: ((inode: bigint) => boolean) | undefined;
+  /** Whether the contents of two inodes with several names differ; the last ones that were read. */
+  readonly #compared = new Map<string, boolean | undefined>();
   #batch: Unlinked[] = [];
   readonly #counts = { files: 0, linked: 0, linkedElsewhere: 0 };
 
@@ -261,8 +266,18 @@ class Comparison {
     return because(this.#facts ? identicalCause(this.#facts, old.stored.links) : 'unknown');
   }
 
-  /** Compares the contents of two files. @returns undefined if one cannot be read */
+  /** Compares the contents of two files. Further names of the same inodes are not read again. @returns undefined if one cannot be read */
   async #readBoth(old: StoredEntry, fresh: StoredEntry): Promise<boolean | undefined> {
+    const key = `${old.inode} ${fresh.inode}`;
+    const isKnown = this.#compared.has(key);
+    const isOther = isKnown ? this.#compared.get(key) : await this.#readContents(old, fresh);
+    if (isKnown || old.links === 1 || fresh.links === 1) return isOther;
+    if (this.#compared.size >= COMPARED) this.#compared.clear();
+    this.#compared.set(key, isOther);
+    return isOther;
+  }
+
+  async #readContents(old: StoredEntry, fresh: StoredEntry): Promise<boolean | undefined> {
     const { pair, signal } = this.#input;
     const path = ({ path }: StoredEntry, tree: string): Buffer => joinPath(tree, path);
     try {

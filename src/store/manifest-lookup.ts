@@ -20,9 +20,9 @@ export class ManifestLookup {
     });
   }
 
-  /** Why a part of the manifest could not be used; undefined if all of it that was needed could. */
+  /** Why a lookup could not use the manifest; undefined if each could, or if there was none. */
   get problem(): 'missing' | { damage: string } | undefined {
-    if (this.#isMissing) return 'missing';
+    if (this.#isMissing && this.#hasBegun) return 'missing';
     return this.#damage === undefined ? undefined : { damage: this.#damage };
   }
 

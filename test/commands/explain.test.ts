@@ -66,6 +66,13 @@ describe('explanationText()', () => {
     assert.match(text, /^\/etc {2,}/m);
     assert.match(text, /host was 3\.4\.1, and is 3\.5\.0\n$/);
   });
+  it('tells how many moved files the host has linked', () => {
+    const newer = snapshot('B', '3.5.0');
+    newer.record.counts.moved = 42;
+    const text = explanationText({ ...EXPLAINED, newer, linkedElsewhere: 42 });
+    assert.match(text, /, 42 linked to another path /);
+    assert.match(text, /^42 moved files are linked .*link_moved/m);
+  });
   it('has no tables where every file is linked, and escapes versions', () => {
     const newer = snapshot('B', '\u001b[31m');
     const text = explanationText({ ...EXPLAINED, newer, causes: [], folders: [] });

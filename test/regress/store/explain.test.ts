@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import {
   appendFileSync,
+  chmodSync,
   linkSync,
   mkdirSync,
   readFileSync,
@@ -270,6 +271,15 @@ describe('explain', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     ]);
     const { moved = 0, new: fresh = 0, ...rest } = wanted;
     assert.deepEqual(byCause(found), { ...rest, new: fresh + moved });
+    // A file that cannot be read is named, and the others are explained.
+    const unreadable = join(world.tree(first), at('chmod/below/file 0'));
+    const { mode } = statSync(unreadable);
+    chmodSync(unreadable, 0);
+    const partly = await explain([`${world.name}@${second}`, at('chmod'), '--json']);
+    assert.equal(partly.status, 1);
+    assert.deepEqual(byCause(JSON.parse(partly.stdout)), { 'attributes mode': FILES - 1, unreadable: 1 });
+    assert.match(partly.stderr, /chmod\/below\/file 0": /);
+    chmodSync(unreadable, mode);
     const next = [...stderr.matchAll(/^next: dialback (verify \S+) \(/gm)].map(each => each[1] ?? '');
     assert.deepEqual(next, [`verify ${world.name}@${first}`, `verify ${world.name}@${second}`]);
     // The steps are followed as printed: one tells the damage, the other one makes the manifest.
