@@ -5,6 +5,7 @@ import {
   type ClientConfig,
   calledRemotes,
   clientName,
+  excludeFiles,
   ownNiceness,
   remoteName,
   stateFolder,
@@ -31,6 +32,16 @@ function found(text: string): string {
   return 'accepted';
 }
 
+describe('excludeFiles()', () => {
+  it('takes one path, and a list of paths', () => {
+    const files = (text: string): string[] => excludeFiles(read(`${REMOTE}[scope]\n${text}`));
+    assert.deepEqual(files(''), []);
+    assert.deepEqual(files('exclude_from = "/a"'), ['/a']);
+    assert.deepEqual(files('exclude_from = ["/a", "/b"]'), ['/a', '/b']);
+  });
+});
+
+const EXCLUDE_FROM = `"scope.exclude_from" ${wording('should-be-an-absolute-path-or-list')}`;
 const NO_EFFECT = wording('has-no-effect-with-transport-channel');
 
 const REFUSED: [text: string, found: string | RegExp][] = [
@@ -124,6 +135,9 @@ const REFUSED: [text: string, found: string | RegExp][] = [
   [`${REMOTE}[scope]\nnever = ["/a\\nb"]`, `"scope.never.0" ${wording('has-a-control-character')}`],
   [`${REMOTE}[scope]\nexclude = "*.o"`, '"scope.exclude" is "*.o", and should be a list'],
   [`${REMOTE}[scope]\nmounts = "none"`, `"scope.mounts" is "none", and ${wording('should-be-local-all-or')}`],
+  [`${REMOTE}[scope]\nexclude_from = 1`, EXCLUDE_FROM],
+  [`${REMOTE}[scope]\nexclude_from = ["/a", 1]`, EXCLUDE_FROM],
+  [`${REMOTE}[scope]\nexclude_from = ["relative"]`, EXCLUDE_FROM],
   [`${REMOTE}[scope]\nexcludes = []`, 'unknown key "scope.excludes"'],
   [`${REMOTE}[scope]\nroots = [${'"/a",'.repeat(257)}]`, `"scope.roots" ${wording('names-too-many-roots')}`],
   [`${REMOTE}[limits]\nnice = 20`, `"limits.nice" ${wording('should-be-0-to-19')}`],

@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { mountsLeftOut, parseExcludes, scopeFilter } from '../src/client/filter.ts';
+import { mountsLeftOut, parseExcludes, scopeFilter, splitExcludes } from '../src/client/filter.ts';
 import { Fault } from '../src/fault.ts';
 import { isWithin, type MountEntry, parseMountTable } from '../src/os/mounts.ts';
 import { makeScratch, pull, removeTree } from './daemon.ts';
@@ -245,6 +245,15 @@ describe('scopeFilter() for one path', () => {
 });
 
 describe('scopeFilter()', () => {
+  it('has one line for a pattern of `packages`, and two for any other', () => {
+    const list = [
+      { pattern: '/usr/bin/ls', where: 'line 1', isLeaf: true },
+      { pattern: '*.o', where: 'line 2' },
+    ];
+    const lines = scopeFilter({ roots: ['/'], never: [], ...splitExcludes(list) }).split('\n');
+    assert.deepEqual(lines.slice(1), ['- /usr/bin/ls', '- *.o', '- *.o/**', '']);
+  });
+
   it('is one rule a line, in the order of the policy', () => {
     const scope = { roots: ['/home/me', '/etc'], never: ['/etc/ssh*'], excludes: ['*.o'] };
     assert.equal(

@@ -306,6 +306,20 @@ describe('what sends', () => {
   });
 });
 
+describe('packages', () => {
+  it('writes the list, and passes the reason of a failure and its status on', async () => {
+    fake('dialback', 'echo a table', 'echo "the reason" >&2', 'exit 2');
+    const list = '/var/lib/a list';
+    assert.deepEqual(await run('packages', [list, '--root', '/srv/x']), {
+      status: 2,
+      output: 'the reason\n',
+    });
+    assert.deepEqual(calls(), [`dialback <packages> <--write> <${list}> <--root> </srv/x>`]);
+    assert.equal((await run('packages', [])).status, 2);
+    assert.equal(calls().length, 1);
+  });
+});
+
 describe('skip-on-battery', () => {
   const supply = (name: string, files: Record<string, string>): void => {
     mkdirSync(join(top, 'power', name), { recursive: true });

@@ -102,7 +102,7 @@ describe('clientToml()', () => {
     const config = parseConfig(text, 'client.toml', CLIENT_SCHEMA);
     assert.equal(config.name, 'laptop');
     assert.deepEqual(config.scope.roots, ['/', '/a b']);
-    assert.equal(config.scope.exclude_from, '/etc/a "list"');
+    assert.deepEqual(config.scope.exclude_from, ['/etc/a "list"']);
     assert.deepEqual(
       config.remote.map(({ target, identity, known_hosts }) => ({ target, identity, known_hosts })),
       [{ target: 'ssh://me@backup:22', identity: '/h/id', known_hosts: '/h/known_hosts' }],

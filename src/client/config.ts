@@ -26,6 +26,18 @@ const rootKey = v.pipe(
   v.check((path: string) => isRoot(path), 'should be a path without ".", "..", doubled or trailing slashes'),
 );
 
+/** @returns the paths of a string or a list; undefined if one is no path */
+function readPaths(value: unknown): string[] | undefined {
+  const found = v.safeParse(v.array(pathKey), Array.isArray(value) ? value : [value]);
+  return found.success ? found.output : undefined;
+}
+
+const pathsKey = v.pipe(
+  v.unknown(),
+  v.check(value => readPaths(value) !== undefined, 'should be an absolute path, or a list of them'),
+  v.transform((value): string[] => readPaths(value) ?? []),
+);
+
 const sshOption = v.pipe(
   v.string(),
   v.regex(/^[A-Za-z0-9]+=\P{Cc}+$/u, 'should be "Option=value", as ssh -o takes it'),
@@ -152,7 +164,7 @@ export const CLIENT_SCHEMA = v.strictObject({
         ),
         ['/'],
       ),
-      exclude_from: v.optional(pathKey),
+      exclude_from: v.optional(pathsKey),
       exclude: v.optional(v.array(v.string()), []),
       never: v.optional(v.array(rootKey), []),
       mounts: v.optional(v.picklist(['local', 'all', 'one'], 'should be "local", "all" or "one"'), 'local'),
@@ -197,6 +209,11 @@ export const CLIENT_SCHEMA = v.strictObject({
 
 export type ClientConfig = v.InferOutput<typeof CLIENT_SCHEMA>;
 export type Remote = ClientConfig['remote'][number];
+
+/** The files of `exclude_from`. */
+export function excludeFiles({ scope }: ClientConfig): string[] {
+  return scope.exclude_from ?? [];
+}
 
 /** Reads client.toml. @throws Fault (exit 2) that names the file and the key */
 export function readClientConfig(path: string): ClientConfig {

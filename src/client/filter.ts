@@ -94,6 +94,8 @@ export interface Exclude {
   pattern: string;
   /** Its place, for messages: `line 3 of "FILE"`. */
   where: string;
+  /** It matches no folder whose entries a run would have to hide too: a file, or everything in a folder. */
+  isLeaf?: boolean;
 }
 
 /**
@@ -122,14 +124,20 @@ export function parseExcludes(lines: string[], source: string, home?: string): E
       wrong === FILTER_RULE ? "a name that looks like one is written with a wildcard: '[+] name'" : undefined;
     throw new Fault({ tried: `use ${where}`, found: wrong, exit: 'usage', ...(next ? { next } : {}) });
   }
-  if (patterns.length > EXCLUDES_LIMIT) {
-    throw new Fault({
-      tried: `use ${source}`,
-      found: `it has more than ${EXCLUDES_LIMIT} patterns`,
-      exit: 'usage',
-    });
-  }
+  refuseTooMany(patterns, source);
   return patterns;
+}
+
+/** Refuses more patterns than a run takes. @param source as for `parseExcludes()`, or all lists together */
+export function refuseTooMany(patterns: readonly Exclude[], source: string): void {
+  if (patterns.length <= EXCLUDES_LIMIT) return;
+  throw new Fault({ tried: `use ${source}`, found: `more than ${EXCLUDES_LIMIT} patterns`, exit: 'usage' });
+}
+
+/** The two lists of patterns that `scopeFilter()` takes. */
+export function splitExcludes(excludes: readonly Exclude[]): Required<Pick<Scope, 'excludes' | 'leaves'>> {
+  const { whole = [], leaf = [] } = Object.groupBy(excludes, each => (each.isLeaf ? 'leaf' : 'whole'));
+  return { excludes: whole.map(each => each.pattern), leaves: leaf.map(each => each.pattern) };
 }
 
 const FILTER_RULE = 'it is a filter rule, and only exclude patterns are allowed';
@@ -185,6 +193,8 @@ interface Scope {
   never: string[];
   /** Patterns of the exclude list. */
   excludes: string[];
+  /** Further ones, which match no folder whose entries must be hidden too. */
+  leaves?: string[];
   /** Folders that are stored without anything below them (client/mount-points.ts). */
   empty?: string[];
 }
@@ -207,6 +217,8 @@ export function scopeFilter(scope: Scope): string {
     lines.push(`- ${pattern}`, `- ${below(pattern)}`);
   }
   for (const path of scope.empty ?? []) lines.push(`- ${below(literalPattern(path))}`);
+  // One line each: a wildcard costs rsync five times as much as a plain name, and `packages` writes thousands of patterns.
+  for (const pattern of scope.leaves ?? []) lines.push(`- ${pattern}`);
   for (const pattern of scope.excludes) {
     lines.push(`- ${pattern}`);
     // `**/` and `*/` mean all folders. Everything below them is excluded with them; files beside them are not.

@@ -5,7 +5,7 @@ import { isWithin } from '../os/mounts.ts';
 import { run, standard } from '../os/process.ts';
 import { writeNew } from '../os/replace.ts';
 import { asText } from '../wire/text.ts';
-import { type Exclude, scopeFilter } from './filter.ts';
+import { type Exclude, scopeFilter, splitExcludes } from './filter.ts';
 import type { Root } from './roots.ts';
 
 /** A root with more entries is taken for one that is not empty. */
@@ -56,8 +56,7 @@ async function takesAny(
   try {
     makeFolder(top, { parents: true });
     for (const name of names) makeAlike(`${asText(root.path)}/${asText(name)}`, `${top}/${asText(name)}`);
-    const patterns = excludes.map(each => each.pattern);
-    const text = scopeFilter({ roots: [root.path], never: [], excludes: patterns });
+    const text = scopeFilter({ roots: [root.path], never: [], ...splitExcludes(excludes) });
     writeNew(`${work}/filter`, Buffer.from(text, 'latin1'));
     const words = ['-r', `--filter=. ${work}/filter`, `${work}/tree/`, `${out}/`];
     const copied = await run(standard('rsync', words));

@@ -23,7 +23,7 @@ import { isWithin } from '../os/mounts.ts';
 import { run, standard } from '../os/process.ts';
 import { writeNew } from '../os/replace.ts';
 import { asText, escapeText } from '../wire/text.ts';
-import { type Exclude, scopeFilter } from './filter.ts';
+import { type Exclude, scopeFilter, splitExcludes } from './filter.ts';
 import { type Entry, findPlace, type Look } from './never.ts';
 
 /** A root. */
@@ -202,8 +202,7 @@ async function copySkeleton(
   roots: readonly Root[],
   excludes: readonly Exclude[],
 ): Promise<void> {
-  const patterns = excludes.map(each => each.pattern);
-  const text = scopeFilter({ roots: roots.map(each => each.path), never: [], excludes: patterns });
+  const text = scopeFilter({ roots: roots.map(each => each.path), never: [], ...splitExcludes(excludes) });
   writeNew(filter, Buffer.from(text, 'latin1'));
   const copied = await run(standard('rsync', ['-r', `--filter=. ${filter}`, `${tree}/`, `${copy}/`]));
   if (copied.status === 0) return;

@@ -21,11 +21,12 @@ import { openChannel } from './channel.ts';
 import { decideCompression } from './compression.ts';
 import { type Capability, capabilityOf, ownNiceness, type Remote } from './config.ts';
 import { openDirect } from './direct.ts';
-import { type Exclude, scopeFilter, scopeRecords } from './filter.ts';
+import { type Exclude, scopeFilter, scopeRecords, splitExcludes } from './filter.ts';
 import { HostEvents } from './host-events.ts';
 import { isLocal, openLocal } from './local.ts';
 import { hungWarning, mountTableText } from './mount-points.ts';
 import { type Place, placeWarnings } from './never.ts';
+import { checkPackageLists } from './package-age.ts';
 import { followExcludes, type Root, refuseHiddenRoots } from './roots.ts';
 import { type Run, runFault } from './run-events.ts';
 import {
@@ -129,6 +130,8 @@ function chooseScope(run: Run, hung: readonly string[], table: readonly MountEnt
         `Cannot back up "${showPath(name)}" under this name: symbolic links lead to "${showPath(path)}", and the backup has that name`,
       );
   const excludes = followExcludes(readExcludes(config), roots);
+  for (const { found, next } of checkPackageLists(config, now().getTime()).old)
+    events.warning(`${found}; ${next}`, 'packages');
   const capability = capabilityOf(config);
   if (capability === 'none' && config.capability === undefined && wasConfined(state))
     throw launcherHasGone(launcherPath(), 'client.toml', '`capability = "none"`');
@@ -193,10 +196,9 @@ function writeSenderFiles(
   { scope, daemon }: Sender,
   compress: boolean,
 ): void {
-  const excludes = chosen.excludes.map(each => each.pattern);
   writeDaemonFiles(runFolder, {
     daemonConfig: daemonConfig({ ...daemon, filter: `${runFolder}/rsyncd/filter`, compress }),
-    filter: scopeFilter({ ...scope, excludes }),
+    filter: scopeFilter({ ...scope, ...splitExcludes(chosen.excludes) }),
     mounts: mountTableText(scope),
     library: scope.empty.length > 0 ? chosen.library : undefined,
   });

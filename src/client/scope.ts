@@ -18,26 +18,31 @@ import {
 } from '../os/mounts.ts';
 import { ENUMERATED_LIMIT, isRoot, PATH_LIMIT } from '../wire/request.ts';
 import { asText, escapeText, quoteForShell } from '../wire/text.ts';
-import { type ClientConfig, calledRemotes, callFiles } from './config.ts';
-import { type Exclude, enumeratedFolders, mountsLeftOut, parseExcludes } from './filter.ts';
+import { type ClientConfig, calledRemotes, callFiles, excludeFiles } from './config.ts';
+import { type Exclude, enumeratedFolders, mountsLeftOut, parseExcludes, refuseTooMany } from './filter.ts';
 import { isLocal, realPlace } from './local.ts';
 import { type EmptyFolder, findHung, lookExcept, sortMountPoints } from './mount-points.ts';
 import { type Entry, findPlace, type Look, mergePlaces, type Place, parsePlaces } from './never.ts';
 import { readNeverList } from './never-list.ts';
+import { isPackageList } from './package-list.ts';
 import { type Root, refuseNeverRoots, resolveRoots } from './roots.ts';
 import { type FolderView, otherSpellings } from './spelling.ts';
 
 const EXCLUDES_BYTES = 1024 * 1024;
 
-/** Reads the exclude patterns of the file and of the config. @throws Fault that names the line */
+/** Reads the exclude patterns of the files and of the config. @throws Fault that names the line */
 export function readExcludes(config: ClientConfig): Exclude[] {
-  const { exclude, exclude_from: file } = config.scope;
   const home = asBytes(ownAccount().home);
-  const fromFile = file === undefined ? [] : listLines(readWhole(file, EXCLUDES_BYTES), file);
-  return [
-    ...parseExcludes(fromFile, `"${file}"`, home),
-    ...parseExcludes(exclude.map(asBytes), '`exclude` in client.toml', home),
+  const patterns = [
+    ...excludeFiles(config).flatMap(file => {
+      const lines = listLines(readWhole(file, EXCLUDES_BYTES), file);
+      const parsed = parseExcludes(lines, `"${file}"`, home);
+      return isPackageList(lines[0] ?? '') ? parsed.map(each => ({ ...each, isLeaf: true })) : parsed;
+    }),
+    ...parseExcludes(config.scope.exclude.map(asBytes), '`exclude` in client.toml', home),
   ];
+  refuseTooMany(patterns, '`exclude` and `exclude_from` together');
+  return patterns;
 }
 
 /**

@@ -3,5 +3,6 @@ export { doctor } from './doctor.ts';
 export { enroll } from './enroll.ts';
 export { help } from './help.ts';
 export { init } from './init.ts';
+export { packages } from './packages.ts';
 export { tryOut } from './try.ts';
 export { unenroll } from './unenroll.ts';

@@ -11,6 +11,7 @@ type Loaders = Record<string, () => Promise<Command>>;
 const COMMANDS: Loaders = {
   init: async () => (await import('./for-setup.ts')).init,
   backup: async () => (await import('./backup.ts')).backup,
+  packages: async () => (await import('./for-setup.ts')).packages,
   gate: async () => (await import('./gate.ts')).gate,
   grab: async () => (await import('./grab.ts')).grab,
   enroll: async () => (await import('./for-setup.ts')).enroll,

@@ -17,6 +17,7 @@ import { readNeverList } from '../client/never-list.ts';
 import { findHungMounts, findPlaces } from '../client/scope.ts';
 import { Fault } from '../fault.ts';
 import { ownAccount } from '../os/account.ts';
+import { now } from '../os/clock.ts';
 import { readJournal } from '../os/journal.ts';
 import { type Jail, landlockAbiOf } from '../os/launcher.ts';
 import { isLocked } from '../os/runfolder.ts';
@@ -52,6 +53,7 @@ import {
   checkRoots,
   collectExcludes,
   collectLeftOutRoots,
+  collectPackageLists,
   collectRootFacts,
   collectRoots,
   collectStoresInScope,
@@ -101,6 +103,7 @@ export async function collectClient(options: {
     collectName(config),
     collectClientState(state),
     collectExcludes(config),
+    ...collectPackageLists(config, now().getTime()),
     ...(found instanceof Fault
       ? [checkRefusedRoots(found)]
       : checkRoots(collectRootFacts(ground), confinement)),

@@ -1,6 +1,7 @@
 /** The files that a client backs up: its roots and excludes, and mounts that do not answer. */
 import type { ClientConfig } from '../client/config.ts';
 import { emptiedRoots } from '../client/left-out.ts';
+import { checkPackageLists } from '../client/package-age.ts';
 import { followExcludes, type Root, refuseHiddenRoots } from '../client/roots.ts';
 import { findRoots, kernelScope, readExcludes } from '../client/scope.ts';
 import { STORE_NEXT, storeInScopeText, storesInScope } from '../client/store-in-scope.ts';
@@ -22,6 +23,23 @@ export function collectExcludes(config: ClientConfig): Finding {
     return EXCLUDES.ok(length === 1 ? 'one exclude pattern' : `${length} exclude patterns`);
   } catch (error) {
     return EXCLUDES.fault(error, 'set `exclude` and `exclude_from` in client.toml');
+  }
+}
+
+const PACKAGES = new Topic(
+  'client.packages',
+  'a backup leaves out the files that the list names, also those that are new or changed since it was written',
+);
+
+/** Looks at the lists of `packages`. `client.excludes` reports a list that cannot be read. */
+export function collectPackageLists(config: ClientConfig, nowMs: number): Finding[] {
+  try {
+    const { lists, old } = checkPackageLists(config, nowMs);
+    if (old.length > 0) return old.map(({ found, next }) => PACKAGES.warning(found, next));
+    return lists.map(each => PACKAGES.ok(`"${escapeText(each)}" is newer than the last change of packages`));
+  } catch (error) {
+    if (error instanceof Fault) return [];
+    throw error;
   }
 }
 

@@ -44,7 +44,7 @@ export function readingStream(path: string | Buffer): Readable {
 
 /** A plain file's digest, size and inode. */
 interface Digested {
-  sha256: Buffer;
+  digest: Buffer;
   /** Bytes that were read. */
   size: number;
   inode: bigint;
@@ -59,7 +59,27 @@ let breathedMs = 0;
  * Computes the SHA-256 of a plain file. The access time stays as it is if the owner reads it.
  * @throws the failed call's error; the signal's reason
  */
-export async function digestFile(path: string | Buffer, signal: AbortSignal): Promise<Digested> {
+export async function digestFile(
+  path: string | Buffer,
+  signal: AbortSignal,
+): Promise<Omit<Digested, 'digest'> & { sha256: Buffer }> {
+  const { digest, ...rest } = await hashFile('sha256', path, signal);
+  return { sha256: digest, ...rest };
+}
+
+/**
+ * Computes the MD5 of a plain file, which package managers record. @returns it in hexadecimal
+ * @throws as `digestFile()`
+ */
+export async function md5OfFile(path: string | Buffer, signal: AbortSignal): Promise<string> {
+  return (await hashFile('md5', path, signal)).digest.toString('hex');
+}
+
+async function hashFile(
+  algorithm: 'sha256' | 'md5',
+  path: string | Buffer,
+  signal: AbortSignal,
+): Promise<Digested> {
   const descriptor = openQuietly(path);
   try {
     const status = fstat(descriptor, { bigint: true });
@@ -82,11 +102,11 @@ export async function digestFile(path: string | Buffer, signal: AbortSignal): Pr
       if (got > 0 && kept < CHUNK) continue;
       const part = chunk.subarray(0, kept);
       if (got === 0 && digest === undefined)
-        return { sha256: hash('sha256', part, 'buffer'), size, inode: status.ino };
-      digest ??= createHash('sha256');
+        return { digest: hash(algorithm, part, 'buffer'), size, inode: status.ino };
+      digest ??= createHash(algorithm);
       digest.update(part);
       kept = 0;
-      if (got === 0) return { sha256: digest.digest(), size, inode: status.ino };
+      if (got === 0) return { digest: digest.digest(), size, inode: status.ino };
     }
   } finally {
     close(descriptor);

@@ -436,7 +436,7 @@ export function hooksHelp(): string {
     'they run it again after an hour or later.',
     '',
     '`make install` installs ready hooks in share/dialback/hooks: postgresql, mariadb, sqlite, lvm-snapshot, btrfs-snapshot,',
-    'healthchecks, ntfy, skip-on-battery, skip-on-metered. The settings are explained at the beginning of each.',
+    'packages, healthchecks, ntfy, skip-on-battery, skip-on-metered. The settings are explained at the beginning of each.',
     '',
   ].join('\n');
 }

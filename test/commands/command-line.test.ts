@@ -46,6 +46,10 @@ const LS = {
 };
 const DIFF = { verb: 'diff', ...PLAIN, before: '1', after: '2', paths: [] };
 
+const PACKAGES = {
+  ...{ verb: 'packages', write: undefined, putBack: undefined, debs: undefined },
+  ...{ system: '/', json: false },
+};
 const OFFERS = { verb: 'offer', client: 'a', snapshot: 'latest', paths: [], ...PLAIN };
 const OFFER = { ...OFFERS, does: 'make', validMs: 86_400_000, keyFile: undefined };
 const FETCHED = {
@@ -55,6 +59,9 @@ const FETCHED = {
 
 const ACCEPTED: [line: string, request: object][] = [
   ['backup', BACKUP],
+  ['packages', PACKAGES],
+  ['packages --write /f --root /d --json', { ...PACKAGES, write: '/f', system: '/d', json: true }],
+  ['packages --put-back /f --debs /d', { ...PACKAGES, putBack: '/f', debs: '/d' }],
   ['backup -q', { ...BACKUP, volume: 'quiet' }],
   ['backup --quiet', { ...BACKUP, volume: 'quiet' }],
   ['backup -v', { ...BACKUP, volume: 'verbose' }],
@@ -224,6 +231,10 @@ const REFUSED: [line: string, message: RegExp][] = [
   ['toString', /no such command/],
   ['__proto__', /no such command/],
   ['\u001b[31m', matching`^${says('cannot-run-there-is-no', '\\u001b[31m')}$`],
+  ['packages x', /unexpected argument "x"/],
+  ['packages --debs /d', /--debs needs --put-back/],
+  ['packages --write /f --put-back /f', /contradict/],
+  ['packages --write', /--write needs a value/],
   ['backup x', /unexpected argument "x"/],
   ['backup -- x', /unexpected argument "x"/],
   ['backup --x', /unknown option "--x"/],

@@ -35,6 +35,7 @@ describe('the text on all commands', () => {
     assert.deepEqual(verbs, [
       'init',
       'backup',
+      'packages',
       'gate',
       'grab',
       'enroll',

@@ -156,6 +156,7 @@ export const MESSAGES = {
   'dialback-backup-it-continues-with':
     'next: dialback backup (it continues with the files that have arrived)',
   'dialback-enroll-name-keyfile': 'dialback enroll NAME KEYFILE',
+  'dialback-packages-has-not': '"dialback packages" has not written it',
   'did-not-answer-go-within': 'did not answer "go" within',
   'did-not-confine-rsync': 'did not confine rsync',
   'did-not-end-within': 'did not end within',
@@ -178,6 +179,7 @@ export const MESSAGES = {
   'does-not-keep-to-the': 'does not keep to the scope when a host',
   'does-not-take-backups-of': 'does not take backups of this machine any more',
   'does-not-take-the-name': 'does not take the name of one',
+  'dpkg-does-not-manage': 'dpkg does not manage this system',
   'drill-is-old': 'the last drill was on …, more than … days ago',
   'drill-not-done': 'the drill of … could not be done: …',
   'drill-problems': 'dialback: Cannot give back all that was backed up: …',
@@ -459,6 +461,7 @@ export const MESSAGES = {
   'should-be-an-absolute-path-or': 'should be an absolute path, or a list',
   'should-be-an-absolute-path-or-a':
     'should be an absolute path, or a list of an absolute path and its arguments',
+  'should-be-an-absolute-path-or-list': 'should be an absolute path, or a list of them',
   'should-be-an-absolute-path-or-one': 'should be an absolute path, or one that starts with',
   'should-be-an-address-or': 'should be an address or a CIDR range',
   'should-be-at-least': 'should be at least',

@@ -53,7 +53,7 @@ function copyNode(machine: Machine): void {
 }
 
 /** The network settings of this machine: npm's config, and the certificates that it and the environment name. */
-function copyNetwork(machine: Machine): Record<string, string> {
+export function copyNetwork(machine: Machine): Record<string, string> {
   const { PATH: _, HOME: __, ...network } = loginEnvironment('/root');
   const names = [
     '/root/.npmrc',

@@ -21,6 +21,9 @@ export const ONE_MACHINE: Way[] = [
 /** From one machine to another. */
 export const TWO_MACHINES: Way[] = [DIRECT, CHANNEL, PLAIN_DIRECT];
 
+/** The suites whose whole machine is backed up without the files of packages, and rebuilt. */
+export const PACKAGES_SUITES = ['bookworm'];
+
 /** Each other suite is client and host of this one. */
 const CENTER = 'bookworm';
 

@@ -18,7 +18,8 @@ import { nameOf, runCombination, type Way } from './combination.ts';
 import { checkDoctor } from './doctor.ts';
 import { FRESH, runFresh, transcriptPath } from './fresh.ts';
 import { runHostileHost } from './hostile-run.ts';
-import { listPairs, ONE_MACHINE, TWO_MACHINES } from './plan.ts';
+import { runPackages } from './packages.ts';
+import { listPairs, ONE_MACHINE, PACKAGES_SUITES, TWO_MACHINES } from './plan.ts';
 import { endBuilds, makeRoot, type Root, Unavailable } from './roots.ts';
 import { connect, makePackage, type Package, Station } from './station.ts';
 import { findSuite, SUITES } from './suites.ts';
@@ -84,7 +85,14 @@ const freshMachines: Table = {
   columns: ['`make try`', '`make test`'],
   cells: new Map(),
 };
-const tables = [oneMachine, twoMachines, freshMachines];
+const withoutPackages: Table = {
+  name: 'rebuilt from packages',
+  labels: ['machine'],
+  rows: PACKAGES_SUITES.map(each => [findSuite(each).title]),
+  columns: ['`dialback packages`'],
+  cells: new Map(),
+};
+const tables = [oneMachine, twoMachines, freshMachines, withoutPackages];
 
 const roots = new Map<string, Root>();
 const unavailable = new Map<string, string>();
@@ -93,6 +101,8 @@ const doctorSays = new Map<string, string>();
 const totals = { passed: 0, failed: [] as string[], skipped: [] as string[] };
 const startedMs = performance.now();
 let isInterrupted = false;
+/** The package that all machines share, made when it is first needed. */
+let installed: (() => Package) | undefined;
 
 function say(line: string): void {
   process.stdout.write(`${line}\n`);
@@ -170,7 +180,21 @@ function listCases(): Case[] {
       }),
     ),
   );
-  return [...fresh, ...suites.flatMap(({ name }) => listOneMachine(name)), ...pairs];
+  const rebuilt = PACKAGES_SUITES.map((suite): Case => {
+    const { title } = findSuite(suite);
+    return {
+      name: `packages: ${title}`,
+      suites: [suite],
+      usesStations: false,
+      run: async () => {
+        const root = roots.get(suite);
+        assert.ok(root && installed);
+        say(`  ${title}: ${await runPackages(root, installed())}`);
+      },
+      cell: { table: withoutPackages, row: [title], column: '`dialback packages`' },
+    };
+  });
+  return [...fresh, ...rebuilt, ...suites.flatMap(({ name }) => listOneMachine(name)), ...pairs];
 }
 
 async function combine(clientName: string, hostName: string, way: Way): Promise<void> {
@@ -315,6 +339,11 @@ async function main(): Promise<void> {
   const cases = listCases().filter(each => isWanted(each.name));
   const needed = [...new Set(cases.flatMap(each => each.suites))];
   const folder = mkdtempSync(join(tmpdir(), 'dbv-'));
+  let made: Package | undefined;
+  installed = () => {
+    made ??= makePackage(join(folder, 'package'));
+    return made;
+  };
   try {
     say('root file systems');
     await buildRoots(needed);
@@ -326,10 +355,10 @@ async function main(): Promise<void> {
     const used = new Set(possible.filter(each => each.usesStations).flatMap(each => each.suites));
     if (used.size > 0 && !isInterrupted) {
       say('machines');
-      const made: Package = makePackage(join(folder, 'package'));
+      const shared = installed();
       await runSideBySide([...used], async name => {
         const root = roots.get(name);
-        if (root) stations.set(name, await Station.make(root, made));
+        if (root) stations.set(name, await Station.make(root, shared));
       });
     }
     await runCases(possible);

@@ -1,0 +1,118 @@
+/** The result of `packages` as text and as JSON. */
+
+import { KEPT_FOR, type KeptFor } from '../client/packaged-files.ts';
+import type { PackagesResult } from '../client/packages.ts';
+import type { PutBackResult } from '../client/put-back.ts';
+import { asText, escapeText, jsonName } from '../wire/text.ts';
+import { table } from './table.ts';
+import { showBytes } from './units.ts';
+
+/** Names of packages that are printed; the others are counted. */
+const SHOWN = 8;
+
+/** The files that the list leaves out, and why the other files of packages stay in the backup. */
+export function packagesText(result: PackagesResult): string {
+  const { patterns, unlisted, kept } = result;
+  const bytes = patterns.reduce((sum, each) => sum + each.bytes, 0);
+  const files = patterns.reduce((sum, each) => sum + each.files, 0);
+  const rows = [
+    ['left out', String(files), showBytes(bytes), `${patterns.length} patterns`],
+    ...[...kept].map(([reason, count]) => [
+      'kept',
+      String(count.files),
+      showBytes(count.bytes),
+      KEPT_FOR[reason],
+    ]),
+    ...(unlisted.files === 0
+      ? []
+      : [['kept', String(unlisted.files), showBytes(unlisted.bytes), 'small ones, to keep the list short']]),
+  ];
+  return `${result.packages} packages\n${table(['', 'files', 'size', 'which'], rows, [1, 2])}`;
+}
+
+/** Facts for standard error that may need an action; '' if there are none. */
+export function packagesNotes(result: PackagesResult): string {
+  const { unoffered, broken, kept, unreadable, packages } = result;
+  const lines: string[] = [];
+  if (unoffered.length > 0) {
+    const more = unoffered.length > SHOWN ? ` and ${unoffered.length - SHOWN} more` : '';
+    const names = unoffered.slice(0, SHOWN).map(each => escapeText(asText(each)));
+    lines.push(
+      `no package source offers the installed version of ${unoffered.length} packages: ${names.join(', ')}${more}`,
+      unoffered.length === packages ? 'next: apt-get update' : 'next: apt-get update && apt-get upgrade',
+    );
+  }
+  if (broken > 0) lines.push(`${broken} packages are only partly installed`, 'next: dpkg --audit');
+  const changed = kept.get('changed')?.files ?? 0;
+  const left = result.patterns.reduce((sum, each) => sum + each.files, 0);
+  if (changed > left)
+    lines.push(
+      'most files are newer than the installation of their packages: the system was copied or restored',
+      'next: apt-get install --reinstall PACKAGE… (for the largest packages)',
+    );
+  for (const name of unreadable)
+    lines.push(`this account cannot read "${escapeText(name)}", so it is not copied`);
+  return lines.map(line => (line.startsWith('next: ') ? `${line}\n` : `dialback: ${line}\n`)).join('');
+}
+
+/** The result as JSON has it. */
+export function packagesJson(result: PackagesResult, list: string | undefined): object {
+  const { patterns, unlisted, kept, packages, unoffered, broken, unreadable } = result;
+  const name = (path: string) => jsonName(Buffer.from(path, 'latin1'));
+  return {
+    list: list ?? null,
+    packages,
+    left_out: {
+      patterns: patterns.length,
+      files: patterns.reduce((sum, each) => sum + each.files, 0),
+      bytes: patterns.reduce((sum, each) => sum + each.bytes, 0),
+    },
+    unlisted,
+    kept: Object.fromEntries(
+      (Object.keys(KEPT_FOR) as KeptFor[]).flatMap(reason => {
+        const count = kept.get(reason);
+        return count === undefined ? [] : [[reason, { ...count, examples: count.examples.map(name) }]];
+      }),
+    ),
+    not_offered: unoffered.map(asText),
+    partly_installed: broken,
+    not_copied: unreadable,
+  };
+}
+
+/** The files that were put back; or the versions that are needed, one in each line, for `apt-get download`. */
+export function putBackText({ files, bytes, needed }: PutBackResult, hasWritten: boolean): string {
+  if (!hasWritten) return needed.map(({ version }) => `${escapeText(asText(version))}\n`).join('');
+  return `put back ${files} files (${showBytes(bytes)})\n`;
+}
+
+/** For standard error; '' if all files are there. */
+export function putBackNotes({ needed, different }: PutBackResult): string {
+  const lines: string[] = [];
+  const missing = needed.reduce((sum, each) => sum + each.files, 0);
+  if (needed.length > 0)
+    lines.push(
+      `dialback: Cannot put back ${missing} files and folders: there is no .deb file of`,
+      ...needed.slice(0, SHOWN).map(({ version, files }) => `  ${escapeText(asText(version))} (${files})`),
+      ...(needed.length > SHOWN ? [`  and ${needed.length - SHOWN} more`] : []),
+      'next: download these versions, for example from a snapshot archive of the distribution, and run the same command',
+    );
+  if (different.length > 0)
+    lines.push(
+      `dialback: Cannot put back ${different.length} files: the .deb file has other ones`,
+      ...different.slice(0, SHOWN).map(each => `  ${escapeText(asText(each))}`),
+      ...(different.length > SHOWN ? [`  and ${different.length - SHOWN} more`] : []),
+      'next: apt-get install --reinstall PACKAGE, in the system',
+    );
+  return lines.map(line => `${line}\n`).join('');
+}
+
+/** The result as JSON has it. */
+export function putBackJson({ files, bytes, needed, different }: PutBackResult): object {
+  return {
+    files,
+    bytes,
+    needed: needed.map(each => ({ ...each, version: asText(each.version) })),
+    different: different.map(each => jsonName(Buffer.from(each, 'latin1'))),
+  };
+}
