@@ -55,6 +55,7 @@ function setUp(context: TestContext, files: Record<string, string>): { client: C
   return { client, old };
 }
 
+const NONE = { files: 0, bytes: 0 };
 const inode = (path: string): number => lstatSync(path).ino;
 const link = async (client: ClientStore, arrival: Arrival) =>
   await linkMoved(client, arrival, new AbortController().signal);
@@ -68,7 +69,7 @@ describe('linkMoved()', () => {
       execFileSync('touch', ['-d', `2001-01-01 00:00:00.12345678${at}`, each]);
     const times = () => folders.map(each => lstatSync(each, { bigint: true }).mtimeNs);
     const before = times();
-    assert.deepEqual(await link(client, arrival), { files: 1, bytes: 7 });
+    assert.deepEqual(await link(client, arrival), { files: 1, bytes: 7, shared: NONE });
     assert.equal(inode(`${arrival.tree}/b/c\nd/file`), inode(`${old}/a/file`));
     assert.deepEqual(times(), before);
     assert.equal(readFileSync(`${old}/a/file`, 'utf8'), 'content');
@@ -78,7 +79,7 @@ describe('linkMoved()', () => {
     const { client, old } = setUp(context, { old: 'content' });
     const arrival = arrive(client, { new: 'content' });
     utimesSync(arrival.tree, 1000, 1000);
-    assert.deepEqual(await link(client, arrival), { files: 1, bytes: 7 });
+    assert.deepEqual(await link(client, arrival), { files: 1, bytes: 7, shared: NONE });
     assert.equal(inode(`${arrival.tree}/new`), inode(`${old}/old`));
     assert.equal(lstatSync(arrival.tree).mtimeMs, 1_000_000);
   });
@@ -94,7 +95,7 @@ describe('linkMoved()', () => {
     execFileSync('touch', ['-d', '@1577836800.123456788', `${arrival.tree}/b`]);
     chmodSync(`${arrival.tree}/c`, 0o600);
     execFileSync('setfattr', ['-n', 'user.rsync.%stat', '-v', '100644 0,0 1:1', `${arrival.tree}/d`]);
-    assert.deepEqual(await link(client, arrival), { files: 0, bytes: 0 });
+    assert.deepEqual(await link(client, arrival), { files: 0, bytes: 0, shared: NONE });
     for (const each of readdirSync(old)) assert.equal(lstatSync(`${old}/${each}`).nlink, 1, each);
   });
 
@@ -104,27 +105,27 @@ describe('linkMoved()', () => {
     const arrival = arrive(client, { new: 'target' });
     for (const each of [`${old}/old`, `${arrival.tree}/new`])
       execFileSync('setfattr', ['-n', stat[0], '-v', stat[1], each]);
-    assert.deepEqual(await link(client, arrival), { files: 1, bytes: 0 });
+    assert.deepEqual(await link(client, arrival), { files: 1, bytes: 0, shared: NONE });
   });
 
   it('does not link a copy to a file that is still there', async context => {
     const { client, old } = setUp(context, { a: 'content' });
     const arrival = arrive(client, { a: { link: `snapshots/${nameOf(1)}/tree/a` }, copy: 'content' });
-    assert.deepEqual(await link(client, arrival), { files: 0, bytes: 0 });
+    assert.deepEqual(await link(client, arrival), { files: 0, bytes: 0, shared: NONE });
     assert.notEqual(inode(`${arrival.tree}/copy`), inode(`${old}/a`));
   });
 
   it('does not link a copy to a file that is there under a name that no snapshot has', async context => {
     const { client, old } = setUp(context, { a: 'content' });
     const arrival = arrive(client, { b: { link: `snapshots/${nameOf(1)}/tree/a` }, copy: 'content' });
-    assert.deepEqual(await link(client, arrival), { files: 0, bytes: 0 });
+    assert.deepEqual(await link(client, arrival), { files: 0, bytes: 0, shared: NONE });
     assert.equal(lstatSync(`${old}/a`).nlink, 2);
   });
 
   it('links equal files each to one of its own', async context => {
     const { client, old } = setUp(context, { 'a/1': 'same', 'a/2': 'same' });
     const arrival = arrive(client, { 'b/1': 'same', 'b/2': 'same', 'b/3': 'same' });
-    assert.deepEqual(await link(client, arrival), { files: 2, bytes: 8 });
+    assert.deepEqual(await link(client, arrival), { files: 2, bytes: 8, shared: NONE });
     const found = ['1', '2', '3'].map(each => inode(`${arrival.tree}/b/${each}`));
     assert.equal(new Set(found).size, 3);
     assert.deepEqual(
@@ -137,7 +138,7 @@ describe('linkMoved()', () => {
     const { client, old } = setUp(context, { a: 'content' });
     const arrival = arrive(client, { 'x/one': 'content' });
     linkSync(`${arrival.tree}/x/one`, `${arrival.tree}/two`);
-    assert.deepEqual(await link(client, arrival), { files: 1, bytes: 7 });
+    assert.deepEqual(await link(client, arrival), { files: 1, bytes: 7, shared: NONE });
     for (const each of ['x/one', 'two']) assert.equal(inode(`${arrival.tree}/${each}`), inode(`${old}/a`));
   });
 
@@ -152,7 +153,7 @@ describe('linkMoved()', () => {
     writeFileSync(`${old}/a`, 'damaged');
     execFileSync('touch', ['-d', TIME, `${old}/a`]);
     const arrival = arrive(client, { b: 'content' });
-    assert.deepEqual(await link(client, arrival), { files: 0, bytes: 0 });
+    assert.deepEqual(await link(client, arrival), { files: 0, bytes: 0, shared: NONE });
   });
 
   it('links a file of which an interrupted tree has another name', async context => {
@@ -161,7 +162,11 @@ describe('linkMoved()', () => {
     const left = `${client.folder}/arriving/${nameOf(8)}/tree`;
     mkdirSync(left, { recursive: true });
     linkSync(`${arrival.tree}/b`, `${left}/b`);
-    assert.deepEqual(await link(client, { ...arrival, leftOver: [nameOf(8)] }), { files: 1, bytes: 7 });
+    assert.deepEqual(await link(client, { ...arrival, leftOver: [nameOf(8)] }), {
+      files: 1,
+      bytes: 7,
+      shared: NONE,
+    });
     assert.equal(inode(`${arrival.tree}/b`), inode(`${old}/a`));
     assert.notEqual(inode(`${left}/b`), inode(`${old}/a`));
   });
@@ -172,7 +177,7 @@ describe('linkMoved()', () => {
     await openIndex(held, client);
     rmSync(`${old}/a`);
     const arrival = arrive(client, { x: 'content', y: 'another' });
-    assert.deepEqual(await link(client, arrival), { files: 1, bytes: 7 });
+    assert.deepEqual(await link(client, arrival), { files: 1, bytes: 7, shared: NONE });
     assert.equal(inode(`${arrival.tree}/y`), inode(`${old}/b`));
   });
 
@@ -180,7 +185,7 @@ describe('linkMoved()', () => {
     const { client } = setUp(context, { a: 'content' });
     const arrival = arrive(client, { b: 'content' });
     mkdirSync(`${client.folder}/index.sqlite`);
-    assert.deepEqual(await link(client, arrival), { files: 0, bytes: 0 });
+    assert.deepEqual(await link(client, arrival), { files: 0, bytes: 0, shared: NONE });
     assert.match(readFileSync(`${client.folder}/journal.jsonl`, 'utf8'), /"event":"not-linked"/);
   });
 

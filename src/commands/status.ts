@@ -89,7 +89,7 @@ function statusText(clients: ClientStatus[]): string {
   return `${table(TITLES, cells, [3, 4, 5, 6, 7])}${clients.flatMap(problemLines).join('')}`;
 }
 
-function problemLines({ client, problems, failures, retired, moved }: ClientStatus): string[] {
+function problemLines({ client, problems, failures, retired, moved, shared }: ClientStatus): string[] {
   return [
     ...problems.map(each => `${client}: ${escapeText(each)}\n`),
     ...(retired === null ? [] : [`${client}: retired: unenrolled at ${retired}\n`]),
@@ -99,6 +99,9 @@ function problemLines({ client, problems, failures, retired, moved }: ClientStat
       : [`${client}: ${escapeText(failuresText(failures))}\n`]),
     ...(moved.files > 0
       ? [`${client}: moved files that are stored only once: ${moved.files}, ${showBytes(moved.bytes)}\n`]
+      : []),
+    ...(shared.files > 0
+      ? [`${client}: files that share blocks with older ones: ${shared.files}, ${showBytes(shared.bytes)}\n`]
       : []),
   ];
 }

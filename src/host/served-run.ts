@@ -256,8 +256,11 @@ async function linkArrived(
   { counts }: PullEnd,
 ): Promise<MovedFiles> {
   await dropWork(arrival.folder);
-  const hasArrived = counts.new + counts.content_changed + counts.attributes_changed > 0;
-  if (!config.space.link_moved || !hasArrived || arrival.basis === null) return { files: 0, bytes: 0 };
+  // rsync does not report the files that it links from an interrupted tree.
+  const hasArrived =
+    counts.new + counts.content_changed + counts.attributes_changed + arrival.leftOver.length > 0;
+  if (!config.space.link_moved || !hasArrived || arrival.basis === null)
+    return { files: 0, bytes: 0, shared: { files: 0, bytes: 0 } };
   try {
     return await linkMoved(client, arrival, signal);
   } finally {

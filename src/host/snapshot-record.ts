@@ -69,6 +69,7 @@ export function makeRecord(run: PulledRun, others: string[]): SnapshotRecord {
       ...end.counts,
       new_bytes: Math.max(0, end.counts.new_bytes - moved.bytes),
       ...(moved.files > 0 ? { moved: moved.files, moved_bytes: moved.bytes } : {}),
+      ...(moved.shared.files > 0 ? { shared: moved.shared.files, shared_bytes: moved.shared.bytes } : {}),
       vanished: end.vanished,
       unreadable: end.missingCount,
       changed_during_run: end.changedDuringRun,

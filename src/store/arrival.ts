@@ -227,7 +227,7 @@ export async function commitSnapshot(
     syncFolder(`${client.folder}/snapshots`);
     syncFolder(`${client.folder}/arriving`);
     recordEvent(client, 'committed', {
-      ...{ snapshot: arrival.name, state: record.state, ...movedOf(record) },
+      ...{ snapshot: arrival.name, state: record.state, ...savedBy(record) },
       free_bytes: freeBytesQuietly(client.folder), // for a prediction (store/disk-forecast.ts)
     });
     for (const each of arrival.leftOver) moveToTrash(client, 'arriving', each);
@@ -238,9 +238,10 @@ export async function commitSnapshot(
   }
 }
 
-/** The moved files that were linked to older ones, for the journal. */
-function movedOf({ counts: { moved = 0, moved_bytes = 0 } }: SnapshotRecord): Record<string, number> {
-  return moved > 0 ? { moved, moved_bytes } : {};
+/** For the journal: the moved files that were linked to older ones, and the files that share blocks with older ones. */
+function savedBy({ counts }: SnapshotRecord): Record<string, number> {
+  const { moved = 0, moved_bytes = 0, shared = 0, shared_bytes = 0 } = counts;
+  return { ...(moved > 0 ? { moved, moved_bytes } : {}), ...(shared > 0 ? { shared, shared_bytes } : {}) };
 }
 
 /**

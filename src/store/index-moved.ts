@@ -51,21 +51,21 @@ const ROWS = 500;
 
 /** The files of one arriving tree, and those that may be equal to them. */
 export class MovedTable {
-  readonly #database: Database;
+  readonly database: Database;
   readonly #pathOf: (id: number) => Buffer;
 
   /** @param pathOf the path of a name by its number */
   constructor(database: Database, pathOf: (id: number) => Buffer) {
-    this.#database = database;
+    this.database = database;
     this.#pathOf = pathOf;
     database.exec(TABLES);
   }
 
   /** Adds files of the arriving tree that share no inode with a snapshot. */
   add(files: readonly NamedInode[]): void {
-    const insert = this.#database.prepare('INSERT INTO arrived (ino, size, mtime) VALUES (?, ?, ?)');
-    const name = this.#database.prepare('INSERT OR IGNORE INTO arrived_name VALUES (?, ?)');
-    inTransaction(this.#database, () => {
+    const insert = this.database.prepare('INSERT INTO arrived (ino, size, mtime) VALUES (?, ?, ?)');
+    const name = this.database.prepare('INSERT OR IGNORE INTO arrived_name VALUES (?, ?)');
+    inTransaction(this.database, () => {
       for (const { inode, size, mtime, names } of files) {
         const ino = BigInt.asIntN(64, inode);
         insert.run(ino, size, mtime);
@@ -76,7 +76,7 @@ export class MovedTable {
 
   /** Finds the files of snapshots with the size and time of one that has arrived. @returns whether there are any */
   findAlike(): boolean {
-    this.#database.exec(`
+    this.database.exec(`
       INSERT INTO older (ino, size, mtime, known) SELECT ino, size, mtime, digest FROM inode
         WHERE EXISTS (SELECT 1 FROM arrived AS a WHERE a.size = inode.size AND a.mtime = inode.mtime)
           AND NOT EXISTS (SELECT 1 FROM arrived AS a WHERE a.ino = inode.ino);`);
@@ -85,8 +85,8 @@ export class MovedTable {
 
   /** Drops files of snapshots that the arriving tree has too: two files of the client must not become one. */
   dropPresent(inodes: readonly bigint[]): void {
-    const remove = this.#database.prepare('DELETE FROM older WHERE ino = ?');
-    inTransaction(this.#database, () => {
+    const remove = this.database.prepare('DELETE FROM older WHERE ino = ?');
+    inTransaction(this.database, () => {
       for (const each of inodes) remove.run(BigInt.asIntN(64, each));
     });
   }
@@ -103,9 +103,9 @@ export class MovedTable {
       ['older', 'arrived'],
       ['arrived', 'older'],
     ])
-      this.#database.exec(`DELETE FROM ${one} WHERE ${last} IS NULL
+      this.database.exec(`DELETE FROM ${one} WHERE ${last} IS NULL
         OR (${columns}) NOT IN (SELECT ${columns} FROM ${other} WHERE ${last} IS NOT NULL);`);
-    return this.#database.prepare('SELECT 1 FROM arrived').get() !== undefined;
+    return this.database.prepare('SELECT 1 FROM arrived').get() !== undefined;
   }
 
   /** Lists the files of one side in batches, in the order of their inodes. */
@@ -123,7 +123,7 @@ export class MovedTable {
   }
 
   *#batches(rows: string, side: Side): Generator<WantedFile[]> {
-    const statement = this.#database.prepare(
+    const statement = this.database.prepare(
       `SELECT ino AS inode, size, mtime FROM (${rows}) WHERE ino > ? ORDER BY ino LIMIT ${ROWS}`,
     );
     statement.setReadBigInts(true);
@@ -140,7 +140,7 @@ export class MovedTable {
 
   /** The paths of a file that has arrived, below the arriving tree. */
   names(inode: bigint): Buffer[] {
-    const rows = this.#database
+    const rows = this.database
       .prepare('SELECT path FROM arrived_name WHERE ino = ? ORDER BY path')
       .all(inode) as { path: Uint8Array }[];
     return rows.map(each => Buffer.from(each.path));
@@ -148,7 +148,7 @@ export class MovedTable {
 
   /** The path of a file in the newest snapshot that has it, below the client's folder; undefined if there is none. */
   oldPath(inode: bigint): Buffer | undefined {
-    const found = this.#database
+    const found = this.database
       .prepare(
         `SELECT file.name AS name, snapshot.name AS snapshot FROM file
            JOIN snapshot ON snapshot.id >= file.first AND (file.last IS NULL OR snapshot.id <= file.last)
@@ -165,8 +165,8 @@ export class MovedTable {
     column: 'attributes' | 'digest',
     values: Iterable<[inode: bigint, value: Uint8Array | string]>,
   ): void {
-    const update = this.#database.prepare(`UPDATE ${side} SET ${column} = ? WHERE ino = ?`);
-    inTransaction(this.#database, () => {
+    const update = this.database.prepare(`UPDATE ${side} SET ${column} = ? WHERE ino = ?`);
+    inTransaction(this.database, () => {
       for (const [inode, value] of values) update.run(value, inode);
     });
   }
@@ -176,14 +176,14 @@ export class MovedTable {
     const ranked = (side: Side): string =>
       `SELECT *, row_number() OVER (PARTITION BY size, mtime, attributes, digest ORDER BY ino) AS place
          FROM ${side} WHERE attributes IS NOT NULL AND digest IS NOT NULL`;
-    this.#database.exec(`
+    this.database.exec(`
       INSERT INTO pair SELECT a.ino, o.ino, iif(a.attributes LIKE '${PLAIN} %', a.size, 0)
         FROM (${ranked('arrived')}) AS a JOIN (${ranked('older')}) AS o ON o.size = a.size AND o.mtime = a.mtime
           AND o.attributes = a.attributes AND o.digest = a.digest AND o.place = a.place;`);
-    const found = this.#database.prepare('SELECT count(*) AS count FROM pair').get() as { count: number };
-    const note = this.#database.prepare('INSERT OR IGNORE INTO arrived_folder VALUES (?)');
+    const found = this.database.prepare('SELECT count(*) AS count FROM pair').get() as { count: number };
+    const note = this.database.prepare('INSERT OR IGNORE INTO arrived_folder VALUES (?)');
     for (const pairs of this.pairs())
-      inTransaction(this.#database, () => {
+      inTransaction(this.database, () => {
         for (const { fresh } of pairs) for (const path of this.names(fresh)) note.run(folderOf(path));
       });
     return found.count;
@@ -191,13 +191,13 @@ export class MovedTable {
 
   /** Lists the folders that hold a name of a file in a pair; empty for the top of the tree. */
   *folders(): Generator<Buffer> {
-    const rows = this.#database.prepare('SELECT path FROM arrived_folder').iterate();
+    const rows = this.database.prepare('SELECT path FROM arrived_folder').iterate();
     for (const { path } of rows as Iterable<{ path: Uint8Array }>) yield Buffer.from(path);
   }
 
   /** Lists the pairs in batches, in the order of the arrived inodes. */
   *pairs(): Generator<MovedPair[]> {
-    const statement = this.#database.prepare(
+    const statement = this.database.prepare(
       `SELECT fresh, old, bytes FROM pair WHERE fresh > ? ORDER BY fresh LIMIT ${ROWS}`,
     );
     statement.setReadBigInts(true);

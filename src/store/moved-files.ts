@@ -24,6 +24,7 @@ import { inodesIn, type NamedInode } from './inode-names.ts';
 import { FATAL } from './link-limit.ts';
 import { attributesDigest } from './manifest.ts';
 import { replaceNames } from './replace-names.ts';
+import { canShareExtents, type SharedExtents, shareExtents } from './shared-extents.ts';
 import { type ClientStore, failureText, recordQuietly } from './store.ts';
 import { inBatches, readXattrsOfEach } from './stored-tree.ts';
 import { joinPath } from './tree-path.ts';
@@ -34,6 +35,8 @@ export interface MovedFiles {
   files: number;
   /** The bytes of the client's plain files among them. */
   bytes: number;
+  /** Files that are not linked, but share their blocks with an older one (shared-extents.ts), and their bytes. */
+  shared: SharedExtents;
 }
 
 /** A search for moved files in one arriving tree. */
@@ -55,13 +58,19 @@ export async function linkMoved(
   arrival: Arrival,
   signal: AbortSignal,
 ): Promise<MovedFiles> {
-  const moved: MovedFiles = { files: 0, bytes: 0 };
+  const moved: MovedFiles = { files: 0, bytes: 0, shared: { files: 0, bytes: 0 } };
   const state = { areTimesKept: true };
   try {
     await using held = new AsyncDisposableStack();
     const index = await openIndex(held, client, signal);
     const search = { client, arrival, table: index.movedTable(), signal };
     if (await findEqual(search)) await linkPairs(search, moved, state);
+    if (canShareExtents(arrival.folder)) {
+      const { database } = search.table;
+      const oldPath = (inode: bigint) => search.table.oldPath(inode);
+      const place = { folder: client.folder, tree: arrival.tree, work: makeWork(arrival.folder) };
+      moved.shared = await shareExtents({ database, oldPath, ...place, signal }, freshFiles(search));
+    }
   } catch (error) {
     signal.throwIfAborted();
     if (!state.areTimesKept) throw error;
@@ -73,8 +82,7 @@ export async function linkMoved(
 /** Fills the table with pairs of equal files. @returns whether there are any */
 async function findEqual(search: Search): Promise<boolean> {
   const { client, arrival, table, signal } = search;
-  for await (const batch of inBatches(inodesOfArrival(search)))
-    table.add(batch.filter(each => isFresh(each)).map(ofTree));
+  for await (const batch of freshFiles(search)) table.add(batch);
   if (!table.findAlike()) return false;
   for await (const batch of inBatches(inodesOfArrival(search)))
     table.dropPresent(batch.filter(isInTree).map(each => each.inode));
@@ -87,6 +95,11 @@ async function findEqual(search: Search): Promise<boolean> {
   for (const files of table.olderToRead())
     table.set('older', 'digest', await digestsOf(client.folder, files, signal));
   return table.makePairs() > 0;
+}
+
+/** Lists the files of the arriving tree that are in no snapshot. */
+async function* freshFiles(search: Search): AsyncGenerator<NamedInode[]> {
+  for await (const batch of inBatches(inodesOfArrival(search))) yield batch.filter(isFresh).map(ofTree);
 }
 
 /** Lists the arriving tree (tree 0) together with the interrupted ones, whose files it can share. */

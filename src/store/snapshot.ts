@@ -41,6 +41,9 @@ export interface SnapshotRecord {
      */
     moved?: number;
     moved_bytes?: number;
+    /** Files that share their blocks with an older file of other attributes (store/shared-extents.ts), and their bytes. */
+    shared?: number;
+    shared_bytes?: number;
   };
   basis: string | null;
   flags: string[];

@@ -50,6 +50,8 @@ export interface ClientStatus {
   held: Held | null;
   /** The moved files that its snapshots share with older ones, and their bytes: a second copy of each would be stored. */
   moved: { files: number; bytes: number };
+  /** The files that share their blocks with an older file of other attributes, on XFS and Btrfs. */
+  shared: { files: number; bytes: number };
   /** The snapshot that will be removed first, and when, if runs continue as before; null if none within 400 runs. */
   next_removal: { snapshot: string; at: string } | null;
   /** The failures since the last snapshot; null if there are none. */
@@ -102,6 +104,7 @@ function unreadable(client: string, problem: string): ClientStatus {
     last_drill: null,
     held: null,
     moved: { files: 0, bytes: 0 },
+    shared: { files: 0, bytes: 0 },
     next_removal: null,
     failures: null,
     retired: null,
@@ -157,7 +160,8 @@ function clientStatus(
     last_verify: verified,
     last_drill: drilled ?? null,
     held: index?.held ?? null,
-    moved: movedOf(all),
+    moved: sumOf(all, 'moved'),
+    shared: sumOf(all, 'shared'),
     next_removal: nextRemoval(all, policy, at),
     failures,
     retired,
@@ -173,12 +177,12 @@ function describeNewest({ name, record }: Snapshot): ClientStatus['newest'] {
   return { snapshot: name, state: record.state, flags: record.flags };
 }
 
-/** The moved files of all snapshots. Each counts in the first snapshot that had it at its new path. */
-function movedOf(all: readonly Snapshot[]): ClientStatus['moved'] {
-  const moved = { files: 0, bytes: 0 };
+/** The moved files, or those with shared blocks, of all snapshots. Each counts in the first snapshot that had it so. */
+function sumOf(all: readonly Snapshot[], what: 'moved' | 'shared'): ClientStatus['moved'] {
+  const sum = { files: 0, bytes: 0 };
   for (const { counts } of all.map(each => each.record)) {
-    moved.files += counts.moved ?? 0;
-    moved.bytes += counts.moved_bytes ?? 0;
+    sum.files += counts[what] ?? 0;
+    sum.bytes += counts[`${what}_bytes`] ?? 0;
   }
-  return moved;
+  return sum;
 }

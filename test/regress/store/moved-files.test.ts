@@ -179,6 +179,21 @@ describe('moved files', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     await requireEqual();
   });
 
+  it('files of an interrupted tree are linked too, although rsync sends none of them', async () => {
+    const config = readFileSync(world.hostToml, 'utf8').replace('link_moved = false', 'link_moved = true');
+    world.write(world.host, world.hostToml, config);
+    const [older = '', left = ''] = world.snapshots().slice(-2);
+    // Such a tree is what a run leaves that ends before its commit.
+    const folder = join(world.shelf, 'arriving', left);
+    renameSync(join(world.shelf, 'snapshots', left), folder);
+    for (const each of readdirSync(folder)) if (each !== 'tree') rmSync(join(folder, each));
+    world.write(world.host, join(folder, 'synced'), '');
+    const { last } = await world.backup();
+    assert.equal(last.transferred_bytes, 0);
+    assert.equal(inode(last.snapshot ?? '', 'moved copy'), inode(older, 'copy'));
+    await requireEqual();
+  });
+
   it('leaves nothing in arriving/', () => {
     assert.deepEqual(readdirSync(join(world.shelf, 'arriving')), []);
   });
