@@ -87,6 +87,8 @@ export const web: Command<WebRequest> = {
     requireOwner(config.store, 'web');
     await requireJail();
     const signal = io.interruption();
+    let child: Child | undefined;
+    onUserSignal(() => child?.signal('SIGUSR2'));
     const listen = await choosePlace(request, io);
     const refresh = async (): Promise<void> => await updateStore(config, io, signal);
     await refresh();
@@ -98,7 +100,7 @@ export const web: Command<WebRequest> = {
     ];
     const jail = jailCommand(['web', listen, realPath(config.store), realPath(path), '--', ...words], 'TERM');
     const passed = listen === INHERITED ? [FIRST_PASSED] : [];
-    const child = await start(jail, ['nothing', 1, 2, ...passed]);
+    child = await start(jail, ['nothing', 1, 2, ...passed]);
     try {
       return await stayWith(child, refresh, signal);
     } finally {
@@ -114,7 +116,6 @@ const REFRESH_MS = 300_000;
 
 /** Waits for the end of the server or of this process. Meanwhile it keeps the indexes up to date. */
 async function stayWith(child: Child, refresh: () => Promise<void>, signal: AbortSignal): Promise<ExitName> {
-  onUserSignal(() => child.signal('SIGUSR2'));
   let isOver = false;
   const ended = child.exited.then(({ status }) => {
     isOver = true;
@@ -162,9 +163,17 @@ async function choosePlace({ listen, socket }: WebRequest, io: Io): Promise<stri
   return portText(parsed.value);
 }
 
-/** Brings the indexes and the catalog up to date. The process in the jail cannot write them. */
+/**
+ * Brings the indexes and the catalog up to date. The process in the jail cannot write them. Pages of the other clients work if one fails.
+ */
 async function updateStore(config: HostConfig, io: Io, signal: AbortSignal): Promise<void> {
-  for await (const { client, error } of updateIndexes(config.store, signal))
-    io.warn(io.plain(`dialback: Cannot update the index of "${client}": ${error.found}\n`));
-  await overviewOf(storeSettings(config), signal); // updates the catalog
+  const warn = (fault: Fault): void => io.warn(io.plain(`dialback: ${fault.message}\n`));
+  for await (const fault of updateIndexes(config.store, signal)) warn(fault);
+  try {
+    await overviewOf(storeSettings(config), signal); // updates the catalog
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!(error instanceof Fault)) throw error;
+    warn(error);
+  }
 }

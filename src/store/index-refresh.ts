@@ -7,13 +7,10 @@ import { listClients, openClient } from './store.ts';
 
 /**
  * Updates the index of each client that has one out of date, or none.
- * @returns the clients whose index cannot be updated, with the reason
+ * @returns a Fault for each client whose index cannot be updated
  * @throws the signal's reason
  */
-export async function* updateIndexes(
-  store: string,
-  signal: AbortSignal,
-): AsyncGenerator<{ client: string; error: Fault }> {
+export async function* updateIndexes(store: string, signal: AbortSignal): AsyncGenerator<Fault> {
   for (const name of listClients(store)) {
     signal.throwIfAborted();
     try {
@@ -25,11 +22,8 @@ export async function* updateIndexes(
       await openIndex(held, client, signal);
     } catch (error) {
       signal.throwIfAborted();
-      const fault = new Fault({
-        tried: `update the index of "${name}"`,
-        found: escapeText(whatFailed(error)),
-      });
-      yield { client: name, error: error instanceof Fault ? error : fault };
+      const found = error instanceof Fault ? error.found : escapeText(whatFailed(error));
+      yield new Fault({ tried: `update the index of "${name}"`, found });
     }
   }
 }

@@ -73,6 +73,13 @@ describe('a kernel without Landlock', { skip: SKIP }, () => {
     assert.match(world.read('/home/vault/.config/dialback/host.toml'), /^confined = false$/m);
   });
 
+  it('web refuses, since there is no way around its jail', async () => {
+    const { status, output } = await world.old(world.host, 'dialback web --listen 127.0.0.1:0');
+    assert.equal(status, 1, output);
+    assert.match(output, matching`web server: Linux \S+ ${says('has-no-landlock-or-has')}`);
+    assert.match(output, /\nnext: .*Landlock\n$/);
+  });
+
   it('the backup that follows succeeds', async () => {
     const { status, output } = await world.old(world.client, 'dialback backup');
     assert.equal(status, 0, output);

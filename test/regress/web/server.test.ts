@@ -2,7 +2,7 @@
 // refused. Downloads are the files of the snapshot. Slow connections and slow readers keep no client out, and cost little memory.
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { linkSync, mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { linkSync, mkdirSync, readFileSync, rmdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -321,7 +321,12 @@ describe('dialback web, where it cannot or may not listen', { skip: NEEDS_ROOT }
 
   it('refuses a port, and a socket, that another program has', async () => {
     const path = join(site.base, 'home/web socket');
+    // A client that cannot be read keeps nobody from the others.
+    const odd = join(site.store, 'clients/ash');
+    mkdirSync(odd, { mode: 0o700 });
     const first = await site.start(['--socket', path]);
+    rmdirSync(odd);
+    assert.match(first.log(), /"ash"/);
     try {
       assert.equal(statSync(path).mode & 0o777, 0o600);
       assert.equal((await ask(path, {})).status, 401);
