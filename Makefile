@@ -2,7 +2,7 @@
 # npm brings along (node_modules/.bin/node). Once it is there, nothing here needs npm.
 
 .DEFAULT_GOAL := help
-.PHONY: help try build launcher launcher-arm64 test test-long test-versions versions-doc test-machines fuzz bench install uninstall clean
+.PHONY: help try build launcher launcher-arm64 test test-long test-web test-versions versions-doc test-machines fuzz bench install uninstall clean
 
 help:
 	@echo 'make try [DIR=FOLDER]  install what is missing, build, and show a backup and a restore of a copy of FOLDER'
@@ -10,6 +10,7 @@ help:
 	@echo 'make launcher          dist/launch, the one program with a privilege, for the uid in SERVICE_UID=, and dist/jail; INHERITED=1: see README.md'
 	@echo 'make test              lint, types, unit and regress tests; a part of them: npm test -- NAME'
 	@echo 'make test-long         the soaks: more kills, larger numbers, a machine without any of the packages; with make test for releases'
+	@echo 'make test-web          the pages of dialback web in Chromium, with screenshots; as root'
 	@echo 'make test-versions     backups with the rsync and OpenSSH of Debian 11 to sid and Ubuntu 22.04 to 26.04 (docs/versions.md); as root'
 	@echo 'make versions-doc      the same, and write docs/versions.md in place of comparing it'
 	@echo 'make test-machines     emulated machines: old and new kernels, systemd, reboots, installation, recovery, arm64, power cuts (docs/testing.md); as root, hours'
@@ -48,6 +49,11 @@ test-long:
 	@tools/prepare.sh test-long
 	@$(MAKE) -s dist/dialback
 	@npm run test-long --silent
+
+test-web:
+	@tools/prepare.sh web
+	@$(MAKE) -s dist/dialback
+	@node_modules/.bin/node test/web/browser.ts
 
 # FILTER is a part of a test's name, as it prints it: FILTER=jammy.
 test-versions:

@@ -35,11 +35,15 @@ for_machines="$for_launcher aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
   qemu-system-aarch64:qemu-system-arm qemu-img:qemu-utils mmdebstrap:mmdebstrap depmod:kmod cpio:cpio
   xz:xz-utils zstd:zstd mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs ssh:openssh-client
   ssh-keygen:openssh-client flock:util-linux git:git"
+# For the pages of `web` in a browser (test/web), which needs a font with many scripts.
+for_web="$for_launcher setfattr:attr getfattr:attr chromium:chromium fc-list:fontconfig
+  /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf:fonts-dejavu-core"
 case ${1-} in
   build) needed='' ;;
   launcher) needed=$for_launcher ;;
   try) needed=$for_try ;;
   test) needed="$for_install $for_fuzz $for_test" ;;
+  web) needed=$for_web ;;
   versions) needed=$for_versions ;;
   machines) needed=$for_machines ;;
   test-long) needed="$for_install $for_fuzz $for_test $for_long" ;;

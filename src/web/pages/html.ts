@@ -5,12 +5,14 @@
 import { escapeText, type JsonName, jsonName, showName } from '../../wire/text.ts';
 
 /** Text that `html` made. Only this file makes it. */
-export class Markup {
+class Markup {
   readonly text: string;
   constructor(text: string) {
     this.text = text;
   }
 }
+
+export type { Markup };
 
 /** A value of a template. `undefined`, `null` and `false` become empty text. */
 export type Value = Markup | string | number | bigint | undefined | null | false | readonly Value[];
