@@ -360,7 +360,14 @@ describe('CLIENT_SCHEMA', () => {
     const config = read(REMOTE);
     assert.deepEqual(JSON.parse(JSON.stringify(config)), {
       remote: [{ target: 'me@backup', transport: 'direct', ssh_options: [] }],
-      scope: { roots: ['/'], exclude: [], never: [], mounts: 'local' },
+      scope: {
+        roots: ['/'],
+        exclude: [],
+        exclude_caches: false,
+        exclude_if_present: [],
+        never: [],
+        mounts: 'local',
+      },
       limits: { nice: 10, ionice: 'idle', deadline: 86_400_000, idle_timeout: 300_000, compress: 'zstd' },
       schedule: { when_locked: 'fail', jitter: 0, retry: 0 },
       hooks: { timeout: 600_000 },

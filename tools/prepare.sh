@@ -21,7 +21,7 @@ for_fuzz='clang:clang /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*
 for_prebuilt="$for_try setcap:libcap2-bin getfattr:attr"
 for_install="$for_prebuilt $for_launcher"
 for_test='setfacl:acl getfacl:acl setfattr:attr perl:perl-base strace:strace ps:procps fuser:psmisc ip:iproute2
-  nft:nftables cron:cron systemd-analyze:systemd sqlite3:sqlite3 curl:curl bsdtar:libarchive-tools gpg:gpg gpg-agent:gpg-agent age:age script:bsdutils
+  nft:nftables cron:cron ncdu:ncdu systemd-analyze:systemd sqlite3:sqlite3 curl:curl bsdtar:libarchive-tools gpg:gpg gpg-agent:gpg-agent age:age script:bsdutils
   mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs duperemove:duperemove losetup:mount aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
   /usr/aarch64-linux-gnu/include/stdlib.h:libc6-dev-arm64-cross'
 # For tests that only `make test-long` runs: promtool.

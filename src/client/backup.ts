@@ -24,6 +24,7 @@ import { adviceHere, awaitStore, isLocal, SKIPPED } from './local.ts';
 import { decideRetry, isPassing, jitterWait } from './retry.ts';
 import { makeAttempt } from './run.ts';
 import { type Run, RunEvents, type RunNews, type RunOutcome, runFault } from './run-events.ts';
+import { type LeftOutReport, noteLeftOut, reportLeftOut } from './tagged.ts';
 import type { AttemptOutcome } from './transport.ts';
 
 /** Ctrl-C kills our ssh too, and we can see that before our own signal. It arrives within this time. */
@@ -81,17 +82,17 @@ function chooseRemotes(config: ClientConfig, named: string | undefined): Remote[
 }
 
 /** Turns the end of an attempt into the outcome of the run. */
-type EndRun = (end: Pick<AttemptEnd, 'outcome' | 'unstored' | 'fault' | 'skipped'>) => RunOutcome;
+type EndRun = (end: Pick<AttemptEnd, 'outcome' | 'unstored' | 'fault' | 'skipped' | 'leftOut'>) => RunOutcome;
 
 /** Runs the backup to one remote within its deadline: lock, wait for the disk, hooks, attempts. */
 async function runOne(whole: Run): Promise<RunOutcome> {
   const { remote } = whole.events;
   const started = monotonicMs();
   const { deadline: deadlineMs } = whole.config.limits;
-  const endRun: EndRun = ({ outcome, unstored, fault, skipped }) => {
+  const endRun: EndRun = ({ outcome, unstored, fault, skipped, leftOut }) => {
     const exit = exitStatus(outcome, fault);
     const durationMs = Math.round(monotonicMs() - started);
-    return { remote, outcome, unstored, fault, skipped, exit, durationMs };
+    return { remote, outcome, unstored, fault, skipped, leftOut, exit, durationMs };
   };
   await using held = new AsyncDisposableStack();
   using deadline = deadlineSignal(deadlineMs, () => runFault(remote, 'the deadline has passed'));
@@ -109,6 +110,7 @@ async function runOne(whole: Run): Promise<RunOutcome> {
       unstored: undefined,
       fault: asFault(error, remote),
       skipped: undefined,
+      leftOut: undefined,
     });
   }
   const attempts = async (): Promise<RunOutcome> =>
@@ -202,6 +204,8 @@ interface AttemptEnd {
   fault: Fault | undefined;
   /** Why the attempt was skipped. */
   skipped: string | undefined;
+  /** The folders that were left out by tags; undefined where there is no snapshot. */
+  leftOut: LeftOutReport | undefined;
   code: FailureCode | null;
   /** Milliseconds that the host asked us to wait. */
   toldMs: number | undefined;
@@ -241,16 +245,19 @@ async function attempt(run: Run): Promise<AttemptEnd> {
   const checksums = { every, remote: run.events.remote, state: run.state };
   const checksum = !run.dryRun && isChecksumDue(checksums);
   const reported = await makeAttempt(run, checksum);
-  const { outcome } = reported;
+  const { outcome, tagged } = reported;
+  const leftOut = outcome.code === null ? reportLeftOut(run.state, run.events.remote, tagged) : undefined;
   if (outcome.code === null && !run.dryRun) {
     try {
       await noteChecksum(checksums, checksum);
+      await noteLeftOut(run.state, run.events.remote, tagged);
     } catch (error) {
       run.events.warning(error); // The outcome stays the same; the next run compares again.
     }
   }
   return {
     outcome,
+    leftOut,
     unstored: outcome.outcome === 'incomplete' ? reported.unstored : undefined,
     fault: outcomeFault(run.config, run.remote, reported),
     skipped: undefined,
@@ -273,6 +280,7 @@ function failedAttempt({ interrupt, events }: Run, error: unknown): AttemptEnd {
     unstored: undefined,
     fault: isSkipped ? undefined : fault,
     skipped: isSkipped ? fault.found : undefined,
+    leftOut: undefined,
     code: null,
     toldMs: undefined,
   };

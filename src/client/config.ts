@@ -47,6 +47,19 @@ const sshOption = v.pipe(
   ),
 );
 
+/** The name of a file, which also is a pattern of rsync that matches only this name. */
+const tagName = v.pipe(
+  v.string(),
+  v.check(
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused
+    each => /^[^/\\*?[\u0000-\u001f\u007f]+$/.test(each) && !/^\.{1,2}$|^\s|\s$/.test(each),
+    'should be a file name without "/", wildcards and blanks at its ends',
+  ),
+  v.check(each => Buffer.byteLength(each) <= NAME_BYTES, 'is too long for a file name'),
+);
+const NAME_BYTES = 255;
+const TAG_NAMES_LIMIT = 20;
+
 const remoteTable = v.strictObject({
   name: v.optional(name),
   target: v.string(),
@@ -166,6 +179,11 @@ export const CLIENT_SCHEMA = v.strictObject({
       ),
       exclude_from: v.optional(pathsKey),
       exclude: v.optional(v.array(v.string()), []),
+      exclude_caches: v.optional(v.boolean(), false),
+      exclude_if_present: v.optional(
+        v.pipe(v.array(tagName), v.maxLength(TAG_NAMES_LIMIT, `should be at most ${TAG_NAMES_LIMIT} names`)),
+        [],
+      ),
       never: v.optional(v.array(rootKey), []),
       mounts: v.optional(v.picklist(['local', 'all', 'one'], 'should be "local", "all" or "one"'), 'local'),
     }),

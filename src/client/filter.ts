@@ -5,7 +5,7 @@
  * order of its lines is the policy: `never` and foreign file systems, then the excludes, then the roots, then "exclude all".
  */
 import { Fault } from '../fault.ts';
-import { parentOf } from '../os/byte-path.ts';
+import { asBytes, parentOf } from '../os/byte-path.ts';
 import { isWithin, type MountEntry } from '../os/mounts.ts';
 import { below, literalPattern } from '../wire/filter-pattern.ts';
 import { PATH_LIMIT } from '../wire/request.ts';
@@ -195,6 +195,8 @@ interface Scope {
   excludes: string[];
   /** Further ones, which match no folder whose entries must be hidden too. */
   leaves?: string[];
+  /** Folders that are stored with their tag only (client/tagged.ts). */
+  tagged?: readonly { path: string; tag: string }[];
   /** Folders that are stored without anything below them (client/mount-points.ts). */
   empty?: string[];
 }
@@ -223,6 +225,10 @@ export function scopeFilter(scope: Scope): string {
     lines.push(`- ${pattern}`);
     // `**/` and `*/` mean all folders. Everything below them is excluded with them; files beside them are not.
     if (!/(?:^|\/)\*+\/$/.test(pattern)) lines.push(`- ${below(pattern)}`);
+  }
+  for (const { path, tag } of scope.tagged ?? []) {
+    const folder = path === '/' ? '' : path;
+    lines.push(`+ ${literalPattern(`${folder}/${asBytes(tag)}`)}`, `- ${below(literalPattern(path))}`);
   }
   if (!scope.roots.includes('/')) {
     const ancestors = new Set<string>();

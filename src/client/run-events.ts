@@ -7,6 +7,7 @@ import type { HookEnd } from '../shared/hooks.ts';
 import type { OutcomeEvent, UnstoredEvent } from '../wire/events.ts';
 import type { Compression } from './compression.ts';
 import type { ClientConfig, Remote } from './config.ts';
+import type { LeftOutReport } from './tagged.ts';
 
 /** The present step of a run. */
 type RunPhase = 'keys' | 'calling' | 'admitted' | 'dialling' | 'copying' | 'committing';
@@ -100,6 +101,8 @@ export interface RunOutcome {
   fault: Fault | undefined;
   /** Why the run was skipped, as the config or the hook `before` asks for; then there is no fault. */
   skipped?: string | undefined;
+  /** The folders that were left out by tags; undefined where there is no snapshot. */
+  leftOut?: LeftOutReport | undefined;
   exit: ExitStatus;
   durationMs: number;
   /** Why the hook at the end of the run failed. */

@@ -3,47 +3,37 @@
 import { Fault } from '../fault.ts';
 import { findSubject, ownAccount } from '../os/account.ts';
 import { settleAll } from '../os/async.ts';
-import { showPath } from '../os/byte-path.ts';
-import { now } from '../os/clock.ts';
-import { appendJournal, readJournal } from '../os/journal.ts';
-import { launcherHasGone, launcherPath, rsyncLibraries, tryConfinement } from '../os/launcher.ts';
-import { isLoadable, mountPointsLibrary } from '../os/link-library.ts';
-import { type MountEntry, readMountTable } from '../os/mounts.ts';
+import { rsyncLibraries, tryConfinement } from '../os/launcher.ts';
+import { readMountTable } from '../os/mounts.ts';
 import { makeRunFolder } from '../os/runfolder.ts';
 import { rsyncVersion, rsyncWords } from '../os/versions.ts';
 import { isRsyncVulnerable } from '../shared/package-changelog.ts';
 import { findPrinter, printedWords, quietAdvice } from '../shared/startup-files.ts';
-import { encodeRsync } from '../wire/request.ts';
-import { CHECKSUM_IDLE_SECONDS, daemonConfig, listedRoots } from '../wire/rsync.ts';
+import { below, literalPattern } from '../wire/filter-pattern.ts';
+import { encodeRsync, REQUEST_LIMITS } from '../wire/request.ts';
 import { knowsZstd } from '../wire/rsync-output.ts';
 import { asText } from '../wire/text.ts';
 import { openChannel } from './channel.ts';
 import { decideCompression } from './compression.ts';
-import { type Capability, capabilityOf, ownNiceness, type Remote } from './config.ts';
+import { ownNiceness, type Remote } from './config.ts';
 import { openDirect } from './direct.ts';
-import { type Exclude, scopeFilter, scopeRecords, splitExcludes } from './filter.ts';
 import { HostEvents } from './host-events.ts';
 import { isLocal, openLocal } from './local.ts';
-import { hungWarning, mountTableText } from './mount-points.ts';
-import { type Place, placeWarnings } from './never.ts';
-import { checkPackageLists } from './package-age.ts';
-import { followExcludes, type Root, refuseHiddenRoots } from './roots.ts';
-import { type Run, runFault } from './run-events.ts';
+import { hungWarning } from './mount-points.ts';
 import {
-  enumeratedNames,
-  findHungMounts,
-  findRoots,
-  type KernelScope,
-  kernelScope,
-  readExcludes,
-  withLaunchersPlaces,
-  withoutLibrary,
-} from './scope.ts';
-import { writeDaemonFiles, writeScope } from './sender.ts';
-import { STORE_NEXT, storeInScopeText, storesInScope } from './store-in-scope.ts';
+  type ChosenScope,
+  chooseScope,
+  prepareSender,
+  type SenderOwner,
+  writeSenderFiles,
+} from './prepared-sender.ts';
+import { type Run, runFault } from './run-events.ts';
+import { enumeratedNames, findHungMounts } from './scope.ts';
+import type { LeftOutFolder } from './tag-rules.ts';
+import { findLeftOut } from './tagged.ts';
 import { killReader, readTaken } from './ticket.ts';
 import type { Attempt, AttemptOutcome, OpenTransport } from './transport.ts';
-import { forgetSender, requireSender } from './trial.ts';
+import { forgetSender } from './trial.ts';
 
 const TRANSPORTS: Record<Remote['transport'], OpenTransport> = {
   direct: openDirect,
@@ -58,14 +48,18 @@ const TRANSPORTS: Record<Remote['transport'], OpenTransport> = {
  * @returns the host's report
  * @throws Fault where there is no outcome, or one that cannot be true
  */
-export async function makeAttempt(run: Run, checksum: boolean): Promise<AttemptOutcome> {
+export async function makeAttempt(run: Run, checksum: boolean): Promise<AttemptReport> {
   const { config, remote, state, events } = run;
   const before = readMountTable();
   const hung = await findHungMounts(config, undefined, before);
   const transport = await TRANSPORTS[remote.transport](run, hung);
   for (const path of hung) events.warning(hungWarning(path));
   // The disk of a store may have been mounted while the transport waited for it.
-  const chosen = chooseScope(run, hung, isLocal(remote) ? readMountTable() : before);
+  const owner: SenderOwner = {
+    ...{ config, state, interrupt: run.interrupt, remote: events.remote },
+    warn: (message, code) => events.warning(message, code),
+  };
+  const chosen = chooseScope(owner, hung, isLocal(remote) ? readMountTable() : before);
   const { capability } = chosen;
 
   await using held = new AsyncDisposableStack();
@@ -75,11 +69,13 @@ export async function makeAttempt(run: Run, checksum: boolean): Promise<AttemptO
     capability === 'confined' ? rsyncLibraries() : [],
   ]);
   const hasZstd = knowsZstd(words);
-  const sender = await prepareSender(run, chosen, { runFolder, libraries, hasZstd, checksum });
+  const sender = await prepareSender(owner, chosen, { runFolder, libraries, hasZstd, checksum });
   const carry = await transport.prepare(runFolder);
+  const asked = { chosen, sender, libraries, folder: runFolder, signal: run.interrupt };
+  const tagged = await findLeftOut(asked, config, owner.warn);
   const compress = chooseCompression(run, hasZstd);
-  writeSenderFiles(runFolder, chosen, sender, compress);
-  const excludes = Buffer.from(chosen.excludes.map(each => `${each.pattern}\n`).join(''), 'latin1');
+  writeSenderFiles(runFolder, chosen, sender, { compress, excludes: chosen.excludes, tagged });
+  const excludes = sentExcludes(chosen, tagged);
   const attempt: Attempt = {
     run,
     runFolder,
@@ -106,102 +102,22 @@ export async function makeAttempt(run: Run, checksum: boolean): Promise<AttemptO
   };
   const reported = await carry(held, attempt);
   await checkOutcome(attempt, reported);
-  return reported;
+  return { ...reported, tagged };
 }
 
-/** The scope of an attempt, before the launcher has added its places. */
-interface ChosenScope {
-  roots: Root[];
-  excludes: Exclude[];
-  hung: readonly string[];
-  table: readonly MountEntry[];
-  capability: Capability;
-  scope: KernelScope;
-  /** For an rsync without the launcher: the library that hides mount points from it. */
-  library: Buffer | undefined;
+/** The report of an attempt. */
+interface AttemptReport extends AttemptOutcome {
+  /** The folders that it left out by their tags. */
+  tagged: LeftOutFolder[];
 }
 
-function chooseScope(run: Run, hung: readonly string[], table: readonly MountEntry[]): ChosenScope {
-  const { config, state, events } = run;
-  const roots = findRoots(config, hung, table);
-  for (const { name, path } of roots)
-    if (name !== path)
-      events.warning(
-        `Cannot back up "${showPath(name)}" under this name: symbolic links lead to "${showPath(path)}", and the backup has that name`,
-      );
-  const excludes = followExcludes(readExcludes(config), roots);
-  for (const { found, next } of checkPackageLists(config, now().getTime()).old)
-    events.warning(`${found}; ${next}`, 'packages');
-  const capability = capabilityOf(config);
-  if (capability === 'none' && config.capability === undefined && wasConfined(state))
-    throw launcherHasGone(launcherPath(), 'client.toml', '`capability = "none"`');
-  const library = capability === 'none' && isLoadable(state) ? mountPointsLibrary() : undefined;
-  const whole = kernelScope(config, state, roots, hung, table);
-  const scope = capability === 'confined' || library !== undefined ? whole : withoutLibrary(whole);
-  for (const path of storesInScope(scope, excludes))
-    events.warning(`${storeInScopeText(path)}; ${STORE_NEXT}`, 'store');
-  return { roots, excludes, hung, table, capability, scope, library };
-}
-
-/** Whether the last rsync that the gate started was confined, by the journal. */
-function wasConfined(state: string): boolean {
-  const granted = readJournal(state).filter(each => each.event === 'granted');
-  return granted.at(-1)?.capability === 'confined';
-}
-
-/** The sender of one attempt, as far as it is known before the call. */
-interface Sender {
-  /** With the places that the launcher has found. */
-  scope: KernelScope;
-  /** The options of rsyncd.conf, without the filter. */
-  daemon: Omit<Parameters<typeof daemonConfig>[0], 'filter' | 'compress'>;
-  /** Whether rsync may list all folders. */
-  listsAll: boolean;
-}
-
-/** Writes the scope and tries the installed rsync with it. @throws Fault where the scope or rsync cannot be used */
-async function prepareSender(
-  run: Run,
-  chosen: ChosenScope,
-  facts: { runFolder: string; libraries: string[]; hasZstd: boolean; checksum: boolean },
-): Promise<Sender> {
-  const { capability, roots, excludes, hung, scope: seen } = chosen;
-  const { runFolder, libraries, hasZstd, checksum } = facts;
-  const isConfined = capability === 'confined';
-  await refuseHiddenRoots(runFolder, roots, excludes, hung);
-  writeScope(runFolder, scopeRecords(seen, libraries));
-  const scope = isConfined ? await withLaunchersPlaces(seen, runFolder, chosen.table) : seen;
-  reportPlaces(run, scope.places);
-  const idleSeconds = Math.ceil(run.config.limits.idle_timeout / 1000);
-  const daemon = {
-    idleSeconds: Math.max(idleSeconds, checksum ? CHECKSUM_IDLE_SECONDS : 0),
-    confined: isConfined,
-    checksum,
-  };
-  const { interrupt } = run;
-  const needs = await requireSender(run.state, {
-    ...{ folder: runFolder, capability, scope: seen, libraries, interrupt },
-    // Whether or not this run compresses, so that its result is valid for dry runs and for every remote.
-    daemon: { ...daemon, compress: hasZstd },
-  });
-  const names = roots.map(each => asText(each.path));
-  const listsAll = needs.listsAll || (isConfined && listedRoots(names).length > 0);
-  if (listsAll) writeScope(runFolder, scopeRecords(seen, libraries, listsAll));
-  return { scope, daemon, listsAll };
-}
-
-function writeSenderFiles(
-  runFolder: string,
-  chosen: ChosenScope,
-  { scope, daemon }: Sender,
-  compress: boolean,
-): void {
-  writeDaemonFiles(runFolder, {
-    daemonConfig: daemonConfig({ ...daemon, filter: `${runFolder}/rsyncd/filter`, compress }),
-    filter: scopeFilter({ ...scope, ...splitExcludes(chosen.excludes) }),
-    mounts: mountTableText(scope),
-    library: scope.empty.length > 0 ? chosen.library : undefined,
-  });
+/** The exclude list for the host, which keeps it beside the snapshot. */
+function sentExcludes({ excludes }: ChosenScope, tagged: readonly LeftOutFolder[]): Buffer {
+  const text = (patterns: string[]): string => patterns.map(each => `${each}\n`).join('');
+  const own = text(excludes.map(each => each.pattern));
+  const more = text(tagged.map(({ path }) => below(literalPattern(path))));
+  // A request has a limit, and the run does not depend on this record.
+  return Buffer.from(own.length + more.length <= REQUEST_LIMITS.excludes ? own + more : own, 'latin1');
 }
 
 /** The version of the installed rsync and its flags, for the record of the snapshot. */
@@ -211,17 +127,6 @@ async function describeRsync(words: string, listsAll: boolean): Promise<string> 
     ...(listsAll ? (['lists-names'] as const) : []),
     ...(isRsyncVulnerable(version) ? (['vulnerable'] as const) : []),
   ]);
-}
-
-/** Reports and records paths of `never` that are kept back only by their name, since another user may have caused that. */
-function reportPlaces({ events, state }: Run, places: Place[]): void {
-  const code = 'never';
-  for (const { path, link, message } of placeWarnings(places)) {
-    events.warning(message, code);
-    const warning = { event: 'warning', remote: events.remote, code, message };
-    const more = { path, link: link ?? null };
-    appendJournal(`${state}/journal.jsonl`, { time: now().toISOString(), ...warning, ...more });
-  }
 }
 
 /** Chooses whether this run compresses, and reports it. A dry run sends no content, and a local run has no connection. */

@@ -6,7 +6,7 @@ import { Fault } from '../fault.ts';
 import { ownAccount } from '../os/account.ts';
 import { asBytes, parentOf } from '../os/byte-path.ts';
 import { readWhole } from '../os/content.ts';
-import { lstat, mayRead, readdir, readlink } from '../os/files.ts';
+import { exists, lstat, mayRead, readdir, readlink } from '../os/files.ts';
 import { askPlaces } from '../os/launcher.ts';
 import {
   isWithin,
@@ -28,13 +28,19 @@ import { isPackageList } from './package-list.ts';
 import { type Root, refuseNeverRoots, resolveRoots } from './roots.ts';
 import { type FolderView, otherSpellings } from './spelling.ts';
 
-const EXCLUDES_BYTES = 1024 * 1024;
+/** The most bytes of a file with exclude patterns. */
+export const EXCLUDES_BYTES = 1024 * 1024;
 
-/** Reads the exclude patterns of the files and of the config. @throws Fault that names the line */
-export function readExcludes(config: ClientConfig): Exclude[] {
+/**
+ * Reads the exclude patterns of the files and of the config.
+ * @param options.mayLack a file that does not exist counts as empty
+ * @throws Fault that names the line
+ */
+export function readExcludes(config: ClientConfig, options: { mayLack?: boolean } = {}): Exclude[] {
   const home = asBytes(ownAccount().home);
+  const files = excludeFiles(config).filter(file => !options.mayLack || exists(file));
   const patterns = [
-    ...excludeFiles(config).flatMap(file => {
+    ...files.flatMap(file => {
       const lines = listLines(readWhole(file, EXCLUDES_BYTES), file);
       const parsed = parseExcludes(lines, `"${file}"`, home);
       return isPackageList(lines[0] ?? '') ? parsed.map(each => ({ ...each, isLeaf: true })) : parsed;

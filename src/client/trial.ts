@@ -12,11 +12,9 @@ import { settleAll, withTimeout } from '../os/async.ts';
 import { asBytes } from '../os/byte-path.ts';
 import { sleep } from '../os/clock.ts';
 import { readWhole } from '../os/content.ts';
-import { ownExecutable } from '../os/executable.ts';
-import { makePipe } from '../os/fifo.ts';
-import { close, exists, makeFolder, realPath, removeAll, statusExact } from '../os/files.ts';
-import { jailPath, launcherCommand, tryConfinement } from '../os/launcher.ts';
-import { type Command, standard, start } from '../os/process.ts';
+import { exists, makeFolder, realPath, removeAll, statusExact } from '../os/files.ts';
+import { launcherCommand, tryConfinement } from '../os/launcher.ts';
+import type { Command } from '../os/process.ts';
 import { programPath } from '../os/programs.ts';
 import { eachLine } from '../os/records.ts';
 import { writeNew } from '../os/replace.ts';
@@ -27,6 +25,7 @@ import { escapeText } from '../wire/text.ts';
 import { makeAttack } from './attack.ts';
 import type { Capability } from './config.ts';
 import { scopeFilter, scopeRecords } from './filter.ts';
+import { startOwnPull } from './own-pull.ts';
 import { senderCommand, writeDaemonFiles, writeScope } from './sender.ts';
 import { readState, writeState } from './state-file.ts';
 
@@ -194,37 +193,19 @@ async function copyOneFile(
   out: string,
   { capability, interrupt }: TrialOptions,
 ): Promise<string[]> {
-  // rsync starts its other side by a remote shell, so the copier stands between the two.
-  const [copier, verb] = capability === 'confined' ? [jailPath(), 'pump'] : [ownExecutable(), 'relay'];
-  const shell = `'${copier.replaceAll("'", "''")}' ${verb} ${TRIAL_MS / 1000}`; // quoted as rsync's -e needs it
   const words: string[] = [];
   const keep = (line: string): void => {
     if (line !== '' && !/^dialback-/.test(line) && words.length < WORDS_LIMIT) words.push(line);
   };
-  const ours = new Set<number>();
-  const closeOurs = (): void => {
-    for (const each of ours) close(each);
-    ours.clear();
-  };
-  held.defer(closeOurs);
-  const pipe = async (name: string): Promise<{ reading: number; writing: number }> => {
-    const made = await makePipe(`${runFolder}/${name}`);
-    ours.add(made.reading).add(made.writing);
-    return made;
-  };
-  const [up, down] = [await pipe('up'), await pipe('down')];
+  const file = `${runFolder}/rsyncd/${SERVED}`;
   try {
-    const serving = await start(sender, [up.reading, down.writing, 'pipe']);
-    held.defer(() => serving.end());
+    const { serving, receiving } = await startOwnPull(held, {
+      ...{ folder: runFolder, capability, sender, idleSeconds: TRIAL_MS / 1000 },
+      receiver: shell => trialArguments({ file, tree: out, shell }),
+    });
     eachLine(serving.stderr, LINE_LIMIT, keep);
-    const file = `${runFolder}/rsyncd/${SERVED}`;
-    const receiver = standard('rsync', trialArguments({ file, tree: out, shell }));
-    const descriptors = [down.reading, up.writing, down.reading]; // 3 to 5, as the copier expects them
-    const receiving = await start(receiver, ['nothing', 'pipe', 'pipe', ...descriptors]);
-    held.defer(() => receiving.end());
     receiving.stdout?.resume();
     eachLine(receiving.stderr, LINE_LIMIT, keep);
-    closeOurs(); // so that each side sees the end of the other
     await withTimeout(interrupt, TRIAL_MS, receiving.ended, lateTrial);
     await Promise.race([serving.ended, sleep(LAST_WORDS_MS)]);
   } catch (error) {

@@ -8,6 +8,7 @@ import { missingCount, missingFiles, missingText } from '../output/missing.ts';
 import { openProgressLine, type ProgressLine } from '../output/progress.ts';
 import { hookJson, hookWordsText, newsText } from '../output/run-news.ts';
 import { showBytes, showDuration } from '../output/units.ts';
+import { type JsonName, jsonName, showName } from '../wire/text.ts';
 import { Arguments, type Command, exitName, type Io, JSON_OPTION } from './command.ts';
 
 type Volume = 'quiet' | 'normal' | 'verbose';
@@ -105,6 +106,7 @@ function printRun(run: RunOutcome, runs: RunOutcome[], { json, volume }: BackupR
 export function outcomeJson(run: RunOutcome): string {
   const { outcome, fault, hookFault } = run;
   const missing = missingFiles(run);
+  const leftOut = run.leftOut?.folders ?? [];
   return jsonText({
     event: 'done',
     remote: run.remote,
@@ -119,6 +121,8 @@ export function outcomeJson(run: RunOutcome): string {
     missing: missing.map(each => each.path),
     missing_reasons: missing.map(each => each.why),
     missing_count: missingCount(run),
+    left_out_by_tag: leftOut.map(each => ({ path: bytesName(each.path), tag: each.tag })),
+    left_out_by_tag_new: (run.leftOut?.added ?? []).map(bytesName),
     exit: run.exit,
     error: fault?.message ?? hookFault?.message ?? null,
     next: (fault ?? hookFault)?.next ?? null,
@@ -135,10 +139,27 @@ export function summaryText(run: RunOutcome): string {
     outcome.changed_during_run > 0
       ? `; ${outcome.changed_during_run} changed during the run and will be in the next one`
       : '';
+  const tagged = leftOutText(run.leftOut);
   const size = `${outcome.files} files and folders, ${showBytes(outcome.bytes)}`;
   if (outcome.snapshot === null)
-    return `${remote}: dry run: ${size} would be in the backup; no file was kept${vanished}${changed}\n`;
+    return `${remote}: dry run: ${size} would be in the backup; no file was kept${tagged}${vanished}${changed}\n`;
   const state = outcome.outcome === 'full' ? 'backed up' : 'backed up in part';
   const cost = `${showBytes(outcome.transferred_bytes)} sent, in ${showDuration(run.durationMs)}`;
-  return `${remote}: ${state}: ${size}, in snapshot ${outcome.snapshot} (${cost})${vanished}${changed}\n`;
+  return `${remote}: ${state}: ${size}, in snapshot ${outcome.snapshot} (${cost})${tagged}${vanished}${changed}\n`;
+}
+
+const bytesName = (path: string): JsonName => jsonName(Buffer.from(path, 'latin1'));
+
+/** New folders that are named. */
+const ADDED_SHOWN = 5;
+
+/** The folders that were left out by their tags; '' where there are none. */
+function leftOutText(leftOut: RunOutcome['leftOut']): string {
+  if (leftOut === undefined || leftOut.folders.length === 0) return '';
+  const { folders, added } = leftOut;
+  const count = folders.length === 1 ? 'one folder' : `${folders.length} folders`;
+  const names = added.slice(0, ADDED_SHOWN).map(each => `"${showName(bytesName(each))}"`);
+  const news = added.length === 0 ? '' : `, ${added.length} of them new: ${names.join(', ')}`;
+  const more = added.length > names.length ? ' and others' : '';
+  return `; the contents of ${count} left out by tags${news}${more}`;
 }

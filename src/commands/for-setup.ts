@@ -6,3 +6,4 @@ export { init } from './init.ts';
 export { packages } from './packages.ts';
 export { tryOut } from './try.ts';
 export { unenroll } from './unenroll.ts';
+export { weigh } from './weigh.ts';

@@ -12,6 +12,7 @@ const COMMANDS: Loaders = {
   init: async () => (await import('./for-setup.ts')).init,
   backup: async () => (await import('./backup.ts')).backup,
   packages: async () => (await import('./for-setup.ts')).packages,
+  weigh: async () => (await import('./for-setup.ts')).weigh,
   gate: async () => (await import('./gate.ts')).gate,
   grab: async () => (await import('./grab.ts')).grab,
   enroll: async () => (await import('./for-setup.ts')).enroll,

@@ -1,6 +1,7 @@
 /** One line on a terminal that shows how far a command is. It is overwritten several times a second and removed at the end. */
 
 import type { RunNews } from '../client/run-events.ts';
+import type { WeighProgress } from '../client/weigh.ts';
 import { monotonicMs } from '../os/clock.ts';
 import { say } from '../os/streams.ts';
 import { openTerminal, type Terminal } from '../os/terminal.ts';
@@ -57,6 +58,13 @@ export class ProgressLine {
     if (this.#isEnding) return;
     if (this.#progress === undefined) this.#begin('exporting');
     this.#advance(bytes, undefined, { done: files, total: undefined });
+  }
+
+  /** Shows the progress of a list of the scope. */
+  hearWeigh({ bytes, files }: WeighProgress): void {
+    if (this.#isEnding) return;
+    if (this.#progress === undefined) this.#begin('weighing');
+    this.#progress = { label: 'weighing', files: { done: files, total: undefined }, bytes };
   }
 
   /** Shows the progress of a verification. */

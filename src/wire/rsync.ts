@@ -255,6 +255,68 @@ export function trialArguments(options: { file: string; tree: string; shell: str
   ];
 }
 
+/** The fields of a line of a list, for rsync's --out-format (wire/listing.ts). */
+const LIST_FORMAT = '%i %l %U %B %M %f';
+
+/**
+ * rsync's arguments for a list of a scope, without content (client/scope-list.ts). It is the dry run of a pull, because --list-only
+ * does not tell which names are hard links.
+ * @param options.roots paths in the scope
+ * @param options.tree an empty folder
+ * @param options.more further arguments, such as filter rules
+ */
+export function listArguments(options: {
+  roots: readonly string[];
+  tree: string;
+  shell: string;
+  idleSeconds: number;
+  more?: readonly string[];
+}): string[] {
+  const { roots, tree, shell, idleSeconds, more = [] } = options;
+  return [
+    '--dry-run',
+    '-aH',
+    '--numeric-ids',
+    '--relative',
+    '-M--no-msgs2stderr',
+    `--out-format=${LIST_FORMAT}`,
+    `--timeout=${idleSeconds}`,
+    ...more,
+    '-e',
+    shell,
+    '--',
+    ...roots.map(root => `client::${MODULE}${asArgument(root, [...roots])}`),
+    `${tree}/`,
+  ];
+}
+
+/**
+ * rsync's arguments for copies of some small files of the scope, which only this account can read.
+ * @param options.maxSize in bytes; larger files are not copied
+ */
+export function copyArguments(options: {
+  paths: readonly string[];
+  tree: string;
+  shell: string;
+  idleSeconds: number;
+  maxSize: number;
+}): string[] {
+  const { paths, tree, shell, idleSeconds, maxSize } = options;
+  return [
+    '--relative',
+    '--perms',
+    '--chmod=D700,F600',
+    '-M--no-msgs2stderr',
+    `--max-size=${maxSize}`,
+    `--timeout=${idleSeconds}`,
+    '-e',
+    shell,
+    '--',
+    ...paths.map(path => `client::${MODULE}${asArgument(path, [...paths])}`),
+    `${tree}/`,
+  ];
+}
+
 const WILD = /[*?[]/;
 
 /**

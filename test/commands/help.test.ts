@@ -36,6 +36,7 @@ describe('the text on all commands', () => {
       'init',
       'backup',
       'packages',
+      'weigh',
       'gate',
       'grab',
       'enroll',
