@@ -6,7 +6,9 @@ import {
   mkdirSync,
   readdirSync,
   rmSync,
+  statSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -107,7 +109,13 @@ describe('putBack()', { skip: NEEDS_DPKG }, () => {
       readdirSync(restored.folder).filter(each => each.startsWith('.')),
       [],
     );
-    assert.deepEqual(await restored.putBack(), { needed: [], files: 0, bytes: 0, different: [] });
+    assert.deepEqual(await restored.putBack(), {
+      needed: [],
+      files: 0,
+      bytes: 0,
+      different: [],
+      unplaced: [],
+    });
   });
 
   it('does not replace a file that is there, and names a package without an archive', async () => {
@@ -130,11 +138,31 @@ describe('putBack()', { skip: NEEDS_DPKG }, () => {
     assert.ok(!existsSync(join(restored.folder, 'usr/bin/setuid')));
   });
 
+  it('names an archive that is damaged, and leaves no folder of its own', async () => {
+    const name = readdirSync(restored.system.archive).find(each => each.startsWith('tools_')) ?? '';
+    const archive = join(restored.system.archive, name);
+    truncateSync(archive, statSync(archive).size - 8192);
+    await assert.rejects(restored.putBack(), { exit: 'failed', message: /tools_/ });
+    assert.deepEqual(
+      readdirSync(restored.folder).filter(each => each.startsWith('.')),
+      [],
+    );
+  });
+
+  it('reports files with a file in place of a folder above them', async () => {
+    rmSync(join(restored.folder, 'usr/share'), { recursive: true });
+    writeFileSync(join(restored.folder, 'usr/share'), '');
+    const { files, unplaced } = await restored.putBack();
+    assert.equal(files, 5);
+    assert.ok(unplaced.includes('/usr/share/tools/data'), String(unplaced));
+  });
+
   it('does not write through a link in place of a folder', async context => {
     const outside = scratch(context);
     rmSync(join(restored.folder, 'usr/share'), { recursive: true });
     symlinkSync(outside, join(restored.folder, 'usr/share'));
-    await restored.putBack();
+    const { unplaced } = await restored.putBack();
+    assert.ok(unplaced.includes('/usr/share/tools/data'));
     assert.deepEqual(readdirSync(outside), []);
   });
 

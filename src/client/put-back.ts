@@ -42,6 +42,8 @@ export interface PutBackResult {
   bytes: number;
   /** Paths in the system, as bytes, that a .deb file does not have, or has with another content. */
   different: string[];
+  /** Paths of packages that cannot be made, since a file or a link to nowhere is in the place of a folder above them. */
+  unplaced: string[];
 }
 
 interface PutBackOptions {
@@ -74,10 +76,11 @@ export async function putBack(options: PutBackOptions, signal: AbortSignal): Pro
   const database = await readDatabase(system, signal, { policy: false });
   const inner = new InnerPaths(asBytes(system));
   const leftOut = new LeftOut(readPackageList(list), asBytes(readStamp(list)?.system ?? '/'));
-  const missing = new Map(
-    database.packages.map((each): [Package, Missing[]] => [each, findMissing(each, inner, leftOut)]),
-  );
-  const result: PutBackResult = { needed: [], files: 0, bytes: 0, different: [] };
+  const result: PutBackResult = { needed: [], files: 0, bytes: 0, different: [], unplaced: [] };
+  const missing = database.packages.map((each): [Package, Missing[]] => [
+    each,
+    findMissing(each, inner, leftOut, result.unplaced),
+  ]);
   if (debs !== undefined) requireRoot(system);
   const archives = debs === undefined ? new Map<string, string>() : await listArchives(debs, signal);
   const writer = new Writer(system, inner);
@@ -105,10 +108,14 @@ function requireRoot(system: string): void {
   });
 }
 
-/** The missing paths of a package that the list names, folders included, parents first. */
-function findMissing({ files }: Package, inner: InnerPaths, leftOut: LeftOut): Missing[] {
+/**
+ * The missing paths of a package that the list names, folders included, parents first.
+ * @param unplaced gets the paths whose way leads through a file or a link to nowhere: their real place is not known
+ */
+function findMissing({ files }: Package, inner: InnerPaths, leftOut: LeftOut, unplaced: string[]): Missing[] {
   return files.flatMap(name => {
     const place = inner.futurePlace(name);
+    if (place === undefined) unplaced.push(name);
     if (place === undefined || !leftOut.has(place)) return [];
     return lstat(inner.outside(place), { throwIfNoEntry: false }) === undefined ? [{ name, place }] : [];
   });

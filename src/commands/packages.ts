@@ -69,5 +69,6 @@ async function putBackFrom(list: string, { system, debs, json }: PackagesRequest
   io.print(json ? jsonText(putBackJson(result)) : io.plain(putBackText(result, debs !== undefined)));
   if (debs === undefined) return 'done';
   io.warn(io.plain(putBackNotes(result)));
-  return result.needed.length + result.different.length > 0 ? 'incomplete' : 'done';
+  const { needed, different, unplaced } = result;
+  return needed.length + different.length + unplaced.length > 0 ? 'incomplete' : 'done';
 }

@@ -87,7 +87,7 @@ export function putBackText({ files, bytes, needed }: PutBackResult, hasWritten:
 }
 
 /** For standard error; '' if all files are there. */
-export function putBackNotes({ needed, different }: PutBackResult): string {
+export function putBackNotes({ needed, different, unplaced }: PutBackResult): string {
   const lines: string[] = [];
   const missing = needed.reduce((sum, each) => sum + each.files, 0);
   if (needed.length > 0)
@@ -104,15 +104,23 @@ export function putBackNotes({ needed, different }: PutBackResult): string {
       ...(different.length > SHOWN ? [`  and ${different.length - SHOWN} more`] : []),
       'next: apt-get install --reinstall PACKAGE, in the system',
     );
+  if (unplaced.length > 0)
+    lines.push(
+      `dialback: Cannot put back ${unplaced.length} files: a file or a link to nowhere is in the place of a folder above them`,
+      ...unplaced.slice(0, SHOWN).map(each => `  ${escapeText(asText(each))}`),
+      ...(unplaced.length > SHOWN ? [`  and ${unplaced.length - SHOWN} more`] : []),
+      'next: make the folder that the link leads to, and run the same command',
+    );
   return lines.map(line => `${line}\n`).join('');
 }
 
 /** The result as JSON has it. */
-export function putBackJson({ files, bytes, needed, different }: PutBackResult): object {
+export function putBackJson({ files, bytes, needed, different, unplaced }: PutBackResult): object {
   return {
     files,
     bytes,
     needed: needed.map(each => ({ ...each, version: asText(each.version) })),
     different: different.map(each => jsonName(Buffer.from(each, 'latin1'))),
+    unplaced: unplaced.map(each => jsonName(Buffer.from(each, 'latin1'))),
   };
 }

@@ -27,6 +27,7 @@ const LINKS = ['bin', 'lib', 'lib64', 'sbin'];
  * during the backup.
  */
 const DOCUMENTED = [
+  /^tmp$/,
   /^var\/cache(\/|$)/,
   /^var\/lib\/apt\/lists(\/|$)/,
   /^var\/lib\/dialback\/\.local\/state\/dialback(\/|$)/,

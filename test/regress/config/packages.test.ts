@@ -106,6 +106,18 @@ describe('a backup without the files of packages', { skip: NEEDS_ROOT || NEEDS_D
     assert.equal((await write(join(world.client.home, 'absent/list'))).status, 0);
   });
 
+  it('puts files back only as root', async () => {
+    const words = ['packages', '--root', system.folder, '--put-back', list];
+    const needed = await world.run(world.client, words);
+    assert.deepEqual([needed.status, needed.stdout], [0, '']);
+    const { status, stderr } = await world.run(world.client, [...words, '--debs', system.archive]);
+    assert.equal(status, 2);
+    assert.match(stderr, /root/);
+    const done = await world.run('root', [...words, '--debs', system.archive]);
+    assert.equal(done.status, 0, done.stderr);
+    assert.match(done.stdout, / 0 files/);
+  });
+
   it('does not replace a list that it has not written', async () => {
     const { status, stderr } = await write(other);
     assert.equal(status, 2);
