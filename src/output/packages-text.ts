@@ -106,7 +106,7 @@ export function putBackNotes({ needed, different, unplaced }: PutBackResult): st
     );
   if (unplaced.length > 0)
     lines.push(
-      `dialback: Cannot put back ${unplaced.length} files: a file or a link to nowhere is in the place of a folder above them`,
+      `dialback: Cannot put back ${unplaced.length} files: a file or a link to nowhere is in the way`,
       ...unplaced.slice(0, SHOWN).map(each => `  ${escapeText(asText(each))}`),
       ...(unplaced.length > SHOWN ? [`  and ${unplaced.length - SHOWN} more`] : []),
       'next: make the folder that the link leads to, and run the same command',
