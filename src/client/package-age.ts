@@ -1,7 +1,8 @@
-/** Whether the lists of `packages` still fit the packages of this machine. */
+/** Whether the lists of `packages` still fit the packages of this machine, and are in the backup. */
 import { readWhole } from '../os/content.ts';
+import { isWithin } from '../os/mounts.ts';
 import { escapeText, quoteForShell } from '../wire/text.ts';
-import { type ClientConfig, excludeFiles } from './config.ts';
+import { type ClientConfig, excludeFiles, stateFolder } from './config.ts';
 import { databaseChangedMs } from './dpkg.ts';
 import { isPackageList, readStamp } from './package-list.ts';
 
@@ -9,7 +10,7 @@ import { isPackageList, readStamp } from './package-list.ts';
 const OLDEST_MS = 7 * 86_400_000;
 const LIST_BYTES = 1024 * 1024;
 
-/** A list that should be written again. */
+/** A list that should be written again, or elsewhere. */
 export interface OldList {
   found: string;
   next: string;
@@ -24,6 +25,7 @@ export function checkPackageLists(config: ClientConfig, nowMs: number): { lists:
   const lists = excludeFiles(config).filter(each =>
     isPackageList(readWhole(each, LIST_BYTES).toString('latin1')),
   );
+  const outside = lists.filter(list => !isBackedUp(config, list));
   const old = lists.flatMap(list => {
     const { found, system } = ageOf(list, nowMs);
     const root = system === '/' ? '' : ` --root ${quoteForShell(system)}`;
@@ -31,7 +33,18 @@ export function checkPackageLists(config: ClientConfig, nowMs: number): { lists:
       ? []
       : [{ found, next: `dialback packages --write ${quoteForShell(list)}${root}` }];
   });
-  return { lists, old };
+  const lost = outside.map(list => ({
+    found: `"${escapeText(list)}" is in no backup, and a rebuild needs it: it is not below a root, or \`never\` has it`,
+    next: 'write the list to a folder that the backup includes',
+  }));
+  return { lists, old: [...old, ...lost] };
+}
+
+/** Whether the roots include a list. Exclude patterns are not compared. */
+function isBackedUp(config: ClientConfig, list: string): boolean {
+  const { roots, never } = config.scope;
+  const isIn = (folders: readonly string[]): boolean => folders.some(each => isWithin(each, list));
+  return isIn(roots) && !isIn([...never, stateFolder(config, undefined)]);
 }
 
 function ageOf(list: string, nowMs: number): { found?: string; system: string } {

@@ -36,7 +36,8 @@ describe('a backup without the files of packages', { skip: NEEDS_ROOT || NEEDS_D
     world.own(client, join(client.home, 'lists'));
     world.write(client, other, '*.o\n');
     const lists = JSON.stringify([list, other]);
-    world.configure({ scope: `roots = ["${system.folder}"]\nexclude_from = ${lists}` });
+    const folder = join(client.home, 'lists');
+    world.configure({ scope: `roots = ["${system.folder}", "${folder}"]\nexclude_from = ${lists}` });
   });
   after(async () => await world.dispose());
 
@@ -104,6 +105,12 @@ describe('a backup without the files of packages', { skip: NEEDS_ROOT || NEEDS_D
     const made = await world.start(world.client, '/bin/sh', ['-c', next]).done;
     assert.equal(made.status, 0, made.stderr);
     assert.equal((await write(join(world.client.home, 'absent/list'))).status, 0);
+  });
+
+  it('warns when the backup does not have the list', async () => {
+    world.configure({ scope: `roots = ["${system.folder}"]\nexclude_from = "${list}"` });
+    assert.equal((await write()).status, 0);
+    assert.equal((await finding())?.state, 'warning');
   });
 
   it('puts files back only as root', async () => {
