@@ -17,7 +17,7 @@ import { type Pair, pairSorted } from './pairs.ts';
 import type { Snapshot } from './snapshot.ts';
 import type { Complain } from './sorted-find.ts';
 import { type ClientStore, openClient, openStore } from './store.ts';
-import { BATCH, listTree, readXattrsOfEach } from './stored-tree.ts';
+import { listTree, readXattrsOfEach } from './stored-tree.ts';
 import { covers, isInside, joinPath, parsePath } from './tree-path.ts';
 import {
   because,
@@ -106,6 +106,8 @@ function insideOf(path: string, { newer, older }: ExplainedPair): Buffer {
   throw new Fault({ tried, found });
 }
 
+/** Pairs of files whose attributes are read at once. */
+const PAIRS = 125;
 /** Pairs of inodes that are kept in memory. */
 const COMPARED = 1000;
 
@@ -158,9 +160,9 @@ class Comparison {
     let count = 0;
     for await (const each of all) {
       count += 1;
-      if (count % BATCH === 0) dropGarbage();
+      if (count % PAIRS === 0) dropGarbage();
       await this.#take(each);
-      if (this.#batch.length >= BATCH) await this.#explainBatch();
+      if (this.#batch.length >= PAIRS) await this.#explainBatch();
     }
     await this.#explainBatch();
     return this.#counts;

@@ -39,7 +39,7 @@ const TABLES = `
   CREATE TABLE gone (content BLOB, path BLOB)`;
 
 /** Folders with a cause whose sums are kept in memory. The paths come in order, so few are open at a time. */
-const NOTED = 500;
+const NOTED = 50;
 /** Rows between two collections of garbage. */
 const ROWS_AT_ONCE = 1000;
 /** A folder with a smaller part of all unlinked files and bytes counts for the folder above it. */
@@ -53,7 +53,8 @@ export class UnlinkedSums implements Disposable {
   readonly #causes = new Map<string, CauseSum>();
   readonly #numbers = new Map<string, number>();
   readonly #shifts = new Map<string, { least: bigint; most: bigint }>();
-  #noted = new Map<string, { cause: number; folder: Buffer; files: number; bytes: number }>();
+  /** By cause and folder. Strings, since a small Buffer keeps a block of 8 KiB in memory, and splits free memory. */
+  #noted = new Map<string, { cause: number; folder: string; files: number; bytes: number }>();
   #freshCount = 0;
 
   constructor() {
@@ -99,10 +100,10 @@ export class UnlinkedSums implements Disposable {
       this.#numbers.set(key, this.#numbers.size);
     }
     if (what.includes('time')) this.#noteShift(key, shiftNs);
-    const folder = path.subarray(0, Math.max(0, path.lastIndexOf('/')));
+    const folder = path.toString('latin1', 0, Math.max(0, path.lastIndexOf('/')));
     const number = this.#numbers.get(key) ?? 0;
-    const place = `${number} ${folder.toString('latin1')}`;
-    const noted = this.#noted.get(place) ?? { cause: number, folder: treeOrder(folder), files: 0, bytes: 0 };
+    const place = `${number} ${folder}`;
+    const noted = this.#noted.get(place) ?? { cause: number, folder, files: 0, bytes: 0 };
     noted.files += 1;
     noted.bytes += bytes;
     this.#noted.set(place, noted);
@@ -115,7 +116,8 @@ export class UnlinkedSums implements Disposable {
   }
 
   #flush(): void {
-    for (const each of this.#noted.values()) this.#statements.sum.run({ ...each });
+    for (const { folder, ...sums } of this.#noted.values())
+      this.#statements.sum.run({ ...sums, folder: treeOrder(Buffer.from(folder, 'latin1')) });
     this.#noted = new Map();
   }
 
