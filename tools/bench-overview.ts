@@ -99,6 +99,10 @@ async function bench(scratch: string): Promise<void> {
   console.log(`${CLIENTS} clients, ${SNAPSHOTS} snapshots each`);
   console.log(`  the first overview, without a catalog  ${(await seconds(look)).toFixed(2)} s`);
   console.log(`  overview, unchanged                    ${await median(look)}`);
+  const before = process.cpuUsage();
+  await look();
+  const { user, system } = process.cpuUsage(before);
+  console.log(`    of it processor time                 ${((user + system) / 1e6).toFixed(2)} s`);
   console.log(`  metrics, unchanged                     ${await median(metrics)}`);
   for (const [number, client] of clients.entries()) {
     const name = addSnapshot(client, 0, number + 3600);

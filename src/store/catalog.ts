@@ -18,9 +18,10 @@ import {
   openImmutable,
   removeCache,
 } from '../os/database.ts';
-import { exists, stat, statusExact } from '../os/files.ts';
+import { exists, readdir, stat, statusExact } from '../os/files.ts';
 import { type JournalPosition, readJournalSince } from '../os/journal.ts';
 import type { Entry } from '../os/journal-lines.ts';
+import { snapshotTime } from '../wire/text.ts';
 import { type IndexSummary, summarizeIndex } from './index-summary.ts';
 import { addEntries, type JournalFacts, NO_JOURNAL } from './journal-facts.ts';
 import { readSnapshot, snapshotNames } from './snapshot.ts';
@@ -197,13 +198,11 @@ function openQuietly(
 
 /** Compares a row with the store. @returns the same object if it is still true; else a new one */
 function refresh(client: ClientStore, known: Row | undefined): Row {
-  const names = snapshotNames(client);
+  const names = namesOf(client, known);
   const more = readJournalSince(client.folder, known?.position);
   const hasJournal = (known?.position ?? more.position) !== undefined;
   const isReplaced = known === undefined || (more.isWhole && hasJournal);
-  const fresh = isReplaced ? new Map<string, SnapshotFacts>() : stillTrue(known.snapshots, more.entries);
-  const isSame =
-    known !== undefined && fresh.size === known.snapshots.length && areSame(known.snapshots, names);
+  const isSame = !isReplaced && areTrue(known.snapshots, more.entries) && areSame(known.snapshots, names);
   const verified = stamped(isSame ? known.verified : undefined, [`${client.folder}/verified.json`], () =>
     lastVerification(client),
   );
@@ -214,7 +213,9 @@ function refresh(client: ClientStore, known: Row | undefined): Row {
   const isUnchanged = isSame && verified === known.verified && index === known.index;
   if (isUnchanged && (!hasJournal || more.position === known.position)) return known;
   return {
-    snapshots: isSame ? known.snapshots : names.map(name => fresh.get(name) ?? readFacts(client, name)),
+    snapshots: isSame
+      ? known.snapshots
+      : readNew(client, names, isReplaced ? [] : known.snapshots, more.entries),
     position: more.position,
     journal: addEntries(isReplaced ? NO_JOURNAL : known.journal, more.entries),
     verified,
@@ -231,13 +232,30 @@ function readFacts(client: ClientStore, name: string): SnapshotFacts {
   return factsOf(readSnapshot(client, name, NO_OFFERS));
 }
 
-/** The facts that later entries of the journal do not change. A record that could not be read is read again. */
-function stillTrue(snapshots: SnapshotFacts[], later: Entry[]): Map<string, SnapshotFacts> {
-  const pinned = new Set(
-    later.filter(({ event }) => event === 'pinned' || event === 'unpinned').map(({ snapshot }) => snapshot),
-  );
-  const kept = snapshots.filter(({ name, flags }) => !pinned.has(name) && !flags.includes('damaged'));
-  return new Map(kept.map(each => [each.name, each]));
+/** Reads the facts of the snapshots that are new, that were pinned or unpinned since, or whose record could not be read. */
+function readNew(
+  client: ClientStore,
+  names: string[],
+  known: SnapshotFacts[],
+  later: Entry[],
+): SnapshotFacts[] {
+  const pinned = new Set(later.filter(isPin).map(({ snapshot }) => snapshot));
+  const kept = new Map(known.filter(each => !isDamaged(each)).map(each => [each.name, each]));
+  return names.map(name => (pinned.has(name) ? undefined : kept.get(name)) ?? readFacts(client, name));
+}
+
+const isPin = ({ event }: Entry): boolean => event === 'pinned' || event === 'unpinned';
+const isDamaged = ({ flags }: SnapshotFacts): boolean => flags.includes('damaged');
+
+function areTrue(snapshots: SnapshotFacts[], later: Entry[]): boolean {
+  return !later.some(isPin) && !snapshots.some(isDamaged);
+}
+
+/** `snapshotNames()`, without a look at the names that are known. */
+function namesOf(client: ClientStore, known: Row | undefined): string[] {
+  if (known === undefined) return snapshotNames(client);
+  const names = readdir(`${client.folder}/snapshots`).sort();
+  return areSame(known.snapshots, names) ? names : names.filter(name => snapshotTime(name) !== undefined);
 }
 
 function areSame(snapshots: SnapshotFacts[], names: string[]): boolean {

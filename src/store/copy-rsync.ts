@@ -7,13 +7,15 @@ import { type ExitResult, run, standard } from '../os/process.ts';
 import { NANOSECONDS } from '../wire/rsync.ts';
 import { escapeText } from '../wire/text.ts';
 
-/** The names of a client's files that belong to one store only: locks, caches that name inodes, and results of `verify`. */
+/** The names of a client's files that belong to one store only: locks, caches that name inodes, results of `verify`, sent messages. */
 const OWN_FILES = [
   'lock',
   '*.lock',
   'call.*',
   '*.sqlite*',
   'verified.json',
+  'silence.json',
+  '*.moving-*',
   '.verify-probe',
   '*.new',
   '*.new-*',

@@ -232,7 +232,9 @@ function clientOverview(scene: Scene, client: ClientStore, entry: CatalogEntry):
     newest: newest === undefined ? null : { ...pick(newest), state: newest.state, flags: newest.flags },
     ...{ last_run: journal.last_run, last_contact: journal.last_contact, failures },
     ...{ last_verify: verified, last_drill: drilled ?? null, held: index?.held ?? null },
-    growth: snapshots.slice(-GROWTH_POINTS).map(each => ({ ...pick(each), ...bytesOf(each) })),
+    growth: snapshots
+      .slice(-GROWTH_POINTS)
+      .map(({ name, bytes, new_bytes }) => ({ snapshot: name, bytes, new_bytes })),
     ...{ next_removal: removalOf(scene, client, entry, settings), retired },
   };
 }
@@ -322,9 +324,14 @@ function diskOf(
     forecast: forecast({
       ...{ at, free: room.freeBytes, room: room.freeBytes - minFree },
       samples: [...days.values()],
-      snapshots: seen.flatMap(each => each.snapshots.slice(1)),
+      snapshots: laterSnapshots(seen),
     }),
   };
+}
+
+function* laterSnapshots(seen: Seen[]): Generator<SnapshotFacts> {
+  for (const { snapshots } of seen)
+    for (let at = 1; at < snapshots.length; at += 1) yield snapshots[at] as SnapshotFacts;
 }
 
 function diskProblems({ forecast: found }: DiskOverview): Problem[] {

@@ -76,12 +76,32 @@ export function packFacts(facts: SnapshotFacts): PackedFacts {
   return [name, state, flags, pinned, duration_ms, ...COUNTS.map(each => facts[each])];
 }
 
-/** Unpacks facts. Pure. @throws TypeError for another form, which only a damaged cache has */
+const LENGTH = 5 + COUNTS.length;
+
+/**
+ * Unpacks facts. Pure. An overview does this for 100,000 snapshots, so it is one literal without a loop.
+ * @throws TypeError for another form, which only a damaged cache has
+ */
 export function unpackFacts(packed: PackedFacts): SnapshotFacts {
-  const [name, state, flags, pinned, duration, ...counts] = packed;
-  if (typeof name !== 'string' || !Array.isArray(flags) || counts.length !== COUNTS.length)
+  if (packed.length !== LENGTH || typeof packed[0] !== 'string' || !Array.isArray(packed[2]))
     throw new TypeError('this is not a snapshot');
-  const facts = { name, state, flags, pinned, duration_ms: duration } as Record<string, unknown>;
-  for (let at = 0; at < COUNTS.length; at += 1) facts[COUNTS[at] as string] = counts[at];
-  return facts as unknown as SnapshotFacts;
+  const count = (at: number): number => packed[5 + at] as number;
+  return {
+    name: packed[0],
+    state: packed[1] as SnapshotFacts['state'],
+    flags: packed[2],
+    pinned: packed[3] as string | null,
+    duration_ms: packed[4] as number | null,
+    bytes: count(0),
+    new_bytes: count(1),
+    transferred_bytes: count(2),
+    files: count(3),
+    folders: count(4),
+    linked: count(5),
+    new: count(6),
+    content_changed: count(7),
+    attributes_changed: count(8),
+    vanished: count(9),
+    unreadable: count(10),
+  };
 }

@@ -34,8 +34,11 @@ export function snapshotName(time: Date): string {
 /** The time in a snapshot's name. @returns undefined for any other text, and for a day that does not exist */
 export function snapshotTime(name: string): Date | undefined {
   if (!SNAPSHOT.test(name)) return undefined;
-  const time = new Date(`${name.slice(0, 10)}T${name.slice(11, 19).replaceAll('-', ':')}Z`);
-  return !Number.isNaN(time.getTime()) && snapshotName(time) === name ? time : undefined;
+  const time = new Date(`${name.slice(0, 13)}:${name.slice(14, 16)}:${name.slice(17, 20)}`);
+  // A day or an hour that does not exist becomes a later one, or no time. toISOString() would tell too, and takes three times as long.
+  const isSame =
+    time.getUTCDate() === Number(name.slice(8, 10)) && time.getUTCHours() === Number(name.slice(11, 13));
+  return isSame ? time : undefined;
 }
 
 /** The command that a client's ssh requests: the client's name, and the port for the connection back. */
