@@ -10,7 +10,7 @@
 import { basename, dirname } from 'node:path';
 import { now } from './clock.ts';
 import { readWhole } from './content.ts';
-import { failedWith, link, lstat, readdir, removeFileIfThere, rename, statusExact } from './files.ts';
+import { exists, failedWith, link, lstat, readdir, removeFileIfThere, rename, statusExact } from './files.ts';
 import { keptLines } from './journal-lines.ts';
 import { randomHex } from './random.ts';
 import { replaceFile } from './replace.ts';
@@ -52,7 +52,7 @@ export function partsOf(path: string): string[] {
 function look(path: string): { parts: Part[]; merged: Part[]; unfinished: string[] } {
   const folder = dirname(path);
   const head = `${basename(path)}.`;
-  const ends = readdir(folder)
+  const ends = (exists(folder) ? readdir(folder) : [])
     .filter(name => name.startsWith(head))
     .map(name => name.slice(head.length));
   const all: Part[] = [];
