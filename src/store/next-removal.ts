@@ -45,14 +45,17 @@ export function nextRemoval(
   };
   // Most policies remove one after a few runs. To look far ahead first would take longer than all else.
   let [low, high] = [-1, 0];
-  while (after(high) === null) {
+  let found = after(high);
+  while (found === null) {
     if (high === HORIZON) return null;
     [low, high] = [high, Math.min(HORIZON, 2 * high + 1)];
+    found = after(high);
   }
   while (high - low > 1) {
     const middle = (low + high) >> 1;
-    if (after(middle) === null) low = middle;
-    else high = middle;
+    const sooner = after(middle);
+    if (sooner === null) low = middle;
+    else [high, found] = [middle, sooner];
   }
-  return after(high);
+  return found;
 }

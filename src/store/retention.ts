@@ -80,6 +80,8 @@ interface Dated extends Candidate {
   time: number;
   /** The time that a clock in the policy's zone shows, as if it were UTC. */
   local: Date;
+  /** The same in ISO 8601. Several rules use it, and it takes time to make. */
+  iso: string;
   /** Minutes that this clock is ahead of UTC. */
   offset: number;
 }
@@ -112,7 +114,10 @@ export function decideRetention(snapshots: Candidate[], policy: Policy, now: Dat
     const time = snapshotTime(each.name)?.getTime();
     if (time === undefined) keep(each.name, 'no date');
     else if (time > now.getTime()) keep(each.name, 'from the future');
-    else past.push({ ...each, time, ...clock(time) });
+    else {
+      const { local, offset } = clock(time);
+      past.push({ ...each, time, local, iso: local.toISOString(), offset });
+    }
   }
   past.sort((one, other) => other.time - one.time);
   for (const rule of RULES)
@@ -166,11 +171,11 @@ function chosen(
 /** The hour to year of a snapshot, as its reason shows it. */
 const BUCKETS: Record<Rule, (of: Dated) => string> = {
   last: each => each.name,
-  hourly: ({ local, offset }) => `${local.toISOString().slice(0, 13)}${showOffset(offset)}`,
-  daily: ({ local }) => local.toISOString().slice(0, 10),
+  hourly: ({ iso, offset }) => `${iso.slice(0, 13)}${showOffset(offset)}`,
+  daily: ({ iso }) => iso.slice(0, 10),
   weekly: ({ local }) => isoWeek(local),
-  monthly: ({ local }) => local.toISOString().slice(0, 7),
-  yearly: ({ local }) => local.toISOString().slice(0, 4),
+  monthly: ({ iso }) => iso.slice(0, 7),
+  yearly: ({ iso }) => iso.slice(0, 4),
 };
 
 function showOffset(minutes: number): string {
