@@ -1,5 +1,5 @@
 /** Copies the snapshots of one client, and the files beside them (copy-store.ts). */
-import { exists, makeUniqueFolder, realPath, removeAll, statusExact } from '../os/files.ts';
+import { appendText, exists, makeUniqueFolder, realPath, removeAll, statusExact } from '../os/files.ts';
 import { writeNew } from '../os/replace.ts';
 import { temporaryFolder } from '../os/scratch.ts';
 import { attemptsOf, type CopyPlace, nextAttempt, type PlaceFacts, parseAttempt } from './copy-place.ts';
@@ -8,6 +8,7 @@ import {
   clientArguments,
   compareArguments,
   copyFault,
+  linkedArguments,
   MOST_LINK_DESTS,
   recordArguments,
   runCopy,
@@ -84,14 +85,15 @@ async function copySnapshot(
   const earlier = attemptsOf(attempts.get(client.name) ?? [], snapshot);
   await place.discard(client.name, earlier.slice(MOST_ATTEMPTS));
   const left = earlier.slice(0, MOST_ATTEMPTS);
-  const attempt = nextAttempt(snapshot, earlier);
+  const links = nextAttempt(snapshot, earlier);
+  const attempt = nextAttempt(snapshot, [links]);
   await place.begin(client.name, attempt);
-  const ended = await runAttempt(place, copy, { snapshot, attempt, left }, signal);
+  const ended = await runAttempt(place, copy, { snapshot, attempt, left, links }, signal);
   result.written_bytes += ended.bytes;
   // A prune renames a snapshot before it deletes the files. rsync does not notice an entry that is gone before it has
   // read the folder.
   if (identity === undefined || identityOf(from) !== identity) {
-    await place.discard(client.name, [attempt, ...left]);
+    await place.discard(client.name, [attempt, links, ...left]);
     result.removed.push(snapshot);
     return 'removed';
   }
@@ -102,7 +104,7 @@ async function copySnapshot(
     return 'failed';
   }
   await place.finish(client.name, attempt);
-  await place.discard(client.name, left);
+  await place.discard(client.name, [links, ...left]);
   return 'copied';
 }
 
@@ -126,6 +128,8 @@ interface Attempt {
   snapshot: string;
   attempt: string;
   left: readonly string[];
+  /** The folder for the files that are linked to other paths of older snapshots. */
+  links: string;
 }
 
 /**
@@ -135,14 +139,17 @@ interface Attempt {
  */
 async function runAttempt(
   place: CopyPlace,
-  { client, index, there }: ClientCopy,
-  { snapshot, attempt, left }: Attempt,
+  copy: ClientCopy,
+  { snapshot, attempt, left, links }: Attempt,
   signal: AbortSignal,
 ): Promise<CopyEnd> {
+  const { client, index, there } = copy;
   const bases = chooseBases(client, index, snapshot, there);
-  const alike = index.alikeButUnlinked(snapshot, bases.known, MOST_LEFT_OUT + 1).map(exactPattern);
+  const unlinked = index.alikeButUnlinked(snapshot, bases.known, MOST_LEFT_OUT + 1);
+  const alike = unlinked.map(exactPattern);
   const isTooMuch = alike.length > MOST_LEFT_OUT || alike.some(each => each.length > PATTERN_BYTES);
-  const own = left.map(each => `../${each}`);
+  const linked = await copyLinked(place, copy, { snapshot, base: bases.known[0], links, unlinked }, signal);
+  const own = [...(linked ? [`../${links}/${snapshot}`] : []), ...left.map(each => `../${each}`)];
   const all = [...own, ...bases.all.map(each => `../../../clients/${client.name}/snapshots/${each}`)];
   await using held = new AsyncDisposableStack();
   const common = {
@@ -167,6 +174,55 @@ async function runAttempt(
   if (excludes === undefined || first.status !== 0) return first;
   const second = await run({ linkDests: own, checksum: false, excludes: undefined });
   return { ...second, bytes: first.bytes + second.bytes };
+}
+
+/**
+ * Copies the files that are linked to another path of an older snapshot, such as moved ones, into a folder beside the attempt, as links
+ * to the copy's older snapshots. The attempt is then linked to them. rsync makes links of the names of one call (-H), and finds the
+ * older name by --link-dest.
+ * @returns whether there are such files
+ */
+async function copyLinked(
+  place: CopyPlace,
+  { client, index, there }: ClientCopy,
+  {
+    snapshot,
+    base,
+    links,
+    unlinked,
+  }: { snapshot: string; base?: string | undefined; links: string; unlinked: Buffer[] },
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (base === undefined) return false;
+  await using held = new AsyncDisposableStack();
+  const folder = makeUniqueFolder(`${temporaryFolder()}/dialback-copy-`);
+  held.defer(() => removeAll(folder));
+  const list = `${folder}/list`;
+  const alike = new Set(unlinked.map(each => each.toString('latin1')));
+  const isAlike = (path: Buffer): boolean => alike.has(path.toString('latin1'));
+  for (const each of index.linkedElsewhere({ snapshot, base, there }, isAlike)) {
+    const names: [string, Buffer][] = [
+      [each.older, each.olderPath],
+      ...each.paths.map(path => [snapshot, path] as [string, Buffer]),
+    ];
+    const lines = names.flatMap(([name, path]) => [Buffer.from(`${name}/tree/`), path, NUL]);
+    appendText(list, Buffer.concat(lines), { mode: 0o600 });
+  }
+  if (!exists(list)) return false;
+  await place.begin(client.name, links);
+  const snapshots = `clients/${client.name}/snapshots`;
+  const from = `${client.folder}/snapshots`;
+  const to = `${place.root}/copying/${client.name}/${links}`;
+  const ended = await runCopy(
+    linkedArguments({ from, to, linkDest: `../../../${snapshots}`, list }, place.options),
+    {
+      into: place.folder === undefined ? undefined : realPath(place.folder),
+      environment: place.environment,
+      signal,
+    },
+  );
+  if (ended.isFull) throw copyFault(`copy "${client.name}@${snapshot}" to "${place.name}"`, ended);
+  return true; // the attempt copies the files that are missing here
 }
 
 const NUL = Buffer.from([0]);

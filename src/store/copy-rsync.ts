@@ -92,6 +92,20 @@ export function snapshotArguments(copy: SnapshotCopy, options: readonly string[]
   ];
 }
 
+/**
+ * The arguments for single files of a client's snapshots, with their hard links across snapshots.
+ * @param list a file with their paths below `from`, each with a NUL behind it
+ * @param options of the place
+ */
+export function linkedArguments(
+  { from, to, linkDest, list }: { from: string; to: string; linkDest: string; list: string },
+  options: readonly string[],
+): string[] {
+  const given = ['-aHAS', '--numeric-ids', NANOSECONDS, '--stats', '--no-human-readable'];
+  const files = ['--ignore-missing-args', '--from0', `--files-from=${list}`, `--link-dest=${linkDest}`];
+  return [...given, ...files, ...options, '--', `${from}/`, `${to}/`];
+}
+
 /** The arguments for the files of a client beside its snapshots: journals, ledger and marks. Not its folders. */
 export function clientArguments(from: string, to: string, options: readonly string[]): string[] {
   return [

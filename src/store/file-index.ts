@@ -32,7 +32,13 @@ import type { DisposableHolder } from '../os/runfolder.ts';
 import { temporaryFolder } from '../os/scratch.ts';
 import { TIME_LIMITS } from './file-time.ts';
 import { BLOCK_BYTES } from './find-records.ts';
-import { alikeButUnlinked, olderInodes, sharedAcrossGap } from './index-links.ts';
+import {
+  alikeButUnlinked,
+  type LinkedElsewhere,
+  linkedElsewhere,
+  olderInodes,
+  sharedAcrossGap,
+} from './index-links.ts';
 import { MovedTable } from './index-moved.ts';
 import { Names } from './index-names.ts';
 import { lastRemoval, membersOf } from './index-runs.ts';
@@ -436,6 +442,14 @@ export class StoreIndex {
   alikeButUnlinked(snapshot: string, others: readonly string[], limit: number): Buffer[] {
     const wanted = { snapshot, others, limit };
     return alikeButUnlinked(this.#database, wanted, id => this.#names.pathOf(id));
+  }
+
+  /** Calls `linkedElsewhere()`. */
+  linkedElsewhere(
+    wanted: { snapshot: string; base: string; there: ReadonlySet<string> },
+    isWanted: (path: Buffer) => boolean,
+  ): Iterable<LinkedElsewhere> {
+    return linkedElsewhere(this.#database, wanted, isWanted, id => this.#names.pathOf(id));
   }
 
   /** Calls `olderInodes()`. */

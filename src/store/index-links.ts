@@ -27,7 +27,7 @@ export function sharedAcrossGap(database: Database, snapshot: string, limit: num
 
 /**
  * Lists the files of a snapshot that look the same in another one, by path, size and time, and are another inode
- * there. rsync would take them for unchanged.
+ * there. rsync would take them for unchanged. It takes the first of the others, so a file does not count that one before has.
  * @param pathOf the path of a name by its number
  * @param limit how many at most
  */
@@ -44,12 +44,17 @@ export function alikeButUnlinked(
        JOIN file AS m ON m.name = n.name AND m.ino <> n.ino AND m.ino <> 0
          AND m.first <= $other AND (m.last IS NULL OR m.last >= $other)
        JOIN inode AS theirs ON theirs.ino = m.ino AND theirs.size = mine.size AND theirs.mtime = mine.mtime
-       WHERE ${IN_OWN} LIMIT $limit`,
+       WHERE ${IN_OWN} AND NOT EXISTS (
+         SELECT 1 FROM file AS same, json_each($before) AS b WHERE same.name = n.name AND same.ino = n.ino
+           AND same.first <= b.value AND (same.last IS NULL OR same.last >= b.value)) LIMIT $limit`,
   );
+  const before: number[] = [];
   for (const each of others) {
     const other = ids.get(each);
     if (own === undefined || other === undefined) continue;
-    for (const { name } of statement.all({ own, other, limit }) as { name: number }[]) found.add(name);
+    const values = { own, other, limit, before: JSON.stringify(before) };
+    for (const { name } of statement.all(values) as { name: number }[]) found.add(name);
+    before.push(other);
   }
   return [...found].slice(0, limit).map(pathOf);
 }
@@ -68,4 +73,51 @@ export function olderInodes(database: Database, snapshot: string): (inode: bigin
     (runs.all(BigInt.asIntN(64, inode)) as { first: number; last: number | null }[]).some(({ first, last }) =>
       older.some(id => id >= first && (last === null || id <= last)),
     );
+}
+
+/** A file of a snapshot that is linked to another path of an older one. */
+export interface LinkedElsewhere {
+  /** The paths that the snapshot before does not have, or has as another file. */
+  paths: Buffer[];
+  /** The older snapshot, and a path in it. */
+  older: string;
+  olderPath: Buffer;
+}
+
+/**
+ * Finds the files that a snapshot shares with older ones, and not with the same path of `base`: moved files, and files that `base` has
+ * in another form. rsync looks only at the same path.
+ * @param base the snapshot that the others are linked against
+ * @param there the older snapshots to look in
+ * @param isWanted whether a file counts that the older snapshot has at the same path
+ */
+export function* linkedElsewhere(
+  database: Database,
+  { snapshot, base, there }: { snapshot: string; base: string; there: ReadonlySet<string> },
+  isWanted: (path: Buffer) => boolean,
+  pathOf: (id: number) => Buffer,
+): Generator<LinkedElsewhere> {
+  const all = indexedSnapshots(database);
+  const idOf = (name: string): number | undefined => all.find(each => each.name === name)?.id;
+  const [own, last] = [idOf(snapshot), idOf(base)];
+  if (own === undefined || last === undefined || last >= own) return;
+  const olders = all.filter(each => each.id < own && there.has(each.name));
+  const fresh = database.prepare(
+    `SELECT n.ino AS ino, json_group_array(n.name) AS names FROM file AS n
+       WHERE ${IN_OWN} AND n.first > $last GROUP BY n.ino`,
+  );
+  fresh.setReadBigInts(true);
+  const places = database.prepare('SELECT name, first, last FROM file WHERE ino = ? AND first < ?');
+  type Place = { name: number; first: number; last: number | null };
+  for (const { ino, names } of fresh.iterate({ own, last }) as Iterable<{ ino: bigint; names: string }>) {
+    const ids = JSON.parse(names) as number[];
+    for (const place of places.iterate(ino, own) as Iterable<Place>) {
+      const older = olders.find(({ id }) => id >= place.first && (place.last === null || id <= place.last));
+      if (older === undefined) continue;
+      const olderPath = pathOf(place.name);
+      const paths = ids.map(pathOf).filter(each => !each.equals(olderPath) || isWanted(each));
+      if (paths.length > 0) yield { paths, older: older.name, olderPath };
+      break;
+    }
+  }
 }

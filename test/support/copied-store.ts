@@ -1,7 +1,16 @@
 /** A store with three clients, and comparisons with its copy: for store/copy-store and its soak. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chownSync, existsSync, globSync, linkSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  chownSync,
+  existsSync,
+  globSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { makeTortureTree } from './tree.ts';
 import { type Result, World } from './world.ts';
@@ -59,12 +68,13 @@ export class StoreOfThree {
     return name === this.world.name ? this.world.clientToml : join(this.world.client.home, `${name}.toml`);
   }
 
-  /** Changes some files of each client, and backs all of them up. */
+  /** Changes some files of each client and renames one, and backs all of them up. */
   async backUp(): Promise<void> {
     const { world } = this;
     this.#round += 1;
     for (const name of this.clients) {
       const data = this.dataOf(name);
+      if (this.#round > 1) renameSync(join(data, 'file 9'), join(data, `file 9 of round ${this.#round - 1}`));
       for (let file = 0; file < FILES; file += 1) {
         const path = join(data, `file ${file}`);
         if (existsSync(path) && (file + this.#round) % 4 > 0) continue;
