@@ -19,6 +19,7 @@ import {
   remoteName,
   stateFolder,
 } from './config.ts';
+import { lookAtHeavyFiles } from './heavy-files.ts';
 import { runWithHooks } from './hooks.ts';
 import { adviceHere, awaitStore, isLocal, SKIPPED } from './local.ts';
 import { decideRetry, isPassing, jitterWait } from './retry.ts';
@@ -251,6 +252,7 @@ async function attempt(run: Run): Promise<AttemptEnd> {
     try {
       await noteChecksum(checksums, checksum);
       await noteLeftOut(run.state, run.events.remote, tagged);
+      await lookAtHeavyFiles(run.state);
     } catch (error) {
       run.events.warning(error); // The outcome stays the same; the next run compares again.
     }

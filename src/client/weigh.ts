@@ -17,6 +17,8 @@ import { encodeFact, listedText } from '../wire/listing.ts';
 import { knowsZstd } from '../wire/rsync-output.ts';
 import { asText } from '../wire/text.ts';
 import { type ClientConfig, readClientConfig, stateFolder } from './config.ts';
+import { Heaviest } from './heaviest.ts';
+import { type Changes, HEAVY_BYTES, HEAVY_FILES, noteHeavyFiles } from './heavy-files.ts';
 import { hungWarning } from './mount-points.ts';
 import { hasPackageLists, packagedPaths } from './packaged.ts';
 import { chooseScope, prepareSender, type SenderOwner } from './prepared-sender.ts';
@@ -24,7 +26,7 @@ import { findHungMounts } from './scope.ts';
 import { type Asked, listScope, type Unseen } from './scope-list.ts';
 import { CACHE_TAG, chooseLeftOut, type LeftOutFolder, type TaggedFolder, tagNames } from './tag-rules.ts';
 import { findTagged } from './tagged.ts';
-import { FACT, type Folder, type Sink, sizeOf, WeightTree } from './weight-tree.ts';
+import { FACT, type File, type Folder, type Sink, sizeOf, WeightTree } from './weight-tree.ts';
 
 /** The options of `weigh`. */
 export interface WeighOptions {
@@ -46,6 +48,8 @@ export interface Weighed {
   unseen: Unseen;
   /** Whether the packages of this machine are known. */
   knowsPackages: boolean;
+  /** Large files that were different in most of the last looks. */
+  changes: Map<string, Changes>;
 }
 
 /** A scope that is ready to be listed. */
@@ -83,7 +87,8 @@ export async function weigh(
   useScratchFolder(folder);
   const ground = await prepareGround(owner, folder, options.path);
   const unseen: Unseen = { paths: [], count: 0 };
-  const tree = new WeightTree(ground.top, sinks, config.limits.max_size);
+  const heavy = new HeavySink();
+  const tree = new WeightTree(ground.top, [...sinks, heavy], config.limits.max_size);
   const records = sortRecords(factsOf(ground, unseen, hear.tell), {
     order: [],
     signal,
@@ -91,7 +96,24 @@ export async function weigh(
   });
   for await (const record of records) if (record.length > 0) tree.take(record.toString('latin1'));
   if (options.path !== undefined) forgetExcluded(unseen, ground.top);
-  return { top: tree.end(), unseen, knowsPackages: hasPackageLists() };
+  const top = tree.end();
+  // A part of the scope does not have the largest files of all.
+  const changes = await noteHeavyFiles(state, heavy.files(), options.path !== undefined);
+  return { top, unseen, knowsPackages: hasPackageLists(), changes };
+}
+
+/** Collects the largest files of a backup. */
+class HeavySink implements Sink {
+  readonly #files = new Heaviest<File>(HEAVY_FILES, sizeOf);
+
+  file(file: File): void {
+    if (file.fate === 'taken' && sizeOf(file) >= HEAVY_BYTES && file.mtime !== undefined)
+      this.#files.take(file);
+  }
+
+  files(): { path: string; mtime: number }[] {
+    return this.#files.list().flatMap(({ path, mtime }) => (mtime === undefined ? [] : [{ path, mtime }]));
+  }
 }
 
 /** For rsync, a path that the excludes leave out does not exist. This account has just seen it. */

@@ -26,12 +26,18 @@ function showRow({ path, isFolder }: Row): string {
 const countText = (files: number): string => `${files} ${files === 1 ? 'file' : 'files'}`;
 
 /** The report as text: tables, each with the heaviest entry first. */
-export function weighText({ top, knowsPackages }: Weighed, report: Report): string {
+export function weighText({ top, knowsPackages, changes }: Weighed, report: Report): string {
   const { taken, left } = top;
   const share = (bytes: number): string =>
     taken.bytes === 0 ? '' : `${((100 * bytes) / taken.bytes).toFixed(1)}%`;
   const rows = (of: Row[]): string[][] =>
-    of.map(row => [showBytes(row.bytes), share(row.bytes), String(row.files), marksOf(row), showRow(row)]);
+    of.map(row => [
+      showBytes(row.bytes),
+      share(row.bytes),
+      String(row.files),
+      marksOf(row, changes),
+      showRow(row),
+    ]);
   const head = ['size', 'share', 'files', knowsPackages ? 'marks' : 'marks (no list of packages here)'];
   const parts = [
     `${showName(asName(top.path))}: a backup reads ${showBytes(taken.bytes)} in ${countText(taken.files)}; ${showBytes(left.bytes)} in ${countText(left.files)} are left out\n`,
@@ -65,8 +71,10 @@ export function weighText({ top, knowsPackages }: Weighed, report: Report): stri
 
 const NEVER_SHOWN = 20;
 
-function marksOf({ cache, isLoose, left }: Row): string {
+function marksOf({ path, cache, isLoose, left }: Row, changes: Weighed['changes']): string {
+  const often = changes.get(path);
   return [
+    ...(often ? [`changes (${often.changed} of ${often.looks} looks)`] : []),
     ...(cache === undefined ? [] : [`cache (${cache})`]),
     ...(isLoose ? ['no package'] : []),
     ...(left.bytes > 0 ? [`+${showBytes(left.bytes)} left out`] : []),
@@ -74,7 +82,7 @@ function marksOf({ cache, isLoose, left }: Row): string {
 }
 
 /** The report as one line of JSON (docs/design.md, "JSON"). */
-export function weighJson({ top, knowsPackages, unseen }: Weighed, report: Report): string {
+export function weighJson({ top, knowsPackages, unseen, changes }: Weighed, report: Report): string {
   const row = ({ path, isFolder, fate, bytes, files, left, isLoose, cache }: Row): object => ({
     path: asName(path),
     type: isFolder ? 'folder' : 'file',
@@ -84,6 +92,7 @@ export function weighJson({ top, knowsPackages, unseen }: Weighed, report: Repor
     fate: fate,
     in_no_package: isLoose ?? null,
     cache: cache ?? null,
+    changes: changes.get(path) ?? null,
   });
   return jsonText({
     path: asName(top.path),

@@ -10,6 +10,7 @@ import {
   readFileSync,
   rmSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -166,6 +167,26 @@ describe('folders with tags', { skip: NEEDS_ROOT }, () => {
     const { candidates } = await weigh();
     assert.equal(candidates.find(each => each.path === at('root only'))?.cache, 'CACHEDIR.TAG');
     assert.ok(!candidates.some(each => [at('shared'), at('no signature'), at('linked')].includes(each.path)));
+  });
+
+  it('mark a large file that changed in most of the last runs', async () => {
+    configure('');
+    for (const name of ['changing', 'still']) writeFileSync(at(name), Buffer.alloc(2_000_000));
+    const marks = async (): Promise<Record<string, unknown>> => {
+      const { stdout } = await world.run(world.client, ['weigh', '--json', '--config', world.clientToml]);
+      const { biggest_files: files } = JSON.parse(stdout) as {
+        biggest_files: { path: string; changes: unknown }[];
+      };
+      return Object.fromEntries(files.map(each => [each.path, each.changes]));
+    };
+    assert.equal((await marks())[at('changing')], null);
+    for (const day of [1, 2]) {
+      utimesSync(at('changing'), 1_700_000_000 + day, 1_700_000_000 + day);
+      await backup();
+    }
+    const found = await marks();
+    assert.deepEqual(found[at('changing')], { changed: 2, looks: 3 });
+    assert.equal(found[at('still')], null);
   });
 
   it('refuses a name that is a path or a pattern', async () => {
