@@ -28,6 +28,7 @@ const HOOKS = [
   'lvm-snapshot',
   'mariadb',
   'ntfy',
+  'packages',
   'postgresql',
   'skip-on-battery',
   'skip-on-metered',
