@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs missing packages for a purpose: `tools/prepare.sh build|launcher|try|test|test-long|versions|machines|fuzz|install|install-prebuilt`.
+# Installs missing packages for a purpose: `tools/prepare.sh build|launcher|try|test|test-long|web|versions|machines|fuzz|install|install-prebuilt`.
 # `--packages` before it omits npm's part. It upgrades one package, rsync, and only if `try` and `test` cannot work with the installed
 # one. Debian packages need root; for an ordinary user it prints the command. It starts no service: an sshd that it installs stays
 # off, since dialback runs its own during a backup.
@@ -50,7 +50,7 @@ case ${1-} in
   fuzz) needed=$for_fuzz ;;
   install) needed=$for_install ;;
   install-prebuilt) needed=$for_prebuilt ;;
-  *) echo "usage: tools/prepare.sh [--packages] build|launcher|try|test|test-long|versions|machines|fuzz|install|install-prebuilt" >&2; exit 2 ;;
+  *) echo "usage: tools/prepare.sh [--packages] build|launcher|try|test|test-long|web|versions|machines|fuzz|install|install-prebuilt" >&2; exit 2 ;;
 esac
 
 policy=/usr/sbin/policy-rc.d
