@@ -208,7 +208,8 @@ export interface Result extends ExitResult {
 
 /** Limits of a short program. */
 interface RunOptions {
-  input?: string | Buffer;
+  /** Its standard input; a number is a descriptor. */
+  input?: string | Buffer | number;
   timeoutMs?: number;
   /** The most bytes of standard output; more is a Fault. */
   limit?: number;
@@ -229,8 +230,9 @@ export const STDERR_KEPT = 16 * 1024;
  * @throws Fault when it cannot be started, exceeds its timeout or prints too much; the signal's reason
  */
 export async function run(command: Command, options: RunOptions = {}): Promise<Result> {
-  const input = options.input === undefined ? 'nothing' : 'pipe';
-  const child = await start(command, [input, 'pipe', 'pipe', ...(options.more ?? [])]);
+  const { input } = options;
+  const stdin = input === undefined ? 'nothing' : typeof input === 'number' ? input : 'pipe';
+  const child = await start(command, [stdin, 'pipe', 'pipe', ...(options.more ?? [])]);
   const limit = options.limit ?? RUN_LIMIT;
   const chunks: Buffer[] = [];
   let size = 0;
@@ -254,7 +256,7 @@ export async function run(command: Command, options: RunOptions = {}): Promise<R
   });
   const timeoutMs = options.timeoutMs ?? RUN_TIMEOUT_MS;
   const timer = setTimeout(() => stop(`it did not end within ${timeoutMs / 1000} s`), timeoutMs);
-  if (options.input !== undefined) child.stdin?.end(options.input);
+  if (typeof input !== 'number' && input !== undefined) child.stdin?.end(input);
   const ending = await child.ended;
   clearTimeout(timer);
   options.signal?.removeEventListener('abort', abort);

@@ -1,7 +1,6 @@
 /** Copies the snapshots of one client, and the files beside them (copy-store.ts). */
-import { appendText, exists, makeUniqueFolder, realPath, removeAll, statusExact } from '../os/files.ts';
-import { writeNew } from '../os/replace.ts';
-import { temporaryFolder } from '../os/scratch.ts';
+import { close, exists, fstat, realPath, statusExact } from '../os/files.ts';
+import { writeUnnamed } from '../os/scratch.ts';
 import { attemptsOf, type CopyPlace, nextAttempt, type PlaceFacts, parseAttempt } from './copy-place.ts';
 import {
   type CopyEnd,
@@ -16,6 +15,7 @@ import {
 } from './copy-rsync.ts';
 import type { CopiedClient, CopyProgress } from './copy-store.ts';
 import { openIndex, type StoreIndex } from './file-index.ts';
+import type { LinkedElsewhere } from './index-links.ts';
 import { MANIFEST, SUMS } from './manifest.ts';
 import { makeQuietly } from './manifest-writer.ts';
 import { candidateOf } from './retention.ts';
@@ -156,23 +156,23 @@ async function runAttempt(
     from: `${client.folder}/snapshots/${snapshot}`,
     to: `${place.root}/copying/${client.name}/${attempt}`,
   };
-  const run = async (more: { linkDests: string[]; checksum: boolean; excludes: string | undefined }) =>
-    await runCopy(snapshotArguments({ ...common, ...more }, place.options), {
+  const run = async (more: { linkDests: string[]; checksum: boolean }, list?: number) =>
+    await runCopy(snapshotArguments({ ...common, ...more, hasExcludes: list !== undefined }, place.options), {
       into: place.folder === undefined ? undefined : realPath(place.folder),
       environment: place.environment,
+      input: list,
       signal,
     });
-  let excludes: string | undefined;
+  let excludes: number | undefined;
   if (alike.length > 0 && !isTooMuch) {
-    const folder = makeUniqueFolder(`${temporaryFolder()}/dialback-copy-`);
-    held.defer(() => removeAll(folder));
-    excludes = `${folder}/excludes`;
-    writeNew(excludes, Buffer.concat(alike.flatMap(each => [each, NUL])));
+    const list = writeUnnamed(alike.flatMap(each => [each, NUL]));
+    held.defer(() => close(list));
+    excludes = list;
   }
   const checksum = isTooMuch || bases.known.length < bases.all.length;
-  const first = await run({ linkDests: all.slice(0, MOST_LINK_DESTS), checksum, excludes });
+  const first = await run({ linkDests: all.slice(0, MOST_LINK_DESTS), checksum }, excludes);
   if (excludes === undefined || first.status !== 0) return first;
-  const second = await run({ linkDests: own, checksum: false, excludes: undefined });
+  const second = await run({ linkDests: own, checksum: false });
   return { ...second, bytes: first.bytes + second.bytes };
 }
 
@@ -195,37 +195,39 @@ async function copyLinked(
 ): Promise<boolean> {
   if (base === undefined) return false;
   await using held = new AsyncDisposableStack();
-  const folder = makeUniqueFolder(`${temporaryFolder()}/dialback-copy-`);
-  held.defer(() => removeAll(folder));
-  const list = `${folder}/list`;
   const alike = new Set(unlinked.map(each => each.toString('latin1')));
   const isAlike = (path: Buffer): boolean => alike.has(path.toString('latin1'));
-  for (const each of index.linkedElsewhere({ snapshot, base, there }, isAlike)) {
-    const names: [string, Buffer][] = [
-      [each.older, each.olderPath],
-      ...each.paths.map(path => [snapshot, path] as [string, Buffer]),
-    ];
-    const lines = names.flatMap(([name, path]) => [Buffer.from(`${name}/tree/`), path, NUL]);
-    appendText(list, Buffer.concat(lines), { mode: 0o600 });
-  }
-  if (!exists(list)) return false;
+  const list = writeUnnamed(listLinked(index.linkedElsewhere({ snapshot, base, there }, isAlike), snapshot));
+  held.defer(() => close(list));
+  if (fstat(list).size === 0) return false;
   await place.begin(client.name, links);
   const snapshots = `clients/${client.name}/snapshots`;
   const from = `${client.folder}/snapshots`;
   const to = `${place.root}/copying/${client.name}/${links}`;
   const ended = await runCopy(
-    linkedArguments({ from, to, linkDest: `../../../${snapshots}`, list }, place.options),
+    linkedArguments({ from, to, linkDest: `../../../${snapshots}` }, place.options),
     {
       into: place.folder === undefined ? undefined : realPath(place.folder),
       environment: place.environment,
+      input: list,
       signal,
     },
   );
-  if (ended.isFull) throw copyFault(`copy "${client.name}@${snapshot}" to "${place.name}"`, ended);
+  if (ended.isFull || (ended.status !== 0 && ended.status !== PARTIAL))
+    throw copyFault(`copy "${client.name}@${snapshot}" to "${place.name}"`, ended);
   return true; // the attempt copies the files that are missing here
 }
 
 const NUL = Buffer.from([0]);
+
+/** The paths of each file below the client's snapshots, each with a NUL behind it. */
+function* listLinked(files: Iterable<LinkedElsewhere>, snapshot: string): Generator<Buffer> {
+  for (const { older, olderPath, paths } of files) {
+    const names: [string, Buffer][] = [[older, olderPath]];
+    for (const path of paths) names.push([snapshot, path]);
+    yield Buffer.concat(names.flatMap(([name, path]) => [Buffer.from(`${name}/tree/`), path, NUL]));
+  }
+}
 
 /** A pattern that matches only this path below the tree. A backslash escapes only in a pattern with a wildcard (rsync(1)). */
 function exactPattern(path: Buffer): Buffer {

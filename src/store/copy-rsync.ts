@@ -31,9 +31,12 @@ export interface SnapshotCopy {
   linkDests: readonly string[];
   /** Whether rsync compares the content of the files in these, not only size and time. */
   checksum: boolean;
-  /** The file with the exact patterns of files that are left out; undefined if there are none. */
-  excludes: string | undefined;
+  /** Whether LIST has exact patterns of files that are left out. */
+  hasExcludes: boolean;
 }
+
+/** rsync's name for its standard input. Each entry there has a NUL behind it. */
+const LIST = '-';
 
 /** The most folders that rsync links to (MAX_BASIS_DIRS in its rsync.h). */
 export const MOST_LINK_DESTS = 20;
@@ -83,7 +86,7 @@ export function snapshotArguments(copy: SnapshotCopy, options: readonly string[]
     '--stats',
     '--no-human-readable',
     ...(copy.checksum ? ['--checksum'] : []),
-    ...(copy.excludes === undefined ? [] : ['--from0', `--exclude-from=${copy.excludes}`]),
+    ...(copy.hasExcludes ? ['--from0', `--exclude-from=${LIST}`] : []),
     ...copy.linkDests.map(each => `--link-dest=${each}`),
     ...options,
     '--',
@@ -93,16 +96,15 @@ export function snapshotArguments(copy: SnapshotCopy, options: readonly string[]
 }
 
 /**
- * The arguments for single files of a client's snapshots, with their hard links across snapshots.
- * @param list a file with their paths below `from`, each with a NUL behind it
+ * The arguments for single files of a client's snapshots, with their hard links across snapshots. LIST has their paths below `from`.
  * @param options of the place
  */
 export function linkedArguments(
-  { from, to, linkDest, list }: { from: string; to: string; linkDest: string; list: string },
+  { from, to, linkDest }: { from: string; to: string; linkDest: string },
   options: readonly string[],
 ): string[] {
   const given = ['-aHAS', '--numeric-ids', NANOSECONDS, '--stats', '--no-human-readable'];
-  const files = ['--ignore-missing-args', '--from0', `--files-from=${list}`, `--link-dest=${linkDest}`];
+  const files = ['--ignore-missing-args', '--from0', `--files-from=${LIST}`, `--link-dest=${linkDest}`];
   return [...given, ...files, ...options, '--', `${from}/`, `${to}/`];
 }
 
@@ -151,7 +153,8 @@ interface CopyRun {
   /** The folder of this machine that it writes into, without links; undefined if that is another machine's. */
   into: string | undefined;
   environment: Record<string, string>;
-  input?: Buffer;
+  /** Its standard input: LIST, or names for `recordArguments()`. */
+  input?: Buffer | number | undefined;
   signal: AbortSignal;
 }
 
