@@ -56,6 +56,11 @@ export class Connections {
     if (this.#waiting.delete(socket)) this.#busy.add(socket);
   }
 
+  /** Whether a request is complete and its response has not ended. */
+  isServed(socket: Socket): boolean {
+    return this.#busy.has(socket);
+  }
+
   /** The response has ended. */
   wait(socket: Socket): void {
     if (this.#busy.delete(socket) && !socket.destroyed) this.#waiting.add(socket);

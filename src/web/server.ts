@@ -54,6 +54,10 @@ export function makeServer(parts: ServerParts): Server {
   server.maxRequestsPerSocket = limits.REQUESTS_OF_CONNECTION;
   server.timeout = limits.STALLED_MS;
   server.on('connection', socket => connections.add(socket));
+  // Without this listener node closes it also while the client waits for us: an archive's first byte can take minutes.
+  server.on('timeout', socket => {
+    if (!connections.isServed(socket) || socket.writableLength > 0) socket.destroy();
+  });
   return server;
 }
 
