@@ -9,6 +9,7 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   statSync,
   symlinkSync,
   utimesSync,
@@ -19,7 +20,7 @@ import { afterEach, describe, it } from 'node:test';
 import fc from 'fast-check';
 import { appendJournal, limitJournals, readJournal, readJournalSince } from '../src/os/journal.ts';
 import { isPassing, keptLines } from '../src/os/journal-lines.ts';
-import { fault, scratch } from './support/scratch.ts';
+import { fault, mkfifo, scratch } from './support/scratch.ts';
 
 describe('isPassing()', () => {
   const cases: [Record<string, unknown>, boolean][] = [
@@ -177,8 +178,12 @@ describe('appendJournal()', () => {
     }
     assert.equal(readFileSync(`${folder}/target`, 'utf8'), '');
     assert.equal(existsSync(`${folder}/none`), false);
-    mkdirSync(path);
-    assert.match(fault(() => appendJournal(path, { event: 'a' })).message, /journal\.jsonl/);
+    for (const make of [() => mkdirSync(path), () => mkfifo(path)]) {
+      make();
+      assert.match(fault(() => appendJournal(path, { event: 'a' })).message, /journal\.jsonl/);
+      assert.match(fault(() => readJournal(folder)).message, /journal\.jsonl/);
+      rmSync(path, { recursive: true });
+    }
   });
 });
 

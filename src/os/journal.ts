@@ -14,7 +14,7 @@ export const JOURNAL_BYTES = 4 * 1024 * 1024;
 export const JOURNAL_MS = 400 * 86_400_000;
 let limits: JournalLimits = { maxBytes: JOURNAL_BYTES, keepMs: JOURNAL_MS };
 
-/** A journal that could not be rotated (a full disk) accepts no passing entries above this part of max_size. */
+/** A journal that could not be rotated (a full disk) accepts no passing entries above this multiple of max_size. */
 const MOST_SHARE = 2;
 /** The first line has its time within these bytes. */
 const HEAD_BYTES = 128;
@@ -96,6 +96,7 @@ function entriesOf(lines: string[]): Entry[] {
 /**
  * Reads the whole lines after a position.
  * @returns undefined if there is no file, or another one than the position's
+ * @throws Fault, also if it is no plain file
  */
 function readEnd(
   path: string,
@@ -109,7 +110,9 @@ function readEnd(
     throw journalFault(error, 'read', path);
   }
   try {
-    const { ino: inode, birthtimeNs, size } = fstat(descriptor, { bigint: true });
+    const status = fstat(descriptor, { bigint: true });
+    if (!status.isFile()) throw notPlain('read', path);
+    const { ino: inode, birthtimeNs, size } = status;
     const file = `${inode} ${birthtimeNs}`;
     const offset = known?.offset ?? 0;
     if (known && (known.file !== file || Number(size) < offset)) return undefined;
@@ -158,8 +161,7 @@ export function appendJournal(path: string, entry: Entry): void {
 function sizeBefore(path: string): number {
   const found = lstat(path, { throwIfNoEntry: false });
   if (found === undefined) return 0;
-  if (!found.isFile())
-    throw new Fault({ tried: `write the journal "${path}"`, found: 'it is not a plain file' });
+  if (!found.isFile()) throw notPlain('write', path);
   if (found.size <= limits.maxBytes && !beginsBefore(path, now().getTime() - limits.keepMs))
     return found.size;
   try {
@@ -180,6 +182,10 @@ function beginsBefore(path: string, timeMs: number): boolean {
   } finally {
     close(descriptor);
   }
+}
+
+function notPlain(verb: 'read' | 'write', path: string): Fault {
+  return new Fault({ tried: `${verb} the journal "${path}"`, found: 'it is not a plain file' });
 }
 
 function journalFault(error: unknown, verb: 'read' | 'write', path: string): Fault {
