@@ -6,6 +6,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -263,7 +264,7 @@ describe('overviewOf()', () => {
   it('reads only new entries of a journal, and all of them after a rotation', async t => {
     const made = new Made(t);
     const client = made.client('a');
-    for (let client = 0; client < 6; client += 1) made.client(`z${client}`); // those that are read again
+    for (let client = 0; client < 20; client += 1) made.client(`z${client}`); // those that are read again
     recordEvent(client, 'run', { outcome: 'failed', code: 'lost', reason: 'x' });
     await made.look();
     await made.look();
@@ -277,6 +278,19 @@ describe('overviewOf()', () => {
     assert.equal((await made.of('a')).failures?.count, 3);
     using catalog = new Catalog(made.store);
     assert.equal(catalog.entry(client).journal.failures?.count, 3);
+  });
+
+  it('counts each entry once while a killed rotation has left no journal', async t => {
+    const made = new Made(t);
+    const client = made.client('a');
+    for (let client = 0; client < 20; client += 1) made.client(`z${client}`); // those that are read again
+    recordEvent(client, 'run', { outcome: 'failed', code: 'lost', reason: 'x' });
+    renameSync(`${client.folder}/journal.jsonl`, `${client.folder}/journal.jsonl.1`);
+    await made.look();
+    for (let time = 0; time < 3; time += 1) {
+      writeFileSync(`${client.folder}/verified.json`, `{"slot":${time},"snapshots":{}}`);
+      assert.equal((await made.of('a')).failures?.count, 1);
+    }
   });
 });
 

@@ -79,6 +79,7 @@ export class Catalog {
   readonly #store: string;
   #database: Database | undefined;
   readonly #isWritable: boolean;
+  /** The clients to read again that were not asked for yet. */
   readonly #again: Set<string>;
   #turn: number;
   readonly #changed = new Map<string, string>();
@@ -100,7 +101,7 @@ export class Catalog {
 
   /** The facts of a client, as they are in the store now. @throws the error of a folder that cannot be read */
   entry(client: ClientStore): CatalogEntry {
-    const known = this.#again.has(client.name) ? undefined : this.#read(client.name);
+    const known = this.#again.delete(client.name) ? undefined : this.#read(client.name);
     const row = refresh(client, known);
     if (row !== known) this.#change(client.name, row);
     return row;
@@ -200,7 +201,8 @@ function openQuietly(
 function refresh(client: ClientStore, known: Row | undefined): Row {
   const names = namesOf(client, known);
   const more = readJournalSince(client.folder, known?.position);
-  const hasJournal = (known?.position ?? more.position) !== undefined;
+  // A rotation that was killed can leave entries in the older files, and no journal.
+  const hasJournal = (known?.position ?? more.position) !== undefined || more.entries.length > 0;
   const isReplaced = known === undefined || (more.isWhole && hasJournal);
   const isSame = !isReplaced && areTrue(known.snapshots, more.entries) && areSame(known.snapshots, names);
   const verified = stamped(isSame ? known.verified : undefined, [`${client.folder}/verified.json`], () =>
