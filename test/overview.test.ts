@@ -259,6 +259,8 @@ describe('overviewOf()', () => {
     rmSync(`${broken.folder}/snapshots`, { recursive: true });
     chmodSync(broken.folder, 0o700);
     assert.deepEqual((await made.look()).clients.map(codes), [[], ['unreadable']]);
+    made.rules = '[space]\nmin_free = "1000T"\nmin_inodes = 0\n';
+    assert.deepEqual((await made.look()).clients.map(codes), [['no-room'], ['unreadable']]);
   });
 
   it('reads only new entries of a journal, and all of them after a rotation', async t => {

@@ -212,6 +212,10 @@ describe('statusOf(), of runs that fail', () => {
       matching`${says('the-host-refuses-its-requests')}: \d+ ${says('bytes-are-free-and-min')}`,
     );
     assert.equal((await only(`${full}\n[retention]\nmin_keep = 1\nmin_age = "0s"`)).level, 'ok');
+    // The host passes over a client that is damaged.
+    const damaged = createClient(store, 'b').folder;
+    rmSync(`${damaged}/trash`, { recursive: true });
+    assert.match((await only(full)).problems.join(), says('the-host-refuses-its-requests'));
     mkdirSync(`${store}/clients/a/trash/2026-01-01T00-00-00Z-01234567`);
     assert.equal((await only(full)).level, 'ok');
   });

@@ -1,5 +1,6 @@
 /** Whether the last runs failed, by the journals of the client and of the host. */
 import { type HostConfig, storeSettings } from '../host/config.ts';
+import { now } from '../os/clock.ts';
 import { readJournal } from '../os/journal.ts';
 import { ALARMING_FAILURES, areAlarming, failuresOf, failuresText, lackOfRoom } from '../store/health.ts';
 import { retiredSince } from '../store/retirement.ts';
@@ -40,16 +41,17 @@ const HOST_RUNS = new Topic(
 export function collectHostRuns(config: HostConfig): Finding[] {
   try {
     openStore(config.store);
-    return listClients(config.store).flatMap(name => collectRunsOf(config, name));
+    const lackOf = lackOfRoom(storeSettings(config), now());
+    return listClients(config.store).flatMap(name => collectRunsOf(config, name, lackOf));
   } catch {
     return [];
   }
 }
 
-function collectRunsOf(config: HostConfig, name: string): Finding[] {
+function collectRunsOf(config: HostConfig, name: string, lackOf: () => string | undefined): Finding[] {
   const client = openClient(config.store, name);
   if (retiredSince(client) !== undefined) return [];
-  const lack = lackOfRoom(storeSettings(config), name);
+  const lack = lackOf();
   const failures = failuresOf(readJournal(client.folder));
   const found: Finding[] = [];
   if (lack !== undefined)

@@ -9,7 +9,7 @@
 import type { SnapshotRecord } from '../store/snapshot.ts';
 import type { UnlinkedCounts } from '../wire/rsync-output.ts';
 
-/** The beginning of each flag; a reason follows. store/status.ts has the texts. */
+/** The beginning of each flag; a reason follows. store/problems.ts has the texts. */
 const FLAG = 'few-linked-';
 
 /** A run that has ended well, before its commit. */

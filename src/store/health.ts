@@ -3,11 +3,10 @@
  * next one.
  */
 
-import { now } from '../os/clock.ts';
 import { readdir } from '../os/files.ts';
 import type { FailureCode } from '../wire/events.ts';
 import { lackOf, readRoom } from './free-space.ts';
-import { candidateOf, decideRetention } from './retention.ts';
+import { candidateOf, decideRetention, type FinishedSnapshot } from './retention.ts';
 import type { StoreSettings } from './settings.ts';
 import { listSnapshots } from './snapshot.ts';
 import { type ClientStore, listClients, openClient } from './store.ts';
@@ -69,26 +68,47 @@ export function failuresText({ count, at, code, reason }: Failures): string {
 }
 
 /**
- * @returns why the host refuses a client's requests for lack of space; undefined if there is enough, or room can be
- *   made
+ * Finds why the host refuses requests for lack of space. The limits are the same for all clients, so it looks once, when the result is
+ * first asked for.
+ * @param finished lists a client's snapshots
+ * @returns gives undefined if there is enough, or room can be made
  */
-export function lackOfRoom(settings: StoreSettings, client: string): string | undefined {
-  const lack = lackOf(readRoom(settings.store), settings.settingsFor(client));
-  return lack === undefined || canMakeRoom(settings) ? undefined : lack;
+export function lackOfRoom(
+  settings: StoreSettings,
+  at: Date,
+  finished: (client: ClientStore) => FinishedSnapshot[] = listSnapshots,
+): () => string | undefined {
+  let found: { lack: string | undefined } | undefined;
+  return () => {
+    if (found === undefined) {
+      const lack = lackOf(readRoom(settings.store), settings.settingsFor(''));
+      found = { lack: lack === undefined || canMakeRoom(settings, at, finished) ? undefined : lack };
+    }
+    return found.lack;
+  };
 }
 
-/** Whether a request that needs room would find something to remove (host/admission.ts). */
-function canMakeRoom(settings: StoreSettings): boolean {
+/** Whether a request that needs room would find something to remove (host/space-recovery.ts). */
+function canMakeRoom(
+  settings: StoreSettings,
+  at: Date,
+  finished: (client: ClientStore) => FinishedSnapshot[],
+): boolean {
   return listClients(settings.store).some(name => {
-    const client = openClient(settings.store, name);
-    if (holdsLeftovers(client)) return true;
-    const { policy } = settings.settingsFor(name);
-    const decisions = decideRetention(listSnapshots(client).map(candidateOf), policy, now());
-    return decisions.some(each => each.mayGoAtLowWater);
+    try {
+      const client = openClient(settings.store, name);
+      if (holdsLeftovers(client)) return true;
+      const { policy } = settings.settingsFor(name);
+      return decideRetention(finished(client).map(candidateOf), policy, at).some(
+        each => each.mayGoAtLowWater,
+      );
+    } catch {
+      return false; // the host passes over a client whose folder is damaged
+    }
   });
 }
 
 /** Whether a client has interrupted or removed trees, which go first when room is needed. */
-export function holdsLeftovers({ folder }: ClientStore): boolean {
+function holdsLeftovers({ folder }: ClientStore): boolean {
   return ['trash', 'arriving'].some(each => readdir(`${folder}/${each}`).length > 0);
 }

@@ -7,22 +7,20 @@ import { now } from '../os/clock.ts';
 import { whatFailed } from '../os/files.ts';
 import { escapeText, snapshotName, snapshotTime } from '../wire/text.ts';
 import { Catalog, type CatalogEntry } from './catalog.ts';
+import { stateOf } from './client-state.ts';
 import { type Forecast, forecast } from './disk-forecast.ts';
-import { type DrillRecord, readDrillRecord } from './drill-record.ts';
+import type { DrillRecord } from './drill-record.ts';
 import type { Held } from './file-index.ts';
-import { amountOf, lackOf, readRoom } from './free-space.ts';
-import { type Failures, holdsLeftovers } from './health.ts';
+import { amountOf, readRoom } from './free-space.ts';
+import { type Failures, lackOfRoom } from './health.ts';
 import type { FreeSample, LastRun } from './journal-facts.ts';
 import { nextRemoval } from './next-removal.ts';
 import { offeredSnapshots } from './offer.ts';
-import { type Level, levelOf, type Problem, problemsOf } from './problems.ts';
-import { candidateOf, DAY_MS, decideRetention } from './retention.ts';
-import { retiredSince } from './retirement.ts';
+import { type Level, levelOf, type Problem } from './problems.ts';
+import { DAY_MS, type FinishedSnapshot } from './retention.ts';
 import type { ClientSettings, StoreSettings } from './settings.ts';
-import { decideSilence, type Silence } from './silence.ts';
-import { enrolledMs, readTold } from './silence-record.ts';
+import type { Silence } from './silence.ts';
 import type { SnapshotFacts } from './snapshot-facts.ts';
-import { DEFAULT_MAX_AGE_MS } from './status.ts';
 import { type ClientStore, listClients, openClient, openStore } from './store.ts';
 import type { LastVerification } from './verified.ts';
 
@@ -126,7 +124,7 @@ interface Scene {
   settings: StoreSettings;
   catalog: Catalog;
   at: Date;
-  lackFor: (settings: ClientSettings) => string | undefined;
+  lack: () => string | undefined;
 }
 
 /** A client with the data that only the overview of the store needs. */
@@ -151,7 +149,7 @@ export async function overviewOf(
   const names = listClients(store);
   const room = readRoom(store);
   using catalog = new Catalog(store);
-  const scene: Scene = { settings, catalog, at, lackFor: lackIn(settings, room, names, catalog, at) };
+  const scene: Scene = { settings, catalog, at, lack: lackIn(settings, catalog, at) };
   const seen: Seen[] = [];
   for (const [index, name] of names.entries()) {
     if (index % 20 === 0) await breathe();
@@ -175,8 +173,7 @@ export function clientOverviewOf(settings: StoreSettings, name: string, at = now
   openStore(store);
   const client = openClient(store, name);
   using catalog = new Catalog(store);
-  const lackFor = lackIn(settings, readRoom(store), listClients(store), catalog, at);
-  return lookAt({ settings, catalog, at, lackFor }, client.name).overview;
+  return lookAt({ settings, catalog, at, lack: lackIn(settings, catalog, at) }, client.name).overview;
 }
 
 function lookAt(scene: Scene, name: string): Seen {
@@ -205,27 +202,19 @@ function unreadable(client: string, text: string): ClientOverview {
 }
 
 function clientOverview(scene: Scene, client: ClientStore, entry: CatalogEntry): ClientOverview {
-  const { at } = scene;
+  const { at, lack } = scene;
   const { snapshots, journal, last_verify: verified, index_summary: index } = entry;
   const settings = scene.settings.settingsFor(client.name);
   const full = snapshots.findLast(each => each.state === 'full' && each.name <= snapshotName(at));
-  const ageMs = full === undefined ? undefined : at.getTime() - (snapshotTime(full.name)?.getTime() ?? 0);
   const newest = snapshots.at(-1);
-  const retired = retiredSince(client) ?? null;
   const { maxAgeMs } = settings;
-  const known = { lastFull: full?.name, enrolledMs: enrolledMs(client), maxAgeMs, told: readTold(client) };
-  const silent = retired === null ? decideSilence(known, at) : null;
-  const drilled = readDrillRecord(client);
   const { failures } = journal;
-  const problems = problemsOf({
-    ...{ at, ageMs, silent, failures, verified, drilled, newest, index },
-    maxAgeMs: maxAgeMs ?? DEFAULT_MAX_AGE_MS,
-    lack: retired === null ? scene.lackFor(settings) : undefined,
+  const { level, problems, silent, ageMs, drilled, retired } = stateOf(client, {
+    ...{ at, lastFull: full?.name, newest, failures, verified, index, maxAgeMs, lack },
     lost: [], // `status` looks for them
-    isRetired: retired !== null,
   });
   return {
-    ...{ client: client.name, level: levelOf(problems), problems, silent, max_age_ms: maxAgeMs ?? null },
+    ...{ client: client.name, level, problems, silent, max_age_ms: maxAgeMs ?? null },
     ...{ snapshots: snapshots.length, incomplete: snapshots.filter(each => each.state !== 'full').length },
     pinned: snapshots.filter(each => each.pinned !== null).length,
     last_full: full === undefined ? null : describeFull(full, ageMs ?? 0),
@@ -252,10 +241,7 @@ function describeFull(full: SnapshotFacts, ageMs: number): NonNullable<ClientOve
 }
 
 /** The forms that the rules of retention take. */
-function finishedOf(
-  snapshots: SnapshotFacts[],
-  offers: Map<string, string>,
-): Parameters<typeof nextRemoval>[0] {
+function finishedOf(snapshots: SnapshotFacts[], offers: Map<string, string>): FinishedSnapshot[] {
   return snapshots.map(({ name, state, flags, pinned }) => ({
     name,
     record: { state, flags },
@@ -281,28 +267,10 @@ function removalOf(
   return value;
 }
 
-/** Finds why a client's requests are refused. Whether anything may be removed is the same for all, and is computed at most once. */
-function lackIn(
-  settings: StoreSettings,
-  room: ReturnType<typeof readRoom>,
-  names: string[],
-  catalog: Catalog,
-  at: Date,
-): Scene['lackFor'] {
-  let isRoomMade: boolean | undefined;
-  return own => {
-    const lack = lackOf(room, own);
-    if (lack === undefined) return undefined;
-    isRoomMade ??= names.some(name => canGiveRoom(settings, openClient(settings.store, name), catalog, at));
-    return isRoomMade ? undefined : lack;
-  };
-}
-
-function canGiveRoom(settings: StoreSettings, client: ClientStore, catalog: Catalog, at: Date): boolean {
-  if (holdsLeftovers(client)) return true;
-  const { policy } = settings.settingsFor(client.name);
-  const finished = finishedOf(catalog.entry(client).snapshots, offeredSnapshots(client, at));
-  return decideRetention(finished.map(candidateOf), policy, at).some(each => each.mayGoAtLowWater);
+function lackIn(settings: StoreSettings, catalog: Catalog, at: Date): Scene['lack'] {
+  return lackOfRoom(settings, at, client =>
+    finishedOf(catalog.entry(client).snapshots, offeredSnapshots(client, at)),
+  );
 }
 
 function diskOf(

@@ -6,24 +6,20 @@
 import { now } from '../os/clock.ts';
 import { whatFailed } from '../os/files.ts';
 import { readJournal } from '../os/journal.ts';
-import { escapeText, snapshotTime } from '../wire/text.ts';
-import { type DrillRecord, readDrillRecord } from './drill-record.ts';
+import { escapeText } from '../wire/text.ts';
+import { stateOf } from './client-state.ts';
+import type { DrillRecord } from './drill-record.ts';
 import type { Held } from './file-index.ts';
 import { type Failures, failuresOf, lackOfRoom } from './health.ts';
 import { summarizeIndex } from './index-summary.ts';
 import { snapshotsWithoutAttributes } from './lost-attributes.ts';
 import { nextRemoval } from './next-removal.ts';
-import { type Level, levelOf, problemsOf } from './problems.ts';
-import { retiredSince } from './retirement.ts';
+import type { Level } from './problems.ts';
 import type { StoreSettings } from './settings.ts';
-import { decideSilence, type Silence } from './silence.ts';
-import { enrolledMs, readTold } from './silence-record.ts';
+import type { Silence } from './silence.ts';
 import { latestFull, listSnapshots, type Snapshot } from './snapshot.ts';
 import { type ClientStore, listClients, openClient, openStore } from './store.ts';
 import { type LastVerification, lastVerification } from './verified.ts';
-
-/** With one run each night, a missed run is reported in the morning of the second day. */
-export const DEFAULT_MAX_AGE_MS = 36 * 3_600_000;
 
 /** The state of one client, with the JSON keys of docs/design.md. */
 export interface ClientStatus {
@@ -74,12 +70,13 @@ export async function statusOf(
 ): Promise<ClientStatus[]> {
   openStore(settings.store);
   const names = name === undefined ? listClients(settings.store) : [openClient(settings.store, name).name];
+  const scene: Scene = { settings, givenMs: maxAgeMs, lack: lackOfRoom(settings, now()) };
   const all: ClientStatus[] = [];
   for (const each of names) {
     try {
       const client = openClient(settings.store, each);
       const lost = await snapshotsWithoutAttributes(client, signal);
-      all.push(clientStatus(settings, client, maxAgeMs, lost));
+      all.push(clientStatus(scene, client, lost));
     } catch (error) {
       signal.throwIfAborted();
       if (name !== undefined) throw error;
@@ -117,54 +114,51 @@ export function statusExit(clients: ClientStatus[]): 0 | 1 | 2 {
   return clients.length === 0 || clients.some(each => each.level === 'warning') ? 1 : 0;
 }
 
+/** The parts that are the same for all clients. */
+interface Scene {
+  settings: StoreSettings;
+  givenMs: number | undefined;
+  lack: () => string | undefined;
+}
+
 /** @param lost the snapshots whose files have lost their attributes */
 function clientStatus(
-  settings: StoreSettings,
+  { settings, givenMs, lack }: Scene,
   client: ClientStore,
-  given: number | undefined,
   lost: readonly string[],
 ): ClientStatus {
   const at = now();
   const all = listSnapshots(client);
   const full = latestFull(all, at);
   const newest = all.at(-1);
-  const ageMs = full === undefined ? undefined : at.getTime() - (snapshotTime(full.name)?.getTime() ?? 0);
   const failures = failuresOf(readJournal(client.folder));
-  const retired = retiredSince(client) ?? null;
   const verified = lastVerification(client);
-  const drilled = readDrillRecord(client);
   const index = summarizeIndex(client);
   const { policy, maxAgeMs } = settings.settingsFor(client.name);
-  const told = readTold(client);
-  const known = { lastFull: full?.name, enrolledMs: enrolledMs(client), maxAgeMs, told };
-  const silent = retired === null ? decideSilence(known, at) : null;
-  const problems = problemsOf({
-    ...{ at, ageMs, silent, failures, verified, lost, drilled, index },
-    maxAgeMs: given ?? maxAgeMs ?? DEFAULT_MAX_AGE_MS,
-    lack: retired === null ? lackOfRoom(settings, client.name) : undefined,
+  const state = stateOf(client, {
+    ...{ at, lastFull: full?.name, failures, verified, lost, index, maxAgeMs, givenMs, lack },
     newest: newest && {
       ...{ name: newest.name, state: newest.record.state, flags: newest.record.flags },
       unreadable: newest.record.counts.unreadable,
     },
-    isRetired: retired !== null,
   });
   return {
     client: client.name,
-    level: levelOf(problems),
-    problems: problems.map(each => each.text),
-    silent,
+    level: state.level,
+    problems: state.problems.map(each => each.text),
+    silent: state.silent,
     snapshots: all.length,
     pinned: all.filter(each => each.pinned !== undefined).map(each => each.name),
-    last_full: full === undefined ? null : describeFull(full, ageMs ?? 0),
+    last_full: full === undefined ? null : describeFull(full, state.ageMs ?? 0),
     newest: newest === undefined ? null : describeNewest(newest),
     last_verify: verified,
-    last_drill: drilled ?? null,
+    last_drill: state.drilled ?? null,
     held: index?.held ?? null,
     moved: sumOf(all, 'moved'),
     shared: sumOf(all, 'shared'),
     next_removal: nextRemoval(all, policy, at),
     failures,
-    retired,
+    retired: state.retired,
   };
 }
 
