@@ -82,6 +82,12 @@ describe('linkMoved()', () => {
     assert.deepEqual(await link(client, arrival), { files: 1, bytes: 7, shared: NONE });
     assert.equal(inode(`${arrival.tree}/new`), inode(`${old}/old`));
     assert.equal(lstatSync(arrival.tree).mtimeMs, 1_000_000);
+    // Only the times of folders are kept meanwhile, not the files in them.
+    const kept = readdirSync(`${arrival.folder}/work/times`, { recursive: true, withFileTypes: true });
+    assert.deepEqual(
+      kept.filter(each => !each.isDirectory()),
+      [],
+    );
   });
 
   it('does not link a file with another content, time, mode or attribute', async context => {

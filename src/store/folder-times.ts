@@ -9,7 +9,7 @@ const TIMEOUT_MS = 3_600_000;
 /**
  * Copies the times of some folders of one tree to the same folders of another one, and makes those that are missing
  * there. node cannot set a time to the nanosecond; rsync can.
- * @param list a file with the paths below the tree, each with a NUL behind it
+ * @param list a file with the paths below the tree, each with a NUL behind it. Not `.`: rsync would copy its files too.
  * @throws Fault when rsync fails; the signal's reason
  */
 export async function copyFolderTimes(

@@ -177,10 +177,13 @@ async function digestsOf(
 }
 
 const NUL = Buffer.from([0]);
-const THIS = Buffer.from('./');
+const TREE = Buffer.from('tree');
 const WRITE_BYTES = 64 * 1024;
 
-/** Writes the folders above the arrived files of all pairs into a file, each with a NUL behind it. */
+/**
+ * Writes the folders above the arrived files of all pairs into a file, each with a NUL behind it. The paths are below
+ * the run's folder: rsync would copy the files in `.`, but not those in `tree`.
+ */
 function writeFolders(list: string, table: MovedTable): void {
   let parts: Buffer[] = [];
   let bytes = 0;
@@ -189,7 +192,7 @@ function writeFolders(list: string, table: MovedTable): void {
     [parts, bytes] = [[], 0];
   };
   for (const path of table.folders()) {
-    parts.push(THIS, path, NUL);
+    parts.push(path.length === 0 ? TREE : joinPath('tree', path), NUL);
     bytes += path.length;
     if (bytes > WRITE_BYTES) flush();
   }
@@ -202,7 +205,7 @@ async function linkPairs(search: Search, moved: MovedFiles, state: { areTimesKep
   const work = makeWork(arrival.folder);
   const [list, times] = [`${work}/folders`, `${work}/times`];
   writeFolders(list, table);
-  await copyFolderTimes({ from: arrival.tree, to: times, list }, signal);
+  await copyFolderTimes({ from: arrival.folder, to: times, list }, signal);
   Object.assign(arrival, { samePaths: [], hasMoved: true });
   state.areTimesKept = false;
   try {
@@ -216,7 +219,7 @@ async function linkPairs(search: Search, moved: MovedFiles, state: { areTimesKep
       signal.throwIfAborted();
     }
   } finally {
-    await copyFolderTimes({ from: times, to: arrival.tree, list }, signal);
+    await copyFolderTimes({ from: times, to: arrival.folder, list }, signal);
     state.areTimesKept = true;
   }
 }
