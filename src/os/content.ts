@@ -183,12 +183,15 @@ export async function sameContent(one: Buffer, other: Buffer, signal: AbortSigna
   try {
     for (const path of [one, other]) descriptors.push(openPlain(path));
     const [a = -1, b = -1] = descriptors;
-    if (fstat(a).size !== fstat(b).size) return false;
-    const [left, right] = [Buffer.allocUnsafe(COMPARED_BYTES), Buffer.allocUnsafe(COMPARED_BYTES)];
+    const { size } = fstat(a);
+    if (size !== fstat(b).size) return false;
+    // One byte more than a small file has, so that the first read reaches the file's end.
+    const bytes = Math.min(COMPARED_BYTES, size + 1);
+    const [left, right] = [Buffer.allocUnsafe(bytes), Buffer.allocUnsafe(bytes)];
     for (;;) {
       const got = readFull(a, left);
       if (got !== readFull(b, right) || !left.subarray(0, got).equals(right.subarray(0, got))) return false;
-      if (got < COMPARED_BYTES) return true;
+      if (got < bytes) return true;
       await new Promise(resolve => setImmediate(resolve));
       signal.throwIfAborted();
     }
