@@ -236,7 +236,7 @@ export async function startPull(held: DisposableHolder, asked: PullRequest): Pro
 /** Starts rsync with the connection, the client's lock and the library as its descriptors, and closes our copies. */
 async function startReceiver(request: PullRequest, args: string[]): Promise<Child> {
   const { connection, lock } = request;
-  const library = request.confined ? undefined : await openLinkLibrary();
+  const library = request.confined ? undefined : openLinkLibrary();
   const rsync = await start(receiverCommand(args, request, library !== undefined), [
     'nothing',
     'pipe',

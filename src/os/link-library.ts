@@ -3,10 +3,8 @@
  * hard link inside a group, and reports cut times. mountpoints.c keeps rsync from mount points. In a jail rsync gets the copies of
  * the launcher instead.
  */
-import { close, open, openFlags, unlink } from './files.ts';
 import { mountOf, mountTableInBytes } from './mounts.ts';
-import { randomHex } from './random.ts';
-import { writeAll } from './streams.ts';
+import { writeUnnamed } from './scratch.ts';
 
 /** Each library in base64; empty if the build had no compiler. */
 declare const DIALBACK_LINKAT: string | undefined;
@@ -52,29 +50,17 @@ const FOLDERS = ['/dev/shm', '/tmp', '/var/tmp'];
  * Opens linkat.c's library for reading, as a file without a name.
  * @returns a descriptor for rsync, which the caller closes; undefined if there is no library, or no folder for it
  */
-export async function openLinkLibrary(): Promise<number | undefined> {
+export function openLinkLibrary(): number | undefined {
   if (!hasLinkLibrary()) return undefined;
   const library = Buffer.from(DIALBACK_LINKAT ?? '', 'base64');
   for (const folder of FOLDERS.filter(isLoadable)) {
     try {
-      return await writeUnnamed(`${folder}/dialback-${randomHex(8)}`, library);
+      return writeUnnamed([library], folder);
     } catch {
       // it is full, or does not exist: try the next one
     }
   }
   return undefined;
-}
-
-async function writeUnnamed(path: string, content: Buffer): Promise<number> {
-  const { O_WRONLY, O_RDONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = openFlags;
-  const writing = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
-  try {
-    await writeAll(writing, content);
-    return open(`/proc/self/fd/${writing}`, O_RDONLY);
-  } finally {
-    close(writing);
-    unlink(path);
-  }
 }
 
 /**

@@ -1,6 +1,7 @@
 /** Temporary files: the folder for those of sort(1) and SQLite, which become as large as a client likes, and files without a name. */
 import { tmpdir } from 'node:os';
-import { appendText, close, makeUniqueFolder, open, openFlags, removeAll } from './files.ts';
+import { appendText, close, open, openFlags, unlink } from './files.ts';
+import { randomHex } from './random.ts';
 
 let chosen: string | undefined;
 
@@ -22,20 +23,18 @@ export function temporaryFolder(): string {
 
 /**
  * Writes a private file that has no name, so that it does not outlive the processes that have it open, however they end.
- * @returns a descriptor for reading it from its beginning
+ * @returns a descriptor for reading it from its beginning, which the caller closes
+ * @throws the failed call's error
  */
-export function writeUnnamed(parts: Iterable<Buffer>): number {
-  const folder = makeUniqueFolder(`${temporaryFolder()}/dialback-`);
-  let written: number | undefined;
+export function writeUnnamed(parts: Iterable<Buffer>, folder = temporaryFolder()): number {
+  const { O_WRONLY, O_RDONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = openFlags;
+  const path = `${folder}/dialback-${randomHex(8)}`;
+  const writing = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
   try {
-    const flags = openFlags.O_WRONLY | openFlags.O_CREAT | openFlags.O_EXCL;
-    written = open(`${folder}/file`, flags, 0o600);
-    const reader = open(`${folder}/file`, openFlags.O_RDONLY);
-    removeAll(folder);
-    for (const part of parts) appendText(written, part);
-    return reader;
+    unlink(path);
+    for (const part of parts) appendText(writing, part);
+    return open(`/proc/self/fd/${writing}`, O_RDONLY);
   } finally {
-    removeAll(folder);
-    if (written !== undefined) close(written);
+    close(writing);
   }
 }

@@ -166,7 +166,7 @@ export async function runCopy(
   args: readonly string[],
   { into, environment, input, signal }: CopyRun,
 ): Promise<CopyEnd> {
-  const library = into === undefined ? undefined : await openLinkLibrary();
+  const library = into === undefined ? undefined : openLinkLibrary();
   try {
     const more = library === undefined ? {} : linkEnvironment(3, into ?? '');
     const rsync = standard('rsync', [...args], { ...environment, ...more });
