@@ -71,7 +71,7 @@ interface ClientCopy {
   result: CopiedClient;
 }
 
-/** Attempts of the same snapshot to link against. Each killed copy leaves one. */
+/** Attempts of the same snapshot to link against. Each killed copy leaves one or two: the second is `Attempt.links`. */
 const MOST_ATTEMPTS = 10;
 
 async function copySnapshot(
@@ -157,12 +157,12 @@ async function runAttempt(
     to: `${place.root}/copying/${client.name}/${attempt}`,
   };
   const run = async (more: { linkDests: string[]; checksum: boolean }, list?: number) =>
-    await runCopy(snapshotArguments({ ...common, ...more, hasExcludes: list !== undefined }, place.options), {
-      into: place.folder === undefined ? undefined : realPath(place.folder),
-      environment: place.environment,
-      input: list,
+    await runInto(
+      place,
+      snapshotArguments({ ...common, ...more, hasExcludes: list !== undefined }, place.options),
+      list,
       signal,
-    });
+    );
   let excludes: number | undefined;
   if (alike.length > 0 && !isTooMuch) {
     const list = writeUnnamed(alike.flatMap(each => [each, NUL]));
@@ -174,6 +174,17 @@ async function runAttempt(
   if (excludes === undefined || first.status !== 0) return first;
   const second = await run({ linkDests: own, checksum: false });
   return { ...second, bytes: first.bytes + second.bytes };
+}
+
+/** Runs an rsync that makes files below copying/. @param list a descriptor for its standard input */
+async function runInto(
+  { folder, environment }: CopyPlace,
+  args: readonly string[],
+  list: number | undefined,
+  signal: AbortSignal,
+): Promise<CopyEnd> {
+  const into = folder === undefined ? undefined : realPath(folder);
+  return await runCopy(args, { into, environment, input: list, signal });
 }
 
 /**
@@ -204,15 +215,8 @@ async function copyLinked(
   const snapshots = `clients/${client.name}/snapshots`;
   const from = `${client.folder}/snapshots`;
   const to = `${place.root}/copying/${client.name}/${links}`;
-  const ended = await runCopy(
-    linkedArguments({ from, to, linkDest: `../../../${snapshots}` }, place.options),
-    {
-      into: place.folder === undefined ? undefined : realPath(place.folder),
-      environment: place.environment,
-      input: list,
-      signal,
-    },
-  );
+  const args = linkedArguments({ from, to, linkDest: `../../../${snapshots}` }, place.options);
+  const ended = await runInto(place, args, list, signal);
   if (ended.isFull || (ended.status !== 0 && ended.status !== PARTIAL))
     throw copyFault(`copy "${client.name}@${snapshot}" to "${place.name}"`, ended);
   return true; // the attempt copies the files that are missing here
@@ -277,8 +281,7 @@ async function copyRecords(
   const from = `${store}/clients/${client.name}`;
   const to = `${place.root}/clients/${client.name}`;
   const run = async (args: string[], input?: Buffer): Promise<void> => {
-    const more = input === undefined ? {} : { input };
-    const ended = await runCopy(args, { into: undefined, environment: place.environment, ...more, signal });
+    const ended = await runCopy(args, { into: undefined, environment: place.environment, input, signal });
     if (ended.status !== 0) throw copyFault(`copy the records of "${client.name}" to "${place.name}"`, ended);
   };
   await run(clientArguments(from, to, place.remoteShell));

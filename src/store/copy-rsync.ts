@@ -59,17 +59,15 @@ export const MAPPED_ATTRIBUTES = [
   '--filter=-x system.**',
 ];
 
+/** Archive, hard links, ACLs (a folder above can have a default one), sparse files, owners by number. */
+const EXACT = ['-aHAS', '--numeric-ids', NANOSECONDS];
+
+/** For the number of bytes in `CopyEnd`. */
+const STATS = ['--stats', '--no-human-readable'];
+
 /** The arguments that list what differs between a snapshot and its copy, by content. They write nothing. */
 export function compareArguments(from: string, to: string, options: readonly string[]): string[] {
-  const given = [
-    '-aHAS',
-    '--numeric-ids',
-    NANOSECONDS,
-    '--checksum',
-    '--dry-run',
-    '--delete',
-    '--out-format=%i %n',
-  ];
+  const given = [...EXACT, '--checksum', '--dry-run', '--delete', '--out-format=%i %n'];
   return [...given, ...options, '--', `${from}/`, `${to}/`];
 }
 
@@ -79,12 +77,9 @@ export function compareArguments(from: string, to: string, options: readonly str
  */
 export function snapshotArguments(copy: SnapshotCopy, options: readonly string[]): string[] {
   return [
-    '-aHAS', // archive, hard links, ACLs (a folder above can have a default one), sparse files
-    '--numeric-ids',
-    NANOSECONDS,
+    ...EXACT,
+    ...STATS,
     '--partial', // the next attempt continues a large file
-    '--stats',
-    '--no-human-readable',
     ...(copy.checksum ? ['--checksum'] : []),
     ...(copy.hasExcludes ? ['--from0', `--exclude-from=${LIST}`] : []),
     ...copy.linkDests.map(each => `--link-dest=${each}`),
@@ -103,9 +98,8 @@ export function linkedArguments(
   { from, to, linkDest }: { from: string; to: string; linkDest: string },
   options: readonly string[],
 ): string[] {
-  const given = ['-aHAS', '--numeric-ids', NANOSECONDS, '--stats', '--no-human-readable'];
   const files = ['--ignore-missing-args', '--from0', `--files-from=${LIST}`, `--link-dest=${linkDest}`];
-  return [...given, ...files, ...options, '--', `${from}/`, `${to}/`];
+  return [...EXACT, ...STATS, ...files, ...options, '--', `${from}/`, `${to}/`];
 }
 
 /** The arguments for the files of a client beside its snapshots: journals, ledger and marks. Not its folders. */
