@@ -3,11 +3,15 @@ import { failedWith, fileFault, link, makeBareFolder } from '../os/files.ts';
 import { searchTree } from './find-records.ts';
 import { joinPath } from './tree-path.ts';
 
+const FATAL = ['ENOSPC', 'EDQUOT', 'EROFS'];
+
 /**
- * Errors that stop the work, because the store takes no more files. Any other error concerns one name, which is left
- * out.
+ * Whether an error stops the work, because the store takes no more files. Any other error concerns one name, which is
+ * left out.
  */
-export const FATAL = ['ENOSPC', 'EDQUOT', 'EROFS'];
+export function isFatal(error: unknown): boolean {
+  return FATAL.some(code => failedWith(error, code));
+}
 
 /**
  * Links the names that only the older tree has into the newer one. Writes to no inode and copies no content. A name
@@ -27,7 +31,7 @@ export async function linkMissing(from: string, to: string, signal?: AbortSignal
       if (type === 'd') makeBareFolder(target, 0o700);
       else link(joinPath(from, path), target);
     } catch (error) {
-      if (FATAL.some(code => failedWith(error, code))) throw fileFault(error, tried);
+      if (isFatal(error)) throw fileFault(error, tried);
     }
   });
 }

@@ -12,7 +12,7 @@
  */
 import { setImmediate as breathe } from 'node:timers/promises';
 import { digestFile } from '../os/content.ts';
-import { appendText, failedWith, statusExact } from '../os/files.ts';
+import { appendText, statusExact } from '../os/files.ts';
 import type { Arrival } from './arrival.ts';
 import { makeWork } from './arrival-work.ts';
 import { takeStat, type Xattr } from './fake-super.ts';
@@ -21,7 +21,7 @@ import { formatTime } from './file-time.ts';
 import { copyFolderTimes } from './folder-times.ts';
 import { type MovedTable, PLAIN, type WantedFile } from './index-moved.ts';
 import { inodesIn, type NamedInode } from './inode-names.ts';
-import { FATAL } from './link-limit.ts';
+import { isFatal } from './link-limit.ts';
 import { attributesDigest } from './manifest.ts';
 import { replaceNames } from './replace-names.ts';
 import { canShareExtents, type SharedExtents, shareExtents } from './shared-extents.ts';
@@ -232,7 +232,7 @@ function linkPair({ client, arrival, table }: Search, work: string, fresh: bigin
   try {
     return replaceNames(names, joinPath(client.folder, path), { inode: old, work });
   } catch (error) {
-    if (FATAL.some(code => failedWith(error, code))) throw error;
+    if (isFatal(error)) throw error;
     return false; // for example, the old file has as many names as the file system allows
   }
 }

@@ -1,5 +1,5 @@
 /** Makes all names of a file names of another file with the same content. */
-import { failedWith, link, rename, statusExact, unlink } from '../os/files.ts';
+import { link, removeFileIfThere, rename, statusExact } from '../os/files.ts';
 
 /**
  * Replaces all names, or none. Each name refers to one of the two files at any time.
@@ -44,14 +44,6 @@ export function replaceNames(
     }
     throw error;
   } finally {
-    for (const each of made) unlinkIfThere(each);
-  }
-}
-
-function unlinkIfThere(path: string): void {
-  try {
-    unlink(path);
-  } catch (error) {
-    if (!failedWith(error, 'ENOENT')) throw error;
+    for (const each of made) removeFileIfThere(each);
   }
 }

@@ -18,10 +18,10 @@
 import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
 import { deadlineSignal } from '../os/clock.ts';
-import { exists, failedWith, fileFault, link, makeBareFolder, makeFolder } from '../os/files.ts';
+import { exists, fileFault, link, makeBareFolder, makeFolder } from '../os/files.ts';
 import { makeWork } from './arrival-work.ts';
 import { inodesIn, type NamedInode } from './inode-names.ts';
-import { FATAL } from './link-limit.ts';
+import { isFatal } from './link-limit.ts';
 import { joinPath } from './tree-path.ts';
 
 /** The client waits meanwhile, and gives up 90 s after its call. Doubt about an interrupted tree can take 30 s of it. */
@@ -108,7 +108,7 @@ function linkInto(tree: string, mask: string, path: Buffer, tried: string): void
     makeFoldersAbove(mask, path);
     link(joinPath(tree, path), joinPath(mask, path));
   } catch (error) {
-    if (FATAL.some(code => failedWith(error, code))) throw fileFault(error, tried);
+    if (isFatal(error)) throw fileFault(error, tried);
   }
 }
 
