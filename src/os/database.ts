@@ -1,5 +1,5 @@
 /** Opens SQLite databases; no other file does. */
-import { backup, DatabaseSync } from 'node:sqlite';
+import { backup, DatabaseSync, type StatementSync as Statement } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 import { Fault } from '../fault.ts';
 import { isConfined } from './confinement.ts';
@@ -229,6 +229,25 @@ export function databaseFault(error: unknown, tried: string): Fault {
   return error instanceof Fault
     ? error
     : new Fault({ tried, found: sqliteWords(error), cause: error, ...exitOf(error) });
+}
+
+/** The smallest number of SQLite, which stores numbers in 64 signed bits. */
+export const LEAST_NUMBER = -(2n ** 63n);
+
+/**
+ * Reads rows in batches, in the order of a number. No query is open between two batches, so that rows can be changed
+ * meanwhile.
+ * @param statement selects some rows that have a greater number than its parameter, in the order of that number
+ */
+export function* rowBatches<Row>(statement: Statement, numberOf: (row: Row) => bigint): Generator<Row[]> {
+  statement.setReadBigInts(true);
+  for (let after = LEAST_NUMBER; ; ) {
+    const rows = statement.all(after) as Row[];
+    const last = rows.at(-1);
+    if (last === undefined) return;
+    after = numberOf(last);
+    yield rows;
+  }
 }
 
 /** Runs an action in a transaction, during which no other process writes. @throws the action's error, after a rollback */

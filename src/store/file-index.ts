@@ -22,6 +22,7 @@ import {
   databaseFault,
   inTransaction,
   isDamage,
+  LEAST_NUMBER,
   openCache,
   removeCache,
   type Statement,
@@ -46,9 +47,6 @@ import { INDEX_SHAPE, WITH_PATHS } from './index-tables.ts';
 import { dropSnapshot, identifyTree, indexedSnapshots, isSameTree, takeSnapshot } from './index-update.ts';
 import { snapshotNames } from './snapshot.ts';
 import type { ClientStore } from './store.ts';
-
-/** SQLite stores an inode number in 64 signed bits. */
-const SMALLEST = -(2n ** 63n);
 
 /** Room on the disk. */
 export interface Held {
@@ -379,7 +377,7 @@ export class StoreIndex {
   withoutDigest(
     snapshot: string,
     limit: number,
-    after = SMALLEST,
+    after = LEAST_NUMBER,
   ): { path: Buffer; inode: bigint; size: number }[] {
     const statement = this.#prepared(
       `SELECT file.name AS name, file.ino AS inode, size FROM snapshot AS wanted, inode JOIN file USING (ino)

@@ -4,7 +4,7 @@
  * All lists are in temporary tables, so that memory does not grow with the number of files. A client chooses names,
  * sizes and times; so each file is read at most once, however many others look like it.
  */
-import { type Database, inTransaction } from '../os/database.ts';
+import { type Database, inTransaction, rowBatches } from '../os/database.ts';
 import type { NamedInode } from './inode-names.ts';
 
 /** A file whose attributes or content are to be read. */
@@ -39,9 +39,6 @@ const TABLES = `
   CREATE TEMP TABLE pair (fresh INTEGER PRIMARY KEY, old INTEGER, bytes INTEGER);
   CREATE INDEX temp.arrived_look ON arrived (size, mtime, attributes, digest);
   CREATE INDEX temp.older_look ON older (size, mtime, attributes, digest);`;
-
-/** SQLite stores an inode number in 64 signed bits. */
-const SMALLEST = -(2n ** 63n);
 
 /** The first word of the attributes of a plain file of the client. */
 export const PLAIN = 'plain';
@@ -126,16 +123,12 @@ export class MovedTable {
     const statement = this.database.prepare(
       `SELECT ino AS inode, size, mtime FROM (${rows}) WHERE ino > ? ORDER BY ino LIMIT ${ROWS}`,
     );
-    statement.setReadBigInts(true);
-    for (let after = SMALLEST; ; ) {
-      const rows = statement.all(after) as { inode: bigint; size: bigint; mtime: string }[];
-      if (rows.length === 0) return;
-      after = rows.at(-1)?.inode ?? after;
-      yield rows.flatMap(({ inode, size, mtime }) => {
+    type Row = { inode: bigint; size: bigint; mtime: string };
+    for (const found of rowBatches<Row>(statement, each => each.inode))
+      yield found.flatMap(({ inode, size, mtime }) => {
         const path = side === 'arrived' ? this.names(inode)[0] : this.oldPath(inode);
         return path === undefined ? [] : [{ inode, path, size: Number(size), mtime }];
       });
-    }
   }
 
   /** The paths of a file that has arrived, below the arriving tree. */
@@ -196,17 +189,11 @@ export class MovedTable {
   }
 
   /** Lists the pairs in batches, in the order of the arrived inodes. */
-  *pairs(): Generator<MovedPair[]> {
+  pairs(): Generator<MovedPair[]> {
     const statement = this.database.prepare(
       `SELECT fresh, old, bytes FROM pair WHERE fresh > ? ORDER BY fresh LIMIT ${ROWS}`,
     );
-    statement.setReadBigInts(true);
-    for (let after = SMALLEST; ; ) {
-      const rows = statement.all(after) as unknown as MovedPair[];
-      if (rows.length === 0) return;
-      after = rows.at(-1)?.fresh ?? after;
-      yield rows;
-    }
+    return rowBatches<MovedPair>(statement, each => each.fresh);
   }
 }
 

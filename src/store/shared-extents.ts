@@ -7,7 +7,7 @@
  * files of one client. It needs duperemove, and one of these file systems.
  */
 import { digestFile } from '../os/content.ts';
-import { type Database, inTransaction } from '../os/database.ts';
+import { type Database, inTransaction, rowBatches } from '../os/database.ts';
 import { link, statfs, statusExact, unlink } from '../os/files.ts';
 import { run, standard } from '../os/process.ts';
 import { hasProgram } from '../os/programs.ts';
@@ -91,14 +91,9 @@ function* batches(database: Database): Generator<LargeFile[]> {
   const statement = database.prepare(
     `SELECT ino AS inode, size, path FROM large WHERE ino > ? ORDER BY ino LIMIT ${ROWS}`,
   );
-  statement.setReadBigInts(true);
-  for (let after = -(2n ** 63n); ; ) {
-    const rows = statement.all(after) as { inode: bigint; size: bigint; path: Uint8Array }[];
-    const last = rows.at(-1);
-    if (last === undefined) return;
-    after = last.inode;
+  type Row = { inode: bigint; size: bigint; path: Uint8Array };
+  for (const rows of rowBatches<Row>(statement, each => each.inode))
     yield rows.map(each => ({ ...each, size: Number(each.size), path: Buffer.from(each.path) }));
-  }
 }
 
 interface ExtentPair {
