@@ -17,7 +17,7 @@ export function commandTable(): string {
   const cell = (text: string): string => text.replaceAll('|', '\\|');
   const rows = COMMANDS.map(
     ({ usage, side, summary }) =>
-      `| \`${cell(usage.replace(/ \[-[^\]]*\]/g, ''))}\` | ${side} | ${cell(summary)} |\n`,
+      `| \`${cell(usage.replace(/ \[-([^[\]]|\[[^\]]*\])*\]/g, ''))}\` | ${side} | ${cell(summary)} |\n`,
   );
   return `| command | where | purpose |\n|---|---|---|\n${rows.join('')}`;
 }
