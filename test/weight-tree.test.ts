@@ -101,7 +101,7 @@ describe('WeightTree', () => {
       ['in /a', 'in /a/b', 'in /a/b/c', 'taken /a/b/c/f'],
     );
   });
-  it('finds caches by tag and by name, the outermost one only', () => {
+  it('finds caches by tag and by name, the outermost one only, and none that its tag leaves out', () => {
     const { report } = weigh([
       [FACT.taken, 'p', folder],
       [FACT.tagged, 'p', 'CACHEDIR.TAG'],
@@ -112,6 +112,10 @@ describe('WeightTree', () => {
       [FACT.whole, 'r/.cache', folder],
       [FACT.whole, 'r/.cache/f', file(9)],
       [FACT.tagged, 'gone', '.nobackup'],
+      [FACT.taken, 't', folder],
+      [FACT.tagged, 't', 'CACHEDIR.TAG'],
+      [FACT.emptied, 't', ''],
+      [FACT.taken, 't/CACHEDIR.TAG', file(43)],
     ]);
     assert.deepEqual(
       report.candidates.map(each => [each.path, each.bytes, each.cache]),

@@ -88,7 +88,7 @@ export class ReportSink implements Sink {
       this.#leftOut.take({ ...row, ...folder.left, left: { bytes: 0, files: 0 }, fate: 'tagged' });
     if (this.#cache !== folder.path) return;
     this.#cache = undefined;
-    if (isTaken && row.bytes > 0) this.#candidates.take(row);
+    if (isTaken && !folder.isEmptied && row.bytes > 0) this.#candidates.take(row);
   }
 
   report(): Report {

@@ -64,8 +64,8 @@ export const weigh: Command<WeighRequest> = {
     if (isExclude && paths.length === 0) throw given.refuse('--exclude needs a PATH');
     if (isUndo && paths.length > 0) throw given.refuse('--undo takes no PATH');
     if (!isExclude && paths.length > 1) throw given.refuse('more than one PATH needs --exclude');
-    if ((isExclude || isUndo || given.has('ncdu')) && given.has('json'))
-      throw given.refuse('--json shows the sizes only');
+    if (given.has('ncdu') && given.has('json')) throw given.refuse('--ncdu and --json contradict each other');
+    if ((isExclude || isUndo) && given.has('json')) throw given.refuse('--json shows the sizes only');
     const html = given.path('html');
     if ((isExclude || isUndo) && html !== undefined) throw given.refuse('--html shows the sizes only');
     return {

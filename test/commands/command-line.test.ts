@@ -235,6 +235,8 @@ const REFUSED: [line: string, message: RegExp][] = [
   ['packages --debs /d', /--debs needs --put-back/],
   ['packages --write /f --put-back /f', /contradict/],
   ['packages --write', /--write needs a value/],
+  ['weigh --ncdu --json', /--ncdu and --json contradict each other/],
+  ['weigh --undo --json', /--json shows the sizes only/],
   ['backup x', /unexpected argument "x"/],
   ['backup -- x', /unexpected argument "x"/],
   ['backup --x', /unknown option "--x"/],
