@@ -26,7 +26,7 @@ export const status: Command<StatusRequest> = {
     {
       name: 'max-age',
       value: 'TIME',
-      help: 'an older last full snapshot is critical; max_age of host.toml, or 36h, unless given',
+      help: 'an older last full snapshot is critical, as after max_age of host.toml; without both, 36h',
     },
     HOST_CONFIG,
     JSON_OPTION,
