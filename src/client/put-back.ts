@@ -111,13 +111,18 @@ function requireRoot(system: string): void {
 /**
  * The missing paths of a package that the list names, folders included, parents first.
  * @param unplaced gets the paths whose way leads through a file or a link to nowhere: their real place is not known
+ * @throws Fault if this account may not look into a folder
  */
 function findMissing({ files }: Package, inner: InnerPaths, leftOut: LeftOut, unplaced: string[]): Missing[] {
   return files.flatMap(name => {
-    const place = inner.futurePlace(name);
-    if (place === undefined) unplaced.push(name);
-    if (place === undefined || !leftOut.has(place)) return [];
-    return lstat(inner.outside(place), { throwIfNoEntry: false }) === undefined ? [{ name, place }] : [];
+    try {
+      const place = inner.futurePlace(name);
+      if (place === undefined) unplaced.push(name);
+      if (place === undefined || !leftOut.has(place)) return [];
+      return lstat(inner.outside(place), { throwIfNoEntry: false }) === undefined ? [{ name, place }] : [];
+    } catch (error) {
+      throw fileFault(error, `look for "${escapeText(name)}"`, { next: 'run the same command as root' });
+    }
   });
 }
 

@@ -1,7 +1,15 @@
 // Goal: `packages` writes an exclude list with which a backup has everything but the files that dpkg can put back, and a list that
 // does not fit any more is reported. The packages are unpacked by the real dpkg, in a system below a folder.
 import assert from 'node:assert/strict';
-import { appendFileSync, existsSync, mkdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { DebianSystem, NEEDS_DPKG } from '../../support/debian-system.ts';
@@ -123,6 +131,16 @@ describe('a backup without the files of packages', { skip: NEEDS_ROOT || NEEDS_D
     const done = await world.run('root', [...words, '--debs', system.archive]);
     assert.equal(done.status, 0, done.stderr);
     assert.match(done.stdout, / 0 files/);
+  });
+
+  it('names the file that an account without privileges cannot look for', async () => {
+    const closed = system.path('usr/share/tool');
+    chmodSync(closed, 0o700);
+    const words = ['packages', '--root', system.folder, '--put-back', list];
+    const { status, stdout, stderr } = await world.run(world.client, words);
+    chmodSync(closed, 0o755);
+    assert.deepEqual([status, stdout], [1, '']);
+    assert.match(stderr, /^dialback: Cannot [^\n]*"\/usr\/share\/tool\/[^\n]*\nnext: [^\n]* as root\n$/);
   });
 
   it('does not replace a list that it has not written', async () => {
