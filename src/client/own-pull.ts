@@ -51,7 +51,7 @@ export async function startOwnPull(
     const serving = await start(sender, [up.reading, down.writing, 'pipe']);
     held.defer(() => serving.end());
     const descriptors = [down.reading, up.writing, down.reading]; // 3 to 5, as the copier expects them
-    const command = standard('rsync', receiver(shell));
+    const command = standard('rsync', receiver(shell), { TZ: 'UTC0' }); // a list has local times
     const receiving = await start(command, ['nothing', output, 'pipe', ...descriptors]);
     held.defer(() => receiving.end());
     return { serving, receiving };

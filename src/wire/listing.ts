@@ -22,7 +22,7 @@ const TIME = /^(\d{4})\/(\d\d)\/(\d\d)-(\d\d):(\d\d):(\d\d)$/;
 
 /**
  * Parses a line of a list.
- * @param line one character a byte, without its end
+ * @param line one character a byte, without its end; times in UTC
  * @returns undefined for a line of another form
  */
 export function parseListed(line: string): Listed | undefined {

@@ -255,7 +255,7 @@ export function trialArguments(options: { file: string; tree: string; shell: str
   ];
 }
 
-/** The fields of a line of a list, for rsync's --out-format (wire/listing.ts). */
+/** The fields of a line of a list, for rsync's --out-format (wire/listing.ts). rsync writes times in the local time zone. */
 const LIST_FORMAT = '%i %l %U %B %M %f';
 
 /**
