@@ -36,6 +36,18 @@ describe('InnerPaths', () => {
       ['/x', '/x'],
     ];
     for (const [path, place] of places) assert.equal(inner.place(path), place, path);
+    const realPlaces: [path: string, place: string | undefined][] = [
+      ['/to-file', '/usr/lib/file'],
+      ['/lib64/file', '/usr/lib/file'],
+      ['/usr/lib/absent', '/usr/lib/absent'],
+      ['/dangling', '/nowhere'],
+      ['/usr/far', '/srv'],
+      ['/', '/'],
+      ['/loop', undefined],
+      ['/around', undefined],
+      ['/to-file/x', undefined],
+    ];
+    for (const [path, place] of realPlaces) assert.equal(inner.realPlace(path), place, path);
     assert.ok(inner.isFolder('/lib64'));
     assert.ok(!inner.isFolder('/to-file'));
     assert.equal(String(inner.outside('/a')), `${system}/a`);

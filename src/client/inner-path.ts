@@ -1,5 +1,5 @@
 /** Paths inside of a system that is mounted in a folder. Its absolute symbolic links begin at that folder, not at `/`. */
-import { parentOf } from '../os/byte-path.ts';
+import { joinPath, parentOf } from '../os/byte-path.ts';
 import { lstat, readlink } from '../os/files.ts';
 
 /** The kernel's own limit (path_resolution(7)). */
@@ -28,7 +28,12 @@ export class InnerPaths {
   place(path: string): string | undefined {
     const folder = this.#folder(parentOf(path), LINKS_LIMIT);
     if (folder === undefined) return undefined;
-    return `${folder === '/' ? '' : folder}${path.slice(path.lastIndexOf('/'))}`;
+    return joinPath(folder, lastPart(path));
+  }
+
+  /** @returns as `place()`, and its last part is no symbolic link either. @throws the error of lstat(2), but not ENOENT */
+  realPlace(path: string): string | undefined {
+    return this.#real(path, LINKS_LIMIT);
   }
 
   /** @returns as `place()`, also where folders on the way do not exist yet; undefined where the way does not lead through folders */
@@ -38,7 +43,7 @@ export class InnerPaths {
     const above = this.futurePlace(parentOf(path));
     if (above === undefined || lstat(this.outside(above), { throwIfNoEntry: false }) !== undefined)
       return undefined;
-    return `${above}${path.slice(path.lastIndexOf('/'))}`;
+    return joinPath(above, lastPart(path));
   }
 
   /** Whether a path is a folder, or a symbolic link to one. */
@@ -54,20 +59,28 @@ export class InnerPaths {
   }
 
   #follow(path: string, links: number): string | undefined {
-    const above = this.#folder(parentOf(path), links);
-    if (above === undefined || links === 0) return undefined;
-    const at = `${above === '/' ? '' : above}${path.slice(path.lastIndexOf('/'))}`;
     try {
-      const status = lstat(this.outside(at));
-      if (status.isDirectory()) return at;
-      if (!status.isSymbolicLink()) return undefined;
-      const target = readlink(this.outside(at)).toString('latin1');
-      const real = target.startsWith('/') ? joinTarget('/', target) : joinTarget(above, target);
-      return real === undefined ? undefined : this.#folder(real, links - 1);
+      const at = this.#real(path, links);
+      return at !== undefined && lstat(this.outside(at)).isDirectory() ? at : undefined;
     } catch {
       return undefined;
     }
   }
+
+  #real(path: string, links: number): string | undefined {
+    const above = this.#folder(parentOf(path), links);
+    if (above === undefined || links === 0) return undefined;
+    const at = joinPath(above, lastPart(path));
+    if (!lstat(this.outside(at), { throwIfNoEntry: false })?.isSymbolicLink()) return at;
+    const target = readlink(this.outside(at)).toString('latin1');
+    const real = joinTarget(target.startsWith('/') ? '/' : above, target);
+    return real === undefined ? undefined : this.#real(real, links - 1);
+  }
+}
+
+/** The last name of a path, with the slash in front. */
+function lastPart(path: string): string {
+  return path.slice(path.lastIndexOf('/'));
 }
 
 /**

@@ -1,11 +1,13 @@
 /** Lists for a rebuild of a machine: the names and versions of its packages, and where they come from. */
 
 import { Fault } from '../fault.ts';
+import { asBytes } from '../os/byte-path.ts';
 import { readWhole } from '../os/content.ts';
-import { exists, lstat, readdir, stat } from '../os/files.ts';
+import { lstat, readdir } from '../os/files.ts';
 import { run, standard } from '../os/process.ts';
 import { escapeText } from '../wire/text.ts';
 import { aptOptions, inSystem, type PackageDatabase } from './dpkg.ts';
+import { InnerPaths } from './inner-path.ts';
 
 /** Where apt finds sources, pins and keys (apt.conf(5)). Passwords are elsewhere, in auth.conf, which is not copied. */
 const APT_FILES = ['/etc/apt/sources.list', '/etc/apt/preferences', '/etc/apt/trusted.gpg'];
@@ -42,12 +44,15 @@ export async function collectRebuild(database: PackageDatabase, system: string):
     ['architectures', Buffer.from([architecture, ...foreignArchitectures].map(each => `${each}\n`).join(''))],
   ]);
   const unreadable: string[] = [];
-  const names = [...APT_FILES, ...APT_FOLDERS.flatMap(folder => namesIn(system, folder))];
+  // A link of the system must not lead to a file of this machine: its content would be in the backup.
+  const inner = new InnerPaths(asBytes(system));
+  const names = [...APT_FILES, ...APT_FOLDERS.flatMap(folder => namesIn(inner, folder))];
   const keys = new Set<string>();
   const take = (name: string): Buffer | undefined => {
-    const path = inSystem(system, name);
     try {
-      if (!exists(path) || !stat(path).isFile()) return undefined;
+      const place = inner.realPlace(asBytes(name));
+      const path = place === undefined ? undefined : inner.outside(place);
+      if (path === undefined || !lstat(path, { throwIfNoEntry: false })?.isFile()) return undefined;
       const content = readWhole(path, FILE_BYTES);
       files.set(`files${name}`, content);
       return content;
@@ -73,10 +78,10 @@ function signedBy(text: string): string[] {
   return found.filter(each => /^\/(?!.*\/\.\.?(?:\/|$))[^\0]+$/.test(each));
 }
 
-function namesIn(system: string, folder: string): string[] {
-  const path = inSystem(system, folder);
-  if (!exists(path) || !lstat(path).isDirectory()) return [];
-  return readdir(path)
+function namesIn(inner: InnerPaths, folder: string): string[] {
+  const place = inner.isFolder(folder) ? inner.realPlace(folder) : undefined;
+  if (place === undefined) return [];
+  return readdir(inner.outside(place))
     .sort()
     .map(name => `${folder}/${name}`);
 }
