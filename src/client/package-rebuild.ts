@@ -9,7 +9,7 @@ import { escapeText } from '../wire/text.ts';
 import { aptOptions, inSystem, type PackageDatabase } from './dpkg.ts';
 import { InnerPaths } from './inner-path.ts';
 
-/** Where apt finds sources, pins and keys (apt.conf(5)). Passwords are elsewhere, in auth.conf, which is not copied. */
+/** Where apt finds sources, pins and keys (apt.conf(5)). Passwords belong into auth.conf (apt_auth.conf(5)), which is not copied. */
 const APT_FILES = ['/etc/apt/sources.list', '/etc/apt/preferences', '/etc/apt/trusted.gpg'];
 const APT_FOLDERS = [
   '/etc/apt/sources.list.d',
