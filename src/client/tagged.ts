@@ -6,6 +6,7 @@
  * Paths are bytes (os/byte-path.ts).
  */
 import { isUtf8 } from 'node:buffer';
+import { nameOf } from '../os/byte-path.ts';
 import { readWhole } from '../os/content.ts';
 import { makeFolder, removeAll } from '../os/files.ts';
 import { eachLine } from '../os/records.ts';
@@ -98,7 +99,7 @@ class TagSink implements Sink {
   }
 
   file(file: File, above: Folder): void {
-    const tag = file.path.slice(file.path.lastIndexOf('/') + 1);
+    const tag = nameOf(file.path);
     if (file.type !== 'file' || !this.#names.has(tag) || !doesCount(above, file)) return;
     this.count += 1;
     if (this.count <= MOST_TAGS) this.found.push({ folder: above.path, tag: asText(tag) });

@@ -3,12 +3,13 @@
 import { backup as runBackup } from '../client/backup.ts';
 import type { RunNews, RunOutcome } from '../client/run-events.ts';
 import { EXIT, type ExitName } from '../fault.ts';
+import { jsonPath } from '../os/byte-path.ts';
 import { jsonText } from '../output/json.ts';
 import { missingCount, missingFiles, missingText } from '../output/missing.ts';
 import { openProgressLine, type ProgressLine } from '../output/progress.ts';
 import { hookJson, hookWordsText, newsText } from '../output/run-news.ts';
 import { showBytes, showDuration } from '../output/units.ts';
-import { type JsonName, jsonName, showName } from '../wire/text.ts';
+import { showName } from '../wire/text.ts';
 import { Arguments, type Command, exitName, type Io, JSON_OPTION } from './command.ts';
 
 type Volume = 'quiet' | 'normal' | 'verbose';
@@ -121,8 +122,8 @@ export function outcomeJson(run: RunOutcome): string {
     missing: missing.map(each => each.path),
     missing_reasons: missing.map(each => each.why),
     missing_count: missingCount(run),
-    left_out_by_tag: leftOut.map(each => ({ path: bytesName(each.path), tag: each.tag })),
-    left_out_by_tag_new: (run.leftOut?.added ?? []).map(bytesName),
+    left_out_by_tag: leftOut.map(each => ({ path: jsonPath(each.path), tag: each.tag })),
+    left_out_by_tag_new: (run.leftOut?.added ?? []).map(jsonPath),
     exit: run.exit,
     error: fault?.message ?? hookFault?.message ?? null,
     next: (fault ?? hookFault)?.next ?? null,
@@ -148,8 +149,6 @@ export function summaryText(run: RunOutcome): string {
   return `${remote}: ${state}: ${size}, in snapshot ${outcome.snapshot} (${cost})${tagged}${vanished}${changed}\n`;
 }
 
-const bytesName = (path: string): JsonName => jsonName(Buffer.from(path, 'latin1'));
-
 /** New folders that are named. */
 const ADDED_SHOWN = 5;
 
@@ -158,7 +157,7 @@ function leftOutText(leftOut: RunOutcome['leftOut']): string {
   if (leftOut === undefined || leftOut.folders.length === 0) return '';
   const { folders, added } = leftOut;
   const count = folders.length === 1 ? 'one folder' : `${folders.length} folders`;
-  const names = added.slice(0, ADDED_SHOWN).map(each => `"${showName(bytesName(each))}"`);
+  const names = added.slice(0, ADDED_SHOWN).map(each => `"${showName(jsonPath(each))}"`);
   const news = added.length === 0 ? '' : `, ${added.length} of them new: ${names.join(', ')}`;
   const more = added.length > names.length ? ' and others' : '';
   return `; the contents of ${count} left out by tags${news}${more}`;

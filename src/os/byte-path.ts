@@ -2,7 +2,7 @@
  * Absolute paths as bytes, with one character for each byte (latin1): a name on a disk need not be UTF-8. No path here has
  * `.`, `..`, doubled or trailing slashes.
  */
-import { asText, escapeText } from '../wire/text.ts';
+import { asText, escapeText, type JsonName, jsonName } from '../wire/text.ts';
 
 /** The bytes that a text has in a file name. The inverse is `asText()`. */
 export function asBytes(text: string): string {
@@ -14,9 +14,19 @@ export function showPath(path: string): string {
   return escapeText(asText(path));
 }
 
+/** A path of bytes, or a name, for JSON. */
+export function jsonPath(path: string): JsonName {
+  return jsonName(Buffer.from(path, 'latin1'));
+}
+
 /** The folder that contains a path; `/` for `/`. */
 export function parentOf(path: string): string {
   return path.slice(0, path.lastIndexOf('/')) || '/';
+}
+
+/** The name of an entry in its folder; '' for `/`. */
+export function nameOf(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1);
 }
 
 /** The part of a path behind a folder that it is in: '' for the folder itself, and else it begins with a slash. */

@@ -3,7 +3,8 @@
 import { KEPT_FOR, type KeptFor } from '../client/packaged-files.ts';
 import type { PackagesResult } from '../client/packages.ts';
 import type { PutBackResult } from '../client/put-back.ts';
-import { asText, escapeText, jsonName } from '../wire/text.ts';
+import { jsonPath } from '../os/byte-path.ts';
+import { asText, escapeText } from '../wire/text.ts';
 import { table } from './table.ts';
 import { showBytes } from './units.ts';
 
@@ -58,7 +59,6 @@ export function packagesNotes(result: PackagesResult): string {
 /** The result as JSON has it. */
 export function packagesJson(result: PackagesResult, list: string | undefined): object {
   const { patterns, unlisted, kept, packages, unoffered, broken, unreadable } = result;
-  const name = (path: string) => jsonName(Buffer.from(path, 'latin1'));
   return {
     list: list ?? null,
     packages,
@@ -71,7 +71,7 @@ export function packagesJson(result: PackagesResult, list: string | undefined): 
     kept: Object.fromEntries(
       (Object.keys(KEPT_FOR) as KeptFor[]).flatMap(reason => {
         const count = kept.get(reason);
-        return count === undefined ? [] : [[reason, { ...count, examples: count.examples.map(name) }]];
+        return count === undefined ? [] : [[reason, { ...count, examples: count.examples.map(jsonPath) }]];
       }),
     ),
     not_offered: unoffered.map(asText),
@@ -120,7 +120,7 @@ export function putBackJson({ files, bytes, needed, different, unplaced }: PutBa
     files,
     bytes,
     needed: needed.map(each => ({ ...each, version: asText(each.version) })),
-    different: different.map(each => jsonName(Buffer.from(each, 'latin1'))),
-    unplaced: unplaced.map(each => jsonName(Buffer.from(each, 'latin1'))),
+    different: different.map(jsonPath),
+    unplaced: unplaced.map(jsonPath),
   };
 }

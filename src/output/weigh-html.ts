@@ -5,9 +5,9 @@
 import { type HierarchyRectangularNode, hierarchy, treemap } from 'd3-hierarchy';
 import type { Weighed } from '../client/weigh.ts';
 import type { MapNode } from '../client/weigh-map.ts';
-import { escapeText, jsonName, showName } from '../wire/text.ts';
+import { jsonPath, nameOf } from '../os/byte-path.ts';
+import { escapeText, showName } from '../wire/text.ts';
 import { showBytes } from './units.ts';
-import { nameOf } from './weigh-ncdu.ts';
 
 const [WIDTH, HEIGHT] = [1200, 760];
 /** The height of the title of a folder, and of a line of text. */
@@ -128,7 +128,7 @@ function shorten(text: string, most: number): string {
 
 /** A path of bytes for HTML. A name can have any characters, and must not become markup. */
 function showPath(path: string): string {
-  const name = jsonName(Buffer.from(path, 'latin1'));
+  const name = jsonPath(path);
   const text = typeof name === 'string' ? escapeText(name, 4096) : showName(name);
   return text.replace(/[&<>"']/g, character => `&#${character.charCodeAt(0)};`);
 }

@@ -1,9 +1,9 @@
 /** The list of `weigh` in the export format of ncdu (https://dev.yorhel.nl/ncdu/jsonfmt, major version 1, minor version 0). */
 import type { Fate, File, Folder, Sink } from '../client/weight-tree.ts';
 import { sizeOf } from '../client/weight-tree.ts';
-import { parentOf } from '../os/byte-path.ts';
+import { jsonPath, nameOf } from '../os/byte-path.ts';
 import { dropGarbage } from '../os/memory.ts';
-import { jsonName, plainJson, showName } from '../wire/text.ts';
+import { plainJson, showName } from '../wire/text.ts';
 
 /** Characters that are collected before they are printed. */
 const PORTION = 65_536;
@@ -70,12 +70,6 @@ export class NcduSink implements Sink {
 
 /** The name as it is if it is UTF-8; ncdu refuses others. */
 function showPathName(bytes: string): string {
-  const name = jsonName(Buffer.from(bytes, 'latin1'));
+  const name = jsonPath(bytes);
   return typeof name === 'string' ? name : showName(name);
-}
-
-/** The name of an entry in its folder. @param path bytes */
-export function nameOf(path: string): string {
-  const folder = parentOf(path);
-  return path.slice(folder === '/' ? 1 : folder.length + 1);
 }

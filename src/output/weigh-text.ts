@@ -3,7 +3,8 @@ import type { Unseen } from '../client/scope-list.ts';
 import type { Weighed } from '../client/weigh.ts';
 import type { Report, Row } from '../client/weigh-report.ts';
 import type { Fate } from '../client/weight-tree.ts';
-import { jsonName, showName } from '../wire/text.ts';
+import { jsonPath } from '../os/byte-path.ts';
+import { showName } from '../wire/text.ts';
 import { jsonText } from './json.ts';
 import { table } from './table.ts';
 import { showBytes } from './units.ts';
@@ -17,10 +18,8 @@ const WHY: Record<Fate, string> = {
   oversized: 'max_size',
 };
 
-const asName = (path: string) => jsonName(Buffer.from(path, 'latin1'));
-
 function showRow({ path, isFolder }: Row): string {
-  return `${showName(asName(path))}${isFolder && path !== '/' ? '/' : ''}`;
+  return `${showName(jsonPath(path))}${isFolder && path !== '/' ? '/' : ''}`;
 }
 
 const countText = (files: number): string => `${files} ${files === 1 ? 'file' : 'files'}`;
@@ -40,7 +39,7 @@ export function weighText({ top, knowsPackages, changes }: Weighed, report: Repo
     ]);
   const head = ['size', 'share', 'files', knowsPackages ? 'marks' : 'marks (no list of packages here)'];
   const parts = [
-    `${showName(asName(top.path))}: a backup reads ${showBytes(taken.bytes)} in ${countText(taken.files)}; ${showBytes(left.bytes)} in ${countText(left.files)} are left out\n`,
+    `${showName(jsonPath(top.path))}: a backup reads ${showBytes(taken.bytes)} in ${countText(taken.files)}; ${showBytes(left.bytes)} in ${countText(left.files)} are left out\n`,
   ];
   const section = (of: Row[], text: () => string): void => {
     if (of.length > 0) parts.push('\n', text());
@@ -63,7 +62,7 @@ export function weighText({ top, knowsPackages, changes }: Weighed, report: Repo
   );
   if (report.never.length > 0) {
     parts.push(`\nnever read, so not weighed (${report.neverCount}):\n`);
-    for (const path of report.never.slice(0, NEVER_SHOWN)) parts.push(`  ${showName(asName(path))}\n`);
+    for (const path of report.never.slice(0, NEVER_SHOWN)) parts.push(`  ${showName(jsonPath(path))}\n`);
     if (report.neverCount > NEVER_SHOWN) parts.push(`  and ${report.neverCount - NEVER_SHOWN} more\n`);
   }
   return parts.join('');
@@ -84,7 +83,7 @@ function marksOf({ path, cache, isLoose, left }: Row, changes: Weighed['changes'
 /** The report as one line of JSON (docs/design.md, "JSON"). */
 export function weighJson({ top, knowsPackages, unseen, changes }: Weighed, report: Report): string {
   const row = ({ path, isFolder, fate, bytes, files, left, isLoose, cache }: Row): object => ({
-    path: asName(path),
+    path: jsonPath(path),
     type: isFolder ? 'folder' : 'file',
     bytes,
     files,
@@ -95,7 +94,7 @@ export function weighJson({ top, knowsPackages, unseen, changes }: Weighed, repo
     changes: changes.get(path) ?? null,
   });
   return jsonText({
-    path: asName(top.path),
+    path: jsonPath(top.path),
     bytes: top.taken.bytes,
     files: top.taken.files,
     left_out_bytes: top.left.bytes,
@@ -105,7 +104,7 @@ export function weighJson({ top, knowsPackages, unseen, changes }: Weighed, repo
     biggest_files: report.files.map(row),
     left_out: report.leftOut.map(row),
     candidates: report.candidates.map(row),
-    never: report.never.map(asName),
+    never: report.never.map(jsonPath),
     never_count: report.neverCount,
     unread: unseen.paths.map(each => each.path),
     unread_count: unseen.count,

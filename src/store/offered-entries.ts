@@ -1,5 +1,6 @@
 /** The entries of an offer, as they were on the client, with the digests of the manifest. Only reads. */
 
+import { jsonPath } from '../os/byte-path.ts';
 import type { OfferedEntry } from '../wire/fetch.ts';
 import { jsonName } from '../wire/text.ts';
 import type { TreeEntry, Xattr } from './fake-super.ts';
@@ -104,7 +105,7 @@ function toOffered(
 
 function missingEntry({ path, type, mode, uid, gid, size, mtimeNs }: ManifestEntry): OfferedEntry {
   return {
-    path: jsonName(Buffer.from(path, 'latin1')),
+    path: jsonPath(path),
     type: type === 'dir' ? 'folder' : 'file',
     mode,
     uid,
