@@ -1,4 +1,5 @@
 /** The lines of a list of a scope, which rsync prints (`listArguments` in wire/rsync.ts), and their order. Pure. */
+import { unescapeName } from './rsync-output.ts';
 
 /** One entry of a list. */
 export interface Listed {
@@ -41,14 +42,6 @@ export function parseListed(line: string): Listed | undefined {
   };
 }
 
-/** rsync writes each byte that is not printable ASCII as \#ooo (rsync(1), --8-bit-output), and a backslash before a `#` too. */
-function unescapeName(text: string): string {
-  if (!text.includes('\\#')) return text;
-  return text.replace(/\\#([0-3][0-7]{2})/g, (_, octal: string) =>
-    String.fromCharCode(Number.parseInt(octal, 8)),
-  );
-}
-
 function modeOf(bits: string): number {
   let mode = 0;
   for (const bit of bits) mode = mode * 2 + (/[rwxst]/.test(bit) ? 1 : 0);
@@ -67,8 +60,8 @@ const END = '\u0001';
 const SLASH = '\u0002';
 
 /** A fact about a path: that a list has it, or that something else is known of it. */
-export interface Fact<Kind extends string = string> {
-  kind: Kind;
+export interface Fact {
+  kind: string;
   path: string;
   text: string;
 }

@@ -237,7 +237,7 @@ const TEMPORARY = /^(.*\/)?\.([^/]+)\.[A-Za-z0-9]{6}$/s;
  */
 export function readOwnFailure(line: string, tree: string): OwnFailure | undefined {
   const top = `"${Buffer.from(tree).toString('latin1')}/`;
-  const text = unescapeName(line).toString('latin1');
+  const text = unescapeName(line);
   const at = text.indexOf(top);
   if (!/^rsync: \[(?:receiver|generator)\] /i.test(text) || at === -1) return undefined;
   const before = text.slice(0, at);
@@ -264,18 +264,19 @@ const UNVERIFIED =
 /** Decodes a path of the client that rsync has printed. Some versions omit the first slash. */
 function pathOf(text: string): Missing['path'] {
   const name = unescapeName(text);
-  const slash = Buffer.from(name[0] === SLASH ? '' : '/');
+  const path = Buffer.from(name.startsWith('/') ? name : `/${name}`, 'latin1');
   // A file cannot have a longer name. It is cut, because the client refuses a longer one in an event.
-  return jsonName(Buffer.concat([slash, name]).subarray(0, PATH_LIMIT));
+  return jsonName(path.subarray(0, PATH_LIMIT));
 }
 
-const SLASH = 0x2f;
-
-/** Decodes a name that rsync has printed. */
-function unescapeName(text: string): Buffer {
-  return Buffer.from(
-    text.replace(/\\#([0-3][0-7]{2})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8))),
-    'latin1',
+/**
+ * Decodes a name that rsync has printed. It writes each byte that is not printable ASCII as \#ooo (rsync(1), --8-bit-output), and a
+ * backslash before a `#` too.
+ * @returns bytes, one character each
+ */
+export function unescapeName(text: string): string {
+  return text.replace(/\\#([0-3][0-7]{2})/g, (_, octal: string) =>
+    String.fromCharCode(Number.parseInt(octal, 8)),
   );
 }
 
