@@ -3,19 +3,23 @@
 import { KEPT_FOR, type KeptFor } from '../client/packaged-files.ts';
 import type { PackagesResult } from '../client/packages.ts';
 import type { PutBackResult } from '../client/put-back.ts';
-import { jsonPath } from '../os/byte-path.ts';
+import { jsonPath, showPath } from '../os/byte-path.ts';
 import { asText, escapeText } from '../wire/text.ts';
-import { table } from './table.ts';
+import { moreText, table } from './table.ts';
 import { showBytes } from './units.ts';
 
 /** Names of packages that are printed; the others are counted. */
 const SHOWN = 8;
 
+function sumOf(patterns: PackagesResult['patterns']): { files: number; bytes: number } {
+  const sum = (key: 'files' | 'bytes'): number => patterns.reduce((total, each) => total + each[key], 0);
+  return { files: sum('files'), bytes: sum('bytes') };
+}
+
 /** The files that the list leaves out, and why the other files of packages stay in the backup. */
 export function packagesText(result: PackagesResult): string {
   const { patterns, unlisted, kept } = result;
-  const bytes = patterns.reduce((sum, each) => sum + each.bytes, 0);
-  const files = patterns.reduce((sum, each) => sum + each.files, 0);
+  const { files, bytes } = sumOf(patterns);
   const rows = [
     ['left out', String(files), showBytes(bytes), `${patterns.length} patterns`],
     ...[...kept].map(([reason, count]) => [
@@ -45,8 +49,7 @@ export function packagesNotes(result: PackagesResult): string {
   }
   if (broken > 0) lines.push(`${broken} packages are only partly installed`, 'next: dpkg --audit');
   const changed = kept.get('changed')?.files ?? 0;
-  const left = result.patterns.reduce((sum, each) => sum + each.files, 0);
-  if (changed > left)
+  if (changed > sumOf(result.patterns).files)
     lines.push(
       'most files are newer than the installation of their packages: the system was copied or restored',
       'next: apt-get install --reinstall PACKAGE… (for the largest packages)',
@@ -62,11 +65,7 @@ export function packagesJson(result: PackagesResult, list: string | undefined): 
   return {
     list: list ?? null,
     packages,
-    left_out: {
-      patterns: patterns.length,
-      files: patterns.reduce((sum, each) => sum + each.files, 0),
-      bytes: patterns.reduce((sum, each) => sum + each.bytes, 0),
-    },
+    left_out: { patterns: patterns.length, ...sumOf(patterns) },
     unlisted,
     kept: Object.fromEntries(
       (Object.keys(KEPT_FOR) as KeptFor[]).flatMap(reason => {
@@ -88,30 +87,33 @@ export function putBackText({ files, bytes, needed }: PutBackResult, hasWritten:
 
 /** For standard error; '' if all files are there. */
 export function putBackNotes({ needed, different, unplaced }: PutBackResult): string {
-  const lines: string[] = [];
   const missing = needed.reduce((sum, each) => sum + each.files, 0);
-  if (needed.length > 0)
-    lines.push(
+  return [
+    putBackNote(
       `dialback: Cannot put back ${missing} files and folders: there is no .deb file of`,
-      ...needed.slice(0, SHOWN).map(({ version, files }) => `  ${escapeText(asText(version))} (${files})`),
-      ...(needed.length > SHOWN ? [`  and ${needed.length - SHOWN} more`] : []),
+      needed.map(({ version, files }) => `${escapeText(asText(version))} (${files})`),
       'next: download these versions, for example from a snapshot archive of the distribution, and run the same command',
-    );
-  if (different.length > 0)
-    lines.push(
+    ),
+    putBackNote(
       `dialback: Cannot put back ${different.length} files: the .deb file has other ones`,
-      ...different.slice(0, SHOWN).map(each => `  ${escapeText(asText(each))}`),
-      ...(different.length > SHOWN ? [`  and ${different.length - SHOWN} more`] : []),
+      different.map(showPath),
       'next: apt-get install --reinstall PACKAGE, in the system',
-    );
-  if (unplaced.length > 0)
-    lines.push(
+    ),
+    putBackNote(
       `dialback: Cannot put back ${unplaced.length} files: a file or a link to nowhere is in the way`,
-      ...unplaced.slice(0, SHOWN).map(each => `  ${escapeText(asText(each))}`),
-      ...(unplaced.length > SHOWN ? [`  and ${unplaced.length - SHOWN} more`] : []),
+      unplaced.map(showPath),
       'next: make the folder that the link leads to, and run the same command',
-    );
-  return lines.map(line => `${line}\n`).join('');
+    ),
+  ].join('');
+}
+
+/** @param names of which some are shown; without any, there is no note */
+function putBackNote(found: string, names: readonly string[], next: string): string {
+  if (names.length === 0) return '';
+  const shown = names.slice(0, SHOWN);
+  return [`${found}\n`, ...shown.map(each => `  ${each}\n`), moreText(names.length, shown), `${next}\n`].join(
+    '',
+  );
 }
 
 /** The result as JSON has it. */

@@ -6,7 +6,7 @@ import type { Fate } from '../client/weight-tree.ts';
 import { jsonPath } from '../os/byte-path.ts';
 import { showName } from '../wire/text.ts';
 import { jsonText } from './json.ts';
-import { table } from './table.ts';
+import { moreText, table } from './table.ts';
 import { showBytes } from './units.ts';
 
 const WHY: Record<Fate, string> = {
@@ -62,8 +62,8 @@ export function weighText({ top, knowsPackages, changes }: Weighed, report: Repo
   );
   if (report.never.length > 0) {
     parts.push(`\nnever read, so not weighed (${report.neverCount}):\n`);
-    for (const path of report.never.slice(0, NEVER_SHOWN)) parts.push(`  ${showName(jsonPath(path))}\n`);
-    if (report.neverCount > NEVER_SHOWN) parts.push(`  and ${report.neverCount - NEVER_SHOWN} more\n`);
+    const shown = report.never.slice(0, NEVER_SHOWN);
+    parts.push(...shown.map(path => `  ${showName(jsonPath(path))}\n`), moreText(report.neverCount, shown));
   }
   return parts.join('');
 }
@@ -120,6 +120,6 @@ export function unseenText({ paths, count }: Unseen): string {
   return [
     `dialback: Cannot weigh everything: ${count} ${count === 1 ? 'entry' : 'entries'} could not be read, and a backup would lack them\n`,
     ...shown.map(each => `  ${showName(each.path)}\n`),
-    count > shown.length ? `  and ${count - shown.length} more\n` : '',
+    moreText(count, shown),
   ].join('');
 }
