@@ -12,8 +12,9 @@ import {
   makeRunFolder,
   prepareStateFolder,
 } from '../os/runfolder.ts';
+import { rsyncKnows } from '../os/versions.ts';
 import { offerConfig, offerFilter } from '../wire/fetch-rsync.ts';
-import { daemonArguments, listedRoots } from '../wire/rsync.ts';
+import { daemonArguments, INSECURE_LINKS, listedRoots } from '../wire/rsync.ts';
 import { decodeName, escapeText } from '../wire/text.ts';
 
 const LINE_LENGTH = 400;
@@ -50,7 +51,10 @@ export async function startServing(
   // The jail allows real paths: the store's path may lead through a symbolic link.
   const real = { ...served, tree: realPath(served.tree) };
   const config = writeConfig(run, real);
-  if (served.confined) writeNew(`${run}/paths`, serveRecords(real.tree, served.paths));
+  if (served.confined) {
+    const listsAbove = !(await rsyncKnows(INSECURE_LINKS));
+    writeNew(`${run}/paths`, serveRecords(real.tree, served.paths, listsAbove));
+  }
   const plain = {
     program: programPath('rsync'),
     args: daemonArguments(config, 0),
@@ -79,17 +83,21 @@ function writeConfig(run: string, { tree, paths, confined }: ServedTree): string
   return config;
 }
 
-/** The records of the launcher's `serve` (src/launcher/serve.h). Pure. */
-export function serveRecords(tree: string, paths: readonly Buffer[]): Buffer {
+/**
+ * The records of the launcher's `serve` (src/launcher/serve.h). Pure.
+ * @param listsAbove whether rsync opens the folders above the paths for reading. Packages of 3.2.3 to 3.4.4 with the fix for
+ *   CVE-2026-29518 do; versions that know `--insecure-links` do not (docs/versions.md).
+ */
+export function serveRecords(tree: string, paths: readonly Buffer[], listsAbove: boolean): Buffer {
   const record = (name: string, value: Buffer): Buffer =>
     Buffer.concat([Buffer.from(`${name} `), value, Buffer.from([0])]);
   const inTree = (path: Buffer): Buffer => Buffer.concat([Buffer.from(`${tree}/`), path]);
   // rsync lists the folder of a name that it takes for a pattern (asArgument() in wire/rsync.ts).
-  const listed = listedRoots(paths.map(path => `/${decodeName(path)}`)).length > 0;
+  const listsPatterns = listedRoots(paths.map(path => `/${decodeName(path)}`)).length > 0;
   return Buffer.concat([
     ...(paths.length === 0
       ? [record('path', Buffer.from(tree))]
       : paths.map(path => record('path', inTree(path)))),
-    ...(listed ? [record('list', Buffer.from(tree))] : []),
+    ...(listsAbove || listsPatterns ? [record('list', Buffer.from(tree))] : []),
   ]);
 }

@@ -1,4 +1,4 @@
-/** One client, one host and one way between them: a backup, its restore as root, and an unchanged second run. */
+/** One client, one host and one way between them: a backup, its restore as root, a fetch by the client, and an unchanged second run. */
 import assert from 'node:assert/strict';
 import { diffManifests, type Manifest, manifest } from '../support/manifest.ts';
 import type { Done } from '../support/world.ts';
@@ -152,6 +152,26 @@ export class Run {
     await this.host.say('root', `rm -rf '${to}'`);
   }
 
+  /** Lets the client fetch a part of the newest snapshot, as root, and compares it. */
+  async fetch(): Promise<void> {
+    const { client, host, name } = this;
+    const file = `${KEPT}/folder/file`;
+    const said = await host.say(
+      'vault',
+      `dialback offer ${name} '${TREE}' '${file}' --json --config ${this.hostConfig}`,
+    );
+    const { code } = JSON.parse(said) as { code: string };
+    const to = `/root/fetched-${host.name}-${this.name}`;
+    await client.say('root', `dialback fetch ${code} --config ${this.clientConfig} --to ${to} 2>&1`);
+    assertSame(client.source.tree, manifest(client.path(`${to}${TREE}`)));
+    assert.equal(client.read(`${to}${file}`), client.read(file));
+    const others = [...manifest(client.path(`${to}/srv`)).keys()].filter(
+      each => each !== '.' && !`/srv/${each}`.startsWith(TREE),
+    );
+    assert.deepEqual(others, ['kept', 'kept/folder', 'kept/folder/file'], 'what was not offered');
+    await client.say('root', `rm -rf ${to}`);
+  }
+
   /** Whether two snapshots share the inodes of all entries except folders. */
   compareInodes(older: string, newer: string): void {
     const read = (snapshot: string): Manifest =>
@@ -187,6 +207,7 @@ export async function runCombination(client: Station, host: Station, way: Way, c
     'confined',
   );
   await run.restore();
+  if (way.transport !== 'local') await run.fetch();
   const second = await run.backup();
   assert.equal(second.transferred_bytes, 0, 'what an unchanged run transfers');
   run.compareInodes(first.snapshot ?? '', second.snapshot ?? '');
