@@ -1,5 +1,6 @@
 /**
- * A client's index, clients/NAME/index.sqlite: which snapshots contain which file, and how much room they take.
+ * A client's index, clients/NAME/index.sqlite: which snapshots contain which file. index-room.ts, index-links.ts and
+ * index-moved.ts answer other questions from it.
  *
  * It is only a cache. The folders under snapshots/ are the truth, and each opening brings the index up to date with
  * them. An index that is missing, damaged or of another version is made again. Hard links never cross clients, so
@@ -27,12 +28,11 @@ import {
   removeCache,
   type Statement,
 } from '../os/database.ts';
-import { exists, makeUniqueFolder, readdir, removeAll, stat } from '../os/files.ts';
+import { exists, makeUniqueFolder, removeAll, stat } from '../os/files.ts';
 import { dropGarbage } from '../os/memory.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { temporaryFolder } from '../os/scratch.ts';
 import { TIME_LIMITS } from './file-time.ts';
-import { BLOCK_BYTES } from './find-records.ts';
 import {
   alikeButUnlinked,
   type LinkedElsewhere,
@@ -42,17 +42,12 @@ import {
 } from './index-links.ts';
 import { MovedTable } from './index-moved.ts';
 import { Names } from './index-names.ts';
-import { lastRemoval, membersOf } from './index-runs.ts';
+import { freedBy, type Held, heldBy } from './index-room.ts';
+import { membersOf } from './index-runs.ts';
 import { INDEX_SHAPE, WITH_PATHS } from './index-tables.ts';
 import { dropSnapshot, identifyTree, indexedSnapshots, isSameTree, takeSnapshot } from './index-update.ts';
 import { snapshotNames } from './snapshot.ts';
 import type { ClientStore } from './store.ts';
-
-/** Room on the disk. */
-export interface Held {
-  bytes: number;
-  inodes: number;
-}
 
 /** A path and an inode, and the snapshots that contain this pair. */
 export interface Version {
@@ -244,14 +239,9 @@ export class StoreIndex {
     this.#hasShrunk = true;
   }
 
-  /** The room that all snapshots of this client take together; a shared file counts once. */
+  /** Calls `heldBy()`. */
   held(): Held {
-    const files = this.#rows<Held>('SELECT count(*) AS inodes, total(bytes) AS bytes FROM inode')[0];
-    const folders = this.#rows<Held>(
-      'SELECT total(folders) AS inodes, total(folder_bytes) AS bytes FROM snapshot',
-    )[0];
-    const own = indexedSnapshots(this.#database).map(({ name }) => recordsOf(this.#client, name));
-    return sum([files ?? NOTHING, folders ?? NOTHING, ...own]);
+    return heldBy(this.#database, this.#client);
   }
 
   /**
@@ -267,38 +257,9 @@ export class StoreIndex {
     return found?.count ?? 0;
   }
 
-  /**
-   * The space that the removal of snapshots in this order frees. A file is freed with the last snapshot that contains it.
-   * @returns by snapshot, without those that the index does not know
-   */
-  freedBy(order: string[]): Map<string, Held> {
-    const snapshots = indexedSnapshots(this.#database);
-    const ids = snapshots.map(each => each.id);
-    const place = new Map(order.map((name, at) => [name, at]));
-    /** By place in `ids`: the place in the order of removal; Infinity for a snapshot that stays. */
-    const removedAt = snapshots.map(({ name }) => place.get(name) ?? Number.POSITIVE_INFINITY);
-    const freed = new Map<string, Held>();
-    for (const { name } of snapshots) {
-      if (!place.has(name)) continue;
-      const [own] = this.#rows<Held>(
-        'SELECT folders AS inodes, folder_bytes AS bytes FROM snapshot WHERE name = ?',
-        name,
-      );
-      freed.set(name, sum([own ?? NOTHING, recordsOf(this.#client, name)]));
-    }
-    const groups = this.#database
-      .prepare(
-        `SELECT runs, count(*) AS inodes, total(bytes) AS bytes FROM (
-           SELECT group_concat(DISTINCT first || '-' || ifnull(last, '')) AS runs, inode.bytes
-           FROM file JOIN inode USING (ino) GROUP BY ino) GROUP BY runs`,
-      )
-      .iterate() as Iterable<{ runs: string } & Held>;
-    for (const { runs, inodes, bytes } of groups) {
-      const at = lastRemoval(runs, ids, removedAt);
-      const name = Number.isFinite(at) ? order[at] : undefined;
-      if (name !== undefined) freed.set(name, sum([freed.get(name) ?? NOTHING, { inodes, bytes }]));
-    }
-    return freed;
+  /** Calls `freedBy()`. */
+  freedBy(order: readonly string[]): Map<string, Held> {
+    return freedBy(this.#database, this.#client, order);
   }
 
   /** How many names each snapshot has, including folders. The time of a deletion depends on it. */
@@ -466,30 +427,6 @@ export class StoreIndex {
     inTransaction(this.#database, () => {
       for (const [inode, sha256] of digests) update.run(sha256, inode);
     });
-  }
-}
-
-const NOTHING: Held = { bytes: 0, inodes: 0 };
-
-function sum(parts: Held[]): Held {
-  return parts.reduce((one, other) => ({
-    bytes: one.bytes + other.bytes,
-    inodes: one.inodes + other.inodes,
-  }));
-}
-
-/** The room of a snapshot's own folder and of the files beside its tree. */
-function recordsOf(client: ClientStore, name: string): Held {
-  const folder = `${client.folder}/snapshots/${name}`;
-  try {
-    const parts = readdir(folder).filter(each => each !== 'tree');
-    const held = ['.', ...parts].map(each => ({
-      bytes: stat(`${folder}/${each}`).blocks * BLOCK_BYTES,
-      inodes: 1,
-    }));
-    return sum(held);
-  } catch {
-    return NOTHING; // the snapshot has just been removed
   }
 }
 

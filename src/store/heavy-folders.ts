@@ -8,9 +8,6 @@ export interface FolderSum {
   bytes: number;
 }
 
-/** A folder on the way from the top to the one that was read last. */
-type OpenFolder = FolderSum;
-
 /**
  * Chooses folders so that each file counts in one of them: in the nearest chosen folder above it. A folder is chosen if what is below
  * it, without the chosen folders in it, reaches one of the limits. The top takes the rest. So there are few rows, however many folders
@@ -22,7 +19,8 @@ export function* heavyFolders(
   sums: Iterable<FolderSum>,
   least: { files: number; bytes: number },
 ): Generator<FolderSum> {
-  const open: OpenFolder[] = [{ path: '', files: 0, bytes: 0 }];
+  /** The folders on the way from the top to the one that was read last. */
+  const open: FolderSum[] = [{ path: '', files: 0, bytes: 0 }];
   const isHeavy = ({ files, bytes }: FolderSum): boolean =>
     (bytes > 0 && bytes >= least.bytes) || (files > 0 && files >= least.files);
   const close = function* (): Generator<FolderSum> {

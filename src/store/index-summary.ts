@@ -1,5 +1,6 @@
 /** The sums of a client's file index. */
-import { type Held, peekIndex } from './file-index.ts';
+import { peekIndex } from './file-index.ts';
+import type { Held } from './index-room.ts';
 import type { ClientStore } from './store.ts';
 
 /** The sums. */

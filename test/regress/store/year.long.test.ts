@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { after, before, describe, it } from 'node:test';
 import { HOST_SCHEMA, type HostConfig, storeSettings } from '../../../src/host/config.ts';
 import { parseConfig } from '../../../src/shared/toml.ts';
-import type { Held } from '../../../src/store/file-index.ts';
+import type { Held } from '../../../src/store/index-room.ts';
 import { makeManifests } from '../../../src/store/manifest-writer.ts';
 import { prune } from '../../../src/store/prune.ts';
 import { snapshotNames } from '../../../src/store/snapshot.ts';
