@@ -4,7 +4,7 @@
  * All lists are in temporary tables, so that memory does not grow with the number of files. A client chooses names,
  * sizes and times; so each file is read at most once, however many others look like it.
  */
-import { type Database, inTransaction, rowBatches } from '../os/database.ts';
+import { type Database, inTransaction, rowBatches, type Statement } from '../os/database.ts';
 import type { NamedInode } from './inode-names.ts';
 
 /** A file whose attributes or content are to be read. */
@@ -50,12 +50,20 @@ const ROWS = 500;
 export class MovedTable {
   readonly database: Database;
   readonly #pathOf: (id: number) => Buffer;
+  readonly #names: Statement;
+  readonly #oldName: Statement;
 
   /** @param pathOf the path of a name by its number */
   constructor(database: Database, pathOf: (id: number) => Buffer) {
     this.database = database;
     this.#pathOf = pathOf;
     database.exec(TABLES);
+    this.#names = database.prepare('SELECT path FROM arrived_name WHERE ino = ? ORDER BY path');
+    this.#oldName = database.prepare(
+      `SELECT file.name AS name, snapshot.name AS snapshot FROM file
+         JOIN snapshot ON snapshot.id >= file.first AND (file.last IS NULL OR snapshot.id <= file.last)
+         WHERE file.ino = ? ORDER BY snapshot.id DESC LIMIT 1`,
+    );
   }
 
   /** Adds files of the arriving tree that share no inode with a snapshot. */
@@ -133,21 +141,13 @@ export class MovedTable {
 
   /** The paths of a file that has arrived, below the arriving tree. */
   names(inode: bigint): Buffer[] {
-    const rows = this.database
-      .prepare('SELECT path FROM arrived_name WHERE ino = ? ORDER BY path')
-      .all(inode) as { path: Uint8Array }[];
+    const rows = this.#names.all(inode) as { path: Uint8Array }[];
     return rows.map(each => Buffer.from(each.path));
   }
 
   /** The path of a file in the newest snapshot that has it, below the client's folder; undefined if there is none. */
   oldPath(inode: bigint): Buffer | undefined {
-    const found = this.database
-      .prepare(
-        `SELECT file.name AS name, snapshot.name AS snapshot FROM file
-           JOIN snapshot ON snapshot.id >= file.first AND (file.last IS NULL OR snapshot.id <= file.last)
-           WHERE file.ino = ? ORDER BY snapshot.id DESC LIMIT 1`,
-      )
-      .get(inode) as { name: number; snapshot: string } | undefined;
+    const found = this.#oldName.get(inode) as { name: number; snapshot: string } | undefined;
     if (found === undefined) return undefined;
     return Buffer.concat([Buffer.from(`snapshots/${found.snapshot}/tree/`), this.#pathOf(found.name)]);
   }
