@@ -158,6 +158,11 @@ export function failedWith(error: unknown, code: string): boolean {
   return (error as NodeJS.ErrnoException | undefined)?.code === code;
 }
 
+/** Whether an error means that a path has no entry; a name of the path can be no folder, or too long. */
+export function isNotThere(error: unknown): boolean {
+  return ['ENOENT', 'ENOTDIR', 'ENAMETOOLONG'].some(code => failedWith(error, code));
+}
+
 /** Makes a Fault of a failed call's error. Its exit status is `noSpace` for a full disk. @param more overrides parts */
 export function fileFault(error: unknown, tried: string, more: Partial<FaultParts> = {}): Fault {
   const exit = failedWith(error, 'ENOSPC') ? ({ exit: 'noSpace' } as const) : {};

@@ -1,11 +1,11 @@
 /** The versions of one path over all snapshots of a client, from the trees themselves. */
-import { failedWith, fileFault } from '../os/files.ts';
+import { fileFault } from '../os/files.ts';
 import { escapeText } from '../wire/text.ts';
 import type { TreeEntry } from './fake-super.ts';
 import type { StoredEntry } from './find-records.ts';
-import { storedEntry } from './folder-page.ts';
 import { snapshotNames } from './snapshot.ts';
 import type { ClientStore } from './store.ts';
+import { storedEntryIfThere } from './stored-entry.ts';
 import { readAttributes } from './stored-tree.ts';
 
 /** Snapshots in a row that have the same file: a run links a file that has not changed. */
@@ -59,9 +59,8 @@ export async function readVersion(
 
 function entryIn(tree: string, path: Buffer): StoredEntry | undefined {
   try {
-    return storedEntry(tree, path);
+    return storedEntryIfThere(tree, path);
   } catch (error) {
-    if (['ENOENT', 'ENOTDIR', 'ENAMETOOLONG'].some(code => failedWith(error, code))) return undefined;
     throw fileFault(error, `read "${escapeText(tree)}"`);
   }
 }

@@ -2,10 +2,10 @@
  * Reads a part of a folder of a snapshot: a number of its entries in the order of their names. A folder can have millions of entries,
  * so only the names of the part are kept, and only its entries are read.
  */
-import { failedWith, namesIn, statusExact, whatFailed } from '../os/files.ts';
+import { namesIn, whatFailed } from '../os/files.ts';
 import { escapeText, jsonName, showName } from '../wire/text.ts';
 import type { TreeEntry } from './fake-super.ts';
-import type { StoredEntry } from './find-records.ts';
+import { storedEntry, storedEntryIfThere } from './stored-entry.ts';
 import { readAttributes } from './stored-tree.ts';
 import { joinPath } from './tree-path.ts';
 
@@ -64,36 +64,14 @@ export async function readFolderPage(
 
 const SLASH = Buffer.from('/');
 
-/** Reads an entry as it is stored. @param path below the tree @throws the error of lstat(2) */
-export function storedEntry(tree: string, path: Buffer): StoredEntry {
-  const status = statusExact(joinPath(tree, path));
-  return {
-    path,
-    inode: status.ino,
-    links: Number(status.nlink),
-    isFolder: status.isDirectory(),
-    mode: Number(status.mode & 0o7777n),
-    uid: Number(status.uid),
-    gid: Number(status.gid),
-    size: Number(status.size),
-    mtimeNs: status.mtimeNs,
-  };
-}
-
 /** Reads an entry as it was on the client; undefined if the snapshot does not have it. @throws the error of lstat(2); Fault */
 export async function readEntry(
   tree: string,
   path: Buffer,
   signal: AbortSignal,
 ): Promise<TreeEntry | undefined> {
-  let stored: StoredEntry;
-  try {
-    stored = storedEntry(tree, path);
-  } catch (error) {
-    if (['ENOENT', 'ENOTDIR', 'ENAMETOOLONG'].some(code => failedWith(error, code))) return undefined;
-    throw error;
-  }
-  return (await readAttributes(tree, [stored], signal))[0];
+  const stored = storedEntryIfThere(tree, path);
+  return stored && (await readAttributes(tree, [stored], signal))[0];
 }
 
 interface Chosen extends Omit<FolderPage, 'entries' | 'unread'> {

@@ -1,6 +1,6 @@
 /** Paths below a snapshot's tree, as bytes. */
 import { Fault } from '../fault.ts';
-import { failedWith, fileFault, lstat } from '../os/files.ts';
+import { fileFault, isNotThere, lstat } from '../os/files.ts';
 import { PATH_BYTES } from '../os/long-path.ts';
 import { encodeName } from '../wire/text.ts';
 import type { Snapshot } from './snapshot.ts';
@@ -43,7 +43,7 @@ export function isInside({ tree }: Pick<Snapshot, 'tree'>, inside: Buffer, tried
     lstat(joinPath(tree, inside));
     return true;
   } catch (error) {
-    if (['ENOENT', 'ENOTDIR', 'ENAMETOOLONG'].some(code => failedWith(error, code))) return false;
+    if (isNotThere(error)) return false;
     throw fileFault(error, tried);
   }
 }

@@ -7,6 +7,7 @@ import { escapeText, jsonName, showName } from '../wire/text.ts';
 import type { ListedEntry } from './archive-list.ts';
 import type { StoredEntry } from './find-records.ts';
 import type { Complain } from './sorted-find.ts';
+import { storedEntryOf } from './stored-entry.ts';
 import type { TreeOptions } from './stored-tree.ts';
 import { covers, joinPath } from './tree-path.ts';
 
@@ -116,18 +117,7 @@ function contentOf(on: Walk, { path, level }: Step): Step[] {
 function readEntry(on: Walk, path: Buffer): WalkedEntry | undefined {
   try {
     const status = statusExact(path.length === 0 ? on.tree : joinPath(on.tree, path));
-    return {
-      path,
-      inode: status.ino,
-      links: Number(status.nlink),
-      isFolder: status.isDirectory(),
-      mode: Number(status.mode & 0o7777n),
-      uid: Number(status.uid),
-      gid: Number(status.gid),
-      size: Number(status.size),
-      mtimeNs: status.mtimeNs,
-      blocks: Number(status.blocks),
-    };
+    return { ...storedEntryOf(path, status), blocks: Number(status.blocks) };
   } catch (error) {
     refuse(on, path, error);
     return undefined;
