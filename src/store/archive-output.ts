@@ -28,18 +28,57 @@ export interface ArchiveSink {
   end(): Promise<void>;
 }
 
-/** Standard output. Dispose of it in any case. */
-export class ArchiveOutput implements ArchiveSink {
+/** Collects bytes in one buffer, while another one is written. */
+export abstract class BufferedSink implements ArchiveSink {
+  #buffer: Buffer;
+  #spare: Buffer;
+  #used = 0;
+
+  /** @param size of each buffer in bytes */
+  constructor(size: number) {
+    [this.#buffer, this.#spare] = [Buffer.allocUnsafe(size), Buffer.allocUnsafe(size)];
+  }
+
+  /** Begins to write bytes once those of the last call are written. They stay as they are until the next call has ended. */
+  protected abstract write(bytes: Buffer): Promise<void>;
+
+  async put(bytes: Buffer): Promise<void> {
+    let from = 0;
+    await this.fill(bytes.length, into => {
+      const taken = bytes.copy(into, 0, from);
+      from += taken;
+      return taken;
+    });
+  }
+
+  async fill(size: number, next: (into: Buffer) => number): Promise<void> {
+    for (let left = size; left > 0; ) {
+      if (this.#used === this.#buffer.length) await this.flush();
+      const taken = next(this.#buffer.subarray(this.#used, this.#used + left));
+      this.#used += taken;
+      left -= taken;
+    }
+  }
+
+  abstract end(): Promise<void>;
+
+  protected async flush(): Promise<void> {
+    await this.write(this.#buffer.subarray(0, this.#used));
+    [this.#buffer, this.#spare] = [this.#spare, this.#buffer];
+    this.#used = 0;
+  }
+}
+
+/** Standard output. Dispose of it in any case. Its functions throw the signal's reason too. */
+export class ArchiveOutput extends BufferedSink {
   readonly #child: Child;
   readonly #signal: AbortSignal;
   readonly #abort = (): void => void this.#child.end();
-  #buffer = Buffer.allocUnsafe(BUFFER_BYTES);
-  #spare = Buffer.allocUnsafe(BUFFER_BYTES);
-  #used = 0;
   #said = '';
   #writing: Promise<boolean> = Promise.resolve(true);
 
   private constructor(child: Child, signal: AbortSignal) {
+    super(BUFFER_BYTES);
     this.#child = child;
     this.#signal = signal;
     child.stderr?.on('data', (chunk: Buffer) => {
@@ -53,33 +92,8 @@ export class ArchiveOutput implements ArchiveSink {
     return new ArchiveOutput(await start(standard('cat', []), ['pipe', 1, 'pipe']), signal);
   }
 
-  /** @throws ReaderGone; Fault when it cannot be written; the signal's reason */
-  async put(bytes: Buffer): Promise<void> {
-    let from = 0;
-    await this.fill(bytes.length, into => {
-      const taken = bytes.copy(into, 0, from);
-      from += taken;
-      return taken;
-    });
-  }
-
-  /**
-   * Writes `size` bytes.
-   * @param next puts 1 or more of the remaining bytes into a buffer, and returns how many
-   * @throws as `put`; the error of `next`
-   */
-  async fill(size: number, next: (into: Buffer) => number): Promise<void> {
-    for (let left = size; left > 0; ) {
-      if (this.#used === BUFFER_BYTES) await this.#flush();
-      const taken = next(this.#buffer.subarray(this.#used, Math.min(BUFFER_BYTES, this.#used + left)));
-      this.#used += taken;
-      left -= taken;
-    }
-  }
-
-  /** Writes the rest. @throws as `put` */
   async end(): Promise<void> {
-    await this.#flush();
+    await this.flush();
     await this.#written();
     this.#child.stdin?.end();
     const { status } = await this.#child.ended;
@@ -91,13 +105,10 @@ export class ArchiveOutput implements ArchiveSink {
     await this.#child.end();
   }
 
-  async #flush(): Promise<void> {
+  protected async write(bytes: Buffer): Promise<void> {
     await this.#written();
-    const full = this.#buffer.subarray(0, this.#used);
-    [this.#buffer, this.#spare] = [this.#spare, this.#buffer];
-    this.#used = 0;
     this.#writing = new Promise(resolve => {
-      this.#child.stdin?.write(full, error => resolve(!error));
+      this.#child.stdin?.write(bytes, error => resolve(!error));
     });
   }
 

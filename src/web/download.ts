@@ -4,7 +4,7 @@ import { pipeline } from 'node:stream/promises';
 import { Fault } from '../fault.ts';
 import { readingStream } from '../os/content.ts';
 import { lstat } from '../os/files.ts';
-import { type ArchiveSink, ReaderGone } from '../store/archive-output.ts';
+import { BufferedSink, ReaderGone } from '../store/archive-output.ts';
 import { writeArchive } from '../store/export.ts';
 import type { TreeEntry } from '../store/fake-super.ts';
 import { select } from '../store/restore-selection.ts';
@@ -112,48 +112,27 @@ class Missing {
 const MISSING_LINES = 1000;
 
 /** A response as the output of an archive. */
-class ResponseSink implements ArchiveSink {
+class ResponseSink extends BufferedSink {
   readonly #response: ServerResponse;
-  #buffer = Buffer.allocUnsafe(CHUNK_BYTES);
-  #used = 0;
   #written: (isWritten: boolean) => void = () => {};
 
   constructor(response: ServerResponse) {
+    super(CHUNK_BYTES);
     this.#response = response;
     response.once('close', () => this.#written(false));
   }
 
-  async put(bytes: Buffer): Promise<void> {
-    let from = 0;
-    await this.fill(bytes.length, into => {
-      const taken = bytes.copy(into, 0, from);
-      from += taken;
-      return taken;
-    });
-  }
-
-  async fill(size: number, next: (into: Buffer) => number): Promise<void> {
-    for (let left = size; left > 0; ) {
-      const taken = next(this.#buffer.subarray(this.#used, Math.min(CHUNK_BYTES, this.#used + left)));
-      this.#used += taken;
-      left -= taken;
-      if (this.#used === CHUNK_BYTES) await this.#flush();
-    }
-  }
-
   async end(): Promise<void> {
-    await this.#flush();
+    await this.flush();
     this.#response.end();
   }
 
   /** Waits until the system has taken the bytes: so a slow reader holds one chunk. */
-  async #flush(): Promise<void> {
-    const full = this.#buffer.subarray(0, this.#used);
-    [this.#buffer, this.#used] = [Buffer.allocUnsafe(CHUNK_BYTES), 0];
+  protected async write(bytes: Buffer): Promise<void> {
     const isWritten = await new Promise<boolean>(resolve => {
       this.#written = resolve;
       if (this.#response.destroyed) resolve(false);
-      else this.#response.write(full, error => resolve(!error));
+      else this.#response.write(bytes, error => resolve(!error));
     });
     if (!isWritten) throw new ReaderGone();
   }
