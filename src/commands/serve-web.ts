@@ -88,8 +88,8 @@ export const serveWeb: Command<ServeRequest> = {
       io.print(`${loginAddress(place, hosts, isSecure, token)}\n`);
     };
     log(`in the jail (Landlock ABI ${abi})`);
+    onUserSignal(announce); // first: web.ts passes the signal on as soon as the address is there
     announce();
-    onUserSignal(announce);
     await new Promise(resolve => signal.addEventListener('abort', resolve, { once: true }));
     server.close();
     server.closeAllConnections();

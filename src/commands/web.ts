@@ -80,6 +80,8 @@ export const web: Command<WebRequest> = {
   },
 
   async run(request, io): Promise<ExitName> {
+    let ready: Child | undefined;
+    onUserSignal(() => ready?.signal('SIGUSR2'));
     refuseRoot('web');
     const path = configPath('host.toml', request.config);
     const config = readHostConfig(path);
@@ -87,8 +89,6 @@ export const web: Command<WebRequest> = {
     requireOwner(config.store, 'web');
     await requireJail();
     const signal = io.interruption();
-    let child: Child | undefined;
-    onUserSignal(() => child?.signal('SIGUSR2'));
     const listen = await choosePlace(request, io);
     const refresh = async (): Promise<void> => await updateStore(config, io, signal);
     await refresh();
@@ -100,7 +100,12 @@ export const web: Command<WebRequest> = {
     ];
     const jail = jailCommand(['web', listen, realPath(config.store), realPath(path), '--', ...words], 'TERM');
     const passed = listen === INHERITED ? [FIRST_PASSED] : [];
-    child = await start(jail, ['nothing', 1, 2, ...passed]);
+    const child = await start(jail, ['nothing', 'pipe', 2, ...passed]);
+    // The server prints its address when it is ready for SIGUSR2. Before that the signal would kill it.
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      ready = child;
+      io.print(text);
+    });
     try {
       return await stayWith(child, refresh, signal);
     } finally {

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { linkSync, mkdirSync, readFileSync, rmdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { after, before, describe, it } from 'node:test';
@@ -281,6 +282,24 @@ describe('dialback web', { skip: NEEDS_ROOT }, () => {
     assert.equal((await asked()).status, 200);
   });
 
+  it('takes SIGUSR2 also while it starts', async () => {
+    const other = site.spawn(['web', '--config', site.config, '--listen', '127.0.0.1:0']);
+    let stdout = '';
+    other.stdout?.on('data', chunk => {
+      stdout += chunk;
+    });
+    const status = (): string => readFileSync(`/proc/${other.pid}/status`, 'latin1');
+    await until('it has a handler', () => (maskOf(status(), 'SigCgt') & SIGUSR2_BIT) !== 0n);
+    const signals = setInterval(() => other.kill('SIGUSR2'), 5);
+    await until('it prints its address', () => other.exitCode !== null || /token=/.test(stdout));
+    await until('it prints another one', () => other.exitCode !== null || /token=.*token=/s.test(stdout));
+    clearInterval(signals);
+    assert.equal(other.exitCode, null);
+    other.kill('SIGTERM');
+    await new Promise(resolve => other.once('close', resolve));
+    assert.equal(other.exitCode, 0);
+  });
+
   it('runs without privileges, and dies with the process that started it', async () => {
     const other = await site.start();
     const status = readFileSync(`/proc/${site.serverPid(other)}/status`, 'latin1');
@@ -391,6 +410,13 @@ describe('dialback web, where it cannot or may not listen', { skip: NEEDS_ROOT }
     assert.match(stderr, /libexec\/dialback\/jail".*\nnext: make install/);
   });
 });
+
+const SIGUSR2_BIT = 1n << BigInt(constants.signals.SIGUSR2 - 1);
+
+/** A mask of signals in /proc/PID/status. */
+function maskOf(status: string, name: string): bigint {
+  return BigInt(`0x${new RegExp(`^${name}:\\s+([0-9a-f]+)`, 'm').exec(status)?.[1]}`);
+}
 
 async function open(place: number | string, bytes: string): Promise<Socket> {
   const socket = typeof place === 'number' ? connect(place, '127.0.0.1') : connect(place);
