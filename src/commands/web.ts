@@ -3,7 +3,7 @@
  * starts `jail web`, which becomes `dialback serve-web` (serve-web.ts) in a jail. Only that process talks to browsers.
  */
 
-import { EXIT, type ExitName, Fault } from '../fault.ts';
+import { EXIT, type ExitName, Fault, type Parsed } from '../fault.ts';
 import { type HostConfig, readHostConfig, storeSettings } from '../host/config.ts';
 import { tryReceiveJail } from '../host/jail.ts';
 import { refuseRoot } from '../os/account.ts';
@@ -17,14 +17,14 @@ import { configPath } from '../shared/toml.ts';
 import { updateIndexes } from '../store/index-refresh.ts';
 import { overviewOf } from '../store/overview.ts';
 import { openStore, requireOwner } from '../store/store.ts';
-import { isLoopback, parseHosts, parsePort, portText } from '../web/listen.ts';
+import { isLoopback, type Port, parseHosts, parsePort, portText } from '../web/listen.ts';
 import { escapeText } from '../wire/text.ts';
 import { Arguments, type Command, exitName, type Io } from './command.ts';
 import { HOST_CONFIG } from './host-store.ts';
 
 interface WebRequest {
-  /** As `jail web` takes it; undefined: the default, or a socket that systemd passes. */
-  listen: string | undefined;
+  /** Undefined: the default, or a socket that systemd passes. */
+  listen: Port | undefined;
   socket: string | undefined;
   hosts: string | undefined;
   isSecure: boolean;
@@ -32,7 +32,7 @@ interface WebRequest {
   config: string | undefined;
 }
 
-const DEFAULT_LISTEN = '127.0.0.1:8030';
+const DEFAULT: Port = { address: '127.0.0.1', port: 8030 };
 const PROXY =
   'keep 127.0.0.1, and use ssh -L 8030:127.0.0.1:8030 or a reverse proxy with TLS (docs/manual.md)';
 
@@ -43,7 +43,7 @@ export const web: Command<WebRequest> = {
   side: 'host',
   summary: 'show the store in a browser: clients, snapshots, files, differences; only reads',
   options: [
-    { name: 'listen', value: 'ADDRESS:PORT', help: `listen there; ${DEFAULT_LISTEN} by default` },
+    { name: 'listen', value: 'ADDRESS:PORT', help: `listen there; ${portText(DEFAULT)} by default` },
     { name: 'socket', value: 'PATH', help: 'listen on a Unix socket of this account' },
     { name: 'host', value: 'NAMES', help: 'names by which browsers reach it through a proxy, with commas' },
     { name: 'https', help: 'browsers reach it by https, through a proxy' },
@@ -54,25 +54,20 @@ export const web: Command<WebRequest> = {
 
   parse(words) {
     const given = new Arguments(web, words);
-    const [listen, socket, hosts] = [given.text('listen'), given.path('socket'), given.text('host')];
+    const [listen, socket] = [parsedOption(given, 'listen', parsePort), given.path('socket')];
     if (listen !== undefined && socket !== undefined)
       throw given.refuse('--listen and --socket contradict each other');
-    const parsed = hosts === undefined ? undefined : parseHosts(hosts);
-    if (parsed && 'reason' in parsed)
-      throw given.refuse(`--host is "${escapeText(hosts ?? '', 60)}": ${parsed.reason}`);
-    const port = parsePort(listen ?? DEFAULT_LISTEN);
-    if ('reason' in port) throw given.refuse(`--listen is "${escapeText(listen ?? '', 60)}": ${port.reason}`);
-    if (!isLoopback(port.value.address) && !given.has('any-address'))
+    if (listen !== undefined && !isLoopback(listen.address) && !given.has('any-address'))
       throw new Fault({
-        tried: `listen on "${portText(port.value)}"`,
+        tried: `listen on "${portText(listen)}"`,
         found: 'other machines reach this address, and the pages would cross the network without TLS',
         next: PROXY,
         exit: 'usage',
       });
     return {
-      listen: listen === undefined ? undefined : portText(port.value),
+      listen,
       socket,
-      hosts: parsed === undefined ? undefined : parsed.value.join(','),
+      hosts: parsedOption(given, 'host', parseHosts)?.join(','),
       isSecure: given.has('https'),
       isPublic: given.has('any-address'),
       config: given.path('config'),
@@ -114,6 +109,19 @@ export const web: Command<WebRequest> = {
     }
   },
 };
+
+/** @throws Fault for a value that `parse` refuses */
+function parsedOption<T>(
+  given: Arguments,
+  name: 'listen' | 'host',
+  parse: (text: string) => Parsed<T>,
+): T | undefined {
+  const text = given.text(name);
+  if (text === undefined) return undefined;
+  const found = parse(text);
+  if ('value' in found) return found.value;
+  throw given.refuse(`--${name} is "${escapeText(text, 60)}": ${found.reason}`);
+}
 
 /** LISTEN of `jail web` for a socket that a service manager passes. */
 const INHERITED = 'inherited';
@@ -161,11 +169,9 @@ async function choosePlace({ listen, socket }: WebRequest, io: Io): Promise<stri
     await removeOldSocket(socket);
     return socket;
   }
-  const parsed = parsePort(listen ?? DEFAULT_LISTEN);
-  if ('reason' in parsed) throw new Error(parsed.reason);
-  const { address, port } = parsed.value;
-  await requireFreePort(address, port, 'dialback web --listen 127.0.0.1:PORT, with another PORT');
-  return portText(parsed.value);
+  const place = listen ?? DEFAULT;
+  await requireFreePort(place.address, place.port, 'dialback web --listen 127.0.0.1:PORT, with another PORT');
+  return portText(place);
 }
 
 /**
