@@ -35,6 +35,8 @@ type WalkedEntry = StoredEntry & { blocks: number };
 /** An entry to come, or the content of a folder. */
 interface Step {
   path: Buffer;
+  /** Steps are in the order of the bytes of their keys. */
+  key: Buffer;
   isContent: boolean;
   level: number;
 }
@@ -58,12 +60,12 @@ async function* walk(on: Walk, paths: readonly Buffer[]): AsyncGenerator<WalkedE
   );
   yield* follow(
     on,
-    starts.map(path => ({ path, isContent: false, level: 0 })),
+    starts.map(path => entryStep(on, path, 0)),
   );
 }
 
 async function* follow(on: Walk, steps: Step[]): AsyncGenerator<WalkedEntry> {
-  const waiting = steps.sort((one, other) => orderOf(on, one, other)).reverse();
+  const waiting = steps.sort(orderOf).reverse();
   for (let step = waiting.pop(); step !== undefined; step = waiting.pop()) {
     await takeTurn(on);
     if (step.isContent) {
@@ -74,10 +76,10 @@ async function* follow(on: Walk, steps: Step[]): AsyncGenerator<WalkedEntry> {
     if (entry === undefined) continue;
     yield entry;
     if (!entry.isFolder || step.level >= on.depth) continue;
-    const content = { ...step, isContent: true };
+    const content = contentStep(on, step);
     // Its entries can come later than the next names: "a.b" is before "a/c".
     let at = waiting.length;
-    for (let next = waiting[at - 1]; next && orderOf(on, next, content) < 0; next = waiting[at - 1]) at -= 1;
+    for (let next = waiting[at - 1]; next && orderOf(next, content) < 0; next = waiting[at - 1]) at -= 1;
     waiting.splice(at, 0, content);
   }
 }
@@ -90,24 +92,32 @@ async function takeTurn(on: Walk): Promise<void> {
   on.breathedMs = monotonicMs();
 }
 
+function orderOf({ key: one }: Step, { key: other }: Step): number {
+  return Buffer.compare(one, other);
+}
+
+function entryStep(on: Walk, path: Buffer, level: number): Step {
+  return { path, key: keyOf(on, path), isContent: false, level };
+}
+
 /** A folder's content is where its path with a slash behind it is. The top of the tree comes first. */
-function orderOf(on: Walk, one: Step, other: Step): number {
-  const key = ({ path, isContent }: Step): Buffer =>
-    isContent && path.length > 0 ? Buffer.concat([path, SLASH]) : path;
-  if (!on.isByFolder) return Buffer.compare(key(one), key(other));
-  const swapped = (bytes: Buffer): Buffer => Buffer.from(bytes.map(byte => (byte === 0x2f ? 0 : byte)));
-  return Buffer.compare(swapped(key(one)), swapped(key(other)));
+function contentStep(on: Walk, { path, level }: Step): Step {
+  const key = keyOf(on, path.length > 0 ? Buffer.concat([path, SLASH]) : path);
+  return { path, key, isContent: true, level };
+}
+
+function keyOf({ isByFolder }: Walk, path: Buffer): Buffer {
+  if (!isByFolder) return path;
+  const key = Buffer.from(path);
+  for (let at = key.indexOf(SLASH); at >= 0; at = key.indexOf(SLASH, at + 1)) key[at] = 0;
+  return key;
 }
 
 function contentOf(on: Walk, { path, level }: Step): Step[] {
   try {
     const names = readFolder(joinPath(on.tree, path));
     const isTop = path.length === 0;
-    return names.map(name => ({
-      path: isTop ? name : Buffer.concat([path, SLASH, name]),
-      isContent: false,
-      level: level + 1,
-    }));
+    return names.map(name => entryStep(on, isTop ? name : Buffer.concat([path, SLASH, name]), level + 1));
   } catch (error) {
     refuse(on, path, error);
     return [];
@@ -164,7 +174,7 @@ async function* walkPasses(
     else
       yield* follow(
         walkOn,
-        unique(paths).map(path => ({ path, isContent: false, level: 0 })),
+        unique(paths).map(path => entryStep(walkOn, path, 0)),
       );
   }
 }
