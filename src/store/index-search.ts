@@ -4,7 +4,7 @@
  */
 import { setImmediate as breathe } from 'node:timers/promises';
 import { monotonicMs } from '../os/clock.ts';
-import { type Database, openCache } from '../os/database.ts';
+import { type Database, openCache, type Statement } from '../os/database.ts';
 import { Names } from './index-names.ts';
 import { membersOf } from './index-runs.ts';
 import { INDEX_SHAPE } from './index-tables.ts';
@@ -77,21 +77,36 @@ interface NameRow {
   name: Uint8Array;
 }
 
+/** The files and folders that had one name, the newest first. */
+interface VersionRow {
+  isFolder: number;
+  runs: string;
+  size: number | null;
+  mtime: string | null;
+}
+
 class Search {
   readonly #database: Database;
   readonly #names: Names;
-  readonly #snapshots: readonly { id: number; name: string }[];
+  readonly #versions: Statement;
+  /** The names and ids of the snapshots in the index, in the order of their ids. */
+  readonly #snapshots: string[];
+  readonly #ids: number[];
   readonly #missing: string[];
   readonly #folders = new Map<number, Buffer>();
 
   constructor(database: Database, client: ClientStore) {
     this.#database = database;
     this.#names = new Names(database);
-    const there = snapshotNames(client);
+    this.#versions = database.prepare(
+      `SELECT ino = 0 AS isFolder, group_concat(first || '-' || ifnull(last, '')) AS runs, size, mtime
+         FROM file LEFT JOIN inode USING (ino) WHERE name = ? GROUP BY ino ORDER BY max(first) DESC LIMIT ?`,
+    );
     const known = indexedSnapshots(database);
-    this.#snapshots = known;
-    const names = new Set(known.map(each => each.name));
-    this.#missing = there.filter(name => !names.has(name));
+    this.#snapshots = known.map(each => each.name);
+    this.#ids = known.map(each => each.id);
+    const names = new Set(this.#snapshots);
+    this.#missing = snapshotNames(client).filter(name => !names.has(name));
   }
 
   async run(
@@ -136,28 +151,17 @@ class Search {
 
   /** @returns undefined for a name that no snapshot of the index contains any more */
   #describe(row: NameRow): FoundName | undefined {
-    const rows = this.#database
-      .prepare(
-        `SELECT ino = 0 AS isFolder, group_concat(first || '-' || ifnull(last, '')) AS runs, size, mtime
-           FROM file LEFT JOIN inode USING (ino) WHERE name = ? GROUP BY ino ORDER BY max(first) DESC LIMIT ?`,
-      )
-      .all(row.id, VERSIONS_READ) as unknown as {
-      isFolder: number;
-      runs: string;
-      size: number | null;
-      mtime: string | null;
-    }[];
+    const rows = this.#versions.all(row.id, VERSIONS_READ) as unknown as VersionRow[];
     const [newest] = rows;
     if (newest === undefined) return undefined;
-    const ids = this.#snapshots.map(each => each.id);
-    const places = new Set(rows.flatMap(({ runs }) => [...membersOf(runs, ids)]));
+    const places = new Set(rows.flatMap(({ runs }) => [...membersOf(runs, this.#ids)]));
     return {
       path: this.#pathOf(row),
       isFolder: newest.isFolder === 1,
       size: newest.size ?? 0,
       mtime: newest.mtime ?? undefined,
       versions: rows.length,
-      snapshots: [...places].map(at => this.#snapshots[at]?.name ?? '').sort(),
+      snapshots: [...places].map(at => this.#snapshots[at] ?? '').sort(),
     };
   }
 }
