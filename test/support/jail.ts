@@ -11,14 +11,13 @@ import {
   closeSync,
   mkdirSync,
   openSync,
-  readdirSync,
   readFileSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { IS_LONG } from './long.ts';
-import { addUser, compileJail, compileLauncher, makeFolder } from './world.ts';
+import { addUser, compileJail, compileLauncher, makeFolder, processesOf, removeUser } from './world.ts';
 
 const ATTEMPT_MS = 20_000;
 
@@ -279,29 +278,12 @@ export class Jail {
     for (const child of this.#children) child.kill('SIGKILL');
     for (const pid of this.processes()) process.kill(pid, 'SIGKILL');
     rmSync(this.base, { recursive: true, force: true });
-    for (let tries = 1; ; tries++) {
-      try {
-        execFileSync('/usr/sbin/userdel', [this.login], { stdio: 'pipe' });
-        return;
-      } catch (error) {
-        if (tries === 100) throw error;
-        execFileSync('sleep', ['0.05']); // a process of the user's is still ending
-      }
-    }
+    removeUser(this.login);
   }
 
   /** The processes of the user. */
   processes(): number[] {
-    return readdirSync('/proc').flatMap(name => {
-      if (!/^\d+$/.test(name)) return [];
-      try {
-        const status = readFileSync(`/proc/${name}/status`, 'latin1');
-        const isOurs = Number(/^Uid:\s+(\d+)/m.exec(status)?.[1]) === this.account.uid;
-        return isOurs && !/^State:\s+[ZX]/m.test(status) ? [Number(name)] : [];
-      } catch {
-        return []; // it has ended in between
-      }
-    });
+    return processesOf(this.account.uid);
   }
 }
 

@@ -1,20 +1,12 @@
 /** `dialback web` for a test: an account with a store, the executable and its jail as `make install` has them, and raw requests. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import {
-  chmodSync,
-  copyFileSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { type ClientStore, createClient, createStore } from '../../src/store/store.ts';
 import type { Account } from './jail.ts';
-import { addUser, compileJail, makeFolder, until } from './world.ts';
+import { addUser, compileJail, makeFolder, processesOf, removeUser, until } from './world.ts';
 
 const BINARY = join(import.meta.dirname, '../../dist/dialback');
 
@@ -142,15 +134,7 @@ export class WebSite {
   dispose(): void {
     for (const child of this.#children) child.kill('SIGKILL');
     rmSync(this.base, { recursive: true, force: true });
-    for (let tries = 1; ; tries++) {
-      try {
-        execFileSync('/usr/sbin/userdel', [this.login], { stdio: 'pipe' });
-        return;
-      } catch (error) {
-        if (tries === 100) throw error;
-        execFileSync('sleep', ['0.05']); // a process of the account's is still ending
-      }
-    }
+    removeUser(this.login);
   }
 
   /** The process in the jail that answers: a child of `running`, or the only one. */
@@ -166,15 +150,7 @@ export class WebSite {
 
   /** The processes of the account. */
   processes(): number[] {
-    return readdirSync('/proc').flatMap(name => {
-      if (!/^\d+$/.test(name)) return [];
-      try {
-        const status = readFileSync(`/proc/${name}/status`, 'latin1');
-        return Number(/^Uid:\s+(\d+)/m.exec(status)?.[1]) === this.account.uid ? [Number(name)] : [];
-      } catch {
-        return []; // it has ended in between
-      }
-    });
+    return processesOf(this.account.uid);
   }
 }
 

@@ -601,6 +601,33 @@ export function addUser(login: string, more: string[]): { uid: number; gid: numb
   return { uid: id('-u'), gid: id('-g') };
 }
 
+/** Removes an account whose processes have ended, or are about to. @throws Error when one of them stays for 5 s */
+export function removeUser(login: string): void {
+  for (let tries = 1; ; tries++) {
+    try {
+      execFileSync('/usr/sbin/userdel', [login], { stdio: 'pipe' });
+      return;
+    } catch (error) {
+      if (tries === 100) throw error;
+      execFileSync('sleep', ['0.05']); // a process of the account is still ending
+    }
+  }
+}
+
+/** The running processes of an account, without zombies. */
+export function processesOf(uid: number): number[] {
+  return readdirSync('/proc').flatMap(name => {
+    if (!/^\d+$/.test(name)) return [];
+    try {
+      const status = readFileSync(`/proc/${name}/status`, 'latin1');
+      const isOurs = Number(/^Uid:\s+(\d+)/m.exec(status)?.[1]) === uid;
+      return isOurs && !/^State:\s+[ZX]/m.test(status) ? [Number(name)] : [];
+    } catch {
+      return []; // it has ended in between
+    }
+  });
+}
+
 function makeUser(base: string, role: string): Party {
   const login = `dbtest-${role}-${randomBytes(2).toString('hex')}`;
   const home = join(base, role);
