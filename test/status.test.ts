@@ -199,6 +199,15 @@ describe('statusOf(), of runs that fail', () => {
     assert.match(await printedOfStore(store, 'status', 'a'), /^a: retired/m);
   });
 
+  it('prints the problems of all clients before the lines that are none', async t => {
+    const store = makeStore(t);
+    createClient(store, 'a');
+    addSnapshot(store, 'a', HOUR_MS);
+    fail(store, 2, 'broken'); // no alarm
+    createClient(store, 'b');
+    assert.match(await printedOfStore(store, 'status'), /^b: .*\na: .*\n$/m);
+  });
+
   it('is critical where requests are refused for want of room, and not where room can be made', async t => {
     const store = makeStore(t);
     createClient(store, 'a');

@@ -70,7 +70,7 @@ const TITLES = [
   'next removal',
 ];
 
-/** A table. Below it, lines for problems and for the space that moved files have saved. */
+/** A table. Below it, the problems of all clients, then the lines that are no problems: share/monitoring/uptime-kuma takes the first. */
 function statusText(clients: ClientStatus[]): string {
   if (clients.length === 0) return 'there is no client yet\n';
   const cells = clients.map(each => [
@@ -86,12 +86,15 @@ function statusText(clients: ClientStatus[]): string {
     each.last_drill?.succeeded?.slice(0, 10) ?? 'never',
     each.next_removal ? `${each.next_removal.snapshot} on ${each.next_removal.at.slice(0, 10)}` : 'none',
   ]);
-  return `${table(TITLES, cells, [3, 4, 5, 6, 7])}${clients.flatMap(problemLines).join('')}`;
+  return `${table(TITLES, cells, [3, 4, 5, 6, 7])}${clients.flatMap(problemLines).join('')}${clients.flatMap(otherLines).join('')}`;
 }
 
-function problemLines({ client, problems, failures, retired, moved, shared }: ClientStatus): string[] {
+function problemLines({ client, problems }: ClientStatus): string[] {
+  return problems.map(each => `${client}: ${escapeText(each)}\n`);
+}
+
+function otherLines({ client, failures, retired, moved, shared }: ClientStatus): string[] {
   return [
-    ...problems.map(each => `${client}: ${escapeText(each)}\n`),
     ...(retired === null ? [] : [`${client}: retired: unenrolled at ${retired}\n`]),
     // A few failed runs are no alarm, but they are shown.
     ...(failures === null || areAlarming(failures) || retired !== null
