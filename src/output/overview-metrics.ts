@@ -75,7 +75,7 @@ const CLIENT: Row[] = [
     },
   ],
   ['failures', 'Failed runs since the last snapshot.', ({ failures }) => failures?.count ?? 0],
-  ['held_bytes', 'The room of all snapshots of a client.', ({ held }) => held?.bytes ?? null],
+  ['held_bytes', 'The disk space of all snapshots of a client.', ({ held }) => held?.bytes ?? null],
   ['held_inodes', 'The inodes of all snapshots of a client.', ({ held }) => held?.inodes ?? null],
   [
     'verified_timestamp_seconds',

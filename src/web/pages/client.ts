@@ -173,7 +173,7 @@ function columnsOf(client: string, now: Date): Column<Row>[] {
 
 function retentionText({ keep, reasons, mayGoAtLowWater, pinned }: DecidedSnapshot): Value {
   const decision = keep ? 'stays' : 'goes';
-  const room = keep && mayGoAtLowWater && ' (goes sooner if room is needed)';
+  const room = keep && mayGoAtLowWater && ' (goes sooner if space is needed)';
   const reason = pinned !== null && pinned !== '' && html`; pin: <bdi>${pinned}</bdi>`;
   return html`${decision}: ${reasons.join(', ')}${room}${reason}`;
 }
