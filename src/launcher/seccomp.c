@@ -30,6 +30,8 @@ static const struct calls COMMON_CALLS[] = {
 	ROW(AT_MOST, 1, F_SETFL, NR(fcntl)),
 	/* A filter cannot see openat2's flags, which are in memory. */
 	ROW(NOT_THERE, 0, 0, NR(openat2), NR(faccessat2), NR(clone3)),
+	/* With EPERM, libacl 2.4 sets no ACL. */
+	ROW(NOT_THERE, 0, 0, NR(setxattrat), NR(getxattrat), NR(listxattrat), NR(removexattrat)),
 	/* Names and attributes, to read only. Landlock does not cover them. */
 	ROW(ANY, 0, 0, NR(fstat), NR(newfstatat), NR(statx), NR(statfs), NR(fstatfs), NR(readlinkat), NR(faccessat),
 	    NR(getdents64), NR(getcwd), NR(chdir), NR(fchdir), NR(umask), NR(fadvise64), NR(getxattr), NR(lgetxattr),

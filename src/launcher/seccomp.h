@@ -9,6 +9,13 @@
 #ifndef __NR_fchmodat2
 #define __NR_fchmodat2 452
 #endif
+/* Headers before Linux 6.13 do not have these. */
+#ifndef __NR_setxattrat
+#define __NR_setxattrat 463
+#define __NR_getxattrat 464
+#define __NR_listxattrat 465
+#define __NR_removexattrat 466
+#endif
 
 enum check {
 	ANY,	   /* allow it, whatever its arguments are */
