@@ -1,6 +1,7 @@
 /** Copies the snapshots of one client, and the files beside them (copy-store.ts). */
 import { close, exists, fstat, realPath, statusExact } from '../os/files.ts';
 import { writeUnnamed } from '../os/scratch.ts';
+import { RSYNC_EXIT } from '../wire/rsync-output.ts';
 import { attemptsOf, type CopyPlace, nextAttempt, type PlaceFacts, parseAttempt } from './copy-place.ts';
 import {
   type CopyEnd,
@@ -99,7 +100,7 @@ async function copySnapshot(
   }
   if (ended.status !== 0) {
     const fault = copyFault(`copy "${client.name}@${snapshot}" to "${place.name}"`, ended);
-    if (ended.isFull || ended.status !== PARTIAL) throw fault;
+    if (ended.isFull || ended.status !== RSYNC_EXIT.partial) throw fault;
     result.failed.push({ snapshot, found: fault.found });
     return 'failed';
   }
@@ -107,9 +108,6 @@ async function copySnapshot(
   await place.discard(client.name, [links, ...left]);
   return 'copied';
 }
-
-/** rsync could not read or write some entries. */
-const PARTIAL = 23;
 
 function identityOf(folder: string): string | undefined {
   if (!exists(folder)) return undefined;
@@ -217,9 +215,11 @@ async function copyLinked(
   const to = `${place.root}/copying/${client.name}/${links}`;
   const args = linkedArguments({ from, to, linkDest: `../../../${snapshots}` }, place.options);
   const ended = await runInto(place, args, list, signal);
-  if (ended.isFull || (ended.status !== 0 && ended.status !== PARTIAL))
+  // The attempt copies the files that are missing here. If a prune has removed the snapshot, copySnapshot() notices it.
+  const isUsable = [0, RSYNC_EXIT.partial, RSYNC_EXIT.vanished].some(each => each === ended.status);
+  if (ended.isFull || !isUsable)
     throw copyFault(`copy "${client.name}@${snapshot}" to "${place.name}"`, ended);
-  return true; // the attempt copies the files that are missing here
+  return true;
 }
 
 const NUL = Buffer.from([0]);
