@@ -34,7 +34,7 @@ for_machines="$for_launcher aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
   /usr/aarch64-linux-gnu/include/stdlib.h:libc6-dev-arm64-cross qemu-system-x86_64:qemu-system-x86
   qemu-system-aarch64:qemu-system-arm qemu-img:qemu-utils mmdebstrap:mmdebstrap depmod:kmod cpio:cpio
   xz:xz-utils zstd:zstd mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs ssh:openssh-client
-  ssh-keygen:openssh-client flock:util-linux git:git"
+  ssh-keygen:openssh-client flock:util-linux git:git dpkg-scanpackages:dpkg-dev"
 # For the pages of `web` in a browser (test/web), which needs a font with many scripts.
 for_web="$for_launcher setfattr:attr getfattr:attr chromium:chromium fc-list:fontconfig
   /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf:fonts-dejavu-core"

@@ -2,7 +2,8 @@
 # image.sh SUITE ARCH: builds $LAB_DATA/images/SUITE-ARCH/{root.img,kernel,initrd} from the packages of a Debian suite; `lab
 # image` calls it once for each. root.img is a plain ext4 file system. The kernel is the suite's "cloud" flavor: the same source
 # as the ordinary one, with fewer drivers. There is no boot loader: qemu loads the kernel and the initrd made here.
-# SUITE+boot has a boot loader, an initramfs, udev and a network of its own too, so that a copy of it can start by itself.
+# SUITE+boot has a boot loader, an initramfs, udev and a network of its own too, so that a copy of it can start by itself. Its
+# packages are in $LAB_DATA/images/SUITE+boot-ARCH.debs.
 set -euo pipefail
 PATH=/usr/sbin:/usr/bin:/sbin:/bin # mmdebstrap may call python3 for each package: use the system's
 here=$(dirname "$(realpath "$0")")
@@ -16,8 +17,8 @@ out=${LAB_DATA:?}/images/$1-$arch key=$LAB_DATA/id_ed25519 mirror=${LAB_MIRROR:-
 # The programs that dialback runs, make for `make install`, and what a machine needs to start. Each package costs time, so there are no others.
 packages=systemd,systemd-sysv,udev,kmod,busybox-static,openssh-server,openssh-client,rsync,iproute2,procps,e2fsprogs
 packages+=,acl,attr,libcap2-bin,libstdc++6,make,systemd-timesyncd,dbus
-# The kernel is then installed, with an initramfs. sfdisk is for a rescue system.
-if [ -n "$boot" ]; then packages+=,linux-image-cloud-$arch,initramfs-tools,grub-pc,fdisk; fi
+# The kernel is then installed, with an initramfs. sfdisk and apt are for a rescue system.
+if [ -n "$boot" ]; then packages+=,linux-image-cloud-$arch,initramfs-tools,grub-pc,fdisk,apt; fi
 sources=("deb $mirror/debian $suite main")
 [ "$suite" = sid ] || sources+=("deb $mirror/debian-security $suite-security main")
 
@@ -41,11 +42,20 @@ bootstrap() { # VARIANT PACKAGES [OPTION…]
 kernel_hook='cd "$1/tmp" && export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" &&
   apt-get -q download "$(apt-cache depends --important linux-image-cloud-'$arch' | sed -n "s/.*Depends: //p" | head -1)" &&
   dpkg-deb --fsys-tarfile ./linux-image-*.deb | tar -x --keep-directory-symlink -C "$1" && rm ./linux-image-*.deb'
-if [ -n "$boot" ]; then kernel_hook=true; fi
+# SUITE+boot has its packages beside it, as a repository for apt: what a machine needs that was backed up without their files.
+# shellcheck disable=SC2016  # variables of the hook's shell
+if [ -n "$boot" ]; then
+  kernel_hook='cd "'$work'" && mkdir debs && cd debs && export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" &&
+    dpkg-query --admindir="$1/var/lib/dpkg" -W -f "\${Package}:\${Architecture}=\${Version}\n" | xargs apt-get -q download &&
+    dpkg-scanpackages --multiversion . >Packages'
+fi
 unpack() { tar -C "$tree" --xattrs --xattrs-include='*' -xf "$@"; }
 
 if [ "$arch" = "$native" ]; then
-  [ -e "$out.tar" ] || bootstrap essential "$packages" --customize-hook="$kernel_hook"
+  if [ ! -e "$out.tar" ] || [ -n "$boot" -a ! -e "$out.debs" ]; then
+    bootstrap essential "$packages" --customize-hook="$kernel_hook"
+    if [ -n "$boot" ]; then rm -rf "$out.debs" && mv "$work/debs" "$out.debs"; fi
+  fi
   unpack "$out.tar"
 else
   # The native image of the suite has the same packages, configured. The files that configuring makes, in /etc and /var, are

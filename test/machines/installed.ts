@@ -10,14 +10,14 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { copyFile } from 'node:fs/promises';
+import { copyFile, cp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Finding } from '../../src/doctor/finding.ts';
 import type { SnapshotRecord } from '../../src/store/snapshot.ts';
 import { type Arch, findBase } from '../../tools/base.ts';
 import { copyCheckout } from '../support/checkout.ts';
-import { Machine } from './machine.ts';
+import { LAB_DATA, Machine } from './machine.ts';
 
 const run = promisify(execFile);
 const TOP = join(import.meta.dirname, '../..');
@@ -86,6 +86,13 @@ export class Installed extends Machine {
       appendFileSync(join(this.folder, 'old', name), '# a line of the old version\n');
     // The program does not look at these bytes: they make it another file.
     appendFileSync(join(this.folder, 'old/dist/launch'), '\0');
+  }
+
+  /** Adds the packages of a suite's image, as a repository for apt in the folder `debs`. */
+  async addPackages(suite: string): Promise<void> {
+    const arch = this.#arch === 'x64' ? 'amd64' : this.#arch;
+    await this.lab('image', suite, arch);
+    await cp(join(LAB_DATA, `images/${suite}-${arch}.debs`), join(this.folder, 'debs'), { recursive: true });
   }
 
   /** Starts it. The suite's image is built if there is none. @param more options of `lab up` */

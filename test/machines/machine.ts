@@ -7,7 +7,7 @@ import { quoteForShell } from '../../src/wire/text.ts';
 import { seconds } from './report.ts';
 
 export const LAB = join(import.meta.dirname, 'lab');
-const LAB_DATA = process.env.LAB_DATA ?? '/var/tmp/dialback-lab';
+export const LAB_DATA = process.env.LAB_DATA ?? '/var/tmp/dialback-lab';
 /** A backup, or a command in a machine, that takes longer hangs. Emulation on a loaded machine is slow. */
 export const DEADLINE_MS = 45 * 60_000;
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;

@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { commandsOf, type DocumentCommand } from '../support/document.ts';
 import { World } from '../support/world.ts';
 import { CLIENT, CLIENT_TOML, Installed } from './installed.ts';
@@ -21,6 +21,11 @@ const HOST_ADDRESS = '10.0.2.100';
 const HOST_NAME = 'backup.example.org';
 const DOCUMENT = join(import.meta.dirname, '../../docs/recover.md');
 const FROM_NOTHING = 'A machine from nothing';
+const WITHOUT_PACKAGES = 'Without the files of packages';
+/** The list of `dialback packages`, as the document names it. */
+const LIST = '/var/lib/dialback/packages/list';
+/** The repository with the packages of the image (image.sh), in every machine. */
+const SOURCE = 'deb [trusted=yes] file:/media/with/debs ./';
 
 /**
  * What differs after a recovery, below the top: what the document says is not in the backup, and what the running machine writes
@@ -37,8 +42,10 @@ const NAMED = [
 const GIVES_FILES = /^(?:rsync|dialback fetch) /;
 const IS_NAMED = new RegExp(`^(?:\\.|(?:${NAMED.join('|')})(?:/.*)?)$`);
 
-export async function recoverMachine(report: Report, keep: boolean): Promise<Row> {
-  report.step('recover: make and start a machine');
+/** @param isSmall the backup has no files of packages; the document's commands put them back */
+export async function recoverMachine(report: Report, keep: boolean, isSmall = false): Promise<Row> {
+  const label = isSmall ? 'bookworm, recovery without the files of packages' : 'bookworm, recovery';
+  report.step(`${label}: make and start a machine`);
   const world = await World.make({ isSetUp: false });
   // A signal ends this process without the `finally`.
   const remove = (): void => removeAccounts(world);
@@ -48,15 +55,20 @@ export async function recoverMachine(report: Report, keep: boolean): Promise<Row
     world.write(world.host, world.hostToml, `store = "${world.store}"\nsyslog = false\n`);
     const sshd = `/usr/sbin/sshd -i -f "${home}/sshd/config"`;
     const service = `/usr/bin/setpriv --reuid ${uid} --regid ${gid} --clear-groups ${sshd}`;
-    using old = await Installed.make('recover-old');
+    const make = async (name: string): Promise<Installed> => {
+      const machine = await Installed.make(name);
+      if (isSmall) await machine.addPackages(SUITE);
+      return machine;
+    };
+    using old = await make('recover-old');
     await old.start(SUITE, ['--service', service]);
-    const row = await rowOf(report, old, 'bookworm, recovery', keep);
-    const files = await backUp(world, old, row);
+    const row = await rowOf(report, old, label, keep);
+    const files = await backUp(world, old, row, isSmall);
     if (files === undefined) return row;
-    using fresh = await Installed.make('recover-new');
+    using fresh = await make('recover-new');
     await fresh.start(SUITE, ['--service', service, '--data', 'none:4G']);
     if (keep) fresh.isKept = true;
-    await recover(world, fresh, row, files);
+    await recover(world, fresh, row, files, isSmall);
     return row;
   } finally {
     process.off('exit', remove);
@@ -70,7 +82,12 @@ function removeAccounts({ base, client, host }: World): void {
 }
 
 /** Makes a machine with users, a service, capabilities and hard links, and backs it up. @returns its files, as `torture.ts list` prints them */
-async function backUp(world: World, machine: Installed, { check }: Row): Promise<string | undefined> {
+async function backUp(
+  world: World,
+  machine: Installed,
+  { check }: Row,
+  isSmall: boolean,
+): Promise<string | undefined> {
   let files = '';
   const isReady =
     (await check('make install, users, a service', async () => {
@@ -85,6 +102,7 @@ async function backUp(world: World, machine: Installed, { check }: Row): Promise
       );
       await machine.torture('make /srv/torture');
     })) &&
+    (!isSmall || (await check('dialback packages', async () => await listPackages(machine)))) &&
     (await check('backup of the whole machine', async () => {
       await machine.ssh(machine.as(CLIENT, 'dialback init'));
       const key = await machine.ssh(`cat $(dirname ${CLIENT_TOML})/id_ed25519.pub`);
@@ -96,6 +114,7 @@ async function backUp(world: World, machine: Installed, { check }: Row): Promise
       await machine.ssh(
         `grep -q '^transport = "channel"' ${CLIENT_TOML} || sed -i '/^target = /a transport = "channel"' ${CLIENT_TOML}
          sed -i '/^roots = /a mounts = "one"' ${CLIENT_TOML}
+         ${isSmall ? `sed -i 's|^exclude_from = \\(.*\\)|exclude_from = [\\1, "${LIST}"]|' ${CLIENT_TOML} && grep -q '${LIST}' ${CLIENT_TOML}` : ''}
          printf '[limits]\\ncompress = "no"\\n' >>${CLIENT_TOML}; cat ${CLIENT_TOML}`,
       );
       const said = await machine.ssh(`${machine.as(CLIENT, 'dialback backup -v')} 2>&1`);
@@ -108,8 +127,19 @@ async function backUp(world: World, machine: Installed, { check }: Row): Promise
   return files;
 }
 
+/** Leaves out what apt can put back. The kernel and the tools of the machine are in packages. */
+async function listPackages(machine: Installed): Promise<void> {
+  await machine.ssh(
+    `mkdir -p /media/with && mount --bind /mnt/with /media/with
+     echo '${SOURCE}' >/etc/apt/sources.list && rm -f /etc/apt/sources.list.d/* && apt-get update -q 2>&1
+     install -d -o ${CLIENT} -g ${CLIENT} -m 700 ${dirname(LIST)}`,
+  );
+  await machine.ssh(`${machine.as(CLIENT, `dialback packages --write ${LIST}`)} 2>&1`);
+  assert.ok(Number(await machine.ssh(`grep -c ^/ ${LIST}`)) > 100);
+}
+
 /** The commands of the document, for this test's machines. */
-function commandsFor(world: World): DocumentCommand[] {
+function commandsFor(world: World, heading: string): DocumentCommand[] {
   const snapshots = readdirSync(join(world.store, 'clients', NAME, 'snapshots')).sort();
   const inTest = (command: string): string =>
     command
@@ -117,24 +147,34 @@ function commandsFor(world: World): DocumentCommand[] {
       .replaceAll('dialback@', `${world.host.login}@`)
       .replaceAll('/var/lib/dialback/dialback-store', world.store.replaceAll(' ', '\\ '))
       .replaceAll(/snapshots\/2026-\S+Z/g, `snapshots/${snapshots.at(-1)}`);
-  return commandsOf(readFileSync(DOCUMENT, 'utf8'), FROM_NOTHING).map(each => ({
+  return commandsOf(readFileSync(DOCUMENT, 'utf8'), heading).map(each => ({
     ...each,
     command: inTest(each.command),
   }));
 }
 
-async function recover(world: World, machine: Installed, { check }: Row, files: string): Promise<void> {
+async function recover(
+  world: World,
+  machine: Installed,
+  { check }: Row,
+  files: string,
+  isSmall: boolean,
+): Promise<void> {
   await machine.ssh(
     `echo '${HOST_ADDRESS} ${HOST_NAME}' >>/etc/hosts
      mkdir -p /media/usb /media/with && mount --bind /mnt/with/tree/dist /media/usb && mount --bind /mnt/with /media/with && umount /mnt/with`,
   );
-  const steps = commandsFor(world);
+  const steps = commandsFor(world, FROM_NOTHING);
+  const more = isSmall ? commandsFor(world, WITHOUT_PACKAGES) : [];
   const output = new Map<string, string>();
-  const isRecovered = await check(`${steps.length} commands of docs/recover.md`, async () => {
+  const isRecovered = await check(`${steps.length + more.length} commands of docs/recover.md`, async () => {
     for (const step of steps) {
       if (step.at === 'laptop' || step.command === 'systemctl reboot') break;
       output.set(step.command, await runStep(world, machine, step, output));
-      if (GIVES_FILES.test(step.command)) await compare(machine, files);
+      if (!GIVES_FILES.test(step.command)) continue;
+      // One script: later commands need the variable and the folder of earlier ones.
+      if (isSmall) await machine.ssh(['set -e', ...more.map(each => `${each.command} 2>&1`)].join('\n'));
+      await compare(machine, files);
     }
   });
   if (!isRecovered) return;

@@ -41,7 +41,7 @@ const PARTS: Record<string, (() => Promise<Row>)[]> = {
   ...Object.fromEntries(KERNELS.map(kernel => [kernel.suite, [() => backUpOnKernel(report, kernel, keep)]])),
   timer: [() => runByTimer(report, keep)],
   install: [() => changeInstallation(report, keep)],
-  recover: [() => recoverMachine(report, keep)],
+  recover: [() => recoverMachine(report, keep), () => recoverMachine(report, keep, true)],
   arm64: [() => backUpOnKernel(report, ARM64, keep)],
   cuts: plans.map(plan => () => cutPower(report, { plan, ...values })),
 };
