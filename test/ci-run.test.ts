@@ -37,19 +37,19 @@ describe('.ci/run', () => {
     const { status, last, output } = check(
       'case $1 in test) echo "skipped: 2: why"; echo "7 passed, 0 failed, 2 skipped" ;; *) echo "3 passed, 0 failed" ;; esac',
     );
-    assert.deepEqual([status, last], [0, '13 passed, 0 failed, 2 skipped']);
+    assert.deepEqual([status, last], [0, '16 passed, 0 failed, 2 skipped']);
     assert.match(output, /^make test skipped: 2: why$/m);
   });
 
   const BAD: [what: string, script: string, last: string][] = [
-    ['a test failed', 'echo "failed: x"; echo "3 passed, 1 failed"; exit 1', '9 passed, 3 failed'],
-    ['a command did not come to its end', 'echo "3 passed, or so"; exit 2', '0 passed, 3 failed'],
-    ['a command printed nothing', 'exit 0', '0 passed, 3 failed'],
-    ['a status has no failure', 'echo "3 passed, 0 failed"; exit 2', '9 passed, 3 failed'],
+    ['a test failed', 'echo "failed: x"; echo "3 passed, 1 failed"; exit 1', '12 passed, 4 failed'],
+    ['a command did not come to its end', 'echo "3 passed, or so"; exit 2', '0 passed, 4 failed'],
+    ['a command printed nothing', 'exit 0', '0 passed, 4 failed'],
+    ['a status has no failure', 'echo "3 passed, 0 failed"; exit 2', '12 passed, 4 failed'],
     [
       'only the last one is well',
       '[ "$1" = test ] && exit 3; echo "3 passed, 0 failed"',
-      '6 passed, 1 failed',
+      '9 passed, 1 failed',
     ],
   ];
   for (const [what, script, last] of BAD)

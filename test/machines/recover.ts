@@ -44,7 +44,7 @@ const IS_NAMED = new RegExp(`^(?:\\.|(?:${NAMED.join('|')})(?:/.*)?)$`);
 
 /** @param isSmall the backup has no files of packages; the document's commands put them back */
 export async function recoverMachine(report: Report, keep: boolean, isSmall = false): Promise<Row> {
-  const label = isSmall ? 'bookworm, recovery without the files of packages' : 'bookworm, recovery';
+  const label = isSmall ? 'bookworm, recovery of a small backup' : 'bookworm, recovery';
   report.step(`${label}: make and start a machine`);
   const world = await World.make({ isSetUp: false });
   // A signal ends this process without the `finally`.

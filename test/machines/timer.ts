@@ -1,4 +1,7 @@
-/** systemd starts a backup by the timer that `make install` lays down, twice, with a reboot between, and steps of doctor that need systemd. The part "timer". */
+/**
+ * systemd starts a backup by the timer that `make install` lays down, twice, with a reboot between, and `dialback web`
+ * at the first connection to its socket. Also steps of doctor that need systemd. The part "timer".
+ */
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HOST_TOML, Installed } from './installed.ts';
@@ -6,6 +9,7 @@ import { DEADLINE_MS } from './machine.ts';
 import { followSteps } from './next-steps.ts';
 import type { Report } from './report.ts';
 import { type Row, rowOf } from './results.ts';
+import { checkWeb } from './web-unit.ts';
 
 const SUITE = 'bookworm';
 const TIMER = 'dialback-backup.timer';
@@ -35,6 +39,7 @@ export async function runByTimer(report: Report, keep: boolean): Promise<Row> {
   if (!isReady) return row;
 
   await checkTimer(machine, row);
+  await checkWeb(machine, row);
   await followSteps(machine, row);
   return row;
 }
