@@ -66,9 +66,9 @@ versions-doc:
 	@$(MAKE) -s dist/dialback
 	@node_modules/.bin/node test/versions/run.ts --write $${FILTER:+"$$FILTER"}
 
-# PARTS says what runs: kernels timer install recover arm64 cuts. CUTS says how many cuts: FILESYSTEM:DURING_COPY:AROUND_COMMIT, and
+# PARTS says what runs: kernels timer install recover recover-packages arm64 cuts. CUTS says how many cuts: FILESYSTEM:DURING_COPY:AROUND_COMMIT, and
 # EXECUTABLE which dialback they are for. RESULTS is a file whose table gets the results (docs/versions.md).
-PARTS ?= kernels timer install recover arm64 cuts
+PARTS ?= kernels timer install recover recover-packages arm64 cuts
 CUTS ?= ext4:5:10 xfs:2:3 btrfs:2:3
 EXECUTABLE ?= dist/dialback
 test-machines:

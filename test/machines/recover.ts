@@ -24,8 +24,13 @@ const FROM_NOTHING = 'A machine from nothing';
 const WITHOUT_PACKAGES = 'Without the files of packages';
 /** The list of `dialback packages`, as the document names it. */
 const LIST = '/var/lib/dialback/packages/list';
-/** The repository with the packages of the image (image.sh), in every machine. */
-const SOURCE = 'deb [trusted=yes] file:/media/with/debs ./';
+/** Serves the packages of the image (image.sh) within a machine, which reaches no mirror. A file: URL would be a medium of the machine. */
+const SERVE_PACKAGES = `
+  echo '127.0.0.1 mirror.example.org' >>/etc/hosts
+  busybox httpd -p 127.0.0.1:80 -h /media/with/debs`;
+const SOURCE = 'deb [trusted=yes] http://mirror.example.org ./';
+/** Files of an image are newer than their packages. These packages, half of the machine, are installed again. */
+const REINSTALLED = 'libperl5.36 perl-modules-5.36 coreutils udev bash libssl3 linux-image-6.1.*-cloud-amd64';
 
 /**
  * What differs after a recovery, below the top: what the document says is not in the backup, and what the running machine writes
@@ -130,12 +135,15 @@ async function backUp(
 /** Leaves out what apt can put back. The kernel and the tools of the machine are in packages. */
 async function listPackages(machine: Installed): Promise<void> {
   await machine.ssh(
-    `mkdir -p /media/with && mount --bind /mnt/with /media/with
-     echo '${SOURCE}' >/etc/apt/sources.list && rm -f /etc/apt/sources.list.d/* && apt-get update -q 2>&1
+    `mkdir -p /media/with && mount --bind /mnt/with /media/with ${SERVE_PACKAGES}
+     echo '${SOURCE}' >/etc/apt/sources.list && rm -f /etc/apt/sources.list.d/* && apt-get update -q 2>&1 &&
+     DEBIAN_FRONTEND=noninteractive apt-get install -q -y --reinstall ${REINSTALLED} 2>&1 && rm /var/cache/apt/archives/*.deb
      install -d -o ${CLIENT} -g ${CLIENT} -m 700 ${dirname(LIST)}`,
   );
   await machine.ssh(`${machine.as(CLIENT, `dialback packages --write ${LIST}`)} 2>&1`);
-  assert.ok(Number(await machine.ssh(`grep -c ^/ ${LIST}`)) > 100);
+  const patterns = await machine.ssh(`grep '^/' ${LIST}`);
+  assert.ok(patterns.split('\n').length > 100);
+  assert.match(patterns, /^\/boot\/vmlinuz/m);
 }
 
 /** The commands of the document, for this test's machines. */
@@ -162,7 +170,8 @@ async function recover(
 ): Promise<void> {
   await machine.ssh(
     `echo '${HOST_ADDRESS} ${HOST_NAME}' >>/etc/hosts
-     mkdir -p /media/usb /media/with && mount --bind /mnt/with/tree/dist /media/usb && mount --bind /mnt/with /media/with && umount /mnt/with`,
+     mkdir -p /media/usb /media/with && mount --bind /mnt/with/tree/dist /media/usb && mount --bind /mnt/with /media/with && umount /mnt/with
+     ${isSmall ? SERVE_PACKAGES : ''}`,
   );
   const steps = commandsFor(world, FROM_NOTHING);
   const more = isSmall ? commandsFor(world, WITHOUT_PACKAGES) : [];

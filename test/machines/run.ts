@@ -3,7 +3,7 @@
  *
  *   node_modules/.bin/node test/machines/run.ts [OPTION…] PART…
  *
- * PART: kernels (or one of bullseye, bookworm, trixie), timer, install, recover, arm64, cuts. Options: --results FILE writes the table of docs/versions.md;
+ * PART: kernels (or one of bullseye, bookworm, trixie), timer, install, recover, recover-packages, arm64, cuts. Options: --results FILE writes the table of docs/versions.md;
  * --cuts 'FS:COPY:COMMIT…' says how many cuts (power-cuts.ts), --executable FILE which dialback they are for, --launcher FILE
  * that its rsync runs in jails, and --keep that a machine with a failed check or a difference stays. The last line is "N passed, N failed".
  */
@@ -41,7 +41,8 @@ const PARTS: Record<string, (() => Promise<Row>)[]> = {
   ...Object.fromEntries(KERNELS.map(kernel => [kernel.suite, [() => backUpOnKernel(report, kernel, keep)]])),
   timer: [() => runByTimer(report, keep)],
   install: [() => changeInstallation(report, keep)],
-  recover: [() => recoverMachine(report, keep), () => recoverMachine(report, keep, true)],
+  recover: [() => recoverMachine(report, keep)],
+  'recover-packages': [() => recoverMachine(report, keep, true)],
   arm64: [() => backUpOnKernel(report, ARM64, keep)],
   cuts: plans.map(plan => () => cutPower(report, { plan, ...values })),
 };
