@@ -27,7 +27,7 @@ function found(text: string): string {
     read(text);
   } catch (error) {
     assert.ok(error instanceof Fault, String(error));
-    return error.found;
+    return error.found.replace(/^line \d+: /, '');
   }
   return 'accepted';
 }
@@ -138,7 +138,7 @@ const REFUSED: [text: string, found: string | RegExp][] = [
   [`${REMOTE}[scope]\nexclude_from = 1`, EXCLUDE_FROM],
   [`${REMOTE}[scope]\nexclude_from = ["/a", 1]`, EXCLUDE_FROM],
   [`${REMOTE}[scope]\nexclude_from = ["relative"]`, EXCLUDE_FROM],
-  [`${REMOTE}[scope]\nexcludes = []`, 'unknown key "scope.excludes"'],
+  [`${REMOTE}[scope]\nexcludes = []`, 'unknown key "scope.excludes" (did you mean "exclude"?)'],
   [`${REMOTE}[scope]\nroots = [${'"/a",'.repeat(257)}]`, `"scope.roots" ${wording('names-too-many-roots')}`],
   [`${REMOTE}[limits]\nnice = 20`, `"limits.nice" ${wording('should-be-0-to-19')}`],
   [`${REMOTE}[limits]\nnice = -1`, `"limits.nice" ${wording('should-be-0-to-19')}`],
@@ -359,6 +359,7 @@ describe('CLIENT_SCHEMA', () => {
   it('has a value for everything but the remote', () => {
     const config = read(REMOTE);
     assert.deepEqual(JSON.parse(JSON.stringify(config)), {
+      schema: 1,
       remote: [{ target: 'me@backup', transport: 'direct', ssh_options: [] }],
       scope: {
         roots: ['/'],

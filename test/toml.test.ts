@@ -26,7 +26,7 @@ function found(text: string): string {
     assert.equal(error.exit, 'usage');
     assert.equal(error.code, 'config');
     assert.doesNotMatch(error.found, /[.\n]$|\p{Cc}/u);
-    return error.found;
+    return error.found.replace(/^line \d+: /, '');
   }
   return 'accepted';
 }
@@ -34,7 +34,7 @@ function found(text: string): string {
 describe('parseConfig()', () => {
   for (const [text, reason] of [
     ['x = 1', 'unknown key "x"'],
-    ['Size = "1G"', 'unknown key "Size"'],
+    ['Size = "1G"', 'unknown key "Size" (did you mean "size"?)'],
     ['[table]\nx = 1', 'unknown key "table.x"'],
     ['"a\\u001bb" = 1', 'unknown key "a\\u001bb"'],
     ['hooks = 1', 'unknown key "hooks"'],
@@ -229,7 +229,7 @@ describe('readConfig()', () => {
     const top = folder(t);
     writeFileSync(`${top}/x`, 'nmae = "x"\n');
     const { found, next } = failure(`${top}/x`);
-    assert.match(found, /^unknown key "nmae"/);
+    assert.match(found, /^line 1: unknown key "nmae"/);
     assert.match(next ?? '', /\/etc\/dialback\/client\.toml\.sample/);
   });
 

@@ -10,7 +10,7 @@ import { defaultStateFolder } from '../os/runfolder.ts';
 import { hostLabel } from '../os/uname.ts';
 import { hooksTable } from '../shared/hooks.ts';
 import { journalTable, useJournalTable } from '../shared/journal-table.ts';
-import { durationKey, pathKey, readConfig, sizeKey } from '../shared/toml.ts';
+import { durationKey, pathKey, readConfig, schemaKey, sizeKey } from '../shared/toml.ts';
 import { isRoot, ROOTS_LIMIT } from '../wire/request.ts';
 import type { Niceness } from '../wire/rsync.ts';
 import { OPEN_OPTIONS } from '../wire/ssh.ts';
@@ -161,6 +161,7 @@ const CHECKSUM_EVERY_MOST_MS = 3650 * 86_400_000;
 
 /** The keys of client.toml, with their defaults. An unknown key is refused. */
 export const CLIENT_SCHEMA = v.strictObject({
+  schema: v.optional(schemaKey, 1),
   name: v.optional(name),
   state: v.optional(pathKey),
   capability: v.optional(
@@ -302,6 +303,33 @@ export function keygenText(identity: string): string {
   const folder = dirname(identity);
   const make = `ssh-keygen -t ed25519 -N '' -f ${quoteForShell(identity)}`;
   return exists(folder) ? make : `mkdir -p -m 700 ${quoteForShell(folder)} && ${make}`;
+}
+
+/** The defaults that client.toml's schema does not have, by the path of the key, as they would be written in the file. */
+export function clientDefaults(config: ClientConfig): Map<string, unknown> {
+  const own: [string, unknown][] = [
+    ['name', clientName(config)],
+    ['state', stateFolder(config, undefined)],
+    ['capability', capabilityOf(config)],
+  ];
+  const ofRemotes = config.remote.flatMap((each, at): [string, unknown][] => {
+    const isLocal = each.transport === 'local';
+    const { identity, knownHosts } = callFiles(each);
+    const keys: [string, unknown][] = isLocal
+      ? [
+          ['absent', 'fail'],
+          ['same_filesystem', false],
+        ]
+      : [
+          ['identity', identity],
+          ['known_hosts', knownHosts],
+        ];
+    return [['name', remoteName(each)] as [string, unknown], ...keys].map(([key, value]) => [
+      `remote.${at}.${key}`,
+      value,
+    ]);
+  });
+  return new Map([...own, ...ofRemotes]);
 }
 
 /** The remotes whose host is another machine. */

@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import minimist from 'minimist';
 import { EXIT, type ExitName, Fault } from '../fault.ts';
+import { suggestion } from '../shared/nearest.ts';
 import { escapeText } from '../wire/text.ts';
 
 /**
@@ -86,9 +87,13 @@ export function usage(tried: string, found: string, next: string): Fault {
   return new Fault({ tried, found, next, exit: 'usage' });
 }
 
-/** @param word what stood where a command's name was expected */
-export function noSuchCommand(word: string): Fault {
-  return usage(`run "${escapeText(word, 60)}"`, 'there is no such command', 'dialback help');
+/**
+ * @param word what stood where a command's name was expected
+ * @param known the names of all commands
+ */
+export function noSuchCommand(word: string, known: readonly string[] = []): Fault {
+  const found = `there is no such command${word.startsWith('-') ? '' : suggestion(word, known)}`;
+  return usage(`run "${escapeText(word, 60)}"`, found, 'dialback help');
 }
 
 /** @returns the name of an exit status that a command of the client or the host ended with */
@@ -177,7 +182,10 @@ export class Arguments {
   }
 
   #unknown(word: string): Fault {
-    return this.refuse(`unknown option "${escapeText(word, 60)}"`);
+    const [name = ''] = word.split('=');
+    const known = this.#command.options.map(each => `--${each.name}`);
+    const similar = name.startsWith('--') ? suggestion(name, known) : '';
+    return this.refuse(`unknown option "${escapeText(word, 60)}"${similar}`);
   }
 
   #readText(name: string, given: unknown): string {

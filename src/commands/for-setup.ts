@@ -1,4 +1,5 @@
 /** The commands that set a machine up and look for faults: the executable loads them together (table.ts). */
+export { config } from './config.ts';
 export { doctor } from './doctor.ts';
 export { enroll } from './enroll.ts';
 export { help } from './help.ts';

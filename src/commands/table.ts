@@ -39,6 +39,7 @@ const COMMANDS: Loaders = {
   verify: async () => (await import('./for-store.ts')).verify,
   'copy-store': async () => (await import('./for-store.ts')).copyStore,
   drill: async () => (await import('./for-store.ts')).drill,
+  config: async () => (await import('./for-setup.ts')).config,
   doctor: async () => (await import('./for-setup.ts')).doctor,
   try: async () => (await import('./for-setup.ts')).tryOut,
   help: async () => (await import('./for-setup.ts')).help,
@@ -70,7 +71,8 @@ export function findCommand(
   if (name === '--help' || name === '-h') return { name: 'help', words: [] };
   if (name === '--version') return { name: 'version', words: [] };
   const isShown = Object.hasOwn(COMMANDS, name);
-  if (!isShown && (name === 'shell' || !Object.hasOwn(INTERNAL, name))) throw noSuchCommand(name);
+  if (!isShown && (name === 'shell' || !Object.hasOwn(INTERNAL, name)))
+    throw noSuchCommand(name, Object.keys(COMMANDS));
   const asksForHelp = words.includes('--help') || words.includes('-h');
   return isShown && asksForHelp ? { name: 'help', words: [name] } : { name, words };
 }
@@ -78,7 +80,7 @@ export function findCommand(
 /** @param name as `findCommand` returns it */
 export async function loadCommand(name: string): Promise<Command> {
   const load = COMMANDS[name] ?? INTERNAL[name];
-  if (load === undefined) throw noSuchCommand(name);
+  if (load === undefined) throw noSuchCommand(name, Object.keys(COMMANDS));
   return await load();
 }
 

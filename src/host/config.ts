@@ -1,5 +1,6 @@
 /** host.toml: the store, retention, and the limits of requests, for all clients and for single ones. */
 import * as v from 'valibot';
+import { hasJail } from '../os/launcher.ts';
 import { hostHooksTable } from '../shared/hooks.ts';
 import { journalTable, useJournalTable } from '../shared/journal-table.ts';
 import {
@@ -7,6 +8,7 @@ import {
   durationKey,
   pathKey,
   readConfig,
+  schemaKey,
   sizeKey,
   sizeOrPercentKey,
 } from '../shared/toml.ts';
@@ -118,6 +120,7 @@ const IGNORED_KEYS = ['constructor', 'prototype', '__proto__'];
 
 const CONFIG = v.pipe(
   v.strictObject({
+    schema: v.optional(schemaKey, 1),
     store: pathKey,
     metadata: v.optional(v.picklist(['fake-super'], 'should be "fake-super"'), 'fake-super'),
     account_client: v.optional(v.pipe(v.string(), v.regex(NAME, 'should be the name of a client'))),
@@ -244,6 +247,16 @@ export function settingsFor(config: HostConfig, client: string): ClientSettings 
     maxAgeMs: own?.max_age ?? config.max_age,
     idleMs: own?.requests.idle_timeout ?? config.requests.idle_timeout,
   };
+}
+
+/** The defaults that host.toml's schema does not have, by the path of the key, as they would be written in the file. */
+export function hostDefaults(): Map<string, unknown> {
+  return new Map<string, unknown>([
+    ['confined', hasJail()],
+    ['retention.min_keep', MIN_KEEP],
+    ['retention.min_age', `${MIN_AGE_MS / 86_400_000}d`],
+    ['retention.timezone', Intl.DateTimeFormat().resolvedOptions().timeZone],
+  ]);
 }
 
 /** @returns the settings that the commands of the store need */

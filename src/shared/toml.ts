@@ -9,14 +9,17 @@ import { exists, failedWith, stat } from '../os/files.ts';
 import { findBreach } from '../os/trust.ts';
 import { parseDuration, parsePercent, parseSize, type Quantity } from '../wire/quantity.ts';
 import { escapeText } from '../wire/text.ts';
+import { keysOfTable } from './config-keys.ts';
+import { suggestion } from './nearest.ts';
+import { type KeyLines, type KeyPath, keyLines } from './toml-lines.ts';
 
 /** Bytes of a config file that are read. */
-const CONFIG_LIMIT = 1024 * 1024;
+export const CONFIG_LIMIT = 1024 * 1024;
 
 /** The config files, and the command that writes each. */
 const WRITERS = { 'client.toml': 'dialback init', 'host.toml': 'dialback enroll NAME KEYFILE' } as const;
 
-type ConfigName = keyof typeof WRITERS;
+export type ConfigName = keyof typeof WRITERS;
 
 /** The user's own folder for configs. `init` stores its key there too. */
 export function ownConfigFolder(): string {
@@ -102,11 +105,29 @@ export function readConfig<T extends v.GenericSchema>(
   schema: T,
   fileName: ConfigName,
 ): v.InferOutput<T> {
-  const next = `compare it with /etc/dialback/${fileName}.sample, which has every key`;
+  const { checked } = checkConfigFile(path, schema, fileName);
+  if ('value' in checked) return checked.value;
+  throw configFault(path, { next: nextForProblem(fileName), ...checked.problems[0] });
+}
+
+/** The next step for a config with a wrong key. */
+export function nextForProblem(fileName: ConfigName): string {
+  return `compare it with /etc/dialback/${fileName}.sample, which has every key`;
+}
+
+/**
+ * Reads a config file, and looks for all problems in it.
+ * @throws Fault `usage` if it cannot be read, or if other accounts can write it
+ */
+export function checkConfigFile<T extends v.GenericSchema>(
+  path: string,
+  schema: T,
+  fileName: ConfigName,
+): { text: string; checked: Checked<v.InferOutput<T>> } {
   const text = readTrusted(path, fileName);
   homeOfConfig = ownerHome(path);
   try {
-    return parseConfig(text, path, schema, next);
+    return { text, checked: checkConfig(text, schema) };
   } finally {
     homeOfConfig = undefined;
   }
@@ -148,11 +169,65 @@ function readTrusted(path: string, fileName: ConfigName): string {
   return bytes.toString('utf8');
 }
 
+/** Something in a config that is wrong. */
+export interface ConfigProblem {
+  /** The key, as `scope.roots.0`; '' if it is about the whole file. */
+  key: string;
+  /** undefined if no line has the key */
+  line: number | undefined;
+  /** Without the line. */
+  found: string;
+  /** The step that fixes it, if the usual one does not. */
+  next?: string;
+}
+
+/** The values of a config, or all problems that were found in it, in the order of their lines. */
+type Checked<T> = { value: T } | { problems: [ConfigProblem, ...ConfigProblem[]] };
+
+/** The version of the keys' meanings that this program reads. A config with a higher one could have another meaning. */
+const SCHEMA_VERSION = 1;
+
+/** The key `schema` of both configs. {@link checkConfig} looks at it first. */
+export const schemaKey = v.picklist([SCHEMA_VERSION], `should be ${SCHEMA_VERSION}`);
+
+/** Parses and checks a config's text. */
+function checkConfig<T extends v.GenericSchema>(text: string, schema: T): Checked<v.InferOutput<T>> {
+  let table: Record<string, unknown>;
+  try {
+    table = parse(text);
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error;
+    const reason = (error.message.split('\n')[0] ?? '').replace('Invalid TOML document: ', '');
+    const found = `column ${error.column}: ${escapeText(reason)}`;
+    return { problems: [{ key: '', line: error.line, found }] };
+  }
+  const newer = newerSchema(table);
+  if (newer) return { problems: [{ ...newer, line: keyLines(text).lineOf(['schema']) }] };
+  const result = v.safeParse(schema, table);
+  if (result.success) return { value: result.output };
+  const lines = keyLines(text);
+  const all = result.issues.flatMap(issue => problemsOf(issue, schema, lines));
+  // A value can fail several checks, and a table whose keys are wrong fails those of the table for that reason only.
+  const problems = all.filter(
+    ({ key }, at) =>
+      !all.some(other => other.key.startsWith(`${key}.`)) && all.findIndex(other => other.key === key) === at,
+  );
+  const [first, ...more] = problems.sort((a, b) => (a.line ?? 0) - (b.line ?? 0));
+  if (first === undefined) throw new Error('valibot found an issue without a problem');
+  return { problems: [first, ...more] };
+}
+
+function newerSchema({ schema }: Record<string, unknown>): Omit<ConfigProblem, 'line'> | undefined {
+  if (!Number.isSafeInteger(schema) || Number(schema) <= SCHEMA_VERSION) return undefined;
+  const found = `"schema" is ${schema}: it was written for a newer dialback, and this one reads ${SCHEMA_VERSION}`;
+  return { key: 'schema', found, next: 'install a newer dialback, or use a config of this version' };
+}
+
 /**
  * Parses and checks a config's text.
  * @param path the file's, for the Fault
  * @param next the next step in the Fault
- * @throws Fault `usage` that names the line, or the key
+ * @throws Fault `usage` that names the line and the key of the first problem
  */
 export function parseConfig<T extends v.GenericSchema>(
   text: string,
@@ -160,28 +235,43 @@ export function parseConfig<T extends v.GenericSchema>(
   schema: T,
   next?: string,
 ): v.InferOutput<T> {
-  const tried = `use the config "${path}"`;
-  const fault = (found: string): Fault =>
-    new Fault({ tried, found, exit: 'usage', code: 'config', ...(next ? { next } : {}) });
-  let table: unknown;
-  try {
-    table = parse(text);
-  } catch (error) {
-    if (!(error instanceof TomlError)) throw error;
-    const reason = (error.message.split('\n')[0] ?? '').replace('Invalid TOML document: ', '');
-    throw fault(`line ${error.line}, column ${error.column}: ${escapeText(reason)}`);
-  }
-  const result = v.safeParse(schema, table, { abortEarly: true });
-  if (result.success) return result.output;
-  throw fault(describe(result.issues[0]));
+  const checked = checkConfig(text, schema);
+  if ('value' in checked) return checked.value;
+  throw configFault(path, { ...(next ? { next } : {}), ...checked.problems[0] });
 }
 
-function describe(issue: v.BaseIssue<unknown>): string {
-  const key = v.getDotPath(issue) ?? '';
-  const name = key === '' ? 'the file' : `"${escapeText(key)}"`;
-  if (issue.kind === 'schema' && issue.type === 'strict_object' && issue.expected === 'never') {
-    return `unknown key ${name}`;
+/** The message about a problem of a config. */
+export function configFault(path: string, { line, found, next }: ConfigProblem): Fault {
+  return new Fault({
+    tried: `use the config "${path}"`,
+    found: line === undefined ? found : `line ${line}${found.startsWith('column ') ? ', ' : ': '}${found}`,
+    exit: 'usage',
+    code: 'config',
+    ...(next ? { next } : {}),
+  });
+}
+
+function problemsOf(issue: v.BaseIssue<unknown>, schema: v.GenericSchema, lines: KeyLines): ConfigProblem[] {
+  const path: KeyPath = (issue.path ?? []).map(({ key }) => (typeof key === 'number' ? key : String(key)));
+  const isUnknown = issue.kind === 'schema' && issue.type === 'strict_object' && issue.expected === 'never';
+  if (!isUnknown) {
+    const key = v.getDotPath(issue) ?? '';
+    return [{ key, line: lines.lineOf(path), found: describe(issue, key) }];
   }
+  // valibot names only the first one of each table.
+  const [table, known] = [issue.path?.at(-1)?.input ?? {}, keysOfTable(schema, path.slice(0, -1))];
+  return Object.keys(table)
+    .filter(name => !known.includes(name))
+    .map(name => {
+      const own = [...path.slice(0, -1), name];
+      const key = own.join('.');
+      const found = `unknown key "${escapeText(key)}"${suggestion(name, known)}`;
+      return { key, line: lines.lineOf(own), found };
+    });
+}
+
+function describe(issue: v.BaseIssue<unknown>, key: string): string {
+  const name = key === '' ? 'the file' : `"${escapeText(key)}"`;
   if (issue.received === 'undefined') return `${name} is missing`;
   const found = `${name} is ${typeText(issue.received)}`;
   if (issue.type === 'picklist') return `${found}, and ${issue.message}`;

@@ -224,7 +224,8 @@ const ACCEPTED: [line: string, request: object][] = [
 
 const REFUSED: [line: string, message: RegExp][] = [
   ['', matching`^Cannot start: ${says('no-command-was-given')}$`],
-  ['bakup', matching`^${says('cannot-run-there-is-no', 'bakup')}$`],
+  ['bakup', matching`^${says('cannot-run-there-is-no', 'bakup')} \(did you mean "backup"\?\)$`],
+  ['nonsense', matching`^${says('cannot-run-there-is-no', 'nonsense')}$`],
   ['BACKUP', /no such command/],
   ['--config x backup', matching`^${says('cannot-run-there-is-no', '--config')}$`],
   ['constructor', /no such command/],

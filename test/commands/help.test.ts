@@ -63,6 +63,7 @@ describe('the text on all commands', () => {
       'verify',
       'copy-store',
       'drill',
+      'config',
       'doctor',
       'try',
       'help',

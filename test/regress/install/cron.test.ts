@@ -255,7 +255,7 @@ describe('cron', { skip: SKIP }, () => {
       world.configure('/etc/dialback/client.toml', 'acorn');
       assert.equal(status, 2, output);
       assertMessage(output, [
-        /"\/etc\/dialback\/client\.toml": unknown key "nmae"$/m,
+        /"\/etc\/dialback\/client\.toml": line \d+: unknown key "nmae" \(did you mean "name"\?\)$/m,
         /^next: compare it with \/etc\/dialback\/client\.toml\.sample/m,
       ]);
     });
