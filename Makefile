@@ -2,7 +2,7 @@
 # npm brings along (node_modules/.bin/node). Once it is there, nothing here needs npm.
 
 .DEFAULT_GOAL := help
-.PHONY: help try build launcher launcher-arm64 test test-long test-web test-versions versions-doc test-machines fuzz bench install uninstall clean
+.PHONY: help try build launcher launcher-arm64 test test-long test-web test-versions versions-doc test-machines fuzz bench bench-runs install uninstall clean
 
 help:
 	@echo 'make try [DIR=FOLDER]  install what is missing, build, and show a backup and a restore of a copy of FOLDER'
@@ -16,6 +16,8 @@ help:
 	@echo 'make test-machines     emulated machines: old and new kernels, systemd, reboots, installation, recovery, arm64, power cuts (docs/testing.md); as root, hours'
 	@echo 'make fuzz [TARGET=NAME] [SECONDS=60]'
 	@echo '                       changed inputs for every decoder, so long for each; make test does a little of it'
+	@echo 'make bench-runs [BENCH="OPTION..."]'
+	@echo '                       whole runs beside restic, borg, rdiff-backup, rsnapshot and rsync; as root, an hour (tools/bench-runs.ts has the options)'
 	@echo 'make bench             what jails and compression cost and save, how fast a large store answers, how soon rsync begins, beside plain tools; as root, some minutes'
 	@echo 'make install           on this machine, as root; for a package: DESTDIR=FOLDER, as anybody; PREFIX=/usr/local'
 	@echo 'make uninstall         take that away; configs, backups and the account stay'
@@ -89,6 +91,11 @@ bench:
 	@PATH="$$PWD/node_modules/.bin:$$PATH" node tools/bench-compress.ts
 	@PATH="$$PWD/node_modules/.bin:$$PATH" node tools/bench-start.ts
 	@PATH="$$PWD/node_modules/.bin:$$PATH" node tools/bench-overview.ts
+
+bench-runs:
+	@tools/prepare.sh bench
+	@$(MAKE) -s dist/dialback
+	@PATH="$$PWD/node_modules/.bin:$$PATH" node tools/bench-runs.ts $(BENCH)
 
 # What is given on make's command line (PREFIX, DESTDIR, SERVICE_UID, INHERITED) is in the environment of these two.
 install:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs missing packages for a purpose: `tools/prepare.sh build|launcher|try|test|test-long|web|versions|machines|fuzz|install|install-prebuilt`.
+# Installs missing packages for a purpose: `tools/prepare.sh build|launcher|try|test|test-long|web|versions|machines|bench|fuzz|install|install-prebuilt`.
 # `--packages` before it omits npm's part. It upgrades one package, rsync, and only if `try` and `test` cannot work with the installed
 # one. Debian packages need root; for an ordinary user it prints the command. It starts no service: an sshd that it installs stays
 # off, since dialback runs its own during a backup.
@@ -35,6 +35,9 @@ for_machines="$for_launcher aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
   qemu-system-aarch64:qemu-system-arm qemu-img:qemu-utils mmdebstrap:mmdebstrap depmod:kmod cpio:cpio
   xz:xz-utils zstd:zstd mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs ssh:openssh-client
   ssh-keygen:openssh-client flock:util-linux git:git dpkg-scanpackages:dpkg-dev"
+# For whole runs beside other programs.
+for_bench='restic:restic borg:borgbackup rdiff-backup:rdiff-backup rsnapshot:rsnapshot mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs
+  mkfs.btrfs:btrfs-progs'
 # For the pages of `web` in a browser (test/web), which needs a font with many scripts.
 for_web="$for_launcher setfattr:attr getfattr:attr chromium:chromium fc-list:fontconfig
   /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf:fonts-dejavu-core"
@@ -46,11 +49,12 @@ case ${1-} in
   web) needed=$for_web ;;
   versions) needed=$for_versions ;;
   machines) needed=$for_machines ;;
+  bench) needed="$for_install $for_test $for_bench" ;;
   test-long) needed="$for_install $for_fuzz $for_test $for_long" ;;
   fuzz) needed=$for_fuzz ;;
   install) needed=$for_install ;;
   install-prebuilt) needed=$for_prebuilt ;;
-  *) echo "usage: tools/prepare.sh [--packages] build|launcher|try|test|test-long|web|versions|machines|fuzz|install|install-prebuilt" >&2; exit 2 ;;
+  *) echo "usage: tools/prepare.sh [--packages] build|launcher|try|test|test-long|web|versions|machines|bench|fuzz|install|install-prebuilt" >&2; exit 2 ;;
 esac
 
 policy=/usr/sbin/policy-rc.d

@@ -26,6 +26,7 @@ export interface Cost {
   host: number;
 }
 
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const RUN_MS = 60 * 60_000;
 
 export class Bed {
@@ -40,6 +41,12 @@ export class Bed {
   readonly #folder: string;
   readonly #groups: string;
   readonly #servers: Server[] = [];
+  #isInterrupted = false;
+  /** Ends what runs now. The failure of that command then ends the program in order. */
+  readonly #interrupt = (): void => {
+    this.#isInterrupted = true;
+    for (const { pid } of this.world.processes()) process.kill(pid, 'SIGKILL');
+  };
 
   private constructor(world: World) {
     this.world = world;
@@ -54,7 +61,8 @@ export class Bed {
 
   /** @param fileSystem ext4, xfs or btrfs @param gib its size, sparse */
   static async make(fileSystem: string, gib: number): Promise<Bed> {
-    const bed = new Bed(await World.make({ launcher: true, isSetUp: false, sshd: [] }));
+    const bed = new Bed(await World.make({ launcher: true, isSetUp: false }));
+    for (const signal of SIGNALS) process.once(signal, bed.#interrupt);
     const { world, disk } = bed;
     for (const each of ['', 'client', 'host']) mkdirSync(join(bed.#groups, each));
     const image = join(bed.#folder, 'image');
@@ -162,6 +170,7 @@ export class Bed {
 
   /** Runs a program as an account. @returns its standard output @throws if it fails */
   async run(side: Side, command: string[], environment: Record<string, string> = {}): Promise<string> {
+    if (this.#isInterrupted) throw new Error('interrupted');
     const party = this.world[side];
     const [program = '', ...args] = this.#counted(side, party, command);
     const { status, stdout, stderr } = await this.world.start('root', program, args, {
@@ -195,6 +204,7 @@ export class Bed {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const signal of SIGNALS) process.off(signal, this.#interrupt);
     for (const each of this.#servers) each.close();
     spawnSync('umount', [this.disk]);
     rmSync(this.#folder, { recursive: true, force: true });
