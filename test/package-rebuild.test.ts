@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
-import { readDatabase } from '../src/client/dpkg.ts';
+import { dpkg } from '../src/client/dpkg.ts';
 import { collectRebuild } from '../src/client/package-rebuild.ts';
 import { DebianSystem, NEEDS_DPKG } from './support/debian-system.ts';
 import { scratch } from './support/scratch.ts';
@@ -35,8 +35,9 @@ describe('collectRebuild()', { skip: NEEDS_DPKG }, () => {
     };
     for (const [name, target] of Object.entries(links)) symlinkSync(target, system.path(name));
     const signal = new AbortController().signal;
-    const database = await readDatabase(system.folder, signal, { policy: false });
-    const { files, unreadable } = await collectRebuild(database, system.folder);
+    const at = { system: system.folder, database: system.path('var/lib/dpkg/status') };
+    const database = await dpkg.read(at, signal, { policy: false });
+    const { files, unreadable } = await collectRebuild(dpkg, database, at);
     assert.deepEqual(unreadable, []);
     assert.deepEqual([...files.keys()].filter(each => each.startsWith('files/')).sort(), [
       'files/etc/apt/sources.list',

@@ -10,8 +10,10 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { readDatabase } from '../src/client/dpkg.ts';
+import { dpkg } from '../src/client/dpkg.ts';
+import type { PackageDatabase } from '../src/client/package-database.ts';
 import { findPackagedFiles, type PackagedFiles } from '../src/client/packaged-files.ts';
 import { examinePackages } from '../src/client/packages.ts';
 import { DebianSystem, NEEDS_DPKG } from './support/debian-system.ts';
@@ -55,8 +57,13 @@ function makeSystem(base: string): DebianSystem {
   return system;
 }
 
+async function readDatabase({ folder }: DebianSystem): Promise<PackageDatabase> {
+  const at = { system: folder, database: join(folder, 'var/lib/dpkg/status') };
+  return await dpkg.read(at, NEVER, { policy: true });
+}
+
 async function examine(system: DebianSystem): Promise<PackagedFiles> {
-  return await findPackagedFiles(await readDatabase(system.folder, NEVER), system.folder, NEVER);
+  return await findPackagedFiles(await readDatabase(system), system.folder, NEVER);
 }
 
 const reasonOf = ({ kept }: PackagedFiles, path: string): string | undefined =>
@@ -134,7 +141,7 @@ describe('findPackagedFiles() where the change time says nothing', { skip: NEEDS
     execFileSync('setcap', ['cap_net_raw=ep', system.path('usr/bin/capable')]);
     execFileSync('setfacl', ['-m', 'u:1:r', system.path('usr/bin/acl')]);
     execFileSync('setfacl', ['-m', 'u:1:r', system.path('usr/share/tools/more')]);
-    const database = await readDatabase(system.folder, NEVER);
+    const database = await readDatabase(system);
     for (const each of database.packages) each.unpackedNs = 2n ** 62n;
     const found = await findPackagedFiles(database, system.folder, NEVER);
     assert.equal(reasonOf(found, '/usr/bin/changed'), 'content');
@@ -159,18 +166,13 @@ describe('examinePackages()', { skip: NEEDS_DPKG }, () => {
     assert.ok(after.includes('/usr/share/tools/more/data'));
   });
 
-  it('refuses a folder without dpkg, and one with another package manager, by name', async context => {
+  it('refuses a folder without a package manager, and one with an unknown one, by name', async context => {
     const folder = scratch(context);
     const refused = (next: RegExp) => ({ exit: 'usage', message: next });
     const run = async (system: string) => await examinePackages({ system, write: undefined }, NEVER);
-    await assert.rejects(run(folder), refused(says('dpkg-does-not-manage')));
+    await assert.rejects(run(folder), refused(says('there-is-no-database')));
     await assert.rejects(run(`${folder}/absent`), refused(/no such folder/));
-    for (const [database, name] of [
-      ['var/lib/rpm', 'rpm'],
-      ['var/lib/pacman/local', 'pacman'],
-    ]) {
-      mkdirSync(`${folder}/${name}/${database}`, { recursive: true });
-      await assert.rejects(run(`${folder}/${name}`), refused(new RegExp(`${name} manages`)));
-    }
+    mkdirSync(`${folder}/other/lib/apk/db`, { recursive: true });
+    await assert.rejects(run(`${folder}/other`), refused(/apk manages/));
   });
 });

@@ -68,8 +68,8 @@ class Restored {
     return made;
   }
 
-  async putBack(debs: string | null = this.system.archive): Promise<PutBackResult> {
-    return await putBack({ system: this.folder, list: this.list, debs: debs ?? undefined }, NEVER);
+  async putBack(archives: string | null = this.system.archive): Promise<PutBackResult> {
+    return await putBack({ system: this.folder, list: this.list, archives: archives ?? undefined }, NEVER);
   }
 
   /** The differences from the original, except the times of folders below one that is left out as a whole. */
@@ -110,6 +110,7 @@ describe('putBack()', { skip: NEEDS_DPKG }, () => {
       [],
     );
     assert.deepEqual(await restored.putBack(), {
+      manager: 'dpkg',
       needed: [],
       files: 0,
       bytes: 0,
@@ -170,7 +171,7 @@ describe('putBack()', { skip: NEEDS_DPKG }, () => {
     writeFileSync(restored.list, '*.o\n');
     await assert.rejects(restored.putBack(), { exit: 'usage', message: says('dialback-packages-has-not') });
     await assert.rejects(
-      putBack({ system: restored.folder, list: restored.list, debs: '/nonexistent' }, NEVER),
+      putBack({ system: restored.folder, list: restored.list, archives: '/nonexistent' }, NEVER),
       { exit: 'usage' },
     );
   });

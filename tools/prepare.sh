@@ -24,8 +24,9 @@ for_test='setfacl:acl getfacl:acl setfattr:attr perl:perl-base strace:strace ps:
   nft:nftables cron:cron ncdu:ncdu systemd-analyze:systemd sqlite3:sqlite3 curl:curl bsdtar:libarchive-tools gpg:gpg gpg-agent:gpg-agent age:age script:bsdutils
   mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs duperemove:duperemove losetup:mount aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
   /usr/aarch64-linux-gnu/include/stdlib.h:libc6-dev-arm64-cross'
-# For tests that only `make test-long` runs: promtool.
-for_long='promtool:prometheus'
+# For tests that only `make test-long` runs: promtool, and the package managers of other distributions.
+for_long='promtool:prometheus rpm:rpm rpmbuild:rpm createrepo_c:createrepo-c dnf:dnf zypper:zypper
+  matchpathcon:selinux-utils pacman:pacman-package-manager makepkg:makepkg repo-add:pacman-package-manager fakeroot:fakeroot'
 # For root file systems of other suites (test/versions), which bring their own programs.
 for_versions="$for_launcher mmdebstrap:mmdebstrap /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
   unshare:util-linux nsenter:util-linux flock:util-linux ip:iproute2 setfattr:attr getfattr:attr setfacl:acl perl:perl-base"

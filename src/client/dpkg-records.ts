@@ -97,3 +97,11 @@ export function packageLabel(each: Pick<InstalledPackage, 'name' | 'architecture
   const isPlain = each.architecture === native || each.architecture === 'all';
   return isPlain ? each.name : `${each.name}:${each.architecture}`;
 }
+
+/** The paths of keys that a source list names (sources.list(5), Signed-By). A key can also stand in the list itself. */
+export function signedBy(text: string): string[] {
+  const found = [...text.matchAll(/\bsigned-by\s*[:=]\s*([^\]\n]*)/gi)].flatMap(each =>
+    (each[1] ?? '').split(/[\s,]+/),
+  );
+  return found.filter(each => /^\/(?!.*\/\.\.?(?:\/|$))[^\0]+$/.test(each));
+}

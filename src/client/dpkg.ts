@@ -8,7 +8,6 @@ import { Fault } from '../fault.ts';
 import { readWhole } from '../os/content.ts';
 import { exists, failedWith, statusExact } from '../os/files.ts';
 import { type Command, run, standard } from '../os/process.ts';
-import { hasProgram } from '../os/programs.ts';
 import { escapeText } from '../wire/text.ts';
 import {
   type InstalledPackage,
@@ -20,118 +19,126 @@ import {
   parseOverrides,
   parsePackages,
   parsePolicy,
+  signedBy,
 } from './dpkg-records.ts';
-
-/** A package with the files that dpkg has unpacked. */
-export interface Package extends InstalledPackage {
-  /** As apt and dpkg write it. */
-  label: string;
-  /** Whether a package source offers this version at present. */
-  isOffered: boolean;
-  /** Paths as the package names them. */
-  files: string[];
-  /** MD5 by path. */
-  sums: Map<string, string>;
-  /** When dpkg had unpacked the files, in nanoseconds since 1970. A file with a later change time is not as dpkg left it. */
-  unpackedNs: bigint;
-}
-
-export interface PackageDatabase {
-  /** The architecture of the machine, as dpkg names it. */
-  architecture: string;
-  foreignArchitectures: string[];
-  packages: Package[];
-  /** The number of packages that are partly installed. */
-  broken: number;
-  diverted: string[];
-  overridden: string[];
-}
+import {
+  type Installation,
+  inSystem,
+  newestChangeMs,
+  type Package,
+  type PackageDatabase,
+  type PackageManager,
+} from './package-database.ts';
+import { queryPackages } from './package-query.ts';
 
 const DATABASE = '/var/lib/dpkg';
 /** A list of the largest package has some 10 MB. */
 const FILE_BYTES = 64 * 1024 * 1024;
-const QUERY_MS = 5 * 60_000;
-const QUERY_BYTES = 256 * 1024 * 1024;
+const ARCHIVE_MS = 10 * 60_000;
 
-/** The path of a system's file on this machine. @param system the folder of the system; `/`: this one */
-export function inSystem(system: string, path: string): string {
-  return system === '/' ? path : `${system}${path}`;
-}
+/** dpkg with apt. */
+export const dpkg: PackageManager = {
+  name: 'dpkg',
+  program: 'dpkg-query',
+  async findDatabase(system) {
+    const path = inSystem(system, `${DATABASE}/status`);
+    return exists(path) ? path : undefined;
+  },
+  countPackages: async ({ system }, signal) => (await listInstalled(system, signal)).installed.length,
+  read: readDatabase,
+  changedMs: database => newestChangeMs([database]),
+  rebuildLists,
+  // Where apt finds sources, pins and keys (apt.conf(5)). Passwords belong into auth.conf (apt_auth.conf(5)), which is not copied.
+  sources: {
+    files: ['/etc/apt/sources.list', '/etc/apt/preferences', '/etc/apt/trusted.gpg'],
+    folders: [
+      '/etc/apt/sources.list.d',
+      '/etc/apt/preferences.d',
+      '/etc/apt/keyrings',
+      '/etc/apt/trusted.gpg.d',
+    ],
+    keysIn: (path, text) => (/^\/etc\/apt\/sources\.list(?:$|\.d\/)/.test(path) ? signedBy(text) : []),
+  },
+  archives: { ending: '.deb', isArchive: name => name.endsWith('.deb'), identify, unpack },
+};
 
-/**
- * Reads the database of a system.
- * @param system the folder of the system; `/`: this one
- * @param options policy: false to leave out the question whether package sources offer the versions
- * @throws Fault if dpkg is not its package manager, or if its database or the package sources cannot be read
- */
-export async function readDatabase(
+const admin = (system: string): string => `--admindir=${inSystem(system, DATABASE)}`;
+
+async function listInstalled(
   system: string,
   signal: AbortSignal,
-  options: { policy?: boolean } = {},
+): Promise<{ installed: InstalledPackage[]; broken: number }> {
+  const query = [admin(system), '--show', `--showformat=${PACKAGE_FORMAT}`];
+  return parsePackages(await queryPackages(standard('dpkg-query', query), "read dpkg's database", signal));
+}
+
+/** @returns the machine's architecture as dpkg names it, and the foreign ones */
+async function listArchitectures(system: string, signal?: AbortSignal): Promise<[string, ...string[]]> {
+  const ask = (option: string): Command => standard('dpkg', [admin(system), option]);
+  const own = await queryPackages(ask('--print-architecture'), 'read the architecture', signal);
+  const foreign = await queryPackages(ask('--print-foreign-architectures'), 'read the architectures', signal);
+  return [
+    own.trim(),
+    ...foreign
+      .trim()
+      .split('\n')
+      .filter(each => each !== ''),
+  ];
+}
+
+async function readDatabase(
+  { system }: Installation,
+  signal: AbortSignal,
+  { policy }: { policy: boolean },
 ): Promise<PackageDatabase> {
-  requireDpkg(system);
-  const ask = async (command: Command, reads: string): Promise<string> => {
-    const result = await run(command, { signal, timeoutMs: QUERY_MS, limit: QUERY_BYTES });
-    if (result.status === 0) return result.stdout.toString('latin1');
-    const said = escapeText(result.stderr.trim().split('\n').at(-1) ?? '');
-    throw new Fault({
-      tried: `read ${reads}`,
-      found: `${command.program} ended with ${result.status}: ${said}`,
-    });
-  };
-  const dpkg = (...args: string[]): Command =>
-    standard('dpkg', [`--admindir=${inSystem(system, DATABASE)}`, ...args]);
-  const query = [`--admindir=${inSystem(system, DATABASE)}`, '--show', `--showformat=${PACKAGE_FORMAT}`];
-  const { installed, broken } = parsePackages(await ask(standard('dpkg-query', query), "dpkg's database"));
-  const architecture = (await ask(dpkg('--print-architecture'), 'the architecture')).trim();
-  const foreign = (await ask(dpkg('--print-foreign-architectures'), 'the architectures')).trim();
+  const { installed, broken } = await listInstalled(system, signal);
+  const [architecture] = await listArchitectures(system, signal);
   const labels = installed.map(each => packageLabel(each, architecture));
-  const isAsked = labels.length > 0 && (options.policy ?? true);
   const asked = [...aptOptions(system), 'policy', ...labels];
-  const offered = isAsked
-    ? parsePolicy(await ask(standard('apt-cache', asked), "apt's package lists"))
-    : new Set<string>();
+  const offered =
+    labels.length > 0 && policy
+      ? parsePolicy(await queryPackages(standard('apt-cache', asked), "read apt's package lists", signal))
+      : new Set<string>();
   return {
-    architecture,
-    foreignArchitectures: foreign === '' ? [] : foreign.split('\n'),
     packages: installed.map((each, index) => {
       const label = labels[index] ?? '';
-      return { ...each, label, isOffered: offered.has(label), ...readFiles(system, each) };
+      const facts = {
+        wanted: `${label}=${each.version}`,
+        isOffered: offered.has(label),
+        algorithm: 'md5',
+      } as const;
+      return { ...each, label, ...facts, ...readFiles(system, each) };
     }),
     broken,
-    diverted: parseDiversions(readText(system, 'diversions') ?? ''),
-    overridden: parseOverrides(readText(system, 'statoverride') ?? ''),
+    rules: [
+      ['conffile', installed.flatMap(each => each.conffiles)],
+      ['diverted', parseDiversions(readText(system, 'diversions') ?? '')],
+      ['overridden', parseOverrides(readText(system, 'statoverride') ?? '')],
+    ],
+    setsLabels: false,
   };
 }
 
 /** apt's options for a system in a folder. */
-export function aptOptions(system: string): string[] {
+function aptOptions(system: string): string[] {
   if (system === '/') return [];
   return ['-o', `Dir=${system}`, '-o', `Dir::State::status=${inSystem(system, `${DATABASE}/status`)}`];
 }
 
-/** Package managers whose files this version does not know, by the folder of their database. */
-const OTHERS = [
-  ['/var/lib/rpm', 'rpm'],
-  ['/usr/lib/sysimage/rpm', 'rpm'],
-  ['/var/lib/pacman/local', 'pacman'],
-  ['/lib/apk/db', 'apk'],
-] as const;
-
-function requireDpkg(system: string): void {
-  const database = inSystem(system, `${DATABASE}/status`);
-  if (exists(database) && hasProgram('dpkg-query')) return;
-  const other = OTHERS.find(([folder]) => exists(inSystem(system, folder)))?.[1];
-  const found =
-    other === undefined
-      ? `there is no "${database}": dpkg does not manage this system`
-      : `${other} manages its packages, and this version knows only dpkg`;
-  throw new Fault({
-    tried: `examine the packages of "${system}"`,
-    found: exists(database) ? 'this machine has no dpkg-query' : found,
-    next: 'name folders that can be installed again in `exclude` of client.toml',
-    exit: 'usage',
-  });
+async function rebuildLists(
+  { packages }: PackageDatabase,
+  { system }: Installation,
+): Promise<Map<string, Buffer>> {
+  const ask = async (program: string, args: string[]): Promise<Buffer> =>
+    Buffer.from(await queryPackages(standard(program, args), 'list the packages'), 'latin1');
+  const architectures = await listArchitectures(system);
+  const versions = packages.map(each => `${each.wanted}\n`).sort();
+  return new Map([
+    ['selections', await ask('dpkg', [admin(system), '--get-selections'])],
+    ['versions', Buffer.from(versions.join(''), 'latin1')],
+    ['manual', await ask('apt-mark', [...aptOptions(system), 'showmanual'])],
+    ['architectures', Buffer.from(architectures.map(each => `${each}\n`).join(''))],
+  ]);
 }
 
 /** Reads what dpkg keeps about the files of a package. A package without it has no file that can be put back. */
@@ -167,11 +174,23 @@ function readText(system: string, name: string): string | undefined {
   return readWhole(path, FILE_BYTES).toString('latin1');
 }
 
-/** When dpkg last changed its database, in milliseconds since 1970; undefined if there is none. */
-export function databaseChangedMs(system: string): number | undefined {
-  try {
-    return Number(statusExact(inSystem(system, `${DATABASE}/status`)).mtimeNs / 1_000_000n);
-  } catch {
-    return undefined;
-  }
+/** dpkg-deb replaces these. */
+// biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-deb's format
+const DEB_FORMAT = '${Package}\\t${Version}\\t${Architecture}\\n';
+
+async function identify(archive: string, signal: AbortSignal): Promise<string | undefined> {
+  const command = standard('dpkg-deb', ['--show', `--showformat=${DEB_FORMAT}`, archive]);
+  const shown = await run(command, { signal, timeoutMs: ARCHIVE_MS });
+  return shown.status === 0 ? shown.stdout.toString('latin1').trimEnd() : undefined;
+}
+
+async function unpack(archive: string, folder: string, signal: AbortSignal): Promise<void> {
+  const words = ['--extract', archive, folder];
+  const { status, stderr } = await run(standard('dpkg-deb', words), { signal, timeoutMs: ARCHIVE_MS });
+  if (status === 0) return;
+  throw new Fault({
+    tried: `unpack "${escapeText(archive)}"`,
+    found: `dpkg-deb ended with ${status}: ${escapeText(stderr.trim().split('\n').at(-1) ?? '')}`,
+    next: 'download it again',
+  });
 }

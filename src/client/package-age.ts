@@ -3,8 +3,8 @@ import { readWhole } from '../os/content.ts';
 import { isWithin } from '../os/mounts.ts';
 import { escapeText, quoteForShell } from '../wire/text.ts';
 import { type ClientConfig, excludeFiles, stateFolder } from './config.ts';
-import { databaseChangedMs } from './dpkg.ts';
 import { isPackageList, readStamp } from './package-list.ts';
+import { managerNamed } from './package-managers.ts';
 
 /** A file that was changed after the list was written is left out of the backup, so an old list is a risk even without an upgrade. */
 const OLDEST_MS = 7 * 86_400_000;
@@ -52,8 +52,8 @@ function ageOf(list: string, nowMs: number): { found?: string; system: string } 
   const stamp = readStamp(list);
   if (stamp === undefined)
     return { found: `"${name}.rebuild" does not say when "${name}" was written`, system: '/' };
-  const { writtenMs, system } = stamp;
-  const changedMs = databaseChangedMs(system);
+  const { writtenMs, system, manager, database } = stamp;
+  const changedMs = managerNamed(manager)?.changedMs(database);
   if (changedMs !== undefined && changedMs > writtenMs)
     return {
       found: `packages have changed since "${name}" was written, and it can leave out files that are new`,

@@ -11,6 +11,7 @@ import { exists, lstat, makeFolder, readdir, removeAll } from '../os/files.ts';
 import { replaceFile } from '../os/replace.ts';
 import { findBreach } from '../os/trust.ts';
 import { quoteForShell } from '../wire/text.ts';
+import { type Installation, inSystem, type ManagerName } from './package-database.ts';
 import type { PackagePattern } from './package-patterns.ts';
 
 /** The beginning of the first line of such a list. The filter of a run treats a list with it differently (client/filter.ts). */
@@ -22,8 +23,8 @@ const HEADER = `${FIRST_LINE}
 `;
 const STAMP = 'written';
 const LIST_BYTES = 1024 * 1024;
-/** A time and a path. */
-const STAMP_BYTES = 8192;
+/** A time, a name and two paths. */
+const STAMP_BYTES = 16_384;
 const REBUILD_BYTES = 16 * 1024 * 1024;
 
 /** The folder with the lists for a rebuild. */
@@ -86,14 +87,14 @@ export function requireOwnList(list: string): void {
  * Writes a list and the folder beside it. A file whose content would not change is left as it is, so that the next snapshot shares it
  * with the last one. The time of the list is in F.rebuild/written.
  * @param rebuild contents by path below F.rebuild
- * @param system the folder of the system whose packages they are
+ * @param of the system whose packages they are, and its package manager
  * @throws Fault as `requireOwnList()`, and if a file cannot be written
  */
 export function writeList(
   list: string,
   patterns: readonly Pick<PackagePattern, 'pattern'>[],
   rebuild: ReadonlyMap<string, Buffer>,
-  system: string,
+  of: Installation & { manager: ManagerName },
 ): void {
   requireOwnList(list);
   const folder = rebuildFolder(list);
@@ -107,7 +108,7 @@ export function writeList(
   const wanted = new Set([STAMP, ...rebuild.keys()]);
   for (const name of filesBelow(folder)) if (!wanted.has(name)) removeAll(`${folder}/${name}`);
   replaceIfOther(list, Buffer.from(listText(patterns), 'latin1'));
-  replaceFile(`${folder}/${STAMP}`, `${now().toISOString()}\n${system}\n`);
+  replaceFile(`${folder}/${STAMP}`, `${now().toISOString()}\n${of.system}\n${of.manager}\n${of.database}\n`);
 }
 
 function replaceIfOther(path: string, content: Buffer): void {
@@ -133,21 +134,32 @@ export function readPackageList(list: string): string[] {
   });
 }
 
-/** When a list was written, and for which system. */
+/** When a list was written, for which system, and by which package manager's database. */
 interface Stamp {
   /** Milliseconds since 1970. */
   writtenMs: number;
   /** The folder of the system. */
   system: string;
+  /** dpkg in a list of an older version. */
+  manager: string;
+  /** The database that was read. */
+  database: string;
 }
 
 /** @returns undefined for a list whose F.rebuild is incomplete or absent */
 export function readStamp(list: string): Stamp | undefined {
   try {
     const text = readWhole(`${rebuildFolder(list)}/${STAMP}`, STAMP_BYTES).toString('utf8');
-    const [time = '', system = ''] = text.split('\n');
+    const [time = '', system = '', manager = '', database = ''] = text.split('\n');
     const writtenMs = Date.parse(time);
-    return Number.isNaN(writtenMs) || !system.startsWith('/') ? undefined : { writtenMs, system };
+    return Number.isNaN(writtenMs) || !system.startsWith('/')
+      ? undefined
+      : {
+          writtenMs,
+          system,
+          manager: manager || 'dpkg',
+          database: database || inSystem(system, '/var/lib/dpkg/status'),
+        };
   } catch {
     return undefined;
   }

@@ -112,7 +112,11 @@ class Folding {
   ) {
     this.#files = files;
     this.#list = list;
-    this.#incomplete = new Set([...files.missing].map(parentOf));
+    this.#incomplete = new Set();
+    // rpm need not list the folders above a file, so they can be missing, too.
+    for (const path of files.missing)
+      for (let at = parentOf(path); at !== '/' && !this.#incomplete.has(at); at = parentOf(at))
+        this.#incomplete.add(at);
   }
 
   /** @returns the highest folder above a file in which everything can be put back; undefined if there is none */

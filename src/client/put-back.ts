@@ -1,13 +1,14 @@
 /**
- * Puts the files back that a backup left out because of a list of `packages`, from the .deb files of the same versions.
+ * Puts the files back that a backup left out because of a list of `packages`, from the archives of the same versions.
  *
  * Only missing files that the list names are written, so that the result is the system as it was. No script of a package runs: their
- * effects are in the backup. Each plain file must have the MD5 that dpkg's database in the restored system has for it.
+ * effects are in the backup. Each plain file must have the digest that the database in the restored system has for it. rpm and pacman
+ * record the modes and times, so these come from there; those of dpkg from the archive.
  */
 import { Fault } from '../fault.ts';
 import { ownAccount } from '../os/account.ts';
 import { asBytes, parentOf } from '../os/byte-path.ts';
-import { md5OfFile } from '../os/content.ts';
+import { hexDigestOfFile } from '../os/content.ts';
 import {
   chmod,
   chown,
@@ -17,30 +18,41 @@ import {
   makeBareFolder,
   makeUniqueFolder,
   readdir,
+  readlink,
   removeAll,
   rename,
+  setLinkTimes,
   statusExact,
 } from '../os/files.ts';
 import { run, standard } from '../os/process.ts';
 import { escapeText } from '../wire/text.ts';
-import { inSystem, type Package, readDatabase } from './dpkg.ts';
 import { InnerPaths } from './inner-path.ts';
 import { LeftOut } from './left-out-paths.ts';
+import {
+  type FileRecord,
+  inSystem,
+  keyOf,
+  type ManagerName,
+  type Package,
+  type PackageManager,
+} from './package-database.ts';
 import { readPackageList, readStamp } from './package-list.ts';
+import { managerOf } from './package-managers.ts';
 
 /** A package of which files are missing. */
 export interface NeededPackage {
-  /** NAME=VERSION, as `apt-get download` takes it. */
+  /** Its name and version, as the program that downloads packages takes them. */
   version: string;
   files: number;
 }
 
 export interface PutBackResult {
-  /** Packages whose .deb file is needed and was not there. */
+  manager: ManagerName;
+  /** Packages whose archive is needed and was not there. */
   needed: NeededPackage[];
   files: number;
   bytes: number;
-  /** Paths in the system, as bytes, that a .deb file does not have, or has with another content. */
+  /** Paths in the system, as bytes, that an archive does not have, or has with another content. */
   different: string[];
   /** Paths of packages that cannot be made, since a file or a link to nowhere is in the place of a folder above them. */
   unplaced: string[];
@@ -50,8 +62,8 @@ interface PutBackOptions {
   /** The folder of the restored system. */
   system: string;
   list: string;
-  /** The folder with the .deb files; undefined: only find out which are needed. */
-  debs: string | undefined;
+  /** The folder with the archives of packages; undefined: only find out which are needed. */
+  archives: string | undefined;
 }
 
 /** A missing path of a package. */
@@ -63,7 +75,6 @@ interface Missing {
 }
 
 const STAGE = '.dialback-put-back-';
-const DEB_MS = 10 * 60_000;
 const NS = 1_000_000_000n;
 const NUL = Buffer.from([0]);
 
@@ -72,26 +83,28 @@ const NUL = Buffer.from([0]);
  * @throws Fault if this account is not root, if the list or the database cannot be read, or if a file cannot be written
  */
 export async function putBack(options: PutBackOptions, signal: AbortSignal): Promise<PutBackResult> {
-  const { system, list, debs } = options;
-  const database = await readDatabase(system, signal, { policy: false });
+  const { system, list } = options;
+  const { manager, at } = await managerOf(system, signal);
+  const database = await manager.read(at, signal, { policy: false });
   const inner = new InnerPaths(asBytes(system));
   const leftOut = new LeftOut(readPackageList(list), asBytes(readStamp(list)?.system ?? '/'));
-  const result: PutBackResult = { needed: [], files: 0, bytes: 0, different: [], unplaced: [] };
+  const counts = { needed: [], files: 0, bytes: 0, different: [], unplaced: [] };
+  const result: PutBackResult = { manager: manager.name, ...counts };
   const missing = database.packages.map((each): [Package, Missing[]] => [
     each,
     findMissing(each, inner, leftOut, result.unplaced),
   ]);
-  if (debs !== undefined) requireRoot(system);
-  const archives = debs === undefined ? new Map<string, string>() : await listArchives(debs, signal);
-  const writer = new Writer(system, inner);
+  if (options.archives !== undefined) requireRoot(system);
+  const archives =
+    options.archives === undefined ? undefined : await listArchives(options.archives, manager, signal);
+  const writer = new Writer(system, inner, manager);
   await using held = new AsyncDisposableStack();
   held.defer(() => writer.resetTimes());
   for (const [each, paths] of missing) {
     if (paths.length === 0) continue;
     signal.throwIfAborted();
-    const version = `${each.label}=${each.version}`;
-    const archive = archives.get(keyOf(each));
-    if (archive === undefined) result.needed.push({ version, files: paths.length });
+    const archive = archives?.get(keyOf(each));
+    if (archive === undefined) result.needed.push({ version: each.wanted, files: paths.length });
     else await writer.write(each, paths, archive, result, signal);
   }
   result.needed.sort((a, b) => (a.version < b.version ? -1 : 1));
@@ -126,29 +139,23 @@ function findMissing({ files }: Package, inner: InnerPaths, leftOut: LeftOut, un
   });
 }
 
-const keyOf = ({ name, version, architecture }: Pick<Package, 'name' | 'version' | 'architecture'>): string =>
-  `${name}\t${version}\t${architecture}`;
-
-/** dpkg-deb replaces these. */
-// biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-deb's format
-const DEB_FORMAT = '${Package}\\t${Version}\\t${Architecture}\\n';
-
-/** @returns the .deb files of a folder by name, version and architecture of their packages */
-async function listArchives(folder: string, signal: AbortSignal): Promise<Map<string, string>> {
+/** @returns the archives of a folder by name, version and architecture of their packages */
+async function listArchives(
+  folder: string,
+  { archives }: PackageManager,
+  signal: AbortSignal,
+): Promise<Map<string, string>> {
   let names: string[];
   try {
-    names = readdir(folder).filter(name => name.endsWith('.deb'));
+    names = readdir(folder).filter(name => archives.isArchive(name));
   } catch (error) {
     throw fileFault(error, `read the folder "${folder}"`, { exit: 'usage' });
   }
   const found = new Map<string, string>();
   for (const name of names) {
     const path = `${folder}/${name}`;
-    const shown = await run(standard('dpkg-deb', ['--show', `--showformat=${DEB_FORMAT}`, path]), {
-      signal,
-      timeoutMs: DEB_MS,
-    });
-    if (shown.status === 0) found.set(shown.stdout.toString('latin1').trimEnd(), path);
+    const key = await archives.identify(path, signal);
+    if (key !== undefined) found.set(key, path);
   }
   return found;
 }
@@ -157,20 +164,17 @@ async function listArchives(folder: string, signal: AbortSignal): Promise<Map<st
 class Writer {
   readonly #system: string;
   readonly #inner: InnerPaths;
+  readonly #manager: PackageManager;
   /** The modification times of folders, which adding a file to them changes. In nanoseconds since 1970. */
   readonly #times = new Map<string, bigint>();
 
-  constructor(system: string, inner: InnerPaths) {
-    [this.#system, this.#inner] = [system, inner];
+  constructor(system: string, inner: InnerPaths, manager: PackageManager) {
+    [this.#system, this.#inner, this.#manager] = [system, inner, manager];
   }
 
-  /** Sets the times of the folders as they were. By touch(1): node's times are not exact to the nanosecond. */
+  /** Sets the times of the folders as they were. */
   async resetTimes(): Promise<void> {
-    for (const [folder, ns] of this.#times) {
-      const time = `@${ns / NS}.${String(ns % NS).padStart(9, '0')}`;
-      const words = ['-0', 'touch', '--no-create', '--no-dereference', '-m', '-d', time, '--'];
-      await run(standard('xargs', words), { input: Buffer.concat([this.#inner.outside(folder), NUL]) });
-    }
+    for (const [folder, ns] of this.#times) await setTime(this.#inner.outside(folder), ns);
   }
 
   async write(
@@ -182,14 +186,7 @@ class Writer {
   ): Promise<void> {
     const stage = this.#makeStage();
     try {
-      const words = ['--extract', archive, stage];
-      const { status, stderr } = await run(standard('dpkg-deb', words), { signal, timeoutMs: DEB_MS });
-      if (status !== 0)
-        throw new Fault({
-          tried: `unpack "${escapeText(archive)}"`,
-          found: `dpkg-deb ended with ${status}: ${escapeText(stderr.trim().split('\n').at(-1) ?? '')}`,
-          next: 'download it again',
-        });
+      await this.#manager.archives.unpack(archive, stage, signal);
       for (const path of paths) await this.#place(each, path, stage, result, signal);
     } finally {
       removeAll(stage);
@@ -205,7 +202,7 @@ class Writer {
   }
 
   async #place(
-    { sums }: Package,
+    { sums, algorithm, records }: Package,
     { name, place }: Missing,
     stage: string,
     result: PutBackResult,
@@ -213,18 +210,20 @@ class Writer {
   ): Promise<void> {
     const staged = Buffer.concat([Buffer.from(stage), Buffer.from(name, 'latin1')]);
     const found = lstat(staged, { throwIfNoEntry: false });
-    const sum = sums.get(name);
-    const isSame =
-      found?.isSymbolicLink() ||
-      (found?.isFile() && sum !== undefined && (await md5OfFile(staged, signal)) === sum);
+    const record = records?.get(name);
     if (found?.isDirectory()) {
-      this.#makeFolder(place, staged);
+      this.#makeFolder(place, staged, record);
       return;
     }
+    const sum = sums.get(name);
+    const isSame = found?.isSymbolicLink()
+      ? record === undefined || record.target === readlink(staged).toString('latin1')
+      : found?.isFile() && sum !== undefined && (await hexDigestOfFile(staged, algorithm, signal)) === sum;
     if (!isSame) {
       result.different.push(place);
       return;
     }
+    if (record !== undefined) await setAsRecorded(staged, record);
     const parent = parentOf(place);
     this.#makeParents(parent, Buffer.from(parentOf(staged.toString('latin1')), 'latin1'));
     this.#keepTimes(parent);
@@ -244,11 +243,12 @@ class Writer {
     this.#makeFolder(place, staged);
   }
 
-  #makeFolder(place: string, staged: Buffer): void {
+  /** @param record what the database has about it; undefined: the folder that was unpacked counts */
+  #makeFolder(place: string, staged: Buffer, record?: FileRecord): void {
     const outside = this.#inner.outside(place);
     this.#keepTimes(parentOf(place));
-    const { mode, uid, gid } = lstat(staged);
-    const { mtimeNs } = statusExact(staged);
+    const { uid, gid, mode } = record === undefined ? lstat(staged) : { uid: 0, gid: 0, mode: record.mode };
+    const { mtimeNs } = record ?? statusExact(staged);
     try {
       makeBareFolder(outside, 0o700);
     } catch (error) {
@@ -264,4 +264,22 @@ class Writer {
     if (this.#times.has(folder)) return;
     this.#times.set(folder, statusExact(this.#inner.outside(folder)).mtimeNs);
   }
+}
+
+/** Sets the mode and the time that the database has. root has unpacked the file, and it owns all files that are left out. */
+async function setAsRecorded(path: Buffer, { kind, mode, mtimeNs }: FileRecord): Promise<void> {
+  if (kind === 'file') chmod(path, mode);
+  await setTime(path, mtimeNs);
+}
+
+/** Sets a modification time. node's times are exact for whole seconds only; touch(1) sets others. */
+async function setTime(path: Buffer, ns: bigint): Promise<void> {
+  const [seconds, rest] = [ns / NS, ns % NS];
+  if (rest === 0n) {
+    setLinkTimes(path, Number(seconds), Number(seconds));
+    return;
+  }
+  const time = `@${seconds}.${String(rest).padStart(9, '0')}`;
+  const words = ['-0', 'touch', '--no-create', '--no-dereference', '-m', '-d', time, '--'];
+  await run(standard('xargs', words), { input: Buffer.concat([path, NUL]) });
 }

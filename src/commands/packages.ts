@@ -16,14 +16,14 @@ import { Arguments, type Command, type Io, JSON_OPTION } from './command.ts';
 interface PackagesRequest {
   write: string | undefined;
   putBack: string | undefined;
-  debs: string | undefined;
+  archives: string | undefined;
   system: string;
   json: boolean;
 }
 
 export const packages: Command<PackagesRequest> = {
   name: 'packages',
-  usage: 'packages [--write F | --put-back F [--debs DIR]] [--root DIR] [--json]',
+  usage: 'packages [--write F | --put-back F [--archives DIR | --debs DIR]] [--root DIR] [--json]',
   side: 'client',
   summary:
     'find the files that the package manager can put back unchanged, and write an exclude list for them',
@@ -36,9 +36,14 @@ export const packages: Command<PackagesRequest> = {
     {
       name: 'put-back',
       value: 'F',
-      help: 'after a restore: print the packages whose files this list has left out; with --debs, put the files back',
+      help: 'after a restore: print the packages whose files this list has left out; with --archives, put the files back',
     },
-    { name: 'debs', value: 'DIR', help: 'the folder with the .deb files of these packages' },
+    {
+      name: 'archives',
+      value: 'DIR',
+      help: 'the folder with the archives of these packages: .deb, .rpm or .pkg.tar files',
+    },
+    { name: 'debs', value: 'DIR', help: 'the same as --archives' },
     { name: 'root', value: 'DIR', help: 'the system in this folder; / unless given' },
     JSON_OPTION,
   ],
@@ -46,11 +51,22 @@ export const packages: Command<PackagesRequest> = {
 
   parse(words) {
     const given = new Arguments(packages, words);
-    const [write, list, debs] = [given.path('write'), given.path('put-back'), given.path('debs')];
+    const [write, list] = [given.path('write'), given.path('put-back')];
+    const [archives, debs] = [given.path('archives'), given.path('debs')];
     if (write !== undefined && list !== undefined)
       throw given.refuse('--write and --put-back contradict each other');
-    if (debs !== undefined && list === undefined) throw given.refuse('--debs needs --put-back');
-    return { write, putBack: list, debs, system: given.path('root') ?? '/', json: given.has('json') };
+    if (archives !== undefined && debs !== undefined)
+      throw given.refuse('--archives and --debs are the same: give one of them');
+    const folder = archives ?? debs;
+    if (folder !== undefined && list === undefined)
+      throw given.refuse(`--${archives === undefined ? 'debs' : 'archives'} needs --put-back`);
+    return {
+      write,
+      putBack: list,
+      archives: folder,
+      system: given.path('root') ?? '/',
+      json: given.has('json'),
+    };
   },
 
   async run(request, io) {
@@ -64,10 +80,14 @@ export const packages: Command<PackagesRequest> = {
   },
 };
 
-async function putBackFrom(list: string, { system, debs, json }: PackagesRequest, io: Io): Promise<ExitName> {
-  const result = await putBack({ system, list, debs }, io.interruption());
-  io.print(json ? jsonText(putBackJson(result)) : io.plain(putBackText(result, debs !== undefined)));
-  if (debs === undefined) return 'done';
+async function putBackFrom(
+  list: string,
+  { system, archives, json }: PackagesRequest,
+  io: Io,
+): Promise<ExitName> {
+  const result = await putBack({ system, list, archives }, io.interruption());
+  io.print(json ? jsonText(putBackJson(result)) : io.plain(putBackText(result, archives !== undefined)));
+  if (archives === undefined) return 'done';
   io.warn(io.plain(putBackNotes(result)));
   const { needed, different, unplaced } = result;
   return needed.length + different.length + unplaced.length > 0 ? 'incomplete' : 'done';

@@ -67,16 +67,23 @@ export async function digestFile(
   return { sha256: digest, ...rest };
 }
 
+/** Digests that package managers record, as OpenSSL names them. */
+export type DigestAlgorithm = 'md5' | 'sha1' | 'sha224' | 'sha256' | 'sha384' | 'sha512';
+
 /**
- * Computes the MD5 of a plain file, which package managers record. @returns it in hexadecimal
+ * Computes another digest of a plain file. @returns it in hexadecimal
  * @throws as `digestFile()`
  */
-export async function md5OfFile(path: string | Buffer, signal: AbortSignal): Promise<string> {
-  return (await hashFile('md5', path, signal)).digest.toString('hex');
+export async function hexDigestOfFile(
+  path: string | Buffer,
+  algorithm: DigestAlgorithm,
+  signal: AbortSignal,
+): Promise<string> {
+  return (await hashFile(algorithm, path, signal)).digest.toString('hex');
 }
 
 async function hashFile(
-  algorithm: 'sha256' | 'md5',
+  algorithm: DigestAlgorithm,
   path: string | Buffer,
   signal: AbortSignal,
 ): Promise<Digested> {

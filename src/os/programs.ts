@@ -11,6 +11,7 @@ const PACKAGES: Record<string, string> = {
   'ssh-agent': 'openssh-client',
   'ssh-keygen': 'openssh-client',
   sshd: 'openssh-server',
+  bsdtar: 'libarchive-tools',
   choom: 'util-linux',
   find: 'findutils',
   flock: 'util-linux',

@@ -47,7 +47,7 @@ const LS = {
 const DIFF = { verb: 'diff', ...PLAIN, before: '1', after: '2', paths: [] };
 
 const PACKAGES = {
-  ...{ verb: 'packages', write: undefined, putBack: undefined, debs: undefined },
+  ...{ verb: 'packages', write: undefined, putBack: undefined, archives: undefined },
   ...{ system: '/', json: false },
 };
 const OFFERS = { verb: 'offer', client: 'a', snapshot: 'latest', paths: [], ...PLAIN };
@@ -61,7 +61,8 @@ const ACCEPTED: [line: string, request: object][] = [
   ['backup', BACKUP],
   ['packages', PACKAGES],
   ['packages --write /f --root /d --json', { ...PACKAGES, write: '/f', system: '/d', json: true }],
-  ['packages --put-back /f --debs /d', { ...PACKAGES, putBack: '/f', debs: '/d' }],
+  ['packages --put-back /f --debs /d', { ...PACKAGES, putBack: '/f', archives: '/d' }],
+  ['packages --put-back /f --archives /d', { ...PACKAGES, putBack: '/f', archives: '/d' }],
   ['backup -q', { ...BACKUP, volume: 'quiet' }],
   ['backup --quiet', { ...BACKUP, volume: 'quiet' }],
   ['backup -v', { ...BACKUP, volume: 'verbose' }],
@@ -234,6 +235,8 @@ const REFUSED: [line: string, message: RegExp][] = [
   ['\u001b[31m', matching`^${says('cannot-run-there-is-no', '\\u001b[31m')}$`],
   ['packages x', /unexpected argument "x"/],
   ['packages --debs /d', /--debs needs --put-back/],
+  ['packages --archives /d', /--archives needs --put-back/],
+  ['packages --put-back /f --archives /d --debs /d', /--archives and --debs/],
   ['packages --write /f --put-back /f', /contradict/],
   ['packages --write', /--write needs a value/],
   ['weigh --ncdu --json', /--ncdu and --json contradict each other/],

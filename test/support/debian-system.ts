@@ -1,7 +1,8 @@
 /** A small system in a folder, with packages that the real dpkg has unpacked, and a package source that offers them. Needs root. */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ageTree, type TestPackage, writePackageTree } from './package-tree.ts';
 
 /** Why the tests that use it are skipped. */
 export const NEEDS_DPKG: string | false =
@@ -10,15 +11,6 @@ export const NEEDS_DPKG: string | false =
     : existsSync('/usr/bin/dpkg-deb')
       ? false
       : 'needs dpkg';
-
-export interface TestPackage {
-  name: string;
-  /** Contents by path from `/` on. `-> TARGET`: a symbolic link. `= PATH`: a hard link. */
-  files: Record<string, string>;
-  /** Modes of files and folders; 0644 and 0755 unless given. */
-  modes?: Record<string, number>;
-  conffiles?: string[];
-}
 
 const ARCHITECTURE = existsSync('/usr/bin/dpkg-deb')
   ? execFileSync('/usr/bin/dpkg', ['--print-architecture'], { encoding: 'utf8' }).trim()
@@ -98,19 +90,8 @@ export class DebianSystem {
 
   #build({ name, files, modes = {}, conffiles = [] }: TestPackage): string {
     const tree = join(this.archive, name);
-    const sums: string[] = [];
-    const write = (path: string, content: string): void => {
-      mkdirSync(dirname(join(tree, path)), { recursive: true, mode: 0o755 });
-      const target = /^-> (.*)$/.exec(content)?.[1];
-      const link = /^= (.*)$/.exec(content)?.[1];
-      if (target !== undefined) symlinkSync(target, join(tree, path));
-      else if (link !== undefined) execFileSync('ln', [join(tree, link), join(tree, path)]);
-      else writeFileSync(join(tree, path), content, { mode: 0o644 });
-      if (target === undefined)
-        sums.push(execFileSync('md5sum', [`.${path}`], { cwd: tree, encoding: 'utf8' }));
-    };
-    for (const [path, content] of Object.entries(files)) write(path, content);
-    for (const [path, mode] of Object.entries(modes)) chmodSync(join(tree, path), mode);
+    const written = writePackageTree(tree, files, modes);
+    const sums = written.map(path => execFileSync('md5sum', [`.${path}`], { cwd: tree, encoding: 'utf8' }));
     const control = [
       `Package: ${name}`,
       `Version: ${VERSION}`,
@@ -124,8 +105,7 @@ export class DebianSystem {
     const listed = sums.filter(each => !conffiles.includes(each.slice(35).trim()));
     writeFileSync(join(tree, 'DEBIAN/md5sums'), listed.map(each => each.replace('  ./', '  ')).join(''));
     if (conffiles.length > 0) writeFileSync(join(tree, 'DEBIAN/conffiles'), `${conffiles.join('\n')}\n`);
-    // As an archive has it: the files are older than the installation.
-    execFileSync('find', [tree, '-exec', 'touch', '-h', '-d', '2026-01-02T03:04:05Z', '{}', '+']);
+    ageTree(tree);
     const deb = join(this.archive, `${name}_${VERSION}_${ARCHITECTURE}.deb`);
     execFileSync('dpkg-deb', ['--root-owner-group', '-Znone', '--build', tree, deb], { stdio: 'pipe' });
     return deb;

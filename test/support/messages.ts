@@ -183,7 +183,7 @@ export const MESSAGES = {
   'does-not-keep-to-the': 'does not keep to the scope when a host',
   'does-not-take-backups-of': 'does not take backups of this machine any more',
   'does-not-take-the-name': 'does not take the name of one',
-  'dpkg-does-not-manage': 'dpkg does not manage this system',
+  'there-is-no-database': 'there is no database of dpkg, rpm or pacman',
   'drill-is-old': 'the last drill was on …, more than … days ago',
   'drill-not-done': 'the drill of … could not be done: …',
   'drill-problems': 'dialback: Cannot give back all that was backed up: …',
