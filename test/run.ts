@@ -10,8 +10,9 @@ import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs
 import { availableParallelism, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ExpectedSkip, FileReport, seconds, summary, type Totals } from './runner/events.ts';
+import { SharedExecutable } from './runner/executable.ts';
 import { Patience, stretchOf } from './runner/patience.ts';
-import { canMakePlaces, uidsOf } from './runner/place.ts';
+import { canMakePlaces, RUN_EXECUTABLE, uidsOf } from './runner/place.ts';
 import { isLong, matches, planFiles } from './runner/plan.ts';
 import { FileRun } from './runner/run-file.ts';
 import { fit, progressLines } from './runner/status.ts';
@@ -158,6 +159,7 @@ class Run {
   readonly #totals: Totals = { passed: 0, failures: [], skips: [] };
   /** Each receives the number of the slot that it runs in. */
   readonly #waiting: ((slot: number) => Job)[] = [];
+  readonly #executable: SharedExecutable | undefined;
   readonly #running = new Set<Job>();
   readonly #all: number;
   readonly #width: number;
@@ -168,6 +170,11 @@ class Run {
 
   constructor(checks: typeof CHECKS, files: string[]) {
     this.#width = files.some(isLong) ? WIDTH.long : WIDTH.short;
+    if (this.#hasPlaces && files.some(file => file.includes('/regress/')))
+      this.#executable = SharedExecutable.make(
+        join(TOP, 'dist/dialback'),
+        join(this.#folder, RUN_EXECUTABLE),
+      );
     // A run beside this one should use other numbers.
     const first = Math.floor(Math.random() * 1000) * this.#width;
     for (const check of checks) this.#waiting.push(() => startCheck(check));
@@ -177,7 +184,8 @@ class Run {
           new FileRun(file, isLong(file) ? LIMITS_MS.long : LIMITS_MS.short, {
             hasPlace: this.#hasPlaces,
             folder: join(this.#folder, String(at)),
-            uids: uidsOf(FIRST_UID, first + slot),
+            uids: uidsOf(FIRST_UID, this.#hasPlaces ? 0 : first + slot),
+            executable: this.#executable,
           }),
       );
     this.#all = this.#waiting.length;

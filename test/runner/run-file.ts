@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pathToFileURL } from 'node:url';
 import { type FileEvent, FileReport } from './events.ts';
+import type { SharedExecutable } from './executable.ts';
 import { Patience } from './patience.ts';
 import { inPlace, parseSaid, tagOf, withoutPlace } from './place.ts';
 
@@ -21,6 +22,7 @@ export interface Surroundings {
   /** A folder for this file; the run makes and removes it. */
   folder: string;
   uids: string;
+  executable?: SharedExecutable | undefined;
 }
 
 export class FileRun {
@@ -50,6 +52,9 @@ export class FileRun {
       cwd: TOP,
       env: {
         ...process.env,
+        // Only a place sets these; this run can be in a place of another one.
+        DIALBACK_TEST_EXECUTABLE: undefined,
+        DIALBACK_TEST_ROOTS_FOLDER: undefined,
         DIALBACK_TEST_UIDS: uids,
         DIALBACK_TEST_TAG: tagOf(folder),
         DIALBACK_TEST_PLACE: hasPlace ? '1' : '0',
@@ -103,7 +108,7 @@ export class FileRun {
   }
 
   #finish(): void {
-    const { folder, hasPlace } = this.#surroundings;
+    const { folder, hasPlace, executable } = this.#surroundings;
     const { exitCode: status, signalCode: signal } = this.#child;
     if (!hasPlace) removeAccounts(usersOf(folder));
     for (const parent of OTHER_FOLDERS)
@@ -113,6 +118,7 @@ export class FileRun {
         removeFolder(path);
       }
     removeFolder(folder);
+    if (executable?.hasChanged()) this.#left.push('a change of the executable that all files of the run use');
     this.report.finish({ status, signal, killed: this.#killed, left: this.#left });
   }
 }

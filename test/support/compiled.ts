@@ -1,4 +1,4 @@
-/** The launcher's programs for tests. Many tests need the same ones, so they are compiled once. */
+/** The launcher's programs, and C programs of tests. Many tests need the same ones, so they are compiled once. */
 import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import {
@@ -26,34 +26,51 @@ const SOURCES = ['tools/launcher.sh', 'tools/linkat.sh', 'src/launcher/*'];
  * @throws with the compiler's output
  */
 export function compile(kind: 'launch' | 'jail', to: string, variables: Record<string, string>): void {
-  const kept = join(CACHE, keyOf(kind, variables));
+  const what = [kind, variables, process.env.CC, process.env.LAUNCH_CFLAGS];
+  const sources = globSync(SOURCES, { cwd: TOP }).map(path => join(TOP, path));
+  copyCompiled(to, keyOf(what, sources.sort()), made => {
+    execFileSync(join(TOP, 'tools/launcher.sh'), [kind, made], {
+      env: { ...process.env, ...variables },
+      stdio: 'pipe',
+    });
+  });
+}
+
+/**
+ * Compiles a program of one source file, or copies what it has compiled from the same file.
+ * @param source its path
+ * @param to the path of the program; its mode becomes 0755
+ * @throws with the compiler's output
+ */
+export function compileProgram(source: string, to: string, flags: readonly string[]): void {
+  const compiler = process.env.CC ?? 'gcc';
+  copyCompiled(to, keyOf([compiler, flags], [source]), made => {
+    execFileSync(compiler, [...flags, '-o', made, source], { stdio: 'pipe' });
+  });
+}
+
+/** Puts a program where it is wanted. @param compileTo compiles it, if there is none by this key */
+function copyCompiled(to: string, key: string, compileTo: (made: string) => void): void {
+  const kept = join(CACHE, key);
   try {
     copyFileSync(kept, to);
   } catch {
-    compileInto(kept, kind, variables);
+    mkdirSync(CACHE, { recursive: true });
+    for (const name of readdirSync(CACHE)) removeIfOld(join(CACHE, name));
+    // Another test may compile the same: the last step is a rename.
+    const made = `${kept}.${randomBytes(4).toString('hex')}`;
+    compileTo(made);
+    renameSync(made, kept);
     copyFileSync(kept, to);
   }
   chmodSync(to, 0o755);
 }
 
-function keyOf(kind: string, variables: Record<string, string>): string {
+function keyOf(what: unknown, sources: readonly string[]): string {
   const hash = createHash('sha256');
-  hash.update(JSON.stringify([kind, variables, process.env.CC, process.env.LAUNCH_CFLAGS]));
-  for (const path of globSync(SOURCES, { cwd: TOP }).sort())
-    hash.update(path).update(readFileSync(join(TOP, path)));
+  hash.update(JSON.stringify(what));
+  for (const path of sources) hash.update(path).update(readFileSync(path));
   return hash.digest('hex');
-}
-
-/** Another test may compile the same: the last step is a rename. */
-function compileInto(kept: string, kind: string, variables: Record<string, string>): void {
-  mkdirSync(CACHE, { recursive: true });
-  for (const name of readdirSync(CACHE)) removeIfOld(join(CACHE, name));
-  const made = `${kept}.${randomBytes(4).toString('hex')}`;
-  execFileSync(join(TOP, 'tools/launcher.sh'), [kind, made], {
-    env: { ...process.env, ...variables },
-    stdio: 'pipe',
-  });
-  renameSync(made, kept);
 }
 
 function removeIfOld(path: string): void {

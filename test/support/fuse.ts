@@ -2,6 +2,7 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { compileProgram } from './compiled.ts';
 
 /** Why a test is skipped that needs one. */
 export const NEEDS_FUSE: string | false = existsSync('/dev/fuse') ? false : 'needs /dev/fuse';
@@ -26,8 +27,7 @@ export class FailingMount {
   static async at(folder: string, place: string, type: string, how: Failure): Promise<FailingMount> {
     const program = join(folder, 'failing-mount');
     const source = join(import.meta.dirname, 'fuse.c');
-    if (!existsSync(program))
-      execFileSync(process.env.CC ?? 'gcc', ['-std=gnu17', '-O1', '-Wall', '-Werror', '-o', program, source]);
+    if (!existsSync(program)) compileProgram(source, program, ['-std=gnu17', '-O1', '-Wall', '-Werror']);
     const child = spawn(program, [type, place, how], { stdio: ['ignore', 'pipe', 'inherit'] });
     const mount = new FailingMount(place, child);
     await new Promise<void>((resolve, reject) => {

@@ -16,8 +16,10 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { addUser, processesOf, removeUser } from './accounts.ts';
+import { compileProgram } from './compiled.ts';
 import { IS_LONG } from './long.ts';
-import { addUser, compileJail, compileLauncher, makeFolder, processesOf, removeUser } from './world.ts';
+import { compileJail, compileLauncher, makeFolder, ROOTS_FOLDER } from './world.ts';
 
 const ATTEMPT_MS = 20_000;
 
@@ -77,14 +79,14 @@ export class Jail {
   readonly #children = new Set<ChildProcess>();
 
   private constructor() {
-    this.base = makeFolder('/var/lib');
+    this.base = makeFolder(ROOTS_FOLDER);
     this.launch = join(this.base, 'bin/launch');
     this.jailPath = join(this.base, 'bin/jail');
     this.probe = join(this.base, 'bin/probe');
     this.never = join(this.base, 'etc/never');
     this.home = join(this.base, 'home');
     this.login = `dbtest-jail-${randomBytes(2).toString('hex')}`;
-    this.account = addUser(this.login, ['--no-create-home', '--home-dir', this.home]);
+    this.account = addUser(this.login, { home: this.home });
   }
 
   /** Makes all of it. Needs root. */
@@ -95,8 +97,7 @@ export class Jail {
       jail.folder(jail.home, 0o700);
       writeFileSync(jail.never, '# nothing yet\n');
       const flags = ['-std=gnu17', '-O1', '-static', '-no-pie', '-Wall', '-Wextra', '-Werror'];
-      const source = join(import.meta.dirname, 'probe.c');
-      execFileSync(process.env.CC ?? 'gcc', [...flags, '-o', jail.probe, source], { stdio: 'pipe' });
+      compileProgram(join(import.meta.dirname, 'probe.c'), jail.probe, flags);
       compileLauncher({
         to: jail.launch,
         serviceUid: jail.account.uid,

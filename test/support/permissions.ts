@@ -3,10 +3,10 @@
  * are a table in docs/security.md.
  */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { compileProgram } from './compiled.ts';
 import type { Process } from './machine.ts';
 import { Sides } from './sides.ts';
 import type { User } from './site.ts';
@@ -141,9 +141,7 @@ export class Stage extends Sides {
     try {
       const flags = ['-std=gnu17', '-O1', '-static', '-no-pie'];
       const probe = join(folder, 'probe');
-      execFileSync(process.env.CC ?? 'gcc', [...flags, '-o', probe, join(import.meta.dirname, 'probe.c')], {
-        stdio: 'pipe',
-      });
+      compileProgram(join(import.meta.dirname, 'probe.c'), probe, flags);
       writeFileSync(this.path(PROBE), readFileSync(probe), { mode: 0o755 });
     } finally {
       rmSync(folder, { recursive: true });

@@ -1,14 +1,13 @@
 /** `dialback web` for a test: an account with a store, the executable and its jail as `make install` has them, and raw requests. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { type ClientStore, createClient, createStore } from '../../src/store/store.ts';
+import { addUser, processesOf, removeUser } from './accounts.ts';
 import type { Account } from './jail.ts';
-import { addUser, compileJail, makeFolder, processesOf, removeUser, until } from './world.ts';
-
-const BINARY = join(import.meta.dirname, '../../dist/dialback');
+import { compileJail, makeFolder, putExecutable, until } from './world.ts';
 
 /** A response, as it came over the connection. */
 export interface Response {
@@ -43,7 +42,7 @@ export class WebSite {
   private constructor() {
     this.base = makeFolder('/tmp');
     this.login = `dbtest-web-${randomBytes(2).toString('hex')}`;
-    this.account = addUser(this.login, ['--no-create-home', '--home-dir', join(this.base, 'home')]);
+    this.account = addUser(this.login, { home: join(this.base, 'home') });
     this.store = join(this.base, 'home/the store');
     this.config = join(this.base, 'home/host.toml');
     this.binary = join(this.base, 'bin/dialback');
@@ -55,8 +54,7 @@ export class WebSite {
     const site = new WebSite();
     try {
       for (const name of ['home', 'bin', 'libexec', 'libexec/dialback']) mkdirSync(join(site.base, name));
-      copyFileSync(BINARY, site.binary);
-      chmodSync(site.binary, 0o755);
+      putExecutable(site.binary);
       compileJail({ to: site.jail, rsync: '/usr/bin/rsync', dialback: site.binary });
       createStore(site.store);
       fill(name => createClient(site.store, name));

@@ -5,20 +5,23 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import {
-  appendFileSync,
   chmodSync,
   chownSync,
   copyFileSync,
   existsSync,
+  globSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
 import { createServer, isIPv6, type Server } from 'node:net';
 import { dirname, join } from 'node:path';
+import { addUser, removeUser } from './accounts.ts';
 import { compile } from './compiled.ts';
 import { fairClock, fairTimeout } from './fair-time.ts';
 import { QUICK_EXCHANGE } from './sshd.ts';
@@ -29,6 +32,8 @@ export const NEEDS_ROOT: string | false =
 
 const TOP = join(import.meta.dirname, '../..');
 const BINARY = join(TOP, 'dist/dialback');
+/** For folders in no folder that others can write to, as /tmp is. /srv is there in a place, which has its own. */
+export const ROOTS_FOLDER = process.env.DIALBACK_TEST_ROOTS_FOLDER === '/srv' ? '/srv' : '/var/lib';
 
 export interface Party {
   login: string;
@@ -126,8 +131,7 @@ export class World {
     this.address = places?.address ?? '127.0.0.1';
     this.binary = join(base, 'bin/dialback');
     mkdirSync(dirname(this.binary), { mode: 0o755 });
-    copyFileSync(BINARY, this.binary);
-    chmodSync(this.binary, 0o755);
+    putExecutable(this.binary);
     this.client = makeUser(base, 'client');
     this.host = makeUser(base, 'host');
     this.data = join(this.client.home, 'my data');
@@ -432,7 +436,9 @@ export class World {
     for (const table of ['tcp', 'tcp6']) {
       for (const row of readFileSync(`/proc/net/${table}`, 'latin1').split('\n').slice(1)) {
         const fields = row.trim().split(/\s+/);
-        if (fields[3] === '0A' && uids.has(Number(fields[7]))) found.push(`listener ${fields[1]}`);
+        if (fields[3] !== '0A' || !uids.has(Number(fields[7]))) continue;
+        // All places share the table, and their accounts have the same uids.
+        if (isOpenSocket(fields[9] ?? '')) found.push(`listener ${fields[1]}`);
       }
     }
     return found;
@@ -447,16 +453,7 @@ export class World {
     } finally {
       for (const each of this.processes()) process.kill(each.pid, 'SIGKILL');
       rmSync(this.base, { recursive: true, force: true });
-      for (const party of [this.client, this.host]) {
-        await until(`${party.login} is removed`, () => {
-          try {
-            execFileSync('/usr/sbin/userdel', [party.login], { stdio: 'pipe' });
-            return true;
-          } catch {
-            return false;
-          }
-        });
-      }
+      for (const party of [this.client, this.host]) removeUser(party.login);
     }
   }
 
@@ -513,6 +510,17 @@ export class World {
   }
 }
 
+/** Whether a process that is visible here has a socket open. @param inode of the socket (proc_pid_fd(5)) */
+function isOpenSocket(inode: string): boolean {
+  return globSync('/proc/[0-9]*/fd/*').some(path => {
+    try {
+      return readlinkSync(path) === `socket:[${inode}]`;
+    } catch {
+      return false; // it has been closed in between
+    }
+  });
+}
+
 /** False in a chroot, such as the clean machine, and where the administrator forbids it. */
 export function mayMakeNamespaces({ uid, gid }: Party): boolean {
   const { status } = spawnSync('/usr/bin/unshare', ['-U', '-m', '/bin/true'], { uid, gid, cwd: '/' });
@@ -559,21 +567,31 @@ export function compileJail(options: { to: string; rsync: string; dialback: stri
 }
 
 /**
- * Uids that neither the machine of a test nor another test file uses. A search by uid must not find processes in the machine of another
- * test (test/support/machine.ts: the same kernel, other accounts). test/run.ts chooses them.
+ * Puts dist/dialback where a test needs it. Within a run of all tests it is a link to a file that all test files share.
+ * @param isOwn a copy: for a test that changes the file's owner, mode, capabilities or content, and for a folder outside of /tmp
  */
-const [UID_MIN = '20000', UID_MAX = '29999'] = process.env.DIALBACK_TEST_UIDS?.split('-') ?? [];
+export function putExecutable(to: string, isOwn = false): void {
+  const shared = process.env.DIALBACK_TEST_EXECUTABLE;
+  if (shared !== undefined && !isOwn) {
+    linkSync(shared, to);
+    return;
+  }
+  rmSync(to, { force: true });
+  copyFileSync(BINARY, to);
+  chmodSync(to, 0o755);
+}
 
 /**
- * Makes a folder that everybody may enter. Its name tells test/run.ts whose it is, should the test be killed. In a place that has its
- * own /tmp the names are the same for each test file, so that they need not compile the launcher for different paths.
+ * Makes a folder that everybody may enter. Its name tells test/run.ts whose it is, should the test be killed. In a folder that
+ * belongs to this file's place the names are the same for each test file, so that they need not compile the launcher for
+ * different paths.
  */
-export function makeFolder(parent: '/tmp' | '/var/lib' | '/root'): string {
+export function makeFolder(parent: '/tmp' | '/var/lib' | '/root' | typeof ROOTS_FOLDER): string {
   const start = parent === '/tmp' ? 'dialback test-' : 'db test-';
-  const made =
-    parent === '/tmp' && process.env.DIALBACK_TEST_PLACE === '1'
-      ? makeNumbered(`/tmp/${start}`)
-      : mkdtempSync(`${parent}/${start}${process.env.DIALBACK_TEST_TAG ?? ''}`);
+  const isOwn = process.env.DIALBACK_TEST_PLACE === '1' && (parent === '/tmp' || parent === '/srv');
+  const made = isOwn
+    ? makeNumbered(`${parent}/${start}`)
+    : mkdtempSync(`${parent}/${start}${process.env.DIALBACK_TEST_TAG ?? ''}`);
   chmodSync(made, 0o755);
   return made;
 }
@@ -586,52 +604,10 @@ function makeNumbered(start: string): string {
   return `${start}${number}`;
 }
 
-/** Makes an account, and a group of its own. @param more arguments of useradd(8) */
-export function addUser(login: string, more: string[]): { uid: number; gid: number } {
-  const range = ['UID', 'GID'].flatMap(each => [
-    ...['-K', `SYS_${each}_MIN=${UID_MIN}`],
-    ...['-K', `SYS_${each}_MAX=${UID_MAX}`],
-  ]);
-  const list = process.env.DIALBACK_TEST_USERS;
-  if (list !== undefined) appendFileSync(list, `${login}\n`);
-  execFileSync('/usr/sbin/useradd', ['--system', '--user-group', ...range, ...more, login], {
-    stdio: 'pipe',
-  });
-  const id = (which: string): number => Number(execFileSync('/usr/bin/id', [which, login]).toString());
-  return { uid: id('-u'), gid: id('-g') };
-}
-
-/** Removes an account whose processes have ended, or are about to. @throws Error when one of them stays for 5 s */
-export function removeUser(login: string): void {
-  for (let tries = 1; ; tries++) {
-    try {
-      execFileSync('/usr/sbin/userdel', [login], { stdio: 'pipe' });
-      return;
-    } catch (error) {
-      if (tries === 100) throw error;
-      execFileSync('sleep', ['0.05']); // a process of the account is still ending
-    }
-  }
-}
-
-/** The running processes of an account, without zombies. */
-export function processesOf(uid: number): number[] {
-  return readdirSync('/proc').flatMap(name => {
-    if (!/^\d+$/.test(name)) return [];
-    try {
-      const status = readFileSync(`/proc/${name}/status`, 'latin1');
-      const isOurs = Number(/^Uid:\s+(\d+)/m.exec(status)?.[1]) === uid;
-      return isOurs && !/^State:\s+[ZX]/m.test(status) ? [Number(name)] : [];
-    } catch {
-      return []; // it has ended in between
-    }
-  });
-}
-
 function makeUser(base: string, role: string): Party {
   const login = `dbtest-${role}-${randomBytes(2).toString('hex')}`;
   const home = join(base, role);
-  const { uid, gid } = addUser(login, ['--no-create-home', '--home-dir', home, '--shell', '/bin/sh']);
+  const { uid, gid } = addUser(login, { home });
   const party = { login, uid, gid, home };
   for (const folder of [home, join(home, '.ssh')]) {
     mkdirSync(folder, { mode: 0o700 });

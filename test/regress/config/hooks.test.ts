@@ -8,7 +8,7 @@ import { after, before, beforeEach, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { itLong } from '../../support/long.ts';
 import { matching, says, wording } from '../../support/wording.ts';
-import { lastLine, NEEDS_ROOT, type Party, until, World } from '../../support/world.ts';
+import { lastLine, NEEDS_ROOT, type Party, putExecutable, until, World } from '../../support/world.ts';
 
 /** What one hook was told, and was. */
 interface Seen {
@@ -149,6 +149,7 @@ describe('hooks', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     const { client } = world;
     const account = ['--reuid', String(client.uid), '--regid', String(client.gid), '--clear-groups'];
     const lent = ['--inh-caps', '+dac_read_search'];
+    putExecutable(world.binary, true);
     execFileSync('setcap', ['cap_dac_read_search=i', world.binary]); // as it is installed
     const backup = [world.binary, 'backup', '--config', world.clientToml];
     const environment = { HOME: client.home };

@@ -14,6 +14,7 @@ import {
   mayMakeNamespaces,
   NEEDS_ROOT,
   type Party,
+  putExecutable,
   type World,
 } from '../../support/world.ts';
 
@@ -223,6 +224,7 @@ describe('doctor with the launcher', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, (
   });
 
   it('the chain of "inherited"', async () => {
+    putExecutable(world.binary, true); // it gets a capability
     world.configure({ top: `name = "${world.name}"\ncapability = "inherited"` });
     const findings = await doctor.look(client);
     const own = findings.find(each => each.check === 'machine.inherited');

@@ -8,7 +8,7 @@ import type { Finding } from '../../../src/doctor/finding.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { Doctor, lines } from '../../support/doctor.ts';
 import { matching, says } from '../../support/wording.ts';
-import { NEEDS_ROOT, type Party, type World } from '../../support/world.ts';
+import { NEEDS_ROOT, type Party, putExecutable, type World } from '../../support/world.ts';
 
 describe('doctor, where a backup works', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let doctor: Doctor;
@@ -19,6 +19,7 @@ describe('doctor, where a backup works', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE 
     doctor = await Doctor.make();
     ({ world } = doctor);
     ({ client, host } = world);
+    putExecutable(world.binary, true); // other test files change the number of links of the common one
   });
   after(async () => {
     await world.dispose();

@@ -6,10 +6,11 @@ import { chmodSync, chownSync, mkdirSync, readFileSync, renameSync, rmSync, writ
 import { createServer, type Server } from 'node:net';
 import { dirname, join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
+import { addUser, removeUser } from '../../support/accounts.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { Follower, hide, mount, packageOwning, worstOf } from '../../support/steps.ts';
 import { matching, says, wording } from '../../support/wording.ts';
-import { addUser, makeFolder, NEEDS_ROOT, type Party, World } from '../../support/world.ts';
+import { makeFolder, NEEDS_ROOT, type Party, World } from '../../support/world.ts';
 
 describe('a next step of doctor on a host', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let world: World;
@@ -97,7 +98,7 @@ describe('a next step of doctor on a host', { skip: NEEDS_ROOT || IN_CLEAN_MACHI
     const login = 'dbtest-long-home';
     mkdirSync(home, { mode: 0o700 });
     try {
-      const { uid, gid } = addUser(login, ['--no-create-home', '--home-dir', home, '--shell', '/bin/sh']);
+      const { uid, gid } = addUser(login, { home });
       chownSync(home, uid, gid);
       const party = (): Party => {
         const passwd = execFileSync('getent', ['passwd', login], { encoding: 'utf8' });
@@ -116,7 +117,7 @@ describe('a next step of doctor on a host', { skip: NEEDS_ROOT || IN_CLEAN_MACHI
       for (const check of ['host.state', 'host.store', 'host.authorized_keys'])
         assert.equal(worstOf(findings, check).state, 'ok', worstOf(findings, check).found);
     } finally {
-      execFileSync('/usr/sbin/userdel', [login], { stdio: 'pipe' });
+      removeUser(login);
       rmSync(base, { recursive: true });
     }
   });

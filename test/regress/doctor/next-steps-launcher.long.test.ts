@@ -6,10 +6,11 @@ import { chmodSync, chownSync, copyFileSync, mkdirSync, readFileSync, writeFileS
 import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Finding } from '../../../src/doctor/finding.ts';
+import { addUser, removeUser } from '../../support/accounts.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { findingOf, packageOwning, Steps, without } from '../../support/steps.ts';
 import { matching, says } from '../../support/wording.ts';
-import { addUser, NEEDS_ROOT, World } from '../../support/world.ts';
+import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 describe('a next step about the launcher', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let world: World;
@@ -54,7 +55,7 @@ describe('a next step about the launcher', { skip: NEEDS_ROOT || IN_CLEAN_MACHIN
 
   it('takes an account out of its group whose first group it is', async () => {
     const login = `${world.client.login}-2`;
-    addUser(login, ['--no-create-home']);
+    addUser(login);
     execFileSync('/usr/sbin/usermod', ['--gid', group, login]);
     execFileSync('/usr/sbin/groupdel', [login]);
     try {
@@ -64,7 +65,7 @@ describe('a next step about the launcher', { skip: NEEDS_ROOT || IN_CLEAN_MACHIN
       assert.equal(execFileSync('/usr/bin/id', ['-Gn', login]).toString().trim(), login);
       await isWell('launcher.group', 'client.jail');
     } finally {
-      execFileSync('/usr/sbin/userdel', [login], { stdio: 'pipe' });
+      removeUser(login);
     }
   });
 

@@ -6,7 +6,6 @@ import { once } from 'node:events';
 import {
   chownSync,
   closeSync,
-  copyFileSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -18,9 +17,11 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { asAccount } from '../../../src/os/account.ts';
 import { exec, run, standard, start, startApart } from '../../../src/os/process.ts';
+import { addUser, removeUser } from '../../support/accounts.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
+import { compileProgram } from '../../support/compiled.ts';
 import { says } from '../../support/wording.ts';
-import { addUser, makeFolder, NEEDS_ROOT } from '../../support/world.ts';
+import { makeFolder, NEEDS_ROOT, putExecutable } from '../../support/world.ts';
 
 const TOP = join(import.meta.dirname, '../../..');
 
@@ -54,10 +55,9 @@ describe("root's terminal", { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     base = makeFolder('/var/lib');
     [home, binary, probe] = [join(base, 'home'), join(base, 'dialback'), join(base, 'probe')];
     found = join(home, 'found');
-    copyFileSync(join(TOP, 'dist/dialback'), binary);
-    const flags = ['-std=gnu17', '-O1', '-static', '-no-pie'];
-    execFileSync(process.env.CC ?? 'gcc', [...flags, '-o', probe, join(TOP, 'test/support/probe.c')]);
-    const { uid, gid } = addUser(login, ['--no-create-home', '--home-dir', home, '--shell', '/bin/bash']);
+    putExecutable(binary, true);
+    compileProgram(join(TOP, 'test/support/probe.c'), probe, ['-std=gnu17', '-O1', '-static', '-no-pie']);
+    const { uid, gid } = addUser(login, { home, shell: '/bin/bash' });
     mkdirSync(home, { mode: 0o700 });
     // Bash reads it where it seems to be started over the network, as `doctor` starts it.
     const look = `"${probe}" --terminal "${found}"\n`;
@@ -67,7 +67,7 @@ describe("root's terminal", { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   });
   after(() => {
     if (base === undefined) return;
-    execFileSync('/usr/sbin/userdel', [login], { stdio: 'pipe' });
+    removeUser(login);
     rmSync(base, { recursive: true, force: true });
   });
 

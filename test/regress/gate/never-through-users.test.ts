@@ -1,7 +1,6 @@
 // Goal: a user who puts a link, or a hard link, in the place of a `never` below a folder of their own cannot keep another
 // user's files out of a backup, nor stop it. The name in `never` stays kept back, and the run says what it did not follow.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
@@ -17,9 +16,10 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { addUser, removeUser } from '../../support/accounts.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { some } from '../../support/long.ts';
-import { addUser, type Done, NEEDS_ROOT, until, World } from '../../support/world.ts';
+import { type Done, NEEDS_ROOT, until, World } from '../../support/world.ts';
 
 interface User {
   login: string;
@@ -56,13 +56,13 @@ describe('a never below a folder of a user', { skip: NEEDS_ROOT || IN_CLEAN_MACH
   });
   after(async () => {
     await world.dispose();
-    for (const { login } of [alice, bob]) execFileSync('/usr/sbin/userdel', [login], { stdio: 'pipe' });
+    for (const { login } of [alice, bob]) removeUser(login);
   });
 
   function makePerson(name: string): User {
     const login = `${world.client.login}-${name}`.replace('dbtest-client', 'dbt');
     const home = join(people, name);
-    return { login, home, ...addUser(login, ['--no-create-home', '--home-dir', home]) };
+    return { login, home, ...addUser(login, { home }) };
   }
 
   /** Both homes as they are before an attack. */

@@ -18,10 +18,11 @@ import {
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { type Entry, findPlace, parsePlaces } from '../../../src/client/never.ts';
+import { addUser, removeUser } from '../../support/accounts.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { type Ended, Jail } from '../../support/jail.ts';
 import { matching, says } from '../../support/wording.ts';
-import { addUser, NEEDS_ROOT } from '../../support/world.ts';
+import { NEEDS_ROOT } from '../../support/world.ts';
 
 function lookAt(path: string): Entry | string {
   try {
@@ -42,14 +43,14 @@ describe('launch never', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   before(() => {
     jail = Jail.make();
     const login = jail.login.replace('dbtest-jail', 'dbt-alice');
-    alice = { login, ...addUser(login, ['--no-create-home']) };
+    alice = { login, ...addUser(login) };
     top = join(jail.base, 'top');
     mkdirSync(top, { mode: 0o755 });
     run = jail.run('run-AAAAAA', ['root /']);
   });
   after(() => {
     jail.dispose();
-    execFileSync('/usr/sbin/userdel', [alice.login], { stdio: 'pipe' });
+    removeUser(alice.login);
   });
 
   const ask = (account = jail.account, folder = run): Promise<Ended> =>
