@@ -2,6 +2,8 @@
 # npm brings along (node_modules/.bin/node). Once it is there, nothing here needs npm.
 
 .DEFAULT_GOAL := help
+# The rules that make brings along look for a source of each .ts file, in RCS and SCCS too: 0.08 s of processor time for each call.
+MAKEFLAGS += --no-builtin-rules
 .PHONY: help try build launcher launcher-arm64 test test-long test-web test-versions versions-doc test-machines fuzz bench bench-runs install uninstall clean
 
 help:
