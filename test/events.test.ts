@@ -15,6 +15,7 @@ import {
   PHASES,
 } from '../src/wire/events.ts';
 import { jsonName, snapshotName } from '../src/wire/text.ts';
+import { ANY_CHARACTER } from './support/any-character.ts';
 import { says, wording } from './support/wording.ts';
 
 const EVENT_PREFIX = 'dialback-event: ';
@@ -397,7 +398,7 @@ describe('decodeEvent()', () => {
 
   it('neither throws nor accepts, when the JSON is arbitrary', () => {
     fc.assert(
-      fc.property(fc.oneof(fc.json(), fc.string({ unit: 'binary' })), text => {
+      fc.property(fc.oneof(fc.json(), fc.string({ unit: ANY_CHARACTER })), text => {
         assert.notEqual(reasonFor(EVENT_PREFIX + text), 'accepted');
       }),
       { numRuns: 1000 },
@@ -421,7 +422,7 @@ describe('decodeEvent()', () => {
   it('never throws, when one letter of a good line is another', () => {
     const line = lineOf(FULL);
     fc.assert(
-      fc.property(fc.nat(line.length - 1), fc.string({ unit: 'binary', maxLength: 2 }), (at, put) => {
+      fc.property(fc.nat(line.length - 1), fc.string({ unit: ANY_CHARACTER, maxLength: 2 }), (at, put) => {
         const decoded = decodeEvent(line.slice(0, at) + put + line.slice(at + 1));
         if ('value' in decoded) assert.deepEqual(decodeEvent(lineOf(decoded.value)), decoded);
       }),

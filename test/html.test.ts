@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { fieldValue, html, nameOf, styleSheet } from '../src/web/pages/html.ts';
 import { jsonName, showName } from '../src/wire/text.ts';
+import { ANY_CHARACTER } from './support/any-character.ts';
 
 /** The text of markup without its tags, as a browser shows it. */
 const shown = (markup: string): string =>
@@ -36,7 +37,7 @@ describe('html``', () => {
 
   it('accepts any text as text', () => {
     fc.assert(
-      fc.property(fc.string({ unit: 'binary' }), text => {
+      fc.property(fc.string({ unit: ANY_CHARACTER }), text => {
         const made = html`<p title="${text}">${text}</p>`.text;
         const [, title = '', content = ''] = /^<p title="([^"<>]*)">([^<>]*)<\/p>$/.exec(made) ?? [];
         assert.equal(title, content);

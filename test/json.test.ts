@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { parseJson } from '../src/wire/json.ts';
+import { ANY_CHARACTER } from './support/any-character.ts';
 import { matching, says, wording } from './support/wording.ts';
 
 describe('parseJson()', () => {
@@ -46,7 +47,7 @@ describe('parseJson()', () => {
       assert.deepEqual(parseJson(text), { reason: wording('has-the-key-twice', key) }));
 
   it('refuses a key that is put in once more, wherever that is', () => {
-    const object = fc.dictionary(fc.string({ unit: 'binary' }), fc.jsonValue(), { minKeys: 1 });
+    const object = fc.dictionary(fc.string({ unit: ANY_CHARACTER }), fc.jsonValue(), { minKeys: 1 });
     fc.assert(
       fc.property(object, fc.nat(), fc.jsonValue(), fc.boolean(), (value, at, other, isInside) => {
         const keys = Object.keys(value);

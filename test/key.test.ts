@@ -11,6 +11,7 @@ import {
   readEd25519Line,
   showKey,
 } from '../src/wire/key.ts';
+import { ANY_CHARACTER } from './support/any-character.ts';
 import { Keys } from './support/keys.ts';
 import { matching, says, wording } from './support/wording.ts';
 
@@ -119,7 +120,7 @@ describe('parsePublicKey()', () => {
     fc.assert(
       fc.property(
         fc.oneof(
-          fc.string({ unit: 'binary' }),
+          fc.string({ unit: ANY_CHARACTER }),
           fc.string().map(each => `${text('ed25519').trim()} ${each}`),
         ),
         each => {
@@ -198,8 +199,8 @@ describe('parseHostKey()', () => {
     fc.assert(
       fc.property(
         fc.oneof(
-          fc.string({ unit: 'binary' }),
-          fc.string({ unit: 'binary' }).map(each => `${text('ed25519').trim()}${each}`),
+          fc.string({ unit: ANY_CHARACTER }),
+          fc.string({ unit: ANY_CHARACTER }).map(each => `${text('ed25519').trim()}${each}`),
         ),
         each => {
           const parsed = parseHostKey(each);

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { Meter } from '../src/output/meter.ts';
 import { progressText } from '../src/output/progress-text.ts';
+import { ANY_CHARACTER } from './support/any-character.ts';
 
 type Progress = Parameters<typeof progressText>[0];
 
@@ -52,7 +53,7 @@ describe('progressText()', () => {
   it('is never wider than the terminal, and plain ASCII, whatever a remote is called', () => {
     const number = fc.oneof(fc.nat(), fc.constant(Number.MAX_SAFE_INTEGER), fc.constant(undefined));
     const progress = fc.record({
-      label: fc.string({ unit: 'binary' }),
+      label: fc.string({ unit: ANY_CHARACTER }),
       elapsedMs: number,
       percent: number,
       files: fc.option(fc.record({ done: fc.nat(), total: number }), { nil: undefined }),

@@ -35,6 +35,7 @@ import {
   readOwnFailure,
 } from '../src/wire/rsync-output.ts';
 import { makeScratch, pull } from './daemon.ts';
+import { ANY_CHARACTER } from './support/any-character.ts';
 import { stretch } from './support/fair-time.ts';
 import { wording } from './support/wording.ts';
 
@@ -216,7 +217,7 @@ describe('parseGateCommand()', () => {
 
   const allowed = fc.constantFrom(...ALLOWED.keys());
   const letter = fc.oneof(
-    fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }),
+    fc.string({ unit: ANY_CHARACTER, minLength: 1, maxLength: 1 }),
     fc.constantFrom(...' \n\t\0\r-.0123456789cnrsd;$`\'"\\/&|#'),
   );
   const check = (command: string): void => {
@@ -285,7 +286,7 @@ describe('parseGateCommand()', () => {
   });
 
   it('refuses any text up to 128 KiB, and is quick about it', () => {
-    fc.assert(fc.property(fc.string({ unit: 'binary', maxLength: 131_072, size: 'max' }), check), {
+    fc.assert(fc.property(fc.string({ unit: ANY_CHARACTER, maxLength: 131_072, size: 'max' }), check), {
       numRuns: 40,
     });
     for (const piece of ['a', ' ', 'nice -n5 ', 'ionice -c2 ', 'rsync ', '\n', `${PLAIN} `, '1'])
@@ -1019,7 +1020,7 @@ describe('readComplaint()', () => {
     fc.assert(
       fc.property(
         fc.oneof(
-          fc.string({ unit: 'binary' }),
+          fc.string({ unit: ANY_CHARACTER }),
           near,
           near.map(each => `rsync: [sender] ${each}`),
         ),

@@ -17,6 +17,7 @@ import {
   snapshotName,
   snapshotTime,
 } from '../src/wire/text.ts';
+import { ANY_CHARACTER } from './support/any-character.ts';
 
 /** Letters that look like others, marks that turn text around, and what ends a line somewhere. */
 const STRANGE = [
@@ -35,7 +36,7 @@ const STRANGE = [
 
 /** Any text at all: with lone surrogates, control characters and what is outside the basic plane. */
 const anyText = fc.oneof(
-  fc.string({ unit: 'binary', maxLength: 200 }),
+  fc.string({ unit: ANY_CHARACTER, maxLength: 200 }),
   fc
     .array(fc.integer({ min: 0, max: 0xffff }), { maxLength: 100 })
     .map(codes => String.fromCharCode(...codes)),
@@ -467,7 +468,7 @@ describe('quoteForShell()', () => {
 
   it('comes through /bin/sh unchanged, when the words are arbitrary', () => {
     const word = fc.oneof(
-      fc.string({ unit: 'binary', maxLength: 40 }).map(text => text.replaceAll('\0', '')),
+      fc.string({ unit: ANY_CHARACTER, maxLength: 40 }).map(text => text.replaceAll('\0', '')),
       fc.string({ unit: fc.constantFrom("'", '"', '\\', '$', '`', '\n', ' ', '!', '*', 'a'), maxLength: 20 }),
     );
     fc.assert(
@@ -493,7 +494,7 @@ describe('jsonName()', () => {
   });
 
   it('gives the bytes back after a way through JSON, whatever they are', () => {
-    const mostlyText = fc.string({ unit: 'binary', maxLength: 60 }).map(text => Buffer.from(text));
+    const mostlyText = fc.string({ unit: ANY_CHARACTER, maxLength: 60 }).map(text => Buffer.from(text));
     fc.assert(
       fc.property(fc.oneof(bytes, mostlyText), name => {
         const back = JSON.parse(JSON.stringify(jsonName(name))) as string | { base64: string };

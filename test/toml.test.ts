@@ -7,6 +7,7 @@ import * as v from 'valibot';
 import { Fault } from '../src/fault.ts';
 import { durationKey, parseConfig, pathKey, readConfig, sizeKey } from '../src/shared/toml.ts';
 import { parseDuration, parseSize } from '../src/wire/quantity.ts';
+import { ANY_CHARACTER } from './support/any-character.ts';
 import { matching, says, wording } from './support/wording.ts';
 
 const SCHEMA = v.strictObject({
@@ -91,7 +92,7 @@ describe('parseConfig()', () => {
     fc.assert(
       fc.property(
         fc.oneof(
-          fc.string({ unit: 'binary' }),
+          fc.string({ unit: ANY_CHARACTER }),
           fc.string({ unit: fc.constantFrom('a', '=', '"', '[', ']', '\n', '1', '.') }),
         ),
         text => void found(text),

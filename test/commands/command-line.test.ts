@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { Fault } from '../../src/fault.ts';
+import { ANY_CHARACTER } from '../support/any-character.ts';
 import { readLine, readWords, refusalOf } from '../support/command-line.ts';
 import { matching, says } from '../support/wording.ts';
 
@@ -419,7 +420,7 @@ describe('a command line', () => {
         'true',
         'false',
       ),
-      fc.string({ unit: 'binary', maxLength: 8 }),
+      fc.string({ unit: ANY_CHARACTER, maxLength: 8 }),
     );
     fc.assert(
       fc.property(fc.oneof(verb, word), fc.array(word, { maxLength: 5 }), (first, rest) => {
