@@ -12,16 +12,18 @@ import {
   mkdirSync,
   openSync,
   readFileSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { addUser, processesOf, removeUser } from './accounts.ts';
 import { compileProgram } from './compiled.ts';
 import { IS_LONG } from './long.ts';
 import { compileJail, compileLauncher, makeFolder, ROOTS_FOLDER } from './world.ts';
 
 const ATTEMPT_MS = 20_000;
+const SPOTS_AT_ONCE = 30;
 
 /** The exit and the output of a program. */
 export interface Ended {
@@ -77,6 +79,7 @@ export class Jail {
   /** Another process of the same user, of the same program. */
   victim: ChildProcess | undefined;
   readonly #children = new Set<ChildProcess>();
+  #prepared: string[] = [];
 
   private constructor() {
     this.base = makeFolder(ROOTS_FOLDER);
@@ -155,14 +158,29 @@ export class Jail {
   freshSpots(spots: string[], input: string): void {
     for (const spot of spots) {
       rmSync(spot, { recursive: true, force: true });
+      mkdirSync(dirname(spot), { recursive: true });
+      renameSync(this.#preparedSpot(), spot);
+      this.file(join(spot, 'input'), input.padEnd(8192, 'y'));
+    }
+  }
+
+  /** setfattr(1) sets the attribute of many files at once: starting it for each attempt takes a fifth of the time of a suite. */
+  #preparedSpot(): string {
+    const ready = this.#prepared.pop();
+    if (ready !== undefined) return ready;
+    const parent = join(this.base, 'prepared');
+    mkdirSync(parent, { recursive: true, mode: 0o700 });
+    this.#prepared = Array.from({ length: SPOTS_AT_ONCE }, (_, index) => join(parent, String(index)));
+    for (const spot of this.#prepared) {
       this.folder(spot);
       this.file(join(spot, 'file'), 'x'.repeat(8192));
       this.file(join(spot, 'other'));
-      this.file(join(spot, 'input'), input.padEnd(8192, 'y'));
+      this.file(join(spot, 'input'), '');
       this.folder(join(spot, 'empty'));
     }
-    const marked = spots.flatMap(spot => [join(spot, 'file'), join(spot, 'input')]);
+    const marked = this.#prepared.flatMap(spot => [join(spot, 'file'), join(spot, 'input')]);
     execFileSync('/usr/bin/setfattr', ['-n', 'user.there', '-v', '1', ...marked]);
+    return this.#preparedSpot();
   }
 
   /**
