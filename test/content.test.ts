@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
+import { hash } from 'node:crypto';
 import { mkdirSync, readdirSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
-import { openPlain, readWhole, sameContent } from '../src/os/content.ts';
+import { digestFile, openPlain, readWhole, sameContent } from '../src/os/content.ts';
 import { fault, mkfifo, scratch } from './support/scratch.ts';
 import { says, wording } from './support/wording.ts';
 
@@ -40,6 +41,26 @@ describe('readWhole()', () => {
       fault(() => readWhole(`${top}/none`, 10));
     }
     assert.equal(count(), before);
+  });
+});
+
+describe('digestFile()', () => {
+  it('is right for files that are read at the same time', async t => {
+    const top = scratch(t);
+    const { signal } = new AbortController();
+    // Each step seems to take so long that the call gives way to the others, in the middle of a file too.
+    let ms = performance.now();
+    t.mock.method(performance, 'now', () => {
+      ms += 1000;
+      return ms;
+    });
+    const contents = ['one', 'two two', '', 'x'.repeat(600_000), 'y'.repeat(600_001)];
+    for (const [at, content] of contents.entries()) writeFileSync(`${top}/${at}`, content);
+    const found = await Promise.all(contents.map((_, at) => digestFile(`${top}/${at}`, signal)));
+    assert.deepEqual(
+      found.map(each => each.sha256.toString('hex')),
+      contents.map(each => hash('sha256', each)),
+    );
   });
 });
 

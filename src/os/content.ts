@@ -52,7 +52,8 @@ interface Digested {
 
 const CHUNK = 256 * 1024;
 const BREATHE_MS = 50;
-let chunk: Buffer | undefined;
+/** The buffer of the last file. The next one takes it away, since two files can be read at once: each waits in between. */
+let spare: Buffer | undefined;
 let breathedMs = 0;
 
 /**
@@ -88,10 +89,11 @@ async function hashFile(
   signal: AbortSignal,
 ): Promise<Digested> {
   const descriptor = openQuietly(path);
+  const chunk = spare ?? Buffer.alloc(CHUNK);
+  spare = undefined;
   try {
     const status = fstat(descriptor, { bigint: true });
     if (!status.isFile()) throw new Fault({ tried: 'read it', found: 'it is not a plain file' });
-    chunk ??= Buffer.alloc(CHUNK);
     let size = 0;
     /** Made only for a file of more than one chunk: it costs more than reading a small file. */
     let digest: Hash | undefined;
@@ -116,6 +118,7 @@ async function hashFile(
       if (got === 0) return { digest: digest.digest(), size, inode: status.ino };
     }
   } finally {
+    spare = chunk;
     close(descriptor);
   }
 }
