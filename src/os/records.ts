@@ -44,8 +44,35 @@ const RECORDS_END_MS = 3_000;
  */
 export async function takeRecords(
   command: Command,
-  { limit, signal }: RecordOptions,
+  options: RecordOptions,
   take: (record: Buffer) => void,
+): Promise<ExitResult & { stderr: string }> {
+  return await takeChunks(command, options, bytes => {
+    for (const record of splitRecords(bytes)) take(record);
+  });
+}
+
+/**
+ * The same for texts of one character (latin1) per byte, many at a time. It takes a third of the time of `takeRecords`.
+ * @throws as `takeRecords`
+ */
+export async function takeTexts(
+  command: Command,
+  options: RecordOptions,
+  take: (records: string[]) => void,
+): Promise<ExitResult & { stderr: string }> {
+  return await takeChunks(command, options, bytes => {
+    const records = bytes.toString('latin1').split('\0');
+    records.pop(); // empty: the bytes end with a NUL
+    take(records);
+  });
+}
+
+/** Runs a program, and calls back with whole records: bytes that end with a NUL. */
+async function takeChunks(
+  command: Command,
+  { limit, signal }: RecordOptions,
+  take: (bytes: Buffer) => void,
 ): Promise<ExitResult & { stderr: string }> {
   const child = await start(command, ['nothing', 'pipe', 'pipe']);
   let stderr = '';
@@ -55,7 +82,7 @@ export async function takeRecords(
   const abort = (): void => void child.end(RECORDS_END_MS);
   signal?.addEventListener('abort', abort, { once: true });
   try {
-    for await (const records of recordsOf(child, limit)) for (const record of records) take(record);
+    for await (const bytes of wholeRecordsOf(child, limit)) take(bytes);
     const ending = await child.ended;
     signal?.throwIfAborted();
     return { ...ending, stderr };
@@ -71,18 +98,29 @@ export async function takeRecords(
  * @throws Fault when a record is longer
  */
 export async function* recordsOf(child: Child, limit: number): AsyncGenerator<Buffer[]> {
+  for await (const bytes of wholeRecordsOf(child, limit)) yield splitRecords(bytes);
+}
+
+/** The records of bytes that end with a NUL. */
+function splitRecords(bytes: Buffer): Buffer[] {
+  const records: Buffer[] = [];
+  let from = 0;
+  for (let end = bytes.indexOf(0); end >= 0; end = bytes.indexOf(0, from)) {
+    records.push(bytes.subarray(from, end));
+    from = end + 1;
+  }
+  return records;
+}
+
+/** The output of a child in parts that end with a NUL. */
+async function* wholeRecordsOf(child: Child, limit: number): AsyncGenerator<Buffer> {
   let rest: Buffer = Buffer.alloc(0);
   for await (const chunk of (child.stdout ?? []) as AsyncIterable<Buffer>) {
     dropGarbage();
     const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
-    const records: Buffer[] = [];
-    let from = 0;
-    for (let end = bytes.indexOf(0); end >= 0; end = bytes.indexOf(0, from)) {
-      records.push(bytes.subarray(from, end));
-      from = end + 1;
-    }
-    yield records;
-    rest = bytes.subarray(from);
+    const end = bytes.lastIndexOf(0) + 1;
+    yield bytes.subarray(0, end);
+    rest = bytes.subarray(end);
     if (rest.length > limit)
       throw new Fault({
         tried: `run "${child.program}"`,

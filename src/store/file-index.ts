@@ -33,6 +33,7 @@ import { dropGarbage } from '../os/memory.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { temporaryFolder } from '../os/scratch.ts';
 import { TIME_LIMITS } from './file-time.ts';
+import { compareSnapshot, type IndexedFile, type SnapshotChanges } from './index-changes.ts';
 import {
   alikeButUnlinked,
   type LinkedElsewhere,
@@ -60,15 +61,6 @@ export interface Version {
   mtime: string | undefined;
   /** Oldest first. */
   snapshots: string[];
-}
-
-/** A file of one snapshot. */
-export interface IndexedFile {
-  path: Buffer;
-  inode: bigint;
-  size: number;
-  mtime: string;
-  digest: Uint8Array | undefined;
 }
 
 /**
@@ -390,6 +382,11 @@ export class StoreIndex {
         if (id !== undefined) adopt.run(sha256, size, mtime, id, snapshot);
       }
     });
+  }
+
+  /** Calls `compareSnapshot()`. */
+  compare(snapshot: string, candidates: readonly string[]): SnapshotChanges | undefined {
+    return compareSnapshot(this.#database, snapshot, candidates, id => this.#names.pathOf(id));
   }
 
   /** Calls `sharedAcrossGap()`. */

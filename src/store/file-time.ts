@@ -24,6 +24,15 @@ export function parseTime(text: string): bigint {
   );
 }
 
+/** The length of a fraction as find's `%T@` prints it, with its point. */
+const FOUND_FRACTION = 1 + FRACTION_DIGITS + 1;
+
+/** Rewrites a time of find's `%T@` as `formatTime` writes it. @throws as `parseTime` */
+export function timeOfFind(text: string): string {
+  const isUsual = text.at(-FOUND_FRACTION) === '.' && text.endsWith('0');
+  return isUsual ? text.slice(0, -1) : formatTime(parseTime(text));
+}
+
 /**
  * A time that a file system cannot hold becomes the first or the last one that it can, to the second, and the call
  * succeeds (timestamp_truncate() in Linux, fs/inode.c). A file with exactly such a time has probably had another one.

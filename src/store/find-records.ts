@@ -4,8 +4,8 @@
  */
 import { Fault, type Parsed } from '../fault.ts';
 import { exists } from '../os/files.ts';
-import { standard } from '../os/process.ts';
-import { takeRecords } from '../os/records.ts';
+import { type Command, type ExitResult, standard } from '../os/process.ts';
+import { takeRecords, takeTexts } from '../os/records.ts';
 import { escapeText } from '../wire/text.ts';
 import { parseTime } from './file-time.ts';
 
@@ -27,6 +27,19 @@ export function splitRecord(record: Buffer, count: number): { fields: string[]; 
     from = end + 1;
   }
   return { fields, name: Buffer.from(record.subarray(from)) };
+}
+
+/** The same for a record as text: the fields, and the name as the last element. */
+export function splitText(record: string, count: number): string[] {
+  const parts: string[] = [];
+  let from = 0;
+  while (parts.length < count) {
+    const end = record.indexOf(' ', from);
+    parts.push(record.slice(from, end));
+    from = end + 1;
+  }
+  parts.push(record.slice(from));
+  return parts;
 }
 
 /** The entries of a tree to list, and the fields to print of each. */
@@ -52,15 +65,42 @@ export interface TreeSearch {
  */
 export async function searchTree(
   tree: string,
-  { tests = [], fields, name = '%P', allowsUnreadable = false, tried, signal }: TreeSearch,
+  search: TreeSearch,
   take: (fields: string[], name: Buffer) => void,
 ): Promise<boolean> {
-  const format = `${[...fields, name].join(' ')}\\0`;
-  const find = standard('find', [tree, ...tests, '-printf', format]);
-  const { status, stderr } = await takeRecords(find, { limit: RECORD_LIMIT, signal }, record => {
-    const found = splitRecord(record, fields.length);
+  const options = { limit: RECORD_LIMIT, signal: search.signal };
+  const ending = await takeRecords(searchCommand(tree, search), options, record => {
+    const found = splitRecord(record, search.fields.length);
     take(found.fields, found.name);
   });
+  return hasReadAll(tree, search, ending);
+}
+
+/**
+ * Lists a tree as `searchTree` does, for trees with many files.
+ * @param take is called with many records as texts, for `splitText()`; a name has one character (latin1) per byte
+ * @returns whether find could read all of the tree
+ * @throws as `searchTree`
+ */
+export async function searchTreeTexts(
+  tree: string,
+  search: TreeSearch,
+  take: (records: string[]) => void,
+): Promise<boolean> {
+  const options = { limit: RECORD_LIMIT, signal: search.signal };
+  return hasReadAll(tree, search, await takeTexts(searchCommand(tree, search), options, take));
+}
+
+function searchCommand(tree: string, { tests = [], fields, name = '%P' }: TreeSearch): Command {
+  return standard('find', [tree, ...tests, '-printf', `${[...fields, name].join(' ')}\\0`]);
+}
+
+/** @throws Fault when find failed */
+function hasReadAll(
+  tree: string,
+  { allowsUnreadable = false, tried }: TreeSearch,
+  { status, stderr }: ExitResult & { stderr: string },
+): boolean {
   if (status === 0) return true;
   // If the tree was removed meanwhile, the list is worthless, not incomplete.
   if (allowsUnreadable && status === COULD_NOT_READ && exists(tree)) return false;

@@ -1,9 +1,9 @@
 /** Takes new snapshots into a client's index, and drops those that are gone. */
-import { type Database, inTransaction } from '../os/database.ts';
+import { type Database, inTransaction, type Statement } from '../os/database.ts';
 import { exists, statusExact } from '../os/files.ts';
 import { dropGarbage } from '../os/memory.ts';
-import { formatTime, parseTime } from './file-time.ts';
-import { BLOCK_BYTES, searchTree, type TreeSearch } from './find-records.ts';
+import { timeOfFind } from './file-time.ts';
+import { BLOCK_BYTES, searchTreeTexts, splitText, type TreeSearch } from './find-records.ts';
 import type { Names } from './index-names.ts';
 import type { ClientStore } from './store.ts';
 
@@ -76,34 +76,61 @@ export async function takeSnapshot(
   inTransaction(index.database, () => addFresh(index, { name, tree }, listed));
 }
 
-/** The sums of find's list. Its rows are in `fresh`. */
+/** The sums of find's list. Its rows are in `fresh` and `fresh_folder`. */
 interface Listed {
+  /** The entries below the tree, folders too. */
+  entries: number;
   folders: number;
   folderBytes: number;
   isWhole: boolean;
 }
 
-/** Lists a tree into the temporary table `fresh`. */
+/**
+ * `fresh` has the entries of a tree, each with the number of its folder; 0 is the tree itself. `other` has those that the newest
+ * snapshot does not have in this form. It may be empty, however large the tree is.
+ */
+const FRESH_TABLES = `
+  CREATE TEMP TABLE IF NOT EXISTS fresh
+    (id INTEGER PRIMARY KEY, folder INTEGER, name BLOB, ino INTEGER, bytes INTEGER, size INTEGER, mtime TEXT);
+  CREATE TEMP TABLE IF NOT EXISTS fresh_folder (number INTEGER PRIMARY KEY, depth INTEGER, name BLOB);
+  CREATE TEMP TABLE IF NOT EXISTS folder_id (number INTEGER PRIMARY KEY, id INTEGER);
+  CREATE TEMP TABLE IF NOT EXISTS other (fresh INTEGER PRIMARY KEY);
+  CREATE TEMP TABLE IF NOT EXISTS seen (name INTEGER, ino INTEGER, PRIMARY KEY (name, ino)) WITHOUT ROWID;`;
+const CLEAR_FRESH =
+  'DELETE FROM fresh; DELETE FROM fresh_folder; DELETE FROM folder_id; DELETE FROM other; DELETE FROM seen;';
+
+/** The folders and the names of the entries of `fresh`, which comes before it in the statement. */
+const WITH_NAMES = `CROSS JOIN folder_id ON folder_id.number = fresh.folder
+  CROSS JOIN name ON name.parent = folder_id.id AND name.name = fresh.name`;
+
+/** Lists a tree into temporary tables. */
 async function listFresh(
   { client, database }: OpenIndex,
   name: string,
   signal: AbortSignal | undefined,
 ): Promise<Listed> {
-  database.exec(`
-    CREATE TEMP TABLE IF NOT EXISTS fresh
-      (depth INTEGER, name BLOB, ino INTEGER, bytes INTEGER, size INTEGER, mtime TEXT);
-    CREATE TEMP TABLE IF NOT EXISTS seen (name INTEGER, ino INTEGER, PRIMARY KEY (name, ino)) WITHOUT ROWID;
-    DELETE FROM fresh; DELETE FROM seen; BEGIN`);
-  const listed: Listed = { folders: 0, folderBytes: 0, isWhole: false };
+  database.exec(`${FRESH_TABLES} ${CLEAR_FRESH} BEGIN`);
+  const listed: Listed = { entries: 0, folders: 0, folderBytes: 0, isWhole: false };
   try {
-    const insert = database.prepare('INSERT INTO fresh VALUES (?, ?, ?, ?, ?, ?)');
+    const rows = new RowWriter(database, 'fresh', ['folder', 'name', 'ino', 'bytes', 'size', 'mtime']);
+    const folder = database.prepare('INSERT INTO fresh_folder VALUES (?, ?, ?)');
+    /** The numbers of the folders on the way to the entry, by depth. */
+    const numbers: number[] = [];
     listed.isWhole = await walk(treeOf(client, name), signal, found => {
-      if (found.isFolder) {
-        listed.folders += 1;
-        listed.folderBytes += found.bytes;
-        if (found.depth > 0) insert.run(found.depth, found.name, 0, 0, 0, '');
-      } else insert.run(found.depth, found.name, found.inode, found.bytes, found.size, found.mtime);
+      const above = numbers[found.depth - 1] ?? 0;
+      if (found.depth > 0) listed.entries += 1;
+      if (!found.isFolder) {
+        rows.add(above, found.name, found.inode, found.bytes, found.size, found.mtime);
+        return;
+      }
+      numbers[found.depth] = listed.folders;
+      listed.folders += 1;
+      listed.folderBytes += found.bytes;
+      if (found.depth === 0) return;
+      folder.run(listed.folders - 1, found.depth, found.name);
+      rows.add(above, found.name, 0, 0, 0, '');
     });
+    rows.flush();
     database.exec('COMMIT');
     return listed;
   } catch (error) {
@@ -112,11 +139,45 @@ async function listFresh(
   }
 }
 
-/** Moves the rows of `fresh` into the index, under a new snapshot. */
+/** A value of a row. */
+type Value = number | bigint | string | Uint8Array;
+
+/** Inserts rows into a table, many with each statement: a statement for each row takes twice as long. */
+class RowWriter {
+  static readonly #ROWS = 100;
+  readonly #many: Statement;
+  readonly #one: Statement;
+  readonly #columns: number;
+  #values: Value[] = [];
+
+  constructor(database: Database, table: string, columns: readonly string[]) {
+    const into = `${table} (${columns.join()})`;
+    const row = `(${columns.map(() => '?').join()})`;
+    this.#columns = columns.length;
+    this.#one = database.prepare(`INSERT INTO ${into} VALUES ${row}`);
+    this.#many = database.prepare(`INSERT INTO ${into} VALUES ${Array(RowWriter.#ROWS).fill(row).join()}`);
+  }
+
+  add(...row: Value[]): void {
+    this.#values.push(...row);
+    if (this.#values.length < RowWriter.#ROWS * this.#columns) return;
+    this.#many.run(...this.#values);
+    this.#values = [];
+  }
+
+  /** Inserts the rest. */
+  flush(): void {
+    for (let at = 0; at < this.#values.length; at += this.#columns)
+      this.#one.run(...this.#values.slice(at, at + this.#columns));
+    this.#values = [];
+  }
+}
+
+/** Adds the listed tree to the index, under a new snapshot. It writes only the differences from the newest one. */
 function addFresh(
   index: OpenIndex,
   { name, tree }: { name: string; tree: TreeIdentity },
-  { folders, folderBytes, isWhole }: Listed,
+  { entries, folders, folderBytes, isWhole }: Listed,
 ): void {
   const { database } = index;
   // Another process may have taken it in meanwhile.
@@ -127,41 +188,76 @@ function addFresh(
       'INSERT INTO snapshot (name, tree, made, folders, folder_bytes, whole) VALUES (?, ?, ?, ?, ?, ?)',
     )
     .run(name, tree.inode, tree.madeNs, folders, folderBytes, Number(isWhole));
-  nameFresh(index);
+  const others = findOthers(index);
+  const last = database.prepare('SELECT count(*) AS count FROM file WHERE last IS NULL').get() as {
+    count: number;
+  };
+  // Each other entry is a row of the newest snapshot. If the numbers agree, the tree has all of its rows.
+  if (entries - others !== last.count) endGone(database, newest.id);
   database.exec(`
-    INSERT OR IGNORE INTO inode (ino, bytes, size, mtime)
-      SELECT ino, bytes, size, mtime FROM fresh WHERE ino <> 0;`);
+    INSERT OR IGNORE INTO name (parent, name)
+      SELECT folder_id.id, fresh.name FROM other CROSS JOIN fresh ON fresh.id = other.fresh
+        CROSS JOIN folder_id ON folder_id.number = fresh.folder;
+    INSERT INTO inode (ino, bytes, size, mtime)
+      SELECT ino, bytes, size, mtime FROM other CROSS JOIN fresh ON fresh.id = other.fresh WHERE ino <> 0
+      ON CONFLICT DO UPDATE SET bytes = excluded.bytes, size = excluded.size, mtime = excluded.mtime, digest = NULL
+        WHERE size <> excluded.size OR mtime <> excluded.mtime;`);
+  database
+    .prepare(
+      `INSERT INTO file SELECT name.id, fresh.ino, ?, NULL
+         FROM other CROSS JOIN fresh ON fresh.id = other.fresh ${WITH_NAMES}`,
+    )
+    .run(Number(added.lastInsertRowid));
+  database.exec(CLEAR_FRESH);
+}
+
+/**
+ * Finds the entries that the newest snapshot lacks, or has with another size or time: someone has changed the file, or its number is
+ * of another file by now.
+ * @returns how many there are
+ */
+function findOthers(index: OpenIndex): number {
+  nameFolders(index);
+  const found = index.database
+    .prepare(
+      `INSERT INTO other SELECT fresh.id FROM fresh CROSS JOIN folder_id ON folder_id.number = fresh.folder
+         LEFT JOIN name ON name.parent = folder_id.id AND name.name = fresh.name
+         LEFT JOIN file ON file.name = name.id AND file.ino = fresh.ino AND file.last IS NULL
+         LEFT JOIN inode ON inode.ino = fresh.ino
+         WHERE file.name IS NULL
+           OR (fresh.ino <> 0 AND (inode.size IS NOT fresh.size OR inode.mtime IS NOT fresh.mtime))`,
+    )
+    .run();
+  return Number(found.changes);
+}
+
+/** Ends the rows of files that the listed tree does not have. @param newest the number of the newest snapshot */
+function endGone(database: Database, newest: number | null): void {
+  database.exec(`INSERT INTO seen SELECT name.id, fresh.ino FROM fresh ${WITH_NAMES}
+    WHERE fresh.id NOT IN (SELECT fresh FROM other)`);
   database
     .prepare(
       `UPDATE file SET last = ? WHERE last IS NULL
          AND NOT EXISTS (SELECT 1 FROM seen WHERE seen.name = file.name AND seen.ino = file.ino)`,
     )
-    .run(newest.id);
-  database
-    .prepare(
-      `INSERT INTO file SELECT name, ino, ?, NULL FROM seen WHERE NOT EXISTS
-         (SELECT 1 FROM file WHERE file.name = seen.name AND file.ino = seen.ino AND last IS NULL)`,
-    )
-    .run(Number(added.lastInsertRowid));
-  database.exec('DELETE FROM fresh; DELETE FROM seen;');
+    .run(newest);
 }
 
 /** Rows between two collections of garbage. */
 const ROWS_AT_ONCE = 1000;
 
-/** Gives each row of `fresh` the id of its name; a folder comes before its entries. */
-function nameFresh({ database, names }: OpenIndex): void {
-  const note = database.prepare('INSERT OR IGNORE INTO seen VALUES (?, ?)');
-  const fresh = database.prepare('SELECT depth, name, ino FROM fresh ORDER BY rowid');
-  fresh.setReadBigInts(true);
+/** Finds the id of each listed folder, and adds the names that are new; a folder comes before its entries. */
+function nameFolders({ database, names }: OpenIndex): void {
+  const note = database.prepare('INSERT INTO folder_id VALUES (?, ?)');
+  const listed = database.prepare('SELECT number, depth, name FROM fresh_folder ORDER BY number');
   /** The ids of the folders on the way to the row, by depth. */
-  const folders = [0];
+  const ids = [0];
+  note.run(0, 0);
   let count = 0;
-  for (const row of fresh.iterate() as Iterable<{ depth: bigint; name: Uint8Array; ino: bigint }>) {
-    const depth = Number(row.depth);
-    const id = names().add(folders[depth - 1] ?? 0, row.name);
-    folders[depth] = id;
-    note.run(id, row.ino);
+  for (const row of listed.iterate() as Iterable<{ number: number; depth: number; name: Uint8Array }>) {
+    const id = names().add(ids[row.depth - 1] ?? 0, row.name);
+    ids[row.depth] = id;
+    note.run(row.number, id);
     count += 1;
     if (count % ROWS_AT_ONCE === 0) dropGarbage();
   }
@@ -215,6 +311,8 @@ interface Found {
   mtime: string;
 }
 
+const FIELDS = ['%y', '%i', '%b', '%s', '%T@', '%d'];
+
 /** Lists a tree: the tree itself first, each folder before its entries. @returns whether all of it could be read */
 async function walk(
   tree: string,
@@ -222,18 +320,22 @@ async function walk(
   take: (found: Found) => void,
 ): Promise<boolean> {
   const tried = `list "${tree}"`;
-  const fields = ['%y', '%i', '%b', '%s', '%T@', '%d'];
-  const search: TreeSearch = { fields, name: '%f', allowsUnreadable: true, tried, signal };
-  return await searchTree(tree, search, (values, name) => {
-    const [type, inode = '0', blocks, size, mtime = '', depth] = values;
-    take({
-      isFolder: type === 'd',
-      depth: Number(depth),
-      name,
-      inode: BigInt.asIntN(64, BigInt(inode)),
-      bytes: Number(blocks) * BLOCK_BYTES,
-      size: Number(size),
-      mtime: formatTime(parseTime(mtime)),
-    });
+  const search: TreeSearch = { fields: FIELDS, name: '%f', allowsUnreadable: true, tried, signal };
+  return await searchTreeTexts(tree, search, records => {
+    for (const record of records) {
+      const [type, inode = '0', blocks, size, mtime = '', depth, name = ''] = splitText(
+        record,
+        FIELDS.length,
+      );
+      take({
+        isFolder: type === 'd',
+        depth: Number(depth),
+        name: Buffer.from(name, 'latin1'),
+        inode: BigInt.asIntN(64, BigInt(inode)),
+        bytes: Number(blocks) * BLOCK_BYTES,
+        size: Number(size),
+        mtime: timeOfFind(mtime),
+      });
+    }
   });
 }

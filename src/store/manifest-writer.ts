@@ -5,18 +5,16 @@ import { createGzip } from 'node:zlib';
 import { Fault } from '../fault.ts';
 import { digestFile } from '../os/content.ts';
 import { cannotWrite } from '../os/database.ts';
-import { exists, fileFault, removeFileIfThere } from '../os/files.ts';
+import { copyFile, exists, fileFault, removeFileIfThere } from '../os/files.ts';
 import { dropGarbage } from '../os/memory.ts';
 import { beIdle } from '../os/priority.ts';
 import { replaceFile, settleFile, writingStream } from '../os/replace.ts';
 import { takeLock } from '../os/runfolder.ts';
-import { jsonName, showName } from '../wire/text.ts';
 import { prepareRecheck } from './basis.ts';
-import { type IndexedFile, openIndex, type StoreIndex } from './file-index.ts';
+import { openIndex, type StoreIndex } from './file-index.ts';
 import { formatTime } from './file-time.ts';
-import type { StoredEntry } from './find-records.ts';
 import {
-  describeEntry,
+  DamagedManifest,
   lacksManifest,
   MANIFEST,
   manifestOf,
@@ -24,7 +22,9 @@ import {
   SUMMED,
   SUMS,
 } from './manifest.ts';
-import { encodeEnd, encodeEntry, isUnread, MANIFEST_HEAD } from './mtree.ts';
+import { DerivedManifest, isManifestWhole, NotDerivable } from './manifest-from-older.ts';
+import { type DescribedSnapshot, digestIfReadable, linesOfTree, Unread } from './manifest-lines.ts';
+import { isUnread } from './mtree.ts';
 import { keepScratchIn } from './scratch.ts';
 import { snapshotNames } from './snapshot.ts';
 import {
@@ -35,8 +35,7 @@ import {
   recordQuietly,
   requireOwner,
 } from './store.ts';
-import { inBatches, listTree, readXattrsOfEach } from './stored-tree.ts';
-import { joinPath } from './tree-path.ts';
+import { inBatches } from './stored-tree.ts';
 
 /**
  * Runs `dialback manifest`, which grab starts after its client has disconnected. Makes what is missing, with idle
@@ -172,10 +171,7 @@ async function makeManifest(
   const fresh = `${folder}/${MANIFEST}.new`;
   try {
     await readContents(`${folder}/tree`, index, name, signal);
-    const unread = new Unread();
-    const lines = () => linesOf(`${folder}/tree`, index, name, { signal, unread });
-    // pipeline() gets a function, so that it does not read the tree if the file cannot be made.
-    await pipeline(lines, createGzip(), writingStream(fresh), { signal });
+    const unread = await writeLines(client, { name, index, fresh }, signal);
     const sums: string[] = [];
     for (const each of SUMMED) {
       const path = each === MANIFEST ? fresh : `${folder}/${each}`;
@@ -193,33 +189,40 @@ async function makeManifest(
   }
 }
 
-/** Entries that could not be read, for the journal: their number and the first names. */
-class Unread {
-  static readonly #SHOWN = 15;
-  readonly names: string[] = [];
-  count = 0;
-
-  add(path: Buffer): void {
-    this.count += 1;
-    if (this.names.length < Unread.#SHOWN) this.names.push(showName(jsonName(path)));
-  }
-}
-
 /**
- * Reads the SHA-256 of a stored file's content.
- * @returns undefined if it cannot be read
- * @throws the signal's reason
+ * Writes the text of a manifest: from an older one if that is possible, otherwise from all of the tree.
+ * @param fresh the path of the new file
+ * @returns the entries that cannot be read
  */
-async function digestIfReadable(
-  tree: string,
-  path: Buffer,
+async function writeLines(
+  client: ClientStore,
+  { name, index, fresh }: { name: string; index: StoreIndex; fresh: string },
   signal: AbortSignal,
-): Promise<{ sha256: Uint8Array; inode: bigint } | undefined> {
+): Promise<Unread> {
+  const tree = `${client.folder}/snapshots/${name}/tree`;
+  const write = async (linesOf: (snapshot: DescribedSnapshot) => AsyncGenerator<string>): Promise<Unread> => {
+    const unread = new Unread();
+    // pipeline() gets a function, so that it does not read the tree if the file cannot be made.
+    const lines = () => linesOf({ name, tree, index, unread, signal });
+    await pipeline(lines, createGzip(), writingStream(fresh), { signal });
+    return unread;
+  };
+  const described = snapshotNames(client).filter(each => exists(manifestOf(client, each)));
+  const changes = index.compare(name, described);
+  if (changes === undefined || !(await isManifestWhole(client, changes.older, signal)))
+    return await write(linesOfTree);
   try {
-    return await digestFile(joinPath(tree, path), signal);
-  } catch {
+    let derived: DerivedManifest | undefined;
+    const unread = await write(snapshot => {
+      derived = new DerivedManifest(client, changes, snapshot);
+      return derived.text();
+    });
+    if (derived?.isSame) copyFile(manifestOf(client, changes.older), fresh);
+    return unread;
+  } catch (error) {
     signal.throwIfAborted();
-    return undefined;
+    if (!(error instanceof NotDerivable || error instanceof DamagedManifest)) throw error;
+    return await write(linesOfTree);
   }
 }
 
@@ -245,56 +248,5 @@ async function readContents(
     if (!exists(tree)) return;
     index.setDigests(digests);
     dropGarbage();
-  }
-}
-
-async function* linesOf(
-  tree: string,
-  index: StoreIndex,
-  name: string,
-  { signal, unread }: { signal: AbortSignal; unread: Unread },
-): AsyncGenerator<string> {
-  yield MANIFEST_HEAD;
-  let count = 0;
-  const known = new Known(index.files(name));
-  for await (const batch of inBatches(listTree(tree, { signal }))) {
-    const xattrs = await readXattrsOfEach(tree, batch, signal);
-    const lines: string[] = [];
-    for (const [at, stored] of batch.entries()) {
-      const digest = stored.isFolder ? Buffer.alloc(0) : known.digestOf(stored);
-      const sha256 = digest ?? (await digestIfReadable(tree, stored.path, signal))?.sha256;
-      const own = sha256 && xattrs[at];
-      if (own === undefined) unread.add(stored.path);
-      lines.push(encodeEntry(describeEntry(stored, own, Buffer.from(sha256 ?? []).toString('hex'))));
-    }
-    count += lines.length;
-    yield lines.join('');
-  }
-  yield encodeEnd(count);
-}
-
-/** Looks up the index's digests. The queries must come in the order of the paths. */
-class Known {
-  readonly #files: Iterator<IndexedFile>;
-  #next: IndexedFile | undefined;
-
-  constructor(files: Iterator<IndexedFile>) {
-    this.#files = files;
-    this.#step();
-  }
-
-  #step(): void {
-    const { done, value } = this.#files.next();
-    this.#next = done ? undefined : value;
-  }
-
-  /** @returns undefined if the index has none, or has it of another file */
-  digestOf({ path, inode, size, mtimeNs }: StoredEntry): Uint8Array | undefined {
-    while (this.#next && Buffer.compare(this.#next.path, path) < 0) this.#step();
-    const file = this.#next;
-    if (!file?.path.equals(path)) return undefined;
-    const isSame =
-      file.inode === BigInt.asIntN(64, inode) && file.size === size && file.mtime === formatTime(mtimeNs);
-    return isSame ? file.digest : undefined;
   }
 }

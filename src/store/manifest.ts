@@ -170,36 +170,54 @@ export async function* readManifest(
   snapshot: string,
   signal: AbortSignal,
 ): AsyncGenerator<ManifestEntry> {
-  const path = manifestOf(client, snapshot);
-  const fault = (found: string): Fault =>
-    new DamagedManifest({ tried: `trust the manifest of "${client.name}@${snapshot}"`, found });
   const reader = new ManifestReader();
   const value = <T>(parsed: Parsed<T>): T => {
-    if ('reason' in parsed) throw fault(parsed.reason);
+    if ('reason' in parsed) throw damaged(client, snapshot, parsed.reason);
     return parsed.value;
   };
+  for await (const lines of readManifestLines(client, snapshot, signal))
+    for (const line of lines) {
+      const entry = value(reader.line(line));
+      if (entry) yield entry;
+    }
+  value(reader.end());
+}
+
+function damaged(client: ClientStore, snapshot: string, found: string): DamagedManifest {
+  return new DamagedManifest({ tried: `trust the manifest of "${client.name}@${snapshot}"`, found });
+}
+
+/** Bytes that gunzip returns at once. */
+const CHUNK = 64 * 1024;
+
+/**
+ * Reads the lines of a manifest, many at a time, without checking them.
+ * @returns lines without their newlines, one character (latin1) per byte
+ * @throws DamagedManifest when it cannot be read, or when the last line is not complete; the signal's reason
+ */
+export async function* readManifestLines(
+  client: ClientStore,
+  snapshot: string,
+  signal: AbortSignal,
+): AsyncGenerator<string[]> {
   let rest = '';
-  const gunzip = createGunzip();
+  const gunzip = createGunzip({ chunkSize: CHUNK });
   try {
-    const source = readingStream(path).on('error', error => gunzip.destroy(error));
+    const source = readingStream(manifestOf(client, snapshot)).on('error', error => gunzip.destroy(error));
     gunzip.on('close', () => source.destroy());
     for await (const chunk of source.pipe(gunzip) as AsyncIterable<Buffer>) {
       signal.throwIfAborted();
       dropGarbage();
       const lines = (rest + chunk.toString('latin1')).split('\n');
       rest = lines.pop() ?? '';
-      for (const line of lines) {
-        const entry = value(reader.line(line));
-        if (entry) yield entry;
-      }
-      if (rest.length > LINE_LIMIT) throw fault('a line is too long');
+      yield lines;
+      if (rest.length > LINE_LIMIT) throw damaged(client, snapshot, 'a line is too long');
     }
-    if (rest !== '') throw fault('the last line has no newline');
-    value(reader.end());
+    if (rest !== '') throw damaged(client, snapshot, 'the last line has no newline');
   } catch (error) {
     signal.throwIfAborted();
     // zlib's messages are about the compressed bytes.
-    throw error instanceof Fault ? error : fault(escapeText(whatFailed(error), 200));
+    throw error instanceof Fault ? error : damaged(client, snapshot, escapeText(whatFailed(error), 200));
   } finally {
     gunzip.destroy();
   }

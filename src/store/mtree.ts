@@ -68,6 +68,34 @@ export function encodeEntry(entry: ManifestEntry): string {
   return `${words.join(' ')}\n`;
 }
 
+/** The parts of a line that tell how it can be used without reading all of it. */
+export interface LineHead {
+  /** As in `ManifestEntry`. */
+  path: string;
+  isFolder: boolean;
+  /** As `isUnread()`. */
+  isUnread: boolean;
+}
+
+/**
+ * Reads the head of an entry's line in a manifest that is known to be as it was written.
+ * @param line without its newline
+ * @returns undefined for a line that is no entry
+ */
+export function headOf(line: string): LineHead | undefined {
+  if (line.startsWith('#')) return undefined;
+  const end = line.indexOf(' ');
+  const name = line.slice(PATH_START, end);
+  return {
+    path: name.includes('\\') ? unescapeOctal(name) : name,
+    isFolder: line.startsWith('type=dir ', end + 1),
+    isUnread: line.endsWith(UNREAD),
+  };
+}
+
+/** The length of `./`. */
+const PATH_START = 2;
+
 /** Writes the last line. @param count the number of entries before it */
 export function encodeEnd(count: number): string {
   return `# end, ${count} entries\n`;

@@ -273,7 +273,10 @@ export async function* readTree(tree: string, options: TreeOptions): AsyncGenera
 }
 
 /** Collects entries into batches, which limits how many are in memory. */
-export async function* inBatches<T>(entries: AsyncIterable<T>, size = BATCH): AsyncGenerator<T[]> {
+export async function* inBatches<T>(
+  entries: AsyncIterable<T> | Iterable<T>,
+  size = BATCH,
+): AsyncGenerator<T[]> {
   let batch: T[] = [];
   for await (const each of entries) {
     batch.push(each);
