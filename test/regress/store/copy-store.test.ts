@@ -3,7 +3,20 @@
 // write to.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  copyFileSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { isLocked } from '../../../src/os/runfolder.ts';
@@ -42,18 +55,21 @@ describe('copy-store', { skip: NEEDS_ROOT }, () => {
     readdirSync(join(store, 'clients', client, 'snapshots')).sort();
   const host = async (...words: string[]): Promise<Result> => await world.run(world.host, words);
 
+  /** The plain files that are not empty: one, or those below a folder. */
+  function filesWithText(path: Buffer): Buffer[] {
+    const found = lstatSync(path);
+    if (found.isFile()) return found.size > 0 ? [path] : [];
+    if (!found.isDirectory()) return [];
+    return readdirSync(path, { encoding: 'buffer' }).flatMap(name =>
+      filesWithText(Buffer.concat([path, Buffer.from('/'), name])),
+    );
+  }
+
   /**
    * Gives files of the newest snapshots another inode and content, and the same size and time, as a run that compares contents
    * does. Their names have each character that means something in a pattern of rsync.
    */
   function forgeAlike(): void {
-    const forge = `for each; do
-      forged=\${0%/*}/forged
-      cp -a -- "$each" "$forged"
-      printf X | dd of="$forged" conv=notrunc status=none
-      touch -r "$each" -- "$forged"
-      mv -T -- "$forged" "$each"
-    done`;
     for (const [client, below] of [
       ['acorn', 'tree/names'],
       ['cedar', 'file 3'],
@@ -61,20 +77,22 @@ describe('copy-store', { skip: NEEDS_ROOT }, () => {
     ] as const) {
       const folder = join(world.store, 'clients', client, 'snapshots', namesOf(client).at(-1) ?? '');
       const at = join(folder, 'tree', three.dataOf(client), below);
-      execFileSync('find', [
-        at,
-        '-type',
-        'f',
-        '-size',
-        '+0',
-        '-exec',
-        'sh',
-        '-c',
-        forge,
-        `${folder}/x`,
-        '{}',
-        '+',
-      ]);
+      const forged = join(folder, 'forged');
+      const cp = (...words: string[]): void => {
+        execFileSync('cp', [...words, '-T', '--', at, forged], { stdio: 'pipe' });
+      };
+      cp('-a', '--no-preserve=links');
+      const forgeFile = (name: Buffer): void => {
+        const file = openSync(Buffer.concat([Buffer.from(forged), name]), 'r+');
+        writeSync(file, 'X', 0);
+        closeSync(file);
+      };
+      const files = filesWithText(Buffer.from(at)).map(path => path.subarray(Buffer.byteLength(at)));
+      for (const name of files) forgeFile(name);
+      cp('-R', '--attributes-only', '--preserve=timestamps');
+      for (const name of files)
+        renameSync(Buffer.concat([Buffer.from(forged), name]), Buffer.concat([Buffer.from(at), name]));
+      rmSync(forged, { recursive: true, force: true });
       for (const each of ['manifest.mtree.gz', 'sha256sums']) rmSync(join(folder, each), { force: true });
       for (const each of ['', '-wal', '-shm'])
         rmSync(join(world.store, `clients/${client}/index.sqlite${each}`), { force: true });
