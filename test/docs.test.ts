@@ -109,7 +109,7 @@ function unknownFunctions(line: string): string[] {
 }
 
 /** Verbs that the program starts itself, with no line in the help. */
-const INTERNAL = ['manifest', 'relay'];
+const INTERNAL = ['complete', 'manifest', 'relay'];
 
 /** What the help says: the options of each command. */
 function readCommands(): Map<string, Set<string>> {

@@ -95,9 +95,10 @@ describe('share/hooks', () => {
   }
 
   it('are those that `dialback help hooks` names', async () => {
-    const { hooksHelp } = await import('../src/shared/hooks.ts');
-    const [, list = ''] = /^`make install` installs ready hooks in .*?: ([^.]*)\./ms.exec(hooksHelp()) ?? [];
-    assert.deepEqual(list.split(/,\s+/).sort(), NAMES);
+    const { hooksHelp } = await import('../src/shared/hooks-text.ts');
+    const list = hooksHelp().split('\nSamples\n')[1] ?? '';
+    const names = [...list.matchAll(/^ {2}([a-z-]+) {2,}\S/gm)].map(([, name]) => name);
+    assert.deepEqual(names.sort(), NAMES);
   });
 });
 

@@ -16,14 +16,8 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { collectHooks } from '../src/doctor/hooks.ts';
 import { Fault } from '../src/fault.ts';
-import {
-  type HookEnd,
-  HookedRun,
-  type Hooks,
-  hooksHelp,
-  hooksTable,
-  requireHooks,
-} from '../src/shared/hooks.ts';
+import { type HookEnd, HookedRun, type Hooks, hooksTable, requireHooks } from '../src/shared/hooks.ts';
+import { hooksHelp } from '../src/shared/hooks-text.ts';
 import { parseConfig } from '../src/shared/toml.ts';
 import { matching, says, wording } from './support/wording.ts';
 import { until } from './support/world.ts';

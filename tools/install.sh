@@ -60,6 +60,15 @@ offered="never:$config/never excludes:$config/excludes client.toml:$config/clien
 hook_files=$(ls share/hooks)
 monitoring_files=$(ls share/monitoring)
 unit_files='dialback-backup.service dialback-backup.timer dialback-web.service dialback-web.socket'
+# Where each reader of manual pages and each shell looks: name in docs/man or share/completion, place.
+man=$prefix/share/man
+pages="dialback.1:$man/man1/dialback.1.gz dialback.toml.5:$man/man5/dialback.toml.5.gz
+  dialback-hooks.7:$man/man7/dialback-hooks.7.gz"
+# Debian's zsh looks in site-functions below /usr/local only, and in vendor-completions below /usr.
+zsh=$prefix/share/zsh/site-functions
+if [ "$prefix" = /usr ] && [ -e /etc/debian_version ]; then zsh=$prefix/share/zsh/vendor-completions; fi
+completions="dialback.bash:$prefix/share/bash-completion/completions/dialback dialback.zsh:$zsh/_dialback
+  dialback.fish:$prefix/share/fish/vendor_completions.d/dialback.fish"
 # When the timer elapsed last: systemd writes it (Persistent= in systemd.timer(5)), and `systemctl disable` leaves it.
 stamp=/var/lib/systemd/timers/stamp-dialback-backup.timer
 
@@ -73,7 +82,9 @@ start_work() {
   for name in never excludes client.toml host.toml dialback.cron dialback-host.cron dialback.cron.d $unit_files; do
     sed "s|/usr/local/|${prefix%/}/|g" "share/$name" >"$work/$name"
   done
-  mkdir "$work/hooks" "$work/monitoring"
+  mkdir "$work/hooks" "$work/monitoring" "$work/man"
+  # Without a name and a time in it, the same page gives the same bytes.
+  for pair in $pages; do sed "s|/usr/local/|${prefix%/}/|g" "docs/man/${pair%%:*}" | gzip -9n >"$work/man/${pair%%:*}.gz"; done
   for name in $monitoring_files; do sed "s|/usr/local/|${prefix%/}/|g" "share/monitoring/$name" >"$work/monitoring/$name"; done
   for name in $hook_files; do sed "s|/usr/local/|${prefix%/}/|g" "share/hooks/$name" >"$work/hooks/$name"; done
 }
@@ -84,11 +95,11 @@ note() {
   changed=yes
   say "$1"
 }
-# For the copies in share/, report only the folder's name, once.
+# For the files in share/, report only the folder's name, once.
 told() {
   case $1 in
-    "$share"/*) changed=yes share_changed=yes ;;
-    "removed $share"/*) changed=yes share_changed=yes ;;
+    "$prefix/share"/*) changed=yes share_changed=yes ;;
+    "removed $prefix/share"/*) changed=yes share_changed=yes ;;
     *) note "$1" ;;
   esac
 }
@@ -309,7 +320,9 @@ lay_files() {
     lay "$work/monitoring/$name" "$share/monitoring/$name" "$mode"
   done
   for unit in $unit_files; do lay "$work/$unit" "$units/$unit" 644; done
-  if [ -n "$share_changed" ]; then say "$share (copies of the samples and lists, as they came)"; fi
+  for pair in $pages; do lay "$work/man/${pair%%:*}.gz" "${pair#*:}" 644; done
+  for pair in $completions; do lay "share/completion/${pair%%:*}" "${pair#*:}" 644; done
+  if [ -n "$share_changed" ]; then say "$prefix/share (manual pages, completion, and the samples as they came in dialback/)"; fi
 }
 
 install_here() {
@@ -409,6 +422,7 @@ uninstall() {
   fi
   revoke_rsync
   for unit in $unit_files; do remove "$units/$unit"; done
+  for pair in $pages $completions; do remove "${pair#*:}"; done
   for pair in $offered; do
     name=${pair%%:*} place=${pair#*:}
     if cmp -s "$stage$share/$name" "$stage$place"; then
@@ -427,10 +441,21 @@ uninstall() {
   for name in $monitoring_files; do remove "$share/monitoring/$name"; done
   rm -f "$stage$prefix/bin"/.dialback-?????? "$stage${launcher%/*}"/.dialback-?????? "$stage$share"/hooks/.dialback-?????? \
     "$stage$share"/monitoring/.dialback-??????
-  if [ -n "$share_changed" ]; then say "removed $share"; fi
+  if [ -n "$share_changed" ]; then say "removed $share, the manual pages and the completion"; fi
   remove "$launcher"
   remove "$jail"
   # Folders that others use as well stay, since they are not empty.
+  for pair in $pages $completions; do
+    place=$stage${pair#*:}
+    folder=${place%/*}
+    rm -f "$folder"/.dialback-??????
+    case $folder in
+      # Debian's zsh has this folder, and Debian /usr/local/share/man, also when they are empty.
+      /usr/local/share/zsh/*) if command -v zsh >/dev/null; then continue; fi ;;
+      /usr/local/share/man/*) rmdir "$folder" 2>/dev/null || true; continue ;;
+    esac
+    rmdir "$folder" "${folder%/*}" 2>/dev/null || true
+  done
   for folder in "$share/hooks" "$share/monitoring" "$share" "${launcher%/*}" "$prefix/libexec" "$prefix/lib/systemd/system" "$prefix/lib/systemd" \
     "$config"; do
     rmdir "$stage$folder" 2>/dev/null || true

@@ -18,10 +18,11 @@ for_try='ssh:openssh-client ssh-keygen:openssh-client ssh-agent:openssh-client s
 for_launcher='gcc:gcc /usr/include/stdlib.h:libc6-dev'
 # The second brings clang's sanitizers and libFuzzer, whichever version of clang there is. In Debian 11 clang itself has them.
 for_fuzz='clang:clang /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a:libclang-rt-dev|clang'
-for_prebuilt="$for_try setcap:libcap2-bin getfattr:attr"
+for_prebuilt="$for_try setcap:libcap2-bin getfattr:attr gzip:gzip"
 for_install="$for_prebuilt $for_launcher"
 for_test='setfacl:acl getfacl:acl setfattr:attr perl:perl-base strace:strace ps:procps fuser:psmisc ip:iproute2
   nft:nftables cron:cron ncdu:ncdu systemd-analyze:systemd sqlite3:sqlite3 curl:curl bsdtar:libarchive-tools gpg:gpg gpg-agent:gpg-agent age:age script:bsdutils
+  mandoc:mandoc man:man-db zsh:zsh fish:fish /usr/share/bash-completion/bash_completion:bash-completion
   mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs duperemove:duperemove losetup:mount aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
   /usr/aarch64-linux-gnu/include/stdlib.h:libc6-dev-arm64-cross'
 # For tests that only `make test-long` runs: promtool, and the package managers of other distributions.

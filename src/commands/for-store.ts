@@ -1,5 +1,6 @@
 /** The commands that a person runs on a store: the executable loads them together (table.ts). */
 export { cat } from './cat.ts';
+export { complete } from './complete.ts';
 export { copyStore } from './copy-store.ts';
 export { diff } from './diff.ts';
 export { drill } from './drill.ts';

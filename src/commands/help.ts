@@ -1,6 +1,6 @@
 /** `dialback help`: all text of help is made from the commands themselves. */
 import { EXIT, EXIT_MEANINGS, type ExitName } from '../fault.ts';
-import { hooksHelp } from '../shared/hooks.ts';
+import { hooksHelp } from '../shared/hooks-text.ts';
 import { escapeText } from '../wire/text.ts';
 import { Arguments, type Command, type Option, usage } from './command.ts';
 import { loadCommands } from './table.ts';
@@ -11,7 +11,7 @@ interface HelpRequest {
 }
 
 /** Texts of help that do not belong to one command. */
-const TOPICS: Record<string, () => string> = { hooks: hooksHelp };
+export const TOPICS: Record<string, () => string> = { hooks: hooksHelp };
 
 export const help: Command<HelpRequest> = {
   name: 'help',

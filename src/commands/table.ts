@@ -48,6 +48,7 @@ const COMMANDS: Loaders = {
 
 /** The commands that other programs start. `shell` has no name on the command line. */
 const INTERNAL: Loaders = {
+  complete: async () => (await import('./for-store.ts')).complete,
   relay: async () => (await import('./relay.ts')).relay,
   manifest: async () => (await import('./manifest.ts')).manifest,
   shell: async () => (await import('./shell.ts')).shell,
@@ -82,6 +83,11 @@ export async function loadCommand(name: string): Promise<Command> {
   const load = COMMANDS[name] ?? INTERNAL[name];
   if (load === undefined) throw noSuchCommand(name, Object.keys(COMMANDS));
   return await load();
+}
+
+/** The names of the commands that help shows, in its order. */
+export function commandNames(): string[] {
+  return Object.keys(COMMANDS);
 }
 
 /** @returns the commands that help shows, in its order */

@@ -3,6 +3,7 @@ import { homedir, userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import { Fault } from '../fault.ts';
 import { readWhole } from './content.ts';
+import { stat } from './files.ts';
 import { findEntry, type PasswdEntry } from './passwd.ts';
 import { run, standard } from './process.ts';
 
@@ -71,6 +72,20 @@ export function ownAccount(): Account {
       exit: 'usage',
     });
   }
+}
+
+/**
+ * If this is root, becomes the account that owns a folder, for good: root then opens no file that this account could have put there. A
+ * folder of root changes nothing.
+ * @throws the system's error
+ */
+export function becomeOwner(folder: string): void {
+  if (process.getuid?.() !== 0) return;
+  const { uid, gid } = stat(folder);
+  if (uid === 0) return;
+  process.setgroups?.([]);
+  process.setgid?.(gid);
+  process.setuid?.(uid);
 }
 
 /** The groups of this process: it may give its files to each of them. */

@@ -3,7 +3,7 @@
  *
  * They run as all our programs do (os/process.ts): without a shell, input or our descriptors, and with a timeout. They get only the
  * variables that are listed here, and are killed with all their children. An account that can change such a program could do all that
- * this account can. So a program that other accounts can write is refused. `dialback help hooks` is generated here.
+ * this account can. So a program that other accounts can write is refused.
  */
 import * as v from 'valibot';
 import { Fault } from '../fault.ts';
@@ -28,6 +28,7 @@ import { temporaryFolder } from '../os/scratch.ts';
 import { descriptorStream } from '../os/streams.ts';
 import { findBreachOnTheWay } from '../os/trust.ts';
 import { escapeText, quoteForShell } from '../wire/text.ts';
+import type { HOOK_VARIABLES } from './hooks-text.ts';
 import { durationKey, pathKey } from './toml.ts';
 
 /** The moments of a run at which a hook runs. */
@@ -54,26 +55,8 @@ const LINE_LENGTH = 400;
 /** The longest value of a variable. */
 const VALUE_LENGTH = 1000;
 
-/** The variables that a hook gets, besides HOME, USER, LOGNAME, PATH and LC_ALL. */
-const VARIABLES = {
-  HOOK: 'before, after, failed or silent',
-  SIDE: 'client or host',
-  CLIENT: "the client's name",
-  REMOTE: "on the client: the remote's name",
-  OUTCOME: 'not before: full, incomplete, failed or silent',
-  EXIT: 'after and failed: the exit status of the run without this hook',
-  DURATION: 'after and failed: how long the run took, in seconds',
-  SNAPSHOT: "after: the snapshot's name; silent: that of the last full one, if there is one",
-  SNAPSHOT_PATH: "after, on the host: the snapshot's folder in the store; its files are in tree/",
-  FILES: 'after: the number of files in the snapshot',
-  BYTES: 'after: the bytes of these files',
-  SENT_BYTES: 'after: the number of bytes that were sent',
-  REASON: 'failed and silent: the reason in one line, as in the message (on the host: as in its journal)',
-  MAX_AGE: "silent: the client's max_age, in seconds",
-} as const;
-
 /** The values of a hook's variables, by name. A variable is not set if its value is null. */
-export type Facts = Partial<Record<keyof typeof VARIABLES, string | number | null>>;
+export type Facts = Partial<Record<keyof typeof HOOK_VARIABLES, string | number | null>>;
 
 const SHOULD_BE = 'should be an absolute path, or a list of an absolute path and its arguments';
 
@@ -386,57 +369,4 @@ function failureText(hook: Moment, ending: ExitResult): string | undefined {
 
 function limitText(ms: number): string {
   return ms % 60_000 === 0 ? `${ms / 60_000} min` : `${ms / 1000} s`;
-}
-
-/** The text of `dialback help hooks`. */
-export function hooksHelp(): string {
-  const variables = Object.entries(VARIABLES).map(([name, says]) => `  DIALBACK_${name.padEnd(13)} ${says}`);
-  return [
-    'Hooks: your own programs that run before a backup, after a successful one, or after one that failed.',
-    '',
-    'In client.toml, in host.toml, or in both; each is optional:',
-    '',
-    '  [hooks]',
-    '  before = "/etc/dialback/before"                      # a program',
-    '  after = ["/etc/dialback/told", "ok", "two words"]    # a program and its arguments; there is no shell',
-    '  failed = ["/etc/dialback/told", "not ok"]',
-    '  timeout = "10m"                                      # for each; the default',
-    '',
-    'The client runs them once for each run of a remote, before the first attempt and after the last. It does not run them',
-    'for --dry-run, nor if another run of this client is active. The host runs them once for each run that it admits. It',
-    'does not run them for a refused request or for --dry-run. On the host `before` may take 60 s at most, since the client',
-    'waits 90 s for the host to begin. The others start when the client has received the outcome. Until they exit, the',
-    'client cannot run again (exit 11).',
-    '',
-    'The exit status of `before` decides:',
-    '  0      The run begins.',
-    '  75     The run is skipped: no message, exit status 0, `skipped` in the journal and in --json, and no other hook',
-    '         runs. On the host: the client may retry later (its exit status is 12).',
-    '  other  The run has failed, and `failed` runs; also after a signal or the timeout. The exit status is 1. On the host',
-    '         the client learns no more than that.',
-    '',
-    'Once `before` has run, or would have run, exactly one of the other two runs, also after a signal or the deadline. Only',
-    'if dialback itself is killed (SIGKILL, a power cut), none runs. `after` runs if there is a snapshot, incomplete or',
-    'not; `failed` runs if there is none. If `after` fails, the snapshot stays, there is a message, and the exit status is',
-    '3. If `failed` fails, there is a message. On the host both messages go to its logs only.',
-    '',
-    'An account that can write the program, or a folder above it, could do all that this account can. So only root and this',
-    'account may be able to. Otherwise the run does not start (exit status 2); nor if the program does not exist.',
-    '',
-    'A hook runs in the folder /, with empty standard input and no other descriptor, in a session of its own, without',
-    'capabilities, as the account that runs dialback. After its timeout it and its children get SIGTERM, and 10 s',
-    'later SIGKILL. `deadline` does not include the hooks. The output of a hook that failed is printed (the last 20 lines),',
-    "and with -v always; on the host it goes to the client's journal. The other machine gets none of it.",
-    'Its variables are HOME, USER, LOGNAME, PATH, LC_ALL=C and:',
-    '',
-    ...variables,
-    '',
-    'On the host there is one more: `silent` runs when a client has had no full backup for `max_age` of host.toml, once until',
-    'it has one again. `prune` and `metrics` run it after their own work, as the account that owns the store. If it fails,',
-    'they run it again after an hour or later.',
-    '',
-    '`make install` installs ready hooks in share/dialback/hooks: postgresql, mariadb, sqlite, lvm-snapshot, btrfs-snapshot,',
-    'packages, healthchecks, ntfy, skip-on-battery, skip-on-metered. The settings are explained at the beginning of each.',
-    '',
-  ].join('\n');
 }

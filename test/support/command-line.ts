@@ -6,7 +6,7 @@ import { findCommand, loadCommand, loadCommands } from '../../src/commands/table
 import { Fault } from '../../src/fault.ts';
 import { plainText } from '../../src/output/terminal.ts';
 
-const INTERNAL = await Promise.all(['relay', 'manifest', 'shell'].map(loadCommand));
+const INTERNAL = await Promise.all(['complete', 'relay', 'manifest', 'shell'].map(loadCommand));
 
 /** All commands that help shows. */
 export const COMMANDS: readonly Command[] = await loadCommands();

@@ -14,10 +14,11 @@ const SKIP =
 /** All that tools/prepare.sh installs and that a Debian can be without. */
 const PACKAGES = (
   'rsync openssh-server openssh-sftp-server openssh-client acl attr strace procps psmisc nftables cron ' +
-  'gcc libc6-dev libcap2-bin gcc-aarch64-linux-gnu libc6-dev-arm64-cross clang libclang-rt-dev'
+  'gcc libc6-dev libcap2-bin gcc-aarch64-linux-gnu libc6-dev-arm64-cross clang libclang-rt-dev ' +
+  'mandoc man-db zsh fish bash-completion'
 ).split(' ');
 const PROGRAMS =
-  'rsync sshd ssh ssh-keygen ssh-agent setfacl getfattr strace ps fuser nft cron gcc setcap aarch64-linux-gnu-gcc clang'.split(
+  'rsync sshd ssh ssh-keygen ssh-agent setfacl getfattr strace ps fuser nft cron gcc setcap aarch64-linux-gnu-gcc clang mandoc man zsh fish'.split(
     ' ',
   );
 

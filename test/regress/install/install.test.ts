@@ -58,6 +58,14 @@ const LAID: [path: string, owner: string][] = [
   [`${UNITS}/dialback-backup.timer`, 'root:root 644'],
   [`${UNITS}/dialback-web.service`, 'root:root 644'],
   [`${UNITS}/dialback-web.socket`, 'root:root 644'],
+  ...[
+    'man/man1/dialback.1.gz',
+    'man/man5/dialback.toml.5.gz',
+    'man/man7/dialback-hooks.7.gz',
+    'bash-completion/completions/dialback',
+    'zsh/site-functions/_dialback',
+    'fish/vendor_completions.d/dialback.fish',
+  ].map((name): [string, string] => [`/usr/local/share/${name}`, 'root:root 644']),
   ['/var/lib/dialback', 'dialback:dialback 700'],
   ...[
     'client.toml',

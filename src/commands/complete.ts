@@ -1,0 +1,96 @@
+/**
+ * `dialback complete`: the completion of the shells (share/completion) starts it at each press of Tab. It prints the words
+ * that can stand at the end of a command line. On an error it prints nothing, since the terminal shows a line that is being typed.
+ */
+import { readClientConfig, remoteName } from '../client/config.ts';
+import { becomeOwner } from '../os/account.ts';
+import { configPath } from '../shared/toml.ts';
+import { snapshotNames } from '../store/snapshot.ts';
+import { listClients, openClient } from '../store/store.ts';
+import { NAME } from '../wire/text.ts';
+import { type Command, noSuchCommand } from './command.ts';
+import { beginning, type Kind, type Next, nextWords } from './completion.ts';
+import { TOPICS } from './help.ts';
+import { hostStore } from './host-store.ts';
+import { commandNames } from './table.ts';
+
+interface CompleteRequest {
+  /** The words of the line behind the program's name, up to the cursor. */
+  line: readonly string[];
+}
+
+export const complete: Command<CompleteRequest> = {
+  name: 'complete',
+  usage: 'complete -- WORD…',
+  side: 'both',
+  summary: 'print what can stand at the end of a command line, for the completion of the shells',
+  options: [],
+  positionals: [],
+
+  parse([first, ...line]) {
+    if (first !== '--') throw noSuchCommand('complete');
+    return { line };
+  },
+
+  /** The first line is `file`, `folder` or `word`: whether names of files or folders can stand there as well. */
+  async run({ line }, io) {
+    try {
+      const next = await nextWords(line);
+      const words = [...next.words, ...valuesOf(next)];
+      const kind = next.value?.wanted;
+      const lines = words.map(([word, help]) => `${word}\t${help}\n`);
+      io.print(io.plain(`${kind === 'file' || kind === 'folder' ? kind : 'word'}\n${lines.join('')}`));
+    } catch {
+      // A config that is wrong or a store that cannot be read has no names to offer. The command itself reports it.
+    }
+    return 'done';
+  },
+};
+
+type Words = [word: string, help: string][];
+
+const plain = (words: readonly string[]): Words => words.map(word => [word, '']);
+
+/** The values that this machine knows for the last word. */
+function valuesOf({ value, given }: Next): Words {
+  if (value === undefined) return [];
+  const { wanted, text, before } = value;
+  const words = typeof wanted === 'string' ? namesOf(wanted, text, given) : plain(wanted);
+  return beginning(text, words).map(([word, help]) => [before + word, help]);
+}
+
+function namesOf(kind: Kind, text: string, given: Next['given']): Words {
+  if (kind === 'topic') return plain([...commandNames(), ...Object.keys(TOPICS)]);
+  if (kind === 'remote') return plain(remoteNames(given.config));
+  if (kind === 'client') return plain(listClients(openOwn(given.config)));
+  if (kind === 'other snapshot') {
+    const [client = ''] = given.positionals[0]?.split('@') ?? [];
+    return NAME.test(client) ? snapshotsOf(openOwn(given.config), client) : [];
+  }
+  if (kind !== 'snapshot' && kind !== 'client or snapshot') return [];
+  const [client = '', snapshot] = text.split('@');
+  const store = openOwn(given.config);
+  if (snapshot === undefined) {
+    const names = listClients(store);
+    const withMark = names.map(name => `${name}@`);
+    return plain(kind === 'snapshot' ? withMark : [...names, ...withMark]);
+  }
+  if (!NAME.test(client)) return [];
+  return snapshotsOf(store, client).map(([name, help]) => [`${client}@${name}`, help]);
+}
+
+/** The store of host.toml. Root reads nothing in the store of another account: this process becomes that account for good. */
+function openOwn(config: string | undefined): string {
+  const store = hostStore(config);
+  becomeOwner(store);
+  return store;
+}
+
+function snapshotsOf(store: string, client: string): Words {
+  const names = snapshotNames(openClient(store, client));
+  return [['latest', 'the newest full snapshot'], ...plain(names.toReversed())];
+}
+
+function remoteNames(config: string | undefined): string[] {
+  return readClientConfig(configPath('client.toml', config)).remote.map(remoteName);
+}
