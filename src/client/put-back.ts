@@ -90,10 +90,12 @@ export async function putBack(options: PutBackOptions, signal: AbortSignal): Pro
   const leftOut = new LeftOut(readPackageList(list), asBytes(readStamp(list)?.system ?? '/'));
   const counts = { needed: [], files: 0, bytes: 0, different: [], unplaced: [] };
   const result: PutBackResult = { manager: manager.name, ...counts };
-  const missing = database.packages.map((each): [Package, Missing[]] => [
-    each,
-    findMissing(each, inner, leftOut, result.unplaced),
-  ]);
+  // No archive has these, so no list names them. Some are in folders that only a running system has.
+  const unwritten = new Set(database.rules.flatMap(([reason, names]) => (reason === 'ghost' ? names : [])));
+  const missing = database.packages.map((each): [Package, Missing[]] => {
+    const files = each.files.filter(name => !unwritten.has(name));
+    return [each, findMissing(files, inner, leftOut, result.unplaced)];
+  });
   if (options.archives !== undefined) requireRoot(system);
   const archives =
     options.archives === undefined ? undefined : await listArchives(options.archives, manager, signal);
@@ -126,7 +128,12 @@ function requireRoot(system: string): void {
  * @param unplaced gets the paths whose way leads through a file or a link to nowhere: their real place is not known
  * @throws Fault if this account may not look into a folder
  */
-function findMissing({ files }: Package, inner: InnerPaths, leftOut: LeftOut, unplaced: string[]): Missing[] {
+function findMissing(
+  files: readonly string[],
+  inner: InnerPaths,
+  leftOut: LeftOut,
+  unplaced: string[],
+): Missing[] {
   return files.flatMap(name => {
     try {
       const place = inner.futurePlace(name);

@@ -25,6 +25,7 @@ export interface RecordedSystem extends AsyncDisposable {
   folder: string;
   archive: string;
   path(inside: string): string;
+  install(...packages: TestPackage[]): void;
   offer(web: string[], medium?: string[]): Promise<void>;
   verify(): string[];
 }
@@ -262,6 +263,23 @@ export function describePackages(
     });
 
     more(() => system, ask);
+
+    it('warns when packages have changed since the list was written', async () => {
+      const finding = async (): Promise<{ state: string; next: string | null }> => {
+        const words = ['doctor', '--client', '--json', '--config', world.clientToml];
+        const { stdout } = await world.run(world.client, words);
+        return JSON.parse(stdout).find((each: { check: string }) => each.check === 'client.packages');
+      };
+      await ask();
+      assert.equal((await finding()).state, 'ok');
+      system.install({ name: 'later', files: { '/usr/bin/later': 'later' } });
+      const { state, next } = await finding();
+      assert.equal(state, 'warning');
+      const command = (next ?? '').replace(/^dialback /, `'${world.binary}' `);
+      const { status, stderr } = await world.start(world.client, '/bin/sh', ['-c', command]).done;
+      assert.equal(status, 0, stderr);
+      assert.equal((await finding()).state, 'ok');
+    });
   });
 }
 

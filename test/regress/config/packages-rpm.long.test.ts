@@ -3,7 +3,7 @@
 // versions are offered.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -42,12 +42,14 @@ describePackages(
       {
         ...TOOL,
         files: { ...TOOL.files, [CAPABLE]: 'capability' },
-        ghosts: ['/usr/lib/tool/state'],
+        ghosts: ['/usr/lib/tool/state', '/var/lock/tool/lock'],
         capabilities: { [CAPABLE]: 'cap_net_raw=ep' },
       },
       ...OTHERS,
     );
     writeFileSync(system.path('usr/lib/tool/state'), 'written by the program');
+    // As in a backup, where /run is empty.
+    symlinkSync('../run/lock', system.path('var/lock'));
     return system;
   },
   {
