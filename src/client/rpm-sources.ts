@@ -1,5 +1,6 @@
 /** Which versions of packages the sources of dnf or zypper offer. Both answer from the lists that they have fetched before. */
 import { Fault } from '../fault.ts';
+import { ownAccount } from '../os/account.ts';
 import { readWhole } from '../os/content.ts';
 import { readdir } from '../os/files.ts';
 import { type Command, run, standard } from '../os/process.ts';
@@ -57,7 +58,9 @@ export async function listRequested(system: string): Promise<Buffer | undefined>
 
 function dnf(system: string, words: string[]): Command {
   const root = system === '/' ? [] : [`--installroot=${system}`];
-  return standard('dnf', ['--quiet', '--cacheonly', ...root, ...words]);
+  // dnf 5 copies the lists of root to ~/.cache for another account.
+  const environment = { HOME: ownAccount().home };
+  return standard('dnf', ['--quiet', '--cacheonly', ...root, ...words], environment);
 }
 
 function zypper(system: string, words: string[]): Command {
