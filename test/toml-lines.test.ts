@@ -75,6 +75,15 @@ describe('keyLines()', () => {
     assert.equal(lines.lineOf(['scope', 'inline', 'b', 'c']), 23);
   });
 
+  it('ends also for a list of 20,000 entries; if these can end it, it knows only the lines before it', () => {
+    for (const entry of ['some/pattern', '[a-z]*.tmp']) {
+      const list = `exclude = [\n${`  "${entry}",\n`.repeat(20_000)}]\n`;
+      const lines = keyLines(`first = 1\n${list}last = 1\n`);
+      assert.equal(lines.lineOf(['first']), 1);
+      assert.equal(lines.lineOf(['last']), entry.includes(']') ? undefined : 20_004);
+    }
+  });
+
   it('finds each key of any config in a line with its name', () => {
     const value = fc.oneof(
       fc.string(),

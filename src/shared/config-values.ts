@@ -95,7 +95,8 @@ function lineText({ path, value, origin, line }: ConfigValue): string {
   const name = String(path.at(-1));
   if (value === undefined) return `# ${name}: not set\n`;
   const setting = stringify({ [name]: value }).trimEnd();
-  return `${setting.padEnd(COMMENT_COLUMN)} # ${origin === 'file' ? `line ${line}` : 'default'}\n`;
+  const place = line === undefined ? 'the file' : `line ${line}`;
+  return `${setting.padEnd(COMMENT_COLUMN)} # ${origin === 'file' ? place : 'default'}\n`;
 }
 
 /** A name as TOML writes it in a header. */

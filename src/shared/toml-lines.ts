@@ -48,12 +48,25 @@ interface Statement {
   value: object;
 }
 
+/** A line in which a list, an inline table or a text of several lines can end. */
+const CAN_END = /[\]}]|"""|'''/;
+/** The characters that are parsed at most: a list of thousands of lines with brackets would take minutes. */
+const MOST_PARSED = 20_000_000;
+
+/** @returns all statements, or the first ones if the others would take too long */
 function* statementsOf(text: string): Generator<Statement> {
   const lines = text.split('\n');
+  let left = MOST_PARSED;
   for (let from = 0; from < lines.length; ) {
     let end = from + 1;
+    let length = 0;
     let value: object | undefined;
     for (; end <= lines.length; end += 1) {
+      const last = lines[end - 1] ?? '';
+      length += last.length;
+      if (end > from + 1 && !CAN_END.test(last)) continue;
+      left -= length;
+      if (left < 0) return;
       value = parsed(`${lines.slice(from, end).join('\n')}\n`);
       if (value !== undefined) break;
     }
