@@ -32,6 +32,9 @@ interface Passage {
   keys: string[];
 }
 
+/** A sentence of a sample about the value that it shows, which a page does not. */
+const OF_VALUES = / (?:This is an example|These are examples)\.(?= |$)/g;
+
 /** The passages of a sample: its comments, each with the settings up to the next empty line. */
 function passagesOf(sample: string): Passage[] {
   const found: Passage[] = [];
@@ -41,7 +44,8 @@ function passagesOf(sample: string): Passage[] {
     const text = lines
       .filter(line => /^#( |$)/.test(line))
       .map(line => line.slice(2))
-      .join(' ');
+      .join(' ')
+      .replaceAll(OF_VALUES, '');
     const header = lines.find(line => line.startsWith('['));
     if (header !== undefined) table = tableOf(header);
     const keys = lines.flatMap(line => /^#?([a-z_]+) = /.exec(line)?.[1] ?? []);
