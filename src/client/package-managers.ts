@@ -21,7 +21,8 @@ export function managerNamed(name: string): PackageManager | undefined {
  * Finds the package manager of a system. If there are databases of several, as where rpm is installed as a tool on Debian, it is the
  * one with most packages.
  * @param system the folder of the system; `/`: this one
- * @throws Fault if this version knows no such package manager, or if its program is not on this machine
+ * @throws Fault if this version knows no such package manager, if its program is not on this machine, or if no database can
+ *   be read
  */
 export async function managerOf(
   system: string,
@@ -33,11 +34,21 @@ export async function managerOf(
     if (database !== undefined) found.push({ manager, at: { system, database }, packages: 0 });
   }
   const usable = found.filter(each => hasProgram(each.manager.program));
-  if (found.length > 1)
-    for (const each of usable) each.packages = await each.manager.countPackages(each.at, signal);
+  // A leftover of another package manager that cannot be read must not stop the one with packages.
+  let failure: Fault | undefined;
+  for (const each of found.length > 1 ? usable : []) {
+    try {
+      each.packages = await each.manager.countPackages(each.at, signal);
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      failure ??= error;
+    }
+  }
   const [best] = usable.sort((one, other) => other.packages - one.packages);
   const unknown = found.find(each => !usable.includes(each));
-  if (best !== undefined && (best.packages > 0 || unknown === undefined)) return best;
+  if (best !== undefined && best.packages > 0) return best;
+  if (failure !== undefined) throw failure;
+  if (best !== undefined && unknown === undefined) return best;
   throw refusal(system, unknown?.manager);
 }
 

@@ -119,5 +119,11 @@ describe('a system with databases of rpm and dpkg', { skip: NEEDS_RPM || NEEDS_D
     tool.install(...packages.slice(1));
     execFileSync('cp', ['-a', tool.path('etc/yum.repos.d'), system.path('etc')]);
     assert.equal(await managed(), 'rpm');
+    writeFileSync(system.path('var/lib/rpm/rpmdb.sqlite'), 'no database');
+    const examine = async (folder: string): Promise<string> =>
+      (await examinePackages({ system: folder, write: undefined }, signal)).manager;
+    assert.equal(await examine(system.folder), 'dpkg');
+    rmSync(system.path('var/lib/dpkg/status'));
+    await assert.rejects(examine(system.folder), /rpm/);
   });
 });
