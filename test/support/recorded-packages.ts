@@ -5,6 +5,7 @@ import {
   appendFileSync,
   chmodSync,
   existsSync,
+  globSync,
   lutimesSync,
   mkdirSync,
   readdirSync,
@@ -172,6 +173,8 @@ export function describePackages(
       world.configure({ scope });
     });
     after(async () => {
+      // dnf makes a folder for its locks there.
+      for (const each of globSync(`/var/tmp/dnf-${world.client.login}-*`)) rmSync(each, { recursive: true });
       await world.dispose();
       await system[Symbol.asyncDispose]();
     });
