@@ -90,6 +90,7 @@ bench:
 	@$(MAKE) -s dist/dialback
 	@PATH="$$PWD/node_modules/.bin:$$PATH" node tools/bench.ts
 	@PATH="$$PWD/node_modules/.bin:$$PATH" node tools/bench-store.ts
+	@PATH="$$PWD/node_modules/.bin:$$PATH" node tools/bench-manifest.ts
 	@PATH="$$PWD/node_modules/.bin:$$PATH" node tools/bench-compress.ts
 	@PATH="$$PWD/node_modules/.bin:$$PATH" node tools/bench-start.ts
 	@PATH="$$PWD/node_modules/.bin:$$PATH" node tools/bench-overview.ts

@@ -114,6 +114,76 @@ describe('openIndex()', () => {
     ]);
   });
 
+  it('takes a file whose size or time is not that of its inode any more for another file', async context => {
+    const client = makeClient(context);
+    const first = snapshot(client, 1, { a: { text: 'old' }, b: { text: 'b' } });
+    await using(client, index => {
+      const digests = [...index.files(first)].map(({ inode }): [bigint, Uint8Array] => [
+        inode,
+        Buffer.alloc(32, 1),
+      ]);
+      index.setDigests(digests);
+    });
+    // As if the file had been removed, and its inode number were of a new one.
+    writeFileSync(`${client.folder}/snapshots/${first}/tree/a`, 'newer');
+    const second = snapshot(client, 2, { a: { link: `${first}/tree/a` }, b: { link: `${first}/tree/b` } });
+    const found = await using(client, index => ({
+      files: [...index.files(second)].map(each => [
+        each.path.toString(),
+        each.size,
+        each.digest !== undefined,
+      ]),
+      changed: [...(index.compare(second, [first])?.paths() ?? [])].map(each => each.path.toString()),
+      toRead: index.withoutDigest(second, 10).map(each => each.path.toString()),
+    }));
+    assert.deepEqual(found.files, [
+      ['a', 5, false],
+      ['b', 1, true],
+    ]);
+    assert.deepEqual(found.changed, ['', 'a']);
+    assert.deepEqual(found.toRead, ['a']);
+  });
+
+  it('compares a snapshot with the newest older one that is wanted, and tells every path that they do not share', async context => {
+    const client = makeClient(context);
+    const files = {
+      'd/kept': { text: 'x' },
+      'd/gone': { text: 'x' },
+      became: { text: 'x' },
+      other: { text: 'x' },
+    };
+    const first = snapshot(client, 1, files);
+    const second = snapshot(client, 2, { 'd/kept': { link: `${first}/tree/d/kept` } });
+    const third = snapshot(client, 3, {
+      'd/kept': { link: `${first}/tree/d/kept` },
+      'd/linked': { link: `${first}/tree/d/kept` },
+      'became/file': { text: 'y' },
+      other: { text: 'x' },
+    });
+    await using(client, index => {
+      const changes = index.compare(third, [first]);
+      assert.equal(changes?.older, first);
+      assert.equal(changes?.countFiles(), 4);
+      assert.deepEqual(
+        [...(changes?.paths() ?? [])].map(({ path, now }) => [
+          path.toString(),
+          typeof now === 'string' ? now : 'file',
+        ]),
+        [
+          ['', 'folder'],
+          ['became', 'folder'],
+          ['became/file', 'file'],
+          ['d', 'folder'],
+          ['d/gone', 'gone'],
+          ['d/linked', 'file'],
+          ['other', 'file'],
+        ],
+      );
+      assert.equal(index.compare(third, [first, second, third])?.older, second);
+      assert.equal(index.compare(first, [first, second, third]), undefined);
+    });
+  });
+
   it('sees another tree under a name that it knows', async context => {
     const client = makeClient(context);
     const name = snapshot(client, 1, { old: { text: 'x' } });
