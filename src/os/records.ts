@@ -61,11 +61,7 @@ export async function takeTexts(
   options: RecordOptions,
   take: (records: string[]) => void,
 ): Promise<ExitResult & { stderr: string }> {
-  return await takeChunks(command, options, bytes => {
-    const records = bytes.toString('latin1').split('\0');
-    records.pop(); // empty: the bytes end with a NUL
-    take(records);
-  });
+  return await takeChunks(command, options, bytes => take(splitTexts(bytes)));
 }
 
 /** Runs a program, and calls back with whole records: bytes that end with a NUL. */
@@ -99,6 +95,17 @@ async function takeChunks(
  */
 export async function* recordsOf(child: Child, limit: number): AsyncGenerator<Buffer[]> {
   for await (const bytes of wholeRecordsOf(child, limit)) yield splitRecords(bytes);
+}
+
+/** The same for texts of one character (latin1) per byte. @throws as `recordsOf` */
+export async function* textsOf(child: Child, limit: number): AsyncGenerator<string[]> {
+  for await (const bytes of wholeRecordsOf(child, limit)) yield splitTexts(bytes);
+}
+
+function splitTexts(bytes: Buffer): string[] {
+  const records = bytes.toString('latin1').split('\0');
+  records.pop(); // empty: the bytes end with a NUL
+  return records;
 }
 
 /** The records of bytes that end with a NUL. */

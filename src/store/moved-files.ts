@@ -99,19 +99,20 @@ async function findEqual(search: Search): Promise<boolean> {
 
 /** Lists the files of the arriving tree that are in no snapshot. */
 async function* freshFiles(search: Search): AsyncGenerator<NamedInode[]> {
-  for await (const batch of inBatches(inodesOfArrival(search))) yield batch.filter(isFresh).map(ofTree);
+  for await (const batch of inBatches(inodesOfArrival(search, true)))
+    yield batch.filter(isInTree).map(ofTree);
 }
 
-/** Lists the arriving tree (tree 0) together with the interrupted ones, whose files it can share. */
-function inodesOfArrival({ client, arrival, signal }: Search): AsyncGenerator<NamedInode> {
+/**
+ * Lists the arriving tree (tree 0) together with the interrupted ones, whose files it can share.
+ * @param isAlone only files that are in no snapshot
+ */
+function inodesOfArrival({ client, arrival, signal }: Search, isAlone = false): AsyncGenerator<NamedInode> {
   const trees = [arrival.name, ...arrival.leftOver].map(each => `${client.folder}/arriving/${each}/tree`);
-  return inodesIn(trees, { signal, tried: `read "${arrival.tree}"` });
+  return inodesIn(trees, { isAlone, signal, tried: `read "${arrival.tree}"` });
 }
 
 const isInTree = ({ names }: NamedInode): boolean => names.some(each => each.tree === 0);
-
-/** Whether a file of the arriving tree is in no snapshot. */
-const isFresh = (found: NamedInode): boolean => isInTree(found) && found.names.length >= found.links;
 
 const ofTree = (found: NamedInode): NamedInode => ({
   ...found,

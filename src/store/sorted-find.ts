@@ -1,7 +1,7 @@
 /** Sorts the output of find(1) by sort(1), so that no process holds all of it in memory. */
 import { Fault } from '../fault.ts';
 import { type Child, type Command, standard, start, startInto } from '../os/process.ts';
-import { recordsOf } from '../os/records.ts';
+import { recordsOf, textsOf } from '../os/records.ts';
 import { scratchFolder } from '../os/scratch.ts';
 import { escapeText } from '../wire/text.ts';
 
@@ -34,6 +34,20 @@ const COULD_NOT_READ = [1, 123];
  * @throws Fault when the program or sort fails; the signal's reason
  */
 export async function* sortedRecords(finder: Command, options: SortedOptions): AsyncGenerator<Buffer> {
+  for await (const records of sorted(finder, options, recordsOf)) yield* records;
+}
+
+/** The same for texts of one character (latin1) per byte, many at a time. @throws as `sortedRecords` */
+export function sortedTexts(finder: Command, options: SortedOptions): AsyncGenerator<string[]> {
+  return sorted(finder, options, textsOf);
+}
+
+/** @param read reads the output of sort(1) */
+async function* sorted<T>(
+  finder: Command,
+  options: SortedOptions,
+  read: (sorting: Child, limit: number) => AsyncGenerator<T[]>,
+): AsyncGenerator<T[]> {
   const { input, filter, complain, signal, tried } = options;
   // All are our own children, so they end with us. The finder's output goes straight to the next one.
   const sorting = await start(sortCommand(options.order), ['pipe', 'pipe', 'pipe']);
@@ -55,7 +69,7 @@ export async function* sortedRecords(finder: Command, options: SortedOptions): A
   const complaints = complaintsOf(children);
   try {
     finding.stdin?.end(input ?? '');
-    for await (const records of recordsOf(sorting, RECORD_LIMIT)) yield* records;
+    yield* read(sorting, RECORD_LIMIT);
     for (const child of children) {
       const { status } = await child.ended;
       signal?.throwIfAborted();
