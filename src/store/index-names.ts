@@ -5,6 +5,8 @@
 import type { Database, Statement } from '../os/database.ts';
 
 const SLASH = Buffer.from('/');
+/** Paths of folders that are kept in memory. Queries for names in the same folder often follow each other. */
+const FOLDERS = 200;
 
 /** Finds names by id, and ids by name. */
 export class Names {
@@ -13,6 +15,9 @@ export class Names {
   readonly #read: Statement;
   /** The folder of the last query. Queries come in the order of the paths. */
   #last: { folder: Buffer; id: number } = { folder: Buffer.alloc(0), id: 0 };
+
+  /** The paths of the last folders, by id. */
+  readonly #folders = new Map<number, Buffer>();
 
   constructor(database: Database) {
     this.#find = database.prepare('SELECT id FROM name WHERE parent = ? AND name = ?');
@@ -50,17 +55,33 @@ export class Names {
   /** Returns the path below tree/ of an id, without a leading slash. */
   pathOf(id: number): Buffer {
     const parts: Buffer[] = [];
+    let parent = 0;
     for (let at = id; at !== 0; ) {
+      const known = at === id ? undefined : this.#folders.get(at);
+      if (known !== undefined) {
+        parts.push(SLASH, known);
+        break;
+      }
       const found = this.#read.get(at) as { parent: number; name: Uint8Array } | undefined;
       if (found === undefined) break; // the index is only a cache, and it is damaged
       parts.push(...(parts.length > 0 ? [SLASH] : []), Buffer.from(found.name));
+      if (at === id) parent = found.parent;
       at = found.parent;
     }
-    return Buffer.concat(parts.reverse());
+    const path = Buffer.concat(parts.reverse());
+    if (parent !== 0) this.#keepFolder(parent, path.subarray(0, path.lastIndexOf('/')));
+    return path;
   }
 
-  /** Forgets the last folder. Call this when ids may have been deleted. */
+  #keepFolder(id: number, path: Buffer): void {
+    if (this.#folders.has(id)) return;
+    if (this.#folders.size >= FOLDERS) this.#folders.clear();
+    this.#folders.set(id, Buffer.from(path));
+  }
+
+  /** Forgets the last folders. Call this when ids may have been deleted. */
   forget(): void {
+    this.#folders.clear();
     this.#last = { folder: Buffer.alloc(0), id: 0 };
   }
 }

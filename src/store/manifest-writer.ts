@@ -221,7 +221,9 @@ async function writeLines(
     return unread;
   } catch (error) {
     signal.throwIfAborted();
-    if (!(error instanceof NotDerivable || error instanceof DamagedManifest)) throw error;
+    // The older snapshot can be removed meanwhile.
+    const isUsable = exists(manifestOf(client, changes.older));
+    if (isUsable && !(error instanceof NotDerivable || error instanceof DamagedManifest)) throw error;
     return await write(linesOfTree);
   }
 }
