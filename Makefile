@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 # The rules that make brings along look for a source of each .ts file, in RCS and SCCS too: 0.08 s of processor time for each call.
 MAKEFLAGS += --no-builtin-rules
-.PHONY: help try build launcher launcher-arm64 test test-long test-web test-versions versions-doc test-machines fuzz bench bench-runs install uninstall clean
+.PHONY: help try build launcher launcher-arm64 test test-long test-web test-versions versions-doc test-machines fuzz bench bench-runs install uninstall deb release clean
 
 help:
 	@echo 'make try [DIR=FOLDER]  install what is missing, build, and show a backup and a restore of a copy of FOLDER'
@@ -22,6 +22,8 @@ help:
 	@echo '                       whole runs beside restic, borg, rdiff-backup, rsnapshot and rsync; as root, an hour (tools/bench-runs.ts has the options)'
 	@echo 'make bench             what jails and compression cost and save, how fast a large store answers, how soon rsync begins, beside plain tools; as root, some minutes'
 	@echo 'make install           on this machine, as root; for a package: DESTDIR=FOLDER, as anybody; PREFIX=/usr/local'
+	@echo 'make deb               dist/dialback_VERSION_ARCHITECTURE.deb, for Debian 12 and 13, and what lintian finds in it'
+	@echo 'make release           dist/release-VERSION: sources, .deb, SBOM, SHA256SUMS; SIGNING_KEY=FILE signs them'
 	@echo 'make uninstall         take that away; configs, backups and the account stay'
 	@echo 'make clean             remove what the build made'
 
@@ -107,8 +109,20 @@ install:
 uninstall:
 	@tools/install.sh uninstall
 
+# DEB_REVISION, DEBFULLNAME, DEBEMAIL, SOURCE_DATE_EPOCH, SIGNING_KEY: see the scripts.
+deb:
+	@tools/prepare.sh deb
+	@$(MAKE) -s dist/dialback
+	@tools/deb.sh
+	@lintian --allow-root --fail-on error,warning dist/dialback_*.deb
+
+release:
+	@tools/prepare.sh deb
+	@$(MAKE) -s dist/dialback
+	@tools/release.sh
+
 clean:
-	rm -rf dist/.build-* dist/dialback dist/dialback-* dist/launch dist/launch-* dist/launch.* dist/jail dist/jail-* dist/jail.*
+	rm -rf dist/.build-* dist/dialback dist/dialback-* dist/launch dist/launch-* dist/launch.* dist/jail dist/jail-* dist/jail.* dist/dialback_*.deb dist/release-*
 
 # All that gets into the file: folders too, since a source that went away changes nothing but its folder.
 # tsconfig.json is one of them, for esbuild reads it ("use strict"); the lock file stands for the base.

@@ -3,7 +3,8 @@
 # variables in the environment:
 #   PREFIX         Default: /usr/local.
 #   DESTDIR        For packages: the folder for all files. The script then changes no other path and needs no root.
-#   SERVICE_UID    The uid for the user dialback, if the script has to create that user.
+#   SERVICE_UID    The uid for the user dialback, if the script has to create that user. With DESTDIR it can also be the
+#                  absolute path of a file: the launcher reads the uid there, and the printed script writes it.
 #   INHERITED      1: give rsync its capability, for capability = "inherited", and build a `launch` that can lend it.
 #                  0: take both away again. Default: keep the present state.
 # Each step can be repeated, and does not touch a file that is already right. Files come into place by one rename, with
@@ -253,6 +254,10 @@ remove() { # PLACE
 
 check() {
   case ${SERVICE_UID-} in
+    /*)
+      [ "$live" = no ] ||
+        fail "serve SERVICE_UID=\"$SERVICE_UID\": a file is for packages" 'make install, without SERVICE_UID'
+      ;;
     *[!0-9]* | 0*)
       fail "serve SERVICE_UID=\"$SERVICE_UID\": it must be a number, and not root's" 'make install, without SERVICE_UID'
       ;;
@@ -387,11 +392,19 @@ install_staged() {
     if [ "${INHERITED-}" = 1 ]; then lay share/dpkg-rsync "$hook" 644; fi
     if [ -z "$changed" ]; then say 'nothing to do: all of it is there already'; fi
   } >&2
+  number=$uid served="uid $uid" record="test \"\$(id -u $account)\" = $uid"
+  case $uid in
+    /*)
+      number='' served="the uid in $uid"
+      # By a rename: a launcher that starts meanwhile reads the old file or the new one.
+      record="(umask 022 && id -u $account >$uid.new && chown root:root $uid.new && mv -f $uid.new $uid)"
+      ;;
+  esac
   cat <<END
-# Run these commands as root where these files are installed (root owns them; the launcher serves only uid $uid):
+# Run these commands as root where these files are installed (root owns them; the launcher serves only $served):
 getent group $account >/dev/null || groupadd --system $account
-getent passwd $account >/dev/null || $(useradd_line "$uid")
-test "\$(id -u $account)" = $uid
+getent passwd $account >/dev/null || $(useradd_line "$number")
+$record
 test -e $home || install -d -m 700 -o $account -g $account $home
 chown root:root $jail
 chmod 755 $jail

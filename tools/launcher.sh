@@ -1,11 +1,12 @@
 #!/bin/sh
 # Compiles one of the two programs of the launcher: `tools/launcher.sh launch|jail OUTPUT`. The account that it serves and the paths
 # that it trusts are compiled in, so that no caller can change them. Three more commands are for a file that is there already:
-#   tools/launcher.sh --uid FILE                    Prints the uid that FILE serves. Prints no text if FILE is not a launch.
+#   tools/launcher.sh --uid FILE                    Prints the uid that FILE serves. Prints no text if FILE is not a launch, or reads it from a file.
 #   tools/launcher.sh --check launch|jail FILE      Prints the difference between FILE and the result of a compilation here, if any.
 #   tools/launcher.sh --renew launch|jail OUTPUT    Compiles only if OUTPUT is not the result of a compilation here.
 # make passes these variables in the environment:
-#   SERVICE_UID    The account that launch serves. Default: the user dialback.
+#   SERVICE_UID    The account that launch serves. Default: the user dialback. An absolute path is a file that has its number:
+#                  launch reads it at each start, for packages.
 #   INHERITED      1: launch can lend its capability to an rsync without a jail (`lend`). Default: 0, it cannot.
 #   PREFIX         The PREFIX of the installation. Default: /usr/local.
 #   SELF_PATH, RSYNC_PATH, DIALBACK_PATH, NEVER_PATH    Its own path, and the paths of the files that it starts and reads.
@@ -30,7 +31,7 @@ action=compile
 case ${1-} in
   --uid)
     [ -n "${2-}" ] || usage
-    built_for launch "$2" | sed 's/.* built for uid=\([0-9]*\) .*/\1/'
+    built_for launch "$2" | sed -n 's/.* built for uid=\([0-9]*\) .*/\1/p'
     exit
     ;;
   --check | --renew)
@@ -47,7 +48,9 @@ self=${SELF_PATH:-$prefix/libexec/dialback/$kind}
 rsync=${RSYNC_PATH:-/usr/bin/rsync}
 dialback=${DIALBACK_PATH:-$prefix/bin/dialback}
 never=${NEVER_PATH:-/etc/dialback/never}
-for path in "$self" "$rsync" "$dialback" "$never"; do
+uid_file=
+case ${SERVICE_UID-} in /*) uid_file=$SERVICE_UID ;; esac
+for path in "$self" "$rsync" "$dialback" "$never" ${uid_file:+"$uid_file"}; do
   # They become strings of C: nothing in them may end one or mean something in one (`?` can begin a trigraph).
   case $path in
     *[\"\\?[:cntrl:]]*)
@@ -65,6 +68,7 @@ done
 if [ "$kind" = launch ]; then
   uid=${SERVICE_UID:-$(id -u dialback 2>/dev/null || true)}
   case $uid in
+    /*) ;;
     '')
       fail 'compile the launcher: the uid that it serves is not known, because there is no user dialback' \
         'make launcher SERVICE_UID=NUMBER'
@@ -150,7 +154,9 @@ set -- -I src/launcher "$work/all.c"
 tools/linkat.sh "$work/$library.so" "$library" ||
   fail "compile src/launcher/$library.c: see the compiler's error above" 'tools/prepare.sh --packages launcher'
 if [ "$kind" = launch ]; then
-  set -- "$@" -DSERVICE_UID="$uid" -DINHERITED="$inherited" -DNEVER_PATH="\"$never\""
+  uid_define="-DSERVICE_UID=$uid"
+  if [ -n "$uid_file" ]; then uid_define="-DSERVICE_UID_FILE=\"$uid_file\""; fi
+  set -- "$@" "${uid_define}" -DINHERITED="$inherited" -DNEVER_PATH="\"$never\""
 fi
 # $flags is a list of words.
 # shellcheck disable=SC2086

@@ -16,6 +16,7 @@
  * Each failure is one line and exit status 126, or 127 if the program to become does not exist.
  *
  * SERVICE_UID, INHERITED, SELF_PATH, RSYNC_PATH, DIALBACK_PATH and NEVER_PATH are compiled in, and can be read in the file (BUILT_FOR).
+ * In a package, SERVICE_UID_FILE takes the place of SERVICE_UID (run.h).
  */
 #include "caller.h"
 #include "caps.h"
@@ -33,8 +34,13 @@
 /* For `tools/launcher.sh --check`, which reads the file and does not run it. A text between two NULs. */
 #define SHOWN(text) #text
 #define SHOW(value) SHOWN(value)
+#ifdef SERVICE_UID_FILE
+#define SHOWN_UID SERVICE_UID_FILE
+#else
+#define SHOWN_UID SHOW(SERVICE_UID)
+#endif
 __attribute__((used)) static const char BUILT_FOR[] =
-	"\0dialback-launch built for uid=" SHOW(SERVICE_UID) " inherited=" SHOW(INHERITED) " self=" SELF_PATH " rsync=" RSYNC_PATH
+	"\0dialback-launch built for uid=" SHOWN_UID " inherited=" SHOW(INHERITED) " self=" SELF_PATH " rsync=" RSYNC_PATH
 	" dialback=" DIALBACK_PATH " never=" NEVER_PATH;
 
 /* mountpoints.c, compiled: a part of this file, so that no caller can give rsync another library. */

@@ -1,6 +1,43 @@
 #include "run.h"
 #include "scope.h"
+#include "trust.h"
 #include <linux/openat2.h>
+
+#ifdef SERVICE_UID_FILE
+enum { UID_BYTES = 10 }; /* the digits of the largest uid */
+
+/* @return 0, root's, unless the text is the number of another user and a line feed */
+static uid_t parse_uid(const char *text, ssize_t size)
+{
+	unsigned long long uid = 0;
+	if (size < 2 || size > UID_BYTES + 1 || text[0] == '0' || text[size - 1] != '\n')
+		return 0;
+	for (const char *at = text; at < text + size - 1; at++) {
+		if (*at < '0' || *at > '9')
+			return 0;
+		uid = uid * 10 + (unsigned)(*at - '0');
+	}
+	return uid < (uid_t)-2 ? (uid_t)uid : 0; /* the last two have meanings: "unchanged" in chown(2), and ANYBODY */
+}
+
+uid_t read_service_uid(void)
+{
+	static uid_t uid;
+	char text[UID_BYTES + 2];
+	if (uid != 0)
+		return uid;
+	int fd = open(SERVICE_UID_FILE, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof text);
+	if (size < 0)
+		die_errno("read", SERVICE_UID_FILE, fd < 0 ? "open" : "read");
+	close(fd);
+	require_roots_own(SERVICE_UID_FILE); /* only root could have put another file there since */
+	uid = parse_uid(text, size);
+	if (uid == 0)
+		die(REFUSED, "use", SERVICE_UID_FILE, "it is not the number of a user other than root, with a line feed");
+	return uid;
+}
+#endif
 
 void require_service(void)
 {

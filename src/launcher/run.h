@@ -2,7 +2,16 @@
 #pragma once
 #include "die.h"
 
-/* Dies unless this process is SERVICE_UID's, for which the program was compiled. */
+#ifdef SERVICE_UID_FILE
+/*
+ * The uid that this program serves, for a package, whose user gets its number when it is installed. SERVICE_UID_FILE has the number
+ * and a line feed. Dies if it has anything else, or if anyone but root can change it.
+ */
+#define SERVICE_UID read_service_uid()
+uid_t read_service_uid(void);
+#endif
+
+/* Dies unless this process is SERVICE_UID's. */
 void require_service(void);
 
 /* Opens RUN: a folder called /.../run-XXXXXX that only the service account can use. Dies otherwise. @return a descriptor */

@@ -24,6 +24,9 @@ export const TWO_MACHINES: Way[] = [DIRECT, CHANNEL, PLAIN_DIRECT];
 /** The suites whose whole machine is backed up without the files of packages, and rebuilt. */
 export const PACKAGES_SUITES = ['bookworm'];
 
+/** The suites that the Debian package is for. */
+export const DEB_SUITES = ['bookworm', 'trixie'];
+
 /** Each other suite is client and host of this one. */
 const CENTER = 'bookworm';
 

@@ -15,11 +15,12 @@ import { availableParallelism, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { nameOf, runCombination, type Way } from './combination.ts';
+import { type Debs, makeDebs, runDeb } from './deb.ts';
 import { checkDoctor } from './doctor.ts';
 import { FRESH, runFresh, transcriptPath } from './fresh.ts';
 import { runHostileHost } from './hostile-run.ts';
 import { runPackages } from './packages.ts';
-import { listPairs, ONE_MACHINE, PACKAGES_SUITES, TWO_MACHINES } from './plan.ts';
+import { DEB_SUITES, listPairs, ONE_MACHINE, PACKAGES_SUITES, TWO_MACHINES } from './plan.ts';
 import { endBuilds, makeRoot, type Root, Unavailable } from './roots.ts';
 import { connect, makePackage, type Package, Station } from './station.ts';
 import { findSuite, SUITES } from './suites.ts';
@@ -92,7 +93,14 @@ const withoutPackages: Table = {
   columns: ['`dialback packages`'],
   cells: new Map(),
 };
-const tables = [oneMachine, twoMachines, freshMachines, withoutPackages];
+const fromDeb: Table = {
+  name: 'from the package',
+  labels: ['machine'],
+  rows: DEB_SUITES.map(each => [findSuite(each).title]),
+  columns: ['`apt install`'],
+  cells: new Map(),
+};
+const tables = [oneMachine, twoMachines, freshMachines, withoutPackages, fromDeb];
 
 const roots = new Map<string, Root>();
 const unavailable = new Map<string, string>();
@@ -103,6 +111,8 @@ const startedMs = performance.now();
 let isInterrupted = false;
 /** The package that all machines share, made when it is first needed. */
 let installed: (() => Package) | undefined;
+/** Two Debian packages, for the tests of them. */
+let packaged: (() => Debs) | undefined;
 
 function say(line: string): void {
   process.stdout.write(`${line}\n`);
@@ -150,6 +160,24 @@ function listOneMachine(suite: string): Case[] {
   return [tried, ...ways, doctor, hostile];
 }
 
+/** The Debian package, on machines of their own. */
+function listDebs(): Case[] {
+  return DEB_SUITES.map((suite): Case => {
+    const { title } = findSuite(suite);
+    return {
+      name: `deb: ${title}`,
+      suites: [suite],
+      usesStations: false,
+      run: async () => {
+        const root = roots.get(suite);
+        assert.ok(root && packaged);
+        await runDeb(root, packaged());
+      },
+      cell: { table: fromDeb, row: [title], column: '`apt install`' },
+    };
+  });
+}
+
 function listCases(): Case[] {
   const what = options['make-test'] ? 'test' : 'try';
   const fresh = FRESH.map(
@@ -194,7 +222,13 @@ function listCases(): Case[] {
       cell: { table: withoutPackages, row: [title], column: '`dialback packages`' },
     };
   });
-  return [...fresh, ...rebuilt, ...suites.flatMap(({ name }) => listOneMachine(name)), ...pairs];
+  return [
+    ...fresh,
+    ...rebuilt,
+    ...listDebs(),
+    ...suites.flatMap(({ name }) => listOneMachine(name)),
+    ...pairs,
+  ];
 }
 
 async function combine(clientName: string, hostName: string, way: Way): Promise<void> {
@@ -343,6 +377,11 @@ async function main(): Promise<void> {
   installed = () => {
     made ??= makePackage(join(folder, 'package'));
     return made;
+  };
+  let debs: Debs | undefined;
+  packaged = () => {
+    debs ??= makeDebs(join(folder, 'debs'));
+    return debs;
   };
   try {
     say('root file systems');

@@ -1,0 +1,205 @@
+/**
+ * The Debian package on a machine of a suite: apt installs it, a backup works, an upgrade during a run, `remove`, a second
+ * installation, a refused downgrade, and `purge`. Nothing of a store or of a key is lost.
+ */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { Run } from './combination.ts';
+import type { Root } from './roots.ts';
+import { connect, type Package, Station } from './station.ts';
+
+const TOP = join(import.meta.dirname, '../..');
+const LAUNCHER = '/usr/libexec/dialback/launch';
+const UID_FILE = '/etc/dialback/service-uid';
+const TIMER_LINK = '/etc/systemd/system/timers.target.wants/dialback-backup.timer';
+const TIMER = '/usr/lib/systemd/system/dialback-backup.timer';
+const KEPT_CONFFILE = '/etc/dialback/excludes';
+
+/** Two packages of the same sources. */
+export interface Debs extends Package {
+  /** Their names in `folder`/srv. */
+  first: string;
+  second: string;
+}
+
+/**
+ * Makes them, nearly without compression.
+ * @param folder is made; its files are copied into a machine, and `script` installs the first package there
+ */
+export function makeDebs(folder: string): Debs {
+  mkdirSync(join(folder, 'srv'), { recursive: true });
+  const make = (revision: string): string => {
+    const env = { DEB_REVISION: revision, DPKG_DEB_COMPRESSOR_LEVEL: '0', SOURCE_DATE_EPOCH: '1790000000' };
+    execFileSync(join(TOP, 'tools/deb.sh'), { env: { ...process.env, ...env }, stdio: 'pipe' });
+    const suffix = `-${revision}_amd64.deb`;
+    const name = readdirSync(join(TOP, 'dist')).find(each => each.endsWith(suffix)) ?? '';
+    execFileSync('mv', [join(TOP, 'dist', name), join(folder, 'srv/')]);
+    return `/srv/${name}`;
+  };
+  const [first, second] = [make('0~test1'), make('0~test2')];
+  return { folder, first, second, script: install(first) };
+}
+
+function install(deb: string, option = ''): string {
+  return `DEBIAN_FRONTEND=noninteractive apt-get install -o Dpkg::Use-Pty=0 -qqy --no-install-recommends ${option} ${deb} 2>&1`;
+}
+
+/** The launcher with a damaged file of its uid: it must refuse, and say that it is this file. */
+async function checkUidFile(station: Station): Promise<void> {
+  const damages: [damage: string, found: RegExp][] = [
+    ['rm FILE', /No such file/],
+    ["printf '0\\n' >FILE", /it is not the number of a user/],
+    ['printf 1234 >FILE', /it is not the number of a user/],
+    ["printf '1234\\n\\n' >FILE", /it is not the number of a user/],
+    ["printf ' 1234\\n' >FILE", /it is not the number of a user/],
+    ["printf -- '-1\\n' >FILE", /it is not the number of a user/],
+    ["printf '4294967295\\n' >FILE", /it is not the number of a user/],
+    ["printf '42949672961\\n' >FILE", /it is not the number of a user/],
+    [': >FILE', /it is not the number of a user/],
+    ['chmod g+w FILE', /can be written by others/],
+    ['chmod o+w FILE', /can be written by others/],
+    ['chown dialback FILE', /belongs to uid \d+, not to root/],
+    ['chown dialback /etc/dialback', /belongs to uid \d+, not to root/],
+    ['mv FILE /srv/moved && ln -s /srv/moved FILE', /Too many levels of symbolic links/],
+    ["printf '1234\\n' >FILE", /it was made for uid 1234/],
+  ];
+  await station.say('root', `cp -a ${UID_FILE} /srv/uid`);
+  for (const [damage, found] of damages) {
+    const script = damage.replaceAll('FILE', UID_FILE);
+    await station.say('root', script);
+    const { status, output } = await station.run('dialback', `${LAUNCHER} send /`);
+    assert.equal(status, 126, `${script}\n${output}`);
+    assert.match(output, /^dialback-launch: Cannot /m);
+    assert.match(output, found, script);
+    await station.say(
+      'root',
+      `rm -f ${UID_FILE} && cp -a /srv/uid ${UID_FILE} && chown root:root /etc/dialback`,
+    );
+  }
+  const { output } = await station.run('dialback', `${LAUNCHER} send /`);
+  assert.match(output, /it is not called/, 'the file is accepted again');
+}
+
+async function checkInstalled(station: Station): Promise<void> {
+  const facts = await station.say(
+    'root',
+    `getcap ${LAUNCHER} /usr/bin/dialback /usr/libexec/dialback/jail
+     stat -c '%n %U:%G %a' ${LAUNCHER} /usr/bin/dialback /usr/libexec/dialback/jail ${UID_FILE} /var/lib/dialback
+     test "$(cat ${UID_FILE})" = "$(id -u dialback)" && echo 'the uid'
+     grep -c '^[^#].*backup$' /etc/cron.d/dialback || true`,
+  );
+  assert.deepEqual(facts.split('\n'), [
+    `${LAUNCHER} cap_dac_read_search=ep`,
+    '/usr/bin/dialback cap_dac_read_search=i',
+    `${LAUNCHER} root:dialback 750`,
+    '/usr/bin/dialback root:root 755',
+    '/usr/libexec/dialback/jail root:root 755',
+    `${UID_FILE} root:root 644`,
+    '/var/lib/dialback dialback:dialback 700',
+    'the uid',
+    '0',
+  ]);
+}
+
+/** An upgrade while a run waits in its hook: it goes on with the new launcher. */
+async function upgradeDuringRun(run: Run, second: string): Promise<void> {
+  const { client: station } = run;
+  const hook = '#!/bin/sh\n: >/var/lib/dialback/waits\nuntil [ -e /srv/upgraded ]; do sleep 0.1; done\n';
+  await station.say('root', `cat >/srv/wait <<'END'\n${hook}END\nchmod 755 /srv/wait`);
+  await station.say('dialback', `printf '[hooks]\\nbefore = "/srv/wait"\\n' >>${run.clientConfig}`);
+  await station.say('root', `ln -s ${TIMER} ${TIMER_LINK} && echo '# mine' >>${KEPT_CONFFILE}`);
+  const backup = run.backup();
+  backup.catch(() => {}); // awaited below
+  await station.say('root', 'until [ -e /var/lib/dialback/waits ]; do sleep 0.1; done');
+  await station.say('root', `${install(second)} && : >/srv/upgraded`);
+  await backup;
+  await checkInstalled(station);
+  assert.match(station.read(KEPT_CONFFILE), /^# mine$/m);
+  assert.equal(await station.say('root', `readlink ${TIMER_LINK}`), TIMER);
+}
+
+async function refuseDowngrade(station: Station, first: string): Promise<void> {
+  const json = '/home/vault/the store/store.json';
+  // A store that the account dialback keeps: the package does not look into the homes of others.
+  const store = '/var/lib/dialback/dialback-store';
+  await station.say('dialback', `mkdir ${store} && echo '{"version":2}' >${store}/store.json`);
+  const { status, output } = await station.run('root', install(first, '--allow-downgrades'));
+  assert.notEqual(status, 0, output);
+  assert.match(
+    output,
+    /^dialback: Cannot downgrade to .*: it reads stores of version 1, and a store has version 2:$/m,
+  );
+  assert.ok(output.includes(`  ${store}\n`), output);
+  await checkInstalled(station);
+  await station.say(
+    'dialback',
+    `cp /dev/null ${store}/store.json && echo '{"version":1}' >${store}/store.json`,
+  );
+  await station.say('root', install(first, '--allow-downgrades'));
+  await checkInstalled(station);
+  assert.ok(existsSync(station.path(json)));
+}
+
+/** What `remove` and `purge` leave, by name. */
+async function removeAndPurge(run: Run, first: string): Promise<void> {
+  const { client: station, store, clientConfig } = run;
+  // The host's process outlives the client's call.
+  const files = `while pgrep -u vault >/dev/null; do sleep 0.1; done; find '${store}' -printf '%p %i %s %T@\\n' | LC_ALL=C sort | sha256sum`;
+  const before = await station.say('root', files);
+  await station.say('root', 'apt-get remove -o Dpkg::Use-Pty=0 -qqy dialback 2>&1');
+  for (const gone of [LAUNCHER, '/usr/bin/dialback', TIMER]) assert.ok(!existsSync(station.path(gone)), gone);
+  assert.equal(await station.say('root', files), before, 'the store after remove');
+  assert.match(station.read(KEPT_CONFFILE), /^# mine$/m);
+  for (const kept of [clientConfig, `${run.folder}/key`, '/etc/cron.d/dialback', UID_FILE])
+    assert.ok(existsSync(station.path(kept)), kept);
+
+  await station.say('root', install(first));
+  await checkInstalled(station);
+  assert.equal(await station.say('root', `readlink ${TIMER_LINK}`), TIMER, 'the timer is still enabled');
+  await run.backup();
+  const held = await station.say('root', files);
+
+  await station.say(
+    'dialback',
+    'mkdir -p ~/.config/dialback ~/.local/state && echo >~/.config/dialback/client.toml',
+  );
+  const link = 'ln -s /etc/dialback/excludes ~/.local/state/dialback 2>/dev/null || true';
+  await station.say('dialback', link);
+  const output = await station.say('root', 'apt-get purge -o Dpkg::Use-Pty=0 -qqy dialback 2>&1');
+  assert.equal(await station.say('root', files), held, 'the store after purge');
+  assert.match(
+    output,
+    /^dialback: kept, with all backups in it:\n {2}\/var\/lib\/dialback\/dialback-store$/m,
+  );
+  assert.match(output, /^dialback: kept \/var\/lib\/dialback, with the keys, and the account dialback$/m);
+  for (const gone of [
+    '/etc/dialback',
+    '/etc/cron.d/dialback',
+    '/var/lib/dialback/.config/dialback/client.toml',
+  ])
+    assert.ok(!existsSync(station.path(gone)), gone);
+  assert.ok(existsSync(station.path('/var/lib/dialback/dialback-store/store.json')));
+  assert.ok(existsSync(station.path(`${run.folder}/key`)));
+  await station.say('root', `! test -L ${TIMER_LINK} && id dialback`);
+}
+
+/** @throws with the first failed check */
+export async function runDeb(root: Root, debs: Debs): Promise<void> {
+  const station = await Station.make(root, debs);
+  try {
+    await checkInstalled(station);
+    await checkUidFile(station);
+    await using cable = connect(station, station);
+    const run = new Run(station, station, { transport: 'direct', right: 'confined' }, cable, 'deb');
+    await run.prepare();
+    await run.backup();
+    await run.restore();
+    await upgradeDuringRun(run, debs.second);
+    await refuseDowngrade(station, debs.first);
+    await removeAndPurge(run, debs.first);
+  } finally {
+    await station.end();
+  }
+}
