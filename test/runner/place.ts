@@ -32,11 +32,16 @@ const IN_PLACE = `
     cp -a /etc/. "$1/etc/upper"
     mount --bind "$1/etc/upper" /etc
   fi
-  # For folders of root's that are in no folder of others (makeFolder() of test/support/world.ts).
-  if [ -d /srv ]; then
-    mount --bind "$1/srv" /srv
-    export DIALBACK_TEST_ROOTS_FOLDER=/srv
-  fi
+  # For folders of root's that are in no folder of others (makeFolder() of test/support/world.ts). It would hide a checkout there.
+  case $2 in
+    /srv/*) ;;
+    *)
+      if [ -d /srv ]; then
+        mount --bind "$1/srv" /srv
+        export DIALBACK_TEST_ROOTS_FOLDER=/srv
+      fi
+      ;;
+  esac
   # A checkout below /tmp is there in the place's own /tmp too.
   kept=
   case $2 in
