@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import {
   chmodSync,
   copyFileSync,
+  mkdirSync,
   mkdtempSync,
   readFileSync,
   renameSync,
@@ -268,6 +269,7 @@ async function main(): Promise<void> {
     );
   }
 
+  mkdirSync(DIST, { recursive: true });
   // Beside the result, so that the last step is a rename, and an interrupted build keeps the old file.
   const work = mkdtempSync(join(DIST, '.build-'));
   process.on('exit', () => rmSync(work, { recursive: true, force: true }));
