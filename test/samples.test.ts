@@ -7,6 +7,7 @@ import type * as v from 'valibot';
 import { CLIENT_SCHEMA } from '../src/client/config.ts';
 import { parseExcludes } from '../src/client/filter.ts';
 import { HOST_SCHEMA } from '../src/host/config.ts';
+import { ANY, configKeys } from '../src/shared/config-keys.ts';
 import { parseConfig } from '../src/shared/toml.ts';
 
 const SHARE = join(import.meta.dirname, '..', 'share');
@@ -17,42 +18,11 @@ function withAll(text: string): string {
   return text.replaceAll(/^#(?=[a-z_]+ = )/gm, '');
 }
 
-/** What of valibot's schemas is looked at here. */
-interface Shape {
-  entries?: Record<string, Shape>;
-  wrapped?: Shape;
-  item?: Shape;
-  pipe?: Shape[];
-  /** Of a table with any names. */
-  value?: Shape;
-  default?: unknown;
-}
-
-/** One key of a schema, as `remote.target`, with its fixed default where it has one. */
-interface Key {
-  path: string;
-  fallback: unknown;
-}
-
-function keysOf(schema: Shape, path = ''): Key[] {
-  const inner = schema.wrapped ?? schema.item ?? schema.pipe?.find(each => each.entries || each.value);
-  if (schema.value?.entries) return keysOf(schema.value, `${path}.*`);
-  if (schema.entries === undefined) return inner ? keysOf(inner, path) : [];
-  return Object.entries(schema.entries).flatMap(([name, entry]) => {
-    const own = path === '' ? name : `${path}.${name}`;
-    const below = keysOf(entry, own);
-    return below.length > 0 ? below : [{ path: own, fallback: entry.default }];
-  });
-}
-
 /** The value at a path of a TOML table; of a list of tables the first that has it counts, of a table with any names the first. */
-function valueAt(table: unknown, path: string): unknown {
-  return path.split('.').reduce<unknown>((at, name) => {
-    const found =
-      name === '*' ? Object.values(at ?? {})[0] : (at as Record<string, unknown> | undefined)?.[name];
-    return Array.isArray(found) && typeof found[0] === 'object'
-      ? Object.assign({}, ...found.toReversed())
-      : found;
+function valueAt(table: unknown, path: readonly string[]): unknown {
+  return path.reduce<unknown>((at, name) => {
+    if (name !== ANY) return (at as Record<string, unknown> | undefined)?.[name];
+    return Array.isArray(at) ? Object.assign({}, ...at.toReversed()) : Object.values(at ?? {})[0];
   }, table);
 }
 
@@ -74,20 +44,24 @@ for (const [name, schema, leastKeys] of CONFIGS) {
     });
 
     it('has every key of the schema', () => {
-      const keys = keysOf(schema as Shape);
+      const keys = configKeys(schema);
       assert.ok(keys.length >= leastKeys, `only ${keys.length} keys were found in the schema`);
       const table = parse(withAll(text));
-      const absent = keys.filter(({ path }) => valueAt(table, path) === undefined).map(({ path }) => path);
+      const absent = keys
+        .filter(({ path }) => valueAt(table, path) === undefined)
+        .map(({ path }) => path.join('.'));
       assert.deepEqual(absent, []);
     });
 
     it('shows the default where a key with one is commented out', () => {
       const live = parse(text);
       const all = parse(withAll(text));
-      for (const { path, fallback } of keysOf(schema as Shape)) {
-        const isExample = Array.isArray(fallback) && fallback.length === 0 && path === 'remote.ssh_options';
+      for (const { path, fallback } of configKeys(schema)) {
+        const name = path.join('.');
+        const isExample =
+          Array.isArray(fallback) && fallback.length === 0 && name === `remote.${ANY}.ssh_options`;
         if (fallback === undefined || isExample || valueAt(live, path) !== undefined) continue;
-        assert.deepEqual(valueAt(all, path), fallback, path);
+        assert.deepEqual(valueAt(all, path), fallback, name);
       }
     });
 

@@ -6,7 +6,7 @@ import { chmod, exists, failedWith, lstat, openFlags, readdir, realPath, rename 
 import { isWithin } from '../os/mounts.ts';
 import { breachOf } from '../os/trust.ts';
 import { rsyncKnows } from '../os/versions.ts';
-import { NANOSECONDS } from '../wire/rsync.ts';
+import { INSECURE_LINKS, NANOSECONDS } from '../wire/rsync.ts';
 import { escapeText, jsonName, showName } from '../wire/text.ts';
 import type { StoredEntry } from './find-records.ts';
 import { asFileList, isDone, type Lines, rsyncFault, runRsync, type Telling } from './restore-copy.ts';
@@ -104,7 +104,7 @@ function isThere(path: Buffer, { isFolder, size }: StoredEntry): boolean {
  * @throws Fault that names the first such folder
  */
 export async function requireSafeMerge(selection: Selection, to: string, signal: AbortSignal): Promise<void> {
-  if (ownAccount().uid !== 0 || (await rsyncKnows('--insecure-links'))) return;
+  if (ownAccount().uid !== 0 || (await rsyncKnows(INSECURE_LINKS))) return;
   for (const pass of passesOf(selection))
     for await (const { path, type, uid, gid, mode } of readTree(selection.snapshot.tree, {
       ...pass,
