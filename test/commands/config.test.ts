@@ -232,6 +232,6 @@ describe('dialback config show', () => {
   it('fails with the first problem of a wrong config', async t => {
     const fault = await faultOf('show', write(t, 'nmae = 1\n'));
     assert.equal(fault.exit, 'usage');
-    assert.match(fault.found, /^"remote" is missing|^line 1: unknown key "nmae"/);
+    assert.match(fault.found, /^"remote" is missing/);
   });
 });
