@@ -184,6 +184,7 @@ describe('initText() and enrollText()', () => {
           hostKey: `ssh-ed25519 ${BLOB}`,
           transport: undefined,
           config: undefined,
+          ...{ from: undefined, batch: false, json: false },
         });
       }),
       { numRuns: 50 },
@@ -200,6 +201,8 @@ describe('initText() and enrollText()', () => {
       jail: undefined,
       channelBecause: undefined,
       fingerprint: 'SHA256:x',
+      isHostKeyNew: false,
+      transport: 'direct' as const,
     };
     const key = { ...init().key, isNew: false };
     assert.match(initText(init({ key, setUp }), undefined), /\nnext: dialback backup\n$/);
@@ -217,6 +220,8 @@ describe('initText() and enrollText()', () => {
       jail: undefined,
       channelBecause: undefined,
       fingerprint: 'SHA256:x',
+      isHostKeyNew: false,
+      transport: 'direct' as const,
     };
     const plain = initText(init({ setUp }), undefined).split('\n');
     const because = initText(

@@ -32,8 +32,19 @@ export function clientToml(options: {
   capability: Capability | undefined;
   /** A list of patterns. */
   excludeFrom?: string | undefined;
+  /** The patterns of `exclude`, where they are not the usual ones. */
+  exclude?: string[] | undefined;
 }): string {
-  const { name, target, files, transport, roots, capability, excludeFrom } = options;
+  const {
+    name,
+    target,
+    files,
+    transport,
+    roots,
+    capability,
+    excludeFrom,
+    exclude = ['.ssh/', '.cache/'],
+  } = options;
   // JSON strings are TOML basic strings, except for DEL, which these paths cannot have.
   const quote = (text: string): string => JSON.stringify(text);
   return [
@@ -51,7 +62,7 @@ export function clientToml(options: {
     transport === 'local'
       ? '# The owner of the disk can read what is backed up. Leave out keys and passwords for other machines.'
       : '# The host can read what is backed up. Leave out keys and passwords for other machines.',
-    'exclude = [".ssh/", ".cache/"]',
+    `exclude = [${exclude.map(quote).join(', ')}]`,
     ...(excludeFrom === undefined
       ? []
       : ['# What a restored machine does not need.', `exclude_from = ${quote(excludeFrom)}`]),

@@ -12,12 +12,13 @@ const KNOWN_HOSTS_BYTES = 1024 * 1024;
 /**
  * Writes a host's key into a known_hosts file.
  * @param host `target`: as the config names it; `knownAs`: its name in the file
+ * @returns whether the file was changed
  * @throws Fault (exit 12) where the file has another key for this host
  */
 export function rememberHostKey(
   path: string,
   host: { target: string; knownAs: string; key: PublicKey },
-): void {
+): boolean {
   const isNew = lstat(path, { throwIfNoEntry: false }) === undefined;
   // As bytes: lines of other programs need not be UTF-8.
   const text = isNew ? '' : readWhole(path, KNOWN_HOSTS_BYTES).toString('latin1');
@@ -32,4 +33,5 @@ export function rememberHostKey(
   }
   if (isNew) placeFile(path, placed.value);
   else if (placed.value !== text) replaceFile(realPath(path), Buffer.from(placed.value, 'latin1'));
+  return isNew || placed.value !== text;
 }

@@ -20,7 +20,10 @@ export interface JailNote {
 }
 
 /** The parts of a config that the command line decides. */
-type ConfigParts = Omit<Parameters<typeof clientToml>[0], 'roots' | 'capability' | 'excludeFrom'>;
+type ConfigParts = Omit<Parameters<typeof clientToml>[0], 'roots' | 'capability' | 'excludeFrom'> & {
+  /** Undefined: the whole machine, or the home folder. */
+  roots?: string[] | undefined;
+};
 
 /**
  * Writes a new config.
@@ -65,9 +68,10 @@ interface ChosenScope {
  * has prepared that (make install INHERITED=1), and otherwise the home folder. A jail that fails for another reason can be fixed.
  */
 async function chooseScope(state: string, parts: ConfigParts): Promise<ChosenScope> {
-  const own: ChosenScope = { roots: [realPath(ownAccount().home)], capability: 'none' };
+  const { roots } = parts;
+  const own: ChosenScope = { roots: roots ?? [realPath(ownAccount().home)], capability: 'none' };
   if (!(await launcherServesUs())) return { ...own, capability: hasLauncher() ? 'none' : undefined };
-  const whole: ChosenScope = { roots: ['/'], capability: 'confined' };
+  const whole: ChosenScope = { roots: roots ?? ['/'], capability: 'confined' };
   const config = parseConfig(clientToml({ ...parts, ...whole }), 'client.toml', CLIENT_SCHEMA);
   const hung = await findHungMounts(config);
   const { jail } = await tryJail(config, state, findRoots(config, hung), hung);

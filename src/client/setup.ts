@@ -42,6 +42,9 @@ interface InitOptions {
   /** Undefined: direct, unless the host probably cannot connect back. */
   transport: CallTransport | undefined;
   config: string | undefined;
+  /** The roots and the excludes of a new config; undefined: those that suit this account. */
+  roots?: string[] | undefined;
+  exclude?: string[] | undefined;
 }
 
 /** The result of `init`. */
@@ -66,6 +69,9 @@ interface SetUp {
   channelBecause: string | undefined;
   /** The fingerprint of the host's key, for two people to compare. */
   fingerprint: string;
+  /** Whether this call has written that key into known_hosts. */
+  isHostKeyNew: boolean;
+  transport: Remote['transport'];
 }
 
 /** The files that init makes in the account's home folder, as the config names them. */
@@ -106,6 +112,7 @@ async function setUpClient(options: InitOptions, interrupt: AbortSignal): Promis
   const files = ownFiles();
   if (config) {
     requireSame({ path, config, files, name, host, transport: options.transport });
+    requireSameScope(path, config, options);
     if (config.remote.some(each => each.transport === 'direct')) requireLogin();
   }
   const chosen = host && !config ? await chooseTransport(options.transport, host, interrupt) : undefined;
@@ -115,11 +122,14 @@ async function setUpClient(options: InitOptions, interrupt: AbortSignal): Promis
   prepareFolder(files.folder);
   const key = await ownKey({ held, state, path: files.identity, comment: name, interrupt });
   if (!host) return { name, key, setUp: undefined };
-  rememberHostKey(files.knownHosts, host);
+  const isHostKeyNew = rememberHostKey(files.knownHosts, host);
   // The config is the last file: without it, the next call continues here.
   const jail =
     chosen &&
-    (await writeConfig(path, state, { name, target: host.target, files, transport: chosen.transport }));
+    (await writeConfig(path, state, {
+      ...{ name, target: host.target, files, transport: chosen.transport },
+      ...{ roots: options.roots, exclude: options.exclude },
+    }));
   const written = config ?? readClientConfig(path);
   const setUp: SetUp = {
     config: path,
@@ -130,6 +140,8 @@ async function setUpClient(options: InitOptions, interrupt: AbortSignal): Promis
     jail,
     channelBecause: chosen?.because,
     fingerprint: fingerprint(host.key),
+    isHostKeyNew,
+    transport: written.remote.find(each => each.target === host.target)?.transport ?? 'direct',
   };
   return { name, key, setUp };
 }
@@ -191,13 +203,19 @@ export async function initLocal(
     throw usage({ tried, found: `"${escapeText(target, 100)}" cannot be the path of a store` });
   const { path, config } = readPresent(options.config);
   const name = chooseName(options.name, config);
-  if (config) requireLocal(path, config, name, target);
+  if (config) {
+    requireLocal(path, config, name, target);
+    requireSameScope(path, config, options);
+  }
   await using held = new AsyncDisposableStack();
   const state = await lockSetup(held, options.config, config, tried);
   interrupt.throwIfAborted();
   const jail = config
     ? undefined
-    : await writeConfig(path, state, { name, target, files: undefined, transport: 'local' });
+    : await writeConfig(path, state, {
+        ...{ name, target, files: undefined, transport: 'local' as const },
+        ...{ roots: options.roots, exclude: options.exclude },
+      });
   const written = config ?? readClientConfig(path);
   return {
     name,
@@ -233,6 +251,23 @@ function requireLocal(path: string, config: ClientConfig, name: string, target: 
     found: `"${path}" is there already, and has no such remote`,
     next: `add to that file: [[remote]], and below it transport = "local" and target = ${JSON.stringify(target)}`,
   });
+}
+
+/** Refuses a config with another scope than the one that is asked for. */
+function requireSameScope(
+  path: string,
+  { scope }: ClientConfig,
+  wanted: Pick<InitOptions, 'roots' | 'exclude'>,
+): void {
+  for (const key of ['roots', 'exclude'] as const) {
+    const list = wanted[key];
+    if (list === undefined || JSON.stringify(list) === JSON.stringify(scope[key])) continue;
+    throw usage({
+      tried: `set this client up with ${key} = ${escapeText(JSON.stringify(list), 200)}`,
+      found: `"${path}" is there already, and has ${escapeText(JSON.stringify(scope[key]), 200)}`,
+      next: 'change that file by hand; or, to start again, move it away and repeat the command',
+    });
+  }
 }
 
 /** Refuses a config that differs from the command line. init never changes a config. */

@@ -30,6 +30,7 @@ const KINDS: Record<string, Kind> = {
   F: 'file',
   'KEYFILE|-': 'file',
   DIR: 'folder',
+  'DIR|-': 'folder',
   'DIR|HOST:DIR': 'folder',
   PATH: 'free',
   PATTERN: 'free',

@@ -1,17 +1,22 @@
-/** `dialback enroll`: lets a client ask this host for backups. */
+/** `dialback enroll`: lets clients ask this host for backups. */
+import { Fault } from '../fault.ts';
 import {
+  type ClientsEnrolled,
   type EnrollResult,
   enroll as enrollKey,
   enrollLocally,
   type LocalEnrollResult,
 } from '../host/enroll.ts';
+import { EnrollProblems, enrollMany } from '../host/enroll-many.ts';
+import { jsonText } from '../output/json.ts';
 import { nextCommandText } from '../output/next-command.ts';
 import { findConfig } from '../shared/toml.ts';
 import { fingerprint, showKey } from '../wire/key.ts';
 import { quoteForShell } from '../wire/text.ts';
-import { Arguments, type Command } from './command.ts';
+import { Arguments, type Command, type Io, JSON_OPTION } from './command.ts';
 
 interface EnrollRequest {
+  /** Empty with --from. */
   name: string;
   /** Undefined with --local: no key is enrolled, and the store serves this machine. */
   keyFile: string | undefined;
@@ -19,11 +24,15 @@ interface EnrollRequest {
   store: string | undefined;
   replace: boolean;
   authorizedKeys: string | undefined;
+  /** A folder, or `-` for standard input: many clients in place of one. */
+  from: string | undefined;
+  json: boolean;
 }
 
 export const enroll: Command<EnrollRequest> = {
   name: 'enroll',
-  usage: 'enroll NAME KEYFILE|-|--local [--store DIR] [--config F] [--replace] [--authorized-keys F]',
+  usage:
+    'enroll NAME KEYFILE|-|--local|--from DIR|- [--store DIR] [--config F] [--replace] [--authorized-keys F] [--json]',
   side: 'host',
   summary:
     'let the holder of this key (--local: this account) ask for backups of NAME; print the next command',
@@ -37,14 +46,28 @@ export const enroll: Command<EnrollRequest> = {
     },
     { name: 'replace', help: 'put this key in the place of the one that is enrolled' },
     { name: 'local', help: 'enroll this account, for a store on a disk of this machine; there is no key' },
+    {
+      name: 'from',
+      value: 'DIR|-',
+      help: 'enroll many clients in place of NAME: lines of `init --batch` (-), or the files NAME.pub of a folder',
+    },
+    { name: 'json', help: `with --from: ${JSON_OPTION.help}` },
   ],
-  positionals: [{ name: 'NAME' }, { name: 'KEYFILE|-', isOptional: true }],
+  positionals: [
+    { name: 'NAME', isOptional: true },
+    { name: 'KEYFILE|-', isOptional: true },
+  ],
 
   parse(words) {
     const given = new Arguments(enroll, words);
     const [name = '', keyFile] = given.positionals;
     const isLocal = given.has('local');
-    if (isLocal === (keyFile !== undefined))
+    const from = given.text('from') === '-' ? '-' : given.path('from');
+    if (from !== undefined && (name !== '' || isLocal))
+      throw given.refuse('--from has the names and the keys: no NAME, KEYFILE or --local stands beside it');
+    if (from === undefined && given.has('json')) throw given.refuse('--json is possible with --from only');
+    if (from === undefined && name === '') throw given.refuse('an argument is missing');
+    if (from === undefined && isLocal === (keyFile !== undefined))
       throw given.refuse(isLocal ? '--local takes no key' : 'an argument is missing');
     if (isLocal && (given.has('replace') || given.text('authorized-keys') !== undefined))
       throw given.refuse('with --local there is no key to replace, and no authorized_keys');
@@ -55,11 +78,14 @@ export const enroll: Command<EnrollRequest> = {
       store: given.path('store'),
       replace: given.has('replace'),
       authorizedKeys: given.path('authorized-keys'),
+      from,
+      json: given.has('json'),
     };
   },
 
   async run(request, io) {
-    const { name, keyFile } = request;
+    const { name, keyFile, from } = request;
+    if (from !== undefined) return await runMany({ ...request, from }, io);
     io.print(
       keyFile === undefined
         ? enrollLocalText(request, await enrollLocally(request), findConfig('client.toml') !== undefined)
@@ -69,6 +95,63 @@ export const enroll: Command<EnrollRequest> = {
   },
 };
 
+async function runMany(request: EnrollRequest & { from: string }, io: Io): Promise<'done'> {
+  try {
+    const result = await enrollMany(request);
+    io.print(request.json ? jsonText(manyJson(result)) : manyText(result));
+    return 'done';
+  } catch (error) {
+    if (!(error instanceof EnrollProblems)) throw error;
+    const { problems } = error;
+    if (request.json) io.print(jsonText({ changed: false, problems }));
+    else
+      for (const { where, client, found, next } of problems) {
+        const tried = client === null ? 'enroll that client' : `enroll "${client}"`;
+        io.warn(io.plain(`dialback: ${where}: ${new Fault({ tried, found, next }).text()}\n`));
+      }
+    throw error;
+  }
+}
+
+const DID = {
+  added: 'enrolled',
+  kept: 'unchanged',
+  updated: 'enrolled again: same key, new command',
+  replaced: 'enrolled with its new key; the old one is removed',
+} as const;
+
+/** A line for each client, and the changes of the host itself. */
+function manyText(result: ClientsEnrolled): string {
+  const { clients, authorizedKeys } = result;
+  const changed = clients.filter(each => each.did !== 'kept').length;
+  const sum =
+    changed === 0
+      ? `unchanged: ${clients.length} ${clients.length === 1 ? 'client' : 'clients'} in "${authorizedKeys}"`
+      : `changed ${changed} of ${clients.length} in "${authorizedKeys}"`;
+  return `${createdText(result)}${clients.map(each => `${each.client}: ${DID[each.did]}\n`).join('')}${sum}\n`;
+}
+
+/** The same for programs. */
+function manyJson({
+  clients,
+  authorizedKeys,
+  configWritten,
+  storeCreated,
+  target,
+  hostKey,
+}: ClientsEnrolled) {
+  const isChanged = clients.some(each => each.did !== 'kept');
+  return {
+    changed: isChanged || configWritten !== undefined || storeCreated !== undefined,
+    clients: clients.map(({ client, did }) => ({ client, did: did === 'kept' ? 'unchanged' : did })),
+    authorized_keys: authorizedKeys,
+    config_written: configWritten?.path ?? null,
+    store_created: storeCreated ?? null,
+    target,
+    host_key: hostKey === undefined ? null : showKey(hostKey.key),
+  };
+}
+
 /** The output of enroll: its result, and the next command, which is the client's. */
 export function enrollText(name: string, result: EnrollResult): string {
   const did = {
@@ -77,12 +160,17 @@ export function enrollText(name: string, result: EnrollResult): string {
     updated: `enrolled "${name}" again: same key, new command`,
     replaced: `enrolled "${name}" with its new key; the old one is removed`,
   }[result.did];
-  const store = result.storeCreated === undefined ? '' : `created the store "${result.storeCreated}"\n`;
-  const wrote = result.configWritten
-    ? `wrote "${result.configWritten.path}": backups go to "${result.configWritten.store}"\n`
+  return `${createdText(result)}${did} in "${result.authorizedKeys}"\n${nextText(name, result)}`;
+}
+
+/** The config and the store, if they were made. */
+function createdText({ storeCreated, configWritten, noJail }: Omit<ClientsEnrolled, 'clients'>): string {
+  const store = storeCreated === undefined ? '' : `created the store "${storeCreated}"\n`;
+  const wrote = configWritten
+    ? `wrote "${configWritten.path}": backups go to "${configWritten.store}"\n`
     : '';
-  const open = result.noJail === undefined ? '' : `${noJailLine(result.noJail)}\n`;
-  return `${wrote}${open}${store}${did} in "${result.authorizedKeys}"\n${nextText(name, result)}`;
+  const open = noJail === undefined ? '' : `${noJailLine(noJail)}\n`;
+  return `${wrote}${open}${store}`;
 }
 
 /** @param reason why the kernel cannot confine the receiving rsync */

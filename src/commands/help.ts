@@ -48,7 +48,9 @@ function topicHelp(topic: string, commands: readonly Command[]): string {
 
 /** All commands, and the rules for all of them. */
 function helpText(commands: readonly Command[]): string {
-  const lines = commands.map(each => `  dialback ${each.usage}\n      ${each.side}: ${each.summary}`);
+  const lines = commands.map(
+    each => `${wrapped(`  dialback ${each.usage}`)}\n      ${each.side}: ${each.summary}`,
+  );
   const statuses = (Object.keys(EXIT) as ExitName[]).map(
     name => `  ${String(EXIT[name]).padStart(3)}  ${EXIT_MEANINGS[name]}`,
   );
@@ -67,6 +69,15 @@ function helpText(commands: readonly Command[]): string {
     'The statuses of `doctor` and `status` are those of monitoring plugins: 0 ok, 1 warning or unknown, 2 critical.',
     '',
   ].join('\n');
+}
+
+const COLUMNS = 118;
+
+/** Breaks a long usage in front of an option. */
+function wrapped(line: string): string {
+  if (line.length <= COLUMNS) return line;
+  const at = line.lastIndexOf(' [', COLUMNS);
+  return at <= 0 ? line : `${line.slice(0, at)}\n${wrapped(`         ${line.slice(at)}`)}`;
 }
 
 /** One command with its options. It stands before the text on all commands. */

@@ -1,8 +1,11 @@
 /** `dialback init`: makes the key and the config of a client. */
+import { type InitValues, readInitValues } from '../client/init-values.ts';
 import { type InitResult, initLocal, type LocalInitResult, init as setUp } from '../client/setup.ts';
+import { jsonText } from '../output/json.ts';
 import { nextCommandText } from '../output/next-command.ts';
+import { encodeEnrollment } from '../wire/enrollment.ts';
 import { escapeText, quoteForShell } from '../wire/text.ts';
-import { Arguments, type Command } from './command.ts';
+import { Arguments, type Command, type Io, JSON_OPTION } from './command.ts';
 
 interface InitRequest {
   name: string | undefined;
@@ -11,6 +14,10 @@ interface InitRequest {
   /** Undefined: direct, unless the host cannot reach this machine. */
   transport: (typeof TRANSPORTS)[number] | undefined;
   config: string | undefined;
+  /** The path of a file with these values. */
+  from: string | undefined;
+  batch: boolean;
+  json: boolean;
 }
 
 const TRANSPORTS = ['direct', 'channel', 'local'] as const;
@@ -18,7 +25,7 @@ const TRANSPORTS = ['direct', 'channel', 'local'] as const;
 export const init: Command<InitRequest> = {
   name: 'init',
   usage:
-    'init [--name NAME] [--target TARGET --host-key KEY] [--transport direct|channel|local] [--config F]',
+    'init [--name NAME] [--target TARGET --host-key KEY] [--transport T] [--from F] [--config F] [--batch|--json]',
   side: 'client',
   summary: 'make the key, and with the values that `enroll` printed also the config; print the next command',
   options: [
@@ -35,6 +42,13 @@ export const init: Command<InitRequest> = {
       help: 'how the data travel: over a connection back, over the call itself, or without ssh on this machine',
     },
     { name: 'config', value: 'F', help: 'write this client.toml' },
+    {
+      name: 'from',
+      value: 'F',
+      help: 'take from this TOML file: name, target, host_key, transport, roots, exclude; an option wins',
+    },
+    { name: 'batch', help: 'for scripts: print only the line for `enroll --from`, on standard output' },
+    JSON_OPTION,
   ],
   positionals: [],
 
@@ -52,19 +66,72 @@ export const init: Command<InitRequest> = {
       hostKey: given.text('host-key'),
       transport,
       config: given.path('config'),
+      from: given.path('from'),
+      batch: given.has('batch'),
+      json: given.has('json'),
     };
   },
 
   async run(request, io) {
-    const { transport, config } = request;
-    io.print(
-      transport === 'local'
-        ? initLocalText(await initLocal(request, io.interruption()), config)
-        : initText(await setUp({ ...request, transport }, io.interruption()), config),
-    );
+    const values = request.from === undefined ? {} : readInitValues(request.from);
+    const { config } = request;
+    const transport = request.transport ?? values.transport;
+    const wanted = wantedOf(request, values);
+    if (transport === 'local') {
+      const result = await initLocal(wanted, io.interruption());
+      report(request, io, { name: result.name, local: result }, () => initLocalText(result, config));
+    } else {
+      const result = await setUp({ ...wanted, transport }, io.interruption());
+      report(request, io, { name: result.name, called: result }, () => initText(result, config));
+    }
     return 'done';
   },
 };
+
+/** The values of the command line, and those of the file in the places that it leaves open. */
+function wantedOf({ name, target, hostKey, config }: InitRequest, values: InitValues) {
+  return {
+    ...{ name: name ?? values.name, target: target ?? values.target, config },
+    ...{ hostKey: hostKey ?? values.host_key, roots: values.roots, exclude: values.exclude },
+  };
+}
+
+/** What init has done, by its transport. */
+interface Done {
+  name: string;
+  called?: InitResult;
+  local?: LocalInitResult;
+}
+
+/** Prints the result: for a program as JSON or as the line for `enroll --from`, else for a person. */
+function report({ json, batch }: InitRequest, io: Io, done: Done, text: () => string): void {
+  if (json) io.print(jsonText(initJson(done)));
+  else if (!batch) io.print(text());
+  else {
+    const { called, local } = done;
+    if (called) io.print(`${encodeEnrollment(called.name, called.key.publicKey)}\n`);
+    const made = called?.setUp ?? local;
+    if (made?.jail) io.warn(io.plain(`${jailLines(made).join('\n')}\n`));
+  }
+}
+
+function initJson({ name, called, local }: Done) {
+  const made = called?.setUp ?? local;
+  const key = called?.key;
+  return {
+    client: name,
+    changed: (key?.isNew ?? false) || (called?.setUp?.isHostKeyNew ?? false) || (made?.isNew ?? false),
+    enroll: key === undefined ? null : encodeEnrollment(name, key.publicKey),
+    key_file: key?.path ?? null,
+    config: made?.config ?? null,
+    target: made?.target ?? null,
+    transport: local ? 'local' : (called?.setUp?.transport ?? null),
+    host_key_fingerprint: called?.setUp?.fingerprint ?? null,
+    roots: made?.roots ?? null,
+    confined: made?.isConfined ?? null,
+    jail: made?.jail?.found ?? null,
+  };
+}
 
 /**
  * The output of init: its result, and the next command.

@@ -33,14 +33,18 @@ import { tryReceiveJail } from './jail.ts';
 /** Bytes of a key file that are read. */
 const KEY_LIMIT = 16 * 1024;
 
-interface EnrollOptions extends StoreOptions {
-  name: string;
-  /** The path of the public key, or `-` for standard input. */
-  keyFile: string;
-  /** Whether the client's enrolled key may be replaced by another one. */
+/** The parts of an enrollment that do not depend on the client. */
+export interface EnrollPlace extends StoreOptions {
+  /** Whether a client's enrolled key may be replaced by another one. */
   replace: boolean;
   /** The path of authorized_keys, if it is not the account's own. */
   authorizedKeys: string | undefined;
+}
+
+interface EnrollOptions extends EnrollPlace {
+  name: string;
+  /** The path of the public key, or `-` for standard input. */
+  keyFile: string;
 }
 
 interface StoreOptions {
@@ -50,9 +54,8 @@ interface StoreOptions {
   store: string | undefined;
 }
 
-/** The result of `enroll()`. */
-export interface EnrollResult {
-  did: KeysChange['did'];
+/** What an enrollment has done apart from the clients' own lines. */
+interface Enrolled {
   authorizedKeys: string;
   /** The config that was written, with its store; undefined if there was one. */
   configWritten: { path: string; store: string } | undefined;
@@ -66,52 +69,98 @@ export interface EnrollResult {
   hostKey: { key: PublicKey; path: string } | undefined;
 }
 
+/** The result of `enroll()`. */
+export interface EnrollResult extends Enrolled {
+  did: KeysChange['did'];
+}
+
 /**
  * Enrolls a client: creates its folder in the store, and adds its key to authorized_keys. Writes host.toml and creates the store if they
  * are missing.
  * @throws Fault if something cannot be used or written
  */
 export async function enroll(options: EnrollOptions): Promise<EnrollResult> {
-  requireName(options.name);
+  const { name } = options;
+  requireName(name);
+  const keyFile = options.keyFile === '-' ? '-' : quoteForShell(options.keyFile);
+  const { clients, ...enrolled } = await enrollClients(
+    { ...options, verb: `enroll ${name} ${keyFile}` },
+    () => [{ name, key: readKey(options.keyFile) }],
+    ([refused], file) =>
+      new Fault({
+        tried: `enroll "${name}" in "${file}"`,
+        found: refused.reason,
+        next: refused.next,
+        exit: 'refused',
+      }),
+  );
+  return { did: clients[0]?.did ?? 'kept', ...enrolled };
+}
+
+/** A client to enroll. */
+export interface EnrollEntry {
+  name: string;
+  key: PublicKey;
+}
+
+/** An entry that cannot be enrolled. */
+export interface RefusedEntry<T extends EnrollEntry> {
+  entry: T;
+  reason: string;
+  next: string;
+}
+
+/** The result of `enrollClients()`. */
+export interface ClientsEnrolled extends Enrolled {
+  clients: { client: string; did: KeysChange['did'] }[];
+}
+
+/**
+ * Enrolls clients. All are checked before anything is written, and authorized_keys is written once. A call that is interrupted has enrolled
+ * all or none in authorized_keys; the same call again does the rest.
+ * @param options `verb`: the command, for the account that it should be run as
+ * @param read reads the clients and their keys
+ * @param refuse makes the fault for entries that cannot be enrolled
+ * @throws Fault if something cannot be used or written
+ */
+export async function enrollClients<T extends EnrollEntry>(
+  options: EnrollPlace & { verb: string },
+  read: () => readonly T[],
+  refuse: (refused: [RefusedEntry<T>, ...RefusedEntry<T>[]], file: string) => Fault,
+): Promise<ClientsEnrolled> {
   const account = ownAccount();
   const place = configPlace('host.toml', options.config);
   const store = chooseStore(options, place);
-  const keyFile = options.keyFile === '-' ? '-' : quoteForShell(options.keyFile);
-  requireReceiver(store, `enroll ${options.name} ${keyFile}`);
+  requireReceiver(store, options.verb);
   const executable = trustedExecutable();
   const configPath = prepareConfig(place);
   requireQuotable(configPath);
-  const key = readKey(options.keyFile);
+  const entries = read();
   const file = options.authorizedKeys ?? `${account.home}/.ssh/authorized_keys`;
   await using held = new AsyncDisposableStack();
-  const lines = await openKeys(held, file);
-  // One character for each byte, as in the lines that openKeys() returns.
-  const text = enrolledLine({ executable, name: options.name, config: configPath, key });
-  const line = Buffer.from(text, 'utf8').toString('latin1');
+  const before = await openKeys(held, file);
   if (place.isThere) requireNoOtherStore(store, place.path);
-  const change = placeLine(lines, options.name, key, line, options.replace);
-  if ('reason' in change) {
-    throw new Fault({
-      tried: `enroll "${options.name}" in "${file}"`,
-      found: change.reason,
-      next: /another key$/.test(change.reason)
-        ? 'use --replace to replace the enrolled key'
-        : `on the client: ssh-keygen -t ed25519 -N '' -f KEY; then here: dialback enroll ${options.name} KEY.pub; and there: identity = "KEY" in client.toml`,
-      exit: 'refused',
-    });
-  }
+  const { lines, clients, refused } = placeLines(
+    before,
+    entries,
+    { executable, config: configPath },
+    options,
+  );
+  const [first, ...more] = refused;
+  if (first !== undefined) throw refuse([first, ...more], file);
   const storeCreated = createStore(store) ? store : undefined;
   // After the store, so that a folder that cannot become a store does not get into the config.
   const noJail = place.isThere ? undefined : await writeConfig(configPath, store);
   noteStore(store, configPath);
-  const client = createClient(store, options.name);
+  const folders = clients.map(each => ({ ...each, folder: createClient(store, each.client) }));
+  const replaced = folders.filter(each => each.did === 'replaced').map(each => each.folder);
   // An active run belongs to the old key.
-  if (change.value.did === 'replaced') retire(client);
-  if (change.value.did !== 'kept') writeKeys(file, change.value.lines);
-  if (change.value.did === 'replaced') await awaitLastRun(client);
-  unretire(client);
+  for (const each of replaced) retire(each);
+  if (clients.some(each => each.did !== 'kept')) writeKeys(file, lines);
+  for (const each of replaced) await awaitLastRun(each);
+  for (const each of folders) unretire(each.folder);
   return {
-    did: change.value.did,
+    clients,
     authorizedKeys: file,
     configWritten: place.isThere ? undefined : { path: configPath, store },
     noJail,
@@ -119,6 +168,37 @@ export async function enroll(options: EnrollOptions): Promise<EnrollResult> {
     target: ownTarget(account.name, hostName()),
     hostKey: readHostKey(),
   };
+}
+
+/** Adds the lines of all entries to those of the file. Pure. */
+function placeLines<T extends EnrollEntry>(
+  before: string[],
+  entries: readonly T[],
+  command: { executable: string; config: string },
+  { replace }: EnrollPlace,
+): { lines: string[]; clients: ClientsEnrolled['clients']; refused: RefusedEntry<T>[] } {
+  let lines = before;
+  const clients: ClientsEnrolled['clients'] = [];
+  const refused: RefusedEntry<T>[] = [];
+  for (const entry of entries) {
+    const { name, key } = entry;
+    // One character for each byte, as in the lines that openKeys() returns.
+    const line = Buffer.from(enrolledLine({ ...command, name, key }), 'utf8').toString('latin1');
+    const change = placeLine(lines, name, key, line, replace);
+    if ('reason' in change)
+      refused.push({ entry, reason: change.reason, next: nextForRefused(name, change.reason) });
+    else {
+      lines = change.value.lines;
+      clients.push({ client: name, did: change.value.did });
+    }
+  }
+  return { lines, clients, refused };
+}
+
+function nextForRefused(name: string, reason: string): string {
+  return /another key$/.test(reason)
+    ? 'use --replace to replace the enrolled key'
+    : `on the client: ssh-keygen -t ed25519 -N '' -f KEY; then here: dialback enroll ${name} KEY.pub; and there: identity = "KEY" in client.toml`;
 }
 
 /** The result of `enrollLocally()`. */

@@ -16,7 +16,14 @@ const BACKUP = {
   dryRun: false,
   volume: 'normal',
 };
-const ENROLL = { config: undefined, store: undefined, replace: false, authorizedKeys: undefined };
+const ENROLL = {
+  config: undefined,
+  store: undefined,
+  replace: false,
+  authorizedKeys: undefined,
+  from: undefined,
+  json: false,
+};
 const INIT = {
   verb: 'init',
   name: undefined,
@@ -24,6 +31,7 @@ const INIT = {
   hostKey: undefined,
   transport: undefined,
   config: undefined,
+  ...{ from: undefined, batch: false, json: false },
 };
 const RESTORE = {
   verb: 'restore',
@@ -74,10 +82,11 @@ const ACCEPTED: [line: string, request: object][] = [
   ['backup --remote 007', { ...BACKUP, remote: '007' }],
   ['backup --remote=a=b', { ...BACKUP, remote: 'a=b' }],
   ['init', INIT],
+  ['init --batch --json --from /v', { ...INIT, from: '/v', batch: true, json: true }],
   ['init --name 007', { ...INIT, name: '007' }],
   [
     'init --name=n --target=-x --host-key=k --config /c',
-    { verb: 'init', name: 'n', target: '-x', hostKey: 'k', transport: undefined, config: '/c' },
+    { ...INIT, name: 'n', target: '-x', hostKey: 'k', config: '/c' },
   ],
   ['init --transport direct', { ...INIT, transport: 'direct' }],
   ['init --transport=channel --target t', { ...INIT, target: 't', transport: 'channel' }],
@@ -105,6 +114,11 @@ const ACCEPTED: [line: string, request: object][] = [
   [
     'enroll a --local --store /mnt/usb/s',
     { verb: 'enroll', name: 'a', keyFile: undefined, ...ENROLL, store: '/mnt/usb/s' },
+  ],
+  ['enroll --from -', { verb: 'enroll', name: '', keyFile: undefined, ...ENROLL, from: '-' }],
+  [
+    'enroll --from /d --json --replace',
+    { verb: 'enroll', name: '', keyFile: undefined, ...ENROLL, from: '/d', json: true, replace: true },
   ],
   ['enroll a k', { verb: 'enroll', name: 'a', keyFile: 'k', ...ENROLL }],
   [
@@ -284,7 +298,8 @@ const REFUSED: [line: string, message: RegExp][] = [
   ['backup --config a --config a', /--config was given twice/],
   ['backup --config=a --config', /--config was given twice/],
   ['init laptop', /unexpected argument "laptop"/],
-  ['init --json', /unknown option/],
+  ['init --batch=x', /unknown option/],
+  ['init --from', /--from needs a value/],
   ['init --host-key', /--host-key needs a value/],
   ['init --transport', /--transport needs a value/],
   ['init --transport=', /--transport needs a value/],
@@ -312,7 +327,10 @@ const REFUSED: [line: string, message: RegExp][] = [
   ['enroll', says('an-argument-is-missing')],
   ['enroll a', says('an-argument-is-missing')],
   ['enroll a k x', /unexpected argument "x"/],
-  ['enroll a k --json', /unknown option/],
+  ['enroll a k --json', /--json is possible with --from/],
+  ['enroll a k --from -', /--from has the names/],
+  ['enroll --from - --local', /--from has the names/],
+  ['enroll --from=', /--from needs a value/],
   ['unenroll', says('an-argument-is-missing')],
   ['pin a', says('one-snapshot-by-name')],
   ['unpin a', says('one-snapshot-by-name')],
