@@ -25,7 +25,7 @@ describe('docs/next-steps.md', () => {
     for (const { by, text } of ROWS)
       if (by !== 'a choice')
         assert.ok(
-          ['test.ts', 'ts'].some(end => existsSync(join(TOP, `test/${by}.${end}`))),
+          [`test/${by}.test.ts`, `test/${by}.ts`, by].some(path => existsSync(join(TOP, path))),
           `${text}: ${by}`,
         );
   });

@@ -74,9 +74,10 @@ const FINDINGS = new Set(['warning', 'critical', 'unknown', 'fault']);
 /** Functions of single files that make a Fault, and which of their arguments is the step. */
 const PLACES: Record<string, number> = { fault: 1, refuse: 1, usage: 2 };
 /** Names of values that are steps, here or where they are imported. */
-const CONSTANTS = /next$|_AGAIN|_HINT|WITHOUT/i;
+const CONSTANTS = /next$|_AGAIN|_HINT|WITHOUT|^jailStep$/i;
 /** Functions that other files call for a step. */
-const MAKERS = /^(?:(?:move|give|keygen|receiver)Text|(?:fix|inspect)Command)$/;
+const MAKERS =
+  /^(?:(?:move|give|keygen|receiver)Text|(?:fix|inspect)Command|(?:install|inherit|otherPrefix)Step)$/;
 const DEPTH = 4;
 
 /** One file. */

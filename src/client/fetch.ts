@@ -8,6 +8,7 @@ import { Fault } from '../fault.ts';
 import { ownAccount, ownGroups } from '../os/account.ts';
 import { now } from '../os/clock.ts';
 import { exists, makeFolder } from '../os/files.ts';
+import { installStep } from '../os/install-steps.ts';
 import { hasJail } from '../os/launcher.ts';
 import { makeRunFolder, prepareStateFolder, takeLock } from '../os/runfolder.ts';
 import { type Copied, isDone, type RestoreProgress, rsyncFault } from '../store/restore-copy.ts';
@@ -158,7 +159,7 @@ export async function fetchFiles(
     throw new Fault({
       tried: 'put files back as root',
       found: 'there is no launcher, which keeps rsync inside of the folders',
-      next: 'make install, or use --to DIR',
+      next: `${installStep()}; or use --to DIR`,
       exit: 'refused',
     });
   const digest = codeDigest(work.code);

@@ -7,6 +7,7 @@ import { ownAccount } from '../os/account.ts';
 import { asBytes, parentOf } from '../os/byte-path.ts';
 import { readWhole } from '../os/content.ts';
 import { exists, lstat, mayRead, readdir, readlink } from '../os/files.ts';
+import { installStep } from '../os/install-steps.ts';
 import { askPlaces } from '../os/launcher.ts';
 import {
   isWithin,
@@ -276,7 +277,7 @@ export async function withLaunchersPlaces(
     throw new Fault({
       tried: 'confine rsync',
       found: 'the launcher is of another version than this program',
-      next: 'make install',
+      next: installStep(),
     });
   const never = withSpellings(
     [...new Set([...scope.never, ...withMounts(namesOf(found.places), table)])],

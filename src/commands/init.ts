@@ -1,6 +1,7 @@
 /** `dialback init`: makes the key and the config of a client. */
 import { type InitValues, readInitValues } from '../client/init-values.ts';
 import { type InitResult, initLocal, type LocalInitResult, init as setUp } from '../client/setup.ts';
+import { inheritStep } from '../os/install-steps.ts';
 import { jsonText } from '../output/json.ts';
 import { nextCommandText } from '../output/next-command.ts';
 import { encodeEnrollment } from '../wire/enrollment.ts';
@@ -196,6 +197,6 @@ function jailLines({ config, jail }: Made): string[] {
     return [`the jail does not work yet: ${jail.found}`, `to repair it: ${jail.next ?? 'dialback doctor'}`];
   return [
     `with capability = "none" in it: ${jail.found}`,
-    `for the whole machine: boot a kernel with Landlock, or make install INHERITED=1, as root, in dialback's sources; then rm ${quoteForShell(config)}, and run this init again`,
+    `for the whole machine: boot a kernel with Landlock, or ${inheritStep()}; then rm ${quoteForShell(config)}, and run this init again`,
   ];
 }

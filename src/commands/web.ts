@@ -10,6 +10,7 @@ import { refuseRoot } from '../os/account.ts';
 import { onUserSignal } from '../os/async.ts';
 import { sleep } from '../os/clock.ts';
 import { realPath, removeFileIfThere } from '../os/files.ts';
+import { installStep } from '../os/install-steps.ts';
 import { hasJail, jailCommand, jailPath, lacksLandlock } from '../os/launcher.ts';
 import { FIRST_PASSED, hasPassedSocket, removeOldSocket, requireFreePort } from '../os/listening.ts';
 import { type Child, start } from '../os/process.ts';
@@ -154,7 +155,7 @@ async function requireJail(): Promise<void> {
     throw new Fault({
       tried,
       found: `"${jailPath()}" is not there`,
-      next: "make install, as root, in dialback's sources",
+      next: installStep(),
     });
   const jail = await tryReceiveJail();
   if (!(jail instanceof Fault)) return;

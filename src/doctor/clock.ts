@@ -53,6 +53,7 @@ export function checkClock(label: string, skew: Skew | undefined): Finding {
     return CLOCK.ok(`the clocks of this machine and of "${label}" agreed to the minute, ${when}`);
   return CLOCK.warning(
     `the clock of "${label}" was ${seconds} s ${skew.skewMs > 0 ? 'ahead of' : 'behind'} this one, ${when}`,
-    'timedatectl set-ntp true, on the machine whose clock is wrong; then dialback backup',
+    // timedatectl skips a masked service, and fails if it finds no other one.
+    'on the machine whose clock is wrong, as root: systemctl unmask systemd-timesyncd && timedatectl set-ntp true; then dialback backup',
   );
 }

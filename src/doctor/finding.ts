@@ -16,9 +16,6 @@ export interface Finding {
   next: string | null;
 }
 
-/** Installs into PREFIX, which is /usr/local by default: only root can change the folders there. */
-export const INSTALL_NEXT = "make install, as root, in dialback's sources";
-
 /** One check: its name and the reason for it, which are the same for all its findings. */
 export class Topic {
   readonly check: string;

@@ -7,6 +7,7 @@ import { Fault } from '../fault.ts';
 import type { HostConfig } from '../host/config.ts';
 import { asUid, ownAccount } from '../os/account.ts';
 import { makeUniqueFolder, removeAll } from '../os/files.ts';
+import { installStep } from '../os/install-steps.ts';
 import { hasJail, hasLauncher, type Jail, lacksLandlock, rsyncLibraries } from '../os/launcher.ts';
 import { hasProgram } from '../os/programs.ts';
 import { temporaryFolder } from '../os/scratch.ts';
@@ -70,7 +71,7 @@ export function checkClientConfinement(
     ? CLIENT_CONFINEMENT.ok(`${found}, as "${path}" says`)
     : CLIENT_CONFINEMENT.warning(
         `${found}, because there is no launcher`,
-        `make install, as root, in dialback's sources; or, to do without: sed -i '1i capability = "none"' ${quoteForShell(path)}`,
+        `${installStep()}; or, to do without: sed -i '1i capability = "none"' ${quoteForShell(path)}`,
       );
 }
 
@@ -88,7 +89,7 @@ export function checkHostConfinement({ way, isChosen }: Confinement, path: strin
     ? HOST_CONFINEMENT.ok(`${found}, as "${path}" says`)
     : HOST_CONFINEMENT.warning(
         `${found}, because there is no launcher`,
-        `make install, as root, in dialback's sources; or, to do without: sed -i '1i confined = false' ${quoteForShell(path)}`,
+        `${installStep()}; or, to do without: sed -i '1i confined = false' ${quoteForShell(path)}`,
       );
 }
 
@@ -98,8 +99,8 @@ const CLIENT_JAIL = new Topic(
 );
 
 /** The other findings say more than the jail's own error. */
-const JAIL_NEXT =
-  "fix the critical findings about the launcher; if there are none: make install, as root, in dialback's sources";
+const jailStep = (): string =>
+  `fix the critical findings about the launcher; if there are none: ${installStep()}`;
 
 /** @param tried the jail, or why it could not be set up */
 export function checkClientJail(tried: Jail | Fault): Finding {
@@ -113,7 +114,7 @@ export function checkClientJail(tried: Jail | Fault): Finding {
       `${asUid(uid, 'dialback doctor')}, because that account makes the backups`,
     );
   const isOwn = tried.next === undefined || tried.next === 'dialback doctor';
-  return CLIENT_JAIL.critical(found, isOwn ? JAIL_NEXT : (tried.next ?? ''));
+  return CLIENT_JAIL.critical(found, isOwn ? jailStep() : (tried.next ?? ''));
 }
 
 const HOST_JAIL = new Topic(
@@ -125,7 +126,7 @@ const HOST_JAIL = new Topic(
 export function checkHostJail(tried: Jail | Fault): Finding {
   if (tried instanceof Fault) {
     const found = `Cannot ${tried.tried}: ${tried.found}`;
-    return HOST_JAIL.critical(found, lacksLandlock(tried) ? (tried.next ?? '') : JAIL_NEXT);
+    return HOST_JAIL.critical(found, lacksLandlock(tried) ? (tried.next ?? '') : jailStep());
   }
   if (!tried.hasOwnRoot) {
     return HOST_JAIL.warning(

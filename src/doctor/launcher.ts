@@ -5,13 +5,14 @@ import { asAccount, parsePasswd, type Subject } from '../os/account.ts';
 import { CAPABILITY } from '../os/capability-text.ts';
 import { fileCapability } from '../os/file-capability.ts';
 import { exists, mayRun, realPath, stat } from '../os/files.ts';
+import { installStep, otherPrefixStep } from '../os/install-steps.ts';
 import { jailPath, launcherPath } from '../os/launcher.ts';
 import { type MountEntry, mountOf, mountTable } from '../os/mounts.ts';
 import { run, standard } from '../os/process.ts';
 import { type Breach, findBreach } from '../os/trust.ts';
 import { quoteForShell } from '../wire/text.ts';
 import { checkCapability } from './capability.ts';
-import { type Finding, INSTALL_NEXT, Topic } from './finding.ts';
+import { type Finding, Topic } from './finding.ts';
 import { PROC_NEXT } from './machine.ts';
 
 const LAUNCHER = new Topic(
@@ -114,7 +115,7 @@ async function groupOf(
 /** Checks `launch`, which a client needs. */
 export function checkLauncher(facts: LauncherFacts): Finding[] {
   const { path, file } = facts;
-  if (!file) return [LAUNCHER.critical(`there is no launcher "${path}"`, INSTALL_NEXT)];
+  if (!file) return [LAUNCHER.critical(`there is no launcher "${path}"`, installStep())];
   const group = facts.group ?? String(file.gid);
   const mode = file.mode.toString(8).padStart(4, '0');
   return [
@@ -138,7 +139,7 @@ function checkFile(
   if (!file.isPlain)
     return LAUNCHER.critical(
       `"${path}" is not a plain file`,
-      `mv ${quoted} ${quoteForShell(`${path}.old`)}, as root; then ${INSTALL_NEXT}`,
+      `mv ${quoted} ${quoteForShell(`${path}.old`)}, as root; then ${installStep()}`,
     );
   if (file.uid !== 0) {
     return LAUNCHER.critical(
@@ -178,7 +179,7 @@ function checkMayRun(facts: LauncherFacts, group: string, mode: string): Finding
     : RUN.critical(
         `"${subject}" may not run it (group ${group}, mode ${mode})`,
         group === 'root'
-          ? INSTALL_NEXT
+          ? installStep()
           : `${asAccount(group, 'dialback doctor')}, if that account makes the backups; or, for this account to do without: \`capability = "none"\` in client.toml`,
       );
 }
@@ -189,24 +190,25 @@ function checkMount(mount: MountEntry | undefined): Finding {
     return MOUNT.ok(`files on "${mount.path}" can give capabilities (not mounted nosuid)`);
   return MOUNT.critical(
     `"${mount.path}" is mounted nosuid`,
-    `mount -o remount,suid ${quoteForShell(mount.path)}; the same in /etc/fstab, or make install PREFIX=…`,
+    `mount -o remount,suid ${quoteForShell(mount.path)}; the same in /etc/fstab${otherPrefixStep()}`,
   );
 }
 
 /** Checks `jail`, which a host needs. It has no capability, and every account may run it. */
 export function checkJailProgram({ path, file, mayRun, subject }: ProgramFacts): Finding {
-  if (!file) return JAIL.critical(`there is no launcher "${path}"`, INSTALL_NEXT);
+  if (!file) return JAIL.critical(`there is no launcher "${path}"`, installStep());
   const mode = file.mode.toString(8).padStart(4, '0');
   if (!file.isPlain) {
-    const aside = `mv ${quoteForShell(path)} ${quoteForShell(`${path}.old`)}, as root; then ${INSTALL_NEXT}`;
+    const aside = `mv ${quoteForShell(path)} ${quoteForShell(`${path}.old`)}, as root; then ${installStep()}`;
     return JAIL.critical(`"${path}" is not a plain file`, aside);
   }
-  if (file.uid !== 0) return JAIL.critical(`"${path}" belongs to uid ${file.uid}, not to root`, INSTALL_NEXT);
+  if (file.uid !== 0)
+    return JAIL.critical(`"${path}" belongs to uid ${file.uid}, not to root`, installStep());
   if ((file.mode & 0o6022) !== 0) {
     const found = (file.mode & 0o6000) !== 0 ? 'is set-id' : 'can be written by others';
-    return JAIL.critical(`"${path}" ${found} (mode ${mode})`, INSTALL_NEXT);
+    return JAIL.critical(`"${path}" ${found} (mode ${mode})`, installStep());
   }
-  if (!mayRun) return JAIL.critical(`"${subject}" may not run "${path}" (mode ${mode})`, INSTALL_NEXT);
+  if (!mayRun) return JAIL.critical(`"${subject}" may not run "${path}" (mode ${mode})`, installStep());
   return JAIL.ok(`"${path}" belongs to root, mode ${mode}`);
 }
 
@@ -218,6 +220,6 @@ export function collectFolders(path: string): Breach | undefined {
 /** @param breach as `collectFolders()` finds it */
 export function checkFolders(path: string, breach: Breach | undefined): Finding {
   return breach
-    ? FOLDERS.critical(breach.found, fixCommand(breach, path, { name: 'root', uid: 0 }, INSTALL_NEXT))
+    ? FOLDERS.critical(breach.found, fixCommand(breach, path, { name: 'root', uid: 0 }, installStep()))
     : FOLDERS.ok('only root can change the folders above it');
 }

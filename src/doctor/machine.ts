@@ -4,11 +4,12 @@ import { CAPABILITY, CAPABILITY_BIT } from '../os/capability-text.ts';
 import { readWhole } from '../os/content.ts';
 import { ownExecutable } from '../os/executable.ts';
 import { readProc } from '../os/files.ts';
-import { RECEIVE_WITHOUT, SEND_WITHOUT } from '../os/launcher.ts';
+import { installStep } from '../os/install-steps.ts';
+import { receiveWithout, sendWithout } from '../os/launcher.ts';
 import { kernelRelease } from '../os/uname.ts';
 import { compareVersions } from '../shared/advisories.ts';
 import { escapeText } from '../wire/text.ts';
-import { type Finding, INSTALL_NEXT, Topic } from './finding.ts';
+import { type Finding, Topic } from './finding.ts';
 import { checkTrust } from './trust.ts';
 
 const KERNEL = new Topic(
@@ -60,19 +61,19 @@ export function checkKernel({ release, lsm }: KernelFacts, needs: KernelNeeds): 
   if (landlockAbi !== undefined && landlockAbi >= (isHost ? RECEIVE_ABI : SEND_ABI))
     return KERNEL.ok(`Linux ${release}, Landlock ABI ${landlockAbi}`);
   const least = isHost ? RECEIVE_KERNEL : SEND_KERNEL;
-  const without = isHost ? RECEIVE_WITHOUT : SEND_WITHOUT;
+  const without = isHost ? receiveWithout : sendWithout;
   const bad = (found: string, next: string): Finding =>
     isNeeded ? KERNEL.critical(found, next) : KERNEL.ok(`${found}; no config here uses it`);
   if (compareVersions(release, least) < 0) {
     return bad(
       `Linux ${release} is older than ${least}, and its Landlock is not enough`,
-      `boot a newer kernel; or ${without}`,
+      `boot a newer kernel; or ${without()}`,
     );
   }
   if (lsm === undefined && landlockAbi === 0)
     return bad(
       `Linux ${release} without Landlock`,
-      `boot with landlock in lsm= on the kernel's command line; or ${without}`,
+      `boot with landlock in lsm= on the kernel's command line; or ${without()}`,
     );
   if (lsm === undefined) {
     const found = `Linux ${release} can have Landlock; this account cannot see whether it is switched on`;
@@ -83,13 +84,13 @@ export function checkKernel({ release, lsm }: KernelFacts, needs: KernelNeeds): 
   if (!lsm.split(',').includes('landlock')) {
     return bad(
       `Linux ${release} without Landlock: it is not among its security modules (${escapeText(lsm, 200)})`,
-      `boot with lsm=landlock,${escapeText(lsm, 200)} on the kernel's command line; or ${without}`,
+      `boot with lsm=landlock,${escapeText(lsm, 200)} on the kernel's command line; or ${without()}`,
     );
   }
   if (landlockAbi === 0) {
     return bad(
       `Linux ${release} has Landlock, and refuses it here: a container's system call filter can be the reason`,
-      `allow landlock_create_ruleset, landlock_add_rule and landlock_restrict_self; or ${without}`,
+      `allow landlock_create_ruleset, landlock_add_rule and landlock_restrict_self; or ${without()}`,
     );
   }
   return KERNEL.ok(`Linux ${release} with Landlock`);
@@ -103,7 +104,7 @@ const EXECUTABLE = new Topic(
 /** Checks that only root and the account that makes the backups can change this executable. */
 export function checkExecutable({ uid }: Subject): Finding {
   const path = ownExecutable();
-  return checkTrust(EXECUTABLE, path, uid, `"${path}"`, INSTALL_NEXT);
+  return checkTrust(EXECUTABLE, path, uid, `"${path}"`, installStep);
 }
 
 const PRIVILEGE = new Topic(

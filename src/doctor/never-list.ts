@@ -5,9 +5,10 @@ import { Fault } from '../fault.ts';
 import { readWhole } from '../os/content.ts';
 import { ownExecutable } from '../os/executable.ts';
 import { exists } from '../os/files.ts';
+import { installStep } from '../os/install-steps.ts';
 import { NEVER_LIST } from '../os/launcher.ts';
 import { quoteForShell } from '../wire/text.ts';
-import { type Finding, INSTALL_NEXT, Topic } from './finding.ts';
+import { type Finding, Topic } from './finding.ts';
 import { checkTrust } from './trust.ts';
 
 const NEVER_FILE = new Topic(
@@ -42,7 +43,7 @@ function checkUnread(error: unknown, isJailed: boolean): Finding {
   if (isJailed && !exists(NEVER_LIST))
     return NEVER_FILE.warning(
       `the launcher uses another list than "${NEVER_LIST}", which does not exist`,
-      INSTALL_NEXT,
+      installStep(true),
     );
   const found = error instanceof Fault ? error.found : String(error);
   const next = exists(NEVER_LIST) ? `as root: chmod 644 ${NEVER_LIST}` : restoreNeverList();
@@ -54,5 +55,5 @@ function restoreNeverList(): string {
   const installed = join(dirname(ownExecutable()), '../share/dialback/never');
   return exists(installed)
     ? `as root: install -D -m 644 ${quoteForShell(installed)} ${NEVER_LIST}; then add the paths that yours had`
-    : "make install, as root, in dialback's sources; then add the paths that yours had";
+    : `${installStep(true)}; then add the paths that yours had`;
 }

@@ -7,6 +7,7 @@ import { findRoots, kernelScope, readExcludes } from '../client/scope.ts';
 import { STORE_NEXT, storeInScopeText, storesInScope } from '../client/store-in-scope.ts';
 import { Fault } from '../fault.ts';
 import { failedWith, lstat, makeUniqueFolder, mayRead, removeAll } from '../os/files.ts';
+import { installStep } from '../os/install-steps.ts';
 import { isWithin } from '../os/mounts.ts';
 import { hasProgram } from '../os/programs.ts';
 import { temporaryFolder } from '../os/scratch.ts';
@@ -116,7 +117,7 @@ export function checkRoots(roots: RootFacts[], { way }: Confinement): Finding[] 
     findings.push(
       bad(
         `this account may not read ${names(closed)}`,
-        "; or make install, as root, in dialback's sources: with the launcher rsync can read every file",
+        `; or ${installStep()}: with the launcher rsync can read every file`,
       ),
     );
   }

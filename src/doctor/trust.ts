@@ -15,7 +15,7 @@ export function checkTrust(
   path: string,
   owner: number,
   what: string,
-  elsewhere?: string,
+  elsewhere?: () => string,
 ): Finding {
   let breach: Breach | undefined;
   try {
@@ -24,6 +24,6 @@ export function checkTrust(
     return topic.unknown(`${what}: ${(error as NodeJS.ErrnoException).code}`, inspectCommand(path));
   }
   return breach
-    ? topic.critical(breach.found, fixCommand(breach, path, { name: 'root', uid: owner }, elsewhere))
+    ? topic.critical(breach.found, fixCommand(breach, path, { name: 'root', uid: owner }, elsewhere?.()))
     : topic.ok(`other accounts cannot change ${what}`);
 }

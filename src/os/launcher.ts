@@ -9,6 +9,7 @@ import { Fault } from '../fault.ts';
 import { CAPABILITY, parseGetcap } from './capability-text.ts';
 import { ownExecutable } from './executable.ts';
 import { exists, failedWith, fileFault, lstat, mayRun } from './files.ts';
+import { inheritStep, installStep } from './install-steps.ts';
 import { type Command, endingText, PLAIN_ENVIRONMENT, type Result, run, standard } from './process.ts';
 import { programPath } from './programs.ts';
 import { kernelRelease } from './uname.ts';
@@ -58,7 +59,7 @@ export function launcherHasGone(path: string, file: string, ways: string): Fault
   return new Fault({
     tried: "go without the kernel's jail",
     found: `the last run had it, the launcher "${path}" is gone, and ${file} does not say what to do`,
-    next: `make install, or write ${ways} into ${file}`,
+    next: `${installStep()}; or write ${ways} into ${file}`,
     code: 'config',
   });
 }
@@ -143,7 +144,7 @@ export async function rsyncLibraries(): Promise<string[]> {
  */
 export async function tryConfinement(runFolder: string): Promise<Jail> {
   const result = await run(launcherCommand(['send', runFolder]), { timeoutMs: 60_000 });
-  return readTrial(result, /^@RSYNCD:/, SEND_WITHOUT);
+  return readTrial(result, /^@RSYNCD:/, sendWithout);
 }
 
 /**
@@ -155,16 +156,16 @@ export async function tryConfinement(runFolder: string): Promise<Jail> {
 export async function tryReceiving(tree: string): Promise<Jail> {
   const command = jailCommand(['receive', tree, '--', '--version']);
   const result = await run(command, { timeoutMs: 60_000 });
-  return readTrial(result, /^rsync +version /, RECEIVE_WITHOUT);
+  return readTrial(result, /^rsync +version /, receiveWithout);
 }
 
-/** Next steps for a kernel without Landlock, one for each side. */
-export const SEND_WITHOUT =
-  'make install INHERITED=1, as root, in dialback\'s sources, and then `capability = "inherited"` in client.toml';
-export const RECEIVE_WITHOUT = '`confined = false` in host.toml';
+/** Next steps for a kernel without Landlock, one for each side. They can ask a package manager. */
+export const sendWithout = (): string =>
+  `${inheritStep()}, and then \`capability = "inherited"\` in client.toml`;
+export const receiveWithout = (): string => '`confined = false` in host.toml';
 
 /** @param expected rsync's first output if the jail works; @param without what works on a kernel without Landlock */
-function readTrial(result: Result, expected: RegExp, without: string): Jail {
+function readTrial(result: Result, expected: RegExp, without: () => string): Jail {
   const lines = result.stderr.split('\n').filter(line => line !== '');
   const jail = lines.map(readJailLine).find(found => found !== undefined);
   if (jail !== undefined && expected.test(result.stdout.toString('latin1'))) return jail;
@@ -186,7 +187,7 @@ export function landlockAbiOf(tried: Jail | Fault | undefined): number | undefin
 }
 
 /** A Fault with the launcher's line, or with its exit status. */
-function notConfined(result: Result, without: string): Fault {
+function notConfined(result: Result, without: () => string): Fault {
   const lines = result.stderr.split('\n').filter(line => line !== '' && readJailLine(line) === undefined);
   const words = lines.join(' | ');
   const kernel = /this kernel(?: has no Landlock|'s Landlock is too old).*/.exec(words)?.[0];
@@ -194,7 +195,7 @@ function notConfined(result: Result, without: string): Fault {
     return new Fault({
       tried: 'confine rsync',
       found: kernel.replace('this kernel', `Linux ${kernelRelease()}`),
-      next: `boot a kernel with Landlock; or ${without}`,
+      next: `boot a kernel with Landlock; or ${without()}`,
       code: NO_LANDLOCK,
     });
   return new Fault({
@@ -213,7 +214,7 @@ function notConfined(result: Result, without: string): Fault {
 export async function askPlaces(runFolder: string): Promise<string> {
   const result = await run(launcherCommand(['never', runFolder]), { timeoutMs: 60_000 });
   if (result.status === 0) return result.stdout.toString('latin1');
-  throw notConfined(result, SEND_WITHOUT);
+  throw notConfined(result, sendWithout);
 }
 
 /**

@@ -1,5 +1,5 @@
 /** Starts, kills and execs other programs; no other file does. It never uses a shell or the caller's environment. */
-import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
+import { type ChildProcess, type StdioOptions, spawn, spawnSync } from 'node:child_process';
 import type { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { Fault } from '../fault.ts';
@@ -262,6 +262,25 @@ export async function run(command: Command, options: RunOptions = {}): Promise<R
   options.signal?.removeEventListener('abort', abort);
   if (stopped !== undefined) throw stopped;
   return { ...ending, stdout: Buffer.concat(chunks), stderr };
+}
+
+/**
+ * Runs a short program to its end while nothing else in this process goes on: for a fact that a message needs.
+ * @param timeoutMs then it is killed
+ * @returns its standard output; undefined if it could not be started, did not exit with 0 or was killed
+ */
+export function outputNow({ program, args, environment }: Command, timeoutMs: number): string | undefined {
+  const words = ['--pdeathsig', 'KILL', '--', program, ...args];
+  const { status, stdout } = spawnSync(programPath('setpriv'), words, {
+    env: environment,
+    cwd: '/',
+    stdio: ['ignore', 'pipe', 'ignore'],
+    timeout: timeoutMs,
+    killSignal: 'SIGKILL',
+    encoding: 'utf8',
+    shell: false,
+  });
+  return status === 0 ? stdout : undefined;
 }
 
 /** This process's score. A process may raise its own score, up to 1000; only root may lower it. */

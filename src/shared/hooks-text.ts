@@ -124,7 +124,7 @@ export const HOOK_SECTIONS: readonly Section[] = [
     title: 'Samples',
     blocks: [
       {
-        text: '`make install` installs ready hooks in share/dialback/hooks. The settings are explained at the beginning of each.',
+        text: 'An installation has ready hooks in share/dialback/hooks. The settings are explained at the beginning of each.',
       },
       { items: Object.entries(SAMPLE_HOOKS) },
     ],

@@ -161,7 +161,7 @@ describe('a next step about a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE },
 
   it('does without the launcher, where that is meant', async () => {
     const { next } = of('client.confinement');
-    const shape = matching`${says('make-install-as-root-in')}: (sed -i '1i capability = "none"' '[^']*')`;
+    const shape = matching`^make install, .*; ${says('or-to-do-without')}: (sed -i '1i capability = "none"' '[^']*')`;
     await steps.follow(next, shape, world.client);
   });
 

@@ -82,7 +82,7 @@ describe('a next step about the launcher', { skip: NEEDS_ROOT || IN_CLEAN_MACHIN
       chownSync(world.launcher, 0, world.client.gid);
       chmodSync(world.launcher, 0o750);
       execFileSync('setcap', ['cap_dac_read_search=ep', world.launcher], { stdio: 'pipe' });
-      const shape = matching`(mount -o remount,suid '[^']*'); ${says('the-same-in-etc-fstab')}=…`;
+      const shape = matching`(mount -o remount,suid '[^']*'); ${says('the-same-in-etc-fstab')}, ${says('or-make-install-prefix')}=…`;
       await steps.follow((await find('launcher.mount')).next, shape, world.client, { as: 'root' });
       await isWell('launcher.mount', 'client.jail');
     } finally {

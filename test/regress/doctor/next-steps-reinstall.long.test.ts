@@ -51,7 +51,7 @@ const DEFECTS: Defect[] = [
     make: `rm ${NEVER} /usr/local/share/dialback/never`,
     check: 'client.never_list',
     found: /\/never": /,
-    next: matching`^(make install), ${says('as-root-in-dialbacks-sources-then')}$`,
+    next: matching`^(make install), ${says('as-root-in-dialbacks-sources')}; ${says('then-add-the-paths-that')}$`,
   },
   {
     what: 'a list of never that this account may not read',

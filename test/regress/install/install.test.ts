@@ -515,7 +515,7 @@ describe('make install', { skip: SKIP }, () => {
 
     itLong('leaves one that rsync had before', async () => {
       await site.say(
-        'setcap cap_dac_read_search=ei /usr/bin/rsync && make install INHERITED=1 && make install INHERITED=1',
+        'setcap cap_dac_read_search=ei /usr/bin/rsync && export INHERITED=1 && make install && make install',
       );
       await site.say('make uninstall');
       assert.equal(await capability(), given);
