@@ -17,7 +17,7 @@ const VALUES = v.strictObject({
   exclude: v.optional(texts),
 });
 
-/** The values, all of them optional. What they mean is checked where they are used. */
+/** The values, all of them optional. Their users check them. */
 export type InitValues = v.InferOutput<typeof VALUES>;
 
 /** @throws Fault (exit 2) that names the file, and the key if one is wrong */

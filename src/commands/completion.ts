@@ -40,6 +40,7 @@ const KINDS: Record<string, Kind> = {
   KEY: 'free',
   N: 'free',
   NAMES: 'free',
+  NEW: 'free',
   PERCENT: 'free',
   SIZE: 'free',
   T: 'free',

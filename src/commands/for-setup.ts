@@ -5,6 +5,8 @@ export { enroll } from './enroll.ts';
 export { help } from './help.ts';
 export { init } from './init.ts';
 export { packages } from './packages.ts';
+export { rename } from './rename.ts';
+export { retire } from './retire.ts';
 export { tryOut } from './try.ts';
 export { unenroll } from './unenroll.ts';
 export { weigh } from './weigh.ts';

@@ -97,7 +97,7 @@ function wantedOf({ name, target, hostKey, config }: InitRequest, values: InitVa
   };
 }
 
-/** What init has done, by its transport. */
+/** The result of init, by its transport. */
 interface Done {
   name: string;
   called?: InitResult;

@@ -44,7 +44,9 @@ function listText(rows: Listed[]): string {
     String(row.files),
     showBytes(row.bytes),
     showBytes(row.new_bytes),
-    [...(row.pinned ? ['pinned'] : []), ...row.flags].map(each => escapeText(each)).join(','),
+    [...(row.retired === null ? [] : ['retired']), ...(row.pinned ? ['pinned'] : []), ...row.flags]
+      .map(each => escapeText(each))
+      .join(','),
   ]);
   return table(['client', 'snapshot', 'state', 'files', 'size', 'new', 'flags'], cells, [3, 4, 5]);
 }

@@ -93,9 +93,9 @@ function problemLines({ client, problems }: ClientStatus): string[] {
   return problems.map(each => `${client}: ${escapeText(each)}\n`);
 }
 
-function otherLines({ client, failures, retired, moved, shared }: ClientStatus): string[] {
+function otherLines({ client, failures, retired, kept, moved, shared }: ClientStatus): string[] {
   return [
-    ...(retired === null ? [] : [`${client}: retired: unenrolled at ${retired}\n`]),
+    ...(retired === null ? [] : [`${client}: retired: unenrolled at ${retired}${keptText(kept)}\n`]),
     // A few failed runs are no alarm, but they are shown.
     ...(failures === null || areAlarming(failures) || retired !== null
       ? []
@@ -107,4 +107,11 @@ function otherLines({ client, failures, retired, moved, shared }: ClientStatus):
       ? [`${client}: files that share blocks with older ones: ${shared.files}, ${showBytes(shared.bytes)}\n`]
       : []),
   ];
+}
+
+function keptText(kept: ClientStatus['kept']): string {
+  if (kept === null) return '';
+  return kept.until === null
+    ? '; all its snapshots are kept, without an end'
+    : `; all its snapshots are kept until ${kept.until}`;
 }

@@ -38,6 +38,24 @@ export function enrolledName(line: string): string | undefined {
   )?.[1];
 }
 
+/**
+ * Rewrites a line that is bound to a client, its own or that of an offer, for the client's new name. Pure.
+ * @param config the path of host.toml: a line for another store stays
+ * @returns undefined for every other line
+ */
+export function renamedLine(
+  line: string,
+  { from, to, config }: { from: string; to: string; config: string },
+): string | undefined {
+  const [, start = '', name, end = ''] =
+    /^(restrict,(?:expiry-time="\d{14}Z?",)?command="'[^"\\']*' grab (?:--offer [0-9a-f]{8} )?--client )(\S+)( --config .*)$/s.exec(
+      line,
+    ) ?? [];
+  // As openKeys() returns it: one character for each byte.
+  const own = Buffer.from(` --config ${quoteForShell(config)}" `, 'utf8').toString('latin1');
+  return name === from && end.startsWith(own) ? `${start}${to}${end}` : undefined;
+}
+
 /** The changed lines of the file, and the kind of the change. */
 export type KeysChange = { lines: string[]; did: 'added' | 'kept' | 'updated' | 'replaced' };
 

@@ -148,7 +148,7 @@ function problemsFault(
 ): EnrollProblems {
   return new EnrollProblems(problems, {
     tried: `enroll ${problems.length} of ${count} clients from ${placeText(from)}`,
-    found: 'see above; nothing was changed',
+    found: 'see above; no client was enrolled',
     next: 'correct these, and run the command again',
     exit,
   });

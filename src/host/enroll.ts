@@ -12,6 +12,7 @@ import { writableByOthers } from '../os/trust.ts';
 import { hostName } from '../os/uname.ts';
 import { configPlace, parseConfig } from '../shared/toml.ts';
 import { probeFileSystem } from '../store/file-system.ts';
+import { readRenaming } from '../store/kept-client.ts';
 import { noteStore, requireNoOtherStore } from '../store/known-stores.ts';
 import { awaitLastRun, retire, retiredSince, unretire } from '../store/retirement.ts';
 import { createClient, createStore } from '../store/store.ts';
@@ -54,7 +55,7 @@ interface StoreOptions {
   store: string | undefined;
 }
 
-/** What an enrollment has done apart from the clients' own lines. */
+/** The result of an enrollment, without the clients. */
 interface Enrolled {
   authorizedKeys: string;
   /** The config that was written, with its store; undefined if there was one. */
@@ -140,6 +141,7 @@ export async function enrollClients<T extends EnrollEntry>(
   await using held = new AsyncDisposableStack();
   const before = await openKeys(held, file);
   if (place.isThere) requireNoOtherStore(store, place.path);
+  for (const { name } of entries) requireNotRenamed(store, name);
   const { lines, clients, refused } = placeLines(
     before,
     entries,
@@ -224,6 +226,7 @@ export async function enrollLocally(options: StoreOptions & { name: string }): P
   const store = chooseStore(options, place);
   requireReceiver(store, `enroll ${name} --local`);
   if (place.isThere) requireNoOtherStore(store, place.path);
+  requireNotRenamed(store, name);
   if (!exists(`${store}/${STORE_FILE}`)) await requireFileSystem(store);
   const config = prepareConfig(place);
   const isStoreNew = createStore(store);
@@ -305,6 +308,8 @@ interface UnenrollOptions {
   name: string;
   config: string;
   authorizedKeys: string | undefined;
+  /** Whether a client that is unenrolled already is no error. */
+  isRepeatable?: boolean;
 }
 
 /** The result of `unenroll()`. */
@@ -312,6 +317,8 @@ export interface UnenrollResult {
   /** The file that had the client's key; undefined if it had none, as for a store on the client's own machine. */
   authorizedKeys: string | undefined;
   folder: string;
+  /** Whether the client was enrolled. */
+  isChanged: boolean;
 }
 
 /**
@@ -330,7 +337,8 @@ export async function unenroll(options: UnenrollOptions): Promise<UnenrollResult
   const client = { name: options.name, folder: shelfOf(config.store, options.name) };
   const isThere = exists(client.folder);
   const hasKey = rest.length < lines.length;
-  if (!hasKey && (!isThere || retiredSince(client) !== undefined)) {
+  const isChanged = hasKey || (isThere && retiredSince(client) === undefined);
+  if (!isChanged && !options.isRepeatable) {
     throw new Fault({
       tried: `remove "${options.name}" from "${file}"`,
       found: 'no key is enrolled under that name',
@@ -341,10 +349,23 @@ export async function unenroll(options: UnenrollOptions): Promise<UnenrollResult
   if (isThere) retire(client);
   if (hasKey) writeKeys(file, rest);
   if (isThere) await awaitLastRun(client);
-  return { authorizedKeys: hasKey ? file : undefined, folder: client.folder };
+  return { authorizedKeys: hasKey ? file : undefined, folder: client.folder, isChanged };
 }
 
-function requireName(name: string): void {
+/** Refuses a name that a renaming needs which is not complete. */
+function requireNotRenamed(store: string, name: string): void {
+  const renaming = readRenaming(store);
+  if (renaming === undefined || ![renaming.from, renaming.to].includes(name)) return;
+  throw new Fault({
+    tried: `enroll "${name}"`,
+    found: `the renaming of "${renaming.from}" to "${renaming.to}" was interrupted`,
+    next: `dialback rename ${renaming.from} ${renaming.to}`,
+    exit: 'refused',
+  });
+}
+
+/** @throws Fault `usage` for a text that is not the name of a client */
+export function requireName(name: string): void {
   if (NAME.test(name)) return;
   throw new Fault({
     tried: `use the name "${escapeText(name)}"`,

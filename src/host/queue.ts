@@ -101,6 +101,15 @@ export function withRun(queue: Queue, client: string, ms: number): Queue {
   return { ...queue, lately: [...others, { client, ms: Math.round(ms) }].slice(-RUNS_LIMIT) };
 }
 
+/** Gives the position and the run of a client to its new name. */
+export function withName({ places, lately }: Queue, from: string, to: string): Queue {
+  const renamed = <T extends { client: string }>(all: T[]): T[] =>
+    all
+      .filter(each => each.client !== to)
+      .map(each => (each.client === from ? { ...each, client: to } : each));
+  return { places: renamed(places), lately: renamed(lately) };
+}
+
 function medianRunMs({ lately }: Queue): number {
   const sorted = lately.map(each => each.ms).sort((a, b) => a - b);
   return sorted[sorted.length >> 1] ?? DEFAULT_RUN_MS;

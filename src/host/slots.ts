@@ -19,6 +19,7 @@ import {
   EMPTY_QUEUE,
   parseQueue,
   type Queue,
+  withName,
   withoutPosition,
   withPosition,
   withRun,
@@ -112,6 +113,15 @@ function writeQueue(folder: string, queue: Queue): void {
     // On a full disk clients lose their positions, but a run that frees space can start.
     if (!(error instanceof Fault)) throw error;
   }
+}
+
+/** Gives a client's position to its new name. If the lock cannot be taken, the position is lost, and the client gets another one. */
+export async function renamePosition(store: string, from: string, to: string): Promise<void> {
+  const folder = `${store}/turns`;
+  if (!exists(folder)) return;
+  await using locked = new AsyncDisposableStack();
+  if ((await takeLock(locked, `${folder}/lock`, NOTE_LOCK_SECONDS)) === undefined) return;
+  writeQueue(folder, withName(readQueue(folder), from, to));
 }
 
 /** Never throws, since the outcome of the run is decided already. */

@@ -33,6 +33,12 @@ const CLIENT: Row[] = [
   ],
   ['max_age_seconds', "The client's max_age.", ({ max_age_ms: ms }) => (ms === null ? null : secondsOf(ms))],
   ['retired', 'Whether a client is unenrolled.', ({ retired }) => (retired === null ? 0 : 1)],
+  ['kept', 'Whether all its snapshots stay, whatever the rules say.', ({ kept }) => (kept === null ? 0 : 1)],
+  [
+    'kept_until_timestamp_seconds',
+    'Until when they stay.',
+    ({ kept }) => (kept?.until == null ? null : timeOrNull(kept.until)),
+  ],
   [
     'snapshots',
     'Finished snapshots of a client.',

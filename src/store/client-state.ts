@@ -1,6 +1,7 @@
 /** The state of a client, from facts that `status` reads from the store and the overview from the catalog. */
 import { snapshotTime } from '../wire/text.ts';
 import { type DrillRecord, readDrillRecord } from './drill-record.ts';
+import { keptNow } from './kept-client.ts';
 import { type Level, levelOf, type Observed, type Problem, problemsOf } from './problems.ts';
 import { retiredSince } from './retirement.ts';
 import { decideSilence, type Silence } from './silence.ts';
@@ -32,6 +33,8 @@ interface ClientState {
   drilled: DrillRecord | undefined;
   /** When the client was unenrolled; null if it is enrolled. */
   retired: string | null;
+  /** Until when its snapshots stay whatever the rules say; null if the rules decide. */
+  kept: { until: string | null } | null;
 }
 
 /** Adds a client's own records to the facts, and finds its problems. */
@@ -49,5 +52,9 @@ export function stateOf(client: ClientStore, facts: Facts): ClientState {
     maxAgeMs: givenMs ?? maxAgeMs ?? DEFAULT_MAX_AGE_MS,
     lack: isRetired ? undefined : lack(),
   });
-  return { level: levelOf(problems), problems, silent, ageMs, drilled, retired };
+  const kept = keptNow(client, at);
+  return {
+    ...{ level: levelOf(problems), problems, silent, ageMs, drilled, retired },
+    kept: kept === undefined ? null : { until: kept.until },
+  };
 }

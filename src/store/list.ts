@@ -1,6 +1,7 @@
 /** `dialback list`: lists the snapshots of the store. */
 import { whatFailed } from '../os/files.ts';
 import { escapeText } from '../wire/text.ts';
+import { retiredSince } from './retirement.ts';
 import { listSnapshots } from './snapshot.ts';
 import type { Complain } from './sorted-find.ts';
 import { listClients, openClient, openStore } from './store.ts';
@@ -18,6 +19,8 @@ export interface Listed {
   new_bytes: number;
   pinned: boolean;
   flags: string[];
+  /** When its client was unenrolled (ISO 8601, or `unknown`); null if it is enrolled. */
+  retired: string | null;
 }
 
 /**
@@ -39,7 +42,9 @@ export function listAll(store: string, client: string | undefined, complain: Com
 }
 
 function listOne(store: string, name: string): Listed[] {
-  return listSnapshots(openClient(store, name)).map(({ name: snapshot, pinned, record }) => ({
+  const client = openClient(store, name);
+  const retired = retiredSince(client) ?? null;
+  return listSnapshots(client).map(({ name: snapshot, pinned, record }) => ({
     client: name,
     snapshot,
     started: record.started,
@@ -50,5 +55,6 @@ function listOne(store: string, name: string): Listed[] {
     new_bytes: record.counts.new_bytes,
     pinned: pinned !== undefined,
     flags: record.flags,
+    retired,
   }));
 }

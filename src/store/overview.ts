@@ -14,6 +14,7 @@ import { amountOf, readRoom } from './free-space.ts';
 import { type Failures, lackOfRoom } from './health.ts';
 import type { Held } from './index-room.ts';
 import type { FreeSample, LastRun } from './journal-facts.ts';
+import { type Kept, keptNow } from './kept-client.ts';
 import { nextRemoval } from './next-removal.ts';
 import { offeredSnapshots } from './offer.ts';
 import { type Level, levelOf, type Problem } from './problems.ts';
@@ -80,6 +81,8 @@ export interface ClientOverview {
   next_removal: { snapshot: string; at: string } | null;
   /** When it was unenrolled (ISO 8601, or `unknown`); null if it is enrolled. */
   retired: string | null;
+  /** Until when its snapshots stay whatever the rules say (`until`, ISO 8601; null: without an end); null if the rules decide. */
+  kept: { until: string | null } | null;
 }
 
 /** The store's file system. */
@@ -197,7 +200,15 @@ function unreadable(client: string, text: string): ClientOverview {
     problems: [{ level: 'critical', code: 'unreadable', text }],
     ...{ silent: null, max_age_ms: null, snapshots: 0, incomplete: 0, pinned: 0 },
     ...{ last_full: null, newest: null, last_run: null, last_contact: null, failures: null },
-    ...{ last_verify: null, last_drill: null, held: null, growth: [], next_removal: null, retired: null },
+    ...{
+      last_verify: null,
+      last_drill: null,
+      held: null,
+      growth: [],
+      next_removal: null,
+      retired: null,
+      kept: null,
+    },
   };
 }
 
@@ -209,7 +220,7 @@ function clientOverview(scene: Scene, client: ClientStore, entry: CatalogEntry):
   const newest = snapshots.at(-1);
   const { maxAgeMs } = settings;
   const { failures } = journal;
-  const { level, problems, silent, ageMs, drilled, retired } = stateOf(client, {
+  const { level, problems, silent, ageMs, drilled, retired, kept } = stateOf(client, {
     ...{ at, lastFull: full?.name, newest, failures, verified, index, maxAgeMs, lack },
     lost: [], // `status` looks for them
   });
@@ -224,7 +235,7 @@ function clientOverview(scene: Scene, client: ClientStore, entry: CatalogEntry):
     growth: snapshots
       .slice(-GROWTH_POINTS)
       .map(({ name, bytes, new_bytes }) => ({ snapshot: name, bytes, new_bytes })),
-    ...{ next_removal: removalOf(scene, client, entry, settings), retired },
+    ...{ next_removal: removalOf(scene, client, entry, settings), retired, kept },
   };
 }
 
@@ -241,12 +252,17 @@ function describeFull(full: SnapshotFacts, ageMs: number): NonNullable<ClientOve
 }
 
 /** The forms that the rules of retention take. */
-function finishedOf(snapshots: SnapshotFacts[], offers: Map<string, string>): FinishedSnapshot[] {
+function finishedOf(
+  snapshots: SnapshotFacts[],
+  offers: Map<string, string>,
+  kept: Kept | undefined,
+): FinishedSnapshot[] {
   return snapshots.map(({ name, state, flags, pinned }) => ({
     name,
     record: { state, flags },
     pinned: pinned ?? undefined,
     offered: offers.get(name),
+    kept,
   }));
 }
 
@@ -258,18 +274,19 @@ function removalOf(
   { policy }: ClientSettings,
 ): ClientOverview['next_removal'] {
   const offers = offeredSnapshots(client, at);
-  const key = JSON.stringify([policy, [...offers]]);
+  const kept = keptNow(client, at);
+  const key = JSON.stringify([policy, [...offers], ...(kept === undefined ? [] : [kept])]);
   const known = entry.removal;
   const ageMs = at.getTime() - (known?.madeMs ?? 0);
   if (known?.key === key && ageMs >= 0 && ageMs < REMOVAL_MS) return known.value;
-  const value = nextRemoval(finishedOf(entry.snapshots, offers), policy, at);
+  const value = nextRemoval(finishedOf(entry.snapshots, offers, kept), policy, at);
   catalog.keepRemoval(client, entry, { key, madeMs: at.getTime(), value });
   return value;
 }
 
 function lackIn(settings: StoreSettings, catalog: Catalog, at: Date): Scene['lack'] {
   return lackOfRoom(settings, at, client =>
-    finishedOf(catalog.entry(client).snapshots, offeredSnapshots(client, at)),
+    finishedOf(catalog.entry(client).snapshots, offeredSnapshots(client, at), keptNow(client, at)),
   );
 }
 

@@ -4,6 +4,7 @@
  * without the last steps.
  */
 import { Fault } from '../fault.ts';
+import { now } from '../os/clock.ts';
 import { rename } from '../os/files.ts';
 import { beIdle } from '../os/priority.ts';
 import { randomHex } from '../os/random.ts';
@@ -13,6 +14,7 @@ import { notDurable } from './basis.ts';
 import { dropRechecks } from './doubtful-files.ts';
 import { openIndex, peekIndex } from './file-index.ts';
 import type { Held } from './index-room.ts';
+import { keptNow, renamingOf } from './kept-client.ts';
 import { candidateOf } from './retention.ts';
 import { retiredSince } from './retirement.ts';
 import type { StoreSettings } from './settings.ts';
@@ -112,6 +114,14 @@ function planClient(client: ClientStore): Plan {
     });
   }
   const all = listSnapshots(client);
+  const kept = keptNow(client, now());
+  if (kept !== undefined)
+    throw new Fault({
+      tried: `remove the client "${client.name}"`,
+      found: `its snapshots stay: ${kept.reason}`,
+      next: nextForKept(client),
+      exit: 'refused',
+    });
   const index = peekIndex(client);
   const frees = index?.held() ?? null;
   index?.close();
@@ -124,13 +134,21 @@ function planClient(client: ClientStore): Plan {
   };
 }
 
+/** The step after which the rules decide about its snapshots again. */
+function nextForKept({ name, folder }: ClientStore): string {
+  const renaming = renamingOf(folder);
+  return renaming === undefined
+    ? `dialback retire ${name} --keep 0s`
+    : `dialback rename ${renaming.from} ${renaming.to}, which completes it`;
+}
+
 /** Renames a client's folder, so that no list of clients contains it. The client's lock must be held. */
 function moveClient(store: string, { name, folder }: ClientStore): void {
   rename(folder, `${store}/clients/${trashOfClient(name, randomHex(4))}`);
   syncFolder(`${store}/clients`);
 }
 
-/** @throws Fault when a snapshot must not be removed: it does not exist, is pinned or offered, or is the last full one */
+/** @throws Fault when a snapshot must not be removed: it does not exist, is pinned, offered or kept, or is the last full one */
 function requireRemovable(client: ClientStore, name: string): void {
   const fault = (found: string, next: string): Fault =>
     new Fault({ tried: `remove "${client.name}@${escapeText(name)}"`, found, next });
@@ -139,6 +157,7 @@ function requireRemovable(client: ClientStore, name: string): void {
   if (wanted === undefined) throw fault('there is no such snapshot', `dialback list ${client.name}`);
   if (wanted.pinned !== undefined)
     throw fault(`it is pinned: ${wanted.pinned}`, `dialback unpin ${client.name}@${name}`);
+  if (wanted.kept !== undefined) throw fault(wanted.kept.reason, nextForKept(client));
   if (wanted.offered !== undefined)
     throw fault(
       `it is offered to the client until ${wanted.offered}`,

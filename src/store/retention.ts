@@ -13,10 +13,11 @@
  * of the same hour to year.
  *
  * Some snapshots stay whatever the rules say: the last full one, pinned ones, those with an open offer, the `minKeep`
- * newest, and those younger than `minAge`. A snapshot from the future (the clock was wrong then, or is now) is kept and does not count for any
+ * newest, and those younger than `minAge`. Those of a retired client stay for its time. A snapshot from the future (the clock was wrong then, or is now) is kept and does not count for any
  * rule.
  */
 import { snapshotTime } from '../wire/text.ts';
+import type { Kept } from './kept-client.ts';
 
 /** The rules for snapshots to keep. A number of 0 means that there is no such rule. */
 export interface Policy {
@@ -44,6 +45,8 @@ export interface Candidate {
   isPinned: boolean;
   /** The last time (ISO 8601) at which an open offer of it expires. */
   offered?: string | undefined;
+  /** Why all snapshots of its client stay, and until when (store/kept-client.ts). */
+  kept?: Kept | undefined;
 }
 
 /** The flag of a snapshot whose run changed much more than usual (host/anomaly.ts). */
@@ -56,13 +59,18 @@ export interface FinishedSnapshot {
   /** The reason of its pin. */
   pinned: string | undefined;
   offered?: string | undefined;
+  kept?: Kept | undefined;
 }
 
 /** Converts a snapshot for retention. An unusual snapshot counts as an incomplete one. */
-export function candidateOf({ name, record, pinned, offered }: FinishedSnapshot): Candidate {
+export function candidateOf({ name, record, pinned, offered, kept }: FinishedSnapshot): Candidate {
   const isUnusual = record.flags.includes(UNUSUAL);
   const state = isUnusual ? 'incomplete' : record.state;
-  return { name, state, isPinned: pinned !== undefined, ...(offered === undefined ? {} : { offered }) };
+  return {
+    ...{ name, state, isPinned: pinned !== undefined },
+    ...(offered === undefined ? {} : { offered }),
+    ...(kept === undefined ? {} : { kept }),
+  };
 }
 
 /** The decision about one snapshot. */
@@ -131,6 +139,9 @@ export function decideRetention(snapshots: Candidate[], policy: Policy, now: Dat
   for (const { name, isPinned } of snapshots) if (isPinned) keep(name, 'pinned');
   for (const { name, offered } of snapshots)
     if (offered !== undefined && now.getTime() < Date.parse(offered)) keep(name, `offered until ${offered}`);
+  for (const { name, kept } of snapshots)
+    if (kept !== undefined && (kept.until === null || now.getTime() < Date.parse(kept.until)))
+      keep(name, kept.reason);
   const isOpen = !hasRules(policy);
   const inTheOpen = policy.givesRoom ? 'as long as there is room' : 'no rule removes it';
   return snapshots

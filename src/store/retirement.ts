@@ -12,6 +12,7 @@ import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
 import { watchFolder } from '../os/watch.ts';
 import { failure } from '../wire/events.ts';
 import { quoteForShell } from '../wire/text.ts';
+import { dropRetirement } from './kept-client.ts';
 import { type ClientStore, recordEvent } from './store.ts';
 
 const FILE = 'unenrolled';
@@ -38,8 +39,9 @@ export function retire(client: ClientStore): void {
   recordEvent(client, 'unenrolled', {});
 }
 
-/** Removes that record. Does nothing for an enrolled client. */
+/** Removes that record, and the one that its snapshots are kept. Does nothing for an enrolled client. */
 export function unretire({ folder }: Pick<ClientStore, 'folder'>): void {
+  dropRetirement({ folder });
   removeFileIfThere(`${folder}/${FILE}`);
   syncFolder(folder);
 }

@@ -7,6 +7,7 @@ import { readWhole } from '../os/content.ts';
 import { exists, readdir, removeFileIfThere } from '../os/files.ts';
 import { replaceFile, syncFolder } from '../os/replace.ts';
 import { escapeText, snapshotName, snapshotTime } from '../wire/text.ts';
+import { type Kept, keptNow } from './kept-client.ts';
 import { offeredSnapshots } from './offer.ts';
 import { type ClientStore, openClient, openStore, recordEvent } from './store.ts';
 
@@ -69,6 +70,8 @@ export interface Snapshot {
   pinned: string | undefined;
   /** The last time (ISO 8601) at which an open offer of it expires; undefined without one. */
   offered: string | undefined;
+  /** Why all snapshots of its client stay; set by `listSnapshots()` only. */
+  kept?: Kept;
 }
 
 /** The names of a client's finished snapshots, oldest first. */
@@ -147,7 +150,11 @@ function damagedRecord(client: string, snapshot: string): SnapshotRecord {
 /** All finished snapshots of a client, oldest first. */
 export function listSnapshots(client: ClientStore): Snapshot[] {
   const offers = offeredSnapshots(client, now());
-  return snapshotNames(client).map(name => readSnapshot(client, name, offers));
+  const kept = keptNow(client, now());
+  return snapshotNames(client).map(name => ({
+    ...readSnapshot(client, name, offers),
+    ...(kept === undefined ? {} : { kept }),
+  }));
 }
 
 /**

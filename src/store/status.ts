@@ -54,6 +54,8 @@ export interface ClientStatus {
   failures: Failures | null;
   /** When the client was unenrolled; null if it is enrolled. */
   retired: string | null;
+  /** Until when its snapshots stay whatever the rules say (`until`, ISO 8601; null: without an end); null if the rules decide. */
+  kept: { until: string | null } | null;
 }
 
 /**
@@ -105,6 +107,7 @@ function unreadable(client: string, problem: string): ClientStatus {
     next_removal: null,
     failures: null,
     retired: null,
+    kept: null,
   };
 }
 
@@ -159,6 +162,7 @@ function clientStatus(
     next_removal: nextRemoval(all, policy, at),
     failures,
     retired: state.retired,
+    kept: state.kept,
   };
 }
 

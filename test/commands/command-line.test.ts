@@ -66,6 +66,8 @@ const FETCHED = {
   ...{ target: undefined, hostKey: undefined, identity: undefined, ...PLAIN },
 };
 
+const FOR_KEYS = { config: undefined, authorizedKeys: undefined, json: false };
+
 const ACCEPTED: [line: string, request: object][] = [
   ['backup', BACKUP],
   ['packages', PACKAGES],
@@ -171,6 +173,19 @@ const ACCEPTED: [line: string, request: object][] = [
       ...{ dryRun: false, config: undefined, json: true },
     },
   ],
+  [
+    'retire a --keep 365d --json',
+    {
+      verb: 'retire',
+      name: 'a',
+      keepMs: 31_536_000_000,
+      config: undefined,
+      authorizedKeys: undefined,
+      json: true,
+    },
+  ],
+  ['retire a', { verb: 'retire', name: 'a', keepMs: undefined, ...FOR_KEYS }],
+  ['rename a b --config /c', { verb: 'rename', from: 'a', to: 'b', ...FOR_KEYS, config: '/c' }],
   ['unenroll 0x10', { verb: 'unenroll', name: '0x10', config: undefined, authorizedKeys: undefined }],
   ['list', { verb: 'list', name: undefined, ...PLAIN }],
   ['list 007 --json', { verb: 'list', name: '007', config: undefined, json: true }],
@@ -331,6 +346,12 @@ const REFUSED: [line: string, message: RegExp][] = [
   ['enroll a k --from -', /--from has the names/],
   ['enroll --from - --local', /--from has the names/],
   ['enroll --from=', /--from needs a value/],
+  ['retire', says('an-argument-is-missing')],
+  ['retire a --keep 1y', /--keep is "1y"/],
+  ['retire a --keep 99999w', /--keep is "99999w"/],
+  ['retire a --keep', /--keep needs a value/],
+  ['rename a', says('an-argument-is-missing')],
+  ['rename a b c', /unexpected argument "c"/],
   ['unenroll', says('an-argument-is-missing')],
   ['pin a', says('one-snapshot-by-name')],
   ['unpin a', says('one-snapshot-by-name')],

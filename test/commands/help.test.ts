@@ -41,6 +41,8 @@ describe('the text on all commands', () => {
       'grab',
       'enroll',
       'unenroll',
+      'retire',
+      'rename',
       'list',
       'ls',
       'cat',

@@ -24,9 +24,15 @@ export function clientFacts(client: ClientOverview): Markup {
     last_drill: drill,
     next_removal: next,
   } = client;
-  const { failures, retired, last_run: run, last_contact: contact } = client;
+  const { failures, retired, kept, last_run: run, last_contact: contact } = client;
   return factsOf([
     retired === null ? undefined : ['Retired', html`unenrolled at ${timeOf(retired)}`],
+    kept === null
+      ? undefined
+      : [
+          'All snapshots are kept',
+          kept.until === null ? 'without an end' : html`until ${timeOf(kept.until)}`,
+        ],
     ['Last full snapshot', full ? html`${full.snapshot}, ${ageOf(full.age_ms)} old` : 'none'],
     [
       'Its size',
