@@ -16,6 +16,26 @@ describe('parseShell()', () => {
     });
   });
 
+  it('takes the command of a key that was rotated, and no other form of it', () => {
+    const rotated = ENROLLED.replace('grab', 'grab --key 0123456789abcdef');
+    const value = {
+      client: 'acorn',
+      config: '/h/host.toml',
+      originalCommand: FETCH,
+      key: '0123456789abcdef',
+    };
+    assert.deepEqual(parseShell(['-c', rotated], EXE, FETCH, undefined), { value });
+    for (const command of [
+      rotated.replace('abcdef', 'ABCDEF'),
+      rotated.replace('abcdef', 'abcde'),
+      rotated.replace('abcdef', 'abcdef0'),
+      rotated.replace('--key', '--offer 0123abcd --key'),
+      rotated.replace('--key', '--key 0123456789abcdef --key'),
+      ENROLLED.replace('--client acorn', '--client acorn --key 0123456789abcdef'),
+    ])
+      assert.ok('reason' in parseShell(['-c', command], EXE, FETCH, undefined), command);
+  });
+
   it('refuses every other form of an offer', () => {
     for (const command of [
       OFFERED.replace('0123abcd', '0123ABCD'),

@@ -23,6 +23,7 @@ interface EnrollRequest {
   config: string | undefined;
   store: string | undefined;
   replace: boolean;
+  rotate: boolean;
   authorizedKeys: string | undefined;
   /** A folder, or `-` for standard input: many clients in place of one. */
   from: string | undefined;
@@ -32,7 +33,7 @@ interface EnrollRequest {
 export const enroll: Command<EnrollRequest> = {
   name: 'enroll',
   usage:
-    'enroll NAME KEYFILE|-|--local|--from DIR|- [--store DIR] [--config F] [--replace] [--authorized-keys F] [--json]',
+    'enroll NAME KEYFILE|-|--local|--from DIR|- [--store DIR] [--config F] [--replace|--rotate] [--authorized-keys F] [--json]',
   side: 'host',
   summary:
     'let the holder of this key (--local: this account) ask for backups of NAME; print the next command',
@@ -45,6 +46,10 @@ export const enroll: Command<EnrollRequest> = {
       help: "write to this file in place of the account's authorized_keys",
     },
     { name: 'replace', help: 'put this key in the place of the one that is enrolled' },
+    {
+      name: 'rotate',
+      help: 'accept this key of `rotate-key` beside the enrolled one, until its first good run',
+    },
     { name: 'local', help: 'enroll this account, for a store on a disk of this machine; there is no key' },
     {
       name: 'from',
@@ -71,12 +76,15 @@ export const enroll: Command<EnrollRequest> = {
       throw given.refuse(isLocal ? '--local takes no key' : 'an argument is missing');
     if (isLocal && (given.has('replace') || given.text('authorized-keys') !== undefined))
       throw given.refuse('with --local there is no key to replace, and no authorized_keys');
+    if (given.has('rotate') && (given.has('replace') || isLocal))
+      throw given.refuse('--rotate cannot stand beside --replace or --local');
     return {
       name,
       keyFile,
       config: given.path('config'),
       store: given.path('store'),
       replace: given.has('replace'),
+      rotate: given.has('rotate'),
       authorizedKeys: given.path('authorized-keys'),
       from,
       json: given.has('json'),
@@ -118,6 +126,7 @@ const DID = {
   kept: 'unchanged',
   updated: 'enrolled again: same key, new command',
   replaced: 'enrolled with its new key; the old one is removed',
+  rotating: 'accepted with both keys, until the first good run with the new key',
 } as const;
 
 /** A line for each client, and the changes of the host itself. */
@@ -159,7 +168,10 @@ export function enrollText(name: string, result: EnrollResult): string {
     kept: `"${name}" was enrolled with this key already`,
     updated: `enrolled "${name}" again: same key, new command`,
     replaced: `enrolled "${name}" with its new key; the old one is removed`,
+    rotating: `"${name}" is accepted with both keys, until the first good run with the new one,`,
   }[result.did];
+  if (result.did === 'rotating')
+    return `${did} in "${result.authorizedKeys}"\n${nextCommandText('on the client', 'dialback rotate-key')}`;
   return `${createdText(result)}${did} in "${result.authorizedKeys}"\n${nextText(name, result)}`;
 }
 

@@ -7,6 +7,7 @@ export { init } from './init.ts';
 export { packages } from './packages.ts';
 export { rename } from './rename.ts';
 export { retire } from './retire.ts';
+export { rotateKey } from './rotate-key.ts';
 export { tryOut } from './try.ts';
 export { unenroll } from './unenroll.ts';
 export { weigh } from './weigh.ts';

@@ -10,6 +10,7 @@ type Loaders = Record<string, () => Promise<Command>>;
 /** The commands that help shows, in its order. */
 const COMMANDS: Loaders = {
   init: async () => (await import('./for-setup.ts')).init,
+  'rotate-key': async () => (await import('./for-setup.ts')).rotateKey,
   backup: async () => (await import('./backup.ts')).backup,
   packages: async () => (await import('./for-setup.ts')).packages,
   weigh: async () => (await import('./for-setup.ts')).weigh,

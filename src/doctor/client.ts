@@ -14,6 +14,7 @@ import { tryJail } from '../client/jail.ts';
 import { isLocal } from '../client/local.ts';
 import { mergePlaces, type Place } from '../client/never.ts';
 import { readNeverList } from '../client/never-list.ts';
+import { probeCall } from '../client/probe-call.ts';
 import { findHungMounts, findPlaces } from '../client/scope.ts';
 import { Fault } from '../fault.ts';
 import { ownAccount } from '../os/account.ts';
@@ -25,14 +26,7 @@ import type { CallOptions } from '../wire/ssh.ts';
 import { asText } from '../wire/text.ts';
 import { checkClock, measureSkew } from './clock.ts';
 import { collectName } from './config.ts';
-import {
-  CONNECT_MS,
-  checkCall,
-  checkReach,
-  checkUnresolved,
-  collectCall,
-  collectReach,
-} from './connection.ts';
+import { CONNECT_MS, checkCall, checkReach, checkUnresolved, collectReach } from './connection.ts';
 import { collectDisk } from './disk.ts';
 import type { Finding } from './finding.ts';
 import { collectHooks } from './hooks.ts';
@@ -229,5 +223,5 @@ async function tryCall(options: CallOptions, config: ClientConfig, label: string
   } catch {
     return [];
   }
-  return [checkCall(await collectCall(options, name), label, name)];
+  return [checkCall(await probeCall(options, name), label, name)];
 }

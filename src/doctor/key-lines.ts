@@ -1,6 +1,6 @@
 /** The lines of the host's authorized_keys: each should be what `enroll` writes. */
 
-import { enrolledLine, enrolledName } from '../host/authorized-keys.ts';
+import { enrolledLine, enrolledName, lineKeyId } from '../host/authorized-keys.ts';
 import { offerOf } from '../host/offer-keys.ts';
 import { type PublicKey, parsePublicKey } from '../wire/key.ts';
 import { quoteForShell } from '../wire/text.ts';
@@ -64,7 +64,7 @@ function checkEnrolled(
   { clients, executable, config }: KeyLines,
 ): Finding[] {
   const key = keyOf(line);
-  const expected = key && enrolledLine({ executable, name, config, key });
+  const expected = key && enrolledLine({ executable, name, config, key, keyId: lineKeyId(line) });
   const again = enrollAgain(name, config, key);
   // A line for another host.toml of this account has its folder in the store of that one.
   const isForThisStore = expected !== undefined && afterProgram(line) === afterProgram(expected);
@@ -80,7 +80,7 @@ function checkEnrolled(
 
 /** The client, the config and the key of an enrolled line, without its program. */
 function afterProgram(line: string): string {
-  return line.slice(line.lastIndexOf("' grab --client "));
+  return line.slice(line.lastIndexOf("' grab "));
 }
 
 /** Enrolling the same key again is harmless: it writes the line as it should be, and creates the client's folder. */

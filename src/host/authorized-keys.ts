@@ -13,19 +13,23 @@ import { quoteForShell } from '../wire/text.ts';
 /** Bytes of authorized_keys that are read. */
 const FILE_LIMIT = 16 * 1024 * 1024;
 
-/** The command that a client's key is bound to, as sshd passes it to the account's shell. @param options executable and config are paths */
-export function enrolledCommand(options: { executable: string; name: string; config: string }): string {
-  const { executable, name, config } = options;
-  return `${quoteForShell(executable)} grab --client ${name} --config ${quoteForShell(config)}`;
-}
-
-/** The line of authorized_keys for a client. @param options executable and config are paths */
-export function enrolledLine(options: {
+/** The parts of the command that a client's key is bound to. Executable and config are paths. */
+interface EnrolledCommand {
   executable: string;
   name: string;
   config: string;
-  key: PublicKey;
-}): string {
+  /** The id of the key, where it has come by a rotation (host/client-keys.ts). */
+  keyId?: string | undefined;
+}
+
+/** The command that a client's key is bound to, as sshd passes it to the account's shell. */
+export function enrolledCommand({ executable, name, config, keyId }: EnrolledCommand): string {
+  const key = keyId === undefined ? '' : `--key ${keyId} `;
+  return `${quoteForShell(executable)} grab ${key}--client ${name} --config ${quoteForShell(config)}`;
+}
+
+/** The line of authorized_keys for a client. */
+export function enrolledLine(options: EnrolledCommand & { key: PublicKey }): string {
   const { type, blob, comment } = options.key;
   const quoted = enrolledCommand(options).replaceAll('"', '\\"');
   return `restrict,command="${quoted}" ${type} ${blob}${comment === '' ? '' : ` ${comment}`}`;
@@ -33,9 +37,20 @@ export function enrolledLine(options: {
 
 /** @returns the name of the client that a line of authorized_keys is for; undefined if `enroll` did not write the line */
 export function enrolledName(line: string): string | undefined {
-  return /^restrict,command="'(?:[^"\\]|\\.)*' grab --client ([a-z0-9][a-z0-9._-]{0,62}) --config '/.exec(
-    line,
-  )?.[1];
+  return partsOf(line)?.name;
+}
+
+/** @returns the id in the line of a key that has come by a rotation */
+export function lineKeyId(line: string): string | undefined {
+  return partsOf(line)?.keyId;
+}
+
+function partsOf(line: string): { name: string; keyId: string | undefined } | undefined {
+  const [, keyId, name] =
+    /^restrict,command="'(?:[^"\\]|\\.)*' grab (?:--key ([0-9a-f]{16}) )?--client ([a-z0-9][a-z0-9._-]{0,62}) --config '/.exec(
+      line,
+    ) ?? [];
+  return name === undefined ? undefined : { name, keyId };
 }
 
 /**
@@ -48,7 +63,7 @@ export function renamedLine(
   { from, to, config }: { from: string; to: string; config: string },
 ): string | undefined {
   const [, start = '', name, end = ''] =
-    /^(restrict,(?:expiry-time="\d{14}Z?",)?command="'[^"\\']*' grab (?:--offer [0-9a-f]{8} )?--client )(\S+)( --config .*)$/s.exec(
+    /^(restrict,(?:expiry-time="\d{14}Z?",)?command="'[^"\\']*' grab (?:--offer [0-9a-f]{8} |--key [0-9a-f]{16} )?--client )(\S+)( --config .*)$/s.exec(
       line,
     ) ?? [];
   // As openKeys() returns it: one character for each byte.
@@ -72,15 +87,8 @@ export function placeLine(
   line: string,
   replace: boolean,
 ): Parsed<KeysChange> {
-  const sameKey = lines.filter(each => !each.startsWith('#') && hasKey(each, key));
-  for (const each of sameKey) {
-    const other = enrolledName(each);
-    if (other === undefined)
-      return {
-        reason: 'the file has this key already, without a command of dialback: it would allow a login',
-      };
-    if (other !== name) return { reason: `the key is enrolled already, for "${other}"` };
-  }
+  const taken = whyTaken(lines, name, key);
+  if (taken !== undefined) return { reason: taken };
   const own = lines.filter(each => enrolledName(each) === name);
   if (own.length === 0) return { value: { lines: [...lines, line], did: 'added' } };
   if (own.length === 1 && own[0] === line) return { value: { lines, did: 'kept' } };
@@ -90,7 +98,19 @@ export function placeLine(
   return { value: { lines: [...rest, line], did: isSameKey ? 'updated' : 'replaced' } };
 }
 
-function hasKey(line: string, key: PublicKey): boolean {
+/** Why a client cannot have a key; undefined if it can. */
+export function whyTaken(lines: string[], name: string, key: PublicKey): string | undefined {
+  for (const each of lines.filter(line => !line.startsWith('#') && hasKey(line, key))) {
+    const other = enrolledName(each);
+    if (other === undefined)
+      return 'the file has this key already, without a command of dialback: it would allow a login';
+    if (other !== name) return `the key is enrolled already, for "${other}"`;
+  }
+  return undefined;
+}
+
+/** Whether a line has a key. */
+export function hasKey(line: string, key: PublicKey): boolean {
   return line.split(/\s+/).includes(key.blob);
 }
 

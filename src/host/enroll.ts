@@ -19,17 +19,12 @@ import { createClient, createStore } from '../store/store.ts';
 import { type PublicKey, parsePublicKey } from '../wire/key.ts';
 import { STORE_FILE, shelfOf } from '../wire/local.ts';
 import { escapeText, NAME, quoteForShell } from '../wire/text.ts';
-import {
-  enrolledLine,
-  enrolledName,
-  type KeysChange,
-  openKeys,
-  placeLine,
-  writeKeys,
-} from './authorized-keys.ts';
+import { enrolledLine, enrolledName, openKeys, writeKeys } from './authorized-keys.ts';
+import { keyIdsOf, writeKeyIds } from './client-keys.ts';
 import { HOST_SCHEMA, hostToml, readHostConfig } from './config.ts';
 import { ownTarget, readHostKey } from './host-identity.ts';
 import { tryReceiveJail } from './jail.ts';
+import { type PlacedKey, placeKey } from './place-key.ts';
 
 /** Bytes of a key file that are read. */
 const KEY_LIMIT = 16 * 1024;
@@ -38,6 +33,8 @@ const KEY_LIMIT = 16 * 1024;
 export interface EnrollPlace extends StoreOptions {
   /** Whether a client's enrolled key may be replaced by another one. */
   replace: boolean;
+  /** Whether another key is accepted beside the enrolled one until its first good run. */
+  rotate: boolean;
   /** The path of authorized_keys, if it is not the account's own. */
   authorizedKeys: string | undefined;
 }
@@ -72,7 +69,7 @@ interface Enrolled {
 
 /** The result of `enroll()`. */
 export interface EnrollResult extends Enrolled {
-  did: KeysChange['did'];
+  did: PlacedKey['did'];
 }
 
 /**
@@ -113,7 +110,7 @@ export interface RefusedEntry<T extends EnrollEntry> {
 
 /** The result of `enrollClients()`. */
 export interface ClientsEnrolled extends Enrolled {
-  clients: { client: string; did: KeysChange['did'] }[];
+  clients: { client: string; did: PlacedKey['did'] }[];
 }
 
 /**
@@ -142,12 +139,8 @@ export async function enrollClients<T extends EnrollEntry>(
   const before = await openKeys(held, file);
   if (place.isThere) requireNoOtherStore(store, place.path);
   for (const { name } of entries) requireNotRenamed(store, name);
-  const { lines, clients, refused } = placeLines(
-    before,
-    entries,
-    { executable, config: configPath },
-    options,
-  );
+  const command = { executable, config: configPath };
+  const { lines, clients, refused } = placeLines(before, entries, { ...options, ...command, store });
   const [first, ...more] = refused;
   if (first !== undefined) throw refuse([first, ...more], file);
   const storeCreated = createStore(store) ? store : undefined;
@@ -155,14 +148,17 @@ export async function enrollClients<T extends EnrollEntry>(
   const noJail = place.isThere ? undefined : await writeConfig(configPath, store);
   noteStore(store, configPath);
   const folders = clients.map(each => ({ ...each, folder: createClient(store, each.client) }));
+  // Before its line, so that the old key stays accepted.
+  for (const { folder, ids } of folders) if (ids !== undefined) await writeKeyIds(folder, ids, file);
   const replaced = folders.filter(each => each.did === 'replaced').map(each => each.folder);
   // An active run belongs to the old key.
   for (const each of replaced) retire(each);
   if (clients.some(each => each.did !== 'kept')) writeKeys(file, lines);
   for (const each of replaced) await awaitLastRun(each);
+  for (const { folder, ids } of folders) if (ids === undefined) await writeKeyIds(folder, undefined, file);
   for (const each of folders) unretire(each.folder);
   return {
-    clients,
+    clients: clients.map(({ client, did }) => ({ client, did })),
     authorizedKeys: file,
     configWritten: place.isThere ? undefined : { path: configPath, store },
     noJail,
@@ -172,34 +168,41 @@ export async function enrollClients<T extends EnrollEntry>(
   };
 }
 
-/** Adds the lines of all entries to those of the file. Pure. */
+type PlacedClient = ClientsEnrolled['clients'][number] & Pick<PlacedKey, 'ids'>;
+
+/** Adds the lines of all entries to those of the file. */
 function placeLines<T extends EnrollEntry>(
   before: string[],
   entries: readonly T[],
-  command: { executable: string; config: string },
-  { replace }: EnrollPlace,
-): { lines: string[]; clients: ClientsEnrolled['clients']; refused: RefusedEntry<T>[] } {
+  options: EnrollPlace & { executable: string; config: string; store: string },
+): { lines: string[]; clients: PlacedClient[]; refused: RefusedEntry<T>[] } {
+  const { replace, rotate, executable, config, store } = options;
+  const mode = rotate ? 'rotate' : replace ? 'replace' : 'add';
   let lines = before;
-  const clients: ClientsEnrolled['clients'] = [];
+  const clients: PlacedClient[] = [];
   const refused: RefusedEntry<T>[] = [];
   for (const entry of entries) {
     const { name, key } = entry;
     // One character for each byte, as in the lines that openKeys() returns.
-    const line = Buffer.from(enrolledLine({ ...command, name, key }), 'utf8').toString('latin1');
-    const change = placeLine(lines, name, key, line, replace);
+    const lineOf = (keyId: string | undefined): string =>
+      Buffer.from(enrolledLine({ executable, config, name, key, keyId }), 'utf8').toString('latin1');
+    // A damaged record stops everything but `--replace`, which drops it.
+    const ids = replace ? undefined : keyIdsOf({ name, folder: shelfOf(store, name) });
+    const change = placeKey(lines, entry, lineOf, ids, mode);
     if ('reason' in change)
       refused.push({ entry, reason: change.reason, next: nextForRefused(name, change.reason) });
     else {
       lines = change.value.lines;
-      clients.push({ client: name, did: change.value.did });
+      clients.push({ client: name, did: change.value.did, ids: change.value.ids });
     }
   }
   return { lines, clients, refused };
 }
 
 function nextForRefused(name: string, reason: string): string {
+  if (/no key to rotate$/.test(reason)) return `dialback enroll ${name} KEYFILE, without --rotate`;
   return /another key$/.test(reason)
-    ? 'use --replace to replace the enrolled key'
+    ? 'use --replace to replace the enrolled key, or --rotate to accept both until the first good run with this one'
     : `on the client: ssh-keygen -t ed25519 -N '' -f KEY; then here: dialback enroll ${name} KEY.pub; and there: identity = "KEY" in client.toml`;
 }
 

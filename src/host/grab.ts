@@ -12,10 +12,11 @@ import { PLAIN_ENVIRONMENT, startApart } from '../os/process.ts';
 import { findPrinter, printedWords } from '../shared/startup-files.ts';
 import { lacksManifest } from '../store/manifest.ts';
 import { describeClient } from '../store/manifest-writer.ts';
-import type { ClientStore } from '../store/store.ts';
+import { type ClientStore, failureText } from '../store/store.ts';
 import { emptyTrash } from '../store/trash.ts';
 import { FAILURES, type FailureCode, failedOutcome, failure, type OutcomeEvent } from '../wire/events.ts';
 import { CHANNEL, escapeText } from '../wire/text.ts';
+import { settleKey } from './client-keys.ts';
 import { readHostConfig } from './config.ts';
 import { EventStream } from './event-stream.ts';
 import type { CallOrigin } from './receive-request.ts';
@@ -53,6 +54,9 @@ export async function grab(options: GrabOptions, interrupt: AbortSignal): Promis
   const { fault } = served;
   let { outcome } = served;
   const durationMs = Math.round(monotonicMs() - startedMs);
+  // Before the client gets the outcome, so that the old key is refused from then on.
+  if (options.key !== undefined && log.client && outcome.code === null && outcome.snapshot !== null)
+    await settleKey(log.client, options.key).catch(error => log.writeSyslog(failureText(error)));
   const isRecorded = await log.writeOutcome(outcome, fault, durationMs);
   // A disk that is removed during the run can make any step fail.
   if ((outcome.code === 'internal' || outcome.code === 'rsync') && !isRecorded)

@@ -16,6 +16,8 @@ interface ShellRequest {
   originalCommand: string;
   /** The id of the offer that the key is bound to. */
   offer?: string;
+  /** The id of a key that has come by a rotation. */
+  key?: string;
 }
 
 /**
@@ -36,19 +38,24 @@ export function parseShell(
   if (option !== '-c' || command === undefined || more.length > 0)
     return { reason: 'this account has no login' };
   if (originalCommand !== undefined) {
-    const found = / grab (?:--offer ([0-9a-f]{8}) )?--client (\S+) --config '([^']+)'$/.exec(command);
-    const [, id, name = '', config = ''] = found ?? [];
+    const found =
+      / grab (?:--offer ([0-9a-f]{8}) |--key ([0-9a-f]{16}) )?--client (\S+) --config '([^']+)'$/.exec(
+        command,
+      );
+    const [, id, keyId, name = '', config = ''] = found ?? [];
     const parts = { executable, name, config };
     // Compare with the line that enroll or offer would write, so that there is no second way to write it.
     if (
       found &&
       NAME.test(name) &&
       config.startsWith('/') &&
-      command === (id === undefined ? enrolledCommand(parts) : offerCommand({ ...parts, id })) &&
+      command ===
+        (id === undefined ? enrolledCommand({ ...parts, keyId }) : offerCommand({ ...parts, id })) &&
       // An account with `account_client` only serves that client, whatever the command is.
       (!account || (account.client === name && account.config === config))
     ) {
-      return { value: { client: name, config, originalCommand, ...(id === undefined ? {} : { offer: id }) } };
+      const bound = id !== undefined ? { offer: id } : keyId !== undefined ? { key: keyId } : {};
+      return { value: { client: name, config, originalCommand, ...bound } };
     }
     return { reason: 'the key is bound to another command than `dialback enroll` writes' };
   }

@@ -56,6 +56,8 @@ export interface CallOrigin {
   isLocal: boolean;
   /** The id of the offer that the key is bound to (--offer); undefined for the key of an enrolled client. */
   offer?: string | undefined;
+  /** The id of a key that has come by a rotation (--key). */
+  key?: string | undefined;
   /** Only SSH_CONNECTION and SSH_ORIGINAL_COMMAND are read. */
   environment: NodeJS.ProcessEnv;
 }

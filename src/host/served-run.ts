@@ -26,6 +26,7 @@ import { knowsZstd } from '../wire/rsync-output.ts';
 import { escapeText, FETCH, PROBE } from '../wire/text.ts';
 import { type Admission, admit } from './admission.ts';
 import { takeCall } from './calls.ts';
+import { requireKey } from './client-keys.ts';
 import { type HostConfig, readHostConfig, settingsFor } from './config.ts';
 import { awaitFirstByte, openConnection } from './connection.ts';
 import type { Connection } from './dial.ts';
@@ -138,6 +139,7 @@ function openCaller(served: ServedCall, config: HostConfig): ClientStore {
   refuseVariables(readProc('self/environ') ?? '');
   // The key of an offer gets files back, also those of a client that makes no backups any more.
   if (served.offer === undefined) requireEnrolled(client);
+  if (served.offer === undefined && !served.isLocal) requireKey(client, served.key);
   return client;
 }
 

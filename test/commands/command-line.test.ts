@@ -23,6 +23,7 @@ const ENROLL = {
   authorizedKeys: undefined,
   from: undefined,
   json: false,
+  rotate: false,
 };
 const INIT = {
   verb: 'init',
@@ -66,6 +67,10 @@ const FETCHED = {
   ...{ target: undefined, hostKey: undefined, identity: undefined, ...PLAIN },
 };
 
+const ROTATE = {
+  ...{ verb: 'rotate-key', config: undefined, identity: undefined },
+  ...{ cancel: false, batch: false, json: false },
+};
 const FOR_KEYS = { config: undefined, authorizedKeys: undefined, json: false };
 
 const ACCEPTED: [line: string, request: object][] = [
@@ -96,19 +101,19 @@ const ACCEPTED: [line: string, request: object][] = [
   ['gate --check', { verb: 'gate', run: undefined }],
   [
     'grab --client 007 --config /h',
-    { verb: 'grab', client: '007', config: '/h', isLocal: false, offer: undefined },
+    { verb: 'grab', client: '007', config: '/h', isLocal: false, offer: undefined, key: undefined },
   ],
   [
     'grab --client 1e3 --config /h',
-    { verb: 'grab', client: '1e3', config: '/h', isLocal: false, offer: undefined },
+    { verb: 'grab', client: '1e3', config: '/h', isLocal: false, offer: undefined, key: undefined },
   ],
   [
     'grab --client a --config /h --local',
-    { verb: 'grab', client: 'a', config: '/h', isLocal: true, offer: undefined },
+    { verb: 'grab', client: 'a', config: '/h', isLocal: true, offer: undefined, key: undefined },
   ],
   [
     'grab --offer 0123abcd --client a --config /h',
-    { verb: 'grab', client: 'a', config: '/h', isLocal: false, offer: '0123abcd' },
+    { verb: 'grab', client: 'a', config: '/h', isLocal: false, offer: '0123abcd', key: undefined },
   ],
   ['init --transport local', { ...INIT, transport: 'local' }],
   ['init --transport local --target /mnt/usb/s/', { ...INIT, transport: 'local', target: '/mnt/usb/s' }],
@@ -185,6 +190,11 @@ const ACCEPTED: [line: string, request: object][] = [
     },
   ],
   ['retire a', { verb: 'retire', name: 'a', keepMs: undefined, ...FOR_KEYS }],
+  ['rotate-key', ROTATE],
+  [
+    'rotate-key --cancel --batch --identity /i --config /c --json',
+    { ...ROTATE, cancel: true, batch: true, json: true, identity: '/i', config: '/c' },
+  ],
   ['rename a b --config /c', { verb: 'rename', from: 'a', to: 'b', ...FOR_KEYS, config: '/c' }],
   ['unenroll 0x10', { verb: 'unenroll', name: '0x10', config: undefined, authorizedKeys: undefined }],
   ['list', { verb: 'list', name: undefined, ...PLAIN }],
@@ -351,6 +361,10 @@ const REFUSED: [line: string, message: RegExp][] = [
   ['retire a --keep 99999w', /--keep is "99999w"/],
   ['retire a --keep', /--keep needs a value/],
   ['rename a', says('an-argument-is-missing')],
+  ['rotate-key a', /unexpected argument "a"/],
+  ['enroll a k --rotate --replace', /--rotate cannot stand/],
+  ['enroll a --local --rotate', /--rotate cannot stand/],
+  ['grab --client a --config c --local --key 0123456789abcdef', /--key stands alone/],
   ['rename a b c', /unexpected argument "c"/],
   ['unenroll', says('an-argument-is-missing')],
   ['pin a', says('one-snapshot-by-name')],
@@ -428,7 +442,10 @@ describe('a command line', () => {
   });
 
   it('tells the usage of the verb, when its words are wrong', () => {
-    assert.equal(refusalOf(['grab']).next, 'dialback grab [--offer ID] --client NAME --config F [--local]');
+    assert.equal(
+      refusalOf(['grab']).next,
+      'dialback grab [--offer ID|--key ID] --client NAME --config F [--local]',
+    );
   });
 
   it('takes empty words for what they are', () => {

@@ -34,6 +34,7 @@ describe('the text on all commands', () => {
     const verbs = [...HELP.matchAll(/^ {2}dialback ([a-z-]+)/gm)].map(([, verb]) => verb);
     assert.deepEqual(verbs, [
       'init',
+      'rotate-key',
       'backup',
       'packages',
       'weigh',

@@ -174,7 +174,7 @@ describe('a client with another name', { skip: NEEDS_ROOT }, () => {
     const first = calls.findIndex(({ rest }) => rest.includes('renaming.json'));
     assert.ok(first >= 0 && calls.length - first > 12, JSON.stringify(calls));
     let resumed = 0;
-    for (const { at } of some(calls.slice(first), 12)) {
+    for (const { at } of some(calls.slice(first), 16)) {
       reset();
       await traced(['-e', `inject=${at}`, '-o', '/dev/null']);
       requireWhole(at);
