@@ -4,7 +4,7 @@
  */
 import { Fault } from '../fault.ts';
 import { settleAll, withTimeout } from '../os/async.ts';
-import { makePipe } from '../os/fifo.ts';
+import { makeFifos, openFifo } from '../os/fifo.ts';
 import { close } from '../os/files.ts';
 import { openLogPipe } from '../os/log-pipe.ts';
 import { type Child, type ExitResult, run, standard, start } from '../os/process.ts';
@@ -67,12 +67,13 @@ export async function dialBack(
   heard: (line: string) => void,
 ): Promise<Connection> {
   const { run: folder, signal } = options;
-  const [down, up, log] = await settleAll([
-    makePipe(`${folder}/down`),
-    makePipe(`${folder}/up`),
+  const ends = [`${folder}/down`, `${folder}/up`] as const;
+  const [, log] = await settleAll([
+    startAgent(held, folder, options.key, signal), // takes the longest
     openLogPipe(held, `${folder}/ssh.log`),
-    startAgent(held, folder, options.key, signal),
+    makeFifos(...ends),
   ]);
+  const [down, up] = [openFifo(ends[0]), openFifo(ends[1])];
   const config = writeConfig(options);
   const command = standard('ssh', ['-F', config, '-E', log.path, '-T', 'client', DAEMON_REQUEST]);
   const ssh = await start(command, [up.reading, down.writing, 'pipe']);
