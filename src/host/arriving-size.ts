@@ -8,9 +8,9 @@
 import { lstat, readdir } from '../os/files.ts';
 import { standard } from '../os/process.ts';
 import type { Arrival } from '../store/arrival.ts';
-import { BLOCK_BYTES, splitRecord } from '../store/find-records.ts';
+import { BLOCK_BYTES, splitText } from '../store/find-records.ts';
 import type { Snapshot } from '../store/snapshot.ts';
-import { sortedRecords } from '../store/sorted-find.ts';
+import { sortedTexts } from '../store/sorted-find.ts';
 import type { ClientStore } from '../store/store.ts';
 import { SNAPSHOT } from '../wire/text.ts';
 
@@ -41,18 +41,19 @@ export async function measureArriving(
   const prefix = measured && `${measured.arrival.name}/tree/`;
   const { baseline } = measured ?? {};
   await using old = new InodeLookup(baseline && inodesOf(baseline.tree, undefined, signal));
-  for await (const found of inodesOf(`${client.folder}/arriving`, prefix, signal)) {
-    const { inode, isFolder, links, bytes, seen, inTree } = found;
-    size.pathBytes += found.pathBytes;
-    const isOwn = isFolder || seen >= links;
-    if (isOwn) size.ownBytes += bytes;
-    if (isFolder || inTree === 0) continue;
-    size.files += inTree;
-    size.bytes += bytes;
-    const isFresh = baseline === undefined ? isOwn : !(await old.has(inode));
-    if (!isFresh) continue;
-    size.freshFiles += inTree;
-    size.freshBytes += bytes;
+  for await (const inodes of inodesOf(`${client.folder}/arriving`, prefix, signal)) {
+    for (const { inode, isFolder, links, bytes, seen, inTree, pathBytes } of inodes) {
+      size.pathBytes += pathBytes;
+      const isOwn = isFolder || seen >= links;
+      if (isOwn) size.ownBytes += bytes;
+      if (isFolder || inTree === 0) continue;
+      size.files += inTree;
+      size.bytes += bytes;
+      const isFresh = baseline === undefined ? isOwn : !(await old.has(BigInt(inode)));
+      if (!isFresh) continue;
+      size.freshFiles += inTree;
+      size.freshBytes += bytes;
+    }
   }
   return size;
 }
@@ -79,7 +80,8 @@ export function measureBesideTrees({ folder }: ClientStore): number {
 }
 
 interface Inode {
-  inode: bigint;
+  /** Its number, in decimal. */
+  inode: string;
   isFolder: boolean;
   /** The number of links that it has on the file system. */
   links: number;
@@ -92,55 +94,75 @@ interface Inode {
 }
 
 /**
- * Lists the inodes below a folder by find(1) and sort(1), ordered by number. It holds one inode in memory at a time. An entry that
- * disappears meanwhile is left out, since rsync renames its temporary files.
+ * Lists the inodes below a folder by find(1) and sort(1), ordered by number, many at a time. An entry that disappears meanwhile is left
+ * out, since rsync renames its temporary files.
  */
 async function* inodesOf(
   folder: string,
   prefix: string | undefined,
   signal: AbortSignal | undefined,
-): AsyncGenerator<Inode> {
+): AsyncGenerator<Inode[]> {
   const find = standard('find', [folder, '-ignore_readdir_race', '-printf', '%i %n %y %b %P\\0']);
   const order = ['-s', '-n', '-k', '1,1'];
   const tried = `look through "${folder}"`;
   let last: Inode | undefined;
-  for await (const record of sortedRecords(find, { order, complain: () => {}, signal, tried })) {
-    const { fields, name } = splitRecord(record, 4);
-    const [number = '', links = '', type = '', blocks = ''] = fields;
-    const path = name.toString('latin1');
-    const inode = BigInt(number);
-    if (last?.inode !== inode) {
-      if (last) yield last;
-      const bytes = Number(blocks) * BLOCK_BYTES;
-      last = { inode, isFolder: type === 'd', links: Number(links), bytes, seen: 0, inTree: 0, pathBytes: 0 };
+  for await (const records of sortedTexts(find, { order, complain: () => {}, signal, tried })) {
+    const whole: Inode[] = [];
+    for (const record of records) {
+      const [inode = '', links, type, blocks, path = ''] = splitText(record, 4);
+      if (last?.inode !== inode) {
+        if (last) whole.push(last);
+        const bytes = Number(blocks) * BLOCK_BYTES;
+        last = {
+          inode,
+          isFolder: type === 'd',
+          links: Number(links),
+          bytes,
+          seen: 0,
+          inTree: 0,
+          pathBytes: 0,
+        };
+      }
+      last.seen += 1;
+      if (prefix === undefined || !path.startsWith(prefix)) continue;
+      last.inTree += 1;
+      last.pathBytes += path.length - prefix.length;
     }
-    last.seen += 1;
-    if (prefix === undefined || !path.startsWith(prefix)) continue;
-    last.inTree += 1;
-    last.pathBytes += path.length - prefix.length;
+    yield whole;
   }
-  if (last) yield last;
+  if (last) yield [last];
 }
 
 /** Looks up inodes in a sorted list. The lookups must come in the order of the inode numbers. */
 class InodeLookup {
-  readonly #inodes: AsyncGenerator<Inode> | undefined;
-  #next: Inode | undefined;
-  #hasBegun = false;
+  readonly #portions: AsyncGenerator<Inode[]> | undefined;
+  #portion: Inode[] = [];
+  #at = 0;
+  #next = -1n;
+  #isOver = false;
 
-  constructor(inodes: AsyncGenerator<Inode> | undefined) {
-    this.#inodes = inodes;
+  constructor(portions: AsyncGenerator<Inode[]> | undefined) {
+    this.#portions = portions;
   }
 
   async has(inode: bigint): Promise<boolean> {
-    while (!this.#hasBegun || (this.#next && this.#next.inode < inode)) {
-      this.#hasBegun = true;
-      this.#next = (await this.#inodes?.next())?.value ?? undefined;
+    while (!this.#isOver && this.#next < inode) {
+      const found = this.#portion[this.#at];
+      this.#at += 1;
+      if (found) this.#next = BigInt(found.inode);
+      else await this.#read();
     }
-    return this.#next?.inode === inode;
+    return !this.#isOver && this.#next === inode;
+  }
+
+  async #read(): Promise<void> {
+    const { value } = (await this.#portions?.next()) ?? {};
+    this.#portion = value ?? [];
+    this.#at = 0;
+    this.#isOver = value === undefined;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#inodes?.return(undefined);
+    await this.#portions?.return(undefined);
   }
 }
