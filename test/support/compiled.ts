@@ -4,6 +4,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import {
   chmodSync,
   copyFileSync,
+  existsSync,
   globSync,
   mkdirSync,
   readdirSync,
@@ -11,6 +12,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
 
@@ -47,6 +49,21 @@ export function compileProgram(source: string, to: string, flags: readonly strin
   copyCompiled(to, keyOf([compiler, flags], [source]), made => {
     execFileSync(compiler, [...flags, '-o', made, source], { stdio: 'pipe' });
   });
+}
+
+/** Reads a text that `keepText()` has kept. @returns undefined if there is none */
+export function keptText(name: string): string | undefined {
+  const kept = join(CACHE, name);
+  return existsSync(kept) ? readFileSync(kept, 'utf8') : undefined;
+}
+
+/** Keeps a text for the other tests, and for later runs. */
+export function keepText(name: string, text: string): void {
+  const kept = join(CACHE, name);
+  mkdirSync(CACHE, { recursive: true });
+  const copy = `${kept}.${randomBytes(4).toString('hex')}`;
+  writeFileSync(copy, text);
+  renameSync(copy, kept);
 }
 
 /** Puts a program where it is wanted. @param compileTo compiles it, if there is none by this key */

@@ -11,6 +11,7 @@ import {
   existsSync,
   globSync,
   linkSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -22,7 +23,7 @@ import {
 import { createServer, isIPv6, type Server } from 'node:net';
 import { dirname, join } from 'node:path';
 import { addUser, removeUser } from './accounts.ts';
-import { compile } from './compiled.ts';
+import { compile, keepText, keptText } from './compiled.ts';
 import { fairClock, fairTimeout } from './fair-time.ts';
 import { QUICK_EXCHANGE } from './sshd.ts';
 
@@ -32,6 +33,11 @@ export const NEEDS_ROOT: string | false =
 
 const TOP = join(import.meta.dirname, '../..');
 const BINARY = join(TOP, 'dist/dialback');
+/**
+ * The result of the trial of rsync (client/trial.ts), for the next world without a jail: a trial takes 0.15 s of processor time. It has
+ * the inode of rsync in it, so a test with another rsync or another config tries again. Tests of the trial itself begin without it.
+ */
+const KEPT_TRIAL = 'rsync.json';
 /** For folders in no folder that others can write to, as /tmp is. /srv is there in a place, which has its own. */
 export const ROOTS_FOLDER = process.env.DIALBACK_TEST_ROOTS_FOLDER === '/srv' ? '/srv' : '/var/lib';
 
@@ -342,12 +348,21 @@ export class World {
 
   /** Runs a backup with --json and waits for the end of all its work. @returns its last line */
   async backup(args: string[] = [], options: StartOptions = {}): Promise<Result & { last: Done }> {
+    const trial = join(this.clientState, 'rsync.json');
+    const kept = keptText(KEPT_TRIAL);
+    if (kept !== undefined && lstatSync(this.clientState, { throwIfNoEntry: false }) === undefined) {
+      mkdirSync(this.clientState, { mode: 0o700 });
+      this.own(this.client, this.clientState);
+      this.write(this.client, trial, kept);
+    }
     const result = await this.run(
       this.client,
       ['backup', '--json', '--config', this.clientToml, ...args],
       options,
     );
     await this.settled();
+    const tried = result.status === 0 && existsSync(trial) ? readFileSync(trial, 'utf8') : '';
+    if (tried !== kept && tried.includes('"none"')) keepText(KEPT_TRIAL, tried);
     return { ...result, last: lastLine(result) };
   }
 
