@@ -74,7 +74,14 @@ function dialback(bed: Bed, transport: 'direct' | 'channel'): Peer {
     },
     removeOldest: async () => {
       const oldest = readdirSync(shelf).sort()[0] ?? '';
-      await bed.run('host', [world.binary, 'remove', `${name}@${oldest}`, '--yes', ...host]);
+      await bed.run('host', [
+        world.binary,
+        'remove',
+        `${name}@${oldest}`,
+        '--confirm',
+        `${name}@${oldest}`,
+        ...host,
+      ]);
     },
     verify: async () =>
       void (await bed.run('host', [world.binary, 'verify', `${name}@${newest()}`, ...host])),
