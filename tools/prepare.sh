@@ -25,9 +25,9 @@ for_test='setfacl:acl getfacl:acl setfattr:attr perl:perl-base strace:strace ps:
   mandoc:mandoc man:man-db zsh:zsh fish:fish /usr/share/bash-completion/bash_completion:bash-completion
   mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs duperemove:duperemove losetup:mount aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
   /usr/aarch64-linux-gnu/include/stdlib.h:libc6-dev-arm64-cross'
-# For tests that only `make test-long` runs: lintian, promtool, and the package managers of other distributions.
+# For tests that only `make test-long` runs: lintian, promtool, rsnapshot, and the package managers of other distributions.
 for_long='lintian:lintian promtool:prometheus rpm:rpm rpmbuild:rpm createrepo_c:createrepo-c dnf:dnf zypper:zypper
-  matchpathcon:selinux-utils pacman:pacman-package-manager makepkg:makepkg repo-add:pacman-package-manager fakeroot:fakeroot'
+  matchpathcon:selinux-utils pacman:pacman-package-manager makepkg:makepkg repo-add:pacman-package-manager fakeroot:fakeroot rsnapshot:rsnapshot'
 # For the Debian package and a release.
 for_deb="$for_launcher setcap:libcap2-bin dpkg-deb:dpkg strip:binutils gzip:gzip git:git ssh-keygen:openssh-client lintian:lintian"
 # For root file systems of other suites (test/versions), which bring their own programs.

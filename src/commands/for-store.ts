@@ -1,4 +1,5 @@
 /** The commands that a person runs on a store: the executable loads them together (table.ts). */
+export { adopt } from './adopt.ts';
 export { cat } from './cat.ts';
 export { complete } from './complete.ts';
 export { copyStore } from './copy-store.ts';
@@ -13,6 +14,7 @@ export { metrics } from './metrics.ts';
 export { offer } from './offer.ts';
 export { pin } from './pin.ts';
 export { prune } from './prune.ts';
+export { receiveAdopted } from './receive-adopted.ts';
 export { remove } from './remove.ts';
 export { removeClient } from './remove-client.ts';
 export { status } from './status.ts';

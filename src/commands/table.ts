@@ -41,6 +41,7 @@ const COMMANDS: Loaders = {
   'remove-client': async () => (await import('./for-store.ts')).removeClient,
   verify: async () => (await import('./for-store.ts')).verify,
   'copy-store': async () => (await import('./for-store.ts')).copyStore,
+  adopt: async () => (await import('./for-store.ts')).adopt,
   drill: async () => (await import('./for-store.ts')).drill,
   config: async () => (await import('./for-setup.ts')).config,
   doctor: async () => (await import('./for-setup.ts')).doctor,
@@ -55,6 +56,7 @@ const INTERNAL: Loaders = {
   relay: async () => (await import('./relay.ts')).relay,
   manifest: async () => (await import('./manifest.ts')).manifest,
   shell: async () => (await import('./shell.ts')).shell,
+  'receive-adopted': async () => (await import('./for-store.ts')).receiveAdopted,
   'serve-web': async () => (await import('./serve-web.ts')).serveWeb,
 };
 

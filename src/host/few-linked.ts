@@ -6,7 +6,7 @@
  * linked after rsync count as linked. The share is of the files that the run could have linked: those of the run before, or of this run
  * if they are fewer. So files that come or go do not change it. The client influences the counts; they decide about a flag only.
  */
-import type { SnapshotRecord } from '../store/snapshot.ts';
+import { ADOPTED, type SnapshotRecord } from '../store/snapshot.ts';
 import type { UnlinkedCounts } from '../wire/rsync-output.ts';
 
 /** The beginning of each flag; a reason follows. store/problems.ts has the texts. */
@@ -63,8 +63,9 @@ export function checkLinkedShare(earlier: readonly SnapshotRecord[], run: EndedR
 
 const percent = (share: number): number => Math.round(share * 100);
 
+/** An adopted snapshot is no run of the client. */
 function isFlagged({ flags }: SnapshotRecord): boolean {
-  return flags.some(each => each.startsWith(FLAG));
+  return flags.some(each => each.startsWith(FLAG) || each === ADOPTED);
 }
 
 /** @param before the number of files of the run before */

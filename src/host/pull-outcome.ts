@@ -18,7 +18,7 @@ interface PullOutcome {
 
 /** The facts besides rsync's end that decide the outcome. */
 interface PullContext {
-  arrival: Arrival;
+  arrival: Pick<Arrival, 'name' | 'tree'>;
   isDryRun: boolean;
   /** Whether the client's first byte has arrived. */
   hasSpoken: boolean;
@@ -78,7 +78,7 @@ function abortReason(end: PullEnd, exit: number, hasSpoken: boolean): [code: Fai
   return ['rsync', `rsync's exit status is ${exit}`];
 }
 
-function successOf(end: PullEnd, arrival: Arrival, isWhole: boolean): OutcomeEvent {
+function successOf(end: PullEnd, arrival: Pick<Arrival, 'name' | 'tree'>, isWhole: boolean): OutcomeEvent {
   const { files, bytes, transferred_bytes } = end.counts;
   return {
     event: 'outcome',

@@ -38,6 +38,8 @@ export interface Command {
    * where the account could type commands (TIOCSTI) or read root's input. Its descriptors are pipes or /dev/null.
    */
   account?: { uid: number; gid: number };
+  /** With `account`: let it read every file (CAP_DAC_READ_SEARCH, capabilities(7)). It gets no other capability. */
+  readsAll?: true;
 }
 
 /** One of a child's descriptors: nothing (/dev/null), a pipe to us, a descriptor of ours, or a connection. */
@@ -96,7 +98,7 @@ export async function start(command: Command, descriptors: Descriptor[]): Promis
   if (!command.program.startsWith('/') || !mayRun(command.program))
     throw new Fault({ tried: `run "${command.program}"`, found: 'it is not a program that we may run' });
   const way = [
-    ...wayToAccount(command.account),
+    ...wayToAccount(command),
     '--pdeathsig',
     command.deathSignal ?? 'KILL',
     '--',
@@ -144,10 +146,11 @@ export async function start(command: Command, descriptors: Descriptor[]): Promis
 }
 
 /** setpriv(1)'s arguments for another account. It sets the death signal after the account, since setuid(2) clears the signal. */
-function wayToAccount(account: Command['account']): string[] {
+function wayToAccount({ account, readsAll }: Command): string[] {
   if (!account) return [];
   const who = ['--reuid', String(account.uid), '--regid', String(account.gid), '--init-groups'];
-  return [...who, '--inh-caps=-all', '--ambient-caps=-all'];
+  const kept = readsAll ? '-all,+dac_read_search' : '-all';
+  return [...who, `--inh-caps=${kept}`, `--ambient-caps=${kept}`];
 }
 
 /** Refuses a command for another account: only `start()` can run one. */

@@ -76,7 +76,7 @@ export function readInPortions(take: Portion): { giveAway: () => void } {
 }
 
 /** Closes standard input and output, which other programs have now. /dev/null takes their numbers, so that no later file can. */
-function replaceStandardStreams(): void {
+export function replaceStandardStreams(): void {
   for (const descriptor of [0, 1]) {
     close(descriptor);
     open('/dev/null', openFlags.O_RDWR); // gets the lowest free number
@@ -85,15 +85,20 @@ function replaceStandardStreams(): void {
 
 /** Reads standard input to its end. @throws Fault when it has more than `limit` bytes */
 export function readStandardInput(limit: number): Buffer {
+  return readToEnd(0, limit, 'read standard input');
+}
+
+/** Reads a descriptor to its end. @param tried for the message @throws Fault when it has more than `limit` bytes */
+export function readToEnd(descriptor: number, limit: number, tried: string): Buffer {
   const chunks: Buffer[] = [];
   const chunk = Buffer.alloc(65_536);
   for (let size = 0; size <= limit; ) {
-    const got = readSync(0, chunk, 0, chunk.length, null);
+    const got = readSync(descriptor, chunk, 0, chunk.length, null);
     if (got === 0) return Buffer.concat(chunks);
     chunks.push(Buffer.from(chunk.subarray(0, got)));
     size += got;
   }
-  throw new Fault({ tried: 'read standard input', found: `more than ${limit} bytes came` });
+  throw new Fault({ tried, found: `more than ${limit} bytes came` });
 }
 
 const SLEEPER = new Int32Array(new SharedArrayBuffer(4));

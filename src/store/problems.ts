@@ -5,6 +5,7 @@ import { areAlarming, type Failures, failuresText } from './health.ts';
 import type { IndexSummary } from './index-summary.ts';
 import { LOST_ATTRIBUTES } from './lost-attributes.ts';
 import type { Silence } from './silence.ts';
+import { ADOPTED } from './snapshot.ts';
 import type { LastVerification } from './verified.ts';
 
 /** The state of a client, from good to bad. */
@@ -132,7 +133,12 @@ function fewLinked(reason: string): string {
  * Flags that stay until a machine gets another rsync, and that cost no file. `list` shows them, and `doctor` gives
  * advice.
  */
-const NO_PROBLEM = new Set(['client-lists-names', 'client-rsync-vulnerable', 'host-rsync-vulnerable']);
+const NO_PROBLEM = new Set([
+  ADOPTED,
+  'client-lists-names',
+  'client-rsync-vulnerable',
+  'host-rsync-vulnerable',
+]);
 
 function problemsOfNewest({ newest, at }: Observed): Problem[] {
   if (newest === undefined) return [];

@@ -58,7 +58,12 @@ export interface SnapshotRecord {
    * can link against both (store/separate-trees.ts). Absent in snapshots of versions that linked no moved files.
    */
   same_paths?: string[];
+  /** For a snapshot that `adopt` made: the folder that it was made from, and when. */
+  adopted?: { from: string; at: string };
 }
+
+/** The flag of a snapshot that `adopt` has made of an existing tree. */
+export const ADOPTED = 'adopted';
 
 /** A finished snapshot. */
 export interface Snapshot {

@@ -372,6 +372,7 @@ export const MESSAGES = {
   'no-request-of-fetch': 'it is not a request of fetch',
   'no-root-of-client-toml': 'no root of client.toml has it',
   'no-rule-keeps-it': 'no rule keeps it',
+  'no-space-is-left-in': 'no space is left in the store',
   'no-store-at-hand': 'no store at hand',
   'no-such-offer': 'no offer of this client has this code',
   'none-of-its-snapshots-is': 'none of its snapshots is full',
