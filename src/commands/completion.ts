@@ -32,6 +32,7 @@ const KINDS: Record<string, Kind> = {
   DIR: 'folder',
   'DIR|-': 'folder',
   'DIR|HOST:DIR': 'folder',
+  FOLDER: 'folder',
   PATH: 'free',
   PATTERN: 'free',
   CODE: 'free',
@@ -47,6 +48,7 @@ const KINDS: Record<string, Kind> = {
   TARGET: 'free',
   TEXT: 'free',
   TIME: 'free',
+  WHEN: 'free',
   'ADDRESS:PORT': 'free',
 };
 
@@ -55,6 +57,7 @@ const EXCEPTIONS: Record<string, Kind> = {
   'backup --remote': 'remote',
   'fetch --target': 'remote',
   'init --name': 'free',
+  'adopt --point': 'free',
   'enroll NAME': 'free',
   'weigh PATH': 'file',
   'web --socket': 'file',

@@ -65,6 +65,7 @@ describe('the text on all commands', () => {
       'remove-client',
       'verify',
       'copy-store',
+      'adopt',
       'drill',
       'config',
       'doctor',
