@@ -21,6 +21,7 @@ import { FRESH, runFresh, transcriptPath } from './fresh.ts';
 import { runHostileHost } from './hostile-run.ts';
 import { runPackages } from './packages.ts';
 import { DEB_SUITES, listPairs, ONE_MACHINE, PACKAGES_SUITES, TWO_MACHINES } from './plan.ts';
+import { RELEASE_PAIRS, RELEASE_TESTS, Releases, whyNoReleases } from './releases.ts';
 import { endBuilds, makeRoot, type Root, Unavailable } from './roots.ts';
 import { connect, makePackage, type Package, Station } from './station.ts';
 import { findSuite, SUITES } from './suites.ts';
@@ -100,7 +101,14 @@ const fromDeb: Table = {
   columns: ['`apt install`'],
   cells: new Map(),
 };
-const tables = [oneMachine, twoMachines, freshMachines, withoutPackages, fromDeb];
+const olderReleases: Table = {
+  name: 'older releases',
+  labels: ['client', 'host'],
+  rows: RELEASE_PAIRS,
+  columns: Object.keys(RELEASE_TESTS),
+  cells: new Map(),
+};
+const tables = [oneMachine, twoMachines, freshMachines, withoutPackages, fromDeb, olderReleases];
 
 const roots = new Map<string, Root>();
 const unavailable = new Map<string, string>();
@@ -113,6 +121,8 @@ let isInterrupted = false;
 let installed: (() => Package) | undefined;
 /** Two Debian packages, for the tests of them. */
 let packaged: (() => Debs) | undefined;
+/** The older releases, built when they are first needed. */
+let releases: Releases | undefined;
 
 function say(line: string): void {
   process.stdout.write(`${line}\n`);
@@ -178,6 +188,25 @@ function listDebs(): Case[] {
   });
 }
 
+/** Older releases with this version. They need no suite. */
+function listReleaseCases(): Case[] {
+  return RELEASE_PAIRS.flatMap(([client, host]) =>
+    Object.entries(RELEASE_TESTS).map(
+      ([column, test]): Case => ({
+        name: `release ${client} -> ${host}: ${column.replaceAll('`', '')}`,
+        suites: [],
+        usesStations: false,
+        run: async () => {
+          const built = releases;
+          assert.ok(built);
+          await test(version => built.executable(version), client, host);
+        },
+        cell: { table: olderReleases, row: [client, host], column },
+      }),
+    ),
+  );
+}
+
 function listCases(): Case[] {
   const what = options['make-test'] ? 'test' : 'try';
   const fresh = FRESH.map(
@@ -226,6 +255,7 @@ function listCases(): Case[] {
     ...fresh,
     ...rebuilt,
     ...listDebs(),
+    ...listReleaseCases(),
     ...suites.flatMap(({ name }) => listOneMachine(name)),
     ...pairs,
   ];
@@ -386,8 +416,13 @@ async function main(): Promise<void> {
   try {
     say('root file systems');
     await buildRoots(needed);
-    const possible = cases.filter(({ name, suites: its }) => {
-      const reason = its.map(each => unavailable.get(each)).find(each => each !== undefined);
+    releases = new Releases(join(folder, 'releases'));
+    const noReleases = cases.some(each => each.cell.table === olderReleases) ? whyNoReleases() : undefined;
+    const possible = cases.filter(({ name, suites: its, cell }) => {
+      const reason =
+        cell.table === olderReleases
+          ? noReleases
+          : its.map(each => unavailable.get(each)).find(each => each !== undefined);
       if (reason !== undefined) totals.skipped.push(`${name}: ${reason}`);
       return reason === undefined;
     });
