@@ -58,7 +58,9 @@ export function openStore(store: string, verb = '…'): void {
   }
   if (version !== STORE_VERSION) {
     const found = `its version is ${escapeText(String(version))}, and this program knows ${STORE_VERSION}`;
-    throw new Fault({ tried, found, exit: 'noStore', code: 'no-store' });
+    const isNewer = typeof version === 'number' && version > STORE_VERSION;
+    const next = isNewer ? 'install the newer dialback that has written it' : 'restore its store.json';
+    throw new Fault({ tried, found, next, exit: 'noStore', code: 'no-store' });
   }
 }
 

@@ -19,6 +19,7 @@ import {
 import { join } from 'node:path';
 import { encodeCode, SECRET_BYTES } from '../../src/wire/offer-code.ts';
 import { diffManifests, manifest } from '../support/manifest.ts';
+import { matching, says } from '../support/wording.ts';
 import { type Done, type Result, World } from '../support/world.ts';
 
 const TOP = join(import.meta.dirname, '../..');
@@ -68,10 +69,10 @@ export function whyNoReleases(): string | undefined {
     if (git('rev-parse', '--is-shallow-repository') === 'true')
       return 'this clone is shallow: git fetch --unshallow gets the history that the older releases are built from';
   } catch {
-    return 'this tree is no clone of the repository, so there is no history to build older releases from';
+    return 'older releases need a clone with its history';
   }
   const missing = RELEASES.find(each => commitOf(each) === undefined);
-  return missing === undefined ? undefined : `the history does not have the release ${missing}`;
+  return missing === undefined ? undefined : `the history lacks release ${missing}`;
 }
 
 /** The executables, built when they are first needed. */
@@ -115,7 +116,7 @@ export class Releases {
 
 const FILES = 200;
 const CHANGED = 9;
-/** A run that an older release calls unusual is no matter here: few files change. */
+/** The lines of client.toml for each transport. */
 const REMOTES: Record<string, string> = {
   direct: 'name = "vault"\nfrom = ["127.0.0.1"]\nlisten = "127.0.0.1:0"',
   channel: 'name = "vault"\ntransport = "channel"',
@@ -290,19 +291,19 @@ const refusalTest: ReleaseTest = async (executable, client, host) => {
     await pair.backup();
     requireStatus(await pair.host('offer', pair.world.name), 0);
     const { status, stderr } = await pair.client('fetch', 'a code');
-    assert.deepEqual([status, /no such command/.test(stderr)], [2, true], stderr);
+    assert.deepEqual([status, says('there-is-no-such-command').test(stderr)], [2, true], stderr);
     return;
   }
   for (const transport of Object.keys(REMOTES)) {
     pair.configure(transport, 'max_size = "1G"');
     const done = await pair.backup(12);
-    assert.match(done.error ?? '', /did not accept the request/);
-    assert.match(pair.reason, /a key that this version does not know/);
+    assert.match(done.error ?? '', says('did-not-accept-the-request'));
+    assert.match(pair.reason, says('a-key-that-this-version'));
   }
   const code = encodeCode(Buffer.alloc(SECRET_BYTES, 7));
   const fetched = await pair.client('fetch', code, '--to', join(pair.world.client.home, 'fetched'));
   requireStatus(fetched, 12);
-  assert.match(fetched.stderr, /did not accept the request\nnext: .*dialback version/);
+  assert.match(fetched.stderr, matching`${says('did-not-accept-the-request')}\nnext: .*dialback version`);
   assert.match(pair.reason, /fetch/);
   assert.deepEqual(pair.snapshots, []);
 };
