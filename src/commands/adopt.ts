@@ -37,7 +37,11 @@ export const adopt: Command<AdoptRequest> = {
       value: 'NAME',
       help: "rsnapshot: the client's folder below an interval, such as localhost",
     },
-    { name: 'time', value: 'WHEN', help: 'the time for the only FOLDER: 2026-05-01, or 2026-05-01T03:15:00Z' },
+    {
+      name: 'time',
+      value: 'WHEN',
+      help: 'the time for the only FOLDER: 2026-05-01, or 2026-05-01T03:15:00Z',
+    },
     {
       name: 'times',
       value: 'name|mtime',

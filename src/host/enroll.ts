@@ -15,7 +15,7 @@ import { probeFileSystem } from '../store/file-system.ts';
 import { readRenaming } from '../store/kept-client.ts';
 import { noteStore, requireNoOtherStore } from '../store/known-stores.ts';
 import { awaitLastRun, retire, retiredSince, unretire } from '../store/retirement.ts';
-import { createClient, createStore } from '../store/store.ts';
+import { createClient, createStore, openStore } from '../store/store.ts';
 import { type PublicKey, parsePublicKey } from '../wire/key.ts';
 import { STORE_FILE, shelfOf } from '../wire/local.ts';
 import { escapeText, NAME, quoteForShell } from '../wire/text.ts';
@@ -339,6 +339,7 @@ export async function unenroll(options: UnenrollOptions): Promise<UnenrollResult
   const rest = lines.filter(line => enrolledName(line) !== options.name);
   const client = { name: options.name, folder: shelfOf(config.store, options.name) };
   const isThere = exists(client.folder);
+  if (isThere) openStore(config.store, `unenroll ${options.name}`); // writes a mark into the store
   const hasKey = rest.length < lines.length;
   const isChanged = hasKey || (isThere && retiredSince(client) === undefined);
   if (!isChanged && !options.isRepeatable) {

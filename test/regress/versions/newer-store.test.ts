@@ -54,8 +54,18 @@ describe('a store of a newer version', { skip: NEEDS_ROOT }, () => {
       ['copy-store', join(world.host.home, 'copy')],
       ['adopt', name, world.data, '--at', '/', '--time', '2026-01-01'],
       ['unenroll', name],
+      ['retire', name],
+      ['rename', name, 'elm'],
+      ['unpin', `${name}@2026-11-23T00-12-00Z`],
+      ['remove', `${name}@2026-11-23T00-12-00Z`, '--dry-run'],
+      ['remove-client', name, '--dry-run'],
+      ['explain', name],
+      ['report', '-o', join(world.host.home, 'report.html')],
     ]) {
-      const { status, stderr } = await host(...words);
+      const keyFile = /^(un|re)(enroll|tire|name)$/.test(words[0] ?? '')
+        ? ['--authorized-keys', world.authorizedKeys]
+        : [];
+      const { status, stderr } = await host(...words, ...keyFile);
       assert.equal(status, 10, `${words.join(' ')}: ${stderr}`);
       assert.match(
         stderr,
@@ -63,7 +73,8 @@ describe('a store of a newer version', { skip: NEEDS_ROOT }, () => {
         words.join(' '),
       );
     }
-    const key = readFileSync(join(world.client.home, '.ssh/id_ed25519.pub'), 'utf8');
+    world.keygen(world.client, join(world.client.home, '.ssh/oak'));
+    const key = readFileSync(join(world.client.home, '.ssh/oak.pub'), 'utf8');
     assert.equal((await world.enroll('oak', key)).status, 10);
     assert.equal(state(), had);
     assert.equal(readFileSync(world.authorizedKeys, 'utf8'), keys);
