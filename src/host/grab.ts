@@ -11,7 +11,6 @@ import { ownExecutable } from '../os/executable.ts';
 import { PLAIN_ENVIRONMENT, startApart } from '../os/process.ts';
 import { findPrinter, printedWords } from '../shared/startup-files.ts';
 import { lacksManifest } from '../store/manifest.ts';
-import { describeClient } from '../store/manifest-writer.ts';
 import { type ClientStore, failureText } from '../store/store.ts';
 import { emptyTrash } from '../store/trash.ts';
 import { FAILURES, type FailureCode, failedOutcome, failure, type OutcomeEvent } from '../wire/events.ts';
@@ -140,6 +139,7 @@ async function makeManifests(
 ): Promise<void> {
   if (!lacksManifest(client)) return;
   if (isLocal) {
+    const { describeClient } = await import('../store/manifest-writer.ts');
     await describeClient({ client: client.name, store: readHostConfig(config).store }, interrupt);
     return;
   }

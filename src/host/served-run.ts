@@ -15,7 +15,7 @@ import { type Arrival, abandonSnapshot, beginSnapshot, commitSnapshot } from '..
 import { dropWork } from '../store/arrival-work.ts';
 import { largestFile } from '../store/file-size.ts';
 import { noteStore } from '../store/known-stores.ts';
-import { linkMoved, type MovedFiles } from '../store/moved-files.ts';
+import type { MovedFiles } from '../store/moved-files.ts';
 import { requireEnrolled, watchEnrollment } from '../store/retirement.ts';
 import { keepScratchIn } from '../store/scratch.ts';
 import { listSnapshots, readSnapshot, type SnapshotRecord } from '../store/snapshot.ts';
@@ -46,7 +46,6 @@ import {
   refuseVariables,
 } from './receive-request.ts';
 import type { RunLog } from './run-log.ts';
-import { serveFetch } from './served-fetch.ts';
 import { takeSlot } from './slots.ts';
 import { makeRecord, recordBytes } from './snapshot-record.ts';
 import { unstoredText } from './unstored.ts';
@@ -104,7 +103,10 @@ export async function serveRequest(served: ServedCall): Promise<Served | undefin
   // The call counts until it has become the client's run, or has ended.
   await using call = new AsyncDisposableStack();
   await takeCall(call, client);
-  if (transport === FETCH) return await serveFetch(served, { client, config });
+  if (transport === FETCH) {
+    const { serveFetch } = await import('./served-fetch.ts');
+    return await serveFetch(served, { client, config });
+  }
   if (transport === PROBE) {
     await awaitEmptyInput(interrupt);
     events.send({ event: 'accepted' });
@@ -264,6 +266,7 @@ async function linkArrived(
   if (!config.space.link_moved || !hasArrived || arrival.basis === null)
     return { files: 0, bytes: 0, shared: { files: 0, bytes: 0 } };
   try {
+    const { linkMoved } = await import('../store/moved-files.ts'); // a run in which nothing arrives needs no memory for it
     return await linkMoved(client, arrival, signal);
   } finally {
     await dropWork(arrival.folder);

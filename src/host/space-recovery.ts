@@ -13,9 +13,8 @@ import { now, sleep } from '../os/clock.ts';
 import { readdir } from '../os/files.ts';
 import { takeLock } from '../os/runfolder.ts';
 import { discardInterrupted } from '../store/arrival.ts';
-import { openIndex } from '../store/file-index.ts';
 import { isFarBelow, lackOf, msToNextLook, readRoom } from '../store/free-space.ts';
-import { removeSnapshot } from '../store/remove.ts';
+import type { removeSnapshot } from '../store/remove.ts';
 import { candidateOf, decideRetention } from '../store/retention.ts';
 import type { ClientSettings } from '../store/settings.ts';
 import { listSnapshots } from '../store/snapshot.ts';
@@ -86,13 +85,15 @@ async function removeSnapshots(
   clients: ClientStore[],
   isEnough: () => boolean,
 ): Promise<void> {
+  const { removeSnapshot } = await import('../store/remove.ts'); // most runs need no memory for it
   const exhausted = new Set<string>();
   while (!isEnough()) {
     request.signal.throwIfAborted();
     const remaining = clients.filter(each => !exhausted.has(each.name));
     const client = await largestClient(request, remaining);
     if (client === undefined) return;
-    if (!(await withLock(request, client, () => removeOldest(request, client)))) exhausted.add(client.name);
+    const removeOne = (): boolean => removeOldest(request, client, removeSnapshot);
+    if (!(await withLock(request, client, removeOne))) exhausted.add(client.name);
     await empty(client, request.signal);
   }
 }
@@ -128,10 +129,10 @@ function removable(
     .map(({ name, reasons }) => ({ name, why: reasons.join(', ') }));
 }
 
-function removeOldest(request: SpaceRequest, client: ClientStore): boolean {
+function removeOldest(request: SpaceRequest, client: ClientStore, remove: typeof removeSnapshot): boolean {
   const [oldest] = removable(request, client);
   if (oldest === undefined) return false;
-  removeSnapshot(client, oldest.name, `free space was needed (${oldest.why})`);
+  remove(client, oldest.name, `free space was needed (${oldest.why})`);
   return true;
 }
 
@@ -149,6 +150,7 @@ async function largestClient(
 
 async function snapshotBytes(client: ClientStore, signal: AbortSignal): Promise<number> {
   try {
+    const { openIndex } = await import('../store/file-index.ts');
     await using held = new AsyncDisposableStack();
     return (await openIndex(held, client, signal)).held().bytes;
   } catch {
