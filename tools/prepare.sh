@@ -45,6 +45,8 @@ for_bench='restic:restic borg:borgbackup rdiff-backup:rdiff-backup rsnapshot:rsn
 # For the pages of `web` in a browser (test/web), which needs a font with many scripts.
 for_web="$for_launcher setfattr:attr getfattr:attr chromium:chromium fc-list:fontconfig
   /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf:fonts-dejavu-core"
+# For a playbook against three machines, which only `make test-long` runs.
+for_ansible='ansible-playbook:ansible-core /usr/lib/python3/dist-packages/apt:python3-apt'
 case ${1-} in
   build) needed='' ;;
   launcher) needed=$for_launcher ;;
@@ -54,7 +56,7 @@ case ${1-} in
   versions) needed=$for_versions ;;
   machines) needed=$for_machines ;;
   bench) needed="$for_install $for_test $for_bench" ;;
-  test-long) needed="$for_install $for_fuzz $for_test $for_long" ;;
+  test-long) needed="$for_install $for_fuzz $for_test $for_long $for_ansible" ;;
   fuzz) needed=$for_fuzz ;;
   deb) needed=$for_deb ;;
   install) needed=$for_install ;;
