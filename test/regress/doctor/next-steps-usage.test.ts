@@ -65,7 +65,7 @@ describe('a next step about the command line', { skip: NEEDS_ROOT || IN_CLEAN_MA
       .replace(/ ?\[[^[\]]*\]/g, '')
       .replace(/ ?\[[^[\]]*\]/g, '') // what was in another one
       .replace(/--confirm \S+\|--dry-run/, '--dry-run')
-      .replace(/(KEYFILE)\|-\|--local/, '$1')
+      .replace(/(KEYFILE)\|-\|--local\|--from DIR\|-/, '$1')
       .replace(/\b[A-Z]+\b/g, word => words[word] ?? word);
 
   const correct = async (party: Party, verb: string): Promise<void> => {

@@ -207,6 +207,7 @@ describe('list and restore', { skip: NEEDS_ROOT }, () => {
       'new_bytes',
       'pinned',
       'flags',
+      'retired',
     ];
     for (const row of rows) assert.deepEqual(Object.keys(row), keys);
     assert.deepEqual(
