@@ -60,6 +60,8 @@ offered="never:$config/never excludes:$config/excludes client.toml:$config/clien
   host.toml:$config/host.toml.sample dialback.cron.d:$cron"
 hook_files=$(ls share/hooks)
 monitoring_files=$(ls share/monitoring)
+# Files for many machines, in folders of their own.
+fleet_files=$(cd share && find ansible cloud-init -type f | sort)
 unit_files='dialback-backup.service dialback-backup.timer dialback-web.service dialback-web.socket'
 # Where each reader of manual pages and each shell looks: name in docs/man or share/completion, place.
 man=$prefix/share/man
@@ -324,6 +326,7 @@ lay_files() {
     case $name in *.*) mode=644 ;; *) mode=755 ;; esac
     lay "$work/monitoring/$name" "$share/monitoring/$name" "$mode"
   done
+  for name in $fleet_files; do lay "share/$name" "$share/$name" 644; done
   for unit in $unit_files; do lay "$work/$unit" "$units/$unit" 644; done
   for pair in $pages; do lay "$work/man/${pair%%:*}.gz" "${pair#*:}" 644; done
   for pair in $completions; do lay "share/completion/${pair%%:*}" "${pair#*:}" 644; done
@@ -452,6 +455,12 @@ uninstall() {
   remove "$share/dialback-host.cron"
   for name in $hook_files; do remove "$share/hooks/$name"; done
   for name in $monitoring_files; do remove "$share/monitoring/$name"; done
+  for name in $fleet_files; do remove "$share/$name"; done
+  for folder in ansible cloud-init; do
+    if [ ! -d "$stage$share/$folder" ]; then continue; fi
+    find "$stage$share/$folder" -name '.dialback-??????' -type f -delete
+    find "$stage$share/$folder" -depth -type d -empty -delete
+  done
   rm -f "$stage$prefix/bin"/.dialback-?????? "$stage${launcher%/*}"/.dialback-?????? "$stage$share"/hooks/.dialback-?????? \
     "$stage$share"/monitoring/.dialback-??????
   if [ -n "$share_changed" ]; then say "removed $share, the manual pages and the completion"; fi

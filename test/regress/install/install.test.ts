@@ -35,6 +35,18 @@ const HOOKS = [
   'sqlite',
 ];
 
+/** For many clients. */
+const FLEET = [
+  'ansible/README.md',
+  'ansible/inventory.example.ini',
+  'ansible/site.yml',
+  ...['client', 'common', 'host'].flatMap(role =>
+    ['defaults', 'meta', 'tasks'].map(part => `ansible/roles/dialback_${role}/${part}/main.yml`),
+  ),
+  'ansible/roles/dialback_client/templates/init.toml.j2',
+  'ansible/roles/dialback_host/templates/host.toml.j2',
+  'cloud-init/client.yml',
+];
 const MONITORING = [
   ['dialback.rules.yml', '644'],
   ['grafana.json', '644'],
@@ -77,6 +89,7 @@ const LAID: [path: string, owner: string][] = [
     'never',
   ].map((name): [string, string] => [`${SHARE}/${name}`, 'root:root 644']),
   ...MONITORING.map(([name, mode]): [string, string] => [`${SHARE}/monitoring/${name}`, `root:root ${mode}`]),
+  ...FLEET.map((name): [string, string] => [`${SHARE}/${name}`, 'root:root 644']),
   ...HOOKS.map((name): [string, string] => [`${SHARE}/hooks/${name}`, 'root:root 755']),
 ];
 
