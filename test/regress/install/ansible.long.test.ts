@@ -196,7 +196,7 @@ dialback_host_settings='[retention]\\nlast = 5'
     await say('db1', 'useradd --create-home anna');
     writeFileSync(machine('db1').path(file.path), values);
     const init = sample.runcmd.flat().find(each => each.includes('dialback init')) ?? assert.fail();
-    const line = await say('db1', init.replace('-u dialback', '-u anna').replace(/ \| tee .*/, ''));
+    const line = await say('db1', init.replaceAll('id=dialback', 'id=anna').replace(/ \| tee .*/, ''));
     assert.match(line, /^web1 ssh-ed25519 \S{68}\n$/);
   });
 
