@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 # The rules that make brings along look for a source of each .ts file, in RCS and SCCS too: 0.08 s of processor time for each call.
 MAKEFLAGS += --no-builtin-rules
-.PHONY: help try build launcher launcher-arm64 test test-long test-web test-versions versions-doc test-machines fuzz bench bench-runs install uninstall deb release clean
+.PHONY: help try build launcher launcher-arm64 test test-long test-web test-versions versions-doc test-machines fuzz bench bench-runs install uninstall deb rpm release clean
 
 help:
 	@echo 'make try [DIR=FOLDER]  install what is missing, build, and show a backup and a restore of a copy of FOLDER'
@@ -23,6 +23,7 @@ help:
 	@echo 'make bench             what jails and compression cost and save, how fast a large store answers, how soon rsync begins, beside plain tools; as root, some minutes'
 	@echo 'make install           on this machine, as root; for a package: DESTDIR=FOLDER, as anybody; PREFIX=/usr/local'
 	@echo 'make deb               dist/dialback_VERSION_ARCHITECTURE.deb, for Debian 12 and 13, and what lintian finds in it'
+	@echo 'make rpm               dist/dialback-VERSION.ARCHITECTURE.rpm, and what rpmlint finds in it'
 	@echo 'make release           dist/release-VERSION: sources, .deb, SBOM, SHA256SUMS; SIGNING_KEY=FILE signs them'
 	@echo 'make uninstall         take that away; configs, backups and the account stay'
 	@echo 'make clean             remove what the build made'
@@ -72,9 +73,9 @@ versions-doc:
 	@$(MAKE) -s dist/dialback
 	@node_modules/.bin/node test/versions/run.ts --write $${FILTER:+"$$FILTER"}
 
-# PARTS says what runs: kernels timer install recover recover-packages arm64 cuts. CUTS says how many cuts: FILESYSTEM:DURING_COPY:AROUND_COMMIT, and
+# PARTS says what runs: kernels timer install package recover recover-packages arm64 cuts. CUTS says how many cuts: FILESYSTEM:DURING_COPY:AROUND_COMMIT, and
 # EXECUTABLE which dialback they are for. RESULTS is a file whose table gets the results (docs/versions.md).
-PARTS ?= kernels timer install recover recover-packages arm64 cuts
+PARTS ?= kernels timer install package recover recover-packages arm64 cuts
 CUTS ?= ext4:5:10 xfs:2:3 btrfs:2:3
 EXECUTABLE ?= dist/dialback
 test-machines:
@@ -109,12 +110,18 @@ install:
 uninstall:
 	@tools/install.sh uninstall
 
-# DEB_REVISION, DEBFULLNAME, DEBEMAIL, SOURCE_DATE_EPOCH, SIGNING_KEY: see the scripts.
+# DEB_REVISION, RPM_RELEASE, DEBFULLNAME, DEBEMAIL, SOURCE_DATE_EPOCH, SIGNING_KEY: see the scripts.
 deb:
 	@tools/prepare.sh deb
 	@$(MAKE) -s dist/dialback
 	@tools/deb.sh
 	@lintian --allow-root --fail-on error,warning dist/dialback_*.deb
+
+rpm:
+	@tools/prepare.sh rpm
+	@$(MAKE) -s dist/dialback
+	@tools/rpm.sh
+	@rpmlint --strict --config tools/rpm/rpmlint.toml dist/dialback-*.rpm
 
 release:
 	@tools/prepare.sh deb

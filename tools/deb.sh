@@ -11,60 +11,25 @@ cd "$(dirname "$0")/.."
 umask 022
 export LC_ALL=C TZ=UTC0
 
-fail() {
-  printf 'deb: Cannot %s\nnext: %s\n' "$1" "$2" >&2
-  exit 1
-}
+kind=deb
+. tools/package-base.sh
 
-if [ -z "${SOURCE_DATE_EPOCH-}" ]; then
-  SOURCE_DATE_EPOCH=$(git -c safe.directory="$PWD" log -1 --format=%ct 2>/dev/null) ||
-    fail 'date the files: this is no clone, and SOURCE_DATE_EPOCH is not set' 'make deb SOURCE_DATE_EPOCH=SECONDS'
-fi
-case $SOURCE_DATE_EPOCH in
-  '' | *[!0-9]*) fail "use SOURCE_DATE_EPOCH=\"$SOURCE_DATE_EPOCH\": it is not a number of seconds" 'make deb SOURCE_DATE_EPOCH=SECONDS' ;;
-esac
-export SOURCE_DATE_EPOCH
 revision=${DEB_REVISION:-1}
 case $revision in
   *[!a-zA-Z0-9.+~]*) fail "use DEB_REVISION=\"$revision\": only letters, digits and . + ~ are taken" 'make deb DEB_REVISION=1' ;;
 esac
-upstream=$(sed -n 's/^  "version": "\(.*\)",$/\1/p' package.json)
 version=$upstream-$revision
-store_version=$(sed -n 's/^const STORE_VERSION = \([0-9]*\);$/\1/p' src/store/*.ts)
-case $store_version in '' | *[!0-9]*) fail 'find the version of stores: src/store has no STORE_VERSION' 'correct tools/deb.sh' ;; esac
 architecture=$(dpkg --print-architecture)
-maintainer="${DEBFULLNAME:-the dialback authors} <${DEBEMAIL:-dialback@packages.invalid}>"
-
-# Beside the result, so that the last step is a rename.
-work=$PWD/$(mktemp -d dist/.build-deb-XXXXXX)
-chmod 755 "$work"
-trap 'rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM HUP
 root=$work/root
 doc=$root/usr/share/doc/dialback
-# This leaves launchers in dist/ that read the uid from the file. The next `make install` compiles its own.
-PREFIX=/usr DESTDIR=$root SERVICE_UID=/etc/dialback/service-uid INHERITED=0 tools/install.sh install >"$work/script"
-strip --strip-all "$root/usr/libexec/dialback/launch" "$root/usr/libexec/dialback/jail"
-# cron(8) reads it after `apt remove` too.
-sed -i 's|dialback /usr/bin/dialback backup|dialback test ! -x /usr/bin/dialback \|\| /usr/bin/dialback backup|' "$root/etc/cron.d/dialback"
+stage "$root" "$work/script"
 
 mkdir -p "$doc" "$root/usr/share/lintian/overrides" "$root/DEBIAN"
 gzip -9n <CHANGELOG.md >"$doc/changelog.gz"
 printf 'dialback (%s) unstable; urgency=medium\n\n  * See changelog.gz.\n\n -- %s  %s\n' "$version" "$maintainer" \
   "$(date -R -d "@$SOURCE_DATE_EPOCH")" | gzip -9n >"$doc/changelog.Debian.gz"
-cp README.md docs/manual.md docs/recover.md docs/security.md "$doc/"
 cp tools/deb/lintian-overrides "$root/usr/share/lintian/overrides/dialback"
-{
-  printf 'dialback\n\n'
-  cat LICENSE
-  # The packages in the executable, as package.json names them: `"dependencies": {` to the next brace.
-  for name in $(sed -n '/^  "dependencies"/,/}/s/^    "\(.*\)": .*/\1/p' package.json); do
-    printf '\n\n%s, a part of /usr/bin/dialback\n\n' "$name"
-    cat "node_modules/$name"/[Ll][Ii][Cc][Ee][Nn][SsCc][Ee]*
-  done
-  printf '\n\nNode.js, a part of /usr/bin/dialback\n\n'
-  cat node_modules/node-linux-*/LICENSE
-} >"$doc/copyright"
+print_licenses >"$doc/copyright"
 
 fill() { # TEMPLATE PLACE MODE
   sed -e "/^#STORES#$/{

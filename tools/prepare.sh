@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs missing packages for a purpose: `tools/prepare.sh build|launcher|try|test|test-long|web|versions|machines|bench|fuzz|install|install-prebuilt|deb`.
+# Installs missing packages for a purpose: `tools/prepare.sh build|launcher|try|test|test-long|web|versions|machines|bench|fuzz|install|install-prebuilt|deb|rpm`.
 # `--packages` before it omits npm's part. It upgrades one package, rsync, and only if `try` and `test` cannot work with the installed
 # one. Debian packages need root; for an ordinary user it prints the command. It starts no service: an sshd that it installs stays
 # off, since dialback runs its own during a backup.
@@ -26,10 +26,12 @@ for_test='setfacl:acl getfacl:acl setfattr:attr perl:perl-base strace:strace ps:
   mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs duperemove:duperemove losetup:mount aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
   /usr/aarch64-linux-gnu/include/stdlib.h:libc6-dev-arm64-cross'
 # For tests that only `make test-long` runs: lintian, promtool, rsnapshot, and the package managers of other distributions.
-for_long='lintian:lintian promtool:prometheus rpm:rpm rpmbuild:rpm createrepo_c:createrepo-c dnf:dnf zypper:zypper
+for_long='lintian:lintian rpmlint:rpmlint promtool:prometheus rpm:rpm rpmbuild:rpm createrepo_c:createrepo-c dnf:dnf zypper:zypper
   matchpathcon:selinux-utils pacman:pacman-package-manager makepkg:makepkg repo-add:pacman-package-manager fakeroot:fakeroot rsnapshot:rsnapshot'
 # For the Debian package and a release.
 for_deb="$for_launcher setcap:libcap2-bin dpkg-deb:dpkg strip:binutils gzip:gzip git:git ssh-keygen:openssh-client lintian:lintian"
+# For the rpm.
+for_rpm="$for_launcher setcap:libcap2-bin rpmbuild:rpm rpmlint:rpmlint strip:binutils gzip:gzip git:git"
 # For root file systems of other suites (test/versions), which bring their own programs.
 for_versions="$for_launcher strip:binutils mmdebstrap:mmdebstrap /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
   unshare:util-linux nsenter:util-linux flock:util-linux ip:iproute2 setfattr:attr getfattr:attr setfacl:acl perl:perl-base"
@@ -59,9 +61,10 @@ case ${1-} in
   test-long) needed="$for_install $for_fuzz $for_test $for_long $for_ansible" ;;
   fuzz) needed=$for_fuzz ;;
   deb) needed=$for_deb ;;
+  rpm) needed=$for_rpm ;;
   install) needed=$for_install ;;
   install-prebuilt) needed=$for_prebuilt ;;
-  *) echo "usage: tools/prepare.sh [--packages] build|launcher|try|test|test-long|web|versions|machines|bench|fuzz|install|install-prebuilt|deb" >&2; exit 2 ;;
+  *) echo "usage: tools/prepare.sh [--packages] build|launcher|try|test|test-long|web|versions|machines|bench|fuzz|install|install-prebuilt|deb|rpm" >&2; exit 2 ;;
 esac
 
 policy=/usr/sbin/policy-rc.d

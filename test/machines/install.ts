@@ -1,6 +1,7 @@
 /** `make install` of an older version, an upgrade, and `make uninstall`. The part "install" of test/machines/run.ts. */
 import assert from 'node:assert/strict';
-import { CLIENT_TOML, HOST_TOML, Installed, OLD_VERSION } from './installed.ts';
+import { OLD_VERSION } from '../support/old-version.ts';
+import { CLIENT_TOML, HOST_TOML, Installed } from './installed.ts';
 import type { Report } from './report.ts';
 import { type Row, rowOf } from './results.ts';
 

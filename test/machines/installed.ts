@@ -1,15 +1,7 @@
 /** A machine on which dialback is installed by `make install`, and the steps of a backup in it. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import {
-  appendFileSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { appendFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { copyFile, cp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -17,6 +9,8 @@ import type { Finding } from '../../src/doctor/finding.ts';
 import type { SnapshotRecord } from '../../src/store/snapshot.ts';
 import { type Arch, findBase } from '../../tools/base.ts';
 import { copyCheckout } from '../support/checkout.ts';
+import { makeDebs } from '../support/debs.ts';
+import { buildOldVersion } from '../support/old-version.ts';
 import { LAB_DATA, Machine } from './machine.ts';
 
 const run = promisify(execFile);
@@ -30,7 +24,6 @@ export const STORE = '/srv/vault';
 export const CLIENT_TOML = '/var/lib/dialback/.config/dialback/client.toml';
 export const HOST_TOML = `/home/${HOST}/.config/dialback/host.toml`;
 const SOURCES = '/root/dialback';
-export const OLD_VERSION = '0.0.1';
 
 export type Capability = 'confined' | 'inherited';
 
@@ -86,6 +79,12 @@ export class Installed extends Machine {
       appendFileSync(join(this.folder, 'old', name), '# a line of the old version\n');
     // The program does not look at these bytes: they make it another file.
     appendFileSync(join(this.folder, 'old/dist/launch'), '\0');
+  }
+
+  /** Adds the Debian packages of an older version and of this one, in the folder `debs`. @returns their paths in the machine */
+  async addDebs(): Promise<{ first: string; second: string }> {
+    const { first, second } = await makeDebs(join(this.folder, 'debs'));
+    return { first: `/mnt/with/debs/${first}`, second: `/mnt/with/debs/${second}` };
   }
 
   /** Adds the packages of a suite's image, as a repository for apt in the folder `debs`. */
@@ -204,16 +203,4 @@ function nextCommand(text: string): string {
   const command = /^next: (?:on .*:\n {2})?(.+)\n$/m.exec(text)?.[1];
   if (command === undefined) throw new Error(`Cannot find the next command in:\n${text}`);
   return command;
-}
-
-/** Builds this checkout with another version number. @returns a folder with dist/dialback in it */
-async function buildOldVersion(): Promise<string> {
-  const folder = mkdtempSync(join(TOP, 'dist/.build-machine-'));
-  copyCheckout(folder);
-  const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as Record<string, unknown>;
-  writeFileSync(join(folder, 'package.json'), JSON.stringify({ ...manifest, version: OLD_VERSION }));
-  mkdirSync(join(folder, 'dist'), { recursive: true });
-  symlinkSync(join(TOP, 'node_modules'), join(folder, 'node_modules'));
-  await run(process.execPath, ['build.ts'], { cwd: folder });
-  return folder;
 }

@@ -3,13 +3,14 @@
  *
  *   node_modules/.bin/node test/machines/run.ts [OPTION…] PART…
  *
- * PART: kernels (or one of bullseye, bookworm, trixie), timer, install, recover, recover-packages, arm64, cuts. Options: --results FILE writes the table of docs/versions.md;
+ * PART: kernels (or one of bullseye, bookworm, trixie), timer, install, package, recover, recover-packages, arm64, cuts. Options: --results FILE writes the table of docs/versions.md;
  * --cuts 'FS:COPY:COMMIT…' says how many cuts (power-cuts.ts), --executable FILE which dialback they are for, --launcher FILE
  * that its rsync runs in jails, and --keep that a machine with a failed check or a difference stays. The last line is "N passed, N failed".
  */
 import { parseArgs } from 'node:util';
 import { changeInstallation } from './install.ts';
 import { ARM64, backUpOnKernel, KERNELS } from './kernels.ts';
+import { installPackage } from './package.ts';
 import { cutPower, parsePlan } from './power-cuts.ts';
 import { recoverMachine } from './recover.ts';
 import { Report, seconds } from './report.ts';
@@ -41,6 +42,7 @@ const PARTS: Record<string, (() => Promise<Row>)[]> = {
   ...Object.fromEntries(KERNELS.map(kernel => [kernel.suite, [() => backUpOnKernel(report, kernel, keep)]])),
   timer: [() => runByTimer(report, keep)],
   install: [() => changeInstallation(report, keep)],
+  package: [() => installPackage(report, keep)],
   recover: [() => recoverMachine(report, keep)],
   'recover-packages': [() => recoverMachine(report, keep, true)],
   arm64: [() => backUpOnKernel(report, ARM64, keep)],

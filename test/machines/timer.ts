@@ -48,10 +48,7 @@ export async function runByTimer(report: Report, keep: boolean): Promise<Row> {
 export async function checkTimer(machine: Installed, { check, facts }: Row): Promise<void> {
   let elapsed = 0;
   const hasRun = await check('a run at the time of the timer', async () => {
-    await machine.ssh(
-      `mkdir -p ${DROP_IN} && printf '[Timer]\\nRandomizedDelaySec=0\\n' >${DROP_IN}/no-delay.conf && systemctl daemon-reload`,
-    );
-    await machine.ssh(`systemctl enable --now ${TIMER} 2>&1`);
+    await withoutDelay(machine);
     elapsed = await elapse(machine);
     const { state, confined, started } = await machine.newest();
     assert.equal(state, 'full');
@@ -89,11 +86,19 @@ export async function checkTimer(machine: Installed, { check, facts }: Row): Pro
   });
 }
 
+/** Enables the timer, without its random delay. */
+export async function withoutDelay(machine: Installed): Promise<void> {
+  await machine.ssh(
+    `mkdir -p ${DROP_IN} && printf '[Timer]\\nRandomizedDelaySec=0\\n' >${DROP_IN}/no-delay.conf && systemctl daemon-reload`,
+  );
+  await machine.ssh(`systemctl enable --now ${TIMER} 2>&1`);
+}
+
 /**
  * Sets the clock of the machine to just before the next time of the timer, and waits for the end of the run.
  * @returns the time of the timer, in seconds since 1970
  */
-async function elapse(machine: Installed): Promise<number> {
+export async function elapse(machine: Installed): Promise<number> {
   const next = await machine.ssh(
     `date -d "$(systemctl show --value -p NextElapseUSecRealtime ${TIMER})" +%s`,
   );

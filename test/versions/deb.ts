@@ -1,25 +1,28 @@
 /**
- * The Debian package on a machine of a suite: apt installs it, a backup works, an upgrade during a run, `remove`, a second
- * installation, a refused downgrade, and `purge`. Nothing of a store or of a key is lost.
+ * The Debian package on a machine of a suite: apt installs the previous version, a backup works, an upgrade during a run, the next
+ * steps that mend an installation, `remove`, a second installation, a refused downgrade, and `purge`. Nothing of a store or of a key
+ * is lost.
  */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import type { Finding } from '../../src/doctor/finding.ts';
+import { makeDebs } from '../support/debs.ts';
+import { newVersion, OLD_VERSION } from '../support/old-version.ts';
+import { findingOf } from '../support/steps.ts';
 import { Run } from './combination.ts';
 import type { Root } from './roots.ts';
 import { connect, type Package, Station } from './station.ts';
 
-const TOP = join(import.meta.dirname, '../..');
 const LAUNCHER = '/usr/libexec/dialback/launch';
 const UID_FILE = '/etc/dialback/service-uid';
 const TIMER_LINK = '/etc/systemd/system/timers.target.wants/dialback-backup.timer';
 const TIMER = '/usr/lib/systemd/system/dialback-backup.timer';
 const KEPT_CONFFILE = '/etc/dialback/excludes';
 
-/** Two packages of the same sources. */
+/** Packages of a previous version and of this one. */
 export interface Debs extends Package {
-  /** Their names in `folder`/srv. */
+  /** Their paths in a machine. */
   first: string;
   second: string;
 }
@@ -28,17 +31,9 @@ export interface Debs extends Package {
  * Makes them, nearly without compression.
  * @param folder is made; its files are copied into a machine, and `script` installs the first package there
  */
-export function makeDebs(folder: string): Debs {
-  mkdirSync(join(folder, 'srv'), { recursive: true });
-  const make = (revision: string): string => {
-    const env = { DEB_REVISION: revision, DPKG_DEB_COMPRESSOR_LEVEL: '0', SOURCE_DATE_EPOCH: '1790000000' };
-    execFileSync(join(TOP, 'tools/deb.sh'), { env: { ...process.env, ...env }, stdio: 'pipe' });
-    const suffix = `-${revision}_amd64.deb`;
-    const name = readdirSync(join(TOP, 'dist')).find(each => each.endsWith(suffix)) ?? '';
-    execFileSync('mv', [join(TOP, 'dist', name), join(folder, 'srv/')]);
-    return `/srv/${name}`;
-  };
-  const [first, second] = [make('0~test1'), make('0~test2')];
+export async function packDebs(folder: string): Promise<Debs> {
+  const made = await makeDebs(join(folder, 'srv'));
+  const [first, second] = [`/srv/${made.first}`, `/srv/${made.second}`];
   return { folder, first, second, script: install(first) };
 }
 
@@ -103,11 +98,18 @@ async function checkInstalled(station: Station): Promise<void> {
   ]);
 }
 
-/** An upgrade while a run waits in its hook: it goes on with the new launcher. */
+const VERSIONS = '/var/lib/dialback/versions';
+/** Writes down which version the run is of, also when its file is replaced, and waits. */
+const HOOK = `#!/bin/sh
+"/proc/$PPID/exe" version >>${VERSIONS}
+: >/var/lib/dialback/waits
+until [ -e /srv/upgraded ]; do sleep 0.1; done
+`;
+
+/** An upgrade while a run waits in its hook: it goes on with the new launcher. The next run is one of the new version. */
 async function upgradeDuringRun(run: Run, second: string): Promise<void> {
   const { client: station } = run;
-  const hook = '#!/bin/sh\n: >/var/lib/dialback/waits\nuntil [ -e /srv/upgraded ]; do sleep 0.1; done\n';
-  await station.say('root', `cat >/srv/wait <<'END'\n${hook}END\nchmod 755 /srv/wait`);
+  await station.say('root', `cat >/srv/wait <<'END'\n${HOOK}END\nchmod 755 /srv/wait`);
   await station.say('dialback', `printf '[hooks]\\nbefore = "/srv/wait"\\n' >>${run.clientConfig}`);
   await station.say('root', `ln -s ${TIMER} ${TIMER_LINK} && echo '# mine' >>${KEPT_CONFFILE}`);
   const backup = run.backup();
@@ -118,6 +120,76 @@ async function upgradeDuringRun(run: Run, second: string): Promise<void> {
   await checkInstalled(station);
   assert.match(station.read(KEPT_CONFFILE), /^# mine$/m);
   assert.equal(await station.say('root', `readlink ${TIMER_LINK}`), TIMER);
+  await run.backup();
+  await run.restore();
+  const versions = station.read(VERSIONS).match(/^dialback \S+/gm);
+  assert.deepEqual(versions, [`dialback ${OLD_VERSION}`, `dialback ${newVersion()}`]);
+}
+
+interface Damage {
+  script: string;
+  check: string;
+  /** The step that doctor must print; `FILE` is the name of the package's file. The first group is the command. */
+  step: string;
+}
+
+const IN_FOLDER = ', as root, [^;]*';
+/** What can be lost of an installation, and how doctor says to get it back while the package came as a file. */
+const DAMAGES: Damage[] = [
+  {
+    script: `rm ${LAUNCHER}`,
+    check: 'launcher.file',
+    step: `(apt-get install --reinstall \\./FILE)${IN_FOLDER}`,
+  },
+  {
+    script: `chgrp root ${LAUNCHER}`,
+    check: 'launcher.run',
+    step: `(apt-get install --reinstall \\./FILE)${IN_FOLDER}`,
+  },
+  {
+    script: 'rm /etc/dialback/never /usr/share/dialback/never',
+    check: 'client.never_list',
+    step: `(apt-get install --reinstall -o Dpkg::Options::=--force-confmiss \\./FILE)${IN_FOLDER}; then .*`,
+  },
+];
+
+/** Follows the steps that doctor prints for damage to the installation. */
+async function followSteps(run: Run, deb: string): Promise<void> {
+  const { client: station } = run;
+  const findings = async (): Promise<Finding[]> =>
+    JSON.parse(
+      (await station.run('dialback', `dialback doctor --client --json --config ${run.clientConfig}`)).output,
+    ) as Finding[];
+  const follow = async ({ script, check, step }: Damage): Promise<void> => {
+    await station.say('root', script);
+    const { next } = findingOf(await findings(), check);
+    const name = basename(deb).replaceAll('.', '\\.').replaceAll('+', '\\+');
+    const command = new RegExp(`^${step.replace('FILE', name)}$`).exec(next ?? '')?.[1];
+    assert.ok(command, `${script}: ${next}`);
+    await station.say('root', `cd /srv && DEBIAN_FRONTEND=noninteractive ${command} 2>&1`);
+    const { state, found } = findingOf(await findings(), check);
+    assert.equal(state, 'ok', `${script}: ${found}`);
+    await checkInstalled(station);
+  };
+  for (const damage of DAMAGES) await follow(damage);
+
+  await station.say(
+    'root',
+    `cd /srv && { dpkg-deb --field ${deb} && stat --printf 'Filename: ./%n\\nSize: %s\\n' ${basename(deb)} &&
+       sha256sum ${basename(deb)} | sed 's/^/SHA256: /; s/ [^ ]*$//'; } >Packages`,
+  );
+  const list = 'sources.list.d/dialback.list';
+  await station.say(
+    'root',
+    `echo 'deb [trusted=yes] file:/srv ./' >/etc/apt/${list} &&
+     apt-get update -o Dir::Etc::sourcelist=${list} -o Dir::Etc::sourceparts=- -o APT::Get::List-Cleanup=0 2>&1`,
+  );
+  await follow({
+    script: `rm ${LAUNCHER}`,
+    check: 'launcher.file',
+    step: '(apt-get install --reinstall dialback), as root',
+  });
+  await station.say('root', `rm /etc/apt/${list} /srv/Packages`);
 }
 
 async function refuseDowngrade(station: Station, first: string): Promise<void> {
@@ -143,7 +215,7 @@ async function refuseDowngrade(station: Station, first: string): Promise<void> {
 }
 
 /** What `remove` and `purge` leave, by name. */
-async function removeAndPurge(run: Run, first: string): Promise<void> {
+async function removeAndPurge(run: Run, deb: string): Promise<void> {
   const { client: station, store, clientConfig } = run;
   // The host's process outlives the client's call.
   const files = `while pgrep -u vault >/dev/null; do sleep 0.1; done; find '${store}' -printf '%p %i %s %T@\\n' | LC_ALL=C sort | sha256sum`;
@@ -155,7 +227,7 @@ async function removeAndPurge(run: Run, first: string): Promise<void> {
   for (const kept of [clientConfig, `${run.folder}/key`, '/etc/cron.d/dialback', UID_FILE])
     assert.ok(existsSync(station.path(kept)), kept);
 
-  await station.say('root', install(first));
+  await station.say('root', install(deb));
   await checkInstalled(station);
   assert.equal(await station.say('root', `readlink ${TIMER_LINK}`), TIMER, 'the timer is still enabled');
   await run.backup();
@@ -197,8 +269,9 @@ export async function runDeb(root: Root, debs: Debs): Promise<void> {
     await run.backup();
     await run.restore();
     await upgradeDuringRun(run, debs.second);
+    await followSteps(run, debs.second);
     await refuseDowngrade(station, debs.first);
-    await removeAndPurge(run, debs.first);
+    await removeAndPurge(run, debs.second);
   } finally {
     await station.end();
   }

@@ -27,6 +27,12 @@ export const PACKAGES_SUITES = ['bookworm'];
 /** The suites that the Debian package is for. */
 export const DEB_SUITES = ['bookworm', 'trixie'];
 
+/** The machines of docs/quickstart.md: client and host. */
+export const QUICKSTARTS: [client: string, host: string][] = [
+  ['bookworm', 'trixie'],
+  ['trixie', 'bookworm'],
+];
+
 /** Each other suite is client and host of this one. */
 const CENTER = 'bookworm';
 

@@ -15,12 +15,13 @@ import { availableParallelism, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { nameOf, runCombination, type Way } from './combination.ts';
-import { type Debs, makeDebs, runDeb } from './deb.ts';
+import { type Debs, packDebs, runDeb } from './deb.ts';
 import { checkDoctor } from './doctor.ts';
 import { FRESH, runFresh, transcriptPath } from './fresh.ts';
 import { runHostileHost } from './hostile-run.ts';
 import { runPackages } from './packages.ts';
-import { DEB_SUITES, listPairs, ONE_MACHINE, PACKAGES_SUITES, TWO_MACHINES } from './plan.ts';
+import { DEB_SUITES, listPairs, ONE_MACHINE, PACKAGES_SUITES, QUICKSTARTS, TWO_MACHINES } from './plan.ts';
+import { runQuickstart } from './quickstart.ts';
 import { RELEASE_PAIRS, RELEASE_TESTS, Releases, whyNoReleases } from './releases.ts';
 import { endBuilds, makeRoot, type Root, Unavailable } from './roots.ts';
 import { connect, makePackage, type Package, Station } from './station.ts';
@@ -108,7 +109,14 @@ const olderReleases: Table = {
   columns: Object.keys(RELEASE_TESTS),
   cells: new Map(),
 };
-const tables = [oneMachine, twoMachines, freshMachines, withoutPackages, fromDeb, olderReleases];
+const quickstarts: Table = {
+  name: 'first five minutes',
+  labels: ['client', 'host'],
+  rows: QUICKSTARTS.map(each => each.map(suite => findSuite(suite).title)),
+  columns: ['quickstart.md'],
+  cells: new Map(),
+};
+const tables = [oneMachine, twoMachines, freshMachines, withoutPackages, fromDeb, quickstarts, olderReleases];
 
 const roots = new Map<string, Root>();
 const unavailable = new Map<string, string>();
@@ -120,7 +128,7 @@ let isInterrupted = false;
 /** The package that all machines share, made when it is first needed. */
 let installed: (() => Package) | undefined;
 /** Two Debian packages, for the tests of them. */
-let packaged: (() => Debs) | undefined;
+let packaged: (() => Promise<Debs>) | undefined;
 /** The older releases, built when they are first needed. */
 let releases: Releases | undefined;
 
@@ -181,7 +189,7 @@ function listDebs(): Case[] {
       run: async () => {
         const root = roots.get(suite);
         assert.ok(root && packaged);
-        await runDeb(root, packaged());
+        await runDeb(root, await packaged());
       },
       cell: { table: fromDeb, row: [title], column: '`apt install`' },
     };
@@ -205,6 +213,24 @@ function listReleaseCases(): Case[] {
       }),
     ),
   );
+}
+
+/** docs/quickstart.md, on machines of their own. The first pair's output is the one in the document. */
+function listQuickstarts(): Case[] {
+  return QUICKSTARTS.map(([client, host], index): Case => {
+    const titles = [client, host].map(each => findSuite(each).title);
+    return {
+      name: `quickstart: ${titles.join(' -> ')}`,
+      suites: [client, host],
+      usesStations: false,
+      run: async () => {
+        const [one, other] = [roots.get(client), roots.get(host)];
+        assert.ok(one && other && packaged);
+        await runQuickstart(one, other, await packaged(), { write: options.write, isShown: index === 0 });
+      },
+      cell: { table: quickstarts, row: titles, column: 'quickstart.md' },
+    };
+  });
 }
 
 function listCases(): Case[] {
@@ -256,6 +282,7 @@ function listCases(): Case[] {
     ...rebuilt,
     ...listDebs(),
     ...listReleaseCases(),
+    ...listQuickstarts(),
     ...suites.flatMap(({ name }) => listOneMachine(name)),
     ...pairs,
   ];
@@ -408,9 +435,9 @@ async function main(): Promise<void> {
     made ??= makePackage(join(folder, 'package'));
     return made;
   };
-  let debs: Debs | undefined;
+  let debs: Promise<Debs> | undefined;
   packaged = () => {
-    debs ??= makeDebs(join(folder, 'debs'));
+    debs ??= packDebs(join(folder, 'debs'));
     return debs;
   };
   try {

@@ -7,76 +7,13 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { copyCheckout, IN_CLEAN_MACHINE, loginEnvironment } from '../../support/checkout.ts';
 import { Machine } from '../../support/machine.ts';
+import { followTranscript, type Step } from '../../support/transcript.ts';
 import { NEEDS_ROOT } from '../../support/world.ts';
 
 const TOP = join(import.meta.dirname, '../../..');
 const README = join(TOP, 'README.md');
 const MACHINES = ['laptop', 'backup'] as const;
 type MachineName = (typeof MACHINES)[number];
-
-/** A command of the README, and the lines that the README shows below it. */
-interface Step {
-  user: string;
-  machine: MachineName;
-  folder: string;
-  command: string;
-  shown: string[];
-  /** The prompt's line in the README, counted from 0. */
-  line: number;
-}
-
-/** `anna@laptop:~$ command`; a folder below the home is `~/NAME`. */
-const PROMPT = /^([a-z]+)@(laptop|backup):(~[^$#]*)[$#] (.+)$/;
-
-/** The commands of all ```console blocks. */
-function readSteps(text: string): Step[] {
-  const steps: Step[] = [];
-  let isConsole = false;
-  for (const [at, line] of text.split('\n').entries()) {
-    if (line.startsWith('```')) {
-      isConsole = line === '```console';
-      continue;
-    }
-    if (!isConsole) continue;
-    const [, user, machine, folder, command] = PROMPT.exec(line) ?? [];
-    if (user !== undefined && folder !== undefined && command !== undefined)
-      steps.push({ user, machine: machine as MachineName, folder, command, shown: [], line: at });
-    else {
-      const step = steps.at(-1);
-      assert.ok(step, `line ${at + 1} of a console block stands before the first prompt`);
-      step.shown.push(line);
-    }
-  }
-  return steps;
-}
-
-/** A line without what differs from one run to the next: keys, times, numbers with their units, and the width of columns. */
-function shapeOf(line: string): string {
-  return shorten(line)
-    .replaceAll(/\d{4}-\d\d-\d\d([T ]\d\d[:-]\d\d([:-]\d\d)?Z?)?/g, 'DATE')
-    .replaceAll(/\d+(\.\d+)?( ?([kMG]i?B|B|ms|s|min|%)(\/s)?\b)?/g, 'N')
-    .replaceAll(/N( N)+/g, 'N') // 1 min 5 s
-    .replaceAll(/ +/g, ' ')
-    .trimEnd();
-}
-
-/** A line of the README that stands for any number of lines. */
-const LEFT_OUT = '…';
-
-/** What a command printed, with the lines left out that the README leaves out. */
-function abridge(printed: string[], shown: string[]): string[] {
-  const at = shown.indexOf(LEFT_OUT);
-  if (at < 0) return printed;
-  const last = shown.length - at - 1;
-  return [...printed.slice(0, at), LEFT_OUT, ...printed.slice(Math.max(at, printed.length - last))];
-}
-
-/** Keys as the README shows them. */
-function shorten(line: string): string {
-  return line
-    .replaceAll(/ssh-ed25519 [A-Za-z0-9+/]{68}/g, 'ssh-ed25519 AAAA…')
-    .replaceAll(/SHA256:[A-Za-z0-9+/]{43}/g, 'SHA256:…');
-}
 
 describe("the README's commands", { skip: IN_CLEAN_MACHINE || NEEDS_ROOT }, () => {
   const machines = new Map<MachineName, Machine>();
@@ -142,7 +79,8 @@ describe("the README's commands", { skip: IN_CLEAN_MACHINE || NEEDS_ROOT }, () =
   }
 
   /** Types a command at the prompt of its user. @returns the lines that it printed */
-  async function type({ user, machine: name, folder, command }: Step, typed: string): Promise<string[]> {
+  async function type({ user, machine: at, folder, command }: Step, typed: string): Promise<string[]> {
+    const name = MACHINES.find(each => each === at) ?? assert.fail(`there is no machine ${at}`);
     const home = { root: '/root', dialback: '/var/lib/dialback' }[user] ?? `/home/${user}`;
     const script = user === 'root' ? ['sh', '-c', typed] : ['su', '--pty', '-', user, '-c', typed];
     const { status, output } = await run(name, script, user === 'root' ? folder.replace('~', home) : '/');
@@ -151,35 +89,12 @@ describe("the README's commands", { skip: IN_CLEAN_MACHINE || NEEDS_ROOT }, () =
   }
 
   it('print what the README shows', async () => {
-    const text = readFileSync(README, 'utf8');
-    const steps = readSteps(text);
-    assert.ok(steps.length >= 8, String(steps.length));
-    const lines = text.split('\n');
-    const printed: string[] = [];
-    const differences: string[] = [];
-    for (const step of steps) {
-      // A command with a shortened key is the one that an earlier command has printed.
-      const typed = step.command.includes('…')
-        ? printed.map(line => line.trim()).find(line => shorten(line) === step.command)
-        : step.command;
-      assert.ok(typed, `no command has printed "${step.command}", but:\n${printed.join('\n')}`);
-      const output = await type(step, typed);
-      printed.push(...output);
-      const actual = abridge(output.map(shorten), step.shown);
-      if (actual.map(shapeOf).join('\n') !== step.shown.map(shapeOf).join('\n'))
-        differences.push(`$ ${step.command}\n${actual.join('\n')}`);
-      step.shown = actual;
-    }
+    const { differences, written, steps } = await followTranscript(readFileSync(README, 'utf8'), type);
+    assert.ok(steps >= 8, String(steps));
     if (process.env.UPDATE_README !== '1') {
       assert.deepEqual(differences, [], 'UPDATE_README=1 writes what the commands print');
       return;
     }
-    for (const step of steps.toReversed()) {
-      const end = lines.findIndex(
-        (line, at) => at > step.line && (line.startsWith('```') || PROMPT.test(line)),
-      );
-      lines.splice(step.line + 1, end - step.line - 1, ...step.shown.filter(line => line !== ''));
-    }
-    writeFileSync(README, lines.join('\n'));
+    writeFileSync(README, written);
   });
 });
