@@ -1,4 +1,4 @@
-# Completion of dialback for bash. `dialback complete` knows the commands, their options, and the names of clients and snapshots. It is
+# Completion of dialback for bash. `dialback complete` knows the commands, their options, and the names of clients, snapshots and the files in them. It is
 # always the dialback of PATH that is asked, never the program that is being typed.
 
 _dialback() {
@@ -20,12 +20,14 @@ _dialback() {
     IFS= read -r kind || return 0
     while IFS= read -r line; do
       line=${line%%$'\t'*}
+      # Such a name would need quotes, which depend on those that are typed.
+      if [[ $line == *[!A-Za-z0-9_./@%+,:=~^-]* ]]; then continue; fi
       COMPREPLY+=("${line#"$start"}")
-      suffix=${line##*[!@]}
+      suffix=${line##*[!@/]}
     done
   } < <(command dialback complete -- "${words[@]:1:cword-1}" "$cur" 2>/dev/null)
-  # After NAME@ the name of a snapshot follows.
-  if [[ $suffix == @ ]]; then compopt -o nospace; fi
+  # After NAME@ the name of a snapshot follows, and after a folder its entries.
+  if [[ $suffix == [@/] ]]; then compopt -o nospace; fi
   cur=${cur#--*=}
   case $kind in
     file) _dialback_names -f ;;

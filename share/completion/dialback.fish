@@ -1,4 +1,4 @@
-# Completion of dialback for fish. `dialback complete` knows the commands, their options, and the names of clients and snapshots. It is
+# Completion of dialback for fish. `dialback complete` knows the commands, their options, and the names of clients, snapshots and the files in them. It is
 # always the dialback of PATH that is asked, never the program that is being typed.
 
 function __dialback_complete

@@ -5,6 +5,7 @@
 import { readClientConfig, remoteName } from '../client/config.ts';
 import { becomeOwner } from '../os/account.ts';
 import { configPath } from '../shared/toml.ts';
+import { listEntries } from '../store/browse.ts';
 import { snapshotNames } from '../store/snapshot.ts';
 import { listClients, openClient } from '../store/store.ts';
 import { NAME } from '../wire/text.ts';
@@ -13,6 +14,7 @@ import { beginning, type Kind, type Next, nextWords } from './completion.ts';
 import { TOPICS } from './help.ts';
 import { hostStore } from './host-store.ts';
 import { commandNames } from './table.ts';
+import { readTarget } from './target.ts';
 
 interface CompleteRequest {
   /** The words of the line behind the program's name, up to the cursor. */
@@ -36,7 +38,7 @@ export const complete: Command<CompleteRequest> = {
   async run({ line }, io) {
     try {
       const next = await nextWords(line);
-      const words = [...next.words, ...valuesOf(next)];
+      const words = [...next.words, ...valuesOf(next), ...(await pathsOf(next, io.interruption()))];
       const kind = next.value?.wanted;
       const lines = words.map(([word, help]) => `${word}\t${help}\n`);
       io.print(io.plain(`${kind === 'file' || kind === 'folder' ? kind : 'word'}\n${lines.join('')}`));
@@ -77,6 +79,29 @@ function namesOf(kind: Kind, text: string, given: Next['given']): Words {
   }
   if (!NAME.test(client)) return [];
   return snapshotsOf(store, client).map(([name, help]) => [`${client}@${name}`, help]);
+}
+
+/** A folder with more entries completes nothing: all of them would have to be read at each press of Tab. */
+const PATHS = 2000;
+
+/** The entries of a snapshot that can stand in the place of the last word. A folder's name ends in a slash. */
+async function pathsOf({ value, given }: Next, signal: AbortSignal): Promise<Words> {
+  const [target] = given.positionals;
+  if (value?.wanted !== 'path' || target === undefined || !value.text.startsWith('/')) return [];
+  const { client, snapshot } = readTarget(target);
+  if (!NAME.test(client)) return [];
+  const folder = value.text.slice(0, value.text.lastIndexOf('/') + 1);
+  const store = openOwn(given.config);
+  const options = { store, client, snapshot, paths: [folder], isRecursive: false, isItself: false };
+  const words: Words = [];
+  // An entry that cannot be read is left out.
+  for await (const { path, type } of listEntries(options, signal, () => {})) {
+    const text = `/${path.toString('utf8')}${type === 'folder' ? '/' : ''}`;
+    // The shells take a line for each word.
+    if (!/\p{Cc}|\ufffd/u.test(text)) words.push([text, '']);
+    if (words.length > PATHS) return [];
+  }
+  return beginning(value.text, words);
 }
 
 /** The store of host.toml. Root reads nothing in the store of another account: this process becomes that account for good. */

@@ -11,6 +11,8 @@ export type Kind =
   | 'client or snapshot'
   /** A snapshot of the client that the first argument names. */
   | 'other snapshot'
+  /** A path in the snapshot that the first argument names. */
+  | 'path'
   | 'remote'
   | 'topic'
   | 'file'
@@ -33,7 +35,7 @@ const KINDS: Record<string, Kind> = {
   'DIR|-': 'folder',
   'DIR|HOST:DIR': 'folder',
   FOLDER: 'folder',
-  PATH: 'free',
+  PATH: 'path',
   PATTERN: 'free',
   CODE: 'free',
   COUNT: 'free',

@@ -45,6 +45,12 @@ function makeHome(): string {
   for (const client of ['desk', 'laptop'])
     for (const snapshot of [OLD, NEW])
       mkdirSync(`${home}/store/clients/${client}/snapshots/${snapshot}`, { recursive: true });
+  const tree = `${home}/store/clients/desk/snapshots/${NEW}/tree`;
+  mkdirSync(`${tree}/srv/letters`, { recursive: true });
+  mkdirSync(`${tree}/srv/music`);
+  writeFileSync(`${tree}/srv/letters/to-bob`, '');
+  symlinkSync('/', `${tree}/srv/outside`);
+  writeFileSync(`${home}/store/store.json`, '{"version":1}\n');
   chmodSync(`${home}/store`, 0o700);
   mkdirSync(`${home}/a-folder`);
   writeFileSync(`${home}/a-file.toml`, '');
@@ -62,6 +68,10 @@ const cases = (home: string): Case[] => [
   ['dialback restore desk@l', 'dialback restore desk@latest '],
   ['dialback restore desk@2026-11-24', `dialback restore desk@${NEW} `],
   [`dialback diff desk@${OLD} 2026-11-24`, `dialback diff desk@${OLD} ${NEW} `],
+  [`dialback ls desk@${NEW} /sr`, `dialback ls desk@${NEW} /srv/`],
+  [`dialback cat desk@${NEW} /srv/le`, `dialback cat desk@${NEW} /srv/letters/`],
+  [`dialback restore desk@${NEW} /srv/letters/`, `dialback restore desk@${NEW} /srv/letters/to-bob `],
+  [`dialback ls desk@${NEW} /srv/outside/e`, `dialback ls desk@${NEW} /srv/outside/e`],
   ['dialback restore desk --for', 'dialback restore desk --force '],
   ['dialback init --transport ch', 'dialback init --transport channel '],
   ['dialback init --transport=ch', 'dialback init --transport=channel '],
