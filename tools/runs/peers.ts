@@ -88,14 +88,19 @@ function dialback(bed: Bed, transport: 'direct' | 'channel'): Peer {
   };
 }
 
-/** rsync by hand: the host pulls with the options that dialback uses, without a jail, in its fastest form that is still whole. */
-function rsync(bed: Bed): Peer {
-  const folder = bed.store('rsync');
+/** Whether this rsync follows links safely, which costs time, and has an option against that. */
+const knowsLinks = /--insecure-links/.test(execFileSync('rsync', ['--help'], { encoding: 'utf8' }));
+
+/**
+ * rsync by hand: the host pulls with the options that dialback uses, without a jail.
+ * @param isSafe as rsync is by default; otherwise in its fastest form, in which a hostile client can write outside of the backup
+ */
+function rsync(bed: Bed, isSafe: boolean): Peer {
+  const folder = bed.store(isSafe ? 'rsync' : 'rsync-fast');
   const backups = (): string[] => readdirSync(folder).sort();
-  const knowsLinks = /--insecure-links/.test(execFileSync('rsync', ['--help'], { encoding: 'utf8' }));
   let count = 0;
   return {
-    name: 'rsync --link-dest',
+    name: isSafe ? 'rsync' : 'rsync --insecure-links',
     version: () => firstLine('rsync', '--version'),
     prepare: async () => makeFolder(bed, folder),
     backup: async () => {
@@ -104,7 +109,7 @@ function rsync(bed: Bed): Peer {
       const to = `${folder}/${String(count).padStart(4, '0')}`;
       const links = basis === undefined ? [] : [`--link-dest=${folder}/${basis}`];
       const options = ['-aHAXS', '--numeric-ids', '--fake-super', '--modify-window=-1'];
-      const fast = knowsLinks ? ['--insecure-links'] : [];
+      const fast = isSafe ? [] : ['--insecure-links'];
       const from = `127.0.0.1:${bed.data}/`;
       await bed.run('host', [
         'rsync',
@@ -252,7 +257,8 @@ export function allPeers(bed: Bed): Peer[] {
   return [
     dialback(bed, 'direct'),
     dialback(bed, 'channel'),
-    rsync(bed),
+    rsync(bed, true),
+    ...(knowsLinks ? [rsync(bed, false)] : []),
     restic(bed),
     borg(bed),
     rdiffBackup(bed),
