@@ -3,7 +3,7 @@
  * gets the other ends (wire/fetch.ts).
  */
 import { Fault } from '../fault.ts';
-import { makeFifos, openFifo } from '../os/fifo.ts';
+import { makePipePair } from '../os/fifo.ts';
 import { chmod, chown, close, makeFolder, makeUniqueFolder, read, removeAll } from '../os/files.ts';
 import { openLogPipe } from '../os/log-pipe.ts';
 import { standard } from '../os/process.ts';
@@ -50,9 +50,7 @@ export class FetchCall {
   ): Promise<FetchCall> {
     const folder = `${runFolder}/${request.action}`;
     makeFolder(folder);
-    const [up, down] = [`${folder}/up`, `${folder}/down`];
-    await makeFifos(up, down);
-    const ends = new Ends(openFifo(up), openFifo(down));
+    const ends = new Ends(...(await makePipePair(`${folder}/up`, `${folder}/down`)));
     held.defer(() => ends.closeAll());
     const callee = await describeSsh(held, endpoint, folder);
     const bytes = Buffer.from(encodeFetchRequest(request));

@@ -3,7 +3,7 @@
  * question about the scope gets the answer of a backup.
  */
 import { ownExecutable } from '../os/executable.ts';
-import { makePipe } from '../os/fifo.ts';
+import { makePipePair } from '../os/fifo.ts';
 import { close } from '../os/files.ts';
 import { jailPath } from '../os/launcher.ts';
 import { type Child, type Command, type Descriptor, standard, start } from '../os/process.ts';
@@ -41,13 +41,9 @@ export async function startOwnPull(
     for (const each of ours) close(each);
     ours.clear();
   };
-  const pipe = async (name: string): Promise<{ reading: number; writing: number }> => {
-    const made = await makePipe(`${folder}/${name}`);
-    ours.add(made.reading).add(made.writing);
-    return made;
-  };
   try {
-    const [up, down] = [await pipe('up'), await pipe('down')];
+    const [up, down] = await makePipePair(`${folder}/up`, `${folder}/down`);
+    for (const each of [up, down]) ours.add(each.reading).add(each.writing);
     const serving = await start(sender, [up.reading, down.writing, 'pipe']);
     held.defer(() => serving.end());
     const descriptors = [down.reading, up.writing, down.reading]; // 3 to 5, as the copier expects them

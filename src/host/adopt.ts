@@ -10,7 +10,7 @@ import { Fault } from '../fault.ts';
 import { ownAccount } from '../os/account.ts';
 import { now } from '../os/clock.ts';
 import { ownExecutable } from '../os/executable.ts';
-import { makePipe } from '../os/fifo.ts';
+import { makePipePair } from '../os/fifo.ts';
 import { close, fstat, open, openFlags, realPath, stat } from '../os/files.ts';
 import { hasJail } from '../os/launcher.ts';
 import { isWithin } from '../os/mounts.ts';
@@ -323,8 +323,7 @@ async function send(
   const state = defaultStateFolder(ownAccount());
   prepareStateFolder(state);
   const folder = await makeRunFolder(held, state);
-  const there = await makePipe(`${folder}/there`);
-  const back = await makePipe(`${folder}/back`);
+  const [there, back] = await makePipePair(`${folder}/there`, `${folder}/back`);
   const input = writeUnnamed(encodeOrder(order, doubtful));
   const config = `${folder}/rsyncd.conf`;
   writeNew(config, senderConfig(isFakeSuper));

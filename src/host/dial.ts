@@ -4,7 +4,7 @@
  */
 import { Fault } from '../fault.ts';
 import { settleAll, withTimeout } from '../os/async.ts';
-import { makeFifos, openFifo } from '../os/fifo.ts';
+import { makePipePair } from '../os/fifo.ts';
 import { close } from '../os/files.ts';
 import { openLogPipe } from '../os/log-pipe.ts';
 import { type Child, type ExitResult, run, standard, start } from '../os/process.ts';
@@ -67,13 +67,11 @@ export async function dialBack(
   heard: (line: string) => void,
 ): Promise<Connection> {
   const { run: folder, signal } = options;
-  const ends = [`${folder}/down`, `${folder}/up`] as const;
-  const [, log] = await settleAll([
+  const [, log, [down, up]] = await settleAll([
     startAgent(held, folder, options.key, signal), // takes the longest
     openLogPipe(held, `${folder}/ssh.log`),
-    makeFifos(...ends),
+    makePipePair(`${folder}/down`, `${folder}/up`),
   ]);
-  const [down, up] = [openFifo(ends[0]), openFifo(ends[1])];
   const config = writeConfig(options);
   const command = standard('ssh', ['-F', config, '-E', log.path, '-T', 'client', DAEMON_REQUEST]);
   const ssh = await start(command, [up.reading, down.writing, 'pipe']);

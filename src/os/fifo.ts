@@ -4,6 +4,12 @@ import { close, open, openFlags, unlink } from './files.ts';
 import { run, standard } from './process.ts';
 import { descriptorStream } from './streams.ts';
 
+/** The two ends of a pipe, as descriptors. */
+interface Pipe {
+  reading: number;
+  writing: number;
+}
+
 /** Makes FIFOs that only this account can open (0600). @throws Fault */
 export async function makeFifos(...paths: string[]): Promise<void> {
   const made = await run(standard('mkfifo', ['-m', '600', '--', ...paths]));
@@ -16,15 +22,21 @@ export async function makeFifos(...paths: string[]): Promise<void> {
  * @param path a free name in a private folder; this removes it again
  * @throws Fault
  */
-export async function makePipe(path: string): Promise<{ reading: number; writing: number }> {
+export async function makePipe(path: string): Promise<Pipe> {
   await makeFifos(path);
   return openFifo(path);
+}
+
+/** `makePipe()` for the two directions of a connection. */
+export async function makePipePair(one: string, other: string): Promise<[Pipe, Pipe]> {
+  await makeFifos(one, other);
+  return [openFifo(one), openFifo(other)];
 }
 
 /**
  * Opens both ends of a FIFO and removes its name. node reads a child's stdio `pipe` at once; it does not read this one.
  */
-export function openFifo(path: string): { reading: number; writing: number } {
+export function openFifo(path: string): Pipe {
   const both = open(path, openFlags.O_RDWR); // so that neither of the next two blocks
   const reading = open(path, openFlags.O_RDONLY);
   const writing = open(path, openFlags.O_WRONLY);
