@@ -62,7 +62,10 @@ export async function writeKeyIds(
     syncFolder(client.folder);
     return;
   }
-  const { current, pending } = ids;
+  writeRecord(client, ids, authorizedKeys);
+}
+
+function writeRecord(client: ClientStore, { current, pending }: KeyIds, authorizedKeys: string): void {
   const record = { version: 1, current, pending, authorized_keys: authorizedKeys };
   replaceFile(pathOf(client), `${JSON.stringify(record)}\n`);
 }
@@ -82,8 +85,7 @@ export async function settleKey(client: ClientStore, id: string): Promise<void> 
   const found = readIds(client);
   if (found === undefined || 'reason' in found || found.value.pending !== id) return;
   const { authorizedKeys } = found.value;
-  const record = { version: 1, current: id, pending: null, authorized_keys: authorizedKeys };
-  replaceFile(pathOf(client), `${JSON.stringify(record)}\n`);
+  writeRecord(client, { current: id, pending: null }, authorizedKeys);
   recordEvent(client, 'key-rotated', { key: id });
   try {
     await dropOthers(authorizedKeys, client.name, id);
