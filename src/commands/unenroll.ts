@@ -1,5 +1,5 @@
 /** `dialback unenroll`: takes back what `enroll` allowed. */
-import { type UnenrollResult, unenroll as unenrollClient } from '../host/enroll.ts';
+import { type UnenrollResult, unenroll as unenrollClient } from '../host/unenroll.ts';
 import { configPath } from '../shared/toml.ts';
 import { Arguments, type Command } from './command.ts';
 import { HOST_CONFIG } from './host-store.ts';

@@ -1,4 +1,4 @@
-/** `dialback enroll` and `unenroll`: which client a key is for, and whether it is accepted. */
+/** `dialback enroll`: which client a key is for. */
 import { dirname } from 'node:path';
 import { Fault } from '../fault.ts';
 import { asUid, ownAccount, refuseRoot } from '../os/account.ts';
@@ -12,14 +12,14 @@ import { writableByOthers } from '../os/trust.ts';
 import { hostName } from '../os/uname.ts';
 import { configPlace, parseConfig } from '../shared/toml.ts';
 import { probeFileSystem } from '../store/file-system.ts';
-import { readRenaming } from '../store/kept-client.ts';
+import { readRenaming, renamingFault } from '../store/kept-client.ts';
 import { noteStore, requireNoOtherStore } from '../store/known-stores.ts';
-import { awaitLastRun, retire, retiredSince, unretire } from '../store/retirement.ts';
-import { createClient, createStore, openStore } from '../store/store.ts';
+import { awaitLastRun, retire, unretire } from '../store/retirement.ts';
+import { createClient, createStore } from '../store/store.ts';
 import { type PublicKey, parsePublicKey } from '../wire/key.ts';
 import { STORE_FILE, shelfOf } from '../wire/local.ts';
 import { escapeText, NAME, quoteForShell } from '../wire/text.ts';
-import { enrolledLine, enrolledName, openKeys, writeKeys } from './authorized-keys.ts';
+import { enrolledLine, openKeys, writeKeys } from './authorized-keys.ts';
 import { keyIdsOf, writeKeyIds } from './client-keys.ts';
 import { HOST_SCHEMA, hostToml, readHostConfig } from './config.ts';
 import { ownTarget, readHostKey } from './host-identity.ts';
@@ -307,65 +307,11 @@ function prepareConfig({ path, isThere }: Place): string {
   return `${realPath(folder)}${path.slice(path.lastIndexOf('/'))}`;
 }
 
-interface UnenrollOptions {
-  name: string;
-  config: string;
-  authorizedKeys: string | undefined;
-  /** Whether a client that is unenrolled already is no error. */
-  isRepeatable?: boolean;
-}
-
-/** The result of `unenroll()`. */
-export interface UnenrollResult {
-  /** The file that had the client's key; undefined if it had none, as for a store on the client's own machine. */
-  authorizedKeys: string | undefined;
-  folder: string;
-  /** Whether the client was enrolled. */
-  isChanged: boolean;
-}
-
-/**
- * Removes a client's key from authorized_keys and ends its active run. After this, no data of the client becomes a snapshot. Its snapshots
- * stay.
- * @throws Fault if no key is enrolled under the name, or if the file cannot be written
- */
-export async function unenroll(options: UnenrollOptions): Promise<UnenrollResult> {
-  requireName(options.name);
-  const config = readHostConfig(options.config);
-  requireReceiver(config.store, `unenroll ${options.name}`);
-  const file = options.authorizedKeys ?? `${ownAccount().home}/.ssh/authorized_keys`;
-  await using held = new AsyncDisposableStack();
-  const lines = await openKeys(held, file);
-  const rest = lines.filter(line => enrolledName(line) !== options.name);
-  const client = { name: options.name, folder: shelfOf(config.store, options.name) };
-  const isThere = exists(client.folder);
-  if (isThere) openStore(config.store, `unenroll ${options.name}`); // writes a mark into the store
-  const hasKey = rest.length < lines.length;
-  const isChanged = hasKey || (isThere && retiredSince(client) === undefined);
-  if (!isChanged && !options.isRepeatable) {
-    throw new Fault({
-      tried: `remove "${options.name}" from "${file}"`,
-      found: 'no key is enrolled under that name',
-      next: 'dialback list',
-    });
-  }
-  // First, so that a run that starts now is refused.
-  if (isThere) retire(client);
-  if (hasKey) writeKeys(file, rest);
-  if (isThere) await awaitLastRun(client);
-  return { authorizedKeys: hasKey ? file : undefined, folder: client.folder, isChanged };
-}
-
 /** Refuses a name that a renaming needs which is not complete. */
 function requireNotRenamed(store: string, name: string): void {
   const renaming = readRenaming(store);
   if (renaming === undefined || ![renaming.from, renaming.to].includes(name)) return;
-  throw new Fault({
-    tried: `enroll "${name}"`,
-    found: `the renaming of "${renaming.from}" to "${renaming.to}" was interrupted`,
-    next: `dialback rename ${renaming.from} ${renaming.to}`,
-    exit: 'refused',
-  });
+  throw renamingFault(`enroll "${name}"`, renaming);
 }
 
 /** @throws Fault `usage` for a text that is not the name of a client */

@@ -14,7 +14,7 @@ import { exists, mayWrite, realPath, rename, stat } from '../os/files.ts';
 import { replaceFile, syncFolder } from '../os/replace.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
 import { CONFIG_LIMIT } from '../shared/toml.ts';
-import { dropRenaming, readRenaming, writeRenaming } from '../store/kept-client.ts';
+import { dropRenaming, readRenaming, renamingFault, writeRenaming } from '../store/kept-client.ts';
 import { listOffers, offerLock } from '../store/offer.ts';
 import { snapshotNames } from '../store/snapshot.ts';
 import { type ClientStore, lockClient, openClient, openStore, recordEvent } from '../store/store.ts';
@@ -106,12 +106,7 @@ function requireNoOther(store: string, tried: string, { from, to }: RenameOption
   const pending = readRenaming(store);
   if (pending === undefined) return false;
   if (pending.from === from && pending.to === to) return true;
-  throw new Fault({
-    tried,
-    found: `the renaming of "${pending.from}" to "${pending.to}" was interrupted`,
-    next: `dialback rename ${pending.from} ${pending.to}`,
-    exit: 'refused',
-  });
+  throw renamingFault(tried, pending);
 }
 
 /** The client's folder under its old name, or under the new one if an interrupted renaming has moved it. */

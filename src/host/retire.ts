@@ -5,7 +5,8 @@ import { retiredSince } from '../store/retirement.ts';
 import { listSnapshots } from '../store/snapshot.ts';
 import { openClient, openStore, recordEvent } from '../store/store.ts';
 import { readHostConfig } from './config.ts';
-import { requireName, requireReceiver, unenroll } from './enroll.ts';
+import { requireName, requireReceiver } from './enroll.ts';
+import { unenroll } from './unenroll.ts';
 
 interface RetireOptions {
   name: string;

@@ -103,6 +103,16 @@ export function readRenaming(store: string): Renaming | undefined {
   });
 }
 
+/** The fault of a command that an incomplete renaming stands against. */
+export function renamingFault(tried: string, { from, to }: Renaming): Fault {
+  return new Fault({
+    tried,
+    found: `the renaming of "${from}" to "${to}" was interrupted`,
+    next: `dialback rename ${from} ${to}`,
+    exit: 'refused',
+  });
+}
+
 /** Records that a client is being renamed. */
 export function writeRenaming(store: string, names: { from: string; to: string }): void {
   replaceFile(renamingPath(store), `${JSON.stringify({ version: 1, ...names })}\n`);
