@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { IN_CLEAN_MACHINE } from './checkout.ts';
 import { stretch } from './fair-time.ts';
 import { diffManifests, type Manifest, manifest } from './manifest.ts';
+import { tracedCalls } from './traced-changes.ts';
 import { NEEDS_ROOT, type Result, until, World } from './world.ts';
 
 const SNAPSHOTS = 8;
@@ -115,16 +116,9 @@ function storeKillsTests(numbers: Times): void {
     const log = join(world.host.home, 'trace');
     const { status, stderr } = await traced(['-e', `trace=${CHANGES}`, '-o', log], args);
     assert.equal(status, 0, stderr);
-    const lines = readFileSync(log, 'latin1').split('\n');
+    const text = readFileSync(log, 'latin1');
     rmSync(log);
-    const main = lines[0]?.split(' ')[0] ?? '';
-    const counts = new Map<string, number>();
-    return lines.flatMap(line => {
-      const [, pid, call] = /^(\d+) +(\w+)\(/.exec(line) ?? [];
-      if (pid !== main || call === undefined) return [];
-      counts.set(call, (counts.get(call) ?? 0) + 1);
-      return [`${call}:signal=KILL:when=${counts.get(call)}`];
-    });
+    return tracedCalls(text).map(({ at }) => at);
   }
 
   /** Checks the conditions for any moment: the snapshots that the policy keeps exist, and all snapshots are unchanged. */

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { lastOutcome } from '../../support/hostile-client.ts';
 import { itLong } from '../../support/long.ts';
+import { tracedChanges } from '../../support/traced-changes.ts';
 import { NEEDS_ROOT, type Result, World } from '../../support/world.ts';
 
 /** System calls that change the disk: a kill comes right before one of them. */
@@ -174,17 +175,8 @@ describe('the rotation of a key', { skip: NEEDS_ROOT }, () => {
   ): Promise<string[]> {
     const whole = await start(['-e', `trace=${CHANGES}`, '-o', log]);
     assert.equal(whole.status, 0, whole.stderr);
-    const all = readFileSync(log, 'latin1').split('\n');
+    const calls = tracedChanges(readFileSync(log, 'latin1'));
     rmSync(log);
-    const main = all[0]?.split(' ')[0] ?? '';
-    const counts = new Map<string, number>();
-    const calls = all.flatMap(each => {
-      const [, pid, call, rest = ''] = /^(\d+) +(\w+)\((.*)/.exec(each) ?? [];
-      if (pid !== main || call === undefined) return [];
-      counts.set(call, (counts.get(call) ?? 0) + 1);
-      const isChange = call !== 'openat' || /O_CREAT/.test(rest);
-      return isChange ? [{ at: `${call}:signal=KILL:when=${counts.get(call)}`, rest }] : [];
-    });
     const first = calls.findIndex(({ rest }) => from.test(rest));
     assert.ok(first >= 0, JSON.stringify(calls));
     return calls.slice(first).map(({ at }) => at);

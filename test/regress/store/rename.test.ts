@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { some } from '../../support/long.ts';
 import { diffManifests, type Manifest, manifest } from '../../support/manifest.ts';
+import { tracedChanges } from '../../support/traced-changes.ts';
 import { NEEDS_ROOT, type Result, until, World } from '../../support/world.ts';
 
 /** System calls that change the disk: a kill comes right before one of them. */
@@ -161,16 +162,7 @@ describe('a client with another name', { skip: NEEDS_ROOT }, () => {
     const log = join(world.host.home, 'trace');
     const whole = await traced(['-e', `trace=${CHANGES}`, '-o', log]);
     assert.equal(whole.status, 0, whole.stderr);
-    const lines = readFileSync(log, 'latin1').split('\n');
-    const main = lines[0]?.split(' ')[0] ?? '';
-    const counts = new Map<string, number>();
-    const calls = lines.flatMap(line => {
-      const [, pid, call, rest = ''] = /^(\d+) +(\w+)\((.*)/.exec(line) ?? [];
-      if (pid !== main || call === undefined) return [];
-      counts.set(call, (counts.get(call) ?? 0) + 1);
-      const isChange = !call.startsWith('open') || /O_CREAT/.test(rest);
-      return isChange ? [{ at: `${call}:signal=KILL:when=${counts.get(call)}`, rest }] : [];
-    });
+    const calls = tracedChanges(readFileSync(log, 'latin1'));
     const first = calls.findIndex(({ rest }) => rest.includes('renaming.json'));
     assert.ok(first >= 0 && calls.length - first > 12, JSON.stringify(calls));
     let resumed = 0;
