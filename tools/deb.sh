@@ -15,9 +15,7 @@ kind=deb
 . tools/package-base.sh
 
 revision=${DEB_REVISION:-1}
-case $revision in
-  *[!a-zA-Z0-9.+~]*) fail "use DEB_REVISION=\"$revision\": only letters, digits and . + ~ are taken" 'make deb DEB_REVISION=1' ;;
-esac
+check_revision DEB_REVISION
 version=$upstream-$revision
 architecture=$(dpkg --print-architecture)
 root=$work/root

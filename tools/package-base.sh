@@ -19,6 +19,13 @@ store_version=$(sed -n 's/^const STORE_VERSION = \([0-9]*\);$/\1/p' src/store/*.
 case $store_version in '' | *[!0-9]*) fail 'find the version of stores: src/store has no STORE_VERSION' "correct tools/$kind.sh" ;; esac
 maintainer="${DEBFULLNAME:-the dialback authors} <${DEBEMAIL:-dialback@packages.invalid}>"
 
+# Refuses a part of the version that a package manager does not take. NAME is its variable.
+check_revision() { # NAME
+  case $revision in
+    *[!a-zA-Z0-9.+~]*) fail "use $1=\"$revision\": only letters, digits and . + ~ are taken" "make $kind $1=1" ;;
+  esac
+}
+
 # Beside the result, so that the last step is a rename.
 work=$PWD/$(mktemp -d "dist/.build-$kind-XXXXXX")
 chmod 755 "$work"

@@ -14,9 +14,7 @@ export LC_ALL=C TZ=UTC0
 kind=rpm
 . tools/package-base.sh
 revision=${RPM_RELEASE:-1}
-case $revision in
-  *[!a-zA-Z0-9.+~]*) fail "use RPM_RELEASE=\"$revision\": only letters, digits and . + ~ are taken" 'make rpm RPM_RELEASE=1' ;;
-esac
+check_revision RPM_RELEASE
 root=$work/root
 stage "$root" "$work/script"
 cp CHANGELOG.md "$root/usr/share/doc/dialback/"

@@ -9,13 +9,12 @@ import { basename, join } from 'node:path';
 import type { Finding } from '../../src/doctor/finding.ts';
 import { makeDebs } from '../support/debs.ts';
 import { newVersion, OLD_VERSION } from '../support/old-version.ts';
+import { FACTS, LAUNCHER, PRINT_FACTS, UID_FILE } from '../support/package-facts.ts';
 import { findingOf } from '../support/steps.ts';
 import { Run } from './combination.ts';
 import type { Root } from './roots.ts';
 import { connect, type Package, Station } from './station.ts';
 
-const LAUNCHER = '/usr/libexec/dialback/launch';
-const UID_FILE = '/etc/dialback/service-uid';
 const TIMER_LINK = '/etc/systemd/system/timers.target.wants/dialback-backup.timer';
 const TIMER = '/usr/lib/systemd/system/dialback-backup.timer';
 const KEPT_CONFFILE = '/etc/dialback/excludes';
@@ -80,22 +79,10 @@ async function checkUidFile(station: Station): Promise<void> {
 async function checkInstalled(station: Station): Promise<void> {
   const facts = await station.say(
     'root',
-    `getcap ${LAUNCHER} /usr/bin/dialback /usr/libexec/dialback/jail
-     stat -c '%n %U:%G %a' ${LAUNCHER} /usr/bin/dialback /usr/libexec/dialback/jail ${UID_FILE} /var/lib/dialback
-     test "$(cat ${UID_FILE})" = "$(id -u dialback)" && echo 'the uid'
+    `${PRINT_FACTS}
      grep -c '^[^#].*backup$' /etc/cron.d/dialback || true`,
   );
-  assert.deepEqual(facts.split('\n'), [
-    `${LAUNCHER} cap_dac_read_search=ep`,
-    '/usr/bin/dialback cap_dac_read_search=i',
-    `${LAUNCHER} root:dialback 750`,
-    '/usr/bin/dialback root:root 755',
-    '/usr/libexec/dialback/jail root:root 755',
-    `${UID_FILE} root:root 644`,
-    '/var/lib/dialback dialback:dialback 700',
-    'the uid',
-    '0',
-  ]);
+  assert.deepEqual(facts.split('\n'), [...FACTS, '0']);
 }
 
 const VERSIONS = '/var/lib/dialback/versions';

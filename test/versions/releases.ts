@@ -18,11 +18,10 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { encodeCode, SECRET_BYTES } from '../../src/wire/offer-code.ts';
+import { TOP } from '../support/checkout.ts';
 import { diffManifests, manifest } from '../support/manifest.ts';
 import { matching, says } from '../support/wording.ts';
 import { type Done, type Result, World } from '../support/world.ts';
-
-const TOP = join(import.meta.dirname, '../..');
 
 /** How this version is called in the table. */
 export const THIS_VERSION = 'this version';

@@ -20,12 +20,11 @@ import type { Finding } from '../../../src/doctor/finding.ts';
 import { copyCheckout, IN_CLEAN_MACHINE, loginEnvironment, TOP } from '../../support/checkout.ts';
 import { type Ended, Machine } from '../../support/machine.ts';
 import { buildOldVersion, newVersion, OLD_VERSION } from '../../support/old-version.ts';
+import { FACTS, LAUNCHER, PRINT_FACTS, UID_FILE } from '../../support/package-facts.ts';
 import { findingOf } from '../../support/steps.ts';
 import { NEEDS_ROOT } from '../../support/world.ts';
 
 const STEP_MS = 5 * 60_000;
-const LAUNCHER = '/usr/libexec/dialback/launch';
-const UID_FILE = '/etc/dialback/service-uid';
 const STORE = '/var/lib/dialback/dialback-store';
 
 /** Makes the rpm of a checkout, without compression. @returns its path */
@@ -85,21 +84,10 @@ describe('the rpm', { skip: IN_CLEAN_MACHINE || NEEDS_ROOT }, () => {
   const file = (version: string): string => `./dialback-${version}-1.x86_64.rpm`;
   async function checkInstalled(version: string): Promise<void> {
     const facts = await say(
-      `getcap ${LAUNCHER} /usr/bin/dialback /usr/libexec/dialback/jail
-       stat -c '%n %U:%G %a' ${LAUNCHER} /usr/bin/dialback /usr/libexec/dialback/jail ${UID_FILE} /var/lib/dialback
-       test "$(cat ${UID_FILE})" = "$(id -u dialback)" && echo 'the uid'
+      `${PRINT_FACTS}
        dialback version`,
     );
-    assert.deepEqual(facts.trim().split('\n').slice(0, 8), [
-      `${LAUNCHER} cap_dac_read_search=ep`,
-      '/usr/bin/dialback cap_dac_read_search=i',
-      `${LAUNCHER} root:dialback 750`,
-      '/usr/bin/dialback root:root 755',
-      '/usr/libexec/dialback/jail root:root 755',
-      `${UID_FILE} root:root 644`,
-      '/var/lib/dialback dialback:dialback 700',
-      'the uid',
-    ]);
+    assert.deepEqual(facts.trim().split('\n').slice(0, FACTS.length), FACTS);
     assert.match(facts, new RegExp(`^dialback ${version.replaceAll('.', '\\.')}\\b`, 'm'));
     assert.equal(
       (await run('rpm --verify --nodeps dialback')).output.replace(/^.* c \/etc\/dialback\/excludes\n/m, ''),
