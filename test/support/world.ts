@@ -18,6 +18,7 @@ import {
   readFileSync,
   readlinkSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { createServer, isIPv6, type Server } from 'node:net';
@@ -34,10 +35,10 @@ export const NEEDS_ROOT: string | false =
 const TOP = join(import.meta.dirname, '../..');
 const BINARY = join(TOP, 'dist/dialback');
 /**
- * The result of the trial of rsync (client/trial.ts), for the next world without a jail: a trial takes 0.15 s of processor time. It has
- * the inode of rsync in it, so a test with another rsync or another config tries again. Tests of the trial itself begin without it.
+ * The result of the trial of rsync (client/trial.ts), for the next world without a jail: a trial takes 0.3 s of processor time. It has
+ * the inode of rsync in it, so a test with another rsync or another config tries again. Each build of dialback tries again too.
  */
-const KEPT_TRIAL = 'rsync.json';
+const keptTrial = (): string => `trial ${statSync(BINARY).mtimeMs}.json`;
 /** For folders in no folder that others can write to, as /tmp is. /srv is there in a place, which has its own. */
 export const ROOTS_FOLDER = process.env.DIALBACK_TEST_ROOTS_FOLDER === '/srv' ? '/srv' : '/var/lib';
 
@@ -349,7 +350,7 @@ export class World {
   /** Runs a backup with --json and waits for the end of all its work. @returns its last line */
   async backup(args: string[] = [], options: StartOptions = {}): Promise<Result & { last: Done }> {
     const trial = join(this.clientState, 'rsync.json');
-    const kept = keptText(KEPT_TRIAL);
+    const kept = keptText(keptTrial());
     if (kept !== undefined && lstatSync(this.clientState, { throwIfNoEntry: false }) === undefined) {
       mkdirSync(this.clientState, { mode: 0o700 });
       this.own(this.client, this.clientState);
@@ -362,7 +363,7 @@ export class World {
     );
     await this.settled();
     const tried = result.status === 0 && existsSync(trial) ? readFileSync(trial, 'utf8') : '';
-    if (tried !== kept && tried.includes('"none"')) keepText(KEPT_TRIAL, tried);
+    if (tried !== kept && tried.includes('"none"')) keepText(keptTrial(), tried);
     return { ...result, last: lastLine(result) };
   }
 

@@ -17,6 +17,7 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
+import { installStep } from '../../../src/os/install-steps.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { itLong } from '../../support/long.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
@@ -286,7 +287,7 @@ describe('confined', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       const both = [world.launcher, world.jail];
       for (const path of both) renameSync(path, `${path} elsewhere`);
       await fails(
-        matching`${says('cannot-go-without-the-kernels-jail')}, .*\nnext: make install, .*; or write `,
+        matching`${says('cannot-go-without-the-kernels-jail')}, .*\nnext: ${new RegExp(installStep(false, { by: 'make' }))}; or write `,
       );
       // The client says that it goes without; the host does not.
       configure([], { top: 'capability = "none"' });
