@@ -9,12 +9,13 @@ import { tryReceiveJail } from '../host/jail.ts';
 import { refuseRoot } from '../os/account.ts';
 import { onUserSignal } from '../os/async.ts';
 import { sleep } from '../os/clock.ts';
-import { realPath, removeFileIfThere } from '../os/files.ts';
+import { exists, realPath, removeFileIfThere } from '../os/files.ts';
 import { installStep } from '../os/install-steps.ts';
 import { hasJail, jailCommand, jailPath, lacksLandlock } from '../os/launcher.ts';
 import { FIRST_PASSED, hasPassedSocket, removeOldSocket, requireFreePort } from '../os/listening.ts';
 import { type Child, start } from '../os/process.ts';
 import { configPath } from '../shared/toml.ts';
+import { cacheFolder } from '../store/cache-place.ts';
 import { updateIndexes } from '../store/index-refresh.ts';
 import { overviewOf } from '../store/overview.ts';
 import { openStore, requireOwner } from '../store/store.ts';
@@ -94,7 +95,10 @@ export const web: Command<WebRequest> = {
       ...(request.isSecure ? ['--https'] : []),
       ...(request.isPublic ? ['--any-address'] : []),
     ];
-    const jail = jailCommand(['web', listen, realPath(config.store), realPath(path), '--', ...words], 'TERM');
+    const jail = jailCommand(
+      ['web', listen, realPath(config.store), realPath(path), ...cachesOf(config.store), '--', ...words],
+      'TERM',
+    );
     const passed = listen === INHERITED ? [FIRST_PASSED] : [];
     const child = await start(jail, ['nothing', 'pipe', 2, ...passed]);
     // The server prints its address when it is ready for SIGUSR2. Before that the signal would kill it.
@@ -110,6 +114,12 @@ export const web: Command<WebRequest> = {
     }
   },
 };
+
+/** The folder of the store's caches outside of it, which the jail opens for reading too. */
+function cachesOf(store: string): string[] {
+  const caches = cacheFolder(store);
+  return caches === store || !exists(caches) ? [] : [realPath(caches)];
+}
 
 /** @throws Fault for a value that `parse` refuses */
 function parsedOption<T>(

@@ -18,7 +18,7 @@ import { collectHostRuns } from './runs.ts';
 import { checkSshd, collectSshd } from './sshd.ts';
 import { collectSshdConfig } from './sshd-config.ts';
 import { collectHostState } from './state-folder.ts';
-import { collectStore, hasStore } from './store.ts';
+import { collectCaches, collectStore, hasStore } from './store.ts';
 import { checkReceiver, opensByFolder } from './versions.ts';
 
 /**
@@ -46,6 +46,7 @@ export async function collectHost(options: {
     ...(hasProgram('rsync') ? [checkReceiver(await opensByFolder())] : []),
     // The client's checks report a disk that is not mounted: its config says whether that is an error.
     ...(isCalled || hasStore(config.store) ? await collectStore(config.store, hasLibrary) : []),
+    ...(hasStore(config.store) ? [collectCaches(config.store, config.cache_dir)] : []),
     ...collectHostRuns(config),
     ...collectDrills(config.store),
     ...collectHooks('host', config.hooks),

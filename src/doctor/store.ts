@@ -1,13 +1,16 @@
 /** The host's store: whether it can be opened and used, and the state of the backups in it. */
 
 import { ownAccount } from '../os/account.ts';
-import { exists, mayWrite, stat, statfs } from '../os/files.ts';
+import { exists, mayWrite, realPath, stat, statfs } from '../os/files.ts';
+import { mountOf, mountTable } from '../os/mounts.ts';
 import { hasDoubtfulBasis } from '../store/basis.ts';
+import { cacheFolder } from '../store/cache-place.ts';
 import { probeFileSystem } from '../store/file-system.ts';
 import { COPY_AGAIN, LOST_ATTRIBUTES, snapshotsWithoutAttributes } from '../store/lost-attributes.ts';
 import { listClients, openClient, openStore } from '../store/store.ts';
 import { STORE_FILE } from '../wire/local.ts';
 import { quoteForShell } from '../wire/text.ts';
+import { checkCaches } from './caches.ts';
 import { type Finding, Topic } from './finding.ts';
 import { checkInodes, checkProbe, checkSpace } from './store-disk.ts';
 import { checkStore, STORE } from './store-folder.ts';
@@ -110,4 +113,14 @@ function checkAttributes(clients: string[]): Finding {
   return clients.length === 0
     ? ATTRIBUTES.ok('the files of the backups have the attributes that their manifests name')
     : ATTRIBUTES.critical(`${clients.join(', ')}: ${LOST_ATTRIBUTES}`, COPY_AGAIN);
+}
+
+/** Looks at the caches of a store. */
+export function collectCaches(store: string, cacheDir: string | undefined): Finding {
+  let at = cacheFolder(store);
+  while (!exists(at)) at = at.slice(0, at.lastIndexOf('/')) || '/';
+  const type = mountOf(mountTable(), realPath(at))?.type ?? 'unknown';
+  // Another account reads the caches as they are; only the owner of the store writes to them.
+  const isOwn = stat(store).uid === ownAccount().uid;
+  return checkCaches(store, { cacheDir, type, isUsable: !isOwn || mayWrite(at) }, ownAccount());
 }

@@ -12,6 +12,7 @@ import {
   sizeKey,
   sizeOrPercentKey,
 } from '../shared/toml.ts';
+import { useCacheDir } from '../store/cache-place.ts';
 import { isZone } from '../store/retention.ts';
 import type { ClientSettings, StoreSettings } from '../store/settings.ts';
 import { NAME } from '../wire/text.ts';
@@ -122,6 +123,7 @@ const CONFIG = v.pipe(
   v.strictObject({
     schema: v.optional(schemaKey, 1),
     store: pathKey,
+    cache_dir: v.optional(pathKey),
     metadata: v.optional(v.picklist(['fake-super'], 'should be "fake-super"'), 'fake-super'),
     account_client: v.optional(v.pipe(v.string(), v.regex(NAME, 'should be the name of a client'))),
     syslog: v.optional(v.boolean(), true),
@@ -201,6 +203,7 @@ export const HOST_SCHEMA = CONFIG;
 export function readHostConfig(path: string): HostConfig {
   const config = readConfig(path, CONFIG, 'host.toml');
   useJournalTable(config.journal);
+  useCacheDir(config.store, config.cache_dir);
   return config;
 }
 

@@ -14,6 +14,7 @@ import { exists, mayWrite, realPath, rename, stat } from '../os/files.ts';
 import { replaceFile, syncFolder } from '../os/replace.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
 import { CONFIG_LIMIT } from '../shared/toml.ts';
+import { moveCaches } from '../store/cache-place.ts';
 import { dropRenaming, readRenaming, renamingFault, writeRenaming } from '../store/kept-client.ts';
 import { listOffers, offerLock } from '../store/offer.ts';
 import { snapshotNames } from '../store/snapshot.ts';
@@ -81,6 +82,7 @@ export async function renameClient(options: RenameOptions): Promise<Renamed> {
   if (client.name === from) {
     rename(client.folder, folder);
     syncFolder(dirname(folder));
+    moveCaches(client.folder, folder);
   }
   if ('text' in renamed) replaceFile(config, renamed.text, stat(config).mode & 0o777);
   const count = changed.filter(each => each !== undefined).length;

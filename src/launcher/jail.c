@@ -7,7 +7,7 @@
  *                                          with all of root's capabilities
  *   serve TREE RUN                         becomes rsync as a daemon that can read a part of TREE, a snapshot (serve.h)
  *   fetch DIR... -- ARG...                 becomes rsync that can write below each DIR and reach nothing else (fetch.h)
- *   web LISTEN STORE CONFIG -- ARG...      becomes dialback as a web server that can read STORE and CONFIG, and do nothing else (web.h)
+ *   web LISTEN STORE CONFIG [CACHES] -- ARG...      becomes dialback as a web server that can read STORE and CONFIG, and do nothing else (web.h)
  *
  * Its other half is launch.c, with the jail of the rsync that reads. The parts of this file:
  * - RECEIVER_CALLS below, and COMMON_CALLS in seccomp.c: the system calls of the receiver
@@ -190,5 +190,5 @@ int main(int count, char *arguments[])
 		return pump(arguments[2]);
 	die(REFUSED, "run", "jail", "its arguments are none of: receive TREE [LINKROOT...] -- ARGUMENT...; "
 				    "place DIR TREE -- ARGUMENT...; serve TREE RUN; fetch DIR... -- ARGUMENT...; "
-				    "web LISTEN STORE CONFIG -- ARGUMENT...; pump SECONDS");
+				    "web LISTEN STORE CONFIG [CACHES] -- ARGUMENT...; pump SECONDS");
 }

@@ -135,8 +135,10 @@ _Noreturn void web_verb(int count, char *arguments[])
 	char *const environment[] = {PLAIN_ENVIRONMENT, NULL};
 	char abi[16];
 	pid_t parent = getppid();
-	if (count < 4 || strcmp(arguments[3], "--") != 0)
-		die(REFUSED, "run", "web", "it takes LISTEN STORE CONFIG -- ARGUMENT...");
+	/* CACHES is for a store whose SQLite files are elsewhere (`cache_dir` in host.toml). */
+	int end = count > 3 && strcmp(arguments[3], "--") != 0 ? 4 : 3;
+	if (count < end + 1 || strcmp(arguments[end], "--") != 0)
+		die(REFUSED, "run", "web", "it takes LISTEN STORE CONFIG [CACHES] -- ARGUMENT...");
 	confine_what = DIALBACK;
 	accept_logs();
 	forget_caller(strcmp(arguments[0], "inherited") == 0 ? LISTENING : STDERR_FILENO);
@@ -147,6 +149,8 @@ _Noreturn void web_verb(int count, char *arguments[])
 	require_roots_own(DIALBACK);
 	require_place(arguments[1]);
 	require_place(arguments[2]);
+	if (end == 4)
+		require_place(arguments[3]);
 	die_with_parent(SIGKILL, parent);
 	close(refuse_everything(2)); /* before it listens: a kernel without Landlock is refused first */
 	take_socket(arguments[0]);
@@ -154,6 +158,8 @@ _Noreturn void web_verb(int count, char *arguments[])
 	int ruleset = refuse_everything(2);
 	grant_path(ruleset, arguments[1], LL_READ, true);
 	grant_path(ruleset, arguments[2], LL_READ_FILE, true);
+	if (end == 4)
+		grant_path(ruleset, arguments[3], LL_READ, true);
 	for (const char *const *path = COMMON_PATHS; *path != NULL; path++)
 		grant_path(ruleset, *path, LL_READ_FILE, false);
 	grant_path(ruleset, "/etc/ssl/openssl.cnf", LL_READ_FILE, false); /* node does not start where it exists and is refused */
@@ -168,6 +174,6 @@ _Noreturn void web_verb(int count, char *arguments[])
 	allow_calls(WEB_CALLS, COUNT(WEB_CALLS));
 	char **words = require_memory(calloc((size_t)count + 1, sizeof *words));
 	words[0] = "dialback", words[1] = "serve-web", words[2] = "--landlock-abi", words[3] = abi;
-	memcpy(words + 4, arguments + 4, (size_t)(count - 4) * sizeof *words);
+	memcpy(words + 4, arguments + end + 1, (size_t)(count - end - 1) * sizeof *words);
 	become(DIALBACK, words, environment);
 }

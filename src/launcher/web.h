@@ -1,5 +1,5 @@
 /*
- * `web LISTEN STORE CONFIG -- ARG...`: dialback as a web server that can read the store and its config, and nothing else. It cannot
+ * `web LISTEN STORE CONFIG [CACHES] -- ARG...`: dialback as a web server that can read the store and its config, and nothing else. It cannot
  * write a file, execute a program, or open a connection. LISTEN is where it listens:
  *
  *   ADDRESS:PORT, [ADDRESS]:PORT    a TCP port

@@ -1,6 +1,6 @@
 /**
- * The catalog: STORE/catalog.sqlite, a cache of the facts of each client's snapshots and journal. An overview of many clients would
- * otherwise read the record of each snapshot.
+ * The catalog: STORE/catalog.sqlite, or below `cache_dir` (cache-place.ts). It is a cache of the facts of each client's snapshots and
+ * journal. An overview of many clients would otherwise read the record of each snapshot.
  *
  * It can be removed at any time. Each use compares it with the store, and reads what is new: the names in snapshots/, the end of the
  * journal, and the status of verified.json and index.sqlite. It compares identities and never asks which of two times is later,
@@ -22,6 +22,7 @@ import { exists, readdir, stat, statusExact } from '../os/files.ts';
 import { type JournalPosition, readJournalSince } from '../os/journal.ts';
 import type { Entry } from '../os/journal-lines.ts';
 import { snapshotTime } from '../wire/text.ts';
+import { cachePath, makeCacheFolder } from './cache-place.ts';
 import { type IndexSummary, summarizeIndex } from './index-summary.ts';
 import { addEntries, type JournalFacts, NO_JOURNAL } from './journal-facts.ts';
 import { readSnapshot, snapshotNames } from './snapshot.ts';
@@ -179,7 +180,7 @@ export class Catalog {
 }
 
 function pathOf(store: string): string {
-  return `${store}/catalog.sqlite`;
+  return cachePath(store, 'catalog.sqlite');
 }
 
 /** @returns undefined if there is no usable file, and none can be made */
@@ -189,6 +190,7 @@ function openQuietly(
 ): { database: Database; isWritable: boolean } | undefined {
   const path = pathOf(store);
   try {
+    if (isWritable) makeCacheFolder(store);
     return { database: openCache(path, SHAPE, isWritable), isWritable };
   } catch (error) {
     if (isWritable && !cannotWrite(error)) throw error;
@@ -208,7 +210,7 @@ function refresh(client: ClientStore, known: Row | undefined): Row {
   const verified = stamped(isSame ? known.verified : undefined, [`${client.folder}/verified.json`], () =>
     lastVerification(client),
   );
-  const database = `${client.folder}/index.sqlite`;
+  const database = cachePath(client.folder, 'index.sqlite');
   const index = stamped(isSame ? known.index : undefined, [database, `${database}-wal`], () =>
     summarizeIndex(client),
   );

@@ -1,5 +1,6 @@
 /**
- * A client's index, clients/NAME/index.sqlite: which snapshots contain which file. index-room.ts, index-links.ts and
+ * A client's index: which snapshots contain which file. It is clients/NAME/index.sqlite, or below `cache_dir` (cache-place.ts).
+ * index-room.ts, index-links.ts and
  * index-moved.ts answer other questions from it.
  *
  * It is only a cache. The folders under snapshots/ are the truth, and each opening brings the index up to date with
@@ -32,6 +33,7 @@ import { exists, makeUniqueFolder, removeAll, stat } from '../os/files.ts';
 import { dropGarbage } from '../os/memory.ts';
 import type { DisposableHolder } from '../os/runfolder.ts';
 import { temporaryFolder } from '../os/scratch.ts';
+import { cachePath, makeCacheFolder } from './cache-place.ts';
 import { TIME_LIMITS } from './file-time.ts';
 import { compareSnapshot, type IndexedFile, type SnapshotChanges } from './index-changes.ts';
 import {
@@ -75,10 +77,13 @@ export async function openIndex(
   client: ClientStore,
   signal?: AbortSignal,
 ): Promise<StoreIndex> {
-  const path = `${client.folder}/index.sqlite`;
+  const path = cachePath(client.folder, 'index.sqlite');
   const { uid } = stat(client.folder);
   const isOwner = ownAccount().uid === uid;
-  const open = (): StoreIndex => new StoreIndex(client, openCache(path, INDEX_SHAPE, isOwner));
+  const open = (): StoreIndex => {
+    if (isOwner) makeCacheFolder(client.folder);
+    return new StoreIndex(client, openCache(path, INDEX_SHAPE, isOwner));
+  };
   const attempt = async (): Promise<StoreIndex> => {
     const index = open();
     try {
@@ -114,7 +119,7 @@ async function openTemporary(
   const folder = makeUniqueFolder(`${temporaryFolder()}/dialback-index-`);
   held.defer(() => removeAll(folder));
   const path = `${folder}/index.sqlite`;
-  const own = `${client.folder}/index.sqlite`;
+  const own = cachePath(client.folder, 'index.sqlite');
   if (exists(own)) await copyCache(own, path);
   try {
     const index = new StoreIndex(client, openCache(path, INDEX_SHAPE, true));
@@ -133,7 +138,7 @@ async function openTemporary(
 export function peekIndex(client: ClientStore): StoreIndex | undefined {
   let index: StoreIndex | undefined;
   try {
-    index = new StoreIndex(client, openCache(`${client.folder}/index.sqlite`, INDEX_SHAPE, false));
+    index = new StoreIndex(client, openCache(cachePath(client.folder, 'index.sqlite'), INDEX_SHAPE, false));
     index.requireCurrent();
     return index;
   } catch {

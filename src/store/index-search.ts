@@ -5,6 +5,7 @@
 import { setImmediate as breathe } from 'node:timers/promises';
 import { monotonicMs } from '../os/clock.ts';
 import { type Database, openCache, type Statement } from '../os/database.ts';
+import { cachePath } from './cache-place.ts';
 import { Names } from './index-names.ts';
 import { membersOf } from './index-runs.ts';
 import { INDEX_SHAPE } from './index-tables.ts';
@@ -63,7 +64,7 @@ export async function searchIndex(
   options: SearchOptions,
   signal: AbortSignal,
 ): Promise<SearchResult> {
-  const database = openCache(`${client.folder}/index.sqlite`, INDEX_SHAPE, false);
+  const database = openCache(cachePath(client.folder, 'index.sqlite'), INDEX_SHAPE, false);
   try {
     return await new Search(database, client).run(options, signal);
   } finally {

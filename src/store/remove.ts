@@ -11,6 +11,7 @@ import { randomHex } from '../os/random.ts';
 import { syncFolder } from '../os/replace.ts';
 import { escapeText } from '../wire/text.ts';
 import { notDurable } from './basis.ts';
+import { dropCaches } from './cache-place.ts';
 import { dropRechecks } from './doubtful-files.ts';
 import { openIndex, peekIndex } from './file-index.ts';
 import type { Held } from './index-room.ts';
@@ -146,6 +147,7 @@ function nextForKept({ name, folder }: ClientStore): string {
 function moveClient(store: string, { name, folder }: ClientStore): void {
   rename(folder, `${store}/clients/${trashOfClient(name, randomHex(4))}`);
   syncFolder(`${store}/clients`);
+  dropCaches(folder);
 }
 
 /** @throws Fault when a snapshot must not be removed: it does not exist, is pinned, offered or kept, or is the last full one */

@@ -14,6 +14,7 @@ import { replaceFile } from '../os/replace.ts';
 import { type DisposableHolder, takeLock } from '../os/runfolder.ts';
 import { temporaryFolder } from '../os/scratch.ts';
 import { doubtfulFiles } from './basis.ts';
+import { cacheFolder, makeCacheFolder } from './cache-place.ts';
 import { FileCheck } from './check-files.ts';
 import type { Doubtful } from './doubtful-files.ts';
 import { openIndex } from './file-index.ts';
@@ -196,7 +197,7 @@ async function verifyClient(
     unrecorded === undefined ? await makeManifests(client, signal, MANIFEST_WAIT_SECONDS) : nothing;
   const index = await openIndex(held, client, signal);
   const pass = new Pass(held, client, {
-    folder: unrecorded === undefined ? client.folder : temporaryPlace(held),
+    folder: unrecorded === undefined ? cacheFolder(client.folder) : temporaryPlace(held),
     only: only?.join(),
     slots: Math.max(1, Math.floor(100 / sample)),
   });
@@ -269,6 +270,8 @@ async function whyUnrecorded(held: DisposableHolder, client: ClientStore): Promi
   try {
     if ((await takeLock(held, `${client.folder}/verify.lock`)) !== undefined) {
       writeProbe(client.folder);
+      const caches = makeCacheFolder(client.folder);
+      if (caches !== client.folder) writeProbe(caches);
       return undefined;
     }
   } catch (error) {

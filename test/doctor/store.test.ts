@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { checkCaches } from '../../src/doctor/caches.ts';
 import type { Finding, State } from '../../src/doctor/finding.ts';
 import { checkInodes, checkProbe, checkSpace } from '../../src/doctor/store-disk.ts';
 import { checkStore } from '../../src/doctor/store-folder.ts';
@@ -110,4 +111,28 @@ describe('host: checkSpace() and checkInodes()', () => {
   ] as const)
     it(`are ${state} when ${ffree} of ${files} inodes are free`, () =>
       check(checkInodes('/s', { ...room(1, 1), ffree, files }), state));
+});
+
+describe('host: checkCaches()', () => {
+  const us = { name: 'dialback' };
+  const judge = (cacheDir: string | undefined, type: string, isUsable = true): Finding =>
+    checkCaches('/s', { cacheDir, type, isUsable }, us);
+  it('warns when SQLite is on a network file system, in the store or in cache_dir', () => {
+    for (const type of ['ceph', 'fuse.ceph-fuse', 'fuse.glusterfs', 'nfs4', 'cifs']) {
+      check(
+        judge(undefined, type),
+        'warning',
+        new RegExp(`\\(${type.replace('.', '\\.')}\\)`),
+        / dialback .*cache_dir/,
+      );
+      check(judge('/c', type), 'warning', /too/, /local disk/);
+    }
+  });
+  it('takes local file systems, and warns of a folder that it cannot write to', () => {
+    for (const type of ['ext4', 'xfs', 'btrfs', 'zfs', 'fuseblk', 'unknown']) {
+      check(judge(undefined, type), 'ok');
+      check(judge('/c', type), 'ok', /"\/c"/);
+    }
+    check(judge('/c d', 'ext4', false), 'warning', /cannot write/, /'\/c d'$/);
+  });
 });
