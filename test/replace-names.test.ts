@@ -55,4 +55,21 @@ describe('replaceNames()', () => {
     }
     assert.deepEqual(readdirSync(`${folder}/work`), []);
   });
+
+  it('links a single name without a second temporary one, and changes nothing when that fails', context => {
+    const { folder, names, old, inode } = make(context);
+    const [first = Buffer.alloc(0)] = names;
+    const folderName = Buffer.from(`${folder}/tree/a folder`);
+    mkdirSync(folderName);
+    const options = { inode, work: `${folder}/work` };
+    assert.throws(() => replaceNames([folderName], old, options), { code: 'EISDIR' });
+    assert.equal(replaceNames([first], old, { ...options, inode: inode + 1n }), false);
+    assert.equal(statSync(old).nlink, 1);
+    assert.equal(statSync(first).nlink, 3);
+    assert.deepEqual(readdirSync(`${folder}/work`), []);
+    writeFileSync(`${folder}/work/kept`, ''); // it would be in the way of a second temporary name
+    assert.equal(replaceNames([first], old, options), true);
+    assert.equal(statSync(first, { bigint: true }).ino, inode);
+    assert.deepEqual(readdirSync(`${folder}/work`), ['kept']);
+  });
 });

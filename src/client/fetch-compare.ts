@@ -3,7 +3,7 @@ import { digestFile } from '../os/content.ts';
 import { hasProgram } from '../os/programs.ts';
 import { readRestored, type State } from '../store/restore-compare.ts';
 import { Differences, differencesOf, type Giver } from '../store/restore-difference.ts';
-import { BATCH, inBatches } from '../store/stored-tree.ts';
+import { BATCH, inBatches, readAhead } from '../store/stored-tree.ts';
 import { covers, joinPath } from '../store/tree-path.ts';
 import type { Damage } from '../store/verify-pass.ts';
 import { leadsThroughLink } from './fetch-links.ts';
@@ -52,12 +52,18 @@ export async function compareFetched(
     signal,
     result,
   );
-  for await (const batch of inBatches(list.entries(), BATCH))
-    await comparison.take(
-      batch.filter(({ entry }) => !isInPlace || list.paths.some(path => covers(path, entry.path))),
-    );
+  const wanted = async function* (): AsyncGenerator<Wanted> {
+    for await (const each of list.entries())
+      if (!isInPlace || list.paths.some(path => covers(path, each.entry.path))) yield each;
+  };
+  const read = (batch: readonly Wanted[]): Promise<Looked[]> => comparison.look(batch);
+  for await (const { result: looked } of readAhead(inBatches(wanted(), BATCH), read))
+    await comparison.take(looked);
   return result;
 }
+
+/** An entry of the list, and the state at its path. */
+type Looked = Wanted & { state: State };
 
 class Comparison {
   readonly #base: string;
@@ -81,28 +87,32 @@ class Comparison {
     this.#result = result;
   }
 
-  async take(batch: readonly Wanted[]): Promise<void> {
-    // The store has lost a missing entry, so that the host could not send it.
-    for (const { entry, damage } of batch) if (damage === 'missing') this.#damage(entry.path, damage);
-    const there = batch.filter(({ damage }) => damage !== 'missing');
-    const real = there.filter(({ entry }) => this.#isBelowFolders(entry.path));
-    const states = await this.#statesOf(real);
-    for (const each of there) {
-      const { entry } = each;
-      if (entry.type !== 'folder') this.#result.files += 1;
-      this.#result.bytes += entry.size;
-      const at = real.indexOf(each);
-      const state = at < 0 ? undefined : states[at];
-      if (state === 'unknown') continue;
-      this.#result.differences.add(entry.path, differencesOf(entry, state, this.#giver));
-      if (each.damage !== null) this.#damage(entry.path, each.damage);
-      else if (state?.type === 'file' && entry.type === 'file') await this.#compareContent(each);
-    }
+  /** Reads all but the contents. */
+  async look(batch: readonly Wanted[]): Promise<Looked[]> {
+    const real = batch.filter(
+      ({ entry, damage }) => damage !== 'missing' && this.#isBelowFolders(entry.path),
+    );
+    const entries = real.map(({ entry }) => entry);
+    const states = await readRestored(this.#base, entries, this.#signal, this.#result.isCompared);
+    const found = new Map(real.map((each, at) => [each, states[at]]));
+    return batch.map(each => ({ ...each, state: found.get(each) }));
   }
 
-  async #statesOf(batch: readonly Wanted[]): Promise<State[]> {
-    const entries = batch.map(({ entry }) => entry);
-    return await readRestored(this.#base, entries, this.#signal, this.#result.isCompared);
+  async take(batch: readonly Looked[]): Promise<void> {
+    for (const each of batch) {
+      const { entry, damage, state } = each;
+      if (damage === 'missing') {
+        // The store has lost it, so that the host could not send it.
+        this.#damage(entry.path, damage);
+        continue;
+      }
+      if (entry.type !== 'folder') this.#result.files += 1;
+      this.#result.bytes += entry.size;
+      if (state === 'unknown') continue;
+      this.#result.differences.add(entry.path, differencesOf(entry, state, this.#giver));
+      if (damage !== null) this.#damage(entry.path, damage);
+      else if (state?.type === 'file' && entry.type === 'file') await this.#compareContent(each);
+    }
   }
 
   async #compareContent({ entry, sha256 }: Wanted): Promise<void> {

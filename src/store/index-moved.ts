@@ -20,6 +20,8 @@ export interface WantedFile {
 export interface MovedPair {
   fresh: bigint;
   old: bigint;
+  /** The older file's path below the client's folder. */
+  oldPath: Buffer;
   /** The size of the client's file; 0 for a link, a device and the like. */
   bytes: bigint;
 }
@@ -33,12 +35,18 @@ const TABLES = `
   ${NAMES.map(name => `DROP TABLE IF EXISTS temp.${name};`).join(' ')}
   CREATE TEMP TABLE arrived (ino INTEGER PRIMARY KEY, size INTEGER, mtime TEXT, attributes TEXT, digest BLOB);
   CREATE TEMP TABLE older (ino INTEGER PRIMARY KEY, size INTEGER, mtime TEXT, attributes TEXT, digest BLOB,
-    known BLOB); -- the index's digest
+    known BLOB, -- the index's digest
+    path BLOB);
   CREATE TEMP TABLE arrived_name (ino INTEGER, path BLOB, PRIMARY KEY (ino, path)) WITHOUT ROWID;
   CREATE TEMP TABLE arrived_folder (path BLOB PRIMARY KEY) WITHOUT ROWID;
   CREATE TEMP TABLE pair (fresh INTEGER PRIMARY KEY, old INTEGER, bytes INTEGER);
-  CREATE INDEX temp.arrived_look ON arrived (size, mtime, attributes, digest);
-  CREATE INDEX temp.older_look ON older (size, mtime, attributes, digest);`;
+  CREATE INDEX temp.arrived_look ON arrived (size, mtime);
+  CREATE INDEX temp.older_look ON older (size, mtime);`;
+
+/** Made once all attributes and digests are there: it is faster to sort them than to add each one to an index. */
+const DIGEST_INDEX = `
+  DROP INDEX temp.arrived_look;
+  CREATE INDEX temp.arrived_digest ON arrived (digest, size, mtime, attributes);`;
 
 /** The first word of the attributes of a plain file of the client. */
 export const PLAIN = 'plain';
@@ -115,28 +123,46 @@ export class MovedTable {
 
   /** Lists the files of one side in batches, in the order of their inodes. */
   files(side: Side): Generator<WantedFile[]> {
-    return this.#batches(`SELECT * FROM ${side}`, side);
+    return side === 'arrived' ? this.#arrived() : this.#older('SELECT * FROM older');
   }
 
-  /** Lists the files of snapshots in the same way, without those whose known digest is that of no file that has arrived. */
+  /**
+   * Lists the files of snapshots in the same way, without those whose known digest is that of no file that has arrived. Call this
+   * once all digests of arrived files are stored.
+   */
   olderToRead(): Generator<WantedFile[]> {
-    return this.#batches(
+    this.database.exec(DIGEST_INDEX);
+    return this.#older(
       `SELECT * FROM older WHERE known IS NULL OR EXISTS (SELECT 1 FROM arrived AS a WHERE a.size = older.size
          AND a.mtime = older.mtime AND a.attributes = older.attributes AND a.digest = older.known)`,
-      'older',
     );
   }
 
-  *#batches(rows: string, side: Side): Generator<WantedFile[]> {
+  *#arrived(): Generator<WantedFile[]> {
     const statement = this.database.prepare(
-      `SELECT ino AS inode, size, mtime FROM (${rows}) WHERE ino > ? ORDER BY ino LIMIT ${ROWS}`,
+      `SELECT ino AS inode, size, mtime,
+         (SELECT path FROM arrived_name AS n WHERE n.ino = arrived.ino ORDER BY path LIMIT 1) AS path
+         FROM arrived WHERE ino > ? ORDER BY ino LIMIT ${ROWS}`,
     );
-    type Row = { inode: bigint; size: bigint; mtime: string };
-    for (const found of rowBatches<Row>(statement, each => each.inode))
-      yield found.flatMap(({ inode, size, mtime }) => {
-        const path = side === 'arrived' ? this.names(inode)[0] : this.oldPath(inode);
-        return path === undefined ? [] : [{ inode, path, size: Number(size), mtime }];
+    for (const found of rowBatches<FileRow>(statement, each => each.inode)) yield found.flatMap(wantedOf);
+  }
+
+  /** Each path is looked up once, and kept in the table. */
+  *#older(rows: string): Generator<WantedFile[]> {
+    const statement = this.database.prepare(
+      `SELECT ino AS inode, size, mtime, path FROM (${rows}) WHERE ino > ? ORDER BY ino LIMIT ${ROWS}`,
+    );
+    const keep = this.database.prepare('UPDATE older SET path = ? WHERE ino = ?');
+    for (const found of rowBatches<FileRow>(statement, each => each.inode)) {
+      const unknown = found.filter(each => each.path === null);
+      inTransaction(this.database, () => {
+        for (const each of unknown) {
+          each.path = this.oldPath(each.inode) ?? null;
+          keep.run(each.path, each.inode);
+        }
       });
+      yield found.flatMap(wantedOf);
+    }
   }
 
   /** The paths of a file that has arrived, below the arriving tree. */
@@ -174,12 +200,23 @@ export class MovedTable {
         FROM (${ranked('arrived')}) AS a JOIN (${ranked('older')}) AS o ON o.size = a.size AND o.mtime = a.mtime
           AND o.attributes = a.attributes AND o.digest = a.digest AND o.place = a.place;`);
     const found = this.database.prepare('SELECT count(*) AS count FROM pair').get() as { count: number };
-    const note = this.database.prepare('INSERT OR IGNORE INTO arrived_folder VALUES (?)');
-    for (const pairs of this.pairs())
-      inTransaction(this.database, () => {
-        for (const { fresh } of pairs) for (const path of this.names(fresh)) note.run(folderOf(path));
-      });
+    this.#noteFolders();
     return found.count;
+  }
+
+  #noteFolders(): void {
+    const note = this.database.prepare('INSERT OR IGNORE INTO arrived_folder VALUES (?)');
+    const names = this.database.prepare('SELECT path FROM pair JOIN arrived_name ON ino = fresh');
+    // Files of one folder often follow each other.
+    let last: Buffer | undefined;
+    inTransaction(this.database, () => {
+      for (const { path } of names.iterate() as Iterable<{ path: Uint8Array }>) {
+        const folder = folderOf(Buffer.from(path));
+        if (last?.equals(folder)) continue;
+        note.run(folder);
+        last = folder;
+      }
+    });
   }
 
   /** Lists the folders that hold a name of a file in a pair; empty for the top of the tree. */
@@ -189,12 +226,27 @@ export class MovedTable {
   }
 
   /** Lists the pairs in batches, in the order of the arrived inodes. */
-  pairs(): Generator<MovedPair[]> {
+  *pairs(): Generator<MovedPair[]> {
     const statement = this.database.prepare(
-      `SELECT fresh, old, bytes FROM pair WHERE fresh > ? ORDER BY fresh LIMIT ${ROWS}`,
+      `SELECT fresh, old, bytes, path FROM pair JOIN older ON ino = old
+         WHERE fresh > ? AND path IS NOT NULL ORDER BY fresh LIMIT ${ROWS}`,
     );
-    return rowBatches<MovedPair>(statement, each => each.fresh);
+    type Row = Omit<MovedPair, 'oldPath'> & { path: Uint8Array };
+    for (const found of rowBatches<Row>(statement, each => each.fresh))
+      yield found.map(({ path, ...pair }) => ({ ...pair, oldPath: Buffer.from(path) }));
   }
+}
+
+/** A row of a table with a path; null if there is none. */
+interface FileRow {
+  inode: bigint;
+  size: bigint;
+  mtime: string;
+  path: Uint8Array | null;
+}
+
+function wantedOf({ inode, size, mtime, path }: FileRow): WantedFile[] {
+  return path === null ? [] : [{ inode, path: Buffer.from(path), size: Number(size), mtime }];
 }
 
 function folderOf(path: Buffer): Buffer {

@@ -7,7 +7,7 @@
  * format of sha256sum(1), for the manifest, the record and the exclude list.
  */
 
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { createGunzip } from 'node:zlib';
 import { Fault, type Parsed } from '../fault.ts';
 import { digestFile, readingStream, readWhole } from '../os/content.ts';
@@ -46,10 +46,10 @@ export function lacksManifest(client: ClientStore): boolean {
  * same.)
  */
 export function attributesDigest(xattrs: readonly Xattr[]): string {
-  const hash = createHash('sha256');
-  const sorted = [...xattrs].sort((one, other) => Buffer.compare(one.name, other.name));
-  for (const { name, value } of sorted) hash.update(name).update(`=0x${value.toString('hex')}\n`);
-  return hash.digest('hex');
+  const sorted =
+    xattrs.length < 2 ? xattrs : [...xattrs].sort((one, other) => Buffer.compare(one.name, other.name));
+  const lines = sorted.map(({ name, value }) => `${name.toString('latin1')}=0x${value.toString('hex')}\n`);
+  return hash('sha256', Buffer.from(lines.join(''), 'latin1'), 'hex');
 }
 
 /**
@@ -119,7 +119,8 @@ export function metadataDifferences(
   found: StoredEntry,
   xattrs: readonly Xattr[] | undefined,
 ): ('attributes' | 'size' | 'time')[] {
-  const { size, mtimeNs } = describeEntry(found, xattrs, wanted.sha256);
+  const { mtimeNs } = found;
+  const size = found.isFolder ? 0 : found.size;
   return [
     ...(xattrs === undefined || !hasSameAttributes(wanted, found, xattrs) ? (['attributes'] as const) : []),
     ...(size === wanted.size ? [] : (['size'] as const)),

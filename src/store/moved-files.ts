@@ -19,14 +19,14 @@ import { takeStat, type Xattr } from './fake-super.ts';
 import { openIndex } from './file-index.ts';
 import { formatTime } from './file-time.ts';
 import { copyFolderTimes } from './folder-times.ts';
-import { type MovedTable, PLAIN, type WantedFile } from './index-moved.ts';
+import { type MovedPair, type MovedTable, PLAIN, type WantedFile } from './index-moved.ts';
 import { inodesIn, type NamedInode } from './inode-names.ts';
 import { isFatal } from './link-limit.ts';
 import { attributesDigest } from './manifest.ts';
 import { replaceNames } from './replace-names.ts';
 import { canShareExtents, type SharedExtents, shareExtents } from './shared-extents.ts';
 import { type ClientStore, failureText, recordQuietly } from './store.ts';
-import { inBatches, readXattrsOfEach } from './stored-tree.ts';
+import { inBatches, readAhead, readXattrsOfEach } from './stored-tree.ts';
 import { joinPath } from './tree-path.ts';
 
 /** The files of a run that were linked to older ones. */
@@ -87,8 +87,8 @@ async function findEqual(search: Search): Promise<boolean> {
   for await (const batch of inBatches(inodesOfArrival(search)))
     table.dropPresent(batch.filter(isInTree).map(each => each.inode));
   if (!table.keepAlike('time')) return false;
-  for (const files of table.files('arrived')) await readAttributes(search, 'arrived', files);
-  for (const files of table.files('older')) await readAttributes(search, 'older', files);
+  await readAttributes(search, 'arrived');
+  await readAttributes(search, 'older');
   if (!table.keepAlike('attributes')) return false;
   for (const files of table.files('arrived'))
     table.set('arrived', 'digest', await digestsOf(arrival.tree, files, signal));
@@ -123,19 +123,20 @@ const ofTree = (found: NamedInode): NamedInode => ({
 async function readAttributes(
   { client, arrival, table, signal }: Search,
   side: 'arrived' | 'older',
-  files: readonly WantedFile[],
 ): Promise<void> {
   const top = side === 'arrived' ? arrival.tree : client.folder;
-  const known = files.flatMap(each => {
-    const rights = rightsOf(joinPath(top, each.path), each);
-    return rights === undefined ? [] : [{ ...each, rights }];
-  });
-  const xattrs = await readXattrsOfEach(top, known, signal);
-  const texts = known.flatMap(({ inode, rights }, at): [bigint, string][] => {
-    const own = xattrs[at];
-    return own === undefined ? [] : [[inode, attributesText(own, rights)]];
-  });
-  table.set(side, 'attributes', texts);
+  const read = async (files: readonly WantedFile[]): Promise<[bigint, string][]> => {
+    const known = files.flatMap(each => {
+      const rights = rightsOf(joinPath(top, each.path), each);
+      return rights === undefined ? [] : [{ ...each, rights }];
+    });
+    const xattrs = await readXattrsOfEach(top, known, signal);
+    return known.flatMap(({ inode, rights }, at): [bigint, string][] => {
+      const own = xattrs[at];
+      return own === undefined ? [] : [[inode, attributesText(own, rights)]];
+    });
+  };
+  for await (const { result } of readAhead(table.files(side), read)) table.set(side, 'attributes', result);
 }
 
 function attributesText(xattrs: readonly Xattr[], rights: string): string {
@@ -211,10 +212,10 @@ async function linkPairs(search: Search, moved: MovedFiles, state: { areTimesKep
   state.areTimesKept = false;
   try {
     for (const pairs of table.pairs()) {
-      for (const { fresh, old, bytes } of pairs) {
-        if (!linkPair(search, work, fresh, old)) continue;
+      for (const pair of pairs) {
+        if (!linkPair(search, work, pair)) continue;
         moved.files += 1;
-        moved.bytes += Number(bytes);
+        moved.bytes += Number(pair.bytes);
       }
       await breathe();
       signal.throwIfAborted();
@@ -226,12 +227,14 @@ async function linkPairs(search: Search, moved: MovedFiles, state: { areTimesKep
 }
 
 /** @returns whether all names of the arrived file are now names of the old one; otherwise none is */
-function linkPair({ client, arrival, table }: Search, work: string, fresh: bigint, old: bigint): boolean {
-  const path = table.oldPath(old);
-  if (path === undefined) return false;
+function linkPair(
+  { client, arrival, table }: Search,
+  work: string,
+  { fresh, old, oldPath }: MovedPair,
+): boolean {
   const names = table.names(fresh).map(each => joinPath(arrival.tree, each));
   try {
-    return replaceNames(names, joinPath(client.folder, path), { inode: old, work });
+    return replaceNames(names, joinPath(client.folder, oldPath), { inode: old, work });
   } catch (error) {
     if (isFatal(error)) throw error;
     return false; // for example, the old file has as many names as the file system allows

@@ -8,7 +8,15 @@ import type { StoredEntry } from './find-records.ts';
 import { type ManifestPair, metadataDifferences, pairEntries, readManifestPart } from './manifest.ts';
 import { isUnread, type ManifestEntry } from './mtree.ts';
 import { passesOf, type Selection } from './restore-selection.ts';
-import { BATCH, entryOf, inBatches, listTree, readXattrsOfEach, type TreeOptions } from './stored-tree.ts';
+import {
+  BATCH,
+  entryOf,
+  inBatches,
+  listTree,
+  readAhead,
+  readXattrsOfEach,
+  type TreeOptions,
+} from './stored-tree.ts';
 
 /** The errors of a reading; filled while the entries are read. */
 export interface EntryProblems {
@@ -34,8 +42,14 @@ export async function* offeredEntries(
   for (const pass of passesOf(selection)) {
     const stored = listTree(tree, { ...pass, complain, signal });
     const pairs = pairEntries(manifestEntries(selection, pass, problems, signal), stored);
-    for await (const batch of inBatches(pairs, BATCH))
-      for (const entry of await describeBatch(tree, batch, complain, signal))
+    const read = async (batch: readonly ManifestPair[]): Promise<(Xattr[] | undefined)[]> =>
+      await readXattrsOfEach(
+        tree,
+        batch.flatMap(({ found }) => found ?? []),
+        signal,
+      );
+    for await (const { batch, result } of readAhead(inBatches(pairs, BATCH), read))
+      for (const entry of describeBatch(tree, batch, result, complain))
         if (entry.path !== '' || selection.isWholeMachine) yield entry;
   }
 }
@@ -53,14 +67,13 @@ async function* manifestEntries(
   });
 }
 
-async function describeBatch(
+/** @param xattrs of the entries that were found, in their order */
+function describeBatch(
   tree: string,
   batch: readonly ManifestPair[],
+  xattrs: readonly (Xattr[] | undefined)[],
   complain: (text: string) => void,
-  signal: AbortSignal,
-): Promise<OfferedEntry[]> {
-  const there = batch.flatMap(({ found }) => found ?? []);
-  const xattrs = await readXattrsOfEach(tree, there, signal);
+): OfferedEntry[] {
   let at = 0;
   return batch.map(({ wanted, found }) => {
     if (found === undefined) return missingEntry(wanted as ManifestEntry);

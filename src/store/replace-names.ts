@@ -1,10 +1,10 @@
 /** Makes all names of a file names of another file with the same content. */
-import { link, removeFileIfThere, rename, statusExact } from '../os/files.ts';
+import { link, rename, statusExact, unlink } from '../os/files.ts';
 
 /**
  * Replaces all names, or none. Each name refers to one of the two files at any time.
  * @param names all names of a file
- * @param old a name of the other file
+ * @param old a name of the other file, which is not the same inode
  * @param options.inode the inode that `old` must have
  * @param options.work a folder on the same file system, for temporary names
  * @returns false if `old` is another file by now
@@ -19,31 +19,35 @@ export function replaceNames(
   if (first === undefined) return false;
   const kept = `${work}/kept`;
   const temporary = (at: number): string => `${work}/new-${at}`;
-  const made: string[] = [];
+  const made = new Set<string>();
   const make = (from: Buffer | string, to: string): void => {
     link(from, to);
-    made.push(to);
+    made.add(to);
+  };
+  const moveOver = (from: string, name: Buffer): void => {
+    rename(from, name);
+    made.delete(from);
   };
   let done = 0;
   try {
     // Make all links first: the file system can refuse one of them.
-    make(first, kept);
+    if (names.length > 1) make(first, kept); // a single rename succeeds or changes nothing
     for (const at of names.keys()) {
       make(old, temporary(at));
       if (BigInt.asIntN(64, statusExact(temporary(at)).ino) !== inode) return false;
     }
     for (const [at, name] of names.entries()) {
-      rename(temporary(at), name);
+      moveOver(temporary(at), name);
       done += 1;
     }
     return true;
   } catch (error) {
     for (const name of names.slice(0, done)) {
       make(kept, `${work}/back`);
-      rename(`${work}/back`, name);
+      moveOver(`${work}/back`, name);
     }
     throw error;
   } finally {
-    for (const each of made) removeFileIfThere(each);
+    for (const each of made) unlink(each);
   }
 }

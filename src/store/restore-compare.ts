@@ -20,7 +20,15 @@ import {
 import { isUnread, type ManifestEntry } from './mtree.ts';
 import { Differences, differencesOf, type Giver, type Restored } from './restore-difference.ts';
 import { passesOf, type Selection } from './restore-selection.ts';
-import { BATCH, entryOf, inBatches, listTree, readXattrsOfEach, type TreeOptions } from './stored-tree.ts';
+import {
+  BATCH,
+  entryOf,
+  inBatches,
+  listTree,
+  readAhead,
+  readXattrsOfEach,
+  type TreeOptions,
+} from './stored-tree.ts';
 import { joinPath } from './tree-path.ts';
 import { DAMAGED_SHOWN } from './verify-pass.ts';
 
@@ -69,6 +77,12 @@ interface ComparisonOptions {
   signal: AbortSignal;
 }
 
+/** The attributes of a batch's entries. */
+interface BatchRead {
+  stored: (Xattr[] | undefined)[];
+  restored: State[];
+}
+
 class RestoreComparison {
   readonly #selection: Selection;
   readonly #base: string;
@@ -115,8 +129,9 @@ class RestoreComparison {
       for await (const entry of stored) this.#countStored(entry);
       return;
     }
-    for await (const batch of inBatches(pairEntries(this.#manifest(pass), stored), BATCH))
-      await this.#take(batch);
+    const pairs = inBatches(pairEntries(this.#manifest(pass), stored), BATCH);
+    for await (const { batch, result } of readAhead(pairs, batch => this.#read(batch)))
+      await this.#take(batch, result);
   }
 
   /** The manifest's entries for a pass; none where an earlier pass found that it cannot be trusted. */
@@ -128,26 +143,25 @@ class RestoreComparison {
     });
   }
 
-  async #take(batch: ManifestPair[]): Promise<void> {
+  /** Reads the stored and the restored attributes of the entries that the tree has, in their order. */
+  async #read(batch: readonly ManifestPair[]): Promise<BatchRead> {
+    const found = batch.flatMap(each => each.found ?? []);
+    const { tree } = this.#selection.snapshot;
+    const stored = readXattrsOfEach(tree, found, this.#signal);
+    const [restored, xattrs] = await Promise.all([readRestored(this.#base, found, this.#signal), stored]);
+    return { stored: xattrs, restored };
+  }
+
+  async #take(batch: readonly ManifestPair[], { stored, restored }: BatchRead): Promise<void> {
     const { tree } = this.#selection.snapshot;
     for (const { wanted, found } of batch) if (wanted && !found) this.#damage(wanted.path, 'missing');
     const there = batch.filter(
       (each): each is ManifestPair & { found: StoredEntry } => each.found !== undefined,
     );
-    const stored = await readXattrsOfEach(
-      tree,
-      there.map(each => each.found),
-      this.#signal,
-    );
     const entries = there.map(({ found }, at) => ({
       found,
       entry: entryOf(tree, found, stored[at] ?? [], this.#complain),
     }));
-    const restored = await readRestored(
-      this.#base,
-      entries.map(each => each.entry),
-      this.#signal,
-    );
     for (const [at, { found, entry }] of entries.entries()) {
       const wanted = there[at]?.wanted;
       const xattrs = stored[at];
@@ -236,7 +250,7 @@ export type State = Restored | undefined | 'unknown';
  */
 export async function readRestored(
   base: string,
-  entries: readonly TreeEntry[],
+  entries: readonly Pick<TreeEntry, 'path'>[],
   signal: AbortSignal,
   hasAttributes = true,
 ): Promise<State[]> {

@@ -268,8 +268,9 @@ function readTarget(tree: string, path: Buffer, complain: Complain | undefined):
 
 /** Lists a tree as `listTree` does, with each entry as it was on the client. */
 export async function* readTree(tree: string, options: TreeOptions): AsyncGenerator<TreeEntry> {
-  for await (const batch of inBatches(listTree(tree, options)))
-    yield* await readAttributes(tree, batch, options.signal, options.complain);
+  const read = (batch: StoredEntry[]): Promise<TreeEntry[]> =>
+    readAttributes(tree, batch, options.signal, options.complain);
+  for await (const { result } of readAhead(inBatches(listTree(tree, options)), read)) yield* result;
 }
 
 /** Collects entries into batches, which limits how many are in memory. */
@@ -286,4 +287,28 @@ export async function* inBatches<T>(
     dropGarbage();
   }
   if (batch.length > 0) yield batch;
+}
+
+/**
+ * Reads something about each batch. It begins to read the next batch while the caller uses the one before, so that the programs that
+ * read work at the same time as this process. At most two batches are in memory.
+ * @param read about one batch
+ * @throws the error of `read`, in the order of the batches
+ */
+export async function* readAhead<B, R>(
+  batches: AsyncIterable<B> | Iterable<B>,
+  read: (batch: B) => Promise<R>,
+): AsyncGenerator<{ batch: B; result: R }> {
+  let ahead: { batch: B; reading: Promise<R> } | undefined;
+  try {
+    for await (const batch of batches) {
+      const before = ahead;
+      ahead = { batch, reading: read(batch) };
+      ahead.reading.catch(() => {}); // it is awaited below
+      if (before !== undefined) yield { batch: before.batch, result: await before.reading };
+    }
+    if (ahead !== undefined) yield { batch: ahead.batch, result: await ahead.reading };
+  } finally {
+    await ahead?.reading.catch(() => {}); // no program goes on when this has ended
+  }
 }

@@ -27,7 +27,8 @@ function repeatedKey(text: string): string | undefined {
     if (token === '{') open.push(new Set());
     else if (token === '}') open.pop();
     else if (string !== undefined && token.endsWith(':')) {
-      const key = JSON.parse(string) as string; // a key can be written with and without escapes
+      // A key can be written with and without escapes.
+      const key = string.includes('\\') ? (JSON.parse(string) as string) : string.slice(1, -1);
       const keys = open.at(-1);
       if (keys?.has(key)) return key;
       keys?.add(key);
