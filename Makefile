@@ -97,6 +97,7 @@ bench:
 	@PATH="$$PWD/node_modules/.bin:$$PATH" node tools/bench-compress.ts
 	@PATH="$$PWD/node_modules/.bin:$$PATH" node tools/bench-start.ts
 	@PATH="$$PWD/node_modules/.bin:$$PATH" node tools/bench-overview.ts
+	@PATH="$$PWD/node_modules/.bin:$$PATH" node tools/bench-parts.ts
 
 bench-runs:
 	@tools/prepare.sh bench
