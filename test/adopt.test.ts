@@ -15,6 +15,7 @@ const ORDER: AdoptOrder = {
   checksum: false,
   link: null,
   confined: true,
+  senderConfined: true,
 };
 
 describe('decodeOrder()', () => {

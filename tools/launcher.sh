@@ -141,7 +141,7 @@ case $kind in
     library=mountpoints define=MOUNTPOINTS_LIBRARY
     ;;
   jail)
-    set -- "$@" attributes fetch jail relay root serve web
+    set -- "$@" adopt attributes fetch jail relay root serve web
     library=linkat define=LINKAT_LIBRARY
     ;;
 esac

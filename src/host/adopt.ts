@@ -2,8 +2,8 @@
  * `dialback adopt`: makes snapshots of existing trees, of rsnapshot or of a script with `rsync --link-dest`.
  *
  * Two processes share the work, since a tree often has files that only root may read, and root must leave no file in the
- * store. This one reads the tree: it plans, lists, and starts the rsync that sends. As root it starts that rsync as the
- * store's account, with the right to read every file and no other. Its child (receive-adopted.ts) is that account, without that right,
+ * store. This one reads the tree: it plans, lists, and starts the rsync that sends, in the jail of `jail adopt`. As root it starts it
+ * as the store's account, with the right to read every file and no other. Its child (receive-adopted.ts) is that account, without that right,
  * and writes the store. The foreign tree is only read.
  */
 import { Fault } from '../fault.ts';
@@ -11,8 +11,9 @@ import { ownAccount } from '../os/account.ts';
 import { now } from '../os/clock.ts';
 import { ownExecutable } from '../os/executable.ts';
 import { makePipePair } from '../os/fifo.ts';
-import { close, fstat, open, openFlags, realPath, stat } from '../os/files.ts';
-import { hasJail } from '../os/launcher.ts';
+import { close, fstat, makeFolder, open, openFlags, realPath, stat } from '../os/files.ts';
+import { installStep } from '../os/install-steps.ts';
+import { hasJail, jailCommand, jailPath, notConfined, readJailLine } from '../os/launcher.ts';
 import { isWithin } from '../os/mounts.ts';
 import { type Child, type Command, endingText, PLAIN_ENVIRONMENT, start } from '../os/process.ts';
 import { programPath } from '../os/programs.ts';
@@ -105,6 +106,7 @@ export async function adopt(
     options.rsnapshotConfig,
   );
   if (options.mayLink) requireLinkable(store, plan, options);
+  if (!options.dryRun) requireJail(options.config);
   const result: AdoptResult = {
     dry_run: options.dryRun,
     client: client.name,
@@ -210,6 +212,7 @@ async function take(options: AdoptOptions, client: ClientStore, taking: Taking):
     checksum: basis !== undefined && basis !== older?.snapshot,
     link: options.mayLink ? tree.source : null,
     confined: config.confined ?? hasJail(),
+    senderConfined: ownerOf(config.store) !== undefined || (config.confined ?? hasJail()),
   };
   const top = open(tree.source, openFlags.O_RDONLY | openFlags.O_DIRECTORY | openFlags.O_NOFOLLOW);
   try {
@@ -227,6 +230,17 @@ async function take(options: AdoptOptions, client: ClientStore, taking: Taking):
   } finally {
     close(top);
   }
+}
+
+/** As root, rsync can read every file: it must have its jail. */
+function requireJail({ store }: HostConfig): void {
+  if (ownerOf(store) === undefined || hasJail()) return;
+  throw new Fault({
+    tried: 'start rsync with the right to read every file',
+    found: `this needs the kernel's jail, and "${jailPath()}" does not exist`,
+    next: `${installStep()}; or adopt as the account that owns the store, if it can read the tree`,
+    code: 'config',
+  });
 }
 
 /** A text that differs after the folder was replaced, moved away, or changed at its top. */
@@ -310,7 +324,13 @@ async function answerOf(child: Child, signal: AbortSignal, lines: string[] = [])
   });
 }
 
-/** The folder's descriptor in the sender. */
+/** The exit status of `jail` when it refuses (REFUSED in src/launcher/die.h). */
+const JAIL_REFUSED = 126;
+
+const withoutLandlock = (): string =>
+  'write `confined = false` into host.toml, and adopt as the account that owns the store, if it can read the tree';
+
+/** The folder's descriptor in the sender (FOLDER in src/launcher/caller.h). */
 const TOP_DESCRIPTOR = 3;
 
 /** Has a child receive the content of a folder from an rsync that only reads. */
@@ -325,43 +345,52 @@ async function send(
   const folder = await makeRunFolder(held, state);
   const [there, back] = await makePipePair(`${folder}/there`, `${folder}/back`);
   const input = writeUnnamed(encodeOrder(order, doubtful));
-  const config = `${folder}/rsyncd.conf`;
-  writeNew(config, senderConfig(isFakeSuper));
+  makeFolder(`${folder}/rsyncd`);
+  writeNew(`${folder}/rsyncd/rsyncd.conf`, senderConfig(order, isFakeSuper));
   const ends = [there.reading, there.writing, back.reading, back.writing, input];
   const lines: string[] = [];
   try {
     const child = await start(childCommand(order), [there.reading, back.writing, 'pipe', input]);
     held.defer(() => child.end(CHILD_GRACE_MS));
-    const sender = await start(senderCommand(order, config), [back.reading, there.writing, 'pipe', top]);
+    const sender = await start(senderCommand(order, folder), [back.reading, there.writing, 'pipe', top]);
     held.defer(() => sender.end(1000));
     eachLine(sender.stderr, LINE_LIMIT, line => {
-      if (line !== '' && lines.length < LINES_KEPT) lines.push(escapeText(line));
+      if (line !== '' && readJailLine(line) === undefined && lines.length < LINES_KEPT)
+        lines.push(escapeText(line));
     });
     for (const each of ends.splice(0)) close(each);
-    return await answerOf(child, signal, lines);
+    return await answerOf(child, signal, lines).catch(async (error: unknown) => {
+      signal.throwIfAborted();
+      await sender.end(CHILD_GRACE_MS);
+      const { status } = await sender.ended;
+      if (status !== JAIL_REFUSED) throw error;
+      throw notConfined({ status, signal: null, stderr: lines.join('\n') }, withoutLandlock);
+    });
   } finally {
     for (const each of ends) close(each);
   }
 }
 
 /** The sender knows its folder by a descriptor: rsnapshot may rename it, and its name may have any bytes. */
-function senderConfig(isFakeSuper: boolean): string {
+function senderConfig({ senderConfined }: AdoptOrder, isFakeSuper: boolean): string {
   return moduleConfig({
     path: `/proc/self/fd/${TOP_DESCRIPTOR}`,
     filter: '/dev/null',
     idleSeconds: 0, // the receiver is a process of ours
-    confined: false,
+    confined: senderConfined,
     needed: [...NEEDED, 'checksum'],
     more: isFakeSuper ? ['fake super = yes'] : [],
   });
 }
 
-function senderCommand({ store }: AdoptOrder, config: string): Command {
+/** Without the jail the sender is this account's, which can read no more than this process. @param folder the run folder */
+function senderCommand({ store, senderConfined }: AdoptOrder, folder: string): Command {
+  if (!senderConfined)
+    return {
+      program: programPath('rsync'),
+      args: daemonArguments(`${folder}/rsyncd/rsyncd.conf`, 0),
+      environment: PLAIN_ENVIRONMENT,
+    };
   const account = ownerOf(store);
-  return {
-    program: programPath('rsync'),
-    args: daemonArguments(config, 0),
-    environment: PLAIN_ENVIRONMENT,
-    ...(account ? { account, readsAll: true } : {}),
-  };
+  return { ...jailCommand(['adopt', folder]), ...(account ? { account, readsAll: true } : {}) };
 }

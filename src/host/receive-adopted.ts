@@ -201,7 +201,7 @@ function makeRecord(
     state: 'full',
     transport: 'local',
     confined: {
-      send: false,
+      send: order.senderConfined,
       receive: end.jail !== undefined,
       landlock_abi: end.jail?.landlockAbi ?? null,
       own_root: end.jail?.hasOwnRoot ?? false,

@@ -9,23 +9,39 @@ void accept_logs(void)
 	takes_logs = true;
 }
 
+static bool takes_folder;
+
+void accept_folder(void)
+{
+	takes_folder = true;
+}
+
+/* @return what descriptor `fd` has to be */
+static const char *wanted_kind(int fd)
+{
+	if (fd == LOCK)
+		return "a plain file";
+	return takes_folder && fd == FOLDER ? "a folder" : "a pipe, a socket or a character device";
+}
+
 void require_no_places(int last)
 {
 	for (int fd = 0; fd <= last; fd++) {
 		char name[32];
 		struct stat found;
 		int flags = fcntl(fd, F_GETFL);
-		if (flags < 0 && errno == EBADF && fd > STDERR_FILENO)
+		bool is_folder = takes_folder && fd == FOLDER;
+		if (flags < 0 && errno == EBADF && fd > STDERR_FILENO && !is_folder)
 			continue; /* doctor tries `receive` without them */
 		bool is_open = flags >= 0 && (flags & O_PATH) == 0 && fstat(fd, &found) == 0;
 		bool is_file = fd == LOCK || (takes_logs && (fd == STDOUT_FILENO || fd == STDERR_FILENO) && is_open && S_ISREG(found.st_mode));
-		bool is_accepted = is_open && (is_file ? S_ISREG(found.st_mode)
-							  : S_ISFIFO(found.st_mode) || S_ISSOCK(found.st_mode) ||
-								    S_ISCHR(found.st_mode));
+		bool is_accepted = is_open && (is_file	   ? S_ISREG(found.st_mode)
+					       : is_folder ? S_ISDIR(found.st_mode)
+							   : S_ISFIFO(found.st_mode) || S_ISSOCK(found.st_mode) ||
+								     S_ISCHR(found.st_mode));
 		snprintf(name, sizeof name, "descriptor %d", fd);
 		if (!is_accepted)
-			die(REFUSED, "use", name, "it is not %s",
-			    fd == LOCK ? "a plain file" : "a pipe, a socket or a character device");
+			die(REFUSED, "use", name, "it is not %s", wanted_kind(fd));
 	}
 }
 

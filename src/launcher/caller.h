@@ -6,6 +6,9 @@
 /* Descriptors that `receive` and `pump` get (host/relay.ts). LOCK is the client's lock, a plain file. */
 enum { FROM_SSH = 3, TO_SSH = 4, LOCK = 5 };
 
+/* The descriptor of `adopt` for the adopted folder. */
+enum { FOLDER = 3 };
+
 /* Resets signals, mask, umask and folder, closes the descriptors above `last`, and checks the others by require_no_places(). */
 void forget_caller(unsigned last);
 
@@ -18,6 +21,12 @@ void require_no_places(int last);
 
 /* Lets standard output and error be plain files, for a log: nothing leads from a file to others. Call it before the check. */
 void accept_logs(void);
+
+/*
+ * Lets FOLDER be a folder, which is then the only place that a verb takes of its caller. Only for a verb that lends nothing: a caller
+ * with a mount namespace of its own can have it lead anywhere that the caller can read without the verb. Call it before the check.
+ */
+void accept_folder(void);
 
 /* Has the kernel send `signal_number` when `parent` dies. Call it after the last change of credentials, which resets it. */
 void die_with_parent(int signal_number, pid_t parent);

@@ -10,12 +10,17 @@ void set_capabilities(uint32_t permitted, uint32_t effective, uint32_t inheritab
 		die_errno("set", "capabilities", "capset");
 }
 
-void require_capability(void)
+uint32_t permitted_capabilities(void)
 {
 	struct __user_cap_data_struct data[2];
 	if (syscall(__NR_capget, &this_process, data) != 0)
 		die_errno("get", "capabilities", "capget");
-	if ((data[0].permitted & THE_ONE) != 0)
+	return data[0].permitted;
+}
+
+void require_capability(void)
+{
+	if ((permitted_capabilities() & THE_ONE) != 0)
 		return;
 	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1)
 		die(REFUSED, "lend", "cap_dac_read_search",

@@ -8,5 +8,8 @@
 /* Sets all three sets. Dies if the kernel refuses. */
 void set_capabilities(uint32_t permitted, uint32_t effective, uint32_t inheritable);
 
+/* @return the permitted set */
+uint32_t permitted_capabilities(void);
+
 /* Dies unless THE_ONE is in the permitted set, that is, in the file capability of this program. */
 void require_capability(void);

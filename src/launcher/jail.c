@@ -6,6 +6,7 @@
  *   place DIR TREE -- ARG...               root only: becomes rsync that can read TREE, a snapshot, and change nothing outside DIR,
  *                                          with all of root's capabilities
  *   serve TREE RUN                         becomes rsync as a daemon that can read a part of TREE, a snapshot (serve.h)
+ *   adopt RUN                              becomes rsync as a daemon that can read an adopted folder (adopt.h)
  *   fetch DIR... -- ARG...                 becomes rsync that can write below each DIR and reach nothing else (fetch.h)
  *   web LISTEN STORE CONFIG [CACHES] -- ARG...      becomes dialback as a web server that can read STORE and CONFIG, and do nothing else (web.h)
  *
@@ -18,6 +19,7 @@
  *
  * SELF_PATH, RSYNC_PATH and DIALBACK_PATH are compiled in, and can be read in the file (BUILT_FOR).
  */
+#include "adopt.h"
 #include "caller.h"
 #include "caps.h"
 #include "fetch.h"
@@ -182,6 +184,8 @@ int main(int count, char *arguments[])
 		place_verb(count - 2, arguments + 2);
 	if (strcmp(verb, "serve") == 0 && count == 4)
 		serve_verb(arguments[2], arguments[3]);
+	if (strcmp(verb, "adopt") == 0 && count == 3)
+		adopt_verb(arguments[2]);
 	if (strcmp(verb, "fetch") == 0 || strcmp(verb, "fetch-labels") == 0)
 		fetch_verb(strcmp(verb, "fetch-labels") == 0, count - 2, arguments + 2);
 	if (strcmp(verb, "web") == 0)
@@ -189,6 +193,6 @@ int main(int count, char *arguments[])
 	if (strcmp(verb, "pump") == 0 && count >= 3) /* rsync adds two arguments: host and command */
 		return pump(arguments[2]);
 	die(REFUSED, "run", "jail", "its arguments are none of: receive TREE [LINKROOT...] -- ARGUMENT...; "
-				    "place DIR TREE -- ARGUMENT...; serve TREE RUN; fetch DIR... -- ARGUMENT...; "
+				    "place DIR TREE -- ARGUMENT...; serve TREE RUN; adopt RUN; fetch DIR... -- ARGUMENT...; "
 				    "web LISTEN STORE CONFIG [CACHES] -- ARGUMENT...; pump SECONDS");
 }

@@ -59,6 +59,18 @@ static void grant_part(int ruleset, const char *tree, const char *path, uint64_t
 	close(fd);
 }
 
+_Noreturn void become_daemon(int ruleset, const char *rsyncd, const char *note)
+{
+	char *config = NULL;
+	if (asprintf(&config, "--config=%s/rsyncd.conf", rsyncd) < 0)
+		die_errno("use", rsyncd, "malloc");
+	grant_path(ruleset, rsyncd, LL_READ, true);
+	grant_rsync(ruleset, RSYNC);
+	char *const arguments[] = {"rsync", "--server", "--daemon", config, ".", NULL};
+	char *const environment[] = {PLAIN_ENVIRONMENT, NULL};
+	become_confined(ruleset, SERVE_CALLS, COUNT(SERVE_CALLS), note, arguments, environment);
+}
+
 _Noreturn void serve_verb(char *tree, const char *run)
 {
 	pid_t parent = getppid();
@@ -68,15 +80,12 @@ _Noreturn void serve_verb(char *tree, const char *run)
 	require_own_place();
 	require_roots_own(RSYNC_PATH);
 	count_folders("serve", COUNT(folders), folders);
-	char *records = read_records(join(run, "paths"), &end), *config = NULL;
-	if (asprintf(&config, "--config=%s/rsyncd.conf", rsyncd) < 0)
-		die_errno("use", run, "malloc");
+	char *records = read_records(join(run, "paths"), &end);
 	die_with_parent(SIGKILL, parent);
 	bool has_own_root = try_own_root(folders, 1, rsyncd);
 	if (has_own_root)
 		become_first();
 	int ruleset = refuse_everything(2);
-	grant_path(ruleset, rsyncd, LL_READ, true);
 	for (const char *record = records; record < end; record += strlen(record) + 1) {
 		if (strncmp(record, "path ", 5) == 0)
 			grant_part(ruleset, tree, record + 5, LL_READ);
@@ -85,8 +94,5 @@ _Noreturn void serve_verb(char *tree, const char *run)
 		else
 			die(REFUSED, "read", record, "it is no record of serve");
 	}
-	grant_rsync(ruleset, RSYNC);
-	char *const arguments[] = {"rsync", "--server", "--daemon", config, ".", NULL};
-	char *const environment[] = {PLAIN_ENVIRONMENT, NULL};
-	become_confined(ruleset, SERVE_CALLS, COUNT(SERVE_CALLS), has_own_root ? " own_root" : "", arguments, environment);
+	become_daemon(ruleset, rsyncd, has_own_root ? " own_root" : "");
 }

@@ -9,4 +9,7 @@
  */
 #pragma once
 
+/* Becomes rsync as a daemon that can read what `ruleset` grants and the folder `rsyncd`, which has rsyncd.conf(5), and do nothing else. */
+_Noreturn void become_daemon(int ruleset, const char *rsyncd, const char *note);
+
 _Noreturn void serve_verb(char *tree, const char *run);

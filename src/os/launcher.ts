@@ -186,8 +186,12 @@ export function landlockAbiOf(tried: Jail | Fault | undefined): number | undefin
   return tried.landlockAbi;
 }
 
-/** A Fault with the launcher's line, or with its exit status. */
-function notConfined(result: Result, without: () => string): Fault {
+/**
+ * A Fault with the line of a program of the launcher, or with its exit status.
+ * @param result its standard error and its end
+ * @param without the next step on a kernel without Landlock, beside another kernel
+ */
+export function notConfined(result: Omit<Result, 'stdout'>, without: () => string): Fault {
   const lines = result.stderr.split('\n').filter(line => line !== '' && readJailLine(line) === undefined);
   const words = lines.join(' | ');
   const kernel = /this kernel(?: has no Landlock|'s Landlock is too old).*/.exec(words)?.[0];

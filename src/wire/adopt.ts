@@ -31,8 +31,10 @@ export interface AdoptOrder {
   checksum: boolean;
   /** The tree whose own files may become a part of the snapshot; null: every file is copied. */
   link: string | null;
-  /** Whether rsync runs in the jail. */
+  /** Whether the rsync that writes runs in the jail. */
   confined: boolean;
+  /** The same for the rsync that reads. */
+  senderConfined: boolean;
 }
 
 /** Encodes an order. */

@@ -62,7 +62,7 @@ export function recordsIn(world: World): {
   snapshot: string;
   flags: string[];
   basis: string | null;
-  confined: { receive: boolean; own_root: boolean };
+  confined: { send: boolean; receive: boolean; own_root: boolean };
   counts: Record<string, number>;
 }[] {
   const folder = join(world.shelf, 'snapshots');

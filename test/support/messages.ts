@@ -583,6 +583,7 @@ export const MESSAGES = {
   'this-account-cannot-create-it-in': 'this account cannot create it in',
   'this-account-may-not-run': 'this account may not run',
   'this-kernel-has-no-landlock': 'this kernel has no Landlock, or has it switched off',
+  'this-needs-the-kernels': 'this needs the kernel\'s jail, and "…" does not exist',
   'this-launcher-was-built-without': 'this launcher was built without it: make install INHERITED=1',
   'this-machine-has-added-as': 'this machine has added as much as the backup host takes from it within a day',
   'times-in-the-newest-snapshot': "times in the newest snapshot are not the client's",

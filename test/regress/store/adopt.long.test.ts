@@ -30,6 +30,18 @@ const KILLS = [50, 150, 300, 500, 800, 1200, 1700, 2300, 3200, 4500];
 const written = (round: number): string => `written in round ${'I'.repeat(round)}\n`;
 const DOCUMENT = readFileSync(join(import.meta.dirname, '../../../docs/migrate.md'), 'utf8');
 
+/** Its effective and permitted capabilities, no_new_privs and the mode of seccomp(2); '' if it has ended. */
+function powersOf({ pid }: { pid: number }): string {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, 'latin1');
+    return ['CapEff', 'CapPrm', 'NoNewPrivs', 'Seccomp']
+      .map(name => new RegExp(`^${name}:\\t(\\w+)$`, 'm').exec(status)?.[1])
+      .join(' ');
+  } catch {
+    return '';
+  }
+}
+
 describe('adopt, of a tree of the real rsnapshot', { skip: NEEDS_ROOT }, () => {
   let world: World;
   let files: ClientFiles;
@@ -112,11 +124,18 @@ describe('adopt, of a tree of the real rsnapshot', { skip: NEEDS_ROOT }, () => {
 
   it('kills at ten moments leave whole snapshots only', async () => {
     const counts: number[] = [];
+    const senders: string[] = [];
     for (const [number, ms] of KILLS.entries()) {
       const running = world.start('root', world.binary, words());
       await sleep(ms);
       // The parent, or a process that writes the store.
       const victims = world.processes().filter(({ command }) => /receive-adopted|rsync/.test(command));
+      senders.push(
+        ...victims
+          .filter(({ command }) => / --daemon /.test(command))
+          .map(powersOf)
+          .filter(Boolean),
+      );
       const victim = number % 2 === 0 ? undefined : victims[number % victims.length];
       try {
         process.kill(victim?.pid ?? running.child.pid ?? 0, 'SIGKILL');
@@ -134,6 +153,9 @@ describe('adopt, of a tree of the real rsnapshot', { skip: NEEDS_ROOT }, () => {
     assert.deepEqual([...counts].sort(), counts);
     assert.ok((counts[0] ?? 9) === 0 && (counts.at(-1) ?? 9) < 4, counts.join());
     assert.equal(stateOf(root), state);
+    // Every rsync that reads has one capability, and is in its jail.
+    assert.ok(senders.length > 0);
+    assert.deepEqual([...new Set(senders)], ['0000000000000004 0000000000000004 1 2']);
   });
 
   it('the commands of docs/migrate.md adopt the rest', async () => {

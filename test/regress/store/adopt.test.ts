@@ -9,6 +9,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   utimesSync,
@@ -17,6 +18,8 @@ import {
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { ClientFiles, forge, makeInterval, recordsIn, stateOf } from '../../support/adopted.ts';
+import { compileProgram } from '../../support/compiled.ts';
+import { says } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, World } from '../../support/world.ts';
 
 const FILES = 300;
@@ -30,7 +33,7 @@ describe('adopt', { skip: NEEDS_ROOT }, () => {
   let state: string;
 
   before(async () => {
-    world = await World.make();
+    world = await World.make({ launcher: true });
     files = new ClientFiles(world, FILES);
     root = join(world.base, 'rsnapshot root');
     const start = Math.floor((Date.now() - 10 * DAY_MS) / 1000) * 1000;
@@ -103,6 +106,7 @@ describe('adopt', { skip: NEEDS_ROOT }, () => {
       [0, FILES - 2, FILES - 1],
     );
     assert.ok(recordsIn(world).every(each => each.flags.join() === 'adopted'));
+    assert.ok(recordsIn(world).every(({ confined }) => confined.send && confined.receive));
     assert.equal(stateOf(root), state);
   });
 
@@ -210,5 +214,46 @@ describe('adopt', { skip: NEEDS_ROOT }, () => {
     assert.match(list.stdout, /^-rwsr-xr-x .*two$/m);
     assert.match(list.stdout, /^-rw-r--r-- +0:0 .*foreign$/m);
     assert.ok(!existsSync(join(world.shelf, 'snapshots', first, 'links')));
+  });
+
+  it('as root, is refused without the jail; the next step works', async () => {
+    const tree = join(world.host.home, 'a tree of its own');
+    mkdirSync(tree);
+    writeFileSync(join(tree, 'file'), 'content\n');
+    for (const each of [tree, join(tree, 'file')]) chownSync(each, world.host.uid, world.host.gid);
+    const words = [
+      'adopt',
+      world.name,
+      tree,
+      '--at',
+      '/own',
+      '--time',
+      '2026-01-03',
+      '--config',
+      world.hostToml,
+    ];
+    const had = names();
+    const requireNotRead = ({ status, stderr }: Result, found: RegExp): void => {
+      assert.equal(status, 1, stderr);
+      assert.match(stderr, found);
+      assert.match(stderr, /^next: .*adopt as the account that owns the store/m);
+      assert.deepEqual(names(), had);
+      assert.deepEqual(world.processes(), []);
+    };
+    renameSync(world.jail, `${world.jail}.aside`);
+    requireNotRead(await world.run('root', words), says('this-needs-the-kernels', world.jail));
+    renameSync(`${world.jail}.aside`, world.jail);
+    const without = join(world.base, 'without-landlock');
+    compileProgram(join(import.meta.dirname, '../../support/without-landlock.c'), without, ['-static']);
+    // Otherwise the jail of the rsync that writes is refused as well.
+    world.write(world.host, world.hostToml, `${readFileSync(world.hostToml, 'utf8')}confined = false\n`);
+    const old = await world.start('root', without, [world.binary, ...words]).done;
+    requireNotRead(old, says('has-no-landlock-or-has'));
+    const account = ['--reuid', String(world.host.uid), '--regid', String(world.host.gid), '--init-groups'];
+    const become = ['setpriv', ...account, 'env', `HOME=${world.host.home}`, world.binary];
+    const next = await world.start('root', without, [...become, ...words]).done;
+    assert.equal(next.status, 0, next.stderr);
+    const record = recordsIn(world).find(each => each.snapshot.startsWith('2026-01-03'));
+    assert.deepEqual(record?.confined, { send: false, receive: false, landlock_abi: null, own_root: false });
   });
 });
