@@ -121,17 +121,24 @@ describe('placeLine()', () => {
 
   it('takes a new key only when told to replace the old one', () => {
     const lines = [line('a', rsa()), foreign];
-    assert.deepEqual(put(lines, 'a', ed()), { reason: `"a" ${wording('is-enrolled-already-with-another')}` });
+    assert.deepEqual(put(lines, 'a', ed()), {
+      why: 'other-key',
+      reason: `"a" ${wording('is-enrolled-already-with-another')}`,
+    });
     assert.deepEqual(put(lines, 'a', ed(), true), {
       value: { lines: [foreign, line('a', ed())], did: 'replaced' },
     });
     const both = [line('a', rsa()), line('a', ed())];
-    assert.deepEqual(put(both, 'a', ed()), { reason: `"a" ${wording('is-enrolled-already-with-another')}` });
+    assert.deepEqual(put(both, 'a', ed()), {
+      why: 'other-key',
+      reason: `"a" ${wording('is-enrolled-already-with-another')}`,
+    });
   });
 
   it('refuses a key that another client has, replacing or not', () => {
     for (const replace of [false, true])
       assert.deepEqual(put([line('b', ed())], 'a', ed(), replace), {
+        why: 'key-taken',
         reason: `${wording('the-key-is-enrolled-already')} "b"`,
       });
   });

@@ -2,7 +2,7 @@
  * The account's authorized_keys file: one line for each enrolled client, which binds the client's key to one command (sshd(8),
  * AUTHORIZED_KEYS FILE FORMAT). Lines of others stay as they are.
  */
-import { Fault, type Parsed } from '../fault.ts';
+import { Fault } from '../fault.ts';
 import { readWhole } from '../os/content.ts';
 import { exists, makeFolder, realPath, stat } from '../os/files.ts';
 import { replaceFile } from '../os/replace.ts';
@@ -74,6 +74,13 @@ export function renamedLine(
 /** The changed lines of the file, and the kind of the change. */
 export type KeysChange = { lines: string[]; did: 'added' | 'kept' | 'updated' | 'replaced' };
 
+/** Why a key cannot be placed: the file has it in another line; the client has another key; the client has none. */
+export interface KeyRefusal {
+  why: 'key-taken' | 'other-key' | 'not-enrolled';
+  /** The same for people. */
+  reason: string;
+}
+
 /**
  * Adds a client's line to the lines of an authorized_keys file, or replaces it. Pure.
  * @param lines the file's lines, without newlines
@@ -86,14 +93,16 @@ export function placeLine(
   key: PublicKey,
   line: string,
   replace: boolean,
-): Parsed<KeysChange> {
+): { value: KeysChange } | KeyRefusal {
   const taken = whyTaken(lines, name, key);
-  if (taken !== undefined) return { reason: taken };
+  if (taken !== undefined) return { why: 'key-taken', reason: taken };
   const own = lines.filter(each => enrolledName(each) === name);
   if (own.length === 0) return { value: { lines: [...lines, line], did: 'added' } };
   if (own.length === 1 && own[0] === line) return { value: { lines, did: 'kept' } };
   const isSameKey = own.every(each => hasKey(each, key));
-  if (!isSameKey && !replace) return { reason: `"${name}" is enrolled already, with another key` };
+  if (!isSameKey && !replace) {
+    return { why: 'other-key', reason: `"${name}" is enrolled already, with another key` };
+  }
   const rest = lines.filter(each => enrolledName(each) !== name);
   return { value: { lines: [...rest, line], did: isSameKey ? 'updated' : 'replaced' } };
 }

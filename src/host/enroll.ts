@@ -19,11 +19,12 @@ import { createClient, createStore } from '../store/store.ts';
 import { type PublicKey, parsePublicKey } from '../wire/key.ts';
 import { STORE_FILE, shelfOf } from '../wire/local.ts';
 import { escapeText, NAME, quoteForShell } from '../wire/text.ts';
-import { enrolledLine, openKeys, writeKeys } from './authorized-keys.ts';
+import { enrolledLine, type KeyRefusal, openKeys, writeKeys } from './authorized-keys.ts';
 import { keyIdsOf, writeKeyIds } from './client-keys.ts';
 import { HOST_SCHEMA, hostToml, readHostConfig } from './config.ts';
 import { ownTarget, readHostKey } from './host-identity.ts';
 import { tryReceiveJail } from './jail.ts';
+import { KeyLines } from './key-lines.ts';
 import { type PlacedKey, placeKey } from './place-key.ts';
 
 /** Bytes of a key file that are read. */
@@ -178,7 +179,7 @@ function placeLines<T extends EnrollEntry>(
 ): { lines: string[]; clients: PlacedClient[]; refused: RefusedEntry<T>[] } {
   const { replace, rotate, executable, config, store } = options;
   const mode = rotate ? 'rotate' : replace ? 'replace' : 'add';
-  let lines = before;
+  const keys = new KeyLines(before);
   const clients: PlacedClient[] = [];
   const refused: RefusedEntry<T>[] = [];
   for (const entry of entries) {
@@ -188,22 +189,28 @@ function placeLines<T extends EnrollEntry>(
       Buffer.from(enrolledLine({ executable, config, name, key, keyId }), 'utf8').toString('latin1');
     // A damaged record stops everything but `--replace`, which drops it.
     const ids = replace ? undefined : keyIdsOf({ name, folder: shelfOf(store, name) });
-    const change = placeKey(lines, entry, lineOf, ids, mode);
-    if ('reason' in change)
-      refused.push({ entry, reason: change.reason, next: nextForRefused(name, change.reason) });
-    else {
-      lines = change.value.lines;
-      clients.push({ client: name, did: change.value.did, ids: change.value.ids });
+    const change = placeKey(keys.about(name, key.blob), entry, lineOf, ids, mode);
+    if ('reason' in change) {
+      refused.push({ entry, reason: change.reason, next: nextForRefused(name, change.why) });
+      continue;
     }
+    const { did, lines } = change.value;
+    // A key that can be placed is in no line of others, so these are the client's own.
+    if (did !== 'kept') keys.replace(name, lines);
+    clients.push({ client: name, did, ids: change.value.ids });
   }
-  return { lines, clients, refused };
+  return { lines: keys.all(), clients, refused };
 }
 
-function nextForRefused(name: string, reason: string): string {
-  if (/no key to rotate$/.test(reason)) return `dialback enroll ${name} KEYFILE, without --rotate`;
-  return /another key$/.test(reason)
-    ? 'use --replace to replace the enrolled key, or --rotate to accept both until the first good run with this one'
-    : `on the client: ssh-keygen -t ed25519 -N '' -f KEY; then here: dialback enroll ${name} KEY.pub; and there: identity = "KEY" in client.toml`;
+function nextForRefused(name: string, why: KeyRefusal['why']): string {
+  switch (why) {
+    case 'not-enrolled':
+      return `dialback enroll ${name} KEYFILE, without --rotate`;
+    case 'other-key':
+      return 'use --replace to replace the enrolled key, or --rotate to accept both until the first good run with this one';
+    case 'key-taken':
+      return `on the client: ssh-keygen -t ed25519 -N '' -f KEY; then here: dialback enroll ${name} KEY.pub; and there: identity = "KEY" in client.toml`;
+  }
 }
 
 /** The result of `enrollLocally()`. */

@@ -1,7 +1,14 @@
 /** How a client's key gets into authorized_keys: as its only key, or beside the old one while a key is rotated. */
-import type { Parsed } from '../fault.ts';
 import type { PublicKey } from '../wire/key.ts';
-import { enrolledName, hasKey, type KeysChange, lineKeyId, placeLine, whyTaken } from './authorized-keys.ts';
+import {
+  enrolledName,
+  hasKey,
+  type KeyRefusal,
+  type KeysChange,
+  lineKeyId,
+  placeLine,
+  whyTaken,
+} from './authorized-keys.ts';
 import { acceptsKey, type KeyIds, keyId } from './key-ids.ts';
 
 /** The lines after a key was placed, and the ids of the client's keys after that; undefined: it has one key, without an id. */
@@ -24,7 +31,7 @@ export function placeKey(
   lineOf: (keyId: string | undefined) => string,
   ids: KeyIds | undefined,
   mode: 'add' | 'replace' | 'rotate',
-): Parsed<PlacedKey> {
+): { value: PlacedKey } | KeyRefusal {
   const isOwn = (line: string): boolean => enrolledName(line) === name;
   const live = lines.filter(line => !isOwn(line) || ids === undefined || acceptsKey(ids, lineKeyId(line)));
   const own = live.filter(isOwn);
@@ -37,8 +44,9 @@ export function placeKey(
   }
   if (mode === 'rotate' && same === undefined) {
     const taken = whyTaken(live, name, key);
-    if (taken !== undefined) return { reason: taken };
-    if (own.length === 0) return { reason: `"${name}" is not enrolled, so it has no key to rotate` };
+    if (taken !== undefined) return { why: 'key-taken', reason: taken };
+    if (own.length === 0)
+      return { why: 'not-enrolled', reason: `"${name}" is not enrolled, so it has no key to rotate` };
     const isPending = (line: string): boolean => isOwn(line) && lineKeyId(line) === (ids?.pending ?? '');
     const id = keyId(key);
     return {
