@@ -29,6 +29,7 @@ export const MESSAGES = {
   'accepts-this-machines-key-and': "accepts this machine's key, and knows it as",
   'add-a-file-of-this': 'add a file of this account to the list',
   'add-client-or-host': 'add --client or --host',
+  'adopt-as-the-account-that': 'adopt as the account that owns the store',
   'all-of-it-is-removed': 'All of it is removed again',
   'already-with-another-key': 'already, with another key',
   'an-argument-is-missing': 'an argument is missing',

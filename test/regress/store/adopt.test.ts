@@ -19,7 +19,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { ClientFiles, forge, makeInterval, recordsIn, stateOf } from '../../support/adopted.ts';
 import { compileProgram } from '../../support/compiled.ts';
-import { says } from '../../support/wording.ts';
+import { matchingLines, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, World } from '../../support/world.ts';
 
 const FILES = 300;
@@ -236,7 +236,7 @@ describe('adopt', { skip: NEEDS_ROOT }, () => {
     const requireNotRead = ({ status, stderr }: Result, found: RegExp): void => {
       assert.equal(status, 1, stderr);
       assert.match(stderr, found);
-      assert.match(stderr, /^next: .*adopt as the account that owns the store/m);
+      assert.match(stderr, matchingLines`^next: .*${says('adopt-as-the-account-that')}`);
       assert.deepEqual(names(), had);
       assert.deepEqual(world.processes(), []);
     };
