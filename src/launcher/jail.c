@@ -5,8 +5,8 @@
  *   pump SECONDS                           rsync's remote shell inside `receive` (relay.h)
  *   place DIR TREE -- ARG...               root only: becomes rsync that can read TREE, a snapshot, and change nothing outside DIR,
  *                                          with all of root's capabilities
- *   serve TREE RUN                         becomes rsync as a daemon that can read a part of TREE, a snapshot (serve.h)
- *   adopt RUN                              becomes rsync as a daemon that can read an adopted folder (adopt.h)
+ *   serve TREE RUN                         becomes rsync as a daemon that can read a part of TREE, a snapshot (serve.h).
+ *   adopt RUN                              becomes rsync as a daemon that can read an adopted folder. See adopt.h.
  *   fetch DIR... -- ARG...                 becomes rsync that can write below each DIR and reach nothing else (fetch.h)
  *   web LISTEN STORE CONFIG [CACHES] -- ARG...      becomes dialback as a web server that can read STORE and CONFIG, and do nothing else (web.h)
  *
