@@ -132,7 +132,7 @@ describe('adopt, of a tree of the real rsnapshot', { skip: NEEDS_ROOT }, () => {
       const victims = world.processes().filter(({ command }) => /receive-adopted|rsync/.test(command));
       senders.push(
         ...victims
-          .filter(({ command }) => / --daemon /.test(command))
+          .filter(({ command }) => / --daemon --config=/.test(command))
           .map(powersOf)
           .filter(Boolean),
       );
