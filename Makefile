@@ -22,9 +22,10 @@ help:
 	@echo '                       whole runs beside restic, borg, rdiff-backup, rsnapshot and rsync; as root, an hour (tools/bench-runs.ts has the options)'
 	@echo 'make bench             what jails and compression cost and save, how fast a large store answers, how soon rsync begins, beside plain tools; as root, some minutes'
 	@echo 'make install           on this machine, as root; for a package: DESTDIR=FOLDER, as anybody; PREFIX=/usr/local'
-	@echo 'make deb               dist/dialback_VERSION_ARCHITECTURE.deb, for Debian 12 and 13, and what lintian finds in it'
+	@echo 'make deb [DEB_ARCHITECTURE=arm64]'
+	@echo '                       dist/dialback_VERSION_ARCHITECTURE.deb, for Debian 12 and 13, and what lintian finds in it'
 	@echo 'make rpm               dist/dialback-VERSION.ARCHITECTURE.rpm, and what rpmlint finds in it'
-	@echo 'make release           dist/release-VERSION: sources, .deb, SBOM, SHA256SUMS; SIGNING_KEY=FILE signs them'
+	@echo 'make release           dist/release-VERSION: sources, .deb (amd64 and arm64), .rpm, SBOM, SHA256SUMS; SIGNING_KEY=FILE signs them'
 	@echo 'make uninstall         take that away; configs, backups and the account stay'
 	@echo 'make clean             remove what the build made'
 
@@ -111,10 +112,9 @@ install:
 uninstall:
 	@tools/install.sh uninstall
 
-# DEB_REVISION, RPM_RELEASE, DEBFULLNAME, DEBEMAIL, SOURCE_DATE_EPOCH, SIGNING_KEY: see the scripts.
+# DEB_ARCHITECTURE, DEB_REVISION, RPM_RELEASE, DEBFULLNAME, DEBEMAIL, SOURCE_DATE_EPOCH, SIGNING_KEY: see the scripts.
 deb:
 	@tools/prepare.sh deb
-	@$(MAKE) -s dist/dialback
 	@tools/deb.sh
 	@lintian --allow-root --fail-on error,warning dist/dialback_*.deb
 
@@ -125,8 +125,8 @@ rpm:
 	@rpmlint --strict --config tools/rpm/rpmlint.toml dist/dialback-*.rpm
 
 release:
-	@tools/prepare.sh deb
-	@$(MAKE) -s dist/dialback
+	@tools/prepare.sh release
+	@$(MAKE) -s dist/dialback dist/dialback-arm64
 	@tools/release.sh
 
 clean:
@@ -134,5 +134,10 @@ clean:
 
 # All that gets into the file: folders too, since a source that went away changes nothing but its folder.
 # tsconfig.json is one of them, for esbuild reads it ("use strict"); the lock file stands for the base.
-dist/dialback: build.ts tools/base.ts tools/code-cache.ts tools/environment.ts package.json package-lock.json tsconfig.json src/launcher/linkat.c src/launcher/mountpoints.c tools/linkat.sh $(shell find src -type d -o -name '*.ts')
+SOURCES := build.ts tools/base.ts tools/code-cache.ts tools/environment.ts package.json package-lock.json tsconfig.json src/launcher/linkat.c src/launcher/mountpoints.c tools/linkat.sh $(shell find src -type d -o -name '*.ts')
+dist/dialback: $(SOURCES)
 	@if [ -x node_modules/.bin/node ]; then node_modules/.bin/node build.ts; else npm run build --silent; fi
+
+# Another processor's, built with the node of this one.
+dist/dialback-arm64: $(SOURCES)
+	@if [ -x node_modules/.bin/node ]; then node_modules/.bin/node build.ts --target arm64; else npm run build --silent -- --target arm64; fi

@@ -2,6 +2,7 @@
 # Builds the Debian package dist/dialback_VERSION_ARCHITECTURE.deb from the files of `make install DESTDIR=`: `tools/deb.sh`.
 # The same sources, compiler and SOURCE_DATE_EPOCH give the same bytes in any folder. make passes these variables:
 #   SOURCE_DATE_EPOCH    The time of all files, in seconds. Default: the time of the last commit.
+#   DEB_ARCHITECTURE     amd64 or arm64. Default: this machine's. arm64 is also built on amd64, with a cross compiler.
 #   DEB_REVISION         The part of the version after the hyphen. Default: 1.
 #   DEBFULLNAME, DEBEMAIL    The maintainer, as dpkg's tools know them.
 #   DEB_OUTPUT           The folder for the package. Default: dist.
@@ -14,10 +15,15 @@ export LC_ALL=C TZ=UTC0
 kind=deb
 . tools/package-base.sh
 
+architecture=${DEB_ARCHITECTURE:-$(dpkg --print-architecture)}
+case $architecture in
+  amd64) target=x64 ;;
+  arm64) target=arm64 ;;
+  *) fail "build for DEB_ARCHITECTURE=\"$architecture\": there is no node for it" 'make deb DEB_ARCHITECTURE=amd64, or arm64' ;;
+esac
 revision=${DEB_REVISION:-1}
 check_revision DEB_REVISION
 version=$upstream-$revision
-architecture=$(dpkg --print-architecture)
 root=$work/root
 doc=$root/usr/share/doc/dialback
 stage "$root" "$work/script"

@@ -5,6 +5,7 @@
 #   DESTDIR        For packages: the folder for all files. The script then changes no other path and needs no root.
 #   SERVICE_UID    The uid for the user dialback, if the script has to create that user. With DESTDIR it can also be the
 #                  absolute path of a file: the launcher reads the uid there, and the printed script writes it.
+#   TARGET         With DESTDIR: the processor to install for, x64 or arm64. Default: this machine's.
 #   INHERITED      1: give rsync its capability, for capability = "inherited", and build a `launch` that can lend it.
 #                  0: take both away again. Default: keep the present state.
 # Each step can be repeated, and does not touch a file that is already right. Files come into place by one rename, with
@@ -42,6 +43,19 @@ stage=${DESTDIR-}
 case $stage in '' | /*) ;; *) stage=$PWD/$stage ;; esac
 stage=${stage%"${stage##*[!/]}"} # DESTDIR=/ is this machine
 if [ -n "$stage" ]; then live=no; else live=yes; fi
+# Another processor's programs in dist/ have its name at their end.
+suffix=
+case ${TARGET-}:$(uname -m) in
+  :* | x64:x86_64 | arm64:aarch64) ;;
+  arm64:x86_64)
+    [ "$live" = no ] || fail 'install for TARGET=arm64: this machine has another processor' 'make install, without TARGET'
+    suffix=-arm64
+    CC=${CC:-aarch64-linux-gnu-gcc}
+    export CC
+    ;;
+  *) fail "install for TARGET=$TARGET on $(uname -m): it can only be built on that processor" 'use a machine with it' ;;
+esac
+executable=dist/dialback$suffix
 # The launcher and dialback find each other by the paths that the kernel tells them, which have no links in them.
 if [ "$live" = yes ]; then prefix=$(realpath -m "$prefix"); fi
 
@@ -278,16 +292,16 @@ recompile='rm dist/launch dist/jail, and make install again with a compiler (Deb
 # Uses files that were built elsewhere if this machine cannot build them. Sets builds and compiles.
 plan_build() {
   builds=yes compiles=yes
-  if make -q dist/dialback; then
+  if make -q "$executable"; then
     builds=no
   elif ! command -v npm >/dev/null && [ ! -x node_modules/.bin/node ]; then
-    if [ -e dist/dialback ]; then
-      fail 'build dist/dialback: there is no npm, and the one that is there is older than its sources' \
-        'install npm; or, if it was built from these sources: touch dist/dialback'
+    if [ -e "$executable" ]; then
+      fail "build $executable: there is no npm, and the one that is there is older than its sources" \
+        "install npm; or, if it was built from these sources: touch $executable"
     fi
-    fail 'build dist/dialback: there is no npm' 'install npm, or use a tree with a built dist/dialback'
+    fail "build $executable: there is no npm" "install npm, or use a tree with a built $executable"
   fi
-  if [ -e dist/launch ] && [ -e dist/jail ] && ! { command -v "${CC:-gcc}" && [ -e /usr/include/stdlib.h ]; } >/dev/null; then
+  if [ -e "dist/launch$suffix" ] && [ -e "dist/jail$suffix" ] && ! { command -v "${CC:-gcc}" && [ -e /usr/include/stdlib.h ]; } >/dev/null; then
     compiles=no
   fi
 }
@@ -301,8 +315,8 @@ lends() { if [ -n "${INHERITED-}" ]; then echo "$INHERITED"; elif [ -e "$stage$h
 # Whether the launcher, compiled elsewhere, is for this uid and these paths.
 check_launcher() { # UID
   for kind in launch jail; do
-    found=$(SERVICE_UID=$1 PREFIX=$prefix INHERITED=$(lends) tools/launcher.sh --check "$kind" "dist/$kind")
-    [ -z "$found" ] || fail "use the compiled launcher dist/$kind: $found" "$recompile"
+    found=$(SERVICE_UID=$1 PREFIX=$prefix INHERITED=$(lends) tools/launcher.sh --check "$kind" "dist/$kind$suffix")
+    [ -z "$found" ] || fail "use the compiled launcher dist/$kind$suffix: $found" "$recompile"
   done
 }
 
@@ -310,13 +324,13 @@ check_launcher() { # UID
 lay_files() {
   if [ "$compiles" = yes ]; then
     for kind in launch jail; do
-      SERVICE_UID=$uid PREFIX=$prefix INHERITED=$(lends) tools/launcher.sh --renew "$kind" "dist/$kind"
+      SERVICE_UID=$uid PREFIX=$prefix INHERITED=$(lends) tools/launcher.sh --renew "$kind" "dist/$kind$suffix"
     done
   fi
   # In this order: a dialback that starts during an upgrade finds all that it needs. Older ones need only launch.
-  lay dist/jail "$jail" 755
-  lay dist/dialback "$binary" 755 root "$lent=i"
-  lay dist/launch "$launcher" 750 "$account" "$lent=ep"
+  lay "dist/jail$suffix" "$jail" 755
+  lay "$executable" "$binary" 755 root "$lent=i"
+  lay "dist/launch$suffix" "$launcher" 750 "$account" "$lent=ep"
   for pair in $offered; do offer "${pair%%:*}" "${pair#*:}"; done
   lay "$work/dialback.cron" "$share/dialback.cron" 644
   lay "$work/dialback-host.cron" "$share/dialback-host.cron" 644
@@ -385,12 +399,12 @@ tell_next() { # COMMAND
 # For packages. Standard output is what their post-install has to do, as a script; all else goes to standard error.
 install_staged() {
   plan_build >&2
-  uid=${SERVICE_UID:-$(id -u "$account" 2>/dev/null || { [ "$compiles" = yes ] || tools/launcher.sh --uid dist/launch; })}
+  uid=${SERVICE_UID:-$(id -u "$account" 2>/dev/null || { [ "$compiles" = yes ] || tools/launcher.sh --uid "dist/launch$suffix"; })}
   [ -n "$uid" ] || fail "compile the launcher: the number of the user $account is not known, since there is none here" \
     'make install DESTDIR=FOLDER SERVICE_UID=NUMBER'
   {
     if [ "$compiles" = yes ]; then prepare launcher; else check_launcher "$uid"; fi
-    make -s dist/dialback
+    make -s "$executable"
     lay_files
     if [ "${INHERITED-}" = 1 ]; then lay share/dpkg-rsync "$hook" 644; fi
     if [ -z "$changed" ]; then say 'nothing to do: all of it is there already'; fi

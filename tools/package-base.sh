@@ -1,4 +1,4 @@
-# The common part of tools/deb.sh and tools/rpm.sh, which set `kind` and read this file. It sets SOURCE_DATE_EPOCH, the versions and
+# The common part of tools/deb.sh and tools/rpm.sh, which set `kind` and read this file. stage() also takes `target`, the TARGET of tools/install.sh. This file sets SOURCE_DATE_EPOCH, the versions and
 # the maintainer, and makes the folder `work`.
 
 fail() {
@@ -35,8 +35,10 @@ trap 'exit 130' INT TERM HUP
 # Lays all files below the folder ROOT, and writes the script of `make install` to the file SCRIPT.
 stage() { # ROOT SCRIPT
   # This leaves launchers in dist/ that read the uid from the file. The next `make install` compiles its own.
-  PREFIX=/usr DESTDIR=$1 SERVICE_UID=/etc/dialback/service-uid INHERITED=0 tools/install.sh install >"$2"
-  strip --strip-all "$1/usr/libexec/dialback/launch" "$1/usr/libexec/dialback/jail"
+  PREFIX=/usr DESTDIR=$1 TARGET=$target SERVICE_UID=/etc/dialback/service-uid INHERITED=0 tools/install.sh install >"$2"
+  strip=strip
+  if [ "$target:$(uname -m)" = arm64:x86_64 ]; then strip=aarch64-linux-gnu-strip; fi
+  "$strip" --strip-all "$1/usr/libexec/dialback/launch" "$1/usr/libexec/dialback/jail"
   # cron(8) reads it after the package is removed too.
   sed -i 's|dialback /usr/bin/dialback backup|dialback test ! -x /usr/bin/dialback \|\| /usr/bin/dialback backup|' "$1/etc/cron.d/dialback"
   mkdir -p "$1/usr/share/doc/dialback"

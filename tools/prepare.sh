@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs missing packages for a purpose: `tools/prepare.sh build|launcher|try|test|test-long|web|versions|machines|bench|fuzz|install|install-prebuilt|deb|rpm`.
+# Installs missing packages for a purpose: `tools/prepare.sh build|launcher|try|test|test-long|web|versions|machines|bench|fuzz|install|install-prebuilt|deb|rpm|release`.
 # `--packages` before it omits npm's part. It upgrades one package, rsync, and only if `try` and `test` cannot work with the installed
 # one. Debian packages need root; for an ordinary user it prints the command. It starts no service: an sshd that it installs stays
 # off, since dialback runs its own during a backup.
@@ -15,6 +15,9 @@ if [ "${1-}" = --packages ]; then npm_too=no; shift; fi
 for_try='ssh:openssh-client ssh-keygen:openssh-client ssh-agent:openssh-client ssh-add:openssh-client
   sshd:openssh-server rsync:rsync setpriv:util-linux flock:util-linux nice:coreutils ionice:util-linux
   mkfifo:coreutils'
+# To build for arm64 on another processor.
+for_arm64='aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu /usr/aarch64-linux-gnu/include/stdlib.h:libc6-dev-arm64-cross'
+if [ "$(uname -m)" = aarch64 ]; then for_arm64=; fi
 for_launcher='gcc:gcc /usr/include/stdlib.h:libc6-dev'
 # The second brings clang's sanitizers and libFuzzer, whichever version of clang there is. In Debian 11 clang itself has them.
 for_fuzz='clang:clang /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a:libclang-rt-dev|clang'
@@ -23,21 +26,22 @@ for_install="$for_prebuilt $for_launcher"
 for_test='setfacl:acl getfacl:acl setfattr:attr perl:perl-base strace:strace ps:procps fuser:psmisc ip:iproute2
   nft:nftables cron:cron ncdu:ncdu systemd-analyze:systemd sqlite3:sqlite3 curl:curl bsdtar:libarchive-tools gpg:gpg gpg-agent:gpg-agent age:age script:bsdutils
   mandoc:mandoc man:man-db zsh:zsh fish:fish /usr/share/bash-completion/bash_completion:bash-completion
-  mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs duperemove:duperemove losetup:mount aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
-  /usr/aarch64-linux-gnu/include/stdlib.h:libc6-dev-arm64-cross'
+  mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs duperemove:duperemove losetup:mount'
+for_test="$for_test $for_arm64"
 # For tests that only `make test-long` runs: lintian, promtool, rsnapshot, and the package managers of other distributions.
 for_long='lintian:lintian rpmlint:rpmlint promtool:prometheus rpm:rpm rpmbuild:rpm createrepo_c:createrepo-c dnf:dnf zypper:zypper
   matchpathcon:selinux-utils pacman:pacman-package-manager makepkg:makepkg repo-add:pacman-package-manager fakeroot:fakeroot rsnapshot:rsnapshot'
-# For the Debian package and a release.
+# For the Debian package.
 for_deb="$for_launcher setcap:libcap2-bin dpkg-deb:dpkg strip:binutils gzip:gzip git:git ssh-keygen:openssh-client lintian:lintian"
 # For the rpm.
 for_rpm="$for_launcher setcap:libcap2-bin rpmbuild:rpm rpmlint:rpmlint strip:binutils gzip:gzip git:git"
+# For a release, with packages for both processors.
+for_release="$for_deb $for_rpm $for_arm64"
 # For root file systems of other suites (test/versions), which bring their own programs.
 for_versions="$for_launcher strip:binutils mmdebstrap:mmdebstrap /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
   unshare:util-linux nsenter:util-linux flock:util-linux ip:iproute2 setfattr:attr getfattr:attr setfacl:acl perl:perl-base"
 # For emulated machines with file systems of their own (test/machines), and to build for them, arm64 too.
-for_machines="$for_launcher aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
-  /usr/aarch64-linux-gnu/include/stdlib.h:libc6-dev-arm64-cross qemu-system-x86_64:qemu-system-x86
+for_machines="$for_launcher $for_arm64 qemu-system-x86_64:qemu-system-x86
   qemu-system-aarch64:qemu-system-arm qemu-img:qemu-utils mmdebstrap:mmdebstrap depmod:kmod cpio:cpio
   xz:xz-utils zstd:zstd mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs ssh:openssh-client
   ssh-keygen:openssh-client flock:util-linux git:git dpkg-scanpackages:dpkg-dev"
@@ -60,11 +64,15 @@ case ${1-} in
   bench) needed="$for_install $for_test $for_bench" ;;
   test-long) needed="$for_install $for_fuzz $for_test $for_long $for_ansible" ;;
   fuzz) needed=$for_fuzz ;;
-  deb) needed=$for_deb ;;
+  deb)
+    needed=$for_deb
+    if [ "${DEB_ARCHITECTURE-}" = arm64 ]; then needed="$for_deb $for_arm64"; fi
+    ;;
+  release) needed=$for_release ;;
   rpm) needed=$for_rpm ;;
   install) needed=$for_install ;;
   install-prebuilt) needed=$for_prebuilt ;;
-  *) echo "usage: tools/prepare.sh [--packages] build|launcher|try|test|test-long|web|versions|machines|bench|fuzz|install|install-prebuilt|deb|rpm" >&2; exit 2 ;;
+  *) echo "usage: tools/prepare.sh [--packages] build|launcher|try|test|test-long|web|versions|machines|bench|fuzz|install|install-prebuilt|deb|rpm|release" >&2; exit 2 ;;
 esac
 
 policy=/usr/sbin/policy-rc.d

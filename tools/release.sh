@@ -1,8 +1,9 @@
 #!/bin/sh
-# Makes dist/release-VERSION: the sources, the Debian package, the list of the packages in the executable (SBOM) and SHA256SUMS.
+# Makes dist/release-VERSION: the sources, the Debian packages for amd64 and arm64, the rpm for x86_64, the list of the packages in the
+# executable (SBOM) and SHA256SUMS. The machine has an x86-64 processor.
 # Each is the same for the same commit and compiler, in any folder. make calls it with these variables in the environment:
 #   SIGNING_KEY    A key for ssh-keygen -Y, which signs SHA256SUMS. Default: no signature.
-#   DEB_REVISION, DEBFULLNAME, DEBEMAIL    See tools/deb.sh.
+#   DEB_REVISION, RPM_RELEASE, DEBFULLNAME, DEBEMAIL    See tools/deb.sh and tools/rpm.sh.
 set -eu
 cd "$(dirname "$0")/.."
 umask 022
@@ -39,7 +40,10 @@ cp package.json package-lock.json "$work/dialback/"
 (cd "$work/dialback" && npm sbom --package-lock-only --sbom-format=cyclonedx --sbom-type=application) >"$work/sbom" ||
   fail 'list the packages: npm has no working sbom' 'npm install --global npm@11, then make release'
 node_modules/.bin/node tools/sbom.ts "$SOURCE_DATE_EPOCH" <"$work/sbom" >"$made/$name.cdx.json"
-DEB_OUTPUT=$made tools/deb.sh >/dev/null
+for architecture in amd64 arm64; do
+  DEB_ARCHITECTURE=$architecture DEB_OUTPUT=$made tools/deb.sh >/dev/null
+done
+RPM_OUTPUT=$made tools/rpm.sh >/dev/null
 (cd "$made" && sha256sum -- * >"$work/SHA256SUMS" && mv "$work/SHA256SUMS" .)
 if [ -n "${SIGNING_KEY-}" ]; then
   # Standard input: with a file name it would take an older signature for this one, and ask.

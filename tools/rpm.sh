@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 umask 022
 export LC_ALL=C TZ=UTC0
 
-kind=rpm
+kind=rpm target=
 . tools/package-base.sh
 revision=${RPM_RELEASE:-1}
 check_revision RPM_RELEASE

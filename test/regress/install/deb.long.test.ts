@@ -86,9 +86,11 @@ describe('a release', { skip: IN_CLEAN_MACHINE }, () => {
     assert.deepEqual(Object.keys(sums(one)).sort(), [
       'SHA256SUMS',
       'SHA256SUMS.sig',
+      `dialback-${VERSION}-1.x86_64.rpm`,
       `dialback-${VERSION}.cdx.json`,
       `dialback-${VERSION}.tar.gz`,
       `dialback_${VERSION}-1_amd64.deb`,
+      `dialback_${VERSION}-1_arm64.deb`,
     ]);
     assert.deepEqual(sums(other), sums(one));
     run(made(one), 'sha256sum', '--check', '--strict', 'SHA256SUMS');
@@ -110,10 +112,39 @@ describe('a release', { skip: IN_CLEAN_MACHINE }, () => {
     assert.doesNotMatch(contents, /node_modules/);
   });
 
-  it('has a package in which lintian finds no error and no warning', () => {
-    const deb = join(made(folders[0] ?? ''), `dialback_${VERSION}-1_amd64.deb`);
-    const output = run(base, 'lintian', '--allow-root', '--fail-on', 'error,warning', deb);
-    assert.doesNotMatch(output, /^[EW]: /m);
+  it('has packages in which lintian finds no error and no warning', () => {
+    for (const architecture of ['amd64', 'arm64']) {
+      const deb = join(made(folders[0] ?? ''), `dialback_${VERSION}-1_${architecture}.deb`);
+      const output = run(base, 'lintian', '--allow-root', '--fail-on', 'error,warning', deb);
+      assert.doesNotMatch(output, /^[EW]: /m);
+    }
+  });
+
+  it('has a package for arm64 with programs of that processor, and the same other files', () => {
+    const unpack = (architecture: string): string => {
+      const folder = join(base, architecture);
+      const deb = `dialback_${VERSION}-1_${architecture}.deb`;
+      run(made(folders[0] ?? ''), 'dpkg-deb', '--extract', deb, folder);
+      assert.equal(
+        run(made(folders[0] ?? ''), 'dpkg-deb', '--field', deb, 'Architecture').trim(),
+        architecture,
+      );
+      return folder;
+    };
+    const [amd64, arm64] = [unpack('amd64'), unpack('arm64')];
+    const { output } = attempt(base, 'diff', '-rq', amd64, arm64);
+    const differing = output
+      .trim()
+      .split('\n')
+      .map(line => /^Files \S*\/amd64(\/\S+) and /.exec(line)?.[1]);
+    const programs = ['/usr/bin/dialback', '/usr/libexec/dialback/jail', '/usr/libexec/dialback/launch'];
+    assert.deepEqual(differing.sort(), programs);
+    // e_machine of elf.h: EM_X86_64 and EM_AARCH64.
+    for (const path of programs)
+      assert.deepEqual(
+        [amd64, arm64].map(folder => readFileSync(join(folder, path)).readUInt16LE(18)),
+        [62, 183],
+      );
   });
 
   it('says that it is not signed when there is no key, and refuses a key that is absent', () => {
