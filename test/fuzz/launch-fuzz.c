@@ -241,6 +241,7 @@ static _Noreturn void come_back(int status)
 #include "../../src/launcher/relay.c"
 #include "../../src/launcher/root.c"
 #include "../../src/launcher/serve.c"
+#include "../../src/launcher/adopt.c"
 #include "../../src/launcher/attributes.c"
 #include "../../src/launcher/web.c"
 #include "../../src/launcher/fetch.c"
