@@ -28,9 +28,10 @@ for_test='setfacl:acl getfacl:acl setfattr:attr perl:perl-base strace:strace ps:
   mandoc:mandoc man:man-db zsh:zsh fish:fish /usr/share/bash-completion/bash_completion:bash-completion
   mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs duperemove:duperemove losetup:mount'
 for_test="$for_test $for_arm64"
-# For tests that only `make test-long` runs: lintian, promtool, rsnapshot, and the package managers of other distributions.
+# For tests that only `make test-long` runs: lintian, promtool, rsnapshot, restic, rclone, and the package managers of other distributions.
 for_long='lintian:lintian rpmlint:rpmlint promtool:prometheus rpm:rpm rpmbuild:rpm createrepo_c:createrepo-c dnf:dnf zypper:zypper
-  matchpathcon:selinux-utils pacman:pacman-package-manager makepkg:makepkg repo-add:pacman-package-manager fakeroot:fakeroot rsnapshot:rsnapshot'
+  matchpathcon:selinux-utils pacman:pacman-package-manager makepkg:makepkg repo-add:pacman-package-manager fakeroot:fakeroot rsnapshot:rsnapshot
+  restic:restic rclone:rclone'
 # For the Debian package.
 for_deb="$for_launcher setcap:libcap2-bin dpkg-deb:dpkg strip:binutils gzip:gzip git:git ssh-keygen:openssh-client lintian:lintian"
 # For the rpm.

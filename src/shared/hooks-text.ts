@@ -42,6 +42,8 @@ const SAMPLE_HOOKS = {
   'lvm-snapshot': 'back up a snapshot of an LVM volume',
   'btrfs-snapshot': 'back up a snapshot of a btrfs subvolume',
   packages: 'write the exclude list of packaged files before a backup',
+  restic: 'store each snapshot of the host in a restic repository',
+  rclone: 'store each snapshot of the host with rclone',
   healthchecks: 'tell healthchecks.io, or a server like it, how the run ended',
   ntfy: 'send a message by ntfy',
   'skip-on-battery': 'make no backup while the machine runs on its battery',

@@ -30,6 +30,8 @@ const HOOKS = [
   'ntfy',
   'packages',
   'postgresql',
+  'rclone',
+  'restic',
   'skip-on-battery',
   'skip-on-metered',
   'sqlite',
