@@ -50,8 +50,13 @@ function checkLinks(store: string, { type, links }: Probe, hasLibrary: boolean):
       );
 }
 
-function checkTimes(store: string, { type, hasNanoseconds, hasLateTimes }: Probe): Finding {
+function checkTimes(store: string, { type, hasNanoseconds, hasLateTimes, hasEarlyTimes }: Probe): Finding {
   if (!hasNanoseconds) return TIMES.warning(`"${store}" (${type}) does not keep them`, MOVE_NEXT);
+  if (!hasEarlyTimes)
+    return TIMES.warning(
+      `"${store}" (${type}) changes times before 1970: such a file is sent in each backup, and restored with another time`,
+      MOVE_NEXT,
+    );
   return hasLateTimes
     ? TIMES.ok(`"${store}" (${type}) keeps them`)
     : TIMES.warning(`"${store}" (${type}) cuts times after 2038`, MOVE_FOR_TIMES_NEXT);

@@ -22,6 +22,8 @@ import { SECOND_NS } from './file-time.ts';
 const PATIENCE_MS = 10_000;
 /** In the year 2100. */
 const LATE_S = 4_102_444_800;
+/** In the year 1960. CephFS keeps seconds without a sign, and gives back the year 2096. */
+const EARLY_S = -313_000_000;
 
 /** The result of the test. */
 export interface Probe {
@@ -33,6 +35,8 @@ export interface Probe {
   hasNanoseconds: boolean;
   /** Whether a time after 2038 came back unchanged. ext4 with small inodes and XFS without bigtime end there. */
   hasLateTimes: boolean;
+  /** Whether a time before 1970 came back unchanged. */
+  hasEarlyTimes: boolean;
 }
 
 /**
@@ -54,7 +58,9 @@ export async function probeFileSystem(parent: string): Promise<Probe> {
     const hasNanoseconds = Number(statusExact(`${folder}/file`).mtimeNs % SECOND_NS) > 123_456_000;
     setTimes(`${folder}/file`, 1, LATE_S);
     const hasLateTimes = statusExact(`${folder}/file`).mtimeNs === BigInt(LATE_S) * SECOND_NS;
-    return { type, xattrs, links, hasNanoseconds, hasLateTimes };
+    setTimes(`${folder}/file`, 1, EARLY_S);
+    const hasEarlyTimes = statusExact(`${folder}/file`).mtimeNs === BigInt(EARLY_S) * SECOND_NS;
+    return { type, xattrs, links, hasNanoseconds, hasLateTimes, hasEarlyTimes };
   } catch (error) {
     throw fileFault(error, `test the store "${parent}"`);
   } finally {

@@ -31,6 +31,7 @@ describe('host: checkProbe()', () => {
     links: undefined,
     hasNanoseconds: true,
     hasLateTimes: true,
+    hasEarlyTimes: true,
   };
   it('is content with ext4, and tells its limit of links', () => {
     const findings = checkProbe('/s', good, true);
@@ -64,6 +65,7 @@ describe('host: checkProbe(), of times', () => {
     links: undefined,
     hasNanoseconds: true,
     hasLateTimes: true,
+    hasEarlyTimes: true,
   };
   const judge = (more: object): Finding => checkProbe('/s', { ...probe, ...more }, true)[2] ?? assert.fail();
   it('warns when times after 2038 are cut, and names the lack of nanoseconds first', () => {
@@ -74,6 +76,7 @@ describe('host: checkProbe(), of times', () => {
       says('inodes-of-256-bytes'),
     );
     check(judge({ hasLateTimes: false, hasNanoseconds: false }), 'warning', says('does-not-keep-them'));
+    check(judge({ hasEarlyTimes: false }), 'warning', /1970/);
     check(judge({}), 'ok', /keeps them/);
   });
 });

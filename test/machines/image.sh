@@ -3,11 +3,11 @@
 # image` calls it once for each. root.img is a plain ext4 file system. The kernel is the suite's "cloud" flavor: the same source
 # as the ordinary one, with fewer drivers. There is no boot loader: qemu loads the kernel and the initrd made here.
 # SUITE+boot has a boot loader, an initramfs, udev and a network of its own too, so that a copy of it can start by itself. Its
-# packages are in $LAB_DATA/images/SUITE+boot-ARCH.debs.
+# packages are in $LAB_DATA/images/SUITE+boot-ARCH.debs. SUITE+ceph and SUITE+gluster have the packages of a cluster of one node.
 set -euo pipefail
 PATH=/usr/sbin:/usr/bin:/sbin:/bin # mmdebstrap may call python3 for each package: use the system's
 here=$(dirname "$(realpath "$0")")
-suite=${1%+boot} arch=$2 boot=${1#"${1%+boot}"} native=$(dpkg --print-architecture)
+suite=${1%%+*} arch=$2 boot=${1#"${1%+boot}"} cluster='' native=$(dpkg --print-architecture)
 [ "$(id -u)" = 0 ] || { echo 'image: Cannot build an image: mmdebstrap needs root' >&2; exit 1; }
 out=${LAB_DATA:?}/images/$1-$arch key=$LAB_DATA/id_ed25519 mirror=${LAB_MIRROR:-}
 # The mirror that apt uses on this machine, without the last folder ("/debian/").
@@ -19,6 +19,11 @@ packages=systemd,systemd-sysv,udev,kmod,busybox-static,openssh-server,openssh-cl
 packages+=,acl,attr,libcap2-bin,libstdc++6,make,systemd-timesyncd,dbus
 # The kernel is then installed, with an initramfs. sfdisk and apt are for a rescue system.
 if [ -n "$boot" ]; then packages+=,linux-image-cloud-$arch,initramfs-tools,grub-pc,fdisk,apt; fi
+case $1 in
+  *+ceph) cluster=ceph-mon,ceph-mgr,ceph-osd,ceph-mds,ceph-common,ceph-fuse ;;
+  *+gluster) cluster=glusterfs-server ;;
+esac
+if [ -n "$cluster" ]; then packages+=,$cluster; fi
 sources=("deb $mirror/debian $suite main")
 [ "$suite" = sid ] || sources+=("deb $mirror/debian-security $suite-security main")
 

@@ -3,11 +3,12 @@
  *
  *   node_modules/.bin/node test/machines/run.ts [OPTION…] PART…
  *
- * PART: kernels (or one of bullseye, bookworm, trixie), timer, install, package, recover, recover-packages, arm64, cuts. Options: --results FILE writes the table of docs/versions.md;
+ * PART: kernels (or one of bullseye, bookworm, trixie), timer, install, package, recover, recover-packages, arm64, ceph, gluster, cuts. Options: --results FILE writes the table of docs/versions.md;
  * --cuts 'FS:COPY:COMMIT…' says how many cuts (power-cuts.ts), --executable FILE which dialback they are for, --launcher FILE
  * that its rsync runs in jails, and --keep that a machine with a failed check or a difference stays. The last line is "N passed, N failed".
  */
 import { parseArgs } from 'node:util';
+import { CEPH, GLUSTER, storeOnCluster } from './cluster.ts';
 import { changeInstallation } from './install.ts';
 import { ARM64, backUpOnKernel, KERNELS } from './kernels.ts';
 import { installPackage } from './package.ts';
@@ -46,6 +47,8 @@ const PARTS: Record<string, (() => Promise<Row>)[]> = {
   recover: [() => recoverMachine(report, keep)],
   'recover-packages': [() => recoverMachine(report, keep, true)],
   arm64: [() => backUpOnKernel(report, ARM64, keep)],
+  ceph: [() => storeOnCluster(report, CEPH, keep)],
+  gluster: [() => storeOnCluster(report, GLUSTER, keep)],
   cuts: plans.map(plan => () => cutPower(report, { plan, ...values })),
 };
 
