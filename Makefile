@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 # The rules that make brings along look for a source of each .ts file, in RCS and SCCS too: 0.08 s of processor time for each call.
 MAKEFLAGS += --no-builtin-rules
-.PHONY: help try build launcher launcher-arm64 test test-long test-web test-versions versions-doc test-machines fuzz bench bench-runs install uninstall deb rpm release clean
+.PHONY: help try build launcher launcher-arm64 test test-long test-web test-versions versions-doc test-machines fuzz bench bench-runs bench-fleet bench-burst performance install uninstall deb rpm release clean
 
 help:
 	@echo 'make try [DIR=FOLDER]  install what is missing, build, and show a backup and a restore of a copy of FOLDER'
@@ -20,6 +20,8 @@ help:
 	@echo '                       changed inputs for every decoder, so long for each; make test does a little of it'
 	@echo 'make bench-runs [BENCH="OPTION..."]'
 	@echo '                       whole runs beside restic, borg, rdiff-backup, rsnapshot and rsync; as root, an hour (tools/bench-runs.ts has the options)'
+	@echo 'make bench-fleet       what 1,000 to 10,000 clients of one host cost, after a year; make bench-burst: 200 clients at once; options as above'
+	@echo 'make performance       docs/performance.md and its plots, from the results in docs/performance'
 	@echo 'make bench             what jails and compression cost and save, how fast a large store answers, how soon rsync begins, beside plain tools; as root, some minutes'
 	@echo 'make install           on this machine, as root; for a package: DESTDIR=FOLDER, as anybody; PREFIX=/usr/local'
 	@echo 'make deb [DEB_ARCHITECTURE=arm64]'
@@ -104,6 +106,20 @@ bench-runs:
 	@tools/prepare.sh bench
 	@$(MAKE) -s dist/dialback
 	@PATH="$$PWD/node_modules/.bin:$$PATH" node tools/bench-runs.ts $(BENCH)
+
+bench-fleet:
+	@tools/prepare.sh bench
+	@$(MAKE) -s dist/dialback
+	@PATH="$$PWD/node_modules/.bin:$$PATH" node tools/bench-fleet.ts $(BENCH)
+
+bench-burst:
+	@tools/prepare.sh bench
+	@$(MAKE) -s dist/dialback
+	@PATH="$$PWD/node_modules/.bin:$$PATH" node tools/bench-burst.ts $(BENCH)
+
+performance:
+	@tools/prepare.sh bench
+	@node_modules/.bin/node tools/performance.ts
 
 # What is given on make's command line (PREFIX, DESTDIR, SERVICE_UID, INHERITED) is in the environment of these two.
 install:

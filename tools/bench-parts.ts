@@ -26,6 +26,7 @@ const FILES = Number(values.files);
 const ROUNDS = Number(values.rounds);
 const PER_FOLDER = 100;
 const GIB = 20;
+const INODES = 8_000_000;
 
 /** One row. Its backup goes into a store of its own for each round. */
 interface Part {
@@ -141,7 +142,7 @@ function median(all: readonly number[]): number {
   return [...all].sort((a, b) => a - b)[Math.floor(all.length / 2)] ?? Number.NaN;
 }
 
-await using bed = await Bed.make('ext4', GIB);
+await using bed = await Bed.make({ fileSystem: 'ext4', gib: GIB, inodes: INODES, mount: '' });
 plantFiles(bed);
 const parts = [
   plain(bed, false),

@@ -46,9 +46,9 @@ for_machines="$for_launcher $for_arm64 qemu-system-x86_64:qemu-system-x86
   qemu-system-aarch64:qemu-system-arm qemu-img:qemu-utils mmdebstrap:mmdebstrap depmod:kmod cpio:cpio
   xz:xz-utils zstd:zstd mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs ssh:openssh-client
   ssh-keygen:openssh-client flock:util-linux git:git dpkg-scanpackages:dpkg-dev"
-# For whole runs beside other programs.
-for_bench='restic:restic borg:borgbackup rdiff-backup:rdiff-backup rsnapshot:rsnapshot mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs
-  mkfs.btrfs:btrfs-progs'
+# For whole runs beside other programs, which tools/runs/programs.ts unpacks from Debian 13 with mmdebstrap, and for plots.
+for_bench='mmdebstrap:mmdebstrap /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring gnuplot:gnuplot-nox
+  unshare:util-linux mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs'
 # For the pages of `web` in a browser (test/web), which needs a font with many scripts.
 for_web="$for_launcher setfattr:attr getfattr:attr chromium:chromium fc-list:fontconfig
   /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf:fonts-dejavu-core"

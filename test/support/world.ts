@@ -336,15 +336,16 @@ export class World {
   /**
    * Waits for the work that the host does after the client has disconnected: the manifest, and the end of the sshd of this call.
    * That sshd exits when it sees the end of the connection.
+   * @param limitMs fails after that time
    */
-  async settled(): Promise<void> {
+  async settled(limitMs = 60_000): Promise<void> {
     const session = new RegExp(`^sshd(-session)?: ${this.host.login}\\b`);
     // One that is ending has no command line any more, and is still there.
     const isGoing = (): boolean =>
       this.processes().some(
         ({ command }) => command === '' || / manifest --client /.test(command) || session.test(command),
       );
-    await until('the manifests are made', () => !isGoing(), 60_000);
+    await until('the manifests are made', () => !isGoing(), limitMs);
   }
 
   /** Runs a backup with --json and waits for the end of all its work. @returns its last line */

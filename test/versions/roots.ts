@@ -38,7 +38,7 @@ import { findSuite, PACKAGES, SUITES, type Suite } from './suites.ts';
 
 const CACHE = process.env.DIALBACK_VERSIONS_CACHE ?? '/var/tmp/dialback-versions';
 const MAX_AGE_DAYS = 7;
-const DEBIAN_KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
+export const DEBIAN_KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 /** Where the package ubuntu-keyring has it; Debian has that package from trixie on. */
 const UBUNTU_KEYRING = '/usr/share/keyrings/ubuntu-archive-keyring.gpg';
 const KEYRING_SUITE = 'trixie';
@@ -84,7 +84,7 @@ function askApt(): string {
 }
 
 /** The lines of sources.list(5). */
-function listSources(suite: Suite, keyring: string): string[] {
+export function listSources(suite: Suite, keyring: string): string[] {
   return suite.archives.map(([folder, name, components]) => {
     const address = folder === 'ubuntu' ? findUbuntu() : `${findMirror()}/${folder}`;
     return `deb [signed-by=${keyring}] ${address} ${name} ${components}`;

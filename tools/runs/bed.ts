@@ -1,45 +1,59 @@
-/** A client and a host for `tools/bench-runs.ts`: two accounts, a fresh file system, and an accounting of processor time by side. */
+/** A client and a host for benchmarks: two accounts, a fresh file system for each, and what each side's processes need. */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import {
-  chmodSync,
-  chownSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmdirSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Party, World } from '../../test/support/world.ts';
-
-export type Side = 'client' | 'host';
+import { Accounting, type Side } from './accounting.ts';
+import { wireBytes } from './network.ts';
 
 /** What one command took. */
 export interface Cost {
   /** From the start until all is on the disk. */
   seconds: number;
-  /** Processor time of both sides, with what a host still does after the command. */
+  /** Processor seconds of each side, with what a host still does after the command. */
   client: number;
   host: number;
+  /** The most memory of each side's processes at one time, in bytes (MEMORY_METHOD). */
+  clientMemory: number;
+  hostMemory: number;
+  /** Bytes of both directions between the two, with the headers of TCP and IP. */
+  wire: number;
+  /** Bytes by which the host's file system became fuller. */
+  disk: number;
+}
+
+export interface BedOptions {
+  /** ext4, xfs or btrfs. */
+  fileSystem: string;
+  /** The size of each file system, sparse. */
+  gib: number;
+  /** Inodes that ext4 gets; the others make them as needed. */
+  inodes: number;
+  /** Options of mount(8) beside `loop`, or empty. */
+  mount: string;
 }
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-const RUN_MS = 60 * 60_000;
+const RUN_MS = 6 * 60 * 60_000;
+/** For a manifest of a million files on a busy machine. */
+const SETTLE_MS = 30 * 60_000;
 
 export class Bed {
   readonly world: World;
-  /** A fresh file system, which holds the client's files and the host's store. */
-  readonly disk: string;
+  /** The client's file system. */
+  readonly clientDisk: string;
+  /** The host's, which holds the stores. */
+  readonly hostDisk: string;
   /** The files to back up. */
   readonly data: string;
   /** The ports of the accounts' sshds. */
   readonly ports: Record<Side, number> = { client: 0, host: 0 };
+  readonly #options: BedOptions;
   /** Has no space in its path, which options such as rsync's -e could not hold. */
   readonly #folder: string;
-  readonly #groups: string;
+  readonly #accounting = new Accounting();
   readonly #servers: Server[] = [];
   #isInterrupted = false;
   /** Ends what runs now. The failure of that command then ends the program in order. */
@@ -48,48 +62,62 @@ export class Bed {
     for (const { pid } of this.world.processes()) process.kill(pid, 'SIGKILL');
   };
 
-  private constructor(world: World) {
+  private constructor(world: World, options: BedOptions) {
     this.world = world;
+    this.#options = options;
     this.#folder = mkdtempSync(join(tmpdir(), 'dialback-bench-'));
     chmodSync(this.#folder, 0o755);
-    this.disk = join(this.#folder, 'disk');
-    this.data = join(this.disk, 'data');
-    const mount = /^\S+ (\S+) cgroup2 /m.exec(readFileSync('/proc/mounts', 'utf8'))?.[1];
-    if (mount === undefined) throw new Error('Cannot count processor time: there is no cgroup2 file system');
-    this.#groups = join(mount, `dialback-bench-${process.pid}`);
+    this.clientDisk = join(this.#folder, 'client-disk');
+    this.hostDisk = join(this.#folder, 'host-disk');
+    this.data = join(this.clientDisk, 'data');
   }
 
-  /** @param fileSystem ext4, xfs or btrfs @param gib its size, sparse */
-  static async make(fileSystem: string, gib: number): Promise<Bed> {
-    const bed = new Bed(await World.make({ launcher: true, isSetUp: false }));
+  /** Makes the accounts and both file systems. The caller is in a network of its own (enterOwnNetwork). */
+  static async make(options: BedOptions): Promise<Bed> {
+    const bed = new Bed(await World.make({ launcher: true, isSetUp: false }), options);
     for (const signal of SIGNALS) process.once(signal, bed.#interrupt);
-    const { world, disk } = bed;
-    for (const each of ['', 'client', 'host']) mkdirSync(join(bed.#groups, each));
-    const image = join(bed.#folder, 'image');
-    execFileSync('truncate', ['-s', `${gib}G`, image]);
-    const options =
-      fileSystem === 'ext4' ? ['-q', '-F', '-N', '8000000', '-E', 'lazy_itable_init=0'] : ['-q'];
-    execFileSync(`mkfs.${fileSystem}`, [...options, image], { stdio: ['ignore', 'ignore', 'inherit'] });
-    mkdirSync(disk);
-    execFileSync('mount', ['-o', 'loop', image, disk]);
-    rmSync(image); // the loop device holds it
-    for (const [side, folder] of [
-      ['client', bed.data],
-      ['host', bed.store('')],
-    ] as const) {
-      mkdirSync(folder, { mode: 0o700 });
-      chownSync(folder, world[side].uid, world[side].gid);
-      mkdirSync(bed.home(side), { mode: 0o700 });
-      world.own(world[side], bed.home(side));
+    const { world } = bed;
+    bed.#mount(bed.clientDisk);
+    bed.#mount(bed.hostDisk);
+    bed.#give('client', bed.data);
+    bed.#give('host', bed.store(''));
+    for (const side of ['client', 'host'] as const) {
+      bed.#give(side, bed.home(side));
       for (const name of ['login', 'sshd_key']) world.keygen(world[side], join(bed.home(side), name));
     }
     for (const side of ['client', 'host'] as const) await bed.#serve(side);
     return bed;
   }
 
+  /** Replaces the host's file system by a fresh one, so that each first backup finds the same. */
+  renewHost(): void {
+    execFileSync('umount', [this.hostDisk]);
+    this.#mount(this.hostDisk);
+    this.#give('host', this.store(''));
+  }
+
+  #mount(disk: string): void {
+    const { fileSystem, gib, inodes, mount } = this.#options;
+    const image = `${disk}.image`;
+    execFileSync('truncate', ['-s', `${gib}G`, image]);
+    // What ext4 does not initialize now it would initialize during the measurements.
+    const fresh = ['-q', '-F', '-N', String(inodes), '-E', 'lazy_itable_init=0,lazy_journal_init=0'];
+    execFileSync(`mkfs.${fileSystem}`, [...(fileSystem === 'ext4' ? fresh : ['-q']), image], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
+    mkdirSync(disk, { recursive: true });
+    execFileSync('mount', ['-o', ['loop', ...(mount === '' ? [] : [mount])].join(','), image, disk]);
+    rmSync(image); // the loop device holds it
+  }
+
+  #give(side: Side, folder: string): void {
+    mkdirSync(folder, { mode: 0o700 });
+    this.world.own(this.world[side], folder);
+  }
+
   /** A folder of the host's account. */
   store(name: string): string {
-    return join(this.disk, 'host', name);
+    return join(this.hostDisk, 'host', name);
   }
 
   /** A private folder of an account. */
@@ -163,7 +191,8 @@ export class Bed {
 
   /** A command whose processes count for a side. */
   #counted(side: Side, { uid, gid }: Party, command: string[]): string[] {
-    const enter = `echo $$ >'${this.#groups}/${side}/cgroup.procs' && exec "$@"`;
+    const joins = this.#accounting.entries(side).map(each => `echo $$ >'${each}' && `);
+    const enter = `${joins.join('')}exec "$@"`;
     const become = ['setpriv', `--reuid=${uid}`, `--regid=${gid}`, '--clear-groups'];
     return ['sh', '-c', enter, 'sh', ...become, ...command];
   }
@@ -181,35 +210,51 @@ export class Bed {
     return stdout;
   }
 
-  /** @param isCold without the files in memory */
+  /**
+   * Measures one command until all is on the host's disk and the client's, and the host has done what it does afterwards.
+   * @param isCold without files in memory
+   */
   async measure(work: () => Promise<unknown>, isCold = false): Promise<Cost> {
     spawnSync('sync');
     if (isCold) writeFileSync('/proc/sys/vm/drop_caches', '3');
-    const before = this.#used();
+    const before = this.#counters();
+    const endMemory = this.#accounting.watchMemory();
     const begunMs = performance.now();
-    await work();
-    execFileSync('sync', ['-f', this.disk]);
-    const seconds = (performance.now() - begunMs) / 1000;
-    await this.world.settled();
-    const after = this.#used();
-    return { seconds, client: after.client - before.client, host: after.host - before.host };
+    let seconds: number;
+    let memory: Record<Side, number>;
+    try {
+      await work();
+      for (const disk of [this.hostDisk, this.clientDisk]) execFileSync('sync', ['-f', disk]);
+      seconds = (performance.now() - begunMs) / 1000;
+      await this.world.settled(SETTLE_MS);
+    } finally {
+      memory = endMemory();
+    }
+    execFileSync('sync', ['-f', this.hostDisk]);
+    const after = this.#counters();
+    return {
+      seconds,
+      client: after.client - before.client,
+      host: after.host - before.host,
+      clientMemory: memory.client,
+      hostMemory: memory.host,
+      wire: after.wire - before.wire,
+      disk: after.disk - before.disk,
+    };
   }
 
-  /** Seconds of processor time since the beginning. */
-  #used(): Record<Side, number> {
-    const of = (side: Side): number =>
-      Number(/^usage_usec (\d+)/m.exec(readFileSync(join(this.#groups, side, 'cpu.stat'), 'utf8'))?.[1]) /
-      1e6;
-    return { client: of('client'), host: of('host') };
+  #counters(): Record<Side | 'wire' | 'disk', number> {
+    const { bsize, blocks, bfree } = statfsSync(this.hostDisk);
+    return { ...this.#accounting.processorSeconds(), wire: wireBytes(), disk: (blocks - bfree) * bsize };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const signal of SIGNALS) process.off(signal, this.#interrupt);
     for (const each of this.#servers) each.close();
-    spawnSync('umount', [this.disk]);
+    for (const disk of [this.clientDisk, this.hostDisk]) spawnSync('umount', [disk]);
     rmSync(this.#folder, { recursive: true, force: true });
     await this.world.dispose();
-    for (const each of ['client', 'host', '']) rmdirSync(join(this.#groups, each));
+    this.#accounting[Symbol.dispose]();
   }
 }
 

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { chownSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Bed } from './bed.ts';
+import { findPrograms, type Programs } from './programs.ts';
 
 /** One program. Only `prepare` and `backup` are asked of all. */
 export interface Peer {
@@ -23,21 +24,23 @@ function firstLine(program: string, ...args: string[]): string {
 }
 
 /** dialback, confined on both sides. @param transport as in client.toml */
-function dialback(bed: Bed, transport: 'direct' | 'channel'): Peer {
+function dialback(bed: Bed, transport: 'direct' | 'channel', generation: number): Peer {
   const { world } = bed;
-  const name = `oak-${transport}`;
-  const toml = join(bed.home('client'), `${transport}.toml`);
-  const hostToml = join(bed.home('host'), `${transport}.toml`);
+  const name = `oak-${transport}-${generation}`;
+  const toml = join(bed.home('client'), `${name}.toml`);
+  const hostToml = join(bed.home('host'), `${name}.toml`);
   const store = bed.store(`dialback-${transport}`);
-  const identity = join(bed.home('client'), transport);
+  const identity = join(bed.home('client'), name);
   const shelf = join(store, 'clients', name, 'snapshots');
   const newest = (): string => readdirSync(shelf).sort().at(-1) ?? '';
   const host = ['--config', hostToml];
+  const writeHostToml = (more: string): void =>
+    world.write(world.host, hostToml, `store = "${store}"\nsyslog = false\n${more}`);
   return {
-    name: `dialback, ${transport}`,
+    name: `dialback-${transport}`,
     version: () => firstLine(world.binary, 'version'),
     prepare: async () => {
-      world.write(world.host, hostToml, `store = "${store}"\nsyslog = false\n`);
+      writeHostToml('');
       world.keygen(world.client, identity);
       const key = readFileSync(`${identity}.pub`, 'utf8');
       const made = await world.run(
@@ -48,7 +51,7 @@ function dialback(bed: Bed, transport: 'direct' | 'channel'): Peer {
       if (made.status !== 0) throw new Error(made.stderr);
       const lines = [
         `name = "${name}"`,
-        `state = "${world.client.home}/state ${transport}"`, // sshd takes keys only below the home folder,
+        `state = "${world.client.home}/state ${name}"`, // sshd takes keys only below the home folder,
         'capability = "confined"',
         '[[remote]]',
         'name = "vault"',
@@ -73,15 +76,9 @@ function dialback(bed: Bed, transport: 'direct' | 'channel'): Peer {
       await bed.run('client', [world.binary, 'fetch', code, '--config', toml, '--to', to]);
     },
     removeOldest: async () => {
-      const oldest = readdirSync(shelf).sort()[0] ?? '';
-      await bed.run('host', [
-        world.binary,
-        'remove',
-        `${name}@${oldest}`,
-        '--confirm',
-        `${name}@${oldest}`,
-        ...host,
-      ]);
+      // No rule but this one keeps a snapshot.
+      writeHostToml(`[retention]\nlast = ${readdirSync(shelf).length - 1}\nmin_age = "0s"\n`);
+      await bed.run('host', [world.binary, 'prune', ...host]);
     },
     verify: async () =>
       void (await bed.run('host', [world.binary, 'verify', `${name}@${newest()}`, ...host])),
@@ -132,20 +129,20 @@ function rsync(bed: Bed, isSafe: boolean): Peer {
 }
 
 /** restic, which the client runs against a repository behind sftp. */
-function restic(bed: Bed): Peer {
+function restic(bed: Bed, program: string): Peer {
   const folder = bed.store('restic');
   const shell = `${bed.shell('client')} 127.0.0.1 -s sftp`;
   const run = async (...words: string[]): Promise<string> =>
     await bed.run(
       'client',
-      ['restic', '-q', '-o', `sftp.command=${shell}`, '-r', `sftp:x:${folder}`, ...words],
+      [program, '-q', '-o', `sftp.command=${shell}`, '-r', `sftp:x:${folder}`, ...words],
       {
         RESTIC_PASSWORD: 'x',
       },
     );
   return {
     name: 'restic',
-    version: () => firstLine('restic', 'version'),
+    version: () => firstLine(program, 'version'),
     prepare: async () => void (await run('init')),
     backup: async () => void (await run('backup', bed.data)),
     restore: async to => void (await run('restore', 'latest', '--target', to)),
@@ -158,22 +155,23 @@ function restic(bed: Bed): Peer {
 }
 
 /** borg, which the client runs against `borg serve`. */
-function borg(bed: Bed): Peer {
+function borg(bed: Bed, program: string): Peer {
   const repository = `ssh://127.0.0.1:${bed.ports.host}${bed.store('borg')}`;
   const environment = {
     BORG_RSH: bed.shell('client'),
+    BORG_REMOTE_PATH: program,
     BORG_PASSPHRASE: 'x',
     BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK: 'yes',
     BORG_RELOCATED_REPO_ACCESS_IS_OK: 'yes',
   };
   const run = async (...words: string[]): Promise<string> =>
-    await bed.run('client', ['borg', ...words], environment);
+    await bed.run('client', [program, ...words], environment);
   const list = async (): Promise<string[]> =>
     (await run('list', '--short', repository)).split('\n').filter(each => each !== '');
   let count = 0;
   return {
     name: 'borg',
-    version: () => firstLine('borg', '--version'),
+    version: () => firstLine(program, '--version'),
     prepare: async () => void (await run('init', '--encryption=repokey-blake2', repository)),
     backup: async () => {
       count += 1;
@@ -183,7 +181,7 @@ function borg(bed: Bed): Peer {
       const name = (await list()).at(-1) ?? '';
       await bed.run(
         'client',
-        ['sh', '-c', 'cd "$1" && exec borg extract "$2"', 'sh', to, `${repository}::${name}`],
+        ['sh', '-c', 'cd "$1" && exec "$2" extract "$3"', 'sh', to, program, `${repository}::${name}`],
         environment,
       );
     },
@@ -196,36 +194,37 @@ function borg(bed: Bed): Peer {
 }
 
 /** rdiff-backup: the host pulls a mirror, with increments beside it. */
-function rdiffBackup(bed: Bed): Peer {
+function rdiffBackup(bed: Bed, program: string): Peer {
   const folder = bed.store('rdiff-backup');
-  const schema = ['--remote-schema', `${bed.shell('host')} %s rdiff-backup server`];
+  const schema = ['--remote-schema', `${bed.shell('host')} %s ${program} server`];
   return {
     name: 'rdiff-backup',
-    version: () => firstLine('rdiff-backup', '--version'),
+    version: () => firstLine(program, '--version'),
     prepare: async () => makeFolder(bed, folder),
     backup: async () =>
-      void (await bed.run('host', ['rdiff-backup', ...schema, 'backup', `127.0.0.1::${bed.data}`, folder])),
+      void (await bed.run('host', [program, ...schema, 'backup', `127.0.0.1::${bed.data}`, folder])),
     restore: async to =>
-      void (await bed.run('host', [
-        'rdiff-backup',
-        '--force',
-        ...schema,
-        'restore',
-        folder,
-        `127.0.0.1::${to}`,
-      ])),
-    verify: async () => void (await bed.run('host', ['rdiff-backup', 'verify', folder])),
+      void (await bed.run('host', [program, '--force', ...schema, 'restore', folder, `127.0.0.1::${to}`])),
+    removeOldest: async () => {
+      // A backup without a change leaves no increment.
+      const [, second] = readdirSync(join(folder, 'rdiff-backup-data'))
+        .flatMap(each => /^increments\.(.+)\.dir$/.exec(each)?.[1] ?? [])
+        .sort();
+      if (second === undefined) throw new Error('Cannot remove an increment: there are fewer than two');
+      await bed.run('host', [program, 'remove', 'increments', '--older-than', second, folder]);
+    },
+    verify: async () => void (await bed.run('host', [program, 'verify', folder])),
   };
 }
 
 /** rsnapshot: the host pulls with its rsync. */
-function rsnapshot(bed: Bed): Peer {
+function rsnapshot(bed: Bed, snapshotProgram: string): Peer {
   const { world } = bed;
   const config = join(bed.home('host'), 'rsnapshot.conf');
   const [program = '', ...args] = bed.ssh('host');
   return {
     name: 'rsnapshot',
-    version: () => firstLine('sh', '-c', 'rsnapshot version'),
+    version: () => firstLine(snapshotProgram, 'version'),
     prepare: async () => {
       const lines = [
         ['config_version', '1.2'],
@@ -243,7 +242,18 @@ function rsnapshot(bed: Bed): Peer {
       ];
       world.write(world.host, config, lines.map(words => `${words.join('\t')}\n`).join(''));
     },
-    backup: async () => void (await bed.run('host', ['rsnapshot', '-c', config, 'alpha'])),
+    backup: async () => void (await bed.run('host', [snapshotProgram, '-c', config, 'alpha'])),
+    restore: async to => {
+      const from = `${bed.store('rsnapshot')}/alpha.0/client${bed.data}/`;
+      const options = ['-aHAXS', '--numeric-ids', '--fake-super'];
+      await bed.run('host', ['rsync', ...options, '-e', bed.shell('host'), from, `127.0.0.1:${to}/`]);
+    },
+    // As rsnapshot removes it, when there are more than the config retains.
+    removeOldest: async () => {
+      const folder = bed.store('rsnapshot');
+      const oldest = readdirSync(folder).length - 1;
+      await bed.run('host', ['rm', '-rf', `${folder}/alpha.${oldest}`]);
+    },
   };
 }
 
@@ -252,16 +262,20 @@ function makeFolder(bed: Bed, path: string): void {
   chownSync(path, bed.world.host.uid, bed.world.host.gid);
 }
 
-/** All of them, in the order of the tables. The other programs are packages of Debian. */
-export function allPeers(bed: Bed): Peer[] {
+/**
+ * All of them, in the order of the tables.
+ * @param generation a number for the accounts of new repositories on a fresh file system
+ */
+export function allPeers(bed: Bed, generation: number): Peer[] {
+  const programs: Programs = findPrograms();
   return [
-    dialback(bed, 'direct'),
-    dialback(bed, 'channel'),
+    dialback(bed, 'direct', generation),
+    dialback(bed, 'channel', generation),
     rsync(bed, true),
     ...(knowsLinks ? [rsync(bed, false)] : []),
-    restic(bed),
-    borg(bed),
-    rdiffBackup(bed),
-    rsnapshot(bed),
+    restic(bed, programs.restic),
+    borg(bed, programs.borg),
+    rdiffBackup(bed, programs.rdiffBackup),
+    rsnapshot(bed, programs.rsnapshot),
   ];
 }
