@@ -7,7 +7,7 @@
  * leave, and the retention of the program decides each week what stays. Then it runs commands on the store. It prints medians and
  * the slope between the last two numbers: 1 is linear. It needs about 200 kB of disk for each client, and judges nothing.
  */
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -136,6 +136,8 @@ const record: TableRecord = {
 };
 const json =
   values.json ?? join(import.meta.dirname, `../dist/bench/fleet-${record.date.replaceAll(':', '-')}.json`);
+// Until a fresh executable is on the disk, its pages look like private memory of the process.
+execFileSync('sync');
 for (const clients of values.clients.split(',').map(Number)) {
   const scratch = mkdtempSync(join(tmpdir(), 'dialback-fleet-'));
   try {
