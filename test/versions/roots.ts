@@ -296,9 +296,24 @@ function removeFolder(path: string): void {
   execFileSync('rm', ['-rf', '--one-file-system', '--', path], { stdio: 'pipe' });
 }
 
-/** A machine that has a root under it; see test/support/machine.ts. */
+const booted: Machine[] = [];
+let areMachinesEnded = false;
+
+/** A machine that has a root under it; see test/support/machine.ts. @throws after endMachines() */
 export async function bootRoot(root: Root, options: { ownNetwork?: boolean } = {}): Promise<Machine> {
-  return await Machine.boot({ ...options, base: root });
+  const machine = await Machine.boot({ ...options, base: root });
+  booted.push(machine);
+  if (areMachinesEnded) {
+    await machine.end();
+    throw new Error('interrupted');
+  }
+  return machine;
+}
+
+/** Ends all machines of this process, with everything that runs in them. */
+export async function endMachines(): Promise<void> {
+  areMachinesEnded = true;
+  await Promise.all(booted.map(each => each.end()));
 }
 
 /** The environment of root in such a machine. */

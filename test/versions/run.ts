@@ -23,7 +23,7 @@ import { runPackages } from './packages.ts';
 import { DEB_SUITES, listPairs, ONE_MACHINE, PACKAGES_SUITES, QUICKSTARTS, TWO_MACHINES } from './plan.ts';
 import { runQuickstart } from './quickstart.ts';
 import { RELEASE_PAIRS, RELEASE_TESTS, Releases, whyNoReleases } from './releases.ts';
-import { endBuilds, makeRoot, type Root, Unavailable } from './roots.ts';
+import { endBuilds, endMachines, makeRoot, type Root, Unavailable } from './roots.ts';
 import { connect, makePackage, type Package, Station } from './station.ts';
 import { findSuite, SUITES } from './suites.ts';
 import {
@@ -471,12 +471,12 @@ async function main(): Promise<void> {
     document(filters.length === 0 && unavailable.size === 0 && !isInterrupted);
 }
 
-// The processes in a machine end with it, and an interrupted build removes its files.
+// A case fails when its machine has ended. An interrupted build removes its files.
 function interrupt(): void {
   if (isInterrupted) return;
   isInterrupted = true;
   say('interrupted');
-  for (const each of stations.values()) void each.end();
+  void endMachines();
   void endBuilds();
 }
 
