@@ -19,6 +19,7 @@ import type { ClientStore } from '../src/store/store.ts';
 import { emptyTrash } from '../src/store/trash.ts';
 import { addArriving, addSnapshot, makeClient, record } from './support/client-store.ts';
 import { stateOf } from './support/inode.ts';
+import { withoutOpening } from './support/scratch.ts';
 
 describe('beginSnapshot()', () => {
   const linked = async (client: ClientStore): Promise<string[]> =>
@@ -103,6 +104,29 @@ describe('commitSnapshot()', () => {
     assert.equal(readFileSync(`${found.tree}/file`, 'utf8'), 'x');
     assert.equal(readFileSync(`${found.folder}/excludes`, 'utf8'), '*.o\n');
     assert.equal(readdirSync(`${client.folder}/trash`).length, 1);
+  });
+
+  it('does not trust the tree after a sync that failed, even if the next one succeeds', async t => {
+    const client = makeClient(t);
+    const arrival = await beginSnapshot(client);
+    writeFileSync(`${arrival.tree}/file`, 'x');
+    await withoutOpening(arrival.folder, async () => {
+      const made = record(arrival.name);
+      await assert.rejects(commitSnapshot(client, arrival, made, Buffer.alloc(0)));
+    });
+    await abandonSnapshot(client, arrival);
+    assert.deepEqual(readdirSync(arrival.folder), ['tree']);
+    assert.deepEqual(snapshotNames(client), []);
+  });
+
+  it('trusts the tree after a rename that failed', async t => {
+    const client = makeClient(t);
+    const arrival = await beginSnapshot(client);
+    writeFileSync(`${arrival.tree}/file`, 'x');
+    addSnapshot(client, arrival.name);
+    await assert.rejects(commitSnapshot(client, arrival, record(arrival.name), Buffer.alloc(0)));
+    await abandonSnapshot(client, arrival);
+    assert.deepEqual(readdirSync(arrival.folder).sort(), ['synced', 'tree']);
   });
 });
 

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { existsSync, readdirSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { CopyFolder } from '../src/store/copy-folder.ts';
 import {
   attemptsOf,
   nextAttempt,
@@ -14,6 +16,7 @@ import { farCommand } from '../src/store/copy-script.ts';
 import { parseVerified } from '../src/store/copy-verified.ts';
 import { encodeCopyMark, isSameSource, parseCopyMark } from '../src/store/store-mark.ts';
 import { emptyVerified } from '../src/store/verify.ts';
+import { scratch, withoutOpening } from './support/scratch.ts';
 import { says } from './support/wording.ts';
 
 const SNAPSHOT = '2026-11-23T00-12-00Z';
@@ -175,5 +178,22 @@ describe('parseVerified()', () => {
       assert.equal(parseVerified(text, 'a'), undefined);
     });
     fc.assert(any);
+  });
+});
+
+describe('CopyFolder', () => {
+  it('forgets every attempt when a sync has failed', async t => {
+    const root = `${scratch(t)}/copy`;
+    const place = new CopyFolder(root, SOURCE.path);
+    await place.prepare(SOURCE);
+    await place.addClient('oak');
+    await place.begin('oak', `${SNAPSHOT}.1`);
+    await withoutOpening(root, async () => {
+      await assert.rejects(place.finish('oak', `${SNAPSHOT}.1`));
+    });
+    assert.deepEqual(readdirSync(`${root}/copying/oak`), [`${SNAPSHOT}.1`]);
+    await place.prepare(SOURCE);
+    assert.equal(existsSync(`${root}/copying/oak`), false);
+    assert.equal(existsSync(`${root}/copied`), false);
   });
 });

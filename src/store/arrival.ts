@@ -51,6 +51,8 @@ export interface Arrival {
   samePaths: string[];
   /** Whether files have been linked to moved ones (moved-files.ts). */
   hasMoved?: boolean;
+  /** Whether a sync has failed. The kernel reports lost data only once: a second sync can succeed without them. */
+  isSyncFailed?: boolean;
   /** Names of older interrupted trees. */
   leftOver: string[];
   /** Whether every file that it links is known to be whole (SnapshotRecord.durable). */
@@ -217,7 +219,9 @@ export async function commitSnapshot(
   try {
     writeNew(`${arrival.folder}/excludes`, excludes, { sync: true });
     writeNew(`${arrival.folder}/snapshot.json`, `${plainJson(record, 2)}\n`, { sync: true });
+    arrival.isSyncFailed = true;
     await syncFileSystem(arrival.folder);
+    arrival.isSyncFailed = false;
     rename(arrival.folder, `${client.folder}/snapshots/${arrival.name}`);
   } catch (error) {
     for (const name of ['excludes', 'snapshot.json']) removeFileIfThere(`${arrival.folder}/${name}`);
@@ -274,6 +278,7 @@ export async function abandonSnapshot(client: ClientStore, arrival: Arrival, isF
     moveToTrash(client, 'arriving', older);
   }
   for (const each of oldest) moveToTrash(client, 'arriving', each);
+  if (arrival.isSyncFailed) return; // the next run compares contents
   // This comes last, so that the sync covers every link. If it fails, the next run compares contents.
   await markSynced(arrival.folder, arrival.samePaths).catch(() => {});
 }

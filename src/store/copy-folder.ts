@@ -167,13 +167,23 @@ export class CopyFolder implements CopyPlace {
     const { root } = this;
     const snapshot = parseAttempt(attempt)?.snapshot ?? '';
     try {
-      await syncFileSystem(root);
+      await this.#sync();
       appendText(`${root}/${COPIED}`, `${client} ${snapshot}\n`, { mode: 0o600, flush: true });
       rename(this.#attempt(client, attempt), `${root}/clients/${client}/snapshots/${snapshot}`);
       syncFolder(`${root}/clients/${client}/snapshots`);
       syncFolder(`${root}/${COPYING}/${client}`);
     } catch (error) {
       throw error instanceof Fault ? error : fileFault(error, this.#tried);
+    }
+  }
+
+  /** Writes all to the disk. If that fails, the next call deletes every attempt: a second sync could succeed without the lost data. */
+  async #sync(): Promise<void> {
+    try {
+      await syncFileSystem(this.root);
+    } catch (error) {
+      removeFileIfThere(`${this.root}/${COPYING}/${ERA}`);
+      throw error;
     }
   }
 

@@ -123,7 +123,8 @@ case $verb in
     mkdir -- "$top/copying/$client/$attempt" ;;
   finish)
     read -r client attempt snapshot
-    sync -f -- "$top"
+    # The kernel reports lost data only once. Without .era, the next call deletes every attempt.
+    sync -f -- "$top" || { rm -f -- "$top/copying/.era"; exit 1; }
     printf "%s %s\n" "$client" "$snapshot" >>"$top/copied"
     mv -T -n -- "$top/copying/$client/$attempt" "$top/clients/$client/snapshots/$snapshot"
     [ ! -e "$top/copying/$client/$attempt" ] || refuse "$snapshot is there already"

@@ -1,7 +1,7 @@
 // A temporary folder, a FIFO and the fault of an action, for unit tests.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import type { TestContext } from 'node:test';
 import { Fault } from '../../src/fault.ts';
@@ -27,4 +27,28 @@ export function fault(action: () => unknown): Fault {
 /** Makes a FIFO by mkfifo(1): node has no function for it. */
 export function mkfifo(path: string): void {
   assert.equal(spawnSync('mkfifo', [path]).status, 0);
+}
+
+const NOBODY = 65_534;
+
+/**
+ * Makes a folder such that its owner can write in it and not open it, and calls `act` as that owner. So sync(1) of it fails.
+ * Everything below the folder, and all above it in the temporary folder, must be of this process.
+ */
+export async function withoutOpening(folder: string, act: () => Promise<unknown>): Promise<void> {
+  const isRoot = process.geteuid?.() === 0;
+  const top = folder
+    .split('/')
+    .slice(0, tmpdir().split('/').length + 1)
+    .join('/');
+  if (isRoot) assert.equal(spawnSync('chown', ['-R', String(NOBODY), top]).status, 0);
+  chmodSync(folder, 0o300);
+  try {
+    if (isRoot) process.seteuid?.(NOBODY);
+    await act();
+  } finally {
+    if (isRoot) process.seteuid?.(0);
+    chmodSync(folder, 0o700);
+    if (isRoot) assert.equal(spawnSync('chown', ['-R', '0', top]).status, 0);
+  }
 }
