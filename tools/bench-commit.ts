@@ -1,7 +1,7 @@
 /**
- * Ways to bring a run's files to the disk, beside each other: rsync copies a tree into a fresh file system, once as a whole and once
- * with `--link-dest` to the first copy. It prints the time of rsync, the time from rsync's end until all is on the disk, and the sum:
- * medians, without and with another program that writes to the same file system.
+ * Ways to bring a run's files to the disk. rsync copies a tree into a fresh file system, once as a whole and once with `--link-dest`
+ * to the first copy. This prints the time of rsync, the time from its end until all is on the disk, and the sum. All are medians,
+ * without and with another program that writes to the same file system.
  *
  *     node tools/bench-commit.ts [--tree FOLDER] [--rounds N] [--fs ext4|xfs|btrfs] [--ways N] [--early MS]
  *
@@ -129,7 +129,9 @@ try {
   rmSync(image); // the loop device holds it
   execFileSync('rsync', ['-a', `${values.tree}/`, `${disk}/warm/`]);
   rmSync(`${disk}/warm`, { recursive: true });
-  console.log(`${values.tree}, ${values.fs}, ${values.rounds} rounds, medians in seconds\n\nalone:\n`);
+  console.log(
+    `${values.tree}, ${values.fs}, ${values.rounds} rounds, medians in seconds\n\nwithout another program:\n`,
+  );
   await compare();
   // 50 MB each second, as another client's first backup does. It writes the same file again and again.
   const other = join(disk, 'other');
