@@ -6,9 +6,10 @@
  *   place DIR TREE -- ARG...               root only: becomes rsync that can read TREE, a snapshot, and change nothing outside DIR,
  *                                          with all of root's capabilities
  *   serve TREE RUN                         becomes rsync as a daemon that can read a part of TREE, a snapshot (serve.h).
- *   adopt RUN                              becomes rsync as a daemon that can read an adopted folder. See adopt.h.
+ *   adopt RUN                              becomes rsync as a daemon that can read an adopted folder (adopt.h).
  *   fetch DIR... -- ARG...                 becomes rsync that can write below each DIR and reach nothing else (fetch.h)
- *   web LISTEN STORE CONFIG [CACHES] -- ARG...      becomes dialback as a web server that can read STORE and CONFIG, and do nothing else (web.h)
+ *   web LISTEN STORE CONFIG [CACHES] -- ARG...
+ *                                          becomes dialback as a web server that can read STORE and CONFIG, and do nothing else (web.h)
  *
  * Its other half is launch.c, with the jail of the rsync that reads. The parts of this file:
  * - RECEIVER_CALLS below, and COMMON_CALLS in seccomp.c: the system calls of the receiver

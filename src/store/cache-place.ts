@@ -1,6 +1,7 @@
 /**
- * Where the caches of a store are: SQLite's files catalog.sqlite, index.sqlite and verify.sqlite. By default they are in the store. With `cache_dir` in host.toml they are below that folder, under the store's own path:
- * CACHE_DIR/srv/dialback/clients/NAME/index.sqlite. SQLite needs locks and shared memory that a network file system may not have.
+ * Where the caches of a store are: SQLite's files catalog.sqlite, index.sqlite and verify.sqlite. By default they are in the store.
+ * With `cache_dir` in host.toml they are below that folder, under the store's own path: CACHE_DIR/srv/dialback/clients/NAME/index.sqlite.
+ * SQLite needs locks and shared memory that a network file system may not have.
  *
  * A cache can be removed at any time. Each compares itself with the store when it is opened, so another store under the same path
  * does no harm.
