@@ -279,14 +279,18 @@ async function setAsRecorded(path: Buffer, { kind, mode, mtimeNs }: FileRecord):
   await setTime(path, mtimeNs);
 }
 
-/** Sets a modification time. node's times are exact for whole seconds only; touch(1) sets others. */
+/**
+ * Sets a modification time. node's times are exact for whole seconds only, and it takes a negative number for the present time. touch(1)
+ * sets all others.
+ */
 async function setTime(path: Buffer, ns: bigint): Promise<void> {
-  const [seconds, rest] = [ns / NS, ns % NS];
-  if (rest === 0n) {
+  const [sign, absolute] = ns < 0n ? ['-', -ns] : ['', ns];
+  const [seconds, rest] = [absolute / NS, absolute % NS];
+  if (rest === 0n && sign === '') {
     setLinkTimes(path, Number(seconds), Number(seconds));
     return;
   }
-  const time = `@${seconds}.${String(rest).padStart(9, '0')}`;
+  const time = `@${sign}${seconds}.${String(rest).padStart(9, '0')}`;
   const words = ['-0', 'touch', '--no-create', '--no-dereference', '-m', '-d', time, '--'];
   await run(standard('xargs', words), { input: Buffer.concat([path, NUL]) });
 }

@@ -20,10 +20,11 @@ import { escapeText } from '../wire/text.ts';
 import { SECOND_NS } from './file-time.ts';
 
 const PATIENCE_MS = 10_000;
+const MILLISECOND_NS = SECOND_NS / 1000n;
 /** In the year 2100. */
 const LATE_S = 4_102_444_800;
-/** In the year 1960. CephFS keeps seconds without a sign, and gives back the year 2096. */
-const EARLY_S = -313_000_000;
+/** In the year 1960. CephFS keeps seconds without a sign, and gives back the year 2096. (node sets the present time for a negative number.) */
+const EARLY = new Date('1960-02-01T00:00:00Z');
 
 /** The result of the test. */
 export interface Probe {
@@ -58,8 +59,8 @@ export async function probeFileSystem(parent: string): Promise<Probe> {
     const hasNanoseconds = Number(statusExact(`${folder}/file`).mtimeNs % SECOND_NS) > 123_456_000;
     setTimes(`${folder}/file`, 1, LATE_S);
     const hasLateTimes = statusExact(`${folder}/file`).mtimeNs === BigInt(LATE_S) * SECOND_NS;
-    setTimes(`${folder}/file`, 1, EARLY_S);
-    const hasEarlyTimes = statusExact(`${folder}/file`).mtimeNs === BigInt(EARLY_S) * SECOND_NS;
+    setTimes(`${folder}/file`, 1, EARLY);
+    const hasEarlyTimes = statusExact(`${folder}/file`).mtimeNs === BigInt(EARLY.getTime()) * MILLISECOND_NS;
     return { type, xattrs, links, hasNanoseconds, hasLateTimes, hasEarlyTimes };
   } catch (error) {
     throw fileFault(error, `test the store "${parent}"`);
