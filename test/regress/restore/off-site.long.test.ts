@@ -60,7 +60,8 @@ describe('snapshots in a repository of another program', { skip: NEEDS_ROOT }, (
   }
   /** Runs a shell command. `$1` and so on are the words. */
   async function shell(script: string, words: string[], party: World['host'] | 'root'): Promise<Result> {
-    const path = `PATH='${bin}':/usr/bin:/bin; export PATH; export XDG_CACHE_HOME="$(mktemp -d)"\n`;
+    const cache = join(party === 'root' ? world.base : world.host.home, 'restic cache');
+    const path = `PATH='${bin}':/usr/bin:/bin; XDG_CACHE_HOME='${cache}'; export PATH XDG_CACHE_HOME\n`;
     return await world.start(party, '/bin/sh', ['-c', `${path}${script}`, 'sh', ...words]).done;
   }
   async function asHost(script: string, words: string[]): Promise<string> {
