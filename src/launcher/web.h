@@ -1,6 +1,6 @@
 /*
- * `web LISTEN STORE CONFIG [CACHES] -- ARG...`: dialback as a web server that can read the store and its config, and nothing else. It cannot
- * write a file, execute a program, or open a connection. LISTEN is where it listens:
+ * `web LISTEN STORE CONFIG [CACHES] -- ARG...`: dialback as a web server that can read the store, its caches and its config, and
+ * nothing else. It cannot write a file, execute a program, or open a connection. LISTEN is where it listens:
  *
  *   ADDRESS:PORT, [ADDRESS]:PORT    a TCP port
  *   /PATH                           a Unix socket, which is made with mode 0600

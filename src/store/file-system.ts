@@ -23,7 +23,10 @@ const PATIENCE_MS = 10_000;
 const MILLISECOND_NS = SECOND_NS / 1000n;
 /** In the year 2100. */
 const LATE_S = 4_102_444_800;
-/** In the year 1960. CephFS keeps seconds without a sign, and gives back the year 2096. (node sets the present time for a negative number.) */
+/**
+ * In the year 1960. CephFS keeps seconds without a sign, and gives back the year 2096. A Date, because node takes a negative number for
+ * the present time.
+ */
 const EARLY = new Date('1960-02-01T00:00:00Z');
 
 /** The result of the test. */

@@ -1,5 +1,6 @@
-// Goal: the rsync that reads a tree for `adopt` as root may read every file, and the store's account, or the tree, has taken it over. In `jail adopt` it reads the adopted folder and nothing else, changes nothing and reaches no network. Each attempt is
-// made without the jail too, with the same account and capability, and works there.
+// Goal: the rsync that reads a tree for `adopt` as root may read every file, and the store's account, or the tree, has taken it over.
+// In `jail adopt` it reads the adopted folder and nothing else, changes nothing and reaches no network. Each attempt is made without the
+// jail too, with the same account and capability, and works there.
 import assert from 'node:assert/strict';
 import { closeSync, constants, mkdirSync, openSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
