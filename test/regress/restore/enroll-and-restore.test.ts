@@ -19,7 +19,7 @@ import { after, before, describe, it } from 'node:test';
 import { diffManifests, manifest } from '../../support/manifest.ts';
 import { isRefusedToOldRsync } from '../../support/own-rsync.ts';
 import { matching, matchingLines, says } from '../../support/wording.ts';
-import { NEEDS_ROOT, type Result, World } from '../../support/world.ts';
+import { NEEDS_ROOT, putExecutable, type Result, World } from '../../support/world.ts';
 
 describe('enroll and unenroll', { skip: NEEDS_ROOT }, () => {
   let world: World;
@@ -142,6 +142,7 @@ describe('enroll and unenroll', { skip: NEEDS_ROOT }, () => {
   });
 
   it('is not talked into an executable that others can write', async () => {
+    putExecutable(world.binary, true); // the common one would be open to all other test files
     chmodSync(world.binary, 0o777);
     const { status, stderr } = await world.enroll('x', key('third'));
     chmodSync(world.binary, 0o755);
