@@ -20,3 +20,13 @@ export function describeLong(name: string, options: { skip: string | false }, bo
 export function itLong(name: string, body: (context: TestContext) => void | Promise<void>): void {
   if (IS_LONG) it(name, body);
 }
+
+/** A test that only `make test` runs: it is the same in the soak, and no later test of its file needs it. */
+export function itShort(name: string, body: (context: TestContext) => void | Promise<void>): void {
+  if (!IS_LONG) it(name, body);
+}
+
+/** The same for a group of tests. */
+export function describeShort(name: string, body: () => void): void {
+  if (!IS_LONG) describe(name, body);
+}

@@ -94,7 +94,7 @@ describe('confined', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     rmSync(to, { recursive: true });
   });
 
-  it('sends nothing again on an unchanged run, and links what it had', async () => {
+  itLong('sends nothing again on an unchanged run, and links what it had', async () => {
     const { status, last } = await world.backup();
     assert.equal(status, 0);
     assert.equal(last.transferred_bytes, 0);
@@ -256,7 +256,7 @@ describe('confined', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       await fails(/Cannot confine rsync: .*setcap cap_dac_read_search=ep.*\nnext: dialback doctor\n/);
       setcap(...CAPABILITY);
     });
-    it('when this account may not run it', async () => {
+    itLong('when this account may not run it', async () => {
       chmodSync(world.launcher, 0o750);
       await fails(matching`${says('cannot-run-the-launcher-this')}\nnext: dialback doctor\n`);
       chmodSync(world.launcher, 0o755);
@@ -271,13 +271,13 @@ describe('confined', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       await fails(/Cannot confine rsync: Cannot trust ".*never": realpath: No such file/);
       renameSync(`${world.neverList} elsewhere`, world.neverList);
     });
-    it('when the config wants it, and it is not there', async () => {
+    itLong('when the config wants it, and it is not there', async () => {
       configure([], { top: 'capability = "confined"' });
       renameSync(world.launcher, `${world.launcher} elsewhere`);
       await fails(matching`${says('cannot-run-the-launcher')} ".*": it is not there`);
       renameSync(`${world.launcher} elsewhere`, world.launcher);
     });
-    it('when it cannot be seen, which is another thing than not being there', async () => {
+    itLong('when it cannot be seen, which is another thing than not being there', async () => {
       configure();
       chmodSync(dirname(world.launcher), 0o700);
       await fails(matching`${says('cannot-look-for-the-launcher', /.*/, 'permission denied')}\n`);
@@ -304,7 +304,7 @@ describe('confined', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       );
       chmodSync(world.jail, 0o755);
     });
-    it('on the host', async () => {
+    itLong('on the host', async () => {
       configure();
       chmodSync(world.jail, 0o700);
       const toml = readFileSync(world.clientToml, 'utf8');
@@ -316,7 +316,7 @@ describe('confined', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       chmodSync(world.jail, 0o755);
       world.write(world.client, world.clientToml, toml);
     });
-    it('but on both sides when both configs say so', async () => {
+    itLong('but on both sides when both configs say so', async () => {
       configure([], { top: 'capability = "none"' });
       const toml = readFileSync(world.hostToml, 'utf8');
       world.write(world.host, world.hostToml, `confined = false\n${toml}`);

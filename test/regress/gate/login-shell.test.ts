@@ -6,6 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
+import { itLong } from '../../support/long.ts';
 import { matching, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
@@ -106,38 +107,41 @@ describe('dialback as login shell', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, ()
     }
   });
 
-  it('with account_client: the historic form, one account a client, without a forced command', async () => {
-    const enrolled = readFileSync(world.authorizedKeys, 'utf8');
-    const folder = join(world.host.home, '.config/dialback');
-    execFileSync('/usr/bin/install', [
-      '-d',
-      '-m',
-      '700',
-      '-o',
-      world.host.login,
-      '-g',
-      world.host.login,
-      join(world.host.home, '.config'),
-      folder,
-    ]);
-    world.write(
-      world.host,
-      join(folder, 'host.toml'),
-      `${readFileSync(world.hostToml, 'utf8')}account_client = "${world.name}"\n`,
-    );
-    writeFileSync(
-      world.authorizedKeys,
-      `restrict ${readFileSync(join(world.client.home, '.ssh/id_ed25519.pub'), 'utf8')}`,
-    );
-    const { status, last } = await world.backup();
-    assert.equal(status, 0, last.error ?? '');
-    const other = await world.callHost([], ['id']);
-    assert.equal(other.status, 12);
-    world.configure({ top: 'name = "somebody-else"' });
-    const wrong = await world.backup();
-    assert.equal(wrong.status, 12);
-    assert.match(wrong.last.error ?? '', /under another name/);
-    world.configure();
-    writeFileSync(world.authorizedKeys, enrolled);
-  });
+  itLong(
+    'with account_client: the historic form, one account a client, without a forced command',
+    async () => {
+      const enrolled = readFileSync(world.authorizedKeys, 'utf8');
+      const folder = join(world.host.home, '.config/dialback');
+      execFileSync('/usr/bin/install', [
+        '-d',
+        '-m',
+        '700',
+        '-o',
+        world.host.login,
+        '-g',
+        world.host.login,
+        join(world.host.home, '.config'),
+        folder,
+      ]);
+      world.write(
+        world.host,
+        join(folder, 'host.toml'),
+        `${readFileSync(world.hostToml, 'utf8')}account_client = "${world.name}"\n`,
+      );
+      writeFileSync(
+        world.authorizedKeys,
+        `restrict ${readFileSync(join(world.client.home, '.ssh/id_ed25519.pub'), 'utf8')}`,
+      );
+      const { status, last } = await world.backup();
+      assert.equal(status, 0, last.error ?? '');
+      const other = await world.callHost([], ['id']);
+      assert.equal(other.status, 12);
+      world.configure({ top: 'name = "somebody-else"' });
+      const wrong = await world.backup();
+      assert.equal(wrong.status, 12);
+      assert.match(wrong.last.error ?? '', /under another name/);
+      world.configure();
+      writeFileSync(world.authorizedKeys, enrolled);
+    },
+  );
 });

@@ -18,7 +18,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { addUser, removeUser } from '../../support/accounts.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { some } from '../../support/long.ts';
+import { IS_LONG, itLong, some } from '../../support/long.ts';
 import { type Done, NEEDS_ROOT, until, World } from '../../support/world.ts';
 
 interface User {
@@ -163,26 +163,29 @@ describe('a never below a folder of a user', { skip: NEEDS_ROOT || IN_CLEAN_MACH
 
   for (const [at, { what, never = 'secret', link: aimed = never, attack }] of some(
     [...ATTACKS.entries()],
-    2,
+    3,
   )) {
-    for (const list of some(['client.toml', 'the list of the administrator'], 2, at >> 1)) {
+    for (const list of some(['client.toml', 'the list of the administrator'], 2, at)) {
       it(`${what}, where ${list} names it`, async () => {
         settle(0o700);
         rmSync(join(people, 'to bob'), { force: true });
         const path = join(alice.home, never);
         writeFileSync(world.neverList, list === 'client.toml' ? '' : `${path}\n`);
         configure(list === 'client.toml' ? { never: [path] } : {});
-        const first = await world.backup();
-        assert.equal(first.status, 0, first.stdout + first.stderr);
-        assert.ok(has(first.last, join(bob.home, never, 'a file')) && !has(first.last, path));
-        assert.ok(!first.stdout.includes('"warning"'), first.stdout);
+        // Before the attack a run warns of nothing. It is the same run for most attacks.
+        if (IS_LONG || at === 0) {
+          const first = await world.backup();
+          assert.equal(first.status, 0, first.stdout + first.stderr);
+          assert.ok(has(first.last, join(bob.home, never, 'a file')) && !has(first.last, path));
+          assert.ok(!first.stdout.includes('"warning"'), first.stdout);
+        }
         attack(alice.home);
         await checkRun(path, what.startsWith('a hard link') ? null : join(alice.home, aimed));
       });
     }
   }
 
-  it("says it to cron too, and follows a link of root's in a folder of root's", async () => {
+  itLong("says it to cron too, and follows a link of root's in a folder of root's", async () => {
     settle(0o700);
     rmSync(join(people, 'to bob'), { force: true });
     writeFileSync(world.neverList, `${join(people, 'kept')}\n${join(alice.home, 'secret')}\n`);
@@ -202,7 +205,7 @@ describe('a never below a folder of a user', { skip: NEEDS_ROOT || IN_CLEAN_MACH
     rmSync(join(people, 'kept'));
   });
 
-  it('is told by doctor: a folder of a user on the way, and a link that is not followed', async () => {
+  itLong('is told by doctor: a folder of a user on the way, and a link that is not followed', async () => {
     settle(0o755);
     const path = join(alice.home, 'secret');
     writeFileSync(world.neverList, `${path}\n`);

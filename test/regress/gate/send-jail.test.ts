@@ -42,7 +42,7 @@ import {
 } from '../../support/attempts.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { type Account, abisToTry, type Ended, Jail, type StartOptions } from '../../support/jail.ts';
-import { itLong } from '../../support/long.ts';
+import { itLong, itShort } from '../../support/long.ts';
 import { matching, matchingLines, says, wording } from '../../support/wording.ts';
 import { compileLauncher, NEEDS_ROOT, until } from '../../support/world.ts';
 
@@ -347,7 +347,7 @@ describe('the jail of send', { skip: SKIP }, () => {
     jail = sender.jail;
   });
 
-  it('refuses all but reading the scope, as docs/security.md says', async () => {
+  itShort('refuses all but reading the scope, as docs/security.md says', async () => {
     await sender.hold(); // for each test: one attempt's control ends all of the account's processes
     await using around = await Surroundings.make(jail, sender.spot);
     const groups = sender.groups(around.places);
@@ -495,7 +495,7 @@ describe('what lend passes on', { skip: SKIP }, () => {
     sender = Sender.shared();
   });
 
-  it('is nothing in a launcher that was built without it, as by `make install`', async () => {
+  itShort('is nothing in a launcher that was built without it, as by `make install`', async () => {
     const { account, base, never, probe } = sender.jail;
     const to = join(base, 'bin/without lend');
     compileLauncher({ to, serviceUid: account.uid, rsync: probe, dialback: probe, never, inherited: false });

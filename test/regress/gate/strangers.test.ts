@@ -8,7 +8,7 @@ import { after, afterEach, before, describe, it } from 'node:test';
 import { decodeRequest } from '../../../src/wire/request.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { fairClock } from '../../support/fair-time.ts';
-import { IS_LONG, itLong } from '../../support/long.ts';
+import { IS_LONG, itLong, itShort } from '../../support/long.ts';
 import { QUICK_EXCHANGE } from '../../support/sshd.ts';
 import { NEEDS_ROOT, type Running, until, World } from '../../support/world.ts';
 
@@ -81,7 +81,7 @@ describe('strangers at the listener', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, 
     });
   }
 
-  it('a peer that is not in `from` is closed before a byte is exchanged', async () => {
+  itShort('a peer that is not in `from` is closed before a byte is exchanged', async () => {
     await among(async port => {
       const socket = await stranger(port, '127.0.0.2');
       let heard = '';
@@ -93,7 +93,7 @@ describe('strangers at the listener', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, 
     });
   });
 
-  it('one that says nothing', async () => {
+  itLong('one that says nothing', async () => {
     await among(async port => {
       await stranger(port, '127.0.0.1');
     });
@@ -105,7 +105,7 @@ describe('strangers at the listener', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, 
     });
   });
 
-  const each = IS_LONG ? 25 : 2;
+  const each = IS_LONG ? 25 : 1;
   it(`${8 * each} connections with a wrong key`, async () => {
     const { host, client } = world;
     const options = ['-F', 'none', '-o', 'BatchMode=yes', '-o', 'StrictHostKeyChecking=no'];
@@ -145,7 +145,7 @@ describe('strangers at the listener', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, 
     });
   });
 
-  it('200 at once', async () => {
+  itLong('200 at once', async () => {
     await among(async port => {
       for (let index = 0; index < 200; index += 1) {
         const socket = await stranger(port, '127.0.0.1');
@@ -154,7 +154,7 @@ describe('strangers at the listener', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, 
     });
   });
 
-  it('one that authenticates and then does nothing', async () => {
+  itShort('one that authenticates and then does nothing', async () => {
     const { host, client } = world;
     // This one has the one-time key: the host's forced command hands it out before it goes on.
     const enrolled = readFileSync(world.authorizedKeys, 'utf8');

@@ -1,0 +1,2 @@
+// The soak of login-shell.test.ts.
+import './login-shell.test.ts';

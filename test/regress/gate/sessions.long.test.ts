@@ -1,0 +1,2 @@
+// The soak of sessions.test.ts: all commands.
+import './sessions.test.ts';
