@@ -27,6 +27,6 @@ export function itShort(name: string, body: (context: TestContext) => void | Pro
 }
 
 /** The same for a group of tests. */
-export function describeShort(name: string, body: () => void): void {
-  if (!IS_LONG) describe(name, body);
+export function describeShort(name: string, options: { skip: string | false }, body: () => void): void {
+  if (!IS_LONG) describe(name, options, body);
 }

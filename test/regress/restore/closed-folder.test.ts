@@ -5,6 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { itLong, itShort, some } from '../../support/long.ts';
 import { isRefusedToOldRsync } from '../../support/own-rsync.ts';
 import { matching, says, wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, World } from '../../support/world.ts';
@@ -58,7 +59,7 @@ describe("a restore of a hostile client's files", { skip: NEEDS_ROOT }, () => {
     return `${found}${capable}`.split('\n').filter(line => line !== '');
   };
 
-  it('makes a DIR that only its owner can enter, whatever the umask', async () => {
+  itShort('makes a DIR that only its owner can enter, whatever the umask', async () => {
     for (const party of ['root', world.host] as const) {
       const to = party === 'root' ? fresh() : join(world.host.home, 'restored');
       const words = ['-c', 'umask 0; exec "$@"', 'sh', world.binary, 'restore', world.name];
@@ -74,7 +75,7 @@ describe("a restore of a hostile client's files", { skip: NEEDS_ROOT }, () => {
     }
   });
 
-  it('says that one that is there is open, and its next step closes it', async () => {
+  itLong('says that one that is there is open, and its next step closes it', async () => {
     const to = fresh();
     mkdirSync(to, { mode: 0o755 });
     const isOpen = ({ stderr }: Result): boolean =>
@@ -119,7 +120,7 @@ describe("a restore of a hostile client's files", { skip: NEEDS_ROOT }, () => {
     }
   }
 
-  it('keeps a DIR that it makes closed where the client’s / was open', async () => {
+  itShort('keeps a DIR that it makes closed where the client’s / was open', async () => {
     await asWholeMachine('40755 0,0 0:0', async () => {
       const made = fresh();
       const first = await world.restore(made);
@@ -133,42 +134,46 @@ describe("a restore of a hostile client's files", { skip: NEEDS_ROOT }, () => {
     });
   });
 
-  it('gives a DIR that it makes to no account of the host, and names one that it gives away', async () => {
-    const { uid } = world.host;
-    // Closed by its mode, to all but its owner.
-    await asWholeMachine(`40700 0,0 ${uid}:0`, async () => {
-      for (const more of [[], ['--inert']]) {
+  itLong(
+    'gives a DIR that it makes to no account of the host, and names one that it gives away',
+    async () => {
+      const { uid } = world.host;
+      // Closed by its mode, to all but its owner.
+      await asWholeMachine(`40700 0,0 ${uid}:0`, async () => {
+        for (const more of [[], ['--inert']]) {
+          const made = fresh();
+          const { stdout, stderr } = await world.restore(made, more);
+          assert.deepEqual([lstatSync(made).uid, mode(made)], [0, '700'], stderr);
+          assert.ok(stdout.includes(`${wording('the-clients-had-mode')} 0700 of uid ${uid}`), stdout);
+          assert.doesNotMatch(stderr, /can get into/);
+        }
+        const there = fresh();
+        mkdirSync(there, { mode: 0o700 });
+        const given = await world.restore(there);
+        assert.equal(lstatSync(there).uid, uid, given.stderr);
+        assert.match(given.stderr, says('other-accounts-can-get-into'));
+      });
+      // What rsync reads there and dialback does not changes nothing either.
+      await asWholeMachine(`40777 0,0 ${uid}:0 more`, async () => {
         const made = fresh();
-        const { stdout, stderr } = await world.restore(made, more);
+        const { stderr } = await world.restore(made);
         assert.deepEqual([lstatSync(made).uid, mode(made)], [0, '700'], stderr);
-        assert.ok(stdout.includes(`${wording('the-clients-had-mode')} 0700 of uid ${uid}`), stdout);
-        assert.doesNotMatch(stderr, /can get into/);
-      }
-      const there = fresh();
-      mkdirSync(there, { mode: 0o700 });
-      const given = await world.restore(there);
-      assert.equal(lstatSync(there).uid, uid, given.stderr);
-      assert.match(given.stderr, says('other-accounts-can-get-into'));
-    });
-    // What rsync reads there and dialback does not changes nothing either.
-    await asWholeMachine(`40777 0,0 ${uid}:0 more`, async () => {
-      const made = fresh();
-      const { stderr } = await world.restore(made);
-      assert.deepEqual([lstatSync(made).uid, mode(made)], [0, '700'], stderr);
-    });
-  });
+      });
+    },
+  );
 
-  it('leaves out nothing unless asked', async () => {
+  itShort('leaves out nothing unless asked', async () => {
     const to = fresh();
     assert.equal((await world.restore(to)).status, 0);
     assert.equal(powers(to).length, 5);
   });
 
   it('with --inert brings none of it back, counts it, and gives the rest', async () => {
-    for (const [filled, more] of [
+    const cases = [
       [false, []],
       [true, ['--force']],
-    ] as const) {
+    ] as const;
+    for (const [filled, more] of some(cases, 2)) {
       const to = fresh();
       if (filled) mkdirSync(join(to, 'something'), { recursive: true });
       const dry = await world.restore(to, ['--inert', '--dry-run', '--json', ...more]);
@@ -201,15 +206,18 @@ describe("a restore of a hostile client's files", { skip: NEEDS_ROOT }, () => {
     }
   });
 
-  it('with --inert gives an ordinary account all that is beside a folder that it may not look into', async () => {
-    const [snapshot = ''] = world.snapshots();
-    const folder = join(world.tree(snapshot), world.data, 'team');
-    execFileSync('setfattr', ['-n', 'user.rsync.%stat', '-v', `40000 0,0 ${world.client.uid}:0`, folder]);
-    const to = join(world.host.home, 'inert');
-    const args = ['restore', world.name, '--config', world.hostToml, '--to', to, '--inert'];
-    const { stderr } = await world.run(world.host, args);
-    assert.equal(mode(join(to, world.data, 'team')), '0', stderr);
-    assert.equal(readFileSync(join(to, world.data, 'plain'), 'utf8'), 'content');
-    assert.deepEqual(powers(to), []);
-  });
+  itShort(
+    'with --inert gives an ordinary account all that is beside a folder that it may not look into',
+    async () => {
+      const [snapshot = ''] = world.snapshots();
+      const folder = join(world.tree(snapshot), world.data, 'team');
+      execFileSync('setfattr', ['-n', 'user.rsync.%stat', '-v', `40000 0,0 ${world.client.uid}:0`, folder]);
+      const to = join(world.host.home, 'inert');
+      const args = ['restore', world.name, '--config', world.hostToml, '--to', to, '--inert'];
+      const { stderr } = await world.run(world.host, args);
+      assert.equal(mode(join(to, world.data, 'team')), '0', stderr);
+      assert.equal(readFileSync(join(to, world.data, 'plain'), 'utf8'), 'content');
+      assert.deepEqual(powers(to), []);
+    },
+  );
 });

@@ -5,7 +5,8 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { after, before, describe } from 'node:test';
+import { itLong, itShort } from '../../support/long.ts';
 import { diffManifests, type ManifestOptions, manifest } from '../../support/manifest.ts';
 import { isRefusedToOldRsync } from '../../support/own-rsync.ts';
 import { plantTortureTree } from '../../support/torture-world.ts';
@@ -44,14 +45,14 @@ describe('a restore into a folder with a default ACL', { skip: NEEDS_ROOT }, () 
       );
   };
 
-  it('that is empty has the attributes of the snapshot', async () => {
+  itLong('that is empty has the attributes of the snapshot', async () => {
     const to = place('empty', 'root');
     const { status, stderr } = await world.restore(to);
     assert.equal(status, 0, stderr);
     assertRestored(to);
   });
 
-  it('or that is made in such a folder', async () => {
+  itShort('or that is made in such a folder', async () => {
     const to = join(place('above', 'root'), 'new');
     const { status, stderr } = await world.restore(to);
     assert.equal(status, 0, stderr);
@@ -60,7 +61,7 @@ describe('a restore into a folder with a default ACL', { skip: NEEDS_ROOT }, () 
     assert.equal(acl, 'user::rwx\ngroup::---\nother::---\n\n', 'DIR itself is closed');
   });
 
-  it("gets the ACL of the client's top, where there is one", async () => {
+  itLong("gets the ACL of the client's top, where there is one", async () => {
     // As if the client had sent its whole tree.
     const folder = join(world.shelf, 'snapshots', world.snapshots().at(-1) ?? '');
     const [record, tree] = [join(folder, 'snapshot.json'), join(folder, 'tree')];
@@ -77,7 +78,7 @@ describe('a restore into a folder with a default ACL', { skip: NEEDS_ROOT }, () 
     assert.equal(acl, 'user::rwx\ngroup::r-x\nother::---\n\n');
   });
 
-  it('or that has other files', async () => {
+  itLong('or that has other files', async () => {
     const to = place('filled', 'root');
     writeFileSync(join(to, 'mine'), 'mine');
     // One of the folders is there already, and has inherited the ACL.
@@ -88,7 +89,7 @@ describe('a restore into a folder with a default ACL', { skip: NEEDS_ROOT }, () 
     assertRestored(to);
   });
 
-  it('as an ordinary account, but for what only root may set', async () => {
+  itLong('as an ordinary account, but for what only root may set', async () => {
     const to = place('own', world.host);
     const { status, stderr } = await world.restore(to, [], world.host);
     assert.equal(status, 3, stderr); // devices

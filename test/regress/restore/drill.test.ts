@@ -17,7 +17,7 @@ import {
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { DrillRecord } from '../../../src/store/drill-record.ts';
-import { itLong } from '../../support/long.ts';
+import { itLong, itShort, some } from '../../support/long.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
 import { Follower, nextOf } from '../../support/steps.ts';
 import { matching, matchingLines, says, wording } from '../../support/wording.ts';
@@ -76,7 +76,7 @@ describe('a drill', { skip: NEEDS_ROOT }, () => {
     return join(world.tree(snapshot), world.data, name);
   };
 
-  it('is not required: without one, status reports no problem', async () => {
+  itShort('is not required: without one, status reports no problem', async () => {
     const { status: exit, stdout } = await status();
     assert.equal(exit, 0, stdout);
     assert.match(stdout, /never/);
@@ -106,7 +106,7 @@ describe('a drill', { skip: NEEDS_ROOT }, () => {
     assert.deepEqual({ version: 1, ...(await drillOf()) }, record());
   });
 
-  it('chooses as many entries as asked for, and no file above the limit', async () => {
+  itShort('chooses as many entries as asked for, and no file above the limit', async () => {
     for (let round = 0; round < 2; round += 1) {
       const {
         status: exit,
@@ -162,7 +162,7 @@ describe('a drill', { skip: NEEDS_ROOT }, () => {
     execFileSync('touch', ['-r', reference, path]);
   }
 
-  it('names a file with other content', async () => {
+  itShort('names a file with other content', async () => {
     const put = (content: string): void =>
       keepingTime(stored('damaged'), () => writeFileSync(stored('damaged'), content));
     await damagedBy(() => {
@@ -193,7 +193,7 @@ describe('a drill', { skip: NEEDS_ROOT }, () => {
     },
   );
 
-  it('warns when the last drill is old', async () => {
+  itShort('warns when the last drill is old', async () => {
     const path = join(world.shelf, 'drill.json');
     const text = readFileSync(path, 'utf8');
     const old = new Date(Date.now() - 36 * 86_400_000).toISOString();
@@ -218,7 +218,7 @@ describe('a drill', { skip: NEEDS_ROOT }, () => {
     return running;
   }
 
-  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const)
+  for (const signal of some(['SIGTERM', 'SIGINT', 'SIGHUP'] as const, 3))
     it(`leaves nothing when it is ended by ${signal}`, async () => {
       const before = record();
       const running = await writing();
@@ -228,7 +228,7 @@ describe('a drill', { skip: NEEDS_ROOT }, () => {
       assert.deepEqual(record(), before);
     });
 
-  it('removes what a killed one has left, and nothing else', async () => {
+  itShort('removes what a killed one has left, and nothing else', async () => {
     const running = await writing();
     running.child.kill('SIGKILL');
     assert.equal((await running.done).signal, 'SIGKILL');
@@ -242,7 +242,7 @@ describe('a drill', { skip: NEEDS_ROOT }, () => {
     for (const path of [...others, join(tmp(), 'drill-abc123')]) execFileSync('rmdir', [path]);
   });
 
-  it('is refused beside another one, to another account, and without a client', async () => {
+  itShort('is refused beside another one, to another account, and without a client', async () => {
     const lock = join(tmp(), 'drill.lock');
     const holder = world.start(world.host, '/usr/bin/flock', [lock, 'cat'], { keepsInput: true });
     try {
@@ -260,7 +260,7 @@ describe('a drill', { skip: NEEDS_ROOT }, () => {
     assert.equal((await drill('birch')).status, 1);
   });
 
-  it('does not start without room, and says so in status', async () => {
+  itShort('does not start without room, and says so in status', async () => {
     const toml = readFileSync(world.hostToml, 'utf8');
     world.write(world.host, world.hostToml, `${toml}[space]\nmin_free = "900T"\n`);
     const { status: exit, stderr } = await drill(world.name);

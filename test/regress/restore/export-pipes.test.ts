@@ -4,8 +4,9 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { appendFileSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { after, before, describe } from 'node:test';
 import { IN_CLEAN_MACHINE, TOP } from '../../support/checkout.ts';
+import { itLong, itShort } from '../../support/long.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 /** The commands of that section that begin with one of some words. */
@@ -57,7 +58,7 @@ describe('a pipe behind export', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () =>
     execFileSync('runuser', ['-u', world.host.login, '--', '/bin/sh', '-c', script], { stdio: 'pipe' });
   };
 
-  it('reaches another machine over ssh', async () => {
+  itShort('reaches another machine over ssh', async () => {
     make();
     const key = join(world.host.home, '.ssh/own');
     world.keygen(world.host, key);
@@ -74,7 +75,7 @@ describe('a pipe behind export', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () =>
     assertUnpacked();
   });
 
-  it('is encrypted by gpg', async () => {
+  itLong('is encrypted by gpg', async () => {
     make();
     const home = join(world.host.home, 'gnupg');
     mkdirSync(home, { mode: 0o700 });
@@ -91,7 +92,7 @@ describe('a pipe behind export', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () =>
     assertUnpacked();
   });
 
-  it('is encrypted by age', async () => {
+  itShort('is encrypted by age', async () => {
     make();
     const [makeKey = '', encrypt = '', decrypt = ''] = documented(/\bage(-keygen)? /);
     await run(makeKey);

@@ -4,9 +4,9 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { after, before, describe } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { itLong } from '../../support/long.ts';
+import { itLong, itShort } from '../../support/long.ts';
 import { diffManifests, type Manifest, manifest } from '../../support/manifest.ts';
 import { plantTortureTree } from '../../support/torture-world.ts';
 import { matching, says, wording } from '../../support/wording.ts';
@@ -90,7 +90,7 @@ describe('export', { skip: NEEDS_ROOT }, () => {
       .split('\n')
       .slice(0, -1);
 
-  it('gives GNU tar the same tree, but for sockets', async () => {
+  itShort('gives GNU tar the same tree, but for sockets', async () => {
     const { status, stdout, stderr, file } = await exported();
     assert.equal(stdout + stderr, NOTE);
     assert.equal(status, 0);
@@ -104,9 +104,8 @@ describe('export', { skip: NEEDS_ROOT }, () => {
     assert.ok(statSync(file).size < 6 * 1024 * 1024);
   });
 
-  it('gives bsdtar the same tree, but for what bsdtar itself cannot do', {
-    skip: IN_CLEAN_MACHINE,
-  }, async () => {
+  itLong('gives bsdtar the same tree, but for what bsdtar itself cannot do', async context => {
+    if (IN_CLEAN_MACHINE) return context.skip(IN_CLEAN_MACHINE);
     const { file } = await exported();
     const to = fresh('');
     mkdirSync(to, { mode: 0o700 });
@@ -125,7 +124,7 @@ describe('export', { skip: NEEDS_ROOT }, () => {
     for (const other of others) assert.ok(one?.equals(other));
   });
 
-  it('takes an older snapshot and parts of it, each with the folders above it', async () => {
+  itShort('takes an older snapshot and parts of it, each with the folders above it', async () => {
     const [first = ''] = world.snapshots();
     const part = ['links', 'times', 'acls/default/inherits'];
     const paths = part.map(each => join(world.data, each));
@@ -177,7 +176,7 @@ describe('export', { skip: NEEDS_ROOT }, () => {
     assert.equal(names((await exported()).file)[0], 'tmp/');
   });
 
-  it('refuses what is not there, and then writes nothing', async () => {
+  itShort('refuses what is not there, and then writes nothing', async () => {
     const cases: [words: string[], status: number, message: RegExp][] = [
       [['oak'], 1, matching`^dialback: ${says('cannot-find-the-client-the', 'oak')}\n$`],
       [[`${world.name}@1999`], 1, matching`${says('cannot-find-there-is-no', 'acorn', '1999')} acorn\n$`],
@@ -204,13 +203,13 @@ describe('export', { skip: NEEDS_ROOT }, () => {
     }
   });
 
-  it('does not write to a terminal', async () => {
+  itShort('does not write to a terminal', async () => {
     const { stdout, status } = await shell("script -qec \"'$1' export acorn --config '$2'\" /dev/null");
     assert.match(stdout.replaceAll('\r\n', '\n'), says('no-archive-to-a-terminal'));
     assert.equal(status, 2);
   });
 
-  it('shows its progress where standard error is a terminal, and then the sum', async () => {
+  itLong('shows its progress where standard error is a terminal, and then the sum', async () => {
     const file = fresh('.tar');
     const { stdout, status } = await shell(
       "script -qec \"TERM=xterm '$1' export acorn --config '$2' > '$3'\" /dev/null",
@@ -221,7 +220,7 @@ describe('export', { skip: NEEDS_ROOT }, () => {
     assert.ok(statSync(file).size > 1024 * 1024);
   });
 
-  it('is quiet about a reader that has gone, and names a full disk', async () => {
+  itShort('is quiet about a reader that has gone, and names a full disk', async () => {
     const ended = fresh('');
     const script = '("$1" export acorn --config "$2"; echo $? >"$3") | head -c 1000 >/dev/null';
     const { stderr } = await shell(script, [ended]);
@@ -235,7 +234,7 @@ describe('export', { skip: NEEDS_ROOT }, () => {
     );
   });
 
-  it('ends by a signal while its reader does not read', async () => {
+  itLong('ends by a signal while its reader does not read', async () => {
     const running = world.start(world.host, '/bin/sh', [
       ...[
         '-c',
@@ -260,7 +259,7 @@ describe('export', { skip: NEEDS_ROOT }, () => {
     assert.ok(!isBlocked());
   });
 
-  it('names what it cannot read, exits with 3, and has everything else', async () => {
+  itShort('names what it cannot read, exits with 3, and has everything else', async () => {
     const tree = join(world.tree(world.snapshots().at(-1) ?? ''), world.data);
     const closed = [
       'links/a/pair',

@@ -15,8 +15,9 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { after, before, describe } from 'node:test';
 import { fetchFiles, offer, offerState } from '../../support/fetching.ts';
+import { itLong, itShort } from '../../support/long.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
 import { says } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, World } from '../../support/world.ts';
@@ -62,7 +63,7 @@ describe('a fetch in place', { skip: NEEDS_ROOT }, () => {
     assert.ok(!existsSync(join(kept, world.data, 'same')));
   };
 
-  it('by the owner', async () => {
+  itShort('by the owner', async () => {
     damage();
     const { code } = await offer(world);
     const result = await fetchFiles(world, code, ['--in-place']);
@@ -70,13 +71,13 @@ describe('a fetch in place', { skip: NEEDS_ROOT }, () => {
     assert.ok(replacedIn(result.stdout).startsWith(`${world.clientState}/replaced/`));
   });
 
-  it('by root', async () => {
+  itLong('by root', async () => {
     damage();
     const { code } = await offer(world);
     check(await fetchFiles(world, code, ['--in-place'], 'root'));
   });
 
-  it('of one file leaves its folder alone', async () => {
+  itLong('of one file leaves its folder alone', async () => {
     const before = manifest(world.data);
     writeFileSync(at('lost'), 'damaged');
     const { code } = await offer(world, [at('lost')]);
@@ -88,7 +89,7 @@ describe('a fetch in place', { skip: NEEDS_ROOT }, () => {
     );
   });
 
-  it('shows what is offered with --dry-run, and writes nothing', async () => {
+  itShort('shows what is offered with --dry-run, and writes nothing', async () => {
     rmSync(at('lost'));
     const { code } = await offer(world, [at('lost')]);
     const { status, stdout } = await fetchFiles(world, code, ['--in-place', '--dry-run']);
@@ -98,7 +99,7 @@ describe('a fetch in place', { skip: NEEDS_ROOT }, () => {
     assert.ok(!existsSync(at('lost')));
   });
 
-  it('below the mount point of a rescue system, as the disk needs it', async () => {
+  itLong('below the mount point of a rescue system, as the disk needs it', async () => {
     const disk = join(world.base, 'disk');
     mkdirSync(disk);
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'mode=755', 'disk', disk]);
@@ -124,7 +125,7 @@ describe('a fetch in place', { skip: NEEDS_ROOT }, () => {
     assert.match(stderr, says('not-a-mount-point'));
   });
 
-  it('is refused for a folder that the running system uses', async () => {
+  itShort('is refused for a folder that the running system uses', async () => {
     // A client that has backed up a file of /usr: the store has it, whoever owns it here.
     const own = '/usr/share/dialback test';
     mkdirSync(own, { recursive: true });
@@ -144,7 +145,7 @@ describe('a fetch in place', { skip: NEEDS_ROOT }, () => {
     }
   });
 
-  it('is refused for what is in the top folder, until the folder is there', async () => {
+  itLong('is refused for what is in the top folder, until the folder is there', async () => {
     const top = `/dialback test ${process.pid}`;
     const make = (): void => {
       mkdirSync(top);
@@ -171,7 +172,7 @@ describe('a fetch in place', { skip: NEEDS_ROOT }, () => {
     }
   });
 
-  it('follows no link out of the disk of a rescue system', async () => {
+  itLong('follows no link out of the disk of a rescue system', async () => {
     const [disk, elsewhere] = [join(world.base, 'linked disk'), join(world.base, 'elsewhere')];
     mkdirSync(disk);
     mkdirSync(elsewhere);
@@ -189,7 +190,7 @@ describe('a fetch in place', { skip: NEEDS_ROOT }, () => {
     }
   });
 
-  it('is refused outside of the roots, and behind a link above them; the offer stays open', async () => {
+  itShort('is refused outside of the roots, and behind a link above them; the offer stays open', async () => {
     const { id, code } = await offer(world, [`${world.name}@${world.snapshots()[0]}`, at('lost')]);
     const elsewhere = join(world.client.home, 'elsewhere');
     try {

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { jsonName } from '../../../src/wire/text.ts';
 import { fetchFiles, offer, offerState } from '../../support/fetching.ts';
-import { some } from '../../support/long.ts';
+import { itLong, some } from '../../support/long.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
 import { plantTortureTree } from '../../support/torture-world.ts';
 import { says } from '../../support/wording.ts';
@@ -53,7 +53,7 @@ for (const launcher of some([true, false], 2))
       assert.equal(await offerState(world, id), 'used');
     });
 
-    it('takes paths of any bytes, one by one', async () => {
+    itLong('takes paths of any bytes, one by one', async () => {
       const { id, code } = await offer(world, [world.data]);
       const file = join(world.shelf, 'offers', `${id}.json`);
       const record = JSON.parse(readFileSync(file, 'utf8')) as { paths: unknown[] };

@@ -4,8 +4,9 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { linkSync, mkdirSync, readdirSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { after, before, describe } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
+import { itLong, itShort } from '../../support/long.ts';
 import { matching, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
@@ -52,7 +53,7 @@ describe('a restore without room', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () 
     }
   };
 
-  it('of bytes is refused before it writes', async () => {
+  itShort('of bytes is refused before it writes', async () => {
     const disk = place('size=8m');
     await refused(
       disk,
@@ -67,7 +68,7 @@ describe('a restore without room', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () 
     assert.equal(part.status, 0, part.stderr);
   });
 
-  it('of inodes too', async () => {
+  itLong('of inodes too', async () => {
     const disk = place('size=64m,nr_inodes=60');
     await refused(
       disk,
@@ -79,7 +80,7 @@ describe('a restore without room', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () 
     assert.equal(part.status, 0, part.stderr);
   });
 
-  it('on a file system that is mounted below DIR', async () => {
+  itLong('on a file system that is mounted below DIR', async () => {
     const to = join(world.base, 'filled');
     mkdirSync(to, { mode: 0o700 });
     const inner = place('size=8m', join(to, world.data));
@@ -98,7 +99,7 @@ describe('a restore without room', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () 
     assert.equal(again.status, 0, again.stderr);
   });
 
-  it('on another mount of the same file system below DIR, beside the stage', async () => {
+  itLong('on another mount of the same file system below DIR, beside the stage', async () => {
     const disk = place('size=20m');
     const to = join(disk, 'filled');
     const [elsewhere, inner] = [join(disk, 'elsewhere'), join(to, world.data)];
@@ -114,7 +115,7 @@ describe('a restore without room', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () 
     assert.equal(fits.status, 0, fits.stderr);
   });
 
-  it('takes what fits: links and holes need none', async () => {
+  itShort('takes what fits: links and holes need none', async () => {
     const disk = place('size=14m');
     const { status, stderr } = await world.restore(disk);
     assert.equal(status, 0, stderr);
@@ -122,7 +123,7 @@ describe('a restore without room', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () 
     assert.equal(statSync(join(disk, world.data, 'large')).nlink, 3);
   });
 
-  it('counts what a killed restore has left as free', async () => {
+  itLong('counts what a killed restore has left as free', async () => {
     const disk = place('size=16m');
     const rename = 'inject=rename:signal=SIGKILL:when=2';
     const words = ['restore', world.name, '--config', world.hostToml, '--to', disk];

@@ -13,6 +13,7 @@ import {
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
+import { itLong, itShort, some } from '../../support/long.ts';
 import { matching, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Party, type Result, World } from '../../support/world.ts';
 
@@ -108,8 +109,8 @@ describe('an rsync that reports success', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE
     ${does.replaceAll('run;', '"$real" "$@";')}
     exit 0`;
 
-  for (const [what, { does, names }] of Object.entries(FORMS))
-    for (const who of ['root', 'host'] as const)
+  for (const [at, [what, { does, names }]] of Object.entries(FORMS).entries())
+    for (const who of some(['root', 'host'] as const, 2, at))
       it(`and ${what}, as ${who}`, async () => {
         const party = who === 'root' ? who : world.host;
         const to = join(who === 'root' ? world.base : world.host.home, `to ${what}`);
@@ -120,14 +121,14 @@ describe('an rsync that reports success', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE
         assert.deepEqual(readdirSync(to), []);
       });
 
-  it('and writes all of it, is believed', async () => {
+  itShort('and writes all of it, is believed', async () => {
     const to = join(world.base, 'whole');
     const { status, stderr } = await restore(filling('run;'), to);
     assert.equal(status, 0, stderr);
     assert.equal(readFileSync(join(to, world.data, 'b/two'), 'utf8'), 'content of b/two');
   });
 
-  it('or that a part has failed, and has said nothing: what is missing is listed, exit 3', async () => {
+  itShort('or that a part has failed, and has said nothing: what is missing is listed, exit 3', async () => {
     const to = join(world.base, 'a part');
     const { status, stderr } = await restore(filling('run; rm "$data/b/two"; exit 23'), to);
     assert.equal(status, 3, stderr);
@@ -135,7 +136,7 @@ describe('an rsync that reports success', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE
     assert.ok(existsSync(join(to, world.data, 'b/three')));
   });
 
-  it('and puts nothing into a folder that is not empty', async () => {
+  itShort('and puts nothing into a folder that is not empty', async () => {
     for (const [what, does, names] of [
       ['nothing', 'exit 0', /missing or incomplete/],
       ['a part', '"$real" "$@"; rm "$last"/*/*/*/my*/b/two; exit 0', /my data\/b\/two" is missing/],
@@ -151,7 +152,7 @@ describe('an rsync that reports success', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE
     }
   });
 
-  it('and leaves a file in place that has another content: it is listed, exit 3', async () => {
+  itLong('and leaves a file in place that has another content: it is listed, exit 3', async () => {
     const to = join(world.base, 'not replaced');
     mkdirSync(join(to, world.data, 'b'), { recursive: true });
     writeFileSync(join(to, world.data, 'b/two'), 'mine');
@@ -163,7 +164,7 @@ describe('an rsync that reports success', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE
     assert.match(stderr, matching`my data\/b\/two: ${says('its-content-differs-from-the')}\n`);
   });
 
-  it('replaces a file of the same size and time on another file system', async () => {
+  itLong('replaces a file of the same size and time on another file system', async () => {
     const to = join(world.base, 'another file system');
     const file = join(to, world.data, 'b/two');
     // Where something is mounted rsync cannot link, and compares.
@@ -187,7 +188,7 @@ describe('an rsync that reports success', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE
     assert.equal(stdout, 'content of b/two');
   });
 
-  it('changes no mode of what an ordinary account has restored before', async () => {
+  itLong('changes no mode of what an ordinary account has restored before', async () => {
     const to = join(world.host.home, 'twice');
     const modes = (): number[] =>
       ['one', 'b/two', 'b/three', 'b'].map(name => statSync(join(to, world.data, name)).mode);
@@ -197,7 +198,7 @@ describe('an rsync that reports success', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE
     assert.deepEqual(modes(), before);
   });
 
-  it('where links are followed, is kept from folders that others control', async () => {
+  itShort('where links are followed, is kept from folders that others control', async () => {
     const older = 'case "$*" in *--insecure-links*) exit 1;; esac';
     const to = join(world.base, 'filled');
     const first = await world.restore(to);

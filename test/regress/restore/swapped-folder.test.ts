@@ -12,7 +12,7 @@ import { compileSwap } from '../../support/swap.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 const FILES = 300;
-const ROUNDS = IS_LONG ? 8 : 3;
+const ROUNDS = IS_LONG ? 8 : 2;
 
 describe('a folder that its user exchanges with a link', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let world: World;

@@ -3,8 +3,9 @@
 import assert from 'node:assert/strict';
 import { appendFileSync, chownSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { after, before, describe } from 'node:test';
 import { commandsOf } from '../../support/document.ts';
+import { itLong, itShort } from '../../support/long.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
 import { plantTortureTree } from '../../support/torture-world.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
@@ -42,12 +43,12 @@ describe('a recovery without dialback', { skip: NEEDS_ROOT }, () => {
     return to;
   }
 
-  it('is whole from a mounted store', async () => {
+  itShort('is whole from a mounted store', async () => {
     const to = await recover('From a disk with the store', {});
     assert.deepEqual(diffManifests(manifest(world.data), manifest(join(to, world.data))), []);
   });
 
-  it('is whole from the host over ssh', async () => {
+  itLong('is whole from the host over ssh', async () => {
     const key = join(world.host.home, 'key');
     world.keygen(world.host, key);
     chownSync(key, 0, 0);

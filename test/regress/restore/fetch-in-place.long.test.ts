@@ -1,0 +1,2 @@
+// The soak of fetch-in-place.test.ts.
+import './fetch-in-place.test.ts';

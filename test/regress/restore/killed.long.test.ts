@@ -1,0 +1,2 @@
+// The soak of killed.test.ts: kills at more points.
+import './killed.test.ts';
