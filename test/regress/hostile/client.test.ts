@@ -312,14 +312,19 @@ hostileSuite('a hostile client: file lists and contents', lanes => {
     { title: 'attributes', all: ATTRIBUTES, nth: 12 },
     { title: 'contents', all: contents(), nth: 12 },
     { title: 'in the words of other versions', all: OTHERS, nth: 24 },
+    {
+      title: 'a basis',
+      all: [
+        plays(
+          'a basis of another client is not read',
+          sender => stealing(sender, lanes().otherFile),
+          'rsync',
+          /no basis file/,
+        ),
+      ],
+      nth: 1,
+    },
   ]);
-
-  it('a basis of another client is not read', async () => {
-    const before = lanes().read();
-    const play: Attack['play'] = sender => stealing(sender, lanes().otherFile);
-    await lanes().attack(lane => lane.client.attack({ play }), 'rsync', /no basis file/);
-    await lanes().assertUnharmed(before);
-  });
 
   it('what an attribute says of a file is what its entry says', () => {
     for (const [path, { xattrs: found }] of lanes().read()) {

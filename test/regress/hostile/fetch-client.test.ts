@@ -5,7 +5,7 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, wr
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fetchFiles, offer, offerState, tryOffer } from '../../support/fetching.ts';
-import { some } from '../../support/long.ts';
+import { IS_LONG, itLong, itShort, some } from '../../support/long.ts';
 import { says } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, World } from '../../support/world.ts';
 
@@ -59,21 +59,23 @@ describe('the refusals of a fetch', { skip: NEEDS_ROOT }, () => {
     const cases: [what: string, line: string, reason: RegExp][] = [
       ['no offer', request('0000-0000-0000-0000-0000-0000-0000'), says('no-such-offer')],
       ['used', request(used.code), /: it was used at 20/],
-      ['used, confirmed again', request(used.code, 'done'), /: it was used at 20/],
       ['revoked', request(revoked.code, 'files'), /: it was revoked at 20/],
       ['expired', request(expired.code), /: it expired at 2020/],
       ["another client's", request(foreign.code), says('no-such-offer')],
       ['a code that is no code', request('../../../../etc/passwd'), says('malformed-code')],
+      ['no line', open.code, /not one line/],
+    ];
+    const more: typeof cases = [
+      ['used, confirmed again', request(used.code, 'done'), /: it was used at 20/],
       ['small letters', request(open.code.toLowerCase()), says('malformed-code')],
       ['an unknown action', request(open.code, 'everything'), says('not-action-and-code')],
       ['another version', request(open.code).replace(' 1 ', ' 2 '), says('no-request-of-fetch')],
       ['more behind it', `${request(open.code)}x`, /not one line/],
-      ['no line', open.code, /not one line/],
       ['too much', 'x'.repeat(100_000), /not one line/],
       ['nothing', '', /not one line/],
     ];
     const answers = new Set<string>();
-    for (const [what, line, reason] of cases) {
+    for (const [what, line, reason] of IS_LONG ? [...cases, ...more] : cases) {
       const before = journal().length;
       const { status, stdout, stderr } = await ask(line);
       answers.add(JSON.stringify([status, stdout, stderr]));
@@ -93,7 +95,7 @@ describe('the refusals of a fetch', { skip: NEEDS_ROOT }, () => {
     assert.equal(await offerState(world, open.id), 'open');
   });
 
-  it('of a stranger come from sshd', async () => {
+  itShort('of a stranger come from sshd', async () => {
     const { code } = await offer(world);
     const key = join(world.client.home, 'stranger');
     world.keygen(world.client, key);
@@ -108,7 +110,7 @@ describe('the refusals of a fetch', { skip: NEEDS_ROOT }, () => {
     assert.ok(!existsSync(join(world.client.home, 'x')));
   });
 
-  it('of the key of one offer: it serves this offer, and nothing else', async () => {
+  itShort('of the key of one offer: it serves this offer, and nothing else', async () => {
     const key = join(world.client.home, 'rescue');
     world.keygen(world.client, key);
     const words = ['--key', '-'];
@@ -165,7 +167,7 @@ describe('the refusals of a fetch', { skip: NEEDS_ROOT }, () => {
     );
   });
 
-  it('of offers that name nothing in the snapshot', async () => {
+  itLong('of offers that name nothing in the snapshot', async () => {
     for (const [word, found] of [
       [`${world.data}/nothing`, says('snapshot-does-not-have-it')],
       [`${world.data}/../x`, /without "\.", "\.\."/],
@@ -296,7 +298,7 @@ for (const launcher of some([true, false], 2))
         ['secluded arguments', ['-rs', `host::root${offered('not offered')}/`, `${to}/`]],
       ];
       const stored = readdirSync(tree).sort();
-      for (const [what, args] of some(attempts, 4, launcher ? 0 : 2)) {
+      for (const [what, args] of some(attempts, 6)) {
         const { stdout, stderr } = await rsync(args);
         const said = `${stdout}${stderr}`;
         assert.ok(!said.includes(SECRET), `${what}: ${said}`);

@@ -17,7 +17,7 @@ import {
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { IS_LONG, itLong } from '../../support/long.ts';
+import { IS_LONG, itLong, itShort } from '../../support/long.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
 import { matching, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, until, World } from '../../support/world.ts';
@@ -39,7 +39,7 @@ describe('found in review', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   }
   const tree = (): string => join(world.tree(world.snapshots().at(-1) ?? ''), world.data);
 
-  it('a large exclude list arrives as it was sent', async () => {
+  itLong('a large exclude list arrives as it was sent', async () => {
     // It was wiped (for the key in the same bytes) before all of it was written.
     const lines = Array.from(
       { length: 9_000 },
@@ -57,7 +57,7 @@ describe('found in review', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.equal(kept, lines.map(line => `${line}\n`).join(''));
   });
 
-  it('an exclude pattern that is not UTF-8 excludes', async () => {
+  itLong('an exclude pattern that is not UTF-8 excludes', async () => {
     const odd = Buffer.concat([Buffer.from(`${world.data}/caf`), Buffer.from([0xe9])]);
     writeFileSync(odd, 'x');
     const file = join(world.client.home, 'excludes');
@@ -71,7 +71,7 @@ describe('found in review', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     rmSync(odd);
   });
 
-  it('a file whose attributes do not fit is an incomplete backup, not a full disk', async () => {
+  itLong('a file whose attributes do not fit is an incomplete backup, not a full disk', async () => {
     // ext4 says ENOSPC for an attribute that does not fit beside the others: it was taken for the disk's end.
     put('attributes', 'x');
     const path = join(world.data, 'attributes');
@@ -95,7 +95,7 @@ describe('found in review', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.ok(readdirSync(tree()).length > 10);
   });
 
-  it('a damaged record blocks neither backups nor list nor restore', async () => {
+  itLong('a damaged record blocks neither backups nor list nor restore', async () => {
     const name = world.snapshots().at(-1) ?? '';
     truncateSync(join(world.shelf, 'snapshots', name, 'snapshot.json'), 0);
     const { status } = await world.backup();
@@ -147,32 +147,35 @@ describe('found in review', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.equal((await world.backup()).status, 0);
   });
 
-  it('a folder that its owner may not write into is restored without root, and leaves no stage', async () => {
-    mkdirSync(join(world.data, 'locked'));
-    writeFileSync(join(world.data, 'locked', 'inside'), 'x');
-    for (const path of ['locked/inside', 'locked'])
-      chownSync(join(world.data, path), world.client.uid, world.client.gid);
-    chmodSync(join(world.data, 'locked'), 0o555);
-    assert.equal((await world.backup()).status, 0);
-    for (const [to, more] of [
-      [join(world.host.home, 'empty'), []],
-      [join(world.host.home, 'not empty'), ['--force']],
-    ] as const) {
-      mkdirSync(to);
-      chownSync(to, world.host.uid, world.host.gid);
-      if (more.length > 0) world.write(world.host, join(to, 'mine'), 'mine');
-      const { status, stderr } = await world.restore(to, [join(world.data, 'locked'), ...more], world.host);
-      assert.equal(status, 0, stderr);
-      assert.equal(readFileSync(join(to, world.data, 'locked/inside'), 'utf8'), 'x');
-      assert.equal(statSync(join(to, world.data, 'locked')).mode & 0o777, 0o555);
-      assert.deepEqual(
-        readdirSync(to).filter(name => name.startsWith('.dialback')),
-        [],
-      );
-    }
-  });
+  itLong(
+    'a folder that its owner may not write into is restored without root, and leaves no stage',
+    async () => {
+      mkdirSync(join(world.data, 'locked'));
+      writeFileSync(join(world.data, 'locked', 'inside'), 'x');
+      for (const path of ['locked/inside', 'locked'])
+        chownSync(join(world.data, path), world.client.uid, world.client.gid);
+      chmodSync(join(world.data, 'locked'), 0o555);
+      assert.equal((await world.backup()).status, 0);
+      for (const [to, more] of [
+        [join(world.host.home, 'empty'), []],
+        [join(world.host.home, 'not empty'), ['--force']],
+      ] as const) {
+        mkdirSync(to);
+        chownSync(to, world.host.uid, world.host.gid);
+        if (more.length > 0) world.write(world.host, join(to, 'mine'), 'mine');
+        const { status, stderr } = await world.restore(to, [join(world.data, 'locked'), ...more], world.host);
+        assert.equal(status, 0, stderr);
+        assert.equal(readFileSync(join(to, world.data, 'locked/inside'), 'utf8'), 'x');
+        assert.equal(statSync(join(to, world.data, 'locked')).mode & 0o777, 0o555);
+        assert.deepEqual(
+          readdirSync(to).filter(name => name.startsWith('.dialback')),
+          [],
+        );
+      }
+    },
+  );
 
-  it('a restore that cannot read all of the store says so', async () => {
+  itLong('a restore that cannot read all of the store says so', async () => {
     const name = world.snapshots().at(-1) ?? '';
     const hidden = join(world.tree(name), world.data, 'locked');
     const { mode } = statSync(hidden);
@@ -184,7 +187,7 @@ describe('found in review', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.match(stderr, /locked.*Permission denied|Permission denied.*locked/s);
   });
 
-  it('the stage of a restore is private all the time, whatever the client says its top is', async () => {
+  itShort('the stage of a restore is private all the time, whatever the client says its top is', async () => {
     chmodSync(world.data, 0o777);
     const to = join(world.base, 'watched');
     const seen = new Set<string>();
@@ -220,7 +223,7 @@ describe('found in review', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     );
   });
 
-  it('no user of the client makes an attribute of his a capability', async () => {
+  itShort('no user of the client makes an attribute of his a capability', async () => {
     // rsync keeps security.capability as user.rsync.security.capability, which anybody may write on a file of his.
     put('disguised', 'x');
     put('given', 'x');
@@ -262,7 +265,7 @@ describe('found in review', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     rmSync(to, { recursive: true });
   });
 
-  it('relative paths are those of the caller', async () => {
+  itShort('relative paths are those of the caller', async () => {
     const { host } = world;
     const script = 'cd "$1" && exec "$2" restore "$3" --config host.toml --to relative';
     const { status, stderr } = await world.start(host, '/bin/sh', [
@@ -277,7 +280,7 @@ describe('found in review', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.ok(readdirSync(join(host.home, 'relative')).length > 0);
   });
 
-  it('a name in another encoding in authorized_keys stays as it is', async () => {
+  itShort('a name in another encoding in authorized_keys stays as it is', async () => {
     const foreign = Buffer.concat([Buffer.from('# Jos'), Buffer.from([0xe9, 0x0a])]);
     writeFileSync(world.authorizedKeys, Buffer.concat([foreign, readFileSync(world.authorizedKeys)]));
     world.keygen(world.client, join(world.client.home, 'further'));
@@ -288,7 +291,7 @@ describe('found in review', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.deepEqual(readFileSync(world.authorizedKeys).subarray(0, foreign.length), foreign);
   });
 
-  it('a login shell that prints is told as what it is', async () => {
+  itLong('a login shell that prints is told as what it is', async () => {
     execFileSync('/usr/sbin/usermod', ['--shell', '/bin/bash', world.client.login], { stdio: 'pipe' });
     world.write(world.client, join(world.client.home, '.bashrc'), 'echo hello\n');
     const { status, last } = await world.backup();
@@ -329,7 +332,7 @@ describe('found in review', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     }
   });
 
-  it('what looks like a run folder, whatever it is, does not keep a run from its work', async () => {
+  itShort('what looks like a run folder, whatever it is, does not keep a run from its work', async () => {
     const { client } = world;
     const make = (name: string, mode: number): string => {
       const path = join(world.clientState, name);
@@ -351,7 +354,7 @@ describe('found in review', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     for (const name of left) rmSync(join(world.clientState, name), { recursive: true });
   });
 
-  it('the kernel has no watch left: the run looks by itself', async () => {
+  itLong('the kernel has no watch left: the run looks by itself', async () => {
     // Whoever else runs as the client's user can use them up (max_user_instances).
     const script =
       'use strict; my @f; while ((my $d = syscall(294, 0)) >= 0) { push @f, $d } print "used up\\n"; $| = 1; print ""; sleep 30;';
@@ -367,7 +370,7 @@ describe('found in review', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.equal(status, 0, JSON.stringify(last));
   });
 
-  it('and the tree is still what it was', async () => {
+  itLong('and the tree is still what it was', async () => {
     assert.equal((await world.backup()).status, 0);
     const to = join(world.base, 'at the end');
     assert.equal((await world.restore(to)).status, 0);

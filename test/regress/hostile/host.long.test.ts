@@ -1,2 +1,2 @@
-// Goal: as hostile/host, with all attacks, of which that one has each third.
+// Goal: as hostile/host, with all attacks, of which that one has each twelfth.
 import './host.test.ts';

@@ -937,10 +937,10 @@ const ATTACKS = [
   ...[...names(), ...rules(), ...options(), ...modes()],
   ...(OTHER_RSYNC === 'most' ? [] : brokenTalk()),
 ];
-/** All of them are a soak. The short suite has each sixth; two whose answers are compared count as one. */
+/** All of them are a soak. The short suite has each twelfth; two whose answers are compared count as one. */
 const CHOSEN = [
   ...Map.groupBy(ATTACKS, ({ what }) => what.replace(/: of files that are (not )?there$/, '')).values(),
-].flatMap((attacks, at) => (IS_LONG || OTHER_RSYNC || at % 6 === 0 ? attacks : []));
+].flatMap((attacks, at) => (IS_LONG || OTHER_RSYNC || at % 12 === 0 ? attacks : []));
 
 describe('a hostile host', { skip: SKIP }, () => {
   let world: World;

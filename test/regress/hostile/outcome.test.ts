@@ -14,7 +14,7 @@ import {
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { fairClock, stretch } from '../../support/fair-time.ts';
 import { CONTROLS, NASTY } from '../../support/lanes.ts';
-import { IS_LONG, itLong, some } from '../../support/long.ts';
+import { IS_LONG, itLong, itShort, some } from '../../support/long.ts';
 import { matching, says, wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, until, World } from '../../support/world.ts';
 
@@ -111,7 +111,7 @@ const ROWS: Row[] = [
         NO_OUTCOME,
       ),
     ],
-    5,
+    8,
   ),
   ...some(
     [
@@ -127,48 +127,58 @@ const ROWS: Row[] = [
         dryRun: true,
       },
     ],
-    2,
+    4,
   ),
   dialling('success without a snapshot', lines({ ...FULL, snapshot: null }), /says that it kept nothing/),
   { ...dialling(wording('a-snapshot-of-a-dry'), lines(FULL), says('made-a-snapshot-of-a')), dryRun: true },
-  row(
-    'a refusal, and then success',
-    lines(failedOutcome('busy'), FULL),
-    says('still-at-work-on-another'),
-    11,
+  ...some<Row>(
+    [
+      row(
+        'a refusal, and then success',
+        lines(failedOutcome('busy'), FULL),
+        says('still-at-work-on-another'),
+        11,
+      ),
+      row(
+        'a wait that is longer than there is time',
+        lines({ event: 'wait', ms: Number.MAX_SAFE_INTEGER }, failedOutcome('full')),
+        matching`${says('as-many-runs-as-it')}$`,
+        11,
+      ),
+      row('a code for every status', lines(failedOutcome('no-space')), /no space left/, 14),
+      {
+        ...row(
+          'a refusal, and then a phase',
+          lines(failedOutcome('busy'), PROGRESS, COPYING),
+          /another run/,
+          11,
+        ),
+        phases: [],
+        progress: [0, 0],
+      },
+      {
+        ...row('phases backwards', lines(phase('committing'), COPYING, phase('dialling')), NO_OUTCOME),
+        phases: ['committing'],
+      },
+      {
+        ...row(
+          'phases in turn',
+          lines(phase('dialling'), COPYING, phase('dialling'), COPYING, phase('committing')),
+          NO_OUTCOME,
+        ),
+        phases: ['dialling', 'copying', 'committing'],
+      },
+      {
+        ...row('a refusal, and then no end', lines(failedOutcome('name')), /under another name/, 12),
+        goesOn: 'waits',
+      },
+      {
+        ...row('a refusal, and then phases without end', lines(failedOutcome('name')), /another name/, 12),
+        goesOn: lines(COPYING),
+      },
+    ],
+    3,
   ),
-  row(
-    'a wait that is longer than there is time',
-    lines({ event: 'wait', ms: Number.MAX_SAFE_INTEGER }, failedOutcome('full')),
-    matching`${says('as-many-runs-as-it')}$`,
-    11,
-  ),
-  row('a code for every status', lines(failedOutcome('no-space')), /no space left/, 14),
-  {
-    ...row('a refusal, and then a phase', lines(failedOutcome('busy'), PROGRESS, COPYING), /another run/, 11),
-    phases: [],
-    progress: [0, 0],
-  },
-  {
-    ...row('phases backwards', lines(phase('committing'), COPYING, phase('dialling')), NO_OUTCOME),
-    phases: ['committing'],
-  },
-  {
-    ...row(
-      'phases in turn',
-      lines(phase('dialling'), COPYING, phase('dialling'), COPYING, phase('committing')),
-      NO_OUTCOME,
-    ),
-    phases: ['dialling', 'copying', 'committing'],
-  },
-  {
-    ...row('a refusal, and then no end', lines(failedOutcome('name')), /under another name/, 12),
-    goesOn: 'waits',
-  },
-  {
-    ...row('a refusal, and then phases without end', lines(failedOutcome('name')), /another name/, 12),
-    goesOn: lines(COPYING),
-  },
   ...some(
     [
       endless('silence', 'waits'),
@@ -324,7 +334,7 @@ describe('a hostile host and its outcomes', { skip: NEEDS_ROOT || IN_CLEAN_MACHI
     });
   }
 
-  it('a turn that never comes is asked for now and then, until the deadline', async () => {
+  itShort('a turn that never comes is asked for now and then, until the deadline', async () => {
     world.configure({ limits: 'deadline = "8s"' });
     answer({ says: lines({ event: 'wait', ms: 0 }, failedOutcome('full')) });
     const before = finished().length;

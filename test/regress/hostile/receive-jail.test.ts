@@ -14,7 +14,7 @@ import {
   rmSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { after, before, describe } from 'node:test';
 import {
   type Answer,
   assertDocumented,
@@ -37,7 +37,7 @@ import {
 } from '../../support/attempts.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { abisToTry, type Ended, Jail, type StartOptions } from '../../support/jail.ts';
-import { itLong } from '../../support/long.ts';
+import { itLong, itShort } from '../../support/long.ts';
 import { matching, matchingLines, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, until } from '../../support/world.ts';
 
@@ -365,7 +365,15 @@ describe('the jail of receive', { skip: SKIP }, () => {
     jail = receiver.jail;
   });
 
-  it("refuses all but making this client's snapshot, as docs/security.md says", async () => {
+  itShort("refuses all but making this client's snapshot", async () => {
+    await using around = await Surroundings.make(jail, receiver.foreign);
+    for (const each of receiver.groups(around.places).flatMap(group => group.rows)) {
+      const { outcome } = await receiver.attempt(each, []);
+      assert.deepEqual(wrongOutcome(each, outcome, 0, each.mayLack), []);
+    }
+  });
+
+  itLong('refuses it with a root of its own and without, as docs/security.md says', async () => {
     await using around = await Surroundings.make(jail, receiver.foreign);
     const groups = receiver.groups(around.places);
     const answers: Answer[] = [];
@@ -448,45 +456,48 @@ describe('what receive leaves of its caller', { skip: SKIP }, () => {
     return ended;
   }
 
-  it("is no capability and no variable, and of the descriptors the ssh's two and the lock, and linkat.c is added", async () => {
-    const [open, device] = [openSync('/etc/shadow', 'r'), openSync('/dev/null', 'r')];
-    const environment = { LD_PRELOAD: '/none.so', RSYNC_RSH: 'sh', HOME: jail.home, TZ: '/etc/shadow' };
-    const { launch } = receiver.launch();
-    const start = ['/usr/bin/env', '--ignore-signal', '--block-signal', ...launch];
-    try {
-      await look(start, { environment, more: [device, device, open, open, open] }, pid => {
-        const proc = `/proc/${pid}`;
-        const status = Object.fromEntries(
-          readFileSync(`${proc}/status`, 'latin1')
-            .split('\n')
-            .map(line => line.split(':\t', 2)),
-        ) as Record<string, string>;
-        const none = '0000000000000000';
-        const { CapInh, CapPrm, CapEff, CapAmb, SigBlk, SigIgn, NoNewPrivs, Seccomp } = status;
-        assert.deepEqual(
-          { CapInh, CapPrm, CapEff, CapAmb, SigBlk, SigIgn, NoNewPrivs, Seccomp },
-          {
-            ...{ CapInh: none, CapPrm: none, CapEff: none, CapAmb: none },
-            ...{ SigBlk: none, SigIgn: none, NoNewPrivs: '1', Seccomp: '2' },
-          },
-        );
-        const variables = readFileSync(`${proc}/environ`, 'latin1').split('\0').filter(Boolean);
-        const { tree } = receiver;
-        const preload = 'LD_PRELOAD=/proc/self/fd/7';
-        assert.deepEqual(variables, ['PATH=/usr/bin:/bin', 'LC_ALL=C', preload, `DIALBACK_TREE=${tree}`]);
-        assert.deepEqual(readdirSync(`${proc}/fd`).sort(), ['0', '1', '2', '3', '4', '5', '7']);
-        assert.equal(readlinkSync(`${proc}/fd/7`), '/memfd:library (deleted)');
-        assert.equal(readlinkSync(`${proc}/cwd`), '/');
-        const command = readFileSync(`${proc}/cmdline`, 'latin1').split('\0').slice(0, -1);
-        assert.deepEqual(command, ['rsync', '--a-word-of-rsync']);
-        assert.match(readFileSync(`${proc}/limits`, 'latin1'), /^Max core file size +1 +1 /m);
-      });
-    } finally {
-      for (const each of [open, device]) closeSync(each);
-    }
-  });
+  itShort(
+    "is no capability and no variable, and of the descriptors the ssh's two and the lock, and linkat.c is added",
+    async () => {
+      const [open, device] = [openSync('/etc/shadow', 'r'), openSync('/dev/null', 'r')];
+      const environment = { LD_PRELOAD: '/none.so', RSYNC_RSH: 'sh', HOME: jail.home, TZ: '/etc/shadow' };
+      const { launch } = receiver.launch();
+      const start = ['/usr/bin/env', '--ignore-signal', '--block-signal', ...launch];
+      try {
+        await look(start, { environment, more: [device, device, open, open, open] }, pid => {
+          const proc = `/proc/${pid}`;
+          const status = Object.fromEntries(
+            readFileSync(`${proc}/status`, 'latin1')
+              .split('\n')
+              .map(line => line.split(':\t', 2)),
+          ) as Record<string, string>;
+          const none = '0000000000000000';
+          const { CapInh, CapPrm, CapEff, CapAmb, SigBlk, SigIgn, NoNewPrivs, Seccomp } = status;
+          assert.deepEqual(
+            { CapInh, CapPrm, CapEff, CapAmb, SigBlk, SigIgn, NoNewPrivs, Seccomp },
+            {
+              ...{ CapInh: none, CapPrm: none, CapEff: none, CapAmb: none },
+              ...{ SigBlk: none, SigIgn: none, NoNewPrivs: '1', Seccomp: '2' },
+            },
+          );
+          const variables = readFileSync(`${proc}/environ`, 'latin1').split('\0').filter(Boolean);
+          const { tree } = receiver;
+          const preload = 'LD_PRELOAD=/proc/self/fd/7';
+          assert.deepEqual(variables, ['PATH=/usr/bin:/bin', 'LC_ALL=C', preload, `DIALBACK_TREE=${tree}`]);
+          assert.deepEqual(readdirSync(`${proc}/fd`).sort(), ['0', '1', '2', '3', '4', '5', '7']);
+          assert.equal(readlinkSync(`${proc}/fd/7`), '/memfd:library (deleted)');
+          assert.equal(readlinkSync(`${proc}/cwd`), '/');
+          const command = readFileSync(`${proc}/cmdline`, 'latin1').split('\0').slice(0, -1);
+          assert.deepEqual(command, ['rsync', '--a-word-of-rsync']);
+          assert.match(readFileSync(`${proc}/limits`, 'latin1'), /^Max core file size +1 +1 /m);
+        });
+      } finally {
+        for (const each of [open, device]) closeSync(each);
+      }
+    },
+  );
 
-  it("is a root with this client's folder in it, and nobody else's", async () => {
+  itShort("is a root with this client's folder in it, and nobody else's", async () => {
     await look(receiver.launch().launch, {}, pid => {
       const root = `/proc/${pid}/root`;
       const clients = `${root}${receiver.store}/clients`;
@@ -501,7 +512,7 @@ describe('what receive leaves of its caller', { skip: SKIP }, () => {
     });
   });
 
-  it('ends with all that it started, when it ends', async () => {
+  itShort('ends with all that it started, when it ends', async () => {
     const held = jail.processes();
     const { status, stdout, stderr } = await jail.start(
       jail.account,
@@ -518,7 +529,7 @@ describe('what receive leaves of its caller', { skip: SKIP }, () => {
     );
   });
 
-  it('ends with it, however the caller ends', async () => {
+  itShort('ends with it, however the caller ends', async () => {
     const held = jail.processes();
     const start = ['/usr/bin/timeout', '--foreground', '60', ...receiver.launch().launch];
     await lookFrom(start, {}, caller => {
@@ -555,7 +566,7 @@ describe('receive refuses, in one line', { skip: SKIP }, () => {
     assert.equal(status, expected, stderr);
   }
 
-  it('works otherwise, with and without older snapshots', async () => {
+  itShort('works otherwise, with and without older snapshots', async () => {
     const { tree, snapshot } = receiver;
     for (const args of [
       ['receive', tree, '--'],
@@ -568,7 +579,7 @@ describe('receive refuses, in one line', { skip: SKIP }, () => {
     }
   });
 
-  it('works where no memory file may be executable (vm.memfd_noexec)', async () => {
+  itShort('works where no memory file may be executable (vm.memfd_noexec)', async () => {
     const { uid, gid } = jail.account;
     const account = ['/usr/bin/setpriv', `--reuid=${uid}`, `--regid=${gid}`, '--clear-groups', '--'];
     // The setting is of the PID namespace. A kernel before 6.3 does not have it.
@@ -582,7 +593,7 @@ describe('receive refuses, in one line', { skip: SKIP }, () => {
     assert.equal(stdout, 'memfd\tEPERM\n');
   });
 
-  it('wrong arguments', async () => {
+  itShort('wrong arguments', async () => {
     const { tree, snapshot } = receiver;
     const usage = matching`Cannot run "receive": ${says('it-takes-folder-argument', 'TREE [LINKROOT...]')}\.\.\.`;
     for (const args of [
@@ -604,7 +615,7 @@ describe('receive refuses, in one line', { skip: SKIP }, () => {
       await assertRefused(receive(args), relative);
   });
 
-  it('folders that are not there', async () => {
+  itShort('folders that are not there', async () => {
     const { tree, snapshot } = receiver;
     for (const kernels of [[], ['namespaces=none']] as Kernel[][]) {
       const gone = matchingLines`: ${says('a-folder-is-to-be')}$`;
@@ -613,7 +624,7 @@ describe('receive refuses, in one line', { skip: SKIP }, () => {
     }
   });
 
-  it('a launcher or rsync that others could change, or that is not there', async () => {
+  itShort('a launcher or rsync that others could change, or that is not there', async () => {
     const written = says('can-be-written-by-others');
     for (const [path, mode] of [
       [jail.jailPath, 0o755],
@@ -636,7 +647,7 @@ describe('receive refuses, in one line', { skip: SKIP }, () => {
     assert.equal((await receive()).status, 0);
   });
 
-  it('a kernel without Landlock, or with one that is too old', async () => {
+  itShort('a kernel without Landlock, or with one that is too old', async () => {
     await assertRefused(receive(undefined, ['landlock=none']), says('this-kernel-has-no-landlock'));
     await assertRefused(
       receive(undefined, ['landlock=1']),

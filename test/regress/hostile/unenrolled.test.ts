@@ -6,6 +6,7 @@ import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { lastOutcome } from '../../support/hostile-client.ts';
+import { itLong } from '../../support/long.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
 import { matching, says } from '../../support/wording.ts';
 import { lastLine, NEEDS_ROOT, type Result, until, World } from '../../support/world.ts';
@@ -92,7 +93,7 @@ describe('a client that is unenrolled', { skip: NEEDS_ROOT }, () => {
     await master.done;
   });
 
-  it('can get another name, as the README says', async () => {
+  itLong('can get another name, as the README says', async () => {
     const before = manifest(world.tree(world.snapshots()[0] ?? ''), { includeInode: true });
     renameSync(world.shelf, join(world.store, 'clients/oak'));
     assert.equal((await world.enroll('oak', key())).status, 0);
@@ -113,7 +114,7 @@ describe('a client that is unenrolled', { skip: NEEDS_ROOT }, () => {
     assert.equal((await statusOf('oak')).retired, null);
   });
 
-  it('can be removed, once it is unenrolled and named twice', async () => {
+  itLong('can be removed, once it is unenrolled and named twice', async () => {
     const there = (): boolean => existsSync(join(world.store, 'clients/oak'));
     const enrolled = await host('remove-client', 'oak', '--confirm', 'oak');
     assert.equal(enrolled.status, 12);
@@ -134,7 +135,7 @@ describe('a client that is unenrolled', { skip: NEEDS_ROOT }, () => {
     assert.equal((await host('list')).status, 0);
   });
 
-  it('on its own machine, without a key, is unenrolled in the same way', async () => {
+  itLong('on its own machine, without a key, is unenrolled in the same way', async () => {
     const toml = join(world.client.home, 'host.toml');
     const store = join(world.client.home, 'local store');
     world.write(world.client, toml, `store = "${store}"\nsyslog = false\n`);
