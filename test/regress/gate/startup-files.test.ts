@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { after, afterEach, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { type Transport, useTransport } from '../../support/transports.ts';
 import { matching, matchingLines, says } from '../../support/wording.ts';
@@ -21,17 +21,18 @@ describe('a start-up file that prints', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }
   after(async () => {
     await world.dispose();
   });
+  afterEach(() => {
+    // Not as soon as the client has ended: the host may look for the file that prints only then.
+    for (const { home } of [world.client, world.host]) rmSync(join(home, '.bashrc'), { force: true });
+  });
 
   async function backUp(
     transport: Transport,
     party: Party,
   ): Promise<{ status: number | null; stderr: string }> {
-    const file = join(party.home, '.bashrc');
-    world.write(party, file, 'echo "Welcome home"\n');
+    world.write(party, join(party.home, '.bashrc'), 'echo "Welcome home"\n');
     useTransport(world, transport);
-    const result = await world.run(world.client, ['backup', '--config', world.clientToml]);
-    rmSync(file);
-    return result;
+    return await world.run(world.client, ['backup', '--config', world.clientToml]);
   }
 
   it('on the client: direct', async () => {
