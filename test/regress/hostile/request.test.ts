@@ -2,7 +2,7 @@
 // journal and in the system's log; another client's name, a port where no sshd is, and requests that never end among it.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, it } from 'node:test';
@@ -281,8 +281,11 @@ hostileSuite('a hostile client: requests', lanes => {
     mute = { lane: second, done: fallSilent(second) };
     // What sshd and grab start for it comes a moment after grab itself.
     for (const { lane } of [drip, mute])
-      await until(`${lane.name} is served`, () =>
-        world.processes().some(each => each.command.includes(`grab --client ${lane.name}`)),
+      await until(
+        `${lane.name} is served`,
+        () =>
+          world.processes().some(each => each.command.includes(`grab --client ${lane.name}`)) &&
+          readdirSync(lane.shelf).some(name => name.startsWith('call.')),
       );
     for (const each of world.processes()) others.add(each.pid);
   });
