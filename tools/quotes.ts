@@ -59,7 +59,8 @@ function quotesOf(source: SourceFile, known: ReadonlySet<string>): Passage[] {
     if (text !== undefined && sequences(text).some(each => known.has(each)))
       found.push({ line: lineOf(source, node), text });
     const isTest =
-      isCallExpression(node) && /^(?:it|describe)(?:Long|Also)?\b/.test(node.expression.getText(source));
+      isCallExpression(node) &&
+      /^(?:it|describe)(?:Long|Short|Also)?\b/.test(node.expression.getText(source));
     const title = isTest ? node.arguments[0] : undefined;
     node.forEachChild(child => {
       if (child !== title) visit(child);

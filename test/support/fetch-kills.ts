@@ -1,4 +1,4 @@
-/** Kills of all that takes part in a fetch: restore/fetch-killed has a few of them, restore/fetch-killed.long twenty. */
+/** Kills of all that takes part in a fetch. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

@@ -86,7 +86,7 @@ describe('confined', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.equal(granted?.capability, 'confined');
   });
 
-  it('gives root back exactly that', async () => {
+  itLong('gives root back exactly that', async () => {
     const to = join(world.base, 'restored');
     const { status, stderr } = await world.restore(to);
     assert.equal(status, 0, stderr);

@@ -136,7 +136,7 @@ describe('nothing is left', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.deepEqual(world.leftovers(), [], 'at once');
   });
 
-  itShort('when rsync fails', async () => {
+  itLong('when rsync fails', async () => {
     const arriving = join(world.shelf, 'arriving');
     // rsync cannot write into its tree: a file lies where the scope's first folder goes.
     const ran = world.start(world.client, world.binary, ['backup', '--json', '--config', world.clientToml], {

@@ -4,9 +4,9 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe } from 'node:test';
+import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { itLong, itShort } from '../../support/long.ts';
+import { itLong, itShort, some } from '../../support/long.ts';
 import { diffManifests, type Manifest, manifest } from '../../support/manifest.ts';
 import { plantTortureTree } from '../../support/torture-world.ts';
 import { matching, says, wording } from '../../support/wording.ts';
@@ -176,7 +176,7 @@ describe('export', { skip: NEEDS_ROOT }, () => {
     assert.equal(names((await exported()).file)[0], 'tmp/');
   });
 
-  itShort('refuses what is not there, and then writes nothing', async () => {
+  it('refuses what is not there, and then writes nothing', async () => {
     const cases: [words: string[], status: number, message: RegExp][] = [
       [['oak'], 1, matching`^dialback: ${says('cannot-find-the-client-the', 'oak')}\n$`],
       [[`${world.name}@1999`], 1, matching`${says('cannot-find-there-is-no', 'acorn', '1999')} acorn\n$`],
@@ -195,7 +195,7 @@ describe('export', { skip: NEEDS_ROOT }, () => {
       [[], 2, says('an-argument-is-missing')],
       [[world.name, '--json'], 2, /unknown option/],
     ];
-    for (const [words, status, message] of cases) {
+    for (const [words, status, message] of some(cases, 2)) {
       const result = await exported(words);
       assert.equal(result.status, status, words.join());
       assert.match(result.stderr, message);

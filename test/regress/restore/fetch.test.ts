@@ -42,7 +42,7 @@ for (const launcher of some([true, false], 2))
       rmSync(to, { recursive: true });
     });
 
-    it('gives an ordinary account what it may have, and lists the rest', async () => {
+    itLong('gives an ordinary account what it may have, and lists the rest', async () => {
       const { id, code } = await offer(world);
       const to = join(world.client.home, 'fetched');
       const { status, stderr } = await fetchFiles(world, code, ['--to', to]);

@@ -43,4 +43,17 @@ describe('a tree of every inode type', { skip: NEEDS_ROOT }, () => {
     assert.equal(stderr, '');
     assert.equal(status, 0);
   });
+
+  it('comes back in part, with a hard link to a file outside of it', async () => {
+    const target = join(world.base, 'a part');
+    const { status, stderr } = await world.restore(target, [join(world.data, 'links/a/five')]);
+    assert.equal(stderr, '');
+    assert.equal(status, 0);
+    const [wanted, found] = [world.data, join(target, world.data)].map(each => manifest(each));
+    assert.deepEqual([...(found?.keys() ?? [])].sort(), ['.', 'links', 'links/a', 'links/a/five']);
+    for (const [name, { link: _, ...entry }] of found ?? []) {
+      const { link: __, ...same } = wanted?.get(name) ?? assert.fail(name);
+      assert.deepEqual(entry, same, name);
+    }
+  });
 });
