@@ -1,6 +1,8 @@
 /** The launcher's fuzzer: test/fuzz/launch-fuzz.c with clang's libFuzzer and its sanitizers. */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
+import { globSync } from 'node:fs';
 import { join } from 'node:path';
+import { compileProgram } from '../support/compiled.ts';
 
 const OPTIONS = [
   ...['-std=c17', '-g', '-O1', '-Wall', '-Wextra', '-Werror'],
@@ -53,7 +55,8 @@ const WORDS = [
 /** @param output where the program is put */
 export function buildLaunchFuzzer(output: string): void {
   const source = join(import.meta.dirname, 'launch-fuzz.c');
-  execFileSync('clang', [...OPTIONS, '-o', output, source], { stdio: ['ignore', 'inherit', 'inherit'] });
+  const included = globSync(join(import.meta.dirname, '../../src/launcher/*')).sort();
+  compileProgram(source, output, OPTIONS, { compiler: 'clang', included });
 }
 
 /** libFuzzer's dictionary. */

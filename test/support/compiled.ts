@@ -42,12 +42,32 @@ export function compile(kind: 'launch' | 'jail', to: string, variables: Record<s
  * Compiles a program of one source file, or copies what it has compiled from the same file.
  * @param source its path
  * @param to the path of the program; its mode becomes 0755
+ * @param more a compiler, and the files that the source includes
  * @throws with the compiler's output
  */
-export function compileProgram(source: string, to: string, flags: readonly string[]): void {
-  const compiler = process.env.CC ?? 'gcc';
-  copyCompiled(to, keyOf([compiler, flags], [source]), made => {
+export function compileProgram(
+  source: string,
+  to: string,
+  flags: readonly string[],
+  more: { compiler?: string; included?: readonly string[] } = {},
+): void {
+  const { compiler = process.env.CC ?? 'gcc', included = [] } = more;
+  copyCompiled(to, keyOf([compiler, flags], [source, ...included]), made => {
     execFileSync(compiler, [...flags, '-o', made, source], { stdio: 'pipe' });
+  });
+}
+
+/**
+ * Compiles a library for LD_PRELOAD, or copies what it has compiled from the same text.
+ * @param text the source in C
+ * @param to the path of the library
+ * @throws with the compiler's output
+ */
+export function compileLibrary(text: string, to: string): void {
+  const compiler = process.env.CC ?? 'gcc';
+  const flags = ['-shared', '-fPIC', '-O1', '-w', '-x', 'c', '-', '-ldl'];
+  copyCompiled(to, keyOf([compiler, flags, text], []), made => {
+    execFileSync(compiler, [...flags, '-o', made], { input: text, stdio: 'pipe' });
   });
 }
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { Ended } from './machine.ts';
-import { Site, type User } from './site.ts';
+import { SERVICE_UID, Site, type User } from './site.ts';
 import { QUICK_EXCHANGE } from './sshd.ts';
 
 export class Sides {
@@ -28,7 +28,8 @@ export class Sides {
   ): Promise<Kind> {
     const site = await Site.make();
     try {
-      await site.say('make install');
+      site.compile({ SERVICE_UID });
+      await site.say(`make install SERVICE_UID=${SERVICE_UID}`);
       const made = new kind(site, await freePort(), [
         await site.user('dialback'),
         await site.addUser('vault'),

@@ -2,9 +2,16 @@
 import { copyFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { copyCheckout, loginEnvironment } from './checkout.ts';
+import { compile } from './compiled.ts';
 import { type Ended, Machine } from './machine.ts';
 
 const TOP = join(import.meta.dirname, '../..');
+
+/**
+ * Of the account `dialback`: the number that useradd(8) takes first in a Machine. It is the same in every test, so that the launcher
+ * is compiled once for all of them.
+ */
+export const SERVICE_UID = '599';
 
 /** An account of the machine. */
 export interface User {
@@ -30,6 +37,16 @@ export class Site {
     for (const made of ['dist/dialback', 'node_modules/.package-lock.json'])
       copyFileSync(join(TOP, made), site.machine.path(`${site.folder}/${made}`));
     return site;
+  }
+
+  /**
+   * Puts dist/launch and dist/jail into the checkout, as `make launcher` compiles them. `make install` with the same variables then
+   * compiles nothing.
+   * @param variables of tools/launcher.sh
+   */
+  compile(variables: { SERVICE_UID: string; PREFIX?: string; INHERITED?: string }): void {
+    for (const kind of ['launch', 'jail'] as const)
+      compile(kind, this.machine.path(`${this.folder}/dist/${kind}`), variables);
   }
 
   /** Makes an ordinary user with a home. */

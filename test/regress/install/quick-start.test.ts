@@ -6,7 +6,9 @@ import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { copyCheckout, IN_CLEAN_MACHINE, loginEnvironment } from '../../support/checkout.ts';
+import { compile } from '../../support/compiled.ts';
 import { Machine } from '../../support/machine.ts';
+import { SERVICE_UID } from '../../support/site.ts';
 import { followTranscript, type Step } from '../../support/transcript.ts';
 import { NEEDS_ROOT } from '../../support/world.ts';
 
@@ -27,6 +29,9 @@ describe("the README's commands", { skip: IN_CLEAN_MACHINE || NEEDS_ROOT }, () =
       mkdirSync(machine(name).path('/root/dialback/node_modules'));
       for (const made of ['dist/dialback', 'node_modules/.package-lock.json'])
         copyFileSync(join(TOP, made), machine(name).path(`/root/dialback/${made}`));
+      // What `make install` would compile: it has the number that useradd gives the account.
+      for (const kind of ['launch', 'jail'] as const)
+        compile(kind, machine(name).path(`/root/dialback/dist/${kind}`), { SERVICE_UID });
       await setUp(
         name,
         `ip address add 192.168.77.${number + 1}/24 dev eth0

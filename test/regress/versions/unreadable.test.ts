@@ -7,6 +7,7 @@ import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSyn
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { attacksOn } from '../../../src/wire/attacks.ts';
+import { compileLibrary } from '../../support/compiled.ts';
 import { FAILING_FILES } from '../../support/failing-files.ts';
 import { OtherRsync } from '../../support/other-rsync.ts';
 import { type Done, lastLine, NEEDS_ROOT, type Result, World } from '../../support/world.ts';
@@ -19,8 +20,7 @@ describe("a client's rsync that cannot open files", { skip: NEEDS_ROOT }, () => 
     world = await World.make();
     starts = join(world.client.home, 'starts');
     other = new OtherRsync(world); // LD_PRELOAD takes no path with a blank
-    const gcc = ['-shared', '-fPIC', '-O1', '-w', '-o', `${other.folder}/preload.so`, '-x', 'c', '-', '-ldl'];
-    execFileSync('gcc', gcc, { input: FAILING_FILES });
+    compileLibrary(FAILING_FILES, `${other.folder}/preload.so`);
   });
   after(async () => {
     await world.dispose();
