@@ -1,10 +1,11 @@
 // Goal: Debian's cron, for real, starts the line that `make install` lays down. A backup that went well makes no mail; any other
 // makes one, which fits on a screen and names the remote, the cause and what to do next. cron acts on the minute: so long
-// does this wait, once, and all that it starts begins at that moment. What else can go wrong is run as cron runs it, at once.
+// does the soak wait, once, and all that it starts begins at that moment. In `make test` the line is run as cron runs it, at once.
 import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
+import { describeLong, describeShort } from '../../support/long.ts';
 import type { Ended } from '../../support/machine.ts';
 import { Sides } from '../../support/sides.ts';
 import { matching, matchingLines, says } from '../../support/wording.ts';
@@ -135,7 +136,7 @@ describe('cron', { skip: SKIP }, () => {
     await world?.site.machine.end();
   });
 
-  describe('at the minute', () => {
+  describeLong('at the minute', { skip: false }, () => {
     const OTHERS = '/etc/dialback/others';
     let mails: Mail[];
     before(async () => {
@@ -220,7 +221,7 @@ describe('cron', { skip: SKIP }, () => {
     it('there is no other', () => assert.equal(mails.length, 2));
   });
 
-  describe('as cron runs it', () => {
+  describeShort('as cron runs it', { skip: false }, () => {
     before(() => world.configure('/etc/dialback/client.toml', 'acorn'));
 
     it('a backup that went well says nothing', async () => {

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { IS_LONG, itLong, some } from '../../support/long.ts';
+import { describeLong, describeShort, IS_LONG, itLong, some } from '../../support/long.ts';
 import { Site } from '../../support/site.ts';
 import { matching, matchingLines, says, wording } from '../../support/wording.ts';
 
@@ -342,7 +342,7 @@ describe('make install', { skip: SKIP }, () => {
     });
   });
 
-  describe('where it cannot', () => {
+  describeShort('where it cannot', { skip: false }, () => {
     let site: Site;
     let untouched: string[];
     before(async () => {
@@ -424,12 +424,15 @@ describe('make install', { skip: SKIP }, () => {
     });
   });
 
-  describe('with another PREFIX, and an account that is there already', () => {
+  describeLong('with another PREFIX, and an account that is there already', { skip: false }, () => {
     let site: Site;
     before(async () => {
       site = await Site.make();
       // As the README had it before there was `make install`: a host.
-      await site.say('useradd --system --create-home --home-dir /srv/home --shell /bin/sh dialback');
+      await site.say(
+        'useradd --system --uid 599 --create-home --home-dir /srv/home --shell /bin/sh dialback',
+      );
+      site.compile({ SERVICE_UID: '599', PREFIX: '/opt/backup' });
     });
     after(async () => {
       await site?.machine.end();
@@ -486,7 +489,8 @@ describe('make install', { skip: SKIP }, () => {
     const given = '/usr/bin/rsync cap_dac_read_search=ei';
     before(async () => {
       site = await Site.make();
-      const { status, output } = await site.run(['make', 'install', 'INHERITED=1']);
+      site.compile({ SERVICE_UID: '599', INHERITED: '1' });
+      const { status, output } = await site.run(['make', 'install', 'INHERITED=1', 'SERVICE_UID=599']);
       assert.equal(status, 0, output);
     });
     after(async () => {
@@ -562,10 +566,11 @@ describe('make install', { skip: SKIP }, () => {
 
     it('puts all below it, as an ordinary user, and touches nothing else', async () => {
       const anna = await site.addUser('anna');
+      site.compile({ SERVICE_UID: '599' });
       await site.say(`chown -R anna: .`);
       const untouched = site.changes(['/home/anna']);
       const { status, output } = await site.shell(
-        `make install DESTDIR='${stage.replace('$', '$$$$')}' SERVICE_UID=777 >~/postinst`,
+        `make install DESTDIR='${stage.replace('$', '$$$$')}' SERVICE_UID=599 >~/postinst`,
         anna,
       );
       assert.equal(status, 0, output);
@@ -585,11 +590,11 @@ describe('make install', { skip: SKIP }, () => {
       await site.say(`cp -r --preserve=mode '${stage}/.' / && sh -eux /home/anna/postinst`);
       assert.deepEqual(await owners(site), EXPECTED_OWNERS);
       assert.equal(await capabilities(site), EXPECTED_CAPABILITIES);
-      assert.equal(await site.say('id -u dialback'), '777');
+      assert.equal(await site.say('id -u dialback'), '599');
     });
 
     itLong('makes with that what `make install` makes', async () => {
-      const { status, output } = await site.run(['make', 'install', 'SERVICE_UID=777']);
+      const { status, output } = await site.run(['make', 'install', 'SERVICE_UID=599']);
       assert.equal(status, 0, output);
       assert.match(output, NOTHING_TO_DO);
     });
@@ -604,11 +609,11 @@ describe('make install', { skip: SKIP }, () => {
   });
 });
 
-describe('make install without a compiler and npm', { skip: SKIP }, () => {
+describeLong('make install without a compiler and npm', { skip: SKIP }, () => {
   let site: Site;
   before(async () => {
     site = await Site.make();
-    await site.say('make launcher SERVICE_UID=445');
+    site.compile({ SERVICE_UID: '445' });
     await site.say('cd / && rm "$(command -v gcc)" "$(command -v npm)" && ! command -v cc gcc npm');
   });
   after(async () => {
@@ -700,11 +705,11 @@ describe('make install without a compiler and npm', { skip: SKIP }, () => {
   });
 });
 
-describe('make launcher-arm64', { skip: SKIP }, () => {
+describeLong('make launcher-arm64', { skip: SKIP }, () => {
   it('compiles', async () => {
     const site = await Site.make();
     try {
-      const { status, output } = await site.run(['make', 'launcher-arm64', 'SERVICE_UID=777']);
+      const { status, output } = await site.run(['make', 'launcher-arm64', 'SERVICE_UID=599']);
       assert.equal(status, 0, output);
       for (const kind of ['launch', 'jail']) {
         const file = readFileSync(site.machine.path(`${site.folder}/dist/${kind}-arm64`));

@@ -6,10 +6,10 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { after, before, describe } from 'node:test';
 import { acceptBuiltinCaches, V8_OPTIONS } from '../../../tools/code-cache.ts';
 import { copyCheckout, IN_CLEAN_MACHINE, loginEnvironment } from '../../support/checkout.ts';
-import { itLong } from '../../support/long.ts';
+import { IS_LONG, itLong, itShort } from '../../support/long.ts';
 
 const TOP = join(import.meta.dirname, '../../..');
 const MODULES = join(TOP, 'node_modules');
@@ -22,6 +22,7 @@ describe('a build', { skip: IN_CLEAN_MACHINE }, () => {
   before(() => {
     base = mkdtempSync('/tmp/dialback-bytes-');
     odd = join(base, 'further down/with a blank');
+    if (!IS_LONG) return; // nothing is built
     copyCheckout(odd);
     isMounted = lendModules(odd);
   });
@@ -40,7 +41,7 @@ describe('a build', { skip: IN_CLEAN_MACHINE }, () => {
     assertDone(result);
   }
 
-  it('makes the same bytes in two folders, one with a blank in its name, in two environments', () => {
+  itLong('makes the same bytes in two folders, one with a blank in its name, in two environments', () => {
     mkdirSync(join(base, 'tmp'));
     build(odd, [], { TZ: 'Asia/Tokyo', LC_ALL: 'C', TMPDIR: join(base, 'tmp'), SOURCE_DATE_EPOCH: '1' });
     // The first of the two is the one that all other tests use.
@@ -52,7 +53,7 @@ describe('a build', { skip: IN_CLEAN_MACHINE }, () => {
     for (const folder of [base, TOP]) assert.ok(!other.includes(folder), 'the folder is not in it');
   });
 
-  it('starts from its code cache, and without one where V8 refuses it', () => {
+  itShort('starts from its code cache, and without one where V8 refuses it', () => {
     const executable = readFileSync(join(TOP, 'dist/dialback'));
     const RUN = 'return script.runInThisContext();';
     const TELL = 'throw script.cachedDataRejected'.padEnd(RUN.length);
@@ -80,7 +81,7 @@ describe('a build', { skip: IN_CLEAN_MACHINE }, () => {
     assert.deepEqual([stdout, stderr, status], [run().stdout, '', 0]);
   });
 
-  it('compiles none of the modules of node that it loads', () => {
+  itShort('compiles none of the modules of node that it loads', () => {
     const path = join(base, 'node');
     const COUNT = `for (const name of ['child_process', 'crypto', 'fs', 'net', 'stream']) require(name);
       const usage = require('internal/test/binding').internalBinding('builtins').getCacheUsage();

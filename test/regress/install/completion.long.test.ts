@@ -1,0 +1,2 @@
+// Goal: as install/completion, each shell with all words.
+import './completion.test.ts';

@@ -1,0 +1,2 @@
+// As cron, with the real cron.
+import './cron.test.ts';
