@@ -13,7 +13,8 @@ import { NEEDS_ROOT, until, World } from '../../support/world.ts';
 
 const CHANNEL = 'name = "vault"\ntransport = "channel"';
 
-for (const launcher of [true, false]) {
+// What is the same without a jail is shown in a soak.
+for (const launcher of some([true, false], 2)) {
   const how = launcher ? 'confined' : 'without a jail';
   describe(`the channel, ${how}`, { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     let world: World;
@@ -31,9 +32,6 @@ for (const launcher of [true, false]) {
       chownSync(join(world.data, name), world.client.uid, world.client.gid);
     }
 
-    // What is the same without a jail is shown in a soak.
-    const itAlso = launcher ? it : itLong;
-
     it('backs up, and gives back what was there', async () => {
       const { status, last, stderr } = await world.backup();
       assert.equal(status, 0, `${stderr} ${JSON.stringify(world.journal('host').at(-1))}`);
@@ -50,7 +48,7 @@ for (const launcher of [true, false]) {
       assert.deepEqual([record.confined.send, record.confined.receive], [launcher, launcher]);
     });
 
-    itAlso('sends only what has changed the next time, and has the grant on record', async () => {
+    it('sends only what has changed the next time, and has the grant on record', async () => {
       put('file 7', 'changed');
       const { status, last } = await world.backup();
       assert.equal(status, 0);
@@ -60,7 +58,7 @@ for (const launcher of [true, false]) {
       assert.equal(granted[0]?.asked, 'rsync --server --daemon .');
     });
 
-    itAlso('leaves nothing, makes no key and never listens', async () => {
+    it('leaves nothing, makes no key and never listens', async () => {
       let listened = false;
       let keys = false;
       const running = world.start(world.client, world.binary, [
@@ -103,7 +101,7 @@ for (const launcher of [true, false]) {
       world.configure({ remote: CHANNEL });
     });
 
-    itAlso('ends in good order when either side is killed, and goes on with the next run', async () => {
+    itLong('ends in good order when either side is killed, and goes on with the next run', async () => {
       put('large', randomBytes(6_000_000));
       for (const victim of [
         /dialback backup --json/,
@@ -192,7 +190,7 @@ describe('a hostile host at the other end of the channel', { skip: NEEDS_ROOT ||
       says('hung-up-without-an-outcome'),
     ],
   ];
-  for (const [what, script, exit, says] of some(cases, 2)) {
+  for (const [what, script, exit, says] of some(cases, 3)) {
     it(`gets nothing when it ${what}`, async () => {
       play(script);
       const { status, last } = await world.backup();

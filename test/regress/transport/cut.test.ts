@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { fairClock } from '../../support/fair-time.ts';
-import { some } from '../../support/long.ts';
+import { itLong, some } from '../../support/long.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
 import { Network } from '../../support/network.ts';
 import { matching, says } from '../../support/wording.ts';
@@ -216,7 +216,7 @@ function cutLinks(transport: string): void {
       /connection broke|no data arrived|client disconnected/,
     ],
   ] as const) {
-    it(`ends on both sides where the ${side} sleeps, on that one once it wakes up`, async () => {
+    itLong(`ends on both sides where the ${side} sleeps, on that one once it wakes up`, async () => {
       put('more', randomBytes(20 * MIB));
       const running = await runUntil(2 * MIB);
       assert.ok(running, 'it was over before');

@@ -18,7 +18,7 @@ import {
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { IS_LONG, itLong, some } from '../../support/long.ts';
+import { IS_LONG, itLong, itShort, some } from '../../support/long.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
 import { matching, says, wording } from '../../support/wording.ts';
 import {
@@ -363,7 +363,7 @@ describe('a disk that is not there, or not the one', { skip: NEEDS_ROOT || IN_CL
       .split('\n')
       .map(line => JSON.parse(line) as Record<string, unknown>);
 
-  it('is an error, unless the config says otherwise', async () => {
+  itShort('is an error, unless the config says otherwise', async () => {
     for (const remote of ['', 'absent = "fail"']) {
       desk.configure({ remote });
       const { status, stdout, stderr } = await desk.run('backup');
@@ -375,7 +375,7 @@ describe('a disk that is not there, or not the one', { skip: NEEDS_ROOT || IN_CL
     }
   });
 
-  it('is skipped in silence, and on record, where that is wanted', async () => {
+  itShort('is skipped in silence, and on record, where that is wanted', async () => {
     desk.configure({ remote: 'absent = "skip"' });
     assert.deepEqual(await desk.run('backup'), { status: 0, signal: null, stdout: '', stderr: '' });
     const { event, outcome, reason } = journal().at(-1) ?? {};
@@ -387,7 +387,7 @@ describe('a disk that is not there, or not the one', { skip: NEEDS_ROOT || IN_CL
     assert.deepEqual([last.outcome, last.exit, last.error], ['skipped', 0, null]);
   });
 
-  it('is waited for, and used when it comes', async () => {
+  itShort('is waited for, and used when it comes', async () => {
     desk.configure({ remote: 'absent = "wait"' });
     let waits = false;
     const running = desk.world.start(desk.world.client, desk.world.binary, ['backup', '-v'], {
@@ -402,7 +402,7 @@ describe('a disk that is not there, or not the one', { skip: NEEDS_ROOT || IN_CL
     assert.equal(status, 0, stderr);
   });
 
-  it('is waited for until the deadline, and no longer than that, or until Ctrl-C', async () => {
+  itShort('is waited for until the deadline, and no longer than that, or until Ctrl-C', async () => {
     desk.configure({ remote: 'absent = "wait"', limits: 'deadline = "1s"' });
     const late = await desk.run('backup');
     assert.equal(late.status, 10);
@@ -426,7 +426,7 @@ describe('a disk that is not there, or not the one', { skip: NEEDS_ROOT || IN_CL
     assert.deepEqual(readdirSync(desk.disk), []);
   });
 
-  it('does not keep another remote from its backup, nor from being asked alone', async () => {
+  itShort('does not keep another remote from its backup, nor from being asked alone', async () => {
     desk.configure({ remote: 'absent = "skip"\n[[remote]]\ntarget = "me@127.0.0.1"\nname = "nas"' });
     const { status, stderr } = await desk.run('backup');
     assert.equal(status, 2, stderr);
@@ -434,7 +434,7 @@ describe('a disk that is not there, or not the one', { skip: NEEDS_ROOT || IN_CL
     assert.equal((await desk.run('backup', '--remote', desk.store)).status, 0);
   });
 
-  it('is not mistaken for another store, or for the disk of what is backed up', async () => {
+  itLong('is not mistaken for another store, or for the disk of what is backed up', async () => {
     desk.plugIn();
     const hostToml = join(desk.world.client.home, '.config/dialback/host.toml');
     const text = readFileSync(hostToml, 'utf8');
@@ -482,6 +482,7 @@ describe('a disk that is not there, or not the one', { skip: NEEDS_ROOT || IN_CL
   });
 
   it('is not passed over in silence where it is there, and another account has it', async () => {
+    if (!desk.isPluggedIn()) desk.plugIn();
     desk.configure({ remote: 'absent = "skip"' });
     chownSync(desk.store, 0, 0);
     const { status, stderr } = await desk.run('backup');
@@ -493,7 +494,7 @@ describe('a disk that is not there, or not the one', { skip: NEEDS_ROOT || IN_CL
     );
   });
 
-  it('is refused by enroll where its file system can keep no backup', async () => {
+  itShort('is refused by enroll where its file system can keep no backup', async () => {
     const ramfs = join(desk.top, 'ramfs');
     mkdirSync(ramfs);
     execFileSync('mount', ['-t', 'ramfs', 'none', ramfs]);
@@ -513,7 +514,7 @@ describe('a disk that is not there, or not the one', { skip: NEEDS_ROOT || IN_CL
     }
   });
 
-  it('doctor says how it is, and asks for no sshd and no key', async () => {
+  itLong('doctor says how it is, and asks for no sshd and no key', async () => {
     desk.configure();
     const look = async (): Promise<{ check: string; state: string; found: string }[]> =>
       JSON.parse((await desk.run('doctor', '--json')).stdout) as {
@@ -583,7 +584,7 @@ describe('grab --local', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.equal((await world.backup()).status, 0);
   });
 
-  it('takes no request for another transport, and none without it is served by hand', async () => {
+  itShort('takes no request for another transport, and none without it is served by hand', async () => {
     const args = ['grab', '--client', world.name, '--config', world.hostToml];
     const byHand = await world.run(world.host, args);
     assert.equal(byHand.status, 2);

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { decodeEvent } from '../../../src/wire/events.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { IS_LONG } from '../../support/long.ts';
+import { IS_LONG, itLong, itShort } from '../../support/long.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
 import { matching, says } from '../../support/wording.ts';
 import { lastLine, NEEDS_ROOT, type Result, until, World } from '../../support/world.ts';
@@ -67,7 +67,7 @@ describe('odd times', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.deepEqual(diffManifests(before, manifest(world.tree(future), { includeInode: true })), []);
   });
 
-  it('only snapshots from the future: they are the basis all the same', async () => {
+  itLong('only snapshots from the future: they are the basis all the same', async () => {
     for (const name of world.snapshots())
       if (!name.startsWith('2099')) rmSync(join(world.shelf, 'snapshots', name), { recursive: true });
     writeFileSync(join(world.data, 'file 1'), 'content 1');
@@ -77,14 +77,14 @@ describe('odd times', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.equal(world.snapshots().length, 2);
   });
 
-  it('two runs within one second get two names', async () => {
+  itLong('two runs within one second get two names', async () => {
     const [one, two] = [await world.backup(), await world.backup()];
     assert.equal(one.status, 0);
     assert.equal(two.status, 0);
     assert.notEqual(one.last.snapshot, two.last.snapshot);
   });
 
-  it('a store that is not mounted does not become an empty one', async () => {
+  itShort('a store that is not mounted does not become an empty one', async () => {
     const away = `${world.store}.away`;
     renameSync(world.store, away);
     mkdirSync(world.store);
@@ -96,7 +96,7 @@ describe('odd times', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     renameSync(away, world.store);
   });
 
-  it('an enrolled key used with another name', async () => {
+  itShort('an enrolled key used with another name', async () => {
     const before = shape();
     world.configure({ top: 'name = "oak"' });
     const { status, last } = await world.backup();
@@ -115,7 +115,7 @@ describe('odd times', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     const header = whole.indexOf('key ', whole.indexOf('}'));
     const length = header + 8;
     const cuts = Array.from({ length }, (_, index) => index).filter(
-      at => IS_LONG || at % 27 === 0 || at < 2 || at >= header,
+      at => IS_LONG || at % 90 === 0 || at >= header + 4,
     );
     const attempt = async (cut: number): Promise<Result> =>
       await world.run(world.host, ['grab', '--client', world.name, '--config', world.hostToml], {
@@ -169,7 +169,7 @@ describe('odd times', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     ]);
   }
 
-  it('a journal that cannot be written to does not turn a snapshot into a failure', async () => {
+  itShort('a journal that cannot be written to does not turn a snapshot into a failure', async () => {
     const journal = join(world.shelf, 'journal.jsonl');
     const kept = readFileSync(journal);
     rmSync(journal);

@@ -15,7 +15,7 @@ import {
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { itLong } from '../../support/long.ts';
+import { IS_LONG, itLong, itShort } from '../../support/long.ts';
 import { diffManifests, type Manifest, manifest } from '../../support/manifest.ts';
 import { matching, says, wording } from '../../support/wording.ts';
 import { lastLine, NEEDS_ROOT, until, World } from '../../support/world.ts';
@@ -183,14 +183,15 @@ describe('outcomes', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   it('vanished files alone are no failure: a file replaced while it is read', async () => {
     // Full or not, nothing of an older snapshot changes, and the outcome is one of the three.
     const busy = join(world.data, 'busy');
+    const files = IS_LONG ? 2000 : 400;
     mkdirSync(busy);
-    for (let index = 0; index < 2000; index += 1) writeFileSync(join(busy, `${index}`), `${index}`);
+    for (let index = 0; index < files; index += 1) writeFileSync(join(busy, `${index}`), `${index}`);
     let running = true;
     const done = world.backup().finally(() => {
       running = false;
     });
     for (let round = 0; running; round += 1) {
-      for (let index = 1999; index > 1900; index -= 1) {
+      for (let index = files - 1; index > files - 100; index -= 1) {
         rmSync(join(busy, `${index}`), { force: true });
         writeFileSync(join(busy, `${index}.${round % 2}`), 'moved');
         renameSync(join(busy, `${index}.${round % 2}`), join(busy, `${index}`));
@@ -212,7 +213,7 @@ describe('outcomes', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.deepEqual(readdirSync(join(world.shelf, 'arriving')), []);
   });
 
-  it('two runs at once: the second one is told, by its own lock or by the host', async () => {
+  itLong('two runs at once: the second one is told, by its own lock or by the host', async () => {
     world.configure({ limits: 'bwlimit = "1M"' });
     writeFileSync(join(world.data, 'long'), randomBytes(4 * 1024 * 1024));
     const first = world.start(
@@ -235,7 +236,7 @@ describe('outcomes', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     await until('all has ended', () => world.leftovers().length === 0);
   });
 
-  it('root is refused on both sides', async () => {
+  itShort('root is refused on both sides', async () => {
     for (const args of [
       ['backup'],
       ['gate', '--run', '/x/run-abcdef'],

@@ -153,7 +153,7 @@ describe('schedule', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       await stop(first);
     });
 
-    it('jitter comes before everything, not before a dry run, and a signal ends it', async () => {
+    itLong('jitter comes before everything, not before a dry run, and a signal ends it', async () => {
       two(`jitter = "${LONG}"`, 'deadline = "5m"');
       const lines = world.journal('client').length;
       const jittered = start();
@@ -333,7 +333,7 @@ describe('schedule', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
       await stop(first);
     });
 
-    it('who would wait past its deadline is told at once when to come', async () => {
+    itLong('who would wait past its deadline is told at once when to come', async () => {
       // Nobody's place is left, and runs take a day.
       const queue = { places: [], lately: [{ client: other, ms: 86_400_000 }] };
       world.write(world.host, join(world.store, 'turns/queue.json'), JSON.stringify(queue));

@@ -7,7 +7,7 @@ import { readFileSync, readlinkSync, rmSync, truncateSync, writeFileSync } from 
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { itLong } from '../../support/long.ts';
+import { itLong, some } from '../../support/long.ts';
 import { matching, says, wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Running, until, World } from '../../support/world.ts';
 
@@ -159,7 +159,7 @@ describe('a terminal', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     world.configure();
   });
 
-  it('has a line a phase with -v, and the summary', async () => {
+  itLong('has a line a phase with -v, and the summary', async () => {
     const { status, stdout } = await said(backup('-v'));
     assert.equal(status, 0, stdout);
     const lines = screen(stdout, 200);
@@ -167,7 +167,7 @@ describe('a terminal', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.deepEqual(lines, [COMPRESSION, ...PHASES]);
   });
 
-  it('shows messages below a clean line', async () => {
+  itLong('shows messages below a clean line', async () => {
     world.configure({ remote: 'name = "vault"\nfrom = ["192.0.2.1"]\nlisten = "127.0.0.1:0"' });
     const { status, stdout } = await said(`${backup()}`);
     world.configure();
@@ -227,12 +227,13 @@ describe('a terminal', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   describe('gets nothing of the line', () => {
     before(() => world.configure({ remote: CHANNEL }));
 
-    for (const [what, more, terminal] of [
+    const cases = [
       ['with -q', '-q', 'xterm'],
       ['when it cannot erase', '', 'dumb'],
       ['when nobody knows what it can', '', ''],
       ['when a program reads along', '--json', 'xterm'],
-    ] as const)
+    ] as const;
+    for (const [what, more, terminal] of some(cases, 4, 1))
       it(what, async () => {
         const { status, stdout } = await said(backup(more), terminal);
         assert.equal(status, 0, stdout);
@@ -243,7 +244,7 @@ describe('a terminal', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
         else assert.match(lines.join('\n'), SUMMARY);
       });
 
-    it('while it is in the background', async () => {
+    itLong('while it is in the background', async () => {
       const { status, stdout } = await said(`bash -c 'set -m; ${backup().replaceAll("'", '"')} & wait $!'`);
       assert.equal(status, 0, stdout);
       assert.doesNotMatch(stdout, REWRITTEN);
