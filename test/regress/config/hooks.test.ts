@@ -6,7 +6,7 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, wr
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { itLong } from '../../support/long.ts';
+import { itLong, itShort } from '../../support/long.ts';
 import { matching, says, wording } from '../../support/wording.ts';
 import { lastLine, NEEDS_ROOT, type Party, putExecutable, until, World } from '../../support/world.ts';
 
@@ -143,7 +143,7 @@ describe('hooks', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.deepEqual([first?.hook, first?.status, second?.hook], ['before', 0, 'after']);
   });
 
-  it('a capability that dialback was started with does not reach them', async () => {
+  itShort('a capability that dialback was started with does not reach them', async () => {
     const path = recorder('all');
     set({ client: all(path) });
     const { client } = world;
@@ -188,7 +188,7 @@ describe('hooks', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.equal(world.journal('client').at(-1)?.event, 'skipped');
   });
 
-  it('before fails: exit 1, its words, one message; `failed` is told why', async () => {
+  itShort('before fails: exit 1, its words, one message; `failed` is told why', async () => {
     const bad = recorder('bad', `printf 'first\\nit is \\033[31mred\\n' >&2`, 'exit 7');
     set({ client: { ...all(recorder('all')), before: bad } });
     const calls = world.journal('host').length;
@@ -274,7 +274,7 @@ describe('hooks', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.deepEqual(hooksSeen(world.host), ['before', 'failed']);
   });
 
-  it('dies with dialback, where that is killed; the next run has its own', async () => {
+  itLong('dies with dialback, where that is killed; the next run has its own', async () => {
     set({ client: { ...all(recorder('all')), before: recorder('slow', 'exec sleep 1000') } });
     const killed = world.start(world.client, world.binary, ['backup', '--config', world.clientToml]);
     const isUnderWay = (): boolean => world.processes().some(each => each.command === 'sleep 1000');
@@ -288,7 +288,7 @@ describe('hooks', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.deepEqual(hooksSeen(world.client), ['before', 'before', 'after']);
   });
 
-  it('a deadline: `failed` runs; the hooks are not counted in it', async () => {
+  itLong('a deadline: `failed` runs; the hooks are not counted in it', async () => {
     set({
       client: { ...all(recorder('all')), before: recorder('long', 'sleep 1.5') },
       limits: 'deadline = "1s"',
@@ -306,7 +306,7 @@ describe('hooks', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     await over();
   });
 
-  it('a dry run runs none', async () => {
+  itLong('a dry run runs none', async () => {
     set({ client: all(recorder('all')), host: all(recorder('all')) });
     assert.equal((await backup('--dry-run')).status, 0);
     assert.deepEqual([...hooksSeen(world.client), ...hooksSeen(world.host)], []);
@@ -366,7 +366,7 @@ describe('hooks', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.equal(world.snapshots().length, names.length + 1);
   });
 
-  it('host: before fails: the client hears that the host failed, and no more', async () => {
+  itShort('host: before fails: the client hears that the host failed, and no more', async () => {
     set({ host: { ...all(recorder('all')), before: recorder('bad', 'echo secret words', 'exit 1') } });
     const { status, stdout, stderr, last } = await backup();
     assert.equal(status, 1);
@@ -412,7 +412,7 @@ describe('hooks', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     },
   );
 
-  it('is explained by `dialback help hooks`', async () => {
+  itShort('is explained by `dialback help hooks`', async () => {
     const { status, stdout } = await world.run(world.client, ['help', 'hooks']);
     assert.equal(status, 0);
     assert.match(stdout, /^Hooks: .*\n/);

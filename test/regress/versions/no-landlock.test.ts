@@ -1,14 +1,15 @@
 // Goal: on a kernel without Landlock init and enroll write a config that works; and where a config wants the jail, backup and
 // doctor name the kernel and what works there.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
+import { compileProgram } from '../../support/compiled.ts';
+import { itLong } from '../../support/long.ts';
 import type { Ended } from '../../support/machine.ts';
 import { Sides } from '../../support/sides.ts';
-import type { User } from '../../support/site.ts';
+import { SERVICE_UID, type User } from '../../support/site.ts';
 import { matching, matchingLines, says } from '../../support/wording.ts';
 
 const SKIP =
@@ -34,7 +35,7 @@ describe('a kernel without Landlock', { skip: SKIP }, () => {
   before(async () => {
     world = await Sides.install(OldKernel, async made => {
       const source = join(import.meta.dirname, '../../support/without-landlock.c');
-      execFileSync('gcc', ['-Wall', '-Wextra', '-Werror', '-static', '-o', made.path(WITHOUT), source]);
+      compileProgram(source, made.path(WITHOUT), ['-Wall', '-Wextra', '-Werror', '-static']);
       await made.site.say('mkdir -m 700 /srv/root');
       writeFileSync(made.path("/srv/root/root's own"), 'only root may read this', { mode: 0o600 });
       await made.prepareDaemon(['Subsystem none /bin/false']);
@@ -111,33 +112,37 @@ describe('a kernel without Landlock', { skip: SKIP }, () => {
     await world.as(world.host, 'sed -i "s/^confined = .*/confined = false/" ~/.config/dialback/host.toml');
   });
 
-  it('what they name there works', async () => {
+  itLong('what they name there works', async () => {
     const { output } = await world.old(world.client, 'dialback backup');
     const [, install = 'false', line] =
       matchingLines`^next: boot .*; or (make install \S+), ${says('as-root-in-dialbacks-sources')}, .*\x60(.*)\x60 in client\.toml$`.exec(
         output,
       ) ?? [];
+    world.site.compile({ SERVICE_UID, INHERITED: '1' });
     await world.site.say(install);
     await world.as(world.client, `sed -i 's/^capability = .*/${line}/' ~/${CONFIG}`);
     const backup = await world.old(world.client, 'dialback backup');
     assert.equal(backup.status, 0, backup.output);
   });
 
-  it('init writes "inherited" once root has prepared it, and that backup reads what only root may', async () => {
-    await world.site.say('make install INHERITED=1');
-    forget();
-    const { status, output } = await world.old(world.client, call);
-    assert.equal(status, 0, output);
-    assert.match(output, /: "\/" to ".*", without a jail\n/);
-    assert.match(config(), /^capability = "inherited"$/m);
-    assert.match(config(), /^roots = \["\/"\]$/m);
-    await narrow();
-    const backup = await world.old(world.client, 'dialback backup --json');
-    assert.equal(backup.status, 0, backup.output);
-    assert.match(backup.output, /"outcome":"full"/);
-    const doctor = await world.old(world.client, 'dialback doctor');
-    assert.doesNotMatch(doctor.output, /Cannot confine/);
-  });
+  itLong(
+    'init writes "inherited" once root has prepared it, and that backup reads what only root may',
+    async () => {
+      await world.site.say('make install INHERITED=1');
+      forget();
+      const { status, output } = await world.old(world.client, call);
+      assert.equal(status, 0, output);
+      assert.match(output, /: "\/" to ".*", without a jail\n/);
+      assert.match(config(), /^capability = "inherited"$/m);
+      assert.match(config(), /^roots = \["\/"\]$/m);
+      await narrow();
+      const backup = await world.old(world.client, 'dialback backup --json');
+      assert.equal(backup.status, 0, backup.output);
+      assert.match(backup.output, /"outcome":"full"/);
+      const doctor = await world.old(world.client, 'dialback doctor');
+      assert.doesNotMatch(doctor.output, /Cannot confine/);
+    },
+  );
 
   it('init writes the jail on a kernel that has Landlock', async () => {
     forget();

@@ -1,0 +1,2 @@
+// Goal: as versions/flags, over the channel too.
+import './flags.test.ts';
