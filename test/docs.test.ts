@@ -99,7 +99,19 @@ function isDefined(name: string): boolean {
     `^ +(?:static |async |readonly )*#?${name}\\([^\\n]*\\{$`, // a method
     `^[a-z][\\w *]*\\b${name}\\(`, // C
   ];
-  return new RegExp(definitions.join('|'), 'm').test(SOURCES);
+  const definition = new RegExp(definitions.join('|'));
+  return linesWith(name).some(line => definition.test(line));
+}
+
+/** The lines of the sources that have a name in them. A search of all sources by a regular expression takes a hundred times as long. */
+function linesWith(name: string): string[] {
+  const lines: string[] = [];
+  for (let at = SOURCES.indexOf(name); at >= 0; ) {
+    const end = SOURCES.indexOf('\n', at);
+    lines.push(SOURCES.slice(SOURCES.lastIndexOf('\n', at) + 1, end < 0 ? undefined : end));
+    at = end < 0 ? -1 : SOURCES.indexOf(name, end);
+  }
+  return lines;
 }
 
 function unknownFunctions(line: string): string[] {
