@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { describe } from 'node:test';
 import { snapshotName } from '../src/wire/text.ts';
 import {
   ATTACKS,
@@ -12,6 +12,7 @@ import {
   NIGHTS_BEFORE,
   rules,
 } from './support/attacked-year.ts';
+import { itLong, itShort, some } from './support/long.ts';
 
 const MINUTE = 60_000;
 const DAY = 24 * 60 * MINUTE;
@@ -19,14 +20,14 @@ const T0 = Date.UTC(2026, 0, 1, 1, 30);
 const at = (ms: number): Date => new Date(T0 + ms);
 
 describe('a client that requests every half hour for a year', () => {
-  attackedYear(ATTACKS, 30 * MINUTE);
+  attackedYear(some(ATTACKS, 3), 30 * MINUTE);
 
-  it('nor without any rule and with a disk that is always full, below the floor', () => {
+  itLong('nor without any rule and with a disk that is always full, below the floor', () => {
     assert.deepEqual(dropped(rules({}), IN_TURN, 30 * MINUTE).lost, []);
   });
 
   const DAYS_AND_ABOVE = rules({ daily: 7, weekly: 5, monthly: 12, yearly: 3 });
-  it('nor with what it has not changed, but for the night that this repeats', () => {
+  itLong('nor with what it has not changed, but for the night that this repeats', () => {
     const { lost } = dropped(
       DAYS_AND_ABOVE,
       () => ({ tree: { kind: 'honest', step: NIGHTS_BEFORE } }),
@@ -35,12 +36,12 @@ describe('a client that requests every half hour for a year', () => {
     assert.deepEqual(lost, ['2026-05-31T01-30-00Z']);
   });
 
-  it('nor by small steps: what they began from is pinned', () => {
+  itShort('nor by small steps: what they began from is pinned', () => {
     const slow: Attack = count => ({ tree: { kind: 'slow', step: count } });
     assert.deepEqual(dropped(DAYS_AND_ABOVE, slow, 30 * MINUTE, 190).lost, []);
   });
 
-  it('would, were unusual ones not told apart: this simulation can fail', () => {
+  itShort('would, were unusual ones not told apart: this simulation can fail', () => {
     const naive = new Host(EACH_RULE);
     const seen = naive.stored;
     for (let night = 0; night < 30; night += 1)

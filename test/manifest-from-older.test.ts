@@ -27,6 +27,7 @@ import { makeManifests } from '../src/store/manifest-writer.ts';
 import { type ClientStore, createClient, createStore } from '../src/store/store.ts';
 import { verify } from '../src/store/verify.ts';
 import { snapshotName } from '../src/wire/text.ts';
+import { IS_LONG, itLong, itShort } from './support/long.ts';
 import { callTool } from './support/manifest.ts';
 import { makeTortureTree, removeTree } from './support/tree.ts';
 
@@ -151,7 +152,7 @@ function takeApart(path: string): void {
 }
 
 describe('a manifest from an older one', () => {
-  it('is the one from the tree, after changes of every kind', async context => {
+  itShort('is the one from the tree, after changes of every kind', async context => {
     const made = make(context);
     plant(made.source);
     backUp(made, FIRST);
@@ -169,7 +170,7 @@ describe('a manifest from an older one', () => {
     assert.equal(statSync(`${folder}/kept`).ino, statSync(`${treeOf(made, FIRST)}/c/kept`).ino);
   });
 
-  it('is a copy of the older one if nothing has changed', async context => {
+  itLong('is a copy of the older one if nothing has changed', async context => {
     const made = make(context);
     plant(made.source);
     backUp(made, FIRST);
@@ -182,50 +183,56 @@ describe('a manifest from an older one', () => {
     assert.equal(statSync(manifestOf(made.client, SECOND)).mode & 0o777, 0o600);
   });
 
-  it('is the one from the tree if only the last entries, or only a folder, have changed', async context => {
-    const made = make(context);
-    for (let at = 0; at < 3000; at += 1) writeFileSync(`${made.source}/file ${at}`, '');
-    mkdirSync(`${made.source}/folder`);
-    backUp(made, FIRST);
-    await describeAll(made);
-    writeFileSync(`${made.source}/zz`, 'the last one\n');
-    backUp(made, SECOND, FIRST);
-    await describeAll(made);
-    chmodSync(`${made.source}/folder`, 0o700);
-    backUp(made, THIRD, SECOND);
-    await describeAll(made);
-    for (const each of [SECOND, THIRD])
-      assertSame(textOf(made.client, each), await textFromNothing(made, each));
-  });
+  itShort(
+    'is the one from the tree if only the last entries, or only a folder, have changed',
+    async context => {
+      const made = make(context);
+      for (let at = 0; at < 3000; at += 1) writeFileSync(`${made.source}/file ${at}`, '');
+      mkdirSync(`${made.source}/folder`);
+      backUp(made, FIRST);
+      await describeAll(made);
+      writeFileSync(`${made.source}/zz`, 'the last one\n');
+      backUp(made, SECOND, FIRST);
+      await describeAll(made);
+      chmodSync(`${made.source}/folder`, 0o700);
+      backUp(made, THIRD, SECOND);
+      await describeAll(made);
+      for (const each of [SECOND, THIRD])
+        assertSame(textOf(made.client, each), await textFromNothing(made, each));
+    },
+  );
 
-  it('is the one from the tree when several snapshots have none, the index is lost, or an older one is damaged', async context => {
-    const made = make(context);
-    plant(made.source);
-    backUp(made, FIRST);
-    backUp(made, SECOND, FIRST);
-    change(made.source);
-    backUp(made, THIRD, SECOND);
-    await describeAll(made);
-    const texts = new Map<string, string>();
-    for (const each of [SECOND, THIRD]) texts.set(each, await textFromNothing(made, each));
-    const check = (): void => {
-      for (const [name, text] of texts) assertSame(textOf(made.client, name), text);
-    };
-    check();
-    rmSync(`${made.client.folder}/index.sqlite`);
-    rmSync(manifestOf(made.client, THIRD));
-    await describeAll(made);
-    check();
-    const path = manifestOf(made.client, FIRST);
-    const bytes = readFileSync(path);
-    bytes[1000] = (bytes[1000] ?? 0) ^ 1;
-    writeFileSync(path, bytes);
-    for (const each of [SECOND, THIRD]) rmSync(manifestOf(made.client, each));
-    await describeAll(made);
-    check();
-  });
+  itLong(
+    'is the one from the tree when several snapshots have none, the index is lost, or an older one is damaged',
+    async context => {
+      const made = make(context);
+      plant(made.source);
+      backUp(made, FIRST);
+      backUp(made, SECOND, FIRST);
+      change(made.source);
+      backUp(made, THIRD, SECOND);
+      await describeAll(made);
+      const texts = new Map<string, string>();
+      for (const each of [SECOND, THIRD]) texts.set(each, await textFromNothing(made, each));
+      const check = (): void => {
+        for (const [name, text] of texts) assertSame(textOf(made.client, name), text);
+      };
+      check();
+      rmSync(`${made.client.folder}/index.sqlite`);
+      rmSync(manifestOf(made.client, THIRD));
+      await describeAll(made);
+      check();
+      const path = manifestOf(made.client, FIRST);
+      const bytes = readFileSync(path);
+      bytes[1000] = (bytes[1000] ?? 0) ^ 1;
+      writeFileSync(path, bytes);
+      for (const each of [SECOND, THIRD]) rmSync(manifestOf(made.client, each));
+      await describeAll(made);
+      check();
+    },
+  );
 
-  it('has no line of an entry that could not be read before', async context => {
+  itShort('has no line of an entry that could not be read before', async context => {
     const made = make(context);
     writeFileSync(`${made.source}/a`, 'one\n');
     backUp(made, FIRST);
@@ -257,7 +264,7 @@ describe('a manifest from an older one', () => {
         assertSame(textOf(made.client, nameOf(day)), await textFromNothing(made, nameOf(day)));
         day += 1;
       }),
-      { numRuns: 12, endOnFailure: true },
+      { numRuns: IS_LONG ? 12 : 4, endOnFailure: true },
     );
   });
 });
@@ -280,37 +287,40 @@ function apply(path: string, what: string, size: number): void {
 }
 
 describe('verify', () => {
-  it('finds damage of a linked file that came before the manifest of the newer snapshot', async context => {
-    const made = make(context);
-    for (const each of ['content', 'attributes', 'time', 'size', 'well'])
-      writeFileSync(`${made.source}/${each}`, 'text');
-    backUp(made, FIRST);
-    await describeAll(made);
-    backUp(made, SECOND, FIRST);
-    const tree = treeOf(made, SECOND);
-    const restoringTime = (path: string, action: () => void): void => {
-      callTool('touch', ['--reference', path, `${made.scratch}/times`]);
-      action();
-      callTool('touch', ['--reference', `${made.scratch}/times`, path]);
-    };
-    restoringTime(`${tree}/content`, () => writeFileSync(`${tree}/content`, 'txet'));
-    callTool('setfattr', ['-n', 'user.rsync.%stat', '-v', '100777 0,0 1:1', '--', `${tree}/attributes`]);
-    utimesSync(`${tree}/time`, 1, 1);
-    restoringTime(`${tree}/size`, () => appendFileSync(`${tree}/size`, 'x'));
-    await describeAll(made);
-    const [result] = await verify(
-      { store: made.store, client: 'a', snapshot: undefined, sample: 100 },
-      signal,
-    );
-    const both = [FIRST, SECOND];
-    assert.deepEqual(
-      result?.damaged.map(({ path, differences, snapshots }) => [path, [...differences].sort(), snapshots]),
-      [
-        ['attributes', ['attributes'], both],
-        ['content', ['content'], both],
-        ['size', ['content', 'size'], both],
-        ['time', ['time'], both],
-      ],
-    );
-  });
+  itShort(
+    'finds damage of a linked file that came before the manifest of the newer snapshot',
+    async context => {
+      const made = make(context);
+      for (const each of ['content', 'attributes', 'time', 'size', 'well'])
+        writeFileSync(`${made.source}/${each}`, 'text');
+      backUp(made, FIRST);
+      await describeAll(made);
+      backUp(made, SECOND, FIRST);
+      const tree = treeOf(made, SECOND);
+      const restoringTime = (path: string, action: () => void): void => {
+        callTool('touch', ['--reference', path, `${made.scratch}/times`]);
+        action();
+        callTool('touch', ['--reference', `${made.scratch}/times`, path]);
+      };
+      restoringTime(`${tree}/content`, () => writeFileSync(`${tree}/content`, 'txet'));
+      callTool('setfattr', ['-n', 'user.rsync.%stat', '-v', '100777 0,0 1:1', '--', `${tree}/attributes`]);
+      utimesSync(`${tree}/time`, 1, 1);
+      restoringTime(`${tree}/size`, () => appendFileSync(`${tree}/size`, 'x'));
+      await describeAll(made);
+      const [result] = await verify(
+        { store: made.store, client: 'a', snapshot: undefined, sample: 100 },
+        signal,
+      );
+      const both = [FIRST, SECOND];
+      assert.deepEqual(
+        result?.damaged.map(({ path, differences, snapshots }) => [path, [...differences].sort(), snapshots]),
+        [
+          ['attributes', ['attributes'], both],
+          ['content', ['content'], both],
+          ['size', ['content', 'size'], both],
+          ['time', ['time'], both],
+        ],
+      );
+    },
+  );
 });

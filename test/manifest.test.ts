@@ -26,6 +26,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { test } from 'node:test';
+import { some } from './support/long.ts';
 import type { Manifest, ManifestField } from './support/manifest.ts';
 import { callTool, diffManifests, escapePath, manifest } from './support/manifest.ts';
 import { makeTortureTree, removeTree } from './support/tree.ts';
@@ -514,7 +515,7 @@ function overwrite(path: string, bytes: Buffer, offset: number): void {
   closeSync(descriptor);
 }
 
-for (const { name, skip = false, prepare, change, keepTimes, expected } of changes) {
+for (const { name, skip = false, prepare, change, keepTimes, expected } of some(changes, 3)) {
   test(`diffManifests() tells ${name}, and nothing else`, { skip }, t => {
     const top = makeSample(scratch(t));
     prepare?.(top);

@@ -1,0 +1,2 @@
+// As manifest, with every change.
+import './manifest.test.ts';
