@@ -8,7 +8,7 @@ import { type Ended, Machine } from './machine.ts';
 const TOP = join(import.meta.dirname, '../..');
 
 /**
- * Of the account `dialback`: the number that useradd(8) takes first in a Machine. It is the same in every test, so that the launcher
+ * The uid of the account `dialback`: useradd(8) takes this number first in a Machine. All tests have the same, so that the launcher
  * is compiled once for all of them.
  */
 export const SERVICE_UID = '599';
