@@ -14,11 +14,11 @@ import {
 } from 'node:fs';
 import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { after, before, describe } from 'node:test';
 import type { Finding } from '../../../src/doctor/finding.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { Doctor, lines } from '../../support/doctor.ts';
-import { itLong } from '../../support/long.ts';
+import { itLong, itShort } from '../../support/long.ts';
 import { matching, says, wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Party, type World } from '../../support/world.ts';
 
@@ -38,7 +38,7 @@ describe('doctor on a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
 
   const CHANNEL = 'name = "vault"\ntransport = "channel"';
 
-  it('a config that others can write', async () => {
+  itShort('a config that others can write', async () => {
     chmodSync(world.clientToml, 0o666);
     doctor.obey(
       client,
@@ -52,7 +52,7 @@ describe('doctor on a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     await doctor.isWell(client);
   });
 
-  it('a config in a folder that others can write', async () => {
+  itLong('a config in a folder that others can write', async () => {
     chmodSync(client.home, 0o777);
     const [first, ...more] = await doctor.fresh(client);
     assert.equal(first?.check, 'client.config');
@@ -62,7 +62,7 @@ describe('doctor on a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     chmodSync(client.home, 0o700);
   });
 
-  it('a config with a mistake in it', async () => {
+  itShort('a config with a mistake in it', async () => {
     appendFileSync(world.clientToml, 'nonsense = 1\n');
     const next = await doctor.only(client, 'critical', 'client.config', /unknown key "limits\.nonsense"/);
     assert.notEqual(next, '');
@@ -111,7 +111,7 @@ describe('doctor on a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     },
   );
 
-  it('a known_hosts file that is not there, lacks the host, or can be written by others', async () => {
+  itLong('a known_hosts file that is not there, lacks the host, or can be written by others', async () => {
     const file = join(client.home, '.ssh/known_hosts');
     const good = readFileSync(file);
     rmSync(file);
@@ -231,7 +231,7 @@ describe('doctor on a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     },
   );
 
-  it('a private address towards a public one, unless the host has come back all the same', async () => {
+  itLong('a private address towards a public one, unless the host has come back all the same', async () => {
     const target = (await readFileSync(world.clientToml, 'utf8')).replace('127.0.0.1:', '203.0.113.5:');
     world.write(client, world.clientToml, target.replace('listen = "127.0.0.1:0"\n', ''));
     const known = join(client.home, '.ssh/known_hosts');
@@ -298,7 +298,7 @@ describe('doctor on a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     await doctor.isAsBefore(client);
   });
 
-  it('a host that cannot be reached', async () => {
+  itShort('a host that cannot be reached', async () => {
     const file = join(client.home, '.ssh/known_hosts');
     const [known, config] = [readFileSync(file), readFileSync(world.clientToml, 'utf8')];
     const server = createServer();
@@ -319,7 +319,7 @@ describe('doctor on a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     await doctor.isAsBefore(client);
   });
 
-  it('a host whose name has no address, and options that ssh does not know', async () => {
+  itLong('a host whose name has no address, and options that ssh does not know', async () => {
     const config = readFileSync(world.clientToml, 'utf8');
     world.write(
       client,
@@ -334,7 +334,7 @@ describe('doctor on a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     await doctor.isAsBefore(client);
   });
 
-  it('a state folder that others can look into, or that cannot be made', async () => {
+  itLong('a state folder that others can look into, or that cannot be made', async () => {
     mkdirSync(world.clientState, { mode: 0o755 });
     chownSync(world.clientState, client.uid, client.gid);
     chmodSync(world.clientState, 0o755);
@@ -355,7 +355,7 @@ describe('doctor on a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     world.configure();
   });
 
-  it('roots that are not there, or closed', async () => {
+  itShort('roots that are not there, or closed', async () => {
     world.configure({ scope: `roots = ["${world.data}", "${world.data}/nowhere"]` });
     await doctor.only(client, 'warning', 'client.roots', /do not exist: ".*\/nowhere"$/);
     world.configure({ scope: `roots = ["${host.home}/x"]` });
@@ -415,7 +415,7 @@ describe('doctor on a client', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     rmSync(never, { recursive: true });
   });
 
-  it('the clocks, once there was a backup', async () => {
+  itShort('the clocks, once there was a backup', async () => {
     assert.equal((await world.backup()).status, 0);
     const journal = join(world.clientState, 'journal.jsonl');
     const clock = async (): Promise<Finding | undefined> =>

@@ -3,11 +3,11 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, renameSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { after, before, describe } from 'node:test';
 import type { Finding } from '../../../src/doctor/finding.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { Doctor, lines } from '../../support/doctor.ts';
-import { itLong } from '../../support/long.ts';
+import { itLong, itShort } from '../../support/long.ts';
 import { matching, says } from '../../support/wording.ts';
 import {
   compileLauncher,
@@ -50,7 +50,7 @@ describe('doctor with the launcher', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, (
     doctor.usual.set(client, lines(await doctor.look(client)));
   });
 
-  it('finds the jail standing', async () => {
+  itShort('finds the jail standing', async () => {
     const findings = await doctor.look(client);
     const all = new Map(findings.map(each => [each.check, each.state]));
     const names = [...all.keys()].filter(each => /^launcher\.|jail|confinement|kernel|privilege/.test(each));
@@ -72,7 +72,7 @@ describe('doctor with the launcher', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, (
     assert.deepEqual(list, []);
   });
 
-  it('reads roots that only root may look into', async () => {
+  itShort('reads roots that only root may look into', async () => {
     const secret = join(world.base, "root's own");
     mkdirSync(secret, { mode: 0o700 });
     world.configure({ scope: `roots = ["${world.data}", "${secret}"]` });
@@ -124,7 +124,7 @@ describe('doctor with the launcher', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, (
     },
   );
 
-  it("one that is somebody else's", async () => {
+  itLong("one that is somebody else's", async () => {
     chownSync(world.launcher, client.uid, client.gid);
     const finding = (await doctor.fresh(client)).find(each => each.check === 'launcher.file');
     assert.equal(finding?.state, 'critical');
@@ -161,7 +161,7 @@ describe('doctor with the launcher', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, (
     await doctor.isAsBefore(client);
   });
 
-  it('another account in its group', async () => {
+  itLong('another account in its group', async () => {
     const group = execFileSync('/usr/bin/id', ['-gn', client.login]).toString().trim();
     execFileSync('/usr/sbin/usermod', ['--append', '--groups', group, host.login]);
     const next = await doctor.only(
@@ -175,7 +175,7 @@ describe('doctor with the launcher', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, (
     await doctor.isWell(client);
   });
 
-  it('a mount that gives no capabilities', async () => {
+  itLong('a mount that gives no capabilities', async () => {
     const folder = dirname(world.launcher);
     execFileSync('mount', ['--bind', folder, folder]);
     try {
@@ -190,7 +190,7 @@ describe('doctor with the launcher', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, (
     await doctor.isWell(client);
   });
 
-  it('a caller that may not be given any', async () => {
+  itShort('a caller that may not be given any', async () => {
     const privileges = async (args: string[]): Promise<Finding | undefined> => {
       const account = ['--reuid', String(client.uid), '--regid', String(client.gid), '--clear-groups'];
       const command = [
@@ -213,7 +213,7 @@ describe('doctor with the launcher', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, (
     assert.match((await privileges(['--bounding-set', '-dac_read_search']))?.found ?? '', /bounding set/);
   });
 
-  it('none, though the config wants one', async () => {
+  itLong('none, though the config wants one', async () => {
     renameSync(world.launcher, `${world.launcher} away`);
     world.configure({ top: `name = "${world.name}"\ncapability = "confined"` });
     const found = lines(await doctor.fresh(client));
@@ -223,7 +223,7 @@ describe('doctor with the launcher', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, (
     await doctor.isAsBefore(client);
   });
 
-  it('the chain of "inherited"', async () => {
+  itLong('the chain of "inherited"', async () => {
     putExecutable(world.binary, true); // it gets a capability
     world.configure({ top: `name = "${world.name}"\ncapability = "inherited"` });
     const findings = await doctor.look(client);
@@ -238,7 +238,7 @@ describe('doctor with the launcher', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, (
     world.configure();
   });
 
-  it('on the host, a jail of its own', async () => {
+  itLong('on the host, a jail of its own', async () => {
     chmodSync(world.launcher, 0o700); // a host does not need it
     const findings = await doctor.look(host);
     const jail = findings.find(each => each.check === 'host.jail')?.state;
