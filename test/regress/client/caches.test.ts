@@ -15,6 +15,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { itLong, itShort } from '../../support/long.ts';
 import { matching, says } from '../../support/wording.ts';
 import { type Done, NEEDS_ROOT, World } from '../../support/world.ts';
 
@@ -102,31 +103,34 @@ describe('folders with tags', { skip: NEEDS_ROOT }, () => {
     assert.deepEqual([last.left_out_by_tag, last.left_out_by_tag_new], [[], []]);
   });
 
-  it('keep only their tag with the two keys, if the tag belongs to the owner of the folder or to root', async () => {
-    configure('exclude_caches = true\nexclude_if_present = [".nobackup"]');
-    const { last, has } = await backup();
-    const out = ['hard link', 'odd [n]* name', 'present', 'root only'];
-    assert.deepEqual(
-      last.left_out_by_tag.map(each => each.path),
-      out.map(each => at(each)),
-    );
-    for (const name of out) {
-      const [tag] = last.left_out_by_tag.filter(each => each.path === at(name)).map(each => each.tag);
-      assert.ok(has(name, tag ?? ''), name);
-      assert.ok(!has(name, 'a file') && !has(name, 'sub'), name);
-    }
-    for (const name of [...ALL, 'folder as tag', 'named'].filter(each => !out.includes(each)))
-      assert.ok(has(name, 'a file') && has(name, 'sub/deep'), name);
-    assert.ok(!has('kept back'));
-    const list = readFileSync(join(world.shelf, 'snapshots', last.snapshot ?? '', 'excludes'), 'utf8');
-    assert.ok(list.includes(`${at('present')}/**\n`), list);
-    // A root in a folder with a tag is named by the config: the folder stays, and the run says so.
-    const { stdout } = await world.run(world.client, ['backup', '-v', '--config', world.clientToml]);
-    await world.settled();
-    assert.match(stdout, matching`${says('cannot-leave-out')}.*named`);
-  });
+  itShort(
+    'keep only their tag with the two keys, if the tag belongs to the owner of the folder or to root',
+    async () => {
+      configure('exclude_caches = true\nexclude_if_present = [".nobackup"]');
+      const { last, has } = await backup();
+      const out = ['hard link', 'odd [n]* name', 'present', 'root only'];
+      assert.deepEqual(
+        last.left_out_by_tag.map(each => each.path),
+        out.map(each => at(each)),
+      );
+      for (const name of out) {
+        const [tag] = last.left_out_by_tag.filter(each => each.path === at(name)).map(each => each.tag);
+        assert.ok(has(name, tag ?? ''), name);
+        assert.ok(!has(name, 'a file') && !has(name, 'sub'), name);
+      }
+      for (const name of [...ALL, 'folder as tag', 'named'].filter(each => !out.includes(each)))
+        assert.ok(has(name, 'a file') && has(name, 'sub/deep'), name);
+      assert.ok(!has('kept back'));
+      const list = readFileSync(join(world.shelf, 'snapshots', last.snapshot ?? '', 'excludes'), 'utf8');
+      assert.ok(list.includes(`${at('present')}/**\n`), list);
+      // A root in a folder with a tag is named by the config: the folder stays, and the run says so.
+      const { stdout } = await world.run(world.client, ['backup', '-v', '--config', world.clientToml]);
+      await world.settled();
+      assert.match(stdout, matching`${says('cannot-leave-out')}.*named`);
+    },
+  );
 
-  it('are reported as new only after a run that succeeded', async () => {
+  itShort('are reported as new only after a run that succeeded', async () => {
     mkdirSync(at('later'));
     writeFileSync(at('later', '.nobackup'), '');
     const dry = (await world.backup(['--dry-run'])).last as Left;
@@ -147,7 +151,7 @@ describe('folders with tags', { skip: NEEDS_ROOT }, () => {
     assert.equal(last.left_out_by_tag.length, 4);
   });
 
-  it('are weighed as left out, or as candidates', async () => {
+  itShort('are weighed as left out, or as candidates', async () => {
     const weigh = async (): Promise<{
       left_out: Record<string, unknown>[];
       candidates: { path: string; cache: string }[];
@@ -186,7 +190,7 @@ describe('folders with tags', { skip: NEEDS_ROOT }, () => {
       world.clientToml,
     ];
   };
-  it('mark a large file that changed in most of the last runs', async () => {
+  itLong('mark a large file that changed in most of the last runs', async () => {
     configure('');
     for (const name of ['changing', 'still']) writeFileSync(at(name), Buffer.alloc(2_000_000));
     const marks = async (): Promise<Record<string, unknown>> => {
@@ -211,7 +215,7 @@ describe('folders with tags', { skip: NEEDS_ROOT }, () => {
     assert.equal(found[at('still')], null);
   });
 
-  it('refuses a name that is a path or a pattern', async () => {
+  itShort('refuses a name that is a path or a pattern', async () => {
     for (const name of ['a/b', '*.tag', '..', ' x', '']) {
       configure(`exclude_if_present = ["${name}"]`);
       const { status, stderr } = await world.run(world.client, ['backup', '--config', world.clientToml]);

@@ -150,7 +150,7 @@ describe('the rotation of a key', { skip: NEEDS_ROOT }, () => {
     assert.equal(await callWith(old), 'denied');
   });
 
-  it('is undone by `enroll --replace`, and survives another name', async () => {
+  itLong('is undone by `enroll --replace`, and survives another name', async () => {
     const renamed = ['rename', 'acorn', 'desk', '--config', world.hostToml];
     const host = async (...args: string[]): Promise<Result> =>
       await world.run(world.host, [...args, '--authorized-keys', world.authorizedKeys]);

@@ -1,4 +1,4 @@
-// Goal: `weigh` equals du(1) on /usr, and weighs 1,000,000 files in bounded memory of its own.
+// Goal: as client/weigh, with all of its tests; `weigh` equals du(1) on /usr, and weighs 1,000,000 files in bounded memory of its own.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { MemoryWatch, type Peak } from '../../support/memory.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
+import './weigh.test.ts';
 
 /** Private memory of the process of `weigh`, which does not grow with the number of files. */
 const MOST_KIB = 60 * 1024;

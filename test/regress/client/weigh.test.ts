@@ -17,6 +17,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { itLong, itShort } from '../../support/long.ts';
 import { plantTortureTree } from '../../support/torture-world.ts';
 import { matching, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, World } from '../../support/world.ts';
@@ -89,7 +90,7 @@ describe('weigh', { skip: NEEDS_ROOT }, () => {
   const within1Percent = (found: number, real: number): void =>
     assert.ok(Math.abs(found - real) <= real / 100, `${found} and not ${real}`);
 
-  it('equals du on the torture tree and on a part of /usr', async () => {
+  itLong('equals du on the torture tree and on a part of /usr', async () => {
     plantTortureTree(world);
     world.configure();
     const torture = await weighJson();
@@ -152,7 +153,7 @@ describe('weigh', { skip: NEEDS_ROOT }, () => {
     );
   });
 
-  it('weighs a part of the scope, also an excluded one, and refuses any other path', async () => {
+  itShort('weighs a part of the scope, also an excluded one, and refuses any other path', async () => {
     const inside = await weighJson(join(scratch, 'cache'));
     assert.deepEqual([inside.bytes, inside.left_out_bytes], [0, 3_000_000]);
     for (const [path, found] of [
@@ -172,7 +173,7 @@ describe('weigh', { skip: NEEDS_ROOT }, () => {
       assert.equal((await weigh(...args)).status, 2);
   });
 
-  it('writes the format of ncdu, and a picture in which hostile names are inert', async () => {
+  itLong('writes the format of ncdu, and a picture in which hostile names are inert', async () => {
     const hostile = ['<script>alert(1)<', '"onload=alert(2) \u202e', "'; &lt;<img src=x>"];
     for (const name of hostile) writeFileSync(join(scratch, name), Buffer.alloc(6_000_000));
     writeFileSync(Buffer.concat([Buffer.from(`${scratch}/`), Buffer.from([0xff, 0x1b])]), 'x');
@@ -207,61 +208,75 @@ describe('weigh', { skip: NEEDS_ROOT }, () => {
     for (const name of hostile) rmSync(join(scratch, name));
   });
 
-  it('extends the exclude list by literal names, keeps its attributes, and takes that back', async () => {
-    const lists = [join(world.client.home, 'general'), join(world.client.home, 'own list')];
-    const scope = (files: string): string => `roots = ["${scratch}"]\nexclude_from = ${files}`;
-    world.configure({ scope: scope(JSON.stringify(lists)) });
-    world.write(world.client, lists[0] ?? '', '*.bak\n');
-    const old = '# my list\n/**/cache/'; // without a line end
-    world.write(world.client, lists[1] ?? '', old, 0o640);
-    execFileSync('setfacl', ['-m', 'u:1:r', lists[1] ?? '']);
-    const acl = (): string => execFileSync('getfacl', ['-p', '--', lists[1] ?? ''], { encoding: 'utf8' });
-    const before = acl();
-    const odd = join(scratch, 'a*[b]?\\ ');
-    writeFileSync(odd, 'x');
-    const change = async (...words: string[]): Promise<Result> => await weigh(...words);
-    const added = await change('--exclude', join(scratch, 'node_modules'), odd);
-    assert.equal(added.status, 0, added.stderr);
-    assert.match(added.stdout, /^--- .*\n\+\+\+ .*\n@@ -2,0 \+3,3 @@\n\+# .*\n\+.*node_modules\/\n\+/);
-    assert.equal(acl(), before);
-    const found = await weighJson();
-    assert.equal(rowOf(found.left_out, odd).fate, 'excluded');
-    assert.equal(rowOf(found.left_out, join(scratch, 'node_modules')).fate, 'excluded');
-    // Nothing twice; and two at once lose nothing.
-    assert.equal((await change('--exclude', odd)).stdout.includes('@@'), false);
-    await Promise.all(['big', 'link'].map(async name => await change('--exclude', join(scratch, name))));
-    const text = readFileSync(lists[1] ?? '', 'utf8');
-    for (const name of ['big', 'link']) assert.ok(text.includes(`\n${scratch}/${name}\n`), text);
-    for (const left of [2, 1, 0]) {
-      const undone = await change('--undo');
-      assert.equal(undone.status, 0, undone.stderr);
-      assert.equal(readFileSync(lists[1] ?? '', 'utf8').match(/--exclude/g)?.length ?? 0, left);
-    }
-    assert.equal(readFileSync(lists[1] ?? '', 'utf8'), `${old}\n`);
-    assert.equal(acl(), before);
-    for (const [words, status] of [
-      [['--undo'], 2],
-      [['--exclude', scratch], 2],
-      [['--exclude', '/etc/passwd'], 2],
-      [['--exclude', join(scratch, 'not there')], 2],
-      [['--exclude'], 2],
-      [['--undo', '--exclude', odd], 2],
-    ] as const)
-      assert.equal((await change(...words)).status, status, words.join(' '));
-    // A list of root cannot keep its owner; a list that does not exist is made; without one there is advice.
-    chmodSync(lists[1] ?? '', 0o644);
-    chownSync(lists[1] ?? '', 0, 0);
-    const refused = await change('--exclude', odd);
-    assert.notEqual(refused.status, 0);
-    assert.match(refused.stderr, says('add-a-file-of-this'));
-    world.configure({ scope: scope(`"${world.client.home}/new list"`) });
-    assert.equal((await change('--exclude', odd)).status, 0);
-    assert.equal((await weighJson()).left_out.length, 1);
-    world.configure({ scope: `roots = ["${scratch}"]` });
-    assert.match((await change('--exclude', odd)).stderr, /next: .*exclude_from/);
-  });
+  itShort(
+    'extends the exclude list by literal names, keeps its attributes, and takes that back',
+    async () => {
+      const lists = [join(world.client.home, 'general'), join(world.client.home, 'own list')];
+      const scope = (files: string): string => `roots = ["${scratch}"]\nexclude_from = ${files}`;
+      world.configure({ scope: scope(JSON.stringify(lists)) });
+      world.write(world.client, lists[0] ?? '', '*.bak\n');
+      const old = '# my list\n/**/cache/'; // without a line end
+      world.write(world.client, lists[1] ?? '', old, 0o640);
+      execFileSync('setfacl', ['-m', 'u:1:r', lists[1] ?? '']);
+      const acl = (): string => execFileSync('getfacl', ['-p', '--', lists[1] ?? ''], { encoding: 'utf8' });
+      const before = acl();
+      const odd = join(scratch, 'a*[b]?\\ ');
+      writeFileSync(odd, 'x');
+      const change = async (...words: string[]): Promise<Result> => await weigh(...words);
+      const added = await change('--exclude', join(scratch, 'node_modules'), odd);
+      assert.equal(added.status, 0, added.stderr);
+      assert.match(added.stdout, /^--- .*\n\+\+\+ .*\n@@ -2,0 \+3,3 @@\n\+# .*\n\+.*node_modules\/\n\+/);
+      assert.equal(acl(), before);
+      const found = await weighJson();
+      assert.equal(rowOf(found.left_out, odd).fate, 'excluded');
+      assert.equal(rowOf(found.left_out, join(scratch, 'node_modules')).fate, 'excluded');
+      // Nothing twice; and two at once lose nothing.
+      assert.equal((await change('--exclude', odd)).stdout.includes('@@'), false);
+      await Promise.all(['big', 'link'].map(async name => await change('--exclude', join(scratch, name))));
+      const text = readFileSync(lists[1] ?? '', 'utf8');
+      for (const name of ['big', 'link']) assert.ok(text.includes(`\n${scratch}/${name}\n`), text);
+      for (const left of [2, 1, 0]) {
+        const undone = await change('--undo');
+        assert.equal(undone.status, 0, undone.stderr);
+        assert.equal(readFileSync(lists[1] ?? '', 'utf8').match(/--exclude/g)?.length ?? 0, left);
+      }
+      assert.equal(readFileSync(lists[1] ?? '', 'utf8'), `${old}\n`);
+      assert.equal(acl(), before);
+    },
+  );
 
-  it('says what it cannot read without the launcher', async () => {
+  itLong(
+    'changes no list for what it cannot exclude, makes a new list, and gives advice where there is none',
+    async () => {
+      const list = join(world.client.home, 'own list');
+      const odd = join(scratch, 'a*[b]?\\ ');
+      writeFileSync(odd, 'x');
+      world.configure({ scope: `roots = ["${scratch}"]\nexclude_from = "${list}"` });
+      world.write(world.client, list, '# my list\n/**/cache/\n', 0o640);
+      for (const [words, status] of [
+        [['--undo'], 2],
+        [['--exclude', scratch], 2],
+        [['--exclude', '/etc/passwd'], 2],
+        [['--exclude', join(scratch, 'not there')], 2],
+        [['--exclude'], 2],
+        [['--undo', '--exclude', odd], 2],
+      ] as const)
+        assert.equal((await weigh(...words)).status, status, words.join(' '));
+      // A list of root cannot keep its owner; a list that does not exist is made; without one there is advice.
+      chmodSync(list, 0o644);
+      chownSync(list, 0, 0);
+      const refused = await weigh('--exclude', odd);
+      assert.notEqual(refused.status, 0);
+      assert.match(refused.stderr, says('add-a-file-of-this'));
+      world.configure({ scope: `roots = ["${scratch}"]\nexclude_from = "${world.client.home}/new list"` });
+      assert.equal((await weigh('--exclude', odd)).status, 0);
+      assert.equal((await weighJson()).left_out.length, 1);
+      world.configure({ scope: `roots = ["${scratch}"]` });
+      assert.match((await weigh('--exclude', odd)).stderr, /next: .*exclude_from/);
+    },
+  );
+
+  itShort('says what it cannot read without the launcher', async () => {
     world.configure({ top: 'capability = "none"', scope: `roots = ["${scratch}"]` });
     const { status, stdout, stderr } = await weigh('--json');
     assert.equal(status, 3, stderr);
