@@ -6,6 +6,7 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeF
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Finding } from '../../../src/doctor/finding.ts';
+import { itLong, itShort } from '../../support/long.ts';
 import { findingOf, nextOf } from '../../support/steps.ts';
 import { NEEDS_ROOT, type Result, until, World } from '../../support/world.ts';
 
@@ -78,7 +79,7 @@ describe('caches outside of the store', { skip: NEEDS_ROOT }, () => {
     }
   });
 
-  it('makes them again when they are lost or damaged', async () => {
+  itLong('makes them again when they are lost or damaged', async () => {
     rmSync(caches, { recursive: true });
     assert.deepEqual(await answers(), expected);
     writeFileSync(join(own(), 'catalog.sqlite'), 'x'.repeat(5000));
@@ -87,7 +88,7 @@ describe('caches outside of the store', { skip: NEEDS_ROOT }, () => {
     assert.deepEqual(inStore(), []);
   });
 
-  it('is used by a run, verify and the readers of another account', async () => {
+  itShort('is used by a run, verify and the readers of another account', async () => {
     rmSync(caches, { recursive: true });
     assert.equal((await world.backup()).status, 0);
     await until('all has ended', () => world.processes().length === 0);
@@ -100,7 +101,7 @@ describe('caches outside of the store', { skip: NEEDS_ROOT }, () => {
       assert.equal(statSync(join(caches, each)).uid, world.host.uid, each);
   });
 
-  it('works without the folder, which this account cannot make', async () => {
+  itLong('works without the folder, which this account cannot make', async () => {
     const locked = join(world.host.home, 'locked');
     mkdirSync(locked, { mode: 0o755 });
     configure(`cache_dir = "${locked}/caches"\n`);
@@ -122,7 +123,7 @@ describe('caches outside of the store', { skip: NEEDS_ROOT }, () => {
     assert.deepEqual(inStore(), []);
   });
 
-  it('refuses a folder that another account can change', async () => {
+  itLong('refuses a folder that another account can change', async () => {
     const open = join(world.host.home, 'open');
     mkdirSync(open);
     world.own(world.host, open);
@@ -140,7 +141,7 @@ describe('caches outside of the store', { skip: NEEDS_ROOT }, () => {
     assert.equal(sqliteBelow(open).length, 1);
   });
 
-  it('prune counts with the index there', async () => {
+  itShort('prune counts with the index there', async () => {
     configure(`cache_dir = "${caches}"\n${RETENTION}`);
     assert.equal(world.snapshots().length, 3);
     await ok('prune');
@@ -148,7 +149,7 @@ describe('caches outside of the store', { skip: NEEDS_ROOT }, () => {
     assert.deepEqual(inStore(), []);
   });
 
-  it('follows rename, and goes with remove-client', async () => {
+  itShort('follows rename, and goes with remove-client', async () => {
     configure();
     await ok('find', world.name, 'file');
     const before = statSync(join(own(), 'clients', world.name, 'index.sqlite')).ino;

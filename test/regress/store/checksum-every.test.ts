@@ -6,7 +6,7 @@ import { chownSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { some } from '../../support/long.ts';
+import { itLong, some } from '../../support/long.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
 for (const launcher of some([true, false], 2))
@@ -67,11 +67,14 @@ for (const launcher of some([true, false], 2))
       assert.equal(readFileSync(join(world.tree(first), source()), 'utf8'), 'one');
     });
 
-    it('takes a time to come for a clock that was wrong, and a file that is damaged for none', async () => {
-      write('six');
-      world.write(world.client, checksums(), '{"vault":');
-      assert.deepEqual(await backUp(), { content: 'two', hasCompared: false });
-      world.write(world.client, checksums(), JSON.stringify({ vault: Date.now() + 1e10 }));
-      assert.deepEqual(await backUp(), { content: 'six', hasCompared: true });
-    });
+    itLong(
+      'takes a time to come for a clock that was wrong, and a file that is damaged for none',
+      async () => {
+        write('six');
+        world.write(world.client, checksums(), '{"vault":');
+        assert.deepEqual(await backUp(), { content: 'two', hasCompared: false });
+        world.write(world.client, checksums(), JSON.stringify({ vault: Date.now() + 1e10 }));
+        assert.deepEqual(await backUp(), { content: 'six', hasCompared: true });
+      },
+    );
   });

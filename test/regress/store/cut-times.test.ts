@@ -6,7 +6,7 @@ import { mkdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { some } from '../../support/long.ts';
+import { itLong, some } from '../../support/long.ts';
 import { matching, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
@@ -84,7 +84,7 @@ for (const launcher of some([true, false], 2))
       assert.match(cut.stderr, /\n {2}\d+ another time, such as ".*"\n/);
     });
 
-    it('are named where the store cannot', async () => {
+    itLong('are named where the store cannot', async () => {
       const disk = join(world.host.home, 'small disk');
       mountSmall(disk);
       const store = join(disk, 'store');

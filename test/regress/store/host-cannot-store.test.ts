@@ -6,7 +6,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { some } from '../../support/long.ts';
+import { itLong, some } from '../../support/long.ts';
 import { makeFolders, NAME } from '../../support/long-path.ts';
 import { matching, says, wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
@@ -80,26 +80,29 @@ for (const launcher of some([true, false], 2)) {
       for (const name of names) rmSync(at(name), { recursive: true });
     });
 
-    it('is named once, whatever the number of its attributes, and in text with the next step', async () => {
-      withLarge(at('many'));
-      for (const name of ['user.a', 'user.b', 'user.c'])
-        execFileSync('setfattr', ['-n', name, '-v', 'y'.repeat(700), at('many')]);
-      await lacks([[at('many'), NO_ROOM]]);
-      const { status, stderr } = await world.run(world.client, ['backup', '--config', world.clientToml]);
-      await world.settled();
-      assert.equal(status, 3);
-      assert.match(
-        stderr,
-        matching`"vault": ${says('the-backup-host-could-not')} 1 completely\n {2}\/.*\/many \(the backup host `,
-      );
-      assert.match(stderr, matching`\n${says('ask-the-hosts-administrator')}`);
-      const listed = await world.run(world.host, ['status', '--config', world.hostToml]);
-      assert.match(listed.stdout, says('the-newest-snapshot-lacks-files'));
-      assert.doesNotMatch(listed.stdout, matching`0 ${says('could-not-be-read')}`);
-      rmSync(at('many'));
-    });
+    itLong(
+      'is named once, whatever the number of its attributes, and in text with the next step',
+      async () => {
+        withLarge(at('many'));
+        for (const name of ['user.a', 'user.b', 'user.c'])
+          execFileSync('setfattr', ['-n', name, '-v', 'y'.repeat(700), at('many')]);
+        await lacks([[at('many'), NO_ROOM]]);
+        const { status, stderr } = await world.run(world.client, ['backup', '--config', world.clientToml]);
+        await world.settled();
+        assert.equal(status, 3);
+        assert.match(
+          stderr,
+          matching`"vault": ${says('the-backup-host-could-not')} 1 completely\n {2}\/.*\/many \(the backup host `,
+        );
+        assert.match(stderr, matching`\n${says('ask-the-hosts-administrator')}`);
+        const listed = await world.run(world.host, ['status', '--config', world.hostToml]);
+        assert.match(listed.stdout, says('the-newest-snapshot-lacks-files'));
+        assert.doesNotMatch(listed.stdout, matching`0 ${says('could-not-be-read')}`);
+        rmSync(at('many'));
+      },
+    );
 
-    it('is named when a file is larger than a file can be there', async () => {
+    itLong('is named when a file is larger than a file can be there', async () => {
       const lines = readFileSync(world.authorizedKeys, 'utf8');
       world.write(world.host, world.authorizedKeys, lines.replace('command="', 'command="ulimit -f 2000; '));
       world.write(world.client, at('huge'), '');
@@ -122,7 +125,7 @@ for (const launcher of some([true, false], 2)) {
         rmSync(at(NAME), { recursive: true });
       });
 
-    it('is named beside what could not be read', async () => {
+    itLong('is named beside what could not be read', async () => {
       withLarge(at('large'));
       writeFileSync(at('locked'), 'locked', { mode: 0o600 });
       // Root's, which the launcher may read.

@@ -18,6 +18,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { stateOf } from '../../support/inode.ts';
+import { itLong } from '../../support/long.ts';
 import { NEEDS_ROOT, until, World } from '../../support/world.ts';
 
 const MIB = 1024 * 1024;
@@ -136,7 +137,7 @@ describe('an interrupted tree after a power cut', { skip: NEEDS_ROOT || IN_CLEAN
     assert.equal(verified.status, 0, verified.stdout);
   });
 
-  it('the finished snapshots that it shares files with stay as they are', async () => {
+  itLong('the finished snapshots that it shares files with stay as they are', async () => {
     const [first = ''] = world.snapshots();
     const inFirst = [...content.keys()].map(name => join(world.tree(first), world.data, name));
     const old = inFirst.map(stateOf);
@@ -155,7 +156,7 @@ describe('an interrupted tree after a power cut', { skip: NEEDS_ROOT || IN_CLEAN
     assert.equal(inode(snapshot), inode(first));
   });
 
-  it('one that ended in order is on the disk, and is linked against as it is', async () => {
+  itLong('one that ended in order is on the disk, and is linked against as it is', async () => {
     for (const name of content.keys()) content.set(name, randomBytes(name === LAST ? 8 * MIB : 100_000));
     for (const [name, bytes] of content) writeFileSync(join(world.data, name), bytes);
     await interrupt('in order');
@@ -169,18 +170,21 @@ describe('an interrupted tree after a power cut', { skip: NEEDS_ROOT || IN_CLEAN
     assert.equal(statSync(join(world.tree(snapshot), world.data, name ?? '')).ino, ino);
   });
 
-  it('one whose record is gone (an older version, a disk that came back without it) is compared', async () => {
-    for (const name of content.keys())
-      content.set(name, Buffer.concat([randomBytes(50_000), Buffer.alloc(5000)]));
-    content.set(LAST, randomBytes(8 * MIB));
-    for (const [name, bytes] of content) writeFileSync(join(world.data, name), bytes);
-    await interrupt('in order');
-    rmSync(join(world.shelf, 'arriving', arriving()[0] ?? '', 'synced'));
-    for (const name of content.keys()) {
-      if (name === LAST) continue;
-      empty(name);
-    }
-    const { snapshot } = await backUp();
-    compare(snapshot);
-  });
+  itLong(
+    'one whose record is gone (an older version, a disk that came back without it) is compared',
+    async () => {
+      for (const name of content.keys())
+        content.set(name, Buffer.concat([randomBytes(50_000), Buffer.alloc(5000)]));
+      content.set(LAST, randomBytes(8 * MIB));
+      for (const [name, bytes] of content) writeFileSync(join(world.data, name), bytes);
+      await interrupt('in order');
+      rmSync(join(world.shelf, 'arriving', arriving()[0] ?? '', 'synced'));
+      for (const name of content.keys()) {
+        if (name === LAST) continue;
+        empty(name);
+      }
+      const { snapshot } = await backUp();
+      compare(snapshot);
+    },
+  );
 });

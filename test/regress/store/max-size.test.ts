@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { after, before, describe } from 'node:test';
+import { itLong, itShort } from '../../support/long.ts';
 import { matching, says } from '../../support/wording.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
@@ -34,7 +35,7 @@ describe('a file that is too large', { skip: NEEDS_ROOT }, () => {
     for (const path of missing) assert.ok(!has(path));
   }
 
-  it('is left out by itself, and the rest is saved at once', async () => {
+  itShort('is left out by itself, and the rest is saved at once', async () => {
     await check([giant()]);
     const { stderr } = await world.run(world.client, ['backup', '--config', world.clientToml]);
     await world.settled();
@@ -43,13 +44,13 @@ describe('a file that is too large', { skip: NEEDS_ROOT }, () => {
     assert.match(stderr, /next: set `max_size` higher/);
   });
 
-  it('is what the client says', async () => {
+  itShort('is what the client says', async () => {
     world.configure({ limits: 'max_size = "50K"' });
     await check([giant(), medium()]);
     world.configure();
   });
 
-  it('is what the host says, for all clients or for one', async () => {
+  itLong('is what the host says, for all clients or for one', async () => {
     const toml = `store = "${world.store}"\nsyslog = false\n`;
     world.write(world.host, world.hostToml, `${toml}[space]\nmax_size = "50K"\n`);
     await check([giant(), medium()]);
@@ -61,7 +62,7 @@ describe('a file that is too large', { skip: NEEDS_ROOT }, () => {
     await check([giant()]);
   });
 
-  it('is no longer missing once it is gone', async () => {
+  itShort('is no longer missing once it is gone', async () => {
     rmSync(giant());
     await check([]);
   });

@@ -16,7 +16,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { IS_LONG } from '../../support/long.ts';
+import { IS_LONG, itLong } from '../../support/long.ts';
 import { NEEDS_ROOT, type Result, World } from '../../support/world.ts';
 
 const TOP = join(import.meta.dirname, '../../..');
@@ -147,7 +147,7 @@ describe('metrics and silence', { skip: NEEDS_ROOT }, () => {
     assert.equal((await host('status')).status, 0);
   });
 
-  it('rotates the journals of both machines, and counts failures across the files', async () => {
+  itLong('rotates the journals of both machines, and counts failures across the files', async () => {
     configure('[journal]\nmax_size = "64K"');
     const clientJournal = join(world.clientState, 'journal.jsonl');
     const hostJournal = join(world.shelf, 'journal.jsonl');

@@ -21,6 +21,7 @@ import {
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
+import { itLong, itShort } from '../../support/long.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
 import { NEEDS_ROOT, World } from '../../support/world.ts';
 
@@ -105,7 +106,7 @@ describe('moved files', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     await requireEqual();
   });
 
-  it('the record, the journal and status say so', async () => {
+  itShort('the record, the journal and status say so', async () => {
     const second = world.snapshots()[1] ?? assert.fail();
     const record = JSON.parse(readFileSync(join(world.shelf, 'snapshots', second, 'snapshot.json'), 'utf8'));
     // large, the name with a line break, empty, two twins, the link, and the file with an ACL
@@ -123,7 +124,7 @@ describe('moved files', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     assert.match(text.stdout, /^acorn: [^\n]*: 7, 8\.0 MiB$/m);
   });
 
-  it('verify finds no damage', async () => {
+  itShort('verify finds no damage', async () => {
     const { status, stderr } = await world.run(world.host, [
       'verify',
       world.name,
@@ -141,35 +142,38 @@ describe('moved files', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     await requireEqual();
   });
 
-  it('two files stay two when a run links against two snapshots that have one inode under two names', async () => {
-    writeFileSync(source('before'), 'one content\n');
-    chownSync(source('before'), world.client.uid, world.client.gid);
-    const full = await backup();
-    renameSync(source('before'), source('behind'));
-    const config = readFileSync(world.hostToml, 'utf8');
-    world.write(world.host, world.hostToml, `${config}[space]\nmax_size = "4M"\n`);
-    const incomplete = await backup(3);
-    world.write(world.host, world.hostToml, config);
-    assert.equal(inode(incomplete, 'behind'), inode(full, 'before'));
-    execFileSync('cp', ['-a', source('behind'), source('before')]);
-    linkSync(source('behind'), source('true link'));
-    const last = await backup();
-    assert.notEqual(inode(last, 'behind'), inode(last, 'before'));
-    assert.equal(inode(last, 'behind'), inode(last, 'true link'));
-    // What only the older one has is linked too: its large files.
-    assert.equal(inode(last, 'copy'), inode(full, 'copy'));
-    assert.equal(inode(last, 'b\nfolder/inner/large'), inode(full, 'b\nfolder/inner/large'));
-    await requireEqual();
-    // A later change of one is no change of the other, and no older snapshot changes.
-    chmodSync(source('behind'), 0o600);
-    appendFileSync(source('before'), 'more\n');
-    const changed = await backup();
-    assert.equal(lstatSync(stored(full, 'before')).size, 12);
-    assert.equal(inode(changed, 'behind'), inode(changed, 'true link'));
-    await requireEqual();
-  });
+  itLong(
+    'two files stay two when a run links against two snapshots that have one inode under two names',
+    async () => {
+      writeFileSync(source('before'), 'one content\n');
+      chownSync(source('before'), world.client.uid, world.client.gid);
+      const full = await backup();
+      renameSync(source('before'), source('behind'));
+      const config = readFileSync(world.hostToml, 'utf8');
+      world.write(world.host, world.hostToml, `${config}[space]\nmax_size = "4M"\n`);
+      const incomplete = await backup(3);
+      world.write(world.host, world.hostToml, config);
+      assert.equal(inode(incomplete, 'behind'), inode(full, 'before'));
+      execFileSync('cp', ['-a', source('behind'), source('before')]);
+      linkSync(source('behind'), source('true link'));
+      const last = await backup();
+      assert.notEqual(inode(last, 'behind'), inode(last, 'before'));
+      assert.equal(inode(last, 'behind'), inode(last, 'true link'));
+      // What only the older one has is linked too: its large files.
+      assert.equal(inode(last, 'copy'), inode(full, 'copy'));
+      assert.equal(inode(last, 'b\nfolder/inner/large'), inode(full, 'b\nfolder/inner/large'));
+      await requireEqual();
+      // A later change of one is no change of the other, and no older snapshot changes.
+      chmodSync(source('behind'), 0o600);
+      appendFileSync(source('before'), 'more\n');
+      const changed = await backup();
+      assert.equal(lstatSync(stored(full, 'before')).size, 12);
+      assert.equal(inode(changed, 'behind'), inode(changed, 'true link'));
+      await requireEqual();
+    },
+  );
 
-  it('with link_moved = false moved files are stored again', async () => {
+  itLong('with link_moved = false moved files are stored again', async () => {
     const before = readFileSync(world.hostToml, 'utf8');
     world.write(world.host, world.hostToml, `${before}[space]\nlink_moved = false\n`);
     const [older] = world.snapshots().slice(-1);
@@ -179,7 +183,7 @@ describe('moved files', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     await requireEqual();
   });
 
-  it('files of an interrupted tree are linked too, although rsync sends none of them', async () => {
+  itLong('files of an interrupted tree are linked too, although rsync sends none of them', async () => {
     const config = readFileSync(world.hostToml, 'utf8').replace('link_moved = false', 'link_moved = true');
     world.write(world.host, world.hostToml, config);
     const [older = '', left = ''] = world.snapshots().slice(-2);

@@ -20,8 +20,8 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
-import { itLong } from '../../support/long.ts';
+import { after, before, describe } from 'node:test';
+import { itLong, itShort } from '../../support/long.ts';
 import {
   diffManifests,
   escapePath,
@@ -156,7 +156,7 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
     escapePath(bytesOf(path).subarray(Buffer.byteLength(top) + 1)) || '.';
 
   describe('ls', () => {
-    it('tells the truth of every inode type, name, owner, time, attribute and device', async () => {
+    itShort('tells the truth of every inode type, name, owner, time, attribute and device', async () => {
       const listed = [
         ...(await rows<Listed>(['ls', world.name, top, '-d'])),
         ...(await rows<Listed>(['ls', world.name, top, '-R'])),
@@ -171,7 +171,7 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
       assert.deepEqual(paths, [...paths].sort(Buffer.compare), 'sorted');
     });
 
-    it('tells ACLs as getfacl does', async () => {
+    itShort('tells ACLs as getfacl does', async () => {
       const listed = await rows<Listed>(['ls', world.name, join(top, 'acls'), '-R']);
       const told = new Map<string, string>();
       for (const { path, acl } of listed) if (acl !== null) told.set(escapePath(bytesOf(path)), acl);
@@ -187,7 +187,7 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
       assert.deepEqual(xattrs(copy), xattrs(original));
     });
 
-    it("says the same to root, and is the folder's own entries without -R", async () => {
+    itShort("says the same to root, and is the folder's own entries without -R", async () => {
       const own = await rows<Listed>(['ls', world.name, join(top, 'nodes')]);
       assert.deepEqual(await rows(['ls', world.name, join(top, 'nodes')], 'root'), own);
       const names = readdirSync(join(top, 'nodes')).map(name => join(top, 'nodes', name));
@@ -201,7 +201,7 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
       );
     });
 
-    it('as text: one line an entry, true type, mode, owner, size or device, and marks', async () => {
+    itShort('as text: one line an entry, true type, mode, owner, size or device, and marks', async () => {
       const line = async (path: string): Promise<string> =>
         (await look(['ls', world.name, '-d', path])).stdout;
       const name = (path: string): string => path.replaceAll('.', '\\.');
@@ -222,7 +222,7 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
       assert.match(stdout, / fifo\\nwith newline\n/, 'names alone, escaped');
     });
 
-    it('escapes what a terminal would obey, whatever a name has in it', async () => {
+    itShort('escapes what a terminal would obey, whatever a name has in it', async () => {
       for (const args of [
         ['ls', world.name, top, '-R'],
         ['ls', world.name, top, '-R', '--json'],
@@ -233,7 +233,7 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
       }
     });
 
-    it('takes PATHs of any bytes, several of them', async () => {
+    itShort('takes PATHs of any bytes, several of them', async () => {
       const names = [
         Buffer.from([0xff]),
         Buffer.from('new\nline'),
@@ -284,7 +284,7 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
       }
     });
 
-    it('refuses what has no content, and says what it is', async () => {
+    itShort('refuses what has no content, and says what it is', async () => {
       for (const [path, message] of [
         ['nodes', /it is a folder\nnext: dialback ls 'acorn@latest' '\/tmp/],
         ['nodes/char', /it is a char device\n$/],
@@ -331,7 +331,7 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
     });
   });
 
-  it('says what is wrong with a NAME, a SNAPSHOT, a PATH or an account', async () => {
+  itShort('says what is wrong with a NAME, a SNAPSHOT, a PATH or an account', async () => {
     for (const [args, exit, message] of [
       [['ls', 'nobody'], 1, says('cannot-find-the-client-the', 'nobody')],
       [['ls', '../x'], 1, says('the-store-has-no-client')],
@@ -423,7 +423,7 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
       }
     });
 
-    it('takes PATHs of any bytes', () => {
+    itShort('takes PATHs of any bytes', () => {
       const name = Buffer.from([0x80, 0x0a, 0xfe, 0x20]);
       const path = Buffer.concat([Buffer.from(`${top}/names/files/`), name]);
       const to = join(world.base, 'bytes');
@@ -451,7 +451,7 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
       }
     });
 
-    it('--dry-run refuses what restore refuses, and names what would be replaced', async () => {
+    itShort('--dry-run refuses what restore refuses, and names what would be replaced', async () => {
       const to = join(world.base, 'filled');
       mkdirSync(join(to, top, 'contents'), { recursive: true });
       writeFileSync(join(to, top, 'contents/empty'), 'mine');
@@ -671,7 +671,7 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
       [first = '', second = ''] = world.snapshots().slice(-2);
     });
 
-    it('diff names each change once, and nothing else', async () => {
+    itShort('diff names each change once, and nothing else', async () => {
       const { status, stdout, stderr } = await look(['diff', `${world.name}@${first}`, second, top]);
       assert.equal(stderr, '');
       assert.equal(status, 0);
@@ -686,7 +686,7 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
       assert.equal(new Set(paths).size, paths.length);
     });
 
-    it('diff the other way round is the same turned round', async () => {
+    itShort('diff the other way round is the same turned round', async () => {
       const there = await rows<Changed>(['diff', `${world.name}@${first}`, second]);
       const back = await rows<Changed>(['diff', `${world.name}@${second}`, `${world.name}@${first}`], 'root');
       const turned = { added: 'removed', removed: 'added' } as Record<string, string>;
@@ -705,30 +705,39 @@ describe('looking in and getting back', { skip: NEEDS_ROOT }, () => {
       assert.deepEqual([mode?.before?.mode, mode?.after?.mode, mode?.what], ['0644', '4755', ['mode']]);
     });
 
-    it('diff of a snapshot with itself, and of what did not change, says nothing; of PATHs only theirs', async () => {
-      assert.deepEqual(await rows(['diff', `${world.name}@${first}`, first]), []);
-      assert.deepEqual(
-        await rows(['diff', `${world.name}@${first}`, second, join(top, 'names'), join(folder, 'unchanged')]),
-        [],
-      );
-      const some = await rows<Changed>([
-        'diff',
-        `${world.name}@${first}`,
-        second,
-        join(folder, 'gone'),
-        join(folder, 'fresh'),
-      ]);
-      assert.deepEqual(
-        some.map(({ path, change }) => [path, change]),
-        [
-          [join(folder, 'fresh'), 'added'],
-          [join(folder, 'fresh/file'), 'added'],
-          [join(folder, 'gone'), 'removed'],
-        ],
-      );
-    });
+    itShort(
+      'diff of a snapshot with itself, and of what did not change, says nothing; of PATHs only theirs',
+      async () => {
+        assert.deepEqual(await rows(['diff', `${world.name}@${first}`, first]), []);
+        assert.deepEqual(
+          await rows([
+            'diff',
+            `${world.name}@${first}`,
+            second,
+            join(top, 'names'),
+            join(folder, 'unchanged'),
+          ]),
+          [],
+        );
+        const some = await rows<Changed>([
+          'diff',
+          `${world.name}@${first}`,
+          second,
+          join(folder, 'gone'),
+          join(folder, 'fresh'),
+        ]);
+        assert.deepEqual(
+          some.map(({ path, change }) => [path, change]),
+          [
+            [join(folder, 'fresh'), 'added'],
+            [join(folder, 'fresh/file'), 'added'],
+            [join(folder, 'gone'), 'removed'],
+          ],
+        );
+      },
+    );
 
-    it('find has each version of a file once, with the snapshots that hold it', async () => {
+    itShort('find has each version of a file once, with the snapshots that hold it', async () => {
       interface Found {
         path: JsonName;
         folder: boolean;

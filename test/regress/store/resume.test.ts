@@ -4,9 +4,9 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { after, before, describe } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
-import { itLong } from '../../support/long.ts';
+import { itLong, itShort } from '../../support/long.ts';
 import { NEEDS_ROOT, until, World } from '../../support/world.ts';
 
 const MIB = 1024 * 1024;
@@ -78,7 +78,7 @@ describe('a changed file that has come in part', { skip: NEEDS_ROOT || IN_CLEAN_
     return Number(/^Uid:\s+(\d+)/m.exec(text)?.[1]) === world.host.uid;
   }
 
-  it('all of it new: each run sends what the last one did not', async () => {
+  itShort('all of it new: each run sends what the last one did not', async () => {
     const path = join(world.data, 'new');
     const old = randomBytes(12 * MIB);
     writeFileSync(path, old);
@@ -94,7 +94,7 @@ describe('a changed file that has come in part', { skip: NEEDS_ROOT || IN_CLEAN_
     assert.equal(statSync(inTree('snapshots', first.snapshot, 'new')).nlink, 1);
   });
 
-  it('its receiver killed with -9: what was being written is used all the same', async () => {
+  itLong('its receiver killed with -9: what was being written is used all the same', async () => {
     const path = join(world.data, '.hidden');
     const old = randomBytes(12 * MIB);
     writeFileSync(path, old);

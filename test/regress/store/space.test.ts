@@ -23,7 +23,7 @@ import { openClient } from '../../../src/store/store.ts';
 import { emptyTrash } from '../../../src/store/trash.ts';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { fairClock } from '../../support/fair-time.ts';
-import { describeLong, itLong } from '../../support/long.ts';
+import { describeLong, describeShort, itLong } from '../../support/long.ts';
 import { diffManifests, type Manifest, manifest } from '../../support/manifest.ts';
 import { matching, says, wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, until, World } from '../../support/world.ts';
@@ -93,12 +93,12 @@ class Site {
   }
 }
 
-/** 256 MiB of ext4 as the store. @param inodes how many it has */
+/** 96 MiB of ext4 as the store. @param inodes how many it has */
 async function smallDisk(inodes: number): Promise<{ site: Site; unmount: () => void }> {
   const world = await World.make();
   const image = join(world.base, 'disk');
   writeFileSync(image, '');
-  truncateSync(image, 256 * MIB);
+  truncateSync(image, 96 * MIB);
   execFileSync('mkfs.ext4', ['-q', '-F', '-N', String(inodes), image]);
   rmSync(world.store, { recursive: true });
   mkdirSync(world.store);
@@ -112,16 +112,16 @@ async function smallDisk(inodes: number): Promise<{ site: Site; unmount: () => v
 
 const FULL = `${wording('cannot-back-up-to-the', 'vault')} ${wording('has-no-space-left')}`;
 
-describe('a store of 256 MiB', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
+describeShort('a store of 96 MiB', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let site: Site;
   let unmount = (): void => {};
   const images = new Map<string, Manifest>();
   let [small, large, fresh] = ['', '', ''];
   before(async () => {
-    ({ site, unmount } = await smallDisk(20_000));
+    ({ site, unmount } = await smallDisk(5000));
     for (let file = 0; file < 20; file += 1) site.put(`file ${file}`, `content ${file}`);
     small = await site.keep();
-    site.fill('old', 100);
+    site.fill('old', 36);
     large = await site.keep();
     site.remove('old');
     for (const each of [small, large]) images.set(each, site.image(each));
@@ -136,7 +136,7 @@ describe('a store of 256 MiB', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   });
 
   it('that gets full in the middle of a run: one clear line, and what has arrived is there', async () => {
-    site.fill('new', 192);
+    site.fill('new', 64);
     const { status, last } = await site.world.backup();
     assert.equal(status, 14, JSON.stringify(last));
     assert.equal(last.error, FULL);
@@ -150,7 +150,7 @@ describe('a store of 256 MiB', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     fresh = await site.keep();
     images.set(fresh, site.image(fresh));
     const { counts } = site.record(fresh);
-    assert.ok((counts.transferred_bytes ?? 0) < 150 * MIB, `${counts.transferred_bytes} bytes were sent`);
+    assert.ok((counts.transferred_bytes ?? 0) < 48 * MIB, `${counts.transferred_bytes} bytes were sent`);
     assert.deepEqual(readdirSync(join(site.world.shelf, 'arriving')), []);
   });
 
@@ -174,10 +174,10 @@ describe('a store of 256 MiB', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     site.remove('new');
     const lean = await site.keep();
     images.delete(fresh);
-    // `fresh` holds 192 MiB; `small` next to nothing, and it is pinned: 100 MiB came after it.
+    // `fresh` holds 64 MiB; `small` next to nothing, and it is pinned: 36 MiB came after it.
     assert.match(String(site.pin(small)), /^by itself: /);
     const { bavail, bsize } = statfsSync(site.world.store);
-    const least = bavail * bsize + 75 * MIB;
+    const least = bavail * bsize + 25 * MIB;
     site.configure(`[retention]\nlast = 1\nmin_keep = 0\nmin_age = "0s"\n[space]\nmin_free = "${least}"`);
     const left = join(site.world.shelf, 'arriving/2026-01-01T00-00-00Z/tree');
     execFileSync('/usr/bin/install', ['-d', '-o', site.world.host.login, left, join(left, '..')]);
@@ -207,14 +207,14 @@ describe('a store of 256 MiB', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
     for (const name of names) {
       const folder = join(shelf, 'snapshots', name);
       mkdirSync(join(folder, 'tree'), { recursive: true });
-      writeFileSync(join(folder, 'tree/file'), randomBytes(12 * MIB));
+      writeFileSync(join(folder, 'tree/file'), randomBytes(4 * MIB));
       const record = { ...site.record(world.snapshots()[0] ?? ''), client: 'birch', snapshot: name };
       writeFileSync(join(folder, 'snapshot.json'), JSON.stringify(record));
     }
     execFileSync('chown', ['-R', `${world.host.uid}:${world.host.gid}`, shelf]);
     const { bavail, bsize } = statfsSync(world.store);
     const rules = '[retention]\nlast = 1\nmin_keep = 0\nmin_age = "0s"';
-    site.configure(`${rules}\n[space]\nmin_free = "${bavail * bsize + 5 * MIB}"`);
+    site.configure(`${rules}\n[space]\nmin_free = "${bavail * bsize + 2 * MIB}"`);
 
     const lock = world.start(
       world.host,
@@ -242,7 +242,7 @@ describe('a store of 256 MiB', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
 
   it('at low water removes nothing that a rule wants, and refuses', async () => {
     const before = site.world.snapshots();
-    site.configure('[retention]\nlast = 100\n[space]\nmin_free = "250M"');
+    site.configure('[retention]\nlast = 100\n[space]\nmin_free = "94M"');
     const { status } = await site.world.backup();
     assert.equal(status, 14);
     assert.deepEqual(site.world.snapshots(), before);
@@ -347,7 +347,7 @@ describe('a client that wants too much', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE 
   });
 });
 
-describe('a run that is like no other', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
+describeLong('a run that is like no other', { skip: NEEDS_ROOT || IN_CLEAN_MACHINE }, () => {
   let site: Site;
   before(async () => {
     site = new Site(await World.make());

@@ -8,4 +8,5 @@ storeKillsSuite('kills of what tends the store, at many points', {
   pruneWithoutIndex: share(15),
   verify: share(30),
   run: share(15),
+  snapshots: 8,
 });
