@@ -23,8 +23,8 @@ const TOP = join(import.meta.dirname, '..');
 const OWN_LIMIT_MS = Number(process.env.DIALBACK_TEST_LIMIT_SECONDS) * 1000;
 const LIMITS_MS = { short: OWN_LIMIT_MS || 4 * 60_000, long: OWN_LIMIT_MS || 15 * 60_000 };
 
-/** The number of files at a time. Most files wait about three times as long as they compute; soaks always compute. */
-const WIDTH = { short: 3 * availableParallelism() + 1, long: availableParallelism() };
+/** The number of files at a time. Most files wait about three times as long as they compute; soaks wait less. */
+const WIDTH = { short: 3 * availableParallelism() + 1, long: 2 * availableParallelism() };
 
 const TICK_MS = 1000;
 /** Without a terminal, a status line follows after this time without output. */

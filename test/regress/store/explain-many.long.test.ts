@@ -1,7 +1,7 @@
 // Goal: `explain` takes little memory for itself, and time that grows with the number of files and no faster, also where no file is
 // linked and where one file has 60,000 names.
 //
-// EXPLAIN_FILES=1000000 makes so many files instead of 100,000; that takes about ten minutes.
+// EXPLAIN_FILES=1000000 makes so many files instead of 50,000; that takes about ten minutes.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -15,7 +15,7 @@ import { record } from '../../support/client-store.ts';
 import { MemoryWatch } from '../../support/memory.ts';
 import { NEEDS_ROOT } from '../../support/world.ts';
 
-const FILES = Number(process.env.EXPLAIN_FILES ?? 100_000);
+const FILES = Number(process.env.EXPLAIN_FILES ?? 50_000);
 const NAMES = 60_000;
 const PER_FOLDER = 100;
 const LIMIT_KIB = 40_000_000 / 1024;
