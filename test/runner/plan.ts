@@ -8,6 +8,10 @@ const isRegress = (file: string): boolean => file.startsWith('test/regress/');
 export const LONGEST: readonly string[] = [
   'install/clean-machine.long',
   'store/copy-store.',
+  'install/ansible.long',
+  'install/deb.long',
+  'store/moved-kills',
+  'store/year',
   'store/space',
   'hostile/receive-jail',
   'install/install.',
