@@ -21,7 +21,6 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { isLocked } from '../../../src/os/runfolder.ts';
 import { linksIn, StoreOfThree, sizeOf, snapshotsIn, storedFacts } from '../../support/copied-store.ts';
-import { itLong } from '../../support/long.ts';
 import { diffManifests, manifest } from '../../support/manifest.ts';
 import { matchingLines, says, wording } from '../../support/wording.ts';
 import { NEEDS_ROOT, type Result, until, type World } from '../../support/world.ts';
@@ -120,7 +119,7 @@ describe('copy-store', { skip: NEEDS_ROOT }, () => {
     assert.ok(!existsSync(copy));
   });
 
-  itLong('killed in the middle shows no part of a snapshot, and is resumed', async () => {
+  it('killed in the middle shows no part of a snapshot, and is resumed', async () => {
     const running = world.start(world.host, world.binary, ['copy-store', copy, '--config', world.hostToml]);
     const isAt = (): boolean =>
       world.processes().some(({ command }) => /rsync .*\/copying\/birch\//.test(command));
