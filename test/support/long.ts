@@ -1,8 +1,7 @@
 import { describe, it, type TestContext } from 'node:test';
 
 /**
- * Whether the file that runs is a soak. NAME.long.test.ts imports NAME.test.ts, whose tests are the same but for their
- * numbers, which they choose by this.
+ * Whether the file that runs is a soak: NAME.long.test.ts, which imports NAME.test.ts. By this the tests choose their numbers.
  */
 export const IS_LONG = (process.argv[1] ?? '').endsWith('.long.test.ts');
 

@@ -372,7 +372,7 @@ hostileSuite('a hostile client: requests', lanes => {
 
   it('and an honest run over the channel succeeds', async () => {
     const { world } = lanes();
-    for (const lane of lanes().all.slice(0, 1)) {
+    for (const lane of lanes().all) {
       const toml = join(world.client.home, `${lane.name} channel.toml`);
       const text = readFileSync(lane.toml, 'utf8').replace(
         /^from = .*\nlisten = .*$/m,
@@ -500,7 +500,7 @@ hostileSuite('a hostile client: requests', lanes => {
     });
 
     it('one that asks many times at once has one place, the last', async () => {
-      const seen = await Promise.all(Array.from({ length: 4 }, () => ask(hostile())));
+      const seen = await Promise.all(Array.from({ length: 8 }, () => ask(hostile())));
       for (const { code, stderr } of seen) assert.match(code, /^(full|busy)$/, stderr);
       assert.deepEqual(places(), [first().name, hostile().name]);
     });

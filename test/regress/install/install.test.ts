@@ -6,7 +6,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { IN_CLEAN_MACHINE } from '../../support/checkout.ts';
 import { describeLong, describeShort, IS_LONG, itLong, some } from '../../support/long.ts';
-import { Site } from '../../support/site.ts';
+import { SERVICE_UID, Site } from '../../support/site.ts';
 import { matching, matchingLines, says, wording } from '../../support/wording.ts';
 
 const SKIP =
@@ -430,9 +430,9 @@ describe('make install', { skip: SKIP }, () => {
       site = await Site.make();
       // As the README had it before there was `make install`: a host.
       await site.say(
-        'useradd --system --uid 599 --create-home --home-dir /srv/home --shell /bin/sh dialback',
+        `useradd --system --uid ${SERVICE_UID} --create-home --home-dir /srv/home --shell /bin/sh dialback`,
       );
-      site.compile({ SERVICE_UID: '599', PREFIX: '/opt/backup' });
+      site.compile({ SERVICE_UID, PREFIX: '/opt/backup' });
     });
     after(async () => {
       await site?.machine.end();
@@ -489,8 +489,13 @@ describe('make install', { skip: SKIP }, () => {
     const given = '/usr/bin/rsync cap_dac_read_search=ei';
     before(async () => {
       site = await Site.make();
-      site.compile({ SERVICE_UID: '599', INHERITED: '1' });
-      const { status, output } = await site.run(['make', 'install', 'INHERITED=1', 'SERVICE_UID=599']);
+      site.compile({ SERVICE_UID, INHERITED: '1' });
+      const { status, output } = await site.run([
+        'make',
+        'install',
+        'INHERITED=1',
+        `SERVICE_UID=${SERVICE_UID}`,
+      ]);
       assert.equal(status, 0, output);
     });
     after(async () => {
@@ -566,11 +571,11 @@ describe('make install', { skip: SKIP }, () => {
 
     it('puts all below it, as an ordinary user, and touches nothing else', async () => {
       const anna = await site.addUser('anna');
-      site.compile({ SERVICE_UID: '599' });
+      site.compile({ SERVICE_UID: '777' });
       await site.say(`chown -R anna: .`);
       const untouched = site.changes(['/home/anna']);
       const { status, output } = await site.shell(
-        `make install DESTDIR='${stage.replace('$', '$$$$')}' SERVICE_UID=599 >~/postinst`,
+        `make install DESTDIR='${stage.replace('$', '$$$$')}' SERVICE_UID=777 >~/postinst`,
         anna,
       );
       assert.equal(status, 0, output);
@@ -590,11 +595,11 @@ describe('make install', { skip: SKIP }, () => {
       await site.say(`cp -r --preserve=mode '${stage}/.' / && sh -eux /home/anna/postinst`);
       assert.deepEqual(await owners(site), EXPECTED_OWNERS);
       assert.equal(await capabilities(site), EXPECTED_CAPABILITIES);
-      assert.equal(await site.say('id -u dialback'), '599');
+      assert.equal(await site.say('id -u dialback'), '777');
     });
 
     itLong('makes with that what `make install` makes', async () => {
-      const { status, output } = await site.run(['make', 'install', 'SERVICE_UID=599']);
+      const { status, output } = await site.run(['make', 'install', 'SERVICE_UID=777']);
       assert.equal(status, 0, output);
       assert.match(output, NOTHING_TO_DO);
     });
@@ -709,7 +714,7 @@ describeLong('make launcher-arm64', { skip: SKIP }, () => {
   it('compiles', async () => {
     const site = await Site.make();
     try {
-      const { status, output } = await site.run(['make', 'launcher-arm64', 'SERVICE_UID=599']);
+      const { status, output } = await site.run(['make', 'launcher-arm64', 'SERVICE_UID=777']);
       assert.equal(status, 0, output);
       for (const kind of ['launch', 'jail']) {
         const file = readFileSync(site.machine.path(`${site.folder}/dist/${kind}-arm64`));

@@ -1,5 +1,5 @@
-// Goal: three clients with 20 snapshots each (ROUNDS=30: 30 each) are copied in spite of ten kills at different moments: the copy has the same links, space
-// and attributes, and is clean for verify. A snapshot that is removed while it is copied leaves nothing. The next steps of a folder
+// Goal: three clients with 20 snapshots each (ROUNDS=30: 30 each) are copied in spite of ten kills at different moments: the copy
+// has the same links, space and attributes, and is clean for verify. A snapshot that is removed while it is copied leaves nothing. The next steps of a folder
 // that is not private work as they are printed.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
